@@ -1,0 +1,75 @@
+"""What can go wrong that the person at the keyboard can act on; the exit code belongs to the class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, in words, and the next thing to type."""
+
+    message: str
+    hint: str | None = None
+    where: str | None = None
+    """File and line, or the flag, that the problem comes from."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+class SdxlTrainError(Exception):
+    """Base of every expected error; carries all problems that were found, not only the first."""
+
+    exit_code = 1
+
+    def __init__(self, problems: str | Problem | Sequence[Problem], hint: str | None = None) -> None:
+        if isinstance(problems, str):
+            problems = [Problem(problems, hint)]
+        elif isinstance(problems, Problem):
+            problems = [problems]
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class UsageError(SdxlTrainError):
+    """The command line itself makes no sense."""
+
+    exit_code = 2
+
+
+class RecipeError(SdxlTrainError):
+    """A preset, a project file or an override asks for something that cannot be trained."""
+
+    exit_code = 3
+
+
+class DatasetError(SdxlTrainError):
+    """The pictures or their captions cannot be trained on."""
+
+    exit_code = 4
+
+
+class ModelError(SdxlTrainError):
+    """The base model or VAE is not what SDXL training needs."""
+
+    exit_code = 4
+
+
+class SetupError(SdxlTrainError):
+    """The isolated environment is absent, or could not be made."""
+
+    exit_code = 5
+
+
+class VramError(SdxlTrainError):
+    """The run needs more GPU memory than there is."""
+
+    exit_code = 6
+
+
+class TrainingError(SdxlTrainError):
+    """The trainer was started and did not deliver."""
+
+    exit_code = 7

@@ -1,0 +1,148 @@
+"""The options that the installed sd-scripts understands, and a recipe's values in their types.
+
+The table is asked of sd-scripts' own argparse once, at setup (`inside/flags.py`), and kept beside the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
+
+OptionType = Literal["switch", "int", "float", "str"]
+
+
+class Option(BaseModel):
+    """One option of one training script, as its argparse declares it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    """The argparse destination, which is the name used in presets: `network_dim`."""
+    flag: str
+    """What is typed on a command line: `--network_dim`."""
+    type: OptionType
+    many: bool
+    """Takes a list of values (argparse's nargs `*` or `+`)."""
+    choices: tuple[Scalar, ...] | None
+    default: Scalar | tuple[Scalar, ...] | None
+    required: bool = False
+    help: str = ""
+
+
+class OptionTable(BaseModel):
+    """Every option of the training scripts of one sd-scripts checkout."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    scripts: Mapping[str, tuple[Option, ...]]
+
+    @classmethod
+    def load(cls, path: Path) -> OptionTable:
+        """Read the table that setup wrote."""
+        return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+    def of(self, kind: Kind) -> dict[str, Option]:
+        """The options of the script that trains this kind, by name."""
+        return {option.name: option for option in self.scripts[kind.script]}
+
+
+def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
+    """Yield one problem for each option that this sd-scripts lacks or whose value it would not take."""
+    known = table.of(recipe.kind)
+    for name, setting in recipe.settings.items():
+        option = known.get(name)
+        if option is None:
+            yield Problem(_unknown(name, recipe.kind, table), _resembling(name, known), setting.origin)
+            continue
+        try:
+            _typed(setting.value, option)
+        except ValueError as error:
+            yield Problem(f"{name}: {error}", None, setting.origin)
+
+
+def typed(recipe: Recipe, table: OptionTable) -> Recipe:
+    """The recipe with every value in the type that sd-scripts gives it; call after `problems` found none."""
+    known = table.of(recipe.kind)
+    return recipe.replaced(
+        {
+            name: Setting(value=_typed(setting.value, known[name]), origin=setting.origin)
+            for name, setting in recipe.settings.items()
+            if name in known
+        }
+    )
+
+
+def _unknown(name: str, kind: Kind, table: OptionTable) -> str:
+    elsewhere = [script for script, options in table.scripts.items() if name in {option.name for option in options}]
+    if elsewhere:
+        return f"'{name}' is an option of {elsewhere[0]}, not of {kind.script}"
+    return f"{kind.script} has no option '{name}'"
+
+
+def _resembling(name: str, known: Mapping[str, Option]) -> str | None:
+    close = difflib.get_close_matches(name.lstrip("-").replace("-", "_"), known, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else None
+
+
+def _typed(value: Value, option: Option) -> Value:
+    if option.many:
+        parts = value if isinstance(value, tuple) else tuple(value.split()) if isinstance(value, str) else (value,)
+        return tuple(_scalar(part, option) for part in parts)
+    if isinstance(value, tuple):
+        if option.type != "str":
+            raise ValueError(f"takes one value, not a list of {len(value)}")
+        value = ",".join(str(part) for part in value)  # resolution: [1024, 1024]
+    return _scalar(value, option)
+
+
+def _scalar(value: Scalar, option: Option) -> Scalar:
+    if option.type == "str" and isinstance(value, bool):
+        raise ValueError(f"takes text, not {str(value).lower()}")
+    converted = _CONVERT[option.type](value)
+    if option.choices is not None and converted not in option.choices:
+        raise ValueError(f"'{value}' is not one of {', '.join(str(choice) for choice in option.choices)}")
+    return converted
+
+
+def _switch(value: Scalar) -> bool:
+    text = str(value).lower()
+    if text not in {"true", "false"}:
+        raise ValueError(f"is a switch, true or false, not '{value}'")
+    return text == "true"
+
+
+def _int(value: Scalar) -> int:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except ValueError:
+        number = math.nan
+    if not number.is_integer():
+        raise ValueError(f"takes a whole number, not '{value}'")
+    return int(number)
+
+
+def _float(value: Scalar) -> float | int:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"takes a number, not '{value}'")
+    return value if isinstance(value, int) else number
+
+
+_CONVERT: Mapping[OptionType, Callable[[Scalar], Scalar]] = {
+    "switch": _switch,
+    "int": _int,
+    "float": _float,
+    "str": str,
+}

@@ -1,0 +1,86 @@
+"""Recipe: every choice that shapes a run, each with the place that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+Scalar = bool | int | float | str
+Value = Scalar | tuple[Scalar, ...]
+
+
+class Kind(str, Enum):
+    """What is trained; the value is also the command's and the preset folder's name."""
+
+    LORA = "lora"
+    LOCON = "locon"
+    DREAMBOOTH = "dreambooth"
+
+    @property
+    def script(self) -> str:
+        """The sd-scripts file that trains this kind."""
+        return "sdxl_train.py" if self is Kind.DREAMBOOTH else "sdxl_train_network.py"
+
+    @property
+    def label(self) -> str:
+        """The name as people write it."""
+        return {Kind.LORA: "LoRA", Kind.LOCON: "LoCon", Kind.DREAMBOOTH: "Dreambooth"}[self]
+
+
+class Setting(BaseModel):
+    """One option's value and where it was set: `dim32-gc.yaml:7`, `--set`, `--batch-size`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    value: Value
+    origin: str
+
+
+class Recipe(BaseModel):
+    """A resolved preset: options in sd-scripts' own names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    kind: Kind
+    name: str
+    description: str
+    settings: Mapping[str, Setting]
+
+    @field_validator("settings")
+    @classmethod
+    def _freeze(cls, settings: Mapping[str, Setting]) -> Mapping[str, Setting]:
+        return MappingProxyType(dict(settings))
+
+    def get(self, option: str) -> Value | None:
+        """The option's value, or None where the recipe leaves it to sd-scripts."""
+        setting = self.settings.get(option)
+        return None if setting is None else setting.value
+
+    def is_on(self, option: str) -> bool:
+        """Whether a switch such as `gradient_checkpointing` is set."""
+        return self.get(option) is True
+
+    def number(self, option: str) -> float | None:
+        """A numeric option's value; None where it is absent or not a number."""
+        value = self.get(option)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def arguments(self, option: str) -> dict[str, str]:
+        """A `key=value` list option (`network_args`, `optimizer_args`) as a mapping."""
+        value = self.get(option)
+        parts = value if isinstance(value, tuple) else () if value is None else (value,)
+        return dict(str(part).partition("=")[::2] for part in parts)
+
+    def origin(self, option: str) -> str | None:
+        """Where the option was set."""
+        setting = self.settings.get(option)
+        return None if setting is None else setting.origin
+
+    def replaced(self, changes: Mapping[str, Setting | None]) -> Recipe:
+        """A copy with the changes applied; None takes an option away."""
+        merged = {**self.settings, **changes}
+        kept = {name: setting for name, setting in merged.items() if setting is not None}
+        return self.model_copy(update={"settings": MappingProxyType(kept)})
