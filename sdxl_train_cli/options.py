@@ -32,7 +32,7 @@ class Option(BaseModel):
     type: OptionType
     many: bool
     """Takes a list of values (argparse's nargs `*` or `+`)."""
-    choices: tuple[Scalar, ...] | None
+    choices: tuple[Scalar | None, ...] | None
     default: Scalar | tuple[Scalar, ...] | None
     required: bool = False
     help: str = ""

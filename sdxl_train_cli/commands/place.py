@@ -1,0 +1,42 @@
+"""Where a command works: home, the user's presets, the current folder's project; and the options that say so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.layout import Home
+    from sdxl_train_cli.project import Config
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Where setup installs [env: SDXL_TRAIN_HOME; default: the user's data folder]"),
+]
+
+
+def config() -> Config:
+    """The user's config file."""
+    from sdxl_train_cli import layout, project
+
+    return project.load_config(layout.config_folder(os.environ))
+
+
+def home(typed: Path | None) -> Home:
+    """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place."""
+    from sdxl_train_cli.layout import Home
+
+    if typed is None and not os.environ.get("SDXL_TRAIN_HOME"):
+        configured = config().home
+        typed = Path(configured) if configured else None
+    return Home.find(typed, os.environ)
+
+
+def user_presets() -> Path:
+    """The user's own presets."""
+    from sdxl_train_cli import layout
+
+    return layout.config_folder(os.environ) / "presets"

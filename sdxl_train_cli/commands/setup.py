@@ -1,0 +1,70 @@
+"""`sdxl-train setup`: make the isolated environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.toolchain import Extra, TorchBuild
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.environment import Environment, Request
+    from sdxl_train_cli.layout import Home
+
+Source = Annotated[
+    str | None,
+    typer.Option("--source", help="sd-scripts: URL or clone [env: SDXL_TRAIN_SOURCE; default: GitHub]"),
+]
+Ref = Annotated[str | None, typer.Option("--ref", help="Branch, tag or commit [default: sdxl]")]
+Python = Annotated[str | None, typer.Option("--python", help="Python of the environment [default: 3.11]")]
+Torch = Annotated[TorchBuild | None, typer.Option("--torch", help="Build of torch [default: auto, by the GPU]")]
+Extras = Annotated[list[Extra] | None, typer.Option("--extra", help="Install this too; repeatable")]
+Recreate = Annotated[bool, typer.Option("--recreate", help="Make it anew, even if nothing changed")]
+Json = Annotated[bool, typer.Option("--json", help="Print what is installed as JSON")]
+
+
+def setup(
+    source: Source = None, ref: Ref = None, python: Python = None, torch: Torch = None, extra: Extras = None,
+    recreate: Recreate = False, json: Json = False, home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Install sd-scripts with torch and all it needs, apart from everything else on this machine."""
+    from sdxl_train_cli import console, environment
+
+    where = place.home(home)
+    request = _request(where, source, ref, python, torch, extra)
+    installed = environment.create(where, request, recreate=recreate, report=console.note)
+    if json:
+        console.out(installed.lock.model_dump_json(indent=1))
+        return
+    console.note(_summary(installed))
+
+
+def _request(
+    home: Home, source: str | None, ref: str | None, python: str | None, torch: TorchBuild | None,
+    extras: list[Extra] | None,
+) -> Request:  # fmt: skip
+    """What is typed changes what is installed; what is not typed stays as it is."""
+    from sdxl_train_cli import environment
+
+    there = environment.find(home)
+    now = there.lock.request if there and not there.is_rehearsal else environment.Request()
+    return environment.Request(
+        source=source or os.environ.get("SDXL_TRAIN_SOURCE") or place.config().source or now.source,
+        ref=ref or now.ref,
+        python=python or now.python,
+        torch=torch or now.torch,
+        extras=now.extras if extras is None else tuple(sorted(set(extras))),
+    )
+
+
+def _summary(installed: Environment) -> str:
+    lock = installed.lock
+    if installed.is_rehearsal:
+        return f"ready: a stand-in for sd-scripts, for rehearsals (commit {lock.commit[:10]})"
+    return (
+        f"ready: sd-scripts {lock.ref} ({lock.commit[:10]}), Python {lock.python}, torch {lock.packages.get('torch')}"
+    )

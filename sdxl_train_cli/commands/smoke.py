@@ -1,0 +1,62 @@
+"""`sdxl-train smoke`: train something tiny for real, on any machine."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.place import HomeOption
+
+
+class SmokeKind(str, Enum):
+    """What `--kind` takes."""
+
+    LORA = "lora"
+    LOCON = "locon"
+    DREAMBOOTH = "dreambooth"
+    ALL = "all"
+
+
+KindOption = Annotated[SmokeKind, typer.Option("--kind", help="What to train")]
+Steps = Annotated[int, typer.Option("--steps", min=2, help="Length of each run")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
+FullSize = Annotated[bool, typer.Option("--full-size", help="SDXL's true shapes: about 7 GB of disk and memory")]
+Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs too, not the trained files alone")]
+GpuIndex = Annotated[int | None, typer.Option("--gpu", min=0, help="Train on this GPU [default: the processor]")]
+
+
+def smoke(
+    kind: KindOption = SmokeKind.LORA, steps: Steps = 4, output: Output = None, full_size: FullSize = False,
+    keep: Keep = False, gpu: GpuIndex = None, home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Prove that training works here: no GPU, no model and no network needed."""
+    from sdxl_train_cli import console, environment
+    from sdxl_train_cli import smoke as story
+    from sdxl_train_cli.commands import train
+    from sdxl_train_cli.preparation import prepare
+    from sdxl_train_cli.recipe import Kind
+
+    where = place.home(home)
+    installed = environment.require(where)
+    kinds = tuple(Kind) if kind is SmokeKind.ALL else (Kind(kind.value),)
+    target = (output or Path("smoke-output")).expanduser().absolute()
+    with ExitStack() as stack:
+        folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
+        found = story.run(
+            installed, kinds, folder,
+            prepare=lambda choices: prepare(choices, where, place.user_presets()),
+            carry_out=train.carry_out, report=console.note, steps=steps, full_size=full_size, gpu_index=gpu,
+        )  # fmt: skip
+        target.mkdir(parents=True, exist_ok=True)
+        kept = [facts.path if keep else Path(shutil.copy2(facts.path, target)) for facts in found]
+    if installed.is_rehearsal:
+        console.note("REHEARSAL: all of it worked, with a stand-in trainer; nothing was trained")
+    for path in kept:
+        console.out(str(path))

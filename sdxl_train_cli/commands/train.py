@@ -1,0 +1,133 @@
+"""`sdxl-train lora`, `locon` and `dreambooth`: check, launch, watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.place import HomeOption
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.preparation import Prepared
+    from sdxl_train_cli.presets import Override
+    from sdxl_train_cli.project import Project
+    from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.training import Outcome
+
+Preset = Annotated[str | None, typer.Option("--preset", "-p", help="A name from `sdxl-train presets list`, or a file")]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="SDXL base: .safetensors file, diffusers folder or Hugging Face id")
+]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", "-d", help="Pictures with .txt captions, or a parent of N_name folders"),
+]
+Reg = Annotated[str | None, typer.Option("--reg", help="Regularisation pictures, laid out like --data")]
+Output = Annotated[str | None, typer.Option("--output", "-o", help="Where the run's folder is made [default: output]")]
+Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of run and file [default: the data folder's]")]
+Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="The word that calls your subject")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Pictures in one step")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Length of the run in steps")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Length of the run in passes over the pictures")]
+Repeats = Annotated[int | None, typer.Option("--repeats", min=1, help="How often a pass takes each picture")]
+Resolution = Annotated[
+    int | None, typer.Option("--resolution", min=64, help="Side of the square, in pixels, whose area is kept")
+]
+Vae = Annotated[str | None, typer.Option("--vae", help="A VAE in place of the model's own")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="For a run that can be repeated")]
+Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
+GpuIndex = Annotated[int | None, typer.Option("--gpu", min=0, help="GPU as nvidia-smi counts [default: the freest]")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
+NoVramCheck = Annotated[bool, typer.Option("--no-vram-check", help="Start even if the GPU seems too small")]
+
+
+def train(
+    context: typer.Context, preset: Preset = None, model: Model = None, data: Data = None, reg: Reg = None,
+    output: Output = None, name: Name = None, trigger: Trigger = None, batch_size: BatchSize = None,
+    steps: Steps = None, epochs: Epochs = None, repeats: Repeats = None, resolution: Resolution = None,
+    vae: Vae = None, seed: Seed = None, set_: Set = None, gpu: GpuIndex = None, dry_run: DryRun = False,
+    no_vram_check: NoVramCheck = False, home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Registered as `lora`, `locon` and `dreambooth`: what is trained is the command's own name."""
+    from sdxl_train_cli import console, preparation, project
+    from sdxl_train_cli.recipe import Kind
+
+    kind = Kind(context.command.name)
+    written = project.load(Path.cwd())
+    typed = {"preset": preset, "model": model, "data": data, "reg": reg, "output": output, "name": name,
+             "trigger": trigger, "vae": vae}  # fmt: skip
+    overrides = [*_from_project(kind, written), *_from_flags(batch_size, steps, epochs, resolution, seed)]
+    overrides += _from_set(set_ or [])
+    choices = preparation.choose(
+        kind, preparation.filled(kind, written, typed), overrides,
+        repeats=repeats, gpu_index=gpu, check_vram=not no_vram_check,
+    )  # fmt: skip
+    prepared = preparation.prepare(choices, place.home(home), place.user_presets())
+    if dry_run:
+        console.out(preparation.shell_line(prepared.argv))
+        return
+    outcome = carry_out(prepared)
+    console.finished(outcome)
+
+
+def carry_out(prepared: Prepared) -> Outcome:
+    """Write the run's record, start the trainer and follow it to its end."""
+    from sdxl_train_cli import console, runs, training
+
+    if prepared.environment.is_rehearsal:
+        console.note("REHEARSAL: the trainer is a stand-in, nothing will be trained")
+    for problem in prepared.warnings:
+        console.warn(problem)
+    for note in prepared.notes:
+        console.note(note)
+    runs.write(prepared.run, prepared.recipe, prepared.pictures, prepared.argv, prepared.environment)
+    console.note(f"run: {prepared.run.folder}")
+    with console.Bar() as bar:
+        return training.watch(
+            prepared.run,
+            prepared.argv,
+            cwd=prepared.environment.checkout,
+            env=prepared.variables,
+            on_event=bar.show,
+        )
+
+
+def _from_project(kind: Kind, written: Project) -> list[Override]:
+    return list(written.overrides) if written.kind in {None, kind} else []
+
+
+def _from_flags(
+    batch_size: int | None, steps: int | None, epochs: int | None, resolution: int | None, seed: int | None
+) -> list[Override]:
+    from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.presets import Override
+
+    if steps is not None and epochs is not None:
+        raise UsageError("--steps and --epochs say the same thing twice", "give one of them")
+    overrides = []
+    if batch_size is not None:
+        overrides.append(Override("train_batch_size", batch_size, "--batch-size"))
+    if steps is not None:
+        overrides += [Override("max_train_steps", steps, "--steps"), Override("max_train_epochs", None, "--steps")]
+    if epochs is not None:
+        overrides += [Override("max_train_epochs", epochs, "--epochs"), Override("max_train_steps", None, "--epochs")]
+    if resolution is not None:
+        # Buckets keep the shapes they have at 1024: sides from half to twice the square's, in whole steps of 64.
+        smallest = max(64, resolution // 2 // 64 * 64)
+        overrides += [
+            Override("resolution", f"{resolution},{resolution}", "--resolution"),
+            Override("min_bucket_reso", smallest, "--resolution"),
+            Override("max_bucket_reso", max(64, resolution * 2 // 64 * 64), "--resolution"),
+        ]
+    if seed is not None:
+        overrides.append(Override("seed", seed, "--seed"))
+    return overrides
+
+
+def _from_set(texts: list[str]) -> list[Override]:
+    from sdxl_train_cli import presets
+
+    return [presets.parse_override(text) for text in texts]

@@ -1,0 +1,88 @@
+"""Print every option of sd-scripts' two SDXL training scripts as one JSON object.
+
+    python flags.py        run in the sd-scripts checkout, by the training environment's Python
+
+    {"scripts": {"sdxl_train.py": [
+        {"name", "flag", "type", "many", "choices", "default", "required", "help"}, ...], ...}}
+
+`type` is switch, int, float or str. What is asked is upstream's own parser: `setup_parser()` in sdxl_train.py and
+sdxl_train_network.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = ("sdxl_train.py", "sdxl_train_network.py")
+
+
+def main() -> int:
+    """Ask both scripts and print their options."""
+    argparse.ArgumentParser(prog="flags.py", description=__doc__.partition("\n")[0]).parse_args()
+    sys.path[0] = str(Path.cwd())  # not this folder: its files must not stand for upstream's modules
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            scripts = {script: options(script) for script in SCRIPTS}
+    except Exception as error:  # noqa: BLE001  a script of another's, with hundreds of imports: anything can come out
+        print(" ".join(f"{type(error).__name__}: {error}".split()), file=sys.stderr)
+        return 1
+    print(json.dumps({"scripts": scripts}, allow_nan=False))
+    return 0
+
+
+def options(script: str) -> list[dict[str, Any]]:
+    """Give the options of one script, in the order in which its parser declares them."""
+    parser = importlib.import_module(script.removesuffix(".py")).setup_parser()
+    return [
+        described(action)
+        for action in parser._actions  # noqa: SLF001  argparse has no public list of its options
+        if action.option_strings and not isinstance(action, (argparse._HelpAction, argparse._VersionAction))  # noqa: SLF001
+    ]
+
+
+def described(action: argparse.Action) -> dict[str, Any]:
+    """Give one option as the CLI wants to know it."""
+    explained = "" if action.help in (None, argparse.SUPPRESS) else " ".join(str(action.help).split())
+    return {
+        "name": action.dest,
+        "flag": next((flag for flag in action.option_strings if flag.startswith("--")), action.option_strings[0]),
+        "type": kind(action),
+        "many": action.nargs in ("*", "+") or (isinstance(action.nargs, int) and action.nargs > 1),
+        # A None among the choices, as in --save_precision, is what leaving the option out means.
+        "choices": None if action.choices is None else [plain(each) for each in action.choices if each is not None],
+        "default": plain(action.default),
+        "required": action.required,
+        "help": explained,
+    }
+
+
+def kind(action: argparse.Action) -> str:
+    """Tell what an option takes; store_true, store_false and every other action without a value is a switch."""
+    if action.nargs == 0:
+        return "switch"
+    name = getattr(action.type, "__name__", "str")
+    # A function of upstream's own, as int_or_float in library/train_util.py, takes both.
+    return next((known for known in ("float", "int") if known in name.lower()), "str")
+
+
+def plain(value: object) -> object:
+    """Give a default or a choice if JSON can carry it, else None."""
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if value == argparse.SUPPRESS:
+        return None
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return None
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Where things live on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+APP = "sdxl-train"
+PROJECT_FILE = "sdxl-train.yaml"
+"""The project file of the current folder."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds what setup installs: SDXL_TRAIN_HOME, or the platform's folder for user data."""
+
+    path: Path
+
+    @classmethod
+    def find(cls, typed: Path | None, environ: Mapping[str, str]) -> Home:
+        """Take what was typed, then SDXL_TRAIN_HOME, then the platform's place."""
+        chosen = typed or environ.get("SDXL_TRAIN_HOME") or platformdirs.user_data_path(APP, appauthor=False)
+        return cls(Path(chosen).expanduser().absolute())
+
+    @property
+    def environments(self) -> Path:
+        """One folder for each environment, the one in use and perhaps one that is being built."""
+        return self.path / "environments"
+
+    @property
+    def current(self) -> Path:
+        """The one small file that says which environment counts."""
+        return self.path / "current"
+
+    @property
+    def setup_lock(self) -> Path:
+        """Held while an environment is made."""
+        return self.path / "setup.lock"
+
+    @property
+    def setup_log(self) -> Path:
+        """All that the last setup's tools printed."""
+        return self.path / "setup.log"
+
+    @property
+    def tokenizers(self) -> Path:
+        """The two CLIP tokenizers, fetched by sd-scripts at the first run."""
+        return self.path / "tokenizers"
+
+
+def config_folder(environ: Mapping[str, str]) -> Path:
+    """The user's own settings and presets: SDXL_TRAIN_CONFIG, or the platform's place for them."""
+    chosen = environ.get("SDXL_TRAIN_CONFIG") or platformdirs.user_config_path(APP, appauthor=False)
+    return Path(chosen).expanduser().absolute()

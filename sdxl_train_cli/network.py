@@ -1,0 +1,20 @@
+"""Whether a place on the network answers, before something long is started that needs it."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+TIMEOUT_SECONDS = 5.0
+
+
+def reachable(url: str) -> bool:
+    """Ask for the page's head, through the system's proxies; any answer counts, also a refusal."""
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - https addresses of our own constants
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - as above
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,104 @@
+"""What sd-scripts makes of the options for optimizer and schedule (get_optimizer, get_scheduler_fix)."""
+
+from __future__ import annotations
+
+from sdxl_train_cli.recipe import Recipe
+
+SCHEDULERS = (
+    "constant",
+    "constant_with_warmup",
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "cosine_with_min_lr",
+    "polynomial",
+    "inverse_sqrt",
+    "warmup_stable_decay",
+    "piecewise_constant",
+    "adafactor",
+)
+"""The values of lr_scheduler that transformers 4.54 and diffusers 0.32 leave to work."""
+
+OWN_OPTIMIZERS = frozenset(
+    {
+        "adamw",
+        "adamw8bit",
+        "pagedadamw",
+        "pagedadamw8bit",
+        "pagedadamw32bit",
+        "lion",
+        "lion8bit",
+        "pagedlion8bit",
+        "sgdnesterov",
+        "sgdnesterov8bit",
+        "dadaptation",
+        "dadaptadampreprint",
+        "dadaptadagrad",
+        "dadaptadam",
+        "dadaptadan",
+        "dadaptadanip",
+        "dadaptlion",
+        "dadaptsgd",
+        "prodigy",
+        "adafactor",
+        "radamschedulefree",
+        "adamwschedulefree",
+        "sgdschedulefree",
+    }
+)
+"""Names that sd-scripts takes in any case."""
+
+TORCH_OPTIMIZERS = frozenset(
+    {"ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"}
+)
+"""Names that it hands to torch.optim as they are."""
+
+
+def optimizer(recipe: Recipe) -> str:
+    """The optimizer's name in lower case."""
+    if recipe.is_on("use_8bit_adam"):
+        return "adamw8bit"
+    if recipe.is_on("use_lion_optimizer"):
+        return "lion"
+    return str(recipe.get("optimizer_type") or "AdamW").lower()
+
+
+def schedule(recipe: Recipe) -> str:
+    """The schedule's name, with what stands behind a colon."""
+    return str(recipe.get("lr_scheduler") or "constant")
+
+
+def unknown_optimizer(recipe: Recipe) -> bool:
+    """Whether sd-scripts would find no optimizer of that name; one of another package has a dot in its name."""
+    name = str(recipe.get("optimizer_type") or "AdamW")
+    return "." not in name and name.lower() not in OWN_OPTIMIZERS and name not in TORCH_OPTIMIZERS
+
+
+def sets_own_rate(recipe: Recipe) -> bool:
+    """Whether the optimizer finds its rate by itself and learning_rate is only a factor of it."""
+    return optimizer(recipe) == "prodigy" or optimizer(recipe).startswith("dadapt")
+
+
+def chooses_own_rate(recipe: Recipe) -> bool:
+    """Whether Adafactor would disregard learning_rate and lr_scheduler, as it does unless told otherwise."""
+    arguments = recipe.arguments("optimizer_args")
+    relative = arguments.get("relative_step", "True").strip() not in {"False", "0"}
+    return optimizer(recipe) == "adafactor" and (relative or arguments.get("warmup_init", "").strip() == "True")
+
+
+def is_schedule_free(recipe: Recipe) -> bool:
+    """Whether the optimizer takes no schedule at all."""
+    return optimizer(recipe).endswith("schedulefree")
+
+
+def warms_up(recipe: Recipe) -> bool:
+    """Whether lr_warmup_steps asks for a warm-up."""
+    return str(recipe.get("lr_warmup_steps") or "0").strip("0.%") != ""
+
+
+def warmup_is_refused(recipe: Recipe) -> bool:
+    """Whether sd-scripts would stop at the warm-up: only some schedules have one."""
+    if not warms_up(recipe) or is_schedule_free(recipe):
+        return False
+    has_none = schedule(recipe) == "constant" or schedule(recipe).startswith("adafactor")
+    return has_none or bool(recipe.get("lr_scheduler_type")) or chooses_own_rate(recipe)

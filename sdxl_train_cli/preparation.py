@@ -1,0 +1,211 @@
+"""From what a person chose to a run that can start: every check that can be made beforehand, in one straight line."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import checkpoint, command, dataset, environment, gpu, hub, presets, process, rules, runs, vram
+from sdxl_train_cli.dataset import Pictures
+from sdxl_train_cli.environment import Environment
+from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.presets import Override
+from sdxl_train_cli.project import Project
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.runs import Run
+
+DEFAULT_PRESETS = {Kind.LORA: "dim32-gc", Kind.LOCON: "dim64-conv32-gc", Kind.DREAMBOOTH: "gc"}
+DEFAULT_DATA = "data"
+DEFAULT_OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person asked for, after the project file and the defaults have filled it in."""
+
+    kind: Kind
+    preset: str
+    model: str
+    data: Path
+    output: Path
+    name: str
+    vae: str | None = None
+    regularisation: Path | None = None
+    trigger: str | None = None
+    repeats: int | None = None
+    overrides: tuple[Override, ...] = ()
+    gpu_index: int | None = None
+    """None takes the GPU with the most free memory."""
+    on_processor: bool = False
+    """Trains without a GPU, as the smoke does."""
+    check_vram: bool = True
+    shim: Path | None = None
+    """A script of ours that runs sd-scripts' own scaled down (the smoke)."""
+    tokenizers: Path | None = None
+    """Where the CLIP tokenizers are, if not in the home folder."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start; nothing of it is on disk yet."""
+
+    environment: Environment
+    recipe: Recipe
+    pictures: Pictures
+    run: Run
+    argv: list[str]
+    variables: Mapping[str, str]
+    notes: tuple[str, ...]
+    warnings: tuple[Problem, ...]
+
+
+def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
+    """Check everything and build the command line; raises what is wrong, writes nothing."""
+    installed = environment.require(home)
+    table = installed.options()
+    recipe = presets.load(choices.kind, choices.preset, choices.overrides, user_presets)
+    pictures = dataset.scan(
+        choices.data, regularisation=choices.regularisation, repeats=choices.repeats, trigger=choices.trigger
+    )
+    recipe, trigger_notes = _with_prefix(recipe, pictures)
+    recipe = rules.require(recipe, table)
+    model = checkpoint.require_sdxl(choices.model)
+    vae = checkpoint.require_vae(choices.vae) if choices.vae else None
+    device = None if choices.on_processor else _device(choices.gpu_index)
+    vram_notes = [_room(recipe, device, user_presets)] if choices.check_vram and not choices.on_processor else []
+    if choices.tokenizers is None:
+        hub.require(model, home, os.environ)
+    run = runs.plan(choices.output, choices.name)
+    inputs = command.Inputs(
+        model=model,
+        vae=vae,
+        dataset_config=run.dataset_config,
+        output_dir=run.folder,
+        output_name=run.name,
+        logging_dir=run.logs,
+        tokenizers=choices.tokenizers or home.tokenizers,
+    )
+    trainer = command.Trainer(
+        installed.python, installed.checkout / choices.kind.script, table.of(choices.kind), choices.shim
+    )
+    return Prepared(
+        environment=installed,
+        recipe=recipe,
+        pictures=pictures,
+        run=run,
+        argv=command.build(recipe, inputs, trainer, device.index if device else None),
+        variables=_variables(model, device, have_tokenizers=choices.tokenizers is not None or hub.has_tokenizers(home)),
+        notes=(*trigger_notes, *vram_notes),
+        warnings=(*pictures.notes, *rules.warnings(recipe), *_slow(recipe, device)),
+    )
+
+
+def name_for(data: Path) -> str:
+    """A run's name from its data folder's, in characters that every file system takes."""
+    return re.sub(r"[^\w.-]+", "-", data.expanduser().absolute().name, flags=re.ASCII).strip("-.") or "run"
+
+
+def filled(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
+    """What was typed, else what the project file says; its preset counts for its own kind only."""
+    same_kind = project.kind in {None, kind}
+    from_project = {
+        "preset": project.preset if same_kind else None,
+        "model": project.model,
+        "vae": project.vae,
+        "data": project.data,
+        "reg": project.reg,
+        "output": project.output,
+        "name": project.name,
+        "trigger": project.trigger,
+    }
+    return {key: typed.get(key) or text for key, text in from_project.items()}
+
+
+def choose(  # noqa: PLR0913 - keyword-only, each is one flag
+    kind: Kind,
+    texts: Mapping[str, str | None],
+    overrides: Sequence[Override],
+    *,
+    repeats: int | None,
+    gpu_index: int | None,
+    check_vram: bool,
+) -> Choices:
+    """Fill in the defaults; UsageError where there is none to fill in."""
+    data = Path(texts["data"] or DEFAULT_DATA)
+    if texts["data"] is None and not data.is_dir():
+        raise UsageError(
+            "no pictures are named, and there is no folder ./data",
+            f"sdxl-train {kind.value} --data FOLDER, or `sdxl-train init` for a project file",
+        )
+    return Choices(
+        kind=kind,
+        preset=texts["preset"] or DEFAULT_PRESETS[kind],
+        model=texts["model"] or checkpoint.SDXL_BASE,
+        data=data,
+        output=Path(texts["output"] or DEFAULT_OUTPUT),
+        name=texts["name"] or name_for(data),
+        vae=texts["vae"],
+        regularisation=Path(texts["reg"]) if texts["reg"] else None,
+        trigger=texts["trigger"],
+        repeats=repeats,
+        overrides=tuple(overrides),
+        gpu_index=gpu_index,
+        check_vram=check_vram,
+    )
+
+
+def shell_line(argv: Sequence[str]) -> str:
+    """The command line as this system's shell takes it."""
+    return process.windows_line(argv) if process.WINDOWS else shlex.join(argv)
+
+
+def _with_prefix(recipe: Recipe, pictures: Pictures) -> tuple[Recipe, list[str]]:
+    """Encode captions anew at each step where the trigger is put before them: cached outputs would lack it."""
+    cached = [name for name in ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk") if recipe.get(name)]
+    if not pictures.has_prefix or not cached:
+        return recipe, []
+    note = "no caption has the trigger: it is put first in each, so text-encoder outputs are not cached (+1.5 GiB)"
+    return recipe.replaced(dict.fromkeys(cached)), [note]
+
+
+def _device(index: int | None) -> Gpu | None:
+    found = gpu.devices()
+    if index is None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        index = int(visible) if visible.isdecimal() else None
+    if index is None:
+        return max(found, key=lambda device: device.free_gib, default=None)
+    for device in found:
+        if device.index == index:
+            return device
+    there = ", ".join(f"{device.index}: {device.name}" for device in found) or "none was found"
+    raise UsageError(f"no GPU {index}", f"the GPUs: {there}")
+
+
+def _room(recipe: Recipe, device: Gpu | None, user_presets: Path) -> str:
+    same_kind = {name: presets.load(recipe.kind, name, (), user_presets) for name in presets.names(recipe.kind)}
+    return vram.require(recipe, device, same_kind)
+
+
+def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
+    if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
+        return []
+    return [Problem(f"{device.name} has no bf16 of its own, which makes it slow", "--set mixed_precision=fp16")]
+
+
+def _variables(model: str, device: Gpu | None, *, have_tokenizers: bool) -> dict[str, str]:
+    variables = environment.training_variables()
+    variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order that NVML and nvidia-smi count in
+    if device is None:
+        variables["CUDA_VISIBLE_DEVICES"] = "-1"
+    else:
+        variables.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
+    if have_tokenizers and not checkpoint.is_hub_id(model):
+        variables["HF_HUB_OFFLINE"] = "1"  # all is here: no request can fail or hang
+    return variables

@@ -1,0 +1,231 @@
+"""Start, stream and stop child processes, each in a group of its own that never outlives us."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import psutil
+
+WINDOWS = sys.platform == "win32"
+TICK_SECONDS = 0.25
+"""How long a silent child keeps us from looking at signals and its exit."""
+GRACE_SECONDS = 10.0
+"""How long a stopped group may take before it is killed."""
+LONGEST_LINE = 65_536
+"""Characters after which a line without an end is cut, so that memory stays flat."""
+
+_GUARD = Path(__file__).with_name("guard.py")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A short command's result."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Stopped(BaseException):
+    """A signal asked us to stop: Ctrl-C, SIGTERM, or a closed terminal.
+
+    Not a KeyboardInterrupt, which command-line libraries turn into an exit code of their own.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def stop_on_signals() -> None:
+    """Make Ctrl-C, SIGTERM and a closed terminal raise Stopped, unless the signal is ignored (nohup)."""
+
+    def stop(signum: int, _frame: object) -> None:
+        raise Stopped(signum)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        signum = getattr(signal, name, None)
+        if signum is not None and signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, stop)
+
+
+def run(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Finished:
+    """Run a short command to its end and give what it printed; OSError where it can't be started."""
+    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    return Finished(done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def windows_line(argv: Sequence[str]) -> str:
+    """A command line as Windows' own rules quote it."""
+    return subprocess.list2cmdline(argv)
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", errors="replace")
+
+
+class Child:
+    """A long-running command whose output is read as it comes; leaving the `with` block leaves no process behind."""
+
+    def __init__(self, argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+        self._chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_GUARD), *argv],
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.PIPE,  # held open: its end tells the guard that we are gone
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=not WINDOWS,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self) -> Child:  # noqa: PYI034 - typing.Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    @property
+    def pid(self) -> int:
+        """The leader of the process group."""
+        return self._process.pid
+
+    def lines(self, log: BinaryIO | None = None) -> Iterator[str | None]:
+        r"""Yield each line (ended by \r or \n) as it comes, and None about four times a second while there is none.
+
+        The raw bytes go to `log` unchanged.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        rest = ""
+        for chunk in self._arriving():
+            if chunk is None:
+                yield None
+                continue
+            if log is not None:
+                log.write(chunk)
+            *lines, rest = _LINE_END.split(rest + decoder.decode(chunk))
+            yield from lines
+            if len(rest) > LONGEST_LINE:
+                yield rest
+                rest = ""
+        if rest:
+            yield rest
+
+    def _arriving(self) -> Iterator[bytes | None]:
+        last_words = None
+        while True:
+            try:
+                chunk = self._chunks.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                if self._process.poll() is not None:
+                    # A grandchild that outlived the leader holds the pipe: give it a moment, then go on without it.
+                    last_words = last_words or time.monotonic() + 2
+                    if time.monotonic() > last_words:
+                        return
+                yield None
+                continue
+            if not chunk:
+                return
+            yield chunk
+
+    def _read(self) -> None:
+        pipe = self._process.stdout
+        with contextlib.suppress(OSError, ValueError):
+            while pipe is not None and (chunk := os.read(pipe.fileno(), 65_536)):
+                self._chunks.put(chunk)
+        self._chunks.put(b"")
+
+    def wait(self) -> int:
+        """The command's exit code, or 128+n where signal n ended it."""
+        code = self._process.wait()
+        return 128 - code if code < 0 else code
+
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Ask the whole group to end, wait, then kill it; Ctrl-C while waiting kills at once."""
+        try:
+            self._signal(signal.SIGTERM)
+            self._wait_for_group(grace_seconds)
+        except Stopped:
+            pass
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End every process of the group now."""
+        if WINDOWS:
+            for process in _tree(self.pid):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+        else:
+            self._signal(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+
+    def _signal(self, signum: int) -> None:
+        if WINDOWS:
+            for process in _tree(self.pid):
+                with contextlib.suppress(psutil.Error):
+                    process.terminate()
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signum)
+
+    def _wait_for_group(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._process.poll()  # reaps the leader, so that an empty group is seen as empty
+            if not self._group_lives():
+                return
+            time.sleep(0.05)
+
+    def _group_lives(self) -> bool:
+        if WINDOWS:
+            return bool(_tree(self.pid))
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # only zombies of another user's reaper are left (macOS says so)
+            return False
+        return True
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        leader = psutil.Process(pid)
+        return [*leader.children(recursive=True), leader]
+    except psutil.Error:
+        return []
+
+
+def running_from(folder: Path) -> bool:
+    """Whether any process was started from a file under `folder`."""
+    for process in psutil.process_iter(["exe", "cmdline"]):
+        started = [process.info["exe"] or "", *(process.info["cmdline"] or [])[:1]]
+        if any(path and Path(path).is_relative_to(folder) for path in started):
+            return True
+    return False

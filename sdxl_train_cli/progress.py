@@ -1,0 +1,97 @@
+"""One line of the trainer's output becomes an event, or nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Step:
+    """The training bar moved."""
+
+    step: int
+    steps: int
+    loss: float | None
+    """avr_loss: the mean over the last epoch's length of steps; NaN is possible."""
+    seconds_per_step: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the trainer does before and between steps."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint's writing has begun."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The trainer says that the final model is saved."""
+
+
+@dataclass(frozen=True)
+class NoData:
+    """The trainer found nothing to train on; it will exit with 0."""
+
+
+Event = Step | Phase | Saved | Finished | NoData
+
+_STEP = re.compile(
+    r"steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<steps>\d+) "
+    r"\[(?P<spent>[\d:]+)<(?P<left>[\d:?]+),\s*(?P<rate>[\d.]+|\?)\s?(?P<unit>s/it|it/s)"
+    r"(?P<rest>[^\]]*)"
+)
+_LOSS = re.compile(r"(?:avr_)?loss=(?P<loss>[-+.\deE]+|nan|inf|-inf)")
+_SAVED = re.compile(r"saving checkpoint: (?P<path>.+\.(?:safetensors|ckpt|pt))")
+_MARKS: tuple[tuple[str, Event], ...] = (
+    ("model saved.", Finished()),
+    ("No data found", NoData()),
+    ("caching latents", Phase("caching latents")),
+    ("caching Text Encoder outputs", Phase("caching text-encoder outputs")),
+    ("building U-Net", Phase("loading the model")),
+    ("load Diffusers pretrained models", Phase("loading the model")),
+    ("loading u-net", Phase("loading the model")),
+    ("prepare optimizer", Phase("preparing")),
+    ("running training", Phase("training")),
+    ("generating sample images", Phase("drawing samples")),
+    ("saving state", Phase("saving the state")),
+)
+
+
+def parse(line: str) -> Event | None:
+    """Read one line, however other text is glued to it."""
+    bar = _STEP.search(line)
+    if bar:
+        return _step(bar)
+    saved = _SAVED.search(line)
+    if saved:
+        return Saved(saved["path"].strip())
+    return next((event for mark, event in _MARKS if mark in line), None)
+
+
+def _step(bar: re.Match[str]) -> Step:
+    rate = float(bar["rate"]) if bar["rate"] != "?" else 0.0
+    loss = _LOSS.search(bar["rest"])
+    per_step = rate if bar["unit"] == "s/it" else 1 / rate if rate else 0.0
+    return Step(
+        step=int(bar["step"]),
+        steps=int(bar["steps"]),
+        loss=float(loss["loss"]) if loss else None,
+        seconds_per_step=per_step or None,
+        seconds_left=None if "?" in bar["left"] else _seconds(bar["left"]),
+    )
+
+
+def _seconds(clock: str) -> float:
+    total = 0.0
+    for part in clock.split(":"):
+        total = total * 60 + float(part or 0)
+    return total

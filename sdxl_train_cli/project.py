@@ -1,0 +1,127 @@
+"""The two files of the user's own: `sdxl-train.yaml` in the current folder, and `config.yaml` in the config folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import yaml_file
+from sdxl_train_cli.errors import Problem, RecipeError, UsageError
+from sdxl_train_cli.layout import PROJECT_FILE
+from sdxl_train_cli.presets import Override
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.yaml_file import Document, Entry
+
+_TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger")
+_SET = "set"
+_CONFIG = ("source", "home")
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the project file says; None where it leaves a thing to the command line."""
+
+    kind: Kind | None = None
+    preset: str | None = None
+    model: str | None = None
+    vae: str | None = None
+    data: str | None = None
+    reg: str | None = None
+    output: str | None = None
+    name: str | None = None
+    trigger: str | None = None
+    overrides: tuple[Override, ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the user's config file says."""
+
+    source: str | None = None
+    home: str | None = None
+
+
+def load(folder: Path) -> Project:
+    """Read the folder's project file; an empty Project where there is none, RecipeError where it is wrong."""
+    path = folder / PROJECT_FILE
+    if not path.is_file():
+        return Project()
+    document = yaml_file.load(path, PROJECT_FILE, nested=(_SET,))
+    texts = _texts(document, _TEXTS, also=(_SET,))
+    kinds = {kind.value: kind for kind in Kind}
+    kind = texts.pop("kind", None)
+    if kind is not None and kind not in kinds:
+        raise RecipeError(Problem(f"no kind '{kind}'", f"one of: {', '.join(kinds)}", PROJECT_FILE))
+    chosen = document.get(_SET)
+    overrides = tuple(
+        Override(entry.key, entry.value, document.where(entry)) for entry in (chosen.entries or () if chosen else ())
+    )
+    return Project(kind=kinds[kind] if kind else None, overrides=overrides, **texts)
+
+
+def load_config(folder: Path) -> Config:
+    """Read the user's config file; an empty Config where there is none."""
+    path = folder / "config.yaml"
+    return Config(**_texts(yaml_file.load(path), _CONFIG)) if path.is_file() else Config()
+
+
+def _texts(document: Document, known: tuple[str, ...], also: tuple[str, ...] = ()) -> dict[str, str]:
+    problems = [problem for entry in document.entries for problem in _wrong(document, entry, (*known, *also), also)]
+    if problems:
+        raise RecipeError(problems)
+    return {entry.key: str(entry.value) for entry in document.entries if entry.key in known and entry.value is not None}
+
+
+def _wrong(document: Document, entry: Entry, known: tuple[str, ...], nested: tuple[str, ...]) -> list[Problem]:
+    if entry.key not in known:
+        return [Problem(f"unknown key '{entry.key}'", f"known keys: {', '.join(known)}", document.where(entry))]
+    is_mapping = entry.entries is not None
+    if entry.key in nested and not is_mapping and entry.value is not None:
+        return [Problem(f"{entry.key} takes `option: value` lines under it", None, document.where(entry))]
+    if entry.key not in nested and isinstance(entry.value, tuple):
+        return [Problem(f"{entry.key} takes one value, not a list", None, document.where(entry))]
+    return []
+
+
+_TEMPLATE = """\
+# What `sdxl-train` trains in this folder. The command line overrides every line.
+kind: {kind}
+preset: {preset}      # the others: sdxl-train presets list
+
+# The base model: a .safetensors file, a diffusers folder, or a Hugging Face id
+model: {model}
+
+# A folder of pictures, each with a caption in a .txt file of the same name; or a parent of folders such as 10_cat
+data: {data}
+
+# The word that will call your subject; pictures without a caption get it as theirs
+{trigger}
+
+# Where the runs go, and their name (the data folder's, if you give none)
+output: {output}
+{name}
+
+# Any option of sd-scripts, in its own name
+set:
+  # max_train_steps: 2000
+  # learning_rate: 1.0e-4
+"""
+
+
+def write_template(folder: Path, texts: dict[str, str]) -> Path:
+    """Write a commented project file; UsageError where there is one already: it is never overwritten."""
+    path = folder / PROJECT_FILE
+    lines = {
+        "trigger": f"trigger: {yaml_file.quoted(texts['trigger'])}" if "trigger" in texts else "# trigger: ohwx woman",
+        "name": f"name: {yaml_file.quoted(texts['name'])}" if "name" in texts else "# name: my-lora",
+    }
+    quoted = {key: yaml_file.quoted(text) for key, text in texts.items()}
+    text = _TEMPLATE.format(**{**quoted, **lines})
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already", "change it in an editor, or delete it first") from error
+    except OSError as error:
+        raise RecipeError(f"{path} can't be written: {error.strerror}") from error
+    return path

@@ -1,0 +1,55 @@
+"""One rule about a recipe: what it looks at, when it is broken, and the words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.recipe import Kind, Recipe
+
+NETWORK_KINDS = (Kind.LORA, Kind.LOCON)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of a table of rules."""
+
+    options: tuple[str, ...]
+    """Every option that it looks at; the first of them that the recipe sets is shown as the place."""
+    breaks: Callable[[Recipe], bool]
+    message: str
+    hint: str | None = None
+    kinds: tuple[Kind, ...] = tuple(Kind)
+
+    def problem(self, recipe: Recipe) -> Problem | None:
+        """The rule in words where the recipe breaks it."""
+        if recipe.kind not in self.kinds or not self.breaks(recipe):
+            return None
+        origins = (recipe.origin(option) for option in self.options)
+        return Problem(self.message, self.hint, next((origin for origin in origins if origin is not None), None))
+
+
+def broken(table: Iterable[Rule], recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]:
+    """Yield a problem for each rule that the recipe breaks; rules about `unsound` options are left out."""
+    for rule in table:
+        if unsound and not set(unsound).isdisjoint(rule.options):
+            continue
+        problem = rule.problem(recipe)
+        if problem is not None:
+            yield problem
+
+
+def sets(*options: str) -> Callable[[Recipe], bool]:
+    """All of these options are given something that counts: neither absent, nor false, nor zero, nor empty."""
+    return lambda recipe: all(map(recipe.get, options))
+
+
+def is_set(recipe: Recipe, *options: str) -> bool:
+    """One of these options is given something that counts, as `sets` means it."""
+    return any(map(recipe.get, options))
+
+
+def lacks(option: str, *needed: str) -> Callable[[Recipe], bool]:
+    """The option is set, and none of those that it needs is."""
+    return lambda recipe: is_set(recipe, option) and not is_set(recipe, *needed)

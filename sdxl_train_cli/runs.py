@@ -1,0 +1,122 @@
+"""One folder for each run, which is its record: planned on paper, then written whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sdxl_train_cli import __version__
+from sdxl_train_cli.dataset import Pictures, config
+from sdxl_train_cli.environment import Environment
+from sdxl_train_cli.errors import TrainingError, UsageError
+from sdxl_train_cli.recipe import Recipe
+
+_FORBIDDEN = set('<>:"/\\|?*')
+_LONGEST_NAME = 120
+"""Characters: sd-scripts adds up to 30 for its step files, and file systems end at 255 bytes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where one run keeps everything."""
+
+    folder: Path
+    name: str
+
+    @property
+    def log(self) -> Path:
+        """All that the trainer printed."""
+        return self.folder / "train.log"
+
+    @property
+    def dataset_config(self) -> Path:
+        """The `--dataset_config` of sd-scripts."""
+        return self.folder / "dataset.json"
+
+    @property
+    def record(self) -> Path:
+        """What was run with what: settings and their origins, argv, environment."""
+        return self.folder / "run.json"
+
+    @property
+    def outcome(self) -> Path:
+        """How it ended; absent while it runs, or where it was cut off."""
+        return self.folder / "outcome.json"
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's events."""
+        return self.folder / "logs"
+
+    @property
+    def result(self) -> Path:
+        """The trained file."""
+        return self.folder / f"{self.name}.safetensors"
+
+
+def plan(output: Path, name: str) -> Run:
+    """Choose the run's folder: `OUTPUT/NAME`, or `NAME-2` and so on where that is taken. Nothing is written."""
+    problem = _name_problem(name)
+    if problem:
+        raise UsageError(f"'{name}' can't be a run's name: {problem}", "--name takes letters, digits, - and _")
+    output = output.expanduser().absolute()
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file, not a folder", "give --output a folder")
+    number = 1
+    while (output / _numbered(name, number)).exists():
+        number += 1
+    return Run(output / _numbered(name, number), _numbered(name, number))
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _name_problem(name: str) -> str | None:
+    if not name.strip() or name.strip(".") == "":
+        return "it is empty"
+    if len(name) > _LONGEST_NAME:
+        return f"it has {len(name)} characters of at most {_LONGEST_NAME}"
+    odd = sorted({char for char in name if char in _FORBIDDEN or not char.isprintable()})
+    return f"it holds {' '.join(repr(char) for char in odd)}" if odd else None
+
+
+def write(run: Run, recipe: Recipe, pictures: Pictures, argv: Sequence[str], environment: Environment) -> None:
+    """Write the run's record; TrainingError where the folder can't be written or another run just took it."""
+    record = {
+        "sdxl_train": __version__,
+        "kind": recipe.kind.value,
+        "preset": recipe.name,
+        "started": datetime.now(timezone.utc).isoformat(),
+        "settings": {name: setting.model_dump() for name, setting in sorted(recipe.settings.items())},
+        "pictures": pictures.count,
+        "argv": list(argv),
+        "environment": environment.lock.model_dump(mode="json"),
+    }
+    try:
+        run.folder.mkdir(parents=True, exist_ok=False)
+        _write_json(run.dataset_config, config(pictures))
+        _write_json(run.record, record)
+    except FileExistsError as error:
+        raise TrainingError(
+            f"another run has just taken {run.folder}", "start again, or choose another --name"
+        ) from error
+    except OSError as error:
+        raise TrainingError(
+            f"{run.folder} can't be written: {error.strerror}", "choose another place with --output"
+        ) from error
+
+
+def write_outcome(run: Run, facts: Mapping[str, object]) -> None:
+    """Write how the run ended."""
+    _write_json(run.outcome, {**facts, "ended": datetime.now(timezone.utc).isoformat()})
+
+
+def _write_json(path: Path, content: object) -> None:
+    """Write beside, then rename: no record is ever half-written."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(path)

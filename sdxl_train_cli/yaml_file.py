@@ -1,0 +1,193 @@
+"""A YAML file of options as frozen entries, each with its line; whatever else YAML can hold is refused in words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.recipe import Scalar, Value
+
+SIZE_LIMIT_BYTES = 1024 * 1024
+
+_TAG = "tag:yaml.org,2002:"
+_TEXT_TAGS = frozenset(_TAG + name for name in ("str", "timestamp", "value", "merge"))
+_TRUE_WORDS = frozenset({"yes", "true", "on"})
+# 0o17, 0x1F and 1:30 are numbers to YAML 1.1 as well; they stay as typed, since nobody means them so here.
+_WHOLE_NUMBER = re.compile(r"[-+]?[0-9][0-9_]{0,17}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key with its value and its line, counted from 1."""
+
+    key: str
+    value: Value | None
+    """None where the file says `null` or nothing, and for a mapping."""
+    line: int
+    entries: tuple[Entry, ...] | None = None
+    """What a nested mapping holds; None for every other entry."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file's entries in their order."""
+
+    shown: str
+    """The file's name as the user knows it."""
+    entries: tuple[Entry, ...]
+
+    def get(self, key: str) -> Entry | None:
+        """The key's entry; None where the file does not have it."""
+        return next((entry for entry in self.entries if entry.key == key), None)
+
+    def where(self, entry: Entry) -> str:
+        """`FILE:LINE`, for messages."""
+        return f"{self.shown}:{entry.line}"
+
+
+def load(path: Path, shown: str | None = None, nested: Collection[str] = ()) -> Document:
+    """Read a file; `nested` names the keys that may hold a mapping of their own.
+
+    Raises RecipeError with everything that is wrong in it.
+    """
+    shown = str(path) if shown is None else shown
+    try:
+        with path.open("rb") as file:
+            content = file.read(SIZE_LIMIT_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RecipeError(Problem(f"cannot be read: {reason}", where=shown)) from error
+    if len(content) > SIZE_LIMIT_BYTES:
+        raise RecipeError(Problem("is larger than 1 MiB, which no file of options is", where=shown))
+    return parse(_decoded(content, shown), shown, nested)
+
+
+def parse(text: str, shown: str, nested: Collection[str] = ()) -> Document:
+    """Read YAML text; as `load`."""
+    root = _composed(text, shown)
+    if root is None:  # empty, or comments only
+        return Document(shown, ())
+    if not isinstance(root, MappingNode):
+        raise RecipeError(
+            Problem("does not hold `option: value` lines", "write one option a line: `network_dim: 32`", shown)
+        )
+    problems = list(_problems(root, nested))
+    if problems:
+        raise RecipeError([Problem(text, hint, f"{shown}:{line}") for line, text, hint in problems])
+    return Document(shown, _entries(root))
+
+
+def quoted(text: str) -> str:
+    """The text as YAML that reads back as the same text, on one line."""
+    return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)).rstrip("\n")
+
+
+def _decoded(content: bytes, shown: str) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise RecipeError(Problem("is UTF-16", "save it as UTF-8", shown))
+    try:
+        return content.decode("utf-8-sig")  # Windows editors like to put a byte order mark before UTF-8
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecipeError(Problem("is not UTF-8", "save it as UTF-8", f"{shown}:{line}")) from error
+
+
+def _composed(text: str, shown: str) -> Node | None:
+    try:
+        node: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = shown if mark is None else f"{shown}:{mark.line + 1}"
+        raise RecipeError(Problem(*_syntax_problem(error), where)) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise RecipeError(Problem("holds a character that YAML does not allow", None, f"{shown}:{line}")) from error
+    except RecursionError as error:
+        raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
+    except (ValueError, OverflowError) as error:  # PyYAML on "\\UFFFFFFFF" and on a directive of absurd length
+        raise RecipeError(Problem("is not YAML: it has an impossible escape or directive", None, shown)) from error
+    return node
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError) -> tuple[str, str | None]:
+    reason = error.problem or error.context or "it cannot be read"
+    if r"'\t'" in reason:
+        return "a tab stands where YAML takes only spaces", "put spaces in its place"
+    if "single document" in str(error.context):
+        return "a second document begins here", "take the `---` away"
+    return f"is not YAML: {reason}", 'write `option: value`, and put text with special characters into "quotes"'
+
+
+def _problems(root: MappingNode, nested: Collection[str]) -> Iterator[tuple[int, str, str | None]]:
+    first_lines: dict[str, int] = {}
+    for key, value in root.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, ScalarNode):
+            yield line, "a key has to be a name, not a list or a mapping", None
+            continue
+        if key.value in first_lines:
+            message = f"'{key.value}' is set a second time (first in line {first_lines[key.value]})"
+            yield line, message, "keep one of the two"
+        first_lines.setdefault(key.value, line)
+        if isinstance(value, MappingNode) and key.value in nested:
+            yield from _problems(value, ())
+        else:
+            yield from _value_problems(line, key.value, value)
+
+
+def _value_problems(line: int, name: str, node: Node) -> Iterator[tuple[int, str, str | None]]:
+    if isinstance(node, MappingNode):
+        yield line, f"'{name}' takes a value or a list, not a mapping", 'quote text that has a colon: "a: b"'
+        return
+    parts = node.value if isinstance(node, SequenceNode) else [node]
+    for part in parts:
+        if not isinstance(part, ScalarNode):
+            yield line, f"'{name}' takes a list of plain values, not of lists or mappings", None
+        elif part.tag not in _TEXT_TAGS and part.tag.removeprefix(_TAG) not in {"int", "float", "bool", "null"}:
+            yield line, f"'{name}' has the tag {part.tag.replace(_TAG, '!!')}, which is not taken here", None
+        elif part.tag == _TAG + "null" and node is not part:
+            yield line, f"'{name}' has an empty value in its list", None
+
+
+def _entries(root: MappingNode) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(key.value, None, key.start_mark.line + 1, _entries(value))
+        if isinstance(value, MappingNode)
+        else Entry(key.value, _value(value), key.start_mark.line + 1)
+        for key, value in root.value
+    )
+
+
+def _value(node: Node) -> Value | None:
+    if isinstance(node, SequenceNode):
+        return tuple(scalar for part in node.value if (scalar := _scalar(part)) is not None)
+    return _scalar(node)
+
+
+def _scalar(node: Node) -> Scalar | None:
+    text = str(node.value)
+    kind = node.tag.removeprefix(_TAG)
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() in _TRUE_WORDS
+    if kind == "int" and _WHOLE_NUMBER.fullmatch(text):
+        return int(text)
+    if kind == "float":
+        return _float(text)
+    return text
+
+
+def _float(text: str) -> float | str:
+    try:
+        number = float(text)
+    except ValueError:  # .inf, .nan and 1:30.5 are floats to YAML only
+        return text
+    return number if math.isfinite(number) else text

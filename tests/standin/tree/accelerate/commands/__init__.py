@@ -1,0 +1,1 @@
+"""Plays accelerate: only its launcher is here."""

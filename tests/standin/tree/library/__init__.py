@@ -1,0 +1,1 @@
+"""There because sd-scripts has it."""
