@@ -61,6 +61,8 @@ class Prepared:
     run: Run
     argv: list[str]
     variables: Mapping[str, str]
+    model: str
+    """As sd-scripts takes it: a path, or a hub id that is still to be fetched."""
     notes: tuple[str, ...]
     warnings: tuple[Problem, ...]
 
@@ -79,8 +81,6 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
     vae = checkpoint.require_vae(choices.vae) if choices.vae else None
     device = None if choices.on_processor else _device(choices.gpu_index)
     vram_notes = [_room(recipe, device, user_presets)] if choices.check_vram and not choices.on_processor else []
-    if choices.tokenizers is None:
-        hub.require(model, home, os.environ)
     run = runs.plan(choices.output, choices.name)
     inputs = command.Inputs(
         model=model,
@@ -101,6 +101,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
         run=run,
         argv=command.build(recipe, inputs, trainer, device.index if device else None),
         variables=_variables(model, device, have_tokenizers=choices.tokenizers is not None or hub.has_tokenizers(home)),
+        model=model,
         notes=(*trigger_notes, *vram_notes),
         warnings=(*pictures.notes, *rules.warnings(recipe), *_slow(recipe, device)),
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import checkpoint, environment, preparation
@@ -38,31 +38,49 @@ class Facts:
     summary: str
 
 
-def make_material(installed: Environment, folder: Path, *, full_size: bool) -> Material:
+@dataclass(frozen=True)
+class Size:
+    """How much is trained, and on what."""
+
+    steps: int
+    scaled: bool
+    """A fraction of SDXL's width (inside/scaled.py); otherwise its true shapes, 6.9 GB."""
+    gpu_index: int | None
+    """None trains on the processor."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What the real commands do, so that the smoke does exactly that."""
+
+    prepare: Callable[[Choices], Prepared]
+    carry_out: Callable[[Prepared], Outcome]
+    report: Callable[[str], None]
+
+
+def make_material(installed: Environment, folder: Path, size: Size) -> Material:
     """Make the model, tokenizers and pictures in the training environment."""
-    size = ["--without-weights"] if installed.is_rehearsal else ["--full-size"] if full_size else []
-    made = environment.ask(installed, "tiny_sdxl.py", "--output", str(folder), *size)
+    shapes = ["--without-weights"] if installed.is_rehearsal else [] if size.scaled else ["--full-size"]
+    made = environment.ask(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
     return Material(Path(made["model"]), Path(made["tokenizers"]), Path(made["pictures"]))
 
 
-def can_scale(installed: Environment) -> str | None:
+def why_not_scaled(installed: Environment) -> str | None:
     """Why this sd-scripts can't be run scaled down, or None where it can."""
     if installed.is_rehearsal:
-        return None
+        return "a stand-in has no model"
     answer = environment.ask(installed, "scaled.py", "--check")
     return None if answer["scalable"] else str(answer["reason"])
 
 
-def choices(
-    kind: Kind, material: Material, output: Path, *, steps: int, scaled: bool, gpu_index: int | None
-) -> Choices:
+def choices(kind: Kind, material: Material, output: Path, size: Size) -> Choices:
     """The choices of the real command, with a smaller picture and fewer steps; the preset is the kind's default."""
     small: dict[str, Scalar] = {
         "resolution": f"{_SIDE},{_SIDE}",
         "min_bucket_reso": _SIDE,
         "max_bucket_reso": 2 * _SIDE,
-        "max_train_steps": steps,
-        "save_every_n_steps": max(1, steps // 2),
+        "max_train_steps": size.steps,
+        "save_every_n_steps": max(1, size.steps // 2),
     }
     return Choices(
         kind=kind,
@@ -72,10 +90,10 @@ def choices(
         output=output,
         name=f"smoke-{kind.value}",
         overrides=tuple(Override(option, value, "smoke") for option, value in small.items()),
-        gpu_index=gpu_index,
-        on_processor=gpu_index is None,
+        gpu_index=size.gpu_index,
+        on_processor=size.gpu_index is None,
         check_vram=False,
-        shim=INSIDE / "scaled.py" if scaled else None,
+        shim=INSIDE / "scaled.py" if size.scaled else None,
         tokenizers=material.tokenizers,
     )
 
@@ -125,31 +143,15 @@ def _wrong_weights(installed: Environment, path: Path) -> list[Problem]:
     return wrong
 
 
-def run(  # noqa: PLR0913 - keyword-only, each is one flag
-    installed: Environment,
-    kinds: tuple[Kind, ...],
-    folder: Path,
-    *,
-    prepare: Callable[[Choices], Prepared],
-    carry_out: Callable[[Prepared], Outcome],
-    report: Callable[[str], None],
-    steps: int,
-    full_size: bool,
-    gpu_index: int | None,
-) -> list[Facts]:
+def run(installed: Environment, kinds: Sequence[Kind], folder: Path, size: Size, hands: Hands) -> list[Facts]:
     """Train each kind in turn and examine what came out."""
-    reason = None if full_size else can_scale(installed)
-    if reason is not None:
-        report(f"this sd-scripts can't be scaled down ({reason}): taking the full size, about 7 GB of disk and memory")
-    full_size = full_size or reason is not None
-    report("making a tiny SDXL of random weights" if not full_size else "making an SDXL of random weights, 6.9 GB")
-    material = make_material(installed, folder / "material", full_size=full_size)
+    hands.report(f"making a {'tiny ' if size.scaled else ''}SDXL of random weights")
+    material = make_material(installed, folder / "material", size)
     found = []
     for kind in kinds:
-        report(f"{kind.label}: {steps} steps")
-        scaled = not full_size and not installed.is_rehearsal
-        chosen = choices(kind, material, folder, steps=steps, scaled=scaled, gpu_index=gpu_index)
-        prepared = prepare(chosen)
-        found.append(examine(prepared, carry_out(prepared), material))
-        report(found[-1].summary)
+        hands.report(f"{kind.label}: {size.steps} steps")
+        prepared = hands.prepare(choices(kind, material, folder, size))
+        prepared = replace(prepared, warnings=())  # they speak of settings that suit people's pictures, not these
+        found.append(examine(prepared, hands.carry_out(prepared), material))
+        hands.report(found[-1].summary)
     return found

@@ -37,23 +37,25 @@ def smoke(
     keep: Keep = False, gpu: GpuIndex = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Prove that training works here: no GPU, no model and no network needed."""
-    from sdxl_train_cli import console, environment
+    from sdxl_train_cli import console, environment, preparation
     from sdxl_train_cli import smoke as story
     from sdxl_train_cli.commands import train
-    from sdxl_train_cli.preparation import prepare
     from sdxl_train_cli.recipe import Kind
 
     where = place.home(home)
     installed = environment.require(where)
-    kinds = tuple(Kind) if kind is SmokeKind.ALL else (Kind(kind.value),)
+    kinds = list(Kind) if kind is SmokeKind.ALL else [Kind(kind.value)]
     target = (output or Path("smoke-output")).expanduser().absolute()
+    reason = None if full_size else story.why_not_scaled(installed)
+    if reason and not installed.is_rehearsal:
+        console.note(f"taking SDXL's full size, 6.9 GB: {reason}")
+    size = story.Size(steps, scaled=not full_size and reason is None, gpu_index=gpu)
+    hands = story.Hands(
+        lambda choices: preparation.prepare(choices, where, place.user_presets()), train.carry_out, console.note
+    )
     with ExitStack() as stack:
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
-        found = story.run(
-            installed, kinds, folder,
-            prepare=lambda choices: prepare(choices, where, place.user_presets()),
-            carry_out=train.carry_out, report=console.note, steps=steps, full_size=full_size, gpu_index=gpu,
-        )  # fmt: skip
+        found = story.run(installed, kinds, folder, size, hands)
         target.mkdir(parents=True, exist_ok=True)
         kept = [facts.path if keep else Path(shutil.copy2(facts.path, target)) for facts in found]
     if installed.is_rehearsal:

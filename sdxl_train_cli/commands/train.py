@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,7 +53,7 @@ def train(
     no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered as `lora`, `locon` and `dreambooth`: what is trained is the command's own name."""
-    from sdxl_train_cli import console, preparation, project
+    from sdxl_train_cli import console, hub, preparation, project
     from sdxl_train_cli.recipe import Kind
 
     kind = Kind(context.command.name)
@@ -65,10 +66,12 @@ def train(
         kind, preparation.filled(kind, written, typed), overrides,
         repeats=repeats, gpu_index=gpu, check_vram=not no_vram_check,
     )  # fmt: skip
-    prepared = preparation.prepare(choices, place.home(home), place.user_presets())
+    where = place.home(home)
+    prepared = preparation.prepare(choices, where, place.user_presets())
     if dry_run:
         console.out(preparation.shell_line(prepared.argv))
         return
+    hub.require(prepared.model, where, os.environ)
     outcome = carry_out(prepared)
     console.finished(outcome)
 

@@ -69,6 +69,8 @@ def main(argv: list[str]) -> int:
     except CannotScaleError as error:
         print(error, file=sys.stderr)
         return CANNOT_SCALE
+    # Tensors this small gain nothing from threads, and on a busy machine lose minutes waiting for one another.
+    module("torch").set_num_threads(1)
     sys.argv = argv
     runpy.run_path(argv[0], run_name="__main__")
     return 0

@@ -1,0 +1,156 @@
+"""Measure what the wrapper costs and saves, as ratios of medians in one run: `python scripts/bench.py`.
+
+    help      `sdxl-train --help`               against `accelerate launch --help`     goal: at most 1/20
+    dry-run   `sdxl-train lora --dry-run`       against `accelerate launch --help`     goal: at most 1/8
+    run       a training under `sdxl-train`     against the same argv started by hand  goal: at most 1.02
+    setup     setup from an empty home          against `python -m venv` and pip       goal: at most 1/3
+
+Needs an environment (`sdxl-train setup`); `setup` also needs its source, and downloads several GB once. The two sides
+of a ratio take turns, so that a slow minute of the machine hits both. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import project_venv
+
+GOALS = {"help": 1 / 20, "dry-run": 1 / 8, "run": 1.02, "setup": 1 / 3}
+
+
+def main() -> int:
+    """Print one line for each ratio; 1 where a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("only", nargs="*", choices=[*GOALS, []], help="which ratios; all by default")
+    parser.add_argument("--times", type=int, default=5, help="measurements of each side")
+    parser.add_argument("--steps", type=int, default=60, help="length of the trainings that `run` compares")
+    options = parser.parse_args()
+    bench = Bench(project_venv.make(".venv"), options.times, options.steps)
+    measures: dict[str, Callable[[], tuple[float, float]]] = {
+        "help": bench.help,
+        "dry-run": bench.dry_run,
+        "run": bench.run,
+        "setup": bench.setup,
+    }
+    missed = 0
+    for name in options.only or GOALS:
+        ours, theirs = measures[name]()
+        ratio = ours / theirs
+        verdict = "ok" if ratio <= GOALS[name] else "MISSED"
+        missed += verdict == "MISSED"
+        print(f"{name:8} {ours:8.3f} s / {theirs:8.3f} s = {ratio:.3f}   goal {GOALS[name]:.3f}  {verdict}", flush=True)
+    bench.clean()
+    return 1 if missed else 0
+
+
+class Bench:
+    """The two sides of each ratio."""
+
+    def __init__(self, python: Path, times: int, steps: int) -> None:
+        self.cli = [str(python.with_name("sdxl-train.exe" if os.name == "nt" else "sdxl-train"))]
+        self.times, self.steps = times, steps
+        self.folder = Path(tempfile.mkdtemp(prefix="sdxl-train-bench-"))
+        self.lock = json.loads(self._told([*self.cli, "setup", "--json"]))
+        self._smoked: Path | None = None
+
+    def clean(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def help(self) -> tuple[float, float]:
+        """Start-up of the two command lines."""
+        return self._medians([*self.cli, "--help"], self._accelerate_help())
+
+    def dry_run(self) -> tuple[float, float]:
+        """All checks and the whole command line, against accelerate's mere help."""
+        smoke = self._smoke()
+        typed = ["lora", "--dry-run", "--no-vram-check", "--model", str(smoke / "material" / "model.safetensors")]
+        typed += ["--data", str(smoke / "material" / "pictures"), "--output", str(self.folder / "never")]
+        return self._medians([*self.cli, *typed], self._accelerate_help())
+
+    def run(self) -> tuple[float, float]:
+        """The same training watched by us, and started by hand."""
+        ours = [*self.cli, "smoke", "--keep", "--steps", str(self.steps), "--output"]
+        spent: tuple[list[float], list[float]] = ([], [])
+        for number in range(self.times):
+            output = self.folder / f"run-{number}"
+            self._told([*ours, str(output)])
+            record = json.loads((output / "smoke-lora" / "run.json").read_text(encoding="utf-8"))
+            outcome = json.loads((output / "smoke-lora" / "outcome.json").read_text(encoding="utf-8"))
+            spent[0].append(outcome["seconds"])
+            shutil.rmtree(output / "smoke-lora" / "logs")
+            script = next(word for word in record["argv"] if re.search(r"sdxl_train(_network)?\.py$", word))
+            variables = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONUTF8": "1"}
+            with (self.folder / "by-hand.log").open("wb") as log:
+                start = time.monotonic()
+                streams = {"stdout": log, "stderr": log}
+                subprocess.run(record["argv"], check=True, cwd=Path(script).parent, env=variables, **streams)
+                spent[1].append(time.monotonic() - start)
+            shutil.rmtree(output)
+        return statistics.median(spent[0]), statistics.median(spent[1])
+
+    def setup(self) -> tuple[float, float]:
+        """The environment from nothing, both with warm package caches."""
+        ours = [*self.cli, "setup", "--source", self.lock["request"]["source"], "--home", str(self.folder / "home")]
+        requirements = self.folder / "requirements.txt"
+        pins = [f"{name}=={version}" for name, version in self.lock["packages"].items() if name != "pip"]
+        requirements.write_text("\n".join(pins), encoding="utf-8")
+        pip_folder = self.folder / "pip"
+        python = pip_folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        base = self._told([str(self._training_python()), "-c", "import sys; print(sys._base_executable)"]).strip()
+        pip = [str(python), "-m", "pip", "install", "-q", "-r", str(requirements)]
+        theirs = ([base, "-m", "venv", str(pip_folder)], pip)
+        spent: tuple[list[float], list[float]] = ([], [])
+        for _ in range(max(1, self.times // 2)):
+            shutil.rmtree(self.folder / "home", ignore_errors=True)
+            shutil.rmtree(pip_folder, ignore_errors=True)
+            spent[0].append(self._seconds(ours))
+            spent[1].append(sum(self._seconds(argv) for argv in theirs))
+        return statistics.median(spent[0]), statistics.median(spent[1])
+
+    def _smoke(self) -> Path:
+        if self._smoked is None:
+            self._smoked = self.folder / "smoke"
+            self._told([*self.cli, "smoke", "--keep", "--steps", "2", "--output", str(self._smoked)])
+        return self._smoked
+
+    def _training_python(self) -> Path:
+        return Path(json.loads((self._smoke() / "smoke-lora" / "run.json").read_text(encoding="utf-8"))["argv"][0])
+
+    def _accelerate_help(self) -> list[str]:
+        return [str(self._training_python()), "-m", "accelerate.commands.launch", "--help"]
+
+    def _medians(self, ours: list[str], theirs: list[str]) -> tuple[float, float]:
+        spent: tuple[list[float], list[float]] = ([], [])
+        for argv in (ours, theirs):
+            self._seconds(argv)  # once for the caches
+        for _ in range(self.times):
+            spent[0].append(self._seconds(ours))
+            spent[1].append(self._seconds(theirs))
+        return statistics.median(spent[0]), statistics.median(spent[1])
+
+    def _seconds(self, argv: list[str]) -> float:
+        start = time.monotonic()
+        self._told(argv)
+        return time.monotonic() - start
+
+    def _told(self, argv: list[str]) -> str:
+        done = subprocess.run(argv, check=False, capture_output=True, encoding="utf-8")
+        if done.returncode != 0:
+            sys.exit(f"error: {' '.join(argv[:4])} ... ended with {done.returncode}\n{done.stderr[-2000:]}")
+        return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Check the project: `python scripts/test.py` makes a venv and runs ruff, mypy and pytest. Standard library only.
+
+Arguments go to pytest. Where a source of sd-scripts can be reached (SDXL_TRAIN_SOURCE, or `source:` in the user's
+config file), the tests marked `upstream` run too: setup and all smokes against the real sd-scripts.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import project_venv
+from project_venv import ROOT
+
+FIND_SOURCE = "import sys; sys.path.insert(0, 'tests'); import upstream_source; print(upstream_source.find() or '')"
+
+
+def main() -> int:
+    """Give the exit code of the first check that fails, or 0."""
+    python = str(project_venv.make(".venv-dev", extra="[dev]"))
+    source = subprocess.run([python, "-c", FIND_SOURCE], check=False, cwd=ROOT, capture_output=True, text=True)
+    found = source.stdout.strip()
+    tier = "WITH the real sd-scripts" if found else "WITHOUT sd-scripts (stand-in only)"
+    _say(f"test tier: {tier}")
+    if not found:
+        print("to run the other tier too: SDXL_TRAIN_SOURCE=<a clone of sd-scripts> python scripts/test.py", flush=True)
+    checks = (
+        [python, "-m", "ruff", "check", "."],
+        [python, "-m", "ruff", "format", "--check", "."],
+        [python, "-m", "mypy"],
+        [python, "-m", "pytest", *sys.argv[1:]],
+    )
+    for check in checks:
+        print("$", *[Path(check[0]).name, *check[1:]], flush=True)
+        code = subprocess.run(check, check=False, cwd=ROOT).returncode
+        if code != 0:
+            return code
+    _say(f"all checks passed, {tier}")
+    return 0
+
+
+def _say(text: str) -> None:
+    line = "=" * (len(text) + 4)
+    print(f"{line}\n| {text} |\n{line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The real sd-scripts: setup, every preset against its own parser, all three smokes, and a stop in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import upstream_source
+
+from sdxl_train_cli import presets
+from sdxl_train_cli.recipe import Kind
+
+SOURCE = upstream_source.find()
+pytestmark = [
+    pytest.mark.upstream,
+    pytest.mark.skipif(SOURCE is None, reason="no source of sd-scripts: set SDXL_TRAIN_SOURCE to a clone"),
+]
+PRESETS = [(kind, name) for kind in Kind for name in presets.names(kind)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a home of its own, in which setup has made the real environment."""
+    folder = tmp_path_factory.mktemp("real мир [1]")
+    result = sdxl_train(folder, "setup", "--json", "--source", str(SOURCE))
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout)["commit"]) == 40
+    yield folder
+    # The environment takes several GB: pytest would keep three of them.
+    shutil.rmtree(folder / "home")
+
+
+@pytest.fixture(scope="module")
+def smoked(place: Path) -> Path:
+    """The output of one smoke of all kinds, its material kept."""
+    result = sdxl_train(place, "smoke", "--kind", "all", "--keep", "--output", str(place / "smoke"))
+    assert result.returncode == 0, result.stderr
+    assert "LoRA: 722 U-Net modules" in result.stderr
+    assert "LoCon: 788 U-Net modules" in result.stderr
+    kinds = [Path(line).stem for line in result.stdout.splitlines()]
+    assert kinds == ["smoke-lora", "smoke-locon", "smoke-dreambooth"]
+    return place / "smoke"
+
+
+def variables(folder: Path) -> dict[str, str]:
+    return {**os.environ, "SDXL_TRAIN_HOME": str(folder / "home"), "SDXL_TRAIN_CONFIG": str(folder / "config")}
+
+
+def sdxl_train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "sdxl_train_cli.cli", *arguments]
+    return subprocess.run(argv, check=False, capture_output=True, encoding="utf-8", cwd=folder, env=variables(folder))
+
+
+def real_run(smoked: Path, *arguments: str) -> list[str]:
+    """The arguments of a run on the smoke's model and pictures."""
+    material = smoked / "material"
+    return ["--model", str(material / "model.safetensors"), "--data", str(material / "pictures"),
+            "--output", str(smoked.parent / "runs"), "--no-vram-check", *arguments]  # fmt: skip
+
+
+def test_a_second_setup_has_nothing_to_do(place: Path) -> None:
+    before = sorted((place / "home" / "environments").iterdir())
+    result = sdxl_train(place, "setup", "--source", str(SOURCE))
+    assert result.returncode == 0
+    assert "installing" not in result.stderr
+    assert sorted((place / "home" / "environments").iterdir()) == before
+
+
+def test_all_three_kinds_train_and_their_files_are_examined(smoked: Path) -> None:
+    record = json.loads((smoked / "smoke-lora" / "run.json").read_text(encoding="utf-8"))
+    assert record["preset"] == "dim32-gc"
+    assert json.loads((smoked / "smoke-lora" / "outcome.json").read_text(encoding="utf-8"))["outcome"] == "done"
+
+
+@pytest.mark.parametrize(("kind", "name"), PRESETS, ids=[f"{kind.value}-{name}" for kind, name in PRESETS])
+def test_every_flag_of_a_preset_is_known_to_the_real_parser(smoked: Path, kind: Kind, name: str) -> None:
+    result = sdxl_train(smoked.parent, kind.value, "--preset", name, "--dry-run", *real_run(smoked))
+    assert result.returncode == 0, result.stderr
+    python, *words = shlex.split(result.stdout)
+    script = next(index for index, word in enumerate(words) if word.endswith(kind.script))
+    parse = (
+        "import runpy, sys; sys.path.insert(0, '.'); "
+        "module = runpy.run_path(sys.argv[1]); module['setup_parser']().parse_args(sys.argv[2:])"
+    )
+    checkout = Path(words[script]).parent
+    parsed = subprocess.run(
+        [python, "-c", parse, *words[script:]], check=False, cwd=checkout, capture_output=True, encoding="utf-8"
+    )
+    assert parsed.returncode == 0, parsed.stderr
+
+
+def with_tokenizers(smoked: Path) -> None:
+    """Put the smoke's tokenizers where a real run's would be, so that nothing asks the hub."""
+    home = smoked.parent / "home" / "tokenizers"
+    if not home.exists():
+        (smoked / "material" / "tokenizers").rename(home)
+        (smoked / "material" / "tokenizers").symlink_to(home, target_is_directory=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+def test_ctrl_c_stops_the_real_trainer_and_leaves_no_process(smoked: Path) -> None:
+    with_tokenizers(smoked)
+    shim = Path(presets.__file__).with_name("inside") / "scaled.py"
+    argv = [sys.executable, "-c", START, str(shim), "lora", *real_run(smoked, "--resolution", "64", "--steps", "500")]
+    with subprocess.Popen(
+        argv, cwd=smoked.parent, env=variables(smoked.parent), stderr=subprocess.PIPE, encoding="utf-8"
+    ) as cli:
+        assert cli.stderr is not None
+        for line in cli.stderr:
+            if line.startswith("step "):
+                break
+        trainers = [child.pid for child in psutil.Process(cli.pid).children(recursive=True)]
+        cli.send_signal(signal.SIGINT)
+        told = cli.stderr.read()
+        assert cli.wait(60) == 130, told
+    assert "stopped at step" in told
+    assert trainers
+    deadline = time.monotonic() + 20
+    while any(psutil.pid_exists(pid) for pid in trainers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(psutil.pid_exists(pid) for pid in trainers)
+
+
+# The command line has no flag for the shim: this starts the same command with it.
+START = """
+import dataclasses, pathlib, sys
+from sdxl_train_cli import cli, preparation
+shim = pathlib.Path(sys.argv.pop(1))
+real = preparation.choose
+preparation.choose = lambda *given, **named: dataclasses.replace(real(*given, **named), shim=shim, on_processor=True)
+cli.main()
+"""
