@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -28,6 +29,7 @@ app.add_typer(presets.app, name="presets", help="List, show and check presets.")
 
 def main() -> None:
     """Run a command; every expected error is a line with a hint and has its own exit code."""
+    _prepare_streams()
     process.stop_on_signals()
     try:
         app()
@@ -39,6 +41,13 @@ def main() -> None:
     except process.Stopped as stop:
         sys.stderr.write("\nstopped\n")
         sys.exit(128 + stop.signum)
+
+
+def _prepare_streams() -> None:
+    """Let no letter that the terminal lacks end a run (a Windows code page, LANG=C)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
@@ -103,7 +102,8 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._live:
+            self._bar.stop()
 
     def show(self, event: Event) -> None:
         """Take one event of the run."""
@@ -147,10 +147,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def prepare_streams() -> None:
-    """Let no character that the terminal lacks end a run (a Windows code page, LANG=C)."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # sys.stdout may be replaced by tests

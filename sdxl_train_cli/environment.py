@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from sdxl_train_cli import gpu, installer, network, process, toolchain, upstream
 from sdxl_train_cli.errors import SetupError
@@ -42,6 +42,12 @@ class Request(BaseModel):
     """A version such as `3.11`, or None for the one that sd-scripts is known to run with."""
     torch: TorchBuild = TorchBuild.AUTO
     extras: tuple[Extra, ...] = ()
+
+    @field_validator("source")
+    @classmethod
+    def _from_anywhere(cls, source: str) -> str:
+        """Keep a folder whole: the next setup may be asked from another one."""
+        return upstream.located(source)
 
 
 class Lock(BaseModel):
@@ -109,7 +115,7 @@ def find(home: Home) -> Environment | None:
     try:
         folder = home.environments / home.current.read_text(encoding="utf-8").strip()
         lock = Lock.model_validate_json(_lock(folder).read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError):
+    except (OSError, ValueError):  # absent, or left broken by a power cut: NUL bytes, half a file
         return None
     whole = _python(folder).exists() and _checkout(folder).is_dir() and _options(folder).is_file()
     return Environment(folder=folder, lock=lock) if whole else None
@@ -129,7 +135,7 @@ def create(home: Home, request: Request, *, recreate: bool, report: Report) -> E
     Raises SetupError with the cause; then nothing half-made is left and the environment before it still counts.
     """
     _make_folder(home.environments)
-    with _only_one(home, report):
+    with _disk_errors(home), _only_one(home, report):
         found = find(home)
         if found is not None and found.lock.request == request and not recreate:
             return found
@@ -167,7 +173,7 @@ def _clear(home: Home, keep: Environment | None) -> None:
 
 
 def _build(home: Home, folder: Path, request: Request, report: Report) -> Environment:
-    with home.setup_log.open("wb") as log, _disk_errors(home):
+    with home.setup_log.open("wb") as log:
         report(f"sd-scripts: taking {request.ref} from {request.source}")
         checkout = upstream.create(_checkout(folder), request.source, request.ref)
         if checkout.ref != request.ref:
@@ -250,11 +256,13 @@ def ask(environment: Environment, script: str, *arguments: str) -> dict[str, Any
 def training_variables() -> dict[str, str]:
     """The environment variables that everything on the training side runs with."""
     kept = {name: value for name, value in os.environ.items() if name not in _HARMFUL}
-    return {**kept, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
 
 
-_HARMFUL = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
-"""Would let the CLI's own packages, or the user's, into the isolated environment."""
+_HARMFUL = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", "PYTHONSAFEPATH", "PYTHONIOENCODING",
+            "PYTHONDONTWRITEBYTECODE")  # fmt: skip
+"""Would let the CLI's own packages, or the user's, into the isolated environment, or hide sd-scripts' from itself; end
+a run at a printed letter; or, the last one, make every run compile torch's Python anew, 10 seconds each time."""
 
 
 def _make_folder(folder: Path) -> None:

@@ -126,7 +126,8 @@ class Child:
                 yield None
                 continue
             if log is not None:
-                log.write(chunk)
+                with contextlib.suppress(OSError):  # a full disk is for the command itself to stumble over and tell
+                    log.write(chunk)
             *lines, rest = _LINE_END.split(rest + decoder.decode(chunk))
             yield from lines
             if len(rest) > LONGEST_LINE:

@@ -46,10 +46,10 @@ Event = Step | Phase | Saved | Finished | NoData
 
 _STEP = re.compile(
     r"steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<steps>\d+) "
-    r"\[(?P<spent>[\d:]+)<(?P<left>[\d:?]+),\s*(?P<rate>[\d.]+|\?)\s?(?P<unit>s/it|it/s)"
-    r"(?P<rest>[^\]]*)"
+    r"\[(?P<spent>[\d:]+)<(?P<left>[\d:?]+),\s*(?P<rate>\d+(?:\.\d+)?|\?)\s?(?P<unit>s/it|it/s)"
+    r"(?P<rest>[^\]]*)\]?"
 )
-_LOSS = re.compile(r"(?:avr_)?loss=(?P<loss>[-+.\deE]+|nan|inf|-inf)")
+_LOSS = re.compile(r"(?:avr_)?loss=(?P<loss>nan|-?inf|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 _SAVED = re.compile(r"saving checkpoint: (?P<path>.+\.(?:safetensors|ckpt|pt))")
 _MARKS: tuple[tuple[str, Event], ...] = (
     ("model saved.", Finished()),
@@ -66,11 +66,14 @@ _MARKS: tuple[tuple[str, Event], ...] = (
 )
 
 
-def parse(line: str) -> Event | None:
-    """Read one line, however other text is glued to it."""
+def split(line: str) -> tuple[Step | None, str]:
+    """Take the bar out of a line: it has no line end of its own, so that other words may be glued to it."""
     bar = _STEP.search(line)
-    if bar:
-        return _step(bar)
+    return (_step(bar), line[: bar.start()] + line[bar.end() :]) if bar else (None, line)
+
+
+def parse(line: str) -> Event | None:
+    """Read one line without a bar."""
     saved = _SAVED.search(line)
     if saved:
         return Saved(saved["path"].strip())

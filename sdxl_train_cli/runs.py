@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from sdxl_train_cli.recipe import Recipe
 
 _FORBIDDEN = set('<>:"/\\|?*')
 _LONGEST_NAME = 120
-"""Characters: sd-scripts adds up to 30 for its step files, and file systems end at 255 bytes."""
+"""Bytes: sd-scripts adds up to 30 for its step files, and file systems end at 255."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,11 @@ def _numbered(name: str, number: int) -> str:
 def _name_problem(name: str) -> str | None:
     if not name.strip() or name.strip(".") == "":
         return "it is empty"
-    if len(name) > _LONGEST_NAME:
-        return f"it has {len(name)} characters of at most {_LONGEST_NAME}"
     odd = sorted({char for char in name if char in _FORBIDDEN or not char.isprintable()})
-    return f"it holds {' '.join(repr(char) for char in odd)}" if odd else None
+    if odd:
+        return f"it holds {' '.join(repr(char) for char in odd)}"
+    size = len(name.encode())
+    return f"it takes {size} bytes of at most {_LONGEST_NAME}" if size > _LONGEST_NAME else None
 
 
 def write(run: Run, recipe: Recipe, pictures: Pictures, argv: Sequence[str], environment: Environment) -> None:
@@ -111,8 +113,9 @@ def write(run: Run, recipe: Recipe, pictures: Pictures, argv: Sequence[str], env
 
 
 def write_outcome(run: Run, facts: Mapping[str, object]) -> None:
-    """Write how the run ended."""
-    _write_json(run.outcome, {**facts, "ended": datetime.now(timezone.utc).isoformat()})
+    """Write how the run ended; a full disk must not hide it from the person, so this never raises for one."""
+    with contextlib.suppress(OSError):
+        _write_json(run.outcome, {**facts, "ended": datetime.now(timezone.utc).isoformat()})
 
 
 def _write_json(path: Path, content: object) -> None:

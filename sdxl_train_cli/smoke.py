@@ -17,6 +17,8 @@ from sdxl_train_cli.training import Outcome
 
 U_NET_MODULES = {Kind.LORA: 722, Kind.LOCON: 788}
 """What sd-scripts' networks.lora adapts in SDXL's U-Net: 722 linear and 1x1 layers, and 66 more convolutions."""
+_U_NET_SHARE = 0.5
+"""Of a checkpoint's tensors: at least this many belong to the U-Net's layers that a few steps visibly move."""
 _SIDE = 64
 """Pixels: the smallest square that SDXL's three levels and the VAE allow."""
 
@@ -81,7 +83,10 @@ def choices(kind: Kind, material: Material, output: Path, size: Size) -> Choices
         "max_bucket_reso": 2 * _SIDE,
         "max_train_steps": size.steps,
         "save_every_n_steps": max(1, size.steps // 2),
+        "lr_warmup_steps": 0,  # the run is shorter than any warm-up
     }
+    if kind is Kind.DREAMBOOTH:
+        small["learning_rate"] = 1e-3  # in a few steps of the real rate, fp16 rounds most changes away
     return Choices(
         kind=kind,
         preset=preparation.DEFAULT_PRESETS[kind],
@@ -108,7 +113,7 @@ def examine(prepared: Prepared, outcome: Outcome, material: Material) -> Facts:
         found, expected, what = _u_net_modules(header.shapes), U_NET_MODULES[kind], "U-Net modules"
     wrong = [Problem(f"{outcome.result} holds {found} {what}, not {expected}")] if found != expected else []
     if not prepared.environment.is_rehearsal:
-        wrong += [*_wrong_metadata(prepared, header.metadata), *_wrong_weights(prepared.environment, outcome.result)]
+        wrong += [*_wrong_metadata(prepared, header.metadata), *_wrong_weights(prepared, outcome.result, material)]
     if wrong:
         raise TrainingError(wrong)
     return Facts(outcome.result, f"{kind.label}: {found} {what}, {outcome.result.stat().st_size / 1e6:.1f} MB")
@@ -133,9 +138,15 @@ def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Pro
     ]
 
 
-def _wrong_weights(installed: Environment, path: Path) -> list[Problem]:
-    facts = environment.ask(installed, "weights.py", str(path))["files"][0]
+def _wrong_weights(prepared: Prepared, path: Path, material: Material) -> list[Problem]:
+    full = prepared.recipe.kind is Kind.DREAMBOOTH
+    against = ["--against", str(material.model)] if full else []
+    facts = environment.ask(prepared.environment, "weights.py", str(path), *against)["files"][0]
     wrong = []
+    if full and facts["changed"] < _U_NET_SHARE * facts["tensors"]:
+        wrong.append(
+            Problem(f"only {facts['changed']} of {facts['tensors']} tensors differ from the base: not trained")
+        )
     if not facts["finite"]:
         wrong.append(Problem(f"{path} holds weights that are no numbers: {', '.join(facts['nonfinite'])}"))
     if facts["zero_tensors"]:

@@ -47,15 +47,16 @@ class _Story:
         self.finished = False
         self.no_data = False
 
-    def hear(self, line: str) -> Event | None:
-        event = progress.parse(line)
-        if isinstance(event, Step):
-            self.step = event
-        else:
-            self.last_lines.append(line)
-            self.finished |= isinstance(event, Finished)
-            self.no_data |= isinstance(event, NoData)
-        return event
+    def hear(self, line: str) -> list[Event]:
+        step, words = progress.split(line)
+        if step is not None:
+            self.step = step
+        if words.strip():
+            self.last_lines.append(words)
+        event = progress.parse(words)
+        self.finished |= isinstance(event, Finished)
+        self.no_data |= isinstance(event, NoData)
+        return [heard for heard in (step, event) if heard is not None]
 
     def position(self) -> str:
         return f"at step {self.step.step} of {self.step.steps}" if self.step else "before the first step"
@@ -69,11 +70,11 @@ def watch(run: Run, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], o
     """
     started = time.monotonic()
     story = _Story()
-    with run.log.open("wb") as log, process.Child(argv, cwd=cwd, env=env) as child:
+    # Unbuffered: whatever ends us, the log holds the trainer's last words.
+    with run.log.open("wb", buffering=0) as log, process.Child(argv, cwd=cwd, env=env) as child:
         try:
             for line in child.lines(log):
-                event = story.hear(line) if line is not None else None
-                if event is not None:
+                for event in story.hear(line or ""):
                     on_event(event)
             code = child.wait()
         except process.Stopped as stop:

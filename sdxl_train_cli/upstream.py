@@ -20,7 +20,7 @@ DEFAULT_REF = "sdxl"
 PINNED_RELEASE = "v0.10.1"
 """What `sdxl` means where the branch was merged away, as upstream did for v0.7.0."""
 
-SCRIPTS = ("sdxl_train.py", "sdxl_train_network.py")
+NEEDED = ("sdxl_train.py", "sdxl_train_network.py", "requirements.txt")
 _A_CLONE = "give --source a clone of sd-scripts or its URL"
 _ANOTHER_PLACE = "free some space, or choose another place with --home"
 _SPARSE = ("*.py", "/requirements.txt", "/pyproject.toml", "/LICENSE*")
@@ -43,13 +43,19 @@ def is_remote(source: str) -> bool:
     return "://" in source or (":" in source and not Path(source).exists() and not Path(source).is_absolute())
 
 
+def located(source: str) -> str:
+    """A source that means the same from every folder."""
+    return source if is_remote(source) else str(Path(source).expanduser().absolute())
+
+
 def create(folder: Path, source: str, ref: str) -> Checkout:
     """Clone `source` into the new `folder` at `ref`; raises SetupError with what is wrong and the next thing to type.
 
     Of a remote source only the history's outline is fetched, then the blobs of the sparse checkout in one go.
     """
-    if not is_remote(source):
-        source = _local(source)
+    source = located(source)
+    if not is_remote(source) and not Path(source).exists():
+        raise SetupError(f"no folder {source} to take sd-scripts from", _A_CLONE)
     with _git_errors(source, ref):
         repo = _clone(source, folder)
         try:
@@ -58,20 +64,13 @@ def create(folder: Path, source: str, ref: str) -> Checkout:
             repo.git.checkout("--detach", commit)
         finally:
             repo.close()
-    missing = [script for script in SCRIPTS if not (folder / script).is_file()]
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise SetupError(
             f"{source} at {taken} is not an sd-scripts that trains SDXL: it has no {' and no '.join(missing)}",
             "every release since v0.7.0 has them: try `sdxl-train setup --ref sdxl`",
         )
     return Checkout(folder, taken, commit)
-
-
-def _local(source: str) -> str:
-    path = Path(source).expanduser().absolute()
-    if not path.exists():
-        raise SetupError(f"no folder {path} to take sd-scripts from", _A_CLONE)
-    return str(path)
 
 
 def _clone(source: str, folder: Path) -> Repo:
@@ -113,7 +112,7 @@ def _commit(repo: Repo, name: str) -> str | None:
     from git import GitCommandError  # noqa: PLC0415 - as above
 
     try:
-        return str(repo.git.rev_parse("--verify", "--quiet", "--end-of-options", name + "^{commit}"))
+        return str(repo.git.rev_parse("--verify", "--quiet", name + "^{commit}"))
     except GitCommandError:
         return None
 

@@ -45,7 +45,7 @@ def smoke(
     where = place.home(home)
     installed = environment.require(where)
     kinds = list(Kind) if kind is SmokeKind.ALL else [Kind(kind.value)]
-    target = (output or Path("smoke-output")).expanduser().absolute()
+    target = _made((output or Path("smoke-output")).expanduser().absolute())
     reason = None if full_size else story.why_not_scaled(installed)
     if reason and not installed.is_rehearsal:
         console.note(f"taking SDXL's full size, 6.9 GB: {reason}")
@@ -56,9 +56,19 @@ def smoke(
     with ExitStack() as stack:
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
         found = story.run(installed, kinds, folder, size, hands)
-        target.mkdir(parents=True, exist_ok=True)
         kept = [facts.path if keep else Path(shutil.copy2(facts.path, target)) for facts in found]
     if installed.is_rehearsal:
         console.note("REHEARSAL: all of it worked, with a stand-in trainer; nothing was trained")
     for path in kept:
         console.out(str(path))
+
+
+def _made(folder: Path) -> Path:
+    """Make the folder before the work that it is for, not after."""
+    from sdxl_train_cli.errors import UsageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} can't be made: {error.strerror}", "give --output a folder") from error
+    return folder

@@ -1,12 +1,15 @@
 """Look at every weight that a training wrote.
 
-    python weights.py FILE.safetensors [FILE.safetensors...]      by the training environment's Python
+    python weights.py FILE.safetensors [FILE.safetensors...] [--against BASE.safetensors]
 
     {"files": [{"path", "tensors", "parameters", "dtypes",
-                "finite", "nonfinite", "all_zero", "zero_tensors", "max_abs"}, ...]}
+                "finite", "nonfinite", "all_zero", "zero_tensors", "max_abs", "changed"}, ...]}
+
+Run by the training environment's Python.
 
 `nonfinite` and `all_zero` name the first five such tensors, `zero_tensors` counts the latter; `max_abs` is of the
-finite values. A LoRA's lora_up weights start at zero: one that is still all zero was not trained.
+finite values. A LoRA's lora_up weights start at zero: one that is still all zero was not trained. `changed` counts the
+tensors that differ from those of the base model, once these are rounded to the file's own precision.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ def main() -> int:
     """Examine each file and print what was found."""
     parser = argparse.ArgumentParser(prog="weights.py", description=__doc__.partition("\n")[0])
     parser.add_argument("files", nargs="+", metavar="FILE")
-    files = parser.parse_args().files
+    parser.add_argument("--against", metavar="BASE")
+    options = parser.parse_args()
     sys.path[0] = str(Path.cwd())  # the files beside this one must not stand for modules of the same name
     file = "torch"
     try:
@@ -36,8 +40,8 @@ def main() -> int:
             torch = importlib.import_module("torch")
             safetensors = importlib.import_module("safetensors")
             examined = []
-            for file in files:
-                examined.append(examine(torch, safetensors, file))
+            for file in options.files:
+                examined.append(examine(torch, safetensors, file, options.against))
     except Exception as error:  # noqa: BLE001  a damaged file fails in ways of the libraries' own
         print(" ".join(f"{file}: {type(error).__name__}: {error}".split()), file=sys.stderr)
         return 1
@@ -45,14 +49,17 @@ def main() -> int:
     return 0
 
 
-def examine(torch: Any, safetensors: Any, file: str) -> dict[str, Any]:  # noqa: ANN401  modules that may not be there
-    """Go through one file, holding one tensor at a time."""
+def examine(torch: Any, safetensors: Any, file: str, base: str | None) -> dict[str, Any]:  # noqa: ANN401  modules that may not be there
+    """Go through one file, holding one tensor at a time, and its like of the base model."""
     nonfinite: list[str] = []
     all_zero: list[str] = []
     dtypes: set[str] = set()
-    tensors = parameters = 0
+    tensors = parameters = changed = 0
     max_abs = 0.0
-    with safetensors.safe_open(file, framework="pt") as opened:
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(safetensors.safe_open(file, framework="pt"))
+        untrained = stack.enter_context(safetensors.safe_open(base, framework="pt")) if base else None
+        known = set(untrained.keys()) if untrained else set()
         for name in opened.keys():  # noqa: SIM118  not a mapping: it has no iterator of its own
             tensor = opened.get_tensor(name)
             finite, largest = span(torch, tensor)
@@ -60,6 +67,8 @@ def examine(torch: Any, safetensors: Any, file: str) -> dict[str, Any]:  # noqa:
             parameters += tensor.numel()
             dtypes.add(str(tensor.dtype).removeprefix("torch."))
             max_abs = max(max_abs, largest)
+            if name in known:
+                changed += not torch.equal(untrained.get_tensor(name).to(tensor.dtype), tensor)
             if not finite:
                 nonfinite.append(name)
             elif largest == 0:
@@ -74,6 +83,7 @@ def examine(torch: Any, safetensors: Any, file: str) -> dict[str, Any]:  # noqa:
         "all_zero": all_zero[:NAMED],
         "zero_tensors": len(all_zero),
         "max_abs": max_abs,
+        "changed": changed,
     }
 
 
