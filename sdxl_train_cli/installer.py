@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -54,7 +55,9 @@ def _uv(arguments: Sequence[str], tools: Tools) -> tuple[int, list[str]]:
     from uv import find_uv_bin  # noqa: PLC0415 - only setup needs it
 
     lines = []
-    with process.Child([find_uv_bin(), *arguments], cwd=tools.log_path.parent) as child:
+    # The system's certificates are trusted, as pip and git do: a company's proxy has its own.
+    variables = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **os.environ}
+    with process.Child([find_uv_bin(), *arguments], cwd=tools.log_path.parent, env=variables) as child:
         for line in child.lines(tools.log):
             if line is None:
                 continue
@@ -67,10 +70,10 @@ def _uv(arguments: Sequence[str], tools: Tools) -> tuple[int, list[str]]:
 _CAUSES = (
     (r"No space left|not enough space|os error 28|os error 112", "the disk is full",
      "free some space, or choose another place with --home"),
+    (r"[Cc]ertificate", "the package index's certificate is not trusted",
+     "set SSL_CERT_FILE to the certificates of your network"),
     (r"dns error|error sending request|Failed to fetch|Could not connect|timed out",
      "the package index can't be reached", "check the network or proxy (HTTPS_PROXY, UV_DEFAULT_INDEX) and try again"),
-    (r"[Cc]ertificate", "the package index's certificate is not trusted",
-     "set SSL_CERT_FILE to your certificates, or UV_SYSTEM_CERTS=1 behind a company proxy"),
     (r"[Nn]o solution found", "the requirements can't be met together",
      "try without --extra, or another --python"),
     (r"[Pp]ermission denied|os error 13", "a file can't be written", "choose another place with --home"),

@@ -206,13 +206,7 @@ class Child:
     def _group_lives(self) -> bool:
         if WINDOWS:
             return bool(_tree(self.pid))
-        try:
-            os.killpg(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:  # only zombies of another user's reaper are left (macOS says so)
-            return False
-        return True
+        return any(_is_in_group(process, self.pid) for process in psutil.process_iter())
 
 
 def _tree(pid: int) -> list[psutil.Process]:
@@ -221,6 +215,14 @@ def _tree(pid: int) -> list[psutil.Process]:
         return [*leader.children(recursive=True), leader]
     except psutil.Error:
         return []
+
+
+def _is_in_group(process: psutil.Process, leader: int) -> bool:
+    """Whether it belongs to the group and runs: the dead that a container's first process never buries don't count."""
+    try:
+        return os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.Error):
+        return False
 
 
 def running_from(folder: Path) -> bool:
