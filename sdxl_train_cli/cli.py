@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import process
+from sdxl_train_cli import __version__, signals
 from sdxl_train_cli.commands import init, presets, setup, smoke, train
 from sdxl_train_cli.errors import SdxlTrainError
 
@@ -16,21 +17,37 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help comes in half the time
-    help="Train SDXL with kohya-ss/sd-scripts: set up, checked before it starts, watched to its end.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sdxl-train {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it")
+    ] = False,
+) -> None:
+    """Train SDXL with kohya-ss/sd-scripts: set up, checked before it starts, watched to its end."""
+
+
 app.command()(setup.setup)
 app.command()(smoke.smoke)
 app.command()(init.init)
-app.command("lora", help="Train a LoRA: small, quick, what most people want.")(train.train)
-app.command("locon", help="Train a LoCon: a LoRA that reaches the convolutions too, for styles.")(train.train)
-app.command("dreambooth", help="Train the whole U-Net into a new checkpoint: 35 GB of GPU memory and up.")(train.train)
+app.command("lora", help="Train a LoRA: small, quick, the usual choice.")(train.train)
+app.command("locon", help="Train a LoCon: convolutions too, for styles.")(train.train)
+app.command("dreambooth", help="Train the whole U-Net: 35 GB of VRAM and up.")(train.train)
 app.add_typer(presets.app, name="presets", help="List, show and check presets.")
 
 
 def main() -> None:
     """Run a command; every expected error is a line with a hint and has its own exit code."""
     _prepare_streams()
-    process.stop_on_signals()
+    signals.raise_stopped()
     try:
         app()
     except SdxlTrainError as error:
@@ -38,7 +55,7 @@ def main() -> None:
 
         console.errors(error.problems)
         sys.exit(error.exit_code)
-    except process.Stopped as stop:
+    except signals.Stopped as stop:
         sys.stderr.write("\nstopped\n")
         sys.exit(128 + stop.signum)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -21,15 +22,24 @@ _PLAIN_SHARE = 0.05
 """Of all steps: how often a pipe or a log gets a line."""
 _PLAIN_SECONDS = 60.0
 
+
 # Markup is off: a path such as `pictures [old]` must stand there as it is.
-_err = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+class _Lasting(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on in silence: a reader that goes away (`| head`) must not end a training, as rich would."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+_err = _Lasting(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 _out = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def out(text: str) -> None:
     """Print what a script would keep."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    if sys.stdout is not None:  # it is where the caller closed it: >&-
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
 
 def note(text: str) -> None:

@@ -18,7 +18,7 @@ class Diagnosis:
 _LESS_MEMORY = "take a smaller preset (`sdxl-train presets list`), --batch-size 1, or close programs that use the GPU"
 _SIGNATURES = (
     (r"OutOfMemoryError|CUDA out of memory|HIP out of memory", "the GPU's memory ran out", _LESS_MEMORY),
-    (r"No data found", "sd-scripts found no picture to train on", "check --data: `sdxl-train` lists what it takes"),
+    (r"No data found", "sd-scripts found no picture to train on", "check --data and its captions"),
     (r"NaN detected in latents", "the VAE gave NaN for a picture",
      "--set no_half_vae=true, or give --vae a repaired VAE"),
     (r"Can't load tokenizer|couldn't connect to '?https://huggingface|LocalEntryNotFoundError",

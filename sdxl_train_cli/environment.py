@@ -16,7 +16,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from sdxl_train_cli import gpu, installer, network, process, toolchain, upstream
@@ -63,6 +62,8 @@ class Lock(BaseModel):
     torch_build: TorchBuild
     python: str
     packages: Mapping[str, str]
+    eight_bit: bool = True
+    """Whether bitsandbytes' 8-bit optimizers work here; its older releases need a GPU for them."""
     created: datetime
 
 
@@ -115,9 +116,10 @@ def find(home: Home) -> Environment | None:
     try:
         folder = home.environments / home.current.read_text(encoding="utf-8").strip()
         lock = Lock.model_validate_json(_lock(folder).read_text(encoding="utf-8"))
+        OptionTable.load(_options(folder))
     except (OSError, ValueError):  # absent, or left broken by a power cut: NUL bytes, half a file
         return None
-    whole = _python(folder).exists() and _checkout(folder).is_dir() and _options(folder).is_file()
+    whole = _python(folder).exists() and _checkout(folder).is_dir()
     return Environment(folder=folder, lock=lock) if whole else None
 
 
@@ -153,6 +155,8 @@ def create(home: Home, request: Request, *, recreate: bool, report: Report) -> E
 
 @contextmanager
 def _only_one(home: Home, report: Report) -> Iterator[None]:
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - only setup needs it
+
     lock = FileLock(home.setup_lock)
     try:
         lock.acquire(timeout=0)
@@ -190,6 +194,7 @@ def _build(home: Home, folder: Path, request: Request, report: Report) -> Enviro
         installer.install(_python(folder), plan, tools)
         report("checking the environment")
         facts = _ask(folder, "probe.py", *request.extras) if plan.toolchain else {}
+        _require_gpu_support(facts, plan)
         _write(_options(folder), OptionTable.model_validate(_ask(folder, "flags.py")).model_dump_json(indent=1))
         lock = Lock(
             request=request,
@@ -199,6 +204,7 @@ def _build(home: Home, folder: Path, request: Request, report: Report) -> Enviro
             torch_build=plan.build,
             python=str(facts.get("python", "")),
             packages=facts.get("packages", {}),
+            eight_bit=facts.get("eight_bit", True),
             created=datetime.now(timezone.utc),
         )
         _write(_lock(folder), lock.model_dump_json(indent=1))
@@ -234,6 +240,22 @@ def _require_64_bit(folder: Path) -> None:
         raise SetupError(
             f"{_python(folder)} is not a 64-bit Python, and torch has no other", "install a 64-bit Python 3.11"
         )
+
+
+def _require_gpu_support(facts: Mapping[str, Any], plan: Plan) -> None:
+    """A torch that can't use the GPU that is there would be found out only when a run has begun."""
+    there = gpu.devices()
+    if plan.toolchain is None or not there or plan.build is TorchBuild.CPU:
+        return
+    torch = facts["torch"]
+    if not torch["cuda_available"]:
+        raise SetupError(
+            f"torch {torch['version']} sees no GPU, and there is {there[0].name} (driver {there[0].driver})",
+            "update the NVIDIA driver, or choose a build: --torch cu124",
+        )
+    lacking = [device["name"] for device in torch["devices"] if not device["arch_supported"]]
+    if lacking:
+        raise SetupError(f"torch {torch['version']} holds no code for {', '.join(lacking)}", "try --torch cu128")
 
 
 def _ask(folder: Path, script: str, *arguments: str) -> dict[str, Any]:

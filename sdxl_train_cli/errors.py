@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -31,6 +32,27 @@ class SdxlTrainError(Exception):
             problems = [problems]
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Gathering:
+    """Goes on after an expected error, to name everything that is wrong at once."""
+
+    def __init__(self) -> None:
+        self._errors: list[SdxlTrainError] = []
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """One check, independent of the others."""
+        try:
+            yield
+        except SdxlTrainError as error:
+            self._errors.append(error)
+
+    def require_none(self) -> None:
+        """Raise what the parts found; the first one's class decides the exit code."""
+        if self._errors:
+            problems = [problem for error in self._errors for problem in error.problems]
+            raise type(self._errors[0])(problems) from self._errors[0]
 
 
 class UsageError(SdxlTrainError):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-
 TIMEOUT_SECONDS = 5.0
 
 
 def reachable(url: str) -> bool:
     """Ask for the page's head, through the system's proxies; any answer counts, also a refusal."""
+    import urllib.error  # noqa: PLC0415 - few commands ask the network, and it takes long to import
+    import urllib.request  # noqa: PLC0415 - the same
+
     request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - https addresses of our own constants
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - as above

@@ -12,7 +12,7 @@ from pathlib import Path
 from sdxl_train_cli import checkpoint, command, dataset, environment, gpu, hub, presets, process, rules, runs, vram
 from sdxl_train_cli.dataset import Pictures
 from sdxl_train_cli.environment import Environment
-from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.presets import Override
@@ -71,15 +71,21 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
     """Check everything and build the command line; raises what is wrong, writes nothing."""
     installed = environment.require(home)
     table = installed.options()
-    recipe = presets.load(choices.kind, choices.preset, choices.overrides, user_presets)
-    pictures = dataset.scan(
-        choices.data, regularisation=choices.regularisation, repeats=choices.repeats, trigger=choices.trigger
-    )
+    gathering = Gathering()
+    with gathering.part():
+        recipe = rules.require(presets.load(choices.kind, choices.preset, choices.overrides, user_presets), table)
+    with gathering.part():
+        pictures = dataset.scan(
+            choices.data, regularisation=choices.regularisation, repeats=choices.repeats, trigger=choices.trigger
+        )
+    with gathering.part():
+        model = checkpoint.require_sdxl(choices.model)
+    with gathering.part():
+        vae = checkpoint.require_vae(choices.vae) if choices.vae else None
+    with gathering.part():
+        device = None if choices.on_processor else _device(choices.gpu_index)
+    gathering.require_none()
     recipe, trigger_notes = _with_prefix(recipe, pictures)
-    recipe = rules.require(recipe, table)
-    model = checkpoint.require_sdxl(choices.model)
-    vae = checkpoint.require_vae(choices.vae) if choices.vae else None
-    device = None if choices.on_processor else _device(choices.gpu_index)
     vram_notes = [_room(recipe, device, user_presets)] if choices.check_vram and not choices.on_processor else []
     run = runs.plan(choices.output, choices.name)
     inputs = command.Inputs(
@@ -190,8 +196,10 @@ def _device(index: int | None) -> Gpu | None:
 
 
 def _room(recipe: Recipe, device: Gpu | None, user_presets: Path) -> str:
-    same_kind = {name: presets.load(recipe.kind, name, (), user_presets) for name in presets.names(recipe.kind)}
-    return vram.require(recipe, device, same_kind)
+    def others() -> dict[str, Recipe]:
+        return {name: presets.load(recipe.kind, name, (), user_presets) for name in presets.names(recipe.kind)}
+
+    return vram.require(recipe, device, others)
 
 
 def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:

@@ -20,6 +20,8 @@ from typing import BinaryIO
 
 import psutil
 
+from sdxl_train_cli import signals
+
 WINDOWS = sys.platform == "win32"
 TICK_SECONDS = 0.25
 """How long a silent child keeps us from looking at signals and its exit."""
@@ -39,29 +41,6 @@ class Finished:
     code: int
     stdout: str
     stderr: str
-
-
-class Stopped(BaseException):
-    """A signal asked us to stop: Ctrl-C, SIGTERM, or a closed terminal.
-
-    Not a KeyboardInterrupt, which command-line libraries turn into an exit code of their own.
-    """
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
-
-
-def stop_on_signals() -> None:
-    """Make Ctrl-C, SIGTERM and a closed terminal raise Stopped, unless the signal is ignored (nohup)."""
-
-    def stop(signum: int, _frame: object) -> None:
-        raise Stopped(signum)
-
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-        signum = getattr(signal, name, None)
-        if signum is not None and signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, stop)
 
 
 def run(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Finished:
@@ -117,18 +96,25 @@ class Child:
     def lines(self, log: BinaryIO | None = None) -> Iterator[str | None]:
         r"""Yield each line (ended by \r or \n) as it comes, and None about four times a second while there is none.
 
+        A bar is drawn behind its \r and ended only by the next one: it counts as whole once the child is silent.
         The raw bytes go to `log` unchanged.
         """
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        rest = ""
+        rest, is_bar = "", False
         for chunk in self._arriving():
             if chunk is None:
+                if rest and is_bar:
+                    yield rest
+                    rest = ""
                 yield None
                 continue
             if log is not None:
                 with contextlib.suppress(OSError):  # a full disk is for the command itself to stumble over and tell
                     log.write(chunk)
-            *lines, rest = _LINE_END.split(rest + decoder.decode(chunk))
+            text = rest + decoder.decode(chunk)
+            *lines, rest = _LINE_END.split(text)
+            if lines:
+                is_bar = text.removesuffix(rest).endswith("\r")
             yield from lines
             if len(rest) > LONGEST_LINE:
                 yield rest
@@ -170,7 +156,7 @@ class Child:
         try:
             self._signal(signal.SIGTERM)
             self._wait_for_group(grace_seconds)
-        except Stopped:
+        except signals.Stopped:
             pass
         finally:
             self.kill()

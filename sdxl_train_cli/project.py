@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,10 +113,10 @@ def write_template(folder: Path, texts: dict[str, str]) -> Path:
     """Write a commented project file; UsageError where there is one already: it is never overwritten."""
     path = folder / PROJECT_FILE
     lines = {
-        "trigger": f"trigger: {yaml_file.quoted(texts['trigger'])}" if "trigger" in texts else "# trigger: ohwx woman",
-        "name": f"name: {yaml_file.quoted(texts['name'])}" if "name" in texts else "# name: my-lora",
+        "trigger": f"trigger: {_scalar(texts['trigger'])}" if "trigger" in texts else "# trigger: ohwx woman",
+        "name": f"name: {_scalar(texts['name'])}" if "name" in texts else "# name: my-lora",
     }
-    quoted = {key: yaml_file.quoted(text) for key, text in texts.items()}
+    quoted = {key: _scalar(text) for key, text in texts.items()}
     text = _TEMPLATE.format(**{**quoted, **lines})
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -125,3 +126,10 @@ def write_template(folder: Path, texts: dict[str, str]) -> Path:
     except OSError as error:
         raise RecipeError(f"{path} can't be written: {error.strerror}") from error
     return path
+
+
+def _scalar(text: str) -> str:
+    """The text as YAML takes it for text: bare where nothing else could be meant."""
+    words = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
+    bare = re.fullmatch(r"[A-Za-z][\w./-]*", text, re.ASCII) and text.lower() not in words
+    return text if bare else yaml_file.quoted(text)

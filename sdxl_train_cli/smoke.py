@@ -75,8 +75,11 @@ def why_not_scaled(installed: Environment) -> str | None:
     return None if answer["scalable"] else str(answer["reason"])
 
 
-def choices(kind: Kind, material: Material, output: Path, size: Size) -> Choices:
-    """The choices of the real command, with a smaller picture and fewer steps; the preset is the kind's default."""
+def choices(kind: Kind, material: Material, output: Path, size: Size, *, eight_bit: bool) -> Choices:
+    """The choices of the real command, with a smaller picture and fewer steps; the preset is the kind's default.
+
+    Without `eight_bit` the optimizer keeps its state in 32 bits: bitsandbytes' older releases need a GPU.
+    """
     small: dict[str, Scalar] = {
         "resolution": f"{_SIDE},{_SIDE}",
         "min_bucket_reso": _SIDE,
@@ -85,6 +88,8 @@ def choices(kind: Kind, material: Material, output: Path, size: Size) -> Choices
         "save_every_n_steps": max(1, size.steps // 2),
         "lr_warmup_steps": 0,  # the run is shorter than any warm-up
     }
+    if kind is not Kind.DREAMBOOTH and not eight_bit and size.gpu_index is None:
+        small["optimizer_type"] = "AdamW"
     if kind is Kind.DREAMBOOTH:
         small["learning_rate"] = 1e-3  # in a few steps of the real rate, fp16 rounds most changes away
     return Choices(
@@ -161,7 +166,7 @@ def run(installed: Environment, kinds: Sequence[Kind], folder: Path, size: Size,
     found = []
     for kind in kinds:
         hands.report(f"{kind.label}: {size.steps} steps")
-        prepared = hands.prepare(choices(kind, material, folder, size))
+        prepared = hands.prepare(choices(kind, material, folder, size, eight_bit=installed.lock.eight_bit))
         prepared = replace(prepared, warnings=())  # they speak of settings that suit people's pictures, not these
         found.append(examine(prepared, hands.carry_out(prepared), material))
         hands.report(found[-1].summary)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, diagnosis, process, progress, runs
+from sdxl_train_cli import checkpoint, diagnosis, process, progress, runs, signals
 from sdxl_train_cli.errors import ModelError, Problem, SdxlTrainError, TrainingError
 from sdxl_train_cli.progress import Event, Finished, NoData, Step
 from sdxl_train_cli.runs import Run
@@ -77,7 +77,7 @@ def watch(run: Run, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], o
                 for event in story.hear(line or ""):
                     on_event(event)
             code = child.wait()
-        except process.Stopped as stop:
+        except signals.Stopped as stop:
             child.stop()
             raise _stopped(run, story, stop.signum) from None
     problem = _problem(run, story, code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -76,10 +76,10 @@ def measured_gib(recipe: Recipe) -> float | None:
     return row.measured_gib.get(batch_size) if row and isinstance(batch_size, int) else None
 
 
-def require(recipe: Recipe, device: Gpu | None, presets: Mapping[str, Recipe]) -> str:
+def require(recipe: Recipe, device: Gpu | None, presets: Callable[[], Mapping[str, Recipe]]) -> str:
     """Compare the table with what the GPU has free; VramError where it is too little.
 
-    `presets` are the shipped ones of the same kind, to name those that would fit. Gives the comparison in words.
+    `presets` gives those of the same kind, asked only to name one that would fit. Gives the comparison in words.
     """
     if device is None:
         raise VramError(
@@ -94,7 +94,7 @@ def require(recipe: Recipe, device: Gpu | None, presets: Mapping[str, Recipe]) -
     raise VramError(
         f"{recipe.kind.label} {recipe.name} needs {need_gib:g} GiB (measured at batch size "
         f"{recipe.get('train_batch_size')}); {device.name} has {device.free_gib:.1f} free of {device.total_gib:.1f}",
-        _what_fits(device, presets),
+        _what_fits(device, presets()),
     )
 
 

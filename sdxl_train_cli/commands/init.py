@@ -16,7 +16,7 @@ def init(
     kind: KindOption = "lora", preset: Preset = None, model: Model = None, data: Data = None, output: Output = None,
     name: Name = None, trigger: Trigger = None,
 ) -> None:  # fmt: skip
-    """Write sdxl-train.yaml, so that `sdxl-train lora` alone is enough in this folder."""
+    """Write a project file for this folder."""
     from sdxl_train_cli import checkpoint, console, preparation, project
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.recipe import Kind

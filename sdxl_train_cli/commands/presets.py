@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +24,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 @app.command("list")
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
     """Every preset, with the GPU memory measured for it."""
+    import json
+
     from sdxl_train_cli import console, presets
 
     found = presets.available(_kind(kind), place.user_presets())

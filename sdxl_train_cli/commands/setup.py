@@ -31,7 +31,7 @@ def setup(
     source: Source = None, ref: Ref = None, python: Python = None, torch: Torch = None, extra: Extras = None,
     recreate: Recreate = False, json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Install sd-scripts with torch and all it needs, apart from everything else on this machine."""
+    """Install sd-scripts and torch, apart from all else."""
     from sdxl_train_cli import console, environment
 
     where = place.home(home)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +33,11 @@ def smoke(
     kind: KindOption = SmokeKind.LORA, steps: Steps = 4, output: Output = None, full_size: FullSize = False,
     keep: Keep = False, gpu: GpuIndex = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Prove that training works here: no GPU, no model and no network needed."""
+    """Prove that training works, on any machine."""
+    import shutil
+    import tempfile
+    from contextlib import ExitStack
+
     from sdxl_train_cli import console, environment, preparation
     from sdxl_train_cli import smoke as story
     from sdxl_train_cli.commands import train

@@ -53,7 +53,7 @@ def train(
     no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered as `lora`, `locon` and `dreambooth`: what is trained is the command's own name."""
-    from sdxl_train_cli import console, hub, preparation, project
+    from sdxl_train_cli import hub, preparation, project
     from sdxl_train_cli.recipe import Kind
 
     kind = Kind(context.command.name)
@@ -69,8 +69,10 @@ def train(
     where = place.home(home)
     prepared = preparation.prepare(choices, where, place.user_presets())
     if dry_run:
-        console.out(preparation.shell_line(prepared.argv))
+        typer.echo(preparation.shell_line(prepared.argv))
         return
+    from sdxl_train_cli import console  # after the dry run, which needs none of it
+
     hub.require(prepared.model, where, os.environ)
     outcome = carry_out(prepared)
     console.finished(outcome)

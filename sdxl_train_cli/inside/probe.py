@@ -2,11 +2,12 @@
 
     python probe.py [xformers] [lycoris]        any further package that must work too, by its import name
 
-    {"python": "3.11.7", "bits": 64, "packages": {name: version}, "bf16": true,
+    {"python": "3.11.7", "bits": 64, "packages": {name: version}, "bf16": true, "eight_bit": true,
      "torch": {"version", "cuda", "cuda_available", "devices": [{"name", "capability", "arch_supported"}, ...]}}
 
 A GPU for which this torch holds no code is not an error here: its `arch_supported` is false, and the proofs run on the
-CPU. `bf16` says whether the device that would train computes in bfloat16 by itself.
+CPU. `bf16` says whether the device that would train computes in bfloat16 by itself, and
+`eight_bit` whether bitsandbytes' 8-bit optimizers work, which in its older releases need a GPU.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def main() -> int:
                 importlib.import_module(package)
                 if proof := PROOFS.get(package):
                     proof(device)
-            facts = found(devices, device)
+            package = "bitsandbytes"
+            eight_bit = does_eight_bit(device)
+            facts = found(devices, device, eight_bit=eight_bit)
     except Exception as error:  # noqa: BLE001  whatever a native library throws is the answer asked for
         print(" ".join(f"{package}: {type(error).__name__}: {error}".split()), file=sys.stderr)
         return 1
@@ -51,7 +54,7 @@ def main() -> int:
     return 0
 
 
-def found(devices: list[dict[str, Any]], device: str) -> dict[str, Any]:
+def found(devices: list[dict[str, Any]], device: str, *, eight_bit: bool) -> dict[str, Any]:
     """Gather the facts to print, once every proof has passed."""
     torch = importlib.import_module("torch")
     return {
@@ -65,6 +68,7 @@ def found(devices: list[dict[str, Any]], device: str) -> dict[str, Any]:
             "devices": devices,
         },
         "bf16": computes_bf16(device),
+        "eight_bit": eight_bit,
     }
 
 
@@ -137,6 +141,17 @@ def prove_torchvision(device: str) -> None:
     expect(kept.tolist() == [0], "nms came out wrong")
 
 
+def does_eight_bit(device: str) -> bool:
+    """Tell whether the 8-bit optimizer takes a step; on a GPU, where it must, its failure is raised."""
+    try:
+        prove_bitsandbytes(device)
+    except Exception:
+        if device == "cuda":
+            raise
+        return False
+    return True
+
+
 def prove_bitsandbytes(device: str) -> None:
     """Take one step with the 8-bit optimizer."""
     torch = importlib.import_module("torch")
@@ -204,7 +219,6 @@ PROOFS: dict[str, Callable[[str], None]] = {
     "torch": prove_torch,
     "torchvision": prove_torchvision,
     "accelerate": prove_models("accelerate", ("Accelerator",)),
-    "bitsandbytes": prove_bitsandbytes,
     # What library/sdxl_model_util.py and library/train_util.py build models of.
     "transformers": prove_models("transformers", ("CLIPTextModel", "CLIPTextModelWithProjection", "CLIPTokenizer")),
     "diffusers": prove_models("diffusers", ("AutoencoderKL", "DDPMScheduler")),

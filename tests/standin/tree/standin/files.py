@@ -79,8 +79,12 @@ def lora_tensors(args) -> dict:
     return tensors
 
 
-def full_tensors() -> dict:
-    """A few of the tensors of a whole SDXL, enough to tell what it is."""
+def full_tensors(model: str) -> dict:
+    """The names in the base model, one number each; else a few of a whole SDXL's, enough to tell what it is."""
+    if model.endswith(".safetensors") and os.path.getsize(model) > 8:
+        with open(model, "rb") as file:
+            names = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        return {name: ((1,), None) for name in names if name != "__metadata__"}
     unet, second = "model.diffusion_model", "conditioner.embedders.1.model"
     return {
         f"{unet}.input_blocks.0.0.weight": ((320, 4, 3, 3), None),
@@ -121,7 +125,7 @@ def _encode(value: float, dtype: str) -> bytes:
 
 def checkpoint(args, metadata: dict, extension: str) -> bytes:
     """The bytes of one saved model."""
-    tensors = lora_tensors(args) if hasattr(args, "network_module") else full_tensors()
+    tensors = lora_tensors(args) if hasattr(args, "network_module") else full_tensors(args.pretrained_model_name_or_path)
     if extension != ".safetensors":
         return pickle.dumps({"state_dict": {name: shape for name, (shape, _) in tensors.items()}})
     data = safetensors(tensors, args.save_precision, metadata)

@@ -1,0 +1,31 @@
+"""Signals that ask us to stop become an exception of their own."""
+
+from __future__ import annotations
+
+import signal
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+"""Ctrl-C, a request to end, a closed terminal, and Ctrl-Break; no system has all of them."""
+
+
+class Stopped(BaseException):
+    """A signal asked us to stop.
+
+    Not a KeyboardInterrupt, which command-line libraries turn into an exit code of their own.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def raise_stopped() -> None:
+    """From now on, raise Stopped on each of the signals, unless it is ignored (nohup)."""
+
+    def stop(signum: int, _frame: object) -> None:
+        raise Stopped(signum)
+
+    for name in NAMES:
+        signum = getattr(signal, name, None)
+        if signum is not None and signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, stop)

@@ -1,0 +1,66 @@
+"""The guard: one command, its exit code, and an end for its group when standard input ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from patience import PATIENCE_SECONDS
+
+from sdxl_train_cli import process
+
+GUARD = Path(process.__file__).with_name("guard.py")
+pytestmark = pytest.mark.skipif(process.WINDOWS, reason="signals and process groups are POSIX")
+READY = "print('ready', flush=True); time.sleep(60)"
+
+
+def guarded(code: str) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-I", "-S", str(GUARD), sys.executable, "-c", f"import os, signal, sys, time\n{code}"]
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+
+
+def until_ready(guard: subprocess.Popen[bytes]) -> None:
+    assert guard.stdout is not None
+    assert guard.stdout.readline() == b"ready\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("pass", 0), ("sys.exit(7)", 7), ("os.kill(os.getpid(), 9)", 137), ("os.kill(os.getpid(), 15)", 143)],
+)
+def test_the_commands_end_is_passed_on(code: str, expected: int) -> None:
+    with guarded(code) as guard:
+        assert guard.wait(PATIENCE_SECONDS) == expected
+
+
+def test_the_command_has_no_standard_input() -> None:
+    with guarded("sys.exit(0 if sys.stdin.read() == '' else 1)") as guard:
+        assert guard.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_signal_to_the_group_ends_the_command_and_the_guard_tells_how() -> None:
+    with guarded(f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); {READY}") as guard:
+        until_ready(guard)
+        os.killpg(guard.pid, signal.SIGTERM)
+        assert guard.wait(PATIENCE_SECONDS) == 5
+
+
+def test_the_command_does_not_inherit_the_guards_patience() -> None:
+    with guarded(READY) as guard:
+        until_ready(guard)
+        os.killpg(guard.pid, signal.SIGTERM)
+        assert guard.wait(PATIENCE_SECONDS) == 143
+
+
+def test_the_end_of_standard_input_ends_the_whole_group() -> None:
+    with guarded(READY) as guard:
+        until_ready(guard)
+        assert guard.stdin is not None
+        guard.stdin.close()
+        assert guard.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+        with pytest.raises(ProcessLookupError):
+            os.killpg(guard.pid, 0)

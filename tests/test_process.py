@@ -1,0 +1,294 @@
+"""Child processes: read as they come, stopped as a group, and never left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from patience import PATIENCE_SECONDS, lives, until
+
+from sdxl_train_cli import process
+from sdxl_train_cli.process import Child
+
+GUARD = Path(process.__file__).with_name("guard.py")
+SLEEP = "import time; time.sleep(60)"
+only_posix = pytest.mark.skipif(process.WINDOWS, reason="Windows has no process groups that take signals")
+
+
+def python(code: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", code, *arguments]
+
+
+def lines_of(code: str, log: io.BytesIO | None = None) -> list[str]:
+    with Child(python(code)) as child:
+        return [line for line in child.lines(log) if line is not None]
+
+
+def until_line(child: Child, words: str) -> str:
+    return next(line for line in child.lines() if line is not None and words in line)
+
+
+def writes(data: bytes) -> str:
+    return f"import sys; sys.stdout.buffer.write({data!r}); sys.stdout.buffer.flush()\n"
+
+
+def test_lines_end_at_carriage_returns_and_line_feeds() -> None:
+    assert lines_of(writes(b"one\rtwo\nthree\r\nlast")) == ["one", "two", "three", "last"]
+
+
+def test_a_letter_cut_in_two_by_the_pipe_is_put_together() -> None:
+    letter = "ж".encode()
+    code = writes(b"a" + letter[:1]) + "import time; time.sleep(0.1)\n" + writes(letter[1:] + b"b\n")
+
+    assert lines_of(code) == ["aжb"]
+
+
+def test_bytes_that_are_no_text_are_shown_and_logged_as_they_came() -> None:
+    log = io.BytesIO()
+
+    assert lines_of(writes(b"\xff\x00ok\n"), log) == ["\ufffd\x00ok"]
+    assert log.getvalue() == b"\xff\x00ok\n"
+
+
+def test_both_streams_are_read() -> None:
+    assert sorted(lines_of("import sys; print('out', flush=True); print('err', file=sys.stderr)")) == ["err", "out"]
+
+
+def test_a_line_without_an_end_is_cut_so_that_memory_stays_flat() -> None:
+    lines = lines_of("import sys; sys.stdout.write('x' * 1_048_576 + '\\nend\\n')")
+
+    assert sum(map(len, lines[:-1])) == 1_048_576
+    assert max(map(len, lines)) <= 2 * process.LONGEST_LINE
+    assert lines[-1] == "end"
+
+
+def test_the_last_drawing_of_a_bar_is_given_without_waiting_for_the_next() -> None:
+    """Once, a slow run was shown one step behind, and a stop named the step before."""
+    with Child(python(writes(b"\rstep 1\rstep 2") + SLEEP)) as child:
+        assert until_line(child, "step 2") == "step 2"
+
+
+def test_a_plain_line_is_not_cut_by_a_pause() -> None:
+    code = writes(b"bar\rone ") + "import time; time.sleep(0.6)\n" + writes(b"\nhalf ")
+
+    assert lines_of(code + "time.sleep(0.6)\n" + writes(b"whole\n"))[-1] == "half whole"
+
+
+def test_a_silent_child_gives_ticks() -> None:
+    with Child(python(SLEEP)) as child:
+        assert next(child.lines()) is None
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_log_on_a_full_disk_does_not_end_the_stream() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as log, Child(python("print('one'); print('two')")) as child:
+        assert [line for line in child.lines(log) if line] == ["one", "two"]
+
+
+def test_folder_and_variables_reach_the_child(tmp_path: Path) -> None:
+    code = "import os; print(os.getcwd(), os.environ['OURS'], sep='|')"
+    with Child(python(code), cwd=tmp_path, env={**os.environ, "OURS": "here"}) as child:
+        told = until_line(child, "|")
+
+    assert told == f"{tmp_path.resolve()}|here"
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_exit_code_is_the_commands_own(code: int) -> None:
+    with Child(python(f"raise SystemExit({code})")) as child:
+        assert child.wait() == code
+
+
+@only_posix
+def test_a_command_that_a_signal_ended_gives_128_and_its_number() -> None:
+    with Child(python("import os; os.kill(os.getpid(), 9)")) as child:
+        assert child.wait() == 137
+
+
+def test_a_program_that_is_not_there_is_told_in_its_output(tmp_path: Path) -> None:
+    with Child([str(tmp_path / "nowhere")]) as child:
+        assert any("nowhere" in line for line in child.lines() if line)
+        assert child.wait() == 1
+
+
+@only_posix
+def test_stop_asks_every_process_of_the_group(tmp_path: Path) -> None:
+    asked = "import signal, sys, time, pathlib\n"
+    asked += "signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path(sys.argv[1]).touch(), sys.exit()))\n"
+    asked += "print('ready', flush=True)\ntime.sleep(60)"
+    leader = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {asked!r}, sys.argv[1] + '2'])\n{asked}"
+    with Child(python(leader, str(tmp_path / "asked"))) as child:
+        lines = child.lines()
+        assert [next(line for line in lines if line) for _ in range(2)] == ["ready", "ready"]
+        child.stop(grace_seconds=60)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["asked", "asked2"]
+
+
+@only_posix
+def test_stop_kills_what_ignores_the_request() -> None:
+    code = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    with Child(python(code + "print('pid', os.getpid(), flush=True); time.sleep(60)")) as child:
+        pid = int(until_line(child, "pid").split()[1])
+        child.stop(grace_seconds=0.3)
+
+    assert not lives(pid)
+
+
+@only_posix
+def test_stop_does_not_wait_for_the_dead_that_nobody_buries() -> None:
+    """Once, in a container whose first process buries nobody, each Ctrl-C took the whole grace."""
+    code = "import os, time\nif os.fork() == 0:\n    if os.fork() == 0:\n        time.sleep(60)\n"
+    code += "    os.setsid()\n    print('pid', os.getpid(), flush=True)\n    time.sleep(60)\ntime.sleep(60)"
+    with Child(python(code)) as child:
+        pid = int(until_line(child, "pid").split()[1])
+        child.stop(grace_seconds=600)
+        assert lives(pid)
+        os.kill(pid, signal.SIGKILL)
+
+
+STOPPER = """
+import sys
+from sdxl_train_cli import process, signals
+signals.raise_stopped()
+with process.Child(sys.argv[1:]) as child:
+    try:
+        for line in child.lines():
+            if line is not None:
+                print(line, flush=True)
+    except signals.Stopped as stop:
+        print('stopping', flush=True)
+        child.stop(grace_seconds=600)
+        print('stopped', flush=True)
+"""
+
+
+@only_posix
+def test_a_second_ctrl_c_kills_at_once_what_ignores_the_first() -> None:
+    with subprocess.Popen(python(STOPPER, *python(STUBBORN)), stdout=subprocess.PIPE) as stopper:
+        assert stopper.stdout is not None
+        pid = int(stopper.stdout.readline().split()[1])
+        stopper.send_signal(signal.SIGINT)
+        assert stopper.stdout.readline() == b"stopping\n"
+        assert lives(pid)
+        stopper.send_signal(signal.SIGINT)
+        assert stopper.stdout.readline() == b"stopped\n"
+        assert not lives(pid)
+        assert stopper.wait(PATIENCE_SECONDS) == 0
+
+
+@only_posix
+def test_leaving_the_block_kills_the_children_of_the_child_too() -> None:
+    code = f"import subprocess, sys, time; print('pid', subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid,"
+    with Child(python(code + " flush=True); time.sleep(60)")) as child:
+        pid = int(until_line(child, "pid").split()[1])
+
+    until(lambda: not lives(pid))
+
+
+@only_posix
+def test_a_grandchild_that_holds_the_pipe_does_not_hang_the_reader() -> None:
+    start = f"subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True)"
+    with Child(python(f"import subprocess, sys; print('pid', {start}.pid)")) as child:
+        lines = [line for line in child.lines() if line]
+    pid = int(lines[0].split()[1])
+
+    assert lives(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from sdxl_train_cli import process
+process._GUARD = Path(sys.argv[1])
+with process.Child(sys.argv[2:]) as child:
+    for line in child.lines():
+        if line is not None:
+            print(line, flush=True)
+"""
+TRAINER = "import os, signal, time; {}; print('trainer', os.getpid(), flush=True); time.sleep(60)"
+OBEDIENT = TRAINER.format("pass")
+STUBBORN = TRAINER.format("signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+LAUNCHER = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+
+
+@only_posix
+@pytest.mark.parametrize("trainer", [OBEDIENT, STUBBORN], ids=["obedient", "stubborn"])
+@pytest.mark.parametrize("launched", [False, True], ids=["direct", "behind a launcher"])
+def test_kill_9_of_the_parent_leaves_no_trainer(tmp_path: Path, trainer: str, launched: bool) -> None:
+    """Once, the guard's thread died of setting a signal handler, and its launcher's end let it leave the trainer."""
+    guard = tmp_path / "guard.py"
+    source = GUARD.read_text(encoding="utf-8")
+    guard.write_text(source.replace("GRACE_SECONDS = 10.0", "GRACE_SECONDS = 0.5"), encoding="utf-8")
+    argv = python(LAUNCHER, trainer) if launched else python(trainer)
+    with subprocess.Popen(python(PARENT, str(guard), *argv), stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline().split()[1])
+        parent.kill()
+    with suppress(AssertionError):
+        until(lambda: not lives(pid))
+    left = lives(pid)
+    if left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def test_run_gives_code_and_both_streams() -> None:
+    done = process.run(python("import sys; print('ж'); print('err', file=sys.stderr); sys.exit(4)"))
+
+    assert (done.code, done.stdout.strip(), done.stderr.strip()) == (4, "ж", "err")
+
+
+def test_run_of_a_program_that_is_not_there_raises(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        process.run([str(tmp_path / "nowhere")])
+
+
+SIGNALLED = """
+import os, signal, sys
+from sdxl_train_cli import signals
+signals.raise_stopped()
+try:
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+except signals.Stopped as stop:
+    sys.exit(128 + stop.signum)
+sys.exit(0)
+"""
+
+
+@only_posix
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_raises_stopped(name: str, code: int) -> None:
+    assert process.run(python(SIGNALLED, name)).code == code
+
+
+@only_posix
+def test_a_signal_that_is_ignored_stays_ignored_as_nohup_wants() -> None:
+    nohup = "import signal, subprocess, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    nohup += "sys.exit(subprocess.run([sys.executable, '-c', *sys.argv[1:]]).returncode)"
+
+    assert process.run(python(nohup, SIGNALLED, "SIGHUP")).code == 0
+
+
+@only_posix
+def test_a_process_that_runs_from_a_folder_is_seen(tmp_path: Path) -> None:
+    program = tmp_path / "venv" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.symlink_to(sys.executable)
+    assert not process.running_from(tmp_path / "venv")
+
+    with Child([str(program), "-c", f"print('ready', flush=True); {SLEEP}"]) as child:
+        until_line(child, "ready")
+        assert process.running_from(tmp_path / "venv")
+        assert not process.running_from(tmp_path / "other")
+
+
+def test_a_command_line_for_windows_is_quoted_by_its_rules() -> None:
+    assert process.windows_line(["a b", 'say "x"', "c"]) == '"a b" "say \\"x\\"" c'
