@@ -129,7 +129,8 @@ class Bench:
         return Path(json.loads((self._smoke() / "smoke-lora" / "run.json").read_text(encoding="utf-8"))["argv"][0])
 
     def _accelerate_help(self) -> list[str]:
-        return [str(self._training_python()), "-m", "accelerate.commands.launch", "--help"]
+        name = "accelerate.exe" if os.name == "nt" else "accelerate"
+        return [str(self._training_python().with_name(name)), "launch", "--help"]
 
     def _medians(self, ours: list[str], theirs: list[str]) -> tuple[float, float]:
         spent: tuple[list[float], list[float]] = ([], [])

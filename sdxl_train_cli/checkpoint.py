@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import layout
 from sdxl_train_cli.errors import ModelError
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -44,32 +46,50 @@ def read_header(path: Path) -> Header:
             text = file.read(length) if length <= min(LARGEST_HEADER, size) else b""
         entries = json.loads(text)
         metadata = {str(key): str(value) for key, value in entries.pop("__metadata__", {}).items()}
-        shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
-        end = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+        shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in entries.items()}
+        end = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except OSError as error:
         raise ModelError(f"{path} can't be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{path} is not a safetensors file, or its download is broken", "download it again") from error
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        what, hint = _instead(start)
+        raise ModelError(f"{path} {what}", hint) from error
     if size < end:
         raise ModelError(
             f"{path} is cut off: {size:,} bytes of {end:,}", "its download did not finish: download it again"
         )
+    if size > end:
+        raise ModelError(f"{path} has {size - end:,} bytes too many: its download is broken", "download it again")
     return Header(shapes, metadata)
 
 
+def _instead(start: bytes) -> tuple[str, str]:
+    """What a file that is no safetensors file is instead, told from its first 8 bytes; and what to do."""
+    if start == b"version ":
+        return "is a Git LFS pointer: the file that it stands for was not fetched", "in its folder: git lfs pull"
+    if start.lstrip()[:1] in {b"<", b"{"}:
+        return "is what a web site answered, not a model", "the download may need a login: fetch it in a browser"
+    if start.startswith(b"PK"):
+        return "is a zip or a .ckpt by another name", "a .ckpt has to have that suffix"
+    return "is not a safetensors file, or its download is broken", "download it again"
+
+
+_ANOTHER = "give --model an SDXL checkpoint"
 _NOT_SDXL = (
     # a tensor's name begins with, what the file is, what to do
     ("lora_", "a LoRA, not a base model", "give --model the SDXL checkpoint that the LoRA was made for"),
-    ("lycoris_", "a LyCORIS network, not a base model", "give --model an SDXL checkpoint"),
+    ("lycoris_", "a LyCORIS network, not a base model", _ANOTHER),
     ("conditioner.embedders.0.model.", "the SDXL refiner, which sd-scripts does not train", "take the SDXL base model"),
-    ("cond_stage_model.transformer.", "an SD 1.x model", "give --model an SDXL checkpoint"),
-    ("cond_stage_model.model.", "an SD 2.x model", "give --model an SDXL checkpoint"),
-    ("model.diffusion_model.joint_blocks.", "an SD3 model", "give --model an SDXL checkpoint"),
-    ("joint_blocks.", "an SD3 model", "give --model an SDXL checkpoint"),
-    ("model.diffusion_model.double_blocks.", "a Flux model", "give --model an SDXL checkpoint"),
-    ("double_blocks.", "a Flux model", "give --model an SDXL checkpoint"),
+    ("cond_stage_model.transformer.", "an SD 1.x model", _ANOTHER),
+    ("cond_stage_model.model.", "an SD 2.x model", _ANOTHER),
+    ("model.diffusion_model.joint_blocks.", "an SD3 model", _ANOTHER),
+    ("joint_blocks.", "an SD3 model", _ANOTHER),
+    ("model.diffusion_model.double_blocks.", "a Flux model", _ANOTHER),
+    ("double_blocks.", "a Flux model", _ANOTHER),
     ("down_blocks.", "a diffusers U-Net or VAE alone", "give --model its whole diffusers folder, or a checkpoint file"),
     ("encoder.", "a VAE alone", "that is for --vae; give --model an SDXL checkpoint"),
+    ("unet.", "a LoRA in diffusers' form", _ANOTHER),
+    ("clip_g", "a textual inversion, not a base model", _ANOTHER),
+    ("control_model.", "a ControlNet", _ANOTHER),
 )  # fmt: skip
 _SDXL_PARTS = (
     ("model.diffusion_model.", "U-Net"),
@@ -79,25 +99,51 @@ _SDXL_PARTS = (
 )
 
 
-def require_sdxl(model: str) -> str:
-    """Check that `model` is an SDXL checkpoint file, a diffusers folder or a hub id; give it as sd-scripts takes it.
+_FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
+_DIFFUSERS_PARTS = ("unet", "text_encoder", "text_encoder_2", "vae", "tokenizer_2", "scheduler")
+_WITH_WEIGHTS = _DIFFUSERS_PARTS[:4]
 
-    A file's links are followed: sd-scripts takes a relative link for a hub id.
-    """
-    path = Path(model).expanduser()
+
+def require_sdxl(model: str) -> str:
+    """Check that `model` is an SDXL checkpoint file, a diffusers folder or a hub id; give it as sd-scripts takes it."""
+    path = layout.expanded(Path(model))
     if path.is_file():
-        if path.suffix.lower() in {".safetensors", ".sft"}:
+        if path.suffix.lower() == ".safetensors":
             _require_parts(path)
-        elif path.suffix.lower() != ".ckpt":
-            raise ModelError(f"{path} is neither .safetensors nor .ckpt", "sd-scripts reads no other checkpoint file")
+            return _as_opened(path)
+        if path.suffix.lower() != ".ckpt":
+            hint = "rename it to .safetensors" if path.suffix.lower() == ".sft" else "sd-scripts reads no other file"
+            raise ModelError(f"{path} is neither .safetensors nor .ckpt", hint)
         return os.path.realpath(path)
     if path.is_dir():
         _require_diffusers(path)
         return os.path.realpath(path)
-    if is_hub_id(model):
+    if "://" in model:
+        raise ModelError(f"{model} is an address", f"download the file, or give a hub id such as {SDXL_BASE}")
+    if is_hub_id(model) and (model == SDXL_BASE or not path.parent.is_dir()):
         return model
+    there = sorted(file.name for file in path.parent.glob("*") if file.suffix.lower() in _FILE_SUFFIXES)
     raise ModelError(
-        f"no model at {path}", f"give --model a .safetensors file, a diffusers folder or a hub id such as {SDXL_BASE}"
+        f"no model at {model}",
+        f"its folder has {', '.join(there)}"
+        if there
+        else f"give --model a .safetensors file, a diffusers folder or a hub id such as {SDXL_BASE}",
+    )
+
+
+def _as_opened(path: Path) -> str:
+    """Name the file for sd-scripts, which follows one link, as if it stood in its own folder, and goes by the suffix.
+
+    In the hub's cache a link `model.safetensors` leads to a file with a checksum for a name.
+    """
+    real = os.path.realpath(path)
+    if real.lower().endswith(".safetensors"):
+        return real
+    if path.is_symlink() and path.readlink().is_absolute() and path.readlink().suffix.lower() == ".safetensors":
+        return str(path)
+    raise ModelError(
+        f"{path} is a link to a file without the suffix .safetensors, which sd-scripts can't load",
+        f"a link to the link can be: ln -s {shlex.quote(str(path))} base.safetensors, then --model base.safetensors",
     )
 
 
@@ -110,13 +156,15 @@ def _require_parts(path: Path) -> None:
     header = read_header(path)
     missing = [part for prefix, part in _SDXL_PARTS if not header.has(prefix)]
     if not missing:
+        if header.shapes.get(_FIRST_LAYER, ())[1:2] == (9,):
+            raise ModelError(f"{path} is an SDXL inpainting model, which sd-scripts does not train", _ANOTHER)
         return
     for prefix, what, hint in _NOT_SDXL:
         if header.has(prefix):
             raise ModelError(f"{path} is {what}", hint)
     raise ModelError(
         f"{path} is not a whole SDXL checkpoint: it has no {' and no '.join(missing)}",
-        "give --model an SDXL checkpoint",
+        _ANOTHER,
     )
 
 
@@ -128,24 +176,45 @@ def _require_diffusers(folder: Path) -> None:
         raise ModelError(
             f"{folder} is not a diffusers folder: it has no model_index.json", "give --model the checkpoint file itself"
         ) from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"{index} is broken", "download the model again") from error
     if not str(pipeline).startswith("StableDiffusionXL"):
         raise ModelError(f"{folder} holds a {pipeline or 'nameless pipeline'}, not SDXL", "give --model an SDXL model")
-    missing = [part for part in ("unet", "text_encoder", "text_encoder_2", "vae") if not (folder / part).is_dir()]
+    missing = [part for part in _DIFFUSERS_PARTS if not (folder / part).is_dir()]
     if missing:
         raise ModelError(f"{folder} is incomplete: no folder {', '.join(missing)}", "download the model again")
+    for part in _WITH_WEIGHTS:
+        weights = list((folder / part).glob("*.safetensors"))
+        if not weights and not any((folder / part).glob("*.bin")):
+            raise ModelError(f"{folder / part} holds no weights", "download the model again")
+        for file in weights:
+            read_header(file)
 
 
 def require_vae(vae: str) -> str:
-    """Check that `vae` is a file, a folder or a hub id, and no SDXL checkpoint by mistake."""
-    path = Path(vae).expanduser()
-    if path.is_file() and path.suffix.lower() in {".safetensors", ".sft"}:
-        header = read_header(path)
-        if not any(header.has(prefix) for prefix in ("encoder.", "first_stage_model.", "vae.")):
-            raise ModelError(f"{path} is not a VAE", "leave --vae away to use the model's own")
-    if path.exists():
-        return os.path.realpath(path)
-    if is_hub_id(vae):
+    """Check that `vae` is a file, a folder or a hub id, and no SDXL checkpoint by mistake.
+
+    A file's links are not followed: sd-scripts goes by the suffix that it is given.
+    """
+    path = layout.expanded(Path(vae))
+    if path.is_file():
+        _require_vae_file(path)
+    elif path.is_dir():
+        if not any((path / place / "config.json").is_file() for place in ("", "vae")):
+            raise ModelError(f"{path} is no diffusers VAE: it has no config.json", "give --vae a file")
+    elif is_hub_id(vae) and not path.parent.is_dir():
         return vae
-    raise ModelError(f"no VAE at {path}", "leave --vae away to use the model's own")
+    else:
+        raise ModelError(f"no VAE at {vae}", "leave --vae away to use the model's own")
+    return str(path)
+
+
+def _require_vae_file(path: Path) -> None:
+    if path.suffix.lower() == ".safetensors":
+        header = read_header(path)
+        if header.has("encoder.down_blocks."):
+            raise ModelError(f"{path} is a VAE in diffusers' form", f"give --vae its folder: {path.parent}")
+        if not any(header.has(prefix) for prefix in ("encoder.", "first_stage_model.")):
+            raise ModelError(f"{path} is not a VAE", "leave --vae away to use the model's own")
+    elif path.suffix.lower() not in {".pt", ".ckpt", ".bin"}:
+        raise ModelError(f"{path} is no VAE file: neither .safetensors nor .pt", "leave --vae away")

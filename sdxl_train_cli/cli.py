@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sdxl_train_cli import __version__, signals
 from sdxl_train_cli.commands import init, presets, setup, smoke, train
-from sdxl_train_cli.errors import SdxlTrainError
+from sdxl_train_cli.errors import SdxlTrainError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,6 +50,7 @@ def main() -> None:
     _prepare_streams()
     signals.raise_stopped()
     try:
+        _require_folder()
         app()
     except SdxlTrainError as error:
         from sdxl_train_cli import console
@@ -58,6 +60,14 @@ def main() -> None:
     except signals.Stopped as stop:
         sys.stderr.write("\nstopped\n")
         sys.exit(128 + stop.signum)
+
+
+def _require_folder() -> None:
+    """Every relative path would fail later, each in its own way."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("the current folder is gone", "change into a folder that exists") from error
 
 
 def _prepare_streams() -> None:

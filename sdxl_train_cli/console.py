@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -21,6 +22,8 @@ from sdxl_train_cli.training import Outcome
 _PLAIN_SHARE = 0.05
 """Of all steps: how often a pipe or a log gets a line."""
 _PLAIN_SECONDS = 60.0
+_WIDEST = 10_000
+"""Columns of a table that goes into a pipe or a file, where a row is one line."""
 
 
 # Markup is off: a path such as `pictures [old]` must stand there as it is.
@@ -68,13 +71,18 @@ def _told(label: str, style: str, problem: Problem) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """Print a table on stdout; columns whose heading ends in GB are set to the right."""
+    """Print a table on stdout, in a pipe one line a row; columns whose heading ends in GB are set to the right."""
     grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         grid.add_column(heading, justify="right" if heading.endswith("GB") else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
-    _out.print(grid, soft_wrap=not _out.is_terminal)
+    if _out.is_terminal:
+        _out.print(grid)
+        return
+    text = io.StringIO()
+    Console(file=text, width=_WIDEST).print(grid)
+    out("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
 
 
 def finished(outcome: Outcome) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
+from sdxl_train_cli import layout
 from sdxl_train_cli.errors import DatasetError, Problem
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -16,9 +20,14 @@ OTHER_PICTURES = (".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl", ".psd")
 CAPTION_SUFFIXES = (".txt", ".caption")
 SHOWN = 5
 """Files of one kind of problem that are named before `and N more`."""
+MOST_REPEATS = 10_000
+"""A larger number before the _ of a folder's name is a date, and as repeats it would fill the memory."""
+DECODERS = 4
+"""Pictures that are decoded at a time: quick enough, and large ones don't fill the memory."""
 
 WINDOWS = sys.platform == "win32"
 _NUMBERED = re.compile(r"(\d+)_(.*)", re.DOTALL)
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _A_TRIGGER = 'write captions beside the pictures, or name the subject: --trigger "ohwx woman"'
 
 
@@ -58,11 +67,14 @@ class Pictures:
 
 def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None) -> Pictures:
     """Look at a folder of pictures, or at a parent of `N_name` folders; DatasetError names everything that is wrong."""
-    found = list(_folders(data, repeats, trigger, is_reg=False))
-    if regularisation is not None:
-        found += _folders(regularisation, None, None, is_reg=True)
-    looked = [_look(folder, trigger) for folder in found]
-    errors = [problem for _, problems, _ in looked for problem in problems]
+    try:
+        found = list(_folders(data, repeats, trigger, is_reg=False))
+        if regularisation is not None:
+            found += _folders(regularisation, None, None, is_reg=True)
+        looked = [_look(folder, trigger) for folder in found]
+    except OSError as error:
+        raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
+    errors = [problem for _, problems, _ in looked for problem in problems] + _twice(found)
     if errors:
         raise DatasetError(errors)
     return Pictures(tuple(subset for subset, _, _ in looked), tuple(note for _, _, notes in looked for note in notes))
@@ -86,16 +98,16 @@ def _subset_config(subset: Subset) -> dict[str, object]:
 
 def _folders(data: Path, repeats: int | None, trigger: str | None, *, is_reg: bool) -> Iterator[Subset]:
     """Yield the folders to train on, not looked at yet."""
-    data = data.expanduser().absolute()
+    data, flag = layout.expanded(data), "--reg" if is_reg else "--data"
     if not data.is_dir():
         what = "is a file, not a folder" if data.exists() else "does not exist"
-        raise DatasetError(f"{data} {what}", "give --data a folder of pictures")
+        raise DatasetError(f"{data} {what}", f"give {flag} a folder of pictures")
     numbered, unnumbered = _subfolders(data)
     direct = any(_is_picture(file) for file in data.iterdir())
     if direct and numbered:
         raise DatasetError(
             f"{data} holds pictures and also numbered folders such as {numbered[0].name}",
-            "move the pictures into a numbered folder, or give --data one of the folders",
+            f"move the pictures into a numbered folder, or give {flag} one of the folders",
         )
     if numbered and unnumbered:
         raise DatasetError(
@@ -110,7 +122,7 @@ def _folders(data: Path, repeats: int | None, trigger: str | None, *, is_reg: bo
     if not numbered and not direct and unnumbered:
         raise DatasetError(
             f"{data} has no pictures itself; its folder {unnumbered[0].name} has",
-            f"give --data {unnumbered[0]}, or put repeats into the folders' names: 1_{unnumbered[0].name}",
+            f"give {flag} {unnumbered[0]}, or put repeats into the folders' names: 1_{unnumbered[0].name}",
         )
     if not numbered:
         yield Subset(data, 1 if repeats is None else repeats, trigger, "", None, is_reg, 0, 0)
@@ -128,7 +140,19 @@ def _subfolders(data: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("._") and path.is_file()
+    """Whether sd-scripts takes it for a picture: by its name alone, be it a broken link; it misses hidden files."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+
+
+def _twice(folders: Iterable[Subset]) -> list[Problem]:
+    seen: set[Path] = set()
+    problems = []
+    for folder in (folder.image_dir.resolve() for folder in folders):
+        if folder in seen:
+            message = f"{folder} is given for training and for regularisation: sd-scripts would leave the second out"
+            problems.append(Problem(message, "give --reg pictures of the class, which are others than the subject's"))
+        seen.add(folder)
+    return problems
 
 
 def _look(folder: Subset, trigger: str | None) -> tuple[Subset, list[Problem], list[Problem]]:
@@ -145,9 +169,13 @@ def _look(folder: Subset, trigger: str | None) -> tuple[Subset, list[Problem], l
         return folder, [Problem(f"{folder.image_dir} holds no picture that sd-scripts can read", hint)], []
     if folder.num_repeats < 1:
         return folder, [Problem(f"{folder.image_dir} is repeated 0 times: it would be left out", "write 1 or more")], []
+    if folder.num_repeats > MOST_REPEATS:
+        message = f"{folder.image_dir} would be repeated {folder.num_repeats} times in each pass"
+        return folder, [Problem(message, f"a date belongs behind the repeats: 1_{folder.image_dir.name}")], []
     suffix, errors = _caption_suffix(pictures)
     captions = {picture: picture.with_suffix(suffix) for picture in pictures if picture.with_suffix(suffix).is_file()}
     texts, caption_errors, notes = _read_captions(list(captions.values()))
+    notes += _passed_over(files, pictures, captions.values())
     errors += [*_picture_problems(pictures), *caption_errors]
     bare = len(pictures) - len(captions)
     if bare and folder.class_tokens is None and not folder.is_reg:
@@ -188,15 +216,18 @@ def _read_captions(files: list[Path]) -> tuple[list[str], list[Problem], list[Pr
     several: list[Path] = []
     for file in files:
         try:
-            lines = file.read_bytes().decode("utf-8-sig").splitlines()
+            text = file.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError:
-            errors.append(Problem(f"{file} is not UTF-8", "save it as UTF-8; editors call it an encoding"))
-            continue
+            text = "\0"
         except OSError as error:
             errors.append(Problem(f"{file} can't be read: {error.strerror}"))
             continue
-        if not lines or not lines[0].strip():
-            what = "is empty" if not any(lines) else "begins with an empty line, and only the first line is trained on"
+        if "\0" in text:  # as in UTF-16 without its mark, which else passes for UTF-8
+            errors.append(Problem(f"{file} is not UTF-8", "save it as UTF-8; editors call it an encoding"))
+            continue
+        lines = _LINE_END.split(text)
+        if not lines[0].strip():
+            what = "begins with an empty line, and only the first is trained on" if text.strip() else "is empty"
             errors.append(Problem(f"{file} {what}", "write a caption into it, or delete it"))
             continue
         texts.append(lines[0].strip())
@@ -209,21 +240,44 @@ def _read_captions(files: list[Path]) -> tuple[list[str], list[Problem], list[Pr
     return texts, errors, notes
 
 
-def _picture_problems(pictures: list[Path]) -> Iterator[Problem]:
+def _passed_over(files: list[Path], pictures: list[Path], captions: Iterable[Path]) -> list[Problem]:
+    """Tell what lies beside the pictures and was perhaps meant to be trained on."""
+    read = set(captions)
+    visible = [file for file in files if not file.name.startswith(".")]
+    others = [file for file in visible if file.suffix.lower() in OTHER_PICTURES]
+    unread = [file for file in visible if file.suffix.lower() in CAPTION_SUFFIXES and file not in read]
+    folder = pictures[0].parent
+    found = (
+        (others, f"sd-scripts reads no such pictures as {_some(others)} in {folder}", "convert them to png or jpg"),
+        (unread, f"sd-scripts reads no caption from {_some(unread)} in {folder}", "the caption of cat.png is cat.txt"),
+    )
+    return [Problem(message, hint) for some, message, hint in found if some]
+
+
+def _picture_problems(pictures: list[Path]) -> list[Problem]:
+    with warnings.catch_warnings(), ThreadPoolExecutor(DECODERS) as pool:
+        warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
+        return list(chain.from_iterable(pool.map(_problems_of, pictures)))
+
+
+def _problems_of(picture: Path) -> list[Problem]:
+    """Decode it as sd-scripts will: a file that was cut off ends the run only when its turn comes."""
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only a look at pictures pays for it
 
-    for picture in pictures:
-        if not WINDOWS and picture.suffix not in {picture.suffix.lower(), picture.suffix.upper()}:
-            yield Problem(
-                f"{picture}: sd-scripts misses suffixes in mixed case", f"rename it to {picture.suffix.lower()}"
-            )
-        try:
-            with Image.open(picture):
-                pass
-        except UnidentifiedImageError:
-            yield Problem(f"{picture} is not a picture that can be read", "delete it, or save it again as png or jpg")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            yield Problem(f"{picture} can't be read: {error}", "delete it, or save it again as png or jpg")
+    problems = []
+    if not WINDOWS and picture.suffix not in {picture.suffix.lower(), picture.suffix.upper()}:
+        message = f"{picture}: sd-scripts misses suffixes in mixed case"
+        problems.append(Problem(message, f"rename it to {picture.suffix.lower()}"))
+    hint = "delete it, or save it again as png or jpg"
+    try:
+        with Image.open(picture) as image:
+            image.load()
+    except UnidentifiedImageError:
+        problems.append(Problem(f"{picture} is not a picture that can be read", hint))
+    except Exception as error:  # noqa: BLE001 - decoders of a dozen formats: anything can come out of a broken file
+        reason = isinstance(error, OSError) and error.strerror
+        problems.append(Problem(f"{picture} can't be read: {reason or error}", hint))
+    return problems
 
 
 def _prefix(texts: list[str], trigger: str | None, folder: Path) -> tuple[str | None, list[Problem]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, network
+from sdxl_train_cli import checkpoint, layout, network
 from sdxl_train_cli.errors import ModelError, SetupError
 from sdxl_train_cli.layout import Home
 
@@ -20,7 +20,8 @@ def _address(environ: Mapping[str, str]) -> str:
 def _has_model(hub_id: str, environ: Mapping[str, str]) -> bool:
     cache_home = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     home = Path(environ.get("HF_HOME") or Path(cache_home) / "huggingface")
-    cache = Path(environ.get("HF_HUB_CACHE") or home / "hub")
+    typed = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+    cache = layout.expanded(Path(typed or home / "hub"))
     return any((cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*/model_index.json"))
 
 

@@ -23,7 +23,7 @@ class Home:
     def find(cls, typed: Path | None, environ: Mapping[str, str]) -> Home:
         """Take what was typed, then SDXL_TRAIN_HOME, then the platform's place."""
         chosen = typed or environ.get("SDXL_TRAIN_HOME") or platformdirs.user_data_path(APP, appauthor=False)
-        return cls(Path(chosen).expanduser().absolute())
+        return cls(expanded(Path(chosen)))
 
     @property
     def environments(self) -> Path:
@@ -54,4 +54,12 @@ class Home:
 def config_folder(environ: Mapping[str, str]) -> Path:
     """The user's own settings and presets: SDXL_TRAIN_CONFIG, or the platform's place for them."""
     chosen = environ.get("SDXL_TRAIN_CONFIG") or platformdirs.user_config_path(APP, appauthor=False)
-    return Path(chosen).expanduser().absolute()
+    return expanded(Path(chosen))
+
+
+def expanded(path: Path) -> Path:
+    """The absolute path, `~` resolved; `~name` is a plain name where there is no such user."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        return path.absolute()

@@ -7,14 +7,15 @@ TIMEOUT_SECONDS = 5.0
 
 def reachable(url: str) -> bool:
     """Ask for the page's head, through the system's proxies; any answer counts, also a refusal."""
-    import urllib.error  # noqa: PLC0415 - few commands ask the network, and it takes long to import
+    import http.client  # noqa: PLC0415 - few commands ask the network, and it takes long to import
+    import urllib.error  # noqa: PLC0415 - the same
     import urllib.request  # noqa: PLC0415 - the same
 
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - https addresses of our own constants
     try:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - https addresses of our own constants
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - as above
             return True
     except urllib.error.HTTPError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -96,7 +97,11 @@ def _resembling(name: str, known: Mapping[str, Option]) -> str | None:
 def _typed(value: Value, option: Option) -> Value:
     if option.many:
         parts = value if isinstance(value, tuple) else tuple(value.split()) if isinstance(value, str) else (value,)
-        return tuple(_scalar(part, option) for part in parts)
+        typed_parts = tuple(_scalar(part, option) for part in parts)
+        for part in typed_parts:
+            if str(part).startswith("-") and not _NEGATIVE.fullmatch(str(part)):
+                raise ValueError(f"'{part}' in a list would be taken for an option, as it begins with a -")
+        return typed_parts
     if isinstance(value, tuple):
         if option.type != "str":
             raise ValueError(f"takes one value, not a list of {len(value)}")
@@ -108,8 +113,11 @@ def _scalar(value: Scalar, option: Option) -> Scalar:
     if option.type == "str" and isinstance(value, bool):
         raise ValueError(f"takes text, not {str(value).lower()}")
     converted = _CONVERT[option.type](value)
+    if isinstance(converted, str) and "\0" in converted:
+        raise ValueError("holds a NUL character")
     if option.choices is not None and converted not in option.choices:
-        raise ValueError(f"'{value}' is not one of {', '.join(str(choice) for choice in option.choices)}")
+        choices = [str(choice) for choice in option.choices if choice is not None]
+        raise ValueError(f"'{value}' is not one of {', '.join(choices)}")
     return converted
 
 
@@ -121,6 +129,8 @@ def _switch(value: Scalar) -> bool:
 
 
 def _int(value: Scalar) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except ValueError:
@@ -133,13 +143,15 @@ def _int(value: Scalar) -> int:
 def _float(value: Scalar) -> float | int:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"takes a number, not '{value}'")
     return value if isinstance(value, int) else number
 
 
+_NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
+"""What argparse takes for a number where a list goes on; anything else with a dash begins the next option."""
 _CONVERT: Mapping[OptionType, Callable[[Scalar], Scalar]] = {
     "switch": _switch,
     "int": _int,

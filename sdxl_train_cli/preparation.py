@@ -9,7 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, command, dataset, environment, gpu, hub, presets, process, rules, runs, vram
+from sdxl_train_cli import (
+    checkpoint,
+    command,
+    dataset,
+    environment,
+    gpu,
+    hub,
+    layout,
+    presets,
+    process,
+    rules,
+    runs,
+    vram,
+)
 from sdxl_train_cli.dataset import Pictures
 from sdxl_train_cli.environment import Environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
@@ -115,7 +128,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
 
 def name_for(data: Path) -> str:
     """A run's name from its data folder's, in characters that every file system takes."""
-    return re.sub(r"[^\w.-]+", "-", data.expanduser().absolute().name, flags=re.ASCII).strip("-.") or "run"
+    return re.sub(r"[^\w.-]+", "-", layout.expanded(data).name, flags=re.ASCII).strip("-.") or "run"
 
 
 def filled(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -131,7 +144,7 @@ def filled(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dic
         "name": project.name,
         "trigger": project.trigger,
     }
-    return {key: typed.get(key) or text for key, text in from_project.items()}
+    return {key: text if typed.get(key) is None else typed[key] for key, text in from_project.items()}
 
 
 def choose(  # noqa: PLR0913 - keyword-only, each is one flag
@@ -145,7 +158,7 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
 ) -> Choices:
     """Fill in the defaults; UsageError where there is none to fill in."""
     data = Path(texts["data"] or DEFAULT_DATA)
-    if texts["data"] is None and not data.is_dir():
+    if not texts["data"] and not data.is_dir():
         raise UsageError(
             "no pictures are named, and there is no folder ./data",
             f"sdxl-train {kind.value} --data FOLDER, or `sdxl-train init` for a project file",
@@ -157,9 +170,9 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
         data=data,
         output=Path(texts["output"] or DEFAULT_OUTPUT),
         name=texts["name"] or name_for(data),
-        vae=texts["vae"],
+        vae=texts["vae"] or None,  # --vae "" takes away what the project file names
         regularisation=Path(texts["reg"]) if texts["reg"] else None,
-        trigger=texts["trigger"],
+        trigger=texts["trigger"] or None,
         repeats=repeats,
         overrides=tuple(overrides),
         gpu_index=gpu_index,
@@ -183,16 +196,16 @@ def _with_prefix(recipe: Recipe, pictures: Pictures) -> tuple[Recipe, list[str]]
 
 def _device(index: int | None) -> Gpu | None:
     found = gpu.devices()
-    if index is None:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        index = int(visible) if visible.isdecimal() else None
-    if index is None:
+    visible = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    if index is None and not all(text.isdecimal() for text in visible):  # unset, or names such as GPU-1a2b
         return max(found, key=lambda device: device.free_gib, default=None)
-    for device in found:
-        if device.index == index:
-            return device
+    wanted = [int(text) for text in visible] if index is None else [index]
+    chosen = [device for device in found if device.index in wanted]
+    if chosen:
+        return max(chosen, key=lambda device: device.free_gib)
+    asked = f"CUDA_VISIBLE_DEVICES={','.join(visible)}" if index is None else str(index)
     there = ", ".join(f"{device.index}: {device.name}" for device in found) or "none was found"
-    raise UsageError(f"no GPU {index}", f"the GPUs: {there}")
+    raise UsageError(f"no GPU {asked}", f"the GPUs: {there}")
 
 
 def _room(recipe: Recipe, device: Gpu | None, user_presets: Path) -> str:

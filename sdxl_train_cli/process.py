@@ -171,6 +171,7 @@ class Child:
             self._signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
+        self._wait_for_group(5)
 
     def _signal(self, signum: int) -> None:
         if WINDOWS:
@@ -192,6 +193,11 @@ class Child:
     def _group_lives(self) -> bool:
         if WINDOWS:
             return bool(_tree(self.pid))
+        with contextlib.suppress(PermissionError):
+            try:
+                os.killpg(self.pid, 0)
+            except ProcessLookupError:
+                return False
         return any(_is_in_group(process, self.pid) for process in psutil.process_iter())
 
 

@@ -70,7 +70,7 @@ def _texts(document: Document, known: tuple[str, ...], also: tuple[str, ...] = (
     problems = [problem for entry in document.entries for problem in _wrong(document, entry, (*known, *also), also)]
     if problems:
         raise RecipeError(problems)
-    return {entry.key: str(entry.value) for entry in document.entries if entry.key in known and entry.value is not None}
+    return {entry.key: entry.value for entry in document.entries if entry.key in known and isinstance(entry.value, str)}
 
 
 def _wrong(document: Document, entry: Entry, known: tuple[str, ...], nested: tuple[str, ...]) -> list[Problem]:
@@ -81,6 +81,15 @@ def _wrong(document: Document, entry: Entry, known: tuple[str, ...], nested: tup
         return [Problem(f"{entry.key} takes `option: value` lines under it", None, document.where(entry))]
     if entry.key not in nested and isinstance(entry.value, tuple):
         return [Problem(f"{entry.key} takes one value, not a list", None, document.where(entry))]
+    if entry.key not in nested and not isinstance(entry.value, str | None):
+        what = "true or false" if isinstance(entry.value, bool) else "a number"
+        return [
+            Problem(
+                f"{entry.key} takes text, and YAML reads {what} here",
+                f'put it into quotes: {entry.key}: "..."',
+                document.where(entry),
+            )
+        ]
     return []
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from sdxl_train_cli import optimizer
 from sdxl_train_cli.errors import VramError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipe import Kind, Recipe, Value
 
 TABLE = Path(__file__).with_name("vram_table.csv")
 RESOLUTION = 1024
@@ -40,8 +41,21 @@ class Row:
             and self.full_bf16 == recipe.is_on("full_bf16")
             and self.fp8_base == recipe.is_on("fp8_base")
             and self.gradient_checkpointing == recipe.is_on("gradient_checkpointing")
+            and not _takes_more(recipe)
             and {width.strip(), (height or width).strip()} == {str(RESOLUTION)}
         )
+
+
+def _takes_more(recipe: Recipe) -> bool:
+    """Whether it takes clearly more than any row: states of 32 bits, no attention that spares memory, fp32, LyCORIS."""
+    module = recipe.get("network_module")
+    name = optimizer.optimizer(recipe)
+    return (
+        not (name.endswith("8bit") or name in {"adafactor", "lion", "pagedlion"})
+        or not any(recipe.is_on(attention) for attention in ("sdpa", "xformers", "mem_eff_attn"))
+        or recipe.get("mixed_precision") not in {"bf16", "fp16"}
+        or module not in {None, "networks.lora"}
+    )
 
 
 @cache
@@ -94,16 +108,18 @@ def require(recipe: Recipe, device: Gpu | None, presets: Callable[[], Mapping[st
     raise VramError(
         f"{recipe.kind.label} {recipe.name} needs {need_gib:g} GiB (measured at batch size "
         f"{recipe.get('train_batch_size')}); {device.name} has {device.free_gib:.1f} free of {device.total_gib:.1f}",
-        _what_fits(device, presets()),
+        _what_fits(device, presets(), recipe.get("train_batch_size")),
     )
 
 
-def _what_fits(device: Gpu, presets: Mapping[str, Recipe]) -> str:
+def _what_fits(device: Gpu, presets: Mapping[str, Recipe], batch_size: Value | None) -> str:
     """Name the preset that gives up least: the one that needs most of what is free."""
     needs = {name: measured_gib(recipe) for name, recipe in presets.items()}
     fitting = {name: gib for name, gib in needs.items() if gib is not None and gib <= device.free_gib}
     if fitting:
         best = max(fitting, key=lambda name: fitting[name])
-        return f"--preset {best} needs {fitting[best]:g}; --no-vram-check tries anyway"
+        own_size = presets[best].get("train_batch_size")
+        smaller = "" if own_size == batch_size else f" --batch-size {own_size}"
+        return f"--preset {best}{smaller} needs {fitting[best]:g}; --no-vram-check tries anyway"
     least = min((gib for gib in needs.values() if gib is not None), default=0.0)
     return f"the smallest of these presets needs {least:g} GiB: close programs that use the GPU, or take a larger one"

@@ -20,7 +20,7 @@ def test_a_rehearsal_of_all_kinds_delivers_and_says_what_it_is(cli: Cli, tmp_pat
     assert any(line.startswith("REHEARSAL") for line in told[:4])
     kept = [Path(line) for line in result.stdout.splitlines()]
     names = ["smoke-lora.safetensors", "smoke-locon.safetensors", "smoke-dreambooth.safetensors"]
-    assert kept == [tmp_path / "smoke-output" / name for name in names]
+    assert kept == [tmp_path / "rehearsal-output" / name for name in names]
     assert all(checkpoint.read_header(path).shapes for path in kept)
     for modules in U_NET_MODULES.values():
         assert f"{modules} U-Net modules" in result.stderr

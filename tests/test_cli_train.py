@@ -6,6 +6,8 @@ import json
 import os
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -179,7 +181,7 @@ def test_kill_9_of_the_command_leaves_no_trainer(cli: Cli, tmp_path: Path, line:
 @only_posix
 def test_nohup_runs_on_when_the_terminal_closes(cli: Cli, line: list[str]) -> None:
     ignoring = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
-    with cli.start("lora", *line, "--steps", "40", through=ignoring, **SLOW) as running:
+    with cli.start("lora", *line, "--steps", "20", through=ignoring, **SLOW) as running:
         running.until_told("cat-step00000002")
         running.send(signal.SIGHUP)
         result = running.end()
@@ -318,7 +320,7 @@ def test_without_tokenizers_and_hub_nothing_is_started(cli: Cli, tmp_path: Path,
         (["--set", "netwrk_dim=8"], 3, "netwrk_dim"),
         (["--set", "seed"], 3, "takes OPTION=VALUE"),
         (["--data", "nowhere"], 4, "nowhere does not exist"),
-        (["--model", "nowhere.safetensors"], 4, "no model at nowhere.safetensors"),
+        (["--model", "nowhere.safetensors"], 4, "nowhere.safetensors"),
         (["--name", "a/b"], 2, "can't be a run's name"),
         (["--epochs", "2"], 2, "--steps and --epochs say the same thing twice"),
     ],
@@ -405,3 +407,15 @@ def test_the_trainer_gets_no_signal_of_a_terminal_of_its_own(cli: Cli, tmp_path:
 
     assert len(sessions) == 1
     assert os.getsid(0) not in sessions
+
+
+@only_posix
+def test_a_folder_that_was_deleted_under_us_is_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = 'cd gone && rmdir ../gone && exec "$0" -m sdxl_train_cli.cli presets list'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable], check=False, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the current folder is gone\nhint:")

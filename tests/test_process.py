@@ -162,20 +162,21 @@ with process.Child(sys.argv[1:]) as child:
         for line in child.lines():
             if line is not None:
                 print(line, flush=True)
-    except signals.Stopped as stop:
-        print('stopping', flush=True)
+    except signals.Stopped:
         child.stop(grace_seconds=600)
         print('stopped', flush=True)
 """
+UNMOVED = "signal.signal(signal.SIGTERM, lambda *_: open(sys.argv[1], 'w').close())"
 
 
 @only_posix
-def test_a_second_ctrl_c_kills_at_once_what_ignores_the_first() -> None:
-    with subprocess.Popen(python(STOPPER, *python(STUBBORN)), stdout=subprocess.PIPE) as stopper:
+def test_a_second_ctrl_c_kills_at_once_what_ignores_the_first(tmp_path: Path) -> None:
+    trainer = python(f"import sys; {TRAINER.format(UNMOVED)}; time.sleep(60)", str(tmp_path / "asked"))
+    with subprocess.Popen(python(STOPPER, *trainer), stdout=subprocess.PIPE) as stopper:
         assert stopper.stdout is not None
         pid = int(stopper.stdout.readline().split()[1])
         stopper.send_signal(signal.SIGINT)
-        assert stopper.stdout.readline() == b"stopping\n"
+        until((tmp_path / "asked").exists)
         assert lives(pid)
         stopper.send_signal(signal.SIGINT)
         assert stopper.stdout.readline() == b"stopped\n"

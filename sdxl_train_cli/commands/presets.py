@@ -53,7 +53,7 @@ def show(
     if as_json:
         console.out(recipe.model_dump_json(indent=1))
         return
-    console.note(f"{recipe.kind.label}: {recipe.description}")
+    console.note(f"{recipe.name} ({recipe.kind.label}): {recipe.description}")
     rows = [(name, _text(setting.value), setting.origin) for name, setting in sorted(recipe.settings.items())]
     console.table(("option", "value", "from"), rows)
 

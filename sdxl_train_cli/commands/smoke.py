@@ -46,7 +46,9 @@ def smoke(
     where = place.home(home)
     installed = environment.require(where)
     kinds = list(Kind) if kind is SmokeKind.ALL else [Kind(kind.value)]
-    target = _made((output or Path("smoke-output")).expanduser().absolute())
+    # What a stand-in wrote must never lie where a real result would.
+    usual = Path("rehearsal-output" if installed.is_rehearsal else "smoke-output")
+    target = _made((output or usual).expanduser().absolute())
     reason = None if full_size else story.why_not_scaled(installed)
     if reason and not installed.is_rehearsal:
         console.note(f"taking SDXL's full size, 6.9 GB: {reason}")

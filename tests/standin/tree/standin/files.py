@@ -125,7 +125,9 @@ def _encode(value: float, dtype: str) -> bytes:
 
 def checkpoint(args, metadata: dict, extension: str) -> bytes:
     """The bytes of one saved model."""
-    tensors = lora_tensors(args) if hasattr(args, "network_module") else full_tensors(args.pretrained_model_name_or_path)
+    tensors = (
+        lora_tensors(args) if hasattr(args, "network_module") else full_tensors(args.pretrained_model_name_or_path)
+    )
     if extension != ".safetensors":
         return pickle.dumps({"state_dict": {name: shape for name, (shape, _) in tensors.items()}})
     data = safetensors(tensors, args.save_precision, metadata)
