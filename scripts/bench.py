@@ -26,6 +26,14 @@ from pathlib import Path
 
 import project_venv
 
+SAME_REQUIREMENTS = """
+import os
+from sdxl_train_cli import environment, toolchain
+from sdxl_train_cli.layout import Home
+declared = (environment.require(Home.find(None, os.environ)).checkout / "requirements.txt").read_text(encoding="utf-8")
+row = toolchain.choose(declared, brings_accelerate=False)
+print("\\n".join(toolchain.plan(row, declared, toolchain.TorchBuild.DEFAULT, (), ()).requirements))
+"""
 GOALS = {"help": 1 / 20, "dry-run": 1 / 8, "run": 1.02, "setup": 1 / 3}
 
 
@@ -59,7 +67,7 @@ class Bench:
 
     def __init__(self, python: Path, times: int, steps: int) -> None:
         self.cli = [str(python.with_name("sdxl-train.exe" if os.name == "nt" else "sdxl-train"))]
-        self.times, self.steps = times, steps
+        self.python, self.times, self.steps = python, times, steps
         self.folder = Path(tempfile.mkdtemp(prefix="sdxl-train-bench-"))
         self.lock = json.loads(self._told([*self.cli, "setup", "--json"]))
         self._smoked: Path | None = None
@@ -104,8 +112,7 @@ class Bench:
         """The environment from nothing, both with warm package caches."""
         ours = [*self.cli, "setup", "--source", self.lock["request"]["source"], "--home", str(self.folder / "home")]
         requirements = self.folder / "requirements.txt"
-        pins = [f"{name}=={version}" for name, version in self.lock["packages"].items() if name != "pip"]
-        requirements.write_text("\n".join(pins), encoding="utf-8")
+        requirements.write_text(self._told([str(self.python), "-c", SAME_REQUIREMENTS]), encoding="utf-8")
         pip_folder = self.folder / "pip"
         python = pip_folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         base = self._told([str(self._training_python()), "-c", "import sys; print(sys._base_executable)"]).strip()

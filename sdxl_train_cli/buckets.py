@@ -28,6 +28,11 @@ def bucket_is_larger_than_resolution(recipe: Recipe) -> bool:
     return recipe.is_on("enable_bucket") and size is not None and min(size) < _limit(recipe, "min", 256) // step * step
 
 
+def bucket_is_nothing(recipe: Recipe) -> bool:
+    """Whether `min_bucket_reso`, rounded down to a step, is zero, by which sd-scripts divides."""
+    return recipe.is_on("enable_bucket") and _limit(recipe, "min", 256) < _step(recipe)
+
+
 def bucket_is_smaller_than_resolution(recipe: Recipe) -> bool:
     """Whether `max_bucket_reso`, rounded up to a step, falls short of the longer side."""
     size, step = sides(recipe), _step(recipe)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sdxl_train_cli.buckets import (
     bucket_is_larger_than_resolution,
+    bucket_is_nothing,
     bucket_is_smaller_than_resolution,
     sides_do_not_divide,
 )
@@ -165,6 +166,12 @@ _MODEL = (
 _PICTURES = (
     Rule(
         ("resolution",), lambda recipe: not recipe.get("resolution"), "resolution is missing", "--set resolution=1024"
+    ),
+    Rule(
+        ("min_bucket_reso", "bucket_reso_steps", "enable_bucket"),
+        bucket_is_nothing,
+        "min_bucket_reso is smaller than one of bucket_reso_steps",
+        "--set min_bucket_reso=256",
     ),
     Rule(
         ("min_bucket_reso", "resolution", "bucket_reso_steps", "enable_bucket"),

@@ -26,8 +26,8 @@ def _has_model(hub_id: str, environ: Mapping[str, str]) -> bool:
 
 
 def has_tokenizers(home: Home) -> bool:
-    """Whether an earlier run has fetched both tokenizers."""
-    return all((home.tokenizers / name).is_dir() for name in TOKENIZERS)
+    """Whether an earlier run has fetched both tokenizers, and whole: their vocabulary is there."""
+    return all((home.tokenizers / name / "vocab.json").is_file() for name in TOKENIZERS)
 
 
 def require(model: str, home: Home, environ: Mapping[str, str]) -> None:

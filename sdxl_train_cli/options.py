@@ -113,8 +113,8 @@ def _scalar(value: Scalar, option: Option) -> Scalar:
     if option.type == "str" and isinstance(value, bool):
         raise ValueError(f"takes text, not {str(value).lower()}")
     converted = _CONVERT[option.type](value)
-    if isinstance(converted, str) and "\0" in converted:
-        raise ValueError("holds a NUL character")
+    if converted == "--" or (isinstance(converted, str) and "\0" in converted):
+        raise ValueError(f"{converted!r} can't be given on a command line")
     if option.choices is not None and converted not in option.choices:
         choices = [str(choice) for choice in option.choices if choice is not None]
         raise ValueError(f"'{value}' is not one of {', '.join(choices)}")

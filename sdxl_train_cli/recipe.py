@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
@@ -53,6 +53,10 @@ class Recipe(BaseModel):
     @classmethod
     def _freeze(cls, settings: Mapping[str, Setting]) -> Mapping[str, Setting]:
         return MappingProxyType(dict(settings))
+
+    @field_serializer("settings")
+    def _thaw(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        return dict(settings)  # pydantic writes no MappingProxyType
 
     def get(self, option: str) -> Value | None:
         """The option's value, or None where the recipe leaves it to sd-scripts."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import __version__
+from sdxl_train_cli import __version__, layout
 from sdxl_train_cli.dataset import Pictures, config
 from sdxl_train_cli.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
@@ -63,7 +63,7 @@ def plan(output: Path, name: str) -> Run:
     problem = _name_problem(name)
     if problem:
         raise UsageError(f"'{name}' can't be a run's name: {problem}", "--name takes letters, digits, - and _")
-    output = output.expanduser().absolute()
+    output = layout.expanded(output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file, not a folder", "give --output a folder")
     number = 1
@@ -121,5 +121,8 @@ def write_outcome(run: Run, facts: Mapping[str, object]) -> None:
 def _write_json(path: Path, content: object) -> None:
     """Write beside, then rename: no record is ever half-written."""
     beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        text = json.dumps(content, indent=1) + "\n"  # a file's name that is no UTF-8: only escaped can it be kept
+    beside.write_text(text, encoding="utf-8")
     beside.replace(path)

@@ -31,7 +31,7 @@ OWNED: Mapping[str, str] = {
     "console_log_file": _RUN_FOLDER,
     "console_log_simple": "the run is read from sd-scripts' log, whose form has to stay",
     "console_log_level": "the run is read from sd-scripts' log, whose form has to stay",
-    "debug_dataset": "sd-scripts would show the pictures and train nothing; see sdxl-train dataset",
+    "debug_dataset": "sd-scripts would show the pictures and train nothing",
     "v2": "SDXL is not Stable Diffusion 2",
     "wandb_api_key": "a secret does not belong on a command line: set the environment variable WANDB_API_KEY",
     "huggingface_token": "a secret does not belong on a command line: set the environment variable HF_TOKEN",

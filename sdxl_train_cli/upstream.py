@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdxl_train_cli import layout
 from sdxl_train_cli.errors import SetupError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def is_remote(source: str) -> bool:
 
 def located(source: str) -> str:
     """A source that means the same from every folder."""
-    return source if is_remote(source) else str(Path(source).expanduser().absolute())
+    return source if is_remote(source) else str(layout.expanded(Path(source)))
 
 
 def create(folder: Path, source: str, ref: str) -> Checkout:

@@ -227,6 +227,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     assert result.code == 0, result.stderr
     for name in hub.TOKENIZERS:
         (folder / "home" / "tokenizers" / name).mkdir(parents=True)
+        (folder / "home" / "tokenizers" / name / "vocab.json").write_text("{}", encoding="utf-8")
     return folder / "home"
 
 

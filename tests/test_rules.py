@@ -70,6 +70,7 @@ REFUSED: list[Case] = [
     (FULL, {"weighted_captions": "true"}, "weighted_captions can't be used", UNCACHED),
     (LORA, {"resolution": None}, "resolution is missing", {"resolution": "1024"}),
     (LORA, {"resolution": "256,1024"}, "min_bucket_reso is larger", {"min_bucket_reso": "256"}),
+    (LORA, {"min_bucket_reso": "32"}, "min_bucket_reso is smaller", {"bucket_reso_steps": "32"}),
     (LORA, {"resolution": "1152,896", "max_bucket_reso": None}, "max_bucket_reso (1024", {"max_bucket_reso": "1100"}),
     (LORA, {"bucket_reso_steps": "48"}, "divisible by 32 for SDXL", {"bucket_reso_steps": "32"}),
     (LORA, {"resolution": "1000", "enable_bucket": "false"}, "both sides of resolution", {"enable_bucket": "true"}),
