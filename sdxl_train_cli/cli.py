@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import __version__, signals
-from sdxl_train_cli.commands import init, presets, setup, smoke, train
+from sdxl_train_cli.commands import init, presets, setup, smoke, train, vram
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 
 app = typer.Typer(
@@ -42,6 +42,8 @@ app.command()(init.init)
 app.command("lora", help="Train a LoRA: small, quick, the usual choice.")(train.train)
 app.command("locon", help="Train a LoCon: convolutions too, for styles.")(train.train)
 app.command("dreambooth", help="Train the whole U-Net: 35 GB of VRAM and up.")(train.train)
+app.command()(vram.plan)
+app.command()(vram.vram)
 app.add_typer(presets.app, name="presets", help="List, show and check presets.")
 
 

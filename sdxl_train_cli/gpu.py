@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from sdxl_train_cli.errors import UsageError
 
 GIB = 1024**3
 
@@ -26,6 +29,20 @@ class Gpu:
     def has_bf16(self) -> bool:
         """Whether it computes in bfloat16 itself: Ampere (RTX 30) and newer."""
         return self.capability >= (8, 0)
+
+
+def imagined(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:
+    """A GPU to reckon with where the real one is elsewhere: `headroom_gib` of it is taken by others."""
+    if not total_gib > headroom_gib:
+        raise UsageError(
+            f"a GPU of {total_gib:g} GB has nothing left for training", "name its size in GB: --gpu-memory 8"
+        )
+    return Gpu(index, f"a GPU of {total_gib:g} GB", total_gib, total_gib - headroom_gib, capability=(8, 0), driver="")
+
+
+def usual_headroom_gib() -> float:
+    """What a desktop takes: the measured table's own note says 1 to 2 GB on Windows."""
+    return 1.5 if sys.platform == "win32" else 0.5
 
 
 def devices() -> tuple[Gpu, ...]:

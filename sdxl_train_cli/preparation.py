@@ -21,6 +21,7 @@ from sdxl_train_cli import (
     process,
     rules,
     runs,
+    savings,
     vram,
 )
 from sdxl_train_cli.dataset import Pictures
@@ -55,6 +56,8 @@ class Choices:
     overrides: tuple[Override, ...] = ()
     gpu_index: int | None = None
     """None takes the GPU with the most free memory."""
+    gpu_memory_gib: float | None = None
+    """Checks as if the GPU had this much; None asks the real one."""
     on_processor: bool = False
     """Trains without a GPU, as the smoke does."""
     check_vram: bool = True
@@ -96,10 +99,10 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
     with gathering.part():
-        device = None if choices.on_processor else _device(choices.gpu_index)
+        device = None if choices.on_processor else _device(choices.gpu_index, choices.gpu_memory_gib)
     gathering.require_none()
     recipe, trigger_notes = _with_prefix(recipe, pictures)
-    vram_notes = [_room(recipe, device, user_presets)] if choices.check_vram and not choices.on_processor else []
+    vram_notes = [_room(recipe, device)] if choices.check_vram and not choices.on_processor else []
     run = runs.plan(choices.output, choices.name)
     inputs = command.Inputs(
         model=model,
@@ -154,6 +157,7 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
     *,
     repeats: int | None,
     gpu_index: int | None,
+    gpu_memory_gib: float | None,
     check_vram: bool,
 ) -> Choices:
     """Fill in the defaults; UsageError where there is none to fill in."""
@@ -176,6 +180,7 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
         repeats=repeats,
         overrides=tuple(overrides),
         gpu_index=gpu_index,
+        gpu_memory_gib=gpu_memory_gib,
         check_vram=check_vram,
     )
 
@@ -194,7 +199,9 @@ def _with_prefix(recipe: Recipe, pictures: Pictures) -> tuple[Recipe, list[str]]
     return recipe.replaced(dict.fromkeys(cached)), [note]
 
 
-def _device(index: int | None) -> Gpu | None:
+def _device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
+    if memory_gib is not None:
+        return gpu.imagined(memory_gib, gpu.usual_headroom_gib(), index or 0)
     found = gpu.devices()
     visible = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     if index is None and not all(text.isdecimal() for text in visible):  # unset, or names such as GPU-1a2b
@@ -208,11 +215,12 @@ def _device(index: int | None) -> Gpu | None:
     raise UsageError(f"no GPU {asked}", f"the GPUs: {there}")
 
 
-def _room(recipe: Recipe, device: Gpu | None, user_presets: Path) -> str:
-    def others() -> dict[str, Recipe]:
-        return {name: presets.load(recipe.kind, name, (), user_presets) for name in presets.names(recipe.kind)}
+def _room(recipe: Recipe, device: Gpu | None) -> str:
+    return vram.require(recipe, device, lambda: _ways_out(recipe, device))
 
-    return vram.require(recipe, device, others)
+
+def _ways_out(recipe: Recipe, device: Gpu | None) -> list[str]:
+    return [str(way) for way in savings.ways_out(recipe, device.free_gib)] if device else []
 
 
 def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:

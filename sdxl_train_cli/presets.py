@@ -23,6 +23,7 @@ __all__ = [
     "names",
     "parse_override",
     "shipped_folder",
+    "sized",
 ]
 
 
@@ -54,6 +55,16 @@ def parse_override(text: str, origin: str = "--set") -> Override:
     if not equals or not option.strip():
         raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", origin))
     return Override(option.strip(), None if value.strip() == "null" else value, origin)
+
+
+def sized(side: int) -> list[Override]:
+    """What `--resolution` sets: buckets keep the shapes that they have at 1024, half to twice the side, in 64s."""
+    smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
+    return [
+        Override("resolution", f"{side},{side}", "--resolution"),
+        Override("min_bucket_reso", smallest, "--resolution"),
+        Override("max_bucket_reso", largest, "--resolution"),
+    ]
 
 
 def load(kind: Kind, name_or_path: str, overrides: Sequence[Override] = (), user_folder: Path | None = None) -> Recipe:

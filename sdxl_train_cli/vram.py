@@ -1,21 +1,25 @@
-"""The measured table of GPU memory, and the check of a run against it."""
+"""How much GPU memory a run needs: the measured table where it speaks of just these settings, else the estimate."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sdxl_train_cli import optimizer
+from sdxl_train_cli import memory, optimizer
 from sdxl_train_cli.errors import VramError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipe import Kind, Recipe
 
 TABLE = Path(__file__).with_name("vram_table.csv")
 RESOLUTION = 1024
 """The side of the square that the table was measured at, in pixels."""
+BATCH_SIZES = (1, 2, 3, 4, 8)
+"""The table's columns."""
+TIGHT_GIB = 0.3
+"""What is left over when a fit is called tight: another browser tab takes as much."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,19 @@ class Row:
     gradient_checkpointing: bool
     measured_gib: Mapping[int, float]
 
-    def fits(self, recipe: Recipe) -> bool:
-        """Whether the recipe's settings are this row's."""
+    def __hash__(self) -> int:
+        return hash(self.title)
+
+    @property
+    def title(self) -> str:
+        """The row in words."""
+        dims = "" if self.network_dim is None else f" {self.network_dim}"
+        conv = "" if self.conv_dim is None else f"+{self.conv_dim}"
+        switches = {"full bf16": self.full_bf16, "fp8 base": self.fp8_base, "gc": self.gradient_checkpointing}
+        return ", ".join([f"{self.kind.label}{dims}{conv}", *(name for name, on in switches.items() if on)])
+
+    def is_like(self, recipe: Recipe) -> bool:
+        """Whether the row was measured with the options that the table names; others may differ."""
         conv_dim = recipe.arguments("network_args").get("conv_dim")
         width, _, height = str(recipe.get("resolution") or "").partition(",")
         return (
@@ -41,9 +56,17 @@ class Row:
             and self.full_bf16 == recipe.is_on("full_bf16")
             and self.fp8_base == recipe.is_on("fp8_base")
             and self.gradient_checkpointing == recipe.is_on("gradient_checkpointing")
-            and not _takes_more(recipe)
             and {width.strip(), (height or width).strip()} == {str(RESOLUTION)}
         )
+
+
+def _is_as_measured(recipe: Recipe) -> bool:
+    """Whether what the table does not say is as it was, by all that docs/vram.md found: text encoders trained."""
+    trains_text = recipe.is_on("train_text_encoder") or (
+        recipe.kind is not Kind.DREAMBOOTH and not recipe.is_on("network_train_unet_only")
+    )
+    cached = recipe.is_on("cache_text_encoder_outputs") or recipe.is_on("cache_text_encoder_outputs_to_disk")
+    return trains_text and not cached and not _takes_more(recipe)
 
 
 def _takes_more(recipe: Recipe) -> bool:
@@ -79,47 +102,71 @@ def _row(line: Mapping[str, str]) -> Row:
 
 
 def row_of(recipe: Recipe) -> Row | None:
-    """The row with the recipe's settings, or None where none was measured."""
-    return next((row for row in rows() if row.fits(recipe)), None)
+    """The row that the recipe is named after: the options that the table names are the same."""
+    return next((row for row in rows() if row.is_like(recipe)), None)
 
 
 def measured_gib(recipe: Recipe) -> float | None:
-    """What the table says for this recipe at its batch size, or None where that cell was not measured."""
+    """What the table says for just these settings at this batch size, or None where that was not measured."""
     row = row_of(recipe)
     batch_size = recipe.get("train_batch_size")
-    return row.measured_gib.get(batch_size) if row and isinstance(batch_size, int) else None
+    if row is None or not isinstance(batch_size, int) or not _is_as_measured(recipe):
+        return None
+    return row.measured_gib.get(batch_size)
 
 
-def require(recipe: Recipe, device: Gpu | None, presets: Callable[[], Mapping[str, Recipe]]) -> str:
-    """Compare the table with what the GPU has free; VramError where it is too little.
+@dataclass(frozen=True)
+class Need:
+    """What a run takes, the Python process alone, and how that is known."""
 
-    `presets` gives those of the same kind, asked only to name one that would fit. Gives the comparison in words.
+    low_gib: float
+    high_gib: float
+    """The figure that a check uses."""
+    measured: bool
+    doubts: tuple[str, ...] = ()
+    """Why an estimate's range is wider than measurements make it."""
+
+    def __str__(self) -> str:
+        if self.measured:
+            return f"{self.high_gib:g} GiB (measured)"
+        return f"{self.low_gib:.1f} to {self.high_gib:.1f} GiB (estimated)"
+
+
+def need(recipe: Recipe) -> Need:
+    """The need of a typed recipe; RecipeError where its figures are none that a run could have."""
+    known = measured_gib(recipe)
+    if known is not None:
+        return Need(known, known, measured=True)
+    estimate = memory.estimate(recipe)
+    return Need(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts)
+
+
+def cell(row: Row, batch_size: int) -> Need:
+    """A cell of the table: as it was measured, else estimated for the row's own settings."""
+    known = row.measured_gib.get(batch_size)
+    if known is not None:
+        return Need(known, known, measured=True)
+    estimate = memory.estimate(memory.table_recipe(row, batch_size))
+    return Need(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts)
+
+
+def require(recipe: Recipe, device: Gpu | None, ways_out: Callable[[], Sequence[str]]) -> str:
+    """Compare the need with what the GPU has free; VramError where it is too little, with the ways out as flags.
+
+    `ways_out` is asked only then. Gives the comparison in words.
     """
     if device is None:
         raise VramError(
             "no NVIDIA GPU was found, and on a processor SDXL trains for weeks",
             "check `nvidia-smi`; to see everything work without one: `sdxl-train smoke`",
         )
-    need_gib = measured_gib(recipe)
-    if need_gib is None:
-        return f"VRAM: not measured for these settings; {device.name} has {device.free_gib:.1f} GiB free"
-    if need_gib <= device.free_gib:
-        return f"VRAM: needs {need_gib:g} GiB (measured), {device.name} has {device.free_gib:.1f} free"
-    raise VramError(
-        f"{recipe.kind.label} {recipe.name} needs {need_gib:g} GiB (measured at batch size "
-        f"{recipe.get('train_batch_size')}); {device.name} has {device.free_gib:.1f} free of {device.total_gib:.1f}",
-        _what_fits(device, presets(), recipe.get("train_batch_size")),
-    )
-
-
-def _what_fits(device: Gpu, presets: Mapping[str, Recipe], batch_size: Value | None) -> str:
-    """Name the preset that gives up least: the one that needs most of what is free."""
-    needs = {name: measured_gib(recipe) for name, recipe in presets.items()}
-    fitting = {name: gib for name, gib in needs.items() if gib is not None and gib <= device.free_gib}
-    if fitting:
-        best = max(fitting, key=lambda name: fitting[name])
-        own_size = presets[best].get("train_batch_size")
-        smaller = "" if own_size == batch_size else f" --batch-size {own_size}"
-        return f"--preset {best}{smaller} needs {fitting[best]:g}; --no-vram-check tries anyway"
-    least = min((gib for gib in needs.values() if gib is not None), default=0.0)
-    return f"the smallest of these presets needs {least:g} GiB: close programs that use the GPU, or take a larger one"
+    needed = need(recipe)
+    doubts = "".join(f"; {doubt}" for doubt in needed.doubts)
+    if needed.high_gib > device.free_gib:
+        raise VramError(
+            f"{recipe.kind.label} {recipe.name} needs {needed}{doubts}; {device.name} has "
+            f"{device.free_gib:.1f} GiB free of {device.total_gib:.1f}",
+            "\n".join([*ways_out(), "or try anyway: --no-vram-check"]),
+        )
+    tight = ", a tight fit" if device.free_gib - needed.high_gib < TIGHT_GIB else ""
+    return f"VRAM: needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GiB free{tight}"

@@ -45,6 +45,7 @@ def run_line(cli: Cli) -> list[str]:
     """The arguments of a run that this home's environment can take."""
     for name in hub.TOKENIZERS:
         (cli.folder / "home" / "tokenizers" / name).mkdir(parents=True, exist_ok=True)
+        (cli.folder / "home" / "tokenizers" / name / "vocab.json").write_text("{}", encoding="utf-8")
     model = cli.folder / "base.safetensors"
     if not model.exists():
         write_safetensors(model)

@@ -18,7 +18,8 @@ OURS = sdxl_train_cli.__name__
 LAYERS = (
     ("words", "errors recipe layout progress diagnosis signals gpu"),
     ("knowledge", """buckets optimizer rule options preset_folders shapes yaml_file checkpoint dataset toolchain vram
-                     command conflicts traps extends rules presets project"""),
+                     network_size optimizer_state activations demand memory
+                     command conflicts traps extends rules presets project savings planning"""),
     ("world", "network process upstream installer hub environment"),
     ("run", "runs training preparation smoke"),
     ("people", "console commands cli"),

@@ -23,7 +23,7 @@ KEYS = ("preset", "model", "vae", "data", "reg", "output", "name", "trigger")
 
 def choose(kind: Kind = Kind.LORA, **texts: str) -> Choices:
     given_texts = {**dict.fromkeys(KEYS), **texts}
-    return preparation.choose(kind, given_texts, (), repeats=None, gpu_index=None, check_vram=True)
+    return preparation.choose(kind, given_texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True)
 
 
 # --- choose
@@ -69,7 +69,9 @@ def test_what_was_typed_counts(tmp_path: Path) -> None:
 
 def test_an_empty_text_takes_away_what_the_project_file_says() -> None:
     texts = preparation.filled(Kind.LORA, Project(trigger="ohwx", vae="vae.pt", data="x"), {"trigger": "", "vae": ""})
-    chosen = preparation.choose(Kind.LORA, texts, (), repeats=None, gpu_index=None, check_vram=True)
+    chosen = preparation.choose(
+        Kind.LORA, texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True
+    )
 
     assert (chosen.trigger, chosen.vae) == (None, None)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sdxl_train_cli.options import OptionTable
     from sdxl_train_cli.presets import Found
     from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.vram import Need
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 @app.command("list")
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
-    """Every preset, with the GPU memory measured for it."""
+    """Every preset, with the GPU memory that it needs."""
     import json
 
     from sdxl_train_cli import console, presets
@@ -33,11 +34,16 @@ def list_(kind: KindFilter = None, as_json: Json = False) -> None:
         console.out(json.dumps([_facts(preset) for preset in found], indent=1, ensure_ascii=False))
         return
     console.table(
-        ("kind", "preset", "VRAM GB", "description"),
-        [(preset.kind.value if preset.kind else "any", preset.name, _vram(preset), preset.description)
+        ("kind", "preset", "needs GB", "description"),
+        [(preset.kind.value if preset.kind else "any", preset.name, _shown(preset), preset.description)
          for preset in found],
     )  # fmt: skip
-    console.note("VRAM: measured at 1024x1024, batch size 1, sd-scripts 0.8.3; a desktop takes 1 to 2 GB more")
+    console.note(
+        "needs: estimated for the preset as it stands (docs/vram.md); the description has what was measured with"
+    )
+    console.note(
+        "its row's settings, text encoders trained; both of the Python process alone: a desktop takes 1 to 2 more"
+    )
 
 
 @app.command()
@@ -108,28 +114,31 @@ def _kind_of(preset: str, typed: str | None) -> Kind:
     return kind or next(having, Kind.LORA)
 
 
-def _vram(preset: Found) -> str:
-    gib = _vram_gib(preset)
-    return "" if gib is None else f"{gib:g}"
-
-
-def _vram_gib(preset: Found) -> float | None:
+def _need(preset: Found) -> Need | None:
+    """The need of a preset that says what it trains; None where it is broken."""
     from sdxl_train_cli import presets, vram
     from sdxl_train_cli.errors import RecipeError
 
     if preset.kind is None:
         return None
     try:
-        return vram.measured_gib(presets.load(preset.kind, str(preset.path), (), place.user_presets()))
+        return vram.need(presets.load(preset.kind, str(preset.path), (), place.user_presets()))
     except RecipeError:
         return None
 
 
+def _shown(preset: Found) -> str:
+    need = _need(preset)
+    return "" if need is None else f"{need.low_gib:.1f}-{need.high_gib:.1f}"
+
+
 def _facts(preset: Found) -> dict[str, object]:
+    need = _need(preset)
     return {
         "kind": preset.kind.value if preset.kind else None,
         "name": preset.name,
-        "vram_gib": _vram_gib(preset),
+        "low_gib": None if need is None else round(need.low_gib, 2),
+        "high_gib": None if need is None else round(need.high_gib, 2),
         "description": preset.description,
         "path": str(preset.path),
     }

@@ -41,6 +41,7 @@ Vae = Annotated[str | None, typer.Option("--vae", help="A VAE in place of the mo
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="For a run that can be repeated")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
 GpuIndex = Annotated[int | None, typer.Option("--gpu", min=0, help="GPU as nvidia-smi counts [default: the freest]")]
+GpuMemory = Annotated[float | None, typer.Option("--gpu-memory", help="Check as if the GPU had so many GB")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
 NoVramCheck = Annotated[bool, typer.Option("--no-vram-check", help="Start even if the GPU seems too small")]
 
@@ -49,8 +50,8 @@ def train(
     context: typer.Context, preset: Preset = None, model: Model = None, data: Data = None, reg: Reg = None,
     output: Output = None, name: Name = None, trigger: Trigger = None, batch_size: BatchSize = None,
     steps: Steps = None, epochs: Epochs = None, repeats: Repeats = None, resolution: Resolution = None,
-    vae: Vae = None, seed: Seed = None, set_: Set = None, gpu: GpuIndex = None, dry_run: DryRun = False,
-    no_vram_check: NoVramCheck = False, home: HomeOption = None,
+    vae: Vae = None, seed: Seed = None, set_: Set = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
+    dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered as `lora`, `locon` and `dreambooth`: what is trained is the command's own name."""
     from sdxl_train_cli import hub, preparation, project
@@ -64,7 +65,7 @@ def train(
     overrides += _from_set(set_ or [])
     choices = preparation.choose(
         kind, preparation.filled(kind, written, typed), overrides,
-        repeats=repeats, gpu_index=gpu, check_vram=not no_vram_check,
+        repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check,
     )  # fmt: skip
     where = place.home(home)
     prepared = preparation.prepare(choices, where, place.user_presets())
@@ -107,6 +108,7 @@ def _from_project(kind: Kind, written: Project) -> list[Override]:
 def _from_flags(
     batch_size: int | None, steps: int | None, epochs: int | None, resolution: int | None, seed: int | None
 ) -> list[Override]:
+    from sdxl_train_cli import presets
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.presets import Override
 
@@ -120,13 +122,7 @@ def _from_flags(
     if epochs is not None:
         overrides += [Override("max_train_epochs", epochs, "--epochs"), Override("max_train_steps", None, "--epochs")]
     if resolution is not None:
-        # Buckets keep the shapes they have at 1024: sides from half to twice the square's, in whole steps of 64.
-        smallest = max(64, resolution // 2 // 64 * 64)
-        overrides += [
-            Override("resolution", f"{resolution},{resolution}", "--resolution"),
-            Override("min_bucket_reso", smallest, "--resolution"),
-            Override("max_bucket_reso", max(64, resolution * 2 // 64 * 64), "--resolution"),
-        ]
+        overrides += presets.sized(resolution)
     if seed is not None:
         overrides.append(Override("seed", seed, "--seed"))
     return overrides

@@ -1,0 +1,158 @@
+"""What one image makes autograd keep: the table that inside/activations.py counted, and what lies between its rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+TABLE = Path(__file__).with_name("activations.csv")
+SIDE = 1024
+"""The side of the square picture that figures hold for, in pixels; all but plain attention goes with the area."""
+_NARROW, _WIDE = 32, 128
+_LOCON, _CONV = 64, 32
+_MIB = 1 / 1024
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was counted: the names are those of the table's columns."""
+
+    part: str = "unet"
+    network: str = "lora"
+    network_dim: int = _NARROW
+    conv_dim: int = 0
+    base: str = "bf16"
+    precision: str = "bf16"
+    attention: str = "sdpa"
+    checkpointing: bool = False
+    side: int = SIDE
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Counted:
+    """GiB of one row."""
+
+    kept_gib: float
+    recomputed_gib: float
+    copies_gib: float
+
+    @property
+    def most_gib(self) -> float:
+        """The activations at their highest."""
+        return self.kept_gib + self.recomputed_gib
+
+
+@cache
+def rows() -> Mapping[Case, Counted]:
+    """The whole table."""
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        lines = csv.DictReader(line for line in file if not line.startswith("#"))
+        return {_case(line): _counted(line) for line in lines}
+
+
+def _case(line: Mapping[str, str]) -> Case:
+    return Case(
+        part=line["part"],
+        network=line["network"],
+        network_dim=int(line["network_dim"]),
+        conv_dim=int(line["conv_dim"]),
+        base=line["base"],
+        precision=line["precision"],
+        attention=line["attention"],
+        checkpointing=line["checkpointing"] == "true",
+        side=int(line["side"]),
+        batch=int(line["batch"]),
+    )
+
+
+def _counted(line: Mapping[str, str]) -> Counted:
+    return Counted(*(float(line[f"{size}_mib"]) * _MIB for size in ("kept", "recomputed", "copies")))
+
+
+@cache
+def _most(case: Case) -> float:
+    return rows()[case].most_gib
+
+
+@cache
+def full_gib(*, checkpointing: bool, half_weights: bool, half: bool) -> float:
+    """GiB for one 1024x1024 image while the U-Net itself is trained."""
+    precision = "bf16" if half else "fp32"
+    base = "bf16" if half_weights and half else "fp32"
+    return _most(Case("unet", "full", 0, base=base, precision=precision, checkpointing=checkpointing))
+
+
+@cache
+def network_gib(dim: int, *, conv: bool, checkpointing: bool, half: bool) -> float:
+    """GiB for one 1024x1024 image while a network of this dim is trained beside the U-Net.
+
+    Straight between the dims that were counted, and on beyond them; a network that reaches the convolutions keeps
+    their inputs too.
+    """
+    plain = _by_dim("unet", dim, checkpointing=checkpointing)
+    if conv:
+        counted = _most(Case(network_dim=_LOCON, conv_dim=_CONV, checkpointing=checkpointing))
+        plain += max(0.0, counted - _by_dim("unet", _LOCON, checkpointing=checkpointing))
+    return plain if half else plain * _in_float32(checkpointing=checkpointing)
+
+
+def _by_dim(part: str, dim: int, *, checkpointing: bool) -> float:
+    narrow = _most(Case(part, checkpointing=checkpointing))
+    wide = _most(Case(part, network_dim=_WIDE, checkpointing=checkpointing))
+    return narrow + (dim - _NARROW) * max(0.0, wide - narrow) / (_WIDE - _NARROW)
+
+
+def _in_float32(*, checkpointing: bool) -> float:
+    wide = _most(Case(base="fp32", precision="fp32", checkpointing=checkpointing))
+    return wide / _most(Case(checkpointing=checkpointing))
+
+
+def attention_maps_gib(area: float, *, checkpointing: bool) -> float:
+    """GiB that plain attention keeps on top for one image of `area` times 1024x1024.
+
+    Maps between all pairs of places go with the square of the area, those to the words of a caption with the area:
+    the two shares follow from the two sizes that were counted.
+    """
+    half_side = 512
+    small, large = (
+        _most(Case(attention="plain", side=side, checkpointing=checkpointing))
+        - _most(Case(side=side, checkpointing=checkpointing))
+        for side in (half_side, SIDE)
+    )
+    part = (half_side / SIDE) ** 2
+    squared = max(0.0, (large - small / part) / (1 - part))
+    return max(0.0, large - squared) * area + squared * area**2
+
+
+@cache
+def fp8_casts_gib(*, checkpointing: bool) -> float:
+    """GiB of an fp8 U-Net's weights as autograd keeps them, cast for the multiplications: all, or one block's."""
+    casts = rows()[Case(base="fp8", checkpointing=checkpointing)]
+    return max(0.0, casts.copies_gib - rows()[Case(checkpointing=checkpointing)].copies_gib)
+
+
+def text_gib(windows: int, *, full: bool, checkpointing: bool) -> float:
+    """GiB for captions of so many windows of 77 tokens while both text encoders are trained.
+
+    What is counted on the way back is a gradient of the vocabulary, which does not grow with the captions.
+    """
+    case = Case("text", checkpointing=checkpointing)
+    counted = rows()[Case("text", "full", 0, base="fp32", checkpointing=checkpointing) if full else case]
+    return counted.kept_gib * windows + counted.recomputed_gib
+
+
+@cache
+def text_casts_gib() -> float:
+    """GiB of the text encoders' weights in half precision as autograd keeps them, the vocabulary apart."""
+    return rows()[Case("text", "full", 0, base="fp32")].copies_gib
+
+
+@cache
+def picture_gib(way: str, *, half: bool) -> float:
+    """GiB that the VAE takes for one 1024x1024 picture; `way` is "encode" or "decode"."""
+    precision = "bf16" if half else "fp32"
+    return _most(Case(way, "none", 0, base=precision, precision=precision))

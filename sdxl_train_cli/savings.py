@@ -1,0 +1,156 @@
+"""What makes a run need less GPU memory, cheapest in quality and speed first, as the flags to type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+from sdxl_train_cli import optimizer, vram
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+
+WAYS = 3
+"""How many ways out a person is shown."""
+
+Changes = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Saving:
+    """One step down."""
+
+    costs: str
+    """What is given up, in words."""
+    changes: Callable[[Recipe], Changes]
+    """The options to set; empty where the recipe has them already, or can't have them."""
+
+
+def _attention(recipe: Recipe) -> Changes:
+    has_one = any(recipe.is_on(name) for name in ("sdpa", "xformers", "mem_eff_attn"))
+    return {} if has_one else {"sdpa": True}
+
+
+def _latents(recipe: Recipe) -> Changes:
+    cached = recipe.is_on("cache_latents") or recipe.is_on("cache_latents_to_disk")
+    moving = recipe.is_on("color_aug") or recipe.is_on("random_crop")
+    return {} if cached or moving else {"cache_latents": True}
+
+
+def _smaller_batch(recipe: Recipe) -> Changes:
+    """One picture at a time, and as many of them to a step as before: the same effective batch."""
+    batch, accumulated = recipe.number("train_batch_size"), recipe.number("gradient_accumulation_steps")
+    if batch is None or batch <= 1 or recipe.is_on("fused_backward_pass"):
+        return {}
+    return {"train_batch_size": 1, "gradient_accumulation_steps": int(batch) * int(accumulated or 1)}
+
+
+def _eight_bit(recipe: Recipe) -> Changes:
+    return {"optimizer_type": "AdamW8bit"} if optimizer.optimizer(recipe) == "adamw" else {}
+
+
+def _fused(recipe: Recipe) -> Changes:
+    fits = recipe.kind is Kind.DREAMBOOTH and optimizer.optimizer(recipe) == "adafactor"
+    accumulates = (recipe.number("gradient_accumulation_steps") or 1) > 1
+    return {} if not fits or accumulates or recipe.is_on("fused_backward_pass") else {"fused_backward_pass": True}
+
+
+def _unet_only(recipe: Recipe) -> Changes:
+    if recipe.is_on("cache_text_encoder_outputs") or recipe.is_on("train_text_encoder"):
+        return {}
+    only = {} if recipe.kind is Kind.DREAMBOOTH else {"network_train_unet_only": True}
+    return {**only, "cache_text_encoder_outputs": True}
+
+
+def _checkpointing(recipe: Recipe) -> Changes:
+    return {} if recipe.is_on("gradient_checkpointing") else {"gradient_checkpointing": True}
+
+
+def _full_bf16(recipe: Recipe) -> Changes:
+    possible = recipe.get("mixed_precision") == "bf16" and not recipe.is_on("full_bf16")
+    return {"full_bf16": True} if possible and not recipe.is_on("fp8_base") else {}
+
+
+def _fp8(recipe: Recipe) -> Changes:
+    # Without checkpointing autograd keeps a 16-bit copy of every weight that was cast, and it takes more, not less.
+    possible = recipe.kind is not Kind.DREAMBOOTH and recipe.is_on("gradient_checkpointing")
+    return {} if not possible or recipe.is_on("fp8_base") or recipe.is_on("full_bf16") else {"fp8_base": True}
+
+
+def _smaller_dim(recipe: Recipe) -> Changes:
+    dim, alpha = recipe.number("network_dim"), recipe.number("network_alpha")
+    if dim is None or dim <= 16 or recipe.arguments("network_args"):  # noqa: PLR2004 - smaller ones save next to nothing
+        return {}
+    return {"network_dim": 16, "network_alpha": 16 * (alpha or 1) / dim}
+
+
+def _smaller_pictures(recipe: Recipe) -> Changes:
+    width = str(recipe.get("resolution") or "").split(",")[0].strip()
+    if not width.isdecimal() or int(width) <= 768:  # noqa: PLR2004 - below, SDXL does not learn what it was made for
+        return {}
+    return {"resolution": "768,768", "min_bucket_reso": 384, "max_bucket_reso": 1536}
+
+
+LADDER = (
+    Saving("nothing", _attention),
+    Saving("nothing but the time to encode once", _latents),
+    Saving("a little speed, the effective batch stays", _smaller_batch),
+    Saving("next to nothing", _eight_bit),
+    Saving("nothing", _fused),
+    Saving("the text encoders are not trained", _unet_only),
+    Saving("about a third of the speed", _checkpointing),
+    Saving("some precision", _full_bf16),
+    Saving("detail that a larger network would hold", _smaller_dim),
+    Saving("precision of the base model", _fp8),
+    Saving("detail: pictures of 768 pixels", _smaller_pictures),
+)
+
+
+@dataclass(frozen=True)
+class WayOut:
+    """Changes that make a run fit."""
+
+    flags: str
+    costs: tuple[str, ...]
+    recipe: Recipe
+    need: vram.Need
+
+    def __str__(self) -> str:
+        return f"{self.flags}   needs {self.need}; costs {', '.join(self.costs)}"
+
+
+def ways_out(recipe: Recipe, free_gib: float) -> list[WayOut]:
+    """Up to three ways to make a typed recipe fit, the cheapest first: single changes, else what they do together."""
+    single = [_way(recipe, [saving]) for saving in LADDER if saving.changes(recipe)]
+    fitting = [way for way in single if way.need.high_gib <= free_gib]
+    if len(fitting) < WAYS:
+        together = (_way(recipe, savings) for savings in accumulate(([saving] for saving in LADDER), list.__add__))
+        fitting += [way for way in _distinct(together, single) if way.need.high_gib <= free_gib]
+    return fitting[:WAYS]
+
+
+def _distinct(ways: Iterator[WayOut], known: list[WayOut]) -> Iterator[WayOut]:
+    seen = {way.flags for way in known} | {""}
+    for way in ways:
+        if way.flags not in seen:
+            seen.add(way.flags)
+            yield way
+
+
+def _way(recipe: Recipe, savings: list[Saving]) -> WayOut:
+    costs, changed = [], dict[str, Value]()
+    for saving in savings:
+        changes = saving.changes(_with(recipe, changed))
+        if changes:
+            changed |= changes
+            costs.append(saving.costs)
+    after = _with(recipe, changed)
+    flags = " ".join(f"--set {name}={_text(value)}" for name, value in changed.items())
+    return WayOut(flags, tuple(dict.fromkeys(costs)), after, vram.need(after))
+
+
+def _with(recipe: Recipe, changes: Changes) -> Recipe:
+    return recipe.replaced({name: Setting(value=value, origin="--set") for name, value in changes.items()})
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
