@@ -29,7 +29,7 @@ def main() -> int:
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "mypy"],
-        [python, "-m", "pytest", *sys.argv[1:]],
+        [python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", *sys.argv[1:]],
     )
     for check in checks:
         print("$", *[Path(check[0]).name, *check[1:]], flush=True)
