@@ -3,6 +3,7 @@
     help      `sdxl-train --help`               against `accelerate launch --help`     goal: at most 1/20
     dry-run   `sdxl-train lora --dry-run`       against `accelerate launch --help`     goal: at most 1/8
     run       a training under `sdxl-train`     against the same argv started by hand  goal: at most 1.02
+              (from the trainer's start to its end; what comes before is what `dry-run` measures)
     setup     setup from an empty home          against `python -m venv` and pip       goal: at most 1/3
 
 Needs an environment (`sdxl-train setup`); `setup` also needs its source, and downloads several GB once. The two sides
@@ -99,7 +100,13 @@ class Bench:
             spent[0].append(outcome["seconds"])
             shutil.rmtree(output / "smoke-lora" / "logs")
             script = next(word for word in record["argv"] if re.search(r"sdxl_train(_network)?\.py$", word))
-            variables = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONUTF8": "1"}
+            variables = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+            variables |= {
+                "HF_HUB_OFFLINE": "1",
+                "CUDA_VISIBLE_DEVICES": "-1",
+                "PYTHONUTF8": "1",
+                "PYTHONUNBUFFERED": "1",
+            }
             with (self.folder / "by-hand.log").open("wb") as log:
                 start = time.monotonic()
                 streams = {"stdout": log, "stderr": log}
