@@ -78,3 +78,12 @@ def test_what_makes_no_sense_is_one_line(cli: Cli, words: tuple[str, ...], code:
 
     assert result.code == code
     assert "Traceback" not in result.stderr
+
+
+def test_a_real_run_is_not_started_on_an_imagined_gpu(cli: Cli, pictures: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "never"
+    result = cli("lora", "--data", str(pictures), "--model", str(model), "--gpu-memory", "24", "--output", str(output))
+
+    assert result.code == 2
+    assert "--dry-run" in result.stderr
+    assert not output.exists()

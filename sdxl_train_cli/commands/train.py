@@ -41,7 +41,7 @@ Vae = Annotated[str | None, typer.Option("--vae", help="A VAE in place of the mo
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="For a run that can be repeated")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
 GpuIndex = Annotated[int | None, typer.Option("--gpu", min=0, help="GPU as nvidia-smi counts [default: the freest]")]
-GpuMemory = Annotated[float | None, typer.Option("--gpu-memory", help="Check as if the GPU had so many GB")]
+GpuMemory = Annotated[float | None, typer.Option("--gpu-memory", help="With --dry-run: as if the GPU had so many GB")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
 NoVramCheck = Annotated[bool, typer.Option("--no-vram-check", help="Start even if the GPU seems too small")]
 
@@ -55,8 +55,13 @@ def train(
 ) -> None:  # fmt: skip
     """Registered as `lora`, `locon` and `dreambooth`: what is trained is the command's own name."""
     from sdxl_train_cli import hub, preparation, project
+    from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.recipe import Kind
 
+    if gpu_memory is not None and not dry_run:
+        raise UsageError(
+            "--gpu-memory imagines a GPU, and a real run needs the real one", "add --dry-run, or leave it away"
+        )
     kind = Kind(context.command.name)
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "reg": reg, "output": output, "name": name,
