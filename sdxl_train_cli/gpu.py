@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from sdxl_train_cli.errors import UsageError
 
@@ -51,7 +53,8 @@ def devices() -> tuple[Gpu, ...]:
 
     with contextlib.suppress(pynvml.NVMLError), _driver():
         driver = str(pynvml.nvmlSystemGetDriverVersion())
-        return tuple(_gpu(index, driver) for index in range(pynvml.nvmlDeviceGetCount()))
+        found = (_gpu(index, driver) for index in range(pynvml.nvmlDeviceGetCount()))
+        return tuple(device for device in found if device is not None)
     return ()
 
 
@@ -66,17 +69,99 @@ def _driver() -> Iterator[None]:
         pynvml.nvmlShutdown()
 
 
-def _gpu(index: int, driver: str) -> Gpu:
+def _gpu(index: int, driver: str) -> Gpu | None:
+    """None where the driver shows a GPU and won't tell of it: another one may still be asked."""
     import pynvml  # noqa: PLC0415 - as above
 
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    try:
+        whole = pynvml.nvmlDeviceGetHandleByIndex(index)
+        handle = _part(whole)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(whole)
+        name = str(pynvml.nvmlDeviceGetName(handle))
+    except pynvml.NVMLError:
+        return None
     return Gpu(
         index=index,
-        name=str(pynvml.nvmlDeviceGetName(handle)),
+        name=name,
         total_gib=int(memory.total) / GIB,
         free_gib=int(memory.free) / GIB,
         capability=(int(major), int(minor)),
         driver=driver,
     )
+
+
+def _part(handle: Any) -> Any:  # noqa: ANN401 - NVML's own handles
+    """Of a GPU that is cut into parts (MIG) the first one, which is what CUDA takes; else the GPU itself."""
+    import pynvml  # noqa: PLC0415 - as above
+
+    if _asked(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0]) != pynvml.NVML_DEVICE_MIG_ENABLE:
+        return handle
+    for number in range(_asked(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
+        part = _asked(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
+        if part is not None:
+            return part
+    return handle
+
+
+def _asked(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - as NVML answers
+    """The driver's answer, or None where it has none: not every GPU can tell everything."""
+    import pynvml  # noqa: PLC0415 - as above
+
+    try:
+        return question()
+    except pynvml.NVMLError:
+        return None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a GPU holds at one moment; None is what the driver does not tell."""
+
+    used_gib: float | None = None
+    total_gib: float | None = None
+    power_watts: float | None = None
+    by_process: Mapping[int, float | None] = field(default_factory=dict)
+    """GiB by process number; None under Windows' display driver, which keeps that to itself."""
+
+
+class Meter:
+    """One GPU, asked again and again; the driver stays open until `close`. Never raises."""
+
+    def __init__(self, index: int) -> None:
+        import pynvml  # noqa: PLC0415 - as above
+
+        self._open = False
+        self._whole = self._part = None
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlInit()
+            self._open = True
+            self._whole = pynvml.nvmlDeviceGetHandleByIndex(index)
+            self._part = _part(self._whole)
+
+    def read(self) -> Usage:
+        """Ask once."""
+        import pynvml  # noqa: PLC0415 - as above
+
+        if self._part is None:
+            return Usage()
+        memory = _asked(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._part))
+        power = _asked(lambda: pynvml.nvmlDeviceGetPowerUsage(self._whole))
+        processes = _asked(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._part)) or []
+        return Usage(
+            used_gib=None if memory is None else int(memory.used) / GIB,
+            total_gib=None if memory is None else int(memory.total) / GIB,
+            power_watts=None if power is None else power / 1000,
+            by_process={
+                int(one.pid): None if one.usedGpuMemory is None else int(one.usedGpuMemory) / GIB for one in processes
+            },
+        )
+
+    def close(self) -> None:
+        """Let the driver go."""
+        import pynvml  # noqa: PLC0415 - as above
+
+        if self._open:
+            self._open = False
+            self._part = None
+            _asked(pynvml.nvmlShutdown)

@@ -20,7 +20,7 @@ LAYERS = (
     ("knowledge", """buckets optimizer rule options preset_folders shapes yaml_file checkpoint dataset toolchain vram
                      network_size optimizer_state activations demand memory
                      command conflicts traps extends rules presets project savings planning"""),
-    ("world", "network process upstream installer hub environment"),
+    ("world", "network process telemetry upstream installer hub environment"),
     ("run", "runs training preparation smoke"),
     ("people", "console commands cli"),
 )  # fmt: skip
@@ -33,7 +33,7 @@ DOORS = {
     "yaml": {"yaml_file"},
     "git": {"upstream"},
     "subprocess": {"process", "guard"},
-    "psutil": {"process"},
+    "psutil": {"process", "telemetry"},
     "pynvml": {"gpu"},
     "PIL": {"dataset"},
     "uv": {"installer"},
