@@ -22,17 +22,20 @@ from sdxl_train_cli import (
     rules,
     runs,
     savings,
+    storage,
     vram,
 )
 from sdxl_train_cli.dataset import Pictures
 from sdxl_train_cli.environment import Environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.guards import Guard
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.presets import Override
 from sdxl_train_cli.project import Project
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.runs import Run
+from sdxl_train_cli.supervision import Conditions
 
 DEFAULT_PRESETS = {Kind.LORA: "dim32-gc", Kind.LOCON: "dim64-conv32-gc", Kind.DREAMBOOTH: "gc"}
 DEFAULT_DATA = "data"
@@ -81,6 +84,16 @@ class Prepared:
     """As sd-scripts takes it: a path, or a hub id that is still to be fetched."""
     notes: tuple[str, ...]
     warnings: tuple[Problem, ...]
+    device: Gpu | None = None
+    """None on a processor."""
+
+    def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
+        """What the run is watched under."""
+        return Conditions(
+            gpu_index=self.device.index if self.device else None,
+            guards_off=guards_off,
+            saving_gib=storage.files(self.recipe).saving_gib,
+        )
 
 
 def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
@@ -104,6 +117,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
     recipe, trigger_notes = _with_prefix(recipe, pictures)
     vram_notes = [_room(recipe, device)] if choices.check_vram and not choices.on_processor else []
     run = runs.plan(choices.output, choices.name)
+    storage.require(run.folder, recipe)
     inputs = command.Inputs(
         model=model,
         vae=vae,
@@ -126,6 +140,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
         model=model,
         notes=(*trigger_notes, *vram_notes),
         warnings=(*pictures.notes, *rules.warnings(recipe), *_slow(recipe, device)),
+        device=device,
     )
 
 

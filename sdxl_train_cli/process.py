@@ -30,6 +30,9 @@ GRACE_SECONDS = 10.0
 LONGEST_LINE = 65_536
 """Characters after which a line without an end is cut, so that memory stays flat."""
 
+_ACTIVITY_SECONDS = 0.5
+_IDLE_SHARE = 0.02
+
 _GUARD = Path(__file__).with_name("guard.py")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -146,6 +149,19 @@ class Child:
                 self._chunks.put(chunk)
         self._chunks.put(b"")
 
+    def activity(self) -> str:
+        """What the command's processes do at this moment, in words; takes half a second."""
+        processes = _tree(self.pid)
+        before = {process.pid: _times(process) for process in processes}
+        time.sleep(_ACTIVITY_SECONDS)
+        after = {process.pid: _times(process) for process in processes}
+        spent = {pid: now - then for pid, then in before.items() if then and (now := after[pid])}
+        if not spent:
+            return "none of its processes is there any more"
+        share = max(spent.values()) / _ACTIVITY_SECONDS
+        doing = "waits for something" if share < _IDLE_SHARE else "computes"
+        return f"the trainer {doing}: its busiest process takes {100 * share:.0f} % of a core"
+
     def wait(self) -> int:
         """The command's exit code, or 128+n where signal n ended it."""
         code = self._process.wait()
@@ -209,12 +225,27 @@ def _tree(pid: int) -> list[psutil.Process]:
         return []
 
 
+def _times(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.Error):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
 def _is_in_group(process: psutil.Process, leader: int) -> bool:
     """Whether it belongs to the group and runs: the dead that a container's first process never buries don't count."""
     try:
         return os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE
     except (OSError, psutil.Error):
         return False
+
+
+def started_at(pid: int) -> float | None:
+    """When a living process was started, in Unix seconds: with its number, what tells it from a later one."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
 
 
 def running_from(folder: Path) -> bool:

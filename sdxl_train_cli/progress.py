@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -26,10 +27,48 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A bar of something else than training moved: caching, loading, tagging."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A pass over the pictures begins."""
+
+    epoch: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Length:
+    """How many steps the whole run has, a resumed one's earlier ones included."""
+
+    steps: int
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The validation's mean loss so far."""
+
+    loss: float
+
+
+@dataclass(frozen=True)
 class Saved:
     """A checkpoint's writing has begun."""
 
     path: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """The trainer mentions something that a person should hear, and goes on."""
+
+    words: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -42,14 +81,18 @@ class NoData:
     """The trainer found nothing to train on; it will exit with 0."""
 
 
-Event = Step | Phase | Saved | Finished | NoData
+Event = Step | Phase | Part | Epoch | Length | Validated | Saved | Told | Finished | NoData
 
 _STEP = re.compile(
-    r"steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<steps>\d+) "
+    r"(?<!validation )steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<steps>\d+) "
     r"\[(?P<spent>[\d:]+)<(?P<left>[\d:?]+),\s*(?P<rate>\d+(?:\.\d+)?|\?)\s?(?P<unit>s/it|it/s)"
     r"(?P<rest>[^\]]*)\]?"
 )
 _LOSS = re.compile(r"(?:avr_)?loss=(?P<loss>nan|-?inf|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
+_PART = re.compile(r"\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+) \[")
+_EPOCH = re.compile(r"epoch (?P<epoch>\d+)/(?P<epochs>\d+)\s*$")
+_LENGTH = re.compile(r"total optimization steps[^:]*: (?P<steps>\d+)")
+_VALIDATED = re.compile(r"val\w*_loss=(?P<loss>nan|-?inf|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 _SAVED = re.compile(r"saving checkpoint: (?P<path>.+\.(?:safetensors|ckpt|pt))")
 _MARKS: tuple[tuple[str, Event], ...] = (
     ("model saved.", Finished()),
@@ -63,7 +106,15 @@ _MARKS: tuple[tuple[str, Event], ...] = (
     ("running training", Phase("training")),
     ("generating sample images", Phase("drawing samples")),
     ("saving state", Phase("saving the state")),
-)
+    ("saving last state", Phase("saving the state")),
+    ("NaN found in latents", Told(
+        "the VAE gave NaN for a picture, and sd-scripts trains on zeros in its place",
+        "--set no_half_vae=true, or a repaired VAE with --vae",
+    )),
+    ("ignore directory without repeats", Told(
+        "sd-scripts leaves a folder out whose name does not begin with a number", "name folders like 10_cat"
+    )),
+)  # fmt: skip
 
 
 def split(line: str) -> tuple[Step | None, str]:
@@ -73,11 +124,21 @@ def split(line: str) -> tuple[Step | None, str]:
 
 
 def parse(line: str) -> Event | None:
-    """Read one line without a bar."""
-    saved = _SAVED.search(line)
-    if saved:
-        return Saved(saved["path"].strip())
+    """Read one line without a training bar."""
+    for pattern, made in _SHAPES:
+        found = pattern.search(line)
+        if found:
+            return made(found)
     return next((event for mark, event in _MARKS if mark in line), None)
+
+
+_SHAPES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Event]], ...] = (
+    (_SAVED, lambda found: Saved(found["path"].strip())),
+    (_VALIDATED, lambda found: Validated(float(found["loss"]))),
+    (_PART, lambda found: Part(int(found["done"]), int(found["total"]))),
+    (_EPOCH, lambda found: Epoch(int(found["epoch"]), int(found["epochs"]))),
+    (_LENGTH, lambda found: Length(int(found["steps"]))),
+)
 
 
 def _step(bar: re.Match[str]) -> Step:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import __version__, layout
+from sdxl_train_cli import __version__, layout, process
 from sdxl_train_cli.dataset import Pictures, config
 from sdxl_train_cli.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
@@ -46,6 +47,21 @@ class Run:
     def outcome(self) -> Path:
         """How it ended; absent while it runs, or where it was cut off."""
         return self.folder / "outcome.json"
+
+    @property
+    def alive(self) -> Path:
+        """Which process watches the run; absent once it has ended."""
+        return self.folder / "running.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Each step's figures, a line each."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """Where sd-scripts draws its sample pictures."""
+        return self.folder / "sample"
 
     @property
     def logs(self) -> Path:
@@ -116,6 +132,18 @@ def write_outcome(run: Run, facts: Mapping[str, object]) -> None:
     """Write how the run ended; a full disk must not hide it from the person, so this never raises for one."""
     with contextlib.suppress(OSError):
         _write_json(run.outcome, {**facts, "ended": datetime.now(timezone.utc).isoformat()})
+
+
+@contextlib.contextmanager
+def running(run: Run) -> Iterator[None]:
+    """Say in the run's folder which process watches it, for as long as it does: whoever looks knows a dead run."""
+    with contextlib.suppress(OSError):
+        _write_json(run.alive, {"pid": os.getpid(), "created": process.started_at(os.getpid())})
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            run.alive.unlink(missing_ok=True)
 
 
 def _write_json(path: Path, content: object) -> None:

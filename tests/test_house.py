@@ -16,26 +16,26 @@ INSIDE = PACKAGE / "inside"
 OURS = sdxl_train_cli.__name__
 
 LAYERS = (
-    ("words", "errors recipe layout progress diagnosis signals gpu"),
+    ("words", "errors recipe layout progress diagnosis signals gpu scalars metrics guards"),
     ("knowledge", """buckets optimizer rule options preset_folders shapes yaml_file checkpoint dataset toolchain vram
                      network_size optimizer_state activations demand memory
-                     command conflicts traps extends rules presets project savings planning"""),
+                     command conflicts traps extends rules presets project savings planning storage samples"""),
     ("world", "network process telemetry upstream installer hub environment"),
-    ("run", "runs training preparation smoke"),
-    ("people", "console commands cli"),
+    ("run", "runs states supervision training preparation smoke"),
+    ("people", "console live commands cli"),
 )  # fmt: skip
 """From the ground up: a module imports its own layer and those below it."""
 ALONE = ("guard", "__init__")
 """Run by path, and the version."""
 
 DOORS = {
-    "rich": {"console"},
+    "rich": {"console", "live"},
     "yaml": {"yaml_file"},
     "git": {"upstream"},
     "subprocess": {"process", "guard"},
     "psutil": {"process", "telemetry"},
     "pynvml": {"gpu"},
-    "PIL": {"dataset"},
+    "PIL": {"dataset", "samples"},
     "uv": {"installer"},
     "urllib": {"network"},
     "filelock": {"environment"},

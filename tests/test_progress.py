@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdxl_train_cli import progress
-from sdxl_train_cli.progress import Finished, NoData, Phase, Saved, Step
+from sdxl_train_cli.progress import Epoch, Finished, Length, NoData, Part, Phase, Saved, Step, Told, Validated
 
 BAR = "steps:  33%|███▎      | 2/6 [00:01<00:02,  1.73it/s, avr_loss=1.15]"
 
@@ -68,13 +68,28 @@ def test_words_glued_to_the_bar_are_not_lost() -> None:
         ("No data found. Please verify arguments", NoData()),
         ("running training / 学習開始", Phase("training")),
         ("caching latents with caching strategy.", Phase("caching latents")),
-        ("epoch 1/2", None),
+        ("epoch 1/2", Epoch(1, 2)),
+        ("epoch is incremented. current_epoch: 0, epoch: 1", None),
+        ("  total optimization steps / 学習ステップ数: 12", Length(12)),
+        (" 33%|███▎      | 1/3 [00:00<00:01,  1.73it/s]", Part(1, 3)),
+        ("validation steps:  50%|█████     | 2/4 [00:01<00:01, val_avg_loss=0.966, timestep=800]", Validated(0.966)),
+        ("epoch validation steps:  50%|█████ | 2/4 [00:01<00:01, val_epoch_avg_loss=inf]", Validated(math.inf)),
         ("", None),
     ],
 )
 def test_other_lines_are_told_by_their_signs(line: str, event: object) -> None:
     assert progress.split(line) == (None, line)
     assert progress.parse(line) == event
+
+
+@pytest.mark.parametrize(
+    "line", ["NaN found in latents, replacing with zeros", "ignore directory without repeats: /data/cats"]
+)
+def test_what_a_person_should_hear_comes_with_its_remedy(line: str) -> None:
+    event = progress.parse(line)
+
+    assert isinstance(event, Told)
+    assert event.remedy
 
 
 @given(st.text(), st.text())

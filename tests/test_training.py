@@ -14,14 +14,16 @@ import psutil
 import pytest
 from patience import lives, processes_with, until
 
-from sdxl_train_cli import checkpoint, preparation, process, runs, signals, training
+from sdxl_train_cli import checkpoint, metrics, preparation, process, runs, signals, training
 from sdxl_train_cli.errors import TrainingError
+from sdxl_train_cli.guards import Guard
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.preparation import Choices, Prepared
 from sdxl_train_cli.presets import Override
-from sdxl_train_cli.progress import Event, NoData, Phase, Saved, Step
+from sdxl_train_cli.progress import NoData, Phase, Saved, Step
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.runs import Run
+from sdxl_train_cli.supervision import Conditions, Event
 from sdxl_train_cli.training import Outcome, StoppedError
 
 only_posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
@@ -38,7 +40,13 @@ class Trainer:
     def run(self) -> Run:
         return self.prepared.run
 
-    def watch(self, fail: str = "", on_event: Callable[[Event], None] | None = None, **environ: str) -> Outcome:
+    def watch(
+        self,
+        fail: str = "",
+        on_event: Callable[[Event], None] | None = None,
+        conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
+        **environ: str,
+    ) -> Outcome:
         prepared = self.prepared
         runs.write(prepared.run, prepared.recipe, prepared.pictures, prepared.argv, prepared.environment)
         return training.watch(
@@ -47,23 +55,34 @@ class Trainer:
             cwd=prepared.environment.checkout,
             env={**prepared.variables, "STANDIN_FAIL": fail, **environ},
             on_event=on_event or self.heard.append,
+            conditions=conditions,
         )
 
-    def fails(self, fail: str, **environ: str) -> TrainingError:
+    def fails(
+        self,
+        fail: str,
+        conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
+        **environ: str,
+    ) -> TrainingError:
         with pytest.raises(TrainingError) as raised:
-            self.watch(fail, **environ)
+            self.watch(fail, conditions=conditions, **environ)
         assert raised.value.exit_code == 7
         return raised.value
 
-    def stopped(self, fail: str, when: Callable[[Event], bool], signum: int = signal.SIGINT) -> StoppedError:
-        """Stop at the first event that fits, as a signal at that moment would."""
+    def stopped(
+        self, fail: str, when: Callable[[Event], bool], signum: int = signal.SIGINT, **environ: str
+    ) -> StoppedError:
+        """Stop at the first event that fits, as a signal at that moment would; later ones go by."""
+        sent = False
 
         def stop(event: Event) -> None:
-            if when(event):
+            nonlocal sent
+            if not sent and when(event):
+                sent = True
                 raise signals.Stopped(signum)
 
         with pytest.raises(StoppedError) as raised:
-            self.watch(fail, stop)
+            self.watch(fail, stop, **environ)
         return raised.value
 
     @property
@@ -76,7 +95,8 @@ class Trainer:
 
 
 @pytest.fixture
-def trainer(tmp_path: Path, home: Path, model: Path, pictures: Path) -> Trainer:
+def trainer(tmp_path: Path, home: Path, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    monkeypatch.setattr(training, "LEAST_PATIENCE_SECONDS", 0.2)  # a stand-in that hangs never ends its step
     steps = {"max_train_steps": 6, "save_every_n_steps": 2}
     choices = Choices(
         kind=Kind.LORA,
@@ -136,7 +156,8 @@ def test_the_log_holds_all_that_was_printed(trainer: Trainer) -> None:
         ("disk-full@3", "training failed at step 3 of 6: the disk is full"),
         ("no-model-saved", "training failed at step 6 of 6: the trainer ended early and gave no reason"),
         ("saved-but-absent", "the trainer said it was done, but"),
-        ("nan", "the loss is not a number"),
+        ("nan", "stopped at step 5 of 6: the loss is no number since step 1"),
+        ("nan@6", "the loss is not a number"),
     ],
 )
 def test_a_failure_is_told_with_its_cause_and_recorded(trainer: Trainer, fail: str, words: str) -> None:
@@ -196,11 +217,59 @@ def test_a_stop_names_the_step_and_the_last_checkpoint(trainer: Trainer, signum:
     stopped = trainer.stopped("hang@3", lambda event: isinstance(event, Step) and event.step == 3, signum)
 
     assert str(stopped) == "stopped at step 3 of 6"
-    assert stopped.problems[0].hint == f"the last checkpoint: {trainer.run.folder / WHOLE[0]}"
+    assert stopped.problems[0].hint == (
+        f"to go on: sdxl-train runs resume {trainer.run.folder}\nthe last checkpoint: {trainer.run.folder / WHOLE[0]}"
+    )
     assert stopped.exit_code == 128 + signum
     assert trainer.outcome["outcome"] == "stopped"
     assert trainer.outcome["steps"] == 3
     assert not processes_with(str(trainer.run.folder))
+
+
+def test_a_stop_lets_the_step_end(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "LEAST_PATIENCE_SECONDS", 30.0)
+
+    stopped = trainer.stopped("", lambda event: isinstance(event, Step) and event.step == 3, STANDIN_STEP_SECONDS="0.3")
+
+    assert str(stopped) == "stopped at step 4 of 6"
+    assert [metric.step for metric in metrics.load(trainer.run.metrics)] == [1, 2, 3, 4]
+
+
+def test_a_run_that_a_guard_ends_names_the_last_checkpoint_from_before_the_trouble(trainer: Trainer) -> None:
+    error = trainer.fails("nan@3", STANDIN_STEP_SECONDS="0.1")
+
+    assert str(error).startswith("stopped at step ")
+    assert "no number since step 3" in str(error)
+    assert str(error.problems[0].hint).endswith(f"the last good checkpoint: {trainer.run.folder / WHOLE[0]}")
+
+
+def test_a_guard_that_is_switched_off_lets_the_run_go_on(trainer: Trainer) -> None:
+    off = frozenset({Guard.NAN})
+
+    assert "the loss is not a number" in str(trainer.fails("nan", conditions=Conditions(guards_off=off)))
+
+
+def test_every_step_has_its_figures(trainer: Trainer) -> None:
+    trainer.watch()
+
+    found = metrics.load(trainer.run.metrics)
+    assert [metric.step for metric in found] == [1, 2, 3, 4, 5, 6]
+    assert found[-1].average_loss == pytest.approx(0.09)
+    assert all(metric.seconds is not None and metric.seconds > 0 for metric in found)
+
+
+def test_who_watches_a_run_stands_in_its_folder_while_it_goes_on(trainer: Trainer) -> None:
+    seen = set()
+    trainer.watch("", lambda _event: seen.add(json.loads(trainer.run.alive.read_text())["pid"]))
+
+    assert seen == {os.getpid()}
+    assert not trainer.run.alive.exists()
+
+
+def test_a_resumed_run_counts_on(trainer: Trainer) -> None:
+    trainer.watch("", conditions=Conditions(first_step=10))
+
+    assert [event.step for event in trainer.heard if isinstance(event, Step)] == [10, *range(11, 17)]
 
 
 def test_a_stop_before_the_first_checkpoint_says_so(trainer: Trainer) -> None:
@@ -218,7 +287,7 @@ def test_a_checkpoint_that_the_stop_cut_off_is_set_aside(trainer: Trainer) -> No
     stopped = trainer.stopped("half-file@4", half_written)
 
     assert trainer.files == [WHOLE[0], WHOLE[1] + ".incomplete"]
-    assert stopped.problems[0].hint == f"the last checkpoint: {trainer.run.folder / WHOLE[0]}"
+    assert str(stopped.problems[0].hint).endswith(f"the last checkpoint: {trainer.run.folder / WHOLE[0]}")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")

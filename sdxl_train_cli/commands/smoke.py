@@ -38,7 +38,7 @@ def smoke(
     import tempfile
     from contextlib import ExitStack
 
-    from sdxl_train_cli import console, environment, preparation
+    from sdxl_train_cli import console, environment, live, preparation
     from sdxl_train_cli import smoke as story
     from sdxl_train_cli.commands import train
     from sdxl_train_cli.recipe import Kind
@@ -54,7 +54,9 @@ def smoke(
         console.note(f"taking SDXL's full size, 6.9 GB: {reason}")
     size = story.Size(steps, scaled=not full_size and reason is None, gpu_index=gpu)
     hands = story.Hands(
-        lambda choices: preparation.prepare(choices, where, place.user_presets()), train.carry_out, console.note
+        lambda choices: preparation.prepare(choices, where, place.user_presets()),
+        lambda prepared: train.carry_out(prepared, live.view(as_json=False)),
+        console.note,
     )
     with ExitStack() as stack:
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))

@@ -12,6 +12,8 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
+    from sdxl_train_cli.guards import Guard
+    from sdxl_train_cli.live import View
     from sdxl_train_cli.preparation import Prepared
     from sdxl_train_cli.presets import Override
     from sdxl_train_cli.project import Project
@@ -43,6 +45,14 @@ Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE
 GpuIndex = Annotated[int | None, typer.Option("--gpu", min=0, help="GPU as nvidia-smi counts [default: the freest]")]
 GpuMemory = Annotated[float | None, typer.Option("--gpu-memory", help="With --dry-run: as if the GPU had so many GB")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
+AsJson = Annotated[bool, typer.Option("--json", help="Tell of the run in JSON, an event a line")]
+NoGuard = Annotated[
+    list[str] | None,
+    typer.Option("--no-guard", metavar="NAME", help="Switch off: nan, loss, speed, silence, disk or samples"),
+]
+SaveState = Annotated[
+    bool | None, typer.Option("--save-state/--no-save-state", help="Keep what resuming needs [default: by preset]")
+]
 NoVramCheck = Annotated[bool, typer.Option("--no-vram-check", help="Start even if the GPU seems too small")]
 
 
@@ -51,10 +61,11 @@ def train(
     output: Output = None, name: Name = None, trigger: Trigger = None, batch_size: BatchSize = None,
     steps: Steps = None, epochs: Epochs = None, repeats: Repeats = None, resolution: Resolution = None,
     vae: Vae = None, seed: Seed = None, set_: Set = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
+    save_state: SaveState = None, no_guard: NoGuard = None, as_json: AsJson = False,
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered as `lora`, `locon` and `dreambooth`: what is trained is the command's own name."""
-    from sdxl_train_cli import hub, preparation, project
+    from sdxl_train_cli import guards, hub, preparation, project
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.recipe import Kind
 
@@ -63,11 +74,12 @@ def train(
             "--gpu-memory imagines a GPU, and a real run needs the real one", "add --dry-run, or leave it away"
         )
     kind = Kind(context.command.name)
+    off = guards.parse(no_guard or [])
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "reg": reg, "output": output, "name": name,
              "trigger": trigger, "vae": vae}  # fmt: skip
     overrides = [*_from_project(kind, written), *_from_flags(batch_size, steps, epochs, resolution, seed)]
-    overrides += _from_set(set_ or [])
+    overrides += [*_state(save_state), *_from_set(set_ or [])]
     choices = preparation.choose(
         kind, preparation.filled(kind, written, typed), overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check,
@@ -77,14 +89,14 @@ def train(
     if dry_run:
         typer.echo(preparation.shell_line(prepared.argv))
         return
-    from sdxl_train_cli import console  # after the dry run, which needs none of it
+    from sdxl_train_cli import console, live  # after the dry run, which needs none of it
 
     hub.require(prepared.model, where, os.environ)
-    outcome = carry_out(prepared)
+    outcome = carry_out(prepared, live.view(as_json=as_json), off)
     console.finished(outcome)
 
 
-def carry_out(prepared: Prepared) -> Outcome:
+def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
     """Write the run's record, start the trainer and follow it to its end."""
     from sdxl_train_cli import console, runs, training
 
@@ -96,14 +108,23 @@ def carry_out(prepared: Prepared) -> Outcome:
         console.note(note)
     runs.write(prepared.run, prepared.recipe, prepared.pictures, prepared.argv, prepared.environment)
     console.note(f"run: {prepared.run.folder}")
-    with console.Bar() as bar:
+    with view:
         return training.watch(
             prepared.run,
             prepared.argv,
             cwd=prepared.environment.checkout,
             env=prepared.variables,
-            on_event=bar.show,
+            on_event=view.show,
+            conditions=prepared.conditions(guards_off),
         )
+
+
+def _state(wanted: bool | None) -> list[Override]:
+    from sdxl_train_cli.presets import Override
+
+    if wanted is None:
+        return []
+    return [Override("save_state", True if wanted else None, "--save-state" if wanted else "--no-save-state")]
 
 
 def _from_project(kind: Kind, written: Project) -> list[Override]:

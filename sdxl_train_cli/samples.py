@@ -1,0 +1,40 @@
+"""The pictures that a run draws of what it has learned: found as they come, and looked at for the one sign of ruin."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+
+
+class Samples:
+    """The samples of a folder that were not there before."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known = set(_pictures(folder))
+
+    def new(self) -> list[Path]:
+        """What has come since the last look, the oldest first."""
+        found = [path for path in _pictures(self._folder) if path not in self._known]
+        self._known.update(found)
+        return found
+
+
+def _pictures(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return []
+
+
+def spread(path: Path) -> int | None:
+    """The widest difference of brightness within a colour channel, 0 to 255; None where it can't be read (yet)."""
+    try:
+        with Image.open(path) as picture:
+            bands = picture.convert("RGB").getextrema()
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+        return None
+    return max(int(band[1]) - int(band[0]) for band in bands if isinstance(band, tuple))

@@ -1,0 +1,139 @@
+"""The numbers that the trainer logs for TensorBoard, read as they come: they hold what its bar leaves out.
+
+The bar shows a mean loss of three digits; the event files hold each step's own loss and the learning rates.
+TensorBoard's own reader needs numpy and gRPC, and reads a file only from its start; these two formats are fixed:
+TFRecord (length, checksum, content, checksum) around the protobuf messages Event and Summary of TensorFlow.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_HEAD, _TAIL = 12, 4
+"""Bytes before a record's content (its length and a checksum) and behind it (a checksum)."""
+_LONGEST_RECORD = 1 << 26
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_LONGEST_VARINT = 10
+
+
+@dataclass(frozen=True)
+class Scalars:
+    """What was logged at once."""
+
+    step: int
+    values: Mapping[str, float]
+
+
+class Tail:
+    """The event files of a folder that are not in `known`, read on from where the last reading ended."""
+
+    def __init__(self, folder: Path, known: frozenset[Path] = frozenset()) -> None:
+        self._folder, self._known = folder, known
+        self._read: dict[Path, int] = {}
+
+    def read(self) -> list[Scalars]:
+        """What was added since; empty where nothing was, or where a file can't be read."""
+        found: list[Scalars] = []
+        for path in event_files(self._folder) - self._known:
+            try:
+                with path.open("rb") as file:
+                    file.seek(self._read.get(path, 0))
+                    content = file.read()
+            except OSError:
+                continue
+            scalars, length = parse(content)
+            self._read[path] = self._read.get(path, 0) + length
+            found += scalars
+        return found
+
+
+def event_files(folder: Path) -> frozenset[Path]:
+    """TensorBoard's files under a folder."""
+    return frozenset(folder.rglob("events.out.tfevents.*"))
+
+
+def parse(content: bytes) -> tuple[list[Scalars], int]:
+    """The records of a file's part, and the bytes that whole ones take: the last may still be half written."""
+    found: list[Scalars] = []
+    at = 0
+    while at + _HEAD <= len(content):
+        (length,) = struct.unpack_from("<Q", content, at)
+        end = at + _HEAD + length + _TAIL
+        if length > _LONGEST_RECORD or end > len(content):
+            break
+        scalars = _event(content[at + _HEAD : end - _TAIL])
+        if scalars is not None:
+            found.append(scalars)
+        at = end
+    return _together(found), at
+
+
+def _together(found: list[Scalars]) -> list[Scalars]:
+    """Each number is a record of its own: join those of a step that follow one another, until a name comes again."""
+    joined: list[Scalars] = []
+    for scalars in found:
+        last = joined[-1] if joined else None
+        if last is not None and last.step == scalars.step and not last.values.keys() & scalars.values.keys():
+            joined[-1] = Scalars(last.step, {**last.values, **scalars.values})
+        else:
+            joined.append(scalars)
+    return joined
+
+
+def _event(record: bytes) -> Scalars | None:
+    step, values = 0, dict[str, float]()
+    try:
+        for number, value in _fields(record):
+            if number == 2 and isinstance(value, int):  # noqa: PLR2004 - Event.step
+                step = value
+            elif number == 5 and isinstance(value, bytes):  # noqa: PLR2004 - Event.summary
+                values |= _summary(value)
+    except (ValueError, IndexError, struct.error):
+        return None
+    return Scalars(step, values) if values else None
+
+
+def _summary(message: bytes) -> dict[str, float]:
+    values = {}
+    for number, value in _fields(message):
+        if number == 1 and isinstance(value, bytes):
+            fields = dict(_fields(value))
+            tag, simple_value = fields.get(1), fields.get(2)
+            if isinstance(tag, bytes) and isinstance(simple_value, float):
+                values[tag.decode("utf-8", errors="replace")] = simple_value
+    return values
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | float | bytes]]:
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        number, kind = key >> 3, key & 7
+        if kind == _VARINT:
+            value, at = _varint(message, at)
+            yield number, value
+        elif kind == _FIXED64:
+            yield number, float(struct.unpack_from("<d", message, at)[0])
+            at += 8
+        elif kind == _FIXED32:
+            yield number, float(struct.unpack_from("<f", message, at)[0])
+            at += 4
+        elif kind == _BYTES:
+            length, at = _varint(message, at)
+            yield number, message[at : at + length]
+            at += length
+        else:
+            raise ValueError(kind)
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for place in range(_LONGEST_VARINT):
+        byte = message[at + place]
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:  # noqa: PLR2004 - the last byte has no continuation bit
+            return value, at + place + 1
+    raise ValueError(at)
