@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,16 @@ class State:
 def complete(folder: Path) -> list[State]:
     """Every whole state of a run, the furthest last."""
     found = [_read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_dir()]
-    return sorted((state for state in found if state is not None), key=lambda state: state.step)
+    # Of two at the same step, the one of the run's end comes first by name and stays.
+    return sorted(
+        (state for state in found if state is not None), key=lambda state: (state.step, -len(state.folder.name))
+    )
+
+
+def prune(folder: Path) -> None:
+    """Once a run is done, keep the furthest state alone: with it, a run can be made longer."""
+    for state in complete(folder)[:-1]:
+        shutil.rmtree(state.folder, ignore_errors=True)
 
 
 def _read(folder: Path) -> State | None:

@@ -80,6 +80,7 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
         facts = {"exit_code": code, "cause": problem.message, "remedy": problem.hint}
         runs.write_outcome(run, {"outcome": "failed", **_facts(story, started), **facts})
         raise TrainingError(problem)
+    states.prune(run.folder)
     runs.write_outcome(run, {"outcome": "done", **_facts(story, started)})
     return Outcome(
         run.result,

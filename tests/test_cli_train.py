@@ -87,7 +87,7 @@ def test_a_run_leaves_its_record_its_log_and_its_file(cli: Cli, tmp_path: Path, 
     assert result.stdout == f"{folder / 'cat.safetensors'}\n"
     assert {path.name for path in folder.iterdir()} == {
         "run.json", "dataset.json", "train.log", "outcome.json", "cat.safetensors", "cat-step00000002.safetensors",
-        "cat-step00000004.safetensors", "cat-step00000006.safetensors",
+        "cat-step00000004.safetensors", "cat-step00000006.safetensors", "metrics.jsonl", "cat-state",
     }  # fmt: skip
     assert outcome_of(folder)["outcome"] == "done"
     assert checkpoint.read_header(result.path).metadata["ss_network_dim"] == "32"
@@ -144,7 +144,7 @@ def test_a_signal_stops_the_run_and_names_the_last_checkpoint(
         result = running.end()
 
     assert_one_error(result, code, "stopped at step ")
-    checkpoint_told = Path(result.stderr.splitlines()[-1].removeprefix("hint:  the last checkpoint: "))
+    checkpoint_told = Path(result.stderr.splitlines()[-1].strip().removeprefix("the last checkpoint: "))
     assert checkpoint.read_header(checkpoint_told).shapes
     assert outcome_of(tmp_path / "output" / "cat")["outcome"] == "stopped"
     assert not processes_with(str(tmp_path))

@@ -49,3 +49,14 @@ def test_weights_that_end_too_early_are_no_state(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-2])
 
     assert states.complete(tmp_path) == []
+
+
+def test_pruning_keeps_the_one_of_the_runs_end(tmp_path: Path) -> None:
+    last = state(tmp_path, "my-state", 12)
+    state(tmp_path, "my-step00000012-state", 12)
+    state(tmp_path, "my-000001-state", 6)
+
+    states.prune(tmp_path)
+
+    assert [found.folder for found in states.complete(tmp_path)] == [last]
+    assert [path.name for path in tmp_path.iterdir()] == ["my-state"]

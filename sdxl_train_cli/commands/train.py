@@ -124,7 +124,10 @@ def _state(wanted: bool | None) -> list[Override]:
 
     if wanted is None:
         return []
-    return [Override("save_state", True if wanted else None, "--save-state" if wanted else "--no-save-state")]
+    if wanted:
+        return [Override("save_state", True, "--save-state")]
+    options = ("save_state", "save_last_n_steps_state", "save_last_n_epochs_state")
+    return [Override(option, None, "--no-save-state") for option in options]
 
 
 def _from_project(kind: Kind, written: Project) -> list[Override]:
