@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import __version__, signals
-from sdxl_train_cli.commands import init, presets, setup, smoke, train, vram
+from sdxl_train_cli.commands import init, presets, runs, setup, smoke, train, vram
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.command("dreambooth", help="Train the whole U-Net: 35 GB of VRAM and up.")(t
 app.command()(vram.plan)
 app.command()(vram.vram)
 app.add_typer(presets.app, name="presets", help="List, show and check presets.")
+app.add_typer(runs.app, name="runs", help="Look back on runs: list, show, compare, repeat, report.")
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import sys
 import warnings
@@ -83,6 +85,28 @@ def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigge
 def config(pictures: Pictures) -> dict[str, object]:
     """The `--dataset_config` of sd-scripts, every subset explicit; buckets and batch size are options of the run."""
     return {"datasets": [{"subsets": [_subset_config(subset) for subset in pictures.subsets]}]}
+
+
+def fingerprint(pictures: Pictures) -> str:
+    """SHA-256 over the pictures' names, sizes and captions: equal where a run would train on the same files.
+
+    No picture is read. Where the folders stand does not count; the names of numbered ones do. Raises DatasetError.
+    """
+    try:
+        entries = sorted(entry for subset in pictures.subsets for entry in _fingerprint_entries(subset))
+    except OSError as error:
+        raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+
+
+def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
+    folder = f"{subset.image_dir.name}/" if _NUMBERED.fullmatch(subset.image_dir.name) else ""
+    root = f"{'reg' if subset.is_reg else 'data'}/{folder}"
+    for file in subset.image_dir.iterdir():
+        if _is_picture(file):
+            caption = file.with_suffix(subset.caption_extension)
+            text = caption.read_bytes().decode("utf-8", "replace") if caption.is_file() else ""
+            yield root + file.name, file.stat().st_size, text
 
 
 def _subset_config(subset: Subset) -> dict[str, object]:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import __version__, layout, process
+from sdxl_train_cli import __version__, dataset, layout, process
 from sdxl_train_cli.dataset import Pictures, config
 from sdxl_train_cli.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
+from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.record import Inputs
 
 _FORBIDDEN = set('<>:"/\\|?*')
 _LONGEST_NAME = 120
@@ -102,21 +104,25 @@ def _name_problem(name: str) -> str | None:
     return f"it takes {size} bytes of at most {_LONGEST_NAME}" if size > _LONGEST_NAME else None
 
 
-def write(run: Run, recipe: Recipe, pictures: Pictures, argv: Sequence[str], environment: Environment) -> None:
+@dataclass(frozen=True)
+class Facts:
+    """What a run's record tells."""
+
+    recipe: Recipe
+    pictures: Pictures
+    argv: Sequence[str]
+    environment: Environment
+    inputs: Inputs
+    gpu: Gpu | None
+    """None trains on the processor."""
+
+
+def write(run: Run, facts: Facts) -> None:
     """Write the run's record; TrainingError where the folder can't be written or another run just took it."""
-    record = {
-        "sdxl_train": __version__,
-        "kind": recipe.kind.value,
-        "preset": recipe.name,
-        "started": datetime.now(timezone.utc).isoformat(),
-        "settings": {name: setting.model_dump() for name, setting in sorted(recipe.settings.items())},
-        "pictures": pictures.count,
-        "argv": list(argv),
-        "environment": environment.lock.model_dump(mode="json"),
-    }
+    record = _record(run, facts)  # looks at the pictures once more: before there is a folder
     try:
         run.folder.mkdir(parents=True, exist_ok=False)
-        _write_json(run.dataset_config, config(pictures))
+        _write_json(run.dataset_config, config(facts.pictures))
         _write_json(run.record, record)
     except FileExistsError as error:
         raise TrainingError(
@@ -126,6 +132,38 @@ def write(run: Run, recipe: Recipe, pictures: Pictures, argv: Sequence[str], env
         raise TrainingError(
             f"{run.folder} can't be written: {error.strerror}", "choose another place with --output"
         ) from error
+
+
+def _record(run: Run, facts: Facts) -> dict[str, object]:
+    """`run.json` in the shape that `record.Record` reads."""
+    recipe, gpu = facts.recipe, facts.gpu
+    return {
+        "sdxl_train": __version__,
+        "name": run.name,
+        "kind": recipe.kind.value,
+        "preset": recipe.name,
+        "started": datetime.now(timezone.utc).isoformat(),
+        "settings": {name: setting.model_dump() for name, setting in sorted(recipe.settings.items())},
+        "pictures": facts.pictures.count,
+        "dataset": {"fingerprint": dataset.fingerprint(facts.pictures), "folders": _folders(facts.pictures)},
+        "inputs": facts.inputs.model_dump(mode="json"),
+        "argv": list(facts.argv),
+        "environment": facts.environment.lock.model_dump(mode="json"),
+        "gpu": gpu and {"index": gpu.index, "name": gpu.name, "total_gib": gpu.total_gib, "driver": gpu.driver},
+    }
+
+
+def _folders(pictures: Pictures) -> list[dict[str, object]]:
+    return [
+        {
+            "path": str(subset.image_dir),
+            "pictures": subset.pictures,
+            "repeats": subset.num_repeats,
+            "class_tokens": subset.class_tokens,
+            "is_reg": subset.is_reg,
+        }
+        for subset in pictures.subsets
+    ]
 
 
 def write_outcome(run: Run, facts: Mapping[str, object]) -> None:

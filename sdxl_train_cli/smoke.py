@@ -56,7 +56,7 @@ class Hands:
     """What the real commands do, so that the smoke does exactly that."""
 
     prepare: Callable[[Choices], Prepared]
-    carry_out: Callable[[Prepared], Outcome]
+    carry_out: Callable[[Prepared, Choices], Outcome]
     report: Callable[[str], None]
 
 
@@ -166,8 +166,9 @@ def run(installed: Environment, kinds: Sequence[Kind], folder: Path, size: Size,
     found = []
     for kind in kinds:
         hands.report(f"{kind.label}: {size.steps} steps")
-        prepared = hands.prepare(choices(kind, material, folder, size, eight_bit=installed.lock.eight_bit))
+        chosen = choices(kind, material, folder, size, eight_bit=installed.lock.eight_bit)
+        prepared = hands.prepare(chosen)
         prepared = replace(prepared, warnings=())  # they speak of settings that suit people's pictures, not these
-        found.append(examine(prepared, hands.carry_out(prepared), material))
+        found.append(examine(prepared, hands.carry_out(prepared, chosen), material))
         hands.report(found[-1].summary)
     return found

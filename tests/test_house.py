@@ -16,12 +16,13 @@ INSIDE = PACKAGE / "inside"
 OURS = sdxl_train_cli.__name__
 
 LAYERS = (
-    ("words", "errors recipe layout progress diagnosis signals gpu scalars metrics guards"),
+    ("words", "errors recipe record layout progress diagnosis signals gpu scalars metrics guards"),
     ("knowledge", """buckets optimizer rule options preset_folders shapes yaml_file checkpoint dataset toolchain vram
                      network_size optimizer_state activations demand memory
-                     command conflicts traps extends rules presets project savings planning storage samples"""),
+                     command conflicts traps extends rules presets project savings planning storage samples
+                     history results curves comparison thumbnails report removal states"""),
     ("world", "network process telemetry upstream installer hub environment"),
-    ("run", "runs states supervision training preparation smoke"),
+    ("run", "runs supervision training preparation smoke repetition tensorboard resuming"),
     ("people", "console live commands cli"),
 )  # fmt: skip
 """From the ground up: a module imports its own layer and those below it."""
@@ -33,14 +34,14 @@ DOORS = {
     "yaml": {"yaml_file"},
     "git": {"upstream"},
     "subprocess": {"process", "guard"},
-    "psutil": {"process", "telemetry"},
+    "psutil": {"process", "telemetry", "history"},
     "pynvml": {"gpu"},
-    "PIL": {"dataset", "samples"},
+    "PIL": {"dataset", "samples", "thumbnails"},
     "uv": {"installer"},
     "urllib": {"network"},
     "filelock": {"environment"},
     "platformdirs": {"layout"},
-    "pydantic": {"recipe", "options", "environment"},
+    "pydantic": {"recipe", "options", "environment", "record", "history"},
     "typer": {"cli", "commands"},
 }
 TRAINING_SIDE = {"torch", "torchvision", "accelerate", "bitsandbytes", "transformers", "diffusers", "safetensors"}

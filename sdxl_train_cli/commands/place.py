@@ -18,6 +18,23 @@ HomeOption = Annotated[
 ]
 
 
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder of runs [default: the project's, else output]")
+]
+
+
+def output(typed: Path | None) -> Path:
+    """The folder of runs: typed, the project file's, the usual one."""
+    from sdxl_train_cli import history, layout
+
+    written = None
+    if typed is None and Path(layout.PROJECT_FILE).is_file():  # else nothing of YAML is imported
+        from sdxl_train_cli import project
+
+        written = project.load(Path.cwd()).output
+    return layout.expanded(typed or Path(written or history.USUAL_OUTPUT))
+
+
 def config() -> Config:
     """The user's config file."""
     from sdxl_train_cli import layout, project

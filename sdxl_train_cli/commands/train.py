@@ -14,7 +14,7 @@ from sdxl_train_cli.commands.place import HomeOption
 if TYPE_CHECKING:
     from sdxl_train_cli.guards import Guard
     from sdxl_train_cli.live import View
-    from sdxl_train_cli.preparation import Prepared
+    from sdxl_train_cli.preparation import Choices, Prepared
     from sdxl_train_cli.presets import Override
     from sdxl_train_cli.project import Project
     from sdxl_train_cli.recipe import Kind
@@ -92,13 +92,15 @@ def train(
     from sdxl_train_cli import console, live  # after the dry run, which needs none of it
 
     hub.require(prepared.model, where, os.environ)
-    outcome = carry_out(prepared, live.view(as_json=as_json), off)
+    outcome = carry_out(prepared, choices, live.view(as_json=as_json), off)
     console.finished(outcome)
 
 
-def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
+def carry_out(
+    prepared: Prepared, choices: Choices, view: View, guards_off: frozenset[Guard] = frozenset()
+) -> Outcome:
     """Write the run's record, start the trainer and follow it to its end."""
-    from sdxl_train_cli import console, runs, training
+    from sdxl_train_cli import console, repetition, runs, training
 
     if prepared.environment.is_rehearsal:
         console.note("REHEARSAL: the trainer is a stand-in, nothing will be trained")
@@ -106,7 +108,7 @@ def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = fro
         console.warn(problem)
     for note in prepared.notes:
         console.note(note)
-    runs.write(prepared.run, prepared.recipe, prepared.pictures, prepared.argv, prepared.environment)
+    runs.write(prepared.run, repetition.facts(prepared, choices))
     console.note(f"run: {prepared.run.folder}")
     with view:
         return training.watch(

@@ -1,0 +1,239 @@
+"""`sdxl-train runs list`, `show` and `diff`: what is known of runs, on stdout."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.place import OutputOption
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.comparison import Fact
+    from sdxl_train_cli.history import Listed, Loaded
+
+Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+All = Annotated[bool, typer.Option("--all", "-a", help="Every setting, also what the preset says")]
+
+_PRESET_FILE = re.compile(r".+\.ya?ml:\d+")
+
+
+def list_(output: OutputOption = None, as_json: Json = False) -> None:
+    """Every run, newest first."""
+    from sdxl_train_cli import history
+
+    folder = place.output(output)
+    found = history.entries(folder)
+    if as_json:
+        _print_json([_facts(entry) for entry in found])
+        return
+    if not found:
+        typer.echo(f"no runs in {folder}", err=True)
+        return
+    headings = ("name", "state", "kind", "preset", "steps", "loss", "time", "started")
+    # Plain text: a drawn table of a thousand rows takes longer than all the rest.
+    typer.echo("\n".join(_columns([headings, *(_row(entry) for entry in found)])))
+    for entry in found:
+        if entry.problem:
+            typer.echo(f"{entry.folder}: {entry.problem}", err=True)
+
+
+def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
+    """One run: what was chosen, what it made, how it ended, how to go on."""
+    from sdxl_train_cli import console, history, report, results
+
+    entry = history.require(run, place.output(output))
+    made = results.checkpoints(entry.folder, entry.name)
+    states = results.states(entry.folder, entry.name)
+    if as_json:
+        facts = _facts(entry)
+        facts["record"] = entry.record.model_dump(mode="json")
+        facts["outcome"] = entry.outcome.model_dump(mode="json") if entry.outcome else None
+        facts["checkpoints"] = [
+            {"path": str(one.path), "moment": one.moment, "bytes": one.size_bytes, "whole": one.is_whole}
+            for one in made
+        ]
+        facts["states"] = [str(path) for path in states]
+        _print_json(facts)
+        return
+    console.table(("run", entry.name), _overview(entry))
+    settings = [
+        (name, _text(setting.value), setting.origin)
+        for name, setting in sorted(entry.record.settings.items())
+        if all_ or _is_own(setting.origin)
+    ]
+    if settings:
+        console.out("")
+        console.table(("option" if all_ else "changed option", "value", "from"), settings)
+    if made:
+        console.out("")
+        sizes = [(one.path.name, one.moment, report.size(one.size_bytes) + ("" if one.is_whole else ", incomplete"))
+                 for one in made]  # fmt: skip
+        console.table(("checkpoint", "saved at", "size"), sizes)
+    if entry.can_go_on and states:
+        console.note(f"to go on: sdxl-train runs resume {_quoted(str(entry.folder))}")
+
+
+def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
+    """Two runs side by side: the settings, data and results in which they differ."""
+    from sdxl_train_cli import comparison, console, history
+
+    folder = place.output(output)
+    left, right = history.require(run, folder), history.require(other, folder)
+    found = comparison.differences(left, right)
+    if as_json:
+        differences = [
+            {"section": one.section, "name": one.name, "left": _plain(one.left), "right": _plain(one.right)}
+            for one in found
+        ]
+        _print_json({"left": str(left.folder), "right": str(right.folder), "differences": differences})
+        return
+    if not found:
+        console.note("nothing that is recorded differs")
+        return
+    headings = (left.name, right.name) if left.name != right.name else (str(left.folder), str(right.folder))
+    rows = [(one.section, one.name, comparison.text(one.left), comparison.text(one.right)) for one in found]
+    console.table(("", "", *headings), rows)
+
+
+def _print_json(content: object) -> None:
+    import json
+
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a file name that is no UTF-8
+
+
+def _facts(entry: Listed) -> dict[str, object]:
+    outcome, kept = entry.outcome, entry.record
+    return {
+        "name": entry.name,
+        "folder": str(entry.folder),
+        "state": entry.state.value,
+        "problem": entry.problem,
+        "kind": kept.kind,
+        "preset": kept.preset,
+        "pictures": kept.pictures,
+        "steps": outcome.steps if outcome else None,
+        "loss": _plain(outcome.loss) if outcome else None,
+        "seconds": outcome.seconds if outcome else None,
+        "started": kept.started.isoformat() if kept.started else None,
+        "ended": outcome.ended.isoformat() if outcome and outcome.ended else None,
+    }
+
+
+def _plain(fact: Fact) -> object:
+    """JSON has no NaN and no infinity: they become text."""
+    import math
+
+    if isinstance(fact, float) and not math.isfinite(fact):
+        return "nan" if math.isnan(fact) else "inf"
+    return fact
+
+
+def _row(entry: Listed) -> tuple[str, ...]:
+    outcome, kept = entry.outcome, entry.record
+    steps = outcome.steps if outcome else None
+    loss = outcome.loss if outcome else None
+    seconds = outcome.seconds if outcome else None
+    return (
+        entry.name,
+        entry.state.value,
+        kept.kind or "",
+        kept.preset or "",
+        "" if steps is None else str(steps),
+        "" if loss is None else f"{loss:.4f}",
+        "" if seconds is None else _clock(seconds),
+        _time(kept.started),
+    )
+
+
+def _overview(entry: Loaded) -> list[tuple[str, str]]:
+    kept, outcome, inputs, gpu = entry.record, entry.outcome, entry.record.inputs, entry.record.gpu
+    installed = kept.environment
+    steps = outcome.steps if outcome else None
+    facts: list[tuple[str, object]] = [
+        ("state", entry.state.value),
+        ("cause", outcome.cause if outcome else None),
+        ("remedy", outcome.remedy if outcome else None),
+        ("kind", kept.kind),
+        ("preset", kept.preset),
+        ("folder", entry.folder),
+        ("started", _time(kept.started)),
+        ("steps", steps),
+        ("loss", outcome.loss if outcome else None),
+        ("time", _clock(outcome.seconds) if outcome and outcome.seconds is not None else None),
+        ("peak memory", f"{outcome.peak_gib:.1f} GiB" if outcome and outcome.peak_gib is not None else None),
+        ("model", inputs.model if inputs else None),
+        ("vae", inputs.vae if inputs else None),
+        ("trigger", inputs.trigger if inputs else None),
+    ]
+    for folder in kept.dataset.folders if kept.dataset else ():
+        what = "regularisation" if folder.is_reg else "data"
+        facts.append((what, f"{folder.path}: {folder.pictures} pictures, each {folder.repeats} times"))
+    if kept.dataset is None:
+        facts.append(("pictures", kept.pictures))
+    facts += [
+        ("GPU", f"{gpu.index}: {gpu.name}, driver {gpu.driver or 'unknown'}" if gpu else None),
+        ("sd-scripts", f"{installed.ref or ''} {(installed.commit or '')[:10]}".strip() if installed else None),
+        ("sdxl-train", kept.sdxl_train),
+        ("started again", len(kept.attempts) or None),
+        ("command line", _shell_line(kept.argv)),
+    ]
+    return [(name, str(fact)) for name, fact in facts if fact not in {None, ""}]
+
+
+def _is_own(origin: str) -> bool:
+    """Whether a person set it beside the preset: by a flag, or in the project file."""
+    from sdxl_train_cli.layout import PROJECT_FILE
+
+    return not _PRESET_FILE.fullmatch(origin) or origin.startswith(f"{PROJECT_FILE}:")
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as aligned lines; letters that a terminal would obey are replaced."""
+    clean = [["".join(char if char.isprintable() else "?" for char in cell) for cell in row] for row in rows]
+    widths = [max(map(_width, column)) for column in zip(*clean, strict=True)]
+    return [
+        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in clean
+    ]
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def _text(value: Fact) -> str:
+    from sdxl_train_cli import comparison
+
+    return comparison.text(value)
+
+
+def _shell_line(argv: Sequence[str]) -> str:
+    from sdxl_train_cli import preparation
+
+    return preparation.shell_line(argv)
+
+
+def _quoted(text: str) -> str:
+    return _shell_line([text])
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -1,0 +1,43 @@
+"""`sdxl-train runs report`: a run as one web page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.listing import Run
+from sdxl_train_cli.commands.place import OutputOption
+
+To = Annotated[Path | None, typer.Option("--to", help="The file to write [default: report.html in the run's folder]")]
+Open = Annotated[bool, typer.Option("--open", help="Show it in the browser")]
+NoHashes = Annotated[
+    bool, typer.Option("--no-hashes", help="Leave out the checkpoints' SHA-256, which read each whole")
+]
+
+_LARGE_BYTES = 2_000_000_000
+
+
+def report(
+    run: Run, to: To = None, open_: Open = False, no_hashes: NoHashes = False, output: OutputOption = None
+) -> None:
+    """Write one page with the curves, samples, settings and checkpoints of a run; it needs no network."""
+    from sdxl_train_cli import console, history, layout, preparation, results
+    from sdxl_train_cli import report as story
+
+    entry = history.require(run, place.output(output))
+    target = layout.expanded(to) if to else entry.folder / story.FILE
+    if target.is_dir():
+        target /= f"{entry.name}.html"
+    total = sum(made.size_bytes for made in results.checkpoints(entry.folder, entry.name))
+    if total > _LARGE_BYTES and not no_hashes:
+        console.note(f"reading {story.size(total)} of checkpoints for their checksums (--no-hashes leaves them out)")
+    story.write(story.page(entry, preparation.shell_line(entry.record.argv), with_hashes=not no_hashes), target)
+    console.out(str(target))
+    if open_:
+        import webbrowser
+
+        if not webbrowser.open(target.as_uri()):
+            console.note("no browser could be started: open the file by hand")

@@ -1,0 +1,35 @@
+"""`sdxl-train runs rerun`: the same run again."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place, train
+from sdxl_train_cli.commands.listing import Run
+from sdxl_train_cli.commands.place import HomeOption, OutputOption
+
+Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the new run [default: the old, numbered]")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
+
+
+def rerun(
+    run: Run, name: Name = None, dry_run: DryRun = False, output: OutputOption = None, home: HomeOption = None
+) -> None:
+    """Make a run again: the same settings, inputs and folder of runs, under a new name."""
+    from sdxl_train_cli import console, history, hub, preparation, repetition
+
+    entry = history.require(run, place.output(output))
+    again = repetition.again(entry, name, place.user_presets())
+    where = place.home(home)
+    prepared = preparation.prepare(again.choices, where, place.user_presets())
+    for note in (*again.notes, *repetition.changes(entry, prepared)):
+        console.note(note)
+    if dry_run:
+        typer.echo(preparation.shell_line(prepared.argv))
+        return
+    if again.choices.tokenizers is None:
+        hub.require(prepared.model, where, os.environ)
+    console.finished(train.carry_out(prepared, again.choices, live.view(as_json=False)))

@@ -1,0 +1,43 @@
+"""`sdxl-train runs rm`: delete runs, after a question."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.place import OutputOption
+
+Runs = Annotated[list[str], typer.Argument(help="Names from `sdxl-train runs list`, or runs' folders")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing")]
+KeepResult = Annotated[bool, typer.Option("--keep-result", help="Keep the final trained file")]
+
+
+def rm(runs: Runs, yes: Yes = False, keep_result: KeepResult = False, output: OutputOption = None) -> None:
+    """Delete runs: their folders with all that is in them."""
+    from sdxl_train_cli import console, history, removal, report
+    from sdxl_train_cli.errors import Gathering, UsageError
+
+    folder = place.output(output)
+    gathering = Gathering()
+    found = {}
+    for run in runs:
+        with gathering.part():
+            entry = history.find(run, folder)
+            if problem := removal.problem(entry):
+                raise UsageError(problem)
+            found[entry.folder] = removal.doomed(entry, keep_result=keep_result)
+    gathering.require_none()
+    for doomed in found.values():
+        console.note(f"{report.size(doomed.size_bytes):>9}  {doomed.words}")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is nobody to ask here", "add --yes to delete without a question")
+        if not typer.confirm("delete?" if len(found) == 1 else f"delete these {len(found)} runs?", err=True):
+            console.note("nothing was deleted")
+            return
+    for doomed in found.values():
+        removal.remove(doomed)
+        console.out(str(doomed.entry.folder))

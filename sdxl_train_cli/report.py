@@ -1,0 +1,351 @@
+"""A run as one web page that needs nothing else: no network, no other file.
+
+All that comes from the run goes into one block of JSON, from which the page's script builds text nodes: no name,
+caption or prompt is ever read as HTML. The page may run its own two scripts, told by their checksums, and may fetch
+nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sdxl_train_cli import __version__, comparison, curves, results, thumbnails
+from sdxl_train_cli import record as kept
+from sdxl_train_cli.curves import Column, Curves
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.history import Loaded, State
+
+FILE = "report.html"
+MOST_STEPS = 120_000
+"""Points of a curve: more would make the page heavy; peaks stay."""
+PICTURES_BYTES = 6_000_000
+"""Of all sample pictures together, as the page holds them."""
+PICTURE_SIDE = 320
+_DIGITS = 5
+_LONGEST_PROMPTS = 64_000
+_PAGE = Path(__file__).with_name("report_page")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One table."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    is_open: bool = True
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sample in the grid."""
+
+    moment: str
+    prompt: int
+    file: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The grid of pictures: a row for each prompt, a column for each moment."""
+
+    moments: tuple[str, ...]
+    prompts: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page shows."""
+
+    name: str
+    state: str
+    kind: str
+    folder: str
+    made: str
+    tiles: tuple[tuple[str, str], ...]
+    cause: str
+    remedy: str
+    curves: Curves
+    curves_note: str
+    samples: Samples
+    tables: tuple[Rows, ...]
+    command: str
+
+
+def write(page: Page, target: Path) -> None:
+    """Write the page beside, then rename; UsageError where it can't be written."""
+    beside = target.with_name(target.name + ".new")
+    try:
+        beside.write_text(html(page), encoding="utf-8", newline="\n")
+        beside.replace(target)
+    except OSError as error:
+        raise UsageError(f"{target} can't be written: {error.strerror}", "choose another file with --to") from error
+
+
+def page(entry: Loaded, command: str, *, with_hashes: bool = True) -> Page:
+    """Gather what the run's folder tells; `command` is its command line as this system's shell takes it.
+
+    Reads every checkpoint whole where hashes are wanted: a second or so for each GB.
+    """
+    found = curves.load(entry.folder / kept.METRICS)
+    outcome = entry.outcome
+    return Page(
+        name=entry.name,
+        state=entry.state.value,
+        kind=" · ".join(filter(None, (entry.record.kind, entry.record.preset))),
+        folder=str(entry.folder),
+        made=f"{_time(datetime.now(timezone.utc))} by sdxl-train {__version__}",
+        tiles=_tiles(entry, found),
+        cause=(outcome.cause or "") if outcome else "",
+        remedy=(outcome.remedy or "") if outcome else "",
+        curves=_rounded(curves.thinned(found, MOST_STEPS)),
+        curves_note=_curves_note(found),
+        samples=_samples(entry),
+        tables=(
+            _checkpoints(entry, with_hashes=with_hashes), _settings(entry), _inputs(entry), _data(entry),
+            _environment(entry), _packages(entry),
+        ),
+        command=command,
+    )  # fmt: skip
+
+
+def html(shown: Page) -> str:
+    """The whole page; lone surrogates in file names become what can be written."""
+    data = _safe_json(asdict(shown))
+    script, plot = _part("page.js"), _part("uPlot.iife.min.js")
+    style = _part("uPlot.min.css") + _part("page.css")
+    policy = (
+        f"default-src 'none'; img-src data:; script-src {_checksum(plot)} {_checksum(script)}; "
+        f"style-src {_checksum(style)}; base-uri 'none'; form-action 'none'"
+    )
+    parts = {
+        "policy": policy,
+        "style": style,
+        "data": data,
+        "plot": plot,
+        "script": script,
+        "licence": _part("uPlot.LICENSE.txt").replace("--", "- -"),
+    }
+    # One pass: what a part holds is not looked at again.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _part("page.html"))
+
+
+def _part(name: str) -> str:
+    return (_PAGE / name).read_text(encoding="utf-8")
+
+
+def _checksum(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _safe_json(content: object) -> str:
+    """JSON that ends no script element and begins no comment, in plain ASCII where letters could be odd."""
+    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _tiles(entry: Loaded, found: Curves) -> tuple[tuple[str, str], ...]:
+    outcome, settings = entry.outcome, entry.record.settings
+    planned = settings.get("max_train_steps")
+    made = outcome.steps if outcome and outcome.steps is not None else found.steps[-1] if found.steps else None
+    of = f" of {planned.value}" if planned is not None and made is not None and made != planned.value else ""
+    last = _last(found.average_losses) or _last(found.losses)
+    loss = outcome.loss if outcome and outcome.loss is not None else last
+    pace = _median(found.seconds)
+    peak = outcome.peak_gib if outcome and outcome.peak_gib is not None else _most(found.used_gib)
+    tiles = (
+        ("steps", "" if made is None else f"{made}{of}"),
+        ("loss", "" if loss is None else f"{loss:.4f}"),
+        ("time", _clock(outcome.seconds) if outcome and outcome.seconds is not None else ""),
+        ("seconds per step", "" if pace is None else f"{pace:.2f}"),
+        ("peak GPU memory", "" if peak is None else f"{peak:.1f} GiB"),
+        ("pictures", "" if entry.record.pictures is None else str(entry.record.pictures)),
+        ("started", _time(entry.record.started)),
+    )
+    return tuple((name, text) for name, text in tiles if text)
+
+
+def _curves_note(found: Curves) -> str:
+    notes = []
+    if not found.steps:
+        notes.append("This run's folder holds no metrics: there is nothing to draw.")
+    if found.odd:
+        notes.append(f"{len(found.odd)} steps have a loss that is no number; they are marked at the top.")
+    if len(found.steps) > MOST_STEPS:
+        notes.append(f"Of {len(found.steps):,} steps, the least and the greatest loss of each stretch are drawn.")
+    if found.unread:
+        notes.append(f"{found.unread} lines of the metrics could not be read and are left out.")
+    return " ".join(notes)
+
+
+def _samples(entry: Loaded) -> Samples:
+    found = results.samples(entry.folder, entry.name)
+    pictures: list[Picture] = []
+    spent = unread = left = 0
+    for sample in _spread(found):
+        if spent > PICTURES_BYTES:
+            left += 1
+            continue
+        try:
+            source = thumbnails.data_uri(sample.path, PICTURE_SIDE)
+        except ValueError:
+            unread += 1
+            continue
+        spent += len(source)
+        pictures.append(Picture(sample.moment, sample.prompt, sample.path.name, source))
+    shown = {picture.moment for picture in pictures}
+    notes = [f"{left} of {len(found)} pictures are left out to keep this page small." if left else ""]
+    notes += [f"{unread} pictures could not be read." if unread else ""]
+    return Samples(
+        moments=tuple(dict.fromkeys(sample.moment for sample in found if sample.moment in shown)),
+        prompts=_prompts(entry, 1 + max((picture.prompt for picture in pictures), default=-1)),
+        pictures=tuple(pictures),
+        note=" ".join(filter(None, notes)),
+    )
+
+
+def _spread(found: Sequence[results.Sample]) -> list[results.Sample]:
+    """The first and the last moment, then those halfway between: what is left out is left out evenly."""
+    moments = list(dict.fromkeys(sample.moment for sample in found))
+    order = sorted(range(len(moments)), key=lambda index: _coarseness(index, len(moments)))
+    rank = {moments[index]: place for place, index in enumerate(order)}
+    return sorted(found, key=lambda sample: (rank[sample.moment], sample.prompt))
+
+
+def _coarseness(index: int, count: int) -> tuple[int, int]:
+    if index in {0, count - 1}:
+        return -count, index
+    return -(index & -index), index  # how often it can be halved: 8, then 4 and 12, then 2, 6, 10 ...
+
+
+def _prompts(entry: Loaded, count: int) -> tuple[str, ...]:
+    """What the prompt file says now, where it is one of lines; sd-scripts keeps no prompt with a picture."""
+    setting = entry.record.settings.get("sample_prompts")
+    path = Path(str(setting.value)) if setting else None
+    lines: list[str] = []
+    if path is not None and path.suffix.lower() == ".txt" and path.is_file():
+        text = path.read_bytes()[:_LONGEST_PROMPTS].decode("utf-8-sig", "replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return tuple(lines[number] if number < len(lines) else f"prompt {number + 1}" for number in range(count))
+
+
+def _checkpoints(entry: Loaded, *, with_hashes: bool) -> Rows:
+    running = entry.state is State.RUNNING
+    rows = []
+    for made in results.checkpoints(entry.folder, entry.name):
+        checksum = results.sha256(made.path) if with_hashes and made.is_whole else ""
+        unfinished = "being written" if running else "incomplete"
+        rows.append((made.path.name, made.moment, size(made.size_bytes), checksum if made.is_whole else unfinished))
+    note = "" if rows else "No checkpoint was saved."
+    return Rows("Checkpoints", ("file", "saved at", "size", "SHA-256"), tuple(rows), note)
+
+
+def _settings(entry: Loaded) -> Rows:
+    rows = tuple(
+        (name, comparison.text(setting.value), setting.origin)
+        for name, setting in sorted(entry.record.settings.items())
+    )
+    return Rows("Settings", ("option", "value", "from"), rows, is_open=False)
+
+
+def _inputs(entry: Loaded) -> Rows:
+    chosen = entry.record.inputs
+    shown = chosen.model_dump(mode="json", exclude={"on_processor", "check_vram"}) if chosen else {}
+    rows = tuple((name, str(value)) for name, value in shown.items() if value is not None)
+    return Rows("Chosen", ("what", "as it was given"), rows, "" if rows else "The record does not tell.", is_open=False)
+
+
+def _data(entry: Loaded) -> Rows:
+    data = entry.record.dataset
+    rows = tuple(
+        (folder.path, str(folder.pictures), str(folder.repeats), folder.class_tokens or "",
+         "regularisation" if folder.is_reg else "training")
+        for folder in (data.folders if data else ())
+    )  # fmt: skip
+    note = f"Fingerprint (names, sizes, captions): {data.fingerprint}" if data else "The record does not tell."
+    return Rows("Data", ("folder", "pictures", "repeats", "class tokens", "for"), rows, note)
+
+
+def _environment(entry: Loaded) -> Rows:
+    installed, gpu = entry.record.environment, entry.record.gpu
+    memory = f", {gpu.total_gib:.1f} GiB" if gpu and gpu.total_gib is not None else ""
+    facts = (
+        ("GPU", f"{gpu.index}: {gpu.name}{memory}, driver {gpu.driver or 'unknown'}" if gpu else ""),
+        ("sdxl-train", entry.record.sdxl_train),
+        ("sd-scripts", f"{installed.ref or ''} {installed.commit or ''}".strip() if installed else ""),
+        ("Python", (installed.python or "") if installed else ""),
+        ("torch", installed.packages.get("torch", "") if installed else ""),
+    )
+    return Rows("Environment", ("what", "version"), tuple(fact for fact in facts if fact[1]))
+
+
+def _packages(entry: Loaded) -> Rows:
+    packages = entry.record.environment.packages if entry.record.environment else {}
+    return Rows("Packages", ("package", "version"), tuple(sorted(packages.items())), is_open=False)
+
+
+def _rounded(found: Curves) -> Curves:
+    """Five digits: what a plot can show, at half the size."""
+    return Curves(
+        steps=found.steps,
+        losses=_short(found.losses),
+        average_losses=_short(found.average_losses),
+        rates={name: _short(column) for name, column in found.rates.items()},
+        seconds=_short(found.seconds),
+        used_gib=_short(found.used_gib),
+        total_gib=_short(found.total_gib),
+        watts=_short(found.watts),
+        odd=found.odd,
+        unread=found.unread,
+    )
+
+
+def _short(column: Column) -> Column:
+    """An empty column where there is nothing to draw."""
+    if all(value is None for value in column):
+        return ()
+    return tuple(None if value is None else float(f"{value:.{_DIGITS}g}") for value in column)
+
+
+def _last(column: Column) -> float | None:
+    return next((value for value in reversed(column) if value is not None), None)
+
+
+def _most(column: Column) -> float | None:
+    return max((value for value in column if value is not None), default=None)
+
+
+def _median(column: Column) -> float | None:
+    known = sorted(value for value in column if value is not None)
+    return known[len(known) // 2] if known else None
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if math.isfinite(seconds) else ""
+
+
+def size(size_bytes: int) -> str:
+    """Bytes as people write them, in powers of 1000 as file managers and model sites do."""
+    number, unit = float(size_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 1000:  # noqa: PLR2004 - the unit's own step
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"

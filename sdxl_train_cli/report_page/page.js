@@ -1,0 +1,226 @@
+"use strict";
+// Everything from the run reaches the page as text nodes and attributes set here, never as HTML.
+const data = JSON.parse(document.getElementById("data").textContent);
+const page = document.getElementById("page");
+const plots = [];
+
+function make(tag, attributes, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) node.setAttribute(name, value);
+  node.append(...children.filter((child) => child !== null && child !== ""));
+  return node;
+}
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+}
+
+function faded(hex, alpha) {
+  return hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
+}
+
+// An exponential mean that starts without a bias towards zero; gaps stay gaps and don't move it.
+function smoothed(values, weight) {
+  let mean = 0;
+  let seen = 0;
+  return values.map((value) => {
+    if (value === null) return null;
+    seen += 1;
+    mean = weight * mean + (1 - weight) * value;
+    return mean / (1 - Math.pow(weight, seen));
+  });
+}
+
+function short(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 0.001 || size >= 1e6)) return value.toExponential(2);
+  return size >= 100 ? value.toFixed(1) : value.toPrecision(4);
+}
+
+function tick(value) {
+  if (value === null) return "";
+  const size = Math.abs(value);
+  return size !== 0 && (size < 0.001 || size >= 1e6) ? value.toExponential(1).replace("e+", "e") : String(+value.toPrecision(6));
+}
+
+function line(label, stroke, more) {
+  return Object.assign({ label, stroke: () => colour(stroke), width: 1.5, value: (u, v) => short(v), points: { size: 4 } }, more);
+}
+
+// One plot over the run's steps. Dragging zooms all of them, a double click shows all again.
+function plot(card, series, columns, options) {
+  const box = make("div", { class: "plot" });
+  card.append(box);
+  const axis = {
+    stroke: () => colour("faint"), grid: { stroke: () => colour("grid"), width: 1 },
+    ticks: { stroke: () => colour("grid"), width: 1 }, font: "12px system-ui, sans-serif",
+  };
+  const settings = {
+    width: Math.max(260, box.clientWidth),
+    height: options.height,
+    cursor: { sync: { key: "run" }, drag: { x: true, y: false }, points: { size: 6 } },
+    legend: { live: true },
+    scales: Object.assign({ x: { time: false } }, options.scales),
+    axes: [
+      Object.assign({ values: (u, splits) => splits.map((v) => (Number.isInteger(v) ? v.toLocaleString("en") : "")) }, axis),
+      Object.assign({ size: 62, values: (u, splits) => splits.map(tick) }, axis),
+    ],
+    series: [{ label: "step", value: (u, v) => (v === null ? "–" : v.toLocaleString("en")) }, ...series],
+  };
+  const drawn = new uPlot(settings, columns, box);
+  drawn.root.querySelector("canvas").setAttribute("aria-label", options.title);
+  new ResizeObserver(() => drawn.setSize({ width: Math.max(260, box.clientWidth), height: options.height })).observe(box);
+  plots.push(drawn);
+  return drawn;
+}
+
+function range(low, high) {
+  return (u, min, max) => {
+    if (min === null || min === undefined) return [0, 1];
+    const room = (max - min || Math.abs(max) || 1) * 0.06;
+    return [low === undefined ? min - room : low, high === undefined ? max + room : Math.max(high, max + room)];
+  };
+}
+
+function head() {
+  document.title = data.name + " – sdxl-train";
+  page.append(
+    make("div", { class: "head" }, make("h1", {}, data.name),
+      make("span", { class: "state", "data-state": data.state }, data.state)),
+    make("div", { class: "faint break" }, data.kind),
+    make("div", { class: "faint small mono break" }, data.folder),
+  );
+  if (data.cause) {
+    page.append(make("div", { class: "card failure" }, make("h2", {}, data.cause),
+      data.remedy ? make("pre", {}, data.remedy) : null));
+  }
+  page.append(make("div", { class: "tiles" }, ...data.tiles.map(([name, text]) =>
+    make("div", { class: "tile" }, make("b", {}, text), make("span", { class: "faint small" }, name)))));
+}
+
+function lossPlot() {
+  const curves = data.curves;
+  const own = curves.losses.length > 0;
+  const raw = own ? curves.losses : curves.average_losses;
+  if (!raw.length && !curves.odd.length) return;
+  // The steps without a number may have been thinned away: they get their places back.
+  const odd = new Map(curves.odd);
+  const steps = [...new Set([...curves.steps, ...odd.keys()])].sort((a, b) => a - b);
+  const known = new Map(curves.steps.map((step, index) => [step, raw.length ? raw[index] : null]));
+  const values = steps.map((step) => (known.has(step) && !odd.has(step) ? known.get(step) : null));
+  const marks = steps.map((step) => (odd.has(step) ? 0.97 : null));
+  const label = own ? "loss" : "average loss";
+  const slider = make("input", { type: "range", min: "0", max: "0.995", step: "0.005", value: steps.length > 40 ? "0.9" : "0.6", "aria-label": "smoothing" });
+  const shown = make("output", {});
+  const whole = make("button", { type: "button" }, "Show all");
+  const card = make("div", { class: "card" },
+    make("div", { class: "bar" }, make("h2", {}, "Loss"), make("label", {}, "smoothing", slider, shown), whole));
+  page.append(card);
+  const columns = () => [steps, values, smoothed(values, Number(slider.value)), marks];
+  const series = [
+    line(label, "first", { stroke: () => faded(colour("first"), 0.38), width: 1, points: { size: 3, fill: () => faded(colour("first"), 0.38) } }),
+    line("smoothed", "first", { width: 2.2, points: { show: false } }),
+    line("not a number", "bad", {
+      scale: "mark", paths: () => null, show: odd.size > 0,
+      points: { show: true, size: 7, fill: () => colour("bad") }, value: (u, v, s, i) => (i === null ? "–" : odd.get(steps[i]) || "–"),
+    }),
+  ];
+  if (!odd.size) series.pop();
+  const scales = { y: { range: range() }, mark: { range: () => [0, 1] } };
+  const fitted = () => (odd.size ? columns() : columns().slice(0, 3));
+  const drawn = plot(card, series, fitted(), { title: "loss over steps", height: 320, scales });
+  const update = () => { shown.textContent = Number(slider.value).toFixed(3); };
+  slider.addEventListener("input", () => { update(); drawn.setData(fitted(), false); drawn.redraw(true, false); });
+  whole.addEventListener("click", () => plots.forEach((one) => one.setScale("x", { min: one.data[0][0], max: one.data[0].at(-1) })));
+  update();
+  card.append(make("div", { class: "faint small" }, "Drag to zoom, double-click to show all. ", data.curves_note));
+}
+
+function smallPlots() {
+  const { steps, rates, seconds, used_gib, total_gib, watts } = data.curves;
+  const grid = make("div", { class: "plots" });
+  page.append(grid);
+  const card = (title) => {
+    const made = make("div", { class: "card" }, make("div", { class: "bar" }, make("h2", {}, title)));
+    grid.append(made);
+    return made;
+  };
+  const named = Object.entries(rates).filter(([, column]) => column.length);
+  const colours = ["first", "second", "third", "fourth"];
+  if (named.length) {
+    plot(card("Learning rate"), named.map(([name], index) => line(name, colours[index % 4])),
+      [steps, ...named.map(([, column]) => column)], { title: "learning rate over steps", height: 200, scales: { y: { range: range(0) } } });
+  }
+  if (used_gib.length) {
+    const total = total_gib.length ? [line("total", "bad", { dash: [6, 4], width: 1, points: { show: false } })] : [];
+    plot(card("GPU memory, GiB"), [line("used", "third", { fill: () => faded(colour("third"), 0.12) }), ...total],
+      [steps, used_gib, ...(total.length ? [total_gib] : [])], { title: "GPU memory over steps", height: 200, scales: { y: { range: range(0) } } });
+  }
+  if (seconds.length) {
+    plot(card("Seconds per step"), [line("s/step", "second")], [steps, seconds],
+      { title: "seconds per step", height: 200, scales: { y: { range: range(0) } } });
+  }
+  if (watts.length) {
+    plot(card("GPU power, W"), [line("W", "fourth")], [steps, watts],
+      { title: "GPU power over steps", height: 200, scales: { y: { range: range(0) } } });
+  }
+}
+
+function samples() {
+  const { moments, prompts, pictures, note } = data.samples;
+  if (!pictures.length && !note) return;
+  const picture = make("img", { alt: "" });
+  const words = make("p", {});
+  const dialog = make("dialog", {}, picture, words);
+  dialog.addEventListener("click", () => dialog.close());
+  const cell = (one, prompt) => {
+    const small = make("img", { src: one.source, alt: one.moment + ", " + prompt, title: one.file, tabindex: "0", role: "button" });
+    const open = () => {
+      picture.setAttribute("src", one.source);
+      words.textContent = one.moment + " · " + prompt + " · " + one.file;
+      dialog.showModal();
+    };
+    small.addEventListener("click", open);
+    small.addEventListener("keydown", (event) => { if (event.key === "Enter") open(); });
+    return small;
+  };
+  const rows = prompts.flatMap((prompt, number) => [
+    make("tr", {}, make("td", { class: "prompt", colspan: String(moments.length || 1) }, prompt)),
+    make("tr", {}, ...moments.map((moment) => make("td", {}, ...pictures
+      .filter((one) => one.moment === moment && one.prompt === number).map((one) => cell(one, prompt))))),
+  ]);
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...moments.map((moment) => make("th", {}, moment)))),
+    make("tbody", {}, ...rows));
+  page.append(make("div", { class: "card" }, make("div", { class: "bar" }, make("h2", {}, "Samples")),
+    make("div", { class: "samples" }, table), make("div", { class: "faint small" }, note)), dialog);
+}
+
+function tables() {
+  for (const { title, headings, rows, note, is_open } of data.tables) {
+    if (!rows.length && !note) continue;
+    const is_sum = (heading) => heading === "SHA-256";
+    const body = rows.map((row) => make("tr", {}, ...row.map((text, index) =>
+      make("td", { class: is_sum(headings[index]) ? "mono" : "" }, text))));
+    const table = make("div", { class: "scroll" }, make("table", {},
+      make("thead", {}, make("tr", {}, ...headings.map((heading) => make("th", {}, heading)))), make("tbody", {}, ...body)));
+    const count = rows.length > 1 ? make("span", { class: "faint" }, "  " + rows.length) : null;
+    const details = make("details", is_open ? { open: "" } : {}, make("summary", {}, title, count),
+      rows.length ? table : null, note ? make("div", { class: "faint small break" }, note) : null);
+    page.append(make("section", { class: "card" }, details));
+  }
+  if (data.command) {
+    page.append(make("section", { class: "card" }, make("details", {}, make("summary", {}, "Command line"),
+      make("pre", { class: "command" }, data.command))));
+  }
+  page.append(make("footer", { class: "faint small" }, "Made " + data.made + ". Plots: uPlot, MIT licence (in this page's source)."));
+}
+
+head();
+lossPlot();
+if (!data.curves.steps.length && data.curves_note) page.append(make("p", { class: "faint" }, data.curves_note));
+smallPlots();
+samples();
+tables();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.forEach((one) => one.redraw(false, true)));
+document.documentElement.dataset.plots = String(plots.length);
