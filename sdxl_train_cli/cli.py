@@ -44,6 +44,7 @@ app.command("locon", help="Train a LoCon: convolutions too, for styles.")(train.
 app.command("dreambooth", help="Train the whole U-Net: 35 GB of VRAM and up.")(train.train)
 app.command()(vram.plan)
 app.command()(vram.vram)
+app.add_typer(runs.app, name="runs", help="Look back on runs, and go on with them.")
 app.add_typer(presets.app, name="presets", help="List, show and check presets.")
 app.add_typer(runs.app, name="runs", help="Look back on runs: list, show, compare, repeat, report.")
 

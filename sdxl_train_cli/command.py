@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,46 @@ def build(recipe: Recipe, inputs: Inputs, trainer: Trainer, gpu_index: int | Non
     """
     script = [str(trainer.script)] if trainer.shim is None else [str(trainer.shim), str(trainer.script)]
     return [*_launch(recipe, trainer.python, gpu_index), *script, *_given(inputs, trainer), *_chosen(recipe, trainer)]
+
+
+@dataclass(frozen=True)
+class GoingOn:
+    """Where a run that was cut off is taken up again."""
+
+    state: Path
+    step: int
+    """Steps that the state holds."""
+    steps: int | None = None
+    """A new length of the whole run; None keeps the old one."""
+    shim: Path | None = None
+    """The script that puts sd-scripts' count right (inside/resumed.py)."""
+
+
+def resumed(argv: Sequence[str], python: Path, script: Path, going_on: GoingOn) -> list[str]:
+    """The command line of an earlier start, made to go on; ValueError where it starts no script of this name."""
+    names = [Path(word).name for word in argv]
+    at = names.index(script.name)
+    first = next(number for number, name in enumerate(names) if name.endswith(".py"))
+    shim = [] if going_on.shim is None else [str(going_on.shim), "--from", str(going_on.step)]
+    options = _without(argv[at + 1 :], {"--resume": 1, "--initial_step": 1, "--skip_until_initial_step": 0})
+    if going_on.steps is not None:
+        options = _without(options, {"--max_train_steps": 1, "--max_train_epochs": 1})
+        options += ["--max_train_steps", str(going_on.steps)]
+    state = ["--resume", str(going_on.state), "--initial_step", str(going_on.step), "--skip_until_initial_step"]
+    return [str(python), *argv[1:first], *shim, *argv[first:at], str(script), *options, *state]
+
+
+def _without(words: Sequence[str], flags: Mapping[str, int]) -> list[str]:
+    """Leave flags out, each with so many values."""
+    kept, left_out = list[str](), 0
+    for word in words:
+        if word in flags:
+            left_out = flags[word]
+        elif left_out:
+            left_out -= 1
+        else:
+            kept.append(word)
+    return kept
 
 
 def _launch(recipe: Recipe, python: Path, gpu_index: int | None) -> list[str]:

@@ -12,8 +12,8 @@ from types import TracebackType
 
 from sdxl_train_cli.scalars import Scalars
 
-_WAITS_STEPS = 2
-"""Steps after which a step that the trainer did not log is written without its own loss."""
+_WAITS_STEPS = 1
+"""Steps after which a step that the trainer did not log is written without its own loss: it logs before the next."""
 _LOSSES = ("loss/current", "loss")
 _MEANS = ("loss/average",)
 _RATE = "lr/"
@@ -82,12 +82,24 @@ def load(path: Path) -> list[Metric]:
     return list({metric.step: metric for metric in sorted(found, key=lambda metric: metric.step)}.values())
 
 
-def cut(path: Path, last_step: int) -> None:
-    """Drop the steps after `last_step`, which a resumed run makes again."""
-    kept = [metric for metric in load(path) if metric.step <= last_step]
+def cut(path: Path, last_step: int, logged: Iterable[Scalars] = ()) -> None:
+    """Drop the steps after `last_step`, which are made again; what a kill has left out comes from the log."""
+    kept = {metric.step: metric for metric in load(path) if metric.step <= last_step}
+    for metric in _from_log(logged):
+        if metric.step <= last_step:
+            kept.setdefault(metric.step, metric)
     beside = path.with_name(path.name + ".new")
-    beside.write_text("".join(metric.line + "\n" for metric in kept), encoding="utf-8")
+    beside.write_text("".join(kept[step].line + "\n" for step in sorted(kept)), encoding="utf-8")
     beside.replace(path)
+
+
+def _from_log(logged: Iterable[Scalars]) -> Iterator[Metric]:
+    """Each step's first logging: with accumulated gradients, the parts of the next step follow under its number."""
+    for scalars in logged:
+        loss = _first(scalars.values, _LOSSES)
+        if loss is not None and scalars.step > 0:
+            bare = Metric(scalars.step, scalars.time)
+            yield _joined(bare, Scalars(scalars.step, {**scalars.values, "loss": loss}))
 
 
 class Recorder:

@@ -112,10 +112,10 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
     with gathering.part():
-        device = None if choices.on_processor else _device(choices.gpu_index, choices.gpu_memory_gib)
+        device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
     gathering.require_none()
     recipe, trigger_notes = _with_prefix(recipe, pictures)
-    vram_notes = [_room(recipe, device)] if choices.check_vram and not choices.on_processor else []
+    vram_notes = [room(recipe, device)] if choices.check_vram and not choices.on_processor else []
     run = runs.plan(choices.output, choices.name)
     storage.require(run.folder, recipe)
     inputs = command.Inputs(
@@ -136,7 +136,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
         pictures=pictures,
         run=run,
         argv=command.build(recipe, inputs, trainer, device.index if device else None),
-        variables=_variables(model, device, have_tokenizers=choices.tokenizers is not None or hub.has_tokenizers(home)),
+        variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
         model=model,
         notes=(*trigger_notes, *vram_notes),
         warnings=(*pictures.notes, *rules.warnings(recipe), *_slow(recipe, device)),
@@ -214,7 +214,8 @@ def _with_prefix(recipe: Recipe, pictures: Pictures) -> tuple[Recipe, list[str]]
     return recipe.replaced(dict.fromkeys(cached)), [note]
 
 
-def _device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
+def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
+    """The GPU of a number, the freest of those that are visible, or an imagined one; None where there is none."""
     if memory_gib is not None:
         return gpu.imagined(memory_gib, gpu.usual_headroom_gib(), index or 0)
     found = gpu.devices()
@@ -230,7 +231,8 @@ def _device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
     raise UsageError(f"no GPU {asked}", f"the GPUs: {there}")
 
 
-def _room(recipe: Recipe, device: Gpu | None) -> str:
+def room(recipe: Recipe, device: Gpu | None) -> str:
+    """The check of GPU memory, in words; VramError where it is too little."""
     return vram.require(recipe, device, lambda: _ways_out(recipe, device))
 
 
@@ -244,13 +246,15 @@ def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
     return [Problem(f"{device.name} has no bf16 of its own, which makes it slow", "--set mixed_precision=fp16")]
 
 
-def _variables(model: str, device: Gpu | None, *, have_tokenizers: bool) -> dict[str, str]:
-    variables = environment.training_variables()
-    variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order that NVML and nvidia-smi count in
+def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:
+    """What the trainer's processes find in their environment."""
+    have_tokenizers = own_tokenizers or hub.has_tokenizers(home)
+    found = environment.training_variables()
+    found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order that NVML and nvidia-smi count in
     if device is None:
-        variables["CUDA_VISIBLE_DEVICES"] = "-1"
+        found["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
-        variables.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
+        found.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
     if have_tokenizers and not checkpoint.is_hub_id(model):
-        variables["HF_HUB_OFFLINE"] = "1"  # all is here: no request can fail or hang
-    return variables
+        found["HF_HUB_OFFLINE"] = "1"  # all is here: no request can fail or hang
+    return found

@@ -15,6 +15,7 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.record import Inputs
 from sdxl_train_cli.runs import Facts
 
+
 @dataclass(frozen=True)
 class Again:
     """The choices of a recorded run, and what could not be taken over as it was."""

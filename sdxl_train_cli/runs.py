@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import __version__, dataset, layout, process
+from sdxl_train_cli import __version__, dataset, layout, metrics, process
 from sdxl_train_cli.dataset import Pictures, config
 from sdxl_train_cli.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.record import Inputs
+from sdxl_train_cli.scalars import Tail
 
 _FORBIDDEN = set('<>:"/\\|?*')
 _LONGEST_NAME = 120
@@ -164,6 +165,23 @@ def _folders(pictures: Pictures) -> list[dict[str, object]]:
         }
         for subset in pictures.subsets
     ]
+
+
+def go_on(run: Run, argv: Sequence[str], step: int) -> None:
+    """Note in the run's record that it is taken up at `step`, and forget its end and what comes after that step.
+
+    TrainingError where the record can't be written.
+    """
+    try:
+        record = json.loads(run.record.read_text(encoding="utf-8"))
+        attempt = {"started": datetime.now(timezone.utc).isoformat(), "from_step": step, "argv": list(argv)}
+        _write_json(run.record, {**record, "attempts": [*record.get("attempts", []), attempt]})
+        metrics.cut(run.metrics, step, Tail(run.logs).read())
+        run.outcome.unlink(missing_ok=True)
+        with run.log.open("ab") as log:
+            log.write(f"\n--- taken up at step {step} ---\n".encode())
+    except OSError as error:
+        raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
 
 
 def write_outcome(run: Run, facts: Mapping[str, object]) -> None:

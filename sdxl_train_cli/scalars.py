@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _HEAD, _TAIL = 12, 4
@@ -25,6 +25,8 @@ class Scalars:
 
     step: int
     values: Mapping[str, float]
+    time: float = 0.0
+    """Unix seconds."""
 
 
 class Tail:
@@ -77,23 +79,25 @@ def _together(found: list[Scalars]) -> list[Scalars]:
     for scalars in found:
         last = joined[-1] if joined else None
         if last is not None and last.step == scalars.step and not last.values.keys() & scalars.values.keys():
-            joined[-1] = Scalars(last.step, {**last.values, **scalars.values})
+            joined[-1] = replace(last, values={**last.values, **scalars.values})
         else:
             joined.append(scalars)
     return joined
 
 
 def _event(record: bytes) -> Scalars | None:
-    step, values = 0, dict[str, float]()
+    step, seconds, values = 0, 0.0, dict[str, float]()
     try:
         for number, value in _fields(record):
-            if number == 2 and isinstance(value, int):  # noqa: PLR2004 - Event.step
+            if number == 1 and isinstance(value, float):  # Event.wall_time
+                seconds = value
+            elif number == 2 and isinstance(value, int):  # noqa: PLR2004 - Event.step
                 step = value
             elif number == 5 and isinstance(value, bytes):  # noqa: PLR2004 - Event.summary
                 values |= _summary(value)
     except (ValueError, IndexError, struct.error):
         return None
-    return Scalars(step, values) if values else None
+    return Scalars(step, values, seconds) if values else None
 
 
 def _summary(message: bytes) -> dict[str, float]:

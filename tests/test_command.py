@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from option_facts import option_table
 
 from sdxl_train_cli import command, options
-from sdxl_train_cli.command import Inputs, Trainer
+from sdxl_train_cli.command import GoingOn, Inputs, Trainer
 from sdxl_train_cli.options import Option
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 
@@ -181,3 +181,27 @@ def test_argparse_reads_exactly_the_values_of_the_recipe(settings: dict[str, Val
         assert repr(got) == repr(settings.get(name, False if option.type == "switch" else None))
     assert read["output_dir"] == "/out/cat"
     assert read["console_log_simple"] is True
+
+
+def test_a_resumed_run_is_the_earlier_one_from_its_state_on() -> None:
+    earlier = ["old/python", "-m", "accelerate.commands.launch", "--cpu", "scaled.py", "old/sdxl_train_network.py",
+               "--seed", "42", "--resume", "before", "--initial_step", "3", "--skip_until_initial_step",
+               "--max_train_steps", "12", "--sdpa"]  # fmt: skip
+    going_on = GoingOn(Path("run/state"), 6, shim=Path("resumed.py"))
+
+    argv = command.resumed(earlier, Path("python"), Path("new/sdxl_train_network.py"), going_on)
+
+    assert argv == [
+        "python", "-m", "accelerate.commands.launch", "--cpu", "resumed.py", "--from", "6", "scaled.py",
+        "new/sdxl_train_network.py", "--seed", "42", "--max_train_steps", "12", "--sdpa",
+        "--resume", "run/state", "--initial_step", "6", "--skip_until_initial_step",
+    ]  # fmt: skip
+
+
+def test_a_run_that_is_made_longer_gets_its_new_length_in_place_of_the_old() -> None:
+    earlier = ["python", "old/sdxl_train_network.py", "--max_train_epochs", "2", "--max_train_steps", "12"]
+
+    argv = command.resumed(earlier, Path("python"), Path("sdxl_train_network.py"), GoingOn(Path("s"), 12, steps=20))
+
+    assert argv[2:4] == ["--max_train_steps", "20"]
+    assert "--max_train_epochs" not in argv

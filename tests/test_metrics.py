@@ -60,8 +60,8 @@ def test_a_step_waits_for_its_log_but_not_for_ever(tmp_path: Path) -> None:
         recorder.step(Metric(1, 1e9))
         assert list(recorder.ready()) == []
         recorder.step(Metric(2, 1e9))
-        recorder.step(Metric(3, 1e9))
         assert [metric.step for metric in recorder.ready()] == [1]
+        recorder.step(Metric(3, 1e9))
         recorder.log([Scalars(2, {"loss/current": 0.5})])
         assert [metric.step for metric in recorder.ready()] == [2]
         assert [metric.step for metric in recorder.ready(ended=True)] == [3]
@@ -90,6 +90,18 @@ def test_cutting_drops_what_a_resumed_run_makes_again_and_writing_goes_on(tmp_pa
         list(recorder.ready(ended=True))
 
     assert [(metric.step, metric.time) for metric in metrics.load(path)][-2:] == [(3, 1e9 + 3), (4, 2e9)]
+
+
+def test_a_step_that_a_kill_left_out_is_taken_from_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    recorded(path, steps=1)
+    logged = [Scalars(step, {"loss/current": step / 10, "lr/unet": 1e-4}, 1e9 + step) for step in (1, 2, 2, 3)]
+
+    metrics.cut(path, 2, logged)
+
+    first, second = metrics.load(path)
+    assert first.loss is None
+    assert (second.loss, second.time, dict(second.rates)) == (0.2, 1e9 + 2, {"unet": 1e-4})
 
 
 def test_a_file_that_is_not_there_holds_nothing(tmp_path: Path) -> None:

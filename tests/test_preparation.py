@@ -156,7 +156,7 @@ def test_captions_that_stay_as_they_are_are_cached() -> None:
     assert preparation._with_prefix(recipe, pictures(None)) == (recipe, [])  # noqa: SLF001 - as above
 
 
-# --- _device
+# --- choose_device
 
 
 def card(index: int, free_gib: float) -> Gpu:
@@ -169,7 +169,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def device(index: int | None = None) -> int | None:
-    chosen = preparation._device(index)  # noqa: SLF001 - as above
+    chosen = preparation.choose_device(index)
     return None if chosen is None else chosen.index
 
 

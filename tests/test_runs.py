@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from sdxl_train_cli import dataset, presets, runs
 from sdxl_train_cli.dataset import Pictures
 from sdxl_train_cli.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
+from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.record import Inputs, Record
+from sdxl_train_cli.runs import Facts
 
 
 @pytest.fixture
@@ -23,6 +27,13 @@ def recipe() -> Recipe:
 @pytest.fixture
 def scanned(pictures: Path) -> Pictures:
     return dataset.scan(pictures, regularisation=None, repeats=2, trigger=None)
+
+
+@pytest.fixture
+def facts(recipe: Recipe, scanned: Pictures, installed: Environment, pictures: Path, tmp_path: Path) -> Facts:
+    inputs = Inputs(preset="dim32-gc", model="/base.safetensors", data=pictures, output=tmp_path, repeats=2)
+    card = Gpu(1, "RTX 3060", 12.0, 11.5, (8, 6), "550.54.14")
+    return Facts(recipe, scanned, ["python", "кот"], installed, inputs, card)
 
 
 def test_a_plan_leaves_no_trace(tmp_path: Path) -> None:
@@ -72,11 +83,9 @@ def test_an_output_in_the_users_home_is_found(tmp_path: Path, monkeypatch: pytes
     assert runs.plan(Path("~/output"), "cat").folder == tmp_path / "output" / "cat"
 
 
-def test_the_record_tells_what_was_run_with_what(
-    tmp_path: Path, recipe: Recipe, scanned: Pictures, installed: Environment
-) -> None:
+def test_the_record_tells_what_was_run_with_what(tmp_path: Path, facts: Facts, installed: Environment) -> None:
     run = runs.plan(tmp_path, "кот")
-    runs.write(run, recipe, scanned, ["python", "кот"], installed)
+    runs.write(run, facts)
     record = json.loads(run.record.read_text(encoding="utf-8"))
 
     assert record["argv"] == ["python", "кот"]
@@ -89,23 +98,48 @@ def test_the_record_tells_what_was_run_with_what(
     assert not run.outcome.exists()
 
 
-def test_a_folder_that_another_run_just_took_is_not_shared(
-    tmp_path: Path, recipe: Recipe, scanned: Pictures, installed: Environment
+def test_the_record_is_read_as_it_was_written(
+    tmp_path: Path, facts: Facts, scanned: Pictures, installed: Environment, pictures: Path
 ) -> None:
+    run = runs.plan(tmp_path, "кот")
+    runs.write(run, facts)
+    record = Record.model_validate_json(run.record.read_bytes())
+
+    assert record.name == "кот"
+    assert record.inputs == facts.inputs
+    assert record.gpu is not None
+    assert (record.gpu.index, record.gpu.name, record.gpu.driver) == (1, "RTX 3060", "550.54.14")
+    assert record.dataset is not None
+    assert record.dataset.fingerprint == dataset.fingerprint(scanned)
+    (folder,) = record.dataset.folders
+    assert (folder.path, folder.pictures, folder.repeats, folder.is_reg) == (str(pictures), 3, 2, False)
+    assert record.environment is not None
+    assert record.environment.commit == installed.lock.commit
+    assert {name: (one.value, one.origin) for name, one in record.settings.items()} == {
+        name: (one.value, one.origin) for name, one in facts.recipe.settings.items()
+    }
+
+
+def test_a_run_on_the_processor_records_no_gpu(tmp_path: Path, facts: Facts) -> None:
     run = runs.plan(tmp_path, "cat")
-    runs.write(run, recipe, scanned, ["first"], installed)
+    runs.write(run, replace(facts, gpu=None))
+
+    assert json.loads(run.record.read_text(encoding="utf-8"))["gpu"] is None
+
+
+def test_a_folder_that_another_run_just_took_is_not_shared(tmp_path: Path, facts: Facts) -> None:
+    run = runs.plan(tmp_path, "cat")
+    runs.write(run, replace(facts, argv=["first"]))
 
     with pytest.raises(TrainingError, match="another run has just taken"):
-        runs.write(run, recipe, scanned, ["second"], installed)
+        runs.write(run, replace(facts, argv=["second"]))
     assert json.loads(run.record.read_text(encoding="utf-8"))["argv"] == ["first"]
 
 
-def test_an_output_that_cannot_be_written_is_told(
-    tmp_path: Path, recipe: Recipe, scanned: Pictures, installed: Environment
-) -> None:
+def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, facts: Facts) -> None:
     run = runs.plan(tmp_path / "file" / "output", "cat")
     (tmp_path / "file").touch()
 
     with pytest.raises(TrainingError, match="can't be written: Not a directory") as raised:
-        runs.write(run, recipe, scanned, [], installed)
+        runs.write(run, facts)
     assert "--output" in str(raised.value.problems[0].hint)

@@ -40,7 +40,7 @@ def test_what_is_logged_at_once_is_read_as_one() -> None:
     content = record(300, {"loss/current": 0.5}) + record(300, {"lr/unet": 0.25}) + record(301, {"loss/current": 1.5})
 
     assert scalars.parse(content) == (
-        [Scalars(300, {"loss/current": 0.5, "lr/unet": 0.25}), Scalars(301, {"loss/current": 1.5})],
+        [Scalars(300, {"loss/current": 0.5, "lr/unet": 0.25}, 1.7e9), Scalars(301, {"loss/current": 1.5}, 1.7e9)],
         len(content),
     )
 
@@ -55,7 +55,7 @@ def test_a_name_that_comes_again_is_a_logging_of_its_own() -> None:
 def test_a_record_that_is_half_written_waits_for_the_rest(cut: int) -> None:
     whole, half = record(1, {"loss": 1.0}), record(2, {"loss": 2.0})
 
-    assert scalars.parse(whole + half[:-cut]) == ([Scalars(1, {"loss": 1.0})], len(whole))
+    assert scalars.parse(whole + half[:-cut]) == ([Scalars(1, {"loss": 1.0}, 1.7e9)], len(whole))
 
 
 def test_the_tail_gives_only_what_is_new(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from patience import lives, processes_with, until
 
-from sdxl_train_cli import checkpoint, metrics, preparation, process, runs, signals, training
+from sdxl_train_cli import checkpoint, metrics, preparation, process, repetition, runs, signals, training
 from sdxl_train_cli.errors import TrainingError
 from sdxl_train_cli.guards import Guard
 from sdxl_train_cli.layout import Home
@@ -33,6 +33,7 @@ only_posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
 class Trainer:
     """A run of the stand-in that is ready to start."""
 
+    choices: Choices
     prepared: Prepared
     heard: list[Event] = field(default_factory=list)
 
@@ -48,7 +49,7 @@ class Trainer:
         **environ: str,
     ) -> Outcome:
         prepared = self.prepared
-        runs.write(prepared.run, prepared.recipe, prepared.pictures, prepared.argv, prepared.environment)
+        runs.write(prepared.run, repetition.facts(prepared, self.choices))
         return training.watch(
             prepared.run,
             prepared.argv,
@@ -108,7 +109,7 @@ def trainer(tmp_path: Path, home: Path, model: Path, pictures: Path, monkeypatch
         overrides=tuple(Override(option, value, "test") for option, value in steps.items()),
         on_processor=True,
     )
-    return Trainer(preparation.prepare(choices, Home(home), tmp_path / "presets"))
+    return Trainer(choices, preparation.prepare(choices, Home(home), tmp_path / "presets"))
 
 
 WHOLE = ["my-step00000002.safetensors", "my-step00000004.safetensors", "my-step00000006.safetensors"]
@@ -156,7 +157,7 @@ def test_the_log_holds_all_that_was_printed(trainer: Trainer) -> None:
         ("disk-full@3", "training failed at step 3 of 6: the disk is full"),
         ("no-model-saved", "training failed at step 6 of 6: the trainer ended early and gave no reason"),
         ("saved-but-absent", "the trainer said it was done, but"),
-        ("nan", "stopped at step 5 of 6: the loss is no number since step 1"),
+        ("nan", "stopped at step 4 of 6: the loss is no number since step 1"),
         ("nan@6", "the loss is not a number"),
     ],
 )

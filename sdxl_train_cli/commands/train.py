@@ -96,9 +96,7 @@ def train(
     console.finished(outcome)
 
 
-def carry_out(
-    prepared: Prepared, choices: Choices, view: View, guards_off: frozenset[Guard] = frozenset()
-) -> Outcome:
+def carry_out(prepared: Prepared, choices: Choices, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
     """Write the run's record, start the trainer and follow it to its end."""
     from sdxl_train_cli import console, repetition, runs, training
 

@@ -1,0 +1,57 @@
+"""`sdxl-train runs resume`: go on with a run that was cut off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.listing import Run
+from sdxl_train_cli.commands.place import HomeOption, OutputOption
+from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.guards import Guard
+    from sdxl_train_cli.live import View
+    from sdxl_train_cli.resuming import Resumed
+    from sdxl_train_cli.training import Outcome
+
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Make the whole run so long [default: as it was]")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
+
+
+def resume(
+    run: Run, output: OutputOption = None, steps: Steps = None, no_guard: NoGuard = None, as_json: AsJson = False,
+    dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Go on with a run that was stopped or cut off."""
+    from sdxl_train_cli import guards, history, preparation, resuming
+
+    off = guards.parse(no_guard or [])
+    entry = history.require(run, place.output(output))
+    resumed = resuming.prepare(entry, place.home(home), steps=steps, check_vram=not no_vram_check)
+    if dry_run:
+        typer.echo(preparation.shell_line(resumed.argv))
+        return
+    from sdxl_train_cli import console, live  # after the dry run, which needs none of it
+
+    console.finished(carry_on(resumed, live.view(as_json=as_json), off))
+
+
+def carry_on(resumed: Resumed, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
+    """Note the attempt in the run's record, start the trainer and follow it to its end."""
+    from sdxl_train_cli import console, runs, training
+
+    for note in resumed.notes:
+        console.note(note)
+    runs.go_on(resumed.run, resumed.argv, resumed.going_on.step)
+    with view:
+        return training.watch(
+            resumed.run,
+            resumed.argv,
+            cwd=resumed.environment.checkout,
+            env=resumed.variables,
+            on_event=view.show,
+            conditions=resumed.conditions(guards_off),
+        )

@@ -1,0 +1,149 @@
+"""`sdxl-train runs resume` with the stand-in: what is refused in words, and what a resumed run leaves in its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import Cli, Result
+
+from sdxl_train_cli import process
+
+only_posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
+
+
+@pytest.fixture
+def line(model: Path, pictures: Path) -> list[str]:
+    """The arguments of a run of 6 steps that saves at each second one, on a machine without a GPU."""
+    return ["--model", str(model), "--data", str(pictures), "--no-vram-check", "--name", "cat", "--steps", "6",
+            "--set", "save_every_n_steps=2"]  # fmt: skip
+
+
+def stopped(cli: Cli, line: list[str], **environ: str) -> Result:
+    with cli.start("lora", *line, STANDIN_STEP_SECONDS="0.3", **environ) as running:
+        running.until_told("step 3 of 6")
+        running.send(signal.SIGINT)
+        return running.end()
+
+
+def metrics(run: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@only_posix
+def test_a_stopped_run_goes_on_in_its_own_folder(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    run = tmp_path / "output" / "cat"
+    first = stopped(cli, line)
+    assert first.code == 130
+    assert f"to go on: sdxl-train runs resume {run}" in first.stderr
+
+    second = cli("runs", "resume", "cat", "--no-vram-check")
+
+    assert second.code == 0, second.stderr
+    assert second.path == run / "cat.safetensors"
+    assert "going on from step" in second.stderr
+    assert metrics(run) == [1, 2, 3, 4, 5, 6]
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert [attempt["from_step"] for attempt in record["attempts"]] in ([2], [4])
+    assert json.loads((run / "outcome.json").read_text(encoding="utf-8"))["outcome"] == "done"
+    assert b"--- taken up at step" in (run / "train.log").read_bytes()
+    assert not (run / "running.json").exists()
+
+
+@only_posix
+def test_a_killed_run_is_interrupted_and_goes_on(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    run = tmp_path / "output" / "cat"
+    with cli.start("lora", *line, STANDIN_STEP_SECONDS="0.3") as running:
+        running.until_told("step 3 of 6")
+        running.send(signal.SIGKILL)
+        running.end()
+    (listed,) = json.loads(cli("runs", "list", "--json").stdout)
+    assert listed["state"] == "interrupted"
+
+    assert cli("runs", "resume", "cat", "--no-vram-check").code == 0
+    assert metrics(run) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_is_done_says_how_to_make_it_longer(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    assert cli("lora", *line).code == 0
+
+    done = cli("runs", "resume", "cat", "--no-vram-check")
+    longer = cli("runs", "resume", "cat", "--no-vram-check", "--steps", "9")
+
+    assert (done.code, done.stdout) == (2, "")
+    assert "has made all its 6 steps" in done.stderr
+    assert "--steps 9" in done.stderr
+    assert longer.code == 0, longer.stderr
+    assert metrics(tmp_path / "output" / "cat") == list(range(1, 10))
+
+
+def test_a_dry_run_prints_the_command_and_changes_nothing(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    assert cli("lora", *line).code == 0
+    run = tmp_path / "output" / "cat"
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+
+    told = cli("runs", "resume", "cat", "--no-vram-check", "--steps", "9", "--dry-run")
+
+    assert told.code == 0, told.stderr
+    assert "--skip_until_initial_step" in told.stdout
+    assert f"--resume {run / 'cat-state'}" in told.stdout
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_without_a_state_the_way_is_to_start_again(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    assert cli("lora", *line, "--no-save-state", STANDIN_FAIL="crash@5").code == 7
+
+    told = cli("runs", "resume", "cat", "--no-vram-check")
+
+    assert told.code == 7
+    assert "no whole state" in told.stderr
+    assert f"runs rerun {tmp_path / 'output' / 'cat'}" in told.stderr
+
+
+def test_a_half_written_state_is_passed_over(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    assert cli("lora", *line, STANDIN_FAIL="crash@5").code == 7
+    run = tmp_path / "output" / "cat"
+    shutil.copytree(run / "cat-step00000004-state", run / "cat-step00000002-state")
+    (run / "cat-step00000002-state" / "train_state.json").write_text('{"current_epoch": 1, "current_step": 2}')
+    (run / "cat-step00000004-state" / "random_states_0.pkl").unlink()
+
+    told = cli("runs", "resume", "cat", "--no-vram-check")
+
+    assert told.code == 0, told.stderr
+    assert "going on from step 2: cat-step00000002-state" in told.stderr
+
+
+def test_dreambooth_is_refused_with_the_reason(cli: Cli, line: list[str]) -> None:
+    assert cli("dreambooth", *line, STANDIN_FAIL="crash@5").code == 7
+
+    told = cli("runs", "resume", "cat", "--no-vram-check")
+
+    assert told.code == 7
+    assert "can't take up a Dreambooth run" in told.stderr
+    assert "--model" in told.stderr
+
+
+def test_a_run_that_goes_on_is_not_taken_up_twice(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    assert cli("lora", *line).code == 0
+    alive = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+    (tmp_path / "output" / "cat" / "running.json").write_text(json.dumps(alive))
+
+    told = cli("runs", "resume", "cat", "--steps", "9")
+
+    assert told.code == 2
+    assert "is still going on" in told.stderr
+
+
+@pytest.mark.parametrize("run", ["absent", "", "../x", "a\0b" if sys.platform != "linux" else "кот"])
+def test_a_run_that_is_not_there_is_told_in_words(cli: Cli, run: str) -> None:
+    told = cli("runs", "resume", run)
+
+    assert told.code == 2
+    assert "Traceback" not in told.stderr
+    assert "hint:" in told.stderr
