@@ -25,12 +25,14 @@ class Saving:
     """The options to set; empty where the recipe has them already, or can't have them."""
 
 
-def _attention(recipe: Recipe) -> Changes:
+def attention(recipe: Recipe) -> Changes:
+    """One that spares memory, part of torch."""
     has_one = any(recipe.is_on(name) for name in ("sdpa", "xformers", "mem_eff_attn"))
     return {} if has_one else {"sdpa": True}
 
 
-def _latents(recipe: Recipe) -> Changes:
+def latents(recipe: Recipe) -> Changes:
+    """Pictures encoded once, where they stay the same."""
     cached = recipe.is_on("cache_latents") or recipe.is_on("cache_latents_to_disk")
     moving = recipe.is_on("color_aug") or recipe.is_on("random_crop")
     return {} if cached or moving else {"cache_latents": True}
@@ -44,46 +46,54 @@ def _smaller_batch(recipe: Recipe) -> Changes:
     return {"train_batch_size": 1, "gradient_accumulation_steps": int(batch) * int(accumulated or 1)}
 
 
-def _eight_bit(recipe: Recipe) -> Changes:
+def eight_bit(recipe: Recipe) -> Changes:
+    """Optimizer states in 8 bits."""
     return {"optimizer_type": "AdamW8bit"} if optimizer.optimizer(recipe) == "adamw" else {}
 
 
-def _fused(recipe: Recipe) -> Changes:
+def fused(recipe: Recipe) -> Changes:
+    """Gradients used up as they come."""
     fits = recipe.kind is Kind.DREAMBOOTH and optimizer.optimizer(recipe) == "adafactor"
     accumulates = (recipe.number("gradient_accumulation_steps") or 1) > 1
     return {} if not fits or accumulates or recipe.is_on("fused_backward_pass") else {"fused_backward_pass": True}
 
 
-def _unet_only(recipe: Recipe) -> Changes:
+def unet_only(recipe: Recipe) -> Changes:
+    """Outputs of the text encoders from a cache, which are not trained then."""
     if recipe.is_on("cache_text_encoder_outputs") or recipe.is_on("train_text_encoder"):
         return {}
     only = {} if recipe.kind is Kind.DREAMBOOTH else {"network_train_unet_only": True}
     return {**only, "cache_text_encoder_outputs": True}
 
 
-def _checkpointing(recipe: Recipe) -> Changes:
+def checkpointing(recipe: Recipe) -> Changes:
+    """Activations made again on the way back."""
     return {} if recipe.is_on("gradient_checkpointing") else {"gradient_checkpointing": True}
 
 
-def _full_bf16(recipe: Recipe) -> Changes:
+def full_bf16(recipe: Recipe) -> Changes:
+    """Weights of 16 bits."""
     possible = recipe.get("mixed_precision") == "bf16" and not recipe.is_on("full_bf16")
     return {"full_bf16": True} if possible and not recipe.is_on("fp8_base") else {}
 
 
-def _fp8(recipe: Recipe) -> Changes:
+def fp8(recipe: Recipe) -> Changes:
+    """The base model in 8 bits."""
     # Without checkpointing autograd keeps a 16-bit copy of every weight that was cast, and it takes more, not less.
     possible = recipe.kind is not Kind.DREAMBOOTH and recipe.is_on("gradient_checkpointing")
     return {} if not possible or recipe.is_on("fp8_base") or recipe.is_on("full_bf16") else {"fp8_base": True}
 
 
-def _smaller_dim(recipe: Recipe) -> Changes:
+def smaller_dim(recipe: Recipe) -> Changes:
+    """A network of dim 16."""
     dim, alpha = recipe.number("network_dim"), recipe.number("network_alpha")
     if dim is None or dim <= 16 or recipe.arguments("network_args"):  # noqa: PLR2004 - smaller ones save next to nothing
         return {}
     return {"network_dim": 16, "network_alpha": 16 * (alpha or 1) / dim}
 
 
-def _smaller_pictures(recipe: Recipe) -> Changes:
+def smaller_pictures(recipe: Recipe) -> Changes:
+    """Pictures of 768 pixels."""
     width = str(recipe.get("resolution") or "").split(",")[0].strip()
     if not width.isdecimal() or int(width) <= 768:  # noqa: PLR2004 - below, SDXL does not learn what it was made for
         return {}
@@ -91,17 +101,17 @@ def _smaller_pictures(recipe: Recipe) -> Changes:
 
 
 LADDER = (
-    Saving("nothing", _attention),
-    Saving("nothing but the time to encode once", _latents),
+    Saving("nothing", attention),
+    Saving("nothing but the time to encode once", latents),
     Saving("a little speed, the effective batch stays", _smaller_batch),
-    Saving("next to nothing", _eight_bit),
-    Saving("nothing", _fused),
-    Saving("the text encoders are not trained", _unet_only),
-    Saving("about a third of the speed", _checkpointing),
-    Saving("some precision", _full_bf16),
-    Saving("detail that a larger network would hold", _smaller_dim),
-    Saving("precision of the base model", _fp8),
-    Saving("detail: pictures of 768 pixels", _smaller_pictures),
+    Saving("next to nothing", eight_bit),
+    Saving("nothing", fused),
+    Saving("the text encoders are not trained", unet_only),
+    Saving("about a third of the speed", checkpointing),
+    Saving("some precision", full_bf16),
+    Saving("detail that a larger network would hold", smaller_dim),
+    Saving("precision of the base model", fp8),
+    Saving("detail: pictures of 768 pixels", smaller_pictures),
 )
 
 
@@ -144,8 +154,12 @@ def _way(recipe: Recipe, savings: list[Saving]) -> WayOut:
             changed |= changes
             costs.append(saving.costs)
     after = _with(recipe, changed)
-    flags = " ".join(f"--set {name}={_text(value)}" for name, value in changed.items())
-    return WayOut(flags, tuple(dict.fromkeys(costs)), after, vram.need(after))
+    return WayOut(flags(changed), tuple(dict.fromkeys(costs)), after, vram.need(after))
+
+
+def flags(changes: Changes) -> str:
+    """Changes as flags to type."""
+    return " ".join(f"--set {name}={_text(value)}" for name, value in changes.items())
 
 
 def _with(recipe: Recipe, changes: Changes) -> Recipe:

@@ -147,7 +147,7 @@ def _problem(run: Run, story: Supervision, code: int) -> Problem | None:
         return _given_up(run, story, story.fatal.problem)
     lines = list(story.last_lines)
     if code != 0 or story.no_data or not story.finished:
-        return _failure(run, story, code, diagnosis.explain(lines), diagnosis.last_words(lines))
+        return _failure(run, story, code, diagnosis.explain(lines), diagnosis.last_error(lines))
     try:
         checkpoint.read_header(run.result)
     except ModelError as error:

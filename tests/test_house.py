@@ -16,13 +16,21 @@ INSIDE = PACKAGE / "inside"
 OURS = sdxl_train_cli.__name__
 
 LAYERS = (
-    ("words", "errors recipe record layout progress diagnosis signals gpu scalars metrics guards"),
-    ("knowledge", """buckets optimizer rule options preset_folders shapes yaml_file checkpoint dataset toolchain vram
-                     network_size optimizer_state activations demand memory
-                     command conflicts traps extends rules presets project savings planning storage samples
-                     history results curves comparison thumbnails report removal states"""),
+    ("words", """
+        errors recipe record layout signals
+        gpu scalars metrics guards progress
+        log tracebacks signature diagnosis
+        machine_failures file_failures setting_failures package_failures stage_failures
+    """),
+    ("knowledge", """
+        buckets optimizer rule options shapes conflicts traps rules
+        preset_folders yaml_file extends presets project command
+        checkpoint dataset toolchain storage samples states
+        network_size optimizer_state activations demand memory vram savings planning stepdown remedies
+        history results curves comparison thumbnails report removal
+    """),
     ("world", "network process telemetry upstream installer hub environment"),
-    ("run", "runs supervision training preparation smoke repetition tensorboard resuming"),
+    ("run", "runs supervision training preparation smoke repetition resuming tensorboard"),
     ("people", "console live commands cli"),
 )  # fmt: skip
 """From the ground up: a module imports its own layer and those below it."""

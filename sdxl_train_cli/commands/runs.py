@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from sdxl_train_cli.commands import listing, report, rerun, resume, rm, tensorboard
+from sdxl_train_cli.commands import explain, listing, report, rerun, resume, rm, tensorboard
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("list")(listing.list_)
 app.command()(listing.show)
 app.command()(listing.diff)
+app.command()(explain.explain)
 app.command()(resume.resume)
 app.command()(rerun.rerun)
 app.command()(report.report)

@@ -1,0 +1,117 @@
+"""`sdxl-train runs explain`: what a log says of how its run ended."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.diagnosis import Finding
+
+Target = Annotated[str, typer.Argument(metavar="RUN|LOGFILE", help="A run's folder or name, a log, or - for stdin")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def explain(target: Target, as_json: Json = False) -> None:
+    """Why a run failed, and what to type; for any log of sd-scripts."""
+    import json
+
+    from sdxl_train_cli import console, diagnosis, log
+
+    if target == "-":
+        path, lines = None, log.decoded(_stdin())
+    else:
+        path = _log(target)
+        lines = _read(path)
+    finding = diagnosis.examine(lines)
+    if as_json:
+        console.out(json.dumps(_facts(finding, path), indent=1, ensure_ascii=False))
+        return
+    for line in _told(finding):
+        console.out(line)
+    if path is not None:
+        console.note(f"the whole output: {path}")
+
+
+def _stdin() -> bytes:
+    from sdxl_train_cli import log
+
+    stream = sys.stdin.buffer
+    content = b""
+    while chunk := stream.read(io.DEFAULT_BUFFER_SIZE * 64):
+        content = (content + chunk)[-log.TAIL_BYTES * 2 :]
+    return content
+
+
+def _log(target: str) -> Path:
+    """The log that is meant; UsageError where there is none."""
+    from sdxl_train_cli import layout
+    from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.preparation import DEFAULT_OUTPUT
+    from sdxl_train_cli.runs import Run
+
+    typed = layout.expanded(Path(target))
+    folders = [typed, layout.expanded(Path(DEFAULT_OUTPUT)) / target]
+    try:
+        if typed.exists() and not typed.is_dir():
+            return typed
+        logs = [Run(folder, folder.name).log for folder in folders if folder.is_dir()]
+        found = next((path for path in logs if path.is_file()), None)
+    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL byte
+        raise UsageError(f"'{target[:80]}' can't be the name of a run or a log", "give a path") from error
+    if found is not None:
+        return found
+    if logs:
+        raise UsageError(f"there is no train.log in {logs[0].parent}", "give the log itself: any text file will do")
+    raise UsageError(
+        f"there is no file '{target}', and no run of that name in ./{DEFAULT_OUTPUT}",
+        "give a run's folder, a log file, or - to read from a pipe",
+    )
+
+
+def _read(path: Path) -> list[str]:
+    from sdxl_train_cli import log
+    from sdxl_train_cli.errors import UsageError
+
+    try:
+        with path.open("rb") as file:
+            if not file.seekable():
+                return log.decoded(file.read())
+            return log.read_tail(file, file.seek(0, io.SEEK_END))
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}", "check who may read it") from error
+
+
+def _told(finding: Finding) -> list[str]:
+    from sdxl_train_cli.diagnosis import Ending
+
+    known = finding.diagnosis
+    if known is not None:
+        told = [f"cause:   {known.cause}", f"remedy:  {known.remedy}"]
+        return [*told, f"the log: {known.evidence}", f"source:  {known.source}"]
+    if finding.ending is Ending.FINISHED:
+        return ["this run finished: its model was saved"]
+    if finding.ending is Ending.UNKNOWN:
+        head = "not a failure that is known here; the last lines that say something:"
+    else:
+        head = "no failure stands in this log: the run goes on, or was cut off; its last lines:"
+    return [head, *(f"  {line}" for line in finding.last_words)] if finding.last_words else ["this log says nothing"]
+
+
+def _facts(finding: Finding, path: Path | None) -> dict[str, object]:
+    known = finding.diagnosis
+    return {
+        "ending": finding.ending.value,
+        "failure": None if known is None else known.name,
+        "kind": None if known is None else known.kind.value,
+        "cause": None if known is None else known.cause,
+        "remedy": None if known is None else known.remedy,
+        "evidence": None if known is None else known.evidence,
+        "source": None if known is None else known.source,
+        "last_words": list(finding.last_words),
+        "log": None if path is None else str(path),
+    }

@@ -1,0 +1,52 @@
+"""A log as lines of text: the tail of any file, decoded, without colours, boxes and what bars overwrite."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import BinaryIO
+
+TAIL_BYTES = 4 * 1024 * 1024
+"""What is read of a large log, from its end: an error is told there, and 100 MB of bars stand before it."""
+
+_MARKS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"))
+_NULS = 0.2
+"""Share of NUL bytes from which a text without a mark is UTF-16: PowerShell appends such to a file."""
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_SPACES = re.compile(r"[^\S\n]+$")
+
+
+def read_tail(file: BinaryIO, size: int) -> list[str]:
+    """The lines of a seekable file's last 4 MiB; `size` is the file's, in bytes."""
+    file.seek(0)
+    head = file.read(3)
+    start = max(0, size - TAIL_BYTES) // 4 * 4  # a letter of UTF-16 takes 2 bytes or 4
+    file.seek(start)
+    return decoded(file.read(TAIL_BYTES + 4), head)
+
+
+def decoded(content: bytes, head: bytes | None = None) -> list[str]:
+    """Lines out of bytes: UTF-8, or UTF-16 as PowerShell writes it; `head` is how the whole file begins."""
+    encoding = _encoding(content[:3] if head is None else head, content)
+    text = content.decode(encoding, errors="replace").lstrip("\ufeff")
+    return lines(text)
+
+
+def lines(text: str) -> list[str]:
+    """Lines as a terminal would show them, a bar's every state as one of its own."""
+    return [_SPACES.sub("", line) for line in re.split(r"\r\n|\n|\r", _COLOURS.sub("", text))]
+
+
+def plain(found: Iterable[str]) -> list[str]:
+    """The same for lines that come one by one."""
+    return lines("\n".join(found))
+
+
+def _encoding(head: bytes, content: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    sample = content[:4096]
+    if sample and sample.count(0) > _NULS * len(sample):
+        return "utf-16-le" if sample[1::2].count(0) >= sample[::2].count(0) else "utf-16-be"
+    return "utf-8"

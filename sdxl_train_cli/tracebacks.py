@@ -1,0 +1,186 @@
+"""What a log says without its noise: the errors that were raised, each with its frames, and the lines beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+_BAR = re.compile(r"(?:\bsteps:\s+)?\d+%\|.*?\|[^\[]*\[[^\]]*\]?|\b\d+it \[[\d:]+, [^\]]*\]|\b\d+%\|[^|]*$")
+"""tqdm's, wherever in a line: other words are glued before and behind."""
+_CITED = re.compile(r"^(?:>\s?)+")
+_FLAT = re.compile(
+    r'\s+(?=File "[^"]+", line \d+, in )|(?<=[\w)\]])\s+(?=(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): )'
+)
+"""Where a traceback goes on that lost its line ends when it was copied."""
+_BOX_TOP = re.compile(r"^\s*[╭┌]─")
+_BOX_END = re.compile(r"^\s*[╰└]─")
+_IN_BOX = re.compile(r"^\s*[│┃]|^\s*[│┃]\s*$")
+_AT_WORK = re.compile(r"❱|:\d+ in\b|^\D*\bin <?\w+>?\s*│?$")
+"""The line that was running and the file and function that it stands in; the others are only its neighbours."""
+_RANK = re.compile(r"^(?:\[rank\d+\]:|\[default\d+\]:|stderr:|E  ) ?")
+_STAMP = re.compile(
+    r"^(?:\[?\d{4}-\d\d-\d\d[ T])?\[?\d\d:\d\d:\d\d(?:[-.,]\d+)?\]?\s+(?=[A-Z]{4,8}\b|\[)"
+    r"|^\s+(?=(?:INFO|WARNING|ERROR|DEBUG)\s)"
+)
+_LEVEL = re.compile(r"^(?:INFO|WARNING|ERROR|CRITICAL|DEBUG)\b[:\s]\s*")
+_ORIGIN = re.compile(r"(?:^|\s+)\w+\.py:\d+$")
+"""What rich's logger writes behind the first line of a message."""
+_HEADING = re.compile(r"Traceback \(most recent call")
+_CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
+_FRAME = re.compile(r'^\s*File "[^"]*", line \d+')
+_POINTERS = re.compile(r"^[\s~^]+$|^\s*\[Previous line repeated|^\s*\.\.\.<\d+ lines?>\.\.\.")
+_ERROR = re.compile(
+    r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?(?:\w*(?:Error|Exception|Interrupt|Exit|Invalid|Missing|Bomb|Expired)\w*|[A-Z]\w+Bomb)"
+    r"(?=:\s|:$|$)"
+)
+_ANY_ERROR = re.compile(r"^[A-Za-z_][\w.]*(?::\s|$)")
+_LAUNCHERS = re.compile(
+    r"^(?:subprocess\.)?CalledProcessError|ChildFailedError|^SystemExit|ProcessRaisedException|^OneLoggerErr"
+)
+_COMMAND = re.compile(r"Command '\[.*?\]'(?=\s+(?:returned|died))|Command '\[.*?\]$", re.DOTALL)
+_NOISE = re.compile(
+    r"^File \"|"
+    r"Warning: |warnings\.warn\(|^[IWE] (?:tensorflow|external)/|^\d{4}-\d\d-\d\d [\d:.]+: [IWE] |oneDNN custom"
+    r"|matching Triton|Error caught was|Failed to load CPU|^\s*$|TF-TRT Warning|^WARNING\[|xFormers can't load"
+    r"|FutureWarning|UserWarning|DeprecationWarning|^={5,}|^-{5,}|^During handling|^The above exception|^Traceback"
+    r"|Exception ignored in|returned non-zero exit status [12]\b|^Failed to train because of error|resource_tracker"
+)
+_LONGEST = 60
+"""Lines of one error's words: a state_dict that does not fit names its keys by the hundred."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """One error in a log."""
+
+    words: tuple[str, ...]
+    """Its own lines, from the name on."""
+    frames: str
+    """The traceback's lines before it, as they stand."""
+    caused: bool
+    """Whether another was raised while it was handled."""
+
+    @property
+    def is_launchers(self) -> bool:
+        """Whether it only says that a child process has failed."""
+        return is_launchers(self.words[0])
+
+
+@dataclass
+class _Reading:
+    errors: list[Raised] = field(default_factory=list)
+    rest: list[str] = field(default_factory=list)
+    frames: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def close(self, *, caused: bool = False) -> None:
+        if self.words:
+            self.errors.append(Raised(tuple(self.words), "\n".join(self.frames), caused))
+            self.frames, self.words = [], []
+
+
+@dataclass(frozen=True)
+class Account:
+    """A log taken apart."""
+
+    errors: tuple[Raised, ...]
+    rest: tuple[str, ...]
+    """Lines that are neither bar nor traceback; the errors' own words are among them."""
+    cut: str = ""
+    """The frames of a traceback at whose end the log breaks off before the error."""
+
+
+def without_bars(line: str) -> str:
+    """A line's words beside a bar of tqdm."""
+    return _BAR.sub(" ", line) if "%|" in line or "it [" in line else line
+
+
+def take_apart(lines: Sequence[str]) -> Account:
+    """Errors and other words of a log, in their order."""
+    reading = _Reading()
+    kept = list(_unboxed(lines))
+    skip_code = False
+    in_traceback = False
+    for line in kept:
+        bare = _RANK.sub("", line)
+        if not bare.strip():
+            continue  # copied logs often have one between every two lines
+        if _FRAME.match(bare):
+            reading.close()
+            reading.frames.append(bare.strip())
+            skip_code = in_traceback = True
+        elif bare.startswith("\0"):
+            reading.close()
+            reading.frames.append(bare[1:])
+            in_traceback = True
+        elif _HEADING.search(bare):
+            reading.close()
+            skip_code, in_traceback = False, True
+        elif _CHAINED.match(bare.strip()):
+            reading.close(caused=True)
+            skip_code = in_traceback = False
+        elif skip_code and not _ERROR.match(bare):
+            reading.frames.append(bare.strip())
+            skip_code = False
+        elif in_traceback and _POINTERS.match(bare):
+            continue
+        else:
+            skip_code = False
+            in_traceback = _hear(reading, bare, in_traceback=in_traceback)
+    reading.close()
+    return Account(tuple(reading.errors), tuple(reading.rest), "\n".join(reading.frames))
+
+
+def _hear(reading: _Reading, line: str, *, in_traceback: bool) -> bool:
+    """Take a line that is no frame; gives whether a traceback still goes on."""
+    told = _STAMP.sub("", line)
+    logged = told != line or bool(_LEVEL.match(told))
+    words = _ORIGIN.sub("", _LEVEL.sub("", told)).strip() if logged else line
+    words = without_bars(words)
+    stripped = _ORIGIN.sub("", words.strip()) if logged else words.strip()
+    if not stripped:
+        return in_traceback
+    starts = _ERROR.match(stripped) or (in_traceback and not line.startswith(" ") and _ANY_ERROR.match(stripped))
+    if starts:
+        reading.close()
+        reading.words.append(stripped)
+        in_traceback = False
+    elif logged or in_traceback:
+        reading.close()
+    elif reading.words and len(reading.words) < _LONGEST:
+        reading.words.append(stripped)
+    reading.rest.append(stripped)
+    return in_traceback and not logged
+
+
+def _unboxed(lines: Sequence[str]) -> Iterator[str]:
+    """Lines without quotes; those inside a box, which are source code and frames, are marked with NUL."""
+    boxed = False
+    for line in (part for whole in lines for part in _FLAT.split(_CITED.sub("", whole))):
+        if _BOX_TOP.match(line) or ("Traceback (most recent call" in line and ("╭" in line or "──" in line)):
+            boxed = True
+            yield "Traceback (most recent call last):"
+        elif boxed and _BOX_END.match(line):
+            boxed = False
+        elif boxed and (_IN_BOX.match(line) or not _ERROR.match(line.strip())):
+            if _AT_WORK.search(line):
+                yield "\0" + line.strip("│┃ \t")
+        else:
+            boxed = False
+            yield line
+
+
+def without_commands(text: str) -> str:
+    """A launcher's words without the command line, which names every option and path."""
+    return _COMMAND.sub("Command", text)
+
+
+def is_noise(line: str) -> bool:
+    """Whether a line says nothing about a failure."""
+    return bool(_NOISE.search(line))
+
+
+def is_launchers(line: str) -> bool:
+    """Whether a line only says that a child process has failed."""
+    return bool(_LAUNCHERS.search(line))

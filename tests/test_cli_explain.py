@@ -1,0 +1,83 @@
+"""`sdxl-train runs explain` on runs, logs, pipes and what is none of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Cli, Result
+from failure_logs import LOGS
+
+
+def test_a_runs_folder_and_its_name_and_its_log_are_explained(main: Callable[..., Result], tmp_path: Path) -> None:
+    folder = tmp_path / "output" / "мой запуск"
+    folder.mkdir(parents=True)
+    (folder / "train.log").write_text(LOGS["nan-latents"], encoding="utf-8")
+
+    for target in (folder, folder / "train.log", "мой запуск"):
+        result = main("runs", "explain", target)
+        assert result.code == 0
+        assert result.stdout.splitlines()[0] == "cause:   the VAE gave NaN for a picture"
+        assert "--set no_half_vae=true" in result.stdout
+        assert "/data/котики/a.png" in result.stdout
+        assert str(folder / "train.log") in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("steps: 100%|##| 2/2 [00:01<00:00, 1.00it/s, avr_loss=0.1]\nmodel saved.\n", "this run finished"),
+        ("running training\n", "no failure stands in this log"),
+        ("Traceback (most recent call last):\nKeyError: 'odd'\n", "not a failure that is known here"),
+        ("", "this log says nothing"),
+    ],
+)
+def test_what_is_no_known_failure_is_told_as_such(
+    main: Callable[..., Result], tmp_path: Path, log: str, words: str
+) -> None:
+    (tmp_path / "a.log").write_text(log, encoding="utf-8")
+
+    result = main("runs", "explain", tmp_path / "a.log")
+
+    assert result.code == 0
+    assert words in result.stdout
+
+
+def test_json_has_every_fact(main: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(LOGS["gpu-memory"], encoding="utf-16")
+
+    facts = json.loads(main("runs", "explain", tmp_path / "a.log", "--json").stdout)
+
+    assert (facts["ending"], facts["kind"], facts["failure"]) == ("known-failure", "gpu-memory", "gpu-memory")
+    assert "CUDA out of memory" in facts["evidence"]
+    assert facts["last_words"][0] == facts["evidence"]
+
+
+def test_a_pipe_is_read(cli: Cli) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sdxl_train_cli.cli", "runs", "explain", "-"],
+        input=LOGS["disk-full"].encode(),
+        capture_output=True,
+        env=cli.environ,
+        check=True,
+    )
+
+    assert done.stdout.decode().startswith("cause:   the disk is full")
+
+
+def test_a_target_that_is_nowhere_is_a_usage_error_with_a_hint(main: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    for target, words in (
+        ("nope", "no run of that name"),
+        (tmp_path / "empty", "no train.log"),
+        ("x" * 5000, "can't be"),
+    ):
+        result = main("runs", "explain", target)
+        assert result.code == 2
+        assert words in result.stderr
+        assert "hint:" in result.stderr
