@@ -29,7 +29,7 @@ class Curves:
     odd: tuple[tuple[int, str], ...] = ()
     """Steps whose loss was `nan` or `inf`."""
     unread: int = 0
-    """Lines that are no JSON; the last one may be torn by a power loss."""
+    """Lines that are no metrics; a last line that a power loss has torn is none of them."""
 
 
 def load(path: Path) -> Curves:
@@ -40,10 +40,10 @@ def load(path: Path) -> Curves:
         with path.open("rb") as file:
             for line in file:
                 row = _row(line)
-                if row is None:
-                    unread += 1
-                else:
+                if row is not None:
                     rows[int(str(row["step"]))] = row
+                elif line.endswith(b"\n"):
+                    unread += 1
     except FileNotFoundError:
         return Curves()
     except OSError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +23,8 @@ USUAL_OUTPUT = "output"
 _SAME_BIRTH_SECONDS = 2.0
 """Two clocks of one process differ by less; two processes of one number are further apart."""
 
+_LONE = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
+"""Half of a letter, as Python writes bytes that are no UTF-8."""
 _Shape = TypeVar("_Shape", bound=BaseModel)
 _Front_co = TypeVar("_Front_co", bound=Heading, covariant=True)
 
@@ -154,13 +158,20 @@ def _meant(text: str, output: Path) -> Path | None:
 def _read(path: Path, shape: type[_Shape]) -> _Shape | None:
     """A file in its shape, None where it is absent; OSError and ValueError name the file."""
     try:
-        return shape.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        return shape.model_validate_json(_readable(text) if _LONE.search(text) else text)
     except FileNotFoundError:
         return None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{path.name}: {f'{where}: ' if where else ''}{first['msg']}") from error
+
+
+def _readable(text: bytes) -> bytes:
+    """The same JSON with a ? for what is no letter in file names that are no UTF-8; ValueError where it is none."""
+    whole = json.dumps(json.loads(text), ensure_ascii=False)
+    return whole.encode("utf-8", "replace")
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -182,12 +182,16 @@ def _curves_note(found: Curves) -> str:
     if not found.steps:
         notes.append("This run's folder holds no metrics: there is nothing to draw.")
     if found.odd:
-        notes.append(f"{len(found.odd)} steps have a loss that is no number; they are marked at the top.")
+        notes.append(f"{_steps(len(found.odd))} a loss that is no number: marked at the top.")
     if len(found.steps) > MOST_STEPS:
         notes.append(f"Of {len(found.steps):,} steps, the least and the greatest loss of each stretch are drawn.")
     if found.unread:
-        notes.append(f"{found.unread} lines of the metrics could not be read and are left out.")
+        notes.append(f"Lines of the metrics that could not be read: {found.unread}.")
     return " ".join(notes)
+
+
+def _steps(count: int) -> str:
+    return "1 step has" if count == 1 else f"{count:,} steps have"
 
 
 def _samples(entry: Loaded) -> Samples:

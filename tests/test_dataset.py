@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import zlib
 from pathlib import Path
 
 import pytest
+from conftest import write_pictures
 from PIL import Image
 
 from sdxl_train_cli import dataset
@@ -487,3 +489,53 @@ def test_a_trigger_in_some_captions_is_told_and_none_is_changed(tmp_path: Path) 
 
     assert notes(pictures) == [f"1 of 2 captions in {tmp_path} lack the trigger 'ohwx'"]
     assert not pictures.has_prefix
+
+
+# --- fingerprint
+
+
+def fingerprint(folder: Path, reg: Path | None = None) -> str:
+    return dataset.fingerprint(scan(folder, reg, trigger="ohwx"))
+
+
+def test_the_same_pictures_in_another_place_have_the_same_fingerprint(tmp_path: Path) -> None:
+    first, second = write_pictures(tmp_path / "a" / "cats"), write_pictures(tmp_path / "b" / "коты")
+
+    assert fingerprint(first) == fingerprint(second)
+
+
+def test_a_caption_a_size_a_name_or_a_place_that_changes_changes_the_fingerprint(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "cats")
+    seen = [fingerprint(folder)]
+    (folder / "0.txt").write_text("another caption\n", encoding="utf-8")
+    seen.append(fingerprint(folder))
+    with (folder / "1.png").open("ab") as file:
+        file.write(b"\0")
+    seen.append(fingerprint(folder))
+    (folder / "2.png").rename(folder / "3.png")
+    seen.append(fingerprint(folder))
+    (tmp_path / "parent").mkdir()
+    folder.rename(tmp_path / "parent" / "10_cats")
+    seen.append(fingerprint(tmp_path / "parent"))
+    (tmp_path / "parent" / "10_cats").rename(tmp_path / "parent" / "20_cats")
+    seen.append(fingerprint(tmp_path / "parent"))
+    seen.append(fingerprint(tmp_path / "parent", write_pictures(tmp_path / "reg")))
+
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_file_that_is_not_trained_on_leaves_the_fingerprint_alone(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "cats")
+    before = fingerprint(folder)
+    (folder / "notes.md").write_text("x", encoding="utf-8")
+    (folder / ".hidden.png").touch()
+
+    assert fingerprint(folder) == before
+
+
+def test_a_picture_that_is_gone_by_the_time_of_the_fingerprint_is_told(tmp_path: Path) -> None:
+    looked = scan(write_pictures(tmp_path / "cats"))
+    shutil.rmtree(tmp_path / "cats")
+
+    with pytest.raises(DatasetError, match="can't be read"):
+        dataset.fingerprint(looked)

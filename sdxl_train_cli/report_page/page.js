@@ -63,7 +63,7 @@ function plot(card, series, columns, options) {
     legend: { live: true },
     scales: Object.assign({ x: { time: false } }, options.scales),
     axes: [
-      Object.assign({ values: (u, splits) => splits.map((v) => (Number.isInteger(v) ? v.toLocaleString("en") : "")) }, axis),
+      Object.assign({ size: 32, values: (u, splits) => splits.map((v) => (Number.isInteger(v) ? v.toLocaleString("en") : "")) }, axis),
       Object.assign({ size: 62, values: (u, splits) => splits.map(tick) }, axis),
     ],
     series: [{ label: "step", value: (u, v) => (v === null ? "–" : v.toLocaleString("en")) }, ...series],
@@ -84,7 +84,7 @@ function range(low, high) {
 }
 
 function head() {
-  document.title = data.name + " – sdxl-train";
+  document.title = data.name + " - sdxl-train";
   page.append(
     make("div", { class: "head" }, make("h1", {}, data.name),
       make("span", { class: "state", "data-state": data.state }, data.state)),
