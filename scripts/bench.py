@@ -2,6 +2,7 @@
 
     help      `sdxl-train --help`               against `accelerate launch --help`     goal: at most 1/20
     dry-run   `sdxl-train lora --dry-run`       against `accelerate launch --help`     goal: at most 1/8
+    list      `sdxl-train runs list` of 1,000   against `accelerate launch --help`     goal: at most 1/8
     run       a training under `sdxl-train`     against the same argv started by hand  goal: at most 1.02
               (from the trainer's start to its end; what comes before is what `dry-run` measures)
     setup     setup from an empty home          against `python -m venv` and pip       goal: at most 1/3
@@ -35,7 +36,7 @@ declared = (environment.require(Home.find(None, os.environ)).checkout / "require
 row = toolchain.choose(declared, brings_accelerate=False)
 print("\\n".join(toolchain.plan(row, declared, toolchain.TorchBuild.DEFAULT, (), ()).requirements))
 """
-GOALS = {"help": 1 / 20, "dry-run": 1 / 8, "run": 1.02, "setup": 1 / 3}
+GOALS = {"help": 1 / 20, "dry-run": 1 / 8, "list": 1 / 8, "run": 1.02, "setup": 1 / 3}
 
 
 def main() -> int:
@@ -49,6 +50,7 @@ def main() -> int:
     measures: dict[str, Callable[[], tuple[float, float]]] = {
         "help": bench.help,
         "dry-run": bench.dry_run,
+        "list": bench.list_runs,
         "run": bench.run,
         "setup": bench.setup,
     }
@@ -87,6 +89,16 @@ class Bench:
         typed = ["lora", "--dry-run", "--no-vram-check", "--model", str(smoke / "material" / "model.safetensors")]
         typed += ["--data", str(smoke / "material" / "pictures"), "--output", str(self.folder / "never")]
         return self._medians([*self.cli, *typed], self._accelerate_help())
+
+    def list_runs(self) -> tuple[float, float]:
+        """A thousand records such as the smoke's own."""
+        for number in range(1000):
+            folder = self.folder / "thousand" / f"run-{number}"
+            folder.mkdir(parents=True)
+            for name in ("run.json", "outcome.json"):
+                shutil.copy(self._smoke() / "smoke-lora" / name, folder)
+        listing = [*self.cli, "runs", "list", "--output", str(self.folder / "thousand")]
+        return self._medians(listing, self._accelerate_help())
 
     def run(self) -> tuple[float, float]:
         """The same training watched by us, and started by hand."""

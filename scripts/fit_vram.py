@@ -321,6 +321,30 @@ may be those of a 48 GB card that was full, where PyTorch's allocator gives back
 An fp8 base saves memory with gradient checkpointing only. Without it, autograd keeps a 16-bit copy of every weight that
 was cast for a multiplication, and the run takes more than with a 16-bit base. All fp8 rows of the table are
 checkpointed.
+
+## Your own measurements
+
+A check before a start goes by the best of three, and says which: a run of the same settings that was measured on this
+machine, else the measured table, else the estimate.
+
+Each real run that delivers leaves one line in `measurements.jsonl` in the home folder: what shapes memory (all but
+options that are known to be harmless; paths are left out), the size and number of pictures in its fullest batch, the
+peak of GPU memory of the trainer's processes, seconds a step, GPU, driver, torch, sd-scripts, date. The driver is asked
+from outside. Where it does not tell who holds what (Windows, containers), the peak is what came on top since the start.
+A record speaks for a run with the same settings, the same name of GPU, as many pictures at once, and pictures of the
+same size, or up to a tenth smaller.
+
+- `sdxl-train fit --preset X --model M --data D` measures at once: three real steps on the largest bucket of your
+  pictures, with 1, 2, 3, 4, 6, 8 ... at a time, until it does not fit. Without a GPU it shows the RAM of a
+  scaled-down model instead, which says nothing of GPU memory.
+- `sdxl-train vram --mine` shows the records beside the table, each with what the estimate says of it; with `--json`
+  the output is an object of `table` and `mine`.
+- `sdxl-train vram --export FILE` writes them as CSV, `--merge FILE` takes in somebody else's, row by row checked; they
+  count for the same name of GPU where there is no record of one's own.
+
+`python scripts/measure_vram.py --output FILE --against` measures the table's cells on the GPU that is here, with SDXL's
+true shapes and random weights, and prints the error of the estimate for each. The estimate has not been held against
+such a file yet: it stands on the table above alone.
 """
 
 if __name__ == "__main__":

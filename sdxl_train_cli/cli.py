@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import __version__, signals
-from sdxl_train_cli.commands import init, presets, runs, setup, smoke, train, vram
+from sdxl_train_cli.commands import fit, init, presets, runs, setup, smoke, train, vram
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command("lora", help="Train a LoRA: small, quick, the usual choice.")(train.
 app.command("locon", help="Train a LoCon: convolutions too, for styles.")(train.train)
 app.command("dreambooth", help="Train the whole U-Net: 35 GB of VRAM and up.")(train.train)
 app.command()(vram.plan)
+app.command()(fit.fit)
 app.command()(vram.vram)
 app.add_typer(runs.app, name="runs", help="Look back on runs, and go on with them.")
 app.add_typer(presets.app, name="presets", help="List, show and check presets.")

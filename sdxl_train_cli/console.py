@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -62,13 +62,22 @@ def _told(label: str, style: str, problem: Problem) -> None:
             err.print(Text(" " * 7 + line))
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """Print a table on stdout, in a pipe one line a row; columns whose heading ends in GB are set to the right."""
+def table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    title: str | None = None,
+    *,
+    faint: Container[tuple[int, int]] = (),
+) -> None:
+    """Print a table on stdout, in a pipe one line a row; columns whose heading ends in GB are set to the right.
+
+    `faint` are cells, by row and column from 0, that a terminal shows in the background.
+    """
     grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         grid.add_column(heading, justify="right" if heading.endswith("GB") else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+    for at, row in enumerate(rows):
+        grid.add_row(*(Text(cell, style="dim" if (at, column) in faint else "") for column, cell in enumerate(row)))
     if _out.is_terminal:
         _out.print(grid)
         return

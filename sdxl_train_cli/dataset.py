@@ -109,6 +109,45 @@ def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
             yield root + file.name, file.stat().st_size, text
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One picture file with what it weighs in a batch."""
+
+    path: Path
+    width: int
+    height: int
+    repeats: int
+
+
+def files(pictures: Pictures) -> list[Picture]:
+    """Every picture that is trained on, folder by folder, with its stored size; none of what can't be read now."""
+    found = []
+    for subset in pictures.subsets:
+        for file in _listed(subset.image_dir):
+            size = _size(file)
+            found += [] if size is None else [Picture(file, *size, subset.num_repeats)]
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.iterdir() if _is_picture(file))
+    except OSError:
+        return []
+
+
+def _size(picture: Path) -> tuple[int, int] | None:
+    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(picture) as image:
+                return image.width, image.height
+        except Exception:  # noqa: BLE001 - it was read a moment ago: gone or changed since
+            return None
+
+
 def _subset_config(subset: Subset) -> dict[str, object]:
     entries: dict[str, object] = {
         "image_dir": str(subset.image_dir),

@@ -95,3 +95,7 @@ class TrainingError(SdxlTrainError):
     """The trainer was started and did not deliver."""
 
     exit_code = 7
+
+
+class GpuMemoryError(TrainingError):
+    """It did not deliver because the GPU's memory ran out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Any
 from sdxl_train_cli.errors import UsageError
 
 GIB = 1024**3
+LARGEST_GIB = 1024
+"""Above any GPU that is built: a size beyond it was meant in MB, or is a slip."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,11 @@ class Gpu:
 
 def imagined(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:
     """A GPU to reckon with where the real one is elsewhere: `headroom_gib` of it is taken by others."""
-    if not total_gib > headroom_gib:
+    if not total_gib <= LARGEST_GIB:
+        raise UsageError(f"there is no GPU of {total_gib:g} GB", "name its size in GB: 8, 12, 24 ...")
+    if not (math.isfinite(headroom_gib) and total_gib > headroom_gib):
         raise UsageError(
-            f"a GPU of {total_gib:g} GB has nothing left for training", "name its size in GB: --gpu-memory 8"
+            f"a GPU of {total_gib:g} GB has nothing left for training", "name its size in GB: 8, 12, 24 ..."
         )
     return Gpu(index, f"a GPU of {total_gib:g} GB", total_gib, total_gib - headroom_gib, capability=(8, 0), driver="")
 

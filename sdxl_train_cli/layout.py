@@ -50,6 +50,11 @@ class Home:
         """The two CLIP tokenizers, fetched by sd-scripts at the first run."""
         return self.path / "tokenizers"
 
+    @property
+    def measurements(self) -> Path:
+        """What finished runs took, one line each."""
+        return self.path / "measurements.jsonl"
+
 
 def config_folder(environ: Mapping[str, str]) -> Path:
     """The user's own settings and presets: SDXL_TRAIN_CONFIG, or the platform's place for them."""

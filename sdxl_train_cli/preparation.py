@@ -17,6 +17,7 @@ from sdxl_train_cli import (
     gpu,
     hub,
     layout,
+    measurements,
     presets,
     process,
     rules,
@@ -84,8 +85,15 @@ class Prepared:
     """As sd-scripts takes it: a path, or a hub id that is still to be fetched."""
     notes: tuple[str, ...]
     warnings: tuple[Problem, ...]
-    device: Gpu | None = None
-    """None on a processor."""
+    device: Gpu | None
+    """None trains on the processor."""
+    home: Home
+    choices: Choices
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the model is scaled down, so that its need of memory is nobody else's."""
+        return self.choices.shim is not None
 
     def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
         """What the run is watched under."""
@@ -115,7 +123,10 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
     gathering.require_none()
     recipe, trigger_notes = _with_prefix(recipe, pictures)
-    vram_notes = [room(recipe, device)] if choices.check_vram and not choices.on_processor else []
+    record_warnings, vram_notes = list[Problem](), list[str]()
+    if choices.check_vram and not choices.on_processor:
+        known, record_warnings = _known(recipe, pictures, installed, device, home)
+        vram_notes = [room(recipe, device, known)]
     run = runs.plan(choices.output, choices.name)
     storage.require(run.folder, recipe)
     inputs = command.Inputs(
@@ -139,8 +150,10 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
         variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
         model=model,
         notes=(*trigger_notes, *vram_notes),
-        warnings=(*pictures.notes, *rules.warnings(recipe), *_slow(recipe, device)),
+        warnings=(*pictures.notes, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
         device=device,
+        home=home,
+        choices=choices,
     )
 
 
@@ -231,9 +244,20 @@ def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | N
     raise UsageError(f"no GPU {asked}", f"the GPUs: {there}")
 
 
-def room(recipe: Recipe, device: Gpu | None) -> str:
-    """The check of GPU memory, in words; VramError where it is too little."""
-    return vram.require(recipe, device, lambda: _ways_out(recipe, device))
+def _known(
+    recipe: Recipe, pictures: Pictures, installed: Environment, device: Gpu | None, home: Home
+) -> tuple[vram.Need | None, list[Problem]]:
+    """What a run of the same settings took on this GPU, and what is wrong with the records."""
+    if device is None:
+        return None, []
+    records, problems = measurements.load(home)
+    record = measurements.like(records, recipe, pictures, installed, device) if records else None
+    return None if record is None else measurements.need(record, installed.lock.commit), problems
+
+
+def room(recipe: Recipe, device: Gpu | None, known: vram.Need | None = None) -> str:
+    """The check of GPU memory, in words; VramError where it is too little. `known` was measured."""
+    return vram.require(recipe, device, lambda: _ways_out(recipe, device), known)
 
 
 def _ways_out(recipe: Recipe, device: Gpu | None) -> list[str]:

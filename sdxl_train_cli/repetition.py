@@ -24,10 +24,15 @@ class Again:
     notes: tuple[str, ...]
 
 
-def facts(prepared: Prepared, choices: Choices) -> Facts:
+def facts(prepared: Prepared) -> Facts:
     """What the record of a run that is about to start tells."""
     return Facts(
-        prepared.recipe, prepared.pictures, prepared.argv, prepared.environment, inputs(choices), prepared.device
+        prepared.recipe,
+        prepared.pictures,
+        prepared.argv,
+        prepared.environment,
+        inputs(prepared.choices),
+        prepared.device,
     )
 
 

@@ -1,27 +1,16 @@
-"""A run as one web page that needs nothing else: no network, no other file.
-
-All that comes from the run goes into one block of JSON, from which the page's script builds text nodes: no name,
-caption or prompt is ever read as HTML. The page may run its own two scripts, told by their checksums, and may fetch
-nothing.
-"""
+"""What a run's folder tells, gathered for its page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import math
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import __version__, comparison, curves, results, thumbnails
+from sdxl_train_cli import __version__, comparison, curves, results, spelling, thumbnails
 from sdxl_train_cli import record as kept
 from sdxl_train_cli.curves import Column, Curves
-from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.history import Loaded, State
+from sdxl_train_cli.page import Page, Picture, Rows, Samples
 
 FILE = "report.html"
 MOST_STEPS = 120_000
@@ -31,70 +20,9 @@ PICTURES_BYTES = 6_000_000
 PICTURE_SIDE = 320
 _DIGITS = 5
 _LONGEST_PROMPTS = 64_000
-_PAGE = Path(__file__).with_name("report_page")
 
 
-@dataclass(frozen=True)
-class Rows:
-    """One table."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    is_open: bool = True
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One sample in the grid."""
-
-    moment: str
-    prompt: int
-    file: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The grid of pictures: a row for each prompt, a column for each moment."""
-
-    moments: tuple[str, ...]
-    prompts: tuple[str, ...]
-    pictures: tuple[Picture, ...]
-    note: str
-
-
-@dataclass(frozen=True)
-class Page:
-    """All that the page shows."""
-
-    name: str
-    state: str
-    kind: str
-    folder: str
-    made: str
-    tiles: tuple[tuple[str, str], ...]
-    cause: str
-    remedy: str
-    curves: Curves
-    curves_note: str
-    samples: Samples
-    tables: tuple[Rows, ...]
-    command: str
-
-
-def write(page: Page, target: Path) -> None:
-    """Write the page beside, then rename; UsageError where it can't be written."""
-    beside = target.with_name(target.name + ".new")
-    try:
-        beside.write_text(html(page), encoding="utf-8", newline="\n")
-        beside.replace(target)
-    except OSError as error:
-        raise UsageError(f"{target} can't be written: {error.strerror}", "choose another file with --to") from error
-
-
-def page(entry: Loaded, command: str, *, with_hashes: bool = True) -> Page:
+def gather(entry: Loaded, command: str, *, with_hashes: bool = True) -> Page:
     """Gather what the run's folder tells; `command` is its command line as this system's shell takes it.
 
     Reads every checkpoint whole where hashes are wanted: a second or so for each GB.
@@ -106,7 +34,7 @@ def page(entry: Loaded, command: str, *, with_hashes: bool = True) -> Page:
         state=entry.state.value,
         kind=" · ".join(filter(None, (entry.record.kind, entry.record.preset))),
         folder=str(entry.folder),
-        made=f"{_time(datetime.now(timezone.utc))} by sdxl-train {__version__}",
+        made=f"{spelling.moment(datetime.now(timezone.utc))} by sdxl-train {__version__}",
         tiles=_tiles(entry, found),
         cause=(outcome.cause or "") if outcome else "",
         remedy=(outcome.remedy or "") if outcome else "",
@@ -121,41 +49,6 @@ def page(entry: Loaded, command: str, *, with_hashes: bool = True) -> Page:
     )  # fmt: skip
 
 
-def html(shown: Page) -> str:
-    """The whole page; lone surrogates in file names become what can be written."""
-    data = _safe_json(asdict(shown))
-    script, plot = _part("page.js"), _part("uPlot.iife.min.js")
-    style = _part("uPlot.min.css") + _part("page.css")
-    policy = (
-        f"default-src 'none'; img-src data:; script-src {_checksum(plot)} {_checksum(script)}; "
-        f"style-src {_checksum(style)}; base-uri 'none'; form-action 'none'"
-    )
-    parts = {
-        "policy": policy,
-        "style": style,
-        "data": data,
-        "plot": plot,
-        "script": script,
-        "licence": _part("uPlot.LICENSE.txt").replace("--", "- -"),
-    }
-    # One pass: what a part holds is not looked at again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _part("page.html"))
-
-
-def _part(name: str) -> str:
-    return (_PAGE / name).read_text(encoding="utf-8")
-
-
-def _checksum(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _safe_json(content: object) -> str:
-    """JSON that ends no script element and begins no comment, in plain ASCII where letters could be odd."""
-    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _tiles(entry: Loaded, found: Curves) -> tuple[tuple[str, str], ...]:
     outcome, settings = entry.outcome, entry.record.settings
     planned = settings.get("max_train_steps")
@@ -168,11 +61,11 @@ def _tiles(entry: Loaded, found: Curves) -> tuple[tuple[str, str], ...]:
     tiles = (
         ("steps", "" if made is None else f"{made}{of}"),
         ("loss", "" if loss is None else f"{loss:.4f}"),
-        ("time", _clock(outcome.seconds) if outcome and outcome.seconds is not None else ""),
+        ("time", spelling.clock(outcome.seconds) if outcome and outcome.seconds is not None else ""),
         ("seconds per step", "" if pace is None else f"{pace:.2f}"),
         ("peak GPU memory", "" if peak is None else f"{peak:.1f} GiB"),
         ("pictures", "" if entry.record.pictures is None else str(entry.record.pictures)),
-        ("started", _time(entry.record.started)),
+        ("started", spelling.moment(entry.record.started)),
     )
     return tuple((name, text) for name, text in tiles if text)
 
@@ -251,7 +144,9 @@ def _checkpoints(entry: Loaded, *, with_hashes: bool) -> Rows:
     for made in results.checkpoints(entry.folder, entry.name):
         checksum = results.sha256(made.path) if with_hashes and made.is_whole else ""
         unfinished = "being written" if running else "incomplete"
-        rows.append((made.path.name, made.moment, size(made.size_bytes), checksum if made.is_whole else unfinished))
+        rows.append(
+            (made.path.name, made.moment, spelling.size(made.size_bytes), checksum if made.is_whole else unfinished)
+        )
     note = "" if rows else "No checkpoint was saved."
     return Rows("Checkpoints", ("file", "saved at", "size", "SHA-256"), tuple(rows), note)
 
@@ -334,22 +229,3 @@ def _most(column: Column) -> float | None:
 def _median(column: Column) -> float | None:
     known = sorted(value for value in column if value is not None)
     return known[len(known) // 2] if known else None
-
-
-def _time(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if math.isfinite(seconds) else ""
-
-
-def size(size_bytes: int) -> str:
-    """Bytes as people write them, in powers of 1000 as file managers and model sites do."""
-    number, unit = float(size_bytes), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if number < 1000:  # noqa: PLR2004 - the unit's own step
-            break
-        number, unit = number / 1000, larger
-    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"

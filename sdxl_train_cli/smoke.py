@@ -56,7 +56,7 @@ class Hands:
     """What the real commands do, so that the smoke does exactly that."""
 
     prepare: Callable[[Choices], Prepared]
-    carry_out: Callable[[Prepared, Choices], Outcome]
+    carry_out: Callable[[Prepared], Outcome]
     report: Callable[[str], None]
 
 
@@ -169,6 +169,6 @@ def run(installed: Environment, kinds: Sequence[Kind], folder: Path, size: Size,
         chosen = choices(kind, material, folder, size, eight_bit=installed.lock.eight_bit)
         prepared = hands.prepare(chosen)
         prepared = replace(prepared, warnings=())  # they speak of settings that suit people's pictures, not these
-        found.append(examine(prepared, hands.carry_out(prepared, chosen), material))
+        found.append(examine(prepared, hands.carry_out(prepared), material))
         hands.report(found[-1].summary)
     return found

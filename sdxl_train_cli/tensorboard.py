@@ -26,7 +26,7 @@ def require(installed: Environment) -> None:
 
 def serve(installed: Environment, logs: Path, port: int | None, on_address: Callable[[str], None]) -> None:
     """Serve the logs under a folder until Ctrl-C, which is its usual end; TrainingError where it ends by itself."""
-    argv = [str(installed.python), "-m", "tensorboard.main", "--logdir", str(logs), "--bind_all=false"]
+    argv = [str(installed.python), "-m", "tensorboard.main", "--logdir", str(logs)]
     argv += [] if port is None else ["--port", str(port)]
     said: list[str] = []
     with process.Child(argv, env=environment.training_variables()) as child:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sdxl_train_cli import checkpoint, diagnosis, process, runs, signals, states
-from sdxl_train_cli.errors import ModelError, Problem, SdxlTrainError, TrainingError
+from sdxl_train_cli.errors import GpuMemoryError, ModelError, Problem, SdxlTrainError, TrainingError
 from sdxl_train_cli.progress import Phase
 from sdxl_train_cli.runs import Run
+from sdxl_train_cli.signature import Failure
 from sdxl_train_cli.supervision import Conditions, Event, Supervision
 
 LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
@@ -74,12 +75,13 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
             raise _stopped(run, story, stop.signum) from None
         for event in story.close():
             on_event(event)
-    problem = _problem(run, story, code)
-    if problem is not None:
+    error = _error(run, story, code)
+    if error is not None:
+        problem = error.problems[0]
         _set_aside_broken(run)
         facts = {"exit_code": code, "cause": problem.message, "remedy": problem.hint}
         runs.write_outcome(run, {"outcome": "failed", **_facts(story, started), **facts})
-        raise TrainingError(problem)
+        raise error
     states.prune(run.folder)
     runs.write_outcome(run, {"outcome": "done", **_facts(story, started)})
     return Outcome(
@@ -142,18 +144,17 @@ def _position(story: Supervision) -> str:
     return f"at step {story.step.step} of {story.step.steps}" if story.step else "before the first step"
 
 
-def _problem(run: Run, story: Supervision, code: int) -> Problem | None:
+def _error(run: Run, story: Supervision, code: int) -> TrainingError | None:
     if story.fatal is not None:
-        return _given_up(run, story, story.fatal.problem)
-    lines = list(story.last_lines)
+        return TrainingError(_given_up(run, story, story.fatal.problem))
     if code != 0 or story.no_data or not story.finished:
-        return _failure(run, story, code, diagnosis.explain(lines), diagnosis.last_error(lines))
+        return _failure(run, story, code)
     try:
         checkpoint.read_header(run.result)
     except ModelError as error:
-        return Problem(f"the trainer said it was done, but {error}", f"the whole output: {run.log}")
+        return TrainingError(f"the trainer said it was done, but {error}", f"the whole output: {run.log}")
     if story.loss is not None and not math.isfinite(story.loss):
-        return Problem(
+        return TrainingError(
             "the loss is not a number: the trained file is worthless",
             "lower the learning rate, or use --set mixed_precision=bf16 and --set no_half_vae=true",
         )
@@ -167,14 +168,16 @@ def _given_up(run: Run, story: Supervision, problem: Problem) -> Problem:
     return Problem(f"stopped {_position(story)}: {problem.message}", f"{problem.hint}\n{kept}")
 
 
-def _failure(
-    run: Run, story: Supervision, code: int, known: diagnosis.Diagnosis | None, last_words: str | None
-) -> Problem:
-    where = f"training failed {_position(story)}"
-    if known is not None:
-        return Problem(f"{where}: {known.cause}", f"{known.remedy}\nthe whole output: {run.log}")
-    why = last_words or (f"exit code {code}" if code else "the trainer ended early and gave no reason")
-    return Problem(f"{where}: {why}", f"the whole output: {run.log}")
+def _failure(run: Run, story: Supervision, code: int) -> TrainingError:
+    where, log = f"training failed {_position(story)}", f"the whole output: {run.log}"
+    known = diagnosis.explain(list(story.last_lines))
+    if known is None:
+        told = diagnosis.last_error(list(story.last_lines))
+        why = told or (f"exit code {code}" if code else "the trainer ended early and gave no reason")
+        return TrainingError(f"{where}: {why}", log)
+    if known.kind is Failure.GPU_MEMORY:
+        return GpuMemoryError(f"{where}: {known.cause}", log)
+    return TrainingError(f"{where}: {known.cause}", f"{known.remedy}\n{log}")
 
 
 def _stopped(run: Run, story: Supervision, signum: int) -> StoppedError:

@@ -125,11 +125,13 @@ class Need:
     measured: bool
     doubts: tuple[str, ...] = ()
     """Why an estimate's range is wider than measurements make it."""
+    source: str = "the measured table"
+    """Where a measured figure comes from."""
 
     def __str__(self) -> str:
         if self.measured:
-            return f"{self.high_gib:g} GiB (measured)"
-        return f"{self.low_gib:.1f} to {self.high_gib:.1f} GiB (estimated)"
+            return f"{self.high_gib:.4g} GiB ({self.source})"
+        return f"{self.low_gib:.1f} to {self.high_gib:.1f} GiB (an estimate)"
 
 
 def need(recipe: Recipe) -> Need:
@@ -150,17 +152,20 @@ def cell(row: Row, batch_size: int) -> Need:
     return Need(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts)
 
 
-def require(recipe: Recipe, device: Gpu | None, ways_out: Callable[[], Sequence[str]]) -> str:
+def require(
+    recipe: Recipe, device: Gpu | None, ways_out: Callable[[], Sequence[str]], known: Need | None = None
+) -> str:
     """Compare the need with what the GPU has free; VramError where it is too little, with the ways out as flags.
 
-    `ways_out` is asked only then. Gives the comparison in words.
+    `ways_out` is asked only then. `known` is what a run of the same settings took on this machine: it counts more than
+    table and estimate. Gives the comparison in words.
     """
     if device is None:
         raise VramError(
             "no NVIDIA GPU was found, and on a processor SDXL trains for weeks",
             "check `nvidia-smi`; to see everything work without one: `sdxl-train smoke`",
         )
-    needed = need(recipe)
+    needed = known or need(recipe)
     doubts = "".join(f"; {doubt}" for doubt in needed.doubts)
     if needed.high_gib > device.free_gib:
         raise VramError(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 from conftest import write_safetensors
+from PIL import Image
 
 SETTINGS = {
     "learning_rate": {"value": 0.0001, "origin": "_base.yaml:9"},
@@ -64,6 +65,13 @@ def metrics(folder: Path, steps: int, **columns: object) -> Path:
     path = folder / "metrics.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def draw_samples(folder: Path, *names: str) -> None:
+    """Draw a sample picture for each name, without the run's own."""
+    (folder / "sample").mkdir(exist_ok=True)
+    for name in names:
+        Image.effect_noise((64, 64), 60).save(folder / "sample" / f"{folder.name}_{name}.png")
 
 
 def write_json(path: Path, content: object) -> None:

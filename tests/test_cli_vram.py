@@ -6,10 +6,16 @@ import csv
 import io
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from conftest import Cli, Result
+from test_measurements import record
+
+from sdxl_train_cli import gpu, measurements
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.layout import Home
 
 SIZES = (6, 8, 10, 12, 16, 24, 48, 80)
 
@@ -87,3 +93,121 @@ def test_a_real_run_is_not_started_on_an_imagined_gpu(cli: Cli, pictures: Path, 
     assert result.code == 2
     assert "--dry-run" in result.stderr
     assert not output.exists()
+
+
+def test_of_several_gpus_the_freest_is_named_and_its_headroom_is_measured(main: Callable[..., Result]) -> None:
+    fake = (Gpu(0, "card 0", 24.0, 3.0, (8, 6), ""), Gpu(1, "card 1", 12.0, 11.0, (8, 6), ""))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "devices", lambda: fake)
+        shown = main("vram", "--headroom", "2")
+        planned = main("plan", "--kind", "lora")
+
+    assert "of 2 GPUs, the freest is spoken of: 1, card 1" in shown.stderr
+    assert "--headroom is not needed: card 1 has 11.0 GB free" in shown.stderr
+    assert "- : more than the 11.0 GB that are free on card 1" in shown.stderr
+    assert "11.0 GB that are free on card 1" in planned.stderr
+
+
+def test_an_imagined_gpu_has_the_headroom_that_is_said(cli: Cli) -> None:
+    assert "10.0 GB that are free on a GPU of 12 GB" in cli("vram", "--gpu", "12", "--headroom", "2").stderr
+    assert "11.5 GB that are free" in cli("vram", "--gpu", "12").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("vram", "--gpu", "-8"), "-8 GB"),
+        (("vram", "--gpu", "inf"), "no GPU of inf GB"),
+        (("vram", "--gpu", "8192"), "no GPU of 8192 GB"),
+        (("plan", "--gpu", "nan"), "no GPU of nan GB"),
+        (("plan", "--gpu", "8", "--headroom", "9"), "nothing left"),
+        (("plan", "--gpu", "8", "--headroom", "-1"), "--headroom"),
+        (("plan", "--gpu", "8", "--headroom", "nan"), "--headroom"),
+        (("lora", "--data", ".", "--dry-run", "--batch-size", "0"), "--batch-size"),
+        (("vram", "--merge", "nowhere.csv"), "nowhere.csv can't be read"),
+        (("vram", "--export", "no/where.csv"), "no/where.csv can't be written"),
+    ],
+)
+def test_a_size_that_can_not_be_is_told(cli: Cli, words: tuple[str, ...], told: str) -> None:
+    result = cli(*words)
+
+    assert result.code == 2, result.stderr
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_batch_of_0_and_an_unknown_optimizer_are_told_by_the_dry_run(cli: Cli, pictures: Path, model: Path) -> None:
+    line = ["lora", "--data", str(pictures), "--model", str(model), "--dry-run", "--gpu-memory", "24"]
+
+    zero = cli(*line, "--set", "train_batch_size=0")
+    unknown = cli(*line, "--set", "optimizer_type=Nope")
+    theirs = cli(*line, "--set", "optimizer_type=some.package.Optimizer")
+
+    assert (zero.code, unknown.code, theirs.code) == (3, 3, 0)
+    assert "train_batch_size" in zero.stderr
+    assert "no such optimizer_type" in unknown.stderr
+
+
+@pytest.fixture
+def own(tmp_path: Path, cli: Cli) -> Home:
+    """A home with two records, the one of a batch that was never full."""
+    place = Home(tmp_path / "mine")
+    measurements.add(place, record(), record(batch_size=4, together=3, peak_gib=8.9))
+    cli.environ["SDXL_TRAIN_HOME"] = str(place.path)
+    return place
+
+
+def test_own_measurements_stand_beside_what_the_estimate_says_of_them(cli: Cli, own: Home) -> None:
+    shown = cli("vram", "--mine")
+    mine = json.loads(cli("vram", "--mine", "--json").stdout)["mine"]
+    lines = shown.stdout.splitlines()
+
+    assert own.measurements.is_file()
+    assert shown.code == 0, shown.stderr
+    assert lines[0].startswith("settings")
+    first, second = (line for line in lines if line.startswith("LoRA 32, gc, adamw8bit"))
+    assert first.split("  ")[-1].strip() == "2026-11-20"
+    assert " 7.30 " in first
+    assert " 3 of 4 " in second
+    assert mine[0]["low_gib"] < mine[0]["peak_gib"] < mine[0]["high_gib"]
+    assert mine[0]["error_percent"] == pytest.approx(100 * (7.25 / 7.3 - 1), abs=4)
+
+
+def test_without_a_record_the_way_to_one_is_told(cli: Cli) -> None:
+    shown = cli("vram", "--mine")
+
+    assert shown.code == 0
+    assert "`sdxl-train fit` measures at once" in shown.stderr
+    assert json.loads(cli("vram", "--mine", "--json").stdout)["mine"] == []
+
+
+def test_records_go_from_one_machine_to_another_and_back_without_growing(cli: Cli, own: Home, tmp_path: Path) -> None:
+    exported = cli("vram", "--export", "runs.csv")
+    printed = cli("vram", "--export", "-")
+    there = ["--home", str(tmp_path / "theirs")]
+    first, second = cli("vram", "--merge", "runs.csv", *there), cli("vram", "--merge", "runs.csv", *there)
+    back = cli("vram", "--merge", "runs.csv")
+    shown = cli("vram", "--mine", *there)
+
+    assert exported.path == Path("runs.csv")
+    assert printed.stdout == (tmp_path / "runs.csv").read_text(encoding="utf-8")
+    assert "2 measured runs taken in" in first.stderr
+    assert "0 measured runs taken in" in second.stderr
+    assert "0 measured runs taken in" in back.stderr
+    assert shown.stdout.count("2026-11-20, elsewhere") == 2
+    assert "0 measured runs written" in cli("vram", "--export", "again.csv", *there).stderr
+    assert len(measurements.load(own)[0]) == 2
+
+
+def test_a_csv_with_a_wrong_row_is_not_taken_at_all(cli: Cli, own: Home, tmp_path: Path) -> None:
+    cli("vram", "--export", "runs.csv")
+    text = (tmp_path / "runs.csv").read_text(encoding="utf-8")
+    (tmp_path / "runs.csv").write_text(text.replace("8.9", "890"), encoding="utf-8")
+
+    result = cli("vram", "--merge", "runs.csv", "--home", str(tmp_path / "theirs"))
+
+    assert result.code == 2
+    assert "runs.csv:3: " in result.stderr
+    assert "a peak of 890 GiB on a GPU of 12" in result.stderr
+    assert not (tmp_path / "theirs" / "measurements.jsonl").exists()
+    assert own.path.is_dir()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import pytest
+from rich.console import Console
 
 from sdxl_train_cli import console
 from sdxl_train_cli.errors import Problem
@@ -51,3 +55,18 @@ def test_a_row_of_a_table_is_one_line_in_a_pipe(capsys: Printed) -> None:
 )
 def test_a_clock_is_read_as_people_write_it(seconds: float, words: str) -> None:
     assert console.clock(seconds) == words
+
+
+def test_faint_cells_are_dimmed_on_a_terminal_and_plain_in_a_pipe(
+    capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("LoRA", "- 9.4"), ("LoCon", "7.2")]
+    console.table(("settings", "batch 1, GB"), rows, faint={(0, 1)})
+    plain = capsys.readouterr().out
+    terminal = io.StringIO()
+    monkeypatch.setattr(console, "_out", Console(file=terminal, force_terminal=True, color_system="standard", width=80))
+    console.table(("settings", "batch 1, GB"), rows, faint={(0, 1)})
+
+    assert "\x1b" not in plain
+    assert "- 9.4" in plain
+    assert re.findall(r"\x1b\[2m *([^\x1b]+)\x1b\[0m", terminal.getvalue()) == ["- 9.4"]

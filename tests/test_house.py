@@ -23,14 +23,14 @@ LAYERS = (
         machine_failures file_failures setting_failures package_failures stage_failures
     """),
     ("knowledge", """
-        buckets optimizer rule options shapes conflicts traps rules
+        buckets largest_bucket optimizer rule options shapes conflicts traps rules
         preset_folders yaml_file extends presets project command
         checkpoint dataset toolchain storage samples states
-        network_size optimizer_state activations demand memory vram savings planning stepdown remedies
-        history results curves comparison thumbnails report removal
+        network_size optimizer_state activations demand memory memory_settings vram savings planning stepdown remedies
+        history results curves comparison thumbnails spelling page report removal
     """),
-    ("world", "network process telemetry upstream installer hub environment"),
-    ("run", "runs supervision training preparation smoke repetition resuming tensorboard"),
+    ("world", "network process telemetry upstream installer hub environment measurements shared_measurements"),
+    ("run", "runs supervision training preparation smoke trial fitting attempts repetition resuming tensorboard"),
     ("people", "console live commands cli"),
 )  # fmt: skip
 """From the ground up: a module imports its own layer and those below it."""
@@ -49,7 +49,16 @@ DOORS = {
     "urllib": {"network"},
     "filelock": {"environment"},
     "platformdirs": {"layout"},
-    "pydantic": {"recipe", "options", "environment", "record", "history"},
+    "pydantic": {
+        "recipe",
+        "options",
+        "environment",
+        "record",
+        "history",
+        "memory_settings",
+        "measurements",
+        "shared_measurements",
+    },
     "typer": {"cli", "commands"},
 }
 TRAINING_SIDE = {"torch", "torchvision", "accelerate", "bitsandbytes", "transformers", "diffusers", "safetensors"}

@@ -48,7 +48,7 @@ def prepare(chosen: Choices, home: Path) -> Prepared:
 
 def recorded(chosen: Choices, home: Path) -> tuple[Prepared, Loaded]:
     prepared = prepare(chosen, home)
-    runs.write(prepared.run, repetition.facts(prepared, chosen))
+    runs.write(prepared.run, repetition.facts(prepared))
     return prepared, history.load(prepared.run.folder)
 
 

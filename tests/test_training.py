@@ -33,7 +33,6 @@ only_posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
 class Trainer:
     """A run of the stand-in that is ready to start."""
 
-    choices: Choices
     prepared: Prepared
     heard: list[Event] = field(default_factory=list)
 
@@ -49,7 +48,7 @@ class Trainer:
         **environ: str,
     ) -> Outcome:
         prepared = self.prepared
-        runs.write(prepared.run, repetition.facts(prepared, self.choices))
+        runs.write(prepared.run, repetition.facts(prepared))
         return training.watch(
             prepared.run,
             prepared.argv,
@@ -109,7 +108,7 @@ def trainer(tmp_path: Path, home: Path, model: Path, pictures: Path, monkeypatch
         overrides=tuple(Override(option, value, "test") for option, value in steps.items()),
         on_processor=True,
     )
-    return Trainer(choices, preparation.prepare(choices, Home(home), tmp_path / "presets"))
+    return Trainer(preparation.prepare(choices, Home(home), tmp_path / "presets"))
 
 
 WHOLE = ["my-step00000002.safetensors", "my-step00000004.safetensors", "my-step00000006.safetensors"]

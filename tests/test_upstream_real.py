@@ -17,7 +17,7 @@ import psutil
 import pytest
 import upstream_source
 
-from sdxl_train_cli import checkpoint, presets
+from sdxl_train_cli import checkpoint, gpu, presets
 from sdxl_train_cli.recipe import Kind
 
 SOURCE = upstream_source.find()
@@ -80,6 +80,18 @@ def test_all_three_kinds_train_and_their_files_are_examined(smoked: Path) -> Non
     record = json.loads((smoked / "smoke-lora" / "run.json").read_text(encoding="utf-8"))
     assert record["preset"] == "dim32-gc"
     assert json.loads((smoked / "smoke-lora" / "outcome.json").read_text(encoding="utf-8"))["outcome"] == "done"
+
+
+@pytest.mark.skipif(bool(gpu.devices()), reason="measures the GPU instead, which needs a full-size model")
+def test_fit_takes_real_steps_and_without_a_gpu_says_what_it_measures(place: Path) -> None:
+    result = sdxl_train(place, "fit", "--max-batch", "1", "--json")
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    (size,) = facts["sizes"]
+    assert size["fits"]
+    assert size["resident_gib"] > 1
+    assert size["seconds_per_step"] > 0
+    assert "not GPU memory" in facts["measures"]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +16,7 @@ from sdxl_train_cli.commands.place import OutputOption
 if TYPE_CHECKING:
     from sdxl_train_cli.comparison import Fact
     from sdxl_train_cli.history import Listed, Loaded
+    from sdxl_train_cli.results import Checkpoint
 
 Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -46,21 +47,13 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
     """One run: what was chosen, what it made, how it ended, how to go on."""
-    from sdxl_train_cli import console, history, report, results
+    from sdxl_train_cli import console, history, results, spelling
 
     entry = history.require(run, place.output(output))
     made = results.checkpoints(entry.folder, entry.name)
     states = results.states(entry.folder, entry.name)
     if as_json:
-        facts = _facts(entry)
-        facts["record"] = entry.record.model_dump(mode="json")
-        facts["outcome"] = entry.outcome.model_dump(mode="json") if entry.outcome else None
-        facts["checkpoints"] = [
-            {"path": str(one.path), "moment": one.moment, "bytes": one.size_bytes, "whole": one.is_whole}
-            for one in made
-        ]
-        facts["states"] = [str(path) for path in states]
-        _print_json(facts)
+        _print_json(_all_facts(entry, made, states))
         return
     console.table(("run", entry.name), _overview(entry))
     settings = [
@@ -68,16 +61,17 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
         for name, setting in sorted(entry.record.settings.items())
         if all_ or _is_own(setting.origin)
     ]
-    if settings:
-        console.out("")
-        console.table(("option" if all_ else "changed option", "value", "from"), settings)
-    if made:
-        console.out("")
-        sizes = [(one.path.name, one.moment, report.size(one.size_bytes) + ("" if one.is_whole else ", incomplete"))
-                 for one in made]  # fmt: skip
-        console.table(("checkpoint", "saved at", "size"), sizes)
+    files = [
+        (one.path.name, one.moment, spelling.size(one.size_bytes) + ("" if one.is_whole else ", incomplete"))
+        for one in made
+    ]
+    option = "option" if all_ else "changed option"
+    for headings, rows in (((option, "value", "from"), settings), (("checkpoint", "saved at", "size"), files)):
+        if rows:
+            console.out("")
+            console.table(headings, rows)
     if entry.can_go_on and states:
-        console.note(f"to go on: sdxl-train runs resume {_quoted(str(entry.folder))}")
+        console.note(f"to go on: sdxl-train runs resume {_shell_line([str(entry.folder)])}")
 
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
@@ -127,6 +121,19 @@ def _facts(entry: Listed) -> dict[str, object]:
     }
 
 
+def _all_facts(entry: Loaded, made: Sequence[Checkpoint], states: Sequence[Path]) -> dict[str, object]:
+    checkpoints = [
+        {"path": str(one.path), "moment": one.moment, "bytes": one.size_bytes, "whole": one.is_whole} for one in made
+    ]
+    return {
+        **_facts(entry),
+        "record": entry.record.model_dump(mode="json"),
+        "outcome": entry.outcome.model_dump(mode="json") if entry.outcome else None,
+        "checkpoints": checkpoints,
+        "states": [str(path) for path in states],
+    }
+
+
 def _plain(fact: Fact) -> object:
     """JSON has no NaN and no infinity: they become text."""
     import math
@@ -137,10 +144,11 @@ def _plain(fact: Fact) -> object:
 
 
 def _row(entry: Listed) -> tuple[str, ...]:
+    from sdxl_train_cli import spelling
+
     outcome, kept = entry.outcome, entry.record
     steps = outcome.steps if outcome else None
     loss = outcome.loss if outcome else None
-    seconds = outcome.seconds if outcome else None
     return (
         entry.name,
         entry.state.value,
@@ -148,12 +156,14 @@ def _row(entry: Listed) -> tuple[str, ...]:
         kept.preset or "",
         "" if steps is None else str(steps),
         "" if loss is None else f"{loss:.4f}",
-        "" if seconds is None else _clock(seconds),
-        _time(kept.started),
+        spelling.clock(outcome.seconds if outcome else None),
+        spelling.moment(kept.started),
     )
 
 
 def _overview(entry: Loaded) -> list[tuple[str, str]]:
+    from sdxl_train_cli import spelling
+
     kept, outcome, inputs, gpu = entry.record, entry.outcome, entry.record.inputs, entry.record.gpu
     installed = kept.environment
     steps = outcome.steps if outcome else None
@@ -164,10 +174,10 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("kind", kept.kind),
         ("preset", kept.preset),
         ("folder", entry.folder),
-        ("started", _time(kept.started)),
+        ("started", spelling.moment(kept.started)),
         ("steps", steps),
         ("loss", outcome.loss if outcome else None),
-        ("time", _clock(outcome.seconds) if outcome and outcome.seconds is not None else None),
+        ("time", spelling.clock(outcome.seconds if outcome else None)),
         ("peak memory", f"{outcome.peak_gib:.1f} GiB" if outcome and outcome.peak_gib is not None else None),
         ("model", inputs.model if inputs else None),
         ("vae", inputs.vae if inputs else None),
@@ -224,16 +234,3 @@ def _shell_line(argv: Sequence[str]) -> str:
     from sdxl_train_cli import preparation
 
     return preparation.shell_line(argv)
-
-
-def _quoted(text: str) -> str:
-    return _shell_line([text])
-
-
-def _time(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -24,7 +24,7 @@ def report(
     run: Run, to: To = None, open_: Open = False, no_hashes: NoHashes = False, output: OutputOption = None
 ) -> None:
     """Write one page with the curves, samples, settings and checkpoints of a run; it needs no network."""
-    from sdxl_train_cli import console, history, layout, preparation, results
+    from sdxl_train_cli import console, history, layout, page, preparation, results, spelling
     from sdxl_train_cli import report as story
 
     entry = history.require(run, place.output(output))
@@ -33,8 +33,8 @@ def report(
         target /= f"{entry.name}.html"
     total = sum(made.size_bytes for made in results.checkpoints(entry.folder, entry.name))
     if total > _LARGE_BYTES and not no_hashes:
-        console.note(f"reading {story.size(total)} of checkpoints for their checksums (--no-hashes leaves them out)")
-    story.write(story.page(entry, preparation.shell_line(entry.record.argv), with_hashes=not no_hashes), target)
+        console.note(f"reading {spelling.size(total)} of checkpoints for their checksums (--no-hashes leaves them out)")
+    page.write(story.gather(entry, preparation.shell_line(entry.record.argv), with_hashes=not no_hashes), target)
     console.out(str(target))
     if open_:
         import webbrowser

@@ -32,4 +32,4 @@ def rerun(
         return
     if again.choices.tokenizers is None:
         hub.require(prepared.model, where, os.environ)
-    console.finished(train.carry_out(prepared, again.choices, live.view(as_json=False)))
+    console.finished(train.carry_out(prepared, live.view(as_json=False)))

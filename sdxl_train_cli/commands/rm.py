@@ -17,7 +17,7 @@ KeepResult = Annotated[bool, typer.Option("--keep-result", help="Keep the final 
 
 def rm(runs: Runs, yes: Yes = False, keep_result: KeepResult = False, output: OutputOption = None) -> None:
     """Delete runs: their folders with all that is in them."""
-    from sdxl_train_cli import console, history, removal, report
+    from sdxl_train_cli import console, history, removal, spelling
     from sdxl_train_cli.errors import Gathering, UsageError
 
     folder = place.output(output)
@@ -31,7 +31,7 @@ def rm(runs: Runs, yes: Yes = False, keep_result: KeepResult = False, output: Ou
             found[entry.folder] = removal.doomed(entry, keep_result=keep_result)
     gathering.require_none()
     for doomed in found.values():
-        console.note(f"{report.size(doomed.size_bytes):>9}  {doomed.words}")
+        console.note(f"{spelling.size(doomed.size_bytes):>9}  {doomed.words}")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is nobody to ask here", "add --yes to delete without a question")

@@ -55,7 +55,7 @@ def smoke(
     size = story.Size(steps, scaled=not full_size and reason is None, gpu_index=gpu)
     hands = story.Hands(
         lambda choices: preparation.prepare(choices, where, place.user_presets()),
-        lambda prepared, choices: train.carry_out(prepared, choices, live.view(as_json=False)),
+        lambda prepared: train.carry_out(prepared, live.view(as_json=False)),
         console.note,
     )
     with ExitStack() as stack:

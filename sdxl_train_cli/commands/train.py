@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from sdxl_train_cli.commands.place import HomeOption
 if TYPE_CHECKING:
     from sdxl_train_cli.guards import Guard
     from sdxl_train_cli.live import View
-    from sdxl_train_cli.preparation import Choices, Prepared
+    from sdxl_train_cli.preparation import Prepared
     from sdxl_train_cli.presets import Override
     from sdxl_train_cli.project import Project
     from sdxl_train_cli.recipe import Kind
@@ -50,6 +51,17 @@ NoGuard = Annotated[
     list[str] | None,
     typer.Option("--no-guard", metavar="NAME", help="Switch off: nan, loss, speed, silence, disk or samples"),
 ]
+
+
+class OnOom(str, Enum):
+    """What `--on-oom` takes."""
+
+    STOP = "stop"
+    STEP_DOWN = "step-down"
+
+
+OnOomOption = Annotated[OnOom, typer.Option("--on-oom", help="What to do when the GPU's memory runs out")]
+StepDowns = Annotated[int, typer.Option("--step-downs", min=1, help="With --on-oom step-down: at most so many times")]
 SaveState = Annotated[
     bool | None, typer.Option("--save-state/--no-save-state", help="Keep what resuming needs [default: by preset]")
 ]
@@ -61,7 +73,8 @@ def train(
     output: Output = None, name: Name = None, trigger: Trigger = None, batch_size: BatchSize = None,
     steps: Steps = None, epochs: Epochs = None, repeats: Repeats = None, resolution: Resolution = None,
     vae: Vae = None, seed: Seed = None, set_: Set = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
-    save_state: SaveState = None, no_guard: NoGuard = None, as_json: AsJson = False,
+    save_state: SaveState = None, on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3,
+    no_guard: NoGuard = None, as_json: AsJson = False,
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered as `lora`, `locon` and `dreambooth`: what is trained is the command's own name."""
@@ -89,14 +102,19 @@ def train(
     if dry_run:
         typer.echo(preparation.shell_line(prepared.argv))
         return
-    from sdxl_train_cli import console, live  # after the dry run, which needs none of it
+    from sdxl_train_cli import attempts, console, live  # after the dry run, which needs none of it
 
     hub.require(prepared.model, where, os.environ)
-    outcome = carry_out(prepared, choices, live.view(as_json=as_json), off)
-    console.finished(outcome)
+    hands = attempts.Hands(
+        lambda lower: preparation.prepare(lower, where, place.user_presets()),
+        lambda ready: carry_out(ready, live.view(as_json=as_json), off),
+        console.warn,
+    )
+    allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
+    console.finished(attempts.train(prepared, hands, step_downs=allowed, user_presets=place.user_presets()))
 
 
-def carry_out(prepared: Prepared, choices: Choices, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
+def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
     """Write the run's record, start the trainer and follow it to its end."""
     from sdxl_train_cli import console, repetition, runs, training
 
@@ -106,10 +124,10 @@ def carry_out(prepared: Prepared, choices: Choices, view: View, guards_off: froz
         console.warn(problem)
     for note in prepared.notes:
         console.note(note)
-    runs.write(prepared.run, repetition.facts(prepared, choices))
+    runs.write(prepared.run, repetition.facts(prepared))
     console.note(f"run: {prepared.run.folder}")
     with view:
-        return training.watch(
+        outcome = training.watch(
             prepared.run,
             prepared.argv,
             cwd=prepared.environment.checkout,
@@ -117,6 +135,23 @@ def carry_out(prepared: Prepared, choices: Choices, view: View, guards_off: froz
             on_event=view.show,
             conditions=prepared.conditions(guards_off),
         )
+    remember(prepared, outcome.peak_gib, outcome.seconds_per_step)
+    return outcome
+
+
+def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> None:
+    """Record what a run took, for the next one's check; neither a scaled model nor a stand-in says anything of it."""
+    from sdxl_train_cli import console, measurements
+
+    says_nothing = prepared.is_scaled or prepared.environment.is_rehearsal
+    if prepared.device is None or peak_gib is None or says_nothing:
+        return
+    measured = measurements.of(
+        prepared.recipe, prepared.pictures, prepared.environment, prepared.device, peak_gib, seconds_per_step
+    )
+    problem = measurements.add(prepared.home, measured) if measured else None
+    if problem is not None:
+        console.warn(problem)
 
 
 def _state(wanted: bool | None) -> list[Override]:

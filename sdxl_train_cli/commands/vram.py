@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands import measured, place
+from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
+    from sdxl_train_cli.gpu import Gpu
+    from sdxl_train_cli.measurements import Measurement
     from sdxl_train_cli.planning import Offer
     from sdxl_train_cli.vram import Need, Row
 
@@ -24,33 +29,70 @@ Data = Annotated[str | None, typer.Option("--data", "-d", help="Your pictures, f
 Resolution = Annotated[int | None, typer.Option("--resolution", min=64, help="Pixels: side of the square")]
 
 
-def vram(gpu: GpuSize = None, headroom: Headroom = None, as_json: Json = False, as_csv: Csv = False) -> None:
+Mine = Annotated[bool, typer.Option("--mine", help="Show the runs that were measured here too")]
+Export = Annotated[
+    Path | None, typer.Option("--export", allow_dash=True, help="Write the measured runs as CSV, to share; - prints it")
+]
+Merge = Annotated[Path | None, typer.Option("--merge", help="Take in somebody else's CSV of measured runs")]
+
+
+def vram(
+    gpu: GpuSize = None, headroom: Headroom = None, as_json: Json = False, as_csv: Csv = False, mine: Mine = False,
+    export: Export = None, merge: Merge = None, home: HomeOption = None,
+) -> None:  # fmt: skip
     """GPU memory by settings: measured and estimated."""
-    import csv
+    if merge is not None or export is not None:
+        measured.exchange(place.home(home), merge, export)
+        return
+    card = _card(gpu, headroom)
+    records = measured.records(place.home(home)) if mine else None
+    if as_json:
+        _print_json(records)
+    elif as_csv:
+        _print_csv()
+    else:
+        _show_table(card)
+        if records is not None:
+            measured.show(records)
+
+
+def _print_json(records: list[Measurement] | None) -> None:
     import json
 
     from sdxl_train_cli import console
     from sdxl_train_cli.vram import BATCH_SIZES, cell, rows
 
-    free_gib = _free_gib(gpu, headroom)
-    cells = {(row, size): cell(row, size) for row in rows() for size in BATCH_SIZES}
-    if as_json:
-        found = [
-            {**_settings(row), "cells": {size: _facts(cells[row, size]) for size in BATCH_SIZES}} for row in rows()
-        ]
-        console.out(json.dumps(found, indent=1))
-        return
-    if as_csv:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(["settings", "batch_size", "low_gib", "high_gib", "source"])
-        writer.writerows(
-            [row.title, size, need.low_gib, need.high_gib, "measured" if need.measured else "estimated"]
-            for (row, size), need in cells.items()
-        )
-        return
+    table = [{**_settings(row), "cells": {size: _facts(cell(row, size)) for size in BATCH_SIZES}} for row in rows()]
+    found: object = table
+    if records is not None:
+        found = {"table": table, "mine": measured.facts(records)}
+    console.out(json.dumps(found, indent=1, ensure_ascii=False))
+
+
+def _print_csv() -> None:
+    import csv
+
+    from sdxl_train_cli.vram import BATCH_SIZES, cell, rows
+
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["settings", "batch_size", "low_gib", "high_gib", "source"])
+    for row, size in ((row, size) for row in rows() for size in BATCH_SIZES):
+        need = cell(row, size)
+        writer.writerow([row.title, size, need.low_gib, need.high_gib, "measured" if need.measured else "estimated"])
+
+
+def _show_table(card: Gpu | None) -> None:
+    from sdxl_train_cli import console
+    from sdxl_train_cli.vram import BATCH_SIZES, cell, rows
+
+    needs = [[cell(row, size) for size in BATCH_SIZES] for row in rows()]
+    free_gib = math.inf if card is None else card.free_gib
+    over = {(at, 1 + column) for at, row in enumerate(needs) for column, need in enumerate(row)
+            if need.high_gib > free_gib}  # fmt: skip
     console.table(
         ("settings", *(f"batch {size}, GB" for size in BATCH_SIZES)),
-        [[row.title, *(_shown(cells[row, size], free_gib) for size in BATCH_SIZES)] for row in rows()],
+        [[row.title, *(_shown(need, free_gib) for need in cells)] for row, cells in zip(rows(), needs, strict=True)],
+        faint=over,
     )
     console.note(
         "a figure alone was measured, a range is estimated (docs/vram.md); 1024x1024, the Python process alone,"
@@ -58,8 +100,8 @@ def vram(gpu: GpuSize = None, headroom: Headroom = None, as_json: Json = False, 
     console.note(
         "text encoders trained, AdamW8bit. The presets leave the text encoders out and need less: `sdxl-train plan`"
     )
-    if free_gib is not None:
-        console.note(f"- : more than the {free_gib:.1f} GB that are free")
+    if card is not None:
+        console.note(f"- : more than the {card.free_gib:.1f} GB that are free on {card.name}")
 
 
 def plan(
@@ -73,9 +115,10 @@ def plan(
     from sdxl_train_cli.errors import UsageError, VramError
     from sdxl_train_cli.recipe import Kind
 
-    free_gib = _free_gib(gpu, headroom)
-    if free_gib is None:
+    card = _card(gpu, headroom)
+    if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")
+    free_gib = card.free_gib
     kinds = {one.value: one for one in Kind}
     if kind is not None and kind not in kinds:
         raise UsageError(f"no kind '{kind}'", f"one of: {', '.join(kinds)}")
@@ -87,21 +130,28 @@ def plan(
         return
     if not offers:
         raise VramError(f"nothing fits into {free_gib:.1f} GB", "the smallest runs need about 5 GB")
-    console.note(f"for {free_gib:.1f} GB of free GPU memory, what gives up least first:")
+    console.note(f"for the {free_gib:.1f} GB that are free on {card.name}, what gives up least first:")
     for offer in offers:
         console.out(offer.command)
         console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
 
 
-def _free_gib(size: float | None, headroom: float | None) -> float | None:
-    """What a run could take: of an imagined GPU, or of the freest real one."""
-    from sdxl_train_cli import gpu
+def _card(size: float | None, headroom: float | None) -> Gpu | None:
+    """The GPU that is spoken of: an imagined one, or the freest real one, whose free memory the driver has measured."""
+    from sdxl_train_cli import console, gpu
+    from sdxl_train_cli.errors import UsageError
 
-    usual = gpu.usual_headroom_gib() if headroom is None else headroom
+    if headroom is not None and not math.isfinite(headroom):
+        raise UsageError(f"--headroom {headroom:g} is no size", "GB that others take, such as --headroom 1.5")
     if size is not None:
-        return gpu.imagined(size, usual).free_gib
-    free_gib = max((device.free_gib for device in gpu.devices()), default=None)
-    return None if free_gib is None else free_gib - (headroom or 0)
+        return gpu.imagined(size, gpu.usual_headroom_gib() if headroom is None else headroom)
+    found = gpu.devices()
+    freest = max(found, key=lambda device: device.free_gib, default=None)
+    if freest is not None and headroom is not None:
+        console.note(f"--headroom is not needed: {freest.name} has {freest.free_gib:.1f} GB free, as its driver tells")
+    if freest is not None and len(found) > 1:
+        console.note(f"of {len(found)} GPUs, the freest is spoken of: {freest.index}, {freest.name}")
+    return freest
 
 
 def _settings(row: Row) -> dict[str, object]:
@@ -133,6 +183,6 @@ def _offer(offer: Offer) -> dict[str, object]:
     }
 
 
-def _shown(need: Need, free_gib: float | None) -> str:
+def _shown(need: Need, free_gib: float) -> str:
     figure = f"{need.high_gib:g}" if need.measured else f"{need.low_gib:.1f}-{need.high_gib:.1f}"
-    return f"- {figure}" if free_gib is not None and need.high_gib > free_gib else figure
+    return f"- {figure}" if need.high_gib > free_gib else figure

@@ -111,13 +111,19 @@ function lossPlot() {
   const values = steps.map((step) => (known.has(step) && !odd.has(step) ? known.get(step) : null));
   const marks = steps.map((step) => (odd.has(step) ? 0.97 : null));
   const label = own ? "loss" : "average loss";
-  const slider = make("input", { type: "range", min: "0", max: "0.995", step: "0.005", value: steps.length > 40 ? "0.9" : "0.6", "aria-label": "smoothing" });
+  // From 1 step to half of the run, by equal factors: of 100 steps and of 100,000 each position is of use.
+  const widest = Math.max(2, steps.length / 2);
+  const usual = Math.max(3, steps.length / 40);
+  const start = String(Math.min(100, Math.round(100 * Math.log(usual) / Math.log(widest))));
+  const slider = make("input", { type: "range", min: "0", max: "100", step: "1", value: start, "aria-label": "smoothing" });
+  const width = () => Math.pow(widest, Number(slider.value) / 100);
+  const spacing = (steps[steps.length - 1] - steps[0] + 1) / steps.length; // of a very long run, not every step is here
   const shown = make("output", {});
   const whole = make("button", { type: "button" }, "Show all");
   const card = make("div", { class: "card" },
-    make("div", { class: "bar" }, make("h2", {}, "Loss"), make("label", {}, "smoothing", slider, shown), whole));
+    make("div", { class: "bar" }, make("h2", {}, "Loss"), make("label", {}, "smoothed over", slider, shown), whole));
   page.append(card);
-  const columns = () => [steps, values, smoothed(values, Number(slider.value)), marks];
+  const columns = () => [steps, values, smoothed(values, 1 - 1 / width()), marks];
   const series = [
     line(label, "first", { stroke: () => faded(colour("first"), 0.38), width: 1, points: { size: 3, fill: () => faded(colour("first"), 0.38) } }),
     line("smoothed", "first", { width: 2.2, points: { show: false } }),
@@ -130,7 +136,10 @@ function lossPlot() {
   const scales = { y: { range: range() }, mark: { range: () => [0, 1] } };
   const fitted = () => (odd.size ? columns() : columns().slice(0, 3));
   const drawn = plot(card, series, fitted(), { title: "loss over steps", height: 320, scales });
-  const update = () => { shown.textContent = Number(slider.value).toFixed(3); };
+  const update = () => {
+    const over = Math.round(width() * spacing);
+    shown.textContent = over.toLocaleString("en") + (over === 1 ? " step" : " steps");
+  };
   slider.addEventListener("input", () => { update(); drawn.setData(fitted(), false); drawn.redraw(true, false); });
   whole.addEventListener("click", () => plots.forEach((one) => one.setScale("x", { min: one.data[0][0], max: one.data[0].at(-1) })));
   update();

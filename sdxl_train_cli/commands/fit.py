@@ -1,0 +1,218 @@
+"""`sdxl-train fit`: measure the largest batch that fits, in place of estimating it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands.train import (
+    Data,
+    GpuIndex,
+    Model,
+    Preset,
+    Repeats,
+    Resolution,
+    Set,
+    Trigger,
+    Vae,
+    remember,
+)
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.fitting import Tried
+    from sdxl_train_cli.gpu import Gpu
+    from sdxl_train_cli.layout import Home
+    from sdxl_train_cli.preparation import Choices, Prepared
+    from sdxl_train_cli.presets import Override
+    from sdxl_train_cli.project import Project
+    from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.trial import Trial
+
+KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon or dreambooth")]
+MaxBatch = Annotated[
+    int | None, typer.Option("--max-batch", min=1, max=256, help="Try no more [default: 16; without a GPU 2]")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def fit(
+    kind: KindOption = "lora", preset: Preset = None, model: Model = None, data: Data = None, trigger: Trigger = None,
+    repeats: Repeats = None, resolution: Resolution = None, vae: Vae = None, set_: Set = None, gpu: GpuIndex = None,
+    max_batch: MaxBatch = None, as_json: Json = False, home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Measure the largest batch that fits: a few real steps."""
+    import json
+    import tempfile
+
+    from sdxl_train_cli import console, environment, fitting, preparation, project
+    from sdxl_train_cli.gpu import devices
+
+    where, asked_kind = place.home(home), _kind(kind)
+    installed = environment.require(where)
+    written = project.load(Path.cwd())
+    typed = {"preset": preset, "model": model, "data": data, "trigger": trigger, "vae": vae}
+    texts = preparation.filled(asked_kind, written, typed)
+    has_gpu = gpu is not None or bool(devices())
+    own_pictures = has_gpu or bool(texts["data"])
+    overrides = [*_written(asked_kind, written), *_overrides(resolution, set_ or [])]
+    asked = preparation.choose(
+        asked_kind, texts if own_pictures else {**texts, "data": "."}, overrides,
+        repeats=repeats, gpu_index=gpu, gpu_memory_gib=None, check_vram=False,
+    )  # fmt: skip
+    most = max_batch or (_MOST if has_gpu else _MOST_ON_PROCESSOR)
+    with tempfile.TemporaryDirectory(prefix="sdxl-train-fit-") as name:
+        folder = Path(name)
+        if installed.is_rehearsal:
+            console.note("REHEARSAL: the trainer is a stand-in, nothing is measured but itself")
+        if not has_gpu:
+            console.note(_NO_GPU)
+            asked = fitting.on_processor(asked, installed, folder, asked.data if own_pictures else None)
+        hands = fitting.Hands(lambda choices: _prepared(choices, where), _carried_out, console.note)
+        found = fitting.run(asked, most, folder, hands)
+    if as_json:
+        console.out(json.dumps(_facts(found), indent=1, ensure_ascii=False))
+    else:
+        _show(found)
+    _conclude(found, most)
+
+
+_MOST, _MOST_ON_PROCESSOR = 16, 2
+_NO_GPU = (
+    "NO GPU was found: this measures the RAM of a scaled-down model on the processor, to show that the way works.\n"
+    "The figures say nothing of GPU memory; for an estimate of that: `sdxl-train plan --gpu 12`"
+)
+
+
+def _kind(text: str) -> Kind:
+    from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.recipe import Kind
+
+    kinds = {one.value: one for one in Kind}
+    if text not in kinds:
+        raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
+    return kinds[text]
+
+
+def _written(kind: Kind, written: Project) -> Sequence[Override]:
+    return written.overrides if written.kind in {None, kind} else ()
+
+
+def _overrides(resolution: int | None, set_: list[str]) -> list[Override]:
+    from sdxl_train_cli import presets
+
+    sized = [] if resolution is None else presets.sized(resolution)
+    return [*sized, *(presets.parse_override(text) for text in set_)]
+
+
+def _prepared(choices: Choices, home: Home) -> Prepared:
+    """As the real command does it, down to what has to be fetched first."""
+    from sdxl_train_cli import hub, preparation
+
+    prepared = preparation.prepare(choices, home, place.user_presets())
+    if choices.tokenizers is None:  # a made model brings its own
+        hub.require(prepared.model, home, os.environ)
+    return prepared
+
+
+def _carried_out(prepared: Prepared) -> Trial:
+    """One trial, told as it ends."""
+    from sdxl_train_cli import console, trial
+
+    size = prepared.recipe.get("train_batch_size")
+    found = trial.run(prepared)
+    if found.fits:
+        remember(prepared, found.peak_gib, found.seconds_per_step)
+        console.note(f"batch {size}: {_amount(found)}, {_pace(found)}")
+    else:
+        console.note(f"batch {size}: does not fit: {found.why_not}")
+    return found
+
+
+def _amount(found: Trial) -> str:
+    if found.peak_gib is not None:
+        return f"{found.peak_gib:.2f} GiB"
+    return f"{found.resident_gib:.2f} GiB of RAM"
+
+
+def _pace(found: Trial) -> str:
+    return "pace unknown" if found.seconds_per_step is None else f"{found.seconds_per_step:.2f} s a step"
+
+
+def _device(found: list[Tried]) -> Gpu | None:
+    return found[0].prepared.device
+
+
+def _facts(found: list[Tried]) -> dict[str, object]:
+    from sdxl_train_cli import fitting
+
+    device, best = _device(found), fitting.largest(found)
+    return {
+        "kind": found[0].prepared.recipe.kind.value,
+        "preset": found[0].prepared.recipe.name,
+        "measures": "GPU memory" if device else "RAM of a scaled model on the processor, not GPU memory",
+        "gpu": device.name if device else None,
+        "free_gib": round(device.free_gib, 2) if device else None,
+        "bucket": f"{found[0].width}x{found[0].height}",
+        "sizes": [
+            {
+                "batch_size": tried.batch_size,
+                "fits": tried.trial.fits,
+                "peak_gib": None if tried.trial.peak_gib is None else round(tried.trial.peak_gib, 3),
+                "resident_gib": round(tried.trial.resident_gib, 3),
+                "seconds_per_step": None
+                if tried.trial.seconds_per_step is None
+                else round(tried.trial.seconds_per_step, 4),
+                "why_not": tried.trial.why_not,
+            }
+            for tried in found
+        ],
+        "largest": best.batch_size if best else None,
+    }
+
+
+def _show(found: list[Tried]) -> None:
+    from sdxl_train_cli import console
+
+    on_gpu = _device(found) is not None
+    rows = [
+        (
+            str(tried.batch_size),
+            _figure(tried.trial.peak_gib if on_gpu else tried.trial.resident_gib),
+            _figure(tried.trial.seconds_per_step),
+            "yes" if tried.trial.fits else "no",
+        )
+        for tried in found
+    ]
+    console.table(("batch", "GPU, GB" if on_gpu else "RAM, GB", "s a step", "fits"), rows)
+
+
+def _figure(number: float | None) -> str:
+    return "" if number is None else f"{number:.2f}"
+
+
+def _conclude(found: list[Tried], most: int) -> None:
+    """Say what the largest is; VramError where not even one picture fits."""
+    from sdxl_train_cli import console, fitting, savings
+    from sdxl_train_cli.errors import VramError
+
+    best, device = fitting.largest(found), _device(found)
+    if best is None:
+        ways = savings.ways_out(found[0].prepared.recipe, device.free_gib) if device else []
+        raise VramError(
+            f"not even one picture fits: {found[0].trial.why_not}",
+            "\n".join(map(str, ways)) or "take a smaller preset: `sdxl-train plan`",
+        )
+    more = "; more was not tried (--max-batch)" if best.batch_size == most else ""
+    if device is not None:
+        of = f"{_amount(best.trial)} of {device.free_gib:.1f} free on {device.name}"
+        console.note(
+            f"the largest batch that fits: {best.batch_size} ({of}){more}; to train: --batch-size {best.batch_size}"
+        )
+    else:
+        console.note(f"the largest batch tried: {best.batch_size}; RAM of a scaled model, no word on GPU memory")

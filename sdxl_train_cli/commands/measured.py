@@ -1,0 +1,97 @@
+"""Measured runs as `sdxl-train vram --mine`, `--export` and `--merge` show, give and take them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.layout import Home
+    from sdxl_train_cli.measurements import Measurement
+
+
+def show(records: list[Measurement]) -> None:
+    """Print them as a table, each beside its estimate."""
+    from sdxl_train_cli import console
+
+    if not records:
+        console.note("no run was measured here yet: each real run on a GPU is, and `sdxl-train fit` measures at once")
+        return
+    console.table(
+        ("settings", "batch", "measured, GB", "estimated, GB", "error", "s a step", "pictures", "GPU", "date"),
+        [_record_row(record) for record in sorted(records, key=lambda record: (record.words, record.batch_size))],
+        title="\nmeasured runs",
+    )
+
+
+def _record_row(record: Measurement) -> tuple[str, ...]:
+    estimate = _estimated(record)
+    low, high, error = (estimate[key] for key in ("low_gib", "high_gib", "error_percent"))
+    batch = (
+        str(record.batch_size) if record.together == record.batch_size else f"{record.together} of {record.batch_size}"
+    )
+    return (
+        record.words,
+        batch,
+        f"{record.peak_gib:.2f}",
+        "" if low is None else f"{low:.1f}-{high:.1f}",
+        "" if error is None else f"{error:+.1f} %",
+        "" if record.seconds_per_step is None else f"{record.seconds_per_step:.2f}",
+        f"{record.width}x{record.height}",
+        record.gpu,
+        f"{record.measured:%Y-%m-%d}{', elsewhere' if record.is_from_elsewhere else ''}",
+    )
+
+
+def _estimated(record: Measurement) -> dict[str, float | None]:
+    """What the estimate says of a measured run; nothing where its figures are beyond what can be estimated."""
+    from sdxl_train_cli import memory
+    from sdxl_train_cli.errors import RecipeError
+
+    try:
+        estimate = memory.estimate(record.recipe)
+    except RecipeError:
+        return {"low_gib": None, "high_gib": None, "error_percent": None}
+    error = 100 * (estimate.likely_gib / record.peak_gib - 1)
+    return {
+        "low_gib": round(estimate.low_gib, 2),
+        "high_gib": round(estimate.high_gib, 2),
+        "error_percent": round(error, 1),
+    }
+
+
+def facts(records: list[Measurement]) -> list[dict[str, object]]:
+    """The same for a script."""
+    return [{**record.model_dump(mode="json"), **_estimated(record)} for record in records]
+
+
+def records(home: Home) -> list[Measurement]:
+    """Read them; what can't be read is told."""
+    from sdxl_train_cli import console, measurements
+
+    found, problems = measurements.load(home)
+    for problem in problems:
+        console.warn(problem)
+    return found
+
+
+def exchange(home: Home, merge: Path | None, export: Path | None) -> None:
+    """Take in, then give out; own records alone, as others have theirs from their owners."""
+    from sdxl_train_cli import console, measurements, shared_measurements
+    from sdxl_train_cli.errors import UsageError
+
+    if merge is not None:
+        new = shared_measurements.unknown(shared_measurements.read(merge), records(home))
+        problem = measurements.add(home, *new)
+        if problem is not None:
+            raise UsageError(problem.message, "choose another place with --home")
+        console.note(f"{len(new)} measured runs taken in; they count for the same name of GPU")
+    if export is not None:
+        own = [record for record in records(home) if not record.is_from_elsewhere]
+        text = shared_measurements.text(own)
+        if str(export) == "-":
+            console.out(text.rstrip("\n"))
+            return
+        shared_measurements.write(export, text)
+        console.note(f"{len(own)} measured runs written")
+        console.out(str(export))
