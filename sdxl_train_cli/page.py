@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -77,6 +78,8 @@ def write(shown: Page, target: Path) -> None:
         beside.write_text(html(shown), encoding="utf-8", newline="\n")
         beside.replace(target)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise UsageError(f"{target} can't be written: {error.strerror}", "choose another file with --to") from error
 
 

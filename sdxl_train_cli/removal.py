@@ -19,12 +19,13 @@ class Doomed:
     entry: Loaded
     files: int
     size_bytes: int
-    kept: tuple[Path, ...] = ()
+    kept: tuple[Path, ...] | None = None
+    """None where nothing was asked to stay."""
 
     @property
     def words(self) -> str:
         """One line for the question."""
-        stays = f", keeping {', '.join(path.name for path in self.kept)}" if self.kept else ""
+        stays = "" if self.kept is None else f", keeping {', '.join(path.name for path in self.kept) or 'nothing'}"
         return f"{self.entry.folder} ({self.entry.state.value}, {self.files} files){stays}"
 
 
@@ -47,7 +48,7 @@ def doomed(entry: Loaded, *, keep_result: bool) -> Doomed:
     saved = results.checkpoints(entry.folder, entry.name) if keep_result else []
     kept = tuple(made.path for made in saved if made.moment == results.FINAL)
     files = [path for path in _walk(entry.folder) if path not in kept]
-    return Doomed(entry, len(files), sum(path.lstat().st_size for path in files), kept)
+    return Doomed(entry, len(files), sum(path.lstat().st_size for path in files), kept if keep_result else None)
 
 
 def remove(doomed_run: Doomed) -> None:
@@ -61,7 +62,7 @@ def remove(doomed_run: Doomed) -> None:
         raise UsageError(found)
     try:
         for path in sorted(folder.iterdir(), key=lambda path: path.name == record.RUN):
-            if path in doomed_run.kept:
+            if path in (doomed_run.kept or ()):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

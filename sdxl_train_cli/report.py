@@ -104,7 +104,8 @@ def _samples(entry: Loaded) -> Samples:
         pictures.append(Picture(sample.moment, sample.prompt, sample.path.name, source))
     shown = {picture.moment for picture in pictures}
     notes = [f"{left} of {len(found)} pictures are left out to keep this page small." if left else ""]
-    notes += [f"{unread} pictures could not be read." if unread else ""]
+    notes += [f"Pictures that could not be read: {unread}." if unread else ""]
+    notes += ["The prompts are what their file says now." if pictures and _prompt_file(entry) else ""]
     return Samples(
         moments=tuple(dict.fromkeys(sample.moment for sample in found if sample.moment in shown)),
         prompts=_prompts(entry, 1 + max((picture.prompt for picture in pictures), default=-1)),
@@ -129,13 +130,19 @@ def _coarseness(index: int, count: int) -> tuple[int, int]:
 
 def _prompts(entry: Loaded, count: int) -> tuple[str, ...]:
     """What the prompt file says now, where it is one of lines; sd-scripts keeps no prompt with a picture."""
-    setting = entry.record.settings.get("sample_prompts")
-    path = Path(str(setting.value)) if setting else None
+    path = _prompt_file(entry)
     lines: list[str] = []
-    if path is not None and path.suffix.lower() == ".txt" and path.is_file():
+    if path is not None:
         text = path.read_bytes()[:_LONGEST_PROMPTS].decode("utf-8-sig", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     return tuple(lines[number] if number < len(lines) else f"prompt {number + 1}" for number in range(count))
+
+
+def _prompt_file(entry: Loaded) -> Path | None:
+    """The file of sample prompts, one a line; a relative path would mean another file in another folder."""
+    setting = entry.record.settings.get("sample_prompts")
+    path = Path(str(setting.value)) if setting else Path()
+    return path if path.is_absolute() and path.suffix.lower() == ".txt" and path.is_file() else None
 
 
 def _checkpoints(entry: Loaded, *, with_hashes: bool) -> Rows:

@@ -61,8 +61,15 @@ def test_a_broken_record_is_a_row_and_a_reason(tmp_path: Path, main: Main) -> No
     assert f"{folder}: run.json: " in result.stderr
 
 
+def test_a_moved_run_is_listed_by_the_name_that_finds_it(tmp_path: Path, main: Main) -> None:
+    keep(tmp_path / "output" / "old", name="new")
+
+    assert main("runs", "list").stdout.splitlines()[1].startswith("old  ")
+
+
+@only_posix
 def test_a_name_cannot_give_orders_to_the_terminal(tmp_path: Path, main: Main) -> None:
-    keep(tmp_path / "output" / "cat", name="cat\x1b[2J\n")
+    keep(tmp_path / "output" / "cat\x1b[2J\n")
 
     assert "cat?[2J?" in main("runs", "list").stdout
 

@@ -45,9 +45,17 @@ def test_what_is_told_beforehand_is_what_goes(tmp_path: Path) -> None:
     whole = removal.doomed(history.load(folder), keep_result=False)
     partly = removal.doomed(history.load(folder), keep_result=True)
 
-    assert (whole.files, whole.size_bytes, whole.kept) == (len(sizes), sum(sizes), ())
+    assert (whole.files, whole.size_bytes, whole.kept) == (len(sizes), sum(sizes), None)
     assert partly.size_bytes == sum(sizes) - (folder / "cat.safetensors").stat().st_size
     assert "keeping cat.safetensors" in partly.words
+
+
+def test_where_there_is_no_result_to_keep_it_is_told(tmp_path: Path) -> None:
+    folder = keep(tmp_path / "cat", None)
+
+    assert removal.doomed(history.load(folder), keep_result=True).words.endswith("keeping nothing")
+    remove(folder, keep_result=True)
+    assert not folder.exists()
 
 
 def test_a_running_run_is_not_deleted(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_samples_stand_by_moment_and_prompt(tmp_path: Path) -> None:
 
     assert samples.moments == ("step 3", "epoch 1")
     assert samples.prompts == ("a cat --n bad", "мой кот", "prompt 3")
+    assert samples.note == "The prompts are what their file says now."
     assert {(one.moment, one.prompt) for one in samples.pictures} == {("step 3", 0), ("step 3", 2), ("epoch 1", 1)}
 
 
@@ -93,4 +94,4 @@ def test_a_broken_sample_is_told(tmp_path: Path) -> None:
     draw_samples(folder, "000003_00_20260102030401")
     (folder / "sample" / "cat_000006_00_20260102030402.png").write_bytes(b"\x89PNG")
 
-    assert gathered(folder).samples.note == "1 pictures could not be read."
+    assert gathered(folder).samples.note == "Pictures that could not be read: 1."

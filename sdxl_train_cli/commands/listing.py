@@ -150,7 +150,7 @@ def _row(entry: Listed) -> tuple[str, ...]:
     steps = outcome.steps if outcome else None
     loss = outcome.loss if outcome else None
     return (
-        entry.name,
+        entry.folder.name,  # what can be typed, should the folder have another name by now
         entry.state.value,
         kept.kind or "",
         kept.preset or "",
