@@ -44,7 +44,7 @@ def read_header(path: Path) -> Header:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1  # noqa: PLR2004
             text = file.read(length) if length <= min(LARGEST_HEADER, size) else b""
-        entries = json.loads(text)
+        entries = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
         metadata = {str(key): str(value) for key, value in entries.pop("__metadata__", {}).items()}
         shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in entries.items()}
         end = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
@@ -60,6 +60,14 @@ def read_header(path: Path) -> Header:
     if size > end:
         raise ModelError(f"{path} has {size - end:,} bytes too many: its download is broken", "download it again")
     return Header(shapes, metadata)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose keys are all different: of two the reader, not the writer, would choose."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def _instead(start: bytes) -> tuple[str, str]:

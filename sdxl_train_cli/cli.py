@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import __version__, signals
-from sdxl_train_cli.commands import fit, init, presets, runs, setup, smoke, train, vram
+from sdxl_train_cli.commands import (
+    exchange,
+    fit,
+    init,
+    preset_diff,
+    preset_new,
+    preset_schema,
+    presets,
+    runs,
+    setup,
+    smoke,
+    train,
+    vram,
+)
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 
 app = typer.Typer(
@@ -41,11 +54,18 @@ app.command()(smoke.smoke)
 app.command()(init.init)
 app.command("lora", help="Train a LoRA: small, quick, the usual choice.")(train.train)
 app.command("locon", help="Train a LoCon: convolutions too, for styles.")(train.train)
+app.command("loha", help="Train a LoHa: two LoRAs multiplied, for many subjects.")(train.train)
+app.command("lokr", help="Train a LoKr: the closest likeness for its size.")(train.train)
 app.command("dreambooth", help="Train the whole U-Net: 35 GB of VRAM and up.")(train.train)
 app.command()(vram.plan)
 app.command()(fit.fit)
 app.command()(vram.vram)
 app.add_typer(runs.app, name="runs", help="Look back on runs, and go on with them.")
+presets.app.command("new")(preset_new.new)
+presets.app.command("diff")(preset_diff.diff)
+presets.app.command("schema")(preset_schema.schema)
+presets.app.command("import")(exchange.import_)
+presets.app.command("export")(exchange.export)
 app.add_typer(presets.app, name="presets", help="List, show and check presets.")
 app.add_typer(runs.app, name="runs", help="Look back on runs: list, show, compare, repeat, report.")
 

@@ -6,6 +6,7 @@ sdxl_train.py, sdxl_train_network.py with train_network.py, and networks/lora.py
 
 from __future__ import annotations
 
+from sdxl_train_cli import lycoris
 from sdxl_train_cli.buckets import (
     bucket_is_larger_than_resolution,
     bucket_is_nothing,
@@ -27,6 +28,7 @@ _CACHES_CAPTIONS = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to
 _CACHES_PICTURES = ("cache_latents", "cache_latents_to_disk")
 _CACHE_OFF = "--set cache_text_encoder_outputs=false"
 _FULL = (Kind.DREAMBOOTH,)
+_OWN_KINDS = {"loha": Kind.LOHA, "lokr": Kind.LOKR}
 
 # The first four are refused, after the pictures have been read; the others have no effect and nothing says so.
 _NOT_WITH_CACHED_CAPTIONS = (
@@ -85,14 +87,21 @@ def _module(recipe: Recipe) -> str:
 
 
 def _is_not_a_lora(recipe: Recipe) -> bool:
-    arguments = recipe.arguments("network_args")
-    return _module(recipe).startswith("lycoris.") or "conv_dim" in arguments or "conv_block_dims" in arguments
+    if lycoris.algorithm(recipe) in _OWN_KINDS:
+        return False
+    if _module(recipe) == lycoris.MODULE:
+        return lycoris.reaches_convolutions(recipe)
+    return not {"conv_dim", "conv_block_dims"}.isdisjoint(recipe.arguments("network_args"))
 
 
 def _is_not_a_locon(recipe: Recipe) -> bool:
     arguments = recipe.arguments("network_args")
     by_block = "conv_block_dims" in arguments and "block_dims" in arguments
     return _module(recipe) == "networks.lora" and "conv_dim" not in arguments and not by_block
+
+
+def _leaves_convolutions_out(recipe: Recipe) -> bool:
+    return lycoris.algorithm(recipe) in lycoris.PLAIN and not lycoris.reaches_convolutions(recipe)
 
 
 def _steps_are_behind(recipe: Recipe) -> bool:
@@ -106,7 +115,7 @@ _MODEL = (
         lambda recipe: not _module(recipe),
         "network_module is missing",
         "--set network_module=networks.lora",
-        NETWORK_KINDS,
+        (Kind.LORA, Kind.LOCON),
     ),
     Rule(
         ("network_args", "network_module"),
@@ -121,6 +130,33 @@ _MODEL = (
         "a LoCon needs conv_dim in network_args; without it this trains a plain LoRA",
         "--set 'network_args=conv_dim=32 conv_alpha=16'",
         (Kind.LOCON,),
+    ),
+    Rule(
+        ("network_args", "network_module"),
+        _leaves_convolutions_out,
+        "this preset of LyCORIS leaves the convolutions out, which makes it a plain LoRA",
+        "train it with `sdxl-train lora`, or take preset out of network_args",
+        (Kind.LOCON,),
+    ),
+    *(
+        Rule(
+            ("network_args", "network_module"),
+            lambda recipe, algo=algo: lycoris.algorithm(recipe) == algo,  # type: ignore[misc]
+            f"this trains a {own.label}",
+            f"train it with `sdxl-train {own.value}`",
+            tuple(kind for kind in NETWORK_KINDS if kind is not own),
+        )
+        for algo, own in _OWN_KINDS.items()
+    ),
+    *(
+        Rule(
+            ("network_module", "network_args"),
+            lambda recipe: lycoris.algorithm(recipe) not in _OWN_KINDS,
+            f"a {own.label} needs the network_module networks.{algo}, or lycoris.kohya with algo={algo}",
+            f"--set network_module=networks.{algo}",
+            (own,),
+        )
+        for algo, own in _OWN_KINDS.items()
     ),
     Rule(
         ("network_train_text_encoder_only", "network_train_unet_only"),

@@ -73,17 +73,37 @@ def table(
 
     `faint` are cells, by row and column from 0, that a terminal shows in the background.
     """
+    grid = _grid(headings, rows, title, faint)
+    if _out.is_terminal:
+        _out.print(grid)
+        return
+    out(_in_lines(grid))
+
+
+def told_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table for the person who waits, where stdout is for something else."""
+    grid = _grid(headings, rows, None, ())
+    if err.is_terminal:
+        err.print(grid, soft_wrap=False)
+    else:
+        err.print(_in_lines(grid))
+
+
+def _grid(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None, faint: Container[tuple[int, int]]
+) -> Table:
     grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         grid.add_column(heading, justify="right" if heading.endswith("GB") else "left", overflow="fold")
     for at, row in enumerate(rows):
         grid.add_row(*(Text(cell, style="dim" if (at, column) in faint else "") for column, cell in enumerate(row)))
-    if _out.is_terminal:
-        _out.print(grid)
-        return
+    return grid
+
+
+def _in_lines(grid: Table) -> str:
     text = io.StringIO()
     Console(file=text, width=_WIDEST).print(grid)
-    out("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def finished(outcome: Outcome) -> None:

@@ -52,8 +52,10 @@ class Demand:
     trained_unet: float
     trained_text: float
     network_dim: int
+    """What autograd keeps between the two matrices of each layer; 0 where they are multiplied with each other first."""
     reaches_conv: bool
-    merges: bool
+    merged: float
+    """The U-Net's weights that a network multiplied out keeps a copy of."""
     optimizer: OptimizerState
     state_bytes: float
     """The optimizer's, for each trained weight."""
@@ -143,9 +145,9 @@ def read(recipe: Recipe) -> Demands:
         trained_bytes=trained_bytes,
         trained_unet=size.unet,
         trained_text=size.text,
-        network_dim=min(dim, _LARGEST_DIM),
+        network_dim=0 if size.merged else min(dim, _LARGEST_DIM),
         reaches_conv=size.conv,
-        merges=size.merges,
+        merged=size.merged,
         optimizer=state,
         state_bytes=_state_bytes(state, size, None if full else dim, trained_bytes),
         accumulates=(_integer(recipe, "gradient_accumulation_steps") or 1) > 1,
@@ -287,8 +289,8 @@ def _size_doubts(size: NetworkSize) -> list[Doubt]:
         best = {"trained_unet": size.unet * size.low, "trained_text": size.text * size.low}
         worst = {"trained_unet": size.unet * size.high, "trained_text": size.text * size.high}
         doubts.append(Doubt(size.doubt or "the network's weights are counted within a tenth", best, worst))
-    if size.merges:
-        doubts.append(Doubt("the network adds its weights to the model's in every step", {"merges": False}))
+    if size.merged and size.doubt:
+        doubts.append(Doubt("it may add its weights to the model's in every step", {"merged": 0.0}))
     return doubts
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from sdxl_train_cli import gpu, installer, network, process, toolchain, upstream
+from sdxl_train_cli import gpu, installer, lycoris, network, process, toolchain, upstream
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.installer import Report
 from sdxl_train_cli.layout import Home
@@ -90,6 +90,16 @@ class Environment(BaseModel):
         """Whether the trainer is a stand-in, which trains nothing."""
         return self.lock.toolchain is None
 
+    @property
+    def networks(self) -> frozenset[str]:
+        """Network modules that newer sd-scripts have and older ones lack, of which LyCORIS can stand in for some."""
+        return frozenset(name for name in lycoris.NATIVE if (self.checkout / f"{name.replace('.', '/')}.py").is_file())
+
+    def has(self, extra: Extra) -> bool:
+        """Whether an extra is installed, by setup or by hand; a stand-in imports nothing and so lacks nothing."""
+        places = ("lib/python*/site-packages", "Lib/site-packages")
+        return self.is_rehearsal or any(any((self.folder / "venv").glob(f"{place}/{extra.value}")) for place in places)
+
     def options(self) -> OptionTable:
         """Every option of the installed training scripts."""
         return OptionTable.load(_options(self.folder))
@@ -129,6 +139,21 @@ def require(home: Home) -> Environment:
     if found is None:
         raise SetupError("sd-scripts is not installed yet", "run `sdxl-train setup`")
     return found
+
+
+def require_extras(installed: Environment, extras: Collection[Extra]) -> None:
+    """SetupError with the command that installs what is missing beside what is there."""
+    missing = [extra for extra in extras if not installed.has(extra)]
+    if missing:
+        wanted = sorted({*installed.lock.request.extras, *missing})
+        instead = ", or --set xformers=false --set sdpa=true" if missing == [Extra.XFORMERS] else ""
+        raise SetupError(
+            f"{' and '.join(_EXTRA_NAMES[extra] for extra in missing)} is not installed, and this run needs it",
+            f"run `sdxl-train setup {' '.join(f'--extra {extra.value}' for extra in wanted)}`{instead}",
+        )
+
+
+_EXTRA_NAMES = {Extra.XFORMERS: "xformers", Extra.LYCORIS: "LyCORIS"}
 
 
 def create(home: Home, request: Request, *, recreate: bool, report: Report) -> Environment:

@@ -28,8 +28,6 @@ _LARGEST_TENSOR = 29_491_200
 """Weights of the U-Net's largest: what a gradient that is used at once, or an optimizer's step in float32, takes."""
 _STEP_TENSORS = 3
 """Float32 tensors of the largest weight's shape that an optimizer works with, tensor by tensor."""
-_MERGED = 1.0
-"""Whole copies of the U-Net that a merging network makes autograd keep."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +211,8 @@ def weight_copies(demand: Demand) -> float:
         copies += activations.fp8_casts_gib(checkpointing=demand.checkpointing)
     if demand.text_is_fp8 and demand.trained_text and not demand.checkpointing:
         copies += activations.text_casts_gib()
-    if demand.merges and not demand.checkpointing:
-        copies += _MERGED * UNET_WEIGHTS * (_HALF if demand.half else _FLOAT) / _GIB
+    if not demand.checkpointing:
+        copies += demand.merged * (_HALF if demand.half else _FLOAT) / _GIB
     return copies
 
 

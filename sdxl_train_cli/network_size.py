@@ -1,8 +1,13 @@
-"""How many weights a network adds to SDXL: closed forms of what the network modules build, or an honest span."""
+"""How many weights a network adds to SDXL: counted layer by layer as the modules build it, or an honest span."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from math import isqrt
+
+from sdxl_train_cli import lycoris
 
 UNET_WEIGHTS = 2_567_463_684
 """SDXL's U-Net: the parameters of library/sdxl_original_unet.py."""
@@ -13,20 +18,47 @@ EMBEDDING_WEIGHTS = (49_408 + 77) * (768 + 1_280)
 """Of both text encoders: the vocabulary and the places of a window, by their widths."""
 VAE_WEIGHTS = 83_653_863
 
-# What one more dim adds, summed over the modules that a network reaches: inputs plus outputs of each.
-_UNET_PER_DIM = 2_659_840
-_TEXT_PER_DIM = 165_888 + 737_280
-_LOCON_UNET_PER_DIM = 2_718_400
-_LOCON_UNET_PER_CONV_DIM = 355_840
-# The same modules' own weights and number, for a LoKr that keeps its second factor whole.
-_UNET_REACHED, _TEXT_REACHED = 2_558_900_000, 714_000_000
-_UNET_MODULES, _TEXT_MODULES = 788, 264
-_LOKR_BALANCED = 32
-"""What factor=-1 comes to: the sides of SDXL's layers split into nearly equal halves, such as 32 x 40."""
-_LOKR_WHOLE = 10_000
+
+@dataclass(frozen=True)
+class Layer:
+    """Layers of one shape."""
+
+    inputs: int
+    outputs: int
+    number: int
+    kernel: int = 1
+    """Weights between one input and one output: 9 in a 3x3 convolution."""
+
+
+LAYERS: Mapping[str, tuple[Layer, ...]] = {
+    "attention": (Layer(640, 640, 60), Layer(2048, 640, 20), Layer(1280, 1280, 360), Layer(2048, 1280, 120)),
+    "transformer": (
+        *(Layer(640, 640, 10), Layer(640, 5120, 10), Layer(2560, 640, 10)),
+        *(Layer(1280, 1280, 12), Layer(1280, 10240, 60), Layer(5120, 1280, 60)),
+    ),
+    "resnet": (
+        *(Layer(320, 640, 1), Layer(640, 320, 2), Layer(640, 1280, 1), Layer(960, 320, 1), Layer(960, 640, 1)),
+        *(Layer(1280, 320, 5), Layer(1280, 640, 6), Layer(1280, 1280, 7), Layer(1920, 640, 1)),
+        *(Layer(1920, 1280, 1), Layer(2560, 1280, 2)),
+    ),
+    "conv": (
+        *(Layer(320, 320, 8, 9), Layer(320, 640, 1, 9), Layer(640, 320, 2, 9), Layer(640, 640, 8, 9)),
+        *(Layer(640, 1280, 1, 9), Layer(960, 320, 1, 9), Layer(960, 640, 1, 9), Layer(1280, 640, 1, 9)),
+        *(Layer(1280, 1280, 11, 9), Layer(1920, 640, 1, 9), Layer(1920, 1280, 1, 9), Layer(2560, 1280, 2, 9)),
+    ),
+    "text attention": (Layer(768, 768, 48), Layer(1280, 1280, 128)),
+    "text": (Layer(768, 3072, 12), Layer(3072, 768, 12), Layer(1280, 5120, 32), Layer(5120, 1280, 32)),
+}
+"""The layers that networks reach: those of the transformers and the text encoders, 722 and 264; with convolutions the
+28 others of the ResNet blocks, which network_dim sizes, and 38 convolutions, which conv_dim does."""
+_U_NET = ("attention", "transformer", "resnet", "conv")
+_PLAIN = lycoris.PRESETS[lycoris.WITHOUT_CONVOLUTIONS]
+_ALL = lycoris.PRESETS["full"]
 
 _AS_LORA = frozenset({"networks.lora", "networks.dylora", "networks.lora_fa"})
-_LYCORIS_LORA = frozenset({"", "lora", "locon"})
+
+Weights = Callable[[Layer, int], float]
+"""The weights that one layer gets, for its dim."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +69,9 @@ class NetworkSize:
     text: float
     conv: bool = False
     """Whether convolutions are reached, whose inputs autograd then keeps."""
-    merges: bool = False
-    """Whether the module adds its product to the layer's weight in each step, at the full size of that weight."""
+    merged: float = 0.0
+    """The U-Net's weights that get a copy of their size in each step, which autograd keeps: the layer's own with the
+    network's added, or what is to be added. Counted on both as inside/activations.py counts."""
     low: float = 1.0
     high: float = 1.0
     doubt: str | None = None
@@ -47,52 +80,90 @@ class NetworkSize:
 def network_size(module: str, dim: int, arguments: dict[str, str], conv_dim: int | None, factor: int) -> NetworkSize:
     """Count the weights of a network module as sd-scripts or LyCORIS would build it.
 
-    The constants are sums over the modules of v0.10.1 and LyCORIS 3.2; an unknown module is taken for a LoRA of its
-    dim, within a wide span and with the reason.
+    The layers are those of v0.10.1; LyCORIS 3.2.0.post2 and sd-scripts' own LoHa and LoKr were counted to agree. An
+    unknown module is taken for a LoRA of its dim, within a wide span and with the reason.
     """
-    algo = arguments.get("algo", "").lower()
     if module in _AS_LORA:
-        return _by_blocks(_lora(dim, conv_dim), arguments)
-    if module == "lycoris.kohya":
-        return _lycoris(algo, dim, dim if conv_dim is None else conv_dim, factor)
-    if module == "networks.loha":
-        return _times(_lora(dim, conv_dim), 2, merges=True)
-    if module == "networks.lokr":
-        return _lokr(dim, conv_dim, factor)
+        return _by_blocks(_counted(_lora, dim, conv_dim, _ALL if conv_dim else _PLAIN), arguments)
+    algo = lycoris.NATIVE.get(module)
+    if algo is not None:
+        reached = _PLAIN if conv_dim is None else _ALL if conv_dim else _ALL - {"conv"}
+        return _counted(_weights(algo, arguments, factor), dim, conv_dim, reached, merges=True)
+    if module == lycoris.MODULE:
+        return _lycoris(dim, arguments, dim if conv_dim is None else conv_dim, factor)
     return _unknown(dim, f"network_module {module or '(none)'} is not known: taken for a LoRA of dim {dim}")
 
 
-def _lycoris(algo: str, dim: int, conv_dim: int, factor: int) -> NetworkSize:
-    if algo in _LYCORIS_LORA:
-        return _lora(dim, conv_dim)
-    if algo == "loha":
-        return _times(_lora(dim, conv_dim), 2, merges=True)
-    if algo == "lokr":
-        return _lokr(dim, conv_dim, factor)
-    if algo == "full":
-        return NetworkSize(_UNET_REACHED, _TEXT_REACHED, conv=True, merges=True)
+def _lycoris(dim: int, arguments: Mapping[str, str], conv_dim: int, factor: int) -> NetworkSize:
+    algo = arguments.get("algo", "").lower() or "lora"
+    reached = lycoris.reached(arguments)
+    if reached is None:
+        doubt = f"what {arguments.get('preset')} reaches is not known: taken for all that LyCORIS can reach"
+        counted = _counted(_weights(algo, arguments, factor), dim, conv_dim, _ALL, merges=algo not in lycoris.PLAIN)
+        return replace(counted, low=0.0, high=2.0, doubt=doubt)
+    if algo in lycoris.PLAIN or algo in {"loha", "lokr", "full"}:
+        merges = algo not in lycoris.PLAIN
+        return _counted(_weights(algo, arguments, factor), dim, conv_dim, reached, merges=merges)
     return _unknown(dim, f"LyCORIS' algo={algo} is not counted: taken for a LoRA of dim {dim}")
 
 
-def _lora(dim: int, conv_dim: int | None) -> NetworkSize:
-    text = float(_TEXT_PER_DIM * dim)
-    if not conv_dim:
-        return NetworkSize(float(_UNET_PER_DIM * dim), text)
-    return NetworkSize(float(_LOCON_UNET_PER_DIM * dim + _LOCON_UNET_PER_CONV_DIM * conv_dim), text, conv=True)
+def _weights(algo: str, arguments: Mapping[str, str], factor: int) -> Weights:
+    if algo == "loha":
+        return lambda layer, dim: 2 * _lora(layer, dim)
+    if algo == "lokr":
+        whole = bool(lycoris.switched_on(arguments.get("full_matrix", "False")))
+        return lambda layer, dim: _lokr(layer, dim, factor, whole=whole)
+    if algo == "full":
+        return lambda layer, _dim: layer.inputs * layer.outputs * layer.kernel
+    return _lora
 
 
-def _times(size: NetworkSize, times: int, *, merges: bool) -> NetworkSize:
-    return NetworkSize(size.unet * times, size.text * times, conv=size.conv, merges=merges)
+def _counted(
+    weights: Weights, dim: int, conv_dim: int | None, reached: Collection[str], *, merges: bool = False
+) -> NetworkSize:
+    unet, text = (
+        sum(
+            layer.number * weights(layer, (conv_dim or 0) if part == "conv" else dim)
+            for part in LAYERS.keys() & set(reached)
+            if (part in _U_NET) is of_unet
+            for layer in LAYERS[part]
+        )
+        for of_unet in (True, False)
+    )
+    whole = sum(
+        layer.number * layer.inputs * layer.outputs * layer.kernel
+        for part in set(_U_NET) & set(reached)
+        for layer in LAYERS[part]
+    )
+    return NetworkSize(unet, text, conv="conv" in reached and bool(conv_dim), merged=whole if merges else 0)
 
 
-def _lokr(dim: int, conv_dim: int | None, factor: int) -> NetworkSize:
-    """Each layer is a Kronecker product: one factor of factor x factor, the other low-rank, or whole where smaller."""
-    split = _LOKR_BALANCED if factor <= 0 else factor
-    whole = NetworkSize(_UNET_REACHED, _TEXT_REACHED)
-    ranked = whole if dim >= _LOKR_WHOLE else _lora(dim, conv_dim)
-    unet = min(ranked.unet / split, whole.unet / split**2) + _UNET_MODULES * split**2
-    text = min(ranked.text / split, whole.text / split**2) + _TEXT_MODULES * split**2
-    return NetworkSize(unet, text, conv=bool(conv_dim), merges=True, low=0.9, high=1.1)
+def _lora(layer: Layer, dim: int) -> float:
+    """A pair of matrices, which meet at the dim."""
+    return dim * (layer.inputs * layer.kernel + layer.outputs)
+
+
+def _lokr(layer: Layer, dim: int, factor: int, *, whole: bool) -> float:
+    """A small matrix whole, and a larger one as a pair that meets at the dim, or whole where that is smaller."""
+    small_in, large_in = _factors(layer.inputs, factor)
+    small_out, large_out = _factors(layer.outputs, factor)
+    larger = large_in * large_out * layer.kernel
+    if not whole and dim < max(large_in, large_out) / 2:
+        larger = dim * (large_in * layer.kernel + large_out)
+    return small_in * small_out + larger
+
+
+@cache
+def _factors(side: int, factor: int) -> tuple[int, int]:
+    """Split a layer's side into two factors, the smaller first: `factor` where it divides, else the nearest below it.
+
+    -1 makes them as equal as can be.
+    """
+    if factor > 0 and side % factor == 0:
+        return min(factor, side // factor), max(factor, side // factor)
+    limit = isqrt(side) if factor < 0 else min(factor, isqrt(side))
+    smaller = next(divisor for divisor in range(limit, 0, -1) if side % divisor == 0)
+    return smaller, side // smaller
 
 
 def _by_blocks(size: NetworkSize, arguments: dict[str, str]) -> NetworkSize:
@@ -103,5 +174,5 @@ def _by_blocks(size: NetworkSize, arguments: dict[str, str]) -> NetworkSize:
 
 
 def _unknown(dim: int, doubt: str) -> NetworkSize:
-    likely = _lora(dim, dim)
-    return NetworkSize(likely.unet, likely.text, conv=True, merges=True, low=0.1, high=2.0, doubt=doubt)
+    likely = _counted(_lora, dim, dim, _ALL)
+    return replace(likely, merged=UNET_WEIGHTS, low=0.1, high=2.0, doubt=doubt)

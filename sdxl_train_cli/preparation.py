@@ -14,9 +14,11 @@ from sdxl_train_cli import (
     command,
     dataset,
     environment,
+    extras,
     gpu,
     hub,
     layout,
+    lycoris,
     measurements,
     presets,
     process,
@@ -32,13 +34,20 @@ from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.guards import Guard
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.presets import Override
 from sdxl_train_cli.project import Project
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.runs import Run
 from sdxl_train_cli.supervision import Conditions
 
-DEFAULT_PRESETS = {Kind.LORA: "dim32-gc", Kind.LOCON: "dim64-conv32-gc", Kind.DREAMBOOTH: "gc"}
+DEFAULT_PRESETS = {
+    Kind.LORA: "dim32-gc",
+    Kind.LOCON: "dim64-conv32-gc",
+    Kind.LOHA: "dim16-gc",
+    Kind.LOKR: "factor8-gc",
+    Kind.DREAMBOOTH: "gc",
+}
 DEFAULT_DATA = "data"
 DEFAULT_OUTPUT = "output"
 
@@ -110,7 +119,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
     table = installed.options()
     gathering = Gathering()
     with gathering.part():
-        recipe = rules.require(presets.load(choices.kind, choices.preset, choices.overrides, user_presets), table)
+        recipe = _recipe(choices, installed, table, user_presets)
     with gathering.part():
         pictures = dataset.scan(
             choices.data, regularisation=choices.regularisation, repeats=choices.repeats, trigger=choices.trigger
@@ -155,6 +164,14 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
         home=home,
         choices=choices,
     )
+
+
+def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_presets: Path) -> Recipe:
+    """The recipe as it will be launched, which the installed network modules decide too."""
+    loaded = presets.load(choices.kind, choices.preset, choices.overrides, user_presets)
+    recipe = lycoris.settled(rules.require(loaded, table), installed.networks)
+    environment.require_extras(installed, extras.needed(recipe))
+    return recipe
 
 
 def name_for(data: Path) -> str:

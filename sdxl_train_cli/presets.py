@@ -124,7 +124,7 @@ def check_file(
     except RecipeError as error:
         return list(error.problems)
     if kind is None:
-        hint = "put it into a folder named lora, locon or dreambooth, or let it extend a shipped preset"
+        hint = f"put it into a folder named {Kind.listed()}, or let it extend a shipped preset"
         return [Problem("does not say what it trains", hint, str(path))]
     recipe = _merged(kind, path.stem, layers)
     return list(rules.problems(recipe) if table is None else rules.all_problems(recipe, table))

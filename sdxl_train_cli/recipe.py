@@ -17,6 +17,8 @@ class Kind(str, Enum):
 
     LORA = "lora"
     LOCON = "locon"
+    LOHA = "loha"
+    LOKR = "lokr"
     DREAMBOOTH = "dreambooth"
 
     @property
@@ -27,7 +29,22 @@ class Kind(str, Enum):
     @property
     def label(self) -> str:
         """The name as people write it."""
-        return {Kind.LORA: "LoRA", Kind.LOCON: "LoCon", Kind.DREAMBOOTH: "Dreambooth"}[self]
+        return _LABELS[self]
+
+    @classmethod
+    def listed(cls) -> str:
+        """Every kind as a sentence names them."""
+        names = [kind.value for kind in cls]
+        return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+_LABELS = {
+    Kind.LORA: "LoRA",
+    Kind.LOCON: "LoCon",
+    Kind.LOHA: "LoHa",
+    Kind.LOKR: "LoKr",
+    Kind.DREAMBOOTH: "Dreambooth",
+}
 
 
 class Setting(BaseModel):

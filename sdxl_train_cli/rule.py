@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe
 
-NETWORK_KINDS = (Kind.LORA, Kind.LOCON)
+NETWORK_KINDS = (Kind.LORA, Kind.LOCON, Kind.LOHA, Kind.LOKR)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def fp8(recipe: Recipe) -> Changes:
 def smaller_dim(recipe: Recipe) -> Changes:
     """A network of dim 16."""
     dim, alpha = recipe.number("network_dim"), recipe.number("network_alpha")
-    if dim is None or dim <= 16 or recipe.arguments("network_args"):  # noqa: PLR2004 - smaller ones save next to nothing
+    if dim is None or dim <= 16 or recipe.arguments("network_args") or recipe.kind is Kind.LOKR:  # noqa: PLR2004 - smaller ones save next to nothing
         return {}
     return {"network_dim": 16, "network_alpha": 16 * (alpha or 1) / dim}
 

@@ -6,6 +6,7 @@ import ast
 import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
 
+from sdxl_train_cli import lycoris, network_arguments
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 
@@ -125,6 +126,11 @@ _NETWORK_BLOCKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "c
 _LORAPLUS = frozenset({"loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio"})
 NETWORK_ARGUMENTS = frozenset({*_NETWORK_WHOLE, *_NETWORK_NUMBERS, *_NETWORK_BLOCKS, *_LORAPLUS, *_LR_WEIGHTS})
 """What networks.lora looks for in network_args; it passes over everything else in silence."""
+_KNOWN_ARGUMENTS: Mapping[str, frozenset[str]] = {
+    "networks.lora": NETWORK_ARGUMENTS,
+    lycoris.MODULE: lycoris.ARGUMENTS,
+    **dict.fromkeys(lycoris.NATIVE, lycoris.NATIVE_ARGUMENTS),
+}
 
 
 def problems(recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]:
@@ -139,20 +145,25 @@ def problems(recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]
 
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:
-    """Yield a warning for each key in network_args that networks.lora would pass over."""
-    if recipe.kind is Kind.DREAMBOOTH or recipe.get("network_module") != "networks.lora":
+    """Yield a warning for each key in network_args that the network module would pass over."""
+    module = str(recipe.get("network_module"))
+    known = _KNOWN_ARGUMENTS.get(module)
+    if recipe.kind is Kind.DREAMBOOTH or known is None:
         return
-    for key in recipe.arguments("network_args").keys() - NETWORK_ARGUMENTS:
-        close = difflib.get_close_matches(key, sorted(NETWORK_ARGUMENTS), n=1)
+    for key in sorted(recipe.arguments("network_args").keys() - known):
+        close = difflib.get_close_matches(key, sorted(known), n=1)
         hint = f"did you mean {close[0]}?" if close else None
-        yield Problem(f"network_args: networks.lora knows no '{key}'", hint, recipe.origin("network_args"))
+        yield Problem(f"network_args: {module} knows no '{key}'", hint, recipe.origin("network_args"))
 
 
 def _complaints(option: str, value: Value, recipe: Recipe) -> Iterator[str]:
     if option in RANGES:
         yield from _out_of_range(value, RANGES[option])
     elif option == "network_args":
-        yield from _network_arguments(value, str(recipe.get("network_module")))
+        module = str(recipe.get("network_module"))
+        yield from _network_arguments(value, module)
+        if module == lycoris.MODULE or module in lycoris.NATIVE:
+            yield from network_arguments.complaints(recipe.arguments("network_args"), recipe.number("network_dim"))
     elif option in _FORMS:
         yield from _FORMS[option](value)
 

@@ -7,16 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, environment, preparation
+from sdxl_train_cli import checkpoint, environment, lycoris, preparation
 from sdxl_train_cli.environment import INSIDE, Environment
 from sdxl_train_cli.errors import Problem, TrainingError
 from sdxl_train_cli.preparation import Choices, Prepared
 from sdxl_train_cli.presets import Override
 from sdxl_train_cli.recipe import Kind, Scalar
+from sdxl_train_cli.toolchain import Extra
 from sdxl_train_cli.training import Outcome
 
-U_NET_MODULES = {Kind.LORA: 722, Kind.LOCON: 788}
-"""What sd-scripts' networks.lora adapts in SDXL's U-Net: 722 linear and 1x1 layers, and 66 more convolutions."""
+U_NET_MODULES = {Kind.LORA: 722, Kind.LOCON: 788, Kind.LOHA: 722, Kind.LOKR: 722}
+"""What the kinds' default presets adapt in SDXL's U-Net: 722 linear and 1x1 layers, and for a LoCon 66 more."""
+_TELLING = {
+    Kind.LORA: r"lora_down\.weight",
+    Kind.LOCON: r"lora_down\.weight",
+    Kind.LOHA: "hada_w1_a",
+    Kind.LOKR: "lokr_w1",
+}
+"""The tensor that each adapted layer of a kind has once."""
 _U_NET_SHARE = 0.5
 """Of a checkpoint's tensors: at least this many belong to the U-Net's layers that a few steps visibly move."""
 _SIDE = 64
@@ -58,6 +66,16 @@ class Hands:
     prepare: Callable[[Choices], Prepared]
     carry_out: Callable[[Prepared], Outcome]
     report: Callable[[str], None]
+
+
+def trainable(installed: Environment) -> tuple[list[Kind], list[Kind]]:
+    """The kinds that can be trained here, and those that need LyCORIS first."""
+    missing = [
+        Kind(algo)
+        for module, algo in lycoris.NATIVE.items()
+        if module not in installed.networks and not installed.has(Extra.LYCORIS)
+    ]
+    return [kind for kind in Kind if kind not in missing], missing
 
 
 def make_material(installed: Environment, folder: Path, size: Size) -> Material:
@@ -115,7 +133,7 @@ def examine(prepared: Prepared, outcome: Outcome, material: Material) -> Facts:
         base = checkpoint.read_header(material.model)
         found, expected, what = len(header.shapes), len(base.shapes), "tensors"
     else:
-        found, expected, what = _u_net_modules(header.shapes), U_NET_MODULES[kind], "U-Net modules"
+        found, expected, what = _u_net_modules(kind, header.shapes), U_NET_MODULES[kind], "U-Net modules"
     wrong = [Problem(f"{outcome.result} holds {found} {what}, not {expected}")] if found != expected else []
     if not prepared.environment.is_rehearsal:
         wrong += [*_wrong_metadata(prepared, header.metadata), *_wrong_weights(prepared, outcome.result, material)]
@@ -124,8 +142,8 @@ def examine(prepared: Prepared, outcome: Outcome, material: Material) -> Facts:
     return Facts(outcome.result, f"{kind.label}: {found} {what}, {outcome.result.stat().st_size / 1e6:.1f} MB")
 
 
-def _u_net_modules(names: Mapping[str, object]) -> int:
-    return len({name.split(".")[0] for name in names if re.fullmatch(r"lora_unet_\w+\.lora_down\.weight", name)})
+def _u_net_modules(kind: Kind, names: Mapping[str, object]) -> int:
+    return sum(re.fullmatch(rf"lora_unet_\w+\.{_TELLING[kind]}", name) is not None for name in names)
 
 
 def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Problem]:

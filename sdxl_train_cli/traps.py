@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sdxl_train_cli import lycoris
 from sdxl_train_cli.buckets import is_small
 from sdxl_train_cli.optimizer import chooses_own_rate, is_schedule_free, optimizer, sets_own_rate
 from sdxl_train_cli.recipe import Kind, Recipe
@@ -9,6 +10,9 @@ from sdxl_train_cli.rule import NETWORK_KINDS, Rule, is_set, lacks, sets
 
 _FULL = (Kind.DREAMBOOTH,)
 _ATTENTIONS = ("mem_eff_attn", "xformers", "sdpa")
+_LARGEST_FP16 = 65_504
+_LARGEST_LOHA = 32
+"""The dim up to which LyCORIS' authors advise it."""
 _HIGH_RATE = 0.1  # below it sd-scripts itself warns for optimizers that find their own rate
 
 # Options that do nothing unless one of the others is set.
@@ -68,7 +72,17 @@ def _alpha_exceeds_dim(recipe: Recipe) -> bool:
 
 def _many_text_encoder_rates(recipe: Recipe) -> bool:
     rates = recipe.get("text_encoder_lr")
-    return isinstance(rates, tuple) and len(rates) > 1 and recipe.get("network_module") == "networks.lora"
+    takes_one = recipe.get("network_module") in {"networks.lora", lycoris.MODULE}
+    return isinstance(rates, tuple) and len(rates) > 1 and takes_one
+
+
+def _is_multiplied(recipe: Recipe) -> bool:
+    return lycoris.algorithm(recipe) in lycoris.NATIVE.values()
+
+
+def _takes_dim_for_convolutions(recipe: Recipe) -> bool:
+    leaves_it_open = recipe.get("network_module") == lycoris.MODULE and "conv_dim" not in _arguments(recipe)
+    return leaves_it_open and "conv" in (lycoris.reached(_arguments(recipe)) or ())
 
 
 _MODEL = (
@@ -96,7 +110,7 @@ _MODEL = (
     Rule(
         ("network_args", "network_module"),
         lambda recipe: (
-            recipe.get("network_module") == "networks.lora"
+            recipe.get("network_module") in {"networks.lora", *lycoris.NATIVE}
             and "conv_dim" in _arguments(recipe)
             and "conv_alpha" not in _arguments(recipe)
         ),
@@ -115,17 +129,53 @@ _MODEL = (
         NETWORK_KINDS,
     ),
     Rule(
-        ("network_module",),
-        lambda recipe: str(recipe.get("network_module") or "").startswith("lycoris."),
-        "lycoris-lora is not among what sd-scripts installs",
-        "put it into the environment yourself (3.2.0.post2 goes with torch 2.6), or use networks.lora",
+        ("network_args", "network_module"),
+        _takes_dim_for_convolutions,
+        "conv_dim is left out of network_args: LyCORIS takes network_dim for the convolutions too",
+        "say which: conv_dim=8, or preset=attn-mlp to leave them as they are",
+        NETWORK_KINDS,
+    ),
+    Rule(
+        ("network_dim", "save_precision"),
+        lambda recipe: (
+            lycoris.algorithm(recipe) == "lokr"
+            and recipe.get("save_precision") == "fp16"
+            and (recipe.number("network_dim") or 0) > _LARGEST_FP16
+        ),
+        "a LoKr's alpha is its dim where a layer is whole, and fp16 has no number above 65504: it is saved as infinite",
+        "--set network_dim=10000, which is whole as well",
+        NETWORK_KINDS,
+    ),
+    Rule(
+        ("network_dropout", "network_args"),
+        lambda recipe: _is_multiplied(recipe) and is_set(recipe, "network_dropout"),
+        "network_dropout does nothing for a LoHa or LoKr",
+        "put rank_dropout=0.1 or module_dropout=0.1 into network_args",
+        NETWORK_KINDS,
+    ),
+    Rule(
+        ("network_args", "network_module"),
+        lambda recipe: (
+            recipe.get("network_module") == lycoris.MODULE
+            and _is_multiplied(recipe)
+            and any(key.startswith("loraplus_") for key in _arguments(recipe))
+        ),
+        "LyCORIS gives a LoHa or LoKr one rate, whatever loraplus_... says",
+        "take loraplus_... out of network_args",
+        NETWORK_KINDS,
+    ),
+    Rule(
+        ("network_dim",),
+        lambda recipe: lycoris.algorithm(recipe) == "loha" and (recipe.number("network_dim") or 0) > _LARGEST_LOHA,
+        f"above dim {_LARGEST_LOHA} a LoHa easily ends in NaN",
+        f"--set network_dim={_LARGEST_LOHA}, or lower learning_rate",
         NETWORK_KINDS,
     ),
     Rule(
         ("network_args", "network_module"),
         lambda recipe: (
             str(recipe.get("network_module") or "").startswith("lycoris.")
-            and _arguments(recipe).get("algo", "locon") not in {"lora", "locon"}
+            and lycoris.algorithm(recipe) not in {*lycoris.PLAIN, *lycoris.NATIVE.values()}
         ),
         "with this algo the result is not a LoCon",
         None,
@@ -135,7 +185,8 @@ _MODEL = (
         ("network_module",),
         lambda recipe: (
             str(recipe.get("network_module") or "networks.lora").startswith("networks.")
-            and recipe.get("network_module") not in {None, "networks.lora", "networks.lora_fa", "networks.dylora"}
+            and recipe.get("network_module")
+            not in {None, "networks.lora", "networks.lora_fa", "networks.dylora", *lycoris.NATIVE}
         ),
         "with this network_module the result is neither a LoRA nor a LoCon",
         "--set network_module=networks.lora",
@@ -144,7 +195,7 @@ _MODEL = (
     Rule(
         ("text_encoder_lr", "network_module"),
         _many_text_encoder_rates,
-        "networks.lora takes the first text_encoder_lr for both text encoders",
+        "this network_module takes the first text_encoder_lr for both text encoders",
         "give one value",
         NETWORK_KINDS,
     ),
@@ -185,12 +236,6 @@ _MEMORY = (
         "keep one of them, such as sdpa",
     ),
     Rule(
-        ("xformers", "diffusers_xformers"),
-        lambda recipe: is_set(recipe, "xformers", "diffusers_xformers"),
-        "xformers is not among what sd-scripts installs",
-        "--set xformers=false --set sdpa=true",
-    ),
-    Rule(
         ("diffusers_xformers",),
         sets("diffusers_xformers"),
         "diffusers_xformers leaves the U-Net with plain attention, whatever else is chosen",
@@ -200,7 +245,7 @@ _MEMORY = (
     Rule(
         ("fused_backward_pass",),
         sets("fused_backward_pass"),
-        "fused_backward_pass does nothing for a LoRA or LoCon",
+        "fused_backward_pass does nothing for a network",
         "--set fused_backward_pass=false",
         NETWORK_KINDS,
     ),

@@ -20,6 +20,7 @@ _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset(_TAG + name for name in ("str", "timestamp", "value", "merge"))
 _TRUE_WORDS = frozenset({"yes", "true", "on"})
 # 0o17, 0x1F and 1:30 are numbers to YAML 1.1 as well; they stay as typed, since nobody means them so here.
+_PLAIN_WORD = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[-+]?[0-9][0-9_]{0,17}")
 
 
@@ -87,6 +88,24 @@ def parse(text: str, shown: str, nested: Collection[str] = ()) -> Document:
 def quoted(text: str) -> str:
     """The text as YAML that reads back as the same text, on one line."""
     return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)).rstrip("\n")
+
+
+def line(option: str, value: Value | None) -> str:
+    """One `option: value` line that reads back as the same value."""
+    if isinstance(value, tuple):
+        return f"{option}: [{', '.join(_written(part) for part in value)}]"
+    return f"{option}: {'null' if value is None else _written(value)}"
+
+
+def _written(value: Scalar) -> str:
+    if isinstance(value, str):
+        return value if _PLAIN_WORD.fullmatch(value) and not _is_other(value) else quoted(value)
+    return str(yaml.safe_dump(value)).splitlines()[0]
+
+
+def _is_other(word: str) -> bool:
+    """Whether YAML would take a bare word for something else than text."""
+    return not isinstance(yaml.safe_load(word), str)
 
 
 def _decoded(content: bytes, shown: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from sdxl_train_cli import command, presets, rules
+from sdxl_train_cli import command, lycoris, presets, rules
 from sdxl_train_cli.command import Inputs, Trainer
 from sdxl_train_cli.environment import Environment
 from sdxl_train_cli.recipe import Kind
@@ -24,7 +24,7 @@ def named(kind: Kind, name: str) -> Path:
 
 def argv_of(kind: Kind, name: str, installed: Environment) -> list[str]:
     table = installed.options()
-    recipe = rules.require(presets.load(kind, name), table)
+    recipe = lycoris.settled(rules.require(presets.load(kind, name), table), installed.networks)
     run = PurePosixPath("RUN")  # no path of this system's own kind: the same text on Windows
     inputs = Inputs("MODEL", None, run / "dataset.json", run, "NAME", run / "logs", PurePosixPath("TOKENIZERS"))
     trainer = Trainer(PurePosixPath("PYTHON"), PurePosixPath("SD-SCRIPTS") / kind.script, table.of(kind))
@@ -51,5 +51,5 @@ def test_a_presets_argv_is_its_snapshot(
 
 
 def test_every_snapshot_belongs_to_a_preset() -> None:
-    assert len(SHIPPED) == 16
+    assert len(SHIPPED) == 24
     assert sorted(SNAPSHOTS.iterdir()) == sorted(named(kind, name) for kind, name in SHIPPED)

@@ -166,11 +166,19 @@ def test_a_header_that_is_broken_is_refused_in_words(tmp_path: Path, header: obj
         checkpoint.require_sdxl(str(write_header(tmp_path / "base.safetensors", header, bytes(2))))
 
 
-def test_a_key_that_comes_twice_counts_once(tmp_path: Path) -> None:
+def test_a_key_that_comes_twice_is_refused(tmp_path: Path) -> None:
     one = json.dumps(tensor())[1:-1]
     path = write_header(tmp_path / "a.safetensors", f'{{"a": {{{one}}}, "a": {{{one}}}}}'.encode(), bytes(2))
 
-    assert checkpoint.read_header(path).shapes == {"a": (1,)}
+    with pytest.raises(ModelError):
+        checkpoint.read_header(path)
+
+
+def test_a_header_in_utf_16_is_refused(tmp_path: Path) -> None:
+    path = write_header(tmp_path / "a.safetensors", json.dumps({"a": tensor()}).encode("utf-16-le"), bytes(2))
+
+    with pytest.raises(ModelError):
+        checkpoint.read_header(path)
 
 
 def test_a_download_that_did_not_finish_says_how_much_is_there(base: Path) -> None:

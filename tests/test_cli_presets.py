@@ -36,7 +36,7 @@ def test_the_list_has_one_line_for_each_preset_and_its_vram(bare: Cli) -> None:
     assert result.code == 0
     heading, *rows = result.stdout.splitlines()
     assert heading.split() == ["kind", "preset", "needs", "GB", "description"]
-    assert len(rows) == 16
+    assert len(rows) == 24
     gc = next(row for row in rows if row.split()[1] == "dim32-gc")
     assert gc.split()[:3] == ["lora", "dim32-gc", "6.7-7.8"]
     assert gc.endswith("9.4 GB at batch 1, 13.1 GB at 2")
@@ -50,7 +50,7 @@ def test_the_list_as_json_is_for_programs(bare: Cli, tmp_path: Path) -> None:
 
     presets = {preset["name"]: preset for preset in json.loads(bare("presets", "list", "--json").stdout)}
 
-    assert len(presets) == 19
+    assert len(presets) == 27
     assert 0 < presets["full"]["low_gib"] < presets["full"]["high_gib"] < 38.5
     assert presets["моё"]["kind"] == "locon"
     assert presets["any"]["high_gib"] is None
@@ -69,7 +69,7 @@ def test_there_is_no_other_kind(bare: Cli) -> None:
     result = bare("presets", "list", "--kind", "LoRA")
 
     assert result.code == 2
-    assert result.stderr == "error: no kind 'LoRA'\nhint:  one of: lora, locon, dreambooth\n"
+    assert result.stderr == "error: no kind 'LoRA'\nhint:  one of: lora, locon, loha, lokr, dreambooth\n"
 
 
 # --- show

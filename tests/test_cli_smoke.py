@@ -8,6 +8,7 @@ from pathlib import Path
 from conftest import Cli
 
 from sdxl_train_cli import checkpoint
+from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.smoke import U_NET_MODULES
 
 
@@ -19,7 +20,7 @@ def test_a_rehearsal_of_all_kinds_delivers_and_says_what_it_is(cli: Cli, tmp_pat
     assert told[-1].startswith("REHEARSAL: all of it worked")
     assert any(line.startswith("REHEARSAL") for line in told[:4])
     kept = [Path(line) for line in result.stdout.splitlines()]
-    names = ["smoke-lora.safetensors", "smoke-locon.safetensors", "smoke-dreambooth.safetensors"]
+    names = [f"smoke-{kind.value}.safetensors" for kind in Kind]
     assert kept == [tmp_path / "rehearsal-output" / name for name in names]
     assert all(checkpoint.read_header(path).shapes for path in kept)
     for modules in U_NET_MODULES.values():

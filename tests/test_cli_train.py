@@ -70,7 +70,7 @@ def test_a_dry_run_writes_nothing_and_repeats_itself(cli: Cli, home: Path, tmp_p
     assert seen(tmp_path, home) == before
 
 
-@pytest.mark.parametrize("kind", ["lora", "locon", "dreambooth"])
+@pytest.mark.parametrize("kind", ["lora", "locon", "loha", "lokr", "dreambooth"])
 def test_what_is_launched_is_what_the_dry_run_printed(cli: Cli, line: list[str], kind: str) -> None:
     printed = cli(kind, *line, "--dry-run")
     result = cli(kind, *line)

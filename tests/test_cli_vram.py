@@ -72,7 +72,7 @@ def test_a_larger_card_is_offered_at_least_as_large_batches(cli: Cli) -> None:
         (("plan", "--gpu", "-3"), 2),
         (("plan", "--gpu", "nan"), 2),
         (("plan", "--gpu", "0"), 2),
-        (("plan", "--gpu", "8", "--kind", "lokr"), 2),
+        (("plan", "--gpu", "8", "--kind", "dylora"), 2),
         (("plan", "--gpu", "8", "--resolution", "0"), 2),
         (("plan", "--gpu", "3"), 6),
         (("plan",), 6),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import os
 import shutil
@@ -15,12 +16,13 @@ from conftest import git
 from standin.build import make_repository
 
 from sdxl_train_cli import environment, gpu, installer, network, process, toolchain
-from sdxl_train_cli.environment import Request
+from sdxl_train_cli.environment import Environment, Lock, Request
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.toolchain import Plan, TorchBuild
+from sdxl_train_cli.smoke import trainable
+from sdxl_train_cli.toolchain import Extra, Plan, TorchBuild
 
 CARD = Gpu(0, "a card", 24.0, 20.0, (8, 6), "550.54.14")
 GIB = 1024**3
@@ -333,3 +335,58 @@ def test_nothing_to_install_starts_nothing(place: Home, told: list[str]) -> None
         installer.Tools(sys.stderr.buffer, place.setup_log, told.append),
     )
     assert told == []
+
+
+# --- extras
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Environment:
+    """An environment that is none of a stand-in, with nothing in it yet."""
+    lock = Lock(
+        request=Request(extras=(Extra.XFORMERS,)),
+        ref="v0.10.1",
+        commit="0" * 40,
+        toolchain="sd-scripts v0.10",
+        torch_build=TorchBuild.CPU,
+        python="3.11.9",
+        packages={},
+        created=dt.datetime.now(dt.timezone.utc),
+    )
+    return Environment(folder=tmp_path, lock=lock)
+
+
+def test_a_missing_extra_is_refused_with_the_command_that_keeps_the_others(real: Environment) -> None:
+    with pytest.raises(SetupError) as raised:
+        environment.require_extras(real, [Extra.LYCORIS])
+
+    assert str(raised.value) == "LyCORIS is not installed, and this run needs it"
+    assert raised.value.problems[0].hint == "run `sdxl-train setup --extra lycoris --extra xformers`"
+
+
+def test_without_xformers_there_is_another_attention(real: Environment) -> None:
+    with pytest.raises(SetupError) as raised:
+        environment.require_extras(real, [Extra.XFORMERS])
+
+    assert str(raised.value.problems[0].hint).endswith("--extra xformers`, or --set xformers=false --set sdpa=true")
+
+
+@pytest.mark.parametrize("place", ["lib/python3.11/site-packages", "Lib/site-packages"])
+def test_an_extra_that_is_there_counts_however_it_came(real: Environment, place: str) -> None:
+    (real.folder / "venv" / place / "lycoris").mkdir(parents=True)
+
+    environment.require_extras(real, [Extra.LYCORIS])
+    assert trainable(real) == (list(Kind), [])
+
+
+def test_without_lycoris_and_modules_of_its_own_two_kinds_cannot_be_trained(real: Environment) -> None:
+    assert real.networks == frozenset()
+    assert trainable(real) == ([Kind.LORA, Kind.LOCON, Kind.DREAMBOOTH], [Kind.LOHA, Kind.LOKR])
+
+
+def test_modules_of_its_own_make_lycoris_needless(real: Environment) -> None:
+    (real.checkout / "networks").mkdir(parents=True)
+    (real.checkout / "networks" / "lokr.py").touch()
+
+    assert real.networks == frozenset({"networks.lokr"})
+    assert trainable(real)[1] == [Kind.LOHA]

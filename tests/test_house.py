@@ -24,9 +24,10 @@ LAYERS = (
     """),
     ("knowledge", """
         buckets largest_bucket optimizer rule options shapes conflicts traps rules
-        preset_folders yaml_file extends presets project command
+        preset_folders yaml_file extends presets project command preset_comparison drafting schema exchange
         checkpoint dataset toolchain storage samples states
-        network_size optimizer_state activations demand memory memory_settings vram savings planning stepdown remedies
+        network_size lycoris network_arguments extras optimizer_state activations demand memory memory_settings
+        vram savings planning stepdown remedies
         history results curves comparison thumbnails spelling page report removal
     """),
     ("world", "network process telemetry upstream installer hub environment measurements shared_measurements"),
@@ -60,6 +61,8 @@ DOORS = {
         "shared_measurements",
     },
     "typer": {"cli", "commands"},
+    "tomli": {"exchange"},
+    "tomli_w": {"exchange"},
 }
 TRAINING_SIDE = {"torch", "torchvision", "accelerate", "bitsandbytes", "transformers", "diffusers", "safetensors"}
 

@@ -103,5 +103,8 @@ def test_each_kind_has_its_script_and_its_name() -> None:
     assert [(kind.script, kind.label) for kind in Kind] == [
         ("sdxl_train_network.py", "LoRA"),
         ("sdxl_train_network.py", "LoCon"),
+        ("sdxl_train_network.py", "LoHa"),
+        ("sdxl_train_network.py", "LoKr"),
         ("sdxl_train.py", "Dreambooth"),
     ]
+    assert Kind.listed() == "lora, locon, loha, lokr or dreambooth"

@@ -18,6 +18,7 @@ from sdxl_train_cli.recipe import Kind
 
 TABLE = option_table()
 SHIPPED = [(found.kind, found.name) for found in presets.available()]
+MULTIPLIED = (Kind.LOHA, Kind.LOKR)
 VRAM_TABLE = Path(sdxl_train_cli.__file__).parent / "vram_table.csv"
 
 
@@ -58,8 +59,11 @@ def vram_rows() -> list[dict[str, str]]:
 
 def test_there_is_one_preset_for_each_row_of_the_vram_table_and_its_description_has_the_figures() -> None:
     figures = {shape_of_row(row): vram_of_row(row) for row in vram_rows()}
+    measured = {Kind(row["kind"]) for row in vram_rows()}
     described = {
-        shape_of_preset(found.kind, found.name): found.description for found in presets.available() if found.kind
+        shape_of_preset(found.kind, found.name): found.description
+        for found in presets.available()
+        if found.kind in measured
     }
 
     assert described.keys() == figures.keys()
@@ -70,7 +74,9 @@ def test_there_is_one_preset_for_each_row_of_the_vram_table_and_its_description_
 def test_the_presets_have_their_names() -> None:
     assert presets.names(Kind.DREAMBOOTH) == ["full", "gc"]
     assert presets.names(Kind.LORA)[:5] == ["dim32", "dim32-bf16", "dim32-bf16-gc", "dim32-fp8-gc", "dim32-gc"]
-    assert len(SHIPPED) == 16
+    assert presets.names(Kind.LOHA) == ["dim16", "dim16-bf16-gc", "dim16-conv8-gc", "dim16-gc"]
+    assert presets.names(Kind.LOKR) == ["factor8", "factor8-bf16-gc", "factor8-gc", "factor16-gc"]
+    assert len(SHIPPED) == 24
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)
@@ -80,13 +86,22 @@ def test_a_shipped_preset_has_no_problems_and_no_warnings(kind: Kind, name: str)
     assert list(rules.warnings(recipe)) == []
 
 
-@pytest.mark.parametrize(("kind", "name"), SHIPPED)
-def test_alpha_is_half_of_dim(kind: Kind, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, name in SHIPPED if kind not in MULTIPLIED])
+def test_alpha_is_half_of_dim(kind: Kind | None, name: str) -> None:
+    assert kind is not None
     recipe = presets.load(kind, name)
     arguments = recipe.arguments("network_args")
 
     assert (recipe.number("network_dim") or 0) == 2 * (recipe.number("network_alpha") or 0)
     assert int(arguments.get("conv_dim", "0")) == 2 * int(arguments.get("conv_alpha", "0"))
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in MULTIPLIED for name in presets.names(kind)])
+def test_alpha_is_1_where_matrices_are_multiplied(kind: Kind, name: str) -> None:
+    recipe = presets.load(kind, name)
+
+    assert recipe.number("network_alpha") == 1
+    assert recipe.arguments("network_args").get("conv_alpha", "1") == "1"
 
 
 def test_every_setting_knows_its_file_and_line() -> None:

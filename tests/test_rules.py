@@ -14,13 +14,19 @@ from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.traps import TRAPS
 
 TABLE = option_table()
-NAMES = {Kind.LORA: "dim32", Kind.LOCON: "dim64-conv32", Kind.DREAMBOOTH: "full"}
+NAMES = {
+    Kind.LORA: "dim32",
+    Kind.LOCON: "dim64-conv32",
+    Kind.LOHA: "dim16",
+    Kind.LOKR: "factor8",
+    Kind.DREAMBOOTH: "full",
+}
 ALL_OPTIONS = {option for kind in Kind for option in TABLE.of(kind)}
 
 Changes = dict[str, str | None]
 Case = tuple[Kind, Changes, str, Changes]
 
-LORA, LOCON, FULL = Kind.LORA, Kind.LOCON, Kind.DREAMBOOTH
+LORA, LOCON, LOHA, LOKR, FULL = Kind
 UNCACHED: Changes = {"cache_text_encoder_outputs": "false"}
 
 
@@ -50,6 +56,33 @@ REFUSED: list[Case] = [
     (LORA, {"network_args": "conv_dim=8 conv_alpha=4"}, "makes it a LoCon", {"network_args": None}),
     (LORA, {"network_module": "lycoris.kohya"}, "makes it a LoCon", {"network_module": "networks.lora"}),
     (LOCON, {"network_args": "rank_dropout=0.1"}, "a plain LoRA", {"network_args": "conv_dim=8 conv_alpha=4"}),
+    (
+        LORA,
+        {"network_module": "lycoris.kohya"},
+        "makes it a LoCon",
+        {"network_args": "preset=attn-mlp"},
+    ),
+    (
+        LOCON,
+        {"network_module": "lycoris.kohya", "network_args": "preset=attn-mlp"},
+        "leaves the convolutions out",
+        {"network_args": "preset=full"},
+    ),
+    (LORA, {"network_module": "networks.loha"}, "this trains a LoHa", {"network_module": "networks.lora"}),
+    (
+        LOCON,
+        {"network_module": "lycoris.kohya", "network_args": "algo=LoKr"},
+        "this trains a LoKr",
+        {"network_args": "algo=locon"},
+    ),
+    (LOHA, {"network_module": "networks.lora"}, "a LoHa needs", {"network_module": "networks.loha"}),
+    (LOHA, {"network_module": None}, "a LoHa needs", {"network_module": "networks.loha"}),
+    (
+        LOKR,
+        {"network_module": "lycoris.kohya"},
+        "a LoKr needs",
+        {"network_args": "algo=lokr factor=8"},
+    ),
     (
         LORA,
         {"network_train_text_encoder_only": "true"},
@@ -177,12 +210,34 @@ WARNED: list[Case] = [
         "not looked at without block_dims",
         {"network_args": None},
     ),
-    (LOCON, {"network_module": "lycoris.kohya"}, "lycoris-lora is not among", {"network_module": "networks.lora"}),
     (
         LOCON,
-        {"network_module": "lycoris.kohya", "network_args": "algo=loha"},
+        {"network_module": "lycoris.kohya", "network_args": "algo=boft"},
         "not a LoCon",
         {"network_args": "algo=lora"},
+    ),
+    (
+        LOCON,
+        {"network_module": "lycoris.kohya", "network_args": "algo=lora"},
+        "LyCORIS takes network_dim for the convolutions",
+        {"network_args": "conv_dim=8"},
+    ),
+    (LOHA, {"network_dim": "64"}, "a LoHa easily ends in NaN", {"network_dim": "32"}),
+    (LOKR, {"network_dropout": "0.1"}, "network_dropout does nothing", {"network_dropout": "0"}),
+    (
+        LOKR,
+        {"network_module": "lycoris.kohya", "network_args": "algo=lokr loraplus_lr_ratio=4"},
+        "one rate, whatever loraplus_",
+        {"network_args": "algo=lokr"},
+    ),
+    (LOKR, {"network_dim": "100000"}, "it is saved as infinite", {"network_dim": "10000"}),
+    (LOHA, {"network_args": "conv_dim=8"}, "conv_alpha is left out", {"network_args": "conv_dim=8 conv_alpha=1"}),
+    (LOHA, {"network_args": "dora_wd=True"}, "networks.loha knows no 'dora_wd'", {"network_args": None}),
+    (
+        LOKR,
+        {"network_module": "lycoris.kohya", "network_args": "algo=lokr facter=8"},
+        "lycoris.kohya knows no 'facter'",
+        {"network_args": "algo=lokr factor=8"},
     ),
     (LORA, {"network_module": "networks.oft"}, "neither a LoRA nor a LoCon", {"network_module": "networks.lora_fa"}),
     (LORA, {"text_encoder_lr": "1e-5 2e-5"}, "takes the first text_encoder_lr", {"text_encoder_lr": "1e-5"}),
@@ -191,7 +246,6 @@ WARNED: list[Case] = [
     (LORA, {"clip_skip": "2"}, "clip_skip does nothing", {"clip_skip": None}),
     (LORA, {"sdpa": "false"}, "no attention is chosen", {"mem_eff_attn": "true"}),
     (LORA, {"mem_eff_attn": "true"}, "more than one attention", {"sdpa": None}),
-    (LORA, {"xformers": "true"}, "xformers is not among", {"xformers": "false"}),
     (FULL, {"diffusers_xformers": "true"}, "leaves the U-Net with plain", {"diffusers_xformers": "false"}),
     (
         LORA,
@@ -311,6 +365,36 @@ SHAPES: list[Case] = [
     (LOCON, {"network_args": "conv_dim=8 conv_dim=4"}, "'conv_dim' more than once", {"network_args": "conv_dim=8"}),
     (LOCON, {"network_args": "conv_dim=8 conv_alpha=x"}, "has to be a number", {"network_args": "conv_dim=8"}),
     (LOCON, {"network_args": "conv_dim=8 conv"}, "takes key=value", {"network_args": "conv_dim=8"}),
+    *(
+        (
+            LOKR,
+            {"network_module": "lycoris.kohya", "network_args": f"algo=lokr {wrong}"},
+            sentence,
+            {"network_args": f"algo=lokr {mend}"},
+        )
+        for wrong, sentence, mend in (
+            ("factor=0", "a whole number above 0, or -1", "factor=-1"),
+            ("factor=wide", "a whole number above 0, or -1", "factor=16"),
+            ("conv_dim=-1", "0 for no convolutions", "conv_dim=0"),
+            ("conv_alpha=much", "has to be a number, 0 or more", "conv_alpha=0.5"),
+            ("rank_dropout=2", "between 0 and 1", "rank_dropout=0.2"),
+            ("module_dropout=x", "between 0 and 1", "module_dropout=1"),
+            ("use_tucker=maybe", "a switch: True or False", "use_tucker=0"),
+            ("use_cp=True disable_conv_cp=True", "the opposite of each other", "use_cp=True disable_conv_cp=False"),
+            ("use_cp=False use_tucker=True", "the opposite of each other", "use_tucker=True"),
+            ("preset=half", "none of LyCORIS'", "preset=full"),
+            ("preset=mine.toml", "give the whole path", "preset=/home/me/mine.toml"),
+            ("block_size=0", "a whole number above 0", "block_size=4"),
+        )
+    ),
+    *(
+        (LOCON, {"network_module": "lycoris.kohya", "network_args": wrong}, sentence, {"network_args": mend})
+        for wrong, sentence, mend in (
+            ("algo=ia3", "names and can't train", "algo=lora"),
+            ("algo=lcon", "did you mean locon?", "algo=locon"),
+            ("algo=dylora block_size=5", "a multiple of block_size, 5", "algo=dylora block_size=8"),
+        )
+    ),
     (LORA, {"network_args": "network_dim=8"}, "which is an option of its own", {"network_args": None}),
     (
         LORA,

@@ -1,7 +1,8 @@
-"""The real sd-scripts: setup, every preset against its own parser, all three smokes, and a stop in the middle."""
+"""The real sd-scripts and LyCORIS: setup, every preset against the real parser, all smokes, a stop in the middle."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -17,7 +18,8 @@ import psutil
 import pytest
 import upstream_source
 
-from sdxl_train_cli import checkpoint, gpu, presets
+from sdxl_train_cli import checkpoint, gpu, preparation, presets
+from sdxl_train_cli.exchange import sense
 from sdxl_train_cli.recipe import Kind
 
 SOURCE = upstream_source.find()
@@ -32,9 +34,11 @@ PRESETS = [(kind, name) for kind in Kind for name in presets.names(kind)]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a home of its own, in which setup has made the real environment."""
     folder = tmp_path_factory.mktemp("real мир [1]")
-    result = sdxl_train(folder, "setup", "--json", "--source", str(SOURCE))
+    result = sdxl_train(folder, "setup", "--json", "--extra", "lycoris", "--source", str(SOURCE))
     assert result.returncode == 0, result.stderr
-    assert len(json.loads(result.stdout)["commit"]) == 40
+    lock = json.loads(result.stdout)
+    assert len(lock["commit"]) == 40
+    assert lock["packages"]["lycoris-lora"] == "3.2.0.post2"
     yield folder
     # The environment takes several GB: pytest would keep three of them.
     shutil.rmtree(folder / "home")
@@ -48,7 +52,9 @@ def smoked(place: Path) -> Path:
     assert "LoRA: 722 U-Net modules" in result.stderr
     assert "LoCon: 788 U-Net modules" in result.stderr
     kinds = [Path(line).stem for line in result.stdout.splitlines()]
-    assert kinds == ["smoke-lora", "smoke-locon", "smoke-dreambooth"]
+    assert "LoHa: 722 U-Net modules" in result.stderr
+    assert "LoKr: 722 U-Net modules" in result.stderr
+    assert kinds == ["smoke-lora", "smoke-locon", "smoke-loha", "smoke-lokr", "smoke-dreambooth"]
     return place / "smoke"
 
 
@@ -76,7 +82,7 @@ def test_a_second_setup_has_nothing_to_do(place: Path) -> None:
     assert sorted((place / "home" / "environments").iterdir()) == before
 
 
-def test_all_three_kinds_train_and_their_files_are_examined(smoked: Path) -> None:
+def test_all_kinds_train_and_their_files_are_examined(smoked: Path) -> None:
     record = json.loads((smoked / "smoke-lora" / "run.json").read_text(encoding="utf-8"))
     assert record["preset"] == "dim32-gc"
     assert json.loads((smoked / "smoke-lora" / "outcome.json").read_text(encoding="utf-8"))["outcome"] == "done"
@@ -92,6 +98,32 @@ def test_fit_takes_real_steps_and_without_a_gpu_says_what_it_measures(place: Pat
     assert size["resident_gib"] > 1
     assert size["seconds_per_step"] > 0
     assert "not GPU memory" in facts["measures"]
+
+
+@pytest.mark.parametrize("kind", ["lora", "locon"])
+def test_a_trained_network_imports_to_the_preset_that_made_it(smoked: Path, kind: str) -> None:
+    run = smoked / f"smoke-{kind}"
+    imported = sdxl_train(
+        smoked.parent, "presets", "import", "--report", "json", str(run / f"smoke-{kind}.safetensors")
+    )
+    assert imported.returncode == 0, imported.stderr
+    (report,) = json.loads(imported.stdout)
+    assert not [key for key in report["keys"] if key["what"] == "not understood"]
+    assert (report["kind"], report["extends"]) == (kind, preparation.DEFAULT_PRESETS[Kind(kind)])
+
+    made_by = {
+        name: setting["value"]
+        for name, setting in json.loads((run / "run.json").read_text("utf-8"))["settings"].items()
+    }
+    shown = sdxl_train(smoked.parent, "presets", "show", "--json", report["preset"])
+    found = {name: setting["value"] for name, setting in json.loads(shown.stdout)["settings"].items()}
+    recorded = {key["option"] for key in report["keys"] if key["option"]} | report["options"].keys()
+    assert len(recorded) > 40
+    for option in recorded:
+        one, other = (
+            tuple(value) if isinstance(value := given.get(option), list) else value for given in (found, made_by)
+        )
+        assert sense.same(one, other) or (sense.is_off(option, one) and sense.is_off(option, other)), option
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +176,67 @@ def test_the_real_parser_refuses_what_it_does_not_know(dry_runs: dict[str, list[
     given = json.dumps({"wrong": [python, *rest, "--no_such_option"]})
     parsed = subprocess.run([python, "-c", PARSE], check=True, input=given, capture_output=True, encoding="utf-8")
     assert json.loads(parsed.stdout) == {"wrong": "2"}
+
+
+@pytest.mark.parametrize(("kind", "algorithm"), [("loha", "loha"), ("lokr", "lokr")])
+def test_what_lycoris_was_told_stands_in_the_files_metadata(smoked: Path, kind: str, algorithm: str) -> None:
+    header = checkpoint.read_header(smoked / f"smoke-{kind}" / f"smoke-{kind}.safetensors")
+
+    assert header.metadata["ss_network_module"] == "lycoris.kohya"
+    arguments = json.loads(header.metadata["ss_network_args"])
+    assert (arguments["algo"], arguments["preset"]) == (algorithm, "attn-mlp")
+
+
+LYCORIS = [
+    "algo=lora", "algo=loha conv_dim=4 use_cp=True", "algo=lokr factor=4 decompose_both=False disable_conv_cp=True",
+    "algo=lokr factor=-1 full_matrix=1", "algo=loha dora_wd=True wd_on_output=0", "algo=glora", "algo=diag-oft",
+    "algo=dylora block_size=2", "algo=loha train_norm=no",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", LYCORIS)
+def test_lycoris_builds_what_the_arguments_say(smoked: Path, arguments: str) -> None:
+    """Whatever else, no switch that is off may be on in what was built."""
+    kind = next(kind for kind in ("loha", "lokr", "locon") if f"algo={kind}" in arguments or kind == "locon")
+    shown = sdxl_train(
+        smoked.parent, kind, "--dry-run", *real_run(smoked), "--set", "network_module=lycoris.kohya",
+        "--set", "network_dim=8", "--set", f"network_args={arguments}",
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    words = shlex.split(shown.stdout)
+    at = words.index("--network_args") + 1
+    given = list(itertools.takewhile(lambda word: not word.startswith("--"), words[at:]))
+    built = json.loads(
+        subprocess.run([words[0], "-c", BUILD, *given], check=True, capture_output=True, encoding="utf-8").stdout
+    )
+
+    assert built["tucker"] == ("use_cp=True" in arguments)
+    assert built["decomposed_small"] is False
+    assert built["dora"] == ("dora_wd=True" in arguments)
+    assert built["norms"] is False
+
+
+# One block of SDXL's own layers is enough for LyCORIS to decide how it builds.
+BUILD = """
+import contextlib, json, sys
+import torch
+with contextlib.redirect_stdout(sys.stderr):
+    import lycoris.kohya
+    class Transformer2DModel(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.to_q, self.norm = torch.nn.Linear(640, 640), torch.nn.LayerNorm(640)
+    class ResnetBlock2D(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(320, 320, 3)
+    unet = torch.nn.Sequential(Transformer2DModel(), ResnetBlock2D())
+    given = dict(word.split("=", 1) for word in sys.argv[1:])
+    network = lycoris.kohya.create_network(1.0, 8, 1.0, None, [], unet, **given)
+    names = {name.rsplit(".", 1)[-1] for layer in network.unet_loras for name in layer.state_dict()}
+print(json.dumps({"tucker": any("_t1" in name or "_t2" in name or "mid" in name for name in names),
+    "decomposed_small": "lokr_w1_a" in names, "dora": "dora_scale" in names, "norms": "w_norm" in names}))
+"""
 
 
 def with_tokenizers(smoked: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from sdxl_train_cli.commands.train import Data, Model, Name, Output, Preset, Trigger
 
-KindOption = Annotated[str, typer.Option("--kind", help="lora, locon or dreambooth")]
+KindOption = Annotated[str, typer.Option("--kind", help="lora, locon, loha, lokr or dreambooth")]
 
 
 def init(

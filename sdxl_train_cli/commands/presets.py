@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon or dreambooth")]
+KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
@@ -29,7 +29,7 @@ def list_(kind: KindFilter = None, as_json: Json = False) -> None:
 
     from sdxl_train_cli import console, presets
 
-    found = presets.available(_kind(kind), place.user_presets())
+    found = presets.available(kind_called(kind), place.user_presets())
     if as_json:
         console.out(json.dumps([_facts(preset) for preset in found], indent=1, ensure_ascii=False))
         return
@@ -55,12 +55,12 @@ def show(
     """A preset with all that it extends, and where each value comes from."""
     from sdxl_train_cli import console, presets
 
-    recipe = presets.load(_kind_of(preset, kind), preset, (), place.user_presets())
+    recipe = presets.load(kind_for(preset, kind), preset, (), place.user_presets())
     if as_json:
         console.out(recipe.model_dump_json(indent=1))
         return
     console.note(f"{recipe.name} ({recipe.kind.label}): {recipe.description}")
-    rows = [(name, _text(setting.value), setting.origin) for name, setting in sorted(recipe.settings.items())]
+    rows = [(name, text(setting.value), setting.origin) for name, setting in sorted(recipe.settings.items())]
     console.table(("option", "value", "from"), rows)
 
 
@@ -74,7 +74,9 @@ def check(
 
     table = _installed_options(home)
     found = [
-        problem for file in files for problem in presets.check_file(file, table, _kind(kind), place.user_presets())
+        problem
+        for file in files
+        for problem in presets.check_file(file, table, kind_called(kind), place.user_presets())
     ]
     if found:
         raise RecipeError(found)
@@ -92,7 +94,8 @@ def _installed_options(home: Path | None) -> OptionTable | None:
     return installed.options()
 
 
-def _kind(text: str | None) -> Kind | None:
+def kind_called(text: str | None) -> Kind | None:
+    """The kind of that name; UsageError where there is none."""
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.recipe import Kind
 
@@ -102,12 +105,12 @@ def _kind(text: str | None) -> Kind | None:
     return None if text is None else kinds[text]
 
 
-def _kind_of(preset: str, typed: str | None) -> Kind:
+def kind_for(preset: str, typed: str | None) -> Kind:
     """The kind that was typed, else the first that has a preset of this name."""
     from sdxl_train_cli import presets
     from sdxl_train_cli.recipe import Kind
 
-    kind = _kind(typed)
+    kind = kind_called(typed)
     if kind is None and Path(preset).is_file():
         kind = presets.kind_of(Path(preset), place.user_presets())
     having = (one for one in Kind if preset in presets.names(one, place.user_presets()))
@@ -144,7 +147,8 @@ def _facts(preset: Found) -> dict[str, object]:
     }
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """A value as a person writes it."""
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.environment import Environment
+    from sdxl_train_cli.recipe import Kind
 
 
 class SmokeKind(str, Enum):
@@ -17,6 +21,8 @@ class SmokeKind(str, Enum):
 
     LORA = "lora"
     LOCON = "locon"
+    LOHA = "loha"
+    LOKR = "lokr"
     DREAMBOOTH = "dreambooth"
     ALL = "all"
 
@@ -41,11 +47,10 @@ def smoke(
     from sdxl_train_cli import console, environment, live, preparation
     from sdxl_train_cli import smoke as story
     from sdxl_train_cli.commands import train
-    from sdxl_train_cli.recipe import Kind
 
     where = place.home(home)
     installed = environment.require(where)
-    kinds = list(Kind) if kind is SmokeKind.ALL else [Kind(kind.value)]
+    kinds = _kinds(installed, kind)
     # What a stand-in wrote must never lie where a real result would.
     usual = Path("rehearsal-output" if installed.is_rehearsal else "smoke-output")
     target = _made((output or usual).expanduser().absolute())
@@ -66,6 +71,22 @@ def smoke(
         console.note("REHEARSAL: all of it worked, with a stand-in trainer; nothing was trained")
     for path in kept:
         console.out(str(path))
+
+
+def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
+    """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
+    from sdxl_train_cli import console, environment, smoke
+    from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.toolchain import Extra
+
+    kinds, missing = smoke.trainable(installed)
+    if asked is not SmokeKind.ALL:
+        environment.require_extras(installed, [Extra.LYCORIS] if Kind(asked.value) in missing else [])
+        return [Kind(asked.value)]
+    if missing:
+        names = " and ".join(kind.label for kind in missing)
+        console.note(f"{names} left out, as LyCORIS is not installed: `sdxl-train setup --extra lycoris`")
+    return kinds
 
 
 def _made(folder: Path) -> Path:

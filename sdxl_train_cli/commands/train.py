@@ -1,4 +1,4 @@
-"""`sdxl-train lora`, `locon` and `dreambooth`: check, launch, watch."""
+"""`sdxl-train lora`, `locon`, `loha`, `lokr` and `dreambooth`: check, launch, watch."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def train(
     no_guard: NoGuard = None, as_json: AsJson = False,
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Registered as `lora`, `locon` and `dreambooth`: what is trained is the command's own name."""
+    """Registered once for each kind: what is trained is the command's own name."""
     from sdxl_train_cli import guards, hub, preparation, project
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.recipe import Kind

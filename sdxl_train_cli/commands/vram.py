@@ -24,7 +24,7 @@ Headroom = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV")]
-KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon or dreambooth")]
+KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="Your pictures, for the commands that are shown")]
 Resolution = Annotated[int | None, typer.Option("--resolution", min=64, help="Pixels: side of the square")]
 

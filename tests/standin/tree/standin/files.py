@@ -57,9 +57,19 @@ def text_encoder_modules(number: int) -> list:
     return [f"lora_te{number}_text_model_encoder_layers_{n}_{part}" for n in range(layers) for part in OF_A_LAYER]
 
 
+PARTS = {
+    "loha": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),
+    "lokr": ("lokr_w1", "lokr_w2"),
+}
+"""The tensors of one module that LyCORIS makes."""
+
+
 def lora_tensors(args) -> dict:
     """Every tensor of the LoRA, with the real rank and all other sides 1."""
     options = dict(part.partition("=")[::2] for part in args.network_args or ())
+    is_lycoris = args.network_module == "lycoris.kohya"
+    if is_lycoris and options.get("preset", "full") == "full":  # LyCORIS takes the dim for convolutions too
+        options = {"conv_dim": args.network_dim or 4, "conv_alpha": args.network_alpha or 1, **options}
     rank, alpha = args.network_dim or 4, args.network_alpha or args.network_dim or 4
     modules = {}
     if not args.network_train_text_encoder_only:
@@ -74,6 +84,11 @@ def lora_tensors(args) -> dict:
     tensors = {}
     for name, (size, scale, kernel) in modules.items():
         tensors[f"{name}.alpha"] = ((), scale)
+        if algo := options.get("algo") if is_lycoris else None:
+            for part in PARTS.get(algo, ()):
+                tensors[f"{name}.{part}"] = ((1, 1), None)
+            if algo in PARTS:
+                continue
         tensors[f"{name}.lora_down.weight"] = ((size, 1, *kernel), None)
         tensors[f"{name}.lora_up.weight"] = ((1, size, *(1 for _ in kernel)), None)
     return tensors

@@ -1,0 +1,187 @@
+"""`sdxl-train presets import` and `export`: other programs' settings, both ways."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.place import HomeOption
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.exchange.settle import Imported
+    from sdxl_train_cli.options import OptionTable
+    from sdxl_train_cli.recipe import Kind, Recipe
+
+
+class ReportForm(str, Enum):
+    """What `--report` takes."""
+
+    TABLE = "table"
+    JSON = "json"
+    NONE = "none"
+
+
+class TargetForm(str, Enum):
+    """What `export --to` takes."""
+
+    TOML = "toml"
+    KOHYA_GUI = "kohya-gui"
+    COMMAND = "command"
+
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(help="Settings of kohya_ss, sd-scripts, LoRA Easy Training Scripts or OneTrainer, or a LoRA"),
+]
+Folder = Annotated[Path | None, typer.Option("--to", help="Where presets are written [default: your own presets]")]
+NameOption = Annotated[str | None, typer.Option("--name", "-n", help="The preset's name [default: the file's]")]
+ReportOption = Annotated[ReportForm, typer.Option("--report", help="What became of every key")]
+KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="Refuse anything but this kind")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a preset that is there")]
+PresetName = Annotated[str, typer.Argument(help="A name from `sdxl-train presets list`, or a file")]
+To = Annotated[TargetForm, typer.Option("--to", help="For which program")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="A new file [default: print it]")]
+
+
+def import_(
+    files: Files, to: Folder = None, name: NameOption = None, report: ReportOption = ReportForm.TABLE,
+    kind: KindOption = None, force: Force = False, home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Make presets of other programs' settings."""
+    import json
+
+    from sdxl_train_cli import console
+    from sdxl_train_cli.errors import Gathering, Problem, UsageError
+    from sdxl_train_cli.exchange import recognise, settle
+    from sdxl_train_cli.exchange import report as reports
+
+    if name is not None and len(files) > 1:
+        raise UsageError("--name is for one file", "import the files one by one, or leave --name away")
+    _require_different_names(files)
+    table = _options(home)
+    if table is None:
+        console.warn(Problem("names and types of options are not checked", "run `sdxl-train setup` first"))
+    wanted = None if kind is None else _kind(kind)
+    gathering, facts = Gathering(), []
+    for file in files:
+        with gathering.part():
+            imported = settle.settle(recognise.read(file, str(file)), table, str(file), wanted)
+            path = _written(imported, file, _folder(to, imported.kind), name, force=force)
+            facts.append(reports.facts(imported, str(path)))
+            console.note(f"{path.stem}: {imported.kind.label}, extends {imported.base}; {imported.format}")
+            if report is ReportForm.TABLE:
+                console.told_table(reports.HEADINGS, reports.rows(imported))
+            console.note(reports.summary(imported))
+            if report is not ReportForm.JSON:
+                console.out(str(path))
+    if report is ReportForm.JSON:
+        console.out(json.dumps(facts, indent=1, ensure_ascii=False))
+    gathering.require_none()
+
+
+def export(
+    preset: PresetName, to: To, output: Output = None, kind: KindOption = None, force: Force = False,
+    home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Write a preset for another program."""
+    from sdxl_train_cli import console, preparation
+    from sdxl_train_cli.errors import Problem
+    from sdxl_train_cli.exchange import export as exports
+    from sdxl_train_cli.exchange import structured
+
+    recipe = _recipe(preset, kind, _options(home))
+    lost: tuple[str, ...] = ()
+    if to is TargetForm.KOHYA_GUI:
+        form = exports.kohya_gui(recipe)
+        text, lost = structured.json_text(form.fields), form.lost
+    else:
+        text = exports.toml(recipe) if to is TargetForm.TOML else preparation.shell_line(exports.command(recipe)) + "\n"
+    for option in lost:
+        console.warn(Problem(f"the GUI can't hold {option}", "set it there by hand"))
+    console.note(
+        f"{recipe.name}: {recipe.kind.label}, for {recipe.kind.script}; model, pictures and output are named there"
+    )
+    if output is None:
+        console.out(text.rstrip("\n"))
+        return
+    _write(output, text, force=force)
+    console.out(str(output))
+
+
+def _options(home: Path | None) -> OptionTable | None:
+    from sdxl_train_cli import environment
+
+    installed = environment.find(place.home(home))
+    return None if installed is None else installed.options()
+
+
+def _kind(text: str) -> Kind:
+    from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.recipe import Kind
+
+    kinds = {one.value: one for one in Kind}
+    if text not in kinds:
+        raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
+    return kinds[text]
+
+
+def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
+    from sdxl_train_cli import presets, rules
+    from sdxl_train_cli.recipe import Kind
+
+    user = place.user_presets()
+    found = None if kind is None else _kind(kind)
+    if found is None and Path(preset).is_file():
+        found = presets.kind_of(Path(preset), user)
+    having = (one for one in Kind if preset in presets.names(one, user))
+    recipe = presets.load(found or next(having, Kind.LORA), preset, (), user)
+    return recipe if table is None else rules.require(recipe, table)
+
+
+def _folder(typed: Path | None, kind: Kind) -> Path:
+    return place.user_presets() / kind.value if typed is None else typed
+
+
+def _written(imported: Imported, file: Path, folder: Path, name: str | None, *, force: bool) -> Path:
+    from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.exchange import preset_text
+
+    bare = _file_name(file.stem if name is None else name)
+    if not bare:
+        raise UsageError(f"'{name or file.stem}' can't be a preset's name", "give it one with --name")
+    path = folder / f"{bare}.yaml"
+    _write(path, preset_text.of(imported, file.name), force=force)
+    return path
+
+
+def _require_different_names(files: list[Path]) -> None:
+    """One call must not write over what it has just written."""
+    from sdxl_train_cli.errors import UsageError
+
+    names = [_file_name(file.stem) for file in files]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"more than one of the files is named '{twice}'", "import them one by one, with --name")
+
+
+def _file_name(text: str) -> str:
+    """A name that every file system takes, and that is listed: without a leading underscore."""
+    return "".join(char if char.isalnum() or char in " ._-+()" else "-" for char in text).strip(" .-_")[:100]
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    from sdxl_train_cli.errors import UsageError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already", "--force writes over it") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"{path} can't be written: {reason}", "choose another place") from error

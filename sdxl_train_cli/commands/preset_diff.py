@@ -1,0 +1,65 @@
+"""`sdxl-train presets diff`: what two presets do differently."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place, presets
+from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands.presets import Json, KindFilter
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.options import OptionTable
+    from sdxl_train_cli.preset_comparison import Difference, Side
+
+_NAME_OR_FILE = "A name from `sdxl-train presets list`, or a file"
+One = Annotated[str, typer.Argument(metavar="A", help=_NAME_OR_FILE)]
+Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE)]
+
+
+def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home: HomeOption = None) -> None:
+    """What two presets do differently, sd-scripts' defaults included."""
+    import json
+
+    from sdxl_train_cli import console, environment, preset_comparison
+    from sdxl_train_cli import presets as recipes
+
+    installed = environment.find(place.home(home))
+    table: OptionTable | None = None if installed is None else installed.options()
+    one, other = (recipes.load(presets.kind_for(name, kind), name, (), place.user_presets()) for name in (a, b))
+    found = list(preset_comparison.differences(one, other, table))
+    if as_json:
+        console.out(json.dumps([_facts(difference) for difference in found], indent=1, ensure_ascii=False))
+        return
+    if one.kind is not other.kind:
+        console.note(f"{a} trains a {one.kind.label}, {b} a {other.kind.label}")
+    if table is None:
+        console.note("what sd-scripts takes where an option is left out is not known before `sdxl-train setup`")
+    if not found:
+        console.note("no option differs in effect")
+        return
+    rows = [(each.option, _shown(each.one, table), _shown(each.other, table)) for each in found]
+    console.table(("option", a, b), rows)
+
+
+def _shown(side: Side, table: OptionTable | None) -> str:
+    if side.origin is not None and side.value is not None:
+        return presets.text(side.value)
+    if table is None or side.value is None:
+        return "-"
+    return f"{presets.text(side.value)} (default)"
+
+
+def _facts(difference: Difference) -> dict[str, object]:
+    return {
+        "option": difference.option,
+        "a": _side(difference.one),
+        "b": _side(difference.other),
+    }
+
+
+def _side(side: Side) -> dict[str, object]:
+    is_default = side.origin is None and side.value is not None
+    return {"value": side.value, "from": "sd-scripts' default" if is_default else side.origin}

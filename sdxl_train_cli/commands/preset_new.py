@@ -1,0 +1,157 @@
+"""`sdxl-train presets new`: five questions, and a commented preset."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from sdxl_train_cli.commands import place, presets
+from sdxl_train_cli.commands.presets import KindFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sdxl_train_cli.drafting import Answers
+
+Answer = TypeVar("Answer")
+
+Name = Annotated[str | None, typer.Argument(help="The preset's name")]
+What = Annotated[str | None, typer.Option("--what", help="character, object, style or several")]
+GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
+Pictures = Annotated[int | None, typer.Option("--pictures", min=1, help="How many you have")]
+For = Annotated[str | None, typer.Option("--for", help="speed or quality")]
+To = Annotated[Path | None, typer.Option("--to", help="The folder for it [default: your own presets]")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a preset that is there")]
+
+
+def new(
+    name: Name = None, what: What = None, kind: KindFilter = None, gpu: GpuSize = None, pictures: Pictures = None,
+    taste: For = None, to: To = None, force: Force = False,
+) -> None:  # fmt: skip
+    """Five questions, and a commented preset that fits your card."""
+    from sdxl_train_cli import console, drafting
+
+    answers = _answers(name, what, kind, gpu, pictures, taste)
+    drafted = drafting.draft(answers, place.user_presets())
+    folder = to or place.user_presets() / answers.kind.value
+    path = _written(folder / f"{answers.name}.yaml", drafted.text, force=force)
+    console.note(f"needs {drafted.need} of {answers.free_gib:.1f} GB free; read it, then:")
+    shown = shlex.quote(answers.name if to is None else str(path))
+    console.note(f"sdxl-train {answers.kind.value} --preset {shown} --data YOUR-PICTURES")
+    console.out(str(path))
+
+
+def _answers(
+    name: str | None, what: str | None, kind: str | None, gpu: float | None, pictures: int | None, taste: str | None
+) -> Answers:
+    from sdxl_train_cli.drafting import CUSTOMS, Answers, Subject, Taste
+
+    size = _real_gib() if gpu is None else gpu
+    _require_askable({"--what": what, "--gpu": size, "--pictures": pictures, "--for": taste, "NAME": name})
+    subject = Subject(_one_of("What do you train?", "--what", [one.value for one in Subject], what))
+    asks = name is None or pictures is None or taste is None or what is None
+    card = size if size is not None and (gpu is not None or not asks) else _card(size)
+    count = int(_asked("How many pictures have you got?", None, int, least=1)) if pictures is None else pictures
+    wanted = Taste(_one_of("What counts more?", "--for", [one.value for one in Taste], taste))
+    chosen = presets.kind_called(kind) or CUSTOMS[subject].kind
+    called = _prompt("What is the preset called?", f"my-{subject.value}", str) if name is None else name
+    return Answers(subject, chosen, _free_gib(card), count, wanted, _safe(called))
+
+
+def _card(real: float | None) -> float:
+    return _asked("How many GB has the card?", real, float, least=1.0)
+
+
+def _require_askable(given: dict[str, object]) -> None:
+    """A script gets no questions that nobody would answer."""
+    from sdxl_train_cli.errors import UsageError
+
+    missing = [flag for flag, value in given.items() if value is None]
+    if missing and (sys.stdin is None or not sys.stdin.isatty()):
+        raise UsageError(
+            f"not answered: {', '.join(missing)}",
+            "there is no terminal to ask at: "
+            "sdxl-train presets new NAME --what character --gpu 12 --pictures 30 --for quality",
+        )
+
+
+def _one_of(question: str, flag: str, choices: Sequence[str], typed: str | None) -> str:
+    from sdxl_train_cli.errors import UsageError
+
+    if typed is not None and typed not in choices:
+        raise UsageError(f"no {flag} '{typed}'", f"one of: {', '.join(choices)}")
+
+    def chosen(text: str) -> str:
+        found = [choice for choice in choices if choice.startswith(text.strip().lower())]
+        if len(found) != 1:
+            raise typer.BadParameter(f"one of: {', '.join(choices)}")
+        return found[0]
+
+    return typed or _prompt(f"{question} {', '.join(choices)}", choices[0], chosen)
+
+
+def _asked(question: str, default: object, convert: Callable[[str], float], least: float) -> float:
+    def number(text: str) -> float:
+        try:
+            value = convert(text)
+        except ValueError as error:
+            raise typer.BadParameter("a number") from error
+        if not value >= least:
+            raise typer.BadParameter(f"at least {least:g}")
+        return value
+
+    return _prompt(question, default, number)
+
+
+def _prompt(question: str, default: object, convert: Callable[[str], Answer]) -> Answer:
+    from sdxl_train_cli.errors import UsageError
+
+    try:
+        answer: Answer = typer.prompt(question, default=default, value_proc=convert, err=True)
+    except typer.Abort as error:  # the input ended: Ctrl-D
+        raise UsageError("the questions were left without an answer", "they can be given as flags: --help") from error
+    return answer
+
+
+def _real_gib() -> float | None:
+    from sdxl_train_cli import gpu
+
+    return max((round(device.total_gib, 1) for device in gpu.devices()), default=None)
+
+
+def _free_gib(size: float) -> float:
+    """What a run finds on a card of this size, a desktop beside it."""
+    from sdxl_train_cli import gpu
+
+    return gpu.imagined(size, gpu.usual_headroom_gib()).free_gib
+
+
+def _safe(name: str) -> str:
+    """A name that every file system takes, and that `presets list` shows."""
+    from sdxl_train_cli.errors import UsageError
+
+    if not re.fullmatch(r"[^\W_][\w .+-]{0,99}", name) or name.endswith((".", " ")):
+        raise UsageError(f"'{name}' is no name for a preset", "letters, digits, - and _: my-style")
+    return name
+
+
+def _written(path: Path, text: str, *, force: bool) -> Path:
+    from sdxl_train_cli.errors import UsageError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path.parent} can't be made: {error.strerror}", "choose another folder: --to") from error
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already", "give another name, or write over it: --force") from error
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}", "choose another folder: --to") from error
+    return path

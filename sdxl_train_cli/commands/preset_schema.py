@@ -1,0 +1,40 @@
+"""`sdxl-train presets schema`: presets that complete and check themselves in an editor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place, presets
+from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands.presets import KindFilter
+
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file for it [default: print it]")]
+
+
+def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = None) -> None:
+    """JSON Schema of presets, for editors."""
+    import json
+
+    from sdxl_train_cli import console, environment
+    from sdxl_train_cli import presets as recipes
+    from sdxl_train_cli import schema as schemas
+    from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.recipe import Kind
+
+    table = environment.require(place.home(home)).options()
+    names = {one: recipes.names(one, place.user_presets()) for one in Kind}
+    text = json.dumps(schemas.build(table, presets.kind_called(kind), names), indent=1, ensure_ascii=False)
+    if output is None:
+        console.note("into a file and into your editor: sdxl-train presets schema --output preset.schema.json")
+        console.out(text)
+        return
+    try:
+        output.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} can't be written: {error.strerror}", "give --output a file") from error
+    console.note("put this line first in a preset; VS Code needs its YAML extension, others yaml-language-server:")
+    console.note(f"# yaml-language-server: $schema={output.resolve().as_uri()}")
+    console.out(str(output))

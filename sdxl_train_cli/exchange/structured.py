@@ -1,0 +1,84 @@
+"""Files from strangers, read with limits: text, JSON and TOML; what is too large, too deep or doubtful is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import tomli
+import tomli_w
+
+from sdxl_train_cli.errors import Problem, RecipeError
+
+SIZE_LIMIT_BYTES = 1024 * 1024
+_DEEPEST = 32
+
+
+def text_of(path: Path, shown: str) -> str:
+    """The file as text; RecipeError where it is none, or larger than any file of settings."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(SIZE_LIMIT_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RecipeError(Problem(f"cannot be read: {reason}", where=shown)) from error
+    if len(content) > SIZE_LIMIT_BYTES:
+        raise RecipeError(Problem("is larger than 1 MiB, which no file of settings is", where=shown))
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"  # PowerShell's `>`
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise RecipeError(Problem("is neither text nor a LoRA", "save it as UTF-8", shown)) from error
+
+
+def json_object(text: str, shown: str) -> dict[str, object]:
+    """The keys of a JSON object; RecipeError where it is none, sets a key twice, or is nested absurdly."""
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+        _require_shallow(found)
+    except RecursionError as error:
+        raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
+    except ValueError as error:
+        raise RecipeError(Problem(f"is not JSON: {error}", None, shown)) from error
+    if not isinstance(found, dict):
+        raise RecipeError(Problem("is JSON, and holds no settings", None, shown))
+    return found
+
+
+def toml_table(text: str, shown: str) -> dict[str, object]:
+    """The keys of a TOML file; RecipeError where it is none, or is nested absurdly."""
+    try:
+        found = tomli.loads(text.replace("\r\n", "\n"))
+        _require_shallow(found)
+    except RecursionError as error:
+        raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
+    except ValueError as error:  # numbers of absurd length, too
+        raise RecipeError(Problem(f"is not TOML: {error}", None, shown)) from error
+    return found
+
+
+def toml_text(table: Mapping[str, object]) -> str:
+    """A flat table as TOML."""
+    return tomli_w.dumps(table)
+
+
+def json_text(table: Mapping[str, object]) -> str:
+    """An object as JSON, one key a line."""
+    return json.dumps(table, indent=2, ensure_ascii=False) + "\n"
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"'{twice}' is set twice")
+    return found
+
+
+def _require_shallow(found: object, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise RecursionError
+    parts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    for part in parts:
+        _require_shallow(part, depth + 1)

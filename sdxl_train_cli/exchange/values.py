@@ -1,0 +1,111 @@
+"""Values of other programs' files in the form that sd-scripts' options have; what could do harm is refused."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from sdxl_train_cli.recipe import Scalar, Value
+
+LISTS = frozenset(
+    {
+        "network_args",
+        "optimizer_args",
+        "lr_scheduler_args",
+        "base_weights",
+        "base_weights_multiplier",
+        "text_encoder_lr",
+    }
+)
+"""Options of sd-scripts that take several values."""
+WORDS = frozenset({"network_args", "optimizer_args", "lr_scheduler_args"})
+"""Lists of key=value."""
+
+_TEXTS = re.compile(
+    r"resolution|training_comment|metadata_.*|log_prefix|log_tracker_name|output_name|wandb_run_name|face_crop_aug_range"
+    r"|block_lr|caption_.*fix|.*separator|huggingface_.*|dynamo_.*|sample_sampler|save_precision|mixed_precision"
+)
+"""Options whose value is text even where it reads as a number."""
+_WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,4})?")
+_PATH = re.compile(r"""(?:^|[\s=,;:("'])(?:[A-Za-z]:[\\/]|\\\\|~[\\/]|/[^/\s]+/|\.{1,2}[\\/]|file:)|%\w+%|\$\{?\w""")
+_LONGEST_TEXT = 10_000
+
+
+def taken(raw: object, option: str) -> Value | None:
+    """The value that a raw one means for this option; None for one that is empty. ValueError says what is wrong."""
+    if raw is None:
+        return None
+    if option in LISTS:
+        return _list(raw, option)
+    if isinstance(raw, list | tuple):
+        raw = ",".join(str(_scalar(part, option)) for part in raw)
+    return _scalar(raw, option)
+
+
+def names_a_path(value: Value) -> bool:
+    """Whether the value speaks of a place on a machine; an address on the web is none."""
+    return any(
+        isinstance(part, str) and _PATH.search(part) for part in (value if isinstance(value, tuple) else (value,))
+    )
+
+
+def number(raw: object) -> float | int | None:
+    """A number, also one that is written as text; None for everything else."""
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, str):
+        raw = raw.strip()
+        if _WHOLE.fullmatch(raw):
+            return int(raw)
+        raw = float(raw) if _NUMBER.fullmatch(raw) else None
+    return raw if isinstance(raw, int | float) and math.isfinite(raw) and abs(raw) < 10**18 else None
+
+
+def switch(raw: object) -> bool:
+    """Whether a raw value means yes."""
+    return raw.strip().lower() in {"true", "yes", "on", "1"} if isinstance(raw, str) else bool(raw)
+
+
+def split_words(raw: object) -> list[str]:
+    """The parts of `"a=1" b=2`, as kohya_ss splits it; a list is taken part by part."""
+    parts = raw if isinstance(raw, list | tuple) else str(raw).replace('"', "").split()
+    return [str(part).strip().strip("'\"") for part in parts if str(part).strip()]
+
+
+def _list(raw: object, option: str) -> tuple[Scalar, ...] | None:
+    parts: object = split_words(raw) if isinstance(raw, str) else raw if isinstance(raw, list | tuple) else [raw]
+    found = []
+    for part in parts if isinstance(parts, list | tuple) else ():
+        one = _scalar(part, option)
+        if one is not None:
+            found.append(str(one) if option in WORDS else one)
+    return tuple(found) or None
+
+
+def _scalar(raw: object, option: str) -> Scalar | None:
+    if isinstance(raw, bool):
+        return raw
+    if isinstance(raw, int | float):
+        if number(raw) is None:
+            raise ValueError("is no number that a training takes")
+        return raw
+    if not isinstance(raw, str):
+        raise ValueError("holds no plain value")  # noqa: TRY004 - the file's fault, not the caller's
+    return _text(raw, option)
+
+
+def _text(raw: str, option: str) -> Scalar | None:
+    text = raw.strip()
+    if not text:
+        return None
+    if len(text) > _LONGEST_TEXT or not all(char.isprintable() for char in text):
+        raise ValueError("has line breaks or control characters, which no option takes")
+    if text.startswith("--"):
+        raise ValueError("would be taken for an option, as it begins with --")
+    if option in WORDS or _TEXTS.fullmatch(option):
+        return text
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    found = number(text)
+    return text if found is None else found

@@ -1,0 +1,65 @@
+"""Two recipes side by side: the options that differ in effect, with sd-scripts' defaults for what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sdxl_train_cli import options
+from sdxl_train_cli.options import OptionTable
+from sdxl_train_cli.recipe import Recipe, Value
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one of the two has."""
+
+    value: Value | None
+    """None where neither the recipe nor sd-scripts says anything."""
+    origin: str | None
+    """Where the recipe sets it; None where it is sd-scripts' default, or not known."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One option that differs."""
+
+    option: str
+    one: Side
+    other: Side
+
+
+def differences(one: Recipe, other: Recipe, table: OptionTable | None) -> Iterator[Difference]:
+    """Yield what differs, by name; without a table, an option that is left out has no value."""
+    sides = [_typed(recipe, table) for recipe in (one, other)]
+    for option in sorted({name for recipe in sides for name in recipe.settings}):
+        found = [_side(recipe, option, table) for recipe in sides]
+        if _meant(found[0].value) != _meant(found[1].value):
+            yield Difference(option, *found)
+
+
+def _typed(recipe: Recipe, table: OptionTable | None) -> Recipe:
+    """As far as the table can: a value that sd-scripts would not take stays as it is written."""
+    if table is None:
+        return recipe
+    wrong = {name: recipe.settings[name] for name in recipe.settings if _is_wrong(recipe, name, table)}
+    return options.typed(recipe.replaced(dict.fromkeys(wrong)), table).replaced(wrong)
+
+
+def _is_wrong(recipe: Recipe, name: str, table: OptionTable) -> bool:
+    only = recipe.replaced({other: None for other in recipe.settings if other != name})
+    return any(options.problems(only, table))
+
+
+def _side(recipe: Recipe, option: str, table: OptionTable | None) -> Side:
+    if option in recipe.settings:
+        return Side(recipe.get(option), recipe.origin(option))
+    known = None if table is None else table.of(recipe.kind).get(option)
+    return Side(None if known is None else known.default, None)
+
+
+def _meant(value: Value | None) -> object:
+    """A value as it counts: a switch that is off is as good as absent, and a list of arguments has no order."""
+    if isinstance(value, tuple):
+        return frozenset(map(str, value)) or None
+    return None if value is False else value

@@ -1,0 +1,83 @@
+"""Small files of other programs, of our own making, and what the tests of the exchange share."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from option_facts import option_table
+
+from sdxl_train_cli import rules, yaml_file
+from sdxl_train_cli.exchange import preset_text, recognise, sense, settle
+from sdxl_train_cli.exchange.entry import Entry
+from sdxl_train_cli.exchange.settle import Imported
+from sdxl_train_cli.recipe import Recipe, Value
+
+FOLDER = Path(__file__).with_name("foreign")
+TABLE = option_table()
+
+
+def imported(name: str) -> Imported:
+    """One of the files, as it would be written."""
+    return settle.settle(recognise.read(FOLDER / name, name), TABLE, name)
+
+
+def of_text(text: str) -> Imported:
+    """Settings in a text."""
+    return settle.settle(recognise.of_text(text, "some"), TABLE, "some")
+
+
+def of_form(**fields: object) -> Imported:
+    """A form of the GUI's LoRA tab, filled in as far as the test cares."""
+    form = {"LoRA_type": "Standard", "sdxl": True, "max_train_steps": 100, "max_resolution": "1024,1024", **fields}
+    return of_text(json.dumps(form))
+
+
+def entry(found: Imported, key: str) -> Entry:
+    """What became of a key."""
+    return next(one for one in found.entries if one.key == key)
+
+
+def options(found: Imported) -> dict[str, Value]:
+    """Every option of the preset, those of its base too."""
+    return said(settle.recipe_of(found))
+
+
+def said(recipe: Recipe) -> dict[str, Value]:
+    """The options that say something."""
+    given = {option: setting.value for option, setting in recipe.settings.items()}
+    return {option: value for option, value in given.items() if not sense.is_off(option, value)}
+
+
+def differing(one: Mapping[str, Value], other: Mapping[str, Value]) -> dict[str, tuple[object, object]]:
+    """The options in which two runs differ, however their values are written."""
+    return {
+        option: (one.get(option), other.get(option))
+        for option in one.keys() | other.keys()
+        if not sense.same(one.get(option), other.get(option))
+    }
+
+
+def require_sound(found: Imported) -> None:
+    """The preset passes the check, and its YAML reads back as what it says."""
+    rules.require(settle.recipe_of(found), TABLE)
+    document = yaml_file.parse(preset_text.of(found, "some file.json"), "some.yaml")
+    written = {one.key: one.value for one in document.entries if one.key not in {"extends", "description"}}
+    assert written == dict(found.changes)
+    assert {option: type(value) for option, value in written.items()} == {
+        option: type(value) for option, value in found.changes.items()
+    }
+
+
+def write_network(
+    path: Path, record: Mapping[str, str], tensors: Sequence[str] = ("lora_unet_a.lora_down.weight",)
+) -> Path:
+    """Write a trained network's file with a record of its training."""
+    header: dict[str, object] = {"__metadata__": dict(record)}
+    header |= {name: {"dtype": "F16", "shape": [1], "data_offsets": [2 * place, 2 * place + 2]}
+               for place, name in enumerate(tensors)}  # fmt: skip
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(2 * len(tensors)))
+    return path
