@@ -125,7 +125,7 @@ def test_where_not_one_picture_fits_the_way_out_is_told(
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["--kind", "lokr"], 2, "no kind 'lokr'"),
+        (["--kind", "lumina"], 2, "no kind 'lumina'"),
         (["--max-batch", "0"], 2, "--max-batch"),
         (["--data", "nowhere"], 4, "nowhere does not exist"),
         (["--preset", "nope"], 3, "no LoRA preset named 'nope'"),
