@@ -1,4 +1,4 @@
-"""Fit the few constants of sdxl_train_cli/memory.py to the measured table, and report how well they do.
+"""Fit the few constants of sdxl_train_cli/memory/terms.py to the measured table, and report how well they do.
 
     python scripts/fit_vram.py             print the constants and every cell: measured, estimated, error
     python scripts/fit_vram.py --write     and write vram_constants.json and docs/vram.md
@@ -19,10 +19,10 @@ from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from sdxl_train_cli import memory, vram
-from sdxl_train_cli.demand import Demand, read
-from sdxl_train_cli.memory import Constants, Spread
-from sdxl_train_cli.optimizer_state import STATES, factored_bytes
+from sdxl_train_cli.memory import terms, vram
+from sdxl_train_cli.memory.demand import Demand, read
+from sdxl_train_cli.memory.optimizer_state import STATES, factored_bytes
+from sdxl_train_cli.memory.terms import Constants, Spread
 from sdxl_train_cli.recipe import Kind
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "vram.md"
@@ -55,7 +55,7 @@ class Cell:
 
     def error(self, constants: Constants) -> float:
         """How far the estimate is above the measured figure, as a share of it."""
-        return memory.total_gib(self.demand, constants) / self.measured - 1
+        return terms.total_gib(self.demand, constants) / self.measured - 1
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def main() -> int:
     options = parser.parse_args()
     cells = measured_cells()
     found = fit(cells)
-    made = {memory.CONSTANTS: constants_text(cells, found), REPORT: report(cells, found)}
+    made = {terms.CONSTANTS: constants_text(cells, found), REPORT: report(cells, found)}
     if options.write:
         for path, text in made.items():
             path.parent.mkdir(exist_ok=True)
@@ -88,7 +88,7 @@ def main() -> int:
 def measured_cells() -> list[Cell]:
     """Every figure of the table."""
     return [
-        Cell(label(row), batch, gib, read(memory.table_recipe(row, batch)).likely)
+        Cell(label(row), batch, gib, read(terms.table_recipe(row, batch)).likely)
         for row in vram.rows()
         for batch, gib in row.measured_gib.items()
     ]

@@ -1,4 +1,4 @@
-"""Write sdxl_train_cli/activations.csv: what autograd keeps, counted without a GPU. Standard library only.
+"""Write sdxl_train_cli/memory/activations.csv: what autograd keeps, counted without a GPU. Standard library only.
 
     python scripts/measure_activations.py --python PYTHON --checkout FOLDER
 
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sdxl_train_cli"
-TABLE = PACKAGE / "activations.csv"
+TABLE = PACKAGE / "memory" / "activations.csv"
 MIB = 2**20
 SIZES = ("kept", "recomputed", "copies")
 

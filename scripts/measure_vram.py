@@ -30,15 +30,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
 
-from sdxl_train_cli import environment, gpu, memory, preparation, presets, smoke, trial, vram
-from sdxl_train_cli.dataset import Picture
-from sdxl_train_cli.environment import INSIDE, Environment
+from sdxl_train_cli import gpu, preparation, smoke
+from sdxl_train_cli.dataset.folders import Picture
 from sdxl_train_cli.errors import SdxlTrainError, TrainingError
 from sdxl_train_cli.gpu import GIB, Gpu
+from sdxl_train_cli.installation import environment
+from sdxl_train_cli.installation.environment import INSIDE, Environment
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import terms, trial, vram
 from sdxl_train_cli.preparation import Choices, Prepared
-from sdxl_train_cli.presets import Override
 from sdxl_train_cli.recipe import Kind, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.smoke import Material, Size
 
 AS_TABLE, AS_SHIPPED = "table", "preset"
@@ -307,7 +310,7 @@ def through(prepared: Prepared, report: Path) -> list[str]:
 
 def described(cell: Cell, place: Place, prepared: Prepared) -> Measured:
     """A line as far as it is known before the run."""
-    estimate = memory.estimate(prepared.recipe) if place.device else None
+    estimate = terms.estimate(prepared.recipe) if place.device else None
     lock, device = place.installed.lock, place.device
     return Measured(
         variant=cell.variant,

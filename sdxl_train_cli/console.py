@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sdxl_train_cli.errors import Problem
-from sdxl_train_cli.training import Outcome
+from sdxl_train_cli.watching.training import Outcome
 
 _WIDEST = 10_000
 """Columns of a table that goes into a pipe or a file, where a row is one line."""

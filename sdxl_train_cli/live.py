@@ -20,10 +20,10 @@ from rich.text import Text
 
 from sdxl_train_cli import console
 from sdxl_train_cli.errors import Problem
-from sdxl_train_cli.guards import Alarm
-from sdxl_train_cli.metrics import Metric
-from sdxl_train_cli.progress import Epoch, Part, Phase, Saved, Step, Told, Validated
-from sdxl_train_cli.supervision import Event, Load, Sampled
+from sdxl_train_cli.watching.guards import Alarm
+from sdxl_train_cli.watching.metrics import Metric
+from sdxl_train_cli.watching.progress import Epoch, Part, Phase, Saved, Step, Told, Validated
+from sdxl_train_cli.watching.supervision import Event, Load, Sampled
 
 _PLAIN_SHARE = 0.05
 """Of all steps: how often a pipe or a log gets a line."""

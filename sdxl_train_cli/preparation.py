@@ -9,37 +9,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import (
-    checkpoint,
-    command,
-    dataset,
-    environment,
-    extras,
-    gpu,
-    hub,
-    layout,
-    lycoris,
-    measurements,
-    presets,
-    process,
-    rules,
-    runs,
-    savings,
-    storage,
-    vram,
-)
-from sdxl_train_cli.dataset import Pictures
-from sdxl_train_cli.environment import Environment
+from sdxl_train_cli import checkpoint, command, gpu, layout, process
+from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.guards import Guard
+from sdxl_train_cli.installation import environment, extras, hub
+from sdxl_train_cli.installation.environment import Environment
+from sdxl_train_cli.keeping import runs, storage
+from sdxl_train_cli.keeping.runs import Run
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import measurements, savings, vram
 from sdxl_train_cli.options import OptionTable
-from sdxl_train_cli.presets import Override
 from sdxl_train_cli.project import Project
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.runs import Run
-from sdxl_train_cli.supervision import Conditions
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.rulebook import lycoris, rules
+from sdxl_train_cli.watching.guards import Guard
+from sdxl_train_cli.watching.supervision import Conditions
 
 DEFAULT_PRESETS = {
     Kind.LORA: "dim32-gc",
@@ -121,7 +109,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
     with gathering.part():
         recipe = _recipe(choices, installed, table, user_presets)
     with gathering.part():
-        pictures = dataset.scan(
+        pictures = folders.scan(
             choices.data, regularisation=choices.regularisation, repeats=choices.repeats, trigger=choices.trigger
         )
     with gathering.part():

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import yaml_file
 from sdxl_train_cli.errors import Problem, RecipeError, UsageError
 from sdxl_train_cli.layout import PROJECT_FILE
-from sdxl_train_cli.presets import Override
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.yaml_file import Document, Entry
+from sdxl_train_cli.recipes import yaml_file
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.recipes.yaml_file import Document, Entry
 
 _TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger")
 _SET = "set"

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, environment, lycoris, preparation
-from sdxl_train_cli.environment import INSIDE, Environment
+from sdxl_train_cli import checkpoint, preparation
 from sdxl_train_cli.errors import Problem, TrainingError
+from sdxl_train_cli.installation import environment
+from sdxl_train_cli.installation.environment import INSIDE, Environment
+from sdxl_train_cli.installation.toolchain import Extra
 from sdxl_train_cli.preparation import Choices, Prepared
-from sdxl_train_cli.presets import Override
 from sdxl_train_cli.recipe import Kind, Scalar
-from sdxl_train_cli.toolchain import Extra
-from sdxl_train_cli.training import Outcome
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.rulebook import lycoris
+from sdxl_train_cli.watching.training import Outcome
 
 U_NET_MODULES = {Kind.LORA: 722, Kind.LOCON: 788, Kind.LOHA: 722, Kind.LOKR: 722}
 """What the kinds' default presets adapt in SDXL's U-Net: 722 linear and 1x1 layers, and for a LoCon 66 more."""

@@ -21,8 +21,9 @@ from PIL import Image
 from standin.build import make_repository
 
 from sdxl_train_cli import cli as command_line
-from sdxl_train_cli import environment, gpu, hub, signals
-from sdxl_train_cli.environment import Environment
+from sdxl_train_cli import gpu, signals
+from sdxl_train_cli.installation import environment, hub
+from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.layout import Home
 
 if os.environ.get("CI"):

@@ -9,10 +9,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from sdxl_train_cli import command, lycoris, presets, rules
+from sdxl_train_cli import command
 from sdxl_train_cli.command import Inputs, Trainer
-from sdxl_train_cli.environment import Environment
+from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.rulebook import lycoris, rules
 
 SNAPSHOTS = Path(__file__).parent / "snapshots" / "argv"
 SHIPPED = [(kind, name) for kind in Kind for name in presets.names(kind)]

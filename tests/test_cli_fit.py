@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from conftest import Cli, Result
 
-from sdxl_train_cli import gpu, hub, measurements, training, trial
-from sdxl_train_cli.environment import Environment
+from sdxl_train_cli import gpu
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.installation import hub
+from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import measurements, trial
+from sdxl_train_cli.memory.trial import Trial
 from sdxl_train_cli.preparation import Prepared
-from sdxl_train_cli.trial import Trial
+from sdxl_train_cli.watching import training
 
 CARD = Gpu(0, "card", 24.0, 20.0, (8, 6), "550.54.14")
 

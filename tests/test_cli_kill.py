@@ -13,7 +13,8 @@ import pytest
 from conftest import Cli
 from patience import processes_with, until
 
-from sdxl_train_cli import metrics, process
+from sdxl_train_cli import process
+from sdxl_train_cli.watching import metrics
 
 KILLS = int(os.environ.get("SDXL_TRAIN_TEST_KILLS", "5"))
 """How often; a longer proof is asked for by hand."""

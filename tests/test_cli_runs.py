@@ -16,7 +16,7 @@ from kept_runs import DONE, SETTINGS, US, keep, keep_with_files, metrics, write_
 from patience import PATIENCE_SECONDS, until
 
 from sdxl_train_cli import process
-from sdxl_train_cli.environment import Environment
+from sdxl_train_cli.installation.environment import Environment
 
 Main = Callable[..., Result]
 only_posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")

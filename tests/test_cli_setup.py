@@ -15,7 +15,8 @@ from conftest import Cli, Result, git, variables, write_pictures, write_safetens
 from patience import processes_with, until
 from standin.build import make_repository
 
-from sdxl_train_cli import hub, process
+from sdxl_train_cli import process
+from sdxl_train_cli.installation import hub
 
 only_posix = pytest.mark.skipif(process.WINDOWS, reason="signals and shell scripts")
 NEEDS_SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)

@@ -13,9 +13,10 @@ import pytest
 from conftest import Cli, Result
 from test_measurements import record
 
-from sdxl_train_cli import gpu, measurements
+from sdxl_train_cli import gpu
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import measurements
 
 SIZES = (6, 8, 10, 12, 16, 24, 48, 80)
 

@@ -10,11 +10,12 @@ from foreign_files import FOLDER, TABLE, differing, imported, of_text, options, 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from sdxl_train_cli import presets, rules
 from sdxl_train_cli.errors import RecipeError
 from sdxl_train_cli.exchange import export, settle, structured
 from sdxl_train_cli.exchange.export import Target
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.rulebook import rules
 
 SHIPPED = [(kind, name) for kind in Kind for name in presets.names(kind)]
 IMPORTED = sorted(path.name for path in FOLDER.iterdir())

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_train_cli import yaml_file
 from sdxl_train_cli.errors import RecipeError
 from sdxl_train_cli.exchange import sense, structured, values
 from sdxl_train_cli.recipe import Scalar, Value
+from sdxl_train_cli.recipes import yaml_file
 
 SCALARS = st.booleans() | st.integers(-(10**17), 10**17) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 LISTS = st.lists(SCALARS, max_size=4).map(tuple)

@@ -21,9 +21,10 @@ from foreign_files import differing, of_text
 from foreign_files import options as options_of
 from option_facts import option_table
 
-from sdxl_train_cli import options, rules
+from sdxl_train_cli import options
 from sdxl_train_cli.exchange import command_line, export, recognise, sense, settle, structured, values
 from sdxl_train_cli.recipe import Kind, Value
+from sdxl_train_cli.rulebook import rules
 
 OPTIONS = option_table()
 SOURCE = os.environ.get("SDXL_TRAIN_KOHYA_GUI", "")

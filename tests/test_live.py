@@ -11,10 +11,10 @@ from rich.console import Console
 
 from sdxl_train_cli import live
 from sdxl_train_cli.errors import Problem
-from sdxl_train_cli.guards import Alarm, Guard
-from sdxl_train_cli.metrics import Metric
-from sdxl_train_cli.progress import Epoch, Part, Phase, Saved, Step, Told, Validated
-from sdxl_train_cli.supervision import Event, Load, Sampled
+from sdxl_train_cli.watching.guards import Alarm, Guard
+from sdxl_train_cli.watching.metrics import Metric
+from sdxl_train_cli.watching.progress import Epoch, Part, Phase, Saved, Step, Told, Validated
+from sdxl_train_cli.watching.supervision import Event, Load, Sampled
 
 Printed = pytest.CaptureFixture[str]
 

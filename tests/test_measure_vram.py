@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_train_cli import environment, gpu, memory, vram
+from sdxl_train_cli import gpu
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.installation import environment
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import terms, vram
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.smoke import Material
 
@@ -67,8 +69,8 @@ def test_every_cell_can_be_prepared_as_the_table_was_and_as_the_preset_ships(
         (tmp_path / str(number)).mkdir()
         recipe = measure_vram.prepare(cell, place, tmp_path / str(number)).recipe
         if cell.variant == measure_vram.AS_TABLE:
-            row_recipe = memory.table_recipe(rows[cell.row], 1)
-            assert memory.estimate(recipe) == memory.estimate(row_recipe), cell
+            row_recipe = terms.table_recipe(rows[cell.row], 1)
+            assert terms.estimate(recipe) == terms.estimate(row_recipe), cell
 
     assert len(found) == 2 * 16
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_train_cli import checkpoint, gpu, preparation, presets, process
-from sdxl_train_cli.dataset import Pictures, Subset
+from sdxl_train_cli import checkpoint, gpu, preparation, process
+from sdxl_train_cli.dataset.folders import Pictures, Subset
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.preparation import Choices
 from sdxl_train_cli.project import Project
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import presets
 
 KEYS = ("preset", "model", "vae", "data", "reg", "output", "name", "trigger")
 

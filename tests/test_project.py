@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sdxl_train_cli import project
 from sdxl_train_cli.errors import RecipeError, UsageError
 from sdxl_train_cli.layout import PROJECT_FILE
-from sdxl_train_cli.presets import Override
 from sdxl_train_cli.project import Config, Project
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes.presets import Override
 
 TEXTS = {"kind": "lora", "preset": "dim32-gc", "model": "base.safetensors", "data": "data", "output": "output"}
 

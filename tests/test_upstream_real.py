@@ -18,9 +18,10 @@ import psutil
 import pytest
 import upstream_source
 
-from sdxl_train_cli import checkpoint, gpu, preparation, presets
+from sdxl_train_cli import checkpoint, gpu, preparation
 from sdxl_train_cli.exchange import sense
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import presets
 
 SOURCE = upstream_source.find()
 pytestmark = [
@@ -249,7 +250,7 @@ def with_tokenizers(smoked: Path) -> None:
 
 def started(smoked: Path, *arguments: str) -> subprocess.Popen[str]:
     """A command of ours that trains the scaled-down model on the processor."""
-    shim = Path(presets.__file__).with_name("inside") / "scaled.py"
+    shim = Path(presets.__file__).parents[1] / "inside" / "scaled.py"
     return subprocess.Popen(
         [sys.executable, "-c", START, str(shim), *arguments],
         cwd=smoked.parent,

@@ -113,7 +113,7 @@ def export(
 
 
 def _options(home: Path | None) -> OptionTable | None:
-    from sdxl_train_cli import environment
+    from sdxl_train_cli.installation import environment
 
     installed = environment.find(place.home(home))
     return None if installed is None else installed.options()
@@ -130,8 +130,9 @@ def _kind(text: str) -> Kind:
 
 
 def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
-    from sdxl_train_cli import presets, rules
     from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.recipes import presets
+    from sdxl_train_cli.rulebook import rules
 
     user = place.user_presets()
     found = None if kind is None else _kind(kind)

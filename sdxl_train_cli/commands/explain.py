@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.diagnosis import Finding
+    from sdxl_train_cli.failures.diagnosis import Finding
 
 Target = Annotated[str, typer.Argument(metavar="RUN|LOGFILE", help="A run's folder or name, a log, or - for stdin")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -20,7 +20,8 @@ def explain(target: Target, as_json: Json = False) -> None:
     """Why a run failed, and what to type; for any log of sd-scripts."""
     import json
 
-    from sdxl_train_cli import console, diagnosis, log
+    from sdxl_train_cli import console
+    from sdxl_train_cli.failures import diagnosis, log
 
     if target == "-":
         path, lines = None, log.decoded(_stdin())
@@ -38,7 +39,7 @@ def explain(target: Target, as_json: Json = False) -> None:
 
 
 def _stdin() -> bytes:
-    from sdxl_train_cli import log
+    from sdxl_train_cli.failures import log
 
     stream = sys.stdin.buffer
     content = b""
@@ -51,8 +52,8 @@ def _log(target: str) -> Path:
     """The log that is meant; UsageError where there is none."""
     from sdxl_train_cli import layout
     from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.keeping.runs import Run
     from sdxl_train_cli.preparation import DEFAULT_OUTPUT
-    from sdxl_train_cli.runs import Run
 
     typed = layout.expanded(Path(target))
     folders = [typed, layout.expanded(Path(DEFAULT_OUTPUT)) / target]
@@ -74,8 +75,8 @@ def _log(target: str) -> Path:
 
 
 def _read(path: Path) -> list[str]:
-    from sdxl_train_cli import log
     from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.failures import log
 
     try:
         with path.open("rb") as file:
@@ -87,7 +88,7 @@ def _read(path: Path) -> list[str]:
 
 
 def _told(finding: Finding) -> list[str]:
-    from sdxl_train_cli.diagnosis import Ending
+    from sdxl_train_cli.failures.diagnosis import Ending
 
     known = finding.diagnosis
     if known is not None:

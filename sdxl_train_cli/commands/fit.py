@@ -25,14 +25,14 @@ from sdxl_train_cli.commands.train import (
 )
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.fitting import Tried
     from sdxl_train_cli.gpu import Gpu
     from sdxl_train_cli.layout import Home
+    from sdxl_train_cli.memory.fitting import Tried
+    from sdxl_train_cli.memory.trial import Trial
     from sdxl_train_cli.preparation import Choices, Prepared
-    from sdxl_train_cli.presets import Override
     from sdxl_train_cli.project import Project
     from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.trial import Trial
+    from sdxl_train_cli.recipes.presets import Override
 
 KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon or dreambooth")]
 MaxBatch = Annotated[
@@ -50,8 +50,10 @@ def fit(
     import json
     import tempfile
 
-    from sdxl_train_cli import console, environment, fitting, preparation, project
+    from sdxl_train_cli import console, preparation, project
     from sdxl_train_cli.gpu import devices
+    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.memory import fitting
 
     where, asked_kind = place.home(home), _kind(kind)
     installed = environment.require(where)
@@ -104,7 +106,7 @@ def _written(kind: Kind, written: Project) -> Sequence[Override]:
 
 
 def _overrides(resolution: int | None, set_: list[str]) -> list[Override]:
-    from sdxl_train_cli import presets
+    from sdxl_train_cli.recipes import presets
 
     sized = [] if resolution is None else presets.sized(resolution)
     return [*sized, *(presets.parse_override(text) for text in set_)]
@@ -112,7 +114,8 @@ def _overrides(resolution: int | None, set_: list[str]) -> list[Override]:
 
 def _prepared(choices: Choices, home: Home) -> Prepared:
     """As the real command does it, down to what has to be fetched first."""
-    from sdxl_train_cli import hub, preparation
+    from sdxl_train_cli import preparation
+    from sdxl_train_cli.installation import hub
 
     prepared = preparation.prepare(choices, home, place.user_presets())
     if choices.tokenizers is None:  # a made model brings its own
@@ -122,7 +125,8 @@ def _prepared(choices: Choices, home: Home) -> Prepared:
 
 def _carried_out(prepared: Prepared) -> Trial:
     """One trial, told as it ends."""
-    from sdxl_train_cli import console, trial
+    from sdxl_train_cli import console
+    from sdxl_train_cli.memory import trial
 
     size = prepared.recipe.get("train_batch_size")
     found = trial.run(prepared)
@@ -149,7 +153,7 @@ def _device(found: list[Tried]) -> Gpu | None:
 
 
 def _facts(found: list[Tried]) -> dict[str, object]:
-    from sdxl_train_cli import fitting
+    from sdxl_train_cli.memory import fitting
 
     device, best = _device(found), fitting.largest(found)
     return {
@@ -198,8 +202,9 @@ def _figure(number: float | None) -> str:
 
 def _conclude(found: list[Tried], most: int) -> None:
     """Say what the largest is; VramError where not even one picture fits."""
-    from sdxl_train_cli import console, fitting, savings
+    from sdxl_train_cli import console
     from sdxl_train_cli.errors import VramError
+    from sdxl_train_cli.memory import fitting, savings
 
     best, device = fitting.largest(found), _device(found)
     if best is None:

@@ -14,9 +14,9 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import OutputOption
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.comparison import Fact
-    from sdxl_train_cli.history import Listed, Loaded
-    from sdxl_train_cli.results import Checkpoint
+    from sdxl_train_cli.keeping.comparison import Fact
+    from sdxl_train_cli.keeping.history import Listed, Loaded
+    from sdxl_train_cli.keeping.results import Checkpoint
 
 Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -27,7 +27,7 @@ _PRESET_FILE = re.compile(r".+\.ya?ml:\d+")
 
 def list_(output: OutputOption = None, as_json: Json = False) -> None:
     """Every run, newest first."""
-    from sdxl_train_cli import history
+    from sdxl_train_cli.keeping import history
 
     folder = place.output(output)
     found = history.entries(folder)
@@ -47,7 +47,8 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
     """One run: what was chosen, what it made, how it ended, how to go on."""
-    from sdxl_train_cli import console, history, results, spelling
+    from sdxl_train_cli import console
+    from sdxl_train_cli.keeping import history, results, spelling
 
     entry = history.require(run, place.output(output))
     made = results.checkpoints(entry.folder, entry.name)
@@ -76,7 +77,8 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
     """Two runs side by side: the settings, data and results in which they differ."""
-    from sdxl_train_cli import comparison, console, history
+    from sdxl_train_cli import console
+    from sdxl_train_cli.keeping import comparison, history
 
     folder = place.output(output)
     left, right = history.require(run, folder), history.require(other, folder)
@@ -144,7 +146,7 @@ def _plain(fact: Fact) -> object:
 
 
 def _row(entry: Listed) -> tuple[str, ...]:
-    from sdxl_train_cli import spelling
+    from sdxl_train_cli.keeping import spelling
 
     outcome, kept = entry.outcome, entry.record
     steps = outcome.steps if outcome else None
@@ -162,7 +164,7 @@ def _row(entry: Listed) -> tuple[str, ...]:
 
 
 def _overview(entry: Loaded) -> list[tuple[str, str]]:
-    from sdxl_train_cli import spelling
+    from sdxl_train_cli.keeping import spelling
 
     kept, outcome, inputs, gpu = entry.record, entry.outcome, entry.record.inputs, entry.record.gpu
     installed = kept.environment
@@ -225,7 +227,7 @@ def _width(text: str) -> int:
 
 
 def _text(value: Fact) -> str:
-    from sdxl_train_cli import comparison
+    from sdxl_train_cli.keeping import comparison
 
     return comparison.text(value)
 

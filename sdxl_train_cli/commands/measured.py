@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sdxl_train_cli.layout import Home
-    from sdxl_train_cli.measurements import Measurement
+    from sdxl_train_cli.memory.measurements import Measurement
 
 
 def show(records: list[Measurement]) -> None:
@@ -45,11 +45,11 @@ def _record_row(record: Measurement) -> tuple[str, ...]:
 
 def _estimated(record: Measurement) -> dict[str, float | None]:
     """What the estimate says of a measured run; nothing where its figures are beyond what can be estimated."""
-    from sdxl_train_cli import memory
     from sdxl_train_cli.errors import RecipeError
+    from sdxl_train_cli.memory import terms
 
     try:
-        estimate = memory.estimate(record.recipe)
+        estimate = terms.estimate(record.recipe)
     except RecipeError:
         return {"low_gib": None, "high_gib": None, "error_percent": None}
     error = 100 * (estimate.likely_gib / record.peak_gib - 1)
@@ -67,7 +67,8 @@ def facts(records: list[Measurement]) -> list[dict[str, object]]:
 
 def records(home: Home) -> list[Measurement]:
     """Read them; what can't be read is told."""
-    from sdxl_train_cli import console, measurements
+    from sdxl_train_cli import console
+    from sdxl_train_cli.memory import measurements
 
     found, problems = measurements.load(home)
     for problem in problems:
@@ -77,8 +78,9 @@ def records(home: Home) -> list[Measurement]:
 
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:
     """Take in, then give out; own records alone, as others have theirs from their owners."""
-    from sdxl_train_cli import console, measurements, shared_measurements
+    from sdxl_train_cli import console
     from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.memory import measurements, shared_measurements
 
     if merge is not None:
         new = shared_measurements.unknown(shared_measurements.read(merge), records(home))

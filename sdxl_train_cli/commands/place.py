@@ -25,7 +25,8 @@ OutputOption = Annotated[
 
 def output(typed: Path | None) -> Path:
     """The folder of runs: typed, the project file's, the usual one."""
-    from sdxl_train_cli import history, layout
+    from sdxl_train_cli import layout
+    from sdxl_train_cli.keeping import history
 
     written = None
     if typed is None and Path(layout.PROJECT_FILE).is_file():  # else nothing of YAML is imported

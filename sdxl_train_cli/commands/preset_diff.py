@@ -12,7 +12,7 @@ from sdxl_train_cli.commands.presets import Json, KindFilter
 
 if TYPE_CHECKING:
     from sdxl_train_cli.options import OptionTable
-    from sdxl_train_cli.preset_comparison import Difference, Side
+    from sdxl_train_cli.recipes.preset_comparison import Difference, Side
 
 _NAME_OR_FILE = "A name from `sdxl-train presets list`, or a file"
 One = Annotated[str, typer.Argument(metavar="A", help=_NAME_OR_FILE)]
@@ -23,8 +23,10 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
     """What two presets do differently, sd-scripts' defaults included."""
     import json
 
-    from sdxl_train_cli import console, environment, preset_comparison
-    from sdxl_train_cli import presets as recipes
+    from sdxl_train_cli import console
+    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.recipes import preset_comparison
+    from sdxl_train_cli.recipes import presets as recipes
 
     installed = environment.find(place.home(home))
     table: OptionTable | None = None if installed is None else installed.options()

@@ -16,7 +16,7 @@ from sdxl_train_cli.commands.presets import KindFilter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sdxl_train_cli.drafting import Answers
+    from sdxl_train_cli.recipes.drafting import Answers
 
 Answer = TypeVar("Answer")
 
@@ -34,7 +34,8 @@ def new(
     taste: For = None, to: To = None, force: Force = False,
 ) -> None:  # fmt: skip
     """Five questions, and a commented preset that fits your card."""
-    from sdxl_train_cli import console, drafting
+    from sdxl_train_cli import console
+    from sdxl_train_cli.recipes import drafting
 
     answers = _answers(name, what, kind, gpu, pictures, taste)
     drafted = drafting.draft(answers, place.user_presets())
@@ -49,7 +50,7 @@ def new(
 def _answers(
     name: str | None, what: str | None, kind: str | None, gpu: float | None, pictures: int | None, taste: str | None
 ) -> Answers:
-    from sdxl_train_cli.drafting import CUSTOMS, Answers, Subject, Taste
+    from sdxl_train_cli.recipes.drafting import CUSTOMS, Answers, Subject, Taste
 
     size = _real_gib() if gpu is None else gpu
     _require_askable({"--what": what, "--gpu": size, "--pictures": pictures, "--for": taste, "NAME": name})

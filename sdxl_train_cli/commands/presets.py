@@ -11,10 +11,10 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
+    from sdxl_train_cli.memory.vram import Need
     from sdxl_train_cli.options import OptionTable
-    from sdxl_train_cli.presets import Found
     from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.vram import Need
+    from sdxl_train_cli.recipes.presets import Found
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,7 +27,8 @@ def list_(kind: KindFilter = None, as_json: Json = False) -> None:
     """Every preset, with the GPU memory that it needs."""
     import json
 
-    from sdxl_train_cli import console, presets
+    from sdxl_train_cli import console
+    from sdxl_train_cli.recipes import presets
 
     found = presets.available(kind_called(kind), place.user_presets())
     if as_json:
@@ -53,7 +54,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """A preset with all that it extends, and where each value comes from."""
-    from sdxl_train_cli import console, presets
+    from sdxl_train_cli import console
+    from sdxl_train_cli.recipes import presets
 
     recipe = presets.load(kind_for(preset, kind), preset, (), place.user_presets())
     if as_json:
@@ -69,8 +71,9 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="Preset files")], kind: KindFilter = None, home: HomeOption = None
 ) -> None:
     """Every problem of preset files, with line numbers; exit code 3 if there is one."""
-    from sdxl_train_cli import console, presets
+    from sdxl_train_cli import console
     from sdxl_train_cli.errors import RecipeError
+    from sdxl_train_cli.recipes import presets
 
     table = _installed_options(home)
     found = [
@@ -84,8 +87,9 @@ def check(
 
 
 def _installed_options(home: Path | None) -> OptionTable | None:
-    from sdxl_train_cli import console, environment
+    from sdxl_train_cli import console
     from sdxl_train_cli.errors import Problem
+    from sdxl_train_cli.installation import environment
 
     installed = environment.find(place.home(home))
     if installed is None:
@@ -107,8 +111,8 @@ def kind_called(text: str | None) -> Kind | None:
 
 def kind_for(preset: str, typed: str | None) -> Kind:
     """The kind that was typed, else the first that has a preset of this name."""
-    from sdxl_train_cli import presets
     from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.recipes import presets
 
     kind = kind_called(typed)
     if kind is None and Path(preset).is_file():
@@ -119,8 +123,9 @@ def kind_for(preset: str, typed: str | None) -> Kind:
 
 def _need(preset: Found) -> Need | None:
     """The need of a preset that says what it trains; None where it is broken."""
-    from sdxl_train_cli import presets, vram
     from sdxl_train_cli.errors import RecipeError
+    from sdxl_train_cli.memory import vram
+    from sdxl_train_cli.recipes import presets
 
     if preset.kind is None:
         return None

@@ -24,8 +24,9 @@ def report(
     run: Run, to: To = None, open_: Open = False, no_hashes: NoHashes = False, output: OutputOption = None
 ) -> None:
     """Write one page with the curves, samples, settings and checkpoints of a run; it needs no network."""
-    from sdxl_train_cli import console, history, layout, page, preparation, results, spelling
-    from sdxl_train_cli import report as story
+    from sdxl_train_cli import console, layout, preparation
+    from sdxl_train_cli.keeping import history, page, results, spelling
+    from sdxl_train_cli.keeping import report as story
 
     entry = history.require(run, place.output(output))
     target = layout.expanded(to) if to else entry.folder / story.FILE

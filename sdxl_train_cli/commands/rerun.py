@@ -19,7 +19,9 @@ def rerun(
     run: Run, name: Name = None, dry_run: DryRun = False, output: OutputOption = None, home: HomeOption = None
 ) -> None:
     """Make a run again: the same settings, inputs and folder of runs, under a new name."""
-    from sdxl_train_cli import console, history, hub, live, preparation, repetition
+    from sdxl_train_cli import console, live, preparation
+    from sdxl_train_cli.installation import hub
+    from sdxl_train_cli.keeping import history, repetition
 
     entry = history.require(run, place.output(output))
     again = repetition.again(entry, name, place.user_presets())

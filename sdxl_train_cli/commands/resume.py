@@ -12,10 +12,10 @@ from sdxl_train_cli.commands.place import HomeOption, OutputOption
 from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.guards import Guard
+    from sdxl_train_cli.keeping.resuming import Resumed
     from sdxl_train_cli.live import View
-    from sdxl_train_cli.resuming import Resumed
-    from sdxl_train_cli.training import Outcome
+    from sdxl_train_cli.watching.guards import Guard
+    from sdxl_train_cli.watching.training import Outcome
 
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Make the whole run so long [default: as it was]")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
@@ -26,7 +26,9 @@ def resume(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Go on with a run that was stopped or cut off."""
-    from sdxl_train_cli import guards, history, preparation, resuming
+    from sdxl_train_cli import preparation
+    from sdxl_train_cli.keeping import history, resuming
+    from sdxl_train_cli.watching import guards
 
     off = guards.parse(no_guard or [])
     entry = history.require(run, place.output(output))
@@ -41,7 +43,9 @@ def resume(
 
 def carry_on(resumed: Resumed, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
     """Note the attempt in the run's record, start the trainer and follow it to its end."""
-    from sdxl_train_cli import console, runs, training
+    from sdxl_train_cli import console
+    from sdxl_train_cli.keeping import runs
+    from sdxl_train_cli.watching import training
 
     for note in resumed.notes:
         console.note(note)

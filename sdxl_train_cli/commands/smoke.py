@@ -12,7 +12,7 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.environment import Environment
+    from sdxl_train_cli.installation.environment import Environment
     from sdxl_train_cli.recipe import Kind
 
 
@@ -44,9 +44,10 @@ def smoke(
     import tempfile
     from contextlib import ExitStack
 
-    from sdxl_train_cli import console, environment, live, preparation
+    from sdxl_train_cli import console, live, preparation
     from sdxl_train_cli import smoke as story
     from sdxl_train_cli.commands import train
+    from sdxl_train_cli.installation import environment
 
     where = place.home(home)
     installed = environment.require(where)
@@ -75,9 +76,10 @@ def smoke(
 
 def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
     """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
-    from sdxl_train_cli import console, environment, smoke
+    from sdxl_train_cli import console, smoke
+    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.installation.toolchain import Extra
     from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.toolchain import Extra
 
     kinds, missing = smoke.trainable(installed)
     if asked is not SmokeKind.ALL:

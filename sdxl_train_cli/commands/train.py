@@ -13,13 +13,13 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.guards import Guard
     from sdxl_train_cli.live import View
     from sdxl_train_cli.preparation import Prepared
-    from sdxl_train_cli.presets import Override
     from sdxl_train_cli.project import Project
     from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.training import Outcome
+    from sdxl_train_cli.recipes.presets import Override
+    from sdxl_train_cli.watching.guards import Guard
+    from sdxl_train_cli.watching.training import Outcome
 
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="A name from `sdxl-train presets list`, or a file")]
 Model = Annotated[
@@ -78,9 +78,11 @@ def train(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered once for each kind: what is trained is the command's own name."""
-    from sdxl_train_cli import guards, hub, preparation, project
+    from sdxl_train_cli import preparation, project
     from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.installation import hub
     from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.watching import guards
 
     if gpu_memory is not None and not dry_run:
         raise UsageError(
@@ -102,7 +104,8 @@ def train(
     if dry_run:
         typer.echo(preparation.shell_line(prepared.argv))
         return
-    from sdxl_train_cli import attempts, console, live  # after the dry run, which needs none of it
+    from sdxl_train_cli import console, live  # after the dry run, which needs none of it
+    from sdxl_train_cli.watching import attempts  # after the dry run, which needs none of it
 
     hub.require(prepared.model, where, os.environ)
     hands = attempts.Hands(
@@ -116,7 +119,9 @@ def train(
 
 def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
     """Write the run's record, start the trainer and follow it to its end."""
-    from sdxl_train_cli import console, repetition, runs, training
+    from sdxl_train_cli import console
+    from sdxl_train_cli.keeping import repetition, runs
+    from sdxl_train_cli.watching import training
 
     if prepared.environment.is_rehearsal:
         console.note("REHEARSAL: the trainer is a stand-in, nothing will be trained")
@@ -141,7 +146,8 @@ def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = fro
 
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> None:
     """Record what a run took, for the next one's check; neither a scaled model nor a stand-in says anything of it."""
-    from sdxl_train_cli import console, measurements
+    from sdxl_train_cli import console
+    from sdxl_train_cli.memory import measurements
 
     says_nothing = prepared.is_scaled or prepared.environment.is_rehearsal
     if prepared.device is None or peak_gib is None or says_nothing:
@@ -155,7 +161,7 @@ def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float
 
 
 def _state(wanted: bool | None) -> list[Override]:
-    from sdxl_train_cli.presets import Override
+    from sdxl_train_cli.recipes.presets import Override
 
     if wanted is None:
         return []
@@ -172,9 +178,9 @@ def _from_project(kind: Kind, written: Project) -> list[Override]:
 def _from_flags(
     batch_size: int | None, steps: int | None, epochs: int | None, resolution: int | None, seed: int | None
 ) -> list[Override]:
-    from sdxl_train_cli import presets
     from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.presets import Override
+    from sdxl_train_cli.recipes import presets
+    from sdxl_train_cli.recipes.presets import Override
 
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs say the same thing twice", "give one of them")
@@ -193,6 +199,6 @@ def _from_flags(
 
 
 def _from_set(texts: list[str]) -> list[Override]:
-    from sdxl_train_cli import presets
+    from sdxl_train_cli.recipes import presets
 
     return [presets.parse_override(text) for text in texts]

@@ -14,9 +14,9 @@ from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
     from sdxl_train_cli.gpu import Gpu
-    from sdxl_train_cli.measurements import Measurement
-    from sdxl_train_cli.planning import Offer
-    from sdxl_train_cli.vram import Need, Row
+    from sdxl_train_cli.memory.measurements import Measurement
+    from sdxl_train_cli.memory.planning import Offer
+    from sdxl_train_cli.memory.vram import Need, Row
 
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
 Headroom = Annotated[
@@ -60,7 +60,7 @@ def _print_json(records: list[Measurement] | None) -> None:
     import json
 
     from sdxl_train_cli import console
-    from sdxl_train_cli.vram import BATCH_SIZES, cell, rows
+    from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
 
     table = [{**_settings(row), "cells": {size: _facts(cell(row, size)) for size in BATCH_SIZES}} for row in rows()]
     found: object = table
@@ -72,7 +72,7 @@ def _print_json(records: list[Measurement] | None) -> None:
 def _print_csv() -> None:
     import csv
 
-    from sdxl_train_cli.vram import BATCH_SIZES, cell, rows
+    from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
 
     writer = csv.writer(sys.stdout)
     writer.writerow(["settings", "batch_size", "low_gib", "high_gib", "source"])
@@ -83,7 +83,7 @@ def _print_csv() -> None:
 
 def _show_table(card: Gpu | None) -> None:
     from sdxl_train_cli import console
-    from sdxl_train_cli.vram import BATCH_SIZES, cell, rows
+    from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
 
     needs = [[cell(row, size) for size in BATCH_SIZES] for row in rows()]
     free_gib = math.inf if card is None else card.free_gib
@@ -111,8 +111,9 @@ def plan(
     """What to train on this GPU, and the command for it."""
     import json
 
-    from sdxl_train_cli import console, planning
+    from sdxl_train_cli import console
     from sdxl_train_cli.errors import UsageError, VramError
+    from sdxl_train_cli.memory import planning
     from sdxl_train_cli.recipe import Kind
 
     card = _card(gpu, headroom)

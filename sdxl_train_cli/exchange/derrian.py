@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sdxl_train_cli import lycoris
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.exchange import values
 from sdxl_train_cli.exchange.entry import Entry, Reading, became, computed, ignored, shown, unknown
 from sdxl_train_cli.recipe import Value
+from sdxl_train_cli.rulebook import lycoris
 
 FORMAT = "LoRA_Easy_Training_Scripts TOML"
 _OF_THE_UI: Mapping[str, str] = {

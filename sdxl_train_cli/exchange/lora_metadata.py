@@ -10,7 +10,7 @@ from sdxl_train_cli.checkpoint import Header
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.exchange import values
 from sdxl_train_cli.exchange.entry import Entry, Reading, became, computed, ignored, shown, unknown
-from sdxl_train_cli.optimizer import OWN_OPTIMIZERS, TORCH_OPTIMIZERS
+from sdxl_train_cli.rulebook.optimizer import OWN_OPTIMIZERS, TORCH_OPTIMIZERS
 
 FORMAT = "trained network"
 _SAME_NAME = [

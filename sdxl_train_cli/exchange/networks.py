@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sdxl_train_cli import lycoris
 from sdxl_train_cli.recipe import Kind, Value
+from sdxl_train_cli.rulebook import lycoris
 
 OTHER_MODELS: Mapping[str, str] = {
     "networks.lora_flux": "Flux",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sdxl_train_cli import yaml_file
 from sdxl_train_cli.exchange.entry import What
 from sdxl_train_cli.exchange.settle import Imported
+from sdxl_train_cli.recipes import yaml_file
 
 _LONGEST_NAME = 80
 

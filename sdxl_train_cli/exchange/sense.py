@@ -8,7 +8,7 @@ from dataclasses import replace
 from sdxl_train_cli.exchange import values
 from sdxl_train_cli.exchange.entry import Entry, What
 from sdxl_train_cli.recipe import Scalar, Value
-from sdxl_train_cli.shapes import OWNED
+from sdxl_train_cli.rulebook.shapes import OWNED
 
 _THEIR_FILE = "a file on its author's machine"
 _THEIR_PLACE = "its author's account"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sdxl_train_cli import options, presets, shapes
-from sdxl_train_cli.conflicts import CONFLICTS
+from sdxl_train_cli import options
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.exchange import networks, sense
 from sdxl_train_cli.exchange.entry import Entry, Reading, What
 from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.rulebook import shapes
+from sdxl_train_cli.rulebook.conflicts import CONFLICTS
 
 Changes = Mapping[str, "Value | None"]
 

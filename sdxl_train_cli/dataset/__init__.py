@@ -1,0 +1,1 @@
+"""Pictures and captions as sd-scripts will see them."""

@@ -1,0 +1,200 @@
+"""A run's log -> how it ended, and for a failure its cause and remedy; no guess where no signature matches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+
+from sdxl_train_cli.failures import log, tracebacks
+from sdxl_train_cli.failures.files import FILES, NAN_LOSS
+from sdxl_train_cli.failures.machine import MACHINE
+from sdxl_train_cli.failures.packages import PACKAGES
+from sdxl_train_cli.failures.settings import SETTINGS
+from sdxl_train_cli.failures.signature import Failure, Rank, Signature
+from sdxl_train_cli.failures.stages import STAGES
+from sdxl_train_cli.failures.tracebacks import Account, Raised
+from sdxl_train_cli.watching import progress
+
+SIGNATURES = (*MACHINE, *FILES, *SETTINGS, *PACKAGES, *STAGES)
+"""The more specific before the more general, where both could match the same words."""
+WORDS = 6
+"""Lines that are shown of a failure that is not known."""
+_FINISHED = "model saved."
+_CUT = "the log breaks off within a traceback"
+_WIDEST = 400
+"""Letters of a line that is shown."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What went wrong and what to do about it."""
+
+    cause: str
+    remedy: str
+    kind: Failure
+    name: str
+    """The signature's."""
+    source: str
+    """Where the words are known from."""
+    evidence: str
+    """The line that says it."""
+
+
+class Ending(str, Enum):
+    """How a run ended, as far as its log tells."""
+
+    FINISHED = "finished"
+    KNOWN = "known-failure"
+    UNKNOWN = "unknown-failure"
+    OPEN = "no-end"
+    """It neither says that it finished nor names an error: it goes on, or was cut off."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a log tells."""
+
+    ending: Ending
+    diagnosis: Diagnosis | None
+    last_words: tuple[str, ...]
+    """The last lines that say something, at most six; the evidence is among them where it is an error."""
+
+
+def examine(lines: Sequence[str]) -> Finding:
+    """How the run ended that a log tells of; the last one, where it holds several."""
+    lines = log.plain(lines)
+    finished, rest = _after_the_end(lines)
+    account = tracebacks.take_apart(rest)
+    known = _known(account)
+    if known is None and _last_loss_is_nan(lines):
+        known = _diagnosis(NAN_LOSS, _last_bar(lines))
+    words = _last_words(account)
+    if known is not None and (not finished or known.name == NAN_LOSS.name or _errors(account)):
+        return Finding(Ending.KNOWN, known, words)
+    if _errors(account):
+        return Finding(Ending.UNKNOWN, None, words)
+    return Finding(Ending.FINISHED if finished else Ending.OPEN, None, words)
+
+
+def explain(lines: Sequence[str]) -> Diagnosis | None:
+    """The cause of the failure that a log tells of, or None where no signature is in it."""
+    return examine(lines).diagnosis
+
+
+def last_words(lines: Sequence[str]) -> tuple[str, ...]:
+    """The last lines that say something: the last error's own where there is one. At most six."""
+    return _last_words(tracebacks.take_apart(log.plain(lines)))
+
+
+def last_error(lines: Sequence[str]) -> str | None:
+    """The first line of the last error that is not only the launcher's."""
+    errors = _errors(tracebacks.take_apart(log.plain(lines)))
+    return errors[-1].words[0] if errors else None
+
+
+def _after_the_end(lines: Sequence[str]) -> tuple[bool, Sequence[str]]:
+    """Whether a run finished, and the lines after that; a later run's start takes it back."""
+    ends = [number for number, line in enumerate(lines) if _FINISHED in line]
+    if not ends:
+        return False, lines
+    rest = lines[ends[-1] + 1 :]
+    goes_on = any("running training" in line or progress.split(line)[0] is not None for line in rest)
+    return not goes_on, rest
+
+
+def _known(account: Account) -> Diagnosis | None:
+    everywhere = "\n".join(line for line in account.rest if not tracebacks.is_noise(line) or "Warning" in line)
+    found = _first(Rank.ROOT, everywhere, account)
+    if found is not None:
+        return found
+    for error in _chain(account):
+        found = _matching(Rank.CAUSE, _text(error), error.frames, loose=True)
+        if found is not None:
+            return found
+    found = _first(Rank.CAUSE, everywhere, None)
+    if found is not None or not _errors(account):
+        found = found or _first(Rank.AFTERMATH, everywhere, account)
+        return found or _matching(Rank.STAGE, _CUT, account.cut, loose=True)
+    last = _errors(account)[-1]
+    return _matching(Rank.AFTERMATH, _text(last), "", loose=True) or _matching(
+        Rank.STAGE, _text(last), last.frames, loose=True
+    )
+
+
+def _chain(account: Account) -> Iterator[Raised]:
+    """The last error, then those while whose handling it was raised: an earlier one would be a guess."""
+    errors = _errors(account)
+    for number in range(len(errors) - 1, -1, -1):
+        yield errors[number]
+        if number and not errors[number - 1].caused:
+            return
+
+
+def _text(error: Raised) -> str:
+    return tracebacks.without_commands("\n".join(error.words))
+
+
+def _first(rank: Rank, text: str, account: Account | None) -> Diagnosis | None:
+    """A signature that may stand in any line, else one in the words of an error."""
+    found = _matching(rank, tracebacks.without_commands(text), "", loose=False)
+    for error in () if account is None else reversed(account.errors):
+        found = found or _matching(rank, _text(error), error.frames, loose=True)
+    return found
+
+
+def _matching(rank: Rank, text: str, frames: str, *, loose: bool) -> Diagnosis | None:
+    """The first signature of a rank that is in a text; `loose` takes those too that count in errors alone."""
+    for signature in SIGNATURES:
+        if signature.rank is not rank or signature is NAN_LOSS or not (loose or signature.anywhere):
+            continue
+        match = _compiled(signature.pattern).search(text)
+        if match and (signature.within is None or _compiled(signature.within).search(frames + "\n" + text)):
+            return _diagnosis(signature, _line_at(text, match.start(), match.end()))
+    return None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A blank stands for any space: loggers and terminals wrap lines."""
+    return re.compile(pattern.replace(" ?", r"\s*").replace(" ", r"\s+"), re.MULTILINE)
+
+
+def _line_at(text: str, start: int, end: int) -> str:
+    first = text.rfind("\n", 0, start) + 1
+    last = text.find("\n", end)
+    return " ".join(text[first : len(text) if last < 0 else last].split())[:_WIDEST]
+
+
+def _diagnosis(signature: Signature, evidence: str) -> Diagnosis:
+    return Diagnosis(signature.cause, signature.remedy, signature.kind, signature.name, signature.source, evidence)
+
+
+def _errors(account: Account) -> list[Raised]:
+    """The trainer's own errors: what comes behind its launcher's is of a window around both, or of their ends."""
+    launchers = [number for number, error in enumerate(account.errors) if error.is_launchers]
+    own = [error for error in account.errors[: launchers[-1]] if not error.is_launchers] if launchers else []
+    return own or [error for error in account.errors if not error.is_launchers]
+
+
+def _last_words(account: Account) -> tuple[str, ...]:
+    errors = _errors(account)
+    if errors:
+        return tuple(line[:_WIDEST] for line in errors[-1].words[:WORDS])
+    told = tracebacks.without_commands("\n".join(account.rest)).splitlines()
+    useful = [line for line in told if not tracebacks.is_noise(line) and not tracebacks.is_launchers(line)]
+    return tuple(line[:_WIDEST] for line in useful[-WORDS:])
+
+
+def _bars(lines: Sequence[str]) -> Iterator[str]:
+    return (line for line in reversed(lines) if "loss=" in line and "|" in line)
+
+
+def _last_bar(lines: Sequence[str]) -> str:
+    return " ".join(next(_bars(lines), "").split())[:_WIDEST]
+
+
+def _last_loss_is_nan(lines: Sequence[str]) -> bool:
+    return re.search(NAN_LOSS.pattern, _last_bar(lines)) is not None

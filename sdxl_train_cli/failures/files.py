@@ -1,0 +1,239 @@
+"""Failures of what is read: base model, VAE, hub, pictures, captions, caches, saved states."""
+
+from __future__ import annotations
+
+from sdxl_train_cli.failures.signature import Failure, Rank, Signature
+
+_CACHES = "delete the .npz files beside the pictures, or --set cache_latents_to_disk=false"
+_UTF8 = "save captions and prompts as UTF-8, and set the variable PYTHONUTF8=1"
+_DOWNLOAD = "download it again, and compare its size with the page's"
+_NO_HALF = "--set no_half_vae=true, or give --vae a repaired VAE; and --set mixed_precision=bf16 where the GPU has it"
+
+NAN_LOSS = Signature(
+    "nan-loss", Failure.NOT_A_NUMBER, r"(?:avr_)?loss=nan",
+    "the loss is not a number: what was trained since is worthless",
+    "a lower learning rate, --set mixed_precision=bf16, --set no_half_vae=true, --set max_grad_norm=1.0",
+    "the trainer's bar; sd-scripts #293, #2137, #2313", anywhere=True,
+)  # fmt: skip
+"""It stands in bars, which count for no other."""
+
+FILES = (
+    NAN_LOSS,
+    Signature(
+        "nan-latents", Failure.NOT_A_NUMBER, r"NaN detected in latents", "the VAE gave NaN for a picture", _NO_HALF,
+        "library/train_util.py: cache_batch_latents; sd-scripts #653, #725", Rank.ROOT, anywhere=True,
+    ),
+    Signature(
+        "nan-text", Failure.NOT_A_NUMBER, r"NaN detected in text encoder outputs",
+        "a text encoder gave NaN for a caption", "--set mixed_precision=bf16, or another base model with --model",
+        "library/train_util.py", Rank.ROOT, anywhere=True,
+    ),
+    Signature(
+        "no-data", Failure.DATA,
+        r"No data found|num_samples should be a positive integer value, but got num_samples=0"
+        r"|ZeroDivisionError: (?:float |integer )?division",
+        "sd-scripts found no picture to train on",
+        "check --data: pictures (.png .jpg .jpeg .webp .bmp) right in it, or in folders named as 10_cat",
+        "train_network.py, sdxl_train.py", anywhere=True,
+    ),
+    Signature(
+        "picture-broken", Failure.DATA,
+        r"UnidentifiedImageError|cannot identify image file|image file is truncated|broken (?:data stream|PNG)"
+        r"|Unrecognized data stream|Truncated File Read|unrecognized data stream|corrupt (?:JPEG|PNG)",
+        "a picture is broken, or is not what its name says", "take it out of --data, or save it anew",
+        "Pillow; bmaltais/kohya_ss #1574, #1718",
+    ),
+    Signature(
+        "picture-huge", Failure.DATA, r"DecompressionBomb(?:Error|Warning.*Error)",
+        "a picture has more pixels than Pillow opens", "make it smaller: SDXL is trained at 1024x1024",
+        "Pillow; bmaltais/kohya_ss #2641",
+    ),
+    Signature(
+        "picture-size", Failure.DATA,
+        r"image too large, but cropping|image size is small|illegal trimmed size|internal error\. small scale",
+        "a picture does not fit the resolution, and must be neither cropped nor resized",
+        "--set enable_bucket=true, and delete old .npz files beside the pictures", "library/train_util.py",
+    ),
+    Signature(
+        "cache-broken", Failure.DATA,
+        r"is not a file in the archive|BadZipFile|Error loading file: \S+\.npz|EOFError: No data left in file"
+        r"|Failed to interpret file|allow_pickle=False",
+        "a cache beside the pictures is cut off, or of another version", _CACHES,
+        "library/strategy_base.py; bmaltais/kohya_ss #1904", within=r"npz|np\.load|numpy|cache",
+    ),
+    Signature(
+        "cache-other-size", Failure.DATA, r"stack expects each tensor to be equal size|latents? shape mismatch",
+        "caches beside the pictures are of another resolution", _CACHES, "torch; library/train_util.py",
+    ),
+    Signature(
+        "cache-other-captions", Failure.DATA, r"'NoneType' object has no attribute 'to'",
+        "text-encoder outputs were to come from a cache, and are not there",
+        "delete the .npz files beside the pictures, or --set cache_text_encoder_outputs=false",
+        "sdxl_train_network.py; bmaltais/kohya_ss #2560", within=r"input_ids2?\b",
+    ),
+    Signature(
+        "odd-size", Failure.DATA, r"Sizes of tensors must match except in dimension",
+        "pictures have a size that SDXL can't halve often enough",
+        "--set enable_bucket=true --set bucket_reso_steps=64", "torch; bmaltais/kohya_ss #1215",
+    ),
+    Signature(
+        "caption-empty", Failure.DATA, r"caption file is empty", "a caption file is empty",
+        "write a caption into it, or delete it", "library/train_util.py: read_caption", anywhere=True,
+    ),
+    Signature(
+        "code-page", Failure.DATA,
+        r"'(?:cp\d+|gbk|gb2312|big5|charmap|ascii|euc_\w+|shift_jis|latin-1)' codec can't (?:de|en)code|UnicodeEncodeError",
+        "Windows took a text for its own code page", f"{_UTF8}; names of folders in Latin letters help too",
+        "Python on Windows; sd-scripts #513, Akegarasu/lora-scripts #53, #344",
+    ),
+    Signature(
+        "not-utf8", Failure.DATA, r"illegal char in file|'utf-8' codec can't decode|UnicodeDecodeError",
+        "a caption, prompt or config file is not UTF-8", _UTF8,
+        "library/train_util.py; Akegarasu/lora-scripts #218, #444",
+    ),
+    Signature(
+        "metadata", Failure.DATA,
+        r"no metadata /|image_dir (?:must be specified|is required)|metadata_file must be specified|JSONDecodeError",
+        "the file of metadata is missing, broken, or names no folder", "give --data the folder of pictures",
+        "library/train_util.py: FineTuningDataset",
+    ),
+    Signature(
+        "dataset-config", Failure.DATA,
+        r"Invalid user config|extra keys not allowed|MultipleInvalid|not supported config file format|TomlDecodeError|Invalid TOML"
+        r"|file not found / ファイルが見つかりません",
+        "the dataset's config file has an error, or is not there",
+        "give --data the folder of pictures: sdxl-train writes that file itself", "library/config_util.py", anywhere=True,
+    ),
+    Signature(
+        "lfs-pointer", Failure.MODEL, r"version https://git-lfs|invalid load key, 'v'",
+        "a model file is only a pointer of Git LFS", "`git lfs pull`, or download the file itself",
+        "torch; Akegarasu/lora-scripts #53", Rank.ROOT, anywhere=True,
+    ),
+    Signature(
+        "html-model", Failure.MODEL, r"invalid load key, '(?:<|\\n|\\x0a)'",
+        "a model file is a web page: what was downloaded is the site's error or login", "log in there and download it",
+        "torch", Rank.ROOT, anywhere=True,
+    ),
+    Signature(
+        "other-file", Failure.MODEL, r"invalid load key, '[{\[#]'", "a file given as a model holds text, such as JSON",
+        "give --model, --vae and network_weights a .safetensors file", "torch; bmaltais/kohya_ss #172",
+        Rank.ROOT, anywhere=True,
+    ),
+    Signature(
+        "model-broken", Failure.MODEL,
+        r"Error while deserializing|HeaderTo[\w]+|MetadataIncompleteBuffer|InvalidHeader|PytorchStreamReader failed"
+        r"|invalid load key, '(?![v<{#\[])|Unable to load weights from pytorch|failed finding central directory"
+        r"|Invalid magic number|corrupted record|incomplete metadata, file not fully covered",
+        "a model file is broken", _DOWNLOAD, "safetensors, torch; sd-scripts #725", Rank.ROOT,
+    ),
+    Signature(
+        "pickle-refused", Failure.MODEL, r"Weights only load failed|WeightsUnpickler error",
+        "this torch refuses to open an old kind of file", "give a .safetensors file with --model or --vae", "torch 2.6",
+    ),
+    Signature(
+        "text-encoder-unfit", Failure.MODEL, r"Error\(s\) in loading state_dict for CLIPText",
+        "the base model's text encoder does not fit: it is not SDXL, or transformers is of another version",
+        "give --model an SDXL checkpoint; then `sdxl-train setup --recreate`", "library/sdxl_model_util.py, transformers",
+    ),
+    Signature(
+        "vae-unfit", Failure.MODEL, r"Error\(s\) in loading state_dict for AutoencoderKL|exception occurs in loading vae",
+        "the VAE does not fit", "give --vae an SDXL VAE, or leave it away", "library/model_util.py", anywhere=True,
+    ),
+    Signature(
+        "other-network", Failure.RESUME,
+        r"Error\(s\) in loading state_dict for \w*(?:LoRA|Lora|Lycoris|LyCORIS|DyLoRA|OFT|LoHa|LoKr)\w*"
+        r"|size mismatch for lora|size mismatch for lycoris",
+        "the network's weights are of another size or kind than this run's",
+        "the dim, conv_dim and preset of the earlier run; with network_weights: --set dim_from_weights=true",
+        "torch; bmaltais/kohya_ss #1305",
+    ),
+    Signature(
+        "not-sdxl", Failure.MODEL,
+        r"Error\(s\) in loading state_dict for Sdxl|unexpected key in (?:SD|DiffUsers)|only support SDXL"
+        r"|KeyError: '(?:conditioner|first_stage_model|cond_stage_model|model\.diffusion_model|time_embed|input_blocks|label_emb)\b"
+        r"|key \S+ not found in conversion map",
+        "the base model is not SDXL", "give --model an SDXL checkpoint", "library/sdxl_model_util.py; bmaltais/kohya_ss #2737",
+    ),
+    Signature(
+        "no-text-encoder", Failure.MODEL, r"'NoneType' object has no attribute 'dtype'",
+        "the base model lacks a text encoder: it is SDXL's refiner, or not SDXL", "give --model an SDXL base checkpoint",
+        "library/sdxl_train_util.py; bmaltais/kohya_ss #3008, sd-scripts #1041", within=r"text_encoder\d?\.dtype",
+    ),
+    Signature(
+        "other-model", Failure.MODEL,
+        r"Error\(s\) in loading state_dict for UNet2DConditionModel|size mismatch for (?:(?:down|up|mid|input|output|middle)_block)"
+        r"|Trying to set a tensor of shape"
+        r"|mat1 and mat2 shapes cannot be multiplied",
+        "model and script are of different kinds: SD 1.5 or 2 beside SDXL",
+        "`sdxl-train lora --model` with an SDXL checkpoint; a base or network of SD 1.5 does not fit",
+        "library/model_util.py; bmaltais/kohya_ss #1877, sd-scripts #1972",
+    ),
+    Signature(
+        "certificate", Failure.HUB, r"CERTIFICATE_VERIFY_FAILED|SSLError|SSLCertVerificationError|SSL: ",
+        "a certificate was refused: a proxy or virus scanner looks into the traffic, or the clock is wrong",
+        "set REQUESTS_CA_BUNDLE to its certificate, or HF_ENDPOINT to a mirror", "requests, Python",
+    ),
+    Signature(
+        "proxy", Failure.HUB, r"ProxyError|connect to proxy|Tunnel connection failed|Missing dependencies for SOCKS",
+        "the proxy does not answer", "correct or unset HTTP_PROXY and HTTPS_PROXY", "requests",
+    ),
+    Signature(
+        "hub-rate", Failure.HUB, r"429 Client Error|Too Many Requests", "the Hugging Face hub asks for a pause",
+        "wait an hour, or set HF_TOKEN", "huggingface_hub",
+    ),
+    Signature(
+        "hub-gated", Failure.HUB,
+        r"GatedRepoError|403 Client Error|is restricted and you are not in|Cannot access gated repo|Invalid user token"
+        r"|Invalid username or password",
+        "the model on the Hugging Face hub is only for those who have accepted its terms",
+        "accept them on its page and set HF_TOKEN, or give --model a file", "huggingface_hub",
+    ),
+    Signature(
+        "hub-lacks", Failure.HUB,
+        r"RepositoryNotFoundError|Repository Not Found|EntryNotFoundError: 404|RevisionNotFoundError|Entry Not Found"
+        r"|is not a valid model identifier|HFValidationError|Repo id must|does not appear to have a file named"
+        r"|Error no file named",
+        "there is no such model, neither as a file nor on the Hugging Face hub", "check --model",
+        "huggingface_hub, diffusers",
+    ),
+    Signature(
+        "model-not-found", Failure.MODEL,
+        r"model is not found as a file or in Hugging Face|pretrained_model_name_or_path.*does not exist",
+        "the model was not found", "check --model", "library/sdxl_train_util.py, library/train_util.py", anywhere=True,
+    ),
+    Signature(
+        "model-nowhere", Failure.MODEL, r"to load this model, couldn't find it in the cached files",
+        "the model or VAE is no file here, and the Hugging Face hub could not be asked for it",
+        "check the paths that --model and --vae name; for a hub id connect once, or set HF_ENDPOINT to a mirror",
+        "diffusers; Linaqruf/kohya-trainer #55",
+    ),
+    Signature(
+        "hub-offline", Failure.HUB,
+        r"Can't load (?:tokenizer|the (?:configuration|model))|(?:couldn't|can't) connect to '?https?:|LocalEntryNotFoundError"
+        r"|MaxRetryError|ConnectionError|ConnectTimeout|ReadTimeout|NameResolutionError|getaddrinfo failed"
+        r"|name resolution|Network is unreachable|traffic has been disabled|OfflineModeIsEnabled|RemoteDisconnected"
+        r"|\b[45]\d\d (?:Server|Client) Error|IncompleteRead|ChunkedEncodingError|Consistency check failed|Max retries exceeded|HfHubHTTPError",
+        "a file had to come from the Hugging Face hub, and it did not",
+        "connect once, or set HF_ENDPOINT to a mirror", "huggingface_hub, transformers; sd-scripts #1792",
+    ),
+    Signature(
+        "resume", Failure.RESUME,
+        r"Failed to resume|loaded state dict (?:contains a parameter group|has a different number)"
+        r"|(?:optimizer\.bin|scheduler\.bin|random_states_\d+\.pkl|pytorch_model\.bin|model\.safetensors)['\"]?$"
+        r"|No files found in the specified repo id",
+        "the state to resume is not whole, or of another network or optimizer",
+        "resume with the preset, dim and optimizer of the run that saved it, or start anew",
+        "accelerate, torch; sd-scripts #378, #789", within=r"resume|load_state",
+    ),
+    Signature(
+        "folder-name", Failure.DATA, r"invalid literal for int\(\) with base 10",
+        "a folder's name does not begin with how often its pictures are taken",
+        "name the folders in --data such as 10_cat, or put the pictures right into it", "bmaltais/kohya_ss #216",
+        within=r"repeat|dreambooth|dir\b|folder|split\(",
+    ),
+    Signature(
+        "no-file", Failure.DATA,
+        r"FileNotFoundError|\[Errno 2\]|\[WinError [23]\]|No such file or directory|os error [23]\b",
+        "a file or folder is not there", "check the path", "Python",
+    ),
+)  # fmt: skip

@@ -1,0 +1,214 @@
+"""One folder for each run, which is its record: planned on paper, then written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sdxl_train_cli import __version__, layout, process
+from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset.folders import Pictures, config
+from sdxl_train_cli.errors import TrainingError, UsageError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.installation.environment import Environment
+from sdxl_train_cli.keeping.record import Inputs
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.watching import metrics
+from sdxl_train_cli.watching.scalars import Tail
+
+_FORBIDDEN = set('<>:"/\\|?*')
+_LONGEST_NAME = 120
+"""Bytes: sd-scripts adds up to 30 for its step files, and file systems end at 255."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where one run keeps everything."""
+
+    folder: Path
+    name: str
+
+    @property
+    def log(self) -> Path:
+        """All that the trainer printed."""
+        return self.folder / "train.log"
+
+    @property
+    def dataset_config(self) -> Path:
+        """The `--dataset_config` of sd-scripts."""
+        return self.folder / "dataset.json"
+
+    @property
+    def record(self) -> Path:
+        """What was run with what: settings and their origins, argv, environment."""
+        return self.folder / "run.json"
+
+    @property
+    def outcome(self) -> Path:
+        """How it ended; absent while it runs, or where it was cut off."""
+        return self.folder / "outcome.json"
+
+    @property
+    def alive(self) -> Path:
+        """Which process watches the run; absent once it has ended."""
+        return self.folder / "running.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Each step's figures, a line each."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """Where sd-scripts draws its sample pictures."""
+        return self.folder / "sample"
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's events."""
+        return self.folder / "logs"
+
+    @property
+    def result(self) -> Path:
+        """The trained file."""
+        return self.folder / f"{self.name}.safetensors"
+
+
+def plan(output: Path, name: str) -> Run:
+    """Choose the run's folder: `OUTPUT/NAME`, or `NAME-2` and so on where that is taken. Nothing is written."""
+    problem = _name_problem(name)
+    if problem:
+        raise UsageError(f"'{name}' can't be a run's name: {problem}", "--name takes letters, digits, - and _")
+    output = layout.expanded(output)
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file, not a folder", "give --output a folder")
+    number = 1
+    while (output / _numbered(name, number)).exists():
+        number += 1
+    return Run(output / _numbered(name, number), _numbered(name, number))
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _name_problem(name: str) -> str | None:
+    if not name.strip() or name.strip(".") == "":
+        return "it is empty"
+    odd = sorted({char for char in name if char in _FORBIDDEN or not char.isprintable()})
+    if odd:
+        return f"it holds {' '.join(repr(char) for char in odd)}"
+    size = len(name.encode())
+    return f"it takes {size} bytes of at most {_LONGEST_NAME}" if size > _LONGEST_NAME else None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run's record tells."""
+
+    recipe: Recipe
+    pictures: Pictures
+    argv: Sequence[str]
+    environment: Environment
+    inputs: Inputs
+    gpu: Gpu | None
+    """None trains on the processor."""
+
+
+def write(run: Run, facts: Facts) -> None:
+    """Write the run's record; TrainingError where the folder can't be written or another run just took it."""
+    record = _record(run, facts)  # looks at the pictures once more: before there is a folder
+    try:
+        run.folder.mkdir(parents=True, exist_ok=False)
+        _write_json(run.dataset_config, config(facts.pictures))
+        _write_json(run.record, record)
+    except FileExistsError as error:
+        raise TrainingError(
+            f"another run has just taken {run.folder}", "start again, or choose another --name"
+        ) from error
+    except OSError as error:
+        raise TrainingError(
+            f"{run.folder} can't be written: {error.strerror}", "choose another place with --output"
+        ) from error
+
+
+def _record(run: Run, facts: Facts) -> dict[str, object]:
+    """`run.json` in the shape that `record.Record` reads."""
+    recipe, gpu = facts.recipe, facts.gpu
+    return {
+        "sdxl_train": __version__,
+        "name": run.name,
+        "kind": recipe.kind.value,
+        "preset": recipe.name,
+        "started": datetime.now(timezone.utc).isoformat(),
+        "settings": {name: setting.model_dump() for name, setting in sorted(recipe.settings.items())},
+        "pictures": facts.pictures.count,
+        "dataset": {"fingerprint": folders.fingerprint(facts.pictures), "folders": _folders(facts.pictures)},
+        "inputs": facts.inputs.model_dump(mode="json"),
+        "argv": list(facts.argv),
+        "environment": facts.environment.lock.model_dump(mode="json"),
+        "gpu": gpu and {"index": gpu.index, "name": gpu.name, "total_gib": gpu.total_gib, "driver": gpu.driver},
+    }
+
+
+def _folders(pictures: Pictures) -> list[dict[str, object]]:
+    return [
+        {
+            "path": str(subset.image_dir),
+            "pictures": subset.pictures,
+            "repeats": subset.num_repeats,
+            "class_tokens": subset.class_tokens,
+            "is_reg": subset.is_reg,
+        }
+        for subset in pictures.subsets
+    ]
+
+
+def go_on(run: Run, argv: Sequence[str], step: int) -> None:
+    """Note in the run's record that it is taken up at `step`, and forget its end and what comes after that step.
+
+    TrainingError where the record can't be written.
+    """
+    try:
+        record = json.loads(run.record.read_text(encoding="utf-8"))
+        attempt = {"started": datetime.now(timezone.utc).isoformat(), "from_step": step, "argv": list(argv)}
+        _write_json(run.record, {**record, "attempts": [*record.get("attempts", []), attempt]})
+        metrics.cut(run.metrics, step, Tail(run.logs).read())
+        run.outcome.unlink(missing_ok=True)
+        with run.log.open("ab") as log:
+            log.write(f"\n--- taken up at step {step} ---\n".encode())
+    except OSError as error:
+        raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
+
+
+def write_outcome(run: Run, facts: Mapping[str, object]) -> None:
+    """Write how the run ended; a full disk must not hide it from the person, so this never raises for one."""
+    with contextlib.suppress(OSError):
+        _write_json(run.outcome, {**facts, "ended": datetime.now(timezone.utc).isoformat()})
+
+
+@contextlib.contextmanager
+def running(run: Run) -> Iterator[None]:
+    """Say in the run's folder which process watches it, for as long as it does: whoever looks knows a dead run."""
+    with contextlib.suppress(OSError):
+        _write_json(run.alive, {"pid": os.getpid(), "created": process.started_at(os.getpid())})
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            run.alive.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, content: object) -> None:
+    """Write beside, then rename: no record is ever half-written."""
+    beside = path.with_name(path.name + ".new")
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        text = json.dumps(content, indent=1) + "\n"  # a file's name that is no UTF-8: only escaped can it be kept
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

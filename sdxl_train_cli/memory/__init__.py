@@ -1,0 +1,1 @@
+"""GPU memory: measured, estimated, planned for, learned."""

@@ -1,0 +1,178 @@
+"""How many weights a network adds to SDXL: counted layer by layer as the modules build it, or an honest span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from math import isqrt
+
+from sdxl_train_cli.rulebook import lycoris
+
+UNET_WEIGHTS = 2_567_463_684
+"""SDXL's U-Net: the parameters of library/sdxl_original_unet.py."""
+TEXT_ENCODER_1_WEIGHTS = 123_060_480
+TEXT_ENCODER_2_WEIGHTS = 694_659_840
+TEXT_WEIGHTS = TEXT_ENCODER_1_WEIGHTS + TEXT_ENCODER_2_WEIGHTS
+EMBEDDING_WEIGHTS = (49_408 + 77) * (768 + 1_280)
+"""Of both text encoders: the vocabulary and the places of a window, by their widths."""
+VAE_WEIGHTS = 83_653_863
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Layers of one shape."""
+
+    inputs: int
+    outputs: int
+    number: int
+    kernel: int = 1
+    """Weights between one input and one output: 9 in a 3x3 convolution."""
+
+
+LAYERS: Mapping[str, tuple[Layer, ...]] = {
+    "attention": (Layer(640, 640, 60), Layer(2048, 640, 20), Layer(1280, 1280, 360), Layer(2048, 1280, 120)),
+    "transformer": (
+        *(Layer(640, 640, 10), Layer(640, 5120, 10), Layer(2560, 640, 10)),
+        *(Layer(1280, 1280, 12), Layer(1280, 10240, 60), Layer(5120, 1280, 60)),
+    ),
+    "resnet": (
+        *(Layer(320, 640, 1), Layer(640, 320, 2), Layer(640, 1280, 1), Layer(960, 320, 1), Layer(960, 640, 1)),
+        *(Layer(1280, 320, 5), Layer(1280, 640, 6), Layer(1280, 1280, 7), Layer(1920, 640, 1)),
+        *(Layer(1920, 1280, 1), Layer(2560, 1280, 2)),
+    ),
+    "conv": (
+        *(Layer(320, 320, 8, 9), Layer(320, 640, 1, 9), Layer(640, 320, 2, 9), Layer(640, 640, 8, 9)),
+        *(Layer(640, 1280, 1, 9), Layer(960, 320, 1, 9), Layer(960, 640, 1, 9), Layer(1280, 640, 1, 9)),
+        *(Layer(1280, 1280, 11, 9), Layer(1920, 640, 1, 9), Layer(1920, 1280, 1, 9), Layer(2560, 1280, 2, 9)),
+    ),
+    "text attention": (Layer(768, 768, 48), Layer(1280, 1280, 128)),
+    "text": (Layer(768, 3072, 12), Layer(3072, 768, 12), Layer(1280, 5120, 32), Layer(5120, 1280, 32)),
+}
+"""The layers that networks reach: those of the transformers and the text encoders, 722 and 264; with convolutions the
+28 others of the ResNet blocks, which network_dim sizes, and 38 convolutions, which conv_dim does."""
+_U_NET = ("attention", "transformer", "resnet", "conv")
+_PLAIN = lycoris.PRESETS[lycoris.WITHOUT_CONVOLUTIONS]
+_ALL = lycoris.PRESETS["full"]
+
+_AS_LORA = frozenset({"networks.lora", "networks.dylora", "networks.lora_fa"})
+
+Weights = Callable[[Layer, int], float]
+"""The weights that one layer gets, for its dim."""
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Weights of a network by where they sit, and how far off the figure may be."""
+
+    unet: float
+    text: float
+    conv: bool = False
+    """Whether convolutions are reached, whose inputs autograd then keeps."""
+    merged: float = 0.0
+    """The U-Net's weights that get a copy of their size in each step, which autograd keeps: the layer's own with the
+    network's added, or what is to be added. Counted on both as inside/activations.py counts."""
+    low: float = 1.0
+    high: float = 1.0
+    doubt: str | None = None
+
+
+def network_size(module: str, dim: int, arguments: dict[str, str], conv_dim: int | None, factor: int) -> NetworkSize:
+    """Count the weights of a network module as sd-scripts or LyCORIS would build it.
+
+    The layers are those of v0.10.1; LyCORIS 3.2.0.post2 and sd-scripts' own LoHa and LoKr were counted to agree. An
+    unknown module is taken for a LoRA of its dim, within a wide span and with the reason.
+    """
+    if module in _AS_LORA:
+        return _by_blocks(_counted(_lora, dim, conv_dim, _ALL if conv_dim else _PLAIN), arguments)
+    algo = lycoris.NATIVE.get(module)
+    if algo is not None:
+        reached = _PLAIN if conv_dim is None else _ALL if conv_dim else _ALL - {"conv"}
+        return _counted(_weights(algo, arguments, factor), dim, conv_dim, reached, merges=True)
+    if module == lycoris.MODULE:
+        return _lycoris(dim, arguments, dim if conv_dim is None else conv_dim, factor)
+    return _unknown(dim, f"network_module {module or '(none)'} is not known: taken for a LoRA of dim {dim}")
+
+
+def _lycoris(dim: int, arguments: Mapping[str, str], conv_dim: int, factor: int) -> NetworkSize:
+    algo = arguments.get("algo", "").lower() or "lora"
+    reached = lycoris.reached(arguments)
+    if reached is None:
+        doubt = f"what {arguments.get('preset')} reaches is not known: taken for all that LyCORIS can reach"
+        counted = _counted(_weights(algo, arguments, factor), dim, conv_dim, _ALL, merges=algo not in lycoris.PLAIN)
+        return replace(counted, low=0.0, high=2.0, doubt=doubt)
+    if algo in lycoris.PLAIN or algo in {"loha", "lokr", "full"}:
+        merges = algo not in lycoris.PLAIN
+        return _counted(_weights(algo, arguments, factor), dim, conv_dim, reached, merges=merges)
+    return _unknown(dim, f"LyCORIS' algo={algo} is not counted: taken for a LoRA of dim {dim}")
+
+
+def _weights(algo: str, arguments: Mapping[str, str], factor: int) -> Weights:
+    if algo == "loha":
+        return lambda layer, dim: 2 * _lora(layer, dim)
+    if algo == "lokr":
+        whole = bool(lycoris.switched_on(arguments.get("full_matrix", "False")))
+        return lambda layer, dim: _lokr(layer, dim, factor, whole=whole)
+    if algo == "full":
+        return lambda layer, _dim: layer.inputs * layer.outputs * layer.kernel
+    return _lora
+
+
+def _counted(
+    weights: Weights, dim: int, conv_dim: int | None, reached: Collection[str], *, merges: bool = False
+) -> NetworkSize:
+    unet, text = (
+        sum(
+            layer.number * weights(layer, (conv_dim or 0) if part == "conv" else dim)
+            for part in LAYERS.keys() & set(reached)
+            if (part in _U_NET) is of_unet
+            for layer in LAYERS[part]
+        )
+        for of_unet in (True, False)
+    )
+    whole = sum(
+        layer.number * layer.inputs * layer.outputs * layer.kernel
+        for part in set(_U_NET) & set(reached)
+        for layer in LAYERS[part]
+    )
+    return NetworkSize(unet, text, conv="conv" in reached and bool(conv_dim), merged=whole if merges else 0)
+
+
+def _lora(layer: Layer, dim: int) -> float:
+    """A pair of matrices, which meet at the dim."""
+    return dim * (layer.inputs * layer.kernel + layer.outputs)
+
+
+def _lokr(layer: Layer, dim: int, factor: int, *, whole: bool) -> float:
+    """A small matrix whole, and a larger one as a pair that meets at the dim, or whole where that is smaller."""
+    small_in, large_in = _factors(layer.inputs, factor)
+    small_out, large_out = _factors(layer.outputs, factor)
+    larger = large_in * large_out * layer.kernel
+    if not whole and dim < max(large_in, large_out) / 2:
+        larger = dim * (large_in * layer.kernel + large_out)
+    return small_in * small_out + larger
+
+
+@cache
+def _factors(side: int, factor: int) -> tuple[int, int]:
+    """Split a layer's side into two factors, the smaller first: `factor` where it divides, else the nearest below it.
+
+    -1 makes them as equal as can be.
+    """
+    if factor > 0 and side % factor == 0:
+        return min(factor, side // factor), max(factor, side // factor)
+    limit = isqrt(side) if factor < 0 else min(factor, isqrt(side))
+    smaller = next(divisor for divisor in range(limit, 0, -1) if side % divisor == 0)
+    return smaller, side // smaller
+
+
+def _by_blocks(size: NetworkSize, arguments: dict[str, str]) -> NetworkSize:
+    if not {"block_dims", "conv_block_dims"} & arguments.keys():
+        return size
+    doubt = "block_dims give each block a dim of its own: taken for network_dim everywhere"
+    return NetworkSize(size.unet, size.text, conv=True, low=0.1, high=2.0, doubt=doubt)
+
+
+def _unknown(dim: int, doubt: str) -> NetworkSize:
+    likely = _counted(_lora, dim, dim, _ALL)
+    return replace(likely, merged=UNET_WEIGHTS, low=0.1, high=2.0, doubt=doubt)

@@ -1,0 +1,108 @@
+"""What to run on a card: every preset with the largest batch that fits, else with the changes that make it fit."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli.memory import savings, vram
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.recipes import presets
+
+BATCH_SIZES = (8, 4, 2, 1)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One run that fits."""
+
+    preset: str
+    recipe: Recipe
+    need: vram.Need
+    gives_up: tuple[str, ...]
+    command: str
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures on the GPU at once."""
+        return int(self.recipe.number("train_batch_size") or 1)
+
+    @property
+    def effective_batch_size(self) -> int:
+        """Pictures to one step of the optimizer."""
+        return self.batch_size * int(self.recipe.number("gradient_accumulation_steps") or 1)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a card."""
+
+    kind: Kind
+    free_gib: float
+    resolution: int | None
+    data: str | None
+    """Only repeated in the commands."""
+
+
+def offers(question: Question, user_presets: Path | None) -> list[Offer]:
+    """The kind's presets that fit as they are, what gives up least first; where none does, the best mended one."""
+    names = presets.names(question.kind, user_presets)
+    sizes = [] if question.resolution is None else presets.sized(question.resolution)
+    recipes = {name: presets.load(question.kind, name, sizes, user_presets) for name in names}
+    found = [_as_it_is(recipe, question) for recipe in recipes.values()]
+    fitting = sorted((offer for offer in found if offer is not None), key=_loss)
+    if fitting:
+        return [offer for offer in fitting if not any(_beats(other, offer) for other in fitting)]
+    mended = [_mended(recipe, question) for recipe in recipes.values()]
+    return sorted((offer for offer in mended if offer is not None), key=_loss)[:1]
+
+
+def _as_it_is(recipe: Recipe, question: Question) -> Offer | None:
+    """With the largest batch that fits."""
+    for size in BATCH_SIZES:
+        sized = recipe.replaced({"train_batch_size": Setting(value=size, origin="--batch-size")})
+        need = vram.need(sized)
+        if need.high_gib <= question.free_gib:
+            return Offer(recipe.name, sized, need, _given_up(sized), _command(recipe, question, f"--batch-size {size}"))
+    return None
+
+
+def _beats(one: Offer, other: Offer) -> bool:
+    """Whether it trains the same network, gives up less, and takes as many pictures at once."""
+    same = all(one.recipe.get(option) == other.recipe.get(option) for option in ("network_dim", "network_args"))
+    return same and set(one.gives_up) < set(other.gives_up) and one.batch_size >= other.batch_size
+
+
+def _mended(recipe: Recipe, question: Question) -> Offer | None:
+    """With the cheapest changes that make it fit."""
+    for way in savings.ways_out(recipe, question.free_gib):
+        return Offer(recipe.name, way.recipe, way.need, _given_up(way.recipe), _command(recipe, question, way.flags))
+    return None
+
+
+def _command(recipe: Recipe, question: Question, flags: str) -> str:
+    words = [f"sdxl-train {recipe.kind.value} --preset {shlex.quote(recipe.name)}"]
+    words += [] if question.data is None else [f"--data {shlex.quote(question.data)}"]
+    words += [] if question.resolution is None else [f"--resolution {question.resolution}"]
+    return " ".join([*words, flags])
+
+
+_LOSSES = (
+    # option that is on, what is given up; the worst first
+    ("fp8_base", "precision of the base model"),
+    ("full_bf16", "some precision"),
+    ("gradient_checkpointing", "about a third of the speed"),
+)
+
+
+def _given_up(recipe: Recipe) -> tuple[str, ...]:
+    lost = [words for option, words in _LOSSES if recipe.is_on(option)]
+    small = str(recipe.get("resolution")).startswith("768,")
+    return (*lost, "detail: pictures of 768 pixels") if small else tuple(lost)
+
+
+def _loss(offer: Offer) -> tuple[object, ...]:
+    small = str(offer.recipe.get("resolution")).startswith("768,")
+    switches = tuple(offer.recipe.is_on(option) for option, _ in _LOSSES)
+    return (small, *switches, -(offer.recipe.number("network_dim") or 0))

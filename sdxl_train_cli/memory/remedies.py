@@ -1,0 +1,37 @@
+"""What to type after the GPU's memory ran out: presets and changes that fit, and need less than what was tried."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.memory import planning, savings, vram
+from sdxl_train_cli.recipe import Recipe
+
+_PRESETS = 2
+"""How many presets are named."""
+_NOTHING = "nothing smaller is known to fit: close programs that use the GPU, or train on a larger one"
+
+
+def for_memory(recipe: Recipe, device: Gpu | None, user_presets: Path | None = None) -> str:
+    """Presets and flags, a line each, the least loss first.
+
+    `device` is the GPU as it is free now that the trainer has ended; without one only the size of what was tried
+    counts. What ran out is taken at its word: only what needs less than its own lowest estimate is named, or, where
+    that leaves nothing, less than its highest.
+    """
+    tried = vram.need(recipe)
+    free_gib = math.inf if device is None else device.free_gib
+    for limit_gib in (tried.low_gib, tried.high_gib):
+        ways = _ways(recipe, min(free_gib, math.nextafter(limit_gib, 0)), user_presets)
+        if ways:
+            return "\n".join(ways)
+    return _NOTHING
+
+
+def _ways(recipe: Recipe, free_gib: float, user_presets: Path | None) -> list[str]:
+    question = planning.Question(recipe.kind, free_gib, resolution=None, data=None)
+    offers = [offer for offer in planning.offers(question, user_presets) if offer.need.high_gib <= free_gib]
+    named = [f"{offer.command}   needs {offer.need}" for offer in offers[:_PRESETS]]
+    return [*(str(way) for way in savings.ways_out(recipe, free_gib)), *named]

@@ -1,0 +1,171 @@
+"""What makes a run need less GPU memory, cheapest in quality and speed first, as the flags to type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+from sdxl_train_cli.memory import vram
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.rulebook import optimizer
+
+WAYS = 3
+"""How many ways out a person is shown."""
+
+Changes = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Saving:
+    """One step down."""
+
+    costs: str
+    """What is given up, in words."""
+    changes: Callable[[Recipe], Changes]
+    """The options to set; empty where the recipe has them already, or can't have them."""
+
+
+def attention(recipe: Recipe) -> Changes:
+    """One that spares memory, part of torch."""
+    has_one = any(recipe.is_on(name) for name in ("sdpa", "xformers", "mem_eff_attn"))
+    return {} if has_one else {"sdpa": True}
+
+
+def latents(recipe: Recipe) -> Changes:
+    """Pictures encoded once, where they stay the same."""
+    cached = recipe.is_on("cache_latents") or recipe.is_on("cache_latents_to_disk")
+    moving = recipe.is_on("color_aug") or recipe.is_on("random_crop")
+    return {} if cached or moving else {"cache_latents": True}
+
+
+def _smaller_batch(recipe: Recipe) -> Changes:
+    """One picture at a time, and as many of them to a step as before: the same effective batch."""
+    batch, accumulated = recipe.number("train_batch_size"), recipe.number("gradient_accumulation_steps")
+    if batch is None or batch <= 1 or recipe.is_on("fused_backward_pass"):
+        return {}
+    return {"train_batch_size": 1, "gradient_accumulation_steps": int(batch) * int(accumulated or 1)}
+
+
+def eight_bit(recipe: Recipe) -> Changes:
+    """Optimizer states in 8 bits."""
+    return {"optimizer_type": "AdamW8bit"} if optimizer.optimizer(recipe) == "adamw" else {}
+
+
+def fused(recipe: Recipe) -> Changes:
+    """Gradients used up as they come."""
+    fits = recipe.kind is Kind.DREAMBOOTH and optimizer.optimizer(recipe) == "adafactor"
+    accumulates = (recipe.number("gradient_accumulation_steps") or 1) > 1
+    return {} if not fits or accumulates or recipe.is_on("fused_backward_pass") else {"fused_backward_pass": True}
+
+
+def unet_only(recipe: Recipe) -> Changes:
+    """Outputs of the text encoders from a cache, which are not trained then."""
+    if recipe.is_on("cache_text_encoder_outputs") or recipe.is_on("train_text_encoder"):
+        return {}
+    only = {} if recipe.kind is Kind.DREAMBOOTH else {"network_train_unet_only": True}
+    return {**only, "cache_text_encoder_outputs": True}
+
+
+def checkpointing(recipe: Recipe) -> Changes:
+    """Activations made again on the way back."""
+    return {} if recipe.is_on("gradient_checkpointing") else {"gradient_checkpointing": True}
+
+
+def full_bf16(recipe: Recipe) -> Changes:
+    """Weights of 16 bits."""
+    possible = recipe.get("mixed_precision") == "bf16" and not recipe.is_on("full_bf16")
+    return {"full_bf16": True} if possible and not recipe.is_on("fp8_base") else {}
+
+
+def fp8(recipe: Recipe) -> Changes:
+    """The base model in 8 bits."""
+    # Without checkpointing autograd keeps a 16-bit copy of every weight that was cast, and it takes more, not less.
+    possible = recipe.kind is not Kind.DREAMBOOTH and recipe.is_on("gradient_checkpointing")
+    return {} if not possible or recipe.is_on("fp8_base") or recipe.is_on("full_bf16") else {"fp8_base": True}
+
+
+def smaller_dim(recipe: Recipe) -> Changes:
+    """A network of dim 16."""
+    dim, alpha = recipe.number("network_dim"), recipe.number("network_alpha")
+    if dim is None or dim <= 16 or recipe.arguments("network_args") or recipe.kind is Kind.LOKR:  # noqa: PLR2004 - smaller ones save next to nothing
+        return {}
+    return {"network_dim": 16, "network_alpha": 16 * (alpha or 1) / dim}
+
+
+def smaller_pictures(recipe: Recipe) -> Changes:
+    """Pictures of 768 pixels."""
+    width = str(recipe.get("resolution") or "").split(",")[0].strip()
+    if not width.isdecimal() or int(width) <= 768:  # noqa: PLR2004 - below, SDXL does not learn what it was made for
+        return {}
+    return {"resolution": "768,768", "min_bucket_reso": 384, "max_bucket_reso": 1536}
+
+
+LADDER = (
+    Saving("nothing", attention),
+    Saving("nothing but the time to encode once", latents),
+    Saving("a little speed, the effective batch stays", _smaller_batch),
+    Saving("next to nothing", eight_bit),
+    Saving("nothing", fused),
+    Saving("the text encoders are not trained", unet_only),
+    Saving("about a third of the speed", checkpointing),
+    Saving("some precision", full_bf16),
+    Saving("detail that a larger network would hold", smaller_dim),
+    Saving("precision of the base model", fp8),
+    Saving("detail: pictures of 768 pixels", smaller_pictures),
+)
+
+
+@dataclass(frozen=True)
+class WayOut:
+    """Changes that make a run fit."""
+
+    flags: str
+    costs: tuple[str, ...]
+    recipe: Recipe
+    need: vram.Need
+
+    def __str__(self) -> str:
+        return f"{self.flags}   needs {self.need}; costs {', '.join(self.costs)}"
+
+
+def ways_out(recipe: Recipe, free_gib: float) -> list[WayOut]:
+    """Up to three ways to make a typed recipe fit, the cheapest first: single changes, else what they do together."""
+    single = [_way(recipe, [saving]) for saving in LADDER if saving.changes(recipe)]
+    fitting = [way for way in single if way.need.high_gib <= free_gib]
+    if len(fitting) < WAYS:
+        together = (_way(recipe, savings) for savings in accumulate(([saving] for saving in LADDER), list.__add__))
+        fitting += [way for way in _distinct(together, single) if way.need.high_gib <= free_gib]
+    return fitting[:WAYS]
+
+
+def _distinct(ways: Iterator[WayOut], known: list[WayOut]) -> Iterator[WayOut]:
+    seen = {way.flags for way in known} | {""}
+    for way in ways:
+        if way.flags not in seen:
+            seen.add(way.flags)
+            yield way
+
+
+def _way(recipe: Recipe, savings: list[Saving]) -> WayOut:
+    costs, changed = [], dict[str, Value]()
+    for saving in savings:
+        changes = saving.changes(_with(recipe, changed))
+        if changes:
+            changed |= changes
+            costs.append(saving.costs)
+    after = _with(recipe, changed)
+    return WayOut(flags(changed), tuple(dict.fromkeys(costs)), after, vram.need(after))
+
+
+def flags(changes: Changes) -> str:
+    """Changes as flags to type."""
+    return " ".join(f"--set {name}={_text(value)}" for name, value in changes.items())
+
+
+def _with(recipe: Recipe, changes: Changes) -> Recipe:
+    return recipe.replaced({name: Setting(value=value, origin="--set") for name, value in changes.items()})
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

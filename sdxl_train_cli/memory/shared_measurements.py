@@ -1,0 +1,99 @@
+"""Records of measured runs as a CSV that people can send one another: written whole, read with every row checked."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.memory.measurements import Measurement
+
+COLUMNS = tuple(name for name in Measurement.model_fields if name != "is_from_elsewhere")
+_HINT = "it takes what `sdxl-train vram --export` wrote"
+_MAY_BE_EMPTY = {"network_dim", "seconds_per_step"}
+_SHOWN = 10
+_LARGEST_MIB = 50
+
+
+def text(records: Iterable[Measurement]) -> str:
+    """The CSV, each record once and nothing of the machine but its GPU, driver and versions."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for record in records:
+        cells = record.model_dump(mode="json")
+        writer.writerow(["" if cells[name] is None else _cell(cells[name]) for name in COLUMNS])
+    return written.getvalue()
+
+
+def _cell(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def write(path: Path, content: str) -> None:
+    """Write the CSV; UsageError where that can't be done."""
+    try:
+        path.write_text(content, encoding="utf-8", newline="")
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}", "choose another file") from error
+
+
+def unknown(new: Iterable[Measurement], known: Iterable[Measurement]) -> list[Measurement]:
+    """Those that are not there yet, be it as an own record: one that comes back from a friend is still one's own."""
+    there = {_identity(record) for record in known}
+    return [record for record in dict.fromkeys(new) if _identity(record) not in there]
+
+
+def _identity(record: Measurement) -> str:
+    return record.model_copy(update={"is_from_elsewhere": True}).model_dump_json()
+
+
+def read(path: Path) -> list[Measurement]:
+    """Somebody else's records, marked so; UsageError names every row that is wrong, and then none is taken."""
+    reader = csv.DictReader(io.StringIO(_content(path)), strict=True)
+    try:
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            message = f"{path} has no column {', '.join(missing)}"
+            raise UsageError(message, _HINT)
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise UsageError(f"{path}: line {reader.line_num} is no CSV: {error}", _HINT) from error
+    found, problems = list[Measurement](), list[Problem]()
+    for number, row in rows:
+        try:
+            found.append(_measurement(row))
+        except ValidationError as error:
+            problems.append(Problem(_why(error), None, f"{path}:{number}"))
+    if problems:
+        more = [Problem(f"and {len(problems) - _SHOWN} more rows")] if len(problems) > _SHOWN else []
+        raise UsageError([*problems[:_SHOWN], *more])
+    return found
+
+
+def _content(path: Path) -> str:
+    try:
+        if path.stat().st_size > _LARGEST_MIB * 2**20:
+            raise UsageError(f"{path} has more than {_LARGEST_MIB} MB: that is no list of measurements", _HINT)
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}", "name a CSV file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8", _HINT) from error
+
+
+def _measurement(row: Mapping[str | None, str | list[str] | None]) -> Measurement:
+    """One row; what stands in columns of other names is left."""
+    cells = {name: str(row.get(name) or "") for name in COLUMNS}
+    given = {name: text for name, text in cells.items() if text or name not in _MAY_BE_EMPTY}
+    return Measurement.model_validate_strings({**given, "is_from_elsewhere": "true"})
+
+
+def _why(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -1,0 +1,82 @@
+"""What to give up next where the GPU's memory ran out: one rung lower, with the same effective batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sdxl_train_cli.memory import savings, terms
+from sdxl_train_cli.memory.savings import Changes
+from sdxl_train_cli.options import OptionTable
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.rulebook import rules
+
+ORIGIN = "--on-oom step-down"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A recipe that needs less than the one above it."""
+
+    recipe: Recipe
+    words: str
+    """What changed, for a person: `gradient checkpointing; costs about a third of the speed`."""
+    flags: str
+    """The same as flags to type."""
+
+
+def _text_outputs(recipe: Recipe) -> Changes:
+    """Cached outputs of text encoders that are not trained anyway; to stop training them is not ours to choose."""
+    trained = recipe.kind is not Kind.DREAMBOOTH and not recipe.is_on("network_train_unet_only")
+    return {} if trained else savings.unet_only(recipe)
+
+
+def _pictures_one_by_one(recipe: Recipe) -> Changes:
+    return {"vae_batch_size": 1} if (recipe.number("vae_batch_size") or 1) > 1 else {}
+
+
+def _smaller_batch(recipe: Recipe) -> Changes:
+    """Half the pictures at once and twice as often; a batch of 3 becomes 1, thrice."""
+    batch, accumulated = (
+        int(recipe.number("train_batch_size") or 1),
+        int(recipe.number("gradient_accumulation_steps") or 1),
+    )
+    divisor = next((number for number in range(2, batch + 1) if batch % number == 0), None)
+    if divisor is None:
+        return {}
+    return {"train_batch_size": batch // divisor, "gradient_accumulation_steps": accumulated * divisor}
+
+
+LADDER: tuple[tuple[str, Callable[[Recipe], Changes]], ...] = (
+    ("an attention that spares memory; costs nothing", savings.attention),
+    ("gradient checkpointing; costs about a third of the speed", savings.checkpointing),
+    ("pictures are encoded once; costs nothing but the time for it", savings.latents),
+    ("captions are encoded once; costs nothing but the time for it", _text_outputs),
+    ("the VAE takes one picture at a time; costs a little time before the first step", _pictures_one_by_one),
+    ("a smaller batch, gradients collected over as many more; costs a little speed", _smaller_batch),
+    ("the base model in fp8; costs precision of the base model", savings.fp8),
+    ("optimizer states in 8 bits; costs next to nothing", savings.eight_bit),
+    ("gradients used up at once; costs nothing", savings.fused),
+    ("weights in bf16; costs some precision", savings.full_bf16),
+    ("a network of dim 16; costs detail", savings.smaller_dim),
+    ("pictures of 768 pixels; costs detail", savings.smaller_pictures),
+)
+"""In the order in which they are taken."""
+
+
+def next_rung(recipe: Recipe, table: OptionTable | None = None) -> Rung | None:
+    """The next change that breaks no rule and, by the estimate, takes no more memory; None where none is left.
+
+    With a table, its options are the only ones that are changed: older sd-scripts lack some. RecipeError where the
+    recipe's own figures are none that a run could have.
+    """
+    known = None if table is None else table.of(recipe.kind)
+    now_gib = terms.estimate(recipe).high_gib
+    for words, saving in LADDER:
+        changes = saving(recipe)
+        if not changes or (known is not None and not changes.keys() <= known.keys()):
+            continue
+        lower = recipe.replaced({name: Setting(value=value, origin=ORIGIN) for name, value in changes.items()})
+        if not any(rules.problems(lower)) and terms.estimate(lower).high_gib <= now_gib:
+            return Rung(lower, words, savings.flags(changes))
+    return None

@@ -1,0 +1,178 @@
+"""How much GPU memory a run needs: the measured table where it speaks of just these settings, else the estimate."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sdxl_train_cli.errors import VramError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.memory import terms
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.rulebook import optimizer
+
+TABLE = Path(__file__).with_name("vram_table.csv")
+RESOLUTION = 1024
+"""The side of the square that the table was measured at, in pixels."""
+BATCH_SIZES = (1, 2, 3, 4, 8)
+"""The table's columns."""
+TIGHT_GIB = 0.3
+"""What is left over when a fit is called tight: another browser tab takes as much."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: the settings that it was measured with, and GiB by batch size."""
+
+    kind: Kind
+    network_dim: int | None
+    conv_dim: int | None
+    full_bf16: bool
+    fp8_base: bool
+    gradient_checkpointing: bool
+    measured_gib: Mapping[int, float]
+
+    def __hash__(self) -> int:
+        return hash(self.title)
+
+    @property
+    def title(self) -> str:
+        """The row in words."""
+        dims = "" if self.network_dim is None else f" {self.network_dim}"
+        conv = "" if self.conv_dim is None else f"+{self.conv_dim}"
+        switches = {"full bf16": self.full_bf16, "fp8 base": self.fp8_base, "gc": self.gradient_checkpointing}
+        return ", ".join([f"{self.kind.label}{dims}{conv}", *(name for name, on in switches.items() if on)])
+
+    def is_like(self, recipe: Recipe) -> bool:
+        """Whether the row was measured with the options that the table names; others may differ."""
+        conv_dim = recipe.arguments("network_args").get("conv_dim")
+        width, _, height = str(recipe.get("resolution") or "").partition(",")
+        return (
+            self.kind is recipe.kind
+            and self.network_dim == recipe.get("network_dim")
+            and str(self.conv_dim or "") == (conv_dim or "")
+            and self.full_bf16 == recipe.is_on("full_bf16")
+            and self.fp8_base == recipe.is_on("fp8_base")
+            and self.gradient_checkpointing == recipe.is_on("gradient_checkpointing")
+            and {width.strip(), (height or width).strip()} == {str(RESOLUTION)}
+        )
+
+
+def _is_as_measured(recipe: Recipe) -> bool:
+    """Whether what the table does not say is as it was, by all that docs/vram.md found: text encoders trained."""
+    trains_text = recipe.is_on("train_text_encoder") or (
+        recipe.kind is not Kind.DREAMBOOTH and not recipe.is_on("network_train_unet_only")
+    )
+    cached = recipe.is_on("cache_text_encoder_outputs") or recipe.is_on("cache_text_encoder_outputs_to_disk")
+    return trains_text and not cached and not _takes_more(recipe)
+
+
+def _takes_more(recipe: Recipe) -> bool:
+    """Whether it takes clearly more than any row: states of 32 bits, no attention that spares memory, fp32, LyCORIS."""
+    module = recipe.get("network_module")
+    name = optimizer.optimizer(recipe)
+    return (
+        not (name.endswith("8bit") or name in {"adafactor", "lion", "pagedlion"})
+        or not any(recipe.is_on(attention) for attention in ("sdpa", "xformers", "mem_eff_attn"))
+        or recipe.get("mixed_precision") not in {"bf16", "fp16"}
+        or module not in {None, "networks.lora"}
+    )
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """The table as it was measured with sd-scripts 0.8.3 on 2024-02-09: the Python process alone."""
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        lines = csv.DictReader(line for line in file if not line.startswith("#"))
+        return tuple(_row(line) for line in lines)
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    return Row(
+        kind=Kind(line["kind"]),
+        network_dim=int(line["network_dim"]) if line["network_dim"] else None,
+        conv_dim=int(line["conv_dim"]) if line["conv_dim"] else None,
+        full_bf16=line["full_bf16"] == "true",
+        fp8_base=line["fp8_base"] == "true",
+        gradient_checkpointing=line["gradient_checkpointing"] == "true",
+        measured_gib={int(key[2:]): float(gib) for key, gib in line.items() if key.startswith("bs") and gib},
+    )
+
+
+def row_of(recipe: Recipe) -> Row | None:
+    """The row that the recipe is named after: the options that the table names are the same."""
+    return next((row for row in rows() if row.is_like(recipe)), None)
+
+
+def measured_gib(recipe: Recipe) -> float | None:
+    """What the table says for just these settings at this batch size, or None where that was not measured."""
+    row = row_of(recipe)
+    batch_size = recipe.get("train_batch_size")
+    if row is None or not isinstance(batch_size, int) or not _is_as_measured(recipe):
+        return None
+    return row.measured_gib.get(batch_size)
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a run takes, the Python process alone, and how that is known."""
+
+    low_gib: float
+    high_gib: float
+    """The figure that a check uses."""
+    measured: bool
+    doubts: tuple[str, ...] = ()
+    """Why an estimate's range is wider than measurements make it."""
+    source: str = "the measured table"
+    """Where a measured figure comes from."""
+
+    def __str__(self) -> str:
+        if self.measured:
+            return f"{self.high_gib:.4g} GiB ({self.source})"
+        return f"{self.low_gib:.1f} to {self.high_gib:.1f} GiB (an estimate)"
+
+
+def need(recipe: Recipe) -> Need:
+    """The need of a typed recipe; RecipeError where its figures are none that a run could have."""
+    known = measured_gib(recipe)
+    if known is not None:
+        return Need(known, known, measured=True)
+    estimate = terms.estimate(recipe)
+    return Need(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts)
+
+
+def cell(row: Row, batch_size: int) -> Need:
+    """A cell of the table: as it was measured, else estimated for the row's own settings."""
+    known = row.measured_gib.get(batch_size)
+    if known is not None:
+        return Need(known, known, measured=True)
+    estimate = terms.estimate(terms.table_recipe(row, batch_size))
+    return Need(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts)
+
+
+def require(
+    recipe: Recipe, device: Gpu | None, ways_out: Callable[[], Sequence[str]], known: Need | None = None
+) -> str:
+    """Compare the need with what the GPU has free; VramError where it is too little, with the ways out as flags.
+
+    `ways_out` is asked only then. `known` is what a run of the same settings took on this machine: it counts more than
+    table and estimate. Gives the comparison in words.
+    """
+    if device is None:
+        raise VramError(
+            "no NVIDIA GPU was found, and on a processor SDXL trains for weeks",
+            "check `nvidia-smi`; to see everything work without one: `sdxl-train smoke`",
+        )
+    needed = known or need(recipe)
+    doubts = "".join(f"; {doubt}" for doubt in needed.doubts)
+    if needed.high_gib > device.free_gib:
+        raise VramError(
+            f"{recipe.kind.label} {recipe.name} needs {needed}{doubts}; {device.name} has "
+            f"{device.free_gib:.1f} GiB free of {device.total_gib:.1f}",
+            "\n".join([*ways_out(), "or try anyway: --no-vram-check"]),
+        )
+    tight = ", a tight fit" if device.free_gib - needed.high_gib < TIGHT_GIB else ""
+    return f"VRAM: needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GiB free{tight}"

@@ -1,0 +1,1 @@
+"""Presets: found, read, compared, made."""

@@ -1,0 +1,99 @@
+"""A preset file and all that it extends, the nearest first."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.recipe import Kind, Setting
+from sdxl_train_cli.recipes import preset_folders, yaml_file
+
+OWN_KEYS = ("extends", "description")
+DEEPEST = 8
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One file of the chain."""
+
+    path: Path
+    document: yaml_file.Document
+
+    @property
+    def extends(self) -> yaml_file.Entry | None:
+        """The entry that names the preset it builds on."""
+        return self.document.get("extends")
+
+    @property
+    def description(self) -> str:
+        """Its own description, or which preset it builds on."""
+        entry = self.document.get("description")
+        if entry is not None:
+            return str(entry.value)
+        return f"extends {self.extends.value}" if self.extends is not None else ""
+
+    @property
+    def settings(self) -> dict[str, Setting | None]:
+        """Its own options; None takes an inherited one away."""
+        return {
+            entry.key: None if entry.value is None else Setting(value=entry.value, origin=self.document.where(entry))
+            for entry in self.document.entries
+            if entry.key not in OWN_KEYS
+        }
+
+
+def load(path: Path, shown: str, kind: Kind | None, user_folder: Path | None) -> list[Layer]:
+    """Read the chain; without a kind, a bare name in `extends` is looked up among the presets of every kind.
+
+    Raises RecipeError with the file and line at fault.
+    """
+    layers = [_layer(path, shown)]
+    while (entry := layers[-1].extends) is not None:
+        child = layers[-1]
+        where = child.document.where(entry)
+        parent = _parent(str(entry.value), child.path, kind, user_folder)
+        if parent is None:
+            hint = "name a preset, or a file as seen from this one: ../mine.yaml"
+            raise RecipeError(Problem(f"extends '{entry.value}', which is not there", hint, where))
+        if any(parent.samefile(layer.path) for layer in layers):
+            raise RecipeError(Problem(f"extends '{entry.value}', which leads back to itself", None, where))
+        if len(layers) == DEEPEST:
+            raise RecipeError(Problem(f"extends through more than {DEEPEST} files", None, where))
+        layers.append(_layer(parent, preset_folders.shown(parent)))
+    return layers
+
+
+def shipped_kind(layers: list[Layer]) -> Kind | None:
+    """The kind of the nearest layer that is a shipped preset."""
+    kinds = (preset_folders.kind_by_folder(layer.path) for layer in layers if preset_folders.is_shipped(layer.path))
+    return next((kind for kind in kinds if kind is not None), None)
+
+
+def _layer(path: Path, shown: str) -> Layer:
+    document = yaml_file.load(path, shown)
+    problems = [
+        Problem(f"{entry.key} takes one line of text", None, document.where(entry))
+        for entry in document.entries
+        if entry.key in OWN_KEYS and not (isinstance(entry.value, str) and entry.value)
+    ]
+    if problems:
+        raise RecipeError(problems)
+    return Layer(path, document)
+
+
+def _parent(extends: str, child: Path, kind: Kind | None, user_folder: Path | None) -> Path | None:
+    beside = [Path(os.path.normpath(child.parent / (extends + suffix))) for suffix in ("", *preset_folders.SUFFIXES)]
+    if preset_folders.is_path(extends):
+        candidates = beside
+    else:
+        kinds = list(Kind) if kind is None else [kind]
+        by_name = [path for one in kinds for path in preset_folders.named(one, extends, user_folder)]
+        # Not itself: a user's own dim32-gc.yaml may extend the shipped preset of that name.
+        candidates = [path for path in beside + by_name if not _is_same(path, child)]
+    return next((path for path in candidates if preset_folders.is_file(path)), None)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return preset_folders.is_file(one) and one.samefile(other)

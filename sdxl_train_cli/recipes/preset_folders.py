@@ -1,0 +1,62 @@
+"""Where presets stand: the shipped ones and the user's own, by name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sdxl_train_cli.recipe import Kind
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def shipped_folder() -> Path:
+    """The presets that come with sdxl-train: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "presets_data"
+    return installed if installed.is_dir() else package.parent / "presets"
+
+
+def searched(kind: Kind, user_folder: Path | None) -> list[Path]:
+    """The folders in which a bare name is looked up, in their order."""
+    shipped = shipped_folder() / kind.value
+    return [shipped] if user_folder is None else [user_folder / kind.value, user_folder, shipped]
+
+
+def listed(folder: Path) -> list[Path]:
+    """A folder's presets, dim32 before dim128; those with a leading underscore are only for extending."""
+    paths = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and not path.stem.startswith("_")]
+    return sorted(paths, key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(9), path.stem))
+
+
+def named(kind: Kind, name: str, user_folder: Path | None) -> list[Path]:
+    """Every preset of that bare name, the one that counts first."""
+    return [path for folder in searched(kind, user_folder) for path in listed(folder) if path.stem == name]
+
+
+def kind_by_folder(path: Path) -> Kind | None:
+    """What a preset is for, judged by the name of its folder."""
+    return next((kind for kind in Kind if kind.value == path.absolute().parent.name), None)
+
+
+def is_path(text: str) -> bool:
+    """Whether a preset argument means a file rather than a name."""
+    return "/" in text or "\\" in text or text.lower().endswith(SUFFIXES)
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether the preset came with sdxl-train."""
+    return path.resolve().is_relative_to(shipped_folder())
+
+
+def shown(path: Path) -> str:
+    """How a preset found by name is written in messages; the shipped ones need no folder to be known."""
+    return path.name if is_shipped(path) else str(path)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, whatever characters its name has."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or has a NUL byte
+        return False

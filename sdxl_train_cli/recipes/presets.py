@@ -1,0 +1,175 @@
+"""Presets: found by name or path, extended, overridden, listed and checked; every setting keeps where it came from."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.options import OptionTable
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.recipes import extends, preset_folders
+from sdxl_train_cli.recipes.preset_folders import shipped_folder
+from sdxl_train_cli.rulebook import rules
+
+__all__ = [
+    "Found",
+    "Override",
+    "available",
+    "check_file",
+    "kind_of",
+    "load",
+    "names",
+    "parse_override",
+    "shipped_folder",
+    "sized",
+]
+
+
+@dataclass(frozen=True)
+class Override:
+    """One option set outside of a preset; a value of None takes the option away."""
+
+    option: str
+    value: Value | None
+    origin: str
+    """What the user typed it with or in: `--set`, `--batch-size`, `sdxl-train.yaml:4`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A preset as it is listed."""
+
+    kind: Kind | None
+    """None for a user's preset that does not say: it may be used for every kind."""
+    name: str
+    description: str
+    path: Path
+    is_user: bool
+
+
+def parse_override(text: str, origin: str = "--set") -> Override:
+    """Read `option=value`; `option=null` takes the option away."""
+    option, equals, value = text.partition("=")
+    if not equals or not option.strip():
+        raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", origin))
+    return Override(option.strip(), None if value.strip() == "null" else value, origin)
+
+
+def sized(side: int) -> list[Override]:
+    """What `--resolution` sets: buckets keep the shapes that they have at 1024, half to twice the side, in 64s."""
+    smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
+    return [
+        Override("resolution", f"{side},{side}", "--resolution"),
+        Override("min_bucket_reso", smallest, "--resolution"),
+        Override("max_bucket_reso", largest, "--resolution"),
+    ]
+
+
+def load(kind: Kind, name_or_path: str, overrides: Sequence[Override] = (), user_folder: Path | None = None) -> Recipe:
+    """Resolve a preset and what is set beside it; the values stay as written until `rules.require` types them.
+
+    Raises RecipeError.
+    """
+    path, shown = _located(kind, name_or_path, user_folder)
+    layers = extends.load(path, shown, kind, user_folder)
+    other = extends.shipped_kind(layers)
+    if other is not None and other is not kind:
+        hint = f"sdxl-train {other.value} --preset {name_or_path}"
+        raise RecipeError(Problem(f"is a {other.label} preset, not a {kind.label} one", hint, shown))
+    return _merged(kind, path.stem, layers).replaced(
+        {
+            override.option: None if override.value is None else Setting(value=override.value, origin=override.origin)
+            for override in overrides
+        }
+    )
+
+
+def names(kind: Kind, user_folder: Path | None = None) -> list[str]:
+    """What may be given as a bare name for this kind, the user's own first."""
+    folders = preset_folders.searched(kind, user_folder)
+    return list(dict.fromkeys(path.stem for folder in folders for path in preset_folders.listed(folder)))
+
+
+def available(kind: Kind | None = None, user_folder: Path | None = None) -> list[Found]:
+    """Every preset of the kind, or of all; a broken one is listed with what is wrong as its description."""
+    kinds = list(Kind) if kind is None else [kind]
+    folders = [(one, root / one.value) for root in _roots(user_folder) for one in kinds]
+    found = [_found(one, path, user_folder) for one, folder in folders for path in preset_folders.listed(folder)]
+    anywhere = [] if user_folder is None else preset_folders.listed(user_folder)
+    found += [_found(None, path, user_folder) for path in anywhere]
+    return [preset for preset in found if preset.kind is None or preset.kind in kinds]
+
+
+def kind_of(path: Path, user_folder: Path | None = None) -> Kind | None:
+    """What a preset file is for: by its folder's name, or by the shipped preset that it extends.
+
+    Raises RecipeError if the file can't be read.
+    """
+    named = preset_folders.kind_by_folder(path)
+    return named or extends.shipped_kind(extends.load(path, str(path), None, user_folder))
+
+
+def check_file(
+    path: Path, table: OptionTable | None, kind: Kind | None = None, user_folder: Path | None = None
+) -> list[Problem]:
+    """Everything that is wrong with a preset file, with lines.
+
+    Without a table, when nothing is set up yet, only our own rules are asked: names and types go unchecked.
+    """
+    try:
+        kind = kind or kind_of(path, user_folder)
+        layers = extends.load(path, str(path), kind, user_folder)
+    except RecipeError as error:
+        return list(error.problems)
+    if kind is None:
+        hint = f"put it into a folder named {Kind.listed()}, or let it extend a shipped preset"
+        return [Problem("does not say what it trains", hint, str(path))]
+    recipe = _merged(kind, path.stem, layers)
+    return list(rules.problems(recipe) if table is None else rules.all_problems(recipe, table))
+
+
+def _located(kind: Kind, name_or_path: str, user_folder: Path | None) -> tuple[Path, str]:
+    path = Path(name_or_path)
+    if preset_folders.is_path(name_or_path) or preset_folders.is_file(path):
+        return path, name_or_path
+    paths = preset_folders.named(kind, name_or_path, user_folder)
+    if not paths:
+        hint = _elsewhere(kind, name_or_path, user_folder) or _nearest(name_or_path, names(kind, user_folder))
+        raise RecipeError(f"no {kind.label} preset named '{name_or_path}'", hint)
+    return paths[0], preset_folders.shown(paths[0])
+
+
+def _elsewhere(kind: Kind, name: str, user_folder: Path | None) -> str | None:
+    others = (other for other in Kind if other is not kind and preset_folders.named(other, name, user_folder))
+    other = next(others, None)
+    return None if other is None else f"it is a {other.label} preset: sdxl-train {other.value} --preset {name}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    def likeness(candidate: str) -> float:
+        return difflib.SequenceMatcher(None, name, candidate).ratio()
+
+    return "try one of: " + ", ".join(sorted(known, key=likeness, reverse=True)[:5])
+
+
+def _merged(kind: Kind, name: str, layers: Sequence[extends.Layer]) -> Recipe:
+    recipe = Recipe(kind=kind, name=name, description=layers[0].description, settings={})
+    for layer in reversed(layers):
+        recipe = recipe.replaced(layer.settings)
+    return recipe
+
+
+def _roots(user_folder: Path | None) -> list[Path]:
+    return [shipped_folder()] if user_folder is None else [shipped_folder(), user_folder]
+
+
+def _found(kind: Kind | None, path: Path, user_folder: Path | None) -> Found:
+    is_user = not preset_folders.is_shipped(path)
+    try:
+        layers = extends.load(path, preset_folders.shown(path), kind, user_folder)
+    except RecipeError as error:
+        return Found(kind, path.stem, f"broken: {error.problems[0]}", path, is_user)
+    return Found(kind or extends.shipped_kind(layers), path.stem, layers[0].description, path, is_user)

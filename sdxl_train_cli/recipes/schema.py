@@ -1,0 +1,93 @@
+"""JSON Schema of presets, so that editors complete and check them: made from the installed sd-scripts' own options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sdxl_train_cli.options import Option, OptionTable
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.rulebook import shapes
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+"""A number as text: to YAML 1.1 `1e-4` is one, and `1.0e-4` is not."""
+_WHOLE = r"^[-+]?\d+$"
+_PAIR = r"^[^=]+="
+_PAIRS = ("network_args", "optimizer_args", "lr_scheduler_args")
+"""Lists of `key=value`."""
+
+Schema = dict[str, object]
+
+
+def build(table: OptionTable, kind: Kind | None, names: Mapping[Kind, Sequence[str]]) -> Schema:
+    """The schema of one kind's presets, or of every kind's; `names` are the presets that `extends` can name."""
+    kinds = list(Kind) if kind is None else [kind]
+    tables = [table.of(one) for one in kinds]
+    options = sorted({name for known in tables for name in known if name not in shapes.OWNED})
+    extended = sorted({name for one in kinds for name in names.get(one, ())})
+    return {
+        "$schema": DIALECT,
+        "title": "sdxl-train preset" if kind is None else f"sdxl-train {kind.label} preset",
+        "type": "object",
+        "properties": {
+            "extends": {
+                "description": "The preset that this one builds on: a name, or a file as seen from this one",
+                "type": "string",
+                "minLength": 1,
+                "examples": extended,
+            },
+            "description": {"description": "One line for `sdxl-train presets list`", "type": "string", "minLength": 1},
+            **{name: _of_all([known[name] for known in tables if name in known]) for name in options},
+        },
+        "additionalProperties": False,
+    }
+
+
+def _of_all(options: Sequence[Option]) -> Schema:
+    """One option's schema; where the training scripts differ, either of theirs."""
+    distinct = list({option.model_dump_json(exclude={"help", "default"}): option for option in options}.values())
+    described = _described(options[0])
+    if len(distinct) == 1:
+        return {**described, **_taken(distinct[0])}
+    return {**described, "anyOf": [_taken(option) for option in distinct]}
+
+
+def _described(option: Option) -> Schema:
+    words = _english(option.help)
+    if option.default is None or (option.type == "switch" and option.default is False):
+        return {"description": words} if words else {}
+    default = list(option.default) if isinstance(option.default, tuple) else option.default
+    return {"description": f"{words} (default: {default})".strip(), "default": default}
+
+
+def _english(text: str) -> str:
+    """Upstream's help says everything twice, in English and behind a slash in Japanese."""
+    first, slash, rest = text.partition(" / ")
+    return first if slash and not rest.isascii() else text
+
+
+def _taken(option: Option) -> Schema:
+    """What a preset may hold; null takes away what was inherited."""
+    if option.many:
+        one = {"type": "string", "pattern": _PAIR} if option.name in _PAIRS else _one(option)
+        return {"anyOf": [one, {"type": "array", "items": one}, {"type": "null"}]}
+    if option.type == "str" and option.choices is None:  # resolution: [1024, 1024]
+        return {"type": ["string", "number", "array", "null"], "items": {"type": ["string", "number"]}}
+    return {"anyOf": [_one(option), {"type": "null"}]}
+
+
+def _one(option: Option) -> Schema:
+    if option.choices is not None:
+        return {"enum": [choice for choice in option.choices if choice is not None]}
+    if option.type == "switch":
+        return {"type": "boolean"}
+    if option.type == "str":
+        return {"type": ["string", "number"]}
+    number = "integer" if option.type == "int" else "number"
+    pattern = _WHOLE if option.type == "int" else _NUMBER
+    return {"type": [number, "string"], "pattern": pattern, **_bounds(option.name)}
+
+
+def _bounds(name: str) -> Schema:
+    low, high = shapes.RANGES.get(name, (None, None))
+    return {key: bound for key, bound in (("minimum", low), ("maximum", high)) if bound is not None}

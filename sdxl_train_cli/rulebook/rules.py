@@ -1,0 +1,50 @@
+"""What sd-scripts would refuse late, ignore silently or make something else of, as sentences before the run.
+
+The tables stand in `shapes` (single options), `conflicts` (combinations) and `traps` (what only deserves a warning).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sdxl_train_cli import options
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.options import OptionTable
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.rulebook import shapes
+from sdxl_train_cli.rulebook.conflicts import CONFLICTS
+from sdxl_train_cli.rulebook.rule import broken
+from sdxl_train_cli.rulebook.traps import TRAPS
+
+
+def problems(recipe: Recipe) -> Iterator[Problem]:
+    """Yield what would stop the run, or make it another one than was asked for."""
+    yield from shapes.problems(recipe)
+    yield from broken(CONFLICTS, recipe)
+
+
+def warnings(recipe: Recipe) -> Iterator[Problem]:
+    """Yield what sd-scripts would accept and do little, or something odd, with."""
+    yield from shapes.warnings(recipe)
+    yield from broken(TRAPS, recipe)
+
+
+def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
+    """Yield the problems of names, types and combinations; an option of the wrong type is not judged further."""
+    yield from options.problems(recipe, table)
+    unsound = [name for name in recipe.settings if any(options.problems(_only(recipe, name), table))]
+    typed = options.typed(recipe.replaced(dict.fromkeys(unsound)), table)
+    yield from shapes.problems(recipe.replaced(dict(typed.settings)), unsound)
+    yield from broken(CONFLICTS, typed, unsound)
+
+
+def require(recipe: Recipe, table: OptionTable) -> Recipe:
+    """The recipe with every value in its type; raises RecipeError with all that is wrong."""
+    found = list(all_problems(recipe, table))
+    if found:
+        raise RecipeError(found)
+    return options.typed(recipe, table)
+
+
+def _only(recipe: Recipe, option: str) -> Recipe:
+    return recipe.replaced({name: None for name in recipe.settings if name != option})

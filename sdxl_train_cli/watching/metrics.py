@@ -1,0 +1,168 @@
+"""A run's figures by step, one JSON object a line: written as they come, continued by a resumed run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+
+from sdxl_train_cli.watching.scalars import Scalars
+
+_WAITS_STEPS = 1
+"""Steps after which a step that the trainer did not log is written without its own loss: it logs before the next."""
+_LOSSES = ("loss/current", "loss")
+_MEANS = ("loss/average",)
+_RATE = "lr/"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One step's figures; None is what could not be known."""
+
+    step: int
+    time: float
+    """Unix seconds."""
+    loss: float | None = None
+    """The step's own; with gradient accumulation the mean of its parts. NaN and infinity are possible."""
+    average_loss: float | None = None
+    """sd-scripts' mean over the last epoch's length of steps."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Learning rates by sd-scripts' names: unet, textencoder, group0."""
+    seconds: float | None = None
+    """Since the step before."""
+    gpu_used_gib: float | None = None
+    """By the run's own processes where the driver tells, else by all."""
+    gpu_total_gib: float | None = None
+    gpu_power_watts: float | None = None
+
+    @property
+    def shown_loss(self) -> float | None:
+        """The mean where there is one: single steps scatter."""
+        return self.loss if self.average_loss is None else self.average_loss
+
+    @property
+    def line(self) -> str:
+        """As it stands in the file: NaN is no JSON, so it is written as text."""
+        return json.dumps({name: _plain(value) for name, value in vars(self).items()}, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return round(value, 6) if isinstance(value, float) and abs(value) >= 1 else value
+
+
+def parse(line: str) -> Metric | None:
+    """Read one line; None where it is torn or not ours."""
+    try:
+        found = json.loads(line)
+        rates = {str(name): float(rate) for name, rate in (found.get("rates") or {}).items()}
+        figures = {name: None if found.get(name) is None else float(found[name]) for name in _FIGURES}
+        return Metric(int(found["step"]), float(found["time"]), rates=rates, **figures)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+_FIGURES = ("loss", "average_loss", "seconds", "gpu_used_gib", "gpu_total_gib", "gpu_power_watts")
+
+
+def load(path: Path) -> list[Metric]:
+    """All steps of a run in their order; lines that are torn are left out, and so is a file that is not there."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            found = [metric for metric in map(parse, file) if metric is not None]
+    except OSError:
+        return []
+    return list({metric.step: metric for metric in sorted(found, key=lambda metric: metric.step)}.values())
+
+
+def cut(path: Path, last_step: int, logged: Iterable[Scalars] = ()) -> None:
+    """Drop the steps after `last_step`, which are made again; what a kill has left out comes from the log."""
+    kept = {metric.step: metric for metric in load(path) if metric.step <= last_step}
+    for metric in _from_log(logged):
+        if metric.step <= last_step:
+            kept.setdefault(metric.step, metric)
+    beside = path.with_name(path.name + ".new")
+    beside.write_text("".join(kept[step].line + "\n" for step in sorted(kept)), encoding="utf-8")
+    beside.replace(path)
+
+
+def _from_log(logged: Iterable[Scalars]) -> Iterator[Metric]:
+    """Each step's first logging: with accumulated gradients, the parts of the next step follow under its number."""
+    for scalars in logged:
+        loss = _first(scalars.values, _LOSSES)
+        if loss is not None and scalars.step > 0:
+            bare = Metric(scalars.step, scalars.time)
+            yield _joined(bare, Scalars(scalars.step, {**scalars.values, "loss": loss}))
+
+
+class Recorder:
+    """Joins what the bar, the log and the driver know of a step, and writes it once all is there."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8", newline="\n")
+        self._waiting: dict[int, Metric] = {}
+        self._logged: dict[int, Scalars] = {}
+        self._parts: list[float] = []
+        self._last_logged = 0
+
+    def __enter__(self) -> Recorder:  # noqa: PYI034 - typing.Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def step(self, metric: Metric) -> None:
+        """Take what the bar and the driver tell of a step; of one step told twice, the first counts."""
+        self._waiting.setdefault(metric.step, metric)
+
+    def log(self, logged: Iterable[Scalars]) -> None:
+        """Take what the trainer has logged."""
+        for scalars in logged:
+            loss = _first(scalars.values, _LOSSES)
+            if loss is None:  # an epoch's mean or a validation, which count otherwise
+                continue
+            self._parts.append(loss)
+            if scalars.step <= self._last_logged:
+                continue  # a part of the next step: gradients are accumulated
+            mean = sum(self._parts) / len(self._parts)
+            self._logged[scalars.step] = Scalars(scalars.step, {**scalars.values, "loss": mean})
+            self._last_logged, self._parts = scalars.step, []
+
+    def ready(self, *, ended: bool = False) -> Iterator[Metric]:
+        """Write and give the steps that are whole, in their order; all that are left once the run has `ended`."""
+        newest = max(self._waiting, default=0)
+        for step in sorted(self._waiting):
+            late = ended or newest - step >= _WAITS_STEPS
+            if step not in self._logged and not late:
+                return
+            metric = _joined(self._waiting.pop(step), self._logged.pop(step, None))
+            # A full disk is for the trainer to stumble over and for the person to be told of by the guard.
+            with contextlib.suppress(OSError):
+                self._file.write(metric.line + "\n")
+                self._file.flush()
+            yield metric
+
+
+def _joined(metric: Metric, logged: Scalars | None) -> Metric:
+    if logged is None:
+        return metric
+    rates = {name.removeprefix(_RATE): rate for name, rate in logged.values.items() if name.startswith(_RATE)}
+    # v0.10.1 logs the last group of weights a second time, by its number.
+    named = {name: rate for name, rate in rates.items() if not name.startswith("group")}
+    mean = _first(logged.values, _MEANS)
+    average = metric.average_loss if mean is None else mean
+    return replace(metric, loss=logged.values["loss"], average_loss=average, rates=named or rates)
+
+
+def _first(values: Mapping[str, float], names: Iterable[str]) -> float | None:
+    return next((values[name] for name in names if name in values), None)

@@ -1,0 +1,88 @@
+"""The pixels that are on the GPU at once at most, by sd-scripts' own way to sort pictures into buckets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdxl_train_cli.dataset import largest_bucket
+from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Override
+
+sides = st.integers(16, 6000)
+
+
+def recipe(**changes: Value | None) -> Recipe:
+    return presets.load(Kind.LORA, "dim32-gc", [Override(option, value, "") for option, value in changes.items()])
+
+
+def picture(width: int, height: int, repeats: int = 1) -> Picture:
+    return Picture(Path(f"{width}x{height}.png"), width, height, repeats)
+
+
+@pytest.mark.parametrize(
+    ("size", "bucket"),
+    [
+        ((1024, 1024), (1024, 1024)),
+        ((64, 64), (1024, 1024)),
+        ((3000, 2000), (1216, 832)),
+        ((832, 1216), (832, 1216)),
+        ((1920, 1080), (1344, 768)),
+        ((100, 4000), (512, 2048)),
+    ],
+)
+def test_a_picture_falls_into_the_bucket_of_the_nearest_shape(size: tuple[int, int], bucket: tuple[int, int]) -> None:
+    (found,) = largest_bucket.of(recipe(), [picture(*size)])
+
+    assert (found.width, found.height) == bucket
+
+
+def test_without_buckets_every_picture_has_the_resolution() -> None:
+    (found,) = largest_bucket.of(recipe(enable_bucket=None), [picture(100, 900), picture(900, 100)])
+
+    assert (found.width, found.height, found.count) == (1024, 1024, 2)
+
+
+def test_small_pictures_stay_small_where_nothing_is_enlarged() -> None:
+    (found,) = largest_bucket.of(recipe(bucket_no_upscale=True), [picture(500, 700)])
+
+    assert (found.width, found.height) == (448, 640)
+
+
+def test_the_largest_bucket_is_the_one_of_most_pixels() -> None:
+    found = largest_bucket.largest(recipe(), [picture(1216, 832, 9), picture(1024, 1024), picture(1000, 1000)])
+
+    assert found is not None
+    assert (found.width, found.height, found.count) == (1024, 1024, 2)
+
+
+def test_a_batch_is_no_fuller_than_its_bucket() -> None:
+    pictures = [picture(1216, 832, 5), picture(1024, 1024)]
+    found = largest_bucket.fullest(recipe(train_batch_size=4), pictures)
+
+    assert found is not None
+    bucket, together = found
+    assert (bucket.width, bucket.height, together) == (1216, 832, 4)
+
+
+@pytest.mark.parametrize("changes", [{"resolution": None}, {"resolution": "x"}, {"resolution": "0,0"}])
+def test_without_pictures_or_a_size_there_is_none(changes: dict[str, Value | None]) -> None:
+    assert largest_bucket.largest(recipe(), []) is None
+    assert largest_bucket.fullest(recipe(**changes), [picture(64, 64)]) is None
+
+
+@given(st.lists(st.builds(picture, sides, sides), min_size=1, max_size=20), st.booleans(), st.integers(1, 9))
+def test_no_bucket_has_more_pixels_than_the_resolution(pictures: list[Picture], small: bool, batch: int) -> None:
+    asked = recipe(bucket_no_upscale=small, train_batch_size=batch)
+    buckets = largest_bucket.of(asked, pictures)
+
+    assert sum(len(bucket.pictures) for bucket in buckets) == len(pictures)
+    assert all(0 < bucket.pixels <= 1024 * 1024 for bucket in buckets)
+    fullest = largest_bucket.fullest(asked, pictures)
+    assert fullest is not None
+    assert 1 <= fullest[1] <= batch

@@ -1,0 +1,226 @@
+"""A run's page: nothing in it is taken for HTML, and a real browser draws it alone, asking nobody for anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from kept_runs import DONE, SETTINGS, draw_samples, keep, keep_with_files, metrics
+from patience import PATIENCE_SECONDS
+
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.keeping import history, page, report
+from sdxl_train_cli.keeping.page import Page
+
+EVIL = (
+    "</script><script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
+    " <!-- фото кота 🐈 \u2028 {{data}}"
+)
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium here: apt-get install chromium")
+
+
+def gathered(folder: Path) -> Page:
+    return report.gather(history.load(folder), "python train.py")
+
+
+def data(html: str) -> dict[str, object]:
+    """What the page's script is given, found as a browser finds it: up to the first end of a script."""
+    start = html.index('id="data">') + len('id="data">')
+    content = json.loads(html[start : html.index("</script", start)])
+    assert isinstance(content, dict)
+    return content
+
+
+def test_what_comes_from_the_run_never_ends_its_block(tmp_path: Path) -> None:
+    folder = keep(tmp_path / "cat", {**DONE, "outcome": "failed", "cause": EVIL}, name=EVIL, preset=EVIL)
+    html = page.html(gathered(folder))
+
+    assert data(html)["name"] == EVIL
+    assert html.count("<script") == 3
+    assert "taken'<" not in html.partition('id="data">')[2].partition("</script")[0]
+
+
+def test_a_name_that_is_no_utf8_can_be_written(tmp_path: Path) -> None:
+    found = replace(gathered(keep(tmp_path / "cat")), name="cat\udcff")
+    page.write(found, tmp_path / "report.html")
+
+    assert data((tmp_path / "report.html").read_text(encoding="utf-8"))["name"] == "cat\udcff"
+
+
+def test_the_page_may_run_its_own_scripts_alone_and_fetch_nothing(tmp_path: Path) -> None:
+    html = page.html(gathered(keep(tmp_path / "cat")))
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)
+    assert policy
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style
+
+    def checksum(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    assert policy[1].split("; ") == [
+        "default-src 'none'", "img-src data:", f"script-src {' '.join(map(checksum, scripts))}",
+        f"style-src {checksum(style[1])}", "base-uri 'none'", "form-action 'none'",
+    ]  # fmt: skip
+    assert "MIT License" in html
+
+
+def test_a_page_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    found = gathered(keep(tmp_path / "cat"))
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UsageError, match="can't be written"):
+        page.write(found, tmp_path / "file" / "report.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cat", "file"]
+
+
+def test_a_run_of_a_hundred_thousand_steps_makes_a_page_below_10_mb(tmp_path: Path) -> None:
+    folder = keep(tmp_path / "cat")
+    line = '{"step": %d, "loss": 0.1234567%d, "average_loss": 0.1%d, "rates": {"unet": 1e-4, "text encoder": 5e-5}, "seconds": 1.31%d, "gpu_used_gib": 7.61%d, "gpu_total_gib": 12.0, "gpu_power_watts": 165.%d}\n'  # noqa: E501
+    with (folder / "metrics.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(line % ((step,) * 6) for step in range(1, 100_001))
+    html = page.html(gathered(folder))
+
+    assert len(data(html)["curves"]["steps"]) == 100_000  # type: ignore[index]
+    assert len(html) < 10_000_000
+
+
+# --- in a real browser
+
+
+def browse(html: Path, *flags: str) -> tuple[str, list[str]]:
+    """Load a file in a headless browser; give the page as it ended up, and what its console said."""
+    done = subprocess.run(
+        [
+            str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1000,900",
+            "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000",
+            f"--user-data-dir={html.parent / 'browser'}", "--enable-logging=stderr", *flags,
+            "--dump-dom", html.as_uri(),
+        ],
+        capture_output=True, encoding="utf-8", errors="replace", timeout=2 * PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+class Listener:
+    """Counts who asks a port of this machine."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.asked = 0
+        threading.Thread(target=self._count, daemon=True).start()
+
+    def _count(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.asked += 1
+            connection.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listening = Listener()
+    yield listening
+    listening.close()
+
+
+@pytest.fixture
+def whole(tmp_path: Path, listener: Listener) -> Path:
+    """A run with all that a page can show, and with names that try to break out of it."""
+    fetch = f"{EVIL}<img src={listener.address}/a><link rel=stylesheet href={listener.address}/b>"
+    (tmp_path / "prompts.txt").write_text(fetch.replace("\u2028", "") + "\n", encoding="utf-8")
+    prompts = {"sample_prompts": {"value": str(tmp_path / "prompts.txt"), "origin": fetch}}
+    folder = keep_with_files(tmp_path / "кот 🐈", settings={**SETTINGS, **prompts}, preset=fetch)
+    path = metrics(folder, 200, gpu_power_watts=160.0)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[99] = '{"step": 100, "loss": "nan", "average_loss": "nan", "rates": {}}'
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    draw_samples(folder, "000100_00_20260102030401", "000200_00_20260102030402")
+    return folder
+
+
+@needs_browser
+@pytest.mark.parametrize("flags", [(), ("--blink-settings=preferredColorScheme=0",)], ids=["light", "dark"])
+def test_a_browser_draws_the_page_without_an_error_or_a_request(
+    whole: Path, listener: Listener, flags: tuple[str, ...]
+) -> None:
+    page.write(gathered(whole), whole / "report.html")
+    dom, console = browse(whole / "report.html", *flags)
+
+    assert console == []
+    assert 'data-plots="5"' in dom
+    assert dom.count("<canvas") == 5
+    assert dom.count('src="data:image/webp') == 2
+    assert "<title>кот 🐈 - sdxl-train</title>" in dom
+    assert "&lt;img src=x onerror=" in dom
+    assert "<img src=x" not in dom
+    assert "no number" in dom
+    assert listener.asked == 0
+
+
+@needs_browser
+def test_what_watches_the_browser_sees_a_request_and_an_error(tmp_path: Path, listener: Listener) -> None:
+    text = f"<img src={listener.address}/a><script>console.error('seen'); nothing.there</script>"
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    _, console = browse(tmp_path / "page.html")
+
+    assert listener.asked > 0
+    assert any("seen" in line for line in console)
+    assert any("nothing is not defined" in line for line in console)
+
+
+@needs_browser
+def test_the_slider_smooths_and_dragging_zooms_every_plot(whole: Path) -> None:
+    """The page's own policy forbids a test's script too: it is taken off the copy that is tried out."""
+    hands = """<script>
+    const facts = document.documentElement.dataset;
+    const slider = document.querySelector("input[type=range]");
+    const step = plots[0].data[0].indexOf(100);
+    const at = (weight) => { slider.value = weight; slider.dispatchEvent(new Event("input")); return plots[0].data[2]; };
+    facts.rough = String(Math.max(...at("0").map((v, i) => Math.abs((v ?? 0) - (plots[0].data[1][i] ?? 0)))));
+    facts.smooth = String(at("50")[19] > 2 * plots[0].data[1][19]);
+    facts.gap = String(plots[0].data[1][step] === null && plots[0].data[2][step] === null && plots[0].data[3][step] > 0);
+    const over = plots[0].over, box = over.getBoundingClientRect();
+    const mouse = (kind, x, target) => target.dispatchEvent(new MouseEvent(kind,
+      { clientX: box.left + x * box.width, clientY: box.top + 40, button: 0, bubbles: true, view: window, movementX: 9 }));
+    mouse("mouseenter", 0.25, over); mouse("mousemove", 0.25, over); mouse("mousedown", 0.25, over); mouse("mousemove", 0.5, over); mouse("mouseup", 0.5, document);
+    setTimeout(() => {
+      facts.zoomed = plots.map((one) => Math.round(one.scales.x.min) + "-" + Math.round(one.scales.x.max)).join(" ");
+      [...document.querySelectorAll("button")].find((one) => one.textContent === "Show all").click();
+      setTimeout(() => { facts.all = plots.map((one) => one.scales.x.min + "-" + one.scales.x.max).join(" "); }, 50);
+    }, 300);
+    </script>"""  # noqa: E501
+    html = re.sub(r"<meta http-equiv[^>]+>", "", page.html(gathered(whole))).replace("</body>", hands + "</body>")
+    (whole / "tried.html").write_text(html, encoding="utf-8")
+    dom, console = browse(whole / "tried.html")
+    facts = dict(re.findall(r'data-(\w+)="([^"]*)"', dom.partition(">")[2].partition(">")[0]))
+
+    assert console == []
+    assert float(facts["rough"]) < 1e-9
+    assert (facts["smooth"], facts["gap"]) == ("true", "true")
+    zoomed = facts["zoomed"].split()
+    assert len(zoomed) == 5
+    assert len(set(zoomed)) == 1
+    low, high = map(int, zoomed[0].split("-"))
+    assert abs(low - 50) < 5
+    assert abs(high - 100) < 5
+    assert set(facts["all"].split()) == {"1-200"}

@@ -1,0 +1,243 @@
+"""Records of measured runs: kept line by line, found again for the same settings, and never a wrong one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from conftest import write_pictures
+from option_facts import option_table
+from pydantic import ValidationError
+
+from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.installation.environment import Environment
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import measurements, memory_settings
+from sdxl_train_cli.memory.measurements import Measurement
+from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.rulebook import rules
+
+CARD = Gpu(0, "NVIDIA GeForce RTX 4070", 12.0, 11.5, (8, 9), "550.54.14")
+
+
+def recipe(**changes: Value | None) -> Recipe:
+    overrides = [Override(option, value, "--set") for option, value in changes.items()]
+    return rules.require(presets.load(Kind.LORA, "dim32-gc", overrides), option_table())
+
+
+def record(**changes: object) -> Measurement:
+    """A run of dim32-gc on pictures of 4:3, batch 1."""
+    facts: dict[str, object] = {
+        **dict(memory_settings.read(recipe())), "width": 1152, "height": 896, "together": 1, "peak_gib": 7.3,
+        "seconds_per_step": 1.25, "gpu": CARD.name, "gpu_total_gib": 12.0, "driver": "550.54.14", "torch": "2.6.0",
+        "sd_scripts": "v0.10.1", "sd_scripts_commit": "abc", "measured": datetime(2026, 11, 20, tzinfo=timezone.utc),
+    }  # fmt: skip
+    return Measurement.model_validate({**facts, **changes})
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Home:
+    return Home(tmp_path / "a home")
+
+
+@pytest.fixture
+def scanned(tmp_path: Path) -> Pictures:
+    return folders.scan(write_pictures(tmp_path / "cats"), regularisation=None, repeats=None, trigger=None)
+
+
+def like(records: list[Measurement], asked: Recipe, scanned: Pictures, installed: Environment) -> Measurement | None:
+    return measurements.like(records, asked, scanned, installed, CARD)
+
+
+def test_what_is_added_is_loaded_again(place: Home) -> None:
+    first, second = record(), record(peak_gib=8.0, seconds_per_step=None)
+
+    assert measurements.load(place) == ([], [])
+    assert measurements.add(place, first) is None
+    assert measurements.add(place, second) is None
+    assert measurements.load(place) == ([first, second], [])
+
+
+def test_a_run_becomes_a_record_of_its_settings_its_fullest_batch_and_its_machine(
+    scanned: Pictures, installed: Environment
+) -> None:
+    measured = measurements.of(recipe(train_batch_size=8), scanned, installed, CARD, 9.87654, 2.0)
+
+    assert measured is not None
+    assert (measured.width, measured.height, measured.together, measured.batch_size) == (1152, 896, 3, 8)
+    assert (measured.peak_gib, measured.seconds_per_step) == (9.877, 2.0)
+    assert (measured.gpu, measured.driver, measured.sd_scripts_commit) == (
+        CARD.name, CARD.driver, installed.lock.commit,
+    )  # fmt: skip
+    assert not measured.is_from_elsewhere
+    assert like([measured], recipe(train_batch_size=8), scanned, installed) == measured
+
+
+def test_figures_that_can_not_be_are_not_kept(scanned: Pictures, installed: Environment, tmp_path: Path) -> None:
+    gone = folders.scan(write_pictures(tmp_path / "dogs"), regularisation=None, repeats=None, trigger=None)
+    for file in (tmp_path / "dogs").iterdir():
+        file.unlink()
+
+    assert measurements.of(recipe(), scanned, installed, CARD, 40.0, 1.0) is None
+    assert measurements.of(recipe(), scanned, installed, CARD, 0.0, 1.0) is None
+    assert measurements.of(recipe(), gone, installed, CARD, 7.0, 1.0) is None
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from sdxl_train_cli import measurements
+from sdxl_train_cli.layout import Home
+home = Home(Path(sys.argv[1]))
+one = measurements.load(home)[0][0]
+for _ in range(100):
+    assert measurements.add(home, one) is None
+"""
+
+
+def test_two_runs_that_end_at_once_do_not_mix_their_lines(place: Home) -> None:
+    measurements.add(place, record())
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(place.path)]) for _ in range(2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    found, problems = measurements.load(place)
+
+    assert problems == []
+    assert len(found) == 1 + 2 * 100
+
+
+def test_broken_lines_are_told_in_one_line_and_stay_in_the_file(place: Home) -> None:
+    measurements.add(place, record())
+    with place.measurements.open("ab") as file:
+        file.write(b'{"kind": "lora"}\n\xff\xfe\n\n[1]\n')
+    measurements.add(place, record(peak_gib=8.0))
+    before = place.measurements.read_bytes()
+
+    found, problems = measurements.load(place)
+
+    assert [one.peak_gib for one in found] == [7.3, 8.0]
+    (problem,) = problems
+    assert "lines 2, 3, 5 can't be read and are passed over" in str(problem)
+    assert "\n" not in str(problem)
+    assert place.measurements.read_bytes() == before
+
+
+def test_a_line_that_was_cut_off_spoils_no_other(place: Home) -> None:
+    measurements.add(place, record())
+    with place.measurements.open("ab") as file:
+        file.write(b'{"kind": "lo')
+
+    measurements.add(place, record(peak_gib=8.0))
+    found, problems = measurements.load(place)
+
+    assert [one.peak_gib for one in found] == [7.3, 8.0]
+    assert "line 2 can't be read and is passed over" in str(problems[0])
+
+
+def test_a_file_that_can_not_be_written_is_told_and_harms_nothing(place: Home) -> None:
+    place.measurements.mkdir(parents=True)
+
+    problem = measurements.add(place, record())
+    found, problems = measurements.load(place)
+
+    assert problem is not None
+    assert "could not be kept" in str(problem)
+    assert (found, len(problems)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"peak_gib": 13.0},
+        {"peak_gib": 0.0},
+        {"peak_gib": float("nan")},
+        {"together": 2},
+        {"batch_size": 0},
+        {"width": 0},
+        {"gpu_total_gib": 1e6},
+        {"gpu": ""},
+        {"torch": "2\x1b[2J"},
+        {"measured": datetime(2026, 11, 20)},  # noqa: DTZ001 - without a zone, which is what is wrong
+        {"surprise": 1},
+    ],
+)
+def test_a_record_that_can_not_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        record(**wrong)
+
+
+# --- like
+
+
+def test_the_highest_record_of_the_same_settings_counts(scanned: Pictures, installed: Environment) -> None:
+    records = [record(), record(peak_gib=7.9), record(peak_gib=7.5), record(network_dim=64, peak_gib=9.0)]
+
+    found = like(records, recipe(), scanned, installed)
+
+    assert found is not None
+    assert found.peak_gib == 7.9
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"gpu": "NVIDIA GeForce RTX 3060"},
+        {"optimizer": "adamw"},
+        {"batch_size": 2},
+        {"batch_size": 2, "together": 2},
+        {"width": 768, "height": 1024},
+        {"width": 1536, "height": 1536},
+        {"others": "torch_compile=true"},
+    ],
+)
+def test_another_run_says_nothing_of_this_one(
+    scanned: Pictures, installed: Environment, other: dict[str, object]
+) -> None:
+    assert like([record(**other)], recipe(), scanned, installed) is None
+
+
+def test_a_batch_that_was_never_full_says_nothing_of_a_full_one(tmp_path: Path, installed: Environment) -> None:
+    many = folders.scan(write_pictures(tmp_path / "many", 8), regularisation=None, repeats=None, trigger=None)
+    starved = record(batch_size=8, together=3)
+
+    assert like([starved], recipe(train_batch_size=8), many, installed) is None
+
+
+def test_a_slightly_larger_picture_speaks_for_a_smaller_one(scanned: Pictures, installed: Environment) -> None:
+    assert like([record(width=1024, height=1024)], recipe(), scanned, installed) is not None
+
+
+def test_own_records_come_before_others_and_this_sd_scripts_before_another(
+    scanned: Pictures, installed: Environment
+) -> None:
+    commit = installed.lock.commit
+    elsewhere = record(peak_gib=9.0, is_from_elsewhere=True, sd_scripts_commit=commit)
+    before, now = record(peak_gib=8.0, sd_scripts_commit="old"), record(peak_gib=7.0, sd_scripts_commit=commit)
+
+    assert like([elsewhere], recipe(), scanned, installed) == elsewhere
+    assert like([elsewhere, before], recipe(), scanned, installed) == before
+    assert like([elsewhere, before, now], recipe(), scanned, installed) == now
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "7.3 GiB (measured on this machine on 2026-11-20)"),
+        (
+            {"is_from_elsewhere": True},
+            f"7.3 GiB (measured elsewhere on the same kind of GPU, {CARD.name}, on 2026-11-20)",
+        ),
+        (
+            {"sd_scripts_commit": "old", "sd_scripts": "v0.9.1"},
+            "7.3 GiB (measured on this machine on 2026-11-20 with sd-scripts v0.9.1)",
+        ),
+    ],
+)
+def test_a_need_says_where_and_when_it_was_measured(changes: dict[str, object], told: str) -> None:
+    assert str(measurements.need(record(**changes), "abc")) == told

@@ -1,0 +1,45 @@
+"""What is named after the GPU's memory ran out needs less than what was tried, and fits the card."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from option_facts import option_table
+
+from sdxl_train_cli import gpu
+from sdxl_train_cli.memory import remedies, vram
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.rulebook import rules
+
+
+def recipe(kind: Kind, name: str) -> Recipe:
+    return rules.require(presets.load(kind, name), option_table())
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_what_is_named_needs_less_than_what_ran_out_and_fits_the_card(kind: Kind) -> None:
+    for name in presets.names(kind):
+        tried = recipe(kind, name)
+        for size_gib in (8, 12, 24, 48):
+            told = remedies.for_memory(tried, gpu.imagined(size_gib, 0.5))
+            needs = [float(figure) for figure in re.findall(r"needs (?:[\d.]+ to )?([\d.]+) GiB", told)]
+            limit = min(size_gib - 0.5, vram.need(tried).high_gib) + 0.05  # figures are rounded
+            assert all(need <= limit for need in needs)
+            assert bool(needs) != told.startswith("nothing smaller")
+
+
+def test_a_preset_that_fits_is_named_with_its_command() -> None:
+    told = remedies.for_memory(recipe(Kind.LORA, "dim128"), gpu.imagined(12, 0.5))
+
+    assert "sdxl-train lora --preset " in told
+    assert "--set " in told
+
+
+def test_without_a_gpu_only_the_size_of_what_was_tried_counts() -> None:
+    assert "--set gradient_checkpointing=true" in remedies.for_memory(recipe(Kind.LORA, "dim128"), None)
+
+
+def test_where_nothing_is_smaller_that_is_said() -> None:
+    assert remedies.for_memory(recipe(Kind.LORA, "dim32-fp8-gc"), gpu.imagined(2, 0.5)).startswith("nothing smaller")

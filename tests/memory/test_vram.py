@@ -1,0 +1,144 @@
+"""The measured table, and a run held against what the GPU has free."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from option_facts import option_table
+
+from sdxl_train_cli.errors import VramError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.memory import vram
+from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.rulebook import rules
+
+SHIPPED = [(found.kind, found.name) for found in presets.available() if found.kind]
+
+
+def recipe(kind: Kind = Kind.LORA, name: str = "dim32-gc", **changes: Value | None) -> Recipe:
+    overrides = [Override(option, value, "--set") for option, value in changes.items()]
+    return rules.require(presets.load(kind, name, overrides), option_table())
+
+
+def gpu(free_gib: float) -> Gpu:
+    return Gpu(index=0, name="card", total_gib=24.0, free_gib=free_gib, capability=(8, 6), driver="550.54.14")
+
+
+def refused(asked: Recipe, device: Gpu | None) -> tuple[str, str]:
+    with pytest.raises(VramError) as caught:
+        vram.require(asked, device, lambda: ["--set way=out"])
+    assert caught.value.exit_code == 6
+    return caught.value.problems[0].message, str(caught.value.problems[0].hint)
+
+
+def test_the_table_has_16_rows_and_25_cells_as_they_stand_in_the_file() -> None:
+    text = vram.TABLE.read_text(encoding="utf-8")
+    lines = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    written = [
+        {int(key[2:]): float(gib) for key, gib in line.items() if key.startswith("bs") and gib} for line in lines
+    ]
+
+    assert [row.measured_gib for row in vram.rows()] == written
+    assert (len(written), sum(map(len, written))) == (16, 25)
+
+
+def test_each_shipped_preset_of_a_measured_kind_has_a_row_of_its_own() -> None:
+    measured = {row.kind for row in vram.rows()}
+    matching = {
+        (kind, name): [at for at, row in enumerate(vram.rows()) if row.is_like(recipe(kind, name))]
+        for kind, name in SHIPPED
+        if kind in measured
+    }
+
+    assert all(len(rows) == 1 for rows in matching.values())
+    assert len({rows[0] for rows in matching.values()}) == len(matching) == 16
+
+
+AS_MEASURED: dict[str, Value | None] = {"network_train_unet_only": None, "cache_text_encoder_outputs": None}
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_batch_size_chooses_the_cell(size: int) -> None:
+    assert vram.measured_gib(recipe(train_batch_size=size, **AS_MEASURED)) == {1: 9.4, 2: 13.1}[size]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train_batch_size": 3},
+        {"resolution": "768,768", "min_bucket_reso": 384, "max_bucket_reso": 1536},
+        {"resolution": "1024,768"},
+        {"network_dim": 64},
+        {"optimizer_type": "AdamW"},
+        {"sdpa": None},
+        {"network_args": ("conv_dim=16", "conv_alpha=8")},
+        {"network_module": "lycoris.kohya"},
+        {"network_train_unet_only": True},
+        {"network_train_unet_only": True, "cache_text_encoder_outputs": True},
+    ],
+)
+def test_other_settings_were_not_measured(changes: dict[str, Value | None]) -> None:
+    overrides = [Override(*item, "") for item in {**AS_MEASURED, **changes}.items()]
+    assert vram.measured_gib(presets.load(Kind.LORA, "dim32-gc", overrides)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"resolution": 1024}, {"resolution": "1024"}, {"seed": 1}, {"optimizer_type": "Adafactor"}, {"xformers": True}],
+)
+def test_settings_that_take_no_more_memory_are_the_same_row(changes: dict[str, Value | None]) -> None:
+    overrides = [Override(*item, "") for item in {**AS_MEASURED, **changes}.items()]
+
+    assert vram.measured_gib(presets.load(Kind.LORA, "dim32-gc", overrides)) == 9.4
+
+
+def test_a_preset_needs_less_than_its_row_for_it_leaves_the_text_encoders_out() -> None:
+    needs = {(kind, name): vram.need(recipe(kind, name)) for kind, name in SHIPPED}
+    rows = {key: vram.row_of(recipe(*key)) for key in needs}
+
+    assert all(not need.measured for need in needs.values())
+    assert all(need.high_gib < row.measured_gib[1] for key, need in needs.items() if (row := rows[key]) is not None)
+
+
+def test_a_cell_is_measured_as_it_stands_or_estimated_with_a_range() -> None:
+    cells = [vram.cell(row, size) for row in vram.rows() for size in vram.BATCH_SIZES]
+    estimated = [cell for cell in cells if not cell.measured]
+
+    assert (len(cells), len(estimated)) == (80, 55)
+    assert all(0 < cell.low_gib < cell.high_gib for cell in estimated)
+
+
+def test_without_a_gpu_the_way_out_is_named() -> None:
+    message, hint = refused(recipe(), None)
+
+    assert message.startswith("no NVIDIA GPU was found")
+    assert "sdxl-train smoke" in hint
+
+
+def test_what_was_measured_is_said_to_be_so() -> None:
+    told = vram.require(recipe(**AS_MEASURED), gpu(9.4), list)
+
+    assert told == "VRAM: needs 9.4 GiB (the measured table); card has 9.4 GiB free, a tight fit"
+
+
+def test_the_upper_end_of_an_estimate_decides() -> None:
+    high_gib = vram.need(recipe()).high_gib
+
+    assert "(an estimate); card has" in vram.require(recipe(), gpu(high_gib + 1), list)
+    assert refused(recipe(), gpu(high_gib - 0.01))
+
+
+def test_too_small_a_gpu_is_told_with_need_and_have_and_the_ways_out() -> None:
+    message, hint = refused(recipe(name="dim32", **AS_MEASURED), gpu(10.0))
+
+    assert message == "LoRA dim32 needs 17.4 GiB (the measured table); card has 10.0 GiB free of 24.0"
+    assert hint.splitlines() == ["--set way=out", "or try anyway: --no-vram-check"]
+
+
+def test_what_can_not_be_known_is_said() -> None:
+    told = vram.require(recipe(torch_compile=True), gpu(24.0), list)
+
+    assert "torch_compile" in told
