@@ -1,0 +1,90 @@
+"""What is known of a dataset's files once they were looked at: plain frozen facts, and findings about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from sdxl_train_cli.dataset.folders import Pictures, Subset
+from sdxl_train_cli.errors import Problem
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """One picture file, every byte of it decoded; where `error` is set, what stands before it may be zero."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    """Of the file's content."""
+    format: str
+    """By content, as Pillow names it: JPEG, PNG; empty where it can't be told."""
+    width: int
+    height: int
+    """As stored, which is what sd-scripts sees: it ignores `orientation`."""
+    mode: str
+    """As Pillow names it: RGB, RGBA, L, P, CMYK, I;16."""
+    frames: int
+    orientation: int
+    """EXIF, 1 to 8; 1 is upright."""
+    has_alpha: bool
+    """Whether some pixel is not opaque."""
+    difference_hash: int | None
+    """64 bits; similar pictures differ in few."""
+    error: str | None
+    """Why it can't be decoded, in words."""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One caption file as it was read."""
+
+    path: Path
+    text: str
+    """The first line, stripped, which is all that sd-scripts trains on."""
+    lines: int
+    """That are not empty."""
+    tokens: int | None
+    """Of CLIP, without the two that mark beginning and end."""
+    error: str | None
+    """Why it can't be read, in words."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One picture of a dataset with its caption."""
+
+    subset: Subset
+    facts: PictureFacts
+    caption: Caption | None
+    """None where there is no caption file."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Everything that a look at a dataset has brought."""
+
+    pictures: Pictures
+    seen: tuple[Seen, ...]
+
+
+class Severity(str, Enum):
+    """How much a finding weighs."""
+
+    ERROR = "error"
+    """The run would fail, or train on something else than was meant."""
+    WARNING = "warning"
+    """The run goes, worse than it could."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of problem with the files that have it."""
+
+    kind: str
+    """A stable name for scripts and filters: `truncated`, `near-duplicate`."""
+    severity: Severity
+    files: tuple[Path, ...]
+    problem: Problem
+    """The words for it, with the remedy as hint."""
