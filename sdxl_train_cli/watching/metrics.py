@@ -138,6 +138,11 @@ class Recorder:
             self._logged[scalars.step] = Scalars(scalars.step, {**scalars.values, "loss": mean})
             self._last_logged, self._parts = scalars.step, []
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the trainer has logged every step that it told."""
+        return self._waiting.keys() <= self._logged.keys()
+
     def ready(self, *, ended: bool = False) -> Iterator[Metric]:
         """Write and give the steps that are whole, in their order; all that are left once the run has `ended`."""
         newest = max(self._waiting, default=0)

@@ -83,6 +83,8 @@ class NoData:
 
 Event = Step | Phase | Part | Epoch | Length | Validated | Saved | Told | Finished | NoData
 
+SAVING_STATE = Phase("saving the state")
+
 _STEP = re.compile(
     r"(?<!validation )steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<steps>\d+) "
     r"\[(?P<spent>[\d:]+)<(?P<left>[\d:?]+),\s*(?P<rate>\d+(?:\.\d+)?|\?)\s?(?P<unit>s/it|it/s)"
@@ -105,8 +107,8 @@ _MARKS: tuple[tuple[str, Event], ...] = (
     ("prepare optimizer", Phase("preparing")),
     ("running training", Phase("training")),
     ("generating sample images", Phase("drawing samples")),
-    ("saving state", Phase("saving the state")),
-    ("saving last state", Phase("saving the state")),
+    ("saving state", SAVING_STATE),
+    ("saving last state", SAVING_STATE),
     ("NaN found in latents", Told(
         "the VAE gave NaN for a picture, and sd-scripts trains on zeros in its place",
         "--set no_half_vae=true, or a repaired VAE with --vae",

@@ -36,6 +36,11 @@ class Tail:
         self._folder, self._known = folder, known
         self._read: dict[Path, int] = {}
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was a file to read."""
+        return bool(self._read)
+
     def read(self) -> list[Scalars]:
         """What was added since; empty where nothing was, or where a file can't be read."""
         found: list[Scalars] = []

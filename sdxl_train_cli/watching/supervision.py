@@ -108,6 +108,11 @@ class Supervision:
         """The median of the last steps."""
         return median(self._seconds) if self._seconds else None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all is known of the steps that were told: sd-scripts saves its files between telling and logging."""
+        return self._recorder.is_settled or not self._tail.has_begun
+
     def hear(self, line: str) -> Iterator[Event]:
         """Take one line of output."""
         self._heard_at = time.monotonic()
@@ -121,7 +126,7 @@ class Supervision:
             self._steps = event.steps
         if bar is not None:
             yield self._counted(bar)
-            yield from self._figures()
+            yield from self.figures()
         if event is not None:
             yield event
 
@@ -135,7 +140,7 @@ class Supervision:
         yield Load(
             self._sample.used_gib, self._sample.gpu_total_gib, self._sample.power_watts, self._sample.resident_gib
         )
-        yield from self._figures()
+        yield from self.figures()
         if self._guards.is_on(Guard.SILENCE):
             yield from self._guards.hear(guards.silence(now - self._heard_at, self.seconds_per_step, self._activity))
         if now - self._looked_slowly_at >= SLOW_LOOK_SECONDS:
@@ -144,7 +149,7 @@ class Supervision:
 
     def close(self) -> Iterator[Event]:
         """Take what came last, once the trainer has ended."""
-        yield from self._figures(ended=True)
+        yield from self.figures(ended=True)
         yield from self._files()
 
     def _counted(self, bar: Step) -> Step:
@@ -177,7 +182,8 @@ class Supervision:
             gpu_power_watts=self._sample.power_watts,
         )
 
-    def _figures(self, *, ended: bool = False) -> Iterator[Event]:
+    def figures(self, *, ended: bool = False) -> Iterator[Event]:
+        """Take what the trainer has logged; with `ended`, of steps that it never will too."""
         self._recorder.log(self._tail.read())
         for metric in self._recorder.ready(ended=ended):
             self.loss = metric.shown_loss if metric.shown_loss is not None else self.loss

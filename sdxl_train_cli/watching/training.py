@@ -16,7 +16,7 @@ from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.keeping import runs, states
 from sdxl_train_cli.keeping.runs import Run
-from sdxl_train_cli.watching.progress import Phase
+from sdxl_train_cli.watching.progress import SAVING_STATE, Phase, Saved
 from sdxl_train_cli.watching.supervision import Conditions, Event, Supervision
 
 LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
@@ -108,23 +108,28 @@ def _followed(child: process.Child, story: Supervision, log: BinaryIO, on_event:
 
 
 def _let_step_end(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> None:
-    """Go on until the step that is being made has ended, so that no file is cut off; a second signal ends it."""
+    """Go on until the step that is being made has ended and its files are written; a second signal ends it."""
     if story.step is None or story.step.step >= story.step.steps:
         return
     at_step = story.step.step
-    seconds = max(LEAST_PATIENCE_SECONDS, 3 * (story.seconds_per_step or 0))
-    end = time.monotonic() + min(seconds, MOST_PATIENCE_SECONDS)
+    began = time.monotonic()
+    patience = min(max(LEAST_PATIENCE_SECONDS, 3 * (story.seconds_per_step or 0)), MOST_PATIENCE_SECONDS)
     try:
         on_event(Phase("stopping after this step; Ctrl-C again stops at once"))
         for line in child.lines(log):
-            for event in story.hear(line) if line else ():
+            for event in chain(story.hear(line) if line else (), story.figures()):
                 on_event(event)
-            if story.step.step > at_step or time.monotonic() > end:
+                patience = MOST_PATIENCE_SECONDS if _is_saving(event) else patience
+            if (story.step.step > at_step and story.is_settled) or time.monotonic() > began + patience:
                 break
         for event in story.close():
             on_event(event)
     except signals.Stopped:
         return
+
+
+def _is_saving(event: Event) -> bool:
+    return isinstance(event, Saved) or event == SAVING_STATE
 
 
 def _steps(story: Supervision) -> int:

@@ -67,6 +67,15 @@ def test_a_step_waits_for_its_log_but_not_for_ever(tmp_path: Path) -> None:
         assert [metric.step for metric in recorder.ready(ended=True)] == [3]
 
 
+def test_a_recorder_is_settled_once_every_step_that_was_told_is_logged(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "m") as recorder:
+        assert recorder.is_settled
+        recorder.step(Metric(1, 1e9))
+        assert not recorder.is_settled
+        recorder.log([Scalars(1, {"loss/current": 0.5})])
+        assert recorder.is_settled
+
+
 def test_a_loss_that_is_no_number_is_written_as_text_that_json_knows(tmp_path: Path) -> None:
     path = tmp_path / "m"
     recorded(path, *(Scalars(step, {"loss/current": loss}) for step, loss in enumerate((math.nan, math.inf, 1.0), 1)))

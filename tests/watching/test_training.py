@@ -6,12 +6,14 @@ import json
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
+from event_file import record
 from patience import lives, processes_with, until
 
 from sdxl_train_cli import checkpoint, preparation, process, signals
@@ -79,7 +81,7 @@ class Trainer:
 
         def stop(event: Event) -> None:
             nonlocal sent
-            if not sent and when(event):
+            if when(event) and not sent:
                 sent = True
                 raise signals.Stopped(signum)
 
@@ -235,6 +237,31 @@ def test_a_stop_lets_the_step_end(trainer: Trainer, monkeypatch: pytest.MonkeyPa
 
     assert str(stopped) == "stopped at step 4 of 6"
     assert [metric.step for metric in metrics.load(trainer.run.metrics)] == [1, 2, 3, 4]
+
+
+def test_a_stop_waits_for_what_the_trainer_writes_between_telling_a_step_and_logging_it(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was ended there once: the state of the step was whole, and a resumed run went on from it without its loss."""
+    monkeypatch.setattr(training, "LEAST_PATIENCE_SECONDS", 30.0)
+    events = trainer.run.logs / "events.out.tfevents.1"
+    timers: list[threading.Timer] = []
+
+    def logged(step: int) -> None:
+        events.parent.mkdir(parents=True, exist_ok=True)
+        with events.open("ab") as file:
+            file.write(record(step, {"loss/current": step / 8}))
+
+    def log_late(event: Event) -> bool:
+        if isinstance(event, Step) and event.step > 0:
+            timers.append(threading.Timer(0.3, logged, (event.step,)))
+            timers[-1].start()
+        return isinstance(event, Step) and event.step == 3
+
+    told = trainer.stopped("", log_late, STANDIN_STEP_SECONDS="1.0")
+
+    assert str(told) == "stopped at step 4 of 6"
+    assert [metric.loss for metric in metrics.load(trainer.run.metrics)] == [0.125, 0.25, 0.375, 0.5]
 
 
 def test_a_run_that_a_guard_ends_names_the_last_checkpoint_from_before_the_trouble(trainer: Trainer) -> None:
