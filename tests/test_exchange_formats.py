@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdxl_train_cli.errors import ModelError, RecipeError
-from sdxl_train_cli.exchange import recognise, settle
+from sdxl_train_cli.exchange import recognise, settle, values
 from sdxl_train_cli.exchange.entry import What
 from sdxl_train_cli.recipe import Kind
 
@@ -409,3 +410,9 @@ def test_no_record_of_a_network_makes_more_than_a_refusal(
 def test_no_command_line_makes_more_than_a_refusal(words: list[str]) -> None:
     with suppress(RecipeError):
         require_sound(of_text("python sdxl_train.py --learning_rate 1e-5 " + " ".join(words)))
+
+
+@pytest.mark.parametrize("raw", [10**400, -(10**400), 1e308 * 10, math.nan, "9" * 5000, "1e999", 10**18])
+def test_a_number_that_no_training_takes_is_none(raw: object) -> None:
+    """A whole number that no float holds made a traceback."""
+    assert values.number(raw) is None

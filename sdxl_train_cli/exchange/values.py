@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from sdxl_train_cli.recipe import Scalar, Value
@@ -29,6 +28,7 @@ _TEXTS = re.compile(
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,4})?")
 _PATH = re.compile(r"""(?:^|[\s=,;:("'])(?:[A-Za-z]:[\\/]|\\\\|~[\\/]|/[^/\s]+/|\.{1,2}[\\/]|file:)|%\w+%|\$\{?\w""")
+_MOST = 10**18
 _LONGEST_TEXT = 10_000
 
 
@@ -59,7 +59,8 @@ def number(raw: object) -> float | int | None:
         if _WHOLE.fullmatch(raw):
             return int(raw)
         raw = float(raw) if _NUMBER.fullmatch(raw) else None
-    return raw if isinstance(raw, int | float) and math.isfinite(raw) and abs(raw) < 10**18 else None
+    # The comparison comes alone: isfinite refuses whole numbers that no float holds, and NaN is below nothing.
+    return raw if isinstance(raw, int | float) and abs(raw) < _MOST else None
 
 
 def switch(raw: object) -> bool:

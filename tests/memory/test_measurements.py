@@ -93,7 +93,7 @@ def test_figures_that_can_not_be_are_not_kept(scanned: Pictures, installed: Envi
 WRITER = """
 import sys
 from pathlib import Path
-from sdxl_train_cli import measurements
+from sdxl_train_cli.memory import measurements
 from sdxl_train_cli.layout import Home
 home = Home(Path(sys.argv[1]))
 one = measurements.load(home)[0][0]
