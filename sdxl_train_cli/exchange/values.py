@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from sdxl_train_cli.recipe import Scalar, Value
@@ -30,6 +29,7 @@ _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,4})?")
 _PATH = re.compile(r"""(?:^|[\s=,;:("'])(?:[A-Za-z]:[\\/]|\\\\|~[\\/]|/[^/\s]+/|\.{1,2}[\\/]|file:)|%\w+%|\$\{?\w""")
 _LONGEST_TEXT = 10_000
+_LARGEST = 10**18
 
 
 def taken(raw: object, option: str) -> Value | None:
@@ -59,7 +59,7 @@ def number(raw: object) -> float | int | None:
         if _WHOLE.fullmatch(raw):
             return int(raw)
         raw = float(raw) if _NUMBER.fullmatch(raw) else None
-    return raw if isinstance(raw, int | float) and math.isfinite(raw) and abs(raw) < 10**18 else None
+    return raw if isinstance(raw, int | float) and abs(raw) < _LARGEST else None  # nor is nan below it
 
 
 def switch(raw: object) -> bool:
