@@ -48,6 +48,11 @@ class Gathering:
         except SdxlTrainError as error:
             self._errors.append(error)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is wrong so far."""
+        return not self._errors
+
     def require_none(self) -> None:
         """Raise what the parts found; the first one's class decides the exit code."""
         if self._errors:

@@ -81,6 +81,8 @@ def _gpu(index: int, driver: str) -> Gpu | None:
     try:
         whole = pynvml.nvmlDeviceGetHandleByIndex(index)
         handle = _part(whole)
+        if handle is None:
+            return None
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
         major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(whole)
         name = str(pynvml.nvmlDeviceGetName(handle))
@@ -97,7 +99,10 @@ def _gpu(index: int, driver: str) -> Gpu | None:
 
 
 def _part(handle: Any) -> Any:  # noqa: ANN401 - NVML's own handles
-    """Of a GPU that is cut into parts (MIG) the first one, which is what CUDA takes; else the GPU itself."""
+    """Of a GPU that is cut into parts (MIG) the first one, which is what CUDA takes; else the GPU itself.
+
+    None where it is to be cut and has no part yet: CUDA sees nothing then, whatever the driver tells of the whole.
+    """
     import pynvml  # noqa: PLC0415 - as above
 
     if _asked(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0]) != pynvml.NVML_DEVICE_MIG_ENABLE:
@@ -106,7 +111,7 @@ def _part(handle: Any) -> Any:  # noqa: ANN401 - NVML's own handles
         part = _asked(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
         if part is not None:
             return part
-    return handle
+    return None
 
 
 def _asked(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - as NVML answers

@@ -20,6 +20,7 @@ from sdxl_train_cli.keeping import runs, storage
 from sdxl_train_cli.keeping.runs import Run
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements, savings, vram
+from sdxl_train_cli.memory.measurements import Records
 from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.project import Project
 from sdxl_train_cli.recipe import Kind, Recipe
@@ -113,17 +114,20 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
             choices.data, regularisation=choices.regularisation, repeats=choices.repeats, trigger=choices.trigger
         )
     with gathering.part():
+        device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
+    need_is_known = gathering.is_empty
+    with gathering.part():
         model = checkpoint.require_sdxl(choices.model)
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
-    with gathering.part():
-        device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
+    record_warnings, notes = list[Problem](), list[str]()
+    if need_is_known:
+        recipe, notes = _with_prefix(recipe, pictures)
+    if need_is_known and choices.check_vram and not choices.on_processor:
+        known, record_warnings = _known(pictures, installed, device, home)
+        with gathering.part():
+            notes.append(room(recipe, device, known))
     gathering.require_none()
-    recipe, trigger_notes = _with_prefix(recipe, pictures)
-    record_warnings, vram_notes = list[Problem](), list[str]()
-    if choices.check_vram and not choices.on_processor:
-        known, record_warnings = _known(recipe, pictures, installed, device, home)
-        vram_notes = [room(recipe, device, known)]
     run = runs.plan(choices.output, choices.name)
     storage.require(run.folder, recipe)
     inputs = command.Inputs(
@@ -146,7 +150,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
         argv=command.build(recipe, inputs, trainer, device.index if device else None),
         variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
         model=model,
-        notes=(*trigger_notes, *vram_notes),
+        notes=tuple(notes),
         warnings=(*pictures.notes, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
         device=device,
         home=home,
@@ -250,23 +254,22 @@ def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | N
 
 
 def _known(
-    recipe: Recipe, pictures: Pictures, installed: Environment, device: Gpu | None, home: Home
-) -> tuple[vram.Need | None, list[Problem]]:
-    """What a run of the same settings took on this GPU, and what is wrong with the records."""
+    pictures: Pictures, installed: Environment, device: Gpu | None, home: Home
+) -> tuple[vram.Known, list[Problem]]:
+    """What runs with these pictures took on this GPU, and what is wrong with the records."""
     if device is None:
-        return None, []
+        return vram.unmeasured, []
     records, problems = measurements.load(home)
-    record = measurements.like(records, recipe, pictures, installed, device) if records else None
-    return None if record is None else measurements.need(record, installed.lock.commit), problems
+    return Records(records, device, installed.lock.commit, pictures).need, problems
 
 
-def room(recipe: Recipe, device: Gpu | None, known: vram.Need | None = None) -> str:
-    """The check of GPU memory, in words; VramError where it is too little. `known` was measured."""
-    return vram.require(recipe, device, lambda: _ways_out(recipe, device), known)
+def room(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
+    """The check of GPU memory, in words; VramError where it is too little."""
+    return vram.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
 
 
-def _ways_out(recipe: Recipe, device: Gpu | None) -> list[str]:
-    return [str(way) for way in savings.ways_out(recipe, device.free_gib)] if device else []
+def _ways_out(recipe: Recipe, device: Gpu | None, known: vram.Known) -> list[str]:
+    return [str(way) for way in savings.ways_out(recipe, device.free_gib, known)] if device else []
 
 
 def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:

@@ -400,6 +400,20 @@ def test_a_gpu_that_is_too_small_is_refused_with_what_would_fit(
     assert result.stderr.rstrip().endswith("or try anyway: --no-vram-check")
 
 
+def test_a_gpu_that_is_too_small_is_told_together_with_a_wrong_model(
+    main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, line: list[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gpu, "devices", lambda: (card(0, 5.0),))
+    line.remove("--no-vram-check")
+    line[line.index("--model") + 1] = str(tmp_path / "nowhere.safetensors")
+
+    result = main("lora", *line)
+
+    assert result.code == 4
+    assert "nowhere.safetensors" in result.stderr
+    assert "needs 6.7 to 7.8 GiB (an estimate); card 0 has 5.0 GiB free" in result.stderr
+
+
 @only_posix
 def test_the_trainer_gets_no_signal_of_a_terminal_of_its_own(cli: Cli, tmp_path: Path, line: list[str]) -> None:
     with ExitStack() as stack:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cli, Result
-from test_measurements import record
+from conftest import Cli, Result, write_pictures
+from test_measurements import CARD, record
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.gpu import Gpu
@@ -172,6 +172,48 @@ def test_own_measurements_stand_beside_what_the_estimate_says_of_them(cli: Cli, 
     assert " 3 of 4 " in second
     assert mine[0]["low_gib"] < mine[0]["peak_gib"] < mine[0]["high_gib"]
     assert mine[0]["error_percent"] == pytest.approx(100 * (7.25 / 7.3 - 1), abs=4)
+
+
+@pytest.fixture
+def here(main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """`sdxl-train` where the card is and runs of batch 1 and 2 were measured, the larger far below its estimate."""
+    free = Gpu(0, CARD.name, 12.0, 9.0, (8, 9), "550.54.14")
+    monkeypatch.setattr(gpu, "devices", lambda: (free,))
+    measurements.add(
+        Home(tmp_path / "mine"),
+        *(record(batch_size=size, together=size, width=1024, height=1024, peak_gib=gib)
+          for size, gib in ((1, 7.3), (2, 7.9), (4, 8.8))),
+    )  # fmt: skip
+    return main
+
+
+def test_a_plan_goes_by_the_runs_that_were_measured_here(here: Callable[..., Result], tmp_path: Path) -> None:
+    asked = ("plan", "--kind", "lora", "--home", tmp_path / "mine")
+    offers = {offer["preset"]: offer for offer in json.loads(here(*asked, "--json").stdout)}
+    told = here(*asked).stderr
+
+    assert offers["dim32-gc"]["batch_size"] == 4
+    assert offers["dim32-gc"]["need"] == {
+        "source": "measured", "gib": 8.8, "by": "measured on this machine on 2026-11-20 with sd-scripts v0.10.1",
+    }  # fmt: skip
+    assert {offer["need"]["by"] for name, offer in offers.items() if name != "dim32-gc"} == {"an estimate"}
+    assert "8.8 GiB (measured on this machine on 2026-11-20" in told
+    assert "GiB (an estimate)" in told
+
+
+def test_a_plan_for_pictures_goes_by_runs_with_pictures_as_large(here: Callable[..., Result], tmp_path: Path) -> None:
+    asked = ("plan", "--kind", "lora", "--home", tmp_path / "mine", "--data")
+    few, gone = write_pictures(tmp_path / "few", 1), tmp_path / "gone"
+    batches = {offer["preset"]: offer["batch_size"] for offer in json.loads(here(*asked, few, "--json").stdout)}
+
+    assert batches["dim32-gc"] == 1  # a batch of one picture is all that there is: no record speaks of more
+    assert "planned without a look at the pictures" in here(*asked, gone).stderr
+
+
+def test_a_plan_for_another_card_goes_by_no_run_of_this_one(here: Callable[..., Result], tmp_path: Path) -> None:
+    planned = json.loads(here("plan", "--gpu", "10", "--kind", "lora", "--home", tmp_path / "mine", "--json").stdout)
+
+    assert {offer["need"]["by"] for offer in planned} == {"an estimate"}
 
 
 def test_without_a_record_the_way_to_one_is_told(cli: Cli) -> None:

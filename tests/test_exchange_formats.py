@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sdxl_train_cli.errors import ModelError, RecipeError
 from sdxl_train_cli.exchange import recognise, settle, values
 from sdxl_train_cli.exchange.entry import What
-from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.exchange.settle import Imported
+from sdxl_train_cli.recipe import Kind, Value
 
 ALL = sorted(path.name for path in FOLDER.iterdir())
 RECORD = {
@@ -164,6 +165,41 @@ def test_subsets_that_differ_leave_the_option_out() -> None:
     assert options(found)["keep_tokens"] == 1
 
 
+def test_a_zero_that_its_own_program_loses_counts_here_and_that_is_said() -> None:
+    """The backend leaves out whatever is empty, and zero is."""
+    found = of_text(
+        "[general_args.args]\nsdxl = true\n[optimizer_args.args]\nlearning_rate = 1e-4\nmax_grad_norm = 0.0\n"
+        "prior_loss_weight = 0.0\nmin_snr_gamma = 0\n"
+    )
+
+    assert (options(found)["max_grad_norm"], options(found)["prior_loss_weight"]) == (0, 0)
+    assert "loses this zero" in entry(found, "optimizer_args.max_grad_norm").note
+    assert not entry(found, "optimizer_args.min_snr_gamma").note
+
+
+def test_a_secret_is_not_shown() -> None:
+    found = of_text('[general_args.args]\nsdxl = true\n[logging_args.args]\nwandb_api_key = "a1b2c3"\n')
+    flag = of_text("python sdxl_train_network.py --network_module=networks.lora --huggingface_token a1b2c3")
+
+    assert "a1b2c3" not in str((found, flag))
+    assert "WANDB_API_KEY" in entry(found, "logging_args.wandb_api_key").note
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [("algo=locon preset=attn-mlp conv_dim=8", Kind.LORA), ("algo=lora preset=full-lin", Kind.LOCON),
+     ("algo=locon", Kind.LOCON), ("algo=loha preset=attn-mlp", Kind.LOHA)],
+)  # fmt: skip
+def test_a_network_of_lycoris_is_of_the_kind_whose_layers_it_trains(words: str, kind: Kind) -> None:
+    """Once, a locon of LyCORIS' attn-mlp was refused: it is a LoRA by the layers that it has."""
+    found = of_text(
+        f"python sdxl_train_network.py --network_module lycoris.kohya --network_dim 8 --network_args {words}"
+    )
+
+    assert found.kind is kind
+    require_sound(found)
+
+
 # --- OneTrainer
 
 
@@ -171,13 +207,89 @@ def test_a_onetrainer_lora_is_taken_as_far_as_sd_scripts_has_its_settings() -> N
     found = imported("onetrainer.json")
 
     given = options(found)
-    assert found.kind is Kind.LORA
+    assert found.kind is Kind.LOCON  # without a choice of layers OneTrainer trains the convolutions too
     assert (given["network_dim"], given["network_alpha"]) == (12, 6.0)
+    assert given["network_args"] == ("conv_dim=12", "conv_alpha=6.0")
     assert (given["learning_rate"], given["unet_lr"]) == (0.0001, 0.0002)
     assert (given["min_snr_gamma"], given["max_train_epochs"]) == (7.0, 12)
     assert given["optimizer_args"] == ("weight_decay=0.03", "betas=0.9,0.98")
     assert found.changes["max_grad_norm"] == 0
     assert entry(found, "ema").what is What.IGNORED
+
+
+def onetrainer(**changes: object) -> Imported:
+    form = json.loads((FOLDER / "onetrainer.json").read_text(encoding="utf-8"))
+    return of_text(json.dumps({**form, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "module", "arguments"),
+    [
+        ({"layer_filter_preset": "attn-mlp"}, Kind.LORA, "networks.lora", None),
+        ({"layer_filter": "attentions"}, Kind.LORA, "networks.lora", None),
+        ({"lora_layer_preset": "full"}, Kind.LOCON, "networks.lora", ("conv_dim=12", "conv_alpha=6.0")),
+        ({"layer_filter_preset": "attn-only"}, Kind.LORA, "lycoris.kohya", ("algo=lora", "preset=attn-only")),
+        ({"layer_filter": "attn2,ff"}, Kind.LORA, "networks.lora", None),
+        ({"peft_type": "LOHA"}, Kind.LOHA, "lycoris.kohya", ("algo=loha",)),
+        (
+            {"peft_type": "LOHA", "layer_filter_preset": "attn-mlp"},
+            Kind.LOHA, "lycoris.kohya", ("algo=loha", "preset=attn-mlp"),
+        ),
+        (
+            {"lora_decompose": True, "layer_filter_preset": "attn-mlp"},
+            Kind.LORA, "lycoris.kohya", ("algo=lora", "dora_wd=True", "preset=attn-mlp"),
+        ),
+    ],
+)  # fmt: skip
+def test_the_layers_that_onetrainer_trains_are_those_that_are_trained_here(
+    changes: dict[str, object], kind: Kind, module: str, arguments: tuple[str, ...] | None
+) -> None:
+    found = onetrainer(**changes)
+    given = settle.recipe_of(found)
+
+    assert found.kind is kind
+    assert (given.get("network_module"), given.get("network_args")) == (module, arguments)
+    assert any(one.key in {"layer_filter_preset", "layer_filter", *changes, "(layer_filter_preset)"} and one.note
+               for one in found.entries)  # fmt: skip
+
+
+def test_what_onetrainer_multiplies_rates_by_is_multiplied_here() -> None:
+    """By the root of the batch, or of how often gradients are collected (modules/util/NamedParameterGroup.py)."""
+    given = options(onetrainer(batch_size=4, learning_rate_scaler="BATCH"))
+    plain = options(onetrainer(batch_size=4, learning_rate_scaler="NONE"))
+
+    assert (given["learning_rate"], given["unet_lr"]) == (0.0002, 0.0004)
+    assert (plain["learning_rate"], plain["unet_lr"]) == (0.0001, 0.0002)
+
+
+@pytest.mark.parametrize(
+    ("changes", "option", "value"),
+    [
+        ({"unet": {"weight_dtype": "FLOAT_8"}, "text_encoder": {"weight_dtype": "FLOAT_8"}}, "fp8_base", True),
+        ({"unet": {"gradient_checkpointing": False}}, "gradient_checkpointing", None),
+        ({"gradient_checkpointing": "OFF"}, "gradient_checkpointing", None),
+        ({"gradient_checkpointing": "CPU_OFFLOADED"}, "gradient_checkpointing", True),
+        ({"min_snr_gamma": 5.0}, "min_snr_gamma", 5.0),
+        ({"training_method": "FINE_TUNE", "unet": {"weight_dtype": "BFLOAT_16"}}, "full_bf16", True),
+        ({"training_method": "FINE_TUNE", "unet": {"weight_dtype": "FLOAT_32"}}, "full_bf16", None),
+        ({"training_method": "FINE_TUNE", "weight_dtype": "BFLOAT_16", "unet": {}}, "full_bf16", True),
+    ],
+)
+def test_precisions_and_switches_of_onetrainer_are_those_of_sd_scripts(
+    changes: dict[str, object], option: str, value: Value | None
+) -> None:
+    assert (settle.recipe_of(onetrainer(**changes)).get(option) or None) == value
+
+
+def test_a_key_of_onetrainer_is_taken_renamed_or_computed_as_it_was() -> None:
+    found = onetrainer(train_dtype="BFLOAT_16")
+
+    assert entry(found, "learning_rate").what is What.TAKEN
+    assert entry(found, "batch_size").what is What.RENAMED
+    assert entry(found, "train_dtype").what is What.COMPUTED
+    assert entry(found, "(layer_filter_preset)").what is What.COMPUTED
+    assert not any(one.key == "loss_weight_fn" for one in of_text(json.dumps(
+        {"model_type": "STABLE_DIFFUSION_XL_10_BASE", "training_method": "LORA"})).entries)  # fmt: skip
 
 
 def test_every_key_of_a_onetrainer_file_is_told() -> None:

@@ -46,8 +46,12 @@ def test_of_a_gpu_in_parts_the_first_part_counts_for_cuda_takes_no_other(monkeyp
     assert meter.read().by_process == {7: 3.0}
 
 
-def test_a_card_in_mig_mode_without_parts_is_no_gpu_to_train_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_nvml.install(monkeypatch, Card("NVIDIA A100", 80.0, None, parts=[]))
+@pytest.mark.parametrize("told", [None, 1.0])
+def test_a_card_in_mig_mode_without_parts_is_no_gpu_to_train_on(
+    monkeypatch: pytest.MonkeyPatch, told: float | None
+) -> None:
+    """Root is told the sum of the whole card, which CUDA can not use."""
+    fake_nvml.install(monkeypatch, Card("NVIDIA A100", 80.0, told, parts=[]))
 
     assert gpu.devices() == ()
     assert gpu.Meter(0).read().used_gib is None

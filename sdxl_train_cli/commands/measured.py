@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sdxl_train_cli.gpu import Gpu
     from sdxl_train_cli.layout import Home
     from sdxl_train_cli.memory.measurements import Measurement
+    from sdxl_train_cli.memory.vram import Known
 
 
 def show(records: list[Measurement]) -> None:
@@ -74,6 +76,22 @@ def records(home: Home) -> list[Measurement]:
     for problem in problems:
         console.warn(problem)
     return found
+
+
+def known(home: Home, card: Gpu, data: str | None) -> Known:
+    """What runs took on this card: with the pictures that are named, else with the largest that there can be."""
+    from sdxl_train_cli import console
+    from sdxl_train_cli.dataset import folders
+    from sdxl_train_cli.errors import DatasetError, Problem
+    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.memory.measurements import Records
+
+    installed, pictures = environment.find(home), None
+    try:
+        pictures = None if data is None else folders.scan(Path(data), regularisation=None, repeats=None, trigger=None)
+    except DatasetError as error:
+        console.warn(Problem(f"planned without a look at the pictures: {error.problems[0]}", error.problems[0].hint))
+    return Records(records(home), card, installed.lock.commit if installed else "", pictures).need
 
 
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:

@@ -106,7 +106,7 @@ def _show_table(card: Gpu | None) -> None:
 
 def plan(
     gpu: GpuSize = None, headroom: Headroom = None, kind: KindFilter = None, data: Data = None,
-    resolution: Resolution = None, as_json: Json = False,
+    resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """What to train on this GPU, and the command for it."""
     import json
@@ -114,6 +114,7 @@ def plan(
     from sdxl_train_cli import console
     from sdxl_train_cli.errors import UsageError, VramError
     from sdxl_train_cli.memory import planning
+    from sdxl_train_cli.memory import vram as needs
     from sdxl_train_cli.recipe import Kind
 
     card = _card(gpu, headroom)
@@ -124,7 +125,8 @@ def plan(
     if kind is not None and kind not in kinds:
         raise UsageError(f"no kind '{kind}'", f"one of: {', '.join(kinds)}")
     chosen = list(Kind) if kind is None else [kinds[kind]]
-    questions = [planning.Question(one, free_gib, resolution, data) for one in chosen]
+    known = needs.unmeasured if gpu is not None else measured.known(place.home(home), card, data)
+    questions = [planning.Question(one, free_gib, resolution, data, known) for one in chosen]
     offers = [offer for question in questions for offer in planning.offers(question, place.user_presets())]
     if as_json:
         console.out(json.dumps([_offer(offer) for offer in offers], indent=1, ensure_ascii=False))
@@ -178,7 +180,7 @@ def _offer(offer: Offer) -> dict[str, object]:
         "preset": offer.preset,
         "batch_size": offer.batch_size,
         "effective_batch_size": offer.effective_batch_size,
-        "need": _facts(offer.need),
+        "need": {**_facts(offer.need), "by": offer.need.source},
         "gives_up": list(offer.gives_up),
         "command": offer.command,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.exchange import values
+from sdxl_train_cli.exchange import sense, values
 from sdxl_train_cli.exchange.entry import Entry, Reading, became, computed, ignored, shown, unknown
 from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.rulebook import lycoris
@@ -39,6 +39,7 @@ _OWN_OPTIMIZERS: Mapping[str, str] = {
     "rmsprop": f"{_EXTRA_PACKAGE}.rmsprop.RMSProp",
 }
 _MISSING = "missing: the package {package} is not among what setup installs; put it into the environment yourself"
+_LOST_ZERO = "its own program loses this zero and trains with what sd-scripts does without one; here it counts"
 _ONCE_PER_RUN = "the subsets differ in it, and a preset has one value"
 
 
@@ -111,6 +112,8 @@ def _entries(key: str, option: str, raw: object, *, custom_schedule: bool) -> It
         return
     if value is None or value is False:
         yield ignored(key, raw, "off")
+    elif value == 0 and value is not True and not sense.is_off(option, value):
+        yield became(key, raw, option, value, _LOST_ZERO)
     elif option == "lr_scheduler_type" and "." in str(value):
         yield became(key, raw, option, value, _MISSING.format(package=str(value).partition(".")[0]))
     else:

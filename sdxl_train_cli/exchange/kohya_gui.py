@@ -32,6 +32,7 @@ _SIGNS = frozenset(
     {"LoRA_type", "sdxl", "sdxl_checkbox", "optimizer", "max_resolution", "lr_warmup", "additional_parameters"}
 )
 _PERCENT = 100
+_LONGEST_ARGUMENT = 1_000
 _SPECIAL = frozenset(
     [
         "LoRA_type", "additional_parameters", "epoch", "lr_warmup", "lr_warmup_steps", "max_train_epochs",
@@ -270,7 +271,11 @@ def _network(form: _Form, where: str) -> Iterator[Entry]:
         if key not in network.arguments:
             yield ignored(key, raw, f"is not for LoRA_type {shown(chosen)}")
             continue
-        text = _argument(key, raw, always=key in network.always)
+        try:
+            text = _argument(key, raw, always=key in network.always)
+        except ValueError as error:
+            yield unknown(key, raw, str(error))
+            continue
         if text is None:
             yield ignored(key, raw, "off")
             continue
@@ -300,7 +305,9 @@ def _argument(key: str, raw: object, *, always: bool) -> str | None:
     if not isinstance(raw, str) or not raw.strip() or raw == ARGUMENT_DEFAULTS.get(key):
         return None
     text = raw.strip()
-    return text if text.isprintable() and not re.search(r"\s", text) else None
+    if len(text) > _LONGEST_ARGUMENT or not text.isprintable() or re.search(r"\s", text):
+        raise ValueError("is not one word, as an argument of a network has to be")
+    return text
 
 
 def _rates(form: _Form) -> Iterator[Entry]:

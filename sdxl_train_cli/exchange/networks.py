@@ -50,5 +50,6 @@ def kind(full: bool, module: str, arguments: Mapping[str, str]) -> Kind:
     algorithm = lycoris.NATIVE.get(module) or (arguments.get("algo", "lora").lower() if is_lycoris else "")
     if algorithm in {"loha", "lokr"}:
         return Kind(algorithm)
-    convolutions = {"conv_dim", "conv_block_dims"} & arguments.keys()
-    return Kind.LOCON if is_lycoris or convolutions else Kind.LORA
+    if is_lycoris:
+        return Kind.LOCON if algorithm not in lycoris.PLAIN or lycoris.widens(arguments) else Kind.LORA
+    return Kind.LOCON if {"conv_dim", "conv_block_dims"} & arguments.keys() else Kind.LORA

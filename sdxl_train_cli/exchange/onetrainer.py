@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.exchange import values
-from sdxl_train_cli.exchange.entry import Entry, Reading, computed, ignored, shown, unknown
+from sdxl_train_cli.exchange import onetrainer_network, onetrainer_parts, values
+from sdxl_train_cli.exchange.entry import Entry, Reading, What, became, computed, ignored, shown, unknown
+from sdxl_train_cli.exchange.onetrainer_parts import OTHER_TRAINER, PARTS
 from sdxl_train_cli.recipe import Value
 
 FORMAT = "OneTrainer"
@@ -23,8 +24,7 @@ _DEFAULTS: Mapping[str, object] = {
     "gradient_accumulation_steps": 1,
     "resolution": "512",
     "clip_grad_norm": 1.0,
-    "lora_rank": 16,
-    "lora_alpha": 1.0,
+    **onetrainer_network.DEFAULTS,
     "train_dtype": "FLOAT_16",
     "aspect_ratio_bucketing": True,
     "latent_caching": True,
@@ -32,7 +32,6 @@ _DEFAULTS: Mapping[str, object] = {
     "optimizer": "ADAMW",
     "attention_mechanism": "SDP",
 }
-_NETWORK_ONLY = frozenset({"lora_rank", "lora_alpha"})
 
 _NUMBERS: Mapping[str, str] = {
     "batch_size": "train_batch_size",
@@ -40,7 +39,6 @@ _NUMBERS: Mapping[str, str] = {
     "dataloader_threads": "max_data_loader_n_workers",
     "epochs": "max_train_epochs",
     "gradient_accumulation_steps": "gradient_accumulation_steps",
-    "learning_rate": "learning_rate",
     "learning_rate_cycles": "lr_scheduler_num_cycles",
     "lora_alpha": "network_alpha",
     "lora_rank": "network_dim",
@@ -58,7 +56,7 @@ _SWITCHES: Mapping[str, str] = {
     "rescale_noise_scheduler_to_zero_terminal_snr": "zero_terminal_snr",
 }
 _CHOICES: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "train_dtype": ("mixed_precision", {"FLOAT_16": "fp16", "BFLOAT_16": "bf16", "FLOAT_32": "no", "TFLOAT_32": "no"}),
+    "train_dtype": ("mixed_precision", onetrainer_parts.PRECISIONS),
     "output_dtype": ("save_precision", {"FLOAT_16": "fp16", "BFLOAT_16": "bf16", "FLOAT_32": "float"}),
     "learning_rate_scheduler": (
         "lr_scheduler",
@@ -103,8 +101,6 @@ _OPTIMIZER_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "AdamWScheduleFree": ("weight_decay", "eps"),
 }
 _BETAS = frozenset({"AdamW", "AdamW8bit", "Adam", "Prodigy", "Lion", "Lion8bit", "DAdaptAdam", "AdamWScheduleFree"})
-_ALGOS: Mapping[str, str] = {"LOHA": "loha", "LOKR": "lokr"}
-_OTHER_TRAINER = "OneTrainer's own way of training; sd-scripts has no such option"
 _ELSEWHERE = """base_model_name output_model_destination output_model_format concepts concept_file_name workspace_dir
     cache_dir huggingface_cache_dir debug_dir samples sample_definition_file_name lora_model_name secrets cloud"""
 _STAYS: Mapping[str, str] = {
@@ -112,8 +108,10 @@ _STAYS: Mapping[str, str] = {
     **dict.fromkeys(("training_method", "model_type"), "decides how other keys are read"),
     "attention_mechanism": "no attention changes the result: the base's stays",
 }
-_PARTS = frozenset({"unet", "text_encoder", "text_encoder_2", "vae"})
-_SPECIAL = _PARTS | {"loss_weight_fn", "loss_weight_strength", "min_noising_strength", "max_noising_strength"}
+_SPECIAL = PARTS | {
+    *("loss_weight_fn", "loss_weight_strength", "min_noising_strength", "max_noising_strength", "min_snr_gamma"),
+    *("weight_dtype", "learning_rate_scaler"),
+}
 _TIMESTEPS = 1000
 
 
@@ -136,13 +134,14 @@ def read(found: Mapping[str, object], where: str) -> Reading:
         raise RecipeError(Problem(f"trains {shown(method)}", "sdxl-train trains networks and whole models", where))
     is_full = method == "FINE_TUNE"
     absent = {key: value for key, value in _DEFAULTS.items()
-              if key not in found and not (is_full and key in _NETWORK_ONLY)}  # fmt: skip
+              if key not in found and not (is_full and key in onetrainer_network.DEFAULTS)}  # fmt: skip
     entries = [
         *(entry for key, raw in absent.items() for entry in _entries(key, raw, found, name=f"({key})", full=is_full)),
         *(entry for key, raw in found.items() for entry in _entries(key, raw, found, name=key, full=is_full)),
         *_noising(found),
-        *_trained(found, full=is_full),
-        *(() if is_full else _network(found, where)),
+        *_scaler(found),
+        *onetrainer_parts.read(found, full=is_full),
+        *(onetrainer_network.of_a_whole_model(found) if is_full else onetrainer_network.read(found, where)),
     ]
     name = f"{FORMAT}, {'fine-tune' if is_full else 'LoRA'}"
     return Reading(name, is_full, tuple(entries), whole=False)
@@ -159,12 +158,13 @@ def _entries(key: str, raw: object, found: Mapping[str, object], *, name: str, f
     elif key == "learning_rate_warmup_steps":
         yield _warmup(name, raw, found)
     elif key == "gradient_checkpointing":
-        is_on = str(raw).upper() not in {"OFF", "FALSE", "NONE"}
-        yield computed(name, raw, "gradient_checkpointing", is_on or None, note)
+        yield from _checkpointing(name, raw, found, note)
+    elif key == "learning_rate":
+        yield onetrainer_parts.rate(name, raw, key, found, note) or unknown(name, raw, "is no number")
     elif key in _NUMBERS:
         yield _number(name, _NUMBERS[key], raw, note, full=full)
     elif key in _SWITCHES:
-        yield computed(name, raw, _SWITCHES[key], values.switch(raw) or None, note)
+        yield _made(name, raw, _SWITCHES[key], values.switch(raw) or None, note)
     else:
         yield from _rest(key, raw, name, note)
 
@@ -173,11 +173,11 @@ def _rest(key: str, raw: object, name: str, note: str) -> Iterator[Entry]:
     if key in _CHOICES:
         option, choices = _CHOICES[key]
         chosen = choices.get(str(raw).upper())
-        yield computed(name, raw, option, chosen, note) if chosen else ignored(name, raw, _OTHER_TRAINER)
-    elif key in _PARTS and not isinstance(raw, dict):
+        yield computed(name, raw, option, chosen, note) if chosen else ignored(name, raw, OTHER_TRAINER)
+    elif key in PARTS and not isinstance(raw, dict):
         yield unknown(name, raw, "is no part of a model")
-    elif key not in _SPECIAL and key not in _LOKR:
-        yield ignored(name, raw, _OTHER_TRAINER)
+    elif key not in _SPECIAL and key not in onetrainer_network.KEYS:
+        yield ignored(name, raw, OTHER_TRAINER)
 
 
 def _number(name: str, option: str, raw: object, note: str, *, full: bool) -> Entry:
@@ -188,7 +188,28 @@ def _number(name: str, option: str, raw: object, note: str, *, full: bool) -> En
         return unknown(name, raw, "is no number") if raw is not None else computed(name, raw, option, 0, "off")
     if option in _WHOLE:
         number = int(number)
-    return computed(name, raw, option, None if option in _OFF_AT_ZERO and not number else number, note)
+    return _made(name, raw, option, None if option in _OFF_AT_ZERO and not number else number, note)
+
+
+def _made(name: str, raw: object, option: str, value: Value | None, note: str) -> Entry:
+    """Taken or renamed where the file says it, computed where it does not."""
+    return computed(name, raw, option, value, note) if note else became(name, raw, option, value)
+
+
+def _checkpointing(name: str, raw: object, found: Mapping[str, object], note: str) -> Iterator[Entry]:
+    if note and "gradient_checkpointing" in onetrainer_parts.part(found, "unet"):
+        return  # newer files tell it of each part
+    is_on = str(raw).upper() not in {"OFF", "FALSE", "NONE"}
+    if str(raw).upper() == "CPU_OFFLOADED":
+        note = "without moving activations to the CPU, which sd-scripts does by cpu_offload_checkpointing"
+    yield _made(name, raw, "gradient_checkpointing", is_on or None, note)
+
+
+def _scaler(found: Mapping[str, object]) -> Iterator[Entry]:
+    if "learning_rate_scaler" in found:
+        raw, factor = found["learning_rate_scaler"], onetrainer_parts.rate_factor(found)
+        said = "every rate stays as it is" if factor == 1 else f"every rate is multiplied by {factor:.4g}"
+        yield Entry("learning_rate_scaler", shown(raw), What.COMPUTED, note=said)
 
 
 def _resolution(name: str, raw: object, note: str) -> Entry:
@@ -248,102 +269,20 @@ def _noising(found: Mapping[str, object]) -> Iterator[Entry]:
             yield computed(key, found[key], option, value, "strength as a timestep of 1000")
     weight = str(found.get("loss_weight_fn") or "CONSTANT").upper()
     strength = values.number(found.get("loss_weight_strength", 5.0))
+    old = values.number(found.get("min_snr_gamma"))
+    if "min_snr_gamma" in found:  # a name of old
+        yield became("min_snr_gamma", found["min_snr_gamma"], "min_snr_gamma", old or None)
+        return
+    name = "loss_weight_fn" if "loss_weight_fn" in found else "(loss_weight_fn)"
     if weight != "MIN_SNR_GAMMA":
-        yield computed("loss_weight_fn", weight, "min_snr_gamma", None, "")
+        yield computed(name, weight, "min_snr_gamma", None, "")
     if weight == "MIN_SNR_GAMMA":
-        yield computed("loss_weight_fn", weight, "min_snr_gamma", strength, "with loss_weight_strength")
+        yield computed(name, weight, "min_snr_gamma", strength, "with loss_weight_strength")
     elif weight == "DEBIASED_ESTIMATION":
-        yield computed("loss_weight_fn", weight, "debiased_estimation_loss", True, "")
+        yield computed(name, weight, "debiased_estimation_loss", True, "")
     elif weight != "CONSTANT":
-        yield ignored("loss_weight_fn", weight, _OTHER_TRAINER)
+        yield ignored(name, weight, OTHER_TRAINER)
     elif "loss_weight_fn" in found:
-        yield ignored("loss_weight_fn", weight, "every timestep counts the same, as in sd-scripts")
+        yield ignored(name, weight, "every timestep counts the same, as in sd-scripts")
     if "loss_weight_strength" in found:
         yield ignored("loss_weight_strength", found["loss_weight_strength"], "goes with loss_weight_fn")
-
-
-def _part(found: Mapping[str, object], name: str) -> Mapping[str, object]:
-    part = found.get(name)
-    return part if isinstance(part, dict) else {}
-
-
-def _trained(found: Mapping[str, object], *, full: bool) -> Iterator[Entry]:
-    """Which parts are trained, and at which rates."""
-    trains = {name: values.switch(_part(found, name).get("train", True)) for name in _PARTS - {"vae"}}
-    texts = [name for name in ("text_encoder", "text_encoder_2") if trains[name]]
-    if full:
-        yield from _full_text_encoders(found, texts)
-    elif not texts:
-        yield computed("text_encoder.train", False, "network_train_unet_only", True, "no text encoder is trained")
-    else:
-        rate = values.number(_part(found, texts[0]).get("learning_rate"))
-        if rate is not None:
-            yield computed(f"{texts[0]}.learning_rate", rate, "text_encoder_lr", (rate,), "")
-    rate = values.number(_part(found, "unet").get("learning_rate"))
-    if rate is not None:
-        yield computed("unet.learning_rate", rate, "learning_rate" if full else "unet_lr", rate, "")
-    if not trains["unet"] and texts and not full:
-        yield computed("unet.train", False, "network_train_text_encoder_only", True, "the U-Net is not trained")
-    if texts:
-        yield computed(", ".join(texts), True, "cache_text_encoder_outputs", None, "they are trained")
-    yield from _details(found)
-
-
-def _full_text_encoders(found: Mapping[str, object], texts: list[str]) -> Iterator[Entry]:
-    trained = ", ".join(texts) or "none"
-    yield computed("text_encoder.train", trained, "train_text_encoder", bool(texts) or None, "whether one is trained")
-    for name, option in (("text_encoder", "learning_rate_te1"), ("text_encoder_2", "learning_rate_te2")):
-        rate = values.number(_part(found, name).get("learning_rate"))
-        if texts and (rate is not None or name not in texts):
-            yield computed(f"{name}.learning_rate", rate, option, rate if name in texts else 0, "")
-
-
-def _details(found: Mapping[str, object]) -> Iterator[Entry]:
-    half = str(_part(found, "vae").get("weight_dtype", "FLOAT_32")).upper()
-    precision = "whether the VAE has full precision"
-    yield computed("vae.weight_dtype", half, "no_half_vae", half == "FLOAT_32" or None, precision)
-    for name in sorted(_PARTS & found.keys()):
-        for key, value in _part(found, name).items():
-            if key == "train":
-                yield ignored(f"{name}.train", value, "decides what is trained")
-            elif key != "learning_rate" and not (name == "vae" and key == "weight_dtype"):
-                yield ignored(f"{name}.{key}", value, _OTHER_TRAINER)
-
-
-_LOKR: Mapping[str, str] = {
-    "lokr_dim": "network_dim",
-    "lokr_decompose_both": "decompose_both",
-    "lokr_decompose_factor": "factor",
-    "lokr_use_tucker": "use_tucker",
-    "lokr_weight_decompose": "dora_wd",
-    "lokr_full_matrix": "full_matrix",
-    "lora_decompose": "dora_wd",
-    "peft_type": "",
-}
-
-
-def _network(found: Mapping[str, object], where: str) -> Iterator[Entry]:
-    kind = str(found.get("peft_type") or "LORA").upper()
-    if kind not in {"LORA", *_ALGOS}:
-        raise RecipeError(Problem(f"trains a network of the type {shown(kind)}, which is not known here", None, where))
-    words = [f"algo={_ALGOS[kind]}"] if kind in _ALGOS else []
-    for key, argument in _LOKR.items():
-        raw = found.get(key)
-        belongs = key.startswith("lokr_") == (kind == "LOKR") and argument
-        if key == "peft_type" or raw is None:
-            continue
-        if not belongs or raw is False or raw == -1:
-            yield ignored(key, raw, "off" if belongs else f"is not for the type {kind}")
-        elif key == "lokr_dim":
-            yield computed(key, raw, "network_dim", values.number(raw), "")
-        elif values.number(raw) is not None or raw is True:
-            words.append(f"{argument}={raw}")
-            yield Entry(key, shown(raw), computed(key, raw, "", None, "").what, note=f"network_args {argument}={raw}")
-        else:
-            yield unknown(key, raw, "is no plain value")
-    has_dora = any(word.startswith("dora_wd") for word in words)
-    module = "lycoris.kohya" if words else "networks.lora"
-    if has_dora and kind == "LORA":
-        words.insert(0, "algo=lora")
-    yield computed("peft_type", kind, "network_module", module, "")
-    yield computed("peft_type", kind, "network_args", tuple(words) or None, "")

@@ -114,6 +114,7 @@ MUST_BE_ABSENT = frozenset(
 )
 """Options that can't be given the value that means off."""
 
+_SECRETS = ("wandb_api_key", "huggingface_token", "hf_token", "secret", "password")
 _XFORMERS = "torch's own attention does the same; xformers is not among what sd-scripts installs"
 _STEP = 32
 """Pixels: SDXL's buckets are whole multiples of it."""
@@ -137,6 +138,12 @@ def made_of(entry: Entry) -> Iterator[Entry]:
         yield _without_paths(entry)
     else:
         yield entry
+
+
+def without_secrets(entry: Entry) -> Entry:
+    """The entry as it may be shown to others: a report is copied into an issue soon enough."""
+    is_secret = any(name in entry.key.lower() for name in _SECRETS) and bool(entry.shown)
+    return replace(entry, shown="(not shown)") if is_secret else entry
 
 
 def is_off(option: str, value: Value | None) -> bool:

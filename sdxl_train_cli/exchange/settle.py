@@ -74,7 +74,7 @@ class _Draft:
 
 def settle(reading: Reading, table: OptionTable | None, shown: str, typed_kind: Kind | None = None) -> Imported:
     """Make sense of a reading; RecipeError where it is not for SDXL, or can't be trained whatever is left out."""
-    entries = [made for entry in reading.entries for made in sense.made_of(entry)]
+    entries = [sense.without_secrets(made) for entry in reading.entries for made in sense.made_of(entry)]
     entries = _superseded(entries)
     module, arguments = _network(entries)
     if module in networks.OTHER_MODELS:

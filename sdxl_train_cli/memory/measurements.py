@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
@@ -19,6 +20,7 @@ from sdxl_train_cli.memory import memory_settings
 from sdxl_train_cli.memory.memory_settings import Settings
 from sdxl_train_cli.memory.vram import Need
 from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.rulebook import buckets
 
 _SHOWN = 5
 _NEARLY = 1.1
@@ -61,6 +63,10 @@ class Measurement(Settings):
     def recipe(self) -> Recipe:
         """The run again, as far as memory goes by it: what an estimate is made for."""
         return memory_settings.recipe(self, (self.width, self.height), self.together)
+
+    def speaks_for(self, pixels: int, together: int) -> bool:
+        """Whether its batch was as full, of pictures as large or a little larger: its need is not below the other's."""
+        return self.together == together and pixels <= self.width * self.height <= _NEARLY * pixels
 
     @property
     def where_and_when(self) -> str:
@@ -155,24 +161,42 @@ def load(home: Home) -> tuple[list[Measurement], list[Problem]]:
     return found, [Problem(message, "delete what is broken, or leave it: the other records count")]
 
 
-def like(
-    records: Iterable[Measurement], recipe: Recipe, pictures: Pictures, environment: Environment, device: Gpu
-) -> Measurement | None:
-    """The highest record of the same settings on this name of GPU; own ones, of this sd-scripts, come first."""
-    found = largest_bucket.fullest(recipe, folders.files(pictures))
-    if found is None:
-        return None
-    bucket, together = found
-    settings = memory_settings.read(recipe)
-    same = [
-        record
-        for record in records
-        if record.gpu == device.name
-        and record.is_like(settings)
-        and record.together == together
-        and bucket.pixels <= record.width * record.height <= _NEARLY * bucket.pixels
-    ]
-    return _nearest(same, environment.lock.commit)
+@dataclass(frozen=True)
+class Records:
+    """Measured runs, to be asked what a run will take on one GPU."""
+
+    found: Sequence[Measurement]
+    device: Gpu
+    commit: str
+    """Of the sd-scripts that is installed."""
+    pictures: Pictures | None = None
+    """None speaks of full batches of pictures as large as `resolution` lets them be."""
+
+    def need(self, recipe: Recipe) -> Need | None:
+        """What a run of the same settings took; None where none was measured."""
+        record = self.like(recipe)
+        return None if record is None else need(record, self.commit)
+
+    def like(self, recipe: Recipe) -> Measurement | None:
+        """The highest record of the same settings on this name of GPU; own ones, of this sd-scripts, come first."""
+        try:
+            settings = memory_settings.read(recipe)
+        except ValidationError:
+            return None  # its figures are none that a run could have: the estimate names them
+        same = [record for record in self.found if record.gpu == self.device.name and record.is_like(settings)]
+        batch = self._fullest(recipe) if same else None
+        if batch is None:
+            return None
+        pixels, together = batch
+        return _nearest([record for record in same if record.speaks_for(pixels, together)], self.commit)
+
+    def _fullest(self, recipe: Recipe) -> tuple[int, int] | None:
+        """Pixels of a picture in the fullest batch, and how many it holds."""
+        if self.pictures is None:
+            size = buckets.sides(recipe)
+            return None if size is None else (size[0] * size[1], int(recipe.number("train_batch_size") or 1))
+        found = largest_bucket.fullest(recipe, folders.files(self.pictures))
+        return None if found is None else (found[0].pixels, found[1])
 
 
 def _nearest(same: Sequence[Measurement], commit: str) -> Measurement | None:

@@ -43,6 +43,8 @@ class Question:
     resolution: int | None
     data: str | None
     """Only repeated in the commands."""
+    known: vram.Known = vram.unmeasured
+    """What was measured on this card."""
 
 
 def offers(question: Question, user_presets: Path | None) -> list[Offer]:
@@ -62,7 +64,7 @@ def _as_it_is(recipe: Recipe, question: Question) -> Offer | None:
     """With the largest batch that fits."""
     for size in BATCH_SIZES:
         sized = recipe.replaced({"train_batch_size": Setting(value=size, origin="--batch-size")})
-        need = vram.need(sized)
+        need = vram.need(sized, question.known)
         if need.high_gib <= question.free_gib:
             return Offer(recipe.name, sized, need, _given_up(sized), _command(recipe, question, f"--batch-size {size}"))
     return None
@@ -76,7 +78,7 @@ def _beats(one: Offer, other: Offer) -> bool:
 
 def _mended(recipe: Recipe, question: Question) -> Offer | None:
     """With the cheapest changes that make it fit."""
-    for way in savings.ways_out(recipe, question.free_gib):
+    for way in savings.ways_out(recipe, question.free_gib, question.known):
         return Offer(recipe.name, way.recipe, way.need, _given_up(way.recipe), _command(recipe, question, way.flags))
     return None
 

@@ -129,12 +129,13 @@ class WayOut:
         return f"{self.flags}   needs {self.need}; costs {', '.join(self.costs)}"
 
 
-def ways_out(recipe: Recipe, free_gib: float) -> list[WayOut]:
+def ways_out(recipe: Recipe, free_gib: float, known: vram.Known = vram.unmeasured) -> list[WayOut]:
     """Up to three ways to make a typed recipe fit, the cheapest first: single changes, else what they do together."""
-    single = [_way(recipe, [saving]) for saving in LADDER if saving.changes(recipe)]
+    single = [_way(recipe, [saving], known) for saving in LADDER if saving.changes(recipe)]
     fitting = [way for way in single if way.need.high_gib <= free_gib]
     if len(fitting) < WAYS:
-        together = (_way(recipe, savings) for savings in accumulate(([saving] for saving in LADDER), list.__add__))
+        rungs = accumulate(([saving] for saving in LADDER), list.__add__)
+        together = (_way(recipe, savings, known) for savings in rungs)
         fitting += [way for way in _distinct(together, single) if way.need.high_gib <= free_gib]
     return fitting[:WAYS]
 
@@ -147,7 +148,7 @@ def _distinct(ways: Iterator[WayOut], known: list[WayOut]) -> Iterator[WayOut]:
             yield way
 
 
-def _way(recipe: Recipe, savings: list[Saving]) -> WayOut:
+def _way(recipe: Recipe, savings: list[Saving], known: vram.Known) -> WayOut:
     costs, changed = [], dict[str, Value]()
     for saving in savings:
         changes = saving.changes(_with(recipe, changed))
@@ -155,7 +156,7 @@ def _way(recipe: Recipe, savings: list[Saving]) -> WayOut:
             changed |= changes
             costs.append(saving.costs)
     after = _with(recipe, changed)
-    return WayOut(flags(changed), tuple(dict.fromkeys(costs)), after, vram.need(after))
+    return WayOut(flags(changed), tuple(dict.fromkeys(costs)), after, vram.need(after, known))
 
 
 def flags(changes: Changes) -> str:

@@ -127,46 +127,54 @@ class Need:
     doubts: tuple[str, ...] = ()
     """Why an estimate's range is wider than measurements make it."""
     source: str = "the measured table"
-    """Where a measured figure comes from."""
+    """Where the figure comes from: a run that was measured, the table, or an estimate."""
 
     def __str__(self) -> str:
-        if self.measured:
-            return f"{self.high_gib:.4g} GiB ({self.source})"
-        return f"{self.low_gib:.1f} to {self.high_gib:.1f} GiB (an estimate)"
+        figure = f"{self.high_gib:.4g}" if self.measured else f"{self.low_gib:.1f} to {self.high_gib:.1f}"
+        return f"{figure} GiB ({self.source})"
 
 
-def need(recipe: Recipe) -> Need:
+Known = Callable[[Recipe], Need | None]
+"""What a run of just these settings took on this kind of GPU, where one was measured: it goes before all else."""
+
+
+def unmeasured(_recipe: Recipe) -> None:
+    """No run was measured."""
+
+
+def need(recipe: Recipe, known: Known = unmeasured) -> Need:
     """The need of a typed recipe; RecipeError where its figures are none that a run could have."""
-    known = measured_gib(recipe)
-    if known is not None:
-        return Need(known, known, measured=True)
+    record = known(recipe)
+    if record is not None:
+        return record
+    gib = measured_gib(recipe)
+    return _estimated(recipe) if gib is None else Need(gib, gib, measured=True)
+
+
+def _estimated(recipe: Recipe) -> Need:
     estimate = terms.estimate(recipe)
-    return Need(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts)
+    return Need(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts, source="an estimate")
 
 
 def cell(row: Row, batch_size: int) -> Need:
     """A cell of the table: as it was measured, else estimated for the row's own settings."""
-    known = row.measured_gib.get(batch_size)
-    if known is not None:
-        return Need(known, known, measured=True)
-    estimate = terms.estimate(terms.table_recipe(row, batch_size))
-    return Need(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts)
+    gib = row.measured_gib.get(batch_size)
+    return _estimated(terms.table_recipe(row, batch_size)) if gib is None else Need(gib, gib, measured=True)
 
 
 def require(
-    recipe: Recipe, device: Gpu | None, ways_out: Callable[[], Sequence[str]], known: Need | None = None
+    recipe: Recipe, device: Gpu | None, ways_out: Callable[[], Sequence[str]], known: Known = unmeasured
 ) -> str:
     """Compare the need with what the GPU has free; VramError where it is too little, with the ways out as flags.
 
-    `ways_out` is asked only then. `known` is what a run of the same settings took on this machine: it counts more than
-    table and estimate. Gives the comparison in words.
+    `ways_out` is asked only then. Gives the comparison in words.
     """
     if device is None:
         raise VramError(
             "no NVIDIA GPU was found, and on a processor SDXL trains for weeks",
             "check `nvidia-smi`; to see everything work without one: `sdxl-train smoke`",
         )
-    needed = known or need(recipe)
+    needed = need(recipe, known)
     doubts = "".join(f"; {doubt}" for doubt in needed.doubts)
     if needed.high_gib > device.free_gib:
         raise VramError(

@@ -83,10 +83,15 @@ def reached(arguments: Mapping[str, str]) -> frozenset[str] | None:
     return parts - {"conv"} if parts is not None and none else parts
 
 
-def reaches_convolutions(recipe: Recipe) -> bool:
+def widens(arguments: Mapping[str, str]) -> bool:
     """Whether LyCORIS trains more than the layers of a plain LoRA; a preset in a file is taken to."""
-    parts = reached(recipe.arguments("network_args"))
+    parts = reached(arguments)
     return parts is None or not parts.isdisjoint({"resnet", "conv"})
+
+
+def reaches_convolutions(recipe: Recipe) -> bool:
+    """The same of a recipe."""
+    return widens(recipe.arguments("network_args"))
 
 
 def switched_on(text: str) -> bool | None:

@@ -18,8 +18,8 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements, memory_settings
-from sdxl_train_cli.memory.measurements import Measurement
-from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.memory.measurements import Measurement, Records
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rulebook import rules
@@ -53,7 +53,7 @@ def scanned(tmp_path: Path) -> Pictures:
 
 
 def like(records: list[Measurement], asked: Recipe, scanned: Pictures, installed: Environment) -> Measurement | None:
-    return measurements.like(records, asked, scanned, installed, CARD)
+    return Records(records, CARD, installed.lock.commit, scanned).like(asked)
 
 
 def test_what_is_added_is_loaded_again(place: Home) -> None:
@@ -207,6 +207,20 @@ def test_a_batch_that_was_never_full_says_nothing_of_a_full_one(tmp_path: Path, 
     starved = record(batch_size=8, together=3)
 
     assert like([starved], recipe(train_batch_size=8), many, installed) is None
+
+
+def test_figures_that_no_run_could_have_are_no_fault_of_the_records(scanned: Pictures, installed: Environment) -> None:
+    absurd = recipe().replaced({"train_batch_size": Setting(value=10**6, origin="--set")})
+
+    assert like([record()], absurd, scanned, installed) is None
+
+
+def test_without_pictures_full_batches_of_the_largest_are_spoken_of(installed: Environment) -> None:
+    records = Records([record(width=1024, height=1024)], CARD, installed.lock.commit)
+
+    assert records.like(recipe()) is not None
+    assert records.like(recipe(train_batch_size=2)) is None
+    assert Records([record()], CARD, installed.lock.commit).like(recipe()) is None  # 1152x896 has a few pixels less
 
 
 def test_a_slightly_larger_picture_speaks_for_a_smaller_one(scanned: Pictures, installed: Environment) -> None:

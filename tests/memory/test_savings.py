@@ -46,5 +46,18 @@ def test_fp8_is_never_offered_without_checkpointing_which_it_would_cost_memory()
     assert all("fp8_base" not in way.flags or "gradient_checkpointing" in way.flags for way in ways)
 
 
+def test_a_way_out_goes_by_what_was_measured_and_says_so() -> None:
+    """As a run with the same changes has shown, whatever the estimate says."""
+
+    def known(asked: Recipe) -> vram.Need | None:
+        return vram.Need(5.0, 5.0, measured=True, source="measured here") if asked.is_on("full_bf16") else None
+
+    asked = recipe(name="dim32-gc")
+    by_record, by_estimate = savings.ways_out(asked, 5.1, known), savings.ways_out(asked, 5.1)
+
+    assert str(by_record[0]) == "--set full_bf16=true   needs 5 GiB (measured here); costs some precision"
+    assert by_record[0].flags not in {way.flags for way in by_estimate}
+
+
 def test_nothing_is_offered_where_nothing_helps() -> None:
     assert savings.ways_out(recipe(), 1.0) == []

@@ -1,0 +1,70 @@
+"""The README's figures are those of the program: what it says of cards and presets is what a run would be told."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from option_facts import option_table
+
+from sdxl_train_cli import preparation
+from sdxl_train_cli.gpu import imagined
+from sdxl_train_cli.memory import vram
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.rulebook import rules
+
+README = Path(__file__).parents[1] / "README.md"
+HEADROOM_GIB = 0.5
+Row = tuple[float, str, float, float]
+
+
+def rows() -> Iterator[Row]:
+    """Each run of the table: the card in GB, what is typed, and the range."""
+    for line in README.read_text(encoding="utf-8").splitlines():
+        card = re.match(r"\| (\d+) GB \|", line)
+        if card is None:
+            continue
+        _, _, runs, needs, _ = (cell.strip() for cell in line.split("|"))
+        ranges = re.findall(r"([\d.]+) to ([\d.]+)", needs)
+        typed = [words for words in re.findall(r"`([^`]+)`", runs) if words.split()[0] in set(Kind)]
+        presets_named = re.findall(r"\(preset `([^`]+)`\)", runs)
+        assert len(presets_named) <= len(typed)
+        for words, (low, high) in zip(typed, ranges if len(ranges) > 1 else ranges * len(typed), strict=True):
+            yield float(card[1]), words, float(low), float(high)
+
+
+ROWS = list(rows())
+
+
+def overrides(words: list[str]) -> Iterator[Override]:
+    for flag, text in zip(words[::2], words[1::2], strict=True):
+        if flag == "--batch-size":
+            yield Override("train_batch_size", int(text), flag)
+        elif flag == "--set":
+            yield presets.parse_override(text)
+
+
+def needed(typed: str) -> vram.Need:
+    kind, *words = shlex.split(typed)
+    name = words[words.index("--preset") + 1] if "--preset" in words else preparation.DEFAULT_PRESETS[Kind(kind)]
+    return vram.need(rules.require(presets.load(Kind(kind), name, list(overrides(words))), option_table()))
+
+
+def test_the_readme_names_runs_for_cards() -> None:
+    assert len({card for card, *_ in ROWS}) >= 5
+    assert len(ROWS) >= 9
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]:g} GB: {row[1]}")
+def test_a_run_that_the_readme_names_for_a_card_needs_what_it_says_and_fits(row: Row) -> None:
+    card, typed, low, high = row
+    need = needed(typed)
+
+    if typed != "lora --batch-size 2":  # its row tells the larger one's figure
+        assert (round(need.low_gib, 1), round(need.high_gib, 1)) == (low, high)
+    assert need.high_gib <= imagined(card, HEADROOM_GIB).free_gib
