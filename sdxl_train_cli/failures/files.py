@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdxl_train_cli.failures.signature import Failure, Rank, Signature
+from sdxl_train_cli.failures.signature import OS_ERROR, Failure, Rank, Signature
 
 _CACHES = "delete the .npz files beside the pictures, or --set cache_latents_to_disk=false"
 _UTF8 = "save captions and prompts as UTF-8, and set the variable PYTHONUTF8=1"
@@ -39,9 +39,15 @@ FILES = (
     Signature(
         "picture-broken", Failure.DATA,
         r"UnidentifiedImageError|cannot identify image file|image file is truncated|broken (?:data stream|PNG)"
-        r"|Unrecognized data stream|Truncated File Read|unrecognized data stream|corrupt (?:JPEG|PNG)",
+        r"|Unrecognized data stream|Truncated File Read|unrecognized data stream|corrupt (?:JPEG|PNG)|not enough image data"
+        r"|libpng error|tile cannot extend outside image|!_src\.empty\(\)|Decompressed [Dd]ata [Tt]oo [Ll]arge",
         "a picture is broken, or is not what its name says", "take it out of --data, or save it anew",
-        "Pillow; bmaltais/kohya_ss #1574, #1718",
+        "Pillow, OpenCV; bmaltais/kohya_ss #1574, #1718",
+    ),
+    Signature(
+        "picture-cut", Failure.DATA, r"struct\.error|unpack_from requires|zlib\.error|IndexError|EOFError",
+        "a picture is cut off or broken", "take it out of --data, or save it anew", "Pillow; ShivamShrirao/diffusers #79",
+        within=r"PIL[\\/]+\w*Image",
     ),
     Signature(
         "picture-huge", Failure.DATA, r"DecompressionBomb(?:Error|Warning.*Error)",
@@ -50,7 +56,8 @@ FILES = (
     ),
     Signature(
         "picture-size", Failure.DATA,
-        r"image too large, but cropping|image size is small|illegal trimmed size|internal error\. small scale",
+        r"image too large, but cropping|image size is small|illegal trimmed size|internal error\. small scale"
+        r"|Calculated padded input size per channel|Output size is too small",
         "a picture does not fit the resolution, and must be neither cropped nor resized",
         "--set enable_bucket=true, and delete old .npz files beside the pictures", "library/train_util.py",
     ),
@@ -93,16 +100,27 @@ FILES = (
     ),
     Signature(
         "metadata", Failure.DATA,
-        r"no metadata /|image_dir (?:must be specified|is required)|metadata_file must be specified|JSONDecodeError",
-        "the file of metadata is missing, broken, or names no folder", "give --data the folder of pictures",
+        r"no metadata /|image_dir (?:must be specified|is required)|metadata_file must be specified",
+        "the file of metadata is missing, or names no folder", "give --data the folder of pictures",
         "library/train_util.py: FineTuningDataset",
     ),
     Signature(
+        "json-broken", Failure.DATA, r"JSONDecodeError",
+        "a file of JSON is cut off or broken: metadata, prompts, or what was fetched from the Hugging Face hub",
+        "the traceback says which; of the hub's, delete the model's folder in ~/.cache/huggingface/hub", "Python",
+    ),
+    Signature(
         "dataset-config", Failure.DATA,
-        r"Invalid user config|extra keys not allowed|MultipleInvalid|not supported config file format|TomlDecodeError|Invalid TOML"
+        r"Invalid user config|extra keys not allowed|MultipleInvalid|not supported config file format"
         r"|file not found / ファイルが見つかりません",
         "the dataset's config file has an error, or is not there",
         "give --data the folder of pictures: sdxl-train writes that file itself", "library/config_util.py", anywhere=True,
+    ),
+    Signature(
+        "toml", Failure.SETTINGS, r"TomlDecodeError|TOMLDecodeError|Invalid TOML",
+        "a TOML file can't be read: often a Windows path, whose \\ has to be written / or doubled",
+        "mend the line that is named; or use --set for options and --data for pictures, which need no such file",
+        "Python; toml", anywhere=True,
     ),
     Signature(
         "lfs-pointer", Failure.MODEL, r"version https://git-lfs|invalid load key, 'v'",
@@ -120,9 +138,17 @@ FILES = (
         Rank.ROOT, anywhere=True,
     ),
     Signature(
+        "state-broken", Failure.RESUME,
+        r"PytorchStreamReader failed|failed finding central|Error while deserializing|HeaderTo\w+"
+        r"|MetadataIncompleteBuffer|EOFError: Ran out of input|(?:pickle|Unpickling)\w*: |invalid load key",
+        "the state to resume is broken: its writing was cut off",
+        "`sdxl-train runs resume` takes the last whole one; else start anew with network_weights", "accelerate, torch;"
+        " bmaltais/kohya_ss #2216", Rank.ROOT, within=r"\bload_state\b|load_accelerator_state|resume_from_local",
+    ),
+    Signature(
         "model-broken", Failure.MODEL,
         r"Error while deserializing|HeaderTo[\w]+|MetadataIncompleteBuffer|InvalidHeader|PytorchStreamReader failed"
-        r"|invalid load key, '(?![v<{#\[])|Unable to load weights from pytorch|failed finding central directory"
+        r"|invalid load key, '(?![v<{#\[])|Unable to load weights from (?:pytorch|checkpoint)|failed finding central directory"
         r"|Invalid magic number|corrupted record|incomplete metadata, file not fully covered",
         "a model file is broken", _DOWNLOAD, "safetensors, torch; sd-scripts #725", Rank.ROOT,
     ),
@@ -153,6 +179,17 @@ FILES = (
         r"|KeyError: '(?:conditioner|first_stage_model|cond_stage_model|model\.diffusion_model|time_embed|input_blocks|label_emb)\b"
         r"|key \S+ not found in conversion map",
         "the base model is not SDXL", "give --model an SDXL checkpoint", "library/sdxl_model_util.py; bmaltais/kohya_ss #2737",
+    ),
+    Signature(
+        "no-vae", Failure.MODEL, r"KeyError: ?'(?:(?:en|de)coder\.\w|(?:post_)?quant_conv)",
+        "the base model holds no VAE: it is not a whole checkpoint",
+        "give --model a whole SDXL checkpoint; a VAE of its own goes to --vae", "library/model_util.py;"
+        " Akegarasu/lora-scripts #29",
+    ),
+    Signature(
+        "inpainting-model", Failure.MODEL, r"expected input\[[\d, ]+\] to have \d+ channels, but got \d+ channels",
+        "the model takes another number of channels: it is made for inpainting, or is no SDXL",
+        "give --model an SDXL base checkpoint", "torch",
     ),
     Signature(
         "no-text-encoder", Failure.MODEL, r"'NoneType' object has no attribute 'dtype'",
@@ -211,10 +248,16 @@ FILES = (
         "hub-offline", Failure.HUB,
         r"Can't load (?:tokenizer|the (?:configuration|model))|(?:couldn't|can't) connect to '?https?:|LocalEntryNotFoundError"
         r"|MaxRetryError|ConnectionError|ConnectTimeout|ReadTimeout|NameResolutionError|getaddrinfo failed"
-        r"|name resolution|Network is unreachable|traffic has been disabled|OfflineModeIsEnabled|RemoteDisconnected"
+        r"|name resolution|Network is unreachable|\[WinError 100(?:5[14]|60|61)\]|ConnectionReset|traffic has been disabled|OfflineModeIsEnabled|RemoteDisconnected"
         r"|\b[45]\d\d (?:Server|Client) Error|IncompleteRead|ChunkedEncodingError|Consistency check failed|Max retries exceeded|HfHubHTTPError",
         "a file had to come from the Hugging Face hub, and it did not",
         "connect once, or set HF_ENDPOINT to a mirror", "huggingface_hub, transformers; sd-scripts #1792",
+    ),
+    Signature(
+        "no-state", Failure.RESUME, r"Tried to find .{1,300} but (?:folder|file) does not exist",
+        "there is no state to resume at that path: it takes the folder NAME-state, not a .safetensors file",
+        "`sdxl-train runs resume` finds it by itself; a run keeps states only with --save-state", "accelerate;"
+        " sd-scripts #1166",
     ),
     Signature(
         "resume", Failure.RESUME,
@@ -233,7 +276,7 @@ FILES = (
     ),
     Signature(
         "no-file", Failure.DATA,
-        r"FileNotFoundError|\[Errno 2\]|\[WinError [23]\]|No such file or directory|os error [23]\b",
+        r"FileNotFoundError|\[Errno 2\]|No such file or directory|Parent directory .* does not exist|" + OS_ERROR.format("2|3"),
         "a file or folder is not there", "check the path", "Python",
     ),
 )  # fmt: skip

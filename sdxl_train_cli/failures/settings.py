@@ -89,7 +89,7 @@ SETTINGS = (
     _setting("adafactor-rate", r"IndexError: list index out of range",
              "with relative_step=False the schedule adafactor has no rate to start from",
              "--set lr_scheduler=constant_with_warmup", _SCHEDULE, within=r"get_scheduler_fix|initial_lr|split\(\":\"\)"),
-    _setting("network-arguments", r"not enough values to unpack|unsupported operand type\(s\) for /: 'str'",
+    _setting("network-arguments", r"not enough values to unpack|unsupported operand type\(s\) for /: 'str'|got multiple values for",
              "network_args hold something that is not key=value, or no number where one belongs",
              "--set 'network_args=conv_dim=32 conv_alpha=16', or =null", "train_network.py; Linaqruf/kohya-trainer #130",
              within=r"net_arg\.split|create_network"),
@@ -121,6 +121,13 @@ SETTINGS = (
              "samples are to be drawn, and there are no prompts",
              "--set sample_prompts=prompts.txt, or --set sample_every_n_steps=null --set sample_every_n_epochs=null",
              "library/train_util.py: sample_images_common"),
+    _setting("samples-cached", r"'NoneType' object has no attribute 'to'",
+             "a sample's prompt is not among those whose text-encoder outputs were cached: the file was changed meanwhile",
+             f"leave the prompts file alone while it trains, or {_NO_CAPTION_CACHE}", "library/train_util.py: sample_images",
+             within=r"sample_image"),
+    _setting("samples-size", r"`?height`? and `?width`? (?:have to|must) be divisible by",
+             "a prompt asks for a picture whose sides can't be divided by 8", "in the prompts file: --w 1024 --h 1024",
+             "library/sdxl_lpw_stable_diffusion.py"),
     _setting("prompts-form", r"UnboundLocalError: .*'prompts'", "sample_prompts has to be a .txt, .toml or .json file",
              "--set sample_prompts=prompts.txt", "library/train_util.py: sample_images_common"),
     _setting("no-output", r"expected str, bytes or os\.PathLike object, not NoneType", "a path is missing: most often output_dir",
@@ -144,7 +151,7 @@ SETTINGS = (
     _setting("mixed-precision",
              r"expected (?:scalar type|mat1 and mat2 to have the same dtype|m1 and m2)"
              r"|Input type \([^)]*\) and (?:bias|weight) type|must have the same dtype|Index put requires the source"
-             r"|dtypes? (?:of query|mismatch)|Found dtype \w+ but expected",
+             r"|dtypes? (?:of query|mismatch)|Found dtype \w+ but expected|Query/Key/Value should|[Ii]nvalid dtype for bias",
              "two parts of the model stand in different precisions",
              "--set mixed_precision=bf16 --set no_half_vae=true --set full_fp16=false --set xformers=false --set sdpa=true",
              "torch; sd-scripts #46"),
@@ -154,6 +161,13 @@ SETTINGS = (
     _setting("two-devices", r"Expected all tensors to be on the same device",
              "a part of the model was left on the processor",
              "--set lowram=false --set highvram=false, no resume of a state of other options", "torch; sd-scripts #1944"),
+    _setting("option-type",
+             r"not supported between instances of '(?:str|NoneType|list)' and '(?:int|float)'"
+             r"|not supported between instances of '(?:int|float)' and '(?:str|NoneType|list)'"
+             r"|unsupported operand type\(s\) for [-+*/%]+: '(?:(?:str|NoneType|list)' and '(?:int|float)|(?:int|float)' and '(?:str|NoneType|list))'"
+             r"|must be real number, not (?:str|NoneType)|can't multiply sequence by non-int",
+             "an option that takes a number has a text, a list or nothing",
+             "`sdxl-train presets check FILE` finds it; in a TOML file numbers stand without quotes", "Python"),
     _setting("loss-name", r"Unsupported Loss Type|Unknown Huber|huber_c not implemented|Huber schedule 'snr' is not",
              "loss_type or huber_schedule has a name that is not known", "--set loss_type=l2", "library/train_util.py"),
 )  # fmt: skip

@@ -38,6 +38,8 @@ STAGES = (
            "library/train_util.py, library/config_util.py"),
     _stage("in-optimizer", Failure.SETTINGS, r"get_optimizer\(|in get_optimizer", "the optimizer could not be made",
            "--set optimizer_type=AdamW8bit --set optimizer_args=null", "library/train_util.py: get_optimizer"),
+    _stage("in-optimizer-step", Failure.SETTINGS, r"optimizer\.step\(|in optimizer_step", "the optimizer failed at its step",
+           "--set optimizer_type=AdamW8bit --set optimizer_args=null", "train_network.py"),
     _stage("in-schedule", Failure.SETTINGS, r"get_scheduler", "the schedule could not be made",
            "--set lr_scheduler=cosine --set lr_scheduler_args=null", "library/train_util.py: get_scheduler_fix"),
     _stage("in-vae", Failure.MODEL, r"in load_vae|load_vae\(", "the VAE could not be loaded",

@@ -28,11 +28,12 @@ _ORIGIN = re.compile(r"(?:^|\s+)\w+\.py:\d+$")
 """What rich's logger writes behind the first line of a message."""
 _HEADING = re.compile(r"Traceback \(most recent call")
 _CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
-_FRAME = re.compile(r'^\s*File "[^"]*", line \d+')
+_FRAME = re.compile(r'^\s*(?:File ")?[^"\s][^"]*", line \d+(?:, in |$)|^\s*File "[^"]*", line \d+')
+"""The second half of one is enough: a copied log often begins in the middle of a line."""
 _POINTERS = re.compile(r"^[\s~^]+$|^\s*\[Previous line repeated|^\s*\.\.\.<\d+ lines?>\.\.\.")
 _ERROR = re.compile(
     r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?(?:\w*(?:Error|Exception|Interrupt|Exit|Invalid|Missing|Bomb|Expired)\w*|[A-Z]\w+Bomb)"
-    r"(?=:\s|:$|$)"
+    r"(?=:[\s'\"]|:$|$)"
 )
 _ANY_ERROR = re.compile(r"^[A-Za-z_][\w.]*(?::\s|$)")
 _LAUNCHERS = re.compile(
