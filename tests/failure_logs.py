@@ -367,6 +367,17 @@ LOGS: dict[str, str] = {
     "schedule-unfit": raised("AttributeError: 'Prodigy' object has no attribute '_step_count'", "optimizer.step()"),
     "lycoris-unfit": raised("AttributeError: 'LokrModule' object has no attribute 'lora_down'. Did you mean: 'lora_dim'?"),
     "in-optimizer-step": raised("KeyError: 'odd'", "optimizer.step()"),
+    "triton-kernel": raised("RuntimeError: Triton Error [CUDA]: invalid argument"),
+    "model-torn": raised(
+        "RuntimeError: shape '[1280, 1280, 3, 3]' is invalid for input of size 7290352", "safe_open: result[k] = f.get_tensor(k)"
+    ),
+    "state-lacks": raised(
+        "FileNotFoundError: [Errno 2] No such file or directory: '/out/cat-state/random_states_0.pkl'",
+        "accelerator.load_state(args.resume)",
+    ),
+    "in-network-weights": raised("KeyError: 'odd'", "info = network.load_weights(args.network_weights)"),
+    "in-gui": raised("KeyError: 'odd'", 'File "/kohya_ss/venv/lib/site-packages/gradio/queueing.py", line 5, in process_events'),
+    "in-import": raised("KeyError: 'odd'", "from timm.models import _cfg"),
     "in-lycoris": raised("AttributeError: apply_max", 'File "/venv/site-packages/lycoris/kohya/__init__.py", line 1'),
     "in-bitsandbytes": raised("KeyError: 'odd'", "import bitsandbytes as bnb"),
     "in-xformers": raised("RuntimeError: odd", "import xformers.ops"),

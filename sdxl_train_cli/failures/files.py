@@ -153,6 +153,10 @@ FILES = (
         "a model file is broken", _DOWNLOAD, "safetensors, torch; sd-scripts #725", Rank.ROOT,
     ),
     Signature(
+        "model-torn", Failure.MODEL, r"is invalid for input of size", "a model file holds less than its header says", _DOWNLOAD,
+        "safetensors #95", within=r"safetensors|load_file|safe_open",
+    ),
+    Signature(
         "pickle-refused", Failure.MODEL, r"Weights only load failed|WeightsUnpickler error",
         "this torch refuses to open an old kind of file", "give a .safetensors file with --model or --vae", "torch 2.6",
     ),
@@ -262,11 +266,16 @@ FILES = (
     Signature(
         "resume", Failure.RESUME,
         r"Failed to resume|loaded state dict (?:contains a parameter group|has a different number)"
-        r"|(?:optimizer\.bin|scheduler\.bin|random_states_\d+\.pkl|pytorch_model\.bin|model\.safetensors)['\"]?$"
         r"|No files found in the specified repo id",
         "the state to resume is not whole, or of another network or optimizer",
         "resume with the preset, dim and optimizer of the run that saved it, or start anew",
         "accelerate, torch; sd-scripts #378, #789", within=r"resume|load_state",
+    ),
+    Signature(
+        "state-lacks", Failure.RESUME, r"FileNotFoundError|No such file or directory",
+        "the state to resume lacks a file: it is not whole, or no folder of a state",
+        "`sdxl-train runs resume` takes the last whole one; sd-scripts wants the folder NAME-state", "accelerate;"
+        " bmaltais/kohya_ss #2046, #2856", within=r"\bload_state\b|load_accelerator_state|resume_from_local",
     ),
     Signature(
         "folder-name", Failure.DATA, r"invalid literal for int\(\) with base 10",

@@ -133,7 +133,7 @@ MACHINE = (
     ),
     Signature(
         "shared-memory", Failure.SYSTEM,
-        r"insufficient shared memory|out of shared memory|unable to (?:write to file|open shared memory object|resize)"
+        r"insufficient shared memory|out of shared memory|creating shared memory segment|unable to (?:write to file|open shared memory object|resize)"
         r" </torch_|killed by signal: Bus error",
         "a container gives too little shared memory (/dev/shm) to the workers that load pictures",
         f"{_NO_WORKERS}, or start the container with --shm-size=8g", "torch",
@@ -208,7 +208,7 @@ MACHINE = (
     ),
     Signature(
         "several-gpus", Failure.SYSTEM,
-        r"NCCL error|DistBackendError|ncclUnhandled|have NCCL built in"
+        r"NCCL [Ee]rror|DistBackendError|ncclUnhandled|have NCCL built in"
         r"|Address already in use|EADDRINUSE|Watchdog caught collective|Timed out initializing process group"
         r"|Default process group has not been initialized|Invalid scalar type|finished reduction in the prior iteration"
         r"|'DistributedDataParallel' object has no attribute|DistNetworkError|DistStoreError",

@@ -105,10 +105,15 @@ PACKAGES = (
         "accelerate-config", Failure.PACKAGES,
         r"is not a valid (?:DistributedType|ComputeEnvironment|DynamoBackend|PrecisionType|SageMakerDistributedType)"
         r"|(?:config|configuration) file at .* had unknown keys|'AcceleratorState' object has no attribute"
-        r"|yaml\.(?:parser|scanner)\.\w+Error",
+        r"|yaml\.(?:parser|scanner)\.\w+Error|(?:Cluster|SageMaker|Base)Config\.__init__\(\) got an unexpected",
         "accelerate's own config file is broken, or of another version",
         "delete ~/.cache/huggingface/accelerate/default_config.yaml; sdxl-train gives every such option itself",
-        "accelerate",
+        "accelerate; bmaltais/kohya_ss #505",
+    ),
+    Signature(
+        "triton-kernel", Failure.PACKAGES, r"Triton Error \[|triton\.compiler\.errors|triton\.runtime\.errors",
+        "a kernel that triton has built does not run on this GPU, or with this size",
+        "--set torch_compile=false --set optimizer_type=AdamW", "triton; pytorch/torchdynamo #1632",
     ),
     Signature(
         "no-deepspeed", Failure.PACKAGES, r"[Dd]eep[Ss]peed is not installed|No module named 'deepspeed",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 _BAR = re.compile(r"(?:\bsteps:\s+)?\d+%\|.*?\|[^\[]*\[[^\]]*\]?|\b\d+it \[[\d:]+, [^\]]*\]|\b\d+%\|[^|]*$")
 """tqdm's, wherever in a line: other words are glued before and behind."""
-_CITED = re.compile(r"^(?:>\s?)+")
+_CITED = re.compile(r"^(?:>\s?)+|^[\s#*`┃│]+(?=(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b)")
+"""Of a forum or a mail: > before every line, or marks that make an error's line bold."""
 _FLAT = re.compile(
     r'\s+(?=File "[^"]+", line \d+, in )|(?<=[\w)\]])\s+(?=(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): )'
 )
@@ -32,7 +33,7 @@ _FRAME = re.compile(r'^\s*(?:File ")?[^"\s][^"]*", line \d+(?:, in |$)|^\s*File 
 """The second half of one is enough: a copied log often begins in the middle of a line."""
 _POINTERS = re.compile(r"^[\s~^]+$|^\s*\[Previous line repeated|^\s*\.\.\.<\d+ lines?>\.\.\.")
 _ERROR = re.compile(
-    r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?(?:\w*(?:Error|Exception|Interrupt|Exit|Invalid|Missing|Bomb|Expired)\w*|[A-Z]\w+Bomb)"
+    r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?(?:\w*(?:Error|Exception|Interrupt|Exit|Invalid|Missing|Bomb|Expired|Failed)\w*|[A-Z]\w+Bomb)"
     r"(?=:[\s'\"]|:$|$)"
 )
 _ANY_ERROR = re.compile(r"^[A-Za-z_][\w.]*(?::\s|$)")
