@@ -378,6 +378,10 @@ LOGS: dict[str, str] = {
     "in-network-weights": raised("KeyError: 'odd'", "info = network.load_weights(args.network_weights)"),
     "in-gui": raised("KeyError: 'odd'", 'File "/kohya_ss/venv/lib/site-packages/gradio/queueing.py", line 5, in process_events'),
     "in-import": raised("KeyError: 'odd'", "from timm.models import _cfg"),
+    "no-data-counted": raised("ZeroDivisionError: division by zero", "n = args.max_train_steps / len(train_dataloader)"),
+    "samples-never": raised(
+        "ZeroDivisionError: integer division or modulo by zero", "if epoch is None or epoch % args.sample_every_n_epochs != 0:"
+    ),
     "in-lycoris": raised("AttributeError: apply_max", 'File "/venv/site-packages/lycoris/kohya/__init__.py", line 1'),
     "in-bitsandbytes": raised("KeyError: 'odd'", "import bitsandbytes as bnb"),
     "in-xformers": raised("RuntimeError: odd", "import xformers.ops"),

@@ -30,8 +30,7 @@ FILES = (
     ),
     Signature(
         "no-data", Failure.DATA,
-        r"No data found|num_samples should be a positive integer value, but got num_samples=0"
-        r"|ZeroDivisionError: (?:float |integer )?division",
+        r"No data found|num_samples should be a positive integer value, but got num_samples=0",
         "sd-scripts found no picture to train on",
         "check --data: pictures (.png .jpg .jpeg .webp .bmp) right in it, or in folders named as 10_cat",
         "train_network.py, sdxl_train.py", anywhere=True,
@@ -79,7 +78,13 @@ FILES = (
         "sdxl_train_network.py; bmaltais/kohya_ss #2560", within=r"input_ids2?\b",
     ),
     Signature(
-        "odd-size", Failure.DATA, r"Sizes of tensors must match except in dimension",
+        "no-data-counted", Failure.DATA, r"ZeroDivisionError", "sd-scripts found no picture to train on",
+        "check --data: pictures (.png .jpg .jpeg .webp .bmp) right in it, or in folders named as 10_cat",
+        "train_network.py", within=r"dataset|dataloader|num_\w*batches|steps_per_epoch|mean_img_ar|img_ar_errors",
+    ),
+    Signature(
+        "odd-size", Failure.DATA,
+        r"Sizes of tensors must match except in dimension|must match the size of tensor b \(\d+\) at non-singleton dimension [23]",
         "pictures have a size that SDXL can't halve often enough",
         "--set enable_bucket=true --set bucket_reso_steps=64", "torch; bmaltais/kohya_ss #1215",
     ),
@@ -100,7 +105,7 @@ FILES = (
     ),
     Signature(
         "metadata", Failure.DATA,
-        r"no metadata /|image_dir (?:must be specified|is required)|metadata_file must be specified",
+        r"no metadata\b|image_dir (?:must be specified|is required)|metadata_file must be specified",
         "the file of metadata is missing, or names no folder", "give --data the folder of pictures",
         "library/train_util.py: FineTuningDataset",
     ),
@@ -204,7 +209,8 @@ FILES = (
         "other-model", Failure.MODEL,
         r"Error\(s\) in loading state_dict for UNet2DConditionModel|size mismatch for (?:(?:down|up|mid|input|output|middle)_block)"
         r"|Trying to set a tensor of shape"
-        r"|mat1 and mat2 shapes cannot be multiplied",
+        r"|mat1 and mat2 shapes cannot be multiplied"
+        r"|size of tensor a \((?:768|1024|1280|2048)\) must match the size of tensor b \((?:768|1024|1280|2048)\)",
         "model and script are of different kinds: SD 1.5 or 2 beside SDXL",
         "`sdxl-train lora --model` with an SDXL checkpoint; a base or network of SD 1.5 does not fit",
         "library/model_util.py; bmaltais/kohya_ss #1877, sd-scripts #1972",
@@ -234,7 +240,7 @@ FILES = (
         r"RepositoryNotFoundError|Repository Not Found|EntryNotFoundError: 404|RevisionNotFoundError|Entry Not Found"
         r"|is not a valid model identifier|HFValidationError|Repo id must|does not appear to have a file named"
         r"|Error no file named",
-        "there is no such model, neither as a file nor on the Hugging Face hub", "check --model",
+        "there is no such model or VAE, neither as a file nor on the Hugging Face hub", "check --model and --vae",
         "huggingface_hub, diffusers",
     ),
     Signature(

@@ -197,7 +197,7 @@ PACKAGES = (
     Signature(
         "packages-unfit", Failure.PACKAGES,
         r"cannot import name '[^']+' from|Failed to import (?:diffusers|transformers)\.|got an unexpected keyword argument"
-        r"|is required for a normal functioning of this module|module '(?:torch|transformers|diffusers|accelerate"
+        r"|is required for a normal functioning of this module|requires `\w+[<>=]=?[\d.]+`|module '(?:torch|transformers|diffusers|accelerate"
         r"|huggingface_hub|safetensors)[\w.]*' has no attribute|object has no attribute 'is_compiled_module'|between instances of 'TorchVersion'"
         r"|Cannot copy out of meta tensor|Non-consecutive added token|did not match any variant of untagged enum"
         r"|partially initialized module",

@@ -15,6 +15,7 @@ _FLAT = re.compile(
 )
 """Where a traceback goes on that lost its line ends when it was copied."""
 _BOX_TOP = re.compile(r"^\s*[╭┌]─")
+_BOX_ROW = re.compile(r"^[│┃] .*[│┃]$")
 _BOX_END = re.compile(r"^\s*[╰└]─")
 _IN_BOX = re.compile(r"^\s*[│┃]|^\s*[│┃]\s*$")
 _AT_WORK = re.compile(r"❱|:\d+ in\b|^\D*\bin <?\w+>?\s*│?$")
@@ -160,6 +161,7 @@ def _unboxed(lines: Sequence[str]) -> Iterator[str]:
     """Lines without quotes; those inside a box, which are source code and frames, are marked with NUL."""
     boxed = False
     for line in (part for whole in lines for part in _FLAT.split(_CITED.sub("", whole))):
+        boxed = boxed or bool(_BOX_ROW.match(line))  # a box whose top was not copied
         if _BOX_TOP.match(line) or ("Traceback (most recent call" in line and ("╭" in line or "──" in line)):
             boxed = True
             yield "Traceback (most recent call last):"
