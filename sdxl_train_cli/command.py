@@ -72,6 +72,22 @@ def resumed(argv: Sequence[str], python: Path, script: Path, going_on: GoingOn) 
     return [str(python), *argv[1:first], *shim, *argv[first:at], str(script), *options, *state]
 
 
+def changed(argv: Sequence[str], script: str, values: Mapping[str, Value], options: Mapping[str, Option]) -> list[str]:
+    """The same command line with these options of the script in place of what it says of them.
+
+    ValueError where it starts no script of this name.
+    """
+    flags = {options[name].flag for name in values}
+    behind = [Path(word).name for word in argv].index(script) + 1
+    kept, is_left_out = list(argv[:behind]), False
+    for word in argv[behind:]:
+        if word.startswith("--"):
+            is_left_out = word.partition("=")[0] in flags
+        if not is_left_out:
+            kept.append(word)
+    return [*kept, *(word for name, value in values.items() for word in _words(options[name].flag, value))]
+
+
 def _without(words: Sequence[str], flags: Mapping[str, int]) -> list[str]:
     """Leave flags out, each with so many values."""
     kept, left_out = list[str](), 0

@@ -339,6 +339,49 @@ LOGS: dict[str, str] = {
     "packages-unfit": raised("ImportError: cannot import name 'CLIPFeatureExtractor' from 'transformers' (/venv/lib)"),
     "diffusers-unfit": raised("AssertionError: duplicated lora name: lora_unet_down_blocks_0_attentions_0_proj_in"),
     "no-module": raised("ModuleNotFoundError: No module named 'imagesize'", "import imagesize"),
+    "threads": raised("RuntimeError: can't start new thread", "t.start()"),
+    "bus-error": died("died with <Signals.SIGBUS: 7>."),
+    "dll-absent": died("returned non-zero exit status 3221225781."),
+    "picture-cut": raised(
+        "struct.error: unpack_from requires a buffer of at least 4 bytes", "site-packages/PIL/PngImagePlugin.py: i32(s)"
+    ),
+    "json-broken": raised("json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)", "json.load(f)"),
+    "toml": raised("toml.decoder.TomlDecodeError: Reserved escape sequence used (line 3 column 1 char 40)"),
+    "state-broken": raised(
+        "RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory",
+        "accelerator.load_state(args.resume)",
+    ),
+    "no-vae": raised("KeyError:'encoder.conv_in.weight'", "converted = convert_ldm_vae_checkpoint(state_dict, vae_config)"),
+    "inpainting-model": raised(
+        "RuntimeError: Given groups=1, weight of size [320, 9, 3, 3], expected input[1, 4, 128, 128] to have 9 channels, but"
+        " got 4 channels instead"
+    ),
+    "no-state": raised("ValueError: Tried to find D:/out/cat-000120.safetensors but folder does not exist"),
+    "samples-cached": raised("AttributeError: 'NoneType' object has no attribute 'to'", "self.sample_images(accelerator)"),
+    "samples-size": raised("ValueError: `height` and `width` have to be divisible by 8 but are 1023 and 1024."),
+    "option-type": raised("TypeError: '>' not supported between instances of 'str' and 'int'", "if args.noise_offset > 0:"),
+    "tensorflow": raised("AttributeError: module 'tensorflow' has no attribute 'io'", "accelerator.init_trackers("),
+    "no-compiler": raised("RuntimeError: Error building extension 'fused_adam'"),
+    "cudnn-library": START + "Could not load library cudnn_cnn_infer64_8.dll. Error code 126\n" + EXIT_1,
+    "accelerate-config": raised("ValueError: 'MULTI_GPUS' is not a valid DistributedType"),
+    "schedule-unfit": raised("AttributeError: 'Prodigy' object has no attribute '_step_count'", "optimizer.step()"),
+    "lycoris-unfit": raised("AttributeError: 'LokrModule' object has no attribute 'lora_down'. Did you mean: 'lora_dim'?"),
+    "in-optimizer-step": raised("KeyError: 'odd'", "optimizer.step()"),
+    "triton-kernel": raised("RuntimeError: Triton Error [CUDA]: invalid argument"),
+    "model-torn": raised(
+        "RuntimeError: shape '[1280, 1280, 3, 3]' is invalid for input of size 7290352", "safe_open: result[k] = f.get_tensor(k)"
+    ),
+    "state-lacks": raised(
+        "FileNotFoundError: [Errno 2] No such file or directory: '/out/cat-state/random_states_0.pkl'",
+        "accelerator.load_state(args.resume)",
+    ),
+    "in-network-weights": raised("KeyError: 'odd'", "info = network.load_weights(args.network_weights)"),
+    "in-gui": raised("KeyError: 'odd'", 'File "/kohya_ss/venv/lib/site-packages/gradio/queueing.py", line 5, in process_events'),
+    "in-import": raised("KeyError: 'odd'", "from timm.models import _cfg"),
+    "no-data-counted": raised("ZeroDivisionError: division by zero", "n = args.max_train_steps / len(train_dataloader)"),
+    "samples-never": raised(
+        "ZeroDivisionError: integer division or modulo by zero", "if epoch is None or epoch % args.sample_every_n_epochs != 0:"
+    ),
     "in-lycoris": raised("AttributeError: apply_max", 'File "/venv/site-packages/lycoris/kohya/__init__.py", line 1'),
     "in-bitsandbytes": raised("KeyError: 'odd'", "import bitsandbytes as bnb"),
     "in-xformers": raised("RuntimeError: odd", "import xformers.ops"),

@@ -119,6 +119,29 @@ def test_a_half_written_state_is_passed_over(cli: Cli, tmp_path: Path, line: lis
     assert "going on from step 2: cat-step00000002-state" in told.stderr
 
 
+def test_a_resumed_run_steps_down_and_stays_one_run(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    run = tmp_path / "output" / "cat"
+    assert cli("lora", *line, "--preset", "dim32", STANDIN_FAIL="crash@5").code == 7
+    full = {"STANDIN_FAIL": "oom@2", "STANDIN_OOM_UNLESS": "--gradient_checkpointing"}
+
+    alone = cli("runs", "resume", "cat", "--no-vram-check", **full)
+    down = cli("runs", "resume", "cat", "--no-vram-check", "--on-oom", "step-down", **full)
+
+    assert alone.code == 7
+    assert f"runs resume {run} --on-oom step-down" in alone.stderr
+    assert down.code == 0, down.stderr
+    assert "going on with gradient checkpointing" in down.stderr
+    assert metrics(run) == [1, 2, 3, 4, 5, 6]
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert [attempt.get("changed") for attempt in record["attempts"]] == [None, None, {"gradient_checkpointing": True}]
+    assert record["settings"]["gradient_checkpointing"] == {"value": True, "origin": "--on-oom step-down"}
+    assert "--gradient_checkpointing" not in record["argv"]
+    assert "--gradient_checkpointing" in record["attempts"][-1]["argv"]
+
+    longer = cli("runs", "resume", "cat", "--no-vram-check", "--steps", "9", "--dry-run")
+    assert "--gradient_checkpointing" in longer.stdout
+
+
 def test_dreambooth_is_refused_with_the_reason(cli: Cli, line: list[str]) -> None:
     assert cli("dreambooth", *line, STANDIN_FAIL="crash@5").code == 7
 

@@ -205,3 +205,26 @@ def test_a_run_that_is_made_longer_gets_its_new_length_in_place_of_the_old() -> 
 
     assert argv[2:4] == ["--max_train_steps", "20"]
     assert "--max_train_epochs" not in argv
+
+
+def test_an_option_that_is_changed_stands_once_and_the_launch_keeps_its_own() -> None:
+    argv = build({"mixed_precision": "fp16", "network_args": ("conv_dim=4", "conv_alpha=1"), "xformers": True})
+    values: dict[str, Value] = {"mixed_precision": "bf16", "network_args": ("dropout=0.1",), "xformers": False}
+
+    after = command.changed(argv, "sdxl_train_network.py", values, TABLE.of(Kind.LORA))
+
+    assert "--mixed_precision=fp16" in after
+    assert after.count("--mixed_precision") == 1
+    assert after[after.index("--mixed_precision") + 1] == "bf16"
+    assert after[after.index("--network_args") + 1 :] == ["dropout=0.1"]
+    assert "conv_dim=4" not in after
+    assert "--xformers" not in after
+
+
+@given(st.dictionaries(st.sampled_from(["network_dim", "seed", "learning_rate"]), st.integers(1, 99)))
+def test_a_command_line_that_is_changed_is_the_one_of_the_changed_recipe(values: dict[str, Value]) -> None:
+    before: dict[str, Value] = {"network_dim": 8, "seed": 7, "resolution": "1024,1024"}
+
+    after = command.changed(build(before), "sdxl_train_network.py", values, TABLE.of(Kind.LORA))
+
+    assert sorted(after) == sorted(build({**before, **values}))

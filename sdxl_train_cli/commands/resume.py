@@ -9,7 +9,7 @@ import typer
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.listing import Run
 from sdxl_train_cli.commands.place import HomeOption, OutputOption
-from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck
+from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 
 if TYPE_CHECKING:
     from sdxl_train_cli.keeping.resuming import Resumed
@@ -22,7 +22,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 
 
 def resume(
-    run: Run, output: OutputOption = None, steps: Steps = None, no_guard: NoGuard = None, as_json: AsJson = False,
+    run: Run, output: OutputOption = None, steps: Steps = None, on_oom: OnOomOption = OnOom.STOP,
+    step_downs: StepDowns = 3, no_guard: NoGuard = None, as_json: AsJson = False,
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Go on with a run that was stopped or cut off."""
@@ -32,13 +33,23 @@ def resume(
 
     off = guards.parse(no_guard or [])
     entry = history.require(run, place.output(output))
-    resumed = resuming.prepare(entry, place.home(home), steps=steps, check_vram=not no_vram_check)
+    where = place.home(home)
+    resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check)
     if dry_run:
         typer.echo(preparation.shell_line(resumed.argv))
         return
     from sdxl_train_cli import console, live  # after the dry run, which needs none of it
+    from sdxl_train_cli.watching import attempts  # after the dry run, which needs none of it
 
-    console.finished(carry_on(resumed, live.view(as_json=as_json), off))
+    hands = attempts.ResumingHands(
+        lambda changes: resuming.prepare(
+            history.load(entry.folder), where, steps=steps, check_vram=False, changes=changes
+        ),
+        lambda ready: carry_on(ready, live.view(as_json=as_json), off),
+        console.warn,
+    )
+    allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
+    console.finished(attempts.resume(resumed, hands, step_downs=allowed, user_presets=place.user_presets()))
 
 
 def carry_on(resumed: Resumed, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
@@ -49,7 +60,7 @@ def carry_on(resumed: Resumed, view: View, guards_off: frozenset[Guard] = frozen
 
     for note in resumed.notes:
         console.note(note)
-    runs.go_on(resumed.run, resumed.argv, resumed.going_on.step)
+    runs.go_on(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
     with view:
         return training.watch(
             resumed.run,

@@ -24,6 +24,9 @@ WORDS = 6
 """Lines that are shown of a failure that is not known."""
 _FINISHED = "model saved."
 _CUT = "the log breaks off within a traceback"
+_MENTION = re.compile(r"\w+(?:Error|Exception)\b|\b(?:[Ee]rror|ERROR|[Ff]ailed)\b")
+_NEAR_THE_END = 12
+"""Lines in which an error is looked for that does not begin a line: what was told earlier was survived."""
 _WIDEST = 400
 """Letters of a line that is shown."""
 
@@ -116,12 +119,22 @@ def _known(account: Account) -> Diagnosis | None:
             return found
     found = _first(Rank.CAUSE, everywhere, None)
     if found is not None or not _errors(account):
-        found = found or _first(Rank.AFTERMATH, everywhere, account)
+        found = found or _first(Rank.AFTERMATH, everywhere, account) or _mentioned(account)
         return found or _matching(Rank.STAGE, _CUT, account.cut, loose=True)
     last = _errors(account)[-1]
     return _matching(Rank.AFTERMATH, _text(last), "", loose=True) or _matching(
         Rank.STAGE, _text(last), last.frames, loose=True
     )
+
+
+def _mentioned(account: Account) -> Diagnosis | None:
+    """What an error says that stands within a line, near the end of a log without any proper one."""
+    for line in reversed(account.rest[-_NEAR_THE_END:]):
+        if _MENTION.search(line) and not tracebacks.is_noise(line):
+            found = _matching(Rank.CAUSE, tracebacks.without_commands(line), account.cut, loose=True)
+            if found is not None:
+                return found
+    return None
 
 
 def _chain(account: Account) -> Iterator[Raised]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdxl_train_cli.failures.signature import Failure, Rank, Signature
+from sdxl_train_cli.failures.signature import OS_ERROR, Failure, Rank, Signature
 
 _CACHES = "delete the .npz files beside the pictures, or --set cache_latents_to_disk=false"
 _UTF8 = "save captions and prompts as UTF-8, and set the variable PYTHONUTF8=1"
@@ -30,8 +30,7 @@ FILES = (
     ),
     Signature(
         "no-data", Failure.DATA,
-        r"No data found|num_samples should be a positive integer value, but got num_samples=0"
-        r"|ZeroDivisionError: (?:float |integer )?division",
+        r"No data found|num_samples should be a positive integer value, but got num_samples=0",
         "sd-scripts found no picture to train on",
         "check --data: pictures (.png .jpg .jpeg .webp .bmp) right in it, or in folders named as 10_cat",
         "train_network.py, sdxl_train.py", anywhere=True,
@@ -39,9 +38,15 @@ FILES = (
     Signature(
         "picture-broken", Failure.DATA,
         r"UnidentifiedImageError|cannot identify image file|image file is truncated|broken (?:data stream|PNG)"
-        r"|Unrecognized data stream|Truncated File Read|unrecognized data stream|corrupt (?:JPEG|PNG)",
+        r"|Unrecognized data stream|Truncated File Read|unrecognized data stream|corrupt (?:JPEG|PNG)|not enough image data"
+        r"|libpng error|tile cannot extend outside image|!_src\.empty\(\)|Decompressed [Dd]ata [Tt]oo [Ll]arge",
         "a picture is broken, or is not what its name says", "take it out of --data, or save it anew",
-        "Pillow; bmaltais/kohya_ss #1574, #1718",
+        "Pillow, OpenCV; bmaltais/kohya_ss #1574, #1718",
+    ),
+    Signature(
+        "picture-cut", Failure.DATA, r"struct\.error|unpack_from requires|zlib\.error|IndexError|EOFError",
+        "a picture is cut off or broken", "take it out of --data, or save it anew", "Pillow; ShivamShrirao/diffusers #79",
+        within=r"PIL[\\/]+\w*Image",
     ),
     Signature(
         "picture-huge", Failure.DATA, r"DecompressionBomb(?:Error|Warning.*Error)",
@@ -50,7 +55,8 @@ FILES = (
     ),
     Signature(
         "picture-size", Failure.DATA,
-        r"image too large, but cropping|image size is small|illegal trimmed size|internal error\. small scale",
+        r"image too large, but cropping|image size is small|illegal trimmed size|internal error\. small scale"
+        r"|Calculated padded input size per channel|Output size is too small",
         "a picture does not fit the resolution, and must be neither cropped nor resized",
         "--set enable_bucket=true, and delete old .npz files beside the pictures", "library/train_util.py",
     ),
@@ -72,7 +78,13 @@ FILES = (
         "sdxl_train_network.py; bmaltais/kohya_ss #2560", within=r"input_ids2?\b",
     ),
     Signature(
-        "odd-size", Failure.DATA, r"Sizes of tensors must match except in dimension",
+        "no-data-counted", Failure.DATA, r"ZeroDivisionError", "sd-scripts found no picture to train on",
+        "check --data: pictures (.png .jpg .jpeg .webp .bmp) right in it, or in folders named as 10_cat",
+        "train_network.py", within=r"dataset|dataloader|num_\w*batches|steps_per_epoch|mean_img_ar|img_ar_errors",
+    ),
+    Signature(
+        "odd-size", Failure.DATA,
+        r"Sizes of tensors must match except in dimension|must match the size of tensor b \(\d+\) at non-singleton dimension [23]",
         "pictures have a size that SDXL can't halve often enough",
         "--set enable_bucket=true --set bucket_reso_steps=64", "torch; bmaltais/kohya_ss #1215",
     ),
@@ -93,16 +105,27 @@ FILES = (
     ),
     Signature(
         "metadata", Failure.DATA,
-        r"no metadata /|image_dir (?:must be specified|is required)|metadata_file must be specified|JSONDecodeError",
-        "the file of metadata is missing, broken, or names no folder", "give --data the folder of pictures",
+        r"no metadata\b|image_dir (?:must be specified|is required)|metadata_file must be specified",
+        "the file of metadata is missing, or names no folder", "give --data the folder of pictures",
         "library/train_util.py: FineTuningDataset",
     ),
     Signature(
+        "json-broken", Failure.DATA, r"JSONDecodeError",
+        "a file of JSON is cut off or broken: metadata, prompts, or what was fetched from the Hugging Face hub",
+        "the traceback says which; of the hub's, delete the model's folder in ~/.cache/huggingface/hub", "Python",
+    ),
+    Signature(
         "dataset-config", Failure.DATA,
-        r"Invalid user config|extra keys not allowed|MultipleInvalid|not supported config file format|TomlDecodeError|Invalid TOML"
+        r"Invalid user config|extra keys not allowed|MultipleInvalid|not supported config file format"
         r"|file not found / ファイルが見つかりません",
         "the dataset's config file has an error, or is not there",
         "give --data the folder of pictures: sdxl-train writes that file itself", "library/config_util.py", anywhere=True,
+    ),
+    Signature(
+        "toml", Failure.SETTINGS, r"TomlDecodeError|TOMLDecodeError|Invalid TOML",
+        "a TOML file can't be read: often a Windows path, whose \\ has to be written / or doubled",
+        "mend the line that is named; or use --set for options and --data for pictures, which need no such file",
+        "Python; toml", anywhere=True,
     ),
     Signature(
         "lfs-pointer", Failure.MODEL, r"version https://git-lfs|invalid load key, 'v'",
@@ -120,11 +143,23 @@ FILES = (
         Rank.ROOT, anywhere=True,
     ),
     Signature(
+        "state-broken", Failure.RESUME,
+        r"PytorchStreamReader failed|failed finding central|Error while deserializing|HeaderTo\w+"
+        r"|MetadataIncompleteBuffer|EOFError: Ran out of input|(?:pickle|Unpickling)\w*: |invalid load key",
+        "the state to resume is broken: its writing was cut off",
+        "`sdxl-train runs resume` takes the last whole one; else start anew with network_weights", "accelerate, torch;"
+        " bmaltais/kohya_ss #2216", Rank.ROOT, within=r"\bload_state\b|load_accelerator_state|resume_from_local",
+    ),
+    Signature(
         "model-broken", Failure.MODEL,
         r"Error while deserializing|HeaderTo[\w]+|MetadataIncompleteBuffer|InvalidHeader|PytorchStreamReader failed"
-        r"|invalid load key, '(?![v<{#\[])|Unable to load weights from pytorch|failed finding central directory"
+        r"|invalid load key, '(?![v<{#\[])|Unable to load weights from (?:pytorch|checkpoint)|failed finding central directory"
         r"|Invalid magic number|corrupted record|incomplete metadata, file not fully covered",
         "a model file is broken", _DOWNLOAD, "safetensors, torch; sd-scripts #725", Rank.ROOT,
+    ),
+    Signature(
+        "model-torn", Failure.MODEL, r"is invalid for input of size", "a model file holds less than its header says", _DOWNLOAD,
+        "safetensors #95", within=r"safetensors|load_file|safe_open",
     ),
     Signature(
         "pickle-refused", Failure.MODEL, r"Weights only load failed|WeightsUnpickler error",
@@ -155,6 +190,17 @@ FILES = (
         "the base model is not SDXL", "give --model an SDXL checkpoint", "library/sdxl_model_util.py; bmaltais/kohya_ss #2737",
     ),
     Signature(
+        "no-vae", Failure.MODEL, r"KeyError: ?'(?:(?:en|de)coder\.\w|(?:post_)?quant_conv)",
+        "the base model holds no VAE: it is not a whole checkpoint",
+        "give --model a whole SDXL checkpoint; a VAE of its own goes to --vae", "library/model_util.py;"
+        " Akegarasu/lora-scripts #29",
+    ),
+    Signature(
+        "inpainting-model", Failure.MODEL, r"expected input\[[\d, ]+\] to have \d+ channels, but got \d+ channels",
+        "the model takes another number of channels: it is made for inpainting, or is no SDXL",
+        "give --model an SDXL base checkpoint", "torch",
+    ),
+    Signature(
         "no-text-encoder", Failure.MODEL, r"'NoneType' object has no attribute 'dtype'",
         "the base model lacks a text encoder: it is SDXL's refiner, or not SDXL", "give --model an SDXL base checkpoint",
         "library/sdxl_train_util.py; bmaltais/kohya_ss #3008, sd-scripts #1041", within=r"text_encoder\d?\.dtype",
@@ -163,7 +209,8 @@ FILES = (
         "other-model", Failure.MODEL,
         r"Error\(s\) in loading state_dict for UNet2DConditionModel|size mismatch for (?:(?:down|up|mid|input|output|middle)_block)"
         r"|Trying to set a tensor of shape"
-        r"|mat1 and mat2 shapes cannot be multiplied",
+        r"|mat1 and mat2 shapes cannot be multiplied"
+        r"|size of tensor a \((?:768|1024|1280|2048)\) must match the size of tensor b \((?:768|1024|1280|2048)\)",
         "model and script are of different kinds: SD 1.5 or 2 beside SDXL",
         "`sdxl-train lora --model` with an SDXL checkpoint; a base or network of SD 1.5 does not fit",
         "library/model_util.py; bmaltais/kohya_ss #1877, sd-scripts #1972",
@@ -193,7 +240,7 @@ FILES = (
         r"RepositoryNotFoundError|Repository Not Found|EntryNotFoundError: 404|RevisionNotFoundError|Entry Not Found"
         r"|is not a valid model identifier|HFValidationError|Repo id must|does not appear to have a file named"
         r"|Error no file named",
-        "there is no such model, neither as a file nor on the Hugging Face hub", "check --model",
+        "there is no such model or VAE, neither as a file nor on the Hugging Face hub", "check --model and --vae",
         "huggingface_hub, diffusers",
     ),
     Signature(
@@ -211,19 +258,30 @@ FILES = (
         "hub-offline", Failure.HUB,
         r"Can't load (?:tokenizer|the (?:configuration|model))|(?:couldn't|can't) connect to '?https?:|LocalEntryNotFoundError"
         r"|MaxRetryError|ConnectionError|ConnectTimeout|ReadTimeout|NameResolutionError|getaddrinfo failed"
-        r"|name resolution|Network is unreachable|traffic has been disabled|OfflineModeIsEnabled|RemoteDisconnected"
+        r"|name resolution|Network is unreachable|\[WinError 100(?:5[14]|60|61)\]|ConnectionReset|traffic has been disabled|OfflineModeIsEnabled|RemoteDisconnected"
         r"|\b[45]\d\d (?:Server|Client) Error|IncompleteRead|ChunkedEncodingError|Consistency check failed|Max retries exceeded|HfHubHTTPError",
         "a file had to come from the Hugging Face hub, and it did not",
         "connect once, or set HF_ENDPOINT to a mirror", "huggingface_hub, transformers; sd-scripts #1792",
     ),
     Signature(
+        "no-state", Failure.RESUME, r"Tried to find .{1,300} but (?:folder|file) does not exist",
+        "there is no state to resume at that path: it takes the folder NAME-state, not a .safetensors file",
+        "`sdxl-train runs resume` finds it by itself; a run keeps states only with --save-state", "accelerate;"
+        " sd-scripts #1166",
+    ),
+    Signature(
         "resume", Failure.RESUME,
         r"Failed to resume|loaded state dict (?:contains a parameter group|has a different number)"
-        r"|(?:optimizer\.bin|scheduler\.bin|random_states_\d+\.pkl|pytorch_model\.bin|model\.safetensors)['\"]?$"
         r"|No files found in the specified repo id",
         "the state to resume is not whole, or of another network or optimizer",
         "resume with the preset, dim and optimizer of the run that saved it, or start anew",
         "accelerate, torch; sd-scripts #378, #789", within=r"resume|load_state",
+    ),
+    Signature(
+        "state-lacks", Failure.RESUME, r"FileNotFoundError|No such file or directory",
+        "the state to resume lacks a file: it is not whole, or no folder of a state",
+        "`sdxl-train runs resume` takes the last whole one; sd-scripts wants the folder NAME-state", "accelerate;"
+        " bmaltais/kohya_ss #2046, #2856", within=r"\bload_state\b|load_accelerator_state|resume_from_local",
     ),
     Signature(
         "folder-name", Failure.DATA, r"invalid literal for int\(\) with base 10",
@@ -233,7 +291,7 @@ FILES = (
     ),
     Signature(
         "no-file", Failure.DATA,
-        r"FileNotFoundError|\[Errno 2\]|\[WinError [23]\]|No such file or directory|os error [23]\b",
+        r"FileNotFoundError|\[Errno 2\]|No such file or directory|Parent directory .* does not exist|" + OS_ERROR.format("2|3"),
         "a file or folder is not there", "check the path", "Python",
     ),
 )  # fmt: skip

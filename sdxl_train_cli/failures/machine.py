@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from sdxl_train_cli.failures.signature import Failure, Rank, Signature
+from sdxl_train_cli.failures.signature import OS_ERROR, Failure, Rank, Signature
 
 _LESS_MEMORY = (
     "--batch-size 1 --set gradient_checkpointing=true, or a smaller preset: `sdxl-train plan` names what fits;"
     " and close programs that use the GPU"
 )
 _MORE_MEMORY = "close programs, enlarge the swap or paging file (to 40 GB and more), or --set lowram=true"
-_OS = r"\[WinError (?:{0})\]|os error (?:{0})\b|\bcode: (?:{0}),"
-"""How Windows' and Linux' numbers are told: by Python, and by safetensors in two ways."""
 _NO_WORKERS = "--set max_data_loader_n_workers=0 --set persistent_data_loader_workers=false"
 
 MACHINE = (
@@ -18,7 +16,8 @@ MACHINE = (
         "gpu-memory", Failure.GPU_MEMORY,
         r"\b(?:torch|cuda)\.OutOfMemoryError|(?:CUDA|HIP|MPS|XPU)(?: backend| driver)?(?: error:)? out of memory"
         r"|hipErrorOutOfMemory|cudaErrorMemoryAllocation|CU(?:BLAS|DNN|SPARSE)_STATUS_ALLOC_FAILED"
-        r"|not enough GPU video memory|Error out of memory at line|outofmemory\.OutOfMemoryError",
+        r"|not enough GPU video memory|Error out of memory at line|outofmemory\.OutOfMemoryError"
+        r"|Allocation on device \d* ?would exceed|NVML_SUCCESS == r INTERNAL ASSERT",
         "the GPU's memory ran out", _LESS_MEMORY, "torch; sd-scripts #661, #1152", Rank.ROOT, anywhere=True,
     ),
     Signature(
@@ -31,20 +30,20 @@ MACHINE = (
     Signature(
         "host-memory", Failure.HOST_MEMORY,
         r"DefaultCPUAllocator: (?:not enough memory|can't allocate)|paging file is too small"
-        r"|(?<![A-Za-z])(?:_Array)?MemoryError\b|Cannot allocate memory|" + _OS.format("12|1455") + r"|std::bad_alloc|bad allocation|enforce fail at alloc_cpu",
+        r"|(?<![A-Za-z])(?:_Array)?MemoryError\b|Cannot allocate memory|" + OS_ERROR.format("12|1455") + r"|std::bad_alloc|bad allocation|enforce fail at alloc_cpu",
         "the computer's own memory ran out", _MORE_MEMORY, "torch, Windows; bmaltais/kohya_ss #235, #449, #1398",
         Rank.ROOT, anywhere=True,
     ),
     Signature(
         "killed", Failure.HOST_MEMORY,
-        r"Signals\.SIGKILL|Signal 9 \(SIGKILL\)|exit ?(?:status|code):? ?(?:137|-9)\b|^Killed$|killed by signal: Killed",
+        r"Signals\.SIGKILL|Signal 9 \(SIGKILL\)|exit ?(?:status|code)[:)]? ?(?:137|-9)\b|^Killed$|killed by signal: Killed",
         "the computer's own memory ran out, or something killed the trainer", _MORE_MEMORY,
         "Linux' out-of-memory killer; sd-scripts #1065", Rank.AFTERMATH, anywhere=True,
     ),
     Signature(
         "access-violation", Failure.HOST_MEMORY,
-        r"exit (?:status|code):? ?(?:3221225477|3221226505|-1073741819|-1073740791|139|-11)\b|0xC0000005"
-        r"|Signals\.SIGSEGV|^Segmentation fault|^Aborted|Windows fatal exception: access violation",
+        r"exit (?:status|code):? ?(?:3221225477|3221226505|2147483651|-1073741819|-1073740791|139|-11|134|-6)\b"
+        r"|exitcode: (?:3221225477|-11|-6)\b|0xC0000005|Signals\.SIG(?:SEGV|ABRT)|^Segmentation fault|^Aborted|Windows fatal exception: access violation",
         "the computer's own memory ran out while a model was loaded, or a driver crashed; no error tells which",
         f"{_MORE_MEMORY}; then update the NVIDIA driver", "Windows, Linux; bmaltais/kohya_ss #1065, #2977",
         Rank.AFTERMATH, anywhere=True,
@@ -57,7 +56,7 @@ MACHINE = (
     ),
     Signature(
         "disk-full", Failure.SYSTEM,
-        _OS.format("28|112") + r"|No space left on device|\[Errno 28\]|Disk quota exceeded|\[Errno 122\]"
+        OS_ERROR.format("28|112") + r"|No space left on device|\[Errno 28\]|Disk quota exceeded|\[Errno 122\]"
         r"|not enough space on the disk|PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+",
         "the disk is full", "free some space, or choose another place with --output", "Linux, Windows, torch",
         Rank.ROOT, anywhere=True,
@@ -70,7 +69,9 @@ MACHINE = (
     ),
     Signature(
         "no-kernel", Failure.GPU,
-        r"no kernel image is available|is not compatible with the current PyTorch installation",
+        r"no kernel image is available|is not compatible with the current PyTorch installation"
+        r"|device kernel image is invalid|invalid value for --gpu-architecture|is not defined for option 'gpu-name'"
+        r"|HIP error: (?:invalid device function|shared object initialization failed)",
         "this torch has no kernels for this GPU",
         "`sdxl-train setup --torch cu128 --recreate` for an RTX 50; a GPU older than the GTX 10 is too old",
         "torch; bmaltais/kohya_ss #3096, #3368", Rank.ROOT, anywhere=True,
@@ -87,13 +88,14 @@ MACHINE = (
         r"fp16 mixed precision requires a GPU|Torch not compiled with CUDA|Found no NVIDIA driver"
         r"|No CUDA GPUs are available|Torch is not able to use GPU|no CUDA-capable device|not implemented for 'Half'"
         r"|torch\.cuda\.is_available\(\) (?:should be True but )?is False|CUDA unknown error - this may be due to"
-        r"|CUDA driver initialization failed|from cudaGetDeviceCount\(\)",
+        r"|CUDA driver initialization failed|from cudaGetDeviceCount\(\)|no HIP GPUs are available|privateuseone|torch_directml",
         "torch sees no GPU", "check `nvidia-smi`, then `sdxl-train setup --torch cu124 --recreate`",
         "accelerate, torch; bmaltais/kohya_ss #639",
     ),
     Signature(
         "no-bf16", Failure.GPU,
-        r"bf16 mixed precision requires|bf16/gpu|device does not support bfloat16|Your setup doesn't support bf16",
+        r"bf16 mixed precision requires|bf16/gpu|[Dd]evice does not support bfloat16|Your setup doesn't support bf16"
+        r"|not implemented for 'BFloat16'",
         "this GPU, or this torch, has no bf16", "--set mixed_precision=fp16 --set full_bf16=false",
         "accelerate",
     ),
@@ -104,7 +106,8 @@ MACHINE = (
         "gpu-crash", Failure.GPU,
         r"illegal memory access|unspecified launch failure|CUDA error: unknown error|misaligned address"
         r"|CUDA error: an illegal instruction|CU(?:BLAS|DNN)_STATUS_EXECUTION_FAILED|launch timed out"
-        r"|GPU is lost|fallen off the bus|uncorrectable ECC|hipErrorLaunchFailure|CUDNN_STATUS_MAPPING_ERROR",
+        r"|GPU is lost|fallen off the bus|uncorrectable ECC|hipErrorLaunchFailure|CUDNN_STATUS_MAPPING_ERROR|miopenStatus"
+        r"|CUDA driver error|CUDA error: (?:device not ready|operation not supported|invalid resource handle)",
         "the GPU broke off in the middle of its work: overclocking, heat, the driver, or a full memory",
         "take overclocking back, update the driver, --set xformers=false --set sdpa=true, and a smaller preset", "CUDA",
     ),
@@ -130,7 +133,7 @@ MACHINE = (
     ),
     Signature(
         "shared-memory", Failure.SYSTEM,
-        r"insufficient shared memory|out of shared memory|unable to (?:write to file|open shared memory object|resize)"
+        r"insufficient shared memory|out of shared memory|creating shared memory segment|unable to (?:write to file|open shared memory object|resize)"
         r" </torch_|killed by signal: Bus error",
         "a container gives too little shared memory (/dev/shm) to the workers that load pictures",
         f"{_NO_WORKERS}, or start the container with --shm-size=8g", "torch",
@@ -152,7 +155,7 @@ MACHINE = (
     ),
     Signature(
         "in-use", Failure.SYSTEM,
-        _OS.format("32|33|1224") + r"|being used by another process"
+        OS_ERROR.format("32|33|1224") + r"|being used by another process"
         r"|user-mapped section open|resource busy",
         "another program holds a file: an image program that has the model open, a virus scanner, a cloud folder",
         "close it, or choose another place with --output", "Windows; safetensors",
@@ -169,7 +172,8 @@ MACHINE = (
         "give the path as it is, without quotes or blanks at its end", "Windows, Linux",
     ),
     Signature(
-        "permission", Failure.SYSTEM, r"PermissionError|Read-only file system|\[Errno 13\]|Operation not permitted|" + _OS.format("5|13"),
+        "permission", Failure.SYSTEM, r"PermissionError|PermissionDenied|Permission denied|Access is denied|Read-only file system|\[Errno 13\]"
+        r"|Operation not permitted|" + OS_ERROR.format("5|13"),
         "a file or folder must not be written or read",
         "choose another place with --output, or give yourself the rights", "Windows, Linux",
     ),
@@ -181,14 +185,33 @@ MACHINE = (
         "Linux, Windows",
     ),
     Signature(
+        "threads", Failure.SYSTEM,
+        r"can't start new thread|Resource temporarily unavailable|Thread creation failed|pthread_create failed",
+        "the system allows no more processes or threads",
+        f"{_NO_WORKERS}, and close other programs; in a container, raise --pids-limit", "Python, Linux",
+    ),
+    Signature(
+        "bus-error", Failure.SYSTEM, r"Signals\.SIGBUS|exitcode: -7\b|exit status 135\b|^Bus error",
+        "a container gives too little shared memory (/dev/shm), or a file changed or vanished while it was read",
+        f"{_NO_WORKERS}, or start the container with --shm-size=8g; keep model and pictures on a local drive", "Linux",
+        Rank.AFTERMATH, anywhere=True,
+    ),
+    Signature(
+        "dll-absent", Failure.SYSTEM, r"exit status (?:3221225781|3221225595|3221225785)\b",
+        "Windows did not find a library that the trainer needs, or it is of another kind",
+        "install Microsoft's Visual C++ Redistributable 2015-2022 (x64), then `sdxl-train setup --recreate`", "Windows",
+        Rank.AFTERMATH, anywhere=True,
+    ),
+    Signature(
         "libuv", Failure.SYSTEM, r"use_libuv was requested", "this torch can't train on several GPUs on Windows",
         "choose one: --gpu 0", "torch; bmaltais/kohya_ss #2763, #3295",
     ),
     Signature(
         "several-gpus", Failure.SYSTEM,
-        r"NCCL error|DistBackendError|ncclUnhandled|have NCCL built in"
+        r"NCCL [Ee]rror|DistBackendError|ncclUnhandled|have NCCL built in"
         r"|Address already in use|EADDRINUSE|Watchdog caught collective|Timed out initializing process group"
-        r"|Default process group has not been initialized|Invalid scalar type",
+        r"|Default process group has not been initialized|Invalid scalar type|finished reduction in the prior iteration"
+        r"|'DistributedDataParallel' object has no attribute|DistNetworkError|DistStoreError",
         "the processes of a training on several GPUs do not find each other", "choose one: --gpu 0", "torch",
     ),
     Signature(

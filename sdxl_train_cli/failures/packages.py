@@ -42,7 +42,7 @@ PACKAGES = (
     ),
     Signature(
         "attention-kernel", Failure.PACKAGES,
-        r"CUDA error \([^)]*(?:xformers|flash)|Expected is_sm80|CUDA error: invalid (?:configuration )?argument|FlashAttention only supports|flash_attn\w* .*undefined symbol",
+        r"kernel `?fmha\w+`? is for sm|No available kernel\. Aborting|CUDA error \([^)]*(?:xformers|flash)|Expected is_sm80|CUDA error: invalid (?:configuration )?argument|FlashAttention only supports|flash_attn\w* .*undefined symbol",
         "a kernel, most often of attention, does not fit this GPU or this size", _PLAIN_ATTENTION, "xformers; sd-scripts #2233",
         anywhere=True,
     ),
@@ -66,7 +66,8 @@ PACKAGES = (
     Signature(
         "no-optimizer", Failure.PACKAGES,
         r"No (?:lion_pytorch|dadaptation|Prodigy|schedulefree)\b"
-        r"|No module named '(?:lion_pytorch|dadaptation|prodigyopt|prodigyplus|schedulefree|pytorch_optimizer|came_pytorch)"
+        r"|No module named '(?:lion_pytorch|dadaptation|prodigyopt|prodigyplus|schedulefree|pytorch_optimizer|came_pytorch"
+        r"|LoraEasyCustomOptimizer|adv_optm|optimi|apollo_torch|galore_torch)"
         r"|No \w+8bit\. The version of bitsandbytes",
         "the optimizer's package is not installed", "--set optimizer_type=AdamW8bit", "library/train_util.py",
     ),
@@ -82,6 +83,37 @@ PACKAGES = (
         r"|BackendCompilerFailed|Compiler: cl is not found|Failed to find C compiler|Python\.h: No such file|InvalidCxxCompiler",
         "torch.compile needs triton, or a compiler, and does not find it", "--set torch_compile=false",
         "torch; Windows has no triton",
+    ),
+    Signature(
+        "tensorflow", Failure.PACKAGES, r"module 'tensorflow' has no attribute|No module named 'tensorflow",
+        "a broken tensorflow stands in the way of TensorBoard's log, which needs none",
+        "--set log_with=null, or `sdxl-train setup --recreate`, which installs none",
+        "tensorboard; bmaltais/kohya_ss #904, #1720",
+    ),
+    Signature(
+        "no-compiler", Failure.PACKAGES,
+        r"Error building extension|Ninja is required|CUDA_HOME environment variable is not set|Microsoft Visual C\+\+ 14",
+        "a package wanted to build code of its own and found no compiler",
+        "--set torch_compile=false --set optimizer_type=AdamW8bit --set xformers=false --set sdpa=true", "torch",
+    ),
+    Signature(
+        "cudnn-library", Failure.PACKAGES,
+        r"Could not load library (?:lib)?cudnn\S*|Could not locate zlibwapi|Unable to load any of \{?libcudnn",
+        "a library of cuDNN is missing or of another version", f"{_ANEW}; unset LD_LIBRARY_PATH", "cuDNN", anywhere=True,
+    ),
+    Signature(
+        "accelerate-config", Failure.PACKAGES,
+        r"is not a valid (?:DistributedType|ComputeEnvironment|DynamoBackend|PrecisionType|SageMakerDistributedType)"
+        r"|(?:config|configuration) file at .* had unknown keys|'AcceleratorState' object has no attribute"
+        r"|yaml\.(?:parser|scanner)\.\w+Error|(?:Cluster|SageMaker|Base)Config\.__init__\(\) got an unexpected",
+        "accelerate's own config file is broken, or of another version",
+        "delete ~/.cache/huggingface/accelerate/default_config.yaml; sdxl-train gives every such option itself",
+        "accelerate; bmaltais/kohya_ss #505",
+    ),
+    Signature(
+        "triton-kernel", Failure.PACKAGES, r"Triton Error \[|triton\.compiler\.errors|triton\.runtime\.errors",
+        "a kernel that triton has built does not run on this GPU, or with this size",
+        "--set torch_compile=false --set optimizer_type=AdamW", "triton; pytorch/torchdynamo #1632",
     ),
     Signature(
         "no-deepspeed", Failure.PACKAGES, r"[Dd]eep[Ss]peed is not installed|No module named 'deepspeed",
@@ -130,13 +162,27 @@ PACKAGES = (
         within=r"site-packages|dist-packages|library|importlib",
     ),
     Signature(
-        "optimizer-arguments", Failure.SETTINGS, r"got an unexpected keyword argument",
-        "the optimizer knows none of that name in optimizer_args", "--set optimizer_args=null",
+        "optimizer-arguments", Failure.SETTINGS,
+        r"got an unexpected keyword argument|Invalid (?:learning rate|beta|epsilon|weight_decay|d_coef|momentum|lr)\b",
+        "the optimizer does not take one of optimizer_args, or not that value", "--set optimizer_args=null",
         "library/train_util.py: get_optimizer", within=r"get_optimizer",
     ),
     Signature(
+        "schedule-unfit", Failure.PACKAGES, r"object has no attribute '_(?:step_count|opt_called)'",
+        "this optimizer and this schedule do not know each other: one of them is not torch's own",
+        "--set lr_scheduler=cosine --set lr_scheduler_type=null, or --set optimizer_type=AdamW8bit",
+        "derrian-distro/LoRA_Easy_Training_Scripts #291",
+    ),
+    Signature(
+        "lycoris-unfit", Failure.PACKAGES,
+        r"'(?:Lo[Kk]r|Lo[Hh]a|Lo[Cc]on|Norm|Full|DyLora|Ly[Cc][Oo]ris|GLoRA|IA3)\w*(?:Module|Kohya|Network)\w*' object has no attribute",
+        "LyCORIS does not fit this sd-scripts, or lacks what an option asks of it, such as scale_weight_norms",
+        "`sdxl-train setup --extra lycoris --recreate`, and --set scale_weight_norms=null",
+        "lycoris-lora; sd-scripts #1617, bmaltais/kohya_ss #1909",
+    ),
+    Signature(
         "versions-mixed", Failure.PACKAGES,
-        r"cannot import name '[^']+' from 'library|'(?:Namespace|LoRANetwork|Lyco\w+)' object has no attribute"
+        r"cannot import name '[^']+' from 'library|'(?:Namespace|LoRANetwork|\w*Dataset(?:Group)?|\w+Subset|Sdxl\w+|\w*NetworkTrainer|\w+Strategy)' object has no attribute"
         r"|UnboundLocalError|NameError: name '\w+' is not defined|modified by an inplace operation"
         r"|takes \d+ positional arguments? but \d+|missing \d+ required positional argument",
         "a fault of this release of sd-scripts, or its files are of different versions",
@@ -151,9 +197,10 @@ PACKAGES = (
     Signature(
         "packages-unfit", Failure.PACKAGES,
         r"cannot import name '[^']+' from|Failed to import (?:diffusers|transformers)\.|got an unexpected keyword argument"
-        r"|is required for a normal functioning of this module|module '(?:torch|transformers|diffusers|accelerate"
+        r"|is required for a normal functioning of this module|requires `\w+[<>=]=?[\d.]+`|module '(?:torch|transformers|diffusers|accelerate"
         r"|huggingface_hub|safetensors)[\w.]*' has no attribute|object has no attribute 'is_compiled_module'|between instances of 'TorchVersion'"
-        r"|Cannot copy out of meta tensor",
+        r"|Cannot copy out of meta tensor|Non-consecutive added token|did not match any variant of untagged enum"
+        r"|partially initialized module",
         "packages do not fit each other", _ANEW, "Python's imports; bmaltais/kohya_ss #3477",
     ),
     Signature(

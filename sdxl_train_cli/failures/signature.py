@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+OS_ERROR = r"\[WinError (?:{0})\]|os error (?:{0})\b|\bcode: (?:{0}),"
+"""How Windows' and Linux' numbers are told: by Python, and by safetensors in two ways."""
+
 
 class Failure(str, Enum):
     """What failed, for a caller who does something about it."""

@@ -38,8 +38,12 @@ STAGES = (
            "library/train_util.py, library/config_util.py"),
     _stage("in-optimizer", Failure.SETTINGS, r"get_optimizer\(|in get_optimizer", "the optimizer could not be made",
            "--set optimizer_type=AdamW8bit --set optimizer_args=null", "library/train_util.py: get_optimizer"),
+    _stage("in-optimizer-step", Failure.SETTINGS, r"optimizer\.step\(|in optimizer_step", "the optimizer failed at its step",
+           "--set optimizer_type=AdamW8bit --set optimizer_args=null", "train_network.py"),
     _stage("in-schedule", Failure.SETTINGS, r"get_scheduler", "the schedule could not be made",
            "--set lr_scheduler=cosine --set lr_scheduler_args=null", "library/train_util.py: get_scheduler_fix"),
+    _stage("in-network-weights", Failure.MODEL, r"load_weig\w*|network_weights", "the network to go on from could not be loaded",
+           "--set network_weights=FILE with a LoRA of SDXL, of the same kind", "networks/lora.py: load_weights"),
     _stage("in-vae", Failure.MODEL, r"in load_vae|load_vae\(", "the VAE could not be loaded",
            "give --vae an SDXL VAE as .safetensors, or leave it away", "library/model_util.py: load_vae"),
     _stage("in-model", Failure.MODEL, r"load_target_model|load_models_from_", "the base model could not be loaded",
@@ -53,5 +57,9 @@ STAGES = (
     _stage("in-pictures", Failure.DATA, r"load_image|cache_latents|cache_batch_latents|get_image_size|trim_and_resize",
            "a picture could not be read or encoded", "take the last one named in the log out, or save it anew; and"
            " delete .npz files beside the pictures", "library/train_util.py"),
+    _stage("in-gui", Failure.SETTINGS, r"gradio[\\/]", "the GUI failed before it started the trainer",
+           "choose model, pictures and output folder in it; `sdxl-train presets import` takes its settings", "bmaltais/kohya_ss"),
+    _stage("in-import", Failure.PACKAGES, r"^\s*(?:from [\w.]+ import\b|import \w)|<frozen importlib",
+           "a package could not be imported", "`sdxl-train setup --recreate` installs what belongs together", "Python's imports"),
 )  # fmt: skip
 """A general place behind the special ones that it holds."""

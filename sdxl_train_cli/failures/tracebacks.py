@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 _BAR = re.compile(r"(?:\bsteps:\s+)?\d+%\|.*?\|[^\[]*\[[^\]]*\]?|\b\d+it \[[\d:]+, [^\]]*\]|\b\d+%\|[^|]*$")
 """tqdm's, wherever in a line: other words are glued before and behind."""
-_CITED = re.compile(r"^(?:>\s?)+")
+_CITED = re.compile(r"^(?:>\s?)+|^[\s#*`┃│]+(?=(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b)")
+"""Of a forum or a mail: > before every line, or marks that make an error's line bold."""
 _FLAT = re.compile(
     r'\s+(?=File "[^"]+", line \d+, in )|(?<=[\w)\]])\s+(?=(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): )'
 )
 """Where a traceback goes on that lost its line ends when it was copied."""
 _BOX_TOP = re.compile(r"^\s*[╭┌]─")
+_BOX_ROW = re.compile(r"^[│┃] .*[│┃]$")
 _BOX_END = re.compile(r"^\s*[╰└]─")
 _IN_BOX = re.compile(r"^\s*[│┃]|^\s*[│┃]\s*$")
 _AT_WORK = re.compile(r"❱|:\d+ in\b|^\D*\bin <?\w+>?\s*│?$")
@@ -28,11 +30,12 @@ _ORIGIN = re.compile(r"(?:^|\s+)\w+\.py:\d+$")
 """What rich's logger writes behind the first line of a message."""
 _HEADING = re.compile(r"Traceback \(most recent call")
 _CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
-_FRAME = re.compile(r'^\s*File "[^"]*", line \d+')
+_FRAME = re.compile(r'^\s*(?:File ")?[^"\s][^"]*", line \d+(?:, in |$)|^\s*File "[^"]*", line \d+')
+"""The second half of one is enough: a copied log often begins in the middle of a line."""
 _POINTERS = re.compile(r"^[\s~^]+$|^\s*\[Previous line repeated|^\s*\.\.\.<\d+ lines?>\.\.\.")
 _ERROR = re.compile(
-    r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?(?:\w*(?:Error|Exception|Interrupt|Exit|Invalid|Missing|Bomb|Expired)\w*|[A-Z]\w+Bomb)"
-    r"(?=:\s|:$|$)"
+    r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?(?:\w*(?:Error|Exception|Interrupt|Exit|Invalid|Missing|Bomb|Expired|Failed)\w*|[A-Z]\w+Bomb)"
+    r"(?=:[\s'\"]|:$|$)"
 )
 _ANY_ERROR = re.compile(r"^[A-Za-z_][\w.]*(?::\s|$)")
 _LAUNCHERS = re.compile(
@@ -158,6 +161,7 @@ def _unboxed(lines: Sequence[str]) -> Iterator[str]:
     """Lines without quotes; those inside a box, which are source code and frames, are marked with NUL."""
     boxed = False
     for line in (part for whole in lines for part in _FLAT.split(_CITED.sub("", whole))):
+        boxed = boxed or bool(_BOX_ROW.match(line))  # a box whose top was not copied
         if _BOX_TOP.match(line) or ("Traceback (most recent call" in line and ("╭" in line or "──" in line)):
             boxed = True
             yield "Traceback (most recent call last):"

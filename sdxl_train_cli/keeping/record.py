@@ -95,6 +95,8 @@ class Attempt(_Kept):
 
     started: datetime | None = None
     from_step: int | None = None
+    changed: Mapping[str, Value] = {}
+    """Options that it took in place of what the run began with: memory had run out."""
     argv: tuple[str, ...] = ()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from sdxl_train_cli import command, preparation
 from sdxl_train_cli.command import GoingOn
@@ -35,6 +36,8 @@ class Resumed:
     device: Gpu | None
     """None on a processor."""
     notes: tuple[str, ...]
+    changes: Mapping[str, Setting]
+    """Settings other than the record's: memory has run out."""
 
     def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
         """What the run is watched under."""
@@ -47,13 +50,20 @@ class Resumed:
         )
 
 
-def prepare(entry: Loaded, home: Home, *, steps: int | None, check_vram: bool) -> Resumed:
+def prepare(
+    entry: Loaded,
+    home: Home,
+    *,
+    steps: int | None,
+    check_vram: bool,
+    changes: Mapping[str, Setting] = MappingProxyType({}),
+) -> Resumed:
     """Check all that can be checked; raises what is wrong, writes nothing.
 
     `steps` is a new length of the whole run, for one that shall go on beyond its end.
     """
     installed = environment.require(home)
-    recipe = _recipe(entry)
+    recipe = _recipe(entry).replaced(changes)
     going_on = _going_on(entry, recipe, installed, steps)
     inputs = entry.record.inputs
     on_processor = "--cpu" in entry.record.argv
@@ -63,7 +73,8 @@ def prepare(entry: Loaded, home: Home, *, steps: int | None, check_vram: bool) -
         notes.append(preparation.room(recipe, device))
     run = Run(entry.folder, entry.name)
     storage.require(run.folder, recipe)
-    argv = command.resumed(entry.record.argv, installed.python, installed.checkout / recipe.kind.script, going_on)
+    began = _command(entry.record, changes, installed, recipe.kind)
+    argv = command.resumed(began, installed.python, installed.checkout / recipe.kind.script, going_on)
     tokenizers = inputs is not None and inputs.tokenizers is not None
     return Resumed(
         environment=installed,
@@ -74,7 +85,17 @@ def prepare(entry: Loaded, home: Home, *, steps: int | None, check_vram: bool) -
         variables=preparation.variables(home, inputs.model if inputs else "", device, own_tokenizers=tokenizers),
         device=device,
         notes=tuple(notes),
+        changes=changes,
     )
+
+
+def _command(record: Record, changes: Mapping[str, Setting], installed: Environment, kind: Kind) -> Sequence[str]:
+    """The first start's command line with what was changed since."""
+    values = {name: value for attempt in record.attempts for name, value in attempt.changed.items()}
+    values |= {name: setting.value for name, setting in changes.items()}
+    if not values:
+        return record.argv
+    return command.changed(record.argv, kind.script, values, installed.options().of(kind))
 
 
 def _recipe(entry: Loaded) -> Recipe:

@@ -17,7 +17,7 @@ from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.keeping.record import Inputs
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.watching import metrics
 from sdxl_train_cli.watching.scalars import Tail
 
@@ -169,14 +169,19 @@ def _folders(pictures: Pictures) -> list[dict[str, object]]:
     ]
 
 
-def go_on(run: Run, argv: Sequence[str], step: int) -> None:
+def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Setting] | None = None) -> None:
     """Note in the run's record that it is taken up at `step`, and forget its end and what comes after that step.
 
+    `changes` are settings that it has from now on; the attempt tells which they were.
     TrainingError where the record can't be written.
     """
     try:
         record = json.loads(run.record.read_text(encoding="utf-8"))
-        attempt = {"started": datetime.now(timezone.utc).isoformat(), "from_step": step, "argv": list(argv)}
+        now = datetime.now(timezone.utc).isoformat()
+        attempt = {"started": now, "from_step": step, "argv": list(argv)}
+        if changes:
+            attempt["changed"] = {name: setting.value for name, setting in changes.items()}
+            record["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
         _write_json(run.record, {**record, "attempts": [*record.get("attempts", []), attempt]})
         metrics.cut(run.metrics, step, Tail(run.logs).read())
         run.outcome.unlink(missing_ok=True)

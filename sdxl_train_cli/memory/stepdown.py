@@ -47,36 +47,46 @@ def _smaller_batch(recipe: Recipe) -> Changes:
     return {"train_batch_size": batch // divisor, "gradient_accumulation_steps": accumulated * divisor}
 
 
-LADDER: tuple[tuple[str, Callable[[Recipe], Changes]], ...] = (
-    ("an attention that spares memory; costs nothing", savings.attention),
-    ("gradient checkpointing; costs about a third of the speed", savings.checkpointing),
-    ("pictures are encoded once; costs nothing but the time for it", savings.latents),
-    ("captions are encoded once; costs nothing but the time for it", _text_outputs),
-    ("the VAE takes one picture at a time; costs a little time before the first step", _pictures_one_by_one),
-    ("a smaller batch, gradients collected over as many more; costs a little speed", _smaller_batch),
-    ("the base model in fp8; costs precision of the base model", savings.fp8),
-    ("optimizer states in 8 bits; costs next to nothing", savings.eight_bit),
-    ("gradients used up at once; costs nothing", savings.fused),
-    ("weights in bf16; costs some precision", savings.full_bf16),
-    ("a network of dim 16; costs detail", savings.smaller_dim),
-    ("pictures of 768 pixels; costs detail", savings.smaller_pictures),
+LADDER: tuple[tuple[str, Callable[[Recipe], Changes], bool], ...] = (
+    ("an attention that spares memory; costs nothing", savings.attention, True),
+    ("gradient checkpointing; costs about a third of the speed", savings.checkpointing, True),
+    ("pictures are encoded once; costs nothing but the time for it", savings.latents, True),
+    ("captions are encoded once; costs nothing but the time for it", _text_outputs, True),
+    ("the VAE takes one picture at a time; costs a little time before the first step", _pictures_one_by_one, True),
+    ("a smaller batch, gradients collected over as many more; costs a little speed", _smaller_batch, True),
+    ("the base model in fp8; costs precision of the base model", savings.fp8, True),
+    ("optimizer states in 8 bits; costs next to nothing", savings.eight_bit, False),
+    ("gradients used up at once; costs nothing", savings.fused, False),
+    ("weights in bf16; costs some precision", savings.full_bf16, False),
+    ("a network of dim 16; costs detail", savings.smaller_dim, False),
+    ("pictures of 768 pixels; costs detail", savings.smaller_pictures, False),
 )
-"""In the order in which they are taken."""
+"""In the order in which they are taken; whether a state that was saved before can still be loaded after it."""
 
 
-def next_rung(recipe: Recipe, table: OptionTable | None = None) -> Rung | None:
+def next_rung(recipe: Recipe, table: OptionTable | None = None, *, keep_state: bool = False) -> Rung | None:
     """The next change that breaks no rule and, by the estimate, takes no more memory; None where none is left.
 
     With a table, its options are the only ones that are changed: older sd-scripts lack some. RecipeError where the
-    recipe's own figures are none that a run could have.
+    recipe's own figures are none that a run could have. `keep_state` leaves network, optimizer and pictures alone,
+    so that a state fits still.
     """
     known = None if table is None else table.of(recipe.kind)
     now_gib = terms.estimate(recipe).high_gib
-    for words, saving in LADDER:
-        changes = saving(recipe)
+    for words, saving, keeps_state in LADDER:
+        changes = saving(recipe) if keeps_state or not keep_state else {}
         if not changes or (known is not None and not changes.keys() <= known.keys()):
             continue
         lower = recipe.replaced({name: Setting(value=value, origin=ORIGIN) for name, value in changes.items()})
         if not any(rules.problems(lower)) and terms.estimate(lower).high_gib <= now_gib:
             return Rung(lower, words, savings.flags(changes))
     return None
+
+
+def changes(before: Recipe, after: Recipe) -> dict[str, Setting]:
+    """The settings that a rung has changed."""
+    return {
+        name: setting
+        for name, setting in after.settings.items()
+        if name not in before.settings or before.settings[name].value != setting.value
+    }

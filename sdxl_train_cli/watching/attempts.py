@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import preparation
 from sdxl_train_cli.errors import GpuMemoryError, Problem, SdxlTrainError
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.keeping.resuming import Resumed
 from sdxl_train_cli.memory import remedies, stepdown
 from sdxl_train_cli.memory.stepdown import Rung
 from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.watching.training import Outcome
 
@@ -37,7 +39,8 @@ def train(prepared: Prepared, hands: Hands, *, step_downs: int, user_presets: Pa
             table = prepared.environment.options()
             rung = stepdown.next_rung(prepared.recipe, table) if step_downs else None
             if rung is None:
-                raise _with_remedy(error, prepared, user_presets) from error
+                again = "or let it step down by itself: --on-oom step-down"
+                raise _with_remedy(error, prepared.recipe, prepared.device, user_presets, again) from error
             hands.warn(Problem(error.problems[0].message, f"starting again with {rung.words}: {rung.flags}"))
             step_downs -= 1
             prepared = hands.prepare(_lower(prepared, rung))
@@ -45,28 +48,52 @@ def train(prepared: Prepared, hands: Hands, *, step_downs: int, user_presets: Pa
 
 def _lower(prepared: Prepared, rung: Rung) -> Choices:
     """The same choices and the rung's changes; what has just run out of memory is not asked of the estimate again."""
-    before = prepared.recipe.settings
-    changed = [
-        Override(option, setting.value, setting.origin)
-        for option, setting in rung.recipe.settings.items()
-        if option not in before or before[option].value != setting.value
-    ]
+    changes = stepdown.changes(prepared.recipe, rung.recipe)
+    changed = [Override(option, setting.value, setting.origin) for option, setting in changes.items()]
     choices = prepared.choices
     return replace(choices, overrides=(*choices.overrides, *changed))
 
 
-def _with_remedy(error: GpuMemoryError, prepared: Prepared, user_presets: Path) -> GpuMemoryError:
+@dataclass(frozen=True)
+class ResumingHands:
+    """What the real command does to go on with a run."""
+
+    prepare: Callable[[Mapping[str, Setting]], Resumed]
+    """From the furthest state, with these settings other than the run had."""
+    carry_out: Callable[[Resumed], Outcome]
+    warn: Callable[[Problem], None]
+
+
+def resume(resumed: Resumed, hands: ResumingHands, *, step_downs: int, user_presets: Path) -> Outcome:
+    """The same for a run that goes on: it stays one run, and only what leaves its state loadable is changed."""
+    while True:
+        try:
+            return hands.carry_out(resumed)
+        except GpuMemoryError as error:
+            rung = stepdown.next_rung(resumed.recipe, resumed.environment.options(), keep_state=True)
+            if rung is None or not step_downs:
+                again = f"go on with less: sdxl-train runs resume {resumed.run.folder} --on-oom step-down"
+                nothing = "nothing is left that a run with this state could do without; start anew with less"
+                last = nothing if rung is None else again
+                raise _with_remedy(error, resumed.recipe, resumed.device, user_presets, last) from error
+            hands.warn(Problem(error.problems[0].message, f"going on with {rung.words}: {rung.flags}"))
+            step_downs -= 1
+            resumed = hands.prepare(stepdown.changes(resumed.recipe, rung.recipe))
+
+
+def _with_remedy(
+    error: GpuMemoryError, recipe: Recipe, device: Gpu | None, user_presets: Path, again: str
+) -> GpuMemoryError:
     (problem, *others) = error.problems
-    ways = remedies.for_memory(prepared.recipe, _device_now(prepared), user_presets)
-    again = "or let it step down by itself: --on-oom step-down"
+    ways = remedies.for_memory(recipe, _device_now(device), user_presets)
     return GpuMemoryError([replace(problem, hint=f"{ways}\n{again}\n{problem.hint or ''}".strip()), *others])
 
 
-def _device_now(prepared: Prepared) -> Gpu | None:
+def _device_now(device: Gpu | None) -> Gpu | None:
     """The GPU as it is free after the trainer's end."""
-    if prepared.device is None:
+    if device is None:
         return None
     try:
-        return preparation.choose_device(prepared.device.index)
+        return preparation.choose_device(device.index)
     except SdxlTrainError:
-        return prepared.device
+        return device

@@ -62,6 +62,19 @@ def test_the_order_is_checkpointing_then_halves_of_the_batch_then_fp8() -> None:
     ]
 
 
+def test_with_a_state_only_what_it_holds_nothing_of_is_changed() -> None:
+    one = recipe(Kind.LORA, "dim128", train_batch_size=4, optimizer_type="AdamW")
+    flags = []
+    while (rung := stepdown.next_rung(one, option_table(), keep_state=True)) is not None:
+        flags.append(rung.flags)
+        assert all(rung.recipe.get(name) == one.get(name) for name in ("network_dim", "optimizer_type", "resolution"))
+        one = rung.recipe
+
+    assert "--set gradient_checkpointing=true" in flags
+    assert "--set fp8_base=true" in flags
+    assert len(flags) == 4
+
+
 def test_what_is_trained_is_never_changed() -> None:
     top = recipe(
         Kind.LORA, "dim32-gc", network_train_unet_only=None, cache_text_encoder_outputs=None, shuffle_caption=True

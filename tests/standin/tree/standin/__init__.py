@@ -12,7 +12,8 @@ Files keep their real names, tensor keys and metadata keys; the numbers in them 
     ----------------  -----------------  -------------------------------------------------------------------------
     exit-0-silently   at once            exit code 0, nothing printed, nothing written
     tokenizer         before training    OSError "Can't load tokenizer for ...", exit code 1
-    oom               after step 1       traceback ending in "torch.OutOfMemoryError: CUDA out of memory...", exit code 1
+    oom               after step 1       traceback ending in "torch.OutOfMemoryError: CUDA out of memory...", exit code 1,
+                                         unless the word in STANDIN_OOM_UNLESS is on the command line
     crash             after step 1       traceback ending in "RuntimeError: the stand-in was told to crash", exit code 1
     sigkill           after step 1       kills itself with SIGKILL (what is still in the buffer of stdout is lost)
     hang              at once            prints nothing (more) and waits
