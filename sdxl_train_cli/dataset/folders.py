@@ -117,6 +117,7 @@ class Picture:
     width: int
     height: int
     repeats: int
+    is_reg: bool = False
 
 
 def files(pictures: Pictures) -> list[Picture]:
@@ -125,7 +126,7 @@ def files(pictures: Pictures) -> list[Picture]:
     for subset in pictures.subsets:
         for file in _listed(subset.image_dir):
             size = _size(file)
-            found += [] if size is None else [Picture(file, *size, subset.num_repeats)]
+            found += [] if size is None else [Picture(file, *size, subset.num_repeats, subset.is_reg)]
     return found
 
 
