@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import checkpoint, command, gpu, layout, process
-from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation import environment, extras, hub
@@ -67,6 +68,11 @@ class Choices:
     tokenizers: Path | None = None
     """Where the CLIP tokenizers are, if not in the home folder."""
 
+    @property
+    def source(self) -> checking.Source:
+        """The dataset."""
+        return checking.Source(self.data, self.regularisation, self.repeats, self.trigger)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -101,17 +107,19 @@ class Prepared:
         )
 
 
-def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
-    """Check everything and build the command line; raises what is wrong, writes nothing."""
+def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnProgress | None = None) -> Prepared:
+    """Check everything and build the command line; raises what is wrong, writes nothing of the run.
+
+    `on_progress` hears how many of the pictures are looked at.
+    """
     installed = environment.require(home)
     table = installed.options()
     gathering = Gathering()
+    loaded: Recipe | None = None  # the pictures are looked at without one too
     with gathering.part():
-        recipe = _recipe(choices, installed, table, user_presets)
+        loaded = recipe = _recipe(choices, installed, table, user_presets)
     with gathering.part():
-        pictures = folders.scan(
-            choices.data, regularisation=choices.regularisation, repeats=choices.repeats, trigger=choices.trigger
-        )
+        checked = checking.require(choices.source, loaded, on_progress)
     with gathering.part():
         model = checkpoint.require_sdxl(choices.model)
     with gathering.part():
@@ -119,6 +127,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
     with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
     gathering.require_none()
+    pictures = checked.survey.pictures
     recipe, trigger_notes = _with_prefix(recipe, pictures)
     record_warnings, vram_notes = list[Problem](), list[str]()
     if choices.check_vram and not choices.on_processor:
@@ -147,7 +156,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
         variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
         model=model,
         notes=(*trigger_notes, *vram_notes),
-        warnings=(*pictures.notes, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
+        warnings=(*checked.warnings, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
         device=device,
         home=home,
         choices=choices,
