@@ -68,6 +68,7 @@ DOORS = {
     },
     "dhash": {"dataset.picture"},
     "instant_clip_tokenizer": {"dataset.tokens"},
+    "ftfy": {"dataset.tokens"},
     "typer": {"cli", "commands"},
     "tomli": {"exchange"},
     "tomli_w": {"exchange"},
