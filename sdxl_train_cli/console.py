@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.table import Table
@@ -60,6 +61,18 @@ def _told(label: str, style: str, problem: Problem) -> None:
         err.print(Text("hint:  ", style="cyan") + Text(first, style=""))
         for line in rest:
             err.print(Text(" " * 7 + line))
+
+
+def finding(label: str, problem: Problem, lines: Sequence[str]) -> None:
+    """Print one of many findings on stdout, with its files below it."""
+    hint = [] if problem.hint is None else [f"  hint: {problem.hint}"]
+    style = "bold red" if label == "error" else "yellow"
+    if _out.is_terminal:
+        _out.print(Text(f"{label}: ", style=style) + Text(problem.message, style=""))
+        for line in [*(f"  {each}" for each in lines), *hint]:
+            _out.print(Text(line, style=""))
+    else:
+        out("\n".join([f"{label}: {problem.message}", *(f"  {each}" for each in lines), *hint]))
 
 
 def table(
@@ -118,3 +131,14 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, for work of so many pieces; the function takes how many are done, of how many."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -62,6 +62,12 @@ def config_folder(environ: Mapping[str, str]) -> Path:
     return expanded(Path(chosen))
 
 
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """What may be deleted at any time: SDXL_TRAIN_CACHE, or the platform's place for it."""
+    chosen = environ.get("SDXL_TRAIN_CACHE") or platformdirs.user_cache_path(APP, appauthor=False)
+    return expanded(Path(chosen))
+
+
 def expanded(path: Path) -> Path:
     """The absolute path, `~` resolved; `~name` is a plain name where there is no such user."""
     try:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import checkpoint, command, gpu, layout, process
-from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation import environment, extras, hub
@@ -68,6 +69,11 @@ class Choices:
     tokenizers: Path | None = None
     """Where the CLIP tokenizers are, if not in the home folder."""
 
+    @property
+    def source(self) -> checking.Source:
+        """The dataset."""
+        return checking.Source(self.data, self.regularisation, self.repeats, self.trigger)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -102,17 +108,20 @@ class Prepared:
         )
 
 
-def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
-    """Check everything and build the command line; raises what is wrong, writes nothing."""
+def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnProgress | None = None) -> Prepared:
+    """Check everything and build the command line; raises what is wrong, writes nothing of the run.
+
+    `on_progress` hears how many of the pictures are looked at.
+    """
     installed = environment.require(home)
     table = installed.options()
     gathering = Gathering()
+    loaded: Recipe | None = None  # the pictures are looked at without one too
     with gathering.part():
-        recipe = _recipe(choices, installed, table, user_presets)
+        loaded = recipe = _recipe(choices, installed, table, user_presets)
     with gathering.part():
-        pictures = folders.scan(
-            choices.data, regularisation=choices.regularisation, repeats=choices.repeats, trigger=choices.trigger
-        )
+        checked = checking.require(choices.source, loaded, on_progress)
+        pictures = checked.survey.pictures
     with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
     need_is_known = gathering.is_empty
@@ -151,7 +160,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path) -> Prepared:
         variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
         model=model,
         notes=tuple(notes),
-        warnings=(*pictures.notes, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
+        warnings=(*checked.warnings, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
         device=device,
         home=home,
         choices=choices,

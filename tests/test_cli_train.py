@@ -31,12 +31,12 @@ def line(tmp_path: Path, model: Path, pictures: Path) -> list[str]:
 
 
 def seen(*folders: Path) -> dict[str, tuple[int, int]]:
-    """Every file and folder with its size and time, but for what the tests themselves write."""
+    """Every file and folder with its size and time, but for what the tests themselves write, and the user's cache."""
     return {
         str(path): (path.stat().st_size, path.stat().st_mtime_ns)
         for folder in folders
         for path in sorted(folder.rglob("*"))
-        if "tmp" not in path.relative_to(folder).parts[:1]
+        if path.relative_to(folder).parts[0] not in {"tmp", "user"}
     }
 
 

@@ -65,7 +65,7 @@ def import_(
     table = _options(home)
     if table is None:
         console.warn(Problem("names and types of options are not checked", "run `sdxl-train setup` first"))
-    wanted = None if kind is None else _kind(kind)
+    wanted = None if kind is None else place.kind(kind)
     gathering, facts = Gathering(), []
     for file in files:
         with gathering.part():
@@ -119,23 +119,13 @@ def _options(home: Path | None) -> OptionTable | None:
     return None if installed is None else installed.options()
 
 
-def _kind(text: str) -> Kind:
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.recipe import Kind
-
-    kinds = {one.value: one for one in Kind}
-    if text not in kinds:
-        raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
-    return kinds[text]
-
-
 def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
     from sdxl_train_cli.recipe import Kind
     from sdxl_train_cli.recipes import presets
     from sdxl_train_cli.rulebook import rules
 
     user = place.user_presets()
-    found = None if kind is None else _kind(kind)
+    found = None if kind is None else place.kind(kind)
     if found is None and Path(preset).is_file():
         found = presets.kind_of(Path(preset), user)
     having = (one for one in Kind if preset in presets.names(one, user))

@@ -55,7 +55,7 @@ def fit(
     from sdxl_train_cli.installation import environment
     from sdxl_train_cli.memory import fitting
 
-    where, asked_kind = place.home(home), _kind(kind)
+    where, asked_kind = place.home(home), place.kind(kind)
     installed = environment.require(where)
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "trigger": trigger, "vae": vae}
@@ -89,16 +89,6 @@ _NO_GPU = (
     "NO GPU was found: this measures the RAM of a scaled-down model on the processor, to show that the way works.\n"
     "The figures say nothing of GPU memory; for an estimate of that: `sdxl-train plan --gpu 12`"
 )
-
-
-def _kind(text: str) -> Kind:
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.recipe import Kind
-
-    kinds = {one.value: one for one in Kind}
-    if text not in kinds:
-        raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
-    return kinds[text]
 
 
 def _written(kind: Kind, written: Project) -> Sequence[Override]:

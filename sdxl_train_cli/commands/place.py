@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from sdxl_train_cli.dataset.survey import OnProgress
     from sdxl_train_cli.layout import Home
     from sdxl_train_cli.project import Config
+    from sdxl_train_cli.recipe import Kind
 
 HomeOption = Annotated[
     Path | None,
@@ -58,3 +63,26 @@ def user_presets() -> Path:
     from sdxl_train_cli import layout
 
     return layout.config_folder(os.environ) / "presets"
+
+
+def kind(text: str) -> Kind:
+    """The kind of training of this name; UsageError where there is none."""
+    from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.recipe import Kind
+
+    kinds = {one.value: one for one in Kind}
+    if text not in kinds:
+        raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
+    return kinds[text]
+
+
+@contextmanager
+def looking() -> Iterator[OnProgress | None]:
+    """A bar for a look at pictures; nothing, and nothing of rich imported, where there is no terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    from sdxl_train_cli import console
+
+    with console.counting("looking at pictures") as on_progress:
+        yield on_progress

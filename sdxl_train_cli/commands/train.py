@@ -93,14 +93,15 @@ def train(
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "reg": reg, "output": output, "name": name,
              "trigger": trigger, "vae": vae}  # fmt: skip
-    overrides = [*_from_project(kind, written), *_from_flags(batch_size, steps, epochs, resolution, seed)]
-    overrides += [*_state(save_state), *_from_set(set_ or [])]
+    overrides = [*_from_project(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
+    overrides += [*_state(save_state), *from_set(set_ or [])]
     choices = preparation.choose(
         kind, preparation.filled(kind, written, typed), overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check,
     )  # fmt: skip
     where = place.home(home)
-    prepared = preparation.prepare(choices, where, place.user_presets())
+    with place.looking() as on_progress:
+        prepared = preparation.prepare(choices, where, place.user_presets(), on_progress)
     if dry_run:
         typer.echo(preparation.shell_line(prepared.argv))
         return
@@ -175,9 +176,10 @@ def _from_project(kind: Kind, written: Project) -> list[Override]:
     return list(written.overrides) if written.kind in {None, kind} else []
 
 
-def _from_flags(
+def from_flags(
     batch_size: int | None, steps: int | None, epochs: int | None, resolution: int | None, seed: int | None
 ) -> list[Override]:
+    """What the flags of a run's usual options say."""
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.recipes import presets
     from sdxl_train_cli.recipes.presets import Override
@@ -198,7 +200,8 @@ def _from_flags(
     return overrides
 
 
-def _from_set(texts: list[str]) -> list[Override]:
+def from_set(texts: list[str]) -> list[Override]:
+    """What `--set` says."""
     from sdxl_train_cli.recipes import presets
 
     return [presets.parse_override(text) for text in texts]

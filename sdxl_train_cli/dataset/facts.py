@@ -10,6 +10,20 @@ from sdxl_train_cli.dataset.folders import Pictures, Subset
 from sdxl_train_cli.errors import Problem
 
 
+class Fault(str, Enum):
+    """Why a file is of no use; the value is also the kind of the finding."""
+
+    UNREADABLE = "unreadable"
+    """The system won't give it out."""
+    NO_PICTURE = "no-picture"
+    TRUNCATED = "truncated"
+    """It begins as a picture and can't be decoded to its end."""
+    TOO_LARGE = "too-large"
+    NOT_UTF8 = "not-utf8"
+    NO_CAPTION = "no-caption"
+    """Too long to be one."""
+
+
 @dataclass(frozen=True)
 class PictureFacts:
     """One picture file, every byte of it decoded; where `error` is set, what stands before it may be zero."""
@@ -31,9 +45,11 @@ class PictureFacts:
     has_alpha: bool
     """Whether some pixel is not opaque."""
     difference_hash: int | None
-    """64 bits; similar pictures differ in few."""
+    """128 bits, of which similar pictures differ in few; None where the picture shows nothing to compare."""
     error: str | None
     """Why it can't be decoded, in words."""
+    fault: Fault | None = None
+    """The same as a class."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,10 @@ class Caption:
     """Of CLIP, without the two that mark beginning and end."""
     error: str | None
     """Why it can't be read, in words."""
+    is_estimate: bool = False
+    """Whether `tokens` are estimated, where CLIP's vocabulary is not at hand."""
+    fault: Fault | None = None
+    """What `error` says, as a class."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +86,10 @@ class Survey:
     """Everything that a look at a dataset has brought."""
 
     pictures: Pictures
+    """Its subsets with their `caption_prefix`, which hangs on the captions."""
     seen: tuple[Seen, ...]
+    beside: tuple[Path, ...] = ()
+    """What else lies in the folders: neither a picture nor the caption of one."""
 
 
 class Severity(str, Enum):
@@ -87,4 +110,6 @@ class Finding:
     severity: Severity
     files: tuple[Path, ...]
     problem: Problem
-    """The words for it, with the remedy as hint."""
+    """The words for it, with the remedy as hint; one file is named in them, several are not."""
+    details: tuple[str, ...] = ()
+    """What there is to say of each file, in the order of `files`; empty where there is nothing."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli import smoke
 from sdxl_train_cli.dataset import folders, largest_bucket
-from sdxl_train_cli.dataset.largest_bucket import Bucket
+from sdxl_train_cli.dataset.bucketing import Bucket
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.memory import trial
@@ -120,6 +120,7 @@ class _Question:
     def tried(self, size: int, hands: Hands) -> Tried:
         """One trial, its pictures fresh: nothing that an earlier one has cached beside them spares it work."""
         place = self.folder / f"batch-{size}"
-        trial.write_pictures(self.bucket.pictures[:size], place / "pictures")
+        shown = [placed.picture for placed in self.bucket.placed[:size]]
+        trial.write_pictures(shown, place / "pictures")
         prepared = hands.prepare(trial.choices(self.asked, self.recipe, place, size))
         return Tried(size, self.bucket.width, self.bucket.height, prepared, hands.carry_out(prepared))

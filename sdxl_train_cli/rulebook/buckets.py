@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sdxl_train_cli.recipe import Recipe
 
 _SMALL_AREA = 768 * 768
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Between which sides buckets are made, in pixels and whole steps."""
+
+    least: int
+    most: int
+    step: int
 
 
 def sides(recipe: Recipe) -> tuple[int, int] | None:
@@ -16,6 +27,14 @@ def sides(recipe: Recipe) -> tuple[int, int] | None:
     return (numbers[0], numbers[-1]) if len(numbers) in {1, 2} else None
 
 
+def limits(recipe: Recipe) -> Limits:
+    """`min_bucket_reso` rounded down to a step, `max_bucket_reso` rounded up, with sd-scripts' own defaults."""
+    step = max(1, int(recipe.number("bucket_reso_steps") or 64))
+    least, most = (recipe.number(f"{which}_bucket_reso") for which in ("min", "max"))
+    least, most = 256 if least is None else int(least), 1024 if most is None else int(most)
+    return Limits(least // step * step, -(-most // step) * step, step)
+
+
 def is_small(recipe: Recipe) -> bool:
     """Whether pictures would be far smaller than what SDXL was made for."""
     size = sides(recipe)
@@ -24,32 +43,22 @@ def is_small(recipe: Recipe) -> bool:
 
 def bucket_is_larger_than_resolution(recipe: Recipe) -> bool:
     """Whether `min_bucket_reso`, rounded down to a step, exceeds the shorter side."""
-    size, step = sides(recipe), _step(recipe)
-    return recipe.is_on("enable_bucket") and size is not None and min(size) < _limit(recipe, "min", 256) // step * step
+    size = sides(recipe)
+    return recipe.is_on("enable_bucket") and size is not None and min(size) < limits(recipe).least
 
 
 def bucket_is_nothing(recipe: Recipe) -> bool:
     """Whether `min_bucket_reso`, rounded down to a step, is zero, by which sd-scripts divides."""
-    return recipe.is_on("enable_bucket") and _limit(recipe, "min", 256) < _step(recipe)
+    return recipe.is_on("enable_bucket") and limits(recipe).least <= 0
 
 
 def bucket_is_smaller_than_resolution(recipe: Recipe) -> bool:
     """Whether `max_bucket_reso`, rounded up to a step, falls short of the longer side."""
-    size, step = sides(recipe), _step(recipe)
-    largest = -(-_limit(recipe, "max", 1024) // step) * step
-    return recipe.is_on("enable_bucket") and size is not None and max(size) > largest
+    size = sides(recipe)
+    return recipe.is_on("enable_bucket") and size is not None and max(size) > limits(recipe).most
 
 
 def sides_do_not_divide(recipe: Recipe) -> bool:
     """Whether the U-Net, which halves its input after the VAE's eighth, could not put the halves together again."""
     size = sides(recipe)
     return not recipe.is_on("enable_bucket") and size is not None and any(side % 32 for side in size)
-
-
-def _limit(recipe: Recipe, which: str, default: int) -> int:
-    number = recipe.number(f"{which}_bucket_reso")
-    return default if number is None else int(number)
-
-
-def _step(recipe: Recipe) -> int:
-    return max(1, int(recipe.number("bucket_reso_steps") or 64))

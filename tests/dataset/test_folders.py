@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
-import zlib
 from pathlib import Path
 
 import pytest
@@ -37,10 +35,6 @@ def refused(data: Path, reg: Path | None = None, repeats: int | None = None, tri
         scan(data, reg, repeats, trigger)
     (problem,) = caught.value.problems
     return problem
-
-
-def notes(pictures: Pictures) -> list[str]:
-    return [note.message for note in pictures.notes]
 
 
 # --- which folders
@@ -196,8 +190,8 @@ def test_regularization_pictures_keep_their_own_name_and_need_no_captions(tmp_pa
     pictures = scan(tmp_path / "pictures", reg=tmp_path / "reg", trigger="ohwx")
     training, regularization = pictures.subsets
 
-    assert (training.caption_prefix, training.is_reg) == ("ohwx,", False)
-    assert (regularization.caption_prefix, regularization.class_tokens, regularization.is_reg) == (None, "woman", True)
+    assert (training.class_tokens, training.is_reg) == ("ohwx", False)
+    assert (regularization.class_tokens, regularization.is_reg) == ("woman", True)
     assert pictures.count == 1
     assert scan(tmp_path / "pictures", reg=tmp_path / "reg" / "1_woman").subsets[1].class_tokens is None
 
@@ -215,7 +209,7 @@ def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path) -> None:
     assert refused(tmp_path / "locked").message == f"{tmp_path / 'locked'} can't be read: Permission denied"
 
 
-# --- which pictures
+# --- which pictures and captions
 
 
 @pytest.mark.parametrize("name", [".hidden.png", "._1.png", "Thumbs.db", "desktop.ini", ".DS_Store"])
@@ -240,96 +234,12 @@ def test_a_picture_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert (pictures.subsets[0].pictures, pictures.subsets[0].captions, pictures.notes) == (1, 1, ())
 
 
-@pytest.mark.skipif(folders.WINDOWS, reason="its file system knows no case")
-def test_a_suffix_in_mixed_case_would_be_missed(tmp_path: Path) -> None:
-    picture(tmp_path / "1.Jpg", "a cat")
-
-    problem = refused(tmp_path)
-
-    assert problem.message == f"{tmp_path / '1.Jpg'}: sd-scripts misses suffixes in mixed case"
-    assert problem.hint == "rename it to .jpg"
-
-
 def test_a_linked_picture_is_a_picture(tmp_path: Path) -> None:
     picture(tmp_path / "elsewhere" / "1.png")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "1.png").symlink_to("../elsewhere/1.png")
 
     assert scan(tmp_path / "data", trigger="cat").count == 1
-
-
-def test_a_broken_link_which_sd_scripts_would_stumble_over_is_told(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "a cat")
-    (tmp_path / "2.png").symlink_to("absent.png")
-
-    assert refused(tmp_path, trigger="cat").message == f"{tmp_path / '2.png'} can't be read: No such file or directory"
-
-
-def test_a_folder_named_as_a_picture_is_told(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "a cat")
-    (tmp_path / "2.png").mkdir()
-
-    assert refused(tmp_path, trigger="cat").message == f"{tmp_path / '2.png'} can't be read: Is a directory"
-
-
-@NOT_ROOT
-def test_a_picture_that_may_not_be_read_is_told(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "a cat").chmod(0)
-
-    assert refused(tmp_path).message == f"{tmp_path / '1.png'} can't be read: Permission denied"
-
-
-@pytest.mark.parametrize("content", [b"", b"this is text", b"<!DOCTYPE html>", b"\x89PNG\r\n\x1a\n"])
-def test_a_file_that_is_no_picture_is_told(tmp_path: Path, content: bytes) -> None:
-    picture(tmp_path / "1.png", "a cat").write_bytes(content)
-
-    assert refused(tmp_path).message == f"{tmp_path / '1.png'} is not a picture that can be read"
-
-
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP"])
-def test_a_picture_that_is_cut_off_is_told_before_the_run_and_not_by_it(tmp_path: Path, form: str) -> None:
-    path = tmp_path / f"1.{form.lower()}"
-    Image.effect_noise((64, 64), 90).convert("RGB").save(path, format=form)
-    path.with_suffix(".txt").write_text("noise", encoding="utf-8")
-    assert scan(tmp_path).count == 1
-
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-
-    assert refused(tmp_path).message.startswith(f"{path} ")
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def test_a_picture_of_impossible_size_is_told_and_no_memory_is_spent_on_it(tmp_path: Path) -> None:
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    picture(tmp_path / "1.png", "a cat").write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-    )
-
-    assert "decompression bomb" in refused(tmp_path).message
-
-
-def test_a_very_large_picture_is_taken_without_a_warning(tmp_path: Path) -> None:
-    Image.new("1", (10_000, 10_000)).save(tmp_path / "1.png")  # Pillow warns of more than 89 million pixels
-
-    assert notes(scan(tmp_path, trigger="night")) == []
-
-
-def test_every_broken_file_is_told_at_once(tmp_path: Path) -> None:
-    for name in ("1.png", "2.png"):
-        picture(tmp_path / name, "").write_bytes(b"")
-
-    with pytest.raises(DatasetError) as caught:
-        scan(tmp_path)
-
-    assert [problem.message.partition(" ")[0] for problem in caught.value.problems] == [
-        str(tmp_path / name) for name in ("1.png", "2.png", "1.txt", "2.txt")
-    ]
-
-
-# --- captions
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".caption"])
@@ -349,81 +259,6 @@ def test_captions_of_both_suffixes_cannot_be_mixed(tmp_path: Path) -> None:
     assert refused(tmp_path).message == "some captions are .txt and some .caption: 3.caption"
 
 
-def test_where_every_picture_has_both_captions_the_unread_ones_are_told(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "a cat")
-    picture(tmp_path / "1.png", "cat, indoors", ".caption")
-
-    pictures = scan(tmp_path)
-
-    assert pictures.subsets[0].caption_extension == ".txt"
-    assert notes(pictures) == [f"sd-scripts reads no caption from 1.caption in {tmp_path}"]
-
-
-def test_a_caption_without_a_picture_is_told(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "a cat")
-    (tmp_path / "2.png.txt").write_text("a cat", encoding="utf-8")
-
-    assert notes(scan(tmp_path)) == [f"sd-scripts reads no caption from 2.png.txt in {tmp_path}"]
-
-
-def test_pictures_that_sd_scripts_does_not_read_are_told(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "a cat")
-    for number in range(7):
-        (tmp_path / f"{number}.GIF").touch()
-
-    (note,) = notes(scan(tmp_path))
-
-    assert note == f"sd-scripts reads no such pictures as 0.GIF, 1.GIF, 2.GIF, 3.GIF, 4.GIF and 2 more in {tmp_path}"
-
-
-@pytest.mark.parametrize("caption", ["", "\n", "  \n\t\n", "\ufeff"])
-def test_an_empty_caption_is_told(tmp_path: Path, caption: str) -> None:
-    picture(tmp_path / "1.png", caption)
-
-    assert refused(tmp_path).message == f"{tmp_path / '1.txt'} is empty"
-
-
-def test_a_caption_that_begins_with_an_empty_line_would_train_as_nothing(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "\na cat")
-
-    assert "begins with an empty line" in refused(tmp_path).message
-
-
-def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "\ufeffohwx cat")
-
-    assert scan(tmp_path, trigger="ohwx").notes == ()
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp1251"])
-def test_a_caption_in_another_encoding_is_told(tmp_path: Path, encoding: str) -> None:
-    picture(tmp_path / "1.png")
-    (tmp_path / "1.txt").write_bytes("a cat: кот".encode(encoding))
-
-    assert refused(tmp_path).message == f"{tmp_path / '1.txt'} is not UTF-8"
-
-
-def test_utf16_of_plain_letters_does_not_pass_for_utf8(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png")
-    (tmp_path / "1.txt").write_bytes("a cat".encode("utf-16-le"))
-
-    assert refused(tmp_path).message == f"{tmp_path / '1.txt'} is not UTF-8"
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_more_lines_than_the_first_are_told(tmp_path: Path, end: str) -> None:
-    picture(tmp_path / "1.png")
-    (tmp_path / "1.txt").write_bytes(f"a cat{end}a dog{end}".encode())
-
-    assert notes(scan(tmp_path)) == ["captions of several lines, of which only the first is trained on: 1.txt"]
-
-
-def test_a_line_ends_where_it_ends_for_sd_scripts(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "one\u2028two\x0bthree\x85four\n\n")
-
-    assert notes(scan(tmp_path)) == []
-
-
 def test_a_folder_named_as_a_caption_is_none(tmp_path: Path) -> None:
     picture(tmp_path / "1.png")
     (tmp_path / "1.txt").mkdir()
@@ -434,24 +269,6 @@ def test_a_folder_named_as_a_caption_is_none(tmp_path: Path) -> None:
 # --- the trigger
 
 
-def test_without_captions_and_trigger_nothing_would_be_learned(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png")
-    picture(tmp_path / "2.png")
-
-    problem = refused(tmp_path)
-
-    assert problem.message.startswith(f"all 2 in {tmp_path} have no caption, and no --trigger is given")
-    assert "--trigger" in str(problem.hint)
-
-
-def test_some_pictures_without_a_caption_train_with_an_empty_one(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "a cat")
-    picture(tmp_path / "2.png")
-
-    assert notes(scan(tmp_path)) == [f"1 of 2 in {tmp_path} have no caption: they train with an empty one"]
-    assert notes(scan(tmp_path, trigger="a cat")) == []
-
-
 def test_the_trigger_is_the_caption_of_pictures_without_one(tmp_path: Path) -> None:
     picture(tmp_path / "data" / "1.png")
     picture(tmp_path / "parent" / "4_cat" / "1.png")
@@ -459,36 +276,6 @@ def test_the_trigger_is_the_caption_of_pictures_without_one(tmp_path: Path) -> N
     for folder in ("data", "parent"):
         subset = scan(tmp_path / folder, trigger="ohwx cat").subsets[0]
         assert (subset.class_tokens, subset.caption_prefix) == ("ohwx cat", None)
-
-
-@pytest.mark.parametrize("captions", [("a cat, OHWX", "ohwx"), ("Ohwx cat",)])
-def test_a_trigger_in_every_caption_changes_nothing(tmp_path: Path, captions: tuple[str, ...]) -> None:
-    for number, caption in enumerate(captions):
-        picture(tmp_path / f"{number}.png", caption)
-
-    pictures = scan(tmp_path, trigger="ohwx")
-
-    assert (pictures.has_prefix, notes(pictures)) == (False, [])
-
-
-def test_a_trigger_in_no_caption_is_put_before_each(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "a cat\nohwx")
-    picture(tmp_path / "2.png", "a dog")
-
-    pictures = scan(tmp_path, trigger="ohwx")
-
-    assert pictures.subsets[0].caption_prefix == "ohwx,"
-    assert pictures.has_prefix
-
-
-def test_a_trigger_in_some_captions_is_told_and_none_is_changed(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", "ohwx cat")
-    picture(tmp_path / "2.png", "a dog")
-
-    pictures = scan(tmp_path, trigger="ohwx")
-
-    assert notes(pictures) == [f"1 of 2 captions in {tmp_path} lack the trigger 'ohwx'"]
-    assert not pictures.has_prefix
 
 
 # --- fingerprint

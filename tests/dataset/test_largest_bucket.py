@@ -25,35 +25,6 @@ def picture(width: int, height: int, repeats: int = 1) -> Picture:
     return Picture(Path(f"{width}x{height}.png"), width, height, repeats)
 
 
-@pytest.mark.parametrize(
-    ("size", "bucket"),
-    [
-        ((1024, 1024), (1024, 1024)),
-        ((64, 64), (1024, 1024)),
-        ((3000, 2000), (1216, 832)),
-        ((832, 1216), (832, 1216)),
-        ((1920, 1080), (1344, 768)),
-        ((100, 4000), (512, 2048)),
-    ],
-)
-def test_a_picture_falls_into_the_bucket_of_the_nearest_shape(size: tuple[int, int], bucket: tuple[int, int]) -> None:
-    (found,) = largest_bucket.of(recipe(), [picture(*size)])
-
-    assert (found.width, found.height) == bucket
-
-
-def test_without_buckets_every_picture_has_the_resolution() -> None:
-    (found,) = largest_bucket.of(recipe(enable_bucket=None), [picture(100, 900), picture(900, 100)])
-
-    assert (found.width, found.height, found.count) == (1024, 1024, 2)
-
-
-def test_small_pictures_stay_small_where_nothing_is_enlarged() -> None:
-    (found,) = largest_bucket.of(recipe(bucket_no_upscale=True), [picture(500, 700)])
-
-    assert (found.width, found.height) == (448, 640)
-
-
 def test_the_largest_bucket_is_the_one_of_most_pixels() -> None:
     found = largest_bucket.largest(recipe(), [picture(1216, 832, 9), picture(1024, 1024), picture(1000, 1000)])
 
@@ -79,10 +50,15 @@ def test_without_pictures_or_a_size_there_is_none(changes: dict[str, Value | Non
 @given(st.lists(st.builds(picture, sides, sides), min_size=1, max_size=20), st.booleans(), st.integers(1, 9))
 def test_no_bucket_has_more_pixels_than_the_resolution(pictures: list[Picture], small: bool, batch: int) -> None:
     asked = recipe(bucket_no_upscale=small, train_batch_size=batch)
-    buckets = largest_bucket.of(asked, pictures)
-
-    assert sum(len(bucket.pictures) for bucket in buckets) == len(pictures)
-    assert all(0 < bucket.pixels <= 1024 * 1024 for bucket in buckets)
+    largest = largest_bucket.largest(asked, pictures)
     fullest = largest_bucket.fullest(asked, pictures)
-    assert fullest is not None
-    assert 1 <= fullest[1] <= batch
+
+    # Alone a picture that is narrower than a step has none.
+    too_narrow = small and all(min(one.width, one.height) < 64 or _shape(one) > 100 for one in pictures)
+    assert too_narrow or (largest is not None and fullest is not None)
+    assert largest is None or 0 < largest.pixels <= 1024 * 1024
+    assert fullest is None or 1 <= fullest[1] <= batch
+
+
+def _shape(one: Picture) -> float:
+    return max(one.width, one.height) / min(one.width, one.height)

@@ -1,0 +1,77 @@
+"""Caches that sd-scripts left beside the pictures, and that tell of other pictures or captions than those of today.
+
+sd-scripts takes a picture's size from the name of its cache, and never looks whether a cache is older than what it was
+made of (library/train_util.py: load_dreambooth_dir; library/strategy_sd.py, library/strategy_sdxl.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sdxl_train_cli.dataset.facts import Finding, Seen
+from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Hit, Kind
+from sdxl_train_cli.recipe import Recipe
+
+_LATENTS = re.compile(r"(.*)_(\d+)x(\d+)_sdxl\.npz", re.DOTALL)
+_TEXT = "_te_outputs.npz"
+_ANEW = "delete it: sd-scripts makes it anew"
+
+_OTHER_SIZE = Kind(
+    "stale-latents", ERROR, "{file} is a cache of a picture of another size: {detail}",
+    "{count} caches are of pictures of another size, which sd-scripts would go by", _ANEW,
+)  # fmt: skip
+_OLD = Kind(
+    "old-latents", WARNING, "{file} is a cache of an old sd-scripts, perhaps of another model",
+    "{count} caches are of an old sd-scripts, perhaps of another model", _ANEW,
+)  # fmt: skip
+_OLDER_LATENTS = Kind(
+    "older-latents", WARNING, "{file} is a cache that is older than its picture",
+    "{count} caches are older than their pictures", "where the picture was changed, delete its cache",
+)  # fmt: skip
+_OLDER_TEXT = Kind(
+    "stale-text-cache", WARNING, "{file} is a cache that is older than its caption, which is not read any more",
+    "{count} caches are older than their captions, which are not read any more", _ANEW,
+)  # fmt: skip
+
+
+def of(seen: Sequence[Seen], beside: Sequence[Path], recipe: Recipe | None) -> Iterator[Finding]:
+    """Yield the findings; a cache that the recipe reads weighs more."""
+    caches = [path for path in beside if path.suffix == ".npz"]
+    if not caches:
+        return
+    by_stem = {each.facts.path.with_suffix(""): each for each in seen}
+    sizes = [(path, match) for path in caches if (match := _LATENTS.fullmatch(path.name))]
+    found = [
+        (path, (int(match[2]), int(match[3])), each)
+        for path, match in sizes
+        if (each := by_stem.get(path.with_name(match[1])))
+    ]
+    stale: list[Hit] = [
+        (path, f"it is {each.facts.width}x{each.facts.height}")
+        for path, size, each in found
+        if size != (each.facts.width, each.facts.height)
+    ]
+    yield from _OTHER_SIZE.found(stale)
+    on_disk = recipe is not None and recipe.is_on("cache_latents_to_disk")
+    old: list[Hit] = [(path, "") for path in caches if path.with_suffix("") in by_stem]
+    yield from _OLD.found(old, ERROR if on_disk else None)
+    wrong = {path for path, _ in stale}
+    yield from _OLDER_LATENTS.found(
+        [(path, "") for path, _, each in found if path not in wrong and _is_older(path, each.facts.path)]
+    )
+    texts = [(path, by_stem.get(path.with_name(path.name.removesuffix(_TEXT)))) for path in caches
+             if path.name.endswith(_TEXT)]  # fmt: skip
+    reads_text = recipe is not None and recipe.is_on("cache_text_encoder_outputs_to_disk")
+    yield from _OLDER_TEXT.found(
+        [(path, "") for path, each in texts if each and each.caption and _is_older(path, each.caption.path)],
+        ERROR if reads_text else None,
+    )
+
+
+def _is_older(cache: Path, source: Path) -> bool:
+    try:
+        return cache.stat().st_mtime_ns < source.stat().st_mtime_ns
+    except OSError:
+        return False

@@ -1,0 +1,33 @@
+"""Read one caption file as sd-scripts does: UTF-8, the first line alone (library/train_util.py: read_caption)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sdxl_train_cli.dataset.facts import Caption, Fault
+from sdxl_train_cli.dataset.tokens import Count
+
+LARGEST = 1 << 20
+"""Bytes: what is larger is no caption."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def read(path: Path, count: Count, *, is_estimate: bool = False) -> Caption:
+    """Read a caption and count its tokens; whatever is wrong with the file is in the result."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        return Caption(path, "", 0, None, error.strerror or str(error), fault=Fault.UNREADABLE)
+    if len(content) > LARGEST:
+        return Caption(path, "", 0, None, "it is larger than 1 MB, which no caption is", fault=Fault.NO_CAPTION)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # as in UTF-16 without its mark, which else passes for UTF-8
+        return Caption(path, "", 0, None, "it is not UTF-8", fault=Fault.NOT_UTF8)
+    lines = _LINE_END.split(text)
+    first = lines[0].strip()
+    return Caption(path, first, sum(1 for line in lines if line.strip()), count(first), None, is_estimate)

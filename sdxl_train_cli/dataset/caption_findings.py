@@ -1,0 +1,150 @@
+"""What is wrong or odd with the captions of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sdxl_train_cli.dataset import tokens
+from sdxl_train_cli.dataset.facts import Caption, Fault, Finding, Seen
+from sdxl_train_cli.dataset.folders import Subset
+from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Hit, Kind, shown
+from sdxl_train_cli.recipe import Recipe
+
+_WRITE = "write a caption into it, or delete it"
+_A_TRIGGER = 'write captions beside the pictures, or name the subject: --trigger "ohwx woman"'
+
+Told = Callable[[Caption], str | None]
+"""What there is to say of a caption, or None where all is well."""
+
+
+def _fault(fault: Fault) -> Told:
+    return lambda read: read.error if read.fault is fault else None
+
+
+_KINDS: tuple[tuple[Kind, Told], ...] = (
+    (
+        Kind("caption-unreadable", ERROR, "{file} can't be read: {detail}", "{count} captions can't be read"),
+        _fault(Fault.UNREADABLE),
+    ),
+    (
+        Kind("caption-not-utf8", ERROR, "{file} is not UTF-8", "{count} captions are not UTF-8",
+             "save it as UTF-8; editors call it an encoding"),
+        _fault(Fault.NOT_UTF8),
+    ),
+    (
+        Kind("caption-too-large", ERROR, "{file} is no caption: {detail}",
+             "{count} files are named as captions and are none", "delete it, or move it elsewhere"),
+        _fault(Fault.NO_CAPTION),
+    ),
+    (
+        Kind("caption-empty", ERROR, "{file} is empty", "{count} captions are empty", _WRITE),
+        lambda read: "" if read.error is None and not read.lines else None,
+    ),
+    (
+        Kind("caption-first-line", ERROR, "{file} begins with an empty line, and only the first is trained on",
+             "{count} captions begin with an empty line, and only the first is trained on", "delete the empty line"),
+        lambda read: "" if read.error is None and read.lines and not read.text else None,
+    ),
+)  # fmt: skip
+_LINES = Kind(
+    "caption-lines", WARNING, "{file} has {detail}, of which only the first is trained on",
+    "{count} captions have several lines, of which only the first is trained on", "write each as one line",
+)  # fmt: skip
+_MISSING = Kind(
+    "caption-missing", WARNING, "{missing} of {whole} in {folder} have no caption: they train with an empty one",
+    "{missing} of {whole} in {folder} have no caption: they train with an empty one", _A_TRIGGER,
+)  # fmt: skip
+_NONE = Kind(
+    "caption-missing", ERROR,
+    "all {whole} in {folder} have no caption, and no --trigger is given: nothing would name what they show",
+    "all {whole} in {folder} have no caption, and no --trigger is given: nothing would name what they show", _A_TRIGGER,
+)  # fmt: skip
+_LACKING = Kind(
+    "trigger-absent", WARNING, "{lacking} of {whole} captions in {folder} lack the trigger '{trigger}'",
+    "{lacking} of {whole} captions in {folder} lack the trigger '{trigger}'", "the others have it, so none is changed",
+)  # fmt: skip
+_LACKING_ALL = Kind(
+    "trigger-absent", WARNING, "no caption in {folder} has the trigger '{trigger}'",
+    "no caption in {folder} has the trigger '{trigger}'",
+    "training puts it first in each; to have it in the files: `sdxl-train dataset fix`",
+)  # fmt: skip
+_CALLED = Kind(
+    "trigger-in-regularisation", WARNING, "{file} is of regularisation and has the trigger '{trigger}'",
+    "{count} captions of regularisation have the trigger '{trigger}'",
+    "regularisation pictures show the class without the subject: take the trigger out of their captions",
+)  # fmt: skip
+_LONGEST = "write it shorter: more than 225 are never read"
+_LONG = {
+    75: Kind("caption-over-75", WARNING, "{file} has {detail}, of which {read} are read",
+             "{count} captions have more than 75 tokens, of which {read} are read",
+             "--set max_token_length=150, or write them shorter"),
+    150: Kind("caption-over-150", WARNING, "{file} has {detail}, of which {read} are read",
+              "{count} captions have more than 150 tokens, of which {read} are read",
+              "--set max_token_length=225, or write them shorter"),
+    225: Kind("caption-over-225", WARNING, "{file} has {detail}, of which {read} are read",
+              "{count} captions have more than 225 tokens, of which {read} are read", _LONGEST),
+}  # fmt: skip
+"""By the limit that a caption is over; each is told of by the highest alone."""
+
+
+def of(seen: Sequence[Seen], recipe: Recipe | None, trigger: str | None) -> Iterator[Finding]:
+    """Yield the findings."""
+    read = [each.caption for each in seen if each.caption is not None]
+    for kind, told in _KINDS:
+        yield from kind.found([(each.path, words) for each in read if (words := told(each)) is not None])
+    if recipe is None or not recipe.is_on("enable_wildcard"):
+        several = [each for each in read if each.error is None and each.text and each.lines > 1]
+        yield from _LINES.found([(each.path, f"{each.lines} lines") for each in several])
+    for subset, group in _by_folder(seen).items():
+        yield from _missing(subset, group)
+        yield from _trigger(subset, group, trigger)
+    yield from _long(seen, recipe)
+
+
+def _by_folder(seen: Sequence[Seen]) -> Mapping[Subset, list[Seen]]:
+    groups: dict[Subset, list[Seen]] = {}
+    for each in seen:
+        groups.setdefault(each.subset, []).append(each)
+    return groups
+
+
+def _missing(subset: Subset, group: Sequence[Seen]) -> list[Finding]:
+    bare: list[Hit] = [(each.facts.path, "") for each in group if each.caption is None]
+    if subset.class_tokens is not None or subset.is_reg:
+        return []
+    kind = _NONE if len(bare) == len(group) else _MISSING
+    return kind.found(bare, missing=len(bare), whole=len(group), folder=shown(subset.image_dir))
+
+
+def _trigger(subset: Subset, group: Sequence[Seen], trigger: str | None) -> list[Finding]:
+    if not trigger:
+        return []
+    texts = [each.caption for each in group if each.caption is not None and each.caption.text]
+    having = [each for each in texts if trigger.lower() in each.text.lower()]
+    folder, whole = shown(subset.image_dir), len(texts)
+    if subset.is_reg:
+        return _CALLED.found([(each.path, "") for each in having], trigger=trigger)
+    lacking: list[tuple[Path, str]] = [(each.path, "") for each in texts if each not in having]
+    kind = _LACKING if having else _LACKING_ALL
+    return kind.found(lacking, lacking=len(lacking), folder=folder, trigger=trigger, whole=whole)
+
+
+def _long(seen: Sequence[Seen], recipe: Recipe | None) -> Iterator[Finding]:
+    """Those of which a part is not read; a trigger that is put first takes its share."""
+    length = recipe.number("max_token_length") if recipe else None
+    limit = int(length or tokens.USUAL_LENGTH)
+    over: dict[int, list[Hit]] = {each: [] for each in _LONG}
+    prefixes = {each.subset.caption_prefix for each in seen if each.subset.caption_prefix}
+    count = tokens.counter()[0] if prefixes else tokens.estimate
+    extra = {prefix: count(prefix) for prefix in prefixes}
+    for each in seen:
+        if each.caption is None or each.caption.tokens is None:
+            continue
+        whole = each.caption.tokens + extra.get(each.subset.caption_prefix or "", 0)
+        passed = [each for each in _LONG if whole > each]
+        if whole > limit and passed:
+            about = "about " if each.caption.is_estimate else ""
+            over[passed[-1]].append((each.caption.path, f"{about}{whole} tokens"))
+    for passed_limit, hits in over.items():
+        yield from _LONG[passed_limit].found(hits, read=limit)

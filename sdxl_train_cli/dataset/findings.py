@@ -1,0 +1,51 @@
+"""What a survey of a dataset means for a training: problems by kind, errors first."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from itertools import chain
+
+from sdxl_train_cli.dataset import (
+    cache_findings,
+    caption_findings,
+    fit_findings,
+    folder_findings,
+    picture_findings,
+    survey,
+)
+from sdxl_train_cli.dataset.facts import Finding, Severity, Survey
+from sdxl_train_cli.dataset.folders import FolderProblem, Pictures
+from sdxl_train_cli.recipe import Recipe
+
+
+def of(found: Survey, recipe: Recipe | None) -> list[Finding]:
+    """Everything that is wrong or odd; without a recipe, nothing is said of sizes and steps."""
+    fit = fit_findings.of(recipe, survey.files(found)) if recipe is not None else ()
+    return ordered(
+        chain(
+            picture_findings.of(found.seen, recipe, _root(found.pictures)),
+            caption_findings.of(found.seen, recipe, found.pictures.trigger),
+            cache_findings.of(found.seen, found.beside, recipe),
+            folder_findings.of(found.beside),
+            fit,
+        )
+    )
+
+
+def of_folders(problems: Iterable[FolderProblem]) -> list[Finding]:
+    """The same for folders that can't be trained on."""
+    return [Finding(problem.kind, Severity.ERROR, (problem.file,), problem) for problem in problems]
+
+
+def ordered(found: Iterable[Finding]) -> list[Finding]:
+    """Errors first, else as they come."""
+    return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
+
+
+def _root(pictures: Pictures) -> str:
+    """The folder that was given, as a shell takes it; of several numbered ones it is their parent."""
+    folders = [subset.image_dir for subset in pictures.subsets if not subset.is_reg]
+    if not folders:
+        return "DIR"
+    return shlex.quote(str(folders[0] if len(folders) == 1 else folders[0].parent))

@@ -1,0 +1,93 @@
+"""How the pictures suit the recipe: what is enlarged or cropped away in its buckets, and how often each is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sdxl_train_cli.dataset import bucketing
+from sdxl_train_cli.dataset.bucketing import Arrangement
+from sdxl_train_cli.dataset.facts import Finding
+from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Hit, Kind
+from sdxl_train_cli.recipe import Recipe
+
+_ENLARGED = 1.1
+"""Above this factor it shows."""
+_LOST = 0.1
+"""The share of a picture that nobody misses."""
+_FEW_PASSES, _FEW_VIEWS = 5, 1000
+"""A run that shows each picture fewer times teaches little, unless it shows very many pictures."""
+_MANY_PASSES = 300
+"""Beyond, pictures are learned by heart."""
+
+_TOO_NARROW = Kind(
+    "too-narrow", ERROR, "{file} is {detail}: nothing of it fits into a bucket",
+    "{count} pictures are so small or narrow that nothing of them fits into a bucket", "leave it out",
+)  # fmt: skip
+_IS_ENLARGED = Kind(
+    "enlarged", WARNING, "{file} is enlarged {detail}, and trains blurred",
+    "{count} pictures are enlarged, and train blurred",
+    "take larger ones; or keep their size: --set bucket_no_upscale=true; or train smaller: --resolution",
+)  # fmt: skip
+_IS_CROPPED = Kind(
+    "cropped", WARNING, "{file} loses {detail} of itself to the crop", "{count} pictures lose much to the crop",
+    "crop them yourself to what matters; `sdxl-train dataset show` draws the frames",
+)  # fmt: skip
+_SHORT = Kind(
+    "small-bucket", WARNING, "{file} is in a bucket of less than a batch: {detail}",
+    "{count} pictures are in buckets of less than a batch",
+    "their steps weigh as much as full ones; crop them to the shape of others, or take a smaller --batch-size",
+)  # fmt: skip
+_UNUSED = Kind(
+    "unused-regularisation", WARNING, "{file} is not used: there are more regularisation pictures than others",
+    "{count} regularisation pictures are not used: there are more of them than of the others with their repeats",
+    "give fewer of them, or repeat the others more often",
+)  # fmt: skip
+_FEW = Kind(
+    "few-passes", WARNING, "",
+    "{steps} steps show each of the {pictures} pictures {passes} times: they would hardly be learned",
+    "--steps {better}, or --epochs",
+)  # fmt: skip
+_MANY = Kind(
+    "many-passes", WARNING, "",
+    "{steps} steps show each of the {pictures} pictures {passes} times: they would be learned by heart",
+    "--steps {better}, or more pictures",
+)  # fmt: skip
+
+
+def of(recipe: Recipe, pictures: Sequence[Picture]) -> Iterator[Finding]:
+    """Yield the findings; none about steps where nothing can be trained on."""
+    arranged = bucketing.arrange(recipe, pictures)
+    yield from _TOO_NARROW.found([(each.path, f"{each.width}x{each.height}") for each in arranged.unplaced])
+    placed = [each for bucket in arranged.buckets for each in bucket.placed]
+    yield from _IS_ENLARGED.found(
+        [(each.picture.path, f"{each.enlarged:.1f} times") for each in placed if each.enlarged > _ENLARGED]
+    )
+    yield from _IS_CROPPED.found([(each.picture.path, f"{each.lost:.0%}") for each in placed if each.lost > _LOST])
+    yield from _SHORT.found(_in_short_buckets(arranged))
+    yield from _UNUSED.found([(each.path, "") for each in arranged.unused])
+    yield from _passes(arranged)
+
+
+def _in_short_buckets(arranged: Arrangement) -> list[Hit]:
+    return [
+        (each.picture.path, f"{bucket.count} for a batch of {arranged.batch_size} at {bucket.width}x{bucket.height}")
+        for bucket in arranged.buckets
+        if bucket.count < arranged.batch_size
+        for each in bucket.placed
+    ]
+
+
+def _passes(arranged: Arrangement) -> list[Finding]:
+    trained = [each for bucket in arranged.buckets for each in bucket.placed if not each.picture.is_reg]
+    if not trained:
+        return []
+    views = arranged.epochs * sum(each.repeats for each in trained)
+    passes = views / len(trained)
+    per_pass = arranged.steps / passes if passes else 0
+    words: dict[str, str | int] = {"steps": arranged.steps, "pictures": len(trained), "passes": f"{passes:.3g}"}
+    if passes < _FEW_PASSES and views < _FEW_VIEWS:
+        return _FEW.of_all(better=round(2 * _FEW_PASSES * per_pass), **words)
+    if passes > _MANY_PASSES:
+        return _MANY.of_all(better=round(_MANY_PASSES / 2 * per_pass), **words)
+    return []

@@ -1,0 +1,159 @@
+"""What is wrong or odd with the picture files of a dataset, one by one and side by side."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from sdxl_train_cli.dataset import duplicates, picture
+from sdxl_train_cli.dataset.facts import Fault, Finding, PictureFacts, Seen, Severity
+from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Hit, Kind
+from sdxl_train_cli.recipe import Recipe
+
+_WINDOWS = sys.platform == "win32"
+_DELETE = "delete it, or save it again as png or jpg"
+_FIX = "`sdxl-train dataset fix {root} --to NEWDIR` makes a copy that is right"
+_DEEP = {"I", "F"}
+_SHIFTS = {
+    2: "mirrored", 3: "upside down", 4: "upside down and mirrored", 5: "on its side and mirrored", 6: "on its side",
+    7: "on its side and mirrored", 8: "on its side",
+}  # fmt: skip
+"""How a picture of each EXIF orientation is stored, which is how sd-scripts takes it."""
+
+Told = Callable[[PictureFacts], str | None]
+"""What there is to say of a picture, or None where all is well."""
+
+
+def _fault(fault: Fault) -> Told:
+    return lambda facts: facts.error if facts.fault is fault else None
+
+
+def _mixed_case(facts: PictureFacts) -> str | None:
+    suffix = facts.path.suffix
+    return None if _WINDOWS or suffix in {suffix.lower(), suffix.upper()} else suffix.lower()
+
+
+def _other_suffix(facts: PictureFacts) -> str | None:
+    usual = facts.path.suffix.lower() in picture.SUFFIXES.get(facts.format, ())
+    return None if usual or not facts.format else facts.format
+
+
+def _animated(facts: PictureFacts) -> str | None:
+    return f"{facts.frames} frames" if facts.frames > 1 and facts.format != "MPO" else None
+
+
+def _deep(facts: PictureFacts) -> str | None:
+    return facts.mode if facts.mode in _DEEP or facts.mode.startswith("I;16") else None
+
+
+_KINDS: tuple[tuple[Kind, Told], ...] = (
+    (
+        Kind("unreadable", ERROR, "{file} can't be read: {detail}", "{count} pictures can't be read", _DELETE),
+        _fault(Fault.UNREADABLE),
+    ),
+    (
+        Kind("no-picture", ERROR, "{file} is not a picture that can be read",
+             "{count} files are not pictures that can be read", _DELETE),
+        _fault(Fault.NO_PICTURE),
+    ),
+    (
+        Kind("truncated", ERROR, "{file} is cut off or broken: {detail}", "{count} pictures are cut off or broken",
+             _DELETE),
+        _fault(Fault.TRUNCATED),
+    ),
+    (
+        Kind("too-large", ERROR, "{file} is too large: {detail}", "{count} pictures are too large to be opened",
+             "make it smaller: no more than a few million pixels are ever trained on"),
+        _fault(Fault.TOO_LARGE),
+    ),
+    (
+        Kind("mixed-case", ERROR, "{file}: sd-scripts misses suffixes in mixed case",
+             "{count} pictures have suffixes in mixed case, which sd-scripts misses", "rename it to {detail}"),
+        _mixed_case,
+    ),
+    (
+        Kind("rotated", ERROR, "{file} is stored {detail}, and sd-scripts ignores the EXIF entry that turns it",
+             "{count} pictures are stored turned, and sd-scripts ignores the EXIF entry that turns them", _FIX),
+        lambda facts: _SHIFTS.get(facts.orientation),
+    ),
+    (
+        Kind("deep-colours", ERROR, "{file} has more than 8 bits of grey ({detail}): it would train as all white",
+             "{count} pictures have more than 8 bits of grey: they would train as all white", _FIX),
+        _deep,
+    ),
+    (
+        Kind("wrong-suffix", WARNING, "{file} is a {detail}, whatever its suffix says",
+             "{count} pictures are of another format than their suffix says",
+             "they train all the same; other programs may refuse them. " + _FIX),
+        _other_suffix,
+    ),
+    (
+        Kind("animated", WARNING, "{file} is animated ({detail}): only the first is trained on",
+             "{count} pictures are animated: only the first frame of each is trained on",
+             "save the frames that you want as pictures of their own"),
+        _animated,
+    ),
+    (
+        Kind("cmyk", WARNING, "{file} has the colours of print (CMYK), which turn out wrong",
+             "{count} pictures have the colours of print (CMYK), which turn out wrong", _FIX),
+        lambda facts: "" if facts.mode == "CMYK" else None,
+    ),
+)  # fmt: skip
+_ALPHA = Kind(
+    "alpha", WARNING, "{file} is transparent in parts, which train as whatever colour lies beneath",
+    "{count} pictures are transparent in parts, which train as whatever colour lies beneath",
+    _FIX + "; or leave these parts out of training: --set alpha_mask=true",
+)  # fmt: skip
+_SAME_STEM = Kind(
+    "same-stem", WARNING, "", "{count} pictures share a name but for the suffix, and so one caption and one cache",
+    "rename one of each pair",
+)  # fmt: skip
+_DUPLICATE = Kind(
+    "duplicate", WARNING, "", "{count} pictures are there more than once, byte for byte",
+    "delete the copies: a picture counts double with each",
+)  # fmt: skip
+_NEAR = Kind(
+    "near-duplicate", WARNING, "", "{count} pictures look all but the same as another",
+    "keep one of each, unless their weight in the training is meant",
+)  # fmt: skip
+
+
+def of(seen: Sequence[Seen], recipe: Recipe | None, root: str) -> Iterator[Finding]:
+    """Yield the findings; `root` is the dataset's folder as it can be typed."""
+    for kind, told in _KINDS:
+        hits = [(each.facts.path, words) for each in seen if (words := told(each.facts)) is not None]
+        yield from kind.found(hits, root=root)
+    masks = recipe is not None and recipe.is_on("alpha_mask")
+    yield from _ALPHA.found([(each.facts.path, "") for each in seen if each.facts.has_alpha and not masks], root=root)
+    yield from _SAME_STEM.found(_same_stems(seen), _weight_of_same_stems(seen, recipe))
+    facts = [each.facts for each in seen]
+    yield from _DUPLICATE.found(_grouped(duplicates.exact(facts)))
+    yield from _NEAR.found(_grouped(duplicates.near(facts)))
+
+
+def _grouped(groups: Sequence[Sequence[PictureFacts]]) -> list[Hit]:
+    """Each group's first, and the others as copies of it."""
+    return [
+        (each.path, "" if each is group[0] else f"as {group[0].path.name}")
+        for group in groups for each in group
+    ]  # fmt: skip
+
+
+def _stems(seen: Sequence[Seen]) -> list[list[PictureFacts]]:
+    by_stem: dict[Path, list[PictureFacts]] = defaultdict(list)
+    for each in seen:
+        by_stem[each.facts.path.with_suffix("")].append(each.facts)
+    return [group for group in by_stem.values() if len(group) > 1]
+
+
+def _same_stems(seen: Sequence[Seen]) -> list[Hit]:
+    return _grouped(_stems(seen))
+
+
+def _weight_of_same_stems(seen: Sequence[Seen], recipe: Recipe | None) -> Severity:
+    """With a cache on disk, two pictures of one size get the latents of one of them."""
+    on_disk = recipe is not None and recipe.is_on("cache_latents_to_disk")
+    sizes = [[(facts.width, facts.height) for facts in group] for group in _stems(seen)]
+    return ERROR if on_disk and any(len(set(group)) < len(group) for group in sizes) else WARNING

@@ -1,0 +1,227 @@
+"""Look at every file of a dataset, over all cores; what was looked at before, and is as it was, is not read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+from sdxl_train_cli import layout
+from sdxl_train_cli.dataset import caption, folders, picture, tokens
+from sdxl_train_cli.dataset.facts import Caption, Fault, PictureFacts, Seen, Survey
+from sdxl_train_cli.dataset.folders import Pictures, Subset
+from sdxl_train_cli.dataset.room import Room
+from sdxl_train_cli.dataset.survey_cache import Entry, Kept, SurveyCache
+from sdxl_train_cli.errors import DatasetError
+
+OnProgress = Callable[[int, int], None]
+"""Files that are done, and all of them."""
+_LONGEST_KEPT = 4_000
+"""Letters of a caption that is worth keeping."""
+_KEPT_EVERY = 100
+"""Files that are looked at before they are kept: what a sudden end loses."""
+_AHEAD = 4
+"""Pictures a core that are handed out: the next is there when one is done, and few are waited for at the end."""
+_MOMENT = 0.5
+"""Seconds; Windows notices Ctrl-C only between two waits."""
+
+
+def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_folder: Path | None = None) -> Survey:
+    """Look at all pictures and captions; DatasetError where a folder can't be listed.
+
+    What is wrong with a file is in its facts. `cache_folder` is the user's own unless it is given.
+    """
+    listed = [_listed(subset) for subset in pictures.subsets]
+    cache = SurveyCache(cache_folder or layout.cache_folder(os.environ))
+    look = _Look(cache, on_progress or (lambda _done, _all: None), sum(len(each.files) for each in listed))
+    try:
+        facts = look.at_pictures([path for each in listed for path in each.pictures])
+        read = look.at_captions([path for each in listed for path in each.captions.values()])
+    finally:
+        look.end()
+    subsets = [_prefixed(each, pictures.trigger, read) for each in listed]
+    seen = tuple(
+        Seen(subset, facts[path], read[each.captions[path]] if path in each.captions else None)
+        for subset, each in zip(subsets, listed, strict=True)
+        for path in each.pictures
+    )
+    beside = tuple(path for each in listed for path in each.beside)
+    return Survey(replace(pictures, subsets=tuple(subsets)), seen, beside)
+
+
+def files(survey: Survey) -> list[folders.Picture]:
+    """What `folders.files` gives, from what is known already."""
+    return [
+        folders.Picture(
+            each.facts.path, each.facts.width, each.facts.height, each.subset.num_repeats, each.subset.is_reg
+        )
+        for each in survey.seen
+        if each.facts.width
+    ]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """One folder's files."""
+
+    subset: Subset
+    pictures: list[Path]
+    captions: dict[Path, Path]
+    """By picture."""
+    beside: list[Path]
+
+    @property
+    def files(self) -> list[Path]:
+        return [*self.pictures, *self.captions.values()]
+
+
+def _listed(subset: Subset) -> _Listed:
+    try:
+        found = sorted(subset.image_dir.iterdir())
+    except OSError as error:
+        raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
+    pictures = [path for path in found if folders.is_picture(path)]
+    beside = {path: path.with_suffix(subset.caption_extension) for path in pictures}
+    there = {path.name for path in found}
+    captions = {path: text for path, text in beside.items() if text.name in there and text.is_file()}
+    taken = {*pictures, *captions.values()}
+    return _Listed(subset, pictures, captions, [path for path in found if path not in taken])
+
+
+def _prefixed(listed: _Listed, trigger: str | None, read: Mapping[Path, Caption]) -> Subset:
+    """Put the trigger before the captions where none of them has it."""
+    subset = listed.subset
+    texts = [read[path].text for path in listed.captions.values() if read[path].text]
+    if subset.is_reg or not trigger or not texts:
+        return subset
+    lacking = all(trigger.lower() not in text.lower() for text in texts)
+    return replace(subset, caption_prefix=f"{trigger},") if lacking else subset
+
+
+@dataclass
+class _Look:
+    """One look at many files: what is known already, what is new, and how far it is."""
+
+    cache: SurveyCache
+    on_progress: OnProgress
+    whole: int
+    done: int = 0
+    new: list[Entry] = field(default_factory=list)
+
+    def at_pictures(self, paths: Sequence[Path]) -> dict[Path, PictureFacts]:
+        stamps = {path: _stamp(path) for path in paths}
+        known = self._known(stamps)
+        found = {path: facts for path, text in known.items() if (facts := _picture(path, text))}
+        self._count(len(found))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
+            for facts in self._looked([path for path in stamps if path not in found]):
+                found[facts.path] = facts
+                if facts.sha256:
+                    self._keep((facts.path, stamps[facts.path], facts.sha256, _picture_text(facts)))
+        return found
+
+    def at_captions(self, paths: Sequence[Path]) -> dict[Path, Caption]:
+        stamps = {path: _stamp(path) for path in paths}
+        known = self._known(stamps)
+        found = {path: read for path, text in known.items() if (read := _caption(path, text))}
+        self._count(len(found))
+        unread = [path for path in stamps if path not in found]
+        count, is_estimate = tokens.counter() if unread else (tokens.estimate, True)
+        for path in unread:
+            found[path] = read = caption.read(path, count, is_estimate=is_estimate)
+            if read.error is None and not is_estimate and len(read.text) <= _LONGEST_KEPT:
+                self._keep((path, stamps[path], "", _caption_text(read)))
+            self._count(1)
+        return found
+
+    def end(self) -> None:
+        """Keep what is new."""
+        self.cache.keep(self.new)
+        self.new.clear()
+        self.cache.close()
+
+    def _known(self, stamps: Mapping[Path, str]) -> dict[Path, str]:
+        kept: Mapping[Path, Kept] = self.cache.of(list(stamps))
+        return {path: facts for path, (stamp, facts) in kept.items() if stamp and stamp == stamps[path]}
+
+    def _looked(self, paths: Sequence[Path]) -> Iterator[PictureFacts]:
+        """In whatever order they are done. When it is stopped, it waits for no more than what is being decoded."""
+        if not paths:
+            return
+        room = Room()
+        pool = ThreadPoolExecutor(_cores())
+        try:
+            left, going = iter(paths), set[Future[PictureFacts]]()
+            while True:
+                room_for = _AHEAD * _cores() - len(going)
+                going |= {pool.submit(picture.look, path, room, self._before) for path in islice(left, room_for)}
+                if not going:
+                    return
+                ready, going = wait(going, timeout=_MOMENT, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    yield future.result()
+                    self._count(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _before(self, sha256: str, size: int) -> PictureFacts | None:
+        text = self.cache.with_content(sha256)
+        facts = _picture(Path(), text) if text else None
+        return facts if facts and facts.bytes == size else None
+
+    def _keep(self, entry: Entry) -> None:
+        self.new.append(entry)
+        if len(self.new) >= _KEPT_EVERY:
+            self.cache.keep(self.new)
+            self.new.clear()
+
+    def _count(self, more: int) -> None:
+        self.done += more
+        self.on_progress(self.done, self.whole)
+
+
+def _stamp(path: Path) -> str:
+    """What changes when the file does; nothing where it can't be told."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _picture_text(facts: PictureFacts) -> str:
+    plain = {key: value for key, value in vars(facts).items() if key != "path"}
+    return json.dumps({**plain, "fault": facts.fault and facts.fault.value})
+
+
+def _picture(path: Path, text: str) -> PictureFacts | None:
+    """None where the text is not ours."""
+    try:
+        facts = json.loads(text)
+        fault = facts.pop("fault")
+        return PictureFacts(path, **facts, fault=Fault(fault) if fault else None)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _caption_text(read: Caption) -> str:
+    return json.dumps([read.text, read.lines, read.tokens])
+
+
+def _caption(path: Path, text: str) -> Caption | None:
+    try:
+        words, lines, count = json.loads(text)
+        return Caption(path, words, lines, count, None)
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,160 @@
+"""Buckets, crops and steps are those of the real sd-scripts, picture by picture."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import upstream_source
+from PIL import Image
+
+from sdxl_train_cli.dataset import bucketing, folders
+from sdxl_train_cli.dataset.bucketing import Arrangement
+from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.installation import environment
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Override
+
+SOURCE = upstream_source.find()
+pytestmark = [
+    pytest.mark.upstream,
+    pytest.mark.skipif(SOURCE is None, reason="no source of sd-scripts: set SDXL_TRAIN_SOURCE to a clone"),
+]
+SCRIPT = Path(__file__).with_name("upstream_buckets.py")
+SETTINGS: dict[str, tuple[dict[str, Value | None], int]] = {
+    "no-upscale": ({"bucket_no_upscale": True, "train_batch_size": 2}, 1),
+    "steps-32": ({"bucket_reso_steps": 32, "train_batch_size": 3, "gradient_accumulation_steps": 4}, 2),
+    "max-1024": ({"max_bucket_reso": 1024, "min_bucket_reso": None, "max_train_steps": None}, 1),
+    "max-1536": ({"max_bucket_reso": 1536, "train_batch_size": 4, "max_train_epochs": 7}, 3),
+    "max-2048": ({"max_bucket_reso": 2048, "train_batch_size": 5, "gradient_accumulation_steps": 3}, 1),
+    "no-upscale-32": ({"bucket_no_upscale": True, "bucket_reso_steps": 32, "resolution": "768,1152"}, 1),
+    "uneven-limits": ({"min_bucket_reso": 400, "max_bucket_reso": 1500, "bucket_reso_steps": 96}, 1),
+    "no-buckets": ({"enable_bucket": None, "train_batch_size": 7, "max_train_epochs": 3}, 4),
+    "validation": ({"validation_split": 0.13, "validation_seed": 11, "train_batch_size": 3}, 2),
+}
+DATASET_OPTIONS = (
+    "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale",
+    "train_batch_size", "gradient_accumulation_steps", "max_train_steps", "max_train_epochs", "validation_split",
+    "validation_seed",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home with the real environment: one that is there already, else one made here, which takes several GB."""
+    ready = os.environ.get("SDXL_TRAIN_UPSTREAM_HOME")
+    if ready:
+        yield Path(ready)
+        return
+    made = tmp_path_factory.mktemp("real") / "home"
+    argv = [sys.executable, "-m", "sdxl_train_cli.cli", "setup", "--home", str(made), "--source", str(SOURCE)]
+    done = subprocess.run(argv, check=False, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 pictures of random sizes in three folders of other repeats, and 60 for regularisation."""
+    root = tmp_path_factory.mktemp("pictures мир [1]")
+    sizes = random.Random(5)  # noqa: S311 - sizes are no secret
+    shapes = [(1024, 1024), (832, 1216), (1216, 832), (1025, 1023), (4000, 400), (400, 4000)]
+    shapes += [(int(200 * 20 ** sizes.random()), int(200 * 20 ** sizes.random())) for _ in range(354)]
+    names = [f"data/{name}" for name in ("3_cat", "1_dog [old]", "2_птица")] * 100 + ["reg/2_pet", "reg/1_animal"] * 30
+    for number, (shape, folder) in enumerate(zip(shapes, names, strict=True)):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        suffix = (".png", ".png", ".PNG", ".jpg", ".webp", ".bmp")[number % 6]
+        Image.new("1" if suffix.lower() in {".png", ".bmp"} else "RGB", shape).save(root / folder / f"{number}{suffix}")
+    return root
+
+
+def recipe(changes: dict[str, Value | None]) -> Recipe:
+    return presets.load(Kind.LORA, "dim32-gc", [Override(option, value, "") for option, value in changes.items()])
+
+
+def looked(material: Path, *, with_reg: bool) -> Pictures:
+    reg = material / "reg" if with_reg else None
+    return folders.scan(material / "data", regularisation=reg, repeats=None, trigger="ohwx")
+
+
+@pytest.fixture(scope="module")
+def real(
+    home: Path, material: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, bool], dict[str, object]]:
+    """What sd-scripts answers for every setting, without and with regularisation pictures."""
+    installed = environment.require(Home(home))
+    folder = tmp_path_factory.mktemp("request")
+    asked = []
+    for with_reg in (False, True):
+        config = folder / f"{with_reg}.json"
+        config.write_text(json.dumps(folders.config(looked(material, with_reg=with_reg))), encoding="utf-8")
+        for changes, gpus in SETTINGS.values():
+            wanted = recipe(changes)
+            options = {name: wanted.get(name) for name in DATASET_OPTIONS if wanted.get(name) is not None}
+            asked.append((str(config), options, gpus))
+    (folder / "request.json").write_text(json.dumps({"asked": asked}), encoding="utf-8")
+    argv = [str(installed.python), str(SCRIPT), str(installed.checkout), str(folder / "request.json")]
+    done = subprocess.run(argv, check=False, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return dict(zip(((name, reg) for reg in (False, True) for name in SETTINGS), json.loads(done.stdout), strict=True))
+
+
+def ours(material: Path, setting: str, *, with_reg: bool) -> Arrangement:
+    changes, gpus = SETTINGS[setting]
+    return bucketing.arrange(recipe(changes), folders.files(looked(material, with_reg=with_reg)), gpus)
+
+
+def told(arranged: Arrangement) -> dict[str, object]:
+    """As the script that asks sd-scripts tells it."""
+    lengths = {"batches": arranged.batches, "steps": arranged.steps, "steps_per_epoch": arranged.steps_per_epoch}
+    made = [
+        {
+            "size": [bucket.width, bucket.height],
+            "members": sorted(
+                [str(one.picture.path), one.repeats, [one.picture.width, one.picture.height], list(one.resized),
+                 list(one.box)]
+                for one in bucket.placed
+            ),
+            "batches": bucket.batches(arranged.batch_size),
+        }
+        for bucket in arranged.buckets
+    ]  # fmt: skip
+    return {"buckets": made, "lengths": [lengths, lengths]}
+
+
+@pytest.mark.parametrize("with_reg", [False, True], ids=["", "regularisation"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_buckets_crops_and_steps_are_those_of_sd_scripts(
+    real: dict[tuple[str, bool], dict[str, object]], material: Path, setting: str, with_reg: bool
+) -> None:
+    arranged = ours(material, setting, with_reg=with_reg)
+
+    assert arranged.is_exact
+    assert told(arranged) == real[setting, with_reg]
+    held_back = 0 if setting != "validation" else 39
+    assert (
+        len({one.picture.path for bucket in arranged.buckets for one in bucket.placed if not one.picture.is_reg})
+        == 300 - held_back
+    )
+
+
+def test_what_is_compared_are_300_pictures_in_many_buckets(
+    real: dict[tuple[str, bool], dict[str, object]], material: Path
+) -> None:
+    counts = {setting: len(ours(material, setting, with_reg=False).buckets) for setting in SETTINGS}
+
+    assert len(folders.files(looked(material, with_reg=False))) == 300
+    assert counts["no-buckets"] == 1
+    assert all(count > 10 for setting, count in counts.items() if setting != "no-buckets")
+    assert len(real) == len(list(itertools.product(SETTINGS, (False, True))))
