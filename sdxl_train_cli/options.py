@@ -5,6 +5,7 @@ The table is asked of sd-scripts' own argparse once, at setup (`inside/flags.py`
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import math
@@ -80,6 +81,25 @@ def typed(recipe: Recipe, table: OptionTable) -> Recipe:
             if name in known
         }
     )
+
+
+def as_they_look(recipe: Recipe) -> Recipe:
+    """The recipe with what was typed as text in the type that it looks like: for where no table is installed yet."""
+    return recipe.replaced(
+        {
+            name: Setting(value=_looks_like(setting.value), origin=setting.origin)
+            for name, setting in recipe.settings.items()
+        }
+    )
+
+
+def _looks_like(value: Value) -> Value:
+    if isinstance(value, tuple):
+        return value
+    for convert in (_switch, _int, _float):
+        with contextlib.suppress(ValueError):
+            return convert(value)
+    return value
 
 
 def _unknown(name: str, kind: Kind, table: OptionTable) -> str:

@@ -23,12 +23,13 @@ LAYERS = (
         failures
     """),
     ("knowledge", """
-        options project command checkpoint dataset recipes rulebook exchange installation.toolchain installation.extras
+        options project command checkpoint webpage dataset recipes rulebook exchange
+        installation.toolchain installation.extras
         memory.network_size memory.optimizer_state memory.activations memory.demand memory.terms
         memory.memory_settings memory.vram memory.savings memory.planning memory.stepdown memory.remedies
         watching.samples
         keeping.storage keeping.states keeping.history keeping.results keeping.curves keeping.comparison
-        keeping.thumbnails keeping.spelling keeping.page keeping.report keeping.removal
+        keeping.spelling keeping.page keeping.report keeping.removal
     """),
     ("world", """
         process installation watching.telemetry memory.measurements memory.shared_measurements
@@ -51,7 +52,7 @@ DOORS = {
     "subprocess": {"process", "guard"},
     "psutil": {"process", "watching.telemetry", "keeping.history"},
     "pynvml": {"gpu"},
-    "PIL": {"dataset.folders", "dataset.picture", "watching.samples", "keeping.thumbnails"},
+    "PIL": {"dataset.folders", "dataset.picture", "watching.samples", "webpage.thumbnails"},
     "uv": {"installation.installer"},
     "urllib": {"installation.network"},
     "filelock": {"installation.environment"},

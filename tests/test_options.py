@@ -169,3 +169,13 @@ def test_any_value_is_typed_or_refused_in_words(name: str, value: Value) -> None
     if not list(options.problems(given, TABLE)):
         once = options.typed(given, TABLE)
         assert options.typed(once, TABLE).settings == once.settings
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("true", True), ("32", 32), ("1e-4", 1e-4), ("1024,768", "1024,768"), ((1024, 768), (1024, 768)), (False, False)],
+)
+def test_without_a_table_text_takes_the_type_that_it_looks_like(written: Value, value: Value) -> None:
+    found = options.as_they_look(recipe({"anything": written})).get("anything")
+
+    assert (found, type(found)) == (value, type(value))

@@ -7,11 +7,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__
-from sdxl_train_cli.keeping import comparison, curves, results, spelling, thumbnails
+from sdxl_train_cli.keeping import comparison, curves, results, spelling
 from sdxl_train_cli.keeping import record as kept
 from sdxl_train_cli.keeping.curves import Column, Curves
 from sdxl_train_cli.keeping.history import Loaded, State
 from sdxl_train_cli.keeping.page import Page, Picture, Rows, Samples
+from sdxl_train_cli.webpage import thumbnails
 
 FILE = "report.html"
 MOST_STEPS = 120_000

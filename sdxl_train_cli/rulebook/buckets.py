@@ -19,9 +19,11 @@ class Limits:
 
 
 def sides(recipe: Recipe) -> tuple[int, int] | None:
-    """Width and height of `resolution`; None where it is neither `SIZE` nor `WIDTH,HEIGHT`."""
+    """Width and height of `resolution`; None where it is neither `SIZE` nor `WIDTH,HEIGHT`, be it a list."""
+    value = recipe.get("resolution") or ""
+    parts = value if isinstance(value, tuple) else str(value).split(",")
     try:
-        numbers = [int(part) for part in str(recipe.get("resolution") or "").split(",")]
+        numbers = [int(part) for part in parts]
     except ValueError:
         return None
     return (numbers[0], numbers[-1]) if len(numbers) in {1, 2} else None

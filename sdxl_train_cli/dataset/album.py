@@ -1,0 +1,171 @@
+"""What was seen of a dataset, gathered for its page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sdxl_train_cli import __version__
+from sdxl_train_cli.dataset import overview
+from sdxl_train_cli.dataset.bucketing import Arrangement, Placed
+from sdxl_train_cli.dataset.facts import Finding, Seen, Survey
+from sdxl_train_cli.dataset.overview import Overview
+from sdxl_train_cli.dataset.page import Card, Found, Group, Page, Shelf
+from sdxl_train_cli.recipe import Recipe
+
+MOST_SIZES, MOST_TAGS, MOST_GROUPS = 12, 2000, 200
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Pictures that resemble each other."""
+
+    kind: str
+    files: tuple[Path, ...]
+
+
+def gather(
+    survey: Survey, arranged: Arrangement, recipe: Recipe, findings: Sequence[Finding], alike: Sequence[Alike]
+) -> Page:
+    """Put together what the page shows; its cards are in the order of `survey.seen`."""
+    counted = overview.of(survey)
+    places = {seen.facts.path: at for at, seen in enumerate(survey.seen)}
+    groups = (Group(one.kind, tuple(places[file] for file in one.files if file in places)) for one in alike)
+    return Page(
+        name=_name(survey),
+        kind=f"{recipe.kind.label} · {recipe.name}",
+        folder=" · ".join(str(subset.image_dir) for subset in survey.pictures.subsets),
+        made=f"{datetime.now(timezone.utc).astimezone():%Y-%m-%d %H:%M} by sdxl-train {__version__}",
+        tiles=_tiles(survey, arranged, counted),
+        notes=tuple(_notes(arranged, recipe)),
+        folders=tuple(subset.image_dir.name for subset in survey.pictures.subsets),
+        findings=tuple(_found(finding) for finding in findings),
+        buckets=tuple(
+            Shelf(bucket.width, bucket.height, bucket.count, len(bucket.placed), batches,
+                  bucket.count - (batches - 1) * arranged.batch_size)
+            for bucket in arranged.buckets for batches in [bucket.batches(arranged.batch_size)]
+        ),
+        batch_size=arranged.batch_size,
+        sizes=counted.sizes,
+        tags=counted.tags[:MOST_TAGS],
+        unit=counted.unit,
+        lengths=tuple((bar.label, bar.count) for bar in counted.lengths),
+        alike=tuple(group for group in groups if len(group.cards) > 1)[:MOST_GROUPS],
+        cards=tuple(_cards(survey, arranged, findings)),
+    )  # fmt: skip
+
+
+def files(survey: Survey) -> list[Path | None]:
+    """The picture of each card; None where it can't be decoded."""
+    return [None if seen.facts.error is not None else seen.facts.path for seen in survey.seen]
+
+
+def _name(survey: Survey) -> str:
+    folders = [subset.image_dir for subset in survey.pictures.subsets if not subset.is_reg]
+    return folders[0].parent.name if len(folders) > 1 else folders[0].name if folders else ""
+
+
+def _tiles(survey: Survey, arranged: Arrangement, counted: Overview) -> tuple[tuple[str, str], ...]:
+    regularisation = sum(seen.subset.is_reg for seen in survey.seen)
+    captions = sum(seen.caption is not None and seen.caption.error is None for seen in survey.seen)
+    tiles = (
+        ("pictures", f"{len(survey.seen) - regularisation:,}"),
+        ("for regularisation", f"{regularisation:,}" if regularisation else ""),
+        ("unreadable", f"{counted.unread:,}" if counted.unread else ""),
+        ("captions", f"{captions:,}"),
+        ("buckets", f"{len(arranged.buckets):,}"),
+        ("pictures in an epoch", f"{arranged.count:,}"),
+        ("batches of " + str(arranged.batch_size), f"{arranged.batches:,}"),
+        ("steps in an epoch", f"{arranged.steps_per_epoch:,}"),
+        ("steps in the run", f"{arranged.steps:,}"),
+        ("epochs", f"{arranged.epochs:.4g}"),
+    )
+    return tuple((name, text) for name, text in tiles if text)
+
+
+def _notes(arranged: Arrangement, recipe: Recipe) -> list[str]:
+    notes = []
+    if not arranged.is_exact:
+        notes.append(
+            "Which pictures are held back for validation is drawn by chance in each run, so buckets and steps may"
+            " differ a little: with validation_seed they are always the same."
+        )
+    if recipe.is_on("random_crop"):
+        notes.append("random_crop is on: the frame has this size, but another place each time.")
+    return notes
+
+
+def _found(finding: Finding) -> Found:
+    problem = finding.problem
+    return Found(finding.kind, finding.severity.value, str(problem), problem.hint or "", len(set(finding.files)))
+
+
+def _cards(survey: Survey, arranged: Arrangement, findings: Sequence[Finding]) -> list[Card]:
+    placed = {one.picture.path: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed}
+    reasons = _reasons(arranged)
+    of_file: dict[Path, list[int]] = {}
+    for at, finding in enumerate(findings):
+        for file in finding.files:
+            of_file.setdefault(file, []).append(at)
+    folders = {subset.image_dir: at for at, subset in enumerate(survey.pictures.subsets)}
+    return [
+        _card(
+            seen,
+            folders[seen.subset.image_dir],
+            placed.get(seen.facts.path),
+            reasons,
+            _findings_of(seen, of_file),
+        )
+        for seen in survey.seen
+    ]
+
+
+def _findings_of(seen: Seen, of_file: Mapping[Path, Sequence[int]]) -> tuple[int, ...]:
+    """Those of the picture and of its caption."""
+    own = set(of_file.get(seen.facts.path, ()))
+    if seen.caption is not None:
+        own |= set(of_file.get(seen.caption.path, ()))
+    return tuple(sorted(own))
+
+
+def _reasons(arranged: Arrangement) -> dict[Path, str]:
+    """Why a picture is in no bucket."""
+    why = (
+        (arranged.unplaced, "too narrow for a bucket"),
+        (arranged.unused, "one too many for regularisation"),
+        (arranged.held_back, "held back for validation"),
+    )
+    return {picture.path: reason for pictures, reason in why for picture in pictures}
+
+
+def _card(
+    seen: Seen, folder: int, place: tuple[int, Placed] | None, reasons: Mapping[Path, str], findings: tuple[int, ...]
+) -> Card:
+    at, one = place if place is not None else (None, None)
+    caption = seen.caption
+    return Card(
+        name=seen.facts.path.name,
+        folder=folder,
+        bucket=at,
+        note="" if place else seen.facts.error or reasons.get(seen.facts.path, "in no bucket"),
+        size=(max(1, seen.facts.width), max(1, seen.facts.height)),
+        resized=one.resized if one else None,
+        crop=one.crop if one else None,
+        enlarged=round(one.enlarged, _DIGITS) if one else 1.0,
+        lost=round(one.lost, _DIGITS) if one else 0.0,
+        repeats=one.repeats if one else 0,
+        is_reg=seen.subset.is_reg,
+        caption=overview.text(seen),
+        caption_note=_caption_note(seen),
+        tokens=caption.tokens if caption else None,
+        findings=findings,
+    )
+
+
+def _caption_note(seen: Seen) -> str:
+    if seen.caption is not None:
+        return seen.caption.error or ""
+    return "no file: the folder's or the trigger's words" if seen.subset.class_tokens else "no file"

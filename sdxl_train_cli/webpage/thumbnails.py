@@ -1,0 +1,56 @@
+"""Small pictures as text that a page can hold."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+QUALITY = 80
+_LEAST_SIDE = 16
+
+
+def data_uri(picture: Path, side: int, quality: int = QUALITY, most: int | None = None) -> str:
+    """The picture as a WebP of at most `side` pixels, as a `data:` address; ValueError where it can't be read.
+
+    It lies as it is stored, whatever its EXIF says, and transparent parts show the colour below them: so sd-scripts
+    sees it. Where the address would be longer than `most`, the picture becomes smaller.
+    """
+    from PIL import Image  # noqa: PLC0415 - only a page pays for it
+
+    try:
+        with Image.open(picture) as image:
+            image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, only as much as is needed
+            small = image.convert("RGB")
+            found = None
+            while found is None or (most is not None and len(found) > most and side > _LEAST_SIDE):
+                side = side if found is None else side * 7 // 10
+                small.thumbnail((side, side))
+                packed = io.BytesIO()
+                small.save(packed, "WEBP", quality=quality)
+                found = "data:image/webp;base64," + base64.b64encode(packed.getvalue()).decode()
+    except Exception as error:  # decoders: anything can come out of a broken file
+        raise ValueError(f"{picture.name} can't be read") from error
+    return found
+
+
+def data_uris(pictures: Sequence[Path], side: int, quality: int, most: int) -> Iterator[str | None]:
+    """One after the other, made on all cores, whose decoders need no lock; None for one that can't be read."""
+
+    def made(picture: Path) -> str | None:
+        try:
+            return data_uri(picture, side, quality, most)
+        except ValueError:
+            return None
+
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd pictures that are shown all the same
+            yield from pool.map(made, pictures)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
