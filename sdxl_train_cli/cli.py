@@ -11,6 +11,7 @@ import typer
 
 from sdxl_train_cli import __version__, signals
 from sdxl_train_cli.commands import (
+    dataset,
     exchange,
     fit,
     init,
@@ -66,6 +67,7 @@ presets.app.command("diff")(preset_diff.diff)
 presets.app.command("schema")(preset_schema.schema)
 presets.app.command("import")(exchange.import_)
 presets.app.command("export")(exchange.export)
+app.add_typer(dataset.app, name="dataset", help="Look at pictures and captions before they waste a night.")
 app.add_typer(presets.app, name="presets", help="List, show and check presets.")
 app.add_typer(runs.app, name="runs", help="Look back on runs: list, show, compare, repeat, report.")
 

@@ -361,3 +361,16 @@ def _of(part: int, whole: int) -> str:
 def _some(files: list[Path]) -> str:
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return ", ".join(file.name for file in files[:SHOWN]) + more
+
+
+def found(data: Path) -> list[Subset]:
+    """The folders that would be trained on, not looked at yet; DatasetError where they are laid out in no known way."""
+    try:
+        return list(_folders(data, None, None, is_reg=False))
+    except OSError as error:
+        raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
+
+
+def some(files: list[Path]) -> str:
+    """The names of a few files, and how many more there are."""
+    return _some(files)
