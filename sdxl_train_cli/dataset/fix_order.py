@@ -6,7 +6,7 @@ import codecs
 import math
 from pathlib import Path
 
-from sdxl_train_cli.dataset import largest_bucket, repair
+from sdxl_train_cli.dataset import fixing, largest_bucket, repair
 from sdxl_train_cli.dataset.fixing import Fixed, Order
 from sdxl_train_cli.dataset.folders import Picture
 from sdxl_train_cli.dataset.repair import Alpha
@@ -67,6 +67,8 @@ def require_nothing_to_look_at(fixed: Fixed) -> None:
     if not entries:
         return
     problems = [Problem(entry.told) for entry in entries[:_SHOWN]]
+    odd = any(fixing.UNTOLD in entry.did for entry in entries)
+    encoding = "or name the captions' encoding: --encoding cp1251" if odd else None
     more = f"{len(entries) - _SHOWN} more: {fixed.log}" if len(entries) > _SHOWN else None
-    hint = f"the copy lacks them: mend the originals and type the same again\n{more or ''}".strip()
+    hint = "\n".join(filter(None, ("the copy lacks them: mend the originals and type the same again", encoding, more)))
     raise DatasetError([*problems[:-1], Problem(problems[-1].message, hint)])

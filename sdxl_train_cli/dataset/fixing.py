@@ -25,6 +25,7 @@ from sdxl_train_cli.dataset.repair import Wish
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
+UNTOLD = "caption left out: its encoding can't be told"
 _BESIDE = ".fix-"
 _BLOCK = 1 << 20
 
@@ -199,7 +200,7 @@ def _caption(item: Item, order: Order) -> tuple[str, list[str], bool]:
         return "", list(found.did), False
     read = caption_text.decoded(found.content, order.code_page)
     if read is None:
-        return "", [*found.did, "caption left out: its encoding can't be told"], True
+        return "", [*found.did, UNTOLD], True
     text, encoding = read
     clean = caption_text.cleaned(text)
     if not clean:

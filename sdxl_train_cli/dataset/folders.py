@@ -367,6 +367,10 @@ def found(data: Path) -> list[Subset]:
     """The folders that would be trained on, not looked at yet; DatasetError where they are laid out in no known way."""
     try:
         return list(_folders(data, None, None, is_reg=False))
+    except DatasetError as error:
+        raise DatasetError(
+            [replace(problem, hint=(problem.hint or "").replace("give --data", "give")) for problem in error.problems]
+        ) from error
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
 
