@@ -35,7 +35,7 @@ LAYERS = (
     """),
     ("run", """
         keeping.runs watching.supervision watching.training preparation smoke memory.trial memory.fitting
-        watching.attempts keeping.repetition keeping.resuming keeping.tensorboard
+        watching.attempts dataset.tagging keeping.repetition keeping.resuming keeping.tensorboard
     """),
     ("people", "console live commands cli"),
 )  # fmt: skip

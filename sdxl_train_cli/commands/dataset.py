@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from sdxl_train_cli.commands import dataset_fix
+from sdxl_train_cli.commands import dataset_caption, dataset_fix
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("fix")(dataset_fix.fix)
+app.command("caption")(dataset_caption.caption)

@@ -6,6 +6,8 @@ import codecs
 import re
 from collections.abc import Sequence
 
+from sdxl_train_cli.errors import UsageError
+
 CODE_PAGES = ("cp1251", "cp1252", "cp1250", "cp932", "gb18030", "big5", "cp949", "koi8_r", "cp866")
 """What captions of older editors are in: Cyrillic, Western and Central European, Japanese, Chinese, Korean."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -46,6 +48,13 @@ def cleaned(text: str) -> str:
         gap = "" if not joined else " " if joined[-1] in ",.;:!?" else ", "
         joined += gap + line
     return joined
+
+
+def trigger(typed: str | None) -> str | None:
+    """The trigger as it can stand in a caption; UsageError where it can't."""
+    if typed is not None and (not typed.strip() or not typed.isprintable()):
+        raise UsageError("--trigger is empty, or of several lines", 'give it a word: --trigger "ohwx woman"')
+    return typed.strip() if typed else None
 
 
 def led(caption: str, trigger: str) -> str:

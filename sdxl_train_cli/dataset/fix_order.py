@@ -6,7 +6,7 @@ import codecs
 import math
 from pathlib import Path
 
-from sdxl_train_cli.dataset import fixing, largest_bucket, repair
+from sdxl_train_cli.dataset import caption_text, fixing, largest_bucket, repair
 from sdxl_train_cli.dataset.fixing import Fixed, Order
 from sdxl_train_cli.dataset.folders import Picture
 from sdxl_train_cli.dataset.repair import Alpha
@@ -30,12 +30,10 @@ def order(  # noqa: PLR0913 - keyword-only, each is one flag
             encoding = codecs.lookup(encoding).name
         except LookupError as error:
             raise UsageError(f"no encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
-    if trigger is not None and (not trigger.strip() or not trigger.isprintable()):
-        raise UsageError("--trigger is empty, or of several lines", 'give it a word: --trigger "ohwx woman"')
     recipe = presets.load(Kind.LORA, "dim32-gc", presets.sized(size))
     wish = repair.Wish(alpha, quality, lambda width, height: shrunk(recipe, width, height))
     spelling = f"{alpha.value} {quality} {size}"
-    return Order(wish, spelling, trigger.strip() if trigger else None, encoding, keep_duplicates)
+    return Order(wish, spelling, caption_text.trigger(trigger), encoding, keep_duplicates)
 
 
 def shrunk(recipe: Recipe, width: int, height: int) -> tuple[int, int]:

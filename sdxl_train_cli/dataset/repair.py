@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -56,11 +57,26 @@ class Repaired:
 
 def repair(path: Path, wish: Wish) -> Repaired:
     """Decode every byte, and change what must be changed; DatasetError where it can't be read."""
+    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+
+    with _decoding(path), Image.open(path) as image:
+        return _repaired(image, path, wish)
+
+
+def require_readable(path: Path) -> None:
+    """Decode every byte; DatasetError where that can't be done."""
+    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+
+    with _decoding(path), Image.open(path) as image:
+        image.load()
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only a look at pictures pays for it
 
     try:
-        with Image.open(path) as image:
-            return _repaired(image, path, wish)
+        yield
     except UnidentifiedImageError as error:
         raise DatasetError(f"{path} is not a picture that can be read") from error
     except Image.DecompressionBombError as error:
