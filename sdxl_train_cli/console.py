@@ -78,7 +78,6 @@ def finding(label: str, problem: Problem, lines: Sequence[str]) -> None:
 def table(
     headings: Sequence[str],
     rows: Iterable[Sequence[str]],
-    title: str | None = None,
     *,
     faint: Container[tuple[int, int]] = (),
 ) -> None:
@@ -86,7 +85,7 @@ def table(
 
     `faint` are cells, by row and column from 0, that a terminal shows in the background.
     """
-    grid = _grid(headings, rows, title, faint)
+    grid = _grid(headings, rows, faint)
     if _out.is_terminal:
         _out.print(grid)
         return
@@ -95,17 +94,15 @@ def table(
 
 def told_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table for the person who waits, where stdout is for something else."""
-    grid = _grid(headings, rows, None, ())
+    grid = _grid(headings, rows, ())
     if err.is_terminal:
         err.print(grid, soft_wrap=False)
     else:
         err.print(_in_lines(grid))
 
 
-def _grid(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None, faint: Container[tuple[int, int]]
-) -> Table:
-    grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+def _grid(headings: Sequence[str], rows: Iterable[Sequence[str]], faint: Container[tuple[int, int]]) -> Table:
+    grid = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         grid.add_column(heading, justify="right" if heading.endswith("GB") else "left", overflow="fold")
     for at, row in enumerate(rows):
@@ -117,6 +114,30 @@ def _in_lines(grid: Table) -> str:
     text = io.StringIO()
     Console(file=text, width=_WIDEST).print(grid)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, for work of so many pieces; the function takes how many are done, of how many."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def bar(count: int, most: int, width: int = 24) -> str:
+    """A bar of at most `width` characters, for a table on stdout; never empty where the count is not."""
+    if not count:
+        return ""
+    try:
+        "\u2588".encode(sys.stdout.encoding)
+    except (UnicodeEncodeError, LookupError):
+        block = "#"
+    else:
+        block = "\u2588"
+    return block * max(1, round(width * count / most))
 
 
 def finished(outcome: Outcome) -> None:
@@ -131,14 +152,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-@contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, for work of so many pieces; the function takes how many are done, of how many."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -51,6 +51,16 @@ class Home:
         return self.path / "tokenizers"
 
     @property
+    def taggers(self) -> Path:
+        """The models that tag pictures, fetched by sd-scripts' own tagger."""
+        return self.path / "taggers"
+
+    @property
+    def tagger_log(self) -> Path:
+        """All that the last tagging printed."""
+        return self.path / "tagger.log"
+
+    @property
     def measurements(self) -> Path:
         """What finished runs took, one line each."""
         return self.path / "measurements.jsonl"

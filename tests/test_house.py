@@ -36,7 +36,7 @@ LAYERS = (
     """),
     ("run", """
         keeping.runs watching.supervision watching.training preparation smoke memory.trial memory.fitting
-        watching.attempts keeping.repetition keeping.resuming keeping.tensorboard
+        watching.attempts dataset.tagging keeping.repetition keeping.resuming keeping.tensorboard
     """),
     ("people", "console live commands cli"),
 )  # fmt: skip
@@ -52,10 +52,19 @@ DOORS = {
     "subprocess": {"process", "guard"},
     "psutil": {"process", "watching.telemetry", "keeping.history"},
     "pynvml": {"gpu"},
-    "PIL": {"dataset.folders", "dataset.picture", "watching.samples", "webpage.thumbnails"},
+    "PIL": {
+        "dataset.folders",
+        "dataset.picture",
+        "dataset.repair",
+        "dataset.fixing",
+        "watching.samples",
+        "webpage.thumbnails",
+    },
     "uv": {"installation.installer"},
     "urllib": {"installation.network"},
-    "filelock": {"installation.environment"},
+    "filelock": {"installation.environment", "dataset.fixing"},
+    "charset_normalizer": {"dataset.caption_text"},
+    "pathvalidate": {"dataset.safe_names"},
     "platformdirs": {"layout"},
     "pydantic": {
         "recipe",

@@ -28,7 +28,7 @@ Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; it needs no network")
 ]
 
-_MOST_TAGS, _MOST_SIZES, _BAR = 15, 8, 24
+_MOST_TAGS, _MOST_SIZES = 15, 8
 
 
 def show(
@@ -101,10 +101,12 @@ def _print_tables(counted: Overview, arranged: Arrangement) -> None:
         if rows:
             console.out("")
             most = max(1, *(count for _, count in rows))
-            console.table(headings, [(name, str(count), _bar(count, most)) for name, count in rows])
+            console.table(headings, [(name, str(count), console.bar(count, most)) for name, count in rows])
 
 
 def _bucket_row(bucket: Bucket, batch_size: int, most: int) -> tuple[str, ...]:
+    from sdxl_train_cli import console
+
     batches = bucket.batches(batch_size)
     rest = bucket.count - (batches - 1) * batch_size
     cut = max(placed.lost for placed in bucket.placed)
@@ -116,19 +118,12 @@ def _bucket_row(bucket: Bucket, batch_size: int, most: int) -> tuple[str, ...]:
         f"{batches}, last of {rest}" if rest < batch_size else str(batches),
         f"{cut:.0%}",
         f"{enlarged:.1f}x" if enlarged >= _NOTICED else "-",
-        _bar(bucket.count, most),
+        console.bar(bucket.count, most),
     )
 
 
 _NOTICED = 1.05
 """Below, nobody sees that a picture was enlarged."""
-
-
-def _bar(count: int, most: int) -> str:
-    """A bar of blocks; of signs where the terminal lacks them."""
-    from sdxl_train_cli import console
-
-    return console.block() * round(_BAR * count / most) if count else ""
 
 
 def _summary(arranged: Arrangement, recipe: Recipe) -> str:

@@ -19,10 +19,10 @@ def show(records: list[Measurement]) -> None:
     if not records:
         console.note("no run was measured here yet: each real run on a GPU is, and `sdxl-train fit` measures at once")
         return
+    console.out("\nmeasured runs")
     console.table(
         ("settings", "batch", "measured, GB", "estimated, GB", "error", "s a step", "pictures", "GPU", "date"),
         [_record_row(record) for record in sorted(records, key=lambda record: (record.words, record.batch_size))],
-        title="\nmeasured runs",
     )
 
 

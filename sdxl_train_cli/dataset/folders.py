@@ -97,6 +97,14 @@ def find(
     return Pictures(tuple(subsets), (), trigger), [*problems, *_twice(found)]
 
 
+def laid_out(data: Path) -> list[Subset]:
+    """The folders that would be trained on, not looked at yet; DatasetError where they are laid out in no known way."""
+    try:
+        return list(_folders(data, None, None, [], "give", is_reg=False))
+    except OSError as error:
+        raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
+
+
 def config(pictures: Pictures) -> dict[str, object]:
     """The `--dataset_config` of sd-scripts, every subset explicit; buckets and batch size are options of the run."""
     return {"datasets": [{"subsets": [_subset_config(subset) for subset in pictures.subsets]}]}

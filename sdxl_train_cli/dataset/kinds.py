@@ -63,6 +63,10 @@ def in_a_line(finding: Finding) -> Problem:
     """A finding in one line, with the names of some of its files."""
     if len(finding.files) < 2:  # noqa: PLR2004 - one is named in the message
         return finding.problem
-    names = ", ".join(shown(file.name) for file in finding.files[:SHOWN])
-    more = f" and {len(finding.files) - SHOWN} more" if len(finding.files) > SHOWN else ""
-    return Problem(f"{finding.problem.message}: {names}{more}", finding.problem.hint)
+    return Problem(f"{finding.problem.message}: {some(finding.files)}", finding.problem.hint)
+
+
+def some(files: Sequence[Path]) -> str:
+    """The names of a few files, and how many more there are."""
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    return ", ".join(shown(file.name) for file in files[:SHOWN]) + more

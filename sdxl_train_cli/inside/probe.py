@@ -1,6 +1,6 @@
 """Prove that the training environment works: import what training imports and make each part do one small thing.
 
-    python probe.py [xformers] [lycoris]        any further package that must work too, by its import name
+    python probe.py [xformers] [lycoris] [onnxruntime]        any further package that must work too, by its import name
 
     {"python": "3.11.7", "bits": 64, "packages": {name: version}, "bf16": true, "eight_bit": true,
      "torch": {"version", "cuda", "cuda_available", "devices": [{"name", "capability", "arch_supported"}, ...]}}
@@ -188,6 +188,18 @@ def prove_xformers(device: str) -> None:
         expect(bool((ops.memory_efficient_attention(ones, ones, ones) == 1).all()), "attention came out wrong")
 
 
+def prove_onnx(_device: str) -> None:
+    """Write a model of one step and run it."""
+    onnx, helper = importlib.import_module("onnx"), importlib.import_module("onnx.helper")
+    runtime, numpy = importlib.import_module("onnxruntime"), importlib.import_module("numpy")
+    given, answer = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "neg", [given], [answer])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (negated,) = session.run(None, {"x": numpy.ones(2, numpy.float32)})
+    expect(bool((negated == -1).all()), "a model came out wrong")
+
+
 def prove_models(package: str, names: tuple[str, ...]) -> Callable[[str], None]:
     """Give a proof that a package's classes can be reached; they are imported only when first asked for."""
 
@@ -226,6 +238,8 @@ PROOFS: dict[str, Callable[[str], None]] = {
     "cv2": prove_cv2,
     "xformers": prove_xformers,
     "lycoris": prove_models("lycoris.kohya", ("create_network",)),
+    # Both of what finetune/tag_images_by_wd14_tagger.py imports for an ONNX model.
+    "onnxruntime": prove_onnx,
 }
 
 

@@ -99,8 +99,8 @@ class Environment(BaseModel):
 
     def has(self, extra: Extra) -> bool:
         """Whether an extra is installed, by setup or by hand; a stand-in imports nothing and so lacks nothing."""
-        places = ("lib/python*/site-packages", "Lib/site-packages")
-        return self.is_rehearsal or any(any((self.folder / "venv").glob(f"{place}/{extra.value}")) for place in places)
+        venv, places = self.folder / "venv", ("lib/python*/site-packages", "Lib/site-packages")
+        return self.is_rehearsal or any(any(venv.glob(f"{place}/{extra.package}")) for place in places)
 
     def options(self) -> OptionTable:
         """Every option of the installed training scripts."""
@@ -143,19 +143,23 @@ def require(home: Home) -> Environment:
     return found
 
 
-def require_extras(installed: Environment, extras: Collection[Extra]) -> None:
+def require_extras(installed: Environment, extras: Collection[Extra], what: str = "run") -> None:
     """SetupError with the command that installs what is missing beside what is there."""
     missing = [extra for extra in extras if not installed.has(extra)]
     if missing:
         wanted = sorted({*installed.lock.request.extras, *missing})
         instead = ", or --set xformers=false --set sdpa=true" if missing == [Extra.XFORMERS] else ""
         raise SetupError(
-            f"{' and '.join(_EXTRA_NAMES[extra] for extra in missing)} is not installed, and this run needs it",
+            f"{' and '.join(_EXTRA_NAMES[extra] for extra in missing)} is not installed, and this {what} needs it",
             f"run `sdxl-train setup {' '.join(f'--extra {extra.value}' for extra in wanted)}`{instead}",
         )
 
 
-_EXTRA_NAMES = {Extra.XFORMERS: "xformers", Extra.LYCORIS: "LyCORIS"}
+_EXTRA_NAMES = {
+    Extra.XFORMERS: "xformers",
+    Extra.LYCORIS: "LyCORIS",
+    Extra.TAGGER: "onnxruntime (for the tagger)",
+}
 
 
 def create(home: Home, request: Request, *, recreate: bool, report: Report) -> Environment:
@@ -220,7 +224,7 @@ def _build(home: Home, folder: Path, request: Request, report: Report) -> Enviro
         _require_64_bit(folder)
         installer.install(_python(folder), plan, tools)
         report("checking the environment")
-        facts = _ask(folder, "probe.py", *request.extras) if plan.toolchain else {}
+        facts = _ask(folder, "probe.py", *(extra.package for extra in request.extras)) if plan.toolchain else {}
         _require_gpu_support(facts, plan)
         _write(_options(folder), OptionTable.model_validate(_ask(folder, "flags.py")).model_dump_json(indent=1))
         lock = Lock(

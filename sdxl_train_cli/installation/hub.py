@@ -31,6 +31,16 @@ def has_tokenizers(home: Home) -> bool:
     return all((home.tokenizers / name / "vocab.json").is_file() for name in TOKENIZERS)
 
 
+def require_tagger(model: str, environ: Mapping[str, str]) -> None:
+    """ModelError where the tagger must still be fetched and the hub does not answer."""
+    address = _address(environ)
+    if not network.reachable(address):
+        hint = (
+            "connect once, set HF_ENDPOINT to a mirror, or give --model a folder with model.onnx and selected_tags.csv"
+        )
+        raise ModelError(f"the tagger {model} must be fetched once, and {address} can't be reached", hint)
+
+
 def require(model: str, home: Home, environ: Mapping[str, str]) -> None:
     """Raise where something must still be fetched and the hub does not answer."""
     needs_model = checkpoint.is_hub_id(model) and not _has_model(model, environ)

@@ -34,6 +34,12 @@ class Extra(str, Enum):
 
     XFORMERS = "xformers"
     LYCORIS = "lycoris"
+    TAGGER = "tagger"
+
+    @property
+    def package(self) -> str:
+        """What it is imported as: if this is there, so is the rest."""
+        return "onnxruntime" if self is Extra.TAGGER else self.value
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,12 @@ MODERN = Toolchain(
     torch="2.6.0",
     torchvision="0.21.0",
     pins=("bitsandbytes==0.50.2", "numpy<3"),
-    # lycoris-lora 4 does not import beside torch 2.6
-    extras=((Extra.XFORMERS, "xformers==0.0.29.post3"), (Extra.LYCORIS, "lycoris-lora==3.2.0.post2")),
+    extras=(
+        (Extra.XFORMERS, "xformers==0.0.29.post3"),
+        (Extra.LYCORIS, "lycoris-lora==3.2.0.post2"),  # version 4 does not import beside torch 2.6
+        (Extra.TAGGER, "onnx==1.18.0"),
+        (Extra.TAGGER, "onnxruntime==1.22.1"),
+    ),
 )
 CLASSIC = Toolchain(
     name="sd-scripts v0.7 to v0.9",
@@ -72,7 +82,12 @@ CLASSIC = Toolchain(
     torchvision="0.16.2",
     # its OpenCV and torch were built against numpy 1; its pytorch-lightning needs pkg_resources
     pins=("bitsandbytes>=0.43,<0.46", "numpy<2", "setuptools<81"),
-    extras=((Extra.XFORMERS, "xformers==0.0.23.post1"), (Extra.LYCORIS, "lycoris-lora==3.2.0.post2")),
+    extras=(
+        (Extra.XFORMERS, "xformers==0.0.23.post1"),
+        (Extra.LYCORIS, "lycoris-lora==3.2.0.post2"),
+        (Extra.TAGGER, "onnx>=1.12,<1.16"),  # before v0.9 tensorboard holds protobuf back, and only 1.12 takes that
+        (Extra.TAGGER, "onnxruntime>=1.15,<1.18"),
+    ),
 )
 TABLE = (MODERN, CLASSIC)
 
@@ -113,17 +128,17 @@ def plan(
     if toolchain is None:
         return Plan(None, TorchBuild.DEFAULT, (), None)
     build = _build(torch, gpus)
-    packages = dict(toolchain.extras)
+    packages = [package for extra, package in toolchain.extras if extra in extras]
     version, vision = toolchain.torch, toolchain.torchvision
     if build is TorchBuild.CU128:
-        version, vision, packages[Extra.XFORMERS] = BLACKWELL_TORCH
+        version, vision, xformers = BLACKWELL_TORCH
+        packages = [xformers if package.startswith("xformers") else package for package in packages]
     if build is TorchBuild.CU128 and toolchain is not MODERN:
         raise SetupError(
             f"{toolchain.name} needs torch {toolchain.torch}, which has no build for CUDA 12.8 and RTX 50 cards",
             "use a current release: `sdxl-train setup --ref sdxl`",
         )
-    wanted = [f"torch=={version}", f"torchvision=={vision}", *_declared(requirements), *toolchain.pins]
-    wanted += [packages[extra] for extra in extras]
+    wanted = [f"torch=={version}", f"torchvision=={vision}", *_declared(requirements), *toolchain.pins, *packages]
     return Plan(toolchain, build, tuple(wanted), _backend(build, toolchain))
 
 

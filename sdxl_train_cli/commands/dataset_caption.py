@@ -1,0 +1,74 @@
+"""`sdxl-train dataset caption`: tags for pictures that have no caption."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.place import HomeOption
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.dataset.tagging import Tagged
+    from sdxl_train_cli.dataset.untagged import Work
+
+Data = Annotated[Path, typer.Argument(metavar="DIR", help="Pictures and captions, or a parent of N_name folders")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="WD14 tagger: Hugging Face id, or folder [default: SmilingWolf/wd-swinv2-tagger-v3]"
+    ),
+]
+Threshold = Annotated[float, typer.Option("--threshold", min=0, max=1, help="How sure the tagger must be of a tag")]
+Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every new caption")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Tag pictures anew that have a caption")]
+
+
+def caption(
+    data: Data, model: Model = None, threshold: Threshold = 0.35, trigger: Trigger = None,
+    overwrite: Overwrite = False, home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Tag the pictures that have no caption, with the tagger of sd-scripts."""
+    from sdxl_train_cli import console, layout
+    from sdxl_train_cli.dataset import caption_text, tagging, untagged
+    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.installation.toolchain import Extra
+
+    where = place.home(home)
+    installed = environment.require(where)
+    environment.require_extras(installed, [Extra.TAGGER], "command")
+    tagging.require_script(installed)
+    wish = tagging.Wish(threshold, caption_text.trigger(trigger))
+    work = untagged.work(layout.expanded(data), overwrite=overwrite)
+    if work.jobs:
+        tagger = tagging.find_tagger(model or tagging.USUAL_MODEL, where, os.environ)
+        if tagger.must_be_fetched:
+            console.note(f"fetching {tagger.name}, a few hundred MB, once")
+        with console.counting("tagging") as tell:
+            _tell(tagging.tag(installed, where, tagger, work.jobs, wish, tell), threshold)
+    _tell_rest(work)
+
+
+def _tell(tagged: Tagged, threshold: float) -> None:
+    from sdxl_train_cli import console
+    from sdxl_train_cli.dataset import kinds
+    from sdxl_train_cli.errors import Problem
+
+    console.note(f"done: {len(tagged.written)} captions written")
+    if tagged.empty:
+        names = kinds.some(tagged.empty)
+        console.warn(Problem(f"no tag reached {threshold}, so no caption: {names}", "try a lower --threshold"))
+
+
+def _tell_rest(work: Work) -> None:
+    """Say what was left alone; DatasetError where that is because a picture can't be read."""
+    from sdxl_train_cli import console
+    from sdxl_train_cli.errors import DatasetError
+
+    if work.kept:
+        console.note(f"{work.kept} pictures keep their captions (--overwrite tags them anew)")
+    if work.problems:
+        raise DatasetError(work.problems)

@@ -1,0 +1,59 @@
+"""`sdxl-train dataset fix`: a copy of a dataset in which everything is as training takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdxl_train_cli.dataset.repair import Alpha
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.dataset.fixing import Fixed
+
+Data = Annotated[Path, typer.Argument(metavar="DIR", help="Pictures and captions, or a parent of N_name folders")]
+To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Where the copy is made")]
+Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every caption")]
+AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Lay transparency on white, or keep it for masks")]
+KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep pictures that are there twice")]
+Size = Annotated[int, typer.Option("--size", min=64, help="Side of the square that is trained: shrink what is larger")]
+Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG files that must be written anew")]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", metavar="NAME", help="Of captions that are no Unicode, such as cp1251")
+]
+
+
+def fix(
+    data: Data, to: To, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
+    keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
+) -> None:  # fmt: skip
+    """Make a copy that training takes as it is; the originals are never touched."""
+    from sdxl_train_cli import console, layout
+    from sdxl_train_cli.dataset import fix_order, fix_sources, fixing
+
+    source, folder = layout.expanded(data), layout.expanded(to)
+    fix_order.require_apart(source, folder)
+    order = fix_order.order(
+        size=size, alpha=alpha, quality=quality, trigger=trigger, encoding=encoding, keep_duplicates=keep_duplicates
+    )
+    listed = fix_sources.listed(source)
+    for note in listed.notes:
+        console.warn(note)
+    with console.counting("fixing") as tell:
+        fixed = fixing.fix(listed.items, source, folder, order, tell)
+    _tell(fixed)
+    fix_order.require_nothing_to_look_at(fixed)
+
+
+def _tell(fixed: Fixed) -> None:
+    """Say what was done, in numbers; the rest is in the log."""
+    from sdxl_train_cli import console
+
+    made = [entry for entry in fixed.entries if entry.picture is not None]
+    changed = [entry for entry in made if entry.did]
+    left = len(fixed.entries) - len(made)
+    words = f"{len(made)} pictures, {len(changed)} of them changed, {left} left out"
+    console.note(f"done: {words}{f'; {fixed.again} were done already' if fixed.again else ''}")
+    console.note(f"all that was done: {fixed.log}")
+    console.out(str(fixed.folder))

@@ -1,0 +1,74 @@
+"""What a caption file says, whatever wrote it: one line of text without what no one meant to train on."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Sequence
+
+from sdxl_train_cli.errors import UsageError
+
+CODE_PAGES = ("cp1251", "cp1252", "cp1250", "cp932", "gb18030", "big5", "cp949", "koi8_r", "cp866")
+"""What captions of older editors are in: Cyrillic, Western and Central European, Japanese, Chinese, Korean."""
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_UNSEEN = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b\u2060\ufeff]")
+"""Control characters and spaces without width, which CLIP would take for words."""
+
+
+def decoded(content: bytes, code_page: str | None) -> tuple[str, str] | None:
+    """The text and the name of its encoding, `code_page` where it is no Unicode; None where it can't be read so."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return _by(content, encoding)
+    if b"\0" in content:  # UTF-16 without its mark: which of the two bytes is zero in Latin letters
+        return _by(content, "utf-16-le" if content[1::2].count(0) >= content[::2].count(0) else "utf-16-be")
+    return _by(content, "utf-8") or (_by(content, code_page) if code_page else None)
+
+
+def code_page(contents: Sequence[bytes]) -> str | None:
+    """The code page that captions which are no Unicode were written in, all in the same; None where it can't be told.
+
+    It can where only one reading is made of words that some language has, or all readings are the same.
+    """
+    from charset_normalizer import from_bytes  # noqa: PLC0415 - only an odd caption pays for it
+
+    found = from_bytes(b"\n".join(contents), cp_isolation=list(CODE_PAGES))
+    readings = sorted(found, key=lambda one: one.coherence, reverse=True)
+    others = [one for one in readings[1:] if str(one) != str(readings[0])]
+    if not readings or (others and others[0].coherence == readings[0].coherence):
+        return None
+    return str(readings[0].encoding)
+
+
+def cleaned(text: str) -> str:
+    """One line, trimmed: the lines become parts of one caption, for sd-scripts trains on the first alone."""
+    lines = (" ".join(_UNSEEN.sub("", line).split()) for line in text.splitlines())
+    joined = ""
+    for line in filter(None, lines):
+        gap = "" if not joined else " " if joined[-1] in ",.;:!?" else ", "
+        joined += gap + line
+    return joined
+
+
+def trigger(typed: str | None) -> str | None:
+    """The trigger as it can stand in a caption; UsageError where it can't."""
+    if typed is not None and (not typed.strip() or not typed.isprintable()):
+        raise UsageError("--trigger is empty, or of several lines", 'give it a word: --trigger "ohwx woman"')
+    return typed.strip() if typed else None
+
+
+def led(caption: str, trigger: str) -> str:
+    """The caption with the trigger first; a tag that is the trigger moves there."""
+    if re.match(rf"{re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):
+        return caption
+    tags = [tag.strip() for tag in caption.split(",")]
+    others = [tag for tag in tags if tag.casefold() != trigger.casefold()]
+    rest = ", ".join(filter(None, others)) if len(others) < len(tags) else caption
+    return f"{trigger}, {rest}" if rest else trigger
+
+
+def _by(content: bytes, encoding: str) -> tuple[str, str] | None:
+    try:
+        return content.decode(encoding).removeprefix("\ufeff"), encoding
+    except (UnicodeDecodeError, LookupError):
+        return None

@@ -1,0 +1,326 @@
+"""A copy of a dataset in which everything is as training takes it; the originals are never touched.
+
+Every file is written beside its place and renamed, then noted in the journal: cut off at any moment, the same call
+goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import threading
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sdxl_train_cli.dataset import caption_text, fix_journal, repair, safe_names
+from sdxl_train_cli.dataset.fix_journal import Entry, Journal
+from sdxl_train_cli.dataset.fix_sources import Item
+from sdxl_train_cli.dataset.repair import Wish
+from sdxl_train_cli.errors import DatasetError
+
+WORKERS = min(8, os.cpu_count() or 1)
+UNTOLD = "caption left out: its encoding can't be told"
+_BESIDE = ".fix-"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a fix was asked for."""
+
+    wish: Wish
+    spelling: str
+    """The wish in words: pictures that were made under another one are made again."""
+    trigger: str | None
+    code_page: str | None
+    """Of captions that are no Unicode; None finds it out."""
+    keep_duplicates: bool
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What a whole fix has brought."""
+
+    folder: Path
+    entries: tuple[Entry, ...]
+    again: int
+    """Pictures that an earlier call had finished."""
+    log: Path
+    """All that was done, in words."""
+
+    @property
+    def to_look_at(self) -> tuple[Entry, ...]:
+        """What a person must look at: something of theirs is missing."""
+        return tuple(entry for entry in self.entries if entry.look)
+
+
+Tell = Callable[[int, int], None]
+"""Takes how many pictures are done, of how many."""
+
+
+def fix(items: Sequence[Item], data: Path, folder: Path, order: Order, tell: Tell) -> Fixed:
+    """Make the copy in `folder`; DatasetError where that can't be done at all."""
+    journal = Journal(folder, data)
+    with _disk_errors(folder), _only_one(folder, journal) as before:
+        order = replace(order, code_page=order.code_page or _code_page(items))
+        plan = _planned(items, before, order)
+        kept = [entry for entry in plan.finished if _stands(folder, entry)]
+        journal.write(before.values())
+        done = _carry_out(plan, {entry.source for entry in kept}, folder, order, journal, tell)
+        entries = sorted((*kept, *plan.left_out, *done), key=lambda entry: entry.source)
+        _remove_former(folder, before, entries)
+        journal.write(entries)
+        log = folder / fix_journal.TOLD
+        _write(log, "".join(f"{entry.told}\n" for entry in entries).encode("utf-8", "replace"))
+    return Fixed(folder, tuple(entries), len(kept), log)
+
+
+@dataclass(frozen=True)
+class _Job:
+    item: Item
+    stem: str
+    """Below the new folder, without suffix."""
+    stamp: str
+
+
+@dataclass(frozen=True)
+class _Plan:
+    jobs: tuple[_Job, ...]
+    finished: tuple[Entry, ...]
+    """By the journal; whether the files still stand is to be seen."""
+    left_out: tuple[Entry, ...]
+
+
+def _planned(items: Sequence[Item], before: Mapping[str, Entry], order: Order) -> _Plan:
+    """Give each picture its place; what had one keeps it."""
+    same = {} if order.keep_duplicates else _same(items)
+    taken = defaultdict(list)
+    for entry in before.values():
+        if entry.picture is not None:
+            folder, _, name = entry.picture.rpartition("/")
+            taken[folder].append(name.rpartition(".")[0])
+    names = defaultdict(safe_names.Names, {folder: safe_names.Names(stems) for folder, stems in taken.items()})
+    jobs, finished, left_out = [], [], []
+    for item in items:
+        stamp, former = _stamp(item, order), before.get(item.name)
+        if item.path in same:
+            words = f"the same picture as {same[item.path]}"
+            left_out.append(Entry(item.name, None, None, (), words, look=False, stamp=stamp, size=0))
+            continue
+        if former is not None and former.picture is not None:
+            stem = former.picture.rpartition(".")[0]
+            finished += [former] if former.stamp == stamp else []
+        else:
+            stem = "/".join(filter(None, (item.folder, names[item.folder].take(safe_names.safe(item.stem)))))
+        jobs.append(_Job(item, stem, stamp))
+    return _Plan(tuple(jobs), tuple(finished), tuple(left_out))
+
+
+def _stands(folder: Path, entry: Entry) -> bool:
+    try:
+        whole = (folder / str(entry.picture)).stat().st_size == entry.size
+        return whole and (entry.caption is None or (folder / entry.caption).is_file())
+    except OSError:
+        return False
+
+
+def _carry_out(  # noqa: PLR0913, PLR0917 - one story
+    plan: _Plan, finished: set[str], folder: Path, order: Order, journal: Journal, tell: Tell
+) -> list[Entry]:
+    """Make every picture that is not finished, over the cores; huge ones singly, so that memory stays flat."""
+    jobs = [job for job in plan.jobs if job.item.name not in finished]
+    done, total, results = len(finished) + len(plan.left_out), len(plan.jobs) + len(plan.left_out), list[Entry]()
+    hands = _Hands(folder, order, journal, threading.Semaphore(1))
+    pool = ThreadPoolExecutor(WORKERS)
+    tell(done, total)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd pictures that can be read all the same
+            for entry in _as_they_come(pool, hands, jobs):
+                results.append(entry)
+                tell(done + len(results), total)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return results
+
+
+def _as_they_come(pool: ThreadPoolExecutor, hands: _Hands, jobs: Sequence[_Job]) -> Iterator[Entry]:
+    waiting: set[Future[Entry]] = set()
+    for job in jobs:
+        waiting.add(pool.submit(hands.make, job))
+        if len(waiting) >= 2 * WORKERS:
+            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in ready)
+    yield from (future.result() for future in waiting)
+
+
+@dataclass(frozen=True)
+class _Hands:
+    folder: Path
+    order: Order
+    journal: Journal
+    huge: threading.Semaphore
+
+    def make(self, job: _Job) -> Entry:
+        """Make one picture and its caption; what can't be made is told in the entry."""
+        try:
+            with self.huge if _is_huge(job.item.path) else contextlib.nullcontext():
+                repaired = repair.repair(job.item.path, self.order.wish)
+        except DatasetError as error:
+            words = error.problems[0].message.removeprefix(f"{job.item.path} ")
+            return Entry(job.item.name, None, None, (), words, look=True, stamp=job.stamp, size=0)
+        picture, caption = f"{job.stem}{repaired.suffix}", None
+        text, did, look = _caption(job.item, self.order)
+        place = self.folder / picture
+        place.parent.mkdir(exist_ok=True)
+        if text:
+            caption = f"{job.stem}.txt"
+            _write(self.folder / caption, f"{text}\n".encode())
+        content = job.item.path.read_bytes() if repaired.content is None else repaired.content
+        _write(place, content)
+        renamed = [f"renamed from {job.item.path.name}"] if place.name != job.item.path.name else []
+        changes = (*repaired.did, *(renamed if "\n" not in job.item.path.name else ["renamed"]), *did)
+        entry = Entry(job.item.name, picture, caption, changes, None, look, job.stamp, len(content))
+        self.journal.add(entry)
+        return entry
+
+
+def _caption(item: Item, order: Order) -> tuple[str, list[str], bool]:
+    """The caption as it is to be, what was done to it, and whether a person must look at it."""
+    found = item.captions()
+    if found.problem:
+        return "", [found.problem], True
+    if not found.content:
+        return "", list(found.did), False
+    read = caption_text.decoded(found.content, order.code_page)
+    if read is None:
+        return "", [*found.did, UNTOLD], True
+    text, encoding = read
+    clean = caption_text.cleaned(text)
+    if not clean:
+        return "", [*found.did, "empty caption left out"], False
+    did = [*found.did, *([] if encoding == "utf-8" else [f"caption from {encoding} to UTF-8"])]
+    did += ["caption made one clean line"] if clean != text.rstrip("\r\n") else []
+    led = caption_text.led(clean, order.trigger) if order.trigger else clean
+    return led, [*did, *(["trigger put first"] if led != clean else [])], False
+
+
+def _code_page(items: Sequence[Item]) -> str | None:
+    """One code page for all captions that are no Unicode: together they tell more than one by one."""
+    odd = [content for item in items if (content := item.captions().content) and not _is_unicode(content)]
+    return caption_text.code_page(odd) if odd else None
+
+
+def _is_unicode(content: bytes) -> bool:
+    return caption_text.decoded(content, None) is not None
+
+
+def _same(items: Sequence[Item]) -> dict[Path, str]:
+    """Pictures that are byte for byte another one, with that one's name: it has a caption, or the shorter name."""
+    by_size = defaultdict(list)  # only files of equal size are read
+    for item in sorted(items, key=lambda item: (not item.has_caption, len(item.path.name))):
+        with contextlib.suppress(OSError):
+            by_size[item.path.stat().st_size].append(item)
+    found = {}
+    for alike in by_size.values():
+        first: dict[str, str] = {}
+        for item in alike if len(alike) > 1 else ():
+            with contextlib.suppress(OSError):
+                content = _content_hash(item.path)
+                if content in first:
+                    found[item.path] = first[content]
+                first.setdefault(content, item.name)
+    return found
+
+
+def _content_hash(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _stamp(item: Item, order: Order) -> str:
+    """Changes when the original, its caption or what is asked for changes."""
+    facts = [order.spelling, order.trigger or "", order.code_page or "", item.caption or ""]
+    for path in (item.path, *item.caption_files):
+        with contextlib.suppress(OSError):
+            seen = path.stat()
+            facts.append(f"{path.name} {seen.st_size} {seen.st_mtime_ns}")
+    return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _is_huge(path: Path) -> bool:
+    """Whether it would take more than 100 MB decoded, as far as its head can tell."""
+    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+
+    try:
+        with Image.open(path) as image:
+            pixels: int = image.width * image.height
+            return pixels > 25_000_000  # noqa: PLR2004 - said above
+    except Exception:  # noqa: BLE001 - the real look tells what is wrong
+        return False
+
+
+def _remove_former(folder: Path, before: Mapping[str, Entry], entries: Sequence[Entry]) -> None:
+    """Take away what an earlier fix made of originals that are gone or became something else."""
+    standing = {name for entry in entries for name in (entry.picture, entry.caption)}
+    for entry in before.values():
+        for name in (entry.picture, entry.caption):
+            if name is not None and name not in standing:
+                (folder / name).unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_name(f"{_BESIDE}{threading.get_ident()}.new")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, Entry]]:
+    """Have the folder for us alone; give what an earlier fix has done there."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - only a fix needs it
+
+    before = journal.load()
+    if before is None and folder.exists() and any(file.name != _LOCK for file in folder.iterdir()):
+        raise DatasetError(f"{folder} holds files already, and they are not of a fix", "give --to a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise DatasetError(f"another fix is at work in {folder}", "wait for it to end") from error
+    try:
+        for left in (*folder.glob(f"{_BESIDE}*.new"), *folder.glob(f"*/{_BESIDE}*.new")):
+            left.unlink(missing_ok=True)
+        yield journal.load() or {}
+    finally:
+        lock.release()
+
+
+_LOCK = ".fix.lock"
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            hint = "free some space and type the same again: it goes on where it stopped"
+            raise DatasetError(f"the disk of {folder} is full", hint) from error
+        words = f"{error.filename or folder} can't be written: {error.strerror or error}"
+        raise DatasetError(words, "choose another place with --to") from error

@@ -1,0 +1,39 @@
+"""File names that every file system takes, and no two of which are one file anywhere."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+LONGEST_STEM = 180
+"""Bytes: sd-scripts adds up to 30 for its caches, and file systems end at 255."""
+
+
+def safe(name: str) -> str:
+    """The name with what Windows or a line of text can't hold replaced; never empty."""
+    from pathvalidate import sanitize_filename  # noqa: PLC0415 - only a fix pays for it
+
+    readable = name.encode("utf-8", "replace").decode()  # a name that is no UTF-8 has lone surrogates
+    plain = sanitize_filename(readable, replacement_text="_", platform="universal", max_len=LONGEST_STEM)
+    short = plain.encode()[:LONGEST_STEM].decode("utf-8", "ignore").strip(". ")
+    return short or "_"
+
+
+class Names:
+    """The names of one folder that are taken."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = {_key(name) for name in taken}
+
+    def take(self, name: str) -> str:
+        """The name, or `name-2` and so on where that is taken; a difference in case alone is none."""
+        free, number = name, 1
+        while _key(free) in self._taken:
+            number += 1
+            free = f"{name}-{number}"
+        self._taken.add(_key(free))
+        return free
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,74 @@
+"""Which pictures of a folder have no caption, and where their captions are to stand."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli.dataset import fix_sources, repair
+from sdxl_train_cli.dataset.fix_sources import Item
+from sdxl_train_cli.errors import DatasetError, Problem
+
+WORKERS = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture, and the caption file that it is to get."""
+
+    picture: Path
+    caption: Path
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to tag in a folder."""
+
+    jobs: tuple[Job, ...]
+    kept: int
+    """Pictures whose captions stay."""
+    problems: tuple[Problem, ...]
+    """Pictures that can't be read."""
+
+
+def work(data: Path, *, overwrite: bool) -> Work:
+    """Look which pictures have no caption, and which of them can be read; DatasetError where there are none at all."""
+    items = fix_sources.listed(data).items
+    suffixes = _suffixes(items)
+    wanted: dict[Path, Item] = {}
+    for item in items:
+        if overwrite or not _has_words(item):
+            own = item.caption_files[0] if item.caption_files else item.path.with_suffix(suffixes[item.folder])
+            wanted.setdefault(own, item)  # pictures of one stem share a caption
+    with ThreadPoolExecutor(WORKERS) as pool:
+        problems = list(pool.map(_problem, wanted.values()))
+    looked = zip(wanted.items(), problems, strict=True)
+    jobs = tuple(Job(item.path, caption) for (caption, item), problem in looked if problem is None)
+    kept = sum(not overwrite and _has_words(item) for item in items)
+    return Work(jobs, kept, tuple(problem for problem in problems if problem is not None))
+
+
+def _has_words(item: Item) -> bool:
+    """Whether its caption says anything; one that can't be read is not ours to replace."""
+    written = item.captions()
+    return bool(written.problem or written.content.strip())
+
+
+def _suffixes(items: Sequence[Item]) -> defaultdict[str, str]:
+    """The caption suffix that most captions of a folder have: sd-scripts reads one suffix a folder."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in items:
+        found[item.folder].update(file.suffix for file in item.caption_files[:1])
+    usual = {folder: counted.most_common(1)[0][0] for folder, counted in found.items() if counted}
+    return defaultdict(lambda: ".txt", usual)
+
+
+def _problem(item: Item) -> Problem | None:
+    try:
+        repair.require_readable(item.path)
+    except DatasetError as error:
+        return error.problems[0]
+    return None
