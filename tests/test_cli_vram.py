@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, Result, write_pictures
-from test_measurements import CARD, record
+from measured_runs import CARD, record
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.gpu import Gpu

@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from conftest import write_pictures
-from option_facts import option_table
+from measured_runs import CARD, recipe, record
 from pydantic import ValidationError
 
 from sdxl_train_cli.dataset import folders
 from sdxl_train_cli.dataset.folders import Pictures
-from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, memory_settings
+from sdxl_train_cli.memory import measurements
 from sdxl_train_cli.memory.measurements import Measurement, Records
-from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
-from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rulebook import rules
-
-CARD = Gpu(0, "NVIDIA GeForce RTX 4070", 12.0, 11.5, (8, 9), "550.54.14")
-
-
-def recipe(**changes: Value | None) -> Recipe:
-    overrides = [Override(option, value, "--set") for option, value in changes.items()]
-    return rules.require(presets.load(Kind.LORA, "dim32-gc", overrides), option_table())
-
-
-def record(**changes: object) -> Measurement:
-    """A run of dim32-gc on pictures of 4:3, batch 1."""
-    facts: dict[str, object] = {
-        **dict(memory_settings.read(recipe())), "width": 1152, "height": 896, "together": 1, "peak_gib": 7.3,
-        "seconds_per_step": 1.25, "gpu": CARD.name, "gpu_total_gib": 12.0, "driver": "550.54.14", "torch": "2.6.0",
-        "sd_scripts": "v0.10.1", "sd_scripts_commit": "abc", "measured": datetime(2026, 11, 20, tzinfo=timezone.utc),
-    }  # fmt: skip
-    return Measurement.model_validate({**facts, **changes})
+from sdxl_train_cli.recipe import Recipe, Setting
 
 
 @pytest.fixture

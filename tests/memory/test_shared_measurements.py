@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from test_measurements import record
+from measured_runs import record
 
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.memory import shared_measurements
