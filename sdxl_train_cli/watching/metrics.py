@@ -12,8 +12,6 @@ from types import TracebackType
 
 from sdxl_train_cli.watching.scalars import Scalars
 
-_WAITS_STEPS = 1
-"""Steps after which a step that the trainer did not log is written without its own loss: it logs before the next."""
 _LOSSES = ("loss/current", "loss")
 _MEANS = ("loss/average",)
 _RATE = "lr/"
@@ -65,7 +63,7 @@ def parse(line: str) -> Metric | None:
         rates = {str(name): float(rate) for name, rate in (found.get("rates") or {}).items()}
         figures = {name: None if found.get(name) is None else float(found[name]) for name in _FIGURES}
         return Metric(int(found["step"]), float(found["time"]), rates=rates, **figures)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
 
 
@@ -87,7 +85,9 @@ def cut(path: Path, last_step: int, logged: Iterable[Scalars] = ()) -> None:
     kept = {metric.step: metric for metric in load(path) if metric.step <= last_step}
     for metric in _from_log(logged):
         if metric.step <= last_step:
-            kept.setdefault(metric.step, metric)
+            known = kept.get(metric.step, metric)
+            loss = metric.loss if known.loss is None else known.loss
+            kept[metric.step] = replace(known, loss=loss, rates=known.rates or metric.rates)
     beside = path.with_name(path.name + ".new")
     beside.write_text("".join(kept[step].line + "\n" for step in sorted(kept)), encoding="utf-8")
     beside.replace(path)
@@ -103,7 +103,10 @@ def _from_log(logged: Iterable[Scalars]) -> Iterator[Metric]:
 
 
 class Recorder:
-    """Joins what the bar, the log and the driver know of a step, and writes it once all is there."""
+    """Joins what the bar, the log and the driver know of a step, and writes it once the next one is told.
+
+    The trainer logs a step number by number, and all of it before the next step.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8", newline="\n")
@@ -129,7 +132,8 @@ class Recorder:
         """Take what the trainer has logged."""
         for scalars in logged:
             loss = _first(scalars.values, _LOSSES)
-            if loss is None:  # an epoch's mean or a validation, which count otherwise
+            if loss is None:  # an epoch's mean or a validation, which count otherwise; or the rest of a step
+                self._complete(scalars)
                 continue
             self._parts.append(loss)
             if scalars.step <= self._last_logged:
@@ -138,17 +142,25 @@ class Recorder:
             self._logged[scalars.step] = Scalars(scalars.step, {**scalars.values, "loss": mean})
             self._last_logged, self._parts = scalars.step, []
 
+    def _complete(self, rest: Scalars) -> None:
+        """Take what was not written yet when the step's loss was read."""
+        begun = self._logged.get(rest.step)
+        if begun is not None:
+            self._logged[rest.step] = replace(begun, values={**rest.values, **begun.values})
+
     @property
     def is_settled(self) -> bool:
-        """Whether the trainer has logged every step that it told."""
-        return self._waiting.keys() <= self._logged.keys()
+        """Whether the trainer has logged every step that it told, up to the rates, which come last."""
+        logged = {
+            step for step, scalars in self._logged.items() if any(name.startswith(_RATE) for name in scalars.values)
+        }
+        return self._waiting.keys() <= logged
 
     def ready(self, *, ended: bool = False) -> Iterator[Metric]:
-        """Write and give the steps that are whole, in their order; all that are left once the run has `ended`."""
+        """Write and give the steps before the last one, in their order; that too once the run has `ended`."""
         newest = max(self._waiting, default=0)
         for step in sorted(self._waiting):
-            late = ended or newest - step >= _WAITS_STEPS
-            if step not in self._logged and not late:
+            if step == newest and not ended:
                 return
             metric = _joined(self._waiting.pop(step), self._logged.pop(step, None))
             # A full disk is for the trainer to stumble over and for the person to be told of by the guard.

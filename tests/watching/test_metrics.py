@@ -55,16 +55,29 @@ def test_with_accumulation_a_steps_loss_is_the_mean_of_its_parts(tmp_path: Path)
     assert [metric.loss for metric in found] == [2.0, 6.0, 1.5]
 
 
-def test_a_step_waits_for_its_log_but_not_for_ever(tmp_path: Path) -> None:
+def test_a_step_waits_for_the_next_one_or_the_end(tmp_path: Path) -> None:
     with Recorder(tmp_path / "m") as recorder:
         recorder.step(Metric(1, 1e9))
+        recorder.log([Scalars(1, {"loss/current": 0.5, "lr/unet": 1e-4})])
         assert list(recorder.ready()) == []
         recorder.step(Metric(2, 1e9))
         assert [metric.step for metric in recorder.ready()] == [1]
-        recorder.step(Metric(3, 1e9))
-        recorder.log([Scalars(2, {"loss/current": 0.5})])
-        assert [metric.step for metric in recorder.ready()] == [2]
-        assert [metric.step for metric in recorder.ready(ended=True)] == [3]
+        assert [metric.step for metric in recorder.ready(ended=True)] == [2]
+
+
+def test_a_step_whose_log_is_read_in_pieces_is_whole(tmp_path: Path) -> None:
+    """Each number is written by itself, and a reader may come between any two."""
+    pieces = ({"loss/current": 0.5}, {"loss/average": 0.75}, {"lr/unet": 1e-4}, {"lr/textencoder": 5e-5})
+    with Recorder(tmp_path / "m") as recorder:
+        recorder.step(Metric(1, 1e9))
+        for values in pieces:
+            recorder.log([Scalars(1, values)])
+        recorder.log([Scalars(1, {"loss/current": 9.0}), Scalars(1, {"lr/unet": 9.0})])  # of the next step's first part
+        recorder.step(Metric(2, 1e9))
+        (whole,) = recorder.ready()
+
+    assert (whole.loss, whole.average_loss) == (0.5, 0.75)
+    assert dict(whole.rates) == {"unet": 1e-4, "textencoder": 5e-5}
 
 
 def test_a_recorder_is_settled_once_every_step_that_was_told_is_logged(tmp_path: Path) -> None:
@@ -73,6 +86,8 @@ def test_a_recorder_is_settled_once_every_step_that_was_told_is_logged(tmp_path:
         recorder.step(Metric(1, 1e9))
         assert not recorder.is_settled
         recorder.log([Scalars(1, {"loss/current": 0.5})])
+        assert not recorder.is_settled
+        recorder.log([Scalars(1, {"lr/unet": 1e-4})])
         assert recorder.is_settled
 
 
@@ -101,15 +116,15 @@ def test_cutting_drops_what_a_resumed_run_makes_again_and_writing_goes_on(tmp_pa
     assert [(metric.step, metric.time) for metric in metrics.load(path)][-2:] == [(3, 1e9 + 3), (4, 2e9)]
 
 
-def test_a_step_that_a_kill_left_out_is_taken_from_the_log(tmp_path: Path) -> None:
+def test_what_a_kill_left_out_of_a_step_is_taken_from_the_log(tmp_path: Path) -> None:
     path = tmp_path / "m"
-    recorded(path, steps=1)
+    recorded(path, Scalars(1, {"loss/current": 0.7}), steps=1)
     logged = [Scalars(step, {"loss/current": step / 10, "lr/unet": 1e-4}, 1e9 + step) for step in (1, 2, 2, 3)]
 
     metrics.cut(path, 2, logged)
 
     first, second = metrics.load(path)
-    assert first.loss is None
+    assert (first.loss, first.time, dict(first.rates)) == (0.7, 1e9 + 1, {"unet": 1e-4})
     assert (second.loss, second.time, dict(second.rates)) == (0.2, 1e9 + 2, {"unet": 1e-4})
 
 

@@ -250,7 +250,7 @@ def test_a_stop_waits_for_what_the_trainer_writes_between_telling_a_step_and_log
     def logged(step: int) -> None:
         events.parent.mkdir(parents=True, exist_ok=True)
         with events.open("ab") as file:
-            file.write(record(step, {"loss/current": step / 8}))
+            file.write(record(step, {"loss/current": step / 8, "lr/unet": 1e-4}))
 
     def log_late(event: Event) -> bool:
         if isinstance(event, Step) and event.step > 0:
