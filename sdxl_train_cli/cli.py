@@ -57,19 +57,18 @@ app.command("lora", help="Train a LoRA: small, quick, the usual choice.")(train.
 app.command("locon", help="Train a LoCon: convolutions too, for styles.")(train.train)
 app.command("loha", help="Train a LoHa: two LoRAs multiplied, for many subjects.")(train.train)
 app.command("lokr", help="Train a LoKr: the closest likeness for its size.")(train.train)
-app.command("dreambooth", help="Train the whole U-Net: 35 GB of VRAM and up.")(train.train)
+app.command("dreambooth", help="Train the whole U-Net: learns and takes the most.")(train.train)
 app.command()(vram.plan)
 app.command()(fit.fit)
 app.command()(vram.vram)
-app.add_typer(runs.app, name="runs", help="Look back on runs, and go on with them.")
 presets.app.command("new")(preset_new.new)
 presets.app.command("diff")(preset_diff.diff)
 presets.app.command("schema")(preset_schema.schema)
 presets.app.command("import")(exchange.import_)
 presets.app.command("export")(exchange.export)
-app.add_typer(dataset.app, name="dataset", help="Look at pictures and captions before they waste a night.")
-app.add_typer(presets.app, name="presets", help="List, show and check presets.")
-app.add_typer(runs.app, name="runs", help="Look back on runs: list, show, compare, repeat, report.")
+app.add_typer(dataset.app, name="dataset", help="Check, show, repair and caption your pictures.")
+app.add_typer(presets.app, name="presets", help="List, show, check, import and export presets.")
+app.add_typer(runs.app, name="runs", help="Look back on runs, and go on with them.")
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
 
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
-    """One run: what was chosen, what it made, how it ended, how to go on."""
+    """One run: its settings, results, end, and how to go on."""
     from sdxl_train_cli import console
     from sdxl_train_cli.keeping import history, results, spelling
 
@@ -76,7 +76,7 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
 
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
-    """Two runs side by side: the settings, data and results in which they differ."""
+    """Where two runs differ: settings, data, results."""
     from sdxl_train_cli import console
     from sdxl_train_cli.keeping import comparison, history
 
@@ -180,7 +180,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("steps", steps),
         ("loss", outcome.loss if outcome else None),
         ("time", spelling.clock(outcome.seconds if outcome else None)),
-        ("peak memory", f"{outcome.peak_gib:.1f} GiB" if outcome and outcome.peak_gib is not None else None),
+        ("peak memory", f"{outcome.peak_gib:.1f} GB" if outcome and outcome.peak_gib is not None else None),
         ("model", inputs.model if inputs else None),
         ("vae", inputs.vae if inputs else None),
         ("trigger", inputs.trigger if inputs else None),

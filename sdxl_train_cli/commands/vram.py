@@ -100,8 +100,9 @@ def _show_table(card: Gpu | None) -> None:
     console.note(
         "text encoders trained, AdamW8bit. The presets leave the text encoders out and need less: `sdxl-train plan`"
     )
+    console.note("a GB is 2^30 bytes here and everywhere, as the GPU's driver counts them")
     if card is not None:
-        console.note(f"- : more than the {card.free_gib:.1f} GB that are free on {card.name}")
+        console.note(f"( ) more than the {card.free_gib:.1f} GB that are free on {card.name}")
 
 
 def plan(
@@ -188,4 +189,4 @@ def _offer(offer: Offer) -> dict[str, object]:
 
 def _shown(need: Need, free_gib: float) -> str:
     figure = f"{need.high_gib:g}" if need.measured else f"{need.low_gib:.1f}-{need.high_gib:.1f}"
-    return f"- {figure}" if need.high_gib > free_gib else figure
+    return f"({figure})" if need.high_gib > free_gib else f"{figure} "
