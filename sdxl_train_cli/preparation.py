@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import checkpoint, command, gpu, layout, process
-from sdxl_train_cli.dataset import checking
+from sdxl_train_cli.dataset import checking, sources
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
@@ -169,15 +169,17 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
 
 def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_presets: Path) -> Recipe:
     """The recipe as it will be launched, which the installed network modules decide too."""
-    loaded = presets.load(choices.kind, choices.preset, choices.overrides, user_presets)
+    overrides = (*sources.overrides(choices.data), *choices.overrides)
+    loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
     recipe = lycoris.settled(rules.require(loaded, table), installed.networks)
     environment.require_extras(installed, extras.needed(recipe))
     return recipe
 
 
 def name_for(data: Path) -> str:
-    """A run's name from its data folder's, in characters that every file system takes."""
-    return re.sub(r"[^\w.-]+", "-", layout.expanded(data).name, flags=re.ASCII).strip("-.") or "run"
+    """A run's name from its data folder's or file's, in characters that every file system takes."""
+    path = layout.expanded(data)
+    return re.sub(r"[^\w.-]+", "-", path.name if path.is_dir() else path.stem, flags=re.ASCII).strip("-.") or "run"
 
 
 def filled(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -16,7 +16,7 @@ import pytest
 import upstream_source
 from PIL import Image
 
-from sdxl_train_cli.dataset import bucketing, folders
+from sdxl_train_cli.dataset import bucketing, folders, sources
 from sdxl_train_cli.dataset.bucketing import Arrangement
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.installation import environment
@@ -85,7 +85,7 @@ def recipe(changes: dict[str, Value | None]) -> Recipe:
 
 def looked(material: Path, *, with_reg: bool) -> Pictures:
     reg = material / "reg" if with_reg else None
-    return folders.scan(material / "data", regularisation=reg, repeats=None, trigger="ohwx")
+    return sources.scan(material / "data", regularisation=reg, repeats=None, trigger="ohwx")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def real(
     asked = []
     for with_reg in (False, True):
         config = folder / f"{with_reg}.json"
-        config.write_text(json.dumps(folders.config(looked(material, with_reg=with_reg))), encoding="utf-8")
+        config.write_text(json.dumps(folders.config(looked(material, with_reg=with_reg), folder)), encoding="utf-8")
         for changes, gpus in SETTINGS.values():
             wanted = recipe(changes)
             options = {name: wanted.get(name) for name in DATASET_OPTIONS if wanted.get(name) is not None}

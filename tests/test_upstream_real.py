@@ -323,6 +323,47 @@ def test_a_run_that_is_stopped_and_resumed_twice_ends_as_if_it_had_not_been(smok
     assert metadata["ss_epoch"] == str(2 * parts)
 
 
+def pictures_of(smoked: Path, folder: Path) -> list[Path]:
+    folder.mkdir()
+    found = sorted((smoked / "material" / "pictures").rglob("*.png"))[:3]
+    return [Path(shutil.copy(picture, folder / f"{number}.png")) for number, picture in enumerate(found)]
+
+
+@only_posix
+@pytest.mark.parametrize(
+    ("form", "kind"), [("metadata", "lora"), ("imagefolder", "lora"), ("config", "lora"), ("metadata", "dreambooth")]
+)
+def test_pictures_that_a_file_names_train_like_a_folders(smoked: Path, form: str, kind: str) -> None:
+    with_tokenizers(smoked)
+    folder = smoked.parent / f"{form} {kind} кошки"
+    names = [picture.name for picture in pictures_of(smoked, folder)]
+    data = {"metadata": folder / "meta.json", "imagefolder": folder, "config": folder / "all.toml"}[form]
+    if form == "imagefolder":
+        rows = "".join(f"{name},a cat\n" for name in names)
+        (folder / "metadata.csv").write_text(f"file_name,text\n{rows}", encoding="utf-8")
+    else:
+        entries = {name: {"caption": "a cat", "tags": "small"} for name in names}
+        (folder / "meta.json").write_text(json.dumps(entries), encoding="utf-8")
+    if form == "config":
+        data.write_text(
+            "[general]\nshuffle_caption = false\n[[datasets]]\nbatch_size = 1\nresolution = 64\n"
+            "[[datasets.subsets]]\nmetadata_file = 'meta.json'\nnum_repeats = 2\n", encoding="utf-8",
+        )  # fmt: skip
+    name = f"{form}-{kind}"
+
+    with started(smoked, kind, *real_run(smoked, "--data", str(data), "--resolution", "64", "--steps", "2",
+                                         "--name", name)) as cli:  # fmt: skip
+        assert cli.stderr is not None
+        told = cli.stderr.read()
+
+    assert cli.returncode == 0, told
+    result = checkpoint.read_header(smoked.parent / "runs" / name / f"{name}.safetensors")
+    assert result.shapes
+    if kind == "lora":
+        assert result.metadata["ss_num_train_images"] == str(len(names) * (2 if form == "config" else 1))
+        assert result.metadata["ss_steps"] == "2"
+
+
 # The command line has no flag for the shim: this starts the same command with it.
 START = """
 import dataclasses, pathlib, sys

@@ -39,10 +39,10 @@ def show(
     """What SDXL will really see: buckets, crops, steps, tags."""
     from sdxl_train_cli import console
     from sdxl_train_cli.commands import dataset_recipe
-    from sdxl_train_cli.dataset import bucketing, folders, overview, survey
+    from sdxl_train_cli.dataset import bucketing, overview, sources, survey
 
     recipe = dataset_recipe.load(kind, preset, _overrides(resolution, batch_size, set_ or []), home)
-    pictures = folders.scan(directory, regularisation=Path(reg) if reg else None, repeats=repeats, trigger=trigger)
+    pictures = sources.scan(directory, regularisation=Path(reg) if reg else None, repeats=repeats, trigger=trigger)
     found = survey.survey(pictures)
     arranged = bucketing.arrange(recipe, overview.pictures(found), gpus)
     if html is not None:

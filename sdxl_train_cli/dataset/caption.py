@@ -28,6 +28,11 @@ def read(path: Path, count: Count, *, is_estimate: bool = False) -> Caption:
         text = "\0"
     if "\0" in text:  # as in UTF-16 without its mark, which else passes for UTF-8
         return Caption(path, "", 0, None, "it is not UTF-8", fault=Fault.NOT_UTF8)
+    return of(path, text, count, is_estimate=is_estimate)
+
+
+def of(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Caption:
+    """What is known of a caption's text; `path` is what a person looks for it by."""
     lines = _LINE_END.split(text)
     first = lines[0].strip()
     return Caption(path, first, sum(1 for line in lines if line.strip()), count(first), None, is_estimate)

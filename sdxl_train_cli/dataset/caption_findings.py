@@ -114,7 +114,7 @@ def _missing(subset: Subset, group: Sequence[Seen]) -> list[Finding]:
     if subset.class_tokens is not None or subset.is_reg:
         return []
     kind = _NONE if len(bare) == len(group) else _MISSING
-    return kind.found(bare, missing=len(bare), whole=len(group), folder=shown(subset.image_dir))
+    return kind.found(bare, missing=len(bare), whole=len(group), folder=shown(subset.place))
 
 
 def _trigger(subset: Subset, group: Sequence[Seen], trigger: str | None) -> list[Finding]:
@@ -122,7 +122,7 @@ def _trigger(subset: Subset, group: Sequence[Seen], trigger: str | None) -> list
         return []
     texts = [each.caption for each in group if each.caption is not None and each.caption.text]
     having = [each for each in texts if trigger.lower() in each.text.lower()]
-    folder, whole = shown(subset.image_dir), len(texts)
+    folder, whole = shown(subset.place), len(texts)
     if subset.is_reg:
         return _CALLED.found([(each.path, "") for each in having], trigger=trigger)
     lacking: list[tuple[Path, str]] = [(each.path, "") for each in texts if each not in having]

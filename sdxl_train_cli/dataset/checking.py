@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli.dataset import findings, folders, survey
+from sdxl_train_cli.dataset import findings, sources, survey
 from sdxl_train_cli.dataset.facts import Finding, Severity, Survey
 from sdxl_train_cli.dataset.kinds import in_a_line
 from sdxl_train_cli.dataset.survey import OnProgress
@@ -46,7 +46,7 @@ class Checked:
 
 def check(source: Source, recipe: Recipe | None, on_progress: OnProgress | None = None) -> Checked:
     """Look at everything; DatasetError where there is no dataset to look at."""
-    pictures, problems = folders.find(
+    pictures, problems = sources.find(
         source.data, regularisation=source.regularisation, repeats=source.repeats, trigger=source.trigger,
         called=source.called,
     )  # fmt: skip

@@ -57,6 +57,7 @@ class Caption:
     """One caption file as it was read."""
 
     path: Path
+    """Of the picture where metadata has the caption."""
     text: str
     """The first line, stripped, which is all that sd-scripts trains on."""
     lines: int

@@ -9,6 +9,7 @@ from itertools import chain
 from sdxl_train_cli.dataset import (
     cache_findings,
     caption_findings,
+    catalogue_findings,
     fit_findings,
     folder_findings,
     picture_findings,
@@ -26,6 +27,7 @@ def of(found: Survey, recipe: Recipe | None) -> list[Finding]:
         chain(
             picture_findings.of(found.seen, recipe, _root(found.pictures)),
             caption_findings.of(found.seen, recipe, found.pictures.trigger),
+            catalogue_findings.of(found.pictures, recipe),
             cache_findings.of(found.seen, found.beside, recipe),
             folder_findings.of(found.beside),
             fit,
@@ -45,7 +47,7 @@ def ordered(found: Iterable[Finding]) -> list[Finding]:
 
 def _root(pictures: Pictures) -> str:
     """The folder that was given, as a shell takes it; of several numbered ones it is their parent."""
-    folders = [subset.image_dir for subset in pictures.subsets if not subset.is_reg]
+    folders = [subset.place for subset in pictures.subsets if not subset.is_reg]
     if not folders:
         return "DIR"
     return shlex.quote(str(folders[0] if len(folders) == 1 else folders[0].parent))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import layout
-from sdxl_train_cli.dataset import folders, kinds, safe_names
+from sdxl_train_cli.dataset import kinds, safe_names, sources
+from sdxl_train_cli.dataset.catalogue import Catalogue
 from sdxl_train_cli.dataset.folders import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES
 from sdxl_train_cli.errors import DatasetError, Problem
 
@@ -77,10 +78,14 @@ class Listed:
 def listed(data: Path) -> Listed:
     """Every picture of a folder, or of the numbered folders in it; DatasetError where there is none."""
     data = layout.expanded(data)
-    subsets = folders.laid_out(data)
+    subsets = sources.laid_out(data)
     names, items, notes = safe_names.Names(), list[Item](), list[Problem]()
     for subset in subsets:
-        folder = "" if subset.image_dir == data else names.take(safe_names.safe(subset.image_dir.name))
+        is_whole = subset.image_dir == data or (subset.catalogue is not None and len(subsets) == 1)
+        folder = "" if is_whole else names.take(safe_names.safe(subset.image_dir.name))
+        if subset.catalogue is not None:
+            items += _of_catalogue(subset.catalogue, subset.image_dir, folder)
+            continue
         found, odd = _in(subset.image_dir, data, folder)
         items += found
         notes += odd
@@ -104,6 +109,13 @@ def _in(folder: Path, data: Path, target: str) -> tuple[list[Item], list[Problem
     lost = [file for file in files if file.suffix.lower() in CAPTION_SUFFIXES and file not in used]
     notes = [Problem(f"captions of no picture are left behind: {kinds.some(lost)}")] if lost else []
     return items, notes
+
+
+def _of_catalogue(catalogue: Catalogue, folder: Path, target: str) -> list[Item]:
+    def name(path: Path) -> str:
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+    return [Item(path, name(path), target, (), caption) for path, caption in catalogue.captions.items()]
 
 
 def _captions(files: Sequence[Path]) -> dict[str, list[Path]]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import layout
+from sdxl_train_cli.dataset.catalogue import Catalogue
 from sdxl_train_cli.errors import DatasetError, Problem
+from sdxl_train_cli.recipe import Value
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """What sd-scripts (library/train_util.py: IMAGE_EXTENSIONS) looks for, in lower or upper case and no mixture."""
@@ -38,6 +40,20 @@ class Subset:
     is_reg: bool
     pictures: int
     captions: int
+    catalogue: Catalogue | None = None
+    """The metadata file that names its pictures; None takes all of the folder, with captions beside them."""
+    options: tuple[tuple[str, Value], ...] = ()
+    """What else a dataset config sets for it alone, by sd-scripts' names."""
+
+    @property
+    def place(self) -> Path:
+        """What a person knows it by."""
+        return self.image_dir if self.catalogue is None else self.catalogue.file
+
+    @property
+    def files(self) -> list[Path]:
+        """Its pictures as they are listed now; OSError where the folder can't be."""
+        return in_folder(self.image_dir) if self.catalogue is None else list(self.catalogue.captions)
 
 
 @dataclass(frozen=True)
@@ -71,14 +87,6 @@ class FolderProblem(Problem):
     """The folder, or one of its files."""
 
 
-def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None) -> Pictures:
-    """Lay out a folder of pictures, or a parent of `N_name` folders; DatasetError names all that is wrong with them."""
-    found, problems = find(data, regularisation=regularisation, repeats=repeats, trigger=trigger)
-    if problems:
-        raise DatasetError(problems)
-    return found
-
-
 def find(
     data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None, called: str = "give --data"
 ) -> tuple[Pictures, list[FolderProblem]]:
@@ -91,10 +99,26 @@ def find(
         found = list(_folders(data, repeats, trigger, problems, called, is_reg=False))
         if regularisation is not None:
             found += _folders(regularisation, None, None, problems, "give --reg", is_reg=True)
-        subsets = [subset for folder in found for subset in _look(folder, problems)]
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
-    return Pictures(tuple(subsets), (), trigger), [*problems, *_twice(found)]
+    subsets, more = look(found)
+    return Pictures(tuple(subsets), (), trigger), [*problems, *more]
+
+
+def look(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
+    """Fill in what is in them, and leave out what can't be trained on; DatasetError where one can't be listed."""
+    problems: list[FolderProblem] = []
+    subsets = list(subsets)
+    try:
+        found = [seen for subset in subsets for seen in _look(subset, problems)]
+    except OSError as error:
+        raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
+    return found, [*problems, *_twice(subset for subset in subsets if subset.catalogue is None)]
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The pictures of one folder; OSError where it can't be listed."""
+    return sorted(file for file in folder.iterdir() if is_picture(file))
 
 
 def laid_out(data: Path) -> list[Subset]:
@@ -105,9 +129,49 @@ def laid_out(data: Path) -> list[Subset]:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
 
 
-def config(pictures: Pictures) -> dict[str, object]:
-    """The `--dataset_config` of sd-scripts, every subset explicit; buckets and batch size are options of the run."""
-    return {"datasets": [{"subsets": [_subset_config(subset) for subset in pictures.subsets]}]}
+def config(pictures: Pictures, folder: Path) -> dict[str, object]:
+    """The `--dataset_config` of sd-scripts, every subset explicit; buckets and batch size are options of the run.
+
+    What `metadata` gives has to be written into the `folder` too.
+    """
+    subsets = [
+        _subset_config(subset) if subset.catalogue is None else _listed_config(subset, _metadata_file(folder, number))
+        for number, subset in enumerate(pictures.subsets, 1)
+    ]
+    return {"datasets": [{"subsets": subsets}]}
+
+
+def metadata(pictures: Pictures, folder: Path) -> dict[Path, dict[str, object]]:
+    """The metadata files of `config`, with paths that need no folder; a picture without a caption gets the trigger.
+
+    With each picture's size: without it, sd-scripts goes by caches whose names begin alike.
+    """
+    return {
+        _metadata_file(folder, number): {
+            str(path): {"caption": caption or subset.class_tokens or "", **_image_size(path)}
+            for path, caption in subset.catalogue.captions.items()
+        }
+        for number, subset in enumerate(pictures.subsets, 1)
+        if subset.catalogue is not None
+    }
+
+
+def _metadata_file(folder: Path, number: int) -> Path:
+    return folder / f"metadata-{number}.json"
+
+
+def _image_size(path: Path) -> dict[str, object]:
+    size = _size(path)
+    return {} if size is None else {"image_size": list(size)}
+
+
+def _listed_config(subset: Subset, file: Path) -> dict[str, object]:
+    prefix = {} if subset.caption_prefix is None else {"caption_prefix": subset.caption_prefix}
+    return {"metadata_file": str(file), "num_repeats": subset.num_repeats, **prefix, **_plain(subset.options)}
+
+
+def _plain(options: Iterable[tuple[str, Value]]) -> dict[str, object]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options}
 
 
 def fingerprint(pictures: Pictures) -> str:
@@ -123,6 +187,10 @@ def fingerprint(pictures: Pictures) -> str:
 
 
 def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
+    if subset.catalogue is not None:
+        for file, text in subset.catalogue.captions.items():
+            yield f"data/{file.name}", file.stat().st_size, text
+        return
     folder = f"{subset.image_dir.name}/" if _NUMBERED.fullmatch(subset.image_dir.name) else ""
     root = f"{'reg' if subset.is_reg else 'data'}/{folder}"
     for file in subset.image_dir.iterdir():
@@ -147,15 +215,15 @@ def files(pictures: Pictures) -> list[Picture]:
     """Every picture that is trained on, folder by folder, with its stored size; none of what can't be read now."""
     found = []
     for subset in pictures.subsets:
-        for file in _listed(subset.image_dir):
+        for file in _listed(subset):
             size = _size(file)
             found += [] if size is None else [Picture(file, *size, subset.num_repeats, subset.is_reg)]
     return found
 
 
-def _listed(folder: Path) -> list[Path]:
+def _listed(subset: Subset) -> list[Path]:
     try:
-        return sorted(file for file in folder.iterdir() if is_picture(file))
+        return subset.files
     except OSError:
         return []
 
@@ -180,7 +248,8 @@ def _subset_config(subset: Subset) -> dict[str, object]:
         "is_reg": subset.is_reg,
     }
     optional = {"class_tokens": subset.class_tokens, "caption_prefix": subset.caption_prefix}
-    return {**entries, **{key: text for key, text in optional.items() if text is not None}}
+    given = {key: text for key, text in optional.items() if text is not None}
+    return {**entries, **given, **_plain(subset.options)}
 
 
 def _folders(  # noqa: PLR0913 - each comes from a flag
@@ -246,8 +315,8 @@ def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
 def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
     """Fill in the facts of one folder, unless there is a problem that keeps it from being trained on."""
     files = sorted(folder.image_dir.iterdir())
-    pictures = [file for file in files if is_picture(file)]
-    what = f"{folder.image_dir} "
+    pictures = folder.files
+    what = f"{folder.place} "
     if not pictures:
         others = sorted({file.suffix for file in files if file.suffix.lower() in OTHER_PICTURES})
         hint = (
@@ -264,8 +333,11 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
         what += f"would be repeated {folder.num_repeats} times in each pass"
         hint = f"a date belongs behind the repeats: 1_{folder.image_dir.name}"
         problems.append(FolderProblem(what, hint, kind="repeats", file=folder.image_dir))
+    elif folder.catalogue is not None:
+        captions = sum(map(bool, folder.catalogue.captions.values()))
+        yield replace(folder, pictures=len(pictures), captions=captions)
     else:
-        suffix = _caption_suffix(pictures, problems)
+        suffix = folder.caption_extension or _caption_suffix(pictures, problems)
         captions = sum(picture.with_suffix(suffix).is_file() for picture in pictures)
         yield replace(folder, caption_extension=suffix, pictures=len(pictures), captions=captions)
 

@@ -42,11 +42,12 @@ def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_fold
     try:
         facts = look.at_pictures([path for each in listed for path in each.pictures])
         read = look.at_captions([path for each in listed for path in each.captions.values()])
+        read |= look.at_texts({path: text for each in listed for path, text in each.texts.items()})
     finally:
         look.end()
     subsets = [_prefixed(each, pictures.trigger, read) for each in listed]
     seen = tuple(
-        Seen(subset, facts[path], read[each.captions[path]] if path in each.captions else None)
+        Seen(subset, facts[path], read.get(each.captions.get(path, path)))
         for subset, each in zip(subsets, listed, strict=True)
         for path in each.pictures
     )
@@ -73,6 +74,8 @@ class _Listed:
     pictures: list[Path]
     captions: dict[Path, Path]
     """By picture."""
+    texts: dict[Path, str]
+    """The same where metadata has them."""
     beside: list[Path]
 
     @property
@@ -81,6 +84,9 @@ class _Listed:
 
 
 def _listed(subset: Subset) -> _Listed:
+    if subset.catalogue is not None:
+        texts = {path: text for path, text in subset.catalogue.captions.items() if text}
+        return _Listed(subset, subset.files, {}, texts, [])
     try:
         found = sorted(subset.image_dir.iterdir())
     except OSError as error:
@@ -90,17 +96,19 @@ def _listed(subset: Subset) -> _Listed:
     there = {path.name for path in found}
     captions = {path: text for path, text in beside.items() if text.name in there and text.is_file()}
     taken = {*pictures, *captions.values()}
-    return _Listed(subset, pictures, captions, [path for path in found if path not in taken])
+    return _Listed(subset, pictures, captions, {}, [path for path in found if path not in taken])
 
 
 def _prefixed(listed: _Listed, trigger: str | None, read: Mapping[Path, Caption]) -> Subset:
     """Put the trigger before the captions where none of them has it."""
     subset = listed.subset
-    texts = [read[path].text for path in listed.captions.values() if read[path].text]
+    paths = [*listed.captions.values(), *listed.texts]
+    texts = [f"{subset.caption_prefix or ''} {read[path].text}" for path in paths if read[path].text]
     if subset.is_reg or not trigger or not texts:
         return subset
     lacking = all(trigger.lower() not in text.lower() for text in texts)
-    return replace(subset, caption_prefix=f"{trigger},") if lacking else subset
+    first = f"{trigger}, {subset.caption_prefix}" if subset.caption_prefix else f"{trigger},"
+    return replace(subset, caption_prefix=first) if lacking else subset
 
 
 @dataclass
@@ -139,6 +147,11 @@ class _Look:
                 self._keep((path, stamps[path], "", _caption_text(read)))
             self._count(1)
         return found
+
+    def at_texts(self, texts: Mapping[Path, str]) -> dict[Path, Caption]:
+        """Captions that metadata gives, by picture: there is no file of their own to look at, nor to remember."""
+        count, is_estimate = tokens.counter() if texts else (tokens.estimate, True)
+        return {path: caption.of(path, text, count, is_estimate=is_estimate) for path, text in texts.items()}
 
     def end(self) -> None:
         """Keep what is new."""

@@ -15,21 +15,21 @@ SIZE_LIMIT_BYTES = 1024 * 1024
 _DEEPEST = 32
 
 
-def text_of(path: Path, shown: str) -> str:
-    """The file as text; RecipeError where it is none, or larger than any file of settings."""
+def text_of(path: Path, shown: str, largest_bytes: int = SIZE_LIMIT_BYTES) -> str:
+    """The file as text; RecipeError where it is none, or larger than any file of its kind."""
     try:
         with path.open("rb") as file:
-            content = file.read(SIZE_LIMIT_BYTES + 1)
+            content = file.read(largest_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RecipeError(Problem(f"cannot be read: {reason}", where=shown)) from error
-    if len(content) > SIZE_LIMIT_BYTES:
-        raise RecipeError(Problem("is larger than 1 MiB, which no file of settings is", where=shown))
+    if len(content) > largest_bytes:
+        raise RecipeError(Problem(f"is larger than {largest_bytes >> 20} MiB, which no such file is", where=shown))
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"  # PowerShell's `>`
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise RecipeError(Problem("is neither text nor a LoRA", "save it as UTF-8", shown)) from error
+        raise RecipeError(Problem("is not text in UTF-8", "save it as UTF-8", shown)) from error
 
 
 def json_object(text: str, shown: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sdxl_train_cli import __version__, layout, process
 from sdxl_train_cli.dataset import folders
-from sdxl_train_cli.dataset.folders import Pictures, config
+from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation.environment import Environment
@@ -125,7 +125,9 @@ def write(run: Run, facts: Facts) -> None:
     record = _record(run, facts)  # looks at the pictures once more: before there is a folder
     try:
         run.folder.mkdir(parents=True, exist_ok=False)
-        _write_json(run.dataset_config, config(facts.pictures))
+        for path, entries in folders.metadata(facts.pictures, run.folder).items():
+            _write_json(path, entries)
+        _write_json(run.dataset_config, folders.config(facts.pictures, run.folder))
         _write_json(run.record, record)
     except FileExistsError as error:
         raise TrainingError(
@@ -159,7 +161,7 @@ def _record(run: Run, facts: Facts) -> dict[str, object]:
 def _folders(pictures: Pictures) -> list[dict[str, object]]:
     return [
         {
-            "path": str(subset.image_dir),
+            "path": str(subset.place),
             "pictures": subset.pictures,
             "repeats": subset.num_repeats,
             "class_tokens": subset.class_tokens,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_train_cli.dataset import bucketing, folders
+from sdxl_train_cli.dataset import bucketing, folders, sources
 from sdxl_train_cli.dataset.bucketing import Arrangement, Placed
 from sdxl_train_cli.dataset.folders import Picture
 from sdxl_train_cli.recipe import Kind, Recipe, Value
@@ -155,7 +155,7 @@ def test_files_tell_which_pictures_are_for_regularisation(tmp_path: Path, pictur
         (tmp_path / "reg" / name / "x.png").write_bytes((tmp_path / "3_cat" / "0.png").read_bytes())
     (tmp_path / "data").mkdir()
     (tmp_path / "3_cat").rename(tmp_path / "data" / "3_cat")
-    found = folders.scan(tmp_path / "data", regularisation=tmp_path / "reg", repeats=None, trigger=None)
+    found = sources.scan(tmp_path / "data", regularisation=tmp_path / "reg", repeats=None, trigger=None)
 
     assert [(one.repeats, one.is_reg) for one in folders.files(found)] == [(3, False)] * 3 + [(4, True), (5, True)]
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import Cli, Result
 from PIL import Image
 
-from sdxl_train_cli.dataset import fix_order, folders
+from sdxl_train_cli.dataset import fix_order, sources
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 
@@ -197,7 +197,7 @@ def test_the_copy_can_be_trained_on(fix: Callable[..., Result], data: Path, new:
 
     assert fix().code == 0
 
-    scanned = folders.scan(new, regularisation=None, repeats=None, trigger=None)
+    scanned = sources.scan(new, regularisation=None, repeats=None, trigger=None)
     assert (scanned.count, scanned.subsets[0].captions, scanned.notes) == (4, 4, ())
 
 

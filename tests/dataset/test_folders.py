@@ -10,7 +10,7 @@ import pytest
 from conftest import write_pictures
 from PIL import Image
 
-from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset import folders, sources
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import DatasetError, Problem
 
@@ -26,7 +26,7 @@ def picture(path: Path, caption: str | None = None, suffix: str = ".txt") -> Pat
 
 
 def scan(data: Path, reg: Path | None = None, repeats: int | None = None, trigger: str | None = None) -> Pictures:
-    return folders.scan(data, regularisation=reg, repeats=repeats, trigger=trigger)
+    return sources.scan(data, regularisation=reg, repeats=repeats, trigger=trigger)
 
 
 def refused(data: Path, reg: Path | None = None, repeats: int | None = None, trigger: str | None = None) -> Problem:
@@ -48,7 +48,7 @@ def test_a_folder_of_captioned_pictures_is_one_subset(tmp_path: Path) -> None:
 
     assert pictures.count == 2
     assert pictures.notes == ()
-    assert folders.config(pictures) == {
+    assert folders.config(pictures, tmp_path) == {
         "datasets": [
             {
                 "subsets": [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset import folders, sources
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
@@ -28,7 +28,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture
 def scanned(pictures: Path) -> Pictures:
-    return folders.scan(pictures, regularisation=None, repeats=2, trigger=None)
+    return sources.scan(pictures, regularisation=None, repeats=2, trigger=None)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from conftest import write_pictures
 from measured_runs import CARD, recipe, record
 from pydantic import ValidationError
 
-from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset import sources
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.layout import Home
@@ -28,7 +28,7 @@ def place(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def scanned(tmp_path: Path) -> Pictures:
-    return folders.scan(write_pictures(tmp_path / "cats"), regularisation=None, repeats=None, trigger=None)
+    return sources.scan(write_pictures(tmp_path / "cats"), regularisation=None, repeats=None, trigger=None)
 
 
 def like(records: list[Measurement], asked: Recipe, scanned: Pictures, installed: Environment) -> Measurement | None:
@@ -60,7 +60,7 @@ def test_a_run_becomes_a_record_of_its_settings_its_fullest_batch_and_its_machin
 
 
 def test_figures_that_can_not_be_are_not_kept(scanned: Pictures, installed: Environment, tmp_path: Path) -> None:
-    gone = folders.scan(write_pictures(tmp_path / "dogs"), regularisation=None, repeats=None, trigger=None)
+    gone = sources.scan(write_pictures(tmp_path / "dogs"), regularisation=None, repeats=None, trigger=None)
     for file in (tmp_path / "dogs").iterdir():
         file.unlink()
 
@@ -182,7 +182,7 @@ def test_another_run_says_nothing_of_this_one(
 
 
 def test_a_batch_that_was_never_full_says_nothing_of_a_full_one(tmp_path: Path, installed: Environment) -> None:
-    many = folders.scan(write_pictures(tmp_path / "many", 8), regularisation=None, repeats=None, trigger=None)
+    many = sources.scan(write_pictures(tmp_path / "many", 8), regularisation=None, repeats=None, trigger=None)
     starved = record(batch_size=8, together=3)
 
     assert like([starved], recipe(train_batch_size=8), many, installed) is None

@@ -1,0 +1,230 @@
+"""A `--dataset_config` of sd-scripts, TOML or JSON: its folders, and what it sets for the run.
+
+As in sd-scripts (library/config_util.py), what stands nearer to a folder wins: subset, dataset, [general]. Otherwise
+than there, a relative path counts from the file's own folder, a flag that is typed wins over the file, and all
+[[datasets]] are one: so they must agree in size and batch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli.dataset import catalogue
+from sdxl_train_cli.dataset.folders import Subset
+from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
+from sdxl_train_cli.exchange import structured
+from sdxl_train_cli.recipe import Value
+from sdxl_train_cli.recipes.presets import Override
+
+SUFFIXES = (".toml", ".json")
+
+Table = Mapping[str, object]
+
+_WHOLE, _NUMBER, _TEXT, _SWITCH, _PAIR = "a whole number", "a number", "text", "true or false", "two numbers"
+_RUN = {
+    "batch_size": _WHOLE, "bucket_no_upscale": _SWITCH, "bucket_reso_steps": _WHOLE, "enable_bucket": _SWITCH,
+    "max_bucket_reso": _WHOLE, "min_bucket_reso": _WHOLE, "resolution": "a size or two", "resize_interpolation": _TEXT,
+    "validation_seed": _WHOLE, "validation_split": _NUMBER,
+}  # fmt: skip
+"""Of a dataset: options of the run, to us."""
+_INHERITED = {
+    "caption_dropout_every_n_epochs": _WHOLE, "caption_dropout_rate": _NUMBER, "caption_separator": _TEXT,
+    "caption_suffix": _TEXT, "caption_tag_dropout_rate": _NUMBER, "color_aug": _SWITCH, "enable_wildcard": _SWITCH,
+    "face_crop_aug_range": _PAIR, "flip_aug": _SWITCH, "keep_tokens": _WHOLE, "keep_tokens_separator": _TEXT,
+    "random_crop": _SWITCH, "secondary_separator": _TEXT, "shuffle_caption": _SWITCH, "token_warmup_min": _WHOLE,
+    "token_warmup_step": _NUMBER,
+}  # fmt: skip
+"""Of a subset, or of all below a dataset or [general]; each is also an option of the run."""
+_LAYOUT = {"caption_extension": _TEXT, "caption_prefix": _TEXT, "class_tokens": _TEXT, "num_repeats": _WHOLE}
+"""The same; these say how a folder is laid out."""
+_OWN = {"alpha_mask": _SWITCH, "image_dir": _TEXT, "is_reg": _SWITCH, "metadata_file": _TEXT}
+"""Of a subset alone."""
+_OF_FOLDERS = {"caption_extension", "class_tokens", "is_reg"}
+"""What a metadata file has no use for."""
+_OPTION = {"batch_size": "train_batch_size"}
+"""What is called otherwise on a command line."""
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """What a dataset config asks for."""
+
+    subsets: tuple[Subset, ...]
+    """Not looked at yet; a `caption_extension` that is not given is empty."""
+    overrides: tuple[Override, ...]
+    """What it sets for the run; a value that only some subsets have is on here, so that rules see it."""
+
+
+def is_one(path: Path) -> bool:
+    """Whether a file is a dataset config, by its suffix and keys; broken ones are, by their suffix."""
+    if path.suffix.lower() != ".json":
+        return path.suffix.lower() == ".toml"
+    try:
+        found = structured.json_object(structured.text_of(path, str(path), catalogue.LARGEST_BYTES), str(path))
+    except RecipeError:
+        return False
+    return isinstance(found.get("datasets"), list)
+
+
+def read(path: Path) -> ConfigFile:
+    """Read one; DatasetError names all that is wrong, with the place in the file."""
+    shown = str(path)
+    try:
+        content = structured.text_of(path, shown)
+        table = (
+            structured.toml_table(content, shown)
+            if path.suffix.lower() == ".toml"
+            else structured.json_object(content, shown)
+        )
+    except RecipeError as error:
+        raise DatasetError(error.problems) from error
+    problems = list(_problems(table, shown))
+    if problems:
+        raise DatasetError(problems)
+    general = _table(table.get("general"))
+    datasets = _tables(table.get("datasets"))
+    levels = [(general, dataset, subset) for dataset in datasets for subset in _tables(dataset.get("subsets"))]
+    subsets = [_subset({**general, **dataset, **subset}, path) for general, dataset, subset in levels]
+    _require_one_kind(subsets, shown)
+    return ConfigFile(tuple(subsets), (*_of_run(general, datasets, shown), *_of_subsets(subsets, shown)))
+
+
+def _problems(table: Table, shown: str) -> Iterator[Problem]:
+    """Whatever sd-scripts would refuse, and a little more."""
+    yield from _unknown(table, {"general", "datasets"}, shown)
+    datasets = table.get("datasets")
+    if not isinstance(datasets, list) or not datasets:
+        yield Problem("has no [[datasets]]", "each has [[datasets.subsets]] with an image_dir", shown)
+        return
+    yield from _wrong(table.get("general", {}), {**_RUN, **_INHERITED, **_LAYOUT}, f"{shown}: general")
+    for number, dataset in enumerate(datasets, 1):
+        where = f"{shown}: dataset {number}"
+        yield from _wrong(dataset, {**_RUN, **_INHERITED, **_LAYOUT, "subsets": None}, where)
+        subsets = dataset.get("subsets") if isinstance(dataset, dict) else None
+        if not isinstance(subsets, list) or not subsets:
+            yield Problem("has no [[datasets.subsets]]", "each names an image_dir", where)
+            continue
+        for place, subset in enumerate(subsets, 1):
+            yield from _wrong_subset(subset, f"{where}, subset {place}")
+
+
+def _wrong_subset(subset: object, where: str) -> Iterator[Problem]:
+    known = {**_INHERITED, **_LAYOUT, **_OWN}
+    if isinstance(subset, dict) and "metadata_file" in subset:
+        known = {key: wanted for key, wanted in known.items() if key not in _OF_FOLDERS}
+    yield from _wrong(subset, known, where)
+    if isinstance(subset, dict) and not subset.keys() & {"image_dir", "metadata_file"}:
+        yield Problem("names no image_dir", None, where)
+
+
+def _wrong(table: object, known: Mapping[str, str | None], where: str) -> Iterator[Problem]:
+    if not isinstance(table, dict):
+        yield Problem("is not a table of keys", None, where)
+        return
+    yield from _unknown(table, known.keys(), where)
+    for key, value in table.items():
+        wanted = known.get(key)
+        if wanted is not None and not _is(value, wanted):
+            yield Problem(f"{key} is {wanted}, not {value!r}", None, where)
+        elif key == "caption_extension" and not str(value).startswith("."):
+            yield Problem(f"caption_extension begins with a dot: '.{value}'", None, where)
+
+
+def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem]:
+    names = sorted(known)
+    for key in table.keys() - set(names):
+        close = difflib.get_close_matches(key, names, n=1)
+        yield Problem(f"'{key}' is not known here", f"did you mean {close[0]}?" if close else None, where)
+
+
+def _is(value: object, wanted: str) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    number = whole or isinstance(value, float)
+    if wanted == _SWITCH:
+        return isinstance(value, bool)
+    if wanted == _TEXT:
+        return isinstance(value, str)
+    if wanted == _WHOLE:
+        return whole
+    if wanted == _NUMBER:
+        return number
+    pair = isinstance(value, list) and len(value) == 2 and all(isinstance(each, int | float) for each in value)  # noqa: PLR2004 - a pair
+    return pair or (whole and wanted != _PAIR)
+
+
+def _table(found: object) -> dict[str, object]:
+    return found if isinstance(found, dict) else {}
+
+
+def _tables(found: object) -> list[dict[str, object]]:
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _subset(given: Table, path: Path) -> Subset:
+    folder = _path(path, str(given["image_dir"])) if "image_dir" in given else path.parent
+    listed = None
+    if "metadata_file" in given:
+        file = _path(path, str(given["metadata_file"]))
+        listed = catalogue.read(file, folder if "image_dir" in given else file.parent)
+    kept = {key: _value(given[key]) for key in (*_INHERITED, "alpha_mask") if key in given}
+    repeats = given.get("num_repeats", 1)
+    return Subset(
+        image_dir=folder,
+        num_repeats=repeats if isinstance(repeats, int) else 1,
+        class_tokens=_text(given.get("class_tokens")),
+        caption_extension=_text(given.get("caption_extension")) or "",
+        caption_prefix=_text(given.get("caption_prefix")),
+        is_reg=bool(given.get("is_reg")),
+        pictures=0,
+        captions=0,
+        catalogue=listed,
+        options=tuple(sorted(kept.items())),
+    )
+
+
+def _path(file: Path, written: str) -> Path:
+    return Path(os.path.normpath(file.parent / Path(written).expanduser()))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _value(value: object) -> Value:
+    if isinstance(value, list):
+        return tuple(each for each in value if isinstance(each, int | float))
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _require_one_kind(subsets: Sequence[Subset], shown: str) -> None:
+    with_file = [subset for subset in subsets if subset.catalogue is not None]
+    if with_file and len(with_file) < len(subsets):
+        raise DatasetError(
+            Problem("has metadata files and folders of captions side by side", "train with one of the two kinds", shown)
+        )
+
+
+def _of_run(general: Table, datasets: Sequence[Table], shown: str) -> Iterator[Override]:
+    """What the datasets set for the run; they are one, so they must agree."""
+    for key in _RUN:
+        found = [{**general, **dataset}.get(key) for dataset in datasets]
+        if any(value != found[0] for value in found):
+            words = f"the datasets differ in {key}: {', '.join(map(str, found))}"
+            raise DatasetError(Problem(words, "a run has one size and one batch: give each a file of its own", shown))
+        value = found[0]
+        if isinstance(value, list):
+            yield Override(key, ",".join(map(str, value)), shown)
+        elif value is not None:
+            yield Override(_OPTION.get(key, key), _value(value), shown)
+
+
+def _of_subsets(subsets: Sequence[Subset], shown: str) -> Iterator[Override]:
+    """An option is on for the run's rules where one subset has it on."""
+    for key in (*_INHERITED, "alpha_mask"):
+        found = [dict(subset.options)[key] for subset in subsets if key in dict(subset.options)]
+        if found:
+            yield Override(key, next((value for value in found if value), found[0]), shown)

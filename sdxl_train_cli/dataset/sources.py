@@ -1,0 +1,119 @@
+"""What a person may give as a dataset: a folder, a dataset config, a metadata file, a Hugging Face imagefolder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sdxl_train_cli import layout
+from sdxl_train_cli.dataset import catalogue, config_file, folders, kinds
+from sdxl_train_cli.dataset.catalogue import Catalogue
+from sdxl_train_cli.dataset.folders import FolderProblem, Pictures, Subset
+from sdxl_train_cli.errors import DatasetError, Problem
+from sdxl_train_cli.recipes.presets import Override
+
+_SPLIT = "train"
+"""The folder of an imagefolder that is trained on, where it has several."""
+
+
+def find(
+    data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None, called: str = "give --data"
+) -> tuple[Pictures, list[FolderProblem]]:
+    """Lay out what can be trained on, and tell of what can't; DatasetError where there is no telling.
+
+    `called` begins the hints that tell to name another folder.
+    """
+    data = layout.expanded(data)
+    given = _given(data)
+    if given is None:
+        return folders.find(data, regularisation=regularisation, repeats=repeats, trigger=trigger, called=called)
+    is_config = _is_file(data) and config_file.is_one(data)
+    if regularisation is not None:
+        hint = "set is_reg in it" if is_config else "`sdxl-train dataset fix` makes folders of both"
+        raise DatasetError(f"--reg is given, and {data} says itself what is trained on", hint)
+    if repeats is not None and is_config:
+        raise DatasetError(f"--repeats is given, and {data} says num_repeats itself", "leave --repeats away")
+    found, problems = folders.look(_with_flags(subset, repeats, trigger) for subset in given)
+    missing, notes = _compared(found)
+    return Pictures(tuple(found), tuple(notes), trigger), [*problems, *missing]
+
+
+def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None) -> Pictures:
+    """The same; DatasetError names all that is wrong."""
+    found, problems = find(data, regularisation=regularisation, repeats=repeats, trigger=trigger)
+    if problems:
+        raise DatasetError(problems)
+    return found
+
+
+def laid_out(data: Path) -> list[Subset]:
+    """What would be trained on, not looked at yet; DatasetError where it is laid out in no known way."""
+    data = layout.expanded(data)
+    given = _given(data)
+    return folders.laid_out(data) if given is None else given
+
+
+def overrides(data: Path) -> tuple[Override, ...]:
+    """What a dataset config sets for the run; nothing for any other kind. Raises DatasetError."""
+    data = layout.expanded(data)
+    return config_file.read(data).overrides if _is_file(data) and config_file.is_one(data) else ()
+
+
+def _given(data: Path) -> list[Subset] | None:
+    """The subsets of what is no plain folder."""
+    if os.path.isdir(data):  # noqa: PTH112 - Path's own raises at names that can't be
+        listed = _imagefolder(data)
+        return None if listed is None else [_of_catalogue(listed, listed.file.parent)]
+    suffix = data.suffix.lower()
+    if not _is_file(data) or suffix not in {*config_file.SUFFIXES, *catalogue.SUFFIXES}:
+        return None
+    if config_file.is_one(data):
+        return list(config_file.read(data).subsets)
+    return [_of_catalogue(catalogue.read(data, data.parent), data.parent)]
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - Path's own raises at names that can't be
+
+
+def _imagefolder(data: Path) -> Catalogue | None:
+    """Its metadata, where there is any and the pictures have no captions beside them."""
+    for folder in (data, data / _SPLIT):
+        file = next((folder / name for name in catalogue.NAMES if (folder / name).is_file()), None)
+        if file is not None and not any(path.suffix.lower() in folders.CAPTION_SUFFIXES for path in folder.iterdir()):
+            return catalogue.read(file, folder)
+    return None
+
+
+def _of_catalogue(listed: Catalogue, folder: Path) -> Subset:
+    return Subset(folder, 1, None, "", None, is_reg=False, pictures=0, captions=0, catalogue=listed)
+
+
+def _with_flags(subset: Subset, repeats: int | None, trigger: str | None) -> Subset:
+    named = subset if subset.class_tokens or subset.is_reg else replace(subset, class_tokens=trigger)
+    return named if repeats is None else replace(named, num_repeats=repeats)
+
+
+def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Problem]]:
+    """Pictures that metadata names and that are not there; pictures beside them that it does not name."""
+    problems, notes = list[FolderProblem](), list[Problem]()
+    for subset in subsets:
+        if subset.catalogue is None:
+            continue
+        file, listed = subset.catalogue.file, subset.catalogue.captions
+        missing = [path for path in listed if not path.is_file()]
+        others = [path for path in listed if path not in missing and not folders.is_picture(path)]
+        for found, message, hint in (
+            (missing, "names pictures that are not there", f"relative paths count from {subset.image_dir}"),
+            (others, "names files that sd-scripts does not take for pictures", "convert them to png or jpg"),
+        ):
+            if found:
+                words = f"{file} {message}: {kinds.some(found)}"
+                problems.append(FolderProblem(words, hint, kind="metadata", file=file))
+        unnamed = [path for path in folders.in_folder(subset.image_dir) if path not in listed]
+        if unnamed:
+            words = f"{kinds.some(unnamed)} in {subset.image_dir} are not named in {file}: not trained on"
+            notes.append(Problem(words))
+    return problems, notes
