@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.dataset_options import DirectoryOfProject, Json, KindOption
+from sdxl_train_cli.commands.place import HomeOption
 from sdxl_train_cli.commands.train import BatchSize, Epochs, Preset, Reg, Repeats, Resolution, Set, Steps, Trigger
 
 if TYPE_CHECKING:
     from sdxl_train_cli.dataset.checking import Checked
     from sdxl_train_cli.dataset.facts import Finding
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Pictures with captions, or a parent of N_name folders")]
-KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on warnings too")]
 
 
 def check(
-    data: Folder, preset: Preset = None, kind: KindOption = "lora", trigger: Trigger = None, reg: Reg = None,
-    repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
+    directory: DirectoryOfProject = None, preset: Preset = None, kind: KindOption = None, trigger: Trigger = None,
+    reg: Reg = None, repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
     resolution: Resolution = None, set_: Set = None, as_json: Json = False, strict: Strict = False,
+    home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Find what is wrong with pictures and captions; exit code 4 where there are errors."""
+    from sdxl_train_cli.commands import dataset_recipe
     from sdxl_train_cli.commands.train import from_flags, from_set
     from sdxl_train_cli.dataset import checking
     from sdxl_train_cli.errors import DatasetError
-    from sdxl_train_cli.preparation import DEFAULT_PRESETS
-    from sdxl_train_cli.recipes import presets
 
-    what = place.kind(kind)
     overrides = [*from_flags(batch_size, steps, epochs, resolution, None), *from_set(set_ or [])]
-    recipe = presets.load(what, preset or DEFAULT_PRESETS[what], overrides, place.user_presets())
-    source = checking.Source(data, Path(reg) if reg else None, repeats, trigger or None, "give")
+    recipe = dataset_recipe.load(kind, preset, overrides, home)
+    source = dataset_recipe.source(recipe.kind, directory, reg, trigger, repeats)
     with place.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from sdxl_train_cli.dataset import tokens
 from sdxl_train_cli.dataset.facts import Caption, Fault, Finding, Seen
@@ -121,11 +120,11 @@ def _trigger(subset: Subset, group: Sequence[Seen], trigger: str | None) -> list
     if not trigger:
         return []
     texts = [each.caption for each in group if each.caption is not None and each.caption.text]
-    having = [each for each in texts if trigger.lower() in each.text.lower()]
+    having: list[Hit] = [(each.path, "") for each in texts if trigger.lower() in each.text.lower()]
+    lacking: list[Hit] = [(each.path, "") for each in texts if trigger.lower() not in each.text.lower()]
     folder, whole = shown(subset.image_dir), len(texts)
     if subset.is_reg:
-        return _CALLED.found([(each.path, "") for each in having], trigger=trigger)
-    lacking: list[tuple[Path, str]] = [(each.path, "") for each in texts if each not in having]
+        return _CALLED.found(having, trigger=trigger)
     kind = _LACKING if having else _LACKING_ALL
     return kind.found(lacking, lacking=len(lacking), folder=folder, trigger=trigger, whole=whole)
 

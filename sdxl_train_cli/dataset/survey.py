@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ _KEPT_EVERY = 100
 """Files that are looked at before they are kept: what a sudden end loses."""
 _AHEAD = 4
 """Pictures a core that are handed out: the next is there when one is done, and few are waited for at the end."""
+_SILENCE = logging.NullHandler()
+"""What decoders have to say of a broken file is in its facts; else it would be on the terminal too."""
 _MOMENT = 0.5
 """Seconds; Windows notices Ctrl-C only between two waits."""
 
@@ -118,6 +121,7 @@ class _Look:
         known = self._known(stamps)
         found = {path: facts for path, text in known.items() if (facts := _picture(path, text))}
         self._count(len(found))
+        logging.getLogger("PIL").addHandler(_SILENCE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
             for facts in self._looked([path for path in stamps if path not in found]):
