@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +13,13 @@ from sdxl_train_cli.commands.place import HomeOption
 from sdxl_train_cli.commands.train import BatchSize, Epochs, Preset, Reg, Repeats, Resolution, Set, Steps, Trigger
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sdxl_train_cli.dataset.checking import Checked
     from sdxl_train_cli.dataset.facts import Finding
+
+_MOST_NAMED = 10
+"""Files of one kind of problem that a person reads."""
 
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on warnings too")]
 
@@ -38,7 +44,7 @@ def check(
     if as_json:
         _print_json(checked)
     else:
-        _show(checked)
+        _show(checked, source.data)
     if checked.errors or (strict and checked.findings):
         raise typer.Exit(DatasetError.exit_code)
 
@@ -75,29 +81,36 @@ def _counts(checked: Checked) -> dict[str, int]:
     }
 
 
-def _show(checked: Checked) -> None:
-    """Each kind once, with all of its files; the last line sums up."""
-    from sdxl_train_cli import console
+def _show(checked: Checked, data: Path) -> None:
+    """Each kind once, with its files as they are called in the folder; the last line sums up."""
+    from sdxl_train_cli import console, layout
+    from sdxl_train_cli.dataset.kinds import shown
+    from sdxl_train_cli.errors import Problem
 
+    root = shown(layout.expanded(data))
+    before = root.rstrip(os.sep) + os.sep
     for finding in checked.findings:
-        console.finding(finding.severity.value, finding.problem, _lines(finding))
+        problem = Problem(finding.problem.message.replace(before, ""), finding.problem.hint)
+        console.finding(finding.severity.value, problem, [line.removeprefix(before) for line in _lines(finding)])
     counts = _counts(checked)
     found = " and ".join(_number(counts[each], each) for each in ("errors", "warnings") if counts[each])
     seen = ", ".join(_number(counts[each], each) for each in ("pictures", "captions"))
-    console.out(f"{seen}: {found or 'nothing is wrong'}")
+    console.out(f"{seen} in {root}: {found or 'nothing is wrong'}")
 
 
 def _lines(finding: Finding) -> list[str]:
-    """The files, where the message does not name the only one."""
-    from sdxl_train_cli.dataset.kinds import shown
+    """The first of the files, where the message does not name the only one, and how many more there are."""
+    from sdxl_train_cli.dataset.kinds import names_its_file, shown
 
-    if len(finding.files) < 2:  # noqa: PLR2004 - one is named in the message
+    if names_its_file(finding):
         return []
     details = finding.details or ("",) * len(finding.files)
-    return [
+    named = [
         f"{shown(file)}: {detail}" if detail else shown(file)
         for file, detail in zip(finding.files, details, strict=True)
     ]  # fmt: skip
+    more = len(named) - _MOST_NAMED
+    return named if more < 2 else [*named[:_MOST_NAMED], f"and {more} more: --json names all"]  # noqa: PLR2004 - as long
 
 
 def _number(count: int, many: str) -> str:

@@ -51,8 +51,8 @@ _LINES = Kind(
     "{count} captions have several lines, of which only the first is trained on", "write each as one line",
 )  # fmt: skip
 _MISSING = Kind(
-    "caption-missing", WARNING, "{missing} of {whole} in {folder} have no caption: they train with an empty one",
-    "{missing} of {whole} in {folder} have no caption: they train with an empty one", _A_TRIGGER,
+    "caption-missing", WARNING, "no caption for {missing} of {whole} in {folder}: training takes an empty one",
+    "no captions for {missing} of {whole} in {folder}: training takes empty ones", _A_TRIGGER,
 )  # fmt: skip
 _NONE = Kind(
     "caption-missing", ERROR,
@@ -60,8 +60,9 @@ _NONE = Kind(
     "all {whole} in {folder} have no caption, and no --trigger is given: nothing would name what they show", _A_TRIGGER,
 )  # fmt: skip
 _LACKING = Kind(
-    "trigger-absent", WARNING, "{lacking} of {whole} captions in {folder} lack the trigger '{trigger}'",
-    "{lacking} of {whole} captions in {folder} lack the trigger '{trigger}'", "the others have it, so none is changed",
+    "trigger-absent", WARNING, "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
+    "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
+    "write it into them: training puts it first only where no caption has it",
 )  # fmt: skip
 _LACKING_ALL = Kind(
     "trigger-absent", WARNING, "no caption in {folder} has the trigger '{trigger}'",
@@ -143,7 +144,7 @@ def _long(seen: Sequence[Seen], recipe: Recipe | None) -> Iterator[Finding]:
         whole = each.caption.tokens + extra.get(each.subset.caption_prefix or "", 0)
         passed = [each for each in _LONG if whole > each]
         if whole > limit and passed:
-            about = "about " if each.caption.is_estimate else ""
+            about = "an estimated " if each.caption.is_estimate else ""
             over[passed[-1]].append((each.caption.path, f"{about}{whole} tokens"))
     for passed_limit, hits in over.items():
         yield from _LONG[passed_limit].found(hits, read=limit)

@@ -58,13 +58,13 @@ def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_fold
 
 
 def files(survey: Survey) -> list[folders.Picture]:
-    """What `folders.files` gives, from what is known already."""
+    """What `folders.files` gives, from what is known already: none that can't be decoded."""
     return [
         folders.Picture(
             each.facts.path, each.facts.width, each.facts.height, each.subset.num_repeats, each.subset.is_reg
         )
         for each in survey.seen
-        if each.facts.width
+        if each.facts.error is None
     ]
 
 
