@@ -56,14 +56,14 @@ _MANY = Kind(
 
 
 def of(recipe: Recipe, pictures: Sequence[Picture]) -> Iterator[Finding]:
-    """Yield the findings; none about steps where nothing can be trained on."""
+    """Yield the findings, the worst pictures first; none about steps where nothing can be trained on."""
     arranged = bucketing.arrange(recipe, pictures)
     yield from _TOO_NARROW.found([(each.path, f"{each.width}x{each.height}") for each in arranged.unplaced])
     placed = [each for bucket in arranged.buckets for each in bucket.placed]
-    yield from _IS_ENLARGED.found(
-        [(each.picture.path, f"{each.enlarged:.1f} times") for each in placed if each.enlarged > _ENLARGED]
-    )
-    yield from _IS_CROPPED.found([(each.picture.path, f"{each.lost:.0%}") for each in placed if each.lost > _LOST])
+    enlarged = sorted((each for each in placed if each.enlarged > _ENLARGED), key=lambda each: -each.enlarged)
+    yield from _IS_ENLARGED.found([(each.picture.path, f"{each.enlarged:.1f} times") for each in enlarged])
+    cropped = sorted((each for each in placed if each.lost > _LOST), key=lambda each: -each.lost)
+    yield from _IS_CROPPED.found([(each.picture.path, f"{each.lost:.0%}") for each in cropped])
     yield from _SHORT.found(_in_short_buckets(arranged))
     yield from _UNUSED.found([(each.path, "") for each in arranged.unused])
     yield from _passes(arranged)
