@@ -85,7 +85,8 @@ def _passes(arranged: Arrangement) -> list[Finding]:
     views = arranged.epochs * sum(each.repeats for each in trained)
     passes = views / len(trained)
     per_pass = arranged.steps / passes if passes else 0
-    words: dict[str, str | int] = {"steps": arranged.steps, "pictures": len(trained), "passes": f"{passes:.3g}"}
+    seen = f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"  # noqa: PLR2004 - a digit more says nothing
+    words: dict[str, str | int] = {"steps": arranged.steps, "pictures": len(trained), "passes": seen}
     if passes < _FEW_PASSES and views < _FEW_VIEWS:
         return _FEW.of_all(better=round(2 * _FEW_PASSES * per_pass), **words)
     if passes > _MANY_PASSES:

@@ -122,7 +122,7 @@ class _Look:
         found = {path: facts for path, text in known.items() if (facts := _picture(path, text))}
         self._count(len(found))
         logging.getLogger("PIL").addHandler(_SILENCE)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), picture.memory_in_turns():
             warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
             for facts in self._looked([path for path in stamps if path not in found]):
                 found[facts.path] = facts
