@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, write_pictures
+from odd_files import photo
 from patience import until
 from PIL import Image
 
 from sdxl_train_cli.dataset.survey_cache import NAME
 
+MAKER, ORIENTATION = 271, 274
+"""EXIF tags."""
 CLEAN = "3 pictures, 3 captions in {}: nothing is wrong\n"
 
 
@@ -141,6 +144,48 @@ def test_an_empty_folder_is_told(bare: Cli, tmp_path: Path) -> None:
 
     assert done.code == 4
     assert done.stdout.startswith(f"error: {tmp_path / 'pictures'} holds no picture that sd-scripts can read\n")
+
+
+def test_photos_of_a_phone_that_lie_on_their_side_are_one_error_with_the_command_that_mends_them(
+    bare: Cli, tmp_path: Path
+) -> None:
+    data = tmp_path / "holiday"
+    data.mkdir()
+    for number in range(20):
+        exif = Image.Exif()
+        exif[ORIENTATION], exif[MAKER] = 1 + 5 * (number % 2), "Phone"
+        photo(number, (1440, 1080)).save(data / f"IMG_{number:04}.JPG", exif=exif)
+        (data / f"IMG_{number:04}.txt").write_text("ohwx woman", encoding="utf-8")
+
+    lines = bare("dataset", "check", data).stdout.splitlines()
+    mended = bare("dataset", "fix", data, "--to", tmp_path / "right")
+
+    assert lines == [
+        "error: 10 pictures are stored turned, and sd-scripts ignores the EXIF entry that turns them",
+        *(f"  IMG_{number:04}.JPG: on its side" for number in range(1, 20, 2)),
+        f"  hint: `sdxl-train dataset fix {data} --to NEWDIR` makes a copy that is right",
+        f"20 pictures, 20 captions in {data}: 1 error",
+    ]
+    assert mended.code == 0, mended.stderr
+    assert bare("dataset", "check", mended.path).stdout.endswith(": nothing is wrong\n")
+
+
+@pytest.mark.parametrize("kind", ["lora", "locon", "dreambooth"])
+def test_a_training_looks_first_and_does_not_start_with_errors(
+    cli: Cli, tmp_path: Path, model: Path, kind: str
+) -> None:
+    data = good(tmp_path / "pictures")
+    (data / "1.jpg").write_bytes(b"")
+    (data / "2.txt").write_bytes("café".encode("latin-1"))
+
+    done = cli(kind, "--model", model, "--data", data, "--no-vram-check")
+
+    assert done.code == 4
+    assert [line for line in done.stderr.splitlines() if not line.startswith("hint:  ")] == [
+        f"error: {data / '1.jpg'} is not a picture that can be read",
+        f"error: {data / '2.txt'} is not UTF-8",
+    ]
+    assert not (tmp_path / "output").exists()
 
 
 # --- what is remembered

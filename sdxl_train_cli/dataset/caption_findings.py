@@ -23,7 +23,8 @@ def _fault(fault: Fault) -> Told:
 
 _KINDS: tuple[tuple[Kind, Told], ...] = (
     (
-        Kind("caption-unreadable", ERROR, "{file} can't be read: {detail}", "{count} captions can't be read"),
+        Kind("caption-unreadable", ERROR, "{file} can't be read: {detail}", "{count} captions can't be read",
+             "see that the file is there, and that you may read it"),
         _fault(Fault.UNREADABLE),
     ),
     (
