@@ -21,7 +21,7 @@ from sdxl_train_cli.dataset.survey_cache import Entry, Kept, SurveyCache
 from sdxl_train_cli.errors import DatasetError
 
 OnProgress = Callable[[int, int], None]
-"""Files that are done, and all of them."""
+"""Pictures that are done, and all of them; captions take no time to speak of."""
 _LONGEST_KEPT = 4_000
 """Letters of a caption that is worth keeping."""
 _KEPT_EVERY = 100
@@ -41,7 +41,7 @@ def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_fold
     """
     listed = [_listed(subset) for subset in pictures.subsets]
     cache = SurveyCache(cache_folder or layout.cache_folder(os.environ))
-    look = _Look(cache, on_progress or (lambda _done, _all: None), sum(len(each.files) for each in listed))
+    look = _Look(cache, on_progress or (lambda _done, _all: None), sum(len(each.pictures) for each in listed))
     try:
         facts = look.at_pictures([path for each in listed for path in each.pictures])
         read = look.at_captions([path for each in listed for path in each.captions.values()])
@@ -77,10 +77,6 @@ class _Listed:
     captions: dict[Path, Path]
     """By picture."""
     beside: list[Path]
-
-    @property
-    def files(self) -> list[Path]:
-        return [*self.pictures, *self.captions.values()]
 
 
 def _listed(subset: Subset) -> _Listed:
@@ -134,14 +130,12 @@ class _Look:
         stamps = {path: _stamp(path) for path in paths}
         known = self._known(stamps)
         found = {path: read for path, text in known.items() if (read := _caption(path, text))}
-        self._count(len(found))
         unread = [path for path in stamps if path not in found]
         count, is_estimate = tokens.counter() if unread else (tokens.estimate, True)
         for path in unread:
             found[path] = read = caption.read(path, count, is_estimate=is_estimate)
             if read.error is None and not is_estimate and len(read.text) <= _LONGEST_KEPT:
                 self._keep((path, stamps[path], "", _caption_text(read)))
-            self._count(1)
         return found
 
     def end(self) -> None:
