@@ -5,10 +5,16 @@
     list      `sdxl-train runs list` of 1,000   against `accelerate launch --help`     goal: at most 1/8
     run       a training under `sdxl-train`     against the same argv started by hand  goal: at most 1.02
               (from the trainer's start to its end; what comes before is what `dry-run` measures)
+    check     `sdxl-train dataset check`        against decoding them with Pillow      goal: at most 1.3
+              (1,000 pictures of 1024x1024, the first time, on the same cores)
+    again     the same a second time, inside    against the first time                 goal: at most 0.05
+              (what the program's start takes is left out: `help` measures it)
+    memory    the most that `check` took        against 300 MB                         goal: at most 1
     setup     setup from an empty home          against `python -m venv` and pip       goal: at most 1/3
 
-Needs an environment (`sdxl-train setup`); `setup` also needs its source, and downloads several GB once. The two sides
-of a ratio take turns, so that a slow minute of the machine hits both. Standard library only.
+All but the three of `check` need an environment (`sdxl-train setup`); `setup` also needs its source, and downloads
+several GB once. The two sides of a ratio take turns, so that a slow minute of the machine hits both. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -30,13 +36,17 @@ import project_venv
 
 SAME_REQUIREMENTS = """
 import os
-from sdxl_train_cli import environment, toolchain
+from sdxl_train_cli.installation import environment, toolchain
 from sdxl_train_cli.layout import Home
 declared = (environment.require(Home.find(None, os.environ)).checkout / "requirements.txt").read_text(encoding="utf-8")
 row = toolchain.choose(declared, brings_accelerate=False)
 print("\\n".join(toolchain.plan(row, declared, toolchain.TorchBuild.DEFAULT, (), ()).requirements))
 """
-GOALS = {"help": 1 / 20, "dry-run": 1 / 8, "list": 1 / 8, "run": 1.02, "setup": 1 / 3}
+GOALS = {"help": 1 / 20, "dry-run": 1 / 8, "list": 1 / 8, "run": 1.02, "check": 1.3, "again": 0.05, "memory": 1.0}
+GOALS["setup"] = 1 / 3
+UNITS = {"memory": "MB"}
+"""Where it is not seconds."""
+PICTURES, MOST_MEGABYTES = 1000, 300
 
 
 def main() -> int:
@@ -52,6 +62,9 @@ def main() -> int:
         "dry-run": bench.dry_run,
         "list": bench.list_runs,
         "run": bench.run,
+        "check": bench.check,
+        "again": bench.check_again,
+        "memory": bench.check_memory,
         "setup": bench.setup,
     }
     missed = 0
@@ -60,7 +73,9 @@ def main() -> int:
         ratio = ours / theirs
         verdict = "ok" if ratio <= GOALS[name] else "MISSED"
         missed += verdict == "MISSED"
-        print(f"{name:8} {ours:8.3f} s / {theirs:8.3f} s = {ratio:.3f}   goal {GOALS[name]:.3f}  {verdict}", flush=True)
+        unit = UNITS.get(name, "s")
+        sides = f"{ours:8.3f} {unit} / {theirs:8.3f} {unit}"
+        print(f"{name:8} {sides} = {ratio:.3f}   goal {GOALS[name]:.3f}  {verdict}", flush=True)
     bench.clean()
     return 1 if missed else 0
 
@@ -72,8 +87,8 @@ class Bench:
         self.cli = [str(python.with_name("sdxl-train.exe" if os.name == "nt" else "sdxl-train"))]
         self.python, self.times, self.steps = python, times, steps
         self.folder = Path(tempfile.mkdtemp(prefix="sdxl-train-bench-"))
-        self.lock = json.loads(self._told([*self.cli, "setup", "--json"]))
         self._smoked: Path | None = None
+        self._checked: tuple[list[float], list[float], list[float], list[float]] | None = None
 
     def clean(self) -> None:
         """Leave nothing behind."""
@@ -129,7 +144,8 @@ class Bench:
 
     def setup(self) -> tuple[float, float]:
         """The environment from nothing, both with warm package caches."""
-        ours = [*self.cli, "setup", "--source", self.lock["request"]["source"], "--home", str(self.folder / "home")]
+        lock = json.loads(self._told([*self.cli, "setup", "--json"]))
+        ours = [*self.cli, "setup", "--source", lock["request"]["source"], "--home", str(self.folder / "home")]
         requirements = self.folder / "requirements.txt"
         requirements.write_text(self._told([str(self.python), "-c", SAME_REQUIREMENTS]), encoding="utf-8")
         pip_folder = self.folder / "pip"
@@ -144,6 +160,49 @@ class Bench:
             spent[0].append(self._seconds(ours))
             spent[1].append(sum(self._seconds(argv) for argv in theirs))
         return statistics.median(spent[0]), statistics.median(spent[1])
+
+    def check(self) -> tuple[float, float]:
+        """All of `sdxl-train dataset check`, its start too, against no more than decoding."""
+        first, _, decoding, _ = self._checks()
+        return statistics.median(first), statistics.median(decoding)
+
+    def check_again(self) -> tuple[float, float]:
+        """What was looked at is remembered."""
+        first, again, _, _ = self._checks()
+        return statistics.median(again), statistics.median(first)
+
+    def check_memory(self) -> tuple[float, float]:
+        """The process's peak; it has threads and no other processes."""
+        return max(self._checks()[3]), MOST_MEGABYTES
+
+    def _checks(self) -> tuple[list[float], list[float], list[float], list[float]]:
+        """Seconds of the first time, the second and of decoding; megabytes."""
+        if self._checked is not None:
+            return self._checked
+        script = [str(self.python), str(Path(__file__).with_name("bench_pictures.py"))]
+        pictures = str(self.folder / "pictures")
+        self._told([*script, "make", pictures, str(PICTURES)])
+        first, again, decoding, megabytes = list[float](), list[float](), list[float](), list[float]()
+        for number in range(self.times + 1):
+            cache = {"SDXL_TRAIN_CACHE": str(self.folder / f"cache-{number}")}
+            seconds, peak = self._watched([*self.cli, "dataset", "check", pictures, "--trigger", "ohwx"], cache)
+            first.append(seconds)
+            megabytes.append(peak)
+            again.append(float(self._told([*script, "check", pictures], cache)))
+            decoding.append(float(self._told([*script, "decode", pictures])))
+        self._checked = first[1:], again[1:], decoding[1:], megabytes  # the first of all read the disk
+        return self._checked
+
+    def _watched(self, argv: list[str], variables: dict[str, str]) -> tuple[float, float]:
+        """Seconds, and the most memory that was resident at once, in MB (10^6 bytes)."""
+        start = time.monotonic()
+        child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env={**os.environ, **variables})
+        _, status, used = os.wait4(child.pid, 0)
+        seconds = time.monotonic() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode != 0:
+            sys.exit(f"error: {' '.join(argv[:4])} ... ended with {child.returncode}")
+        return seconds, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
     def _smoke(self) -> Path:
         if self._smoked is None:
@@ -172,8 +231,9 @@ class Bench:
         self._told(argv)
         return time.monotonic() - start
 
-    def _told(self, argv: list[str]) -> str:
-        done = subprocess.run(argv, check=False, capture_output=True, encoding="utf-8")
+    def _told(self, argv: list[str], variables: dict[str, str] | None = None) -> str:
+        environment = {**os.environ, **(variables or {})}
+        done = subprocess.run(argv, check=False, capture_output=True, encoding="utf-8", env=environment)
         if done.returncode != 0:
             sys.exit(f"error: {' '.join(argv[:4])} ... ended with {done.returncode}\n{done.stderr[-2000:]}")
         return done.stdout

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.dataset_options import DirectoryOfProject, Json, KindOption
+from sdxl_train_cli.commands.place import HomeOption
 from sdxl_train_cli.commands.train import BatchSize, Epochs, Preset, Reg, Repeats, Resolution, Set, Steps, Trigger
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sdxl_train_cli.dataset.checking import Checked
     from sdxl_train_cli.dataset.facts import Finding
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Pictures with captions, or a parent of N_name folders")]
-KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+_MOST_NAMED = 10
+"""Files of one kind of problem that a person reads."""
+
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on warnings too")]
 
 
 def check(
-    data: Folder, preset: Preset = None, kind: KindOption = "lora", trigger: Trigger = None, reg: Reg = None,
-    repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
+    directory: DirectoryOfProject = None, preset: Preset = None, kind: KindOption = None, trigger: Trigger = None,
+    reg: Reg = None, repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
     resolution: Resolution = None, set_: Set = None, as_json: Json = False, strict: Strict = False,
+    home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Find what is wrong with pictures and captions. Exit code 4 where there are errors."""
+    from sdxl_train_cli.commands import dataset_recipe
     from sdxl_train_cli.commands.train import from_flags, from_set
     from sdxl_train_cli.dataset import checking
     from sdxl_train_cli.errors import DatasetError
-    from sdxl_train_cli.preparation import DEFAULT_PRESETS
-    from sdxl_train_cli.recipes import presets
 
-    what = place.kind(kind)
     overrides = [*from_flags(batch_size, steps, epochs, resolution, None), *from_set(set_ or [])]
-    recipe = presets.load(what, preset or DEFAULT_PRESETS[what], overrides, place.user_presets())
-    source = checking.Source(data, Path(reg) if reg else None, repeats, trigger or None, "give")
+    recipe = dataset_recipe.load(kind, preset, overrides, home)
+    source = dataset_recipe.source(recipe.kind, directory, reg, trigger, repeats)
     with place.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     if as_json:
         _print_json(checked)
     else:
-        _show(checked)
+        _show(checked, source.data)
     if checked.errors or (strict and checked.findings):
         raise typer.Exit(DatasetError.exit_code)
 
@@ -78,29 +81,36 @@ def _counts(checked: Checked) -> dict[str, int]:
     }
 
 
-def _show(checked: Checked) -> None:
-    """Each kind once, with all of its files; the last line sums up."""
-    from sdxl_train_cli import console
+def _show(checked: Checked, data: Path) -> None:
+    """Each kind once, with its files as they are called in the folder; the last line sums up."""
+    from sdxl_train_cli import console, layout
+    from sdxl_train_cli.dataset.kinds import shown
+    from sdxl_train_cli.errors import Problem
 
+    root = shown(layout.expanded(data))
+    before = root.rstrip(os.sep) + os.sep
     for finding in checked.findings:
-        console.finding(finding.severity.value, finding.problem, _lines(finding))
+        problem = Problem(finding.problem.message.replace(before, ""), finding.problem.hint)
+        console.finding(finding.severity.value, problem, [line.removeprefix(before) for line in _lines(finding)])
     counts = _counts(checked)
     found = " and ".join(_number(counts[each], each) for each in ("errors", "warnings") if counts[each])
     seen = ", ".join(_number(counts[each], each) for each in ("pictures", "captions"))
-    console.out(f"{seen}: {found or 'nothing is wrong'}")
+    console.out(f"{seen} in {root}: {found or 'nothing is wrong'}")
 
 
 def _lines(finding: Finding) -> list[str]:
-    """The files, where the message does not name the only one."""
-    from sdxl_train_cli.dataset.kinds import shown
+    """The first of the files, where the message does not name the only one, and how many more there are."""
+    from sdxl_train_cli.dataset.kinds import names_its_file, shown
 
-    if len(finding.files) < 2:  # noqa: PLR2004 - one is named in the message
+    if names_its_file(finding):
         return []
     details = finding.details or ("",) * len(finding.files)
-    return [
+    named = [
         f"{shown(file)}: {detail}" if detail else shown(file)
         for file, detail in zip(finding.files, details, strict=True)
     ]  # fmt: skip
+    more = len(named) - _MOST_NAMED
+    return named if more < 2 else [*named[:_MOST_NAMED], f"and {more} more: --json names all"]  # noqa: PLR2004 - as long
 
 
 def _number(count: int, many: str) -> str:

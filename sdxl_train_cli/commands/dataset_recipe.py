@@ -1,4 +1,4 @@
-"""The recipe that a dataset is looked at with: its buckets, batches and steps are those of the run to come."""
+"""What a dataset is looked at with, as `sdxl-train lora` would train on it here: the recipe, and what is said of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.presets import kind_called, kind_for
 
 if TYPE_CHECKING:
+    from sdxl_train_cli.dataset.checking import Source
     from sdxl_train_cli.project import Project
     from sdxl_train_cli.recipe import Kind, Recipe
     from sdxl_train_cli.recipes.presets import Override
@@ -39,6 +40,20 @@ def load(kind: str | None, preset: str | None, typed: Sequence[Override], home: 
     if problems:
         raise RecipeError(problems)
     return recipe
+
+
+def source(kind: Kind, data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> Source:
+    """The dataset that it would train on: typed, else from the project file, else ./data; UsageError where none is."""
+    from sdxl_train_cli import preparation, project
+    from sdxl_train_cli.dataset.checking import Source
+    from sdxl_train_cli.errors import UsageError
+
+    typed = {"data": None if data is None else str(data), "reg": reg, "trigger": trigger}
+    texts = preparation.filled(kind, project.load(Path.cwd()), typed)
+    folder = Path(texts["data"] or preparation.DEFAULT_DATA)
+    if not texts["data"] and not folder.is_dir():
+        raise UsageError("no pictures are named, and there is no folder ./data", "name the folder of pictures")
+    return Source(folder, Path(texts["reg"]) if texts["reg"] else None, repeats, texts["trigger"] or None, "give")
 
 
 def _kind(kind: str | None, preset: str | None, written: Project) -> Kind:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdxl_train_cli.commands.dataset_options import Directory, Json, KindOption
 from sdxl_train_cli.commands.place import HomeOption
 from sdxl_train_cli.commands.train import BatchSize, Preset, Reg, Repeats, Resolution, Set, Trigger
 
@@ -18,12 +19,7 @@ if TYPE_CHECKING:
     from sdxl_train_cli.recipe import Recipe
     from sdxl_train_cli.recipes.presets import Override
 
-Directory = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Pictures with .txt captions, or a parent of N_name folders")
-]
-KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="What is trained [default: lora]")]
 Gpus = Annotated[int, typer.Option("--gpus", min=1, help="GPUs that share the batches")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; it needs no network")
 ]

@@ -19,8 +19,8 @@ _TEXT = "_te_outputs.npz"
 _ANEW = "delete it: sd-scripts makes it anew"
 
 _OTHER_SIZE = Kind(
-    "stale-latents", ERROR, "{file} is a cache of a picture of another size: {detail}",
-    "{count} caches are of pictures of another size, which sd-scripts would go by", _ANEW,
+    "stale-latents", ERROR, "{file} is a cache of another size than its picture, which is {detail}",
+    "{count} caches are of another size than their pictures, and sd-scripts would go by them", _ANEW,
 )  # fmt: skip
 _OLD = Kind(
     "old-latents", WARNING, "{file} is a cache of an old sd-scripts, perhaps of another model",
@@ -49,7 +49,7 @@ def of(seen: Sequence[Seen], beside: Sequence[Path], recipe: Recipe | None) -> I
         if (each := by_stem.get(path.with_name(match[1])))
     ]
     stale: list[Hit] = [
-        (path, f"it is {each.facts.width}x{each.facts.height}")
+        (path, f"{each.facts.width}x{each.facts.height}")
         for path, size, each in found
         if size != (each.facts.width, each.facts.height)
     ]

@@ -21,7 +21,7 @@ def read(path: Path, count: Count, *, is_estimate: bool = False) -> Caption:
     except OSError as error:
         return Caption(path, "", 0, None, error.strerror or str(error), fault=Fault.UNREADABLE)
     if len(content) > LARGEST:
-        return Caption(path, "", 0, None, "it is larger than 1 MB, which no caption is", fault=Fault.NO_CAPTION)
+        return Caption(path, "", 0, None, "it is larger than 1 MB", fault=Fault.NO_CAPTION)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

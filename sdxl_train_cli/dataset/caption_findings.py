@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from sdxl_train_cli.dataset import tokens
 from sdxl_train_cli.dataset.facts import Caption, Fault, Finding, Seen
@@ -24,7 +23,8 @@ def _fault(fault: Fault) -> Told:
 
 _KINDS: tuple[tuple[Kind, Told], ...] = (
     (
-        Kind("caption-unreadable", ERROR, "{file} can't be read: {detail}", "{count} captions can't be read"),
+        Kind("caption-unreadable", ERROR, "{file} can't be read: {detail}", "{count} captions can't be read",
+             "see that the file is there, and that you may read it"),
         _fault(Fault.UNREADABLE),
     ),
     (
@@ -52,8 +52,8 @@ _LINES = Kind(
     "{count} captions have several lines, of which only the first is trained on", "write each as one line",
 )  # fmt: skip
 _MISSING = Kind(
-    "caption-missing", WARNING, "{missing} of {whole} in {folder} have no caption: they train with an empty one",
-    "{missing} of {whole} in {folder} have no caption: they train with an empty one", _A_TRIGGER,
+    "caption-missing", WARNING, "no caption for {missing} of {whole} in {folder}: training takes an empty one",
+    "no captions for {missing} of {whole} in {folder}: training takes empty ones", _A_TRIGGER,
 )  # fmt: skip
 _NONE = Kind(
     "caption-missing", ERROR,
@@ -61,8 +61,9 @@ _NONE = Kind(
     "all {whole} in {folder} have no caption, and no --trigger is given: nothing would name what they show", _A_TRIGGER,
 )  # fmt: skip
 _LACKING = Kind(
-    "trigger-absent", WARNING, "{lacking} of {whole} captions in {folder} lack the trigger '{trigger}'",
-    "{lacking} of {whole} captions in {folder} lack the trigger '{trigger}'", "the others have it, so none is changed",
+    "trigger-absent", WARNING, "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
+    "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
+    "write it into them: training puts it first only where no caption has it",
 )  # fmt: skip
 _LACKING_ALL = Kind(
     "trigger-absent", WARNING, "no caption in {folder} has the trigger '{trigger}'",
@@ -121,11 +122,11 @@ def _trigger(subset: Subset, group: Sequence[Seen], trigger: str | None) -> list
     if not trigger:
         return []
     texts = [each.caption for each in group if each.caption is not None and each.caption.text]
-    having = [each for each in texts if trigger.lower() in each.text.lower()]
+    having: list[Hit] = [(each.path, "") for each in texts if trigger.lower() in each.text.lower()]
+    lacking: list[Hit] = [(each.path, "") for each in texts if trigger.lower() not in each.text.lower()]
     folder, whole = shown(subset.place), len(texts)
     if subset.is_reg:
-        return _CALLED.found([(each.path, "") for each in having], trigger=trigger)
-    lacking: list[tuple[Path, str]] = [(each.path, "") for each in texts if each not in having]
+        return _CALLED.found(having, trigger=trigger)
     kind = _LACKING if having else _LACKING_ALL
     return kind.found(lacking, lacking=len(lacking), folder=folder, trigger=trigger, whole=whole)
 
@@ -144,7 +145,7 @@ def _long(seen: Sequence[Seen], recipe: Recipe | None) -> Iterator[Finding]:
         whole = each.caption.tokens + extra.get(each.subset.caption_prefix or "", 0)
         passed = [each for each in _LONG if whole > each]
         if whole > limit and passed:
-            about = "about " if each.caption.is_estimate else ""
+            about = "an estimated " if each.caption.is_estimate else ""
             over[passed[-1]].append((each.caption.path, f"{about}{whole} tokens"))
     for passed_limit, hits in over.items():
         yield from _LONG[passed_limit].found(hits, read=limit)

@@ -1,22 +1,27 @@
 """Which pictures of a dataset are the same, byte for byte or to the eye.
 
-To the eye: their difference hashes of 128 bits differ in a few. Two such hashes have at least one piece in common if
-they are cut into more pieces than they may differ in bits, so only pictures with a common piece are compared.
+To the eye: their difference hashes of 128 bits differ in a few, and in few of those that are set. Two such hashes have
+at least one piece in common if they are cut into more pieces than they may differ in bits, so only pictures with a
+common piece are compared.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from itertools import combinations
+from collections.abc import Iterable
 
 from sdxl_train_cli.dataset.facts import PictureFacts
 
 MOST_BITS = 7
 """Of 128 that similar pictures differ in."""
+_LEAST_LIKENESS = 8
+"""Bits in one of two hashes for each that differs: where little is drawn on a plain ground, few differ anyway."""
+_LEAST_DRAWN = 10
+"""Bits that are set where there is something to compare."""
 _BITS = 128
 _PIECES = MOST_BITS + 1
 _PIECE = _BITS // _PIECES
+_MASK = (1 << _PIECE) - 1
 
 
 def exact(facts: Iterable[PictureFacts]) -> list[tuple[PictureFacts, ...]]:
@@ -29,42 +34,41 @@ def exact(facts: Iterable[PictureFacts]) -> list[tuple[PictureFacts, ...]]:
 
 
 def near(facts: Iterable[PictureFacts]) -> list[tuple[PictureFacts, ...]]:
-    """Groups of pictures that look the same and are not the same file, one file of each content."""
-    by_hash: dict[int, list[PictureFacts]] = defaultdict(list)
+    """Groups of pictures that look like the first of their group and are no copies of it, one file of each content."""
+    leads = _Leads()
+    groups: dict[int, list[PictureFacts]] = defaultdict(list)
     met: set[str] = set()
     for each in facts:
-        if each.difference_hash is not None and each.sha256 not in met:
+        drawn = each.difference_hash or 0
+        if drawn.bit_count() >= _LEAST_DRAWN and each.sha256 not in met:
             met.add(each.sha256)
-            by_hash[each.difference_hash].append(each)
-    groups = [[each for one in hashes for each in by_hash[one]] for hashes in _joined(list(by_hash))]
-    return [tuple(group) for group in groups if len(group) > 1]
+            groups[leads.of(drawn)].append(each)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def _joined(hashes: Sequence[int]) -> list[list[int]]:
-    """Sort hashes into groups, each of which differs in few bits from another of its group."""
-    leads = {each: each for each in hashes}
-    for one, other in _close(hashes):
-        first, second = _lead(leads, one), _lead(leads, other)
-        leads[second] = first
-    groups: dict[int, list[int]] = defaultdict(list)
-    for each in hashes:
-        groups[_lead(leads, each)].append(each)
-    return list(groups.values())
+class _Leads:
+    """The first hash of each group, and where its pieces are met again."""
+
+    def __init__(self) -> None:
+        self._met: set[int] = set()
+        self._with_piece: dict[tuple[int, int], list[int]] = defaultdict(list)
+
+    def of(self, one: int) -> int:
+        """The first hash that this one is like; itself if there is none."""
+        if one in self._met:
+            return one
+        pieces = [(place, one >> place * _PIECE & _MASK) for place in range(_PIECES)]
+        drawn = [piece for piece in pieces if piece[1]]
+        most = min(MOST_BITS, one.bit_count() // (_LEAST_LIKENESS - 1))
+        for piece in drawn if len(drawn) > most else pieces:  # a plain ground is met too often
+            for other in self._with_piece[piece]:
+                if _is_like(one, other):
+                    return other
+        self._met.add(one)
+        for piece in pieces:
+            self._with_piece[piece].append(one)
+        return one
 
 
-def _close(hashes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    for place in range(_PIECES):
-        shift, mask = place * _PIECE, (1 << _PIECE) - 1
-        with_piece: dict[Hashable, list[int]] = defaultdict(list)
-        for each in hashes:
-            with_piece[each >> shift & mask].append(each)
-        for group in with_piece.values():
-            for one, other in combinations(group, 2):
-                if (one ^ other).bit_count() <= MOST_BITS:
-                    yield one, other
-
-
-def _lead(leads: dict[int, int], each: int) -> int:
-    while leads[each] != each:
-        leads[each] = each = leads[leads[each]]
-    return each
+def _is_like(one: int, other: int) -> bool:
+    return (one ^ other).bit_count() <= min(MOST_BITS, (one | other).bit_count() // _LEAST_LIKENESS)

@@ -17,6 +17,8 @@ from sdxl_train_cli.dataset import (
 )
 from sdxl_train_cli.dataset.facts import Finding, Severity, Survey
 from sdxl_train_cli.dataset.folders import FolderProblem, Pictures
+from sdxl_train_cli.dataset.kinds import shown
+from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 
 
@@ -37,7 +39,12 @@ def of(found: Survey, recipe: Recipe | None) -> list[Finding]:
 
 def of_folders(problems: Iterable[FolderProblem]) -> list[Finding]:
     """The same for folders that can't be trained on."""
-    return [Finding(problem.kind, Severity.ERROR, (problem.file,), problem) for problem in problems]
+    return [Finding(problem.kind, Severity.ERROR, (problem.file,), _in_a_line(problem)) for problem in problems]
+
+
+def _in_a_line(problem: FolderProblem) -> Problem:
+    """Whatever signs the folders' names have."""
+    return Problem(shown(problem.message), None if problem.hint is None else shown(problem.hint))
 
 
 def ordered(found: Iterable[Finding]) -> list[Finding]:

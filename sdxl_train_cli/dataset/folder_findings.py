@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from sdxl_train_cli.dataset import folders
 from sdxl_train_cli.dataset.facts import Finding
-from sdxl_train_cli.dataset.kinds import WARNING, Kind
+from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Kind
+
+_MOST_FOLDERS = 1000
+"""Inner folders that are looked into."""
 
 _OTHER = Kind(
     "other-format", WARNING, "{file}: sd-scripts reads no such pictures", "sd-scripts reads no such pictures",
@@ -22,6 +28,10 @@ _INNER = Kind(
     "{count} folders have pictures, and sd-scripts does not look into folders of folders",
     "move the pictures up, or give each folder a number of repeats: 1_name",
 )  # fmt: skip
+_LOOP = Kind(
+    "link-loop", ERROR, "{file} is a link that leads back to where it lies",
+    "{count} links lead back to where they lie", "delete it",
+)  # fmt: skip
 
 
 def of(beside: Sequence[Path]) -> Iterator[Finding]:
@@ -31,11 +41,20 @@ def of(beside: Sequence[Path]) -> Iterator[Finding]:
     yield from _UNREAD.found(
         [(path, "") for path in visible if path.suffix.lower() in folders.CAPTION_SUFFIXES and not path.is_dir()]
     )
-    yield from _INNER.found([(path, "") for path in visible if _has_pictures(path)])
+    loops = [path for path in visible if _leads_back(path)]
+    yield from _LOOP.found([(path, "") for path in loops])
+    yield from _INNER.found([(path, "") for path in visible if path not in loops and _has_pictures(path)])
+
+
+def _leads_back(path: Path) -> bool:
+    """Whether it is a link to a folder that it lies in, or to itself."""
+    try:
+        return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve(strict=True))
+    except (OSError, RuntimeError) as error:
+        return isinstance(error, RuntimeError) or error.errno == errno.ELOOP
 
 
 def _has_pictures(path: Path) -> bool:
-    try:
-        return path.is_dir() and any(map(folders.is_picture, path.iterdir()))
-    except OSError:
-        return False
+    """Somewhere in it; links in it are not followed."""
+    inside = (Path(name) for _, _, names in islice(os.walk(path), _MOST_FOLDERS) for name in names)
+    return path.is_dir() and any(map(folders.is_picture, inside))

@@ -61,9 +61,14 @@ def shown(path: Path | str) -> str:
 
 def in_a_line(finding: Finding) -> Problem:
     """A finding in one line, with the names of some of its files."""
-    if len(finding.files) < 2:  # noqa: PLR2004 - one is named in the message
+    if not finding.files or names_its_file(finding):
         return finding.problem
     return Problem(f"{finding.problem.message}: {some(finding.files)}", finding.problem.hint)
+
+
+def names_its_file(finding: Finding) -> bool:
+    """Whether the message has the name of the only file."""
+    return len(finding.files) == 1 and shown(finding.files[0]) in finding.problem.message
 
 
 def some(files: Sequence[Path]) -> str:

@@ -10,7 +10,8 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -42,9 +43,27 @@ _SAMPLES = 16 * _CELLS
 _FLAT = 6
 """Shades of grey, of 256: a picture with less contrast than this shows nothing to compare."""
 _BLOCK = 1 << 20
+_BLOCKS = 8
+"""Of Pillow's, of 16 MB each."""
 
 Known = Callable[[str, int], PictureFacts | None]
 """What a file of this SHA-256 and size showed when it was last looked at."""
+
+
+@contextmanager
+def memory_in_turns() -> Iterator[None]:
+    """Let pictures of the block have the memory of those before them.
+
+    Given back by many threads and taken anew each time, it would pile up (MALLOC_ARENA_MAX tells why).
+    """
+    from PIL import _imaging  # noqa: PLC0415 - only a look at pictures pays for it
+
+    before = _imaging.get_blocks_max()
+    _imaging.set_blocks_max(_BLOCKS)
+    try:
+        yield
+    finally:
+        _imaging.set_blocks_max(before)
 
 
 def look(path: Path, room: Room | None = None, known: Known | None = None) -> PictureFacts:
@@ -127,8 +146,13 @@ def _decoded(facts: PictureFacts, image: Image, room: Room) -> PictureFacts:
 
 
 def _pixels(image: Image, facts: PictureFacts) -> int:
-    """That decoding takes memory for: a progressive JPEG is kept whole, whatever size it is decoded at."""
+    """That decoding takes memory for: a progressive JPEG is kept whole, whatever size it is decoded at.
+
+    A WebP is decoded into two canvases, copied, and copied again.
+    """
     whole = facts.width * facts.height
+    if facts.format == "WEBP":
+        return 4 * whole
     return image.width * image.height + (whole * 3 // 2 if image.info.get("progressive") else 0)
 
 

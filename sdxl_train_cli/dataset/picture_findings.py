@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,8 @@ from sdxl_train_cli.recipe import Recipe
 _WINDOWS = sys.platform == "win32"
 _DELETE = "delete it, or save it again as png or jpg"
 _FIX = "`sdxl-train dataset fix {root} --to NEWDIR` makes a copy that is right"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""No list of files and no log can hold such a name in a line."""
 _DEEP = {"I", "F"}
 _SHIFTS = {
     2: "mirrored", 3: "upside down", 4: "upside down and mirrored", 5: "on its side and mirrored", 6: "on its side",
@@ -74,6 +77,11 @@ _KINDS: tuple[tuple[Kind, Told], ...] = (
         _mixed_case,
     ),
     (
+        Kind("odd-name", ERROR, "{file} has a line end or another control character in its name",
+             "{count} pictures have line ends or other control characters in their names", "rename it. " + _FIX),
+        lambda facts: "" if _CONTROL.search(facts.path.name) else None,
+    ),
+    (
         Kind("rotated", ERROR, "{file} is stored {detail}, and sd-scripts ignores the EXIF entry that turns it",
              "{count} pictures are stored turned, and sd-scripts ignores the EXIF entry that turns them", _FIX),
         lambda facts: _SHIFTS.get(facts.orientation),
@@ -86,11 +94,11 @@ _KINDS: tuple[tuple[Kind, Told], ...] = (
     (
         Kind("wrong-suffix", WARNING, "{file} is a {detail}, whatever its suffix says",
              "{count} pictures are of another format than their suffix says",
-             "they train all the same; other programs may refuse them. " + _FIX),
+             "training takes it all the same, other programs may not. " + _FIX),
         _other_suffix,
     ),
     (
-        Kind("animated", WARNING, "{file} is animated ({detail}): only the first is trained on",
+        Kind("animated", WARNING, "{file} is animated, and only the first of its {detail} is trained on",
              "{count} pictures are animated: only the first frame of each is trained on",
              "save the frames that you want as pictures of their own"),
         _animated,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +21,15 @@ from sdxl_train_cli.dataset.survey_cache import Entry, Kept, SurveyCache
 from sdxl_train_cli.errors import DatasetError
 
 OnProgress = Callable[[int, int], None]
-"""Files that are done, and all of them."""
+"""Pictures that are done, and all of them; captions take no time to speak of."""
 _LONGEST_KEPT = 4_000
 """Letters of a caption that is worth keeping."""
 _KEPT_EVERY = 100
 """Files that are looked at before they are kept: what a sudden end loses."""
 _AHEAD = 4
 """Pictures a core that are handed out: the next is there when one is done, and few are waited for at the end."""
+_SILENCE = logging.NullHandler()
+"""What decoders have to say of a broken file is in its facts; else it would be on the terminal too."""
 _MOMENT = 0.5
 """Seconds; Windows notices Ctrl-C only between two waits."""
 
@@ -38,7 +41,7 @@ def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_fold
     """
     listed = [_listed(subset) for subset in pictures.subsets]
     cache = SurveyCache(cache_folder or layout.cache_folder(os.environ))
-    look = _Look(cache, on_progress or (lambda _done, _all: None), sum(len(each.files) for each in listed))
+    look = _Look(cache, on_progress or (lambda _done, _all: None), sum(len(each.pictures) for each in listed))
     try:
         facts = look.at_pictures([path for each in listed for path in each.pictures])
         read = look.at_captions([path for each in listed for path in each.captions.values()])
@@ -56,13 +59,13 @@ def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_fold
 
 
 def files(survey: Survey) -> list[folders.Picture]:
-    """What `folders.files` gives, from what is known already."""
+    """What `folders.files` gives, from what is known already: none that can't be decoded."""
     return [
         folders.Picture(
             each.facts.path, each.facts.width, each.facts.height, each.subset.num_repeats, each.subset.is_reg
         )
         for each in survey.seen
-        if each.facts.width
+        if each.facts.error is None
     ]
 
 
@@ -77,10 +80,6 @@ class _Listed:
     texts: dict[Path, str]
     """The same where metadata has them."""
     beside: list[Path]
-
-    @property
-    def files(self) -> list[Path]:
-        return [*self.pictures, *self.captions.values()]
 
 
 def _listed(subset: Subset) -> _Listed:
@@ -126,7 +125,8 @@ class _Look:
         known = self._known(stamps)
         found = {path: facts for path, text in known.items() if (facts := _picture(path, text))}
         self._count(len(found))
-        with warnings.catch_warnings():
+        logging.getLogger("PIL").addHandler(_SILENCE)
+        with warnings.catch_warnings(), picture.memory_in_turns():
             warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
             for facts in self._looked([path for path in stamps if path not in found]):
                 found[facts.path] = facts
@@ -138,14 +138,12 @@ class _Look:
         stamps = {path: _stamp(path) for path in paths}
         known = self._known(stamps)
         found = {path: read for path, text in known.items() if (read := _caption(path, text))}
-        self._count(len(found))
         unread = [path for path in stamps if path not in found]
         count, is_estimate = tokens.counter() if unread else (tokens.estimate, True)
         for path in unread:
             found[path] = read = caption.read(path, count, is_estimate=is_estimate)
             if read.error is None and not is_estimate and len(read.text) <= _LONGEST_KEPT:
                 self._keep((path, stamps[path], "", _caption_text(read)))
-            self._count(1)
         return found
 
     def at_texts(self, texts: Mapping[Path, str]) -> dict[Path, Caption]:

@@ -19,6 +19,7 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 
+NOT_ON_WINDOWS = {"mixed-case": ("error", ["mixed.Png"]), "odd-name": ("error", ["two\nlines.png"])}
 NOT_ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
 
 
@@ -85,8 +86,13 @@ def one_of_each(folder: Path) -> dict[str, tuple[str, list[str]]]:
     saved(folder / "bare.png", photo(300), None)
     (folder / "stray.txt").write_text("ohwx", encoding="utf-8")
     (folder / "other.gif").touch()
-    (folder / "deeper").mkdir()
-    (folder / "deeper" / "1.png").touch()
+    (folder / "deeper" / "still").mkdir(parents=True)
+    (folder / "deeper" / "still" / "1.png").touch()
+    (folder / "back").symlink_to(".", target_is_directory=True)
+    (folder / "large.txt").write_bytes(b"cat " * 300_000)
+    saved(folder / "large.png", photo(301), None)
+    if sys.platform != "win32":
+        saved(folder / "two\nlines.png", photo(302), "ohwx")
     (folder / "1_0512x0512_sdxl.npz").touch()
     (folder / "2.npz").touch()
     (folder / "3_te_outputs.npz").touch()
@@ -103,7 +109,9 @@ def one_of_each(folder: Path) -> dict[str, tuple[str, list[str]]]:
         "caption-not-utf8": ("error", ["latin.txt"]),
         "caption-empty": ("error", ["empty.txt"]),
         "caption-first-line": ("error", ["first-line-empty.txt"]),
+        "caption-too-large": ("error", ["large.txt"]),
         "stale-latents": ("error", ["1_0512x0512_sdxl.npz"]),
+        "link-loop": ("error", ["back"]),
         "wrong-suffix": ("warning", ["really-jpeg.png"]),
         "animated": ("warning", ["moves.webp"]),
         "cmyk": ("warning", ["print.jpg"]),
@@ -125,7 +133,7 @@ def one_of_each(folder: Path) -> dict[str, tuple[str, list[str]]]:
         "skipped-folder": ("warning", ["deeper"]),
         "enlarged": ("warning", ["small.png"]),
         "cropped": ("warning", ["long.png"]),
-    } | ({} if sys.platform == "win32" else {"mixed-case": ("error", ["mixed.Png"])})
+    } | ({} if sys.platform == "win32" else NOT_ON_WINDOWS)
 
 
 def test_one_of_each_problem_is_found_with_the_right_file_and_weight(tmp_path: Path) -> None:
@@ -431,7 +439,7 @@ def test_some_pictures_without_a_caption_train_with_an_empty_one(tmp_path: Path)
     saved(tmp_path / "1.png", photo(1, (64, 64)))
     saved(tmp_path / "2.png", photo(2, (64, 64)), None)
 
-    assert warnings(tmp_path) == [f"1 of 2 in {tmp_path} have no caption: they train with an empty one"]
+    assert warnings(tmp_path) == [f"no caption for 1 of 2 in {tmp_path}: training takes an empty one: 2.png"]
     assert warnings(tmp_path, trigger="a photo") == []
 
 
@@ -462,7 +470,7 @@ def test_a_trigger_in_some_captions_is_told_and_none_is_changed(tmp_path: Path) 
     checked = check(tmp_path, trigger="ohwx")
 
     assert [each.problem.message for each in checked.findings] == [
-        f"1 of 2 captions in {tmp_path} lack the trigger 'ohwx'"
+        f"the trigger 'ohwx' is not in 1 of 2 captions in {tmp_path}"
     ]
     assert not checked.survey.pictures.has_prefix
 

@@ -1,0 +1,158 @@
+"""What was looked at is remembered, and a look at many large pictures takes no more memory than at one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from odd_files import photo, saved
+from PIL import Image
+
+from sdxl_train_cli.dataset import folders, survey
+from sdxl_train_cli.dataset.facts import Survey
+from sdxl_train_cli.dataset.room import Room
+from sdxl_train_cli.dataset.survey_cache import NAME, SurveyCache
+
+MARK = 7
+"""A width that no picture has: whoever tells of it has it from the cache."""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for number in range(3):
+        saved(tmp_path / "data" / f"{number}.png", photo(number, (96, 64)), f"ohwx, number {number}")
+    return tmp_path / "data"
+
+
+def look(data: Path, cache: Path) -> Survey:
+    found, problems = folders.find(data, regularisation=None, repeats=None, trigger=None)
+    assert not problems
+    return survey.survey(found, cache_folder=cache)
+
+
+def widths(seen: Survey) -> list[int]:
+    return [each.facts.width for each in seen.seen]
+
+
+def mark(cache: Path) -> None:
+    """Write another width into all that is kept of pictures."""
+    with sqlite3.connect(cache / NAME) as database:
+        rows = database.execute("SELECT path, facts FROM files WHERE content != ''").fetchall()
+        marked = [(json.dumps({**json.loads(facts), "width": MARK}), path) for path, facts in rows]
+        database.executemany("UPDATE files SET facts = ? WHERE path = ?", marked)
+    database.close()
+
+
+def test_what_is_as_it_was_is_not_read_again(data: Path, tmp_path: Path) -> None:
+    first = look(data, tmp_path / "cache")
+    again = look(data, tmp_path / "cache")
+    mark(tmp_path / "cache")
+
+    assert again == first
+    assert widths(look(data, tmp_path / "cache")) == [MARK, MARK, MARK]
+
+
+def test_a_picture_and_a_caption_that_changed_are_read_again(data: Path, tmp_path: Path) -> None:
+    look(data, tmp_path / "cache")
+    mark(tmp_path / "cache")
+    times = (data / "1.png").stat()
+    saved(data / "1.png", photo(9, (80, 64)), "another")
+    os.utime(data / "1.png", ns=(times.st_atime_ns, times.st_mtime_ns))  # as a copying program may leave it
+
+    seen = look(data, tmp_path / "cache")
+
+    assert widths(seen) == [MARK, 80, MARK]
+    assert [each.caption.text for each in seen.seen if each.caption] == ["ohwx, number 0", "another", "ohwx, number 2"]
+
+
+def test_a_picture_that_was_moved_is_known_by_its_content(data: Path, tmp_path: Path) -> None:
+    look(data, tmp_path / "cache")
+    mark(tmp_path / "cache")
+    shutil.copytree(data, tmp_path / "elsewhere")
+
+    assert widths(look(tmp_path / "elsewhere", tmp_path / "cache")) == [MARK, MARK, MARK]
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no database", os.urandom(20_000)])
+def test_a_broken_cache_is_made_anew(data: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / NAME).write_bytes(content)
+
+    look(data, tmp_path / "cache")
+    mark(tmp_path / "cache")
+
+    assert widths(look(data, tmp_path / "cache")) == [MARK, MARK, MARK]
+
+
+def test_what_is_kept_in_another_form_is_looked_at_anew(data: Path, tmp_path: Path) -> None:
+    look(data, tmp_path / "cache")
+    with sqlite3.connect(tmp_path / "cache" / NAME) as database:
+        database.execute("UPDATE files SET facts = '[1]'")
+    database.close()
+
+    assert widths(look(data, tmp_path / "cache")) == [96, 96, 96]
+
+
+def test_while_another_command_writes_for_long_it_is_done_without(data: Path, tmp_path: Path) -> None:
+    look(data, tmp_path / "cache")
+    other = sqlite3.connect(tmp_path / "cache" / NAME)
+    other.execute("BEGIN EXCLUSIVE")
+
+    assert widths(look(data, tmp_path / "cache")) == [96, 96, 96]
+    other.close()
+
+
+def test_files_not_met_for_longest_are_forgotten(tmp_path: Path) -> None:
+    for count in (3, 2):
+        cache = SurveyCache(tmp_path, most=4)
+        cache.keep((Path(f"{count}-{number}"), "stamp", "", "{}") for number in range(count))
+        cache.close()
+
+    cache = SurveyCache(tmp_path)
+    kept: Mapping[Path, object] = cache.of([Path(f"{count}-{number}") for count in (3, 2) for number in range(count)])
+    cache.close()
+
+    assert len(kept) == 4
+
+
+def test_pictures_wait_until_there_is_room_for_them() -> None:
+    room, order = Room(100), list[str]()
+
+    def take(pixels: int, name: str) -> None:
+        with room.taken(pixels):
+            order.append(name)
+
+    with room.taken(60):
+        large = threading.Thread(target=take, args=(1_000_000, "large"))
+        large.start()
+        take(40, "small")
+        assert large.is_alive()
+    large.join(10)
+
+    assert order == ["small", "large"]
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="the system does not tell a process's peak")
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_many_large_pictures_take_less_than_300_megabytes(tmp_path: Path, form: str) -> None:
+    (tmp_path / "data").mkdir()
+    first = tmp_path / "data" / f"0.{form.lower()}"
+    Image.effect_noise((6000, 4000), 60).convert("RGB").save(first, form, compress_level=1, progressive=True)
+    for number in range(1, 4):
+        first.with_stem(str(number)).write_bytes(first.read_bytes() + bytes(number))
+    command = [sys.executable, "-m", "sdxl_train_cli.cli", "dataset", "check", str(tmp_path / "data"), "-t", "ohwx"]
+
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+
+    assert child.returncode == 0
+    assert used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 300e6
