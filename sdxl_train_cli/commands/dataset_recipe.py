@@ -10,6 +10,7 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.presets import kind_called, kind_for
 
 if TYPE_CHECKING:
+    from sdxl_train_cli.dataset.checking import Source
     from sdxl_train_cli.project import Project
     from sdxl_train_cli.recipe import Kind, Recipe
     from sdxl_train_cli.recipes.presets import Override
@@ -39,6 +40,18 @@ def load(kind: str | None, preset: str | None, typed: Sequence[Override], home: 
     if problems:
         raise RecipeError(problems)
     return recipe
+
+
+def source(directory: Path, reg: str | None, repeats: int | None, trigger: str | None) -> Source:
+    """The dataset as a run would take it: for the project file's own, what is not typed comes from there."""
+    from sdxl_train_cli import layout, project
+    from sdxl_train_cli.dataset.checking import Source
+
+    written = project.load(Path.cwd())
+    if written.data is not None and layout.expanded(Path(written.data)) == layout.expanded(directory):
+        reg = written.reg if reg is None else reg
+        trigger = written.trigger if trigger is None else trigger
+    return Source(directory, Path(reg) if reg else None, repeats, trigger or None, "give")
 
 
 def _kind(kind: str | None, preset: str | None, written: Project) -> Kind:
