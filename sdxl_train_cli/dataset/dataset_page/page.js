@@ -4,14 +4,13 @@ const number = (value) => value.toLocaleString("en");
 const many = (count, one, more) => number(count) + " " + (count === 1 ? one : more || one + "s");
 const percent = (share) => (share > 0 && share < 0.005 ? "under 1" : String(Math.round(share * 100))) + " %";
 
-// Pictures get their source when they come near the window: two thousand of them are not decoded at once.
+// Pictures have their source while they are near the window: two thousand are never decoded at once.
 const near = new IntersectionObserver((seen) => {
   for (const { isIntersecting, target } of seen) {
-    if (!isIntersecting) continue;
-    target.setAttribute("src", data.sources[Number(target.dataset.card)]);
-    near.unobserve(target);
+    if (isIntersecting) target.setAttribute("src", data.sources[Number(target.dataset.card)]);
+    else target.removeAttribute("src");
   }
-}, { rootMargin: "800px 0px" });
+}, { rootMargin: "1200px 0px" });
 
 function mark(text, tone, title) {
   return make("span", Object.assign({ class: "mark" }, tone ? { "data-tone": tone } : {}, title ? { title } : {}), text);
@@ -25,8 +24,8 @@ function shape(width, height) {
   return make("span", { class: "shape-box" }, drawn);
 }
 
-function isCut(card) {
-  return card.lost > 0.1;
+function has(card, kind) {
+  return card.findings.some(([at]) => data.findings[at].kind === kind);
 }
 
 // The picture as it is stored, and on it what is kept: everything outside the frame is cropped away.
@@ -44,7 +43,7 @@ function picture(card, index, tall, now) {
   }
   if (card.crop) {
     const [left, top, right, bottom] = card.crop;
-    const frame = make("div", Object.assign({ class: "crop" }, isCut(card) ? { "data-tone": "warning" } : {}));
+    const frame = make("div", Object.assign({ class: "crop" }, has(card, "cropped") ? { "data-tone": "warning" } : {}));
     frame.style.left = (100 * left) / width + "%";
     frame.style.top = (100 * top) / height + "%";
     frame.style.width = (100 * (right - left)) / width + "%";
@@ -60,12 +59,15 @@ function isUnread(card, index) {
 
 function marks(card, index) {
   const found = [];
-  if (card.enlarged >= 1.05) found.push(mark("enlarged " + card.enlarged.toFixed(card.enlarged < 10 ? 1 : 0) + "×", card.enlarged > 1.5 ? "warning" : ""));
-  if (card.lost >= 0.005) found.push(mark(percent(card.lost) + " cut", isCut(card) ? "warning" : ""));
+  if (card.enlarged >= 1.05) found.push(mark("enlarged " + card.enlarged.toFixed(card.enlarged < 10 ? 1 : 0) + "×", has(card, "enlarged") ? "warning" : ""));
+  if (card.lost >= 0.005) found.push(mark(percent(card.lost) + " cut", has(card, "cropped") ? "warning" : ""));
   if (card.is_reg) found.push(mark("regularisation"));
   if (card.bucket === null && !isUnread(card, index)) found.push(mark(card.note, "warning"));
   if (card.caption_note) found.push(mark("no caption of its own", "", card.caption_note));
-  for (const [at, detail] of card.findings) found.push(mark(data.findings[at].kind, data.findings[at].severity, detail || data.findings[at].message));
+  for (const [at, detail] of card.findings) {
+    const { kind, severity, message } = data.findings[at];
+    if (card.bucket === null || !["enlarged", "cropped"].includes(kind)) found.push(mark(kind, severity, detail || message));
+  }
   return found;
 }
 
