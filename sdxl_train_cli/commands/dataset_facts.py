@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from sdxl_train_cli.dataset.bucketing import Arrangement, Bucket, Placed
     from sdxl_train_cli.dataset.checking import Checked
-    from sdxl_train_cli.dataset.facts import Finding, Seen
+    from sdxl_train_cli.dataset.facts import Finding
     from sdxl_train_cli.dataset.overview import Overview
     from sdxl_train_cli.recipe import Recipe
+
+Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
+"""Of each picture: its words as they are trained on, and how many tokens they are."""
 
 
 def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | None) -> None:
@@ -20,13 +23,18 @@ def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | N
     from sdxl_train_cli.dataset import album, overview
 
     survey = checked.survey
+    lengths = overview.tokens_of(survey)
+    captions: Captions = {
+        seen.facts.path: {"caption": overview.text(seen), "tokens": lengths.get(seen.facts.path)}
+        for seen in survey.seen
+    }  # fmt: skip
     facts = {
         "kind": recipe.kind.value,
         "preset": recipe.name,
         "pictures": sum(not seen.subset.is_reg for seen in survey.seen),
         "regularisation": sum(seen.subset.is_reg for seen in survey.seen),
         **_counted(overview.of(survey)),
-        **_arranged(arranged, {seen.facts.path: seen for seen in survey.seen}),
+        **_arranged(arranged, captions),
         "unreadable": [
             {"path": str(seen.facts.path), "error": seen.facts.error}
             for seen in survey.seen if seen.facts.error is not None
@@ -51,13 +59,13 @@ def _counted(counted: Overview) -> dict[str, object]:
         "sizes": [{"width": width, "height": height, "pictures": count} for width, height, count in counted.sizes],
         "tags": [{"tag": tag, "pictures": count} for tag, count in counted.tags],
         "caption_lengths": {
-            "unit": counted.unit,
+            "is_estimate": counted.is_estimate,
             "bars": [{"least": bar.least, "most": bar.most, "captions": bar.count} for bar in counted.lengths],
         },
     }  # fmt: skip
 
 
-def _arranged(arranged: Arrangement, seen: dict[Path, Seen]) -> dict[str, object]:
+def _arranged(arranged: Arrangement, captions: Captions) -> dict[str, object]:
     return {
         "batch_size": arranged.batch_size,
         "gradient_accumulation_steps": arranged.accumulation,
@@ -68,26 +76,24 @@ def _arranged(arranged: Arrangement, seen: dict[Path, Seen]) -> dict[str, object
         "steps": arranged.steps,
         "epochs": round(arranged.epochs, 4),
         "is_exact": arranged.is_exact,
-        "buckets": [_bucket(bucket, arranged.batch_size, seen) for bucket in arranged.buckets],
+        "buckets": [_bucket(bucket, arranged.batch_size, captions) for bucket in arranged.buckets],
         "unplaced": [str(picture.path) for picture in arranged.unplaced],
         "unused": [str(picture.path) for picture in arranged.unused],
         "held_back": [str(picture.path) for picture in arranged.held_back],
     }
 
 
-def _bucket(bucket: Bucket, batch_size: int, seen: dict[Path, Seen]) -> dict[str, object]:
+def _bucket(bucket: Bucket, batch_size: int, captions: Captions) -> dict[str, object]:
     return {
         "width": bucket.width,
         "height": bucket.height,
         "count": bucket.count,
         "batches": bucket.batches(batch_size),
-        "pictures": [_placed(one, seen[one.picture.path]) for one in bucket.placed],
+        "pictures": [{**_placed(one), **captions[one.picture.path]} for one in bucket.placed],
     }
 
 
-def _placed(one: Placed, seen: Seen) -> dict[str, object]:
-    from sdxl_train_cli.dataset import overview
-
+def _placed(one: Placed) -> dict[str, object]:
     return {
         "path": str(one.picture.path),
         "width": one.picture.width,
@@ -98,8 +104,6 @@ def _placed(one: Placed, seen: Seen) -> dict[str, object]:
         "crop": list(one.crop),
         "enlarged": round(one.enlarged, 4),
         "lost": round(one.lost, 4),
-        "caption": overview.text(seen),
-        "tokens": seen.caption.tokens if seen.caption else None,
     }
 
 

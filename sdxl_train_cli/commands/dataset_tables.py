@@ -100,7 +100,12 @@ def _show_counts(counted: Overview) -> None:
     for headings, rows, limit, noun in (
         (("file size, pixels", "pictures", ""), sizes, _MOST_SIZES, "size"),
         (("tag", "pictures", ""), tags, _MOST_TAGS, "tag"),
-        ((f"caption, {counted.unit}", "captions", ""), lengths, len(lengths), ""),
+        (
+            ("caption, about so many tokens" if counted.is_estimate else "caption, tokens", "captions", ""),
+            lengths,
+            len(lengths),
+            "",
+        ),
     ):
         if rows:
             console.out("")

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__
-from sdxl_train_cli.dataset import duplicates, kinds, overview
+from sdxl_train_cli.dataset import duplicates, kinds, overview, tokens
 from sdxl_train_cli.dataset.bucketing import Arrangement, Placed
 from sdxl_train_cli.dataset.checking import Checked
 from sdxl_train_cli.dataset.facts import Finding, Seen, Survey
@@ -43,6 +43,7 @@ def gather(checked: Checked, arranged: Arrangement, recipe: Recipe) -> Page:
     counted = overview.of(survey)
     places = {seen.facts.path: at for at, seen in enumerate(survey.seen)}
     groups = [Group(each.kind, tuple(places[file] for file in each.files)) for each in alike(survey)]
+    read = int(recipe.number("max_token_length") or tokens.USUAL_LENGTH)
     cards = tuple(_cards(survey, arranged, checked.findings))
     return Page(
         name=_name(survey),
@@ -61,8 +62,9 @@ def gather(checked: Checked, arranged: Arrangement, recipe: Recipe) -> Page:
         batch_size=arranged.batch_size,
         sizes=counted.sizes,
         tags=counted.tags[:MOST_TAGS],
-        unit=counted.unit,
-        lengths=tuple((bar.label, bar.count) for bar in counted.lengths),
+        unit="tokens, about" if counted.is_estimate else "tokens",
+        read=read,
+        lengths=tuple((bar.label, bar.count, bar.least > read) for bar in counted.lengths),
         alike=tuple(groups[:MOST_GROUPS]),
         alike_more=len(groups[MOST_GROUPS:]),
         cards=cards,
@@ -136,21 +138,28 @@ def _files(seen: Seen) -> list[Path]:
     return [seen.facts.path] if seen.caption is None else [seen.facts.path, seen.caption.path]
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What is known of each picture, by its path."""
+
+    places: Mapping[Path, tuple[int, Placed]]
+    """Its bucket and what becomes of it there."""
+    reasons: Mapping[Path, str]
+    """Why it is in no bucket."""
+    findings: Mapping[Path, Sequence[tuple[int, str]]]
+    """By the file that has them, picture or caption."""
+    lengths: Mapping[Path, int]
+
+
 def _cards(survey: Survey, arranged: Arrangement, findings: Sequence[Finding]) -> list[Card]:
-    placed = {one.picture.path: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed}
-    reasons = _reasons(arranged)
-    of_file = _by_file(findings)
+    known = _Known(
+        {one.picture.path: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed},
+        _reasons(arranged),
+        _by_file(findings),
+        overview.tokens_of(survey),
+    )
     folders = {subset.image_dir: at for at, subset in enumerate(survey.pictures.subsets)}
-    return [
-        _card(
-            seen,
-            folders[seen.subset.image_dir],
-            placed.get(seen.facts.path),
-            reasons,
-            _findings_of(seen, of_file),
-        )
-        for seen in survey.seen
-    ]
+    return [_card(seen, folders[seen.subset.image_dir], known) for seen in survey.seen]
 
 
 def _by_file(findings: Sequence[Finding]) -> Mapping[Path, list[tuple[int, str]]]:
@@ -179,20 +188,14 @@ def _reasons(arranged: Arrangement) -> dict[Path, str]:
     return {picture.path: reason for pictures, reason in why for picture in pictures}
 
 
-def _card(
-    seen: Seen,
-    folder: int,
-    place: tuple[int, Placed] | None,
-    reasons: Mapping[Path, str],
-    findings: tuple[tuple[int, str], ...],
-) -> Card:
-    at, one = place if place is not None else (None, None)
-    caption = seen.caption
+def _card(seen: Seen, folder: int, known: _Known) -> Card:
+    path = seen.facts.path
+    at, one = known.places.get(path, (None, None))
     return Card(
-        name=seen.facts.path.name,
+        name=path.name,
         folder=folder,
         bucket=at,
-        note="" if place else seen.facts.error or reasons.get(seen.facts.path, "in no bucket"),
+        note="" if one else seen.facts.error or known.reasons.get(path, "in no bucket"),
         size=(max(1, seen.facts.width), max(1, seen.facts.height)),
         resized=one.resized if one else None,
         crop=one.crop if one else None,
@@ -202,8 +205,8 @@ def _card(
         is_reg=seen.subset.is_reg,
         caption=overview.text(seen),
         caption_note=_caption_note(seen),
-        tokens=caption.tokens if caption else None,
-        findings=findings,
+        tokens=known.lengths.get(path),
+        findings=_findings_of(seen, known.findings),
     )
 
 

@@ -98,7 +98,11 @@ class Page:
     sizes: tuple[tuple[int, int, int], ...]
     tags: tuple[tuple[str, int], ...]
     unit: str
-    lengths: tuple[tuple[str, int], ...]
+    """Of the lengths, as a heading."""
+    read: int
+    """Tokens of a caption that are read at most."""
+    lengths: tuple[tuple[str, int, bool], ...]
+    """Label, captions, and whether they are longer than what is read."""
     alike: tuple[Group, ...]
     alike_more: int
     """Groups beyond those that are shown."""

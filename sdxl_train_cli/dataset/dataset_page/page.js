@@ -135,8 +135,8 @@ function charts() {
   const short = data.buckets.some((bucket) => bucket.count < data.batch_size);
   const parts = [bars("Buckets", ["", "pictures", "× repeats", "batches"], buckets, short ? "Orange: fewer pictures than a batch of " + data.batch_size + "." : "")];
   if (data.lengths.length) {
-    const lengths = data.lengths.map(([label, count]) => ({ cells: [label, number(count)], count, tone: parseInt(label, 10) > 75 && data.unit === "tokens" ? "over" : "" }));
-    parts.push(bars("Length of captions", [data.unit, "captions"], lengths, data.unit === "tokens" ? "Orange: beyond the 75 that are read where max_token_length is not set." : ""));
+    const lengths = data.lengths.map(([label, count, over]) => ({ cells: [label, number(count)], count, tone: over ? "over" : "" }));
+    parts.push(bars("Length of captions", [data.unit, "captions"], lengths, data.lengths.some(([, , over]) => over) ? "Orange: more than the " + data.read + " that are read." : ""));
   }
   const sizes = data.sizes.slice(0, 12).map(([width, height, count]) => ({ cells: [make("span", {}, shape(width, height), " " + width + " × " + height), number(count)], count }));
   const rest = data.sizes.length - sizes.length;
