@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sdxl_train_cli.recipe import Recipe
 
 _MOST_BUCKETS, _MOST_TAGS, _MOST_SIZES = 40, 15, 8
-_BAR = 20
+_BAR = 18
 """Letters of the longest bar: with it a row of buckets fits into 80."""
 _NOTICED = 1.05
 """Below, nobody sees that a picture was enlarged."""
@@ -68,7 +68,7 @@ def _show_buckets(buckets: Sequence[Bucket], batch_size: int) -> None:
     most = fullest[0].count
     console.out("")
     console.table(
-        ("bucket", "pictures", "repeated", "batches", "cut", "enlarged", ""),
+        ("bucket", "pictures", "repeated", "batches", "cut up to", "enlarged", ""),
         [_bucket_row(bucket, batch_size, most) for bucket in buckets if bucket in fullest],
     )
     _tell_rest(len(buckets) - len(fullest), "bucket", "fewer pictures")
@@ -134,8 +134,9 @@ def _summary(checked: Checked, arranged: Arrangement, counted: Overview) -> list
         ),
         *_left_out(arranged, counted),
         ("an epoch", _epoch(arranged)),
-        ("the run", f"{_number(arranged.steps, 'step')}, {arranged.epochs:.4g} epochs"),
     ]
+    if arranged.batches:
+        rows.append(("the run", f"{_number(arranged.steps, 'step')}, {arranged.epochs:.4g} epochs"))
     if not arranged.is_exact:
         rows.append(("", "validation_split draws anew in each run: set validation_seed for exact figures"))
     for severity in Severity:
@@ -159,7 +160,7 @@ def _epoch(arranged: Arrangement) -> str:
 
 def _left_out(arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]:
     left = (
-        (counted.unread, "can't be decoded: they are counted nowhere below"),
+        (counted.unread, "can't be decoded, and are left out of the buckets"),
         (len(arranged.unplaced), "too narrow for a bucket: sd-scripts fails on them"),
         (len(arranged.unused), "for regularisation, beyond what matches: not used"),
         (len(arranged.held_back), "held back for validation"),

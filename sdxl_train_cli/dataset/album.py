@@ -196,7 +196,7 @@ def _card(seen: Seen, folder: int, known: _Known) -> Card:
         folder=folder,
         bucket=at,
         note="" if one else seen.facts.error or known.reasons.get(path, "in no bucket"),
-        size=(max(1, seen.facts.width), max(1, seen.facts.height)),
+        size=(seen.facts.width, seen.facts.height),
         resized=one.resized if one else None,
         crop=one.crop if one else None,
         enlarged=round(one.enlarged, _DIGITS) if one else 1.0,

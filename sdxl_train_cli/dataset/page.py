@@ -29,6 +29,7 @@ class Card:
     """Its place among the page's buckets; None where it is in none, and `note` says why."""
     note: str
     size: tuple[int, int]
+    """Of the file in pixels; zeros where it can't be told."""
     resized: tuple[int, int] | None
     crop: tuple[int, int, int, int] | None
     """Left, top, right, bottom of what is kept, in pixels of the file."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL import Image
 
 QUALITY = 80
 _LEAST_SIDE = 16
@@ -42,6 +42,8 @@ def data_uri(
             image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, only as much as is needed
             pixels = whole if image.info.get("progressive") else image.width * image.height
             with room.taken(pixels) if room else nullcontext():
+                if image.mode != "RGB":  # a second copy of a large picture would take as much memory again
+                    image.thumbnail((4 * side, 4 * side), Image.Resampling.NEAREST, reducing_gap=None)
                 small = image if image.mode == "RGB" else image.convert("RGB")
                 small.thumbnail((side, side))
             found = _packed(small, quality)
@@ -54,7 +56,7 @@ def data_uri(
     return found
 
 
-def _packed(image: Image, quality: int) -> str:
+def _packed(image: Image.Image, quality: int) -> str:
     packed = io.BytesIO()
     image.save(packed, "WEBP", quality=quality)
     return "data:image/webp;base64," + base64.b64encode(packed.getvalue()).decode()

@@ -63,7 +63,7 @@ function marks(card, index) {
   if (card.lost >= 0.005) found.push(mark(percent(card.lost) + " cut", has(card, "cropped") ? "warning" : ""));
   if (card.is_reg) found.push(mark("regularisation"));
   if (card.bucket === null && !isUnread(card, index)) found.push(mark(card.note, "warning"));
-  if (card.caption_note) found.push(mark("no caption of its own", "", card.caption_note));
+  if (card.caption_note && card.caption) found.push(mark("no caption of its own", "", card.caption_note));
   for (const [at, detail] of card.findings) {
     const { kind, severity, message } = data.findings[at];
     if (card.bucket === null || !["enlarged", "cropped"].includes(kind)) found.push(mark(kind, severity, detail || message));
@@ -78,7 +78,7 @@ function item(card, index) {
   const words = card.caption || "no caption";
   return make("article", { class: "item" }, shot,
     make("div", { class: "name", title: card.name }, card.name),
-    make("div", { class: "size" }, card.size.join(" × ")),
+    card.size[0] ? make("div", { class: "size" }, card.size.join(" × ")) : null,
     signs.length ? make("div", { class: "marks" }, ...signs) : null,
     make("div", { class: card.caption ? "caption" : "caption none", dir: "auto" }, words));
 }
@@ -259,7 +259,7 @@ function look(index) {
   looked = index;
   const card = data.cards[index];
   const [width, height] = card.size;
-  const facts = [["file", width + " × " + height]];
+  const facts = [["file", width ? width + " × " + height : ""]];
   if (card.resized) facts.push(["resized to", card.resized.join(" × ") + (card.enlarged > 1.005 ? ", enlarged " + card.enlarged.toFixed(2) + "×" : "")]);
   if (card.bucket !== null) facts.push(["bucket", data.buckets[card.bucket].width + " × " + data.buckets[card.bucket].height]);
   if (card.crop) {
