@@ -123,7 +123,7 @@ def test_tables_fit_into_80_columns(fresh: Cli, mixed: Path) -> None:
     text = "\n".join(lines)
 
     assert max(map(len, lines)) <= 80
-    assert "1024x1024         4        11       11   0%         -  " in text
+    assert "1024x1024         4        11       11         0%         -  " in text
     assert re.search(r"^832x1216 +1 +3 +3 +\d% +2\.9x ", text, re.MULTILINE)
     assert re.search(r"^ohwx cat +5 +\S+$", text, re.MULTILINE)
     assert re.search(r"^the run +1000 steps, 58\.82 epochs *$", text, re.MULTILINE)
