@@ -49,6 +49,24 @@ def test_a_row_of_a_table_is_one_line_in_a_pipe(capsys: Printed) -> None:
     ]
 
 
+def test_columns_of_numbers_are_set_to_the_right(capsys: Printed) -> None:
+    console.table(
+        ("size", "pictures", "cut", "name", "mixed", ""),
+        [
+            ("8x8", "1,200", "7%", "10_cat", "12", "#"),
+            ("1024x8", "3", "-", "7", "twelve", ""),
+            ("", "", "31%", "", "", ""),
+        ],
+    )
+
+    assert capsys.readouterr().out.splitlines() == [
+        "size    pictures  cut  name    mixed",
+        "8x8        1,200   7%  10_cat  12      #",
+        "1024x8         3    -  7       twelve",
+        "                  31%",
+    ]
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "0:00"), (0.4, "0:00"), (59.6, "1:00"), (3599.4, "59:59"), (3600, "1:00:00"), (1e6, "277:46:40")],

@@ -41,6 +41,7 @@ def show(
     from sdxl_train_cli.commands.train import from_flags, from_set
     from sdxl_train_cli.dataset import bucketing, checking, overview
 
+    target = None if html is None else _target(html)
     typed = [*from_flags(batch_size, steps, epochs, resolution, None), *from_set(set_ or [])]
     recipe = dataset_recipe.load(kind, preset, typed, home)
     source = dataset_recipe.source(directory, reg, repeats, trigger)
@@ -48,11 +49,12 @@ def show(
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)
     arranged = bucketing.arrange(recipe, overview.pictures(checked.survey), gpus)
-    page = None if html is None else _write_page(html, checked, arranged, recipe)
+    if target is not None:
+        _write_page(target, checked, arranged, recipe)
     if as_json:
-        dataset_facts.show(checked, arranged, recipe, page)
-    elif page is not None:
-        dataset_tables.show_page(page)
+        dataset_facts.show(checked, arranged, recipe, target)
+    elif target is not None:
+        dataset_tables.show_page(target)
     else:
         dataset_tables.show(checked, arranged, recipe)
 
@@ -66,20 +68,28 @@ def _require_pictures(checked: Checked) -> None:
         raise DatasetError([in_a_line(finding) for finding in checked.errors])
 
 
-def _write_page(target: Path, checked: Checked, arranged: Arrangement, recipe: Recipe) -> Path:
-    """Give where it was written."""
+def _target(html: Path) -> Path:
+    """Where the page is written; UsageError before a long look at pictures where it can't be."""
     from sdxl_train_cli import layout
+    from sdxl_train_cli.errors import UsageError
+
+    target = layout.expanded(html)
+    if target.is_dir():
+        return target / "dataset.html"
+    if not target.parent.is_dir():
+        what = "is a file" if target.parent.exists() else "does not exist"
+        raise UsageError(f"{target.parent} {what}: no page can be written there", "choose another file with --html")
+    return target
+
+
+def _write_page(target: Path, checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
     from sdxl_train_cli.dataset import album, page
     from sdxl_train_cli.webpage import document
 
-    target = layout.expanded(target)
-    if target.is_dir():
-        target /= "dataset.html"
     shown = album.gather(checked, arranged, recipe)
     files = album.files(checked.survey)
     sources = list(_counted(page.sources(files), len(files)))
     document.write(page.html(shown, sources), target, "--html")
-    return target
 
 
 def _counted(pieces: Iterable[Piece], whole: int) -> Iterator[Piece]:

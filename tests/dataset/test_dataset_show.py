@@ -235,11 +235,14 @@ def test_the_page_may_be_given_as_a_folder_and_with_json(fresh: Cli, mixed: Path
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["dataset.html"]
 
 
-def test_a_page_that_cannot_be_written_is_told(fresh: Cli, mixed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("folder", "words"), [("file", "is a file"), ("nowhere", "does not exist")])
+def test_a_page_that_has_no_place_is_told_before_anything_is_looked_at(
+    fresh: Cli, tmp_path: Path, folder: str, words: str
+) -> None:
     (tmp_path / "file").touch()
-    told = refused(fresh("dataset", "show", mixed, "--html", tmp_path / "file" / "page.html"), 2)
+    told = refused(fresh("dataset", "show", tmp_path / "no pictures", "--html", tmp_path / folder / "page.html"), 2)
 
-    assert "page.html can't be written" in told
+    assert f"{folder} {words}" in told
     assert "--html" in told
 
 

@@ -64,6 +64,19 @@ def test_a_page_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cat", "file"]
 
 
+def test_a_page_that_is_stopped_while_it_is_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_beside: Path, _target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        page.write(gathered(keep(tmp_path / "cat")), tmp_path / "report.html")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["cat"]
+
+
 def test_a_run_of_a_hundred_thousand_steps_makes_a_page_below_10_mb(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat")
     line = '{"step": %d, "loss": 0.1234567%d, "average_loss": 0.1%d, "rates": {"unet": 1e-4, "text encoder": 5e-5}, "seconds": 1.31%d, "gpu_used_gib": 7.61%d, "gpu_total_gib": 12.0, "gpu_power_watts": 165.%d}\n'  # noqa: E501
