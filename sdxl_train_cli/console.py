@@ -143,7 +143,7 @@ def bar(count: int, most: int, width: int = 24) -> str:
     if not count:
         return ""
     try:
-        "\u2588".encode(sys.stdout.encoding)
+        "\u2588".encode(sys.stdout.encoding if sys.stdout is not None else "ascii")
     except (UnicodeEncodeError, LookupError):
         block = "#"
     else:
