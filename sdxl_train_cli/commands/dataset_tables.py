@@ -97,15 +97,11 @@ def _show_counts(counted: Overview) -> None:
     sizes = [(f"{width}x{height}", count) for width, height, count in counted.sizes]
     tags = [(shown(tag), count) for tag, count in counted.tags]
     lengths = [(bar.label, bar.count) for bar in counted.lengths]
+    about = "about so many " if counted.is_estimate else ""
     for headings, rows, limit, noun in (
         (("file size, pixels", "pictures", ""), sizes, _MOST_SIZES, "size"),
         (("tag", "pictures", ""), tags, _MOST_TAGS, "tag"),
-        (
-            ("caption, about so many tokens" if counted.is_estimate else "caption, tokens", "captions", ""),
-            lengths,
-            len(lengths),
-            "",
-        ),
+        ((f"caption, {about}tokens", "captions", ""), lengths, len(lengths), ""),
     ):
         if rows:
             console.out("")
@@ -127,11 +123,9 @@ def _summary(checked: Checked, arranged: Arrangement, counted: Overview) -> list
 
     whole = len(checked.survey.seen)
     regularisation = sum(each.subset.is_reg for each in checked.survey.seen)
+    beside = f" and {regularisation} for regularisation" if regularisation else ""
     rows = [
-        (
-            "pictures",
-            f"{whole - regularisation}{f' and {regularisation} for regularisation' if regularisation else ''}",
-        ),
+        ("pictures", f"{whole - regularisation}{beside}"),
         *_left_out(arranged, counted),
         ("an epoch", _epoch(arranged)),
     ]
