@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from sdxl_train_cli.watching.training import Outcome
 
 _WIDEST = 10_000
 """Columns of a table that goes into a pipe or a file, where a row is one line."""
+_NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([%x]| [kMGT]?i?B)?")
+_NO_NUMBER = ("", "-")
+"""What may stand among numbers."""
 
 
 # Markup is off: a path such as `pictures [old]` must stand there as it is.
@@ -81,7 +85,7 @@ def table(
     *,
     faint: Container[tuple[int, int]] = (),
 ) -> None:
-    """Print a table on stdout, in a pipe one line a row; columns whose heading ends in GB are set to the right.
+    """Print a table on stdout, in a pipe one line a row; columns of numbers are set to the right.
 
     `faint` are cells, by row and column from 0, that a terminal shows in the background.
     """
@@ -103,11 +107,18 @@ def told_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def _grid(headings: Sequence[str], rows: Iterable[Sequence[str]], faint: Container[tuple[int, int]]) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        grid.add_column(heading, justify="right" if heading.endswith("GB") else "left", overflow="fold")
-    for at, row in enumerate(rows):
+    known = list(rows)
+    for column, heading in enumerate(headings):
+        numbers = heading.endswith("GB") or _are_numbers([row[column] for row in known])
+        grid.add_column(heading, justify="right" if numbers else "left", overflow="fold")
+    for at, row in enumerate(known):
         grid.add_row(*(Text(cell, style="dim" if (at, column) in faint else "") for column, cell in enumerate(row)))
     return grid
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    told = [cell for cell in cells if cell not in _NO_NUMBER]
+    return bool(told) and all(map(_NUMBER.fullmatch, told))
 
 
 def _in_lines(grid: Table) -> str:
@@ -132,7 +143,7 @@ def bar(count: int, most: int, width: int = 24) -> str:
     if not count:
         return ""
     try:
-        "\u2588".encode(sys.stdout.encoding)
+        "\u2588".encode(sys.stdout.encoding if sys.stdout is not None else "ascii")
     except (UnicodeEncodeError, LookupError):
         block = "#"
     else:

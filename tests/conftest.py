@@ -19,6 +19,7 @@ from hypothesis import settings
 from patience import PATIENCE_SECONDS, until
 from PIL import Image
 from standin.build import make_repository
+from web_browser import Listener
 
 from sdxl_train_cli import cli as command_line
 from sdxl_train_cli import gpu, signals
@@ -122,6 +123,14 @@ def write_pictures(
         if caption is not None:
             (folder / f"{number}.txt").write_text(caption + "\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A port of this machine that counts who asks it."""
+    listening = Listener()
+    yield listening
+    listening.close()
 
 
 @pytest.fixture

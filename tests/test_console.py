@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import pytest
 from rich.console import Console
@@ -47,6 +48,34 @@ def test_a_row_of_a_table_is_one_line_in_a_pipe(capsys: Printed) -> None:
         "b          12  :x:",
         "",
     ]
+
+
+def test_columns_of_numbers_are_set_to_the_right(capsys: Printed) -> None:
+    console.table(
+        ("size", "pictures", "cut", "name", "mixed", ""),
+        [
+            ("8x8", "1,200", "7%", "10_cat", "12", "#"),
+            ("1024x8", "3", "-", "7", "twelve", ""),
+            ("", "", "31%", "", "", ""),
+        ],
+    )
+
+    assert capsys.readouterr().out.splitlines() == [
+        "size    pictures  cut  name    mixed",
+        "8x8        1,200   7%  10_cat  12      #",
+        "1024x8         3    -  7       twelve",
+        "                  31%",
+    ]
+
+
+@pytest.mark.parametrize(("encoding", "drawn"), [("utf-8", "\u2588\u2588"), ("ascii", "##"), (None, "##")])
+def test_a_bar_is_drawn_with_what_stdout_can_show(
+    monkeypatch: pytest.MonkeyPatch, encoding: str | None, drawn: str
+) -> None:
+    stdout = None if encoding is None else io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+
+    assert [console.bar(count, 10, 2) for count in (10, 1, 0)] == [drawn, drawn[0], ""]
 
 
 @pytest.mark.parametrize(

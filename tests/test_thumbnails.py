@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from sdxl_train_cli.dataset.room import Room
 from sdxl_train_cli.webpage import thumbnails
 
 
@@ -29,6 +31,33 @@ def test_a_small_picture_is_not_blown_up(tmp_path: Path) -> None:
 
     with Image.open(io.BytesIO(base64.b64decode(content))) as small:
         assert small.size == (64, 64)
+
+
+def test_a_large_transparent_picture_shows_the_colour_below(tmp_path: Path) -> None:
+    Image.new("RGBA", (3000, 1500), (200, 40, 10, 0)).save(tmp_path / "a.png")
+    content = thumbnails.data_uri(tmp_path / "a.png", 100).partition(",")[2]
+
+    with Image.open(io.BytesIO(base64.b64decode(content))) as small:
+        assert small.size == (100, 50)
+        found = small.getpixel((50, 25))
+    assert isinstance(found, tuple)
+    assert all(abs(one - other) < 12 for one, other in zip(found, (200, 40, 10), strict=True))
+
+
+def test_pictures_are_decoded_only_where_there_is_room(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (300, 200)).save(tmp_path / name)
+    taken: list[int] = []
+
+    class Counting(Room):
+        def taken(self, pixels: int) -> AbstractContextManager[None]:
+            taken.append(pixels)
+            return super().taken(pixels)
+
+    made = list(thumbnails.data_uris([tmp_path / "a.png", tmp_path / "b.png"], 64, 80, 10_000, Counting(60_000)))
+
+    assert all(made)
+    assert taken == [60_000, 60_000]
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n\0\0"])

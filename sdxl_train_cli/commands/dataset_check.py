@@ -37,8 +37,8 @@ def check(
     from sdxl_train_cli.errors import DatasetError
 
     overrides = [*from_flags(batch_size, steps, epochs, resolution, None), *from_set(set_ or [])]
-    recipe = dataset_recipe.load(kind, preset, overrides, home)
-    source = dataset_recipe.source(recipe.kind, directory, reg, trigger, repeats)
+    source = dataset_recipe.source(directory, reg, trigger, repeats)
+    recipe = dataset_recipe.load(kind, preset, source.data, overrides, home)
     with place.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     if as_json:

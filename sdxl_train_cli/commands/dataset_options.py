@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-_LAID_OUT = "Pictures with .txt captions, or a parent of N_name folders"
+_LAID_OUT = "Folder of pictures; or a dataset config, or metadata"
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help=_LAID_OUT)]
 DirectoryOfProject = Annotated[

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from sdxl_train_cli.recipes.presets import Override
 
 
-def load(kind: str | None, preset: str | None, typed: Sequence[Override], home: Path | None) -> Recipe:
+def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Override], home: Path | None) -> Recipe:
     """What `sdxl-train lora` would train with here: typed, else from the project file, else the usual preset.
 
-    Raises RecipeError. Without an environment only our own rules are asked.
+    Raises RecipeError, and DatasetError for a dataset config. Without an environment only our own rules are asked.
     """
     from sdxl_train_cli import options, preparation, project
+    from sdxl_train_cli.dataset import sources
     from sdxl_train_cli.errors import RecipeError
     from sdxl_train_cli.installation import environment
     from sdxl_train_cli.recipes import presets
@@ -31,7 +32,7 @@ def load(kind: str | None, preset: str | None, typed: Sequence[Override], home: 
     what = _kind(kind, preset, written)
     name = preparation.filled(what, written, {"preset": preset})["preset"] or preparation.DEFAULT_PRESETS[what]
     own = written.overrides if written.kind in {None, what} else ()
-    recipe = presets.load(what, name, (*own, *typed), place.user_presets())
+    recipe = presets.load(what, name, (*sources.overrides(data), *own, *typed), place.user_presets())
     installed = environment.find(place.home(home))
     if installed is not None:
         return rules.require(recipe, installed.options())
@@ -42,18 +43,23 @@ def load(kind: str | None, preset: str | None, typed: Sequence[Override], home: 
     return recipe
 
 
-def source(kind: Kind, data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> Source:
-    """The dataset that it would train on: typed, else from the project file, else ./data; UsageError where none is."""
-    from sdxl_train_cli import preparation, project
+def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> Source:
+    """The dataset as a run would take it: the project file's own, or ./data, where none is named; else UsageError.
+
+    What the project file says of regularisation and trigger is of its own pictures alone.
+    """
+    from sdxl_train_cli import layout, preparation, project
     from sdxl_train_cli.dataset.checking import Source
     from sdxl_train_cli.errors import UsageError
 
-    typed = {"data": None if data is None else str(data), "reg": reg, "trigger": trigger}
-    texts = preparation.filled(kind, project.load(Path.cwd()), typed)
-    folder = Path(texts["data"] or preparation.DEFAULT_DATA)
-    if not texts["data"] and not folder.is_dir():
+    written = project.load(Path.cwd())
+    own = Path(written.data or preparation.DEFAULT_DATA)
+    if data is None and not written.data and not own.is_dir():
         raise UsageError("no pictures are named, and there is no folder ./data", "name the folder of pictures")
-    return Source(folder, Path(texts["reg"]) if texts["reg"] else None, repeats, texts["trigger"] or None, "give")
+    if data is None or layout.expanded(data) == layout.expanded(own):
+        reg = written.reg if reg is None else reg
+        trigger = written.trigger if trigger is None else trigger
+    return Source(own if data is None else data, Path(reg) if reg else None, repeats, trigger or None, "give")
 
 
 def _kind(kind: str | None, preset: str | None, written: Project) -> Kind:

@@ -77,12 +77,12 @@ def kind(text: str) -> Kind:
 
 
 @contextmanager
-def looking() -> Iterator[OnProgress | None]:
-    """A bar for a look at pictures; nothing, and nothing of rich imported, where there is no terminal."""
+def looking(what: str = "looking at pictures") -> Iterator[OnProgress | None]:
+    """A bar for work on pictures; nothing, and nothing of rich imported, where there is no terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from sdxl_train_cli import console
 
-    with console.counting("looking at pictures") as on_progress:
+    with console.counting(what) as on_progress:
         yield on_progress

@@ -27,7 +27,7 @@ Model = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option("--data", "-d", help="Pictures with .txt captions, or a parent of N_name folders"),
+    typer.Option("--data", "-d", help="Folder of pictures; or a dataset config, or metadata"),
 ]
 Reg = Annotated[str | None, typer.Option("--reg", help="Regularisation pictures, laid out like --data")]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Where the run's folder is made [default: output]")]

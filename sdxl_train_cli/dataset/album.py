@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__
-from sdxl_train_cli.dataset import overview
+from sdxl_train_cli.dataset import duplicates, kinds, overview, tokens
 from sdxl_train_cli.dataset.bucketing import Arrangement, Placed
+from sdxl_train_cli.dataset.checking import Checked
 from sdxl_train_cli.dataset.facts import Finding, Seen, Survey
 from sdxl_train_cli.dataset.overview import Overview
 from sdxl_train_cli.dataset.page import Card, Found, Group, Page, Shelf
 from sdxl_train_cli.recipe import Recipe
 
-MOST_SIZES, MOST_TAGS, MOST_GROUPS = 12, 2000, 200
+MOST_TAGS, MOST_GROUPS = 2000, 200
 _DIGITS = 4
 
 
@@ -24,16 +26,25 @@ class Alike:
     """Pictures that resemble each other."""
 
     kind: str
+    """As the finding is called: `duplicate`, `near-duplicate`."""
     files: tuple[Path, ...]
 
 
-def gather(
-    survey: Survey, arranged: Arrangement, recipe: Recipe, findings: Sequence[Finding], alike: Sequence[Alike]
-) -> Page:
+def alike(survey: Survey) -> list[Alike]:
+    """Groups of pictures that are the same byte for byte, then of those that look the same."""
+    facts = [seen.facts for seen in survey.seen]
+    groups = (("duplicate", duplicates.exact(facts)), ("near-duplicate", duplicates.near(facts)))
+    return [Alike(kind, tuple(each.path for each in group)) for kind, found in groups for group in found]
+
+
+def gather(checked: Checked, arranged: Arrangement, recipe: Recipe) -> Page:
     """Put together what the page shows; its cards are in the order of `survey.seen`."""
+    survey = checked.survey
     counted = overview.of(survey)
     places = {seen.facts.path: at for at, seen in enumerate(survey.seen)}
-    groups = (Group(one.kind, tuple(places[file] for file in one.files if file in places)) for one in alike)
+    groups = [Group(each.kind, tuple(places[file] for file in each.files)) for each in alike(survey)]
+    read = int(recipe.number("max_token_length") or tokens.USUAL_LENGTH)
+    cards = tuple(_cards(survey, arranged, checked.findings))
     return Page(
         name=_name(survey),
         kind=f"{recipe.kind.label} · {recipe.name}",
@@ -42,7 +53,7 @@ def gather(
         tiles=_tiles(survey, arranged, counted),
         notes=tuple(_notes(arranged, recipe)),
         folders=tuple(subset.image_dir.name for subset in survey.pictures.subsets),
-        findings=tuple(_found(finding) for finding in findings),
+        findings=tuple(_found(at, finding, survey, cards) for at, finding in enumerate(checked.findings)),
         buckets=tuple(
             Shelf(bucket.width, bucket.height, bucket.count, len(bucket.placed), batches,
                   bucket.count - (batches - 1) * arranged.batch_size)
@@ -51,10 +62,12 @@ def gather(
         batch_size=arranged.batch_size,
         sizes=counted.sizes,
         tags=counted.tags[:MOST_TAGS],
-        unit=counted.unit,
-        lengths=tuple((bar.label, bar.count) for bar in counted.lengths),
-        alike=tuple(group for group in groups if len(group.cards) > 1)[:MOST_GROUPS],
-        cards=tuple(_cards(survey, arranged, findings)),
+        unit="tokens, about" if counted.is_estimate else "tokens",
+        read=read,
+        lengths=tuple((bar.label, bar.count, bar.least > read) for bar in counted.lengths),
+        alike=tuple(groups[:MOST_GROUPS]),
+        alike_more=len(groups[MOST_GROUPS:]),
+        cards=cards,
     )  # fmt: skip
 
 
@@ -98,37 +111,71 @@ def _notes(arranged: Arrangement, recipe: Recipe) -> list[str]:
     return notes
 
 
-def _found(finding: Finding) -> Found:
-    problem = finding.problem
-    return Found(finding.kind, finding.severity.value, str(problem), problem.hint or "", len(set(finding.files)))
+def _found(at: int, finding: Finding, survey: Survey, cards: Sequence[Card]) -> Found:
+    details = finding.details or ("",) * len(finding.files)
+    shown = _shown(survey)
+    others = [
+        f"{kinds.shown(file)}: {detail}" if detail else kinds.shown(file)
+        for file, detail in zip(finding.files, details, strict=True)
+        if file not in shown
+    ]
+    return Found(
+        kind=finding.kind,
+        severity=finding.severity.value,
+        message=str(finding.problem),
+        hint=finding.problem.hint or "",
+        cards=sum(any(at == each for each, _ in card.findings) for card in cards),
+        others=tuple(others) if len(finding.files) > 1 else (),
+    )
+
+
+def _shown(survey: Survey) -> set[Path]:
+    """Every file that a card stands for."""
+    return {file for seen in survey.seen for file in _files(seen)}
+
+
+def _files(seen: Seen) -> list[Path]:
+    return [seen.facts.path] if seen.caption is None else [seen.facts.path, seen.caption.path]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of each picture, by its path."""
+
+    places: Mapping[Path, tuple[int, Placed]]
+    """Its bucket and what becomes of it there."""
+    reasons: Mapping[Path, str]
+    """Why it is in no bucket."""
+    findings: Mapping[Path, Sequence[tuple[int, str]]]
+    """By the file that has them, picture or caption."""
+    lengths: Mapping[Path, int]
 
 
 def _cards(survey: Survey, arranged: Arrangement, findings: Sequence[Finding]) -> list[Card]:
-    placed = {one.picture.path: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed}
-    reasons = _reasons(arranged)
-    of_file: dict[Path, list[int]] = {}
-    for at, finding in enumerate(findings):
-        for file in finding.files:
-            of_file.setdefault(file, []).append(at)
+    known = _Known(
+        {one.picture.path: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed},
+        _reasons(arranged),
+        _by_file(findings),
+        overview.tokens_of(survey),
+    )
     folders = {subset.image_dir: at for at, subset in enumerate(survey.pictures.subsets)}
-    return [
-        _card(
-            seen,
-            folders[seen.subset.image_dir],
-            placed.get(seen.facts.path),
-            reasons,
-            _findings_of(seen, of_file),
-        )
-        for seen in survey.seen
-    ]
+    return [_card(seen, folders[seen.subset.image_dir], known) for seen in survey.seen]
 
 
-def _findings_of(seen: Seen, of_file: Mapping[Path, Sequence[int]]) -> tuple[int, ...]:
-    """Those of the picture and of its caption."""
-    own = set(of_file.get(seen.facts.path, ()))
-    if seen.caption is not None:
-        own |= set(of_file.get(seen.caption.path, ()))
-    return tuple(sorted(own))
+def _by_file(findings: Sequence[Finding]) -> Mapping[Path, list[tuple[int, str]]]:
+    """The findings of each file by their places, with what there is to say of it."""
+    of_file: dict[Path, list[tuple[int, str]]] = defaultdict(list)
+    for at, finding in enumerate(findings):
+        details = finding.details or ("",) * len(finding.files)
+        for file, detail in zip(finding.files, details, strict=True):
+            of_file[file].append((at, detail))
+    return of_file
+
+
+def _findings_of(seen: Seen, of_file: Mapping[Path, Sequence[tuple[int, str]]]) -> tuple[tuple[int, str], ...]:
+    """Those of the picture and of its caption, each once."""
+    own = {at: detail for file in _files(seen) for at, detail in of_file.get(file, ())}
+    return tuple(sorted(own.items()))
 
 
 def _reasons(arranged: Arrangement) -> dict[Path, str]:
@@ -141,17 +188,15 @@ def _reasons(arranged: Arrangement) -> dict[Path, str]:
     return {picture.path: reason for pictures, reason in why for picture in pictures}
 
 
-def _card(
-    seen: Seen, folder: int, place: tuple[int, Placed] | None, reasons: Mapping[Path, str], findings: tuple[int, ...]
-) -> Card:
-    at, one = place if place is not None else (None, None)
-    caption = seen.caption
+def _card(seen: Seen, folder: int, known: _Known) -> Card:
+    path = seen.facts.path
+    at, one = known.places.get(path, (None, None))
     return Card(
-        name=seen.facts.path.name,
+        name=path.name,
         folder=folder,
         bucket=at,
-        note="" if place else seen.facts.error or reasons.get(seen.facts.path, "in no bucket"),
-        size=(max(1, seen.facts.width), max(1, seen.facts.height)),
+        note="" if one else seen.facts.error or known.reasons.get(path, "in no bucket"),
+        size=(seen.facts.width, seen.facts.height),
         resized=one.resized if one else None,
         crop=one.crop if one else None,
         enlarged=round(one.enlarged, _DIGITS) if one else 1.0,
@@ -160,8 +205,8 @@ def _card(
         is_reg=seen.subset.is_reg,
         caption=overview.text(seen),
         caption_note=_caption_note(seen),
-        tokens=caption.tokens if caption else None,
-        findings=findings,
+        tokens=known.lengths.get(path),
+        findings=_findings_of(seen, known.findings),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
-from sdxl_train_cli.dataset.facts import Caption, Seen, Survey
+from sdxl_train_cli.dataset import tokens
+from sdxl_train_cli.dataset.facts import Seen, Survey
 from sdxl_train_cli.dataset.folders import Picture, Subset
 
 Counted = TypeVar("Counted", str, tuple[int, int])
@@ -44,9 +46,10 @@ class Overview:
     """Pictures that can't be decoded: they are counted nowhere else."""
     tags: tuple[tuple[str, int], ...]
     """The most frequent first, by how many pictures have them; lower case, as sd-scripts counts them."""
-    unit: str
-    """Of the histogram: tokens, or words where tokens can't be counted."""
     lengths: tuple[Bar, ...]
+    """Of the captions that have files, in tokens, with the trigger where it is put first."""
+    is_estimate: bool
+    """Whether tokens are estimated, where CLIP's vocabulary is not at hand."""
 
 
 def of(survey: Survey) -> Overview:
@@ -55,15 +58,14 @@ def of(survey: Survey) -> Overview:
     sizes = Counter((seen.facts.width, seen.facts.height) for seen in readable)
     trained = [seen for seen in survey.seen if not seen.subset.is_reg]
     captions = [text(seen) for seen in trained]
-    written = [seen.caption for seen in trained if seen.caption is not None and seen.caption.error is None]
-    unit, lengths = _lengths(written)
+    known = tokens_of(survey)
     return Overview(
         folders=survey.pictures.subsets,
         sizes=tuple((*size, count) for size, count in _ordered(sizes)),
         unread=len(survey.seen) - len(readable),
         tags=tuple(_ordered(Counter(tag for caption in captions for tag in tags(caption)))),
-        unit=unit,
-        lengths=lengths,
+        lengths=_bars([known[seen.facts.path] for seen in trained if seen.facts.path in known]),
+        is_estimate=any(seen.caption is not None and seen.caption.is_estimate for seen in trained),
     )
 
 
@@ -90,26 +92,30 @@ def tags(caption: str) -> set[str]:
     return {tag for tag in (part.strip().lower() for part in caption.split(",")) if tag}
 
 
+def tokens_of(survey: Survey) -> Mapping[Path, int]:
+    """How long each picture's caption is as it is trained on; only of those that are read from files."""
+    prefixes = {subset.caption_prefix for subset in survey.pictures.subsets if subset.caption_prefix}
+    count = tokens.counter()[0] if prefixes else tokens.estimate
+    more = {prefix: count(prefix) for prefix in prefixes}
+    return {
+        seen.facts.path: seen.caption.tokens + more.get(seen.subset.caption_prefix or "", 0)
+        for seen in survey.seen
+        if seen.caption is not None and seen.caption.tokens is not None
+    }
+
+
 def _ordered(counts: Counter[Counted]) -> list[tuple[Counted, int]]:
     """The most frequent first; equals in the order of their names."""
     return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
-def _lengths(written: Sequence[Caption]) -> tuple[str, tuple[Bar, ...]]:
-    tokens = [caption.tokens for caption in written if caption.tokens is not None]
-    if len(tokens) == len(written):
-        return "tokens", _bars(tokens)
-    return "words", _bars(len(caption.text.split()) for caption in written)
-
-
-def _bars(lengths: Iterable[int]) -> tuple[Bar, ...]:
+def _bars(lengths: Sequence[int]) -> tuple[Bar, ...]:
     """One bar from each edge to the next; those beyond the longest caption are left out."""
-    known = list(lengths)
     starts = (0, *TOKEN_EDGES)
     ends = (*(edge - 1 for edge in TOKEN_EDGES), None)
-    longest = max(known, default=-1)
+    longest = max(lengths, default=-1)
     return tuple(
-        Bar(start, end, sum(start <= length and (end is None or length <= end) for length in known))
+        Bar(start, end, sum(start <= length and (end is None or length <= end) for length in lengths))
         for start, end in zip(starts, ends, strict=True)
         if start <= longest
     )

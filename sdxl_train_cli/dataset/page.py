@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sdxl_train_cli.dataset.room import Room
 from sdxl_train_cli.webpage import document, thumbnails
 
 _PARTS = Path(__file__).with_name("dataset_page")
@@ -28,6 +29,7 @@ class Card:
     """Its place among the page's buckets; None where it is in none, and `note` says why."""
     note: str
     size: tuple[int, int]
+    """Of the file in pixels; zeros where it can't be told."""
     resized: tuple[int, int] | None
     crop: tuple[int, int, int, int] | None
     """Left, top, right, bottom of what is kept, in pixels of the file."""
@@ -40,8 +42,8 @@ class Card:
     caption_note: str
     """Where it comes from, if not from a file of its own."""
     tokens: int | None
-    findings: tuple[int, ...]
-    """Places among the page's findings."""
+    findings: tuple[tuple[int, str], ...]
+    """Places among the page's findings, each with what there is to say of this picture."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ class Found:
     severity: str
     message: str
     hint: str
-    files: int
+    cards: int
+    """Pictures that have it."""
+    others: tuple[str, ...]
+    """Files that have it and belong to no picture; the message names one that is alone."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,14 @@ class Page:
     sizes: tuple[tuple[int, int, int], ...]
     tags: tuple[tuple[str, int], ...]
     unit: str
-    lengths: tuple[tuple[str, int], ...]
+    """Of the lengths, as a heading."""
+    read: int
+    """Tokens of a caption that are read at most."""
+    lengths: tuple[tuple[str, int, bool], ...]
+    """Label, captions, and whether they are longer than what is read."""
     alike: tuple[Group, ...]
+    alike_more: int
+    """Groups beyond those that are shown."""
     cards: tuple[Card, ...]
 
 
@@ -114,7 +125,7 @@ def side(count: int) -> int:
 def sources(pictures: Sequence[Path | None]) -> Iterator[str | None]:
     """The thumbnail of each, one after the other; None where there is no picture."""
     known = [picture for picture in pictures if picture is not None]
-    made = thumbnails.data_uris(known, side(len(known)), QUALITY, PICTURES_BYTES // max(1, len(known)))
+    made = thumbnails.data_uris(known, side(len(known)), QUALITY, PICTURES_BYTES // max(1, len(known)), Room())
     for picture in pictures:
         yield None if picture is None else next(made)
 

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,14 +45,15 @@ def html(content: object, style: str, scripts: Sequence[str], licence: str = "")
 
 def write(text: str, target: Path, flag: str) -> None:
     """Write the page beside, then rename; UsageError, which names the flag, where it can't be written."""
-    beside = target.with_name(target.name + ".new")
+    beside = target.with_name(f"{target.name}.{os.getpid()}.new")
     try:
         beside.write_text(text, encoding="utf-8", newline="\n")
         beside.replace(target)
     except OSError as error:
+        raise UsageError(f"{target} can't be written: {error.strerror}", f"choose another file with {flag}") from error
+    finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise UsageError(f"{target} can't be written: {error.strerror}", f"choose another file with {flag}") from error
 
 
 def _part(name: str) -> str:

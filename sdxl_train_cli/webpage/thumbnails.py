@@ -8,13 +8,27 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 QUALITY = 80
 _LEAST_SIDE = 16
 
 
-def data_uri(picture: Path, side: int, quality: int = QUALITY, most: int | None = None) -> str:
+class Room(Protocol):
+    """Limits how many pixels are decoded at a time."""
+
+    def taken(self, pixels: int) -> AbstractContextManager[None]:
+        """Take so many pixels for the time of the block."""
+
+
+def data_uri(
+    picture: Path, side: int, quality: int = QUALITY, most: int | None = None, room: Room | None = None
+) -> str:
     """The picture as a WebP of at most `side` pixels, as a `data:` address; ValueError where it can't be read.
 
     It lies as it is stored, whatever its EXIF says, and transparent parts show the colour below them: so sd-scripts
@@ -24,26 +38,38 @@ def data_uri(picture: Path, side: int, quality: int = QUALITY, most: int | None 
 
     try:
         with Image.open(picture) as image:
+            whole = image.width * image.height
             image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, only as much as is needed
-            small = image.convert("RGB")
-            found = None
-            while found is None or (most is not None and len(found) > most and side > _LEAST_SIDE):
-                side = side if found is None else side * 7 // 10
+            pixels = whole if image.info.get("progressive") else image.width * image.height
+            with room.taken(pixels) if room else nullcontext():
+                if image.mode != "RGB":  # a second copy of a large picture would take as much memory again
+                    image.thumbnail((4 * side, 4 * side), Image.Resampling.NEAREST, reducing_gap=None)
+                small = image if image.mode == "RGB" else image.convert("RGB")
                 small.thumbnail((side, side))
-                packed = io.BytesIO()
-                small.save(packed, "WEBP", quality=quality)
-                found = "data:image/webp;base64," + base64.b64encode(packed.getvalue()).decode()
+            found = _packed(small, quality)
+            while most is not None and len(found) > most and side > _LEAST_SIDE:
+                side = side * 7 // 10
+                small.thumbnail((side, side))
+                found = _packed(small, quality)
     except Exception as error:  # decoders: anything can come out of a broken file
         raise ValueError(f"{picture.name} can't be read") from error
     return found
 
 
-def data_uris(pictures: Sequence[Path], side: int, quality: int, most: int) -> Iterator[str | None]:
+def _packed(image: Image.Image, quality: int) -> str:
+    packed = io.BytesIO()
+    image.save(packed, "WEBP", quality=quality)
+    return "data:image/webp;base64," + base64.b64encode(packed.getvalue()).decode()
+
+
+def data_uris(
+    pictures: Sequence[Path], side: int, quality: int, most: int, room: Room | None = None
+) -> Iterator[str | None]:
     """One after the other, made on all cores, whose decoders need no lock; None for one that can't be read."""
 
     def made(picture: Path) -> str | None:
         try:
-            return data_uri(picture, side, quality, most)
+            return data_uri(picture, side, quality, most, room)
         except ValueError:
             return None
 

@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
-import shutil
-import socket
-import subprocess
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kept_runs import DONE, SETTINGS, draw_samples, keep, keep_with_files, metrics
-from patience import PATIENCE_SECONDS
+from web_browser import EVIL, Listener, browse, data, needs_browser, told, with_hands
 
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.keeping import history, page, report
 from sdxl_train_cli.keeping.page import Page
 
-EVIL = (
-    "</script><script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
-    " <!-- фото кота 🐈 \u2028 {{data}}"
-)
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium here: apt-get install chromium")
-
 
 def gathered(folder: Path) -> Page:
     return report.gather(history.load(folder), "python train.py")
-
-
-def data(html: str) -> dict[str, object]:
-    """What the page's script is given, found as a browser finds it: up to the first end of a script."""
-    start = html.index('id="data">') + len('id="data">')
-    content = json.loads(html[start : html.index("</script", start)])
-    assert isinstance(content, dict)
-    return content
 
 
 def test_what_comes_from_the_run_never_ends_its_block(tmp_path: Path) -> None:
@@ -85,6 +64,19 @@ def test_a_page_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cat", "file"]
 
 
+def test_a_page_that_is_stopped_while_it_is_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_beside: Path, _target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        page.write(gathered(keep(tmp_path / "cat")), tmp_path / "report.html")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["cat"]
+
+
 def test_a_run_of_a_hundred_thousand_steps_makes_a_page_below_10_mb(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat")
     line = '{"step": %d, "loss": 0.1234567%d, "average_loss": 0.1%d, "rates": {"unet": 1e-4, "text encoder": 5e-5}, "seconds": 1.31%d, "gpu_used_gib": 7.61%d, "gpu_total_gib": 12.0, "gpu_power_watts": 165.%d}\n'  # noqa: E501
@@ -97,50 +89,6 @@ def test_a_run_of_a_hundred_thousand_steps_makes_a_page_below_10_mb(tmp_path: Pa
 
 
 # --- in a real browser
-
-
-def browse(html: Path, *flags: str) -> tuple[str, list[str]]:
-    """Load a file in a headless browser; give the page as it ended up, and what its console said."""
-    done = subprocess.run(
-        [
-            str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1000,900",
-            "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000",
-            f"--user-data-dir={html.parent / 'browser'}", "--enable-logging=stderr", *flags,
-            "--dump-dom", html.as_uri(),
-        ],
-        capture_output=True, encoding="utf-8", errors="replace", timeout=2 * PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
-class Listener:
-    """Counts who asks a port of this machine."""
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.asked = 0
-        threading.Thread(target=self._count, daemon=True).start()
-
-    def _count(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.asked += 1
-            connection.close()
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listening = Listener()
-    yield listening
-    listening.close()
 
 
 @pytest.fixture
@@ -190,8 +138,7 @@ def test_what_watches_the_browser_sees_a_request_and_an_error(tmp_path: Path, li
 
 @needs_browser
 def test_the_slider_smooths_and_dragging_zooms_every_plot(whole: Path) -> None:
-    """The page's own policy forbids a test's script too: it is taken off the copy that is tried out."""
-    hands = """<script>
+    hands = """
     const facts = document.documentElement.dataset;
     const slider = document.querySelector("input[type=range]");
     const step = plots[0].data[0].indexOf(100);
@@ -208,11 +155,10 @@ def test_the_slider_smooths_and_dragging_zooms_every_plot(whole: Path) -> None:
       [...document.querySelectorAll("button")].find((one) => one.textContent === "Show all").click();
       setTimeout(() => { facts.all = plots.map((one) => one.scales.x.min + "-" + one.scales.x.max).join(" "); }, 50);
     }, 300);
-    </script>"""  # noqa: E501
-    html = re.sub(r"<meta http-equiv[^>]+>", "", page.html(gathered(whole))).replace("</body>", hands + "</body>")
-    (whole / "tried.html").write_text(html, encoding="utf-8")
+    """  # noqa: E501
+    (whole / "tried.html").write_text(with_hands(page.html(gathered(whole)), hands), encoding="utf-8")
     dom, console = browse(whole / "tried.html")
-    facts = dict(re.findall(r'data-(\w+)="([^"]*)"', dom.partition(">")[2].partition(">")[0]))
+    facts = told(dom)
 
     assert console == []
     assert float(facts["rough"]) < 1e-9

@@ -1,18 +1,16 @@
 const items = [];
-const shapes = { side: 190 };
+const shapes = { side: window.innerWidth < 500 ? 150 : 190 };
 const number = (value) => value.toLocaleString("en");
 const many = (count, one, more) => number(count) + " " + (count === 1 ? one : more || one + "s");
 const percent = (share) => (share > 0 && share < 0.005 ? "under 1" : String(Math.round(share * 100))) + " %";
-const severities = new Map(data.findings.map((finding, index) => [index, finding.severity]));
 
-// Pictures get their source when they come near the window: two thousand of them are not decoded at once.
+// Pictures have their source while they are near the window: two thousand are never decoded at once.
 const near = new IntersectionObserver((seen) => {
   for (const { isIntersecting, target } of seen) {
-    if (!isIntersecting) continue;
-    target.setAttribute("src", data.sources[Number(target.dataset.card)]);
-    near.unobserve(target);
+    if (isIntersecting) target.setAttribute("src", data.sources[Number(target.dataset.card)]);
+    else target.removeAttribute("src");
   }
-}, { rootMargin: "800px 0px" });
+}, { rootMargin: "1200px 0px" });
 
 function mark(text, tone, title) {
   return make("span", Object.assign({ class: "mark" }, tone ? { "data-tone": tone } : {}, title ? { title } : {}), text);
@@ -26,14 +24,14 @@ function shape(width, height) {
   return make("span", { class: "shape-box" }, drawn);
 }
 
-function isCut(card) {
-  return card.lost > 0.1;
+function has(card, kind) {
+  return card.findings.some(([at]) => data.findings[at].kind === kind);
 }
 
 // The picture as it is stored, and on it what is kept: everything outside the frame is cropped away.
 function picture(card, index, tall, now) {
   const [width, height] = card.size;
-  if (data.sources[index] === null && !card.crop) return make("div", { class: "picture unread" }, card.note || "no thumbnail");
+  if (isUnread(card, index)) return make("div", { class: "picture unread" }, card.note || "no thumbnail");
   const box = make("div", { class: "picture" });
   box.style.aspectRatio = width + " / " + height;
   box.style.width = "min(100%, calc(" + tall + " * " + width / height + "))";
@@ -45,7 +43,7 @@ function picture(card, index, tall, now) {
   }
   if (card.crop) {
     const [left, top, right, bottom] = card.crop;
-    const frame = make("div", Object.assign({ class: "crop" }, isCut(card) ? { "data-tone": "warning" } : {}));
+    const frame = make("div", Object.assign({ class: "crop" }, has(card, "cropped") ? { "data-tone": "warning" } : {}));
     frame.style.left = (100 * left) / width + "%";
     frame.style.top = (100 * top) / height + "%";
     frame.style.width = (100 * (right - left)) / width + "%";
@@ -55,23 +53,32 @@ function picture(card, index, tall, now) {
   return box;
 }
 
-function marks(card) {
+function isUnread(card, index) {
+  return data.sources[index] === null && !card.crop;
+}
+
+function marks(card, index) {
   const found = [];
-  if (card.enlarged >= 1.05) found.push(mark("enlarged " + card.enlarged.toFixed(card.enlarged < 10 ? 1 : 0) + "×", card.enlarged > 1.5 ? "warning" : ""));
-  if (card.lost >= 0.005) found.push(mark(percent(card.lost) + " cut", isCut(card) ? "warning" : ""));
+  if (card.enlarged >= 1.05) found.push(mark("enlarged " + card.enlarged.toFixed(card.enlarged < 10 ? 1 : 0) + "×", has(card, "enlarged") ? "warning" : ""));
+  if (card.lost >= 0.005) found.push(mark(percent(card.lost) + " cut", has(card, "cropped") ? "warning" : ""));
   if (card.is_reg) found.push(mark("regularisation"));
-  if (card.bucket === null) found.push(mark(card.note, "warning"));
-  for (const at of card.findings) found.push(mark(data.findings[at].kind, severities.get(at), data.findings[at].message));
+  if (card.bucket === null && !isUnread(card, index)) found.push(mark(card.note, "warning"));
+  if (card.caption_note && card.caption) found.push(mark("no caption of its own", "", card.caption_note));
+  for (const [at, detail] of card.findings) {
+    const { kind, severity, message } = data.findings[at];
+    if (card.bucket === null || !["enlarged", "cropped"].includes(kind)) found.push(mark(kind, severity, detail || message));
+  }
   return found;
 }
 
 function item(card, index) {
   const shot = make("button", { class: "shot", type: "button", "aria-label": "look at " + card.name }, picture(card, index, "var(--side, 190px) * 1.35", false));
   shot.addEventListener("click", () => look(index));
-  const signs = marks(card);
+  const signs = marks(card, index);
   const words = card.caption || "no caption";
   return make("article", { class: "item" }, shot,
     make("div", { class: "name", title: card.name }, card.name),
+    card.size[0] ? make("div", { class: "size" }, card.size.join(" × ")) : null,
     signs.length ? make("div", { class: "marks" }, ...signs) : null,
     make("div", { class: card.caption ? "caption" : "caption none", dir: "auto" }, words));
 }
@@ -92,11 +99,12 @@ function head() {
 function problems() {
   if (!data.findings.length) return;
   const rows = data.findings.map((finding, index) => {
-    const show = make("button", { type: "button" }, finding.files ? "show " + number(finding.files) : "");
+    const show = make("button", { type: "button" }, "show " + number(finding.cards));
     show.addEventListener("click", () => { tools.problem.value = String(index); filter(); tools.box.scrollIntoView(); });
     return make("div", { class: "finding" }, mark(finding.severity, finding.severity),
-      make("div", {}, make("p", {}, finding.message), finding.hint ? make("p", { class: "faint small" }, finding.hint) : null),
-      finding.files ? show : null);
+      make("div", {}, make("p", {}, finding.message), ...finding.others.map((file) => make("p", { class: "small mono" }, file)),
+        finding.hint ? make("p", { class: "faint small" }, finding.hint) : null),
+      finding.cards ? show : null);
   });
   page.append(make("section", { class: "card" }, make("div", { class: "bar" }, make("h2", {}, "Problems")), ...rows));
 }
@@ -106,6 +114,7 @@ function bars(title, headings, rows, note) {
   const body = rows.map(({ cells, count, tone, open }) => {
     const meter = make("span", Object.assign({ class: "meter" }, tone ? { "data-tone": tone } : {}));
     meter.style.width = (100 * count) / most + "%";
+    meter.hidden = !count;
     const line = make("tr", {}, ...cells.map((cell, at) => make("td", { class: at ? "number" : "" }, cell)), make("td", { class: "wide" }, meter));
     if (open) { line.addEventListener("click", open); line.style.cursor = "pointer"; }
     return line;
@@ -126,8 +135,8 @@ function charts() {
   const short = data.buckets.some((bucket) => bucket.count < data.batch_size);
   const parts = [bars("Buckets", ["", "pictures", "× repeats", "batches"], buckets, short ? "Orange: fewer pictures than a batch of " + data.batch_size + "." : "")];
   if (data.lengths.length) {
-    const lengths = data.lengths.map(([label, count]) => ({ cells: [label, number(count)], count, tone: parseInt(label, 10) > 75 && data.unit === "tokens" ? "over" : "" }));
-    parts.push(bars("Length of captions", [data.unit, "captions"], lengths, data.unit === "tokens" ? "Orange: beyond the 75 that are read where max_token_length is not set." : ""));
+    const lengths = data.lengths.map(([label, count, over]) => ({ cells: [label, number(count)], count, tone: over ? "over" : "" }));
+    parts.push(bars("Length of captions", [data.unit, "captions"], lengths, data.lengths.some(([, , over]) => over) ? "Orange: more than the " + data.read + " that are read." : ""));
   }
   const sizes = data.sizes.slice(0, 12).map(([width, height, count]) => ({ cells: [make("span", {}, shape(width, height), " " + width + " × " + height), number(count)], count }));
   const rest = data.sizes.length - sizes.length;
@@ -144,12 +153,18 @@ function charts() {
   page.append(make("div", { class: "charts" }, ...parts));
 }
 
+const likeness = { duplicate: "the same file", "near-duplicate": "look the same" };
+
 function alike() {
   if (!data.alike.length) return;
-  const groups = data.alike.map(({ kind, cards }) => make("div", { class: "alike" }, make("div", { class: "faint small" }, kind),
-    ...cards.map((index) => item(data.cards[index], index))));
-  const details = make("details", { open: "" }, make("summary", {}, "Side by side ", make("span", { class: "faint" }, many(data.alike.length, "group") + " of pictures that resemble each other")), make("div", { class: "groups" }, ...groups));
-  page.append(make("section", { class: "card", id: "alike" }, details));
+  const groups = data.alike.map(({ kind, cards }) => make("div", { class: "alike" },
+    make("div", { class: "faint small" }, many(cards.length, "picture") + ", " + likeness[kind]),
+    make("div", { class: "pair" }, ...cards.map((index) => item(data.cards[index], index)))));
+  const count = data.alike.length + data.alike_more;
+  const words = (count === 1 ? "1 group" : number(count) + " groups") + " of pictures that are the same, or look the same";
+  const more = data.alike_more ? make("p", { class: "faint small" }, "and " + many(data.alike_more, "more group")) : null;
+  page.append(make("section", { class: "card", id: "alike" },
+    make("details", { open: "" }, make("summary", {}, "Side by side ", make("span", { class: "faint" }, words)), make("div", { class: "groups" }, ...groups), more)));
 }
 
 const tools = {};
@@ -161,7 +176,7 @@ function option(value, text) {
 function toolbar() {
   tools.search = make("input", { type: "search", placeholder: "search names and captions", "aria-label": "search names and captions" });
   tools.problem = make("select", { "aria-label": "problem" }, option("", "all pictures"), option("any", "with any problem"), option("none", "without a problem"),
-    ...data.findings.map((finding, index) => option(String(index), finding.kind + " (" + number(finding.files) + ")")));
+    ...data.findings.map((finding, index) => (finding.cards ? option(String(index), finding.kind + " (" + number(finding.cards) + ")") : null)).filter(Boolean));
   tools.folder = make("select", { "aria-label": "folder" }, option("", "all folders"), ...data.folders.map((folder, index) => option(String(index), folder)));
   tools.order = make("select", { "aria-label": "order" }, option("name", "by name"), option("lost", "most cut first"), option("enlarged", "most enlarged first"), option("tokens", "longest caption first"));
   const frames = make("input", { type: "checkbox", checked: "" });
@@ -186,7 +201,7 @@ function filter() {
   let shown = 0;
   for (const { card, node } of items) {
     const fits = (!words || (card.name + "\n" + card.caption).toLowerCase().includes(words))
-      && (value === "" || (value === "any" ? card.findings.length > 0 : value === "none" ? !card.findings.length : card.findings.includes(Number(value))))
+      && (value === "" || (value === "any" ? card.findings.length > 0 : value === "none" ? !card.findings.length : card.findings.some(([at]) => at === Number(value))))
       && (tools.folder.value === "" || card.folder === Number(tools.folder.value));
     node.hidden = !fits;
     shown += fits ? 1 : 0;
@@ -244,7 +259,7 @@ function look(index) {
   looked = index;
   const card = data.cards[index];
   const [width, height] = card.size;
-  const facts = [["file", width + " × " + height]];
+  const facts = [["file", width ? width + " × " + height : ""]];
   if (card.resized) facts.push(["resized to", card.resized.join(" × ") + (card.enlarged > 1.005 ? ", enlarged " + card.enlarged.toFixed(2) + "×" : "")]);
   if (card.bucket !== null) facts.push(["bucket", data.buckets[card.bucket].width + " × " + data.buckets[card.bucket].height]);
   if (card.crop) {
@@ -252,17 +267,17 @@ function look(index) {
     const edges = [["left", left], ["top", top], ["right", width - right], ["bottom", height - bottom]].filter(([, cut]) => cut > 0);
     facts.push(["cut away", edges.length ? percent(card.lost) + ": " + edges.map(([edge, cut]) => cut + " px " + edge).join(", ") : "nothing"]);
   }
-  facts.push(["repeats", number(card.repeats) + (card.is_reg ? ", regularisation" : "")], ["folder", data.folders[card.folder]]);
+  facts.push(["repeats", card.bucket === null ? "" : number(card.repeats)], ["used for", card.is_reg ? "regularisation" : ""], ["folder", data.folders[card.folder]]);
   if (card.tokens !== null) facts.push(["tokens", number(card.tokens)]);
   if (card.caption_note) facts.push(["caption", card.caption_note]);
-  const close = make("button", { class: "close", type: "button" }, "close");
+  const close = make("button", { type: "button" }, "close");
   close.addEventListener("click", () => dialog.close());
-  dialog.replaceChildren(close, make("h2", {}, card.name),
+  dialog.replaceChildren(make("div", { class: "top" }, make("h2", {}, card.name), close),
     make("div", { class: "sides" }, picture(card, index, "72vh", true), make("div", {},
-      make("dl", {}, ...facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])),
+      make("dl", {}, ...facts.filter(([, text]) => text).flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])),
       make("div", { class: "text", dir: "auto" }, card.caption || "no caption"),
-      ...card.findings.map((at) => make("p", {}, mark(data.findings[at].severity, data.findings[at].severity), " " + data.findings[at].kind)),
-      card.note ? make("p", { class: "faint small" }, card.note) : null)));
+      ...card.findings.map(([at, detail]) => make("p", {}, mark(data.findings[at].kind, data.findings[at].severity), detail ? " " + detail : "")),
+      card.note && !card.findings.length ? make("p", { class: "faint small" }, card.note) : null)));
   if (!dialog.open) dialog.showModal();
 }
 
@@ -285,5 +300,6 @@ toolbar();
 shelves();
 page.append(buckets, dialog, make("footer", { class: "faint small" }, "Made " + data.made + ". The frame is what is trained on; what is dark is cropped away."));
 filter();
+page.style.setProperty("--side", shapes.side + "px");
 document.documentElement.dataset.cards = String(items.length);
 document.documentElement.dataset.drawn = String(Math.round(performance.now()));

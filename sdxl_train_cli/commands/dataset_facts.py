@@ -1,0 +1,121 @@
+"""A dataset in JSON: everything that `sdxl-train dataset show` knows of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.dataset.bucketing import Arrangement, Bucket, Placed
+    from sdxl_train_cli.dataset.checking import Checked
+    from sdxl_train_cli.dataset.facts import Finding
+    from sdxl_train_cli.dataset.overview import Overview
+    from sdxl_train_cli.recipe import Recipe
+
+Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
+"""Of each picture: its words as they are trained on, and how many tokens they are."""
+
+
+def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | None) -> None:
+    """Print it; names that are no text are escaped, so that a script gets them back."""
+    from sdxl_train_cli import console
+    from sdxl_train_cli.dataset import album, overview
+
+    survey = checked.survey
+    lengths = overview.tokens_of(survey)
+    captions: Captions = {
+        seen.facts.path: {"caption": overview.text(seen), "tokens": lengths.get(seen.facts.path)}
+        for seen in survey.seen
+    }  # fmt: skip
+    facts = {
+        "kind": recipe.kind.value,
+        "preset": recipe.name,
+        "pictures": sum(not seen.subset.is_reg for seen in survey.seen),
+        "regularisation": sum(seen.subset.is_reg for seen in survey.seen),
+        **_counted(overview.of(survey)),
+        **_arranged(arranged, captions),
+        "unreadable": [
+            {"path": str(seen.facts.path), "error": seen.facts.error}
+            for seen in survey.seen if seen.facts.error is not None
+        ],
+        "findings": [_finding(each) for each in checked.findings],
+        "duplicates": [
+            {"kind": each.kind, "pictures": [str(file) for file in each.files]} for each in album.alike(survey)
+        ],
+        "page": None if page is None else str(page),
+    }  # fmt: skip
+    console.out(json.dumps(facts, indent=1, allow_nan=False))
+
+
+def _counted(counted: Overview) -> dict[str, object]:
+    return {
+        "folders": [
+            {"path": str(folder.image_dir), "repeats": folder.num_repeats, "pictures": folder.pictures,
+             "captions": folder.captions, "is_reg": folder.is_reg, "class_tokens": folder.class_tokens,
+             "caption_prefix": folder.caption_prefix}
+            for folder in counted.folders
+        ],
+        "sizes": [{"width": width, "height": height, "pictures": count} for width, height, count in counted.sizes],
+        "tags": [{"tag": tag, "pictures": count} for tag, count in counted.tags],
+        "caption_lengths": {
+            "is_estimate": counted.is_estimate,
+            "bars": [{"least": bar.least, "most": bar.most, "captions": bar.count} for bar in counted.lengths],
+        },
+    }  # fmt: skip
+
+
+def _arranged(arranged: Arrangement, captions: Captions) -> dict[str, object]:
+    return {
+        "batch_size": arranged.batch_size,
+        "gradient_accumulation_steps": arranged.accumulation,
+        "gpus": arranged.gpus,
+        "pictures_per_epoch": arranged.count,
+        "batches_per_epoch": arranged.batches,
+        "steps_per_epoch": arranged.steps_per_epoch,
+        "steps": arranged.steps,
+        "epochs": round(arranged.epochs, 4),
+        "is_exact": arranged.is_exact,
+        "buckets": [_bucket(bucket, arranged.batch_size, captions) for bucket in arranged.buckets],
+        "unplaced": [str(picture.path) for picture in arranged.unplaced],
+        "unused": [str(picture.path) for picture in arranged.unused],
+        "held_back": [str(picture.path) for picture in arranged.held_back],
+    }
+
+
+def _bucket(bucket: Bucket, batch_size: int, captions: Captions) -> dict[str, object]:
+    return {
+        "width": bucket.width,
+        "height": bucket.height,
+        "count": bucket.count,
+        "batches": bucket.batches(batch_size),
+        "pictures": [{**_placed(one), **captions[one.picture.path]} for one in bucket.placed],
+    }
+
+
+def _placed(one: Placed) -> dict[str, object]:
+    return {
+        "path": str(one.picture.path),
+        "width": one.picture.width,
+        "height": one.picture.height,
+        "repeats": one.repeats,
+        "is_reg": one.picture.is_reg,
+        "resized": list(one.resized),
+        "crop": list(one.crop),
+        "enlarged": round(one.enlarged, 4),
+        "lost": round(one.lost, 4),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    details = finding.details or ("",) * len(finding.files)
+    return {
+        "kind": finding.kind,
+        "severity": finding.severity.value,
+        "message": finding.problem.message,
+        "hint": finding.problem.hint,
+        "files": [
+            {"path": str(file), "detail": detail or None}
+            for file, detail in zip(finding.files, details, strict=True)
+        ],
+    }  # fmt: skip

@@ -1,0 +1,168 @@
+"""A dataset on the terminal: folders, buckets, sizes, tags, lengths of captions, and the run that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.dataset.bucketing import Arrangement, Bucket
+    from sdxl_train_cli.dataset.checking import Checked
+    from sdxl_train_cli.dataset.facts import Finding
+    from sdxl_train_cli.dataset.folders import Subset
+    from sdxl_train_cli.dataset.overview import Overview
+    from sdxl_train_cli.recipe import Recipe
+
+_MOST_BUCKETS, _MOST_TAGS, _MOST_SIZES = 40, 15, 8
+_BAR = 18
+"""Letters of the longest bar: with it a row of buckets fits into 80."""
+_NOTICED = 1.05
+"""Below, nobody sees that a picture was enlarged."""
+
+
+def show(checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
+    """Print tables, and at the end, where a person looks first, what the run makes of them."""
+    from sdxl_train_cli import console
+    from sdxl_train_cli.dataset import overview
+
+    counted = overview.of(checked.survey)
+    _show_folders(counted.folders)
+    _show_buckets(arranged.buckets, arranged.batch_size)
+    _show_counts(counted)
+    console.out("")
+    console.table((recipe.kind.label, recipe.name), _summary(checked, arranged, counted))
+    if checked.findings:
+        console.note("`sdxl-train dataset check` names the files and the remedies")
+
+
+def show_page(page: Path) -> None:
+    """Print where the page is, and on a terminal how large."""
+    from sdxl_train_cli import console
+    from sdxl_train_cli.keeping import spelling
+
+    console.note(f"{spelling.size(page.stat().st_size)}, and it needs no other file: open it in a browser")
+    console.out(str(page))
+
+
+def _show_folders(folders: Sequence[Subset]) -> None:
+    from sdxl_train_cli import console
+    from sdxl_train_cli.dataset.kinds import shown
+
+    console.table(
+        ("pictures", "captions", "repeats", "folder"),
+        [
+            (str(folder.pictures), str(folder.captions), str(folder.num_repeats),
+             shown(folder.image_dir) + ("  (regularisation)" if folder.is_reg else ""))
+            for folder in folders
+        ],
+    )  # fmt: skip
+
+
+def _show_buckets(buckets: Sequence[Bucket], batch_size: int) -> None:
+    from sdxl_train_cli import console
+
+    if not buckets:
+        return
+    fullest = sorted(buckets, key=lambda bucket: -bucket.count)[:_MOST_BUCKETS]
+    most = fullest[0].count
+    console.out("")
+    console.table(
+        ("bucket", "pictures", "repeated", "batches", "cut up to", "enlarged", ""),
+        [_bucket_row(bucket, batch_size, most) for bucket in buckets if bucket in fullest],
+    )
+    _tell_rest(len(buckets) - len(fullest), "bucket", "fewer pictures")
+
+
+def _bucket_row(bucket: Bucket, batch_size: int, most: int) -> tuple[str, ...]:
+    """What is cut and enlarged is that of the picture that has most of it."""
+    from sdxl_train_cli import console
+
+    enlarged = max(placed.enlarged for placed in bucket.placed)
+    return (
+        f"{bucket.width}x{bucket.height}",
+        str(len(bucket.placed)),
+        str(bucket.count),
+        str(bucket.batches(batch_size)),
+        f"{max(placed.lost for placed in bucket.placed):.0%}",
+        f"{enlarged:.1f}x" if enlarged >= _NOTICED else "-",
+        console.bar(bucket.count, most, _BAR),
+    )
+
+
+def _show_counts(counted: Overview) -> None:
+    from sdxl_train_cli import console
+    from sdxl_train_cli.dataset.kinds import shown
+
+    sizes = [(f"{width}x{height}", count) for width, height, count in counted.sizes]
+    tags = [(shown(tag), count) for tag, count in counted.tags]
+    lengths = [(bar.label, bar.count) for bar in counted.lengths]
+    about = "about so many " if counted.is_estimate else ""
+    for headings, rows, limit, noun in (
+        (("file size, pixels", "pictures", ""), sizes, _MOST_SIZES, "size"),
+        (("tag", "pictures", ""), tags, _MOST_TAGS, "tag"),
+        ((f"caption, {about}tokens", "captions", ""), lengths, len(lengths), ""),
+    ):
+        if rows:
+            console.out("")
+            most = max(1, *(count for _, count in rows))
+            table = [(name, str(count), console.bar(count, most, _BAR)) for name, count in rows[:limit]]
+            console.table(headings, table)
+            _tell_rest(len(rows) - len(table), noun, "as many pictures or fewer")
+
+
+def _tell_rest(count: int, noun: str, having: str) -> None:
+    from sdxl_train_cli import console
+
+    if count > 0:
+        console.out(f"and {count} more {noun if count == 1 else noun + 's'} with {having}: --json has all")
+
+
+def _summary(checked: Checked, arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]:
+    from sdxl_train_cli.dataset.facts import Severity
+
+    whole = len(checked.survey.seen)
+    regularisation = sum(each.subset.is_reg for each in checked.survey.seen)
+    beside = f" and {regularisation} for regularisation" if regularisation else ""
+    rows = [
+        ("pictures", f"{whole - regularisation}{beside}"),
+        *_left_out(arranged, counted),
+        ("an epoch", _epoch(arranged)),
+    ]
+    if arranged.batches:
+        rows.append(("the run", f"{_number(arranged.steps, 'step')}, {arranged.epochs:.4g} epochs"))
+    if not arranged.is_exact:
+        rows.append(("", "validation_split draws anew in each run: set validation_seed for exact figures"))
+    for severity in Severity:
+        kinds = ", ".join(_kind(each) for each in checked.findings if each.severity is severity)
+        rows += [(f"{severity.value}s", kinds)] if kinds else []
+    return rows
+
+
+def _kind(finding: Finding) -> str:
+    return f"{finding.kind} ({len(finding.files)})" if len(finding.files) > 1 else finding.kind
+
+
+def _epoch(arranged: Arrangement) -> str:
+    words = f"{_number(arranged.count, 'picture')} in {_number(arranged.batches, 'batch')} of {arranged.batch_size}"
+    if arranged.gpus > 1:
+        words += f" on {arranged.gpus} GPUs"
+    if arranged.accumulation > 1:
+        words += f", {arranged.accumulation} to a step"
+    return f"{words}: {_number(arranged.steps_per_epoch, 'step')}"
+
+
+def _left_out(arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]:
+    left = (
+        (counted.unread, "can't be decoded, and are left out of the buckets"),
+        (len(arranged.unplaced), "too narrow for a bucket: sd-scripts fails on them"),
+        (len(arranged.unused), "for regularisation, beyond what matches: not used"),
+        (len(arranged.held_back), "held back for validation"),
+    )
+    return [("", f"{count} {why}") for count, why in left if count]
+
+
+def _number(count: int, noun: str) -> str:
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun}es" if noun.endswith("ch") else f"{count} {noun}s"
