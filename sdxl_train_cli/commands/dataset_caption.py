@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.dataset_options import Directory
 from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
     from sdxl_train_cli.dataset.tagging import Tagged
     from sdxl_train_cli.dataset.untagged import Work
 
-Data = Annotated[Path, typer.Argument(metavar="DIR", help="Pictures and captions, or a parent of N_name folders")]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -28,7 +27,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Tag pictures anew 
 
 
 def caption(
-    data: Data, model: Model = None, threshold: Threshold = 0.35, trigger: Trigger = None,
+    data: Directory, model: Model = None, threshold: Threshold = 0.35, trigger: Trigger = None,
     overwrite: Overwrite = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Tag the pictures that have no caption, with the tagger of sd-scripts."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdxl_train_cli.commands.dataset_options import Directory
 from sdxl_train_cli.dataset.repair import Alpha
 
 if TYPE_CHECKING:
     from sdxl_train_cli.dataset.fixing import Fixed
 
-Data = Annotated[Path, typer.Argument(metavar="DIR", help="Pictures and captions, or a parent of N_name folders")]
 To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Where the copy is made")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every caption")]
 AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Lay transparency on white, or keep it for masks")]
@@ -25,7 +25,7 @@ Encoding = Annotated[
 
 
 def fix(
-    data: Data, to: To, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
+    data: Directory, to: To, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
     keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
 ) -> None:  # fmt: skip
     """Make a copy that training takes as it is; the originals are never touched."""
