@@ -88,7 +88,7 @@ def _show(checked: Checked, data: Path) -> None:
     from sdxl_train_cli.errors import Problem
 
     root = shown(layout.expanded(data))
-    before = root.rstrip(os.sep) + os.sep
+    before = root + os.sep
     for finding in checked.findings:
         problem = Problem(finding.problem.message.replace(before, ""), finding.problem.hint)
         console.finding(finding.severity.value, problem, [line.removeprefix(before) for line in _lines(finding)])

@@ -125,10 +125,13 @@ class _Look:
         known = self._known(stamps)
         found = {path: facts for path, text in known.items() if (facts := _picture(path, text))}
         self._count(len(found))
+        new = [path for path in stamps if path not in found]
+        if not new:
+            return found  # and nothing of Pillow is imported
         logging.getLogger("PIL").addHandler(_SILENCE)
         with warnings.catch_warnings(), picture.memory_in_turns():
             warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
-            for facts in self._looked([path for path in stamps if path not in found]):
+            for facts in self._looked(new):
                 found[facts.path] = facts
                 if facts.sha256:
                     self._keep((facts.path, stamps[facts.path], facts.sha256, _picture_text(facts)))
@@ -163,10 +166,7 @@ class _Look:
 
     def _looked(self, paths: Sequence[Path]) -> Iterator[PictureFacts]:
         """In whatever order they are done. When it is stopped, it waits for no more than what is being decoded."""
-        if not paths:
-            return
-        room = Room()
-        pool = ThreadPoolExecutor(_cores())
+        room, pool = Room(), ThreadPoolExecutor(_cores())
         try:
             left, going = iter(paths), set[Future[PictureFacts]]()
             while True:

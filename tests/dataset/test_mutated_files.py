@@ -7,12 +7,15 @@ import json
 import random
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from odd_files import photo, turned
 from PIL import Image
 
+from sdxl_train_cli.dataset import picture
 from sdxl_train_cli.errors import DatasetError
 
 PICTURES, CAPTIONS = 1600, 400
@@ -88,8 +91,8 @@ def originals() -> list[bytes]:
         (image, "JPEG2000", {}),
     ]
     files = [io.BytesIO() for _ in kinds]
-    for (picture, form, options), file in zip(kinds, files, strict=True):
-        picture.save(file, form, **options)
+    for (one, form, options), file in zip(kinds, files, strict=True):
+        one.save(file, form, **options)
     return [turned(image, 6), *(file.getvalue() for file in files)]
 
 
@@ -118,3 +121,26 @@ def test_of_2000_mutated_files_none_makes_a_traceback_or_a_hang(tmp_path: Path) 
     found = json.loads(done.stdout)
     assert (found["pictures"], found["captions"]) == (PICTURES, CAPTIONS)
     assert {each["kind"] for each in found["findings"]} >= EXPECTED
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_is_told_just_where_decoding_it_in_full_would_fail(tmp_path: Path, progressive: bool) -> None:
+    file, path, told = io.BytesIO(), tmp_path / "1.jpg", set()
+    photo(3, (600, 400)).save(file, "JPEG", progressive=progressive)
+    for number in range(300):
+        path.write_bytes(mutated([file.getvalue()], number))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            told.add((picture.look(path).error is None, is_decoded_in_full(path)))
+
+    assert told == {(True, True), (False, False)}
+
+
+def is_decoded_in_full(path: Path) -> bool:
+    """As sd-scripts would."""
+    try:
+        with Image.open(path) as image:
+            image.convert("RGB")
+    except Exception:  # noqa: BLE001 - a broken file
+        return False
+    return True
