@@ -1,4 +1,4 @@
-"""The recipe that a dataset is looked at with: its buckets, batches and steps are those of the run to come."""
+"""What a dataset is looked at with, as `sdxl-train lora` would train on it here: the recipe, and what is said of it."""
 
 from __future__ import annotations
 
@@ -42,16 +42,18 @@ def load(kind: str | None, preset: str | None, typed: Sequence[Override], home: 
     return recipe
 
 
-def source(directory: Path, reg: str | None, repeats: int | None, trigger: str | None) -> Source:
-    """The dataset as a run would take it: for the project file's own, what is not typed comes from there."""
-    from sdxl_train_cli import layout, project
+def source(kind: Kind, data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> Source:
+    """The dataset that it would train on: typed, else from the project file, else ./data; UsageError where none is."""
+    from sdxl_train_cli import preparation, project
     from sdxl_train_cli.dataset.checking import Source
+    from sdxl_train_cli.errors import UsageError
 
-    written = project.load(Path.cwd())
-    if written.data is not None and layout.expanded(Path(written.data)) == layout.expanded(directory):
-        reg = written.reg if reg is None else reg
-        trigger = written.trigger if trigger is None else trigger
-    return Source(directory, Path(reg) if reg else None, repeats, trigger or None, "give")
+    typed = {"data": None if data is None else str(data), "reg": reg, "trigger": trigger}
+    texts = preparation.filled(kind, project.load(Path.cwd()), typed)
+    folder = Path(texts["data"] or preparation.DEFAULT_DATA)
+    if not texts["data"] and not folder.is_dir():
+        raise UsageError("no pictures are named, and there is no folder ./data", "name the folder of pictures")
+    return Source(folder, Path(texts["reg"]) if texts["reg"] else None, repeats, texts["trigger"] or None, "give")
 
 
 def _kind(kind: str | None, preset: str | None, written: Project) -> Kind:

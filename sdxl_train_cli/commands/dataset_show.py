@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands.dataset_options import DirectoryOfProject, Json, KindOption
 from sdxl_train_cli.commands.place import HomeOption
 from sdxl_train_cli.commands.train import BatchSize, Epochs, Preset, Reg, Repeats, Resolution, Set, Steps, Trigger
 
@@ -17,12 +18,7 @@ if TYPE_CHECKING:
     from sdxl_train_cli.dataset.checking import Checked
     from sdxl_train_cli.recipe import Recipe
 
-Directory = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Pictures with .txt captions, or a parent of N_name folders")
-]
-KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="What is trained [default: lora]")]
 Gpus = Annotated[int, typer.Option("--gpus", min=1, help="GPUs that share the batches")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; it needs no network")
 ]
@@ -31,12 +27,12 @@ Piece = TypeVar("Piece")
 
 
 def show(
-    directory: Directory, preset: Preset = None, kind: KindOption = None, trigger: Trigger = None, reg: Reg = None,
-    repeats: Repeats = None, resolution: Resolution = None, batch_size: BatchSize = None, steps: Steps = None,
-    epochs: Epochs = None, set_: Set = None, gpus: Gpus = 1, as_json: Json = False, html: Html = None,
+    directory: DirectoryOfProject = None, preset: Preset = None, kind: KindOption = None, trigger: Trigger = None,
+    reg: Reg = None, repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
+    resolution: Resolution = None, set_: Set = None, gpus: Gpus = 1, as_json: Json = False, html: Html = None,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Buckets, crops, steps, tags and lengths of captions: what SDXL will really see."""
+    """What SDXL will really see: buckets, crops, steps, tags."""
     from sdxl_train_cli.commands import dataset_facts, dataset_recipe, dataset_tables
     from sdxl_train_cli.commands.train import from_flags, from_set
     from sdxl_train_cli.dataset import bucketing, checking, overview
@@ -44,7 +40,7 @@ def show(
     target = None if html is None else _target(html)
     typed = [*from_flags(batch_size, steps, epochs, resolution, None), *from_set(set_ or [])]
     recipe = dataset_recipe.load(kind, preset, typed, home)
-    source = dataset_recipe.source(directory, reg, repeats, trigger)
+    source = dataset_recipe.source(recipe.kind, directory, reg, trigger, repeats)
     with place.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)

@@ -1,0 +1,17 @@
+"""What the commands that look at a dataset take alike, so that each is typed and told of in one way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_LAID_OUT = "Pictures with .txt captions, or a parent of N_name folders"
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help=_LAID_OUT)]
+DirectoryOfProject = Annotated[
+    Path | None, typer.Argument(metavar="DIR", help=f"{_LAID_OUT} [default: the project's, else data]")
+]
+KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="What is trained [default: lora]")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
