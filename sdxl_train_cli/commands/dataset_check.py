@@ -54,22 +54,10 @@ def _print_json(checked: Checked) -> None:
     import json
 
     from sdxl_train_cli import console
+    from sdxl_train_cli.commands import dataset_facts
 
-    console.out(json.dumps({**_counts(checked), "findings": [_facts(each) for each in checked.findings]}, indent=1))
-
-
-def _facts(finding: Finding) -> dict[str, object]:
-    details = finding.details or ("",) * len(finding.files)
-    return {
-        "kind": finding.kind,
-        "severity": finding.severity.value,
-        "message": finding.problem.message,
-        "hint": finding.problem.hint,
-        "files": [
-            {"path": str(file), "detail": detail or None}
-            for file, detail in zip(finding.files, details, strict=True)
-        ],
-    }  # fmt: skip
+    findings = [dataset_facts.finding(each) for each in checked.findings]
+    console.out(json.dumps({**_counts(checked), "findings": findings}, indent=1))
 
 
 def _counts(checked: Checked) -> dict[str, int]:

@@ -39,7 +39,7 @@ def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | N
             {"path": str(seen.facts.path), "error": seen.facts.error}
             for seen in survey.seen if seen.facts.error is not None
         ],
-        "findings": [_finding(each) for each in checked.findings],
+        "findings": [finding(each) for each in checked.findings],
         "duplicates": [
             {"kind": each.kind, "pictures": [str(file) for file in each.files]} for each in album.alike(survey)
         ],
@@ -107,15 +107,16 @@ def _placed(one: Placed) -> dict[str, object]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, object]:
-    details = finding.details or ("",) * len(finding.files)
+def finding(found: Finding) -> dict[str, object]:
+    """One kind of problem with its files."""
+    details = found.details or ("",) * len(found.files)
     return {
-        "kind": finding.kind,
-        "severity": finding.severity.value,
-        "message": finding.problem.message,
-        "hint": finding.problem.hint,
+        "kind": found.kind,
+        "severity": found.severity.value,
+        "message": found.problem.message,
+        "hint": found.problem.hint,
         "files": [
             {"path": str(file), "detail": detail or None}
-            for file, detail in zip(finding.files, details, strict=True)
+            for file, detail in zip(found.files, details, strict=True)
         ],
     }  # fmt: skip

@@ -44,22 +44,18 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
 
 
 def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> Source:
-    """The dataset as a run would take it: the project file's own, or ./data, where none is named; else UsageError.
-
-    What the project file says of regularisation and trigger is of its own pictures alone.
-    """
-    from sdxl_train_cli import layout, preparation, project
+    """The dataset that it would train on: typed, else from the project file, else ./data; UsageError where none is."""
+    from sdxl_train_cli import preparation, project
     from sdxl_train_cli.dataset.checking import Source
     from sdxl_train_cli.errors import UsageError
 
     written = project.load(Path.cwd())
-    own = Path(written.data or preparation.DEFAULT_DATA)
-    if data is None and not written.data and not own.is_dir():
+    given = Path(written.data or preparation.DEFAULT_DATA) if data is None else data
+    if data is None and not written.data and not given.is_dir():
         raise UsageError("no pictures are named, and there is no folder ./data", "name the folder of pictures")
-    if data is None or layout.expanded(data) == layout.expanded(own):
-        reg = written.reg if reg is None else reg
-        trigger = written.trigger if trigger is None else trigger
-    return Source(own if data is None else data, Path(reg) if reg else None, repeats, trigger or None, "give")
+    reg = written.reg if reg is None else reg
+    trigger = written.trigger if trigger is None else trigger
+    return Source(given, Path(reg) if reg else None, repeats, trigger or None, "give")
 
 
 def _kind(kind: str | None, preset: str | None, written: Project) -> Kind:

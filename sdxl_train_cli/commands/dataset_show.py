@@ -28,9 +28,9 @@ Piece = TypeVar("Piece")
 
 def show(
     directory: DirectoryOfProject = None, preset: Preset = None, kind: KindOption = None, trigger: Trigger = None,
-    reg: Reg = None, repeats: Repeats = None, resolution: Resolution = None, batch_size: BatchSize = None,
-    steps: Steps = None, epochs: Epochs = None, set_: Set = None, gpus: Gpus = 1, as_json: Json = False,
-    html: Html = None, home: HomeOption = None,
+    reg: Reg = None, repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
+    resolution: Resolution = None, set_: Set = None, gpus: Gpus = 1, as_json: Json = False, html: Html = None,
+    home: HomeOption = None,
 ) -> None:  # fmt: skip
     """What SDXL will really see: buckets, crops, steps, tags."""
     from sdxl_train_cli.commands import dataset_facts, dataset_recipe, dataset_tables

@@ -117,7 +117,7 @@ def _found(at: int, finding: Finding, survey: Survey, cards: Sequence[Card]) -> 
     others = [
         f"{kinds.shown(file)}: {detail}" if detail else kinds.shown(file)
         for file, detail in zip(finding.files, details, strict=True)
-        if file not in shown
+        if file not in shown and kinds.shown(file) not in finding.problem.message
     ]
     return Found(
         kind=finding.kind,
@@ -125,7 +125,7 @@ def _found(at: int, finding: Finding, survey: Survey, cards: Sequence[Card]) -> 
         message=str(finding.problem),
         hint=finding.problem.hint or "",
         cards=sum(any(at == each for each, _ in card.findings) for card in cards),
-        others=tuple(others) if len(finding.files) > 1 else (),
+        others=tuple(others),
     )
 
 

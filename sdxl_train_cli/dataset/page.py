@@ -57,7 +57,7 @@ class Found:
     cards: int
     """Pictures that have it."""
     others: tuple[str, ...]
-    """Files that have it and belong to no picture; the message names one that is alone."""
+    """Files that have it, belong to no picture and are not named in the message."""
 
 
 @dataclass(frozen=True)

@@ -163,21 +163,21 @@ def test_many_buckets_are_cut_short(fresh: Cli, tmp_path: Path) -> None:
 # --- settings
 
 
-def test_the_project_file_counts_for_its_own_pictures(fresh: Cli, tmp_path: Path, mixed: Path) -> None:
+def test_what_is_not_typed_comes_from_the_project_file(fresh: Cli, tmp_path: Path, mixed: Path) -> None:
     saved(tmp_path / "reg" / "1_cat" / "a.png", photo(20), "a cat")
     (tmp_path / "sdxl-train.yaml").write_text(
         f"kind: locon\ndata: '{mixed.name}'\nreg: reg\ntrigger: zzz\n"
         "set:\n  train_batch_size: 3\n  resolution: 768,768\n  min_bucket_reso: 256\n",
         encoding="utf-8",
     )
-    own = facts(fresh, mixed.name)
-    other = facts(fresh, mixed / "3_cat")
+    own = facts(fresh)
+    typed = facts(fresh, mixed / "3_cat", "--trigger", "cat", "--batch-size", "1")
 
     assert (own["kind"], own["batch_size"], own["regularisation"]) == ("locon", 3, 1)
     assert {"width": 768, "height": 768}.items() <= own["buckets"][1].items()
     assert own["folders"][1]["caption_prefix"] == "zzz,"
-    assert (other["kind"], other["batch_size"], other["regularisation"]) == ("locon", 3, 0)
-    assert other["folders"][0]["caption_prefix"] is None
+    assert (typed["kind"], typed["batch_size"], typed["regularisation"]) == ("locon", 1, 1)
+    assert typed["folders"][0]["caption_prefix"] is None  # the captions have it
     assert facts(fresh, mixed.name, "--kind", "lora", "--preset", "dim32-gc")["kind"] == "lora"
 
 
