@@ -259,6 +259,7 @@ TEMPLATE = """\
 # GPU memory: the estimate and how it was fitted
 
 Written by `python scripts/fit_vram.py --write`; a test compares it with the shipped data.
+A GB of memory here is 2^30 bytes: what nvidia-smi tells in MiB, divided by 1024.
 
 ## The model
 
@@ -275,8 +276,8 @@ What remains is fitted to the measured table, four constants in all:
 
 | constant | value | stands for |
 | --- | --- | --- |
-| `context_gib` | {context_gib:g} | CUDA's context, its libraries and their workspaces, GiB |
-| `activations` | {activations:g} | GiB reserved for each GiB that autograd keeps |
+| `context_gib` | {context_gib:g} | CUDA's context, its libraries and their workspaces, GB |
+| `activations` | {activations:g} | GB reserved for each GB that autograd keeps |
 | `checkpointed` | {checkpointed:g} | the same with gradient checkpointing, which computes blocks again on the way |
 | `overlap` | {overlap:g} | the power by which the phases of a step add up |
 
@@ -324,15 +325,15 @@ checkpointed.
 
 What saves memory costs some in three more cases, each found by drawing thousands of settings, and each held by a test.
 Gradient checkpointing of text encoders that are trained makes sd-scripts let their vocabulary have a gradient (0.19
-GiB in 16 bits, 0.38 in 32), which nothing takes away: with pictures far below 512 pixels that can be more than what
+GB in 16 bits, 0.38 in 32), which nothing takes away: with pictures far below 512 pixels that can be more than what
 checkpointing saves. Cached latents are encoded `vae_batch_size` at a time before the U-Net comes: many large pictures
 at once take more than the training. A LoKr of a dim beyond half its larger factor keeps that whole, which is smaller
 than the pair before.
 
 No LoHa and no LoKr was measured on a GPU. Their weights are counted to the last one. Both multiply their matrices out
 in each step, and autograd keeps a 16-bit copy of the size of every weight that they change: counted as above, LyCORIS
-and sd-scripts' own modules keep 11.57 GiB at 1024x1024 where a LoRA keeps 8.14. With gradient checkpointing only one
-block's copies are there at a time: 0.62 GiB where a LoRA keeps 0.58.
+and sd-scripts' own modules keep 11.57 GB at 1024x1024 where a LoRA keeps 8.14. With gradient checkpointing only one
+block's copies are there at a time: 0.62 GB where a LoRA keeps 0.58.
 
 ## Your own measurements
 

@@ -220,8 +220,8 @@ def load_facts(load: Load) -> list[str]:
     facts = []
     if load.gpu_used_gib is not None:
         total = "" if load.gpu_total_gib is None else f" of {load.gpu_total_gib:.1f}"
-        facts.append(f"VRAM {load.gpu_used_gib:.1f}{total} GiB")
-    facts.append(f"RAM {load.resident_gib:.1f} GiB")
+        facts.append(f"VRAM {load.gpu_used_gib:.1f}{total} GB")
+    facts.append(f"RAM {load.resident_gib:.1f} GB")
     if load.gpu_power_watts is not None:
         facts.append(f"{load.gpu_power_watts:.0f} W")
     return facts

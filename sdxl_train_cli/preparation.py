@@ -241,7 +241,7 @@ def _with_prefix(recipe: Recipe, pictures: Pictures) -> tuple[Recipe, list[str]]
     cached = [name for name in ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk") if recipe.get(name)]
     if not pictures.has_prefix or not cached:
         return recipe, []
-    note = "no caption has the trigger: it is put first in each, so text-encoder outputs are not cached (+1.5 GiB)"
+    note = "no caption has the trigger: it is put first in each, so text-encoder outputs are not cached (+1.5 GB)"
     return recipe.replaced(dict.fromkeys(cached)), [note]
 
 

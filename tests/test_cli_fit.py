@@ -88,7 +88,7 @@ def test_on_a_gpu_the_largest_batch_is_told_and_each_measurement_kept(
 
     assert result.code == 0, result.stderr
     assert (facts["largest"], facts["gpu"], facts["bucket"]) == (3, "card", "1152x896")
-    assert "the largest batch that fits: 3 (9.00 GiB of 20.0 free on card)" in result.stderr
+    assert "the largest batch that fits: 3 (9.00 GB of 20.0 free on card)" in result.stderr
     assert [(one.batch_size, one.together, one.peak_gib, one.seconds_per_step) for one in found] == [
         (1, 1, 7.0, 0.5),
         (2, 2, 8.0, 1.0),
@@ -109,7 +109,7 @@ def test_what_was_measured_is_what_the_next_check_goes_by(
 
     assert with_gpu.is_file()
     assert refused.code == 6
-    assert "needs 7 GiB (measured on this machine on 20" in refused.stderr
+    assert "needs 7 GB (measured on this machine on 20" in refused.stderr
 
 
 def test_where_not_one_picture_fits_the_way_out_is_told(

@@ -197,8 +197,8 @@ def test_a_plan_goes_by_the_runs_that_were_measured_here(here: Callable[..., Res
         "source": "measured", "gib": 8.8, "by": "measured on this machine on 2026-11-20 with sd-scripts v0.10.1",
     }  # fmt: skip
     assert {offer["need"]["by"] for name, offer in offers.items() if name != "dim32-gc"} == {"an estimate"}
-    assert "8.8 GiB (measured on this machine on 2026-11-20" in told
-    assert "GiB (an estimate)" in told
+    assert "8.8 GB (measured on this machine on 2026-11-20" in told
+    assert "GB (an estimate)" in told
 
 
 def test_a_plan_for_pictures_goes_by_runs_with_pictures_as_large(here: Callable[..., Result], tmp_path: Path) -> None:
@@ -251,6 +251,6 @@ def test_a_csv_with_a_wrong_row_is_not_taken_at_all(cli: Cli, own: Home, tmp_pat
 
     assert result.code == 2
     assert "runs.csv:3: " in result.stderr
-    assert "a peak of 890 GiB on a GPU of 12" in result.stderr
+    assert "a peak of 890 GB on a GPU of 12" in result.stderr
     assert not (tmp_path / "theirs" / "measurements.jsonl").exists()
     assert own.path.is_dir()

@@ -130,7 +130,7 @@ def test_the_picture_shows_phase_loss_rate_memory_speed_time_and_files() -> None
         screen.print(view.picture())
     shown = captured.get()
     for words in ("training", "8/1000", "epoch 2/5", "loss 0.1234", "lr unet 9.3e-05", "1.50 s/step", "1:00 left",
-                  "VRAM 9.4 of 12.0 GiB", "180 W", "validation 0.2000", "my-step00000008.safetensors",
+                  "VRAM 9.4 of 12.0 GB", "180 W", "validation 0.2000", "my-step00000008.safetensors",
                   "my_000008_00.png"):  # fmt: skip
         assert words in shown
 

@@ -130,8 +130,8 @@ def _carried_out(prepared: Prepared) -> Trial:
 
 def _amount(found: Trial) -> str:
     if found.peak_gib is not None:
-        return f"{found.peak_gib:.2f} GiB"
-    return f"{found.resident_gib:.2f} GiB of RAM"
+        return f"{found.peak_gib:.2f} GB"
+    return f"{found.resident_gib:.2f} GB of RAM"
 
 
 def _pace(found: Trial) -> str:

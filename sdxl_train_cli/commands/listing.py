@@ -180,7 +180,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("steps", steps),
         ("loss", outcome.loss if outcome else None),
         ("time", spelling.clock(outcome.seconds if outcome else None)),
-        ("peak memory", f"{outcome.peak_gib:.1f} GiB" if outcome and outcome.peak_gib is not None else None),
+        ("peak memory", f"{outcome.peak_gib:.1f} GB" if outcome and outcome.peak_gib is not None else None),
         ("model", inputs.model if inputs else None),
         ("vae", inputs.vae if inputs else None),
         ("trigger", inputs.trigger if inputs else None),

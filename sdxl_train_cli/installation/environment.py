@@ -260,7 +260,7 @@ def _require_space(home: Home) -> None:
     free_gib = shutil.disk_usage(home.path).free / gpu.GIB
     if free_gib < NEEDED_GIB:
         raise SetupError(
-            f"{home.path} has {free_gib:.1f} GiB free; torch and its libraries need {NEEDED_GIB:g}",
+            f"{home.path} has {free_gib:.1f} GB free; torch and its libraries need {NEEDED_GIB:g}",
             "free some space, or choose another place with --home",
         )
 

@@ -109,4 +109,4 @@ def _result(entry: Loaded) -> Iterator[tuple[str, Fact]]:
     if outcome is None:
         return
     yield from (("steps", outcome.steps), ("loss", outcome.loss), ("seconds", outcome.seconds))
-    yield from (("peak GiB", outcome.peak_gib), ("cause", outcome.cause))
+    yield from (("peak GB", outcome.peak_gib), ("cause", outcome.cause))

@@ -65,7 +65,7 @@ def _tiles(entry: Loaded, found: Curves) -> tuple[tuple[str, str], ...]:
         ("loss", "" if loss is None else f"{loss:.4f}"),
         ("time", spelling.clock(outcome.seconds) if outcome and outcome.seconds is not None else ""),
         ("seconds per step", "" if pace is None else f"{pace:.2f}"),
-        ("peak GPU memory", "" if peak is None else f"{peak:.1f} GiB"),
+        ("peak GPU memory", "" if peak is None else f"{peak:.1f} GB"),
         ("pictures", "" if entry.record.pictures is None else str(entry.record.pictures)),
         ("started", spelling.moment(entry.record.started)),
     )
@@ -188,7 +188,7 @@ def _data(entry: Loaded) -> Rows:
 
 def _environment(entry: Loaded) -> Rows:
     installed, gpu = entry.record.environment, entry.record.gpu
-    memory = f", {gpu.total_gib:.1f} GiB" if gpu and gpu.total_gib is not None else ""
+    memory = f", {gpu.total_gib:.1f} GB" if gpu and gpu.total_gib is not None else ""
     facts = (
         ("GPU", f"{gpu.index}: {gpu.name}{memory}, driver {gpu.driver or 'unknown'}" if gpu else ""),
         ("sdxl-train", entry.record.sdxl_train),

@@ -54,7 +54,7 @@ class Measurement(Settings):
     @model_validator(mode="after")
     def _fits_its_gpu(self) -> Measurement:
         if self.peak_gib > self.gpu_total_gib + _ROUNDING_GIB:
-            raise ValueError(f"a peak of {self.peak_gib:g} GiB on a GPU of {self.gpu_total_gib:g}")
+            raise ValueError(f"a peak of {self.peak_gib:g} GB on a GPU of {self.gpu_total_gib:g}")
         if self.together > self.batch_size:
             raise ValueError(f"{self.together} pictures in a batch of {self.batch_size}")
         return self

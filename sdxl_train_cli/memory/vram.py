@@ -131,7 +131,7 @@ class Need:
 
     def __str__(self) -> str:
         figure = f"{self.high_gib:.4g}" if self.measured else f"{self.low_gib:.1f} to {self.high_gib:.1f}"
-        return f"{figure} GiB ({self.source})"
+        return f"{figure} GB ({self.source})"
 
 
 Known = Callable[[Recipe], Need | None]
@@ -179,8 +179,8 @@ def require(
     if needed.high_gib > device.free_gib:
         raise VramError(
             f"{recipe.kind.label} {recipe.name} needs {needed}{doubts}; {device.name} has "
-            f"{device.free_gib:.1f} GiB free of {device.total_gib:.1f}",
+            f"{device.free_gib:.1f} GB free of {device.total_gib:.1f}",
             "\n".join([*ways_out(), "or try anyway: --no-vram-check"]),
         )
     tight = ", a tight fit" if device.free_gib - needed.high_gib < TIGHT_GIB else ""
-    return f"VRAM: needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GiB free{tight}"
+    return f"VRAM: needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GB free{tight}"

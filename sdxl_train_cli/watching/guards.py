@@ -135,7 +135,7 @@ class Guards:
             Guard.SPEED,
             Problem(
                 f"a step takes {recent:.1f} s instead of {usual:.1f} s, and the GPU's memory is full ({used:.1f} of "
-                f"{total:.1f} GiB): the driver seems to move it to the computer's memory",
+                f"{total:.1f} GB): the driver seems to move it to the computer's memory",
                 "stop with Ctrl-C and take less: `sdxl-train plan` names what fits; on Windows, set the driver's "
                 "'CUDA - Sysmem Fallback Policy' to 'Prefer No Sysmem Fallback'",
             ),
@@ -162,7 +162,7 @@ def disk(free_gib: float, next_gib: float, where: str) -> Alarm | None:
     return Alarm(
         Guard.DISK,
         Problem(
-            f"{where} has {free_gib:.1f} GiB left, and the next checkpoint takes about {next_gib:.1f}",
+            f"{where} has {free_gib:.1f} GB left, and the next checkpoint takes about {next_gib:.1f}",
             "free some space now: the run goes on until it has to save",
         ),
     )

@@ -154,7 +154,7 @@ def test_too_little_disk_is_told_before_anything_is_fetched(
 
     error = refusal(place, Request(source=str(real_looking)), told)
 
-    assert str(error) == f"{place.path} has 1.0 GiB free; torch and its libraries need 8"
+    assert str(error) == f"{place.path} has 1.0 GB free; torch and its libraries need 8"
     assert not any(line.startswith("making") for line in told)
 
 

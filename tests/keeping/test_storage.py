@@ -47,5 +47,5 @@ def test_a_disk_without_room_is_refused_before_the_start(tmp_path: Path, monkeyp
     with pytest.raises(TrainingError) as raised:
         storage.require(tmp_path / "absent" / "run", lora)
 
-    assert "0.1 GiB of disk left" in str(raised.value)
+    assert "0.1 GB of disk left" in str(raised.value)
     assert "--output" in str(raised.value.problems[0].hint)

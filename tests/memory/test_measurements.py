@@ -221,14 +221,14 @@ def test_own_records_come_before_others_and_this_sd_scripts_before_another(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({}, "7.3 GiB (measured on this machine on 2026-11-20)"),
+        ({}, "7.3 GB (measured on this machine on 2026-11-20)"),
         (
             {"is_from_elsewhere": True},
-            f"7.3 GiB (measured elsewhere on the same kind of GPU, {CARD.name}, on 2026-11-20)",
+            f"7.3 GB (measured elsewhere on the same kind of GPU, {CARD.name}, on 2026-11-20)",
         ),
         (
             {"sd_scripts_commit": "old", "sd_scripts": "v0.9.1"},
-            "7.3 GiB (measured on this machine on 2026-11-20 with sd-scripts v0.9.1)",
+            "7.3 GB (measured on this machine on 2026-11-20 with sd-scripts v0.9.1)",
         ),
     ],
 )

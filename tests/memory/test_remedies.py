@@ -24,7 +24,7 @@ def test_what_is_named_needs_less_than_what_ran_out_and_fits_the_card(kind: Kind
         tried = recipe(kind, name)
         for size_gib in (8, 12, 24, 48):
             told = remedies.for_memory(tried, gpu.imagined(size_gib, 0.5))
-            needs = [float(figure) for figure in re.findall(r"needs (?:[\d.]+ to )?([\d.]+) GiB", told)]
+            needs = [float(figure) for figure in re.findall(r"needs (?:[\d.]+ to )?([\d.]+) GB", told)]
             limit = min(size_gib - 0.5, vram.need(tried).high_gib) + 0.05  # figures are rounded
             assert all(need <= limit for need in needs)
             assert bool(needs) != told.startswith("nothing smaller")

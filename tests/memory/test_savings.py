@@ -55,7 +55,7 @@ def test_a_way_out_goes_by_what_was_measured_and_says_so() -> None:
     asked = recipe(name="dim32-gc")
     by_record, by_estimate = savings.ways_out(asked, 5.1, known), savings.ways_out(asked, 5.1)
 
-    assert str(by_record[0]) == "--set full_bf16=true   needs 5 GiB (measured here); costs some precision"
+    assert str(by_record[0]) == "--set full_bf16=true   needs 5 GB (measured here); costs some precision"
     assert by_record[0].flags not in {way.flags for way in by_estimate}
 
 

@@ -57,7 +57,7 @@ def test_the_columns_are_named_and_say_nothing_of_their_owner(tmp_path: Path) ->
         ("kind", "lumina", "kind"),
         ("peak_gib", "a lot", "peak_gib"),
         ("peak_gib", "nan", "peak_gib"),
-        ("peak_gib", "99", "a peak of 99 GiB on a GPU of 12"),
+        ("peak_gib", "99", "a peak of 99 GB on a GPU of 12"),
         ("batch_size", "0", "batch_size"),
         ("gradient_checkpointing", "perhaps", "gradient_checkpointing"),
         ("gpu", "", "gpu"),

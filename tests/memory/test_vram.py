@@ -121,7 +121,7 @@ def test_without_a_gpu_the_way_out_is_named() -> None:
 def test_what_was_measured_is_said_to_be_so() -> None:
     told = vram.require(recipe(**AS_MEASURED), gpu(9.4), list)
 
-    assert told == "VRAM: needs 9.4 GiB (the measured table); card has 9.4 GiB free, a tight fit"
+    assert told == "VRAM: needs 9.4 GB (the measured table); card has 9.4 GB free, a tight fit"
 
 
 def test_the_upper_end_of_an_estimate_decides() -> None:
@@ -134,7 +134,7 @@ def test_the_upper_end_of_an_estimate_decides() -> None:
 def test_too_small_a_gpu_is_told_with_need_and_have_and_the_ways_out() -> None:
     message, hint = refused(recipe(name="dim32", **AS_MEASURED), gpu(10.0))
 
-    assert message == "LoRA dim32 needs 17.4 GiB (the measured table); card has 10.0 GiB free of 24.0"
+    assert message == "LoRA dim32 needs 17.4 GB (the measured table); card has 10.0 GB free of 24.0"
     assert hint.splitlines() == ["--set way=out", "or try anyway: --no-vram-check"]
 
 

@@ -59,7 +59,7 @@ def test_a_run_that_slows_down_with_a_full_gpu_spills() -> None:
     (alarm,) = alarms(losses, seconds, used=11.8)
 
     assert alarm.guard is Guard.SPEED
-    assert "11.8 of 12.0 GiB" in alarm.problem.message
+    assert "11.8 of 12.0 GB" in alarm.problem.message
     assert alarms(losses, seconds, used=6.0) == []
 
 
@@ -90,7 +90,7 @@ def test_the_disk_needs_room_for_the_next_checkpoint() -> None:
     assert guards.disk(1.0, 0.9, "there") is None
     alarm = guards.disk(0.5, 0.9, "there")
     assert alarm is not None
-    assert "0.5 GiB left" in alarm.problem.message
+    assert "0.5 GB left" in alarm.problem.message
 
 
 def test_a_sample_of_one_colour_is_told() -> None:

@@ -152,7 +152,7 @@ function smallPlots() {
   }
   if (used_gib.length) {
     const total = total_gib.length ? [line("total", "bad", { dash: [6, 4], width: 1, points: { show: false } })] : [];
-    plot(card("GPU memory, GiB"), [line("used", "third", { fill: () => faded(colour("third"), 0.12) }), ...total],
+    plot(card("GPU memory, GB"), [line("used", "third", { fill: () => faded(colour("third"), 0.12) }), ...total],
       [steps, used_gib, ...(total.length ? [total_gib] : [])], { title: "GPU memory over steps", height: 200, scales: { y: { range: range(0) } } });
   }
   if (seconds.length) {
