@@ -258,8 +258,8 @@ def differs(path: Path, made: str) -> int:
 TEMPLATE = """\
 # GPU memory: the estimate and how it was fitted
 
-Written by `python scripts/fit_vram.py --write`; a test compares it with the shipped data. A GB is 2^30 bytes here, as
-everywhere in this project.
+Written by `python scripts/fit_vram.py --write`; a test compares it with the shipped data.
+A GB of memory here is 2^30 bytes: what nvidia-smi tells in MiB, divided by 1024.
 
 ## The model
 

@@ -100,7 +100,7 @@ def _show_table(card: Gpu | None) -> None:
     console.note(
         "text encoders trained, AdamW8bit. The presets leave the text encoders out and need less: `sdxl-train plan`"
     )
-    console.note("a GB is 2^30 bytes here and everywhere, as the GPU's driver counts them")
+    console.note("a GB here is 2^30 bytes: the MiB of nvidia-smi divided by 1024")
     if card is not None:
         console.note(f"( ) more than the {card.free_gib:.1f} GB that are free on {card.name}")
 

@@ -378,7 +378,7 @@ def test_what_a_preset_in_a_file_reaches_is_a_doubt_that_is_named() -> None:
 
 
 def test_a_loha_keeps_a_copy_of_each_weight_that_it_changes_unless_checkpointed() -> None:
-    """As inside/activations.py counts, LyCORIS keeps 11.57 GiB where a LoRA keeps 8.14, and 0.62 where 0.58."""
+    """As inside/activations.py counts, LyCORIS keeps 11.57 GB where a LoRA keeps 8.14, and 0.62 where 0.58."""
     loha: dict[str, Value | None] = {"network_module": "networks.loha", "network_dim": 16}
     kept = {
         checkpointing: [
