@@ -112,11 +112,13 @@ def write_safetensors(path: Path, names: Sequence[str] = SDXL_TENSORS) -> Path:
     return path
 
 
-def write_pictures(folder: Path, count: int = 3, caption: str | None = "a photo of a cat") -> Path:
+def write_pictures(
+    folder: Path, count: int = 3, caption: str | None = "a photo of a cat", size: tuple[int, int] = (64, 48)
+) -> Path:
     """Fill a folder with small real pictures and their captions."""
     folder.mkdir(parents=True)
     for number in range(count):
-        Image.new("RGB", (64, 48), (40 * number, 90, 120)).save(folder / f"{number}.png")
+        Image.new("RGB", size, (40 * number, 90, 120)).save(folder / f"{number}.png")
         if caption is not None:
             (folder / f"{number}.txt").write_text(caption + "\n", encoding="utf-8")
     return folder

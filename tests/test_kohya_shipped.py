@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from conftest import Cli, write_pictures
 from foreign_files import differing, of_text
 from foreign_files import options as options_of
 from option_facts import option_table
@@ -229,8 +229,9 @@ def test_every_key_is_reported_and_no_place_of_its_author_gets_in(shipped: list[
 
 
 def test_each_is_imported_checked_and_dry_run_by_the_real_commands(
-    shipped: list[Preset], cli: Cli, model: Path, pictures: Path
+    shipped: list[Preset], cli: Cli, model: Path, tmp_path: Path
 ) -> None:
+    pictures = write_pictures(tmp_path / "large", size=(1024, 768))
     imported = cli("presets", "import", "--report", "none", *(preset.path for preset in shipped))
     assert imported.code == 0, imported.stderr
     written = imported.stdout.splitlines()

@@ -101,7 +101,8 @@ def _show_table(card: Gpu | None) -> None:
         "text encoders trained, AdamW8bit. The presets leave the text encoders out and need less: `sdxl-train plan`"
     )
     if card is not None:
-        console.note(f"- : more than the {card.free_gib:.1f} GB that are free on {card.name}")
+        told = "in parentheses: more than" if over else "all of it fits into"
+        console.note(f"{told} the {card.free_gib:.1f} GB that are free on {card.name}")
 
 
 def plan(
@@ -188,4 +189,4 @@ def _offer(offer: Offer) -> dict[str, object]:
 
 def _shown(need: Need, free_gib: float) -> str:
     figure = f"{need.high_gib:g}" if need.measured else f"{need.low_gib:.1f}-{need.high_gib:.1f}"
-    return f"- {figure}" if need.high_gib > free_gib else figure
+    return f"({figure})" if need.high_gib > free_gib else figure
