@@ -50,6 +50,11 @@ def _options(
     """Train SDXL with kohya-ss/sd-scripts: set up, checked before it starts, watched to its end."""
 
 
+_LARGE = (
+    "On 24 GB add `--set fused_backward_pass=true`; from 32 GB on the preset gc fits as it is. Smaller cards: "
+    "`sdxl-train plan --kind dreambooth`."
+)
+
 app.command()(setup.setup)
 app.command()(smoke.smoke)
 app.command()(init.init)
@@ -57,7 +62,7 @@ app.command("lora", help="Train a LoRA: small, quick, the usual choice.")(train.
 app.command("locon", help="Train a LoCon: convolutions too, for styles.")(train.train)
 app.command("loha", help="Train a LoHa: two LoRAs multiplied, for many subjects.")(train.train)
 app.command("lokr", help="Train a LoKr: the closest likeness for its size.")(train.train)
-app.command("dreambooth", help="Train the whole U-Net: learns and takes the most.")(train.train)
+app.command("dreambooth", help=f"Train the whole U-Net: 24 GB of VRAM and up.\n\n{_LARGE}")(train.train)
 app.command()(vram.plan)
 app.command()(fit.fit)
 app.command()(vram.vram)

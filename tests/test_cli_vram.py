@@ -44,7 +44,16 @@ def test_what_is_too_large_for_the_card_is_marked(cli: Cli) -> None:
 
     assert "(13.1)" in row
     assert " 9.4 " in row
-    assert "11.5 GB" in shown.stderr
+    assert "in parentheses: more than the 11.5 GB that are free on a GPU of 12 GB" in shown.stderr
+
+
+def test_nothing_is_marked_where_all_of_it_fits_or_no_card_is_known(cli: Cli) -> None:
+    large, none = cli("vram", "--gpu", "256"), cli("vram")
+
+    assert "(" not in large.stdout
+    assert "all of it fits into the 255.5 GB" in large.stderr
+    assert "(" not in none.stdout
+    assert "that are free" not in none.stderr
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -57,6 +66,19 @@ def test_every_planned_command_passes_a_dry_run_on_that_card(cli: Cli, size: int
         assert words[0] == "sdxl-train"
         result = cli(*words[1:], "--model", str(model), "--dry-run", "--gpu-memory", str(size))
         assert result.code == 0, (offer["command"], result.stderr)
+
+
+def test_the_help_of_dreambooth_names_the_cards_that_it_fits(cli: Cli, pictures: Path, model: Path) -> None:
+    def code(card: int, *words: str) -> int:
+        line = ("dreambooth", "--data", str(pictures), "--model", str(model), "--dry-run", "--gpu-memory", str(card))
+        return cli(*line, *words).code
+
+    told = " ".join(cli("dreambooth", "--help").stdout.split())
+
+    assert "24 GB of VRAM and up" in told
+    assert "On 24 GB add `--set fused_backward_pass=true`; from 32 GB on the preset gc fits as it is." in told
+    assert "24 GB of VRAM and up." in cli("--help").stdout
+    assert (code(24), code(24, "--set", "fused_backward_pass=true"), code(32)) == (6, 0, 0)
 
 
 def test_a_larger_card_is_offered_at_least_as_large_batches(cli: Cli) -> None:
@@ -105,7 +127,7 @@ def test_of_several_gpus_the_freest_is_named_and_its_headroom_is_measured(main: 
 
     assert "of 2 GPUs, the freest is spoken of: 1, card 1" in shown.stderr
     assert "--headroom is not needed: card 1 has 11.0 GB free" in shown.stderr
-    assert "( ) more than the 11.0 GB that are free on card 1" in shown.stderr
+    assert "in parentheses: more than the 11.0 GB that are free on card 1" in shown.stderr
     assert "11.0 GB that are free on card 1" in planned.stderr
 
 

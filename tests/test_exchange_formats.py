@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from foreign_files import FOLDER, TABLE, entry, imported, of_text, options, require_sound, write_network
+from foreign_files import FOLDER, TABLE, entry, imported, of_form, of_text, options, require_sound, write_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -459,6 +459,56 @@ def test_a_list_that_could_hold_an_option_is_not_taken(text: str) -> None:
 
     assert "--output_dir" not in str(of_text(json.dumps(form)).changes)
     assert entry(of_text(json.dumps(form)), "optimizer_args").what is What.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (
+            {"ss_optimizer": "subprocess.Popen(shell=True)"},
+            "optimizer_type as 'subprocess.Popen', which is Python's own",
+        ),
+        ({"ss_optimizer": "builtins.exec"}, "Python's own code and no optimizer"),
+        ({"ss_network_module": "os"}, "Python's own code and no network"),
+        ({"ss_network_module": "networks.lora --output_dir /"}, "is no name of a network"),
+    ],
+)
+def test_a_file_that_names_other_code_than_a_trainers_is_refused(
+    tmp_path: Path, record: dict[str, str], words: str
+) -> None:
+    """sd-scripts imports and calls what these options name: a stranger's file reached Python's own library."""
+    path = write_network(tmp_path / "a.safetensors", {**RECORD, **record})
+
+    with pytest.raises(RecipeError, match=words):
+        settle.settle(recognise.read(path, "some"), TABLE, "some")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "base"),
+    [
+        ({"algo": "loha", "preset": "attn-mlp"}, "dim16-gc"),
+        ({"algo": "loha", "preset": "attn-mlp", "conv_dim": "8", "conv_alpha": "1"}, "dim16-conv8-gc"),
+    ],
+)
+def test_of_two_bases_that_leave_as_much_to_say_the_one_with_the_same_network_counts(
+    tmp_path: Path, arguments: dict[str, str], base: str
+) -> None:
+    """A LoHa that LyCORIS had trained from dim16-gc extended dim16-conv8-gc."""
+    network = {"ss_network_module": "lycoris.kohya", "ss_network_args": json.dumps(arguments)}
+    rest = {"ss_network_dim": "16", "ss_network_alpha": "1.0", "ss_gradient_checkpointing": "True"}
+    path = write_network(tmp_path / "a.safetensors", {**RECORD, **network, **rest})
+
+    assert settle.settle(recognise.read(path, "some"), TABLE, "some").base == base
+
+
+@pytest.mark.parametrize("name", ["schedulefree.AdamWScheduleFree", "pytorch_optimizer.CAME", "AdamW8bit"])
+def test_an_optimizer_of_another_package_is_taken_by_its_name(name: str) -> None:
+    assert options(of_form(optimizer=name))["optimizer_type"] == name
+
+
+def test_a_schedule_of_pythons_own_code_is_refused_too() -> None:
+    with pytest.raises(RecipeError, match="no schedule"):
+        of_form(lr_scheduler_type="os.system")
 
 
 # --- no content of a file makes more than a refusal in words

@@ -102,7 +102,8 @@ def _show_table(card: Gpu | None) -> None:
     )
     console.note("a GB here is 2^30 bytes: the MiB of nvidia-smi divided by 1024")
     if card is not None:
-        console.note(f"( ) more than the {card.free_gib:.1f} GB that are free on {card.name}")
+        told = "in parentheses: more than" if over else "all of it fits into"
+        console.note(f"{told} the {card.free_gib:.1f} GB that are free on {card.name}")
 
 
 def plan(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sdxl_train_cli import options
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.exchange import networks, sense
+from sdxl_train_cli.exchange import named_code, networks, sense
 from sdxl_train_cli.exchange.entry import Entry, Reading, What
 from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -75,6 +75,7 @@ class _Draft:
 def settle(reading: Reading, table: OptionTable | None, shown: str, typed_kind: Kind | None = None) -> Imported:
     """Make sense of a reading; RecipeError where it is not for SDXL, or can't be trained whatever is left out."""
     entries = [sense.without_secrets(made) for entry in reading.entries for made in sense.made_of(entry)]
+    named_code.require_harmless(entries, shown)
     entries = _superseded(entries)
     module, arguments = _network(entries)
     if module in networks.OTHER_MODELS:
@@ -95,9 +96,12 @@ def settle(reading: Reading, table: OptionTable | None, shown: str, typed_kind: 
     return Imported(reading.format, kind, base, changes, draft.entries, reading.facts)
 
 
-def _distance(draft: _Draft, base: str) -> tuple[int, int]:
-    """How much would have to be said, and how much of the base the file does not speak of."""
-    return len(_changes(draft, base)), len(draft.bases[base].settings.keys() - draft.known.keys())
+def _distance(draft: _Draft, base: str) -> tuple[int, int, int]:
+    """How much would have to be said, how many network arguments differ, how much the file does not speak of."""
+    settings = draft.bases[base].settings
+    theirs = networks.pairs(settings["network_args"].value if "network_args" in settings else None)
+    differing = networks.pairs(draft.known.get("network_args")).items() ^ theirs.items()
+    return len(_changes(draft, base)), len(differing), len(settings.keys() - draft.known.keys())
 
 
 def recipe_of(imported: Imported) -> Recipe:

@@ -79,7 +79,7 @@ def parse(text: str, shown: str, nested: Collection[str] = ()) -> Document:
         raise RecipeError(
             Problem("does not hold `option: value` lines", "write one option a line: `network_dim: 32`", shown)
         )
-    problems = list(_problems(root, nested))
+    problems = list(dict.fromkeys(_problems(root, nested)))
     if problems:
         raise RecipeError([Problem(text, hint, f"{shown}:{line}") for line, text, hint in problems])
     return Document(shown, _entries(root))

@@ -116,6 +116,14 @@ def test_a_mapping_that_holds_itself_is_refused() -> None:
     assert "takes a value or a list" in refusal_of("set: &me\n  set: *me\n", nested=("set",))
 
 
+def test_what_is_wrong_many_times_in_one_line_is_told_once() -> None:
+    """Nine lists of lists in one value made nine times the same sentence."""
+    with pytest.raises(RecipeError) as caught:
+        yaml_file.parse("a: &x [1]\nb: [*x, *x, *x]\n", "some.yaml")
+
+    assert len(caught.value.problems) == 1
+
+
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     text = refusal_of("a: {}\nb: 1\nb: 2\nc: [[]]\n")
 
