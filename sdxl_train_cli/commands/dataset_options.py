@@ -9,9 +9,10 @@ import typer
 
 _LAID_OUT = "Folder of pictures; or a dataset config, or metadata"
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help=_LAID_OUT)]
+# What may not be read is told by those who read it, as all else of the dataset.
+Directory = Annotated[Path, typer.Argument(metavar="DIR", readable=False, help=_LAID_OUT)]
 DirectoryOfProject = Annotated[
-    Path | None, typer.Argument(metavar="DIR", help=f"{_LAID_OUT} [default: the project's, else data]")
+    Path | None, typer.Argument(metavar="DIR", readable=False, help=f"{_LAID_OUT} [default: the project's, else data]")
 ]
 KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="What is trained [default: lora]")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]

@@ -53,7 +53,8 @@ def _deep(facts: PictureFacts) -> str | None:
 
 _KINDS: tuple[tuple[Kind, Told], ...] = (
     (
-        Kind("unreadable", ERROR, "{file} can't be read: {detail}", "{count} pictures can't be read", _DELETE),
+        Kind("unreadable", ERROR, "{file} can't be read: {detail}", "{count} pictures can't be read",
+             "see that it is there, and that you may read it; or delete it"),
         _fault(Fault.UNREADABLE),
     ),
     (
