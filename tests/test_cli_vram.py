@@ -68,6 +68,17 @@ def test_every_planned_command_passes_a_dry_run_on_that_card(cli: Cli, size: int
         assert result.code == 0, (offer["command"], result.stderr)
 
 
+def test_where_a_kind_does_not_fit_one_that_does_is_named(cli: Cli) -> None:
+    """`plan --kind dreambooth --gpu 8` said that the smallest runs need 5 GB, which no Dreambooth does."""
+    large, none = cli("plan", "--kind", "dreambooth", "--gpu", "8"), cli("plan", "--kind", "lora", "--gpu", "3")
+
+    assert (large.code, none.code) == (6, 6)
+    assert "no Dreambooth fits into 7.5 GB" in large.stderr
+    assert "a LoRA does: --kind lora" in large.stderr
+    assert "no LoRA fits into 2.5 GB" in none.stderr
+    assert "the smallest runs need about 5 GB" in none.stderr
+
+
 def test_the_help_of_dreambooth_names_the_cards_that_it_fits(cli: Cli, pictures: Path, model: Path) -> None:
     def code(card: int, *words: str) -> int:
         line = ("dreambooth", "--data", str(pictures), "--model", str(model), "--dry-run", "--gpu-memory", str(card))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,12 @@ from sdxl_train_cli.commands import measured, place
 from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
+    from sdxl_train_cli.errors import VramError
     from sdxl_train_cli.gpu import Gpu
     from sdxl_train_cli.memory.measurements import Measurement
-    from sdxl_train_cli.memory.planning import Offer
+    from sdxl_train_cli.memory.planning import Offer, Question
     from sdxl_train_cli.memory.vram import Need, Row
+    from sdxl_train_cli.recipe import Kind
 
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
 Headroom = Annotated[
@@ -134,11 +137,24 @@ def plan(
         console.out(json.dumps([_offer(offer) for offer in offers], indent=1, ensure_ascii=False))
         return
     if not offers:
-        raise VramError(f"nothing fits into {free_gib:.1f} GB", "the smallest runs need about 5 GB")
+        raise _too_small(chosen, planning.Question(chosen[0], free_gib, resolution, data))
     console.note(f"for the {free_gib:.1f} GB that are free on {card.name}, what gives up least first:")
     for offer in offers:
         console.out(offer.command)
         console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
+
+
+def _too_small(chosen: list[Kind], question: Question) -> VramError:
+    """What is told where nothing fits: of other kinds the first that does."""
+    from sdxl_train_cli.errors import VramError
+    from sdxl_train_cli.memory import planning
+    from sdxl_train_cli.recipe import Kind
+
+    others = [replace(question, kind=one) for one in Kind if one not in chosen]
+    fits = next((one.kind for one in others if planning.offers(one, place.user_presets())), None)
+    what = "nothing" if others == [] else f"no {question.kind.label}"
+    hint = f"a {fits.label} does: --kind {fits.value}" if fits else "the smallest runs need about 5 GB"
+    return VramError(f"{what} fits into {question.free_gib:.1f} GB", hint)
 
 
 def _card(size: float | None, headroom: float | None) -> Gpu | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sdxl_train_cli.options import Option, OptionTable
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.rulebook import shapes
+from sdxl_train_cli.rulebook import lycoris, optimizer, shapes
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
@@ -15,6 +15,13 @@ _WHOLE = r"^[-+]?\d+$"
 _PAIR = r"^[^=]+="
 _PAIRS = ("network_args", "optimizer_args", "lr_scheduler_args")
 """Lists of `key=value`."""
+
+_EXAMPLES: Mapping[str, Sequence[str]] = {
+    "lr_scheduler": optimizer.SCHEDULERS,
+    "network_module": ("networks.lora", *lycoris.NATIVE, lycoris.MODULE),
+    "optimizer_type": tuple(sorted(optimizer.OWN_OPTIMIZERS | optimizer.TORCH_OPTIMIZERS, key=str.lower)),
+}
+"""What editors offer for options whose values upstream's parser does not list; others are taken too."""
 
 Schema = dict[str, object]
 
@@ -54,10 +61,11 @@ def _of_all(options: Sequence[Option]) -> Schema:
 
 def _described(option: Option) -> Schema:
     words = _english(option.help)
-    if option.default is None or (option.type == "switch" and option.default is False):
-        return {"description": words} if words else {}
+    offered: Schema = {"examples": list(_EXAMPLES[option.name])} if option.name in _EXAMPLES else {}
+    if option.default in (None, "") or (option.type == "switch" and option.default is False):
+        return {"description": words, **offered} if words else offered
     default = list(option.default) if isinstance(option.default, tuple) else option.default
-    return {"description": f"{words} (default: {default})".strip(), "default": default}
+    return {"description": f"{words} (default: {default})".strip(), "default": default, **offered}
 
 
 def _english(text: str) -> str:

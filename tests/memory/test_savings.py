@@ -39,6 +39,21 @@ def test_every_way_out_fits_and_breaks_no_rule(kind: Kind, free_gib: float) -> N
             assert vram.need(again) == way.need
 
 
+@pytest.mark.parametrize("free_gib", [6.0, 12.0, 24.0])
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize(("batch", "accumulated"), [(1, 3), (4, None), (4, 2)])
+def test_every_way_out_keeps_the_effective_batch(
+    kind: Kind, free_gib: float, batch: int, accumulated: int | None
+) -> None:
+    for name in presets.names(kind):
+        asked = recipe(kind, name, train_batch_size=batch, gradient_accumulation_steps=accumulated)
+        for way in savings.ways_out(asked, free_gib):
+            kept = (way.recipe.number("train_batch_size") or 1) * (
+                way.recipe.number("gradient_accumulation_steps") or 1
+            )
+            assert kept == batch * (accumulated or 1), way.flags
+
+
 def test_fp8_is_never_offered_without_checkpointing_which_it_would_cost_memory() -> None:
     ways = savings.ways_out(recipe(name="dim32"), 14.0)
 

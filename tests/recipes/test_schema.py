@@ -105,3 +105,13 @@ def test_the_words_are_the_installed_parsers_and_the_presets_are_offered() -> No
     taken = validator(None, table)
     assert all(taken.is_valid({"save_model_as": value}) for value in ("ckpt", "pt", "diffusers", None))
     assert not taken.is_valid({"save_model_as": "png"})
+
+
+def test_schedules_and_optimizers_are_offered_though_the_parser_lists_none() -> None:
+    built = schema.build(TABLE, None, NAMES)["properties"]
+
+    assert isinstance(built, dict)
+    assert "cosine" in built["lr_scheduler"]["examples"]
+    assert {"adamw8bit", "prodigy", "SGD"} <= set(built["optimizer_type"]["examples"])
+    assert "networks.loha" in built["network_module"]["examples"]
+    assert all(wrong(f"lr_scheduler: {name}") == [] for name in built["lr_scheduler"]["examples"])
