@@ -31,6 +31,7 @@ from pathlib import Path
 from statistics import fmean
 
 from sdxl_train_cli import gpu, preparation, smoke
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset.folders import Picture
 from sdxl_train_cli.errors import SdxlTrainError, TrainingError
 from sdxl_train_cli.gpu import GIB, Gpu
@@ -38,7 +39,7 @@ from sdxl_train_cli.installation import environment
 from sdxl_train_cli.installation.environment import INSIDE, Environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import terms, trial, vram
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override

@@ -8,13 +8,16 @@ import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sdxl_train_cli.errors import Problem
-from sdxl_train_cli.watching.training import Outcome
+from sdxl_train_cli.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.watching.training import Outcome
 
 _WIDEST = 10_000
 """Columns of a table that goes into a pipe or a file, where a row is one line."""
@@ -36,10 +39,17 @@ _out = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def out(text: str) -> None:
-    """Print what a script would keep."""
-    if sys.stdout is not None:  # it is where the caller closed it: >&-
+    """Print what a script would keep; UsageError where it goes into a file on a full disk."""
+    if sys.stdout is None:  # where the caller closed it: >&-
+        return
+    try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what it still holds is lost anyway
+        raise UsageError(f"stdout can't be written: {error.strerror}", "free some space, or print elsewhere") from error
 
 
 def note(text: str) -> None:

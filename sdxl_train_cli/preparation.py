@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, command, gpu, layout, process
+from sdxl_train_cli import checkpoint, command, gpu
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset import checking, sources
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.dataset.survey import OnProgress
@@ -23,56 +22,11 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements, savings, vram
 from sdxl_train_cli.memory.measurements import Records
 from sdxl_train_cli.options import OptionTable
-from sdxl_train_cli.project import Project
-from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rulebook import lycoris, rules
 from sdxl_train_cli.watching.guards import Guard
 from sdxl_train_cli.watching.supervision import Conditions
-
-DEFAULT_PRESETS = {
-    Kind.LORA: "dim32-gc",
-    Kind.LOCON: "dim64-conv32-gc",
-    Kind.LOHA: "dim16-gc",
-    Kind.LOKR: "factor8-gc",
-    Kind.DREAMBOOTH: "gc",
-}
-DEFAULT_DATA = "data"
-DEFAULT_OUTPUT = "output"
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a person asked for, after the project file and the defaults have filled it in."""
-
-    kind: Kind
-    preset: str
-    model: str
-    data: Path
-    output: Path
-    name: str
-    vae: str | None = None
-    regularisation: Path | None = None
-    trigger: str | None = None
-    repeats: int | None = None
-    overrides: tuple[Override, ...] = ()
-    gpu_index: int | None = None
-    """None takes the GPU with the most free memory."""
-    gpu_memory_gib: float | None = None
-    """Checks as if the GPU had this much; None asks the real one."""
-    on_processor: bool = False
-    """Trains without a GPU, as the smoke does."""
-    check_vram: bool = True
-    shim: Path | None = None
-    """A script of ours that runs sd-scripts' own scaled down (the smoke)."""
-    tokenizers: Path | None = None
-    """Where the CLIP tokenizers are, if not in the home folder."""
-
-    @property
-    def source(self) -> checking.Source:
-        """The dataset."""
-        return checking.Source(self.data, self.regularisation, self.repeats, self.trigger)
 
 
 @dataclass(frozen=True)
@@ -174,68 +128,6 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     recipe = lycoris.settled(rules.require(loaded, table), installed.networks)
     environment.require_extras(installed, extras.needed(recipe))
     return recipe
-
-
-def name_for(data: Path) -> str:
-    """A run's name from its data folder's or file's, in characters that every file system takes."""
-    path = layout.expanded(data)
-    return re.sub(r"[^\w.-]+", "-", path.name if path.is_dir() else path.stem, flags=re.ASCII).strip("-.") or "run"
-
-
-def filled(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
-    """What was typed, else what the project file says; its preset counts for its own kind only."""
-    same_kind = project.kind in {None, kind}
-    from_project = {
-        "preset": project.preset if same_kind else None,
-        "model": project.model,
-        "vae": project.vae,
-        "data": project.data,
-        "reg": project.reg,
-        "output": project.output,
-        "name": project.name,
-        "trigger": project.trigger,
-    }
-    return {key: text if typed.get(key) is None else typed[key] for key, text in from_project.items()}
-
-
-def choose(  # noqa: PLR0913 - keyword-only, each is one flag
-    kind: Kind,
-    texts: Mapping[str, str | None],
-    overrides: Sequence[Override],
-    *,
-    repeats: int | None,
-    gpu_index: int | None,
-    gpu_memory_gib: float | None,
-    check_vram: bool,
-) -> Choices:
-    """Fill in the defaults; UsageError where there is none to fill in."""
-    data = Path(texts["data"] or DEFAULT_DATA)
-    if not texts["data"] and not data.is_dir():
-        raise UsageError(
-            "no pictures are named, and there is no folder ./data",
-            f"sdxl-train {kind.value} --data FOLDER, or `sdxl-train init` for a project file",
-        )
-    return Choices(
-        kind=kind,
-        preset=texts["preset"] or DEFAULT_PRESETS[kind],
-        model=texts["model"] or checkpoint.SDXL_BASE,
-        data=data,
-        output=Path(texts["output"] or DEFAULT_OUTPUT),
-        name=texts["name"] or name_for(data),
-        vae=texts["vae"] or None,  # --vae "" takes away what the project file names
-        regularisation=Path(texts["reg"]) if texts["reg"] else None,
-        trigger=texts["trigger"] or None,
-        repeats=repeats,
-        overrides=tuple(overrides),
-        gpu_index=gpu_index,
-        gpu_memory_gib=gpu_memory_gib,
-        check_vram=check_vram,
-    )
-
-
-def shell_line(argv: Sequence[str]) -> str:
-    """The command line as this system's shell takes it."""
-    return process.windows_line(argv) if process.WINDOWS else shlex.join(argv)
 
 
 def _with_prefix(recipe: Recipe, pictures: Pictures) -> tuple[Recipe, list[str]]:

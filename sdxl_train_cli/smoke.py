@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, preparation
+from sdxl_train_cli import checkpoint, choice
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.errors import Problem, TrainingError
 from sdxl_train_cli.installation import environment
 from sdxl_train_cli.installation.environment import INSIDE, Environment
 from sdxl_train_cli.installation.toolchain import Extra
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Kind, Scalar
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rulebook import lycoris
@@ -114,7 +115,7 @@ def choices(kind: Kind, material: Material, output: Path, size: Size, *, eight_b
         small["learning_rate"] = 1e-3  # in a few steps of the real rate, fp16 rounds most changes away
     return Choices(
         kind=kind,
-        preset=preparation.DEFAULT_PRESETS[kind],
+        preset=choice.DEFAULT_PRESETS[kind],
         model=str(material.model),
         data=material.pictures,
         output=output,

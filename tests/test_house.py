@@ -23,7 +23,7 @@ LAYERS = (
         failures
     """),
     ("knowledge", """
-        options project command checkpoint webpage dataset recipes rulebook exchange
+        options project choice command checkpoint webpage dataset recipes rulebook exchange
         installation.toolchain installation.extras
         memory.network_size memory.optimizer_state memory.activations memory.demand memory.terms
         memory.memory_settings memory.vram memory.savings memory.planning memory.stepdown memory.remedies
@@ -38,7 +38,7 @@ LAYERS = (
         keeping.runs watching.supervision watching.training preparation smoke memory.trial memory.fitting
         watching.attempts dataset.tagging keeping.repetition keeping.resuming keeping.tensorboard
     """),
-    ("people", "console live commands cli"),
+    ("people", "console live commands cli __main__"),
 )  # fmt: skip
 """From the ground up: a module imports its own layer and those below it. A package is named for all of its modules
 that are not named themselves."""

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_train_cli import checkpoint, gpu, preparation, process
+from sdxl_train_cli import checkpoint, choice, gpu, preparation, process
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset.folders import Pictures, Subset
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.preparation import Choices
 from sdxl_train_cli.project import Project
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
@@ -24,7 +24,7 @@ KEYS = ("preset", "model", "vae", "data", "reg", "output", "name", "trigger")
 
 def choose(kind: Kind = Kind.LORA, **texts: str) -> Choices:
     given_texts = {**dict.fromkeys(KEYS), **texts}
-    return preparation.choose(kind, given_texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True)
+    return choice.choose(kind, given_texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True)
 
 
 # --- choose
@@ -69,10 +69,8 @@ def test_what_was_typed_counts(tmp_path: Path) -> None:
 
 
 def test_an_empty_text_takes_away_what_the_project_file_says() -> None:
-    texts = preparation.filled(Kind.LORA, Project(trigger="ohwx", vae="vae.pt", data="x"), {"trigger": "", "vae": ""})
-    chosen = preparation.choose(
-        Kind.LORA, texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True
-    )
+    texts = choice.filled(Kind.LORA, Project(trigger="ohwx", vae="vae.pt", data="x"), {"trigger": "", "vae": ""})
+    chosen = choice.choose(Kind.LORA, texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True)
 
     assert (chosen.trigger, chosen.vae) == (None, None)
 
@@ -83,14 +81,14 @@ def test_an_empty_text_takes_away_what_the_project_file_says() -> None:
 def test_what_was_typed_comes_before_the_project_file() -> None:
     written = Project(kind=Kind.LORA, preset="mine", model="a", data="b")
 
-    filled = preparation.filled(Kind.LORA, written, {"model": "typed", "data": None})
+    filled = choice.filled(Kind.LORA, written, {"model": "typed", "data": None})
 
     assert filled == {**dict.fromkeys(KEYS), "preset": "mine", "model": "typed", "data": "b"}
 
 
 @pytest.mark.parametrize(("kind", "preset"), [(Kind.LOCON, None), (None, "mine"), (Kind.LORA, "mine")])
 def test_the_project_files_preset_counts_for_its_own_kind(kind: Kind | None, preset: str | None) -> None:
-    filled = preparation.filled(Kind.LORA, Project(kind=kind, preset="mine", model="a"), {})
+    filled = choice.filled(Kind.LORA, Project(kind=kind, preset="mine", model="a"), {})
 
     assert (filled["preset"], filled["model"]) == (preset, "a")
 
@@ -113,12 +111,12 @@ def test_the_project_files_preset_counts_for_its_own_kind(kind: Kind | None, pre
     ],
 )
 def test_a_run_is_named_after_its_pictures(folder: str, name: str) -> None:
-    assert preparation.name_for(Path(folder)) == name
+    assert choice.name_for(Path(folder)) == name
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 def test_any_folder_gives_a_name_that_every_file_system_takes(folder: str) -> None:
-    name = preparation.name_for(Path("/pictures") / folder)
+    name = choice.name_for(Path("/pictures") / folder)
 
     assert name
     assert set(name) <= set(string.ascii_letters + string.digits + "_.-")
@@ -131,7 +129,7 @@ def test_any_folder_gives_a_name_that_every_file_system_takes(folder: str) -> No
 @pytest.mark.skipif(process.WINDOWS, reason="another shell")
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1))
 def test_the_shell_reads_the_line_as_the_argv(argv: list[str]) -> None:
-    assert shlex.split(preparation.shell_line(argv)) == argv
+    assert shlex.split(process.shell_line(argv)) == argv
 
 
 # --- _with_prefix

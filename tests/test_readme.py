@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from option_facts import option_table
 
-from sdxl_train_cli import preparation
+from sdxl_train_cli import choice
 from sdxl_train_cli.gpu import imagined
 from sdxl_train_cli.memory import vram
 from sdxl_train_cli.recipe import Kind
@@ -51,7 +51,7 @@ def overrides(words: list[str]) -> Iterator[Override]:
 
 def needed(typed: str) -> vram.Need:
     kind, *words = shlex.split(typed)
-    name = words[words.index("--preset") + 1] if "--preset" in words else preparation.DEFAULT_PRESETS[Kind(kind)]
+    name = words[words.index("--preset") + 1] if "--preset" in words else choice.DEFAULT_PRESETS[Kind(kind)]
     return vram.need(rules.require(presets.load(Kind(kind), name, list(overrides(words))), option_table()))
 
 

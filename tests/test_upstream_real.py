@@ -18,7 +18,7 @@ import psutil
 import pytest
 import upstream_source
 
-from sdxl_train_cli import checkpoint, gpu, preparation
+from sdxl_train_cli import checkpoint, choice, gpu
 from sdxl_train_cli.exchange import sense
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
@@ -110,7 +110,7 @@ def test_a_trained_network_imports_to_the_preset_that_made_it(smoked: Path, kind
     assert imported.returncode == 0, imported.stderr
     (report,) = json.loads(imported.stdout)
     assert not [key for key in report["keys"] if key["what"] == "not understood"]
-    assert (report["kind"], report["extends"]) == (kind, preparation.DEFAULT_PRESETS[Kind(kind)])
+    assert (report["kind"], report["extends"]) == (kind, choice.DEFAULT_PRESETS[Kind(kind)])
 
     made_by = {
         name: setting["value"]
@@ -367,9 +367,9 @@ def test_pictures_that_a_file_names_train_like_a_folders(smoked: Path, form: str
 # The command line has no flag for the shim: this starts the same command with it.
 START = """
 import dataclasses, pathlib, sys
-from sdxl_train_cli import cli, preparation
+from sdxl_train_cli import choice, cli
 shim = pathlib.Path(sys.argv.pop(1))
-real = preparation.choose
-preparation.choose = lambda *given, **named: dataclasses.replace(real(*given, **named), shim=shim, on_processor=True)
+real = choice.choose
+choice.choose = lambda *given, **named: dataclasses.replace(real(*given, **named), shim=shim, on_processor=True)
 cli.main()
 """

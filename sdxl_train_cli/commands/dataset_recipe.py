@@ -21,7 +21,7 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
 
     Raises RecipeError, and DatasetError for a dataset config. Without an environment only our own rules are asked.
     """
-    from sdxl_train_cli import options, preparation, project
+    from sdxl_train_cli import choice, options, project
     from sdxl_train_cli.dataset import sources
     from sdxl_train_cli.errors import RecipeError
     from sdxl_train_cli.installation import environment
@@ -30,7 +30,7 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
 
     written = project.load(Path.cwd())
     what = _kind(kind, preset, written)
-    name = preparation.filled(what, written, {"preset": preset})["preset"] or preparation.DEFAULT_PRESETS[what]
+    name = choice.filled(what, written, {"preset": preset})["preset"] or choice.DEFAULT_PRESETS[what]
     own = written.overrides if written.kind in {None, what} else ()
     recipe = presets.load(what, name, (*sources.overrides(data), *own, *typed), place.user_presets())
     installed = environment.find(place.home(home))
@@ -45,12 +45,12 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
 
 def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> Source:
     """The dataset that it would train on: typed, else from the project file, else ./data; UsageError where none is."""
-    from sdxl_train_cli import preparation, project
+    from sdxl_train_cli import choice, project
     from sdxl_train_cli.dataset.checking import Source
     from sdxl_train_cli.errors import UsageError
 
     written = project.load(Path.cwd())
-    given = Path(written.data or preparation.DEFAULT_DATA) if data is None else data
+    given = Path(written.data or choice.DEFAULT_DATA) if data is None else data
     if data is None and not written.data and not given.is_dir():
         raise UsageError("no pictures are named, and there is no folder ./data", "name the folder of pictures")
     reg = written.reg if reg is None else reg

@@ -51,9 +51,9 @@ def _stdin() -> bytes:
 def _log(target: str) -> Path:
     """The log that is meant; UsageError where there is none."""
     from sdxl_train_cli import layout
+    from sdxl_train_cli.choice import DEFAULT_OUTPUT
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.keeping.runs import Run
-    from sdxl_train_cli.preparation import DEFAULT_OUTPUT
 
     typed = layout.expanded(Path(target))
     folders = [typed, layout.expanded(Path(DEFAULT_OUTPUT)) / target]

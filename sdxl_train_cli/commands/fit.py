@@ -25,11 +25,12 @@ from sdxl_train_cli.commands.train import (
 )
 
 if TYPE_CHECKING:
+    from sdxl_train_cli.choice import Choices
     from sdxl_train_cli.gpu import Gpu
     from sdxl_train_cli.layout import Home
     from sdxl_train_cli.memory.fitting import Tried
     from sdxl_train_cli.memory.trial import Trial
-    from sdxl_train_cli.preparation import Choices, Prepared
+    from sdxl_train_cli.preparation import Prepared
     from sdxl_train_cli.project import Project
     from sdxl_train_cli.recipe import Kind
     from sdxl_train_cli.recipes.presets import Override
@@ -50,7 +51,7 @@ def fit(
     import json
     import tempfile
 
-    from sdxl_train_cli import console, preparation, project
+    from sdxl_train_cli import choice, console, project
     from sdxl_train_cli.gpu import devices
     from sdxl_train_cli.installation import environment
     from sdxl_train_cli.memory import fitting
@@ -59,11 +60,11 @@ def fit(
     installed = environment.require(where)
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "trigger": trigger, "vae": vae}
-    texts = preparation.filled(asked_kind, written, typed)
+    texts = choice.filled(asked_kind, written, typed)
     has_gpu = gpu is not None or bool(devices())
     own_pictures = has_gpu or bool(texts["data"])
     overrides = [*_written(asked_kind, written), *_overrides(resolution, set_ or [])]
-    asked = preparation.choose(
+    asked = choice.choose(
         asked_kind, texts if own_pictures else {**texts, "data": "."}, overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=None, check_vram=False,
     )  # fmt: skip

@@ -17,7 +17,7 @@ def init(
     name: Name = None, trigger: Trigger = None,
 ) -> None:  # fmt: skip
     """Write a project file for this folder."""
-    from sdxl_train_cli import checkpoint, console, preparation, project
+    from sdxl_train_cli import checkpoint, choice, console, project
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.recipe import Kind
 
@@ -27,10 +27,10 @@ def init(
     optional = {"name": name, "trigger": trigger}
     texts = {
         "kind": kind,
-        "preset": preset or preparation.DEFAULT_PRESETS[kinds[kind]],
+        "preset": preset or choice.DEFAULT_PRESETS[kinds[kind]],
         "model": model or checkpoint.SDXL_BASE,
-        "data": data or preparation.DEFAULT_DATA,
-        "output": output or preparation.DEFAULT_OUTPUT,
+        "data": data or choice.DEFAULT_DATA,
+        "output": output or choice.DEFAULT_OUTPUT,
         **{key: text for key, text in optional.items() if text is not None},
     }
     console.out(str(project.write_template(Path.cwd(), texts)))

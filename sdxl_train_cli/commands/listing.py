@@ -233,6 +233,6 @@ def _text(value: Fact) -> str:
 
 
 def _shell_line(argv: Sequence[str]) -> str:
-    from sdxl_train_cli import preparation
+    from sdxl_train_cli import process
 
-    return preparation.shell_line(argv)
+    return process.shell_line(argv)

@@ -78,7 +78,7 @@ def train(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered once for each kind: what is trained is the command's own name."""
-    from sdxl_train_cli import preparation, project
+    from sdxl_train_cli import choice, preparation, process, project
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.installation import hub
     from sdxl_train_cli.recipe import Kind
@@ -95,15 +95,15 @@ def train(
              "trigger": trigger, "vae": vae}  # fmt: skip
     overrides = [*_from_project(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
     overrides += [*_state(save_state), *from_set(set_ or [])]
-    choices = preparation.choose(
-        kind, preparation.filled(kind, written, typed), overrides,
+    choices = choice.choose(
+        kind, choice.filled(kind, written, typed), overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check,
     )  # fmt: skip
     where = place.home(home)
     with place.looking() as on_progress:
         prepared = preparation.prepare(choices, where, place.user_presets(), on_progress)
     if dry_run:
-        typer.echo(preparation.shell_line(prepared.argv))
+        typer.echo(process.shell_line(prepared.argv))
         return
     from sdxl_train_cli import console, live  # after the dry run, which needs none of it
     from sdxl_train_cli.watching import attempts  # after the dry run, which needs none of it

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, layout, preparation
+from sdxl_train_cli import checkpoint, choice, layout
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset import folders
 from sdxl_train_cli.errors import RecipeError, UsageError
 from sdxl_train_cli.keeping.history import Loaded
 from sdxl_train_cli.keeping.record import Inputs
 from sdxl_train_cli.keeping.runs import Facts
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import preset_folders, presets
 from sdxl_train_cli.recipes.presets import Override
@@ -76,7 +77,7 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> Again:
     overrides += [Override(option, None, "the record") for option in base.settings if option not in settings]
     choices = Choices(
         kind=kind,
-        preset=preparation.DEFAULT_PRESETS[kind] if notes else kept.preset,
+        preset=choice.DEFAULT_PRESETS[kind] if notes else kept.preset,
         model=kept.model,
         data=kept.data,
         output=kept.output,
@@ -116,7 +117,7 @@ def _base(kind: Kind, preset: str, user_presets: Path) -> tuple[Recipe, tuple[st
     try:
         return presets.load(kind, preset, (), user_presets), ()
     except RecipeError:
-        usual = preparation.DEFAULT_PRESETS[kind]
+        usual = choice.DEFAULT_PRESETS[kind]
         note = f"the preset {preset} is gone or broken: the settings are taken from the record all the same"
         return presets.load(kind, usual, (), user_presets), (note,)
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import smoke
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset import folders, largest_bucket
 from sdxl_train_cli.dataset.bucketing import Bucket
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.memory import trial
 from sdxl_train_cli.memory.trial import Trial
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.smoke import Size
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdxl_train_cli import process
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset.folders import Picture
 from sdxl_train_cli.errors import Problem, TrainingError
 from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.keeping import repetition, runs
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.watching import progress

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import preparation
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.errors import GpuMemoryError, Problem, SdxlTrainError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.keeping.resuming import Resumed
 from sdxl_train_cli.memory import remedies, stepdown
 from sdxl_train_cli.memory.stepdown import Rung
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.watching.training import Outcome

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kept_runs import DONE, NOBODY, US, keep, write_json
 
-from sdxl_train_cli import preparation
+from sdxl_train_cli import choice
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.keeping import history
 from sdxl_train_cli.keeping.history import State
@@ -172,7 +172,7 @@ def test_a_folder_without_a_record_is_no_runs(tmp_path: Path) -> None:
 
 
 def test_runs_are_looked_for_where_they_are_made() -> None:
-    assert history.USUAL_OUTPUT == preparation.DEFAULT_OUTPUT
+    assert history.USUAL_OUTPUT == choice.DEFAULT_OUTPUT
 
 
 def test_a_record_that_may_not_be_read_is_told(tmp_path: Path) -> None:

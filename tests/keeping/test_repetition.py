@@ -10,11 +10,12 @@ from conftest import write_pictures
 from kept_runs import keep
 
 from sdxl_train_cli import preparation
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.keeping import history, repetition, runs
 from sdxl_train_cli.keeping.history import Loaded
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdxl_train_cli import preparation
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.errors import TrainingError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation.environment import Environment
@@ -20,7 +21,7 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import fitting, trial
 from sdxl_train_cli.memory.fitting import Hands, Tried
 from sdxl_train_cli.memory.trial import Trial
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Kind
 
 

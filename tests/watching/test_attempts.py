@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli import preparation
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.errors import GpuMemoryError, Problem, TrainingError
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.watching import attempts

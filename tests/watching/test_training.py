@@ -17,11 +17,12 @@ from event_file import record
 from patience import lives, processes_with, until
 
 from sdxl_train_cli import checkpoint, preparation, process, signals
+from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.errors import TrainingError
 from sdxl_train_cli.keeping import repetition, runs
 from sdxl_train_cli.keeping.runs import Run
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.preparation import Choices, Prepared
+from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.watching import metrics, training
