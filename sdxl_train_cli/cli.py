@@ -61,7 +61,7 @@ app.command("dreambooth", help="Train the whole U-Net: 35 GB of VRAM and up.")(t
 app.command()(vram.plan)
 app.command()(fit.fit)
 app.command()(vram.vram)
-app.add_typer(runs.app, name="runs", help="Look back on runs, and go on with them.")
+app.add_typer(runs.app, name="runs", help="Look back on runs: list, show, compare, repeat, report.")
 presets.app.command("new")(preset_new.new)
 presets.app.command("diff")(preset_diff.diff)
 presets.app.command("schema")(preset_schema.schema)
@@ -69,7 +69,6 @@ presets.app.command("import")(exchange.import_)
 presets.app.command("export")(exchange.export)
 app.add_typer(dataset.app, name="dataset", help="Look at pictures and captions before they waste a night.")
 app.add_typer(presets.app, name="presets", help="List, show and check presets.")
-app.add_typer(runs.app, name="runs", help="Look back on runs: list, show, compare, repeat, report.")
 
 
 def main() -> None:

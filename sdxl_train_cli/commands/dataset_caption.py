@@ -31,7 +31,7 @@ def caption(
     data: Data, model: Model = None, threshold: Threshold = 0.35, trigger: Trigger = None,
     overwrite: Overwrite = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Tag the pictures that have no caption, with the tagger of sd-scripts."""
+    """Tag the pictures that have no caption. With the tagger of sd-scripts."""
     from sdxl_train_cli import console, layout
     from sdxl_train_cli.dataset import caption_text, tagging, untagged
     from sdxl_train_cli.installation import environment

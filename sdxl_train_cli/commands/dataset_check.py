@@ -25,7 +25,7 @@ def check(
     repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
     resolution: Resolution = None, set_: Set = None, as_json: Json = False, strict: Strict = False,
 ) -> None:  # fmt: skip
-    """Find what is wrong with pictures and captions; exit code 4 where there are errors."""
+    """Find what is wrong with pictures and captions. Exit code 4 where there are errors."""
     from sdxl_train_cli.commands.train import from_flags, from_set
     from sdxl_train_cli.dataset import checking
     from sdxl_train_cli.errors import DatasetError

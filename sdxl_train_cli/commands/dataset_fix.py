@@ -28,7 +28,7 @@ def fix(
     data: Data, to: To, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
     keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
 ) -> None:  # fmt: skip
-    """Make a copy that training takes as it is; the originals are never touched."""
+    """Make a copy that training takes as it is. The originals are never touched."""
     from sdxl_train_cli import console, layout
     from sdxl_train_cli.dataset import fix_order, fix_sources, fixing
 

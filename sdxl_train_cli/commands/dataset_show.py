@@ -36,7 +36,7 @@ def show(
     repeats: Repeats = None, resolution: Resolution = None, batch_size: BatchSize = None, set_: Set = None,
     gpus: Gpus = 1, as_json: Json = False, html: Html = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Buckets, crops, steps, tags and lengths of captions: what SDXL will really see."""
+    """What SDXL will really see. Buckets, crops, steps, tags, lengths of captions."""
     from sdxl_train_cli import console
     from sdxl_train_cli.commands import dataset_recipe
     from sdxl_train_cli.dataset import bucketing, folders, overview, survey

@@ -17,7 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def explain(target: Target, as_json: Json = False) -> None:
-    """Why a run failed, and what to type; for any log of sd-scripts."""
+    """Why a run failed, and what to type. For any log of sd-scripts."""
     import json
 
     from sdxl_train_cli import console

@@ -46,7 +46,7 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
 
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
-    """One run: what was chosen, what it made, how it ended, how to go on."""
+    """One run: what was chosen and made, how it ended and goes on."""
     from sdxl_train_cli import console
     from sdxl_train_cli.keeping import history, results, spelling
 
@@ -76,7 +76,7 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
 
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
-    """Two runs side by side: the settings, data and results in which they differ."""
+    """The settings, data and results in which two runs differ."""
     from sdxl_train_cli import console
     from sdxl_train_cli.keeping import comparison, history
 

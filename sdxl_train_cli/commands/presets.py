@@ -53,7 +53,7 @@ def show(
     kind: KindFilter = None,
     as_json: Json = False,
 ) -> None:
-    """A preset with all that it extends, and where each value comes from."""
+    """A preset with all that it extends, each value with its origin."""
     from sdxl_train_cli import console
     from sdxl_train_cli.recipes import presets
 
@@ -70,7 +70,7 @@ def show(
 def check(
     files: Annotated[list[Path], typer.Argument(help="Preset files")], kind: KindFilter = None, home: HomeOption = None
 ) -> None:
-    """Every problem of preset files, with line numbers; exit code 3 if there is one."""
+    """Every problem of preset files, with line numbers. Exit code 3 if there is one."""
     from sdxl_train_cli import console
     from sdxl_train_cli.errors import RecipeError
     from sdxl_train_cli.recipes import presets

@@ -23,7 +23,7 @@ _LARGE_BYTES = 2_000_000_000
 def report(
     run: Run, to: To = None, open_: Open = False, no_hashes: NoHashes = False, output: OutputOption = None
 ) -> None:
-    """Write one page with the curves, samples, settings and checkpoints of a run; it needs no network."""
+    """Write a page on a run. Curves, samples, settings, checkpoints; it needs no network."""
     from sdxl_train_cli import console, layout, preparation
     from sdxl_train_cli.keeping import history, page, results, spelling
     from sdxl_train_cli.keeping import report as story

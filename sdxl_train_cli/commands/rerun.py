@@ -18,7 +18,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 def rerun(
     run: Run, name: Name = None, dry_run: DryRun = False, output: OutputOption = None, home: HomeOption = None
 ) -> None:
-    """Make a run again: the same settings, inputs and folder of runs, under a new name."""
+    """Make a run again under a new name. Settings, inputs and folder of runs are the same."""
     from sdxl_train_cli import console, live, preparation
     from sdxl_train_cli.installation import hub
     from sdxl_train_cli.keeping import history, repetition

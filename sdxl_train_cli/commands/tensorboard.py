@@ -14,7 +14,7 @@ Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[def
 
 
 def tensorboard(run: MaybeRun = None, port: Port = None, output: OutputOption = None, home: HomeOption = None) -> None:
-    """Serve the logs of a run, or of all, until Ctrl-C; the address goes to stdout."""
+    """Serve the logs of a run, or of all, until Ctrl-C. The address goes to stdout."""
     from sdxl_train_cli import console
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.installation import environment
