@@ -47,6 +47,9 @@ LOGS: dict[str, str] = {
         "noise_pred = self.call_unet(args, accelerator)",
     ),
     "cudnn-start": raised("RuntimeError: cuDNN error: CUDNN_STATUS_NOT_INITIALIZED", "return F.conv2d(input, weight)"),
+    "too-many-maps": raised(
+        "RuntimeError: unable to mmap 4096 bytes from file </torch_42_1_2>: Cannot allocate memory (12)",
+    ),
     "host-memory": raised(
         "OSError: The paging file is too small for this operation to complete. (os error 1455)",
         "model_sd = load_file(ckpt_path)",

@@ -81,3 +81,27 @@ def test_a_target_that_is_nowhere_is_a_usage_error_with_a_hint(main: Callable[..
         assert result.code == 2
         assert words in result.stderr
         assert "hint:" in result.stderr
+
+
+def test_a_run_of_ours_that_ran_out_of_memory_is_told_the_flags_that_would_fit(
+    cli: Cli, tmp_path: Path, model: Path, pictures: Path
+) -> None:
+    line = ["--model", model, "--data", pictures, "--no-vram-check", "--name", "cat", "--preset", "dim32"]
+    assert cli("lora", *line, "--steps", "4", STANDIN_FAIL="oom@2").code == 7
+
+    told = cli("runs", "explain", tmp_path / "output" / "cat").stdout
+
+    ways = told.partition("what would fit:\n")[2]
+    assert "--set gradient_checkpointing=true   needs " in ways
+    assert "sdxl-train lora --preset " in ways
+
+
+def test_a_log_of_an_unknown_run_that_ran_out_of_memory_gets_no_flags_that_nobody_reckoned(
+    main: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "train.log").write_text(LOGS["gpu-memory"], encoding="utf-8")
+
+    result = main("runs", "explain", tmp_path / "train.log")
+
+    assert result.code == 0
+    assert "what would fit" not in result.stdout

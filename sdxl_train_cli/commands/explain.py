@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdxl_train_cli.commands import place
+
 if TYPE_CHECKING:
     from sdxl_train_cli.failures.diagnosis import Finding
 
@@ -32,7 +34,7 @@ def explain(target: Target, as_json: Json = False) -> None:
     if as_json:
         console.out(json.dumps(_facts(finding, path), indent=1, ensure_ascii=False))
         return
-    for line in _told(finding):
+    for line in (*_told(finding), *_ways(finding, path)):
         console.out(line)
     if path is not None:
         console.note(f"the whole output: {path}")
@@ -101,6 +103,35 @@ def _told(finding: Finding) -> list[str]:
     else:
         head = "no failure stands in this log: the run goes on, or was cut off; its last lines:"
     return [head, *(f"  {line}" for line in finding.last_words)] if finding.last_words else ["this log says nothing"]
+
+
+def _ways(finding: Finding, path: Path | None) -> list[str]:
+    """For a run of ours whose memory ran out: what would fit, as the flags to type."""
+    from sdxl_train_cli.errors import SdxlTrainError
+    from sdxl_train_cli.failures.signature import Failure
+    from sdxl_train_cli.keeping import history, resuming
+    from sdxl_train_cli.keeping.runs import Run
+    from sdxl_train_cli.memory import remedies
+    from sdxl_train_cli.preparation import choose_device
+    from sdxl_train_cli.recipe import Kind
+
+    known = finding.diagnosis
+    if (
+        path is None
+        or path.name != Run(path.parent, path.parent.name).log.name
+        or known is None
+        or known.kind is not Failure.GPU_MEMORY
+    ):
+        return []
+    record = history.load(path.parent).record
+    if record.kind not in [kind.value for kind in Kind]:
+        return []
+    try:
+        device = choose_device(record.gpu.index if record.gpu else None)
+    except SdxlTrainError:  # its GPU is in another machine
+        device = None
+    ways = remedies.for_memory(resuming.recipe_of(record, Kind(record.kind)), device, place.user_presets())
+    return ["what would fit:", *(f"  {line}" for line in ways.splitlines())]
 
 
 def _facts(finding: Finding, path: Path | None) -> dict[str, object]:

@@ -155,7 +155,7 @@ FILES = (
         r"Error while deserializing|HeaderTo[\w]+|MetadataIncompleteBuffer|InvalidHeader|PytorchStreamReader failed"
         r"|invalid load key, '(?![v<{#\[])|Unable to load weights from (?:pytorch|checkpoint)|failed finding central directory"
         r"|Invalid magic number|corrupted record|incomplete metadata, file not fully covered",
-        "a model file is broken", _DOWNLOAD, "safetensors, torch; sd-scripts #725", Rank.ROOT,
+        "a model file is broken, or is of another format than its name says", _DOWNLOAD, "safetensors, torch; sd-scripts #725", Rank.ROOT,
     ),
     Signature(
         "model-torn", Failure.MODEL, r"is invalid for input of size", "a model file holds less than its header says", _DOWNLOAD,

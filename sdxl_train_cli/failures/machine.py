@@ -28,6 +28,11 @@ MACHINE = (
         f"{_LESS_MEMORY}; if it has room, update the NVIDIA driver", "torch; cuDNN and cuBLAS",
     ),
     Signature(
+        "too-many-maps", Failure.SYSTEM, r"unable to mmap \d+ bytes from file <[^>]*>: Cannot allocate memory",
+        "the data loader shares more pieces of memory than the system lets a process have",
+        _NO_WORKERS + ", or raise vm.max_map_count with sysctl", "torch, Linux; sd-scripts #1790", Rank.ROOT, anywhere=True,
+    ),
+    Signature(
         "host-memory", Failure.HOST_MEMORY,
         r"DefaultCPUAllocator: (?:not enough memory|can't allocate)|paging file is too small"
         r"|(?<![A-Za-z])(?:_Array)?MemoryError\b|Cannot allocate memory|" + OS_ERROR.format("12|1455") + r"|std::bad_alloc|bad allocation|enforce fail at alloc_cpu",

@@ -98,6 +98,12 @@ def _command(record: Record, changes: Mapping[str, Setting], installed: Environm
     return command.changed(record.argv, kind.script, values, installed.options().of(kind))
 
 
+def recipe_of(record: Record, kind: Kind) -> Recipe:
+    """What a run was made with, each value with its origin."""
+    settings = {name: Setting(value=setting.value, origin=setting.origin) for name, setting in record.settings.items()}
+    return Recipe(kind=kind, name=record.preset or "", description="", settings=settings)
+
+
 def _recipe(entry: Loaded) -> Recipe:
     record = entry.record
     if entry.state is State.RUNNING:
@@ -110,8 +116,7 @@ def _recipe(entry: Loaded) -> Recipe:
             "sd-scripts can't take up a Dreambooth run: it would make all steps again from the first",
             f"train on from a checkpoint in {entry.folder}: sdxl-train dreambooth --model CHECKPOINT",
         )
-    settings = {name: Setting(value=setting.value, origin=setting.origin) for name, setting in record.settings.items()}
-    return Recipe(kind=kind, name=record.preset or "", description="", settings=settings)
+    return recipe_of(record, kind)
 
 
 def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> GoingOn:

@@ -72,9 +72,11 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
         try:
             code = _followed(child, story, log, on_event)
         except signals.Stopped as stop:
-            _let_step_end(child, story, log, on_event)
+            ended = _let_step_end(child, story, log, on_event)
             child.stop()
-            raise _stopped(run, story, stop.signum) from None
+            if not (ended and story.finished):
+                raise _stopped(run, story, stop.signum) from None
+            code = child.wait()
         for event in story.close():
             on_event(event)
     error = _error(run, story, code)
@@ -107,25 +109,34 @@ def _followed(child: process.Child, story: Supervision, log: BinaryIO, on_event:
     return child.wait()
 
 
-def _let_step_end(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> None:
-    """Go on until the step that is being made has ended and its files are written; a second signal ends it."""
-    if story.step is None or story.step.step >= story.step.steps:
-        return
-    at_step = story.step.step
+def _let_step_end(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> bool:
+    """Go on until the step that is being made has ended and its files are written; a second signal ends it.
+
+    After the last step the result is what is being written. Whether the trainer has ended by itself.
+    """
+    if story.step is None:
+        return False
+    at_step, at_end = story.step.step, story.step.step >= story.step.steps
     began = time.monotonic()
     patience = min(max(LEAST_PATIENCE_SECONDS, 3 * (story.seconds_per_step or 0)), MOST_PATIENCE_SECONDS)
+    patience = MOST_PATIENCE_SECONDS if at_end else patience
+    what = "all steps are made, and the result is being saved" if at_end else "stopping after this step"
+    ended = False
     try:
-        on_event(Phase("stopping after this step; Ctrl-C again stops at once"))
+        on_event(Phase(f"{what}; Ctrl-C again stops at once"))
         for line in child.lines(log):
             for event in chain(story.hear(line) if line else (), story.figures()):
                 on_event(event)
                 patience = MOST_PATIENCE_SECONDS if _is_saving(event) else patience
             if (story.step.step > at_step and story.is_settled) or time.monotonic() > began + patience:
                 break
+        else:
+            ended = True
         for event in story.close():
             on_event(event)
     except signals.Stopped:
-        return
+        return False
+    return ended
 
 
 def _is_saving(event: Event) -> bool:

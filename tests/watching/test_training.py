@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,6 +239,39 @@ def test_a_stop_lets_the_step_end(trainer: Trainer, monkeypatch: pytest.MonkeyPa
 
     assert str(stopped) == "stopped at step 4 of 6"
     assert [metric.step for metric in metrics.load(trainer.run.metrics)] == [1, 2, 3, 4]
+
+
+def test_a_stop_while_the_result_is_being_saved_lets_it_be_saved(trainer: Trainer) -> None:
+    sent = False
+
+    def stop(event: Event) -> None:
+        nonlocal sent
+        if isinstance(event, Step) and event.step == 6 and not sent:
+            sent = True
+            raise signals.Stopped(signal.SIGINT)
+
+    outcome = trainer.watch("", stop, STANDIN_LAST_SAVE_SECONDS="1.0")
+
+    assert sent
+    assert outcome.steps == 6
+    assert checkpoint.read_header(trainer.run.result)
+    assert trainer.outcome["outcome"] == "done"
+
+
+def test_a_second_stop_while_the_result_is_being_saved_ends_at_once(trainer: Trainer) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 6:
+            raise signals.Stopped(signal.SIGINT)
+        if isinstance(event, Phase) and "Ctrl-C again" in event.words:
+            raise signals.Stopped(signal.SIGINT)
+
+    began = time.monotonic()
+    with pytest.raises(StoppedError):
+        trainer.watch("", stop, STANDIN_LAST_SAVE_SECONDS="60")
+
+    assert time.monotonic() - began < 50
+    assert trainer.outcome["outcome"] == "stopped"
+    assert not processes_with(str(trainer.run.folder))
 
 
 def test_a_stop_waits_for_what_the_trainer_writes_between_telling_a_step_and_logging_it(

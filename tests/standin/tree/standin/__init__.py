@@ -5,6 +5,7 @@ Files keep their real names, tensor keys and metadata keys; the numbers in them 
 
     STANDIN_STEP_SECONDS   length of one step, 0.02 unless told
     STANDIN_START_SECONDS  time before the first step, as for loading a model; 0 unless told
+    STANDIN_LAST_SAVE_SECONDS  time between the last step and the whole result, 0 unless told
     STANDIN_WAIT_SECONDS   the longest that a mode below that waits will wait before it exits 1; 600 unless told
     STANDIN_FAIL           what goes wrong, NAME or NAME@STEP
 

@@ -181,6 +181,7 @@ class Run:
         if args.save_state or args.save_state_on_train_end:
             self.logger.info("saving last state.")
             self.save_state((args.output_name or "last") + "-state")
+        time.sleep(number("STANDIN_LAST_SAVE_SECONDS", 0))
         self.save_last()
         bar.close()
 
