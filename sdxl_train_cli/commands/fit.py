@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sdxl_train_cli.recipe import Kind
     from sdxl_train_cli.recipes.presets import Override
 
-KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon or dreambooth")]
+KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 MaxBatch = Annotated[
     int | None, typer.Option("--max-batch", min=1, max=256, help="Try no more [default: 16; without a GPU 2]")
 ]

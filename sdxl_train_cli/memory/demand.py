@@ -35,6 +35,8 @@ _LARGEST_BATCH = 4_096
 _LARGEST_DIM = 16_384
 _LARGEST_LOKR_DIM = 1_000_000
 """A LoKr is told by a dim beyond any layer to keep its second factor whole."""
+_LONGEST_SHOWN = 20
+"""Characters of a value in an error: 1e300 is a whole number of 301."""
 _SPARING = ("sdpa", "xformers", "mem_eff_attn")
 _SAMPLES = ("sample_every_n_steps", "sample_every_n_epochs", "sample_at_first")
 
@@ -198,7 +200,9 @@ def _out_of_range(recipe: Recipe, option: str, limit: int) -> Problem | None:
     least = 0 if option == "fused_optimizer_groups" else 1
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and least <= value <= limit):
         return None
-    return Problem(f"{option} is {value}: a whole number from {least} to {limit}", None, recipe.origin(option))
+    text = str(value)
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+    return Problem(f"{option} is {shown}: a whole number from {least} to {limit}", None, recipe.origin(option))
 
 
 def _integer(recipe: Recipe, option: str) -> int | None:

@@ -320,6 +320,14 @@ def test_a_size_that_no_run_could_have_is_refused_by_name(absurd: dict[str, Valu
     assert any(word in text for word in (*absurd, "conv_dim"))
 
 
+def test_an_absurd_size_is_not_told_to_its_last_digit() -> None:
+    """--set network_dim=1e300 was answered with three hundred digits."""
+    with pytest.raises(RecipeError) as caught:
+        terms.estimate(recipe(network_dim=10**300))
+
+    assert "network_dim is 10000000000000000000...: a whole number from 1 to 16384" in str(caught.value)
+
+
 def test_every_absurd_size_is_named_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         terms.estimate(recipe(train_batch_size=0, resolution="0", network_dim=0))
