@@ -38,6 +38,8 @@ def fix(
         size=size, alpha=alpha, quality=quality, trigger=trigger, encoding=encoding, keep_duplicates=keep_duplicates
     )
     listed = fix_sources.listed(source)
+    for place in listed.places:
+        fix_order.require_apart(place, folder)
     for note in listed.notes:
         console.warn(note)
     with console.counting("fixing") as tell:

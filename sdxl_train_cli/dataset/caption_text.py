@@ -10,6 +10,8 @@ from sdxl_train_cli.errors import UsageError
 
 CODE_PAGES = ("cp1251", "cp1252", "cp1250", "cp932", "gb18030", "big5", "cp949", "koi8_r", "cp866")
 """What captions of older editors are in: Cyrillic, Western and Central European, Japanese, Chinese, Korean."""
+_WINDOWS = ("cp1251", "cp1252", "cp1250")
+"""Of these, the most usual ones, one may be the only one left although no language has such words."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _UNSEEN = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b\u2060\ufeff]")
 """Control characters and spaces without width, which CLIP would take for words."""
@@ -32,10 +34,13 @@ def code_page(contents: Sequence[bytes]) -> str | None:
     """
     from charset_normalizer import from_bytes  # noqa: PLC0415 - only an odd caption pays for it
 
-    found = from_bytes(b"\n".join(contents), cp_isolation=list(CODE_PAGES))
+    content = b"\n".join(contents)
+    found = from_bytes(content, cp_isolation=list(CODE_PAGES))
     readings = sorted(found, key=lambda one: one.coherence, reverse=True)
     others = [one for one in readings[1:] if str(one) != str(readings[0])]
     if not readings or (others and others[0].coherence == readings[0].coherence):
+        return None
+    if not readings[0].coherence and len({content.decode(page, "replace") for page in _WINDOWS}) > 1:
         return None
     return str(readings[0].encoding)
 

@@ -85,7 +85,8 @@ def _of_object(found: Mapping[str, object], shown: str) -> Iterator[Row]:
 
 
 def _of_lines(content: str, shown: str) -> Iterator[Row]:
-    for number, line in enumerate(content.splitlines(), 1):
+    # Text in JSON may hold what str.splitlines takes for the end of a line.
+    for number, line in enumerate(content.split("\n"), 1):
         if line.strip():
             record = structured.json_object(line, f"{shown}:{number}")
             yield f"{shown}:{number}", _name(record), record

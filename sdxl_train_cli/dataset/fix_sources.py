@@ -10,7 +10,7 @@ from pathlib import Path
 from sdxl_train_cli import layout
 from sdxl_train_cli.dataset import kinds, safe_names, sources
 from sdxl_train_cli.dataset.catalogue import Catalogue
-from sdxl_train_cli.dataset.folders import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES
+from sdxl_train_cli.dataset.folders import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, Subset
 from sdxl_train_cli.errors import DatasetError, Problem
 
 SUFFIXES = {*PICTURE_SUFFIXES, *OTHER_PICTURES, ".jfif", ".jpe", ".jp2", ".heif", ".tga", ".apng", ".dib", ".ico"}
@@ -41,6 +41,8 @@ class Item:
     """The first is the one that is taken."""
     caption: str | None = None
     """What metadata says of it, in place of a file."""
+    caption_suffix: str = ""
+    """Of the only caption file that its dataset config looks for; empty where any will do."""
 
     @property
     def stem(self) -> str:
@@ -74,53 +76,82 @@ class Listed:
     notes: tuple[Problem, ...]
     """What is left behind."""
 
+    @property
+    def places(self) -> list[Path]:
+        """The folders that its pictures stand in."""
+        return sorted({item.path.parent for item in self.items})
+
 
 def listed(data: Path) -> Listed:
-    """Every picture of a folder, or of the numbered folders in it; DatasetError where there is none."""
+    """Every picture of a folder, of the numbered folders in it, or of what a file names; DatasetError if there is none.
+
+    Each is taken once: what stands in two subsets of a dataset config has the caption of the first.
+    """
     data = layout.expanded(data)
-    subsets = sources.laid_out(data)
-    names, items, notes = safe_names.Names(), list[Item](), list[Problem]()
+    every = sources.laid_out(data)
+    subsets = [subset for subset in every if not subset.is_reg]
+    notes = [_left_behind(subset) for subset in every if subset.is_reg]
+    names, items = safe_names.Names(), dict[Path, Item]()
     for subset in subsets:
-        is_whole = subset.image_dir == data or (subset.catalogue is not None and len(subsets) == 1)
-        folder = "" if is_whole else names.take(safe_names.safe(subset.image_dir.name))
+        is_whole = subset.image_dir == data or (len(subsets) == 1 and subset.num_repeats == 1)
+        folder = "" if is_whole else names.take(safe_names.safe(_folder_name(subset)))
         if subset.catalogue is not None:
-            items += _of_catalogue(subset.catalogue, subset.image_dir, folder)
-            continue
-        found, odd = _in(subset.image_dir, data, folder)
-        items += found
+            found, odd = _of_catalogue(subset.catalogue, subset.image_dir, folder), list[Problem]()
+        else:
+            found, odd = _in(subset, data if data.is_dir() else data.parent, folder)
         notes += odd
+        twice = [item.path for item in found if item.path in items]
+        notes += [Problem(f"named in two places, and taken once: {kinds.some(twice)}")] if twice else []
+        items = {**{item.path: item for item in found}, **items}
     if not items:
         raise DatasetError(f"{data} holds no pictures", "it needs files such as png, jpg or webp")
-    return Listed(tuple(items), tuple(notes))
+    return Listed(tuple(items.values()), tuple(notes))
 
 
-def _in(folder: Path, data: Path, target: str) -> tuple[list[Item], list[Problem]]:
+def _left_behind(subset: Subset) -> Problem:
+    hint = f"`sdxl-train dataset fix {subset.image_dir} --to DIR` makes a copy of it for --reg"
+    return Problem(f"{subset.place} is of regularisation, and left behind", hint)
+
+
+def _folder_name(subset: Subset) -> str:
+    """A name that says how often it is repeated, as training reads it."""
+    number, underscore, rest = subset.image_dir.name.partition("_")
+    is_numbered = bool(underscore) and number.isdecimal()
+    if is_numbered and int(number) == subset.num_repeats:
+        return subset.image_dir.name
+    return f"{subset.num_repeats}_{subset.class_tokens or (rest if is_numbered else subset.image_dir.name)}"
+
+
+def _in(subset: Subset, root: Path, target: str) -> tuple[list[Item], list[Problem]]:
+    folder, suffix = subset.image_dir, subset.caption_extension
+    suffixes = (suffix.lower(),) if suffix else CAPTION_SUFFIXES
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and not file.is_dir())
     except OSError as error:
         raise DatasetError(f"{folder} can't be read: {error.strerror}", "mend its rights") from error
-    captions = _captions(files)
+    captions = _captions(files, suffixes)
     items = [
-        Item(file, file.relative_to(data).as_posix(), target, tuple(captions.get(file.stem, ())))
+        Item(file, _name(file, root), target, tuple(captions.get(file.stem, ())), caption_suffix=suffix)
         for file in files
         if file.suffix.lower() in SUFFIXES
     ]
     used = {caption for item in items for caption in item.caption_files}
-    lost = [file for file in files if file.suffix.lower() in CAPTION_SUFFIXES and file not in used]
+    lost = [file for file in files if file.suffix.lower() in suffixes and file not in used]
     notes = [Problem(f"captions of no picture are left behind: {kinds.some(lost)}")] if lost else []
     return items, notes
 
 
 def _of_catalogue(catalogue: Catalogue, folder: Path, target: str) -> list[Item]:
-    def name(path: Path) -> str:
-        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-
-    return [Item(path, name(path), target, (), caption) for path, caption in catalogue.captions.items()]
+    return [Item(path, _name(path, folder), target, (), caption) for path, caption in catalogue.captions.items()]
 
 
-def _captions(files: Sequence[Path]) -> dict[str, list[Path]]:
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _captions(files: Sequence[Path], suffixes: Sequence[str]) -> dict[str, list[Path]]:
     found = defaultdict(list)
-    for suffix in CAPTION_SUFFIXES:
+    for suffix in suffixes:
         for file in files:
             if file.suffix.lower() == suffix:
                 found[file.stem].append(file)

@@ -37,11 +37,13 @@ class Work:
 def work(data: Path, *, overwrite: bool) -> Work:
     """Look which pictures have no caption, and which of them can be read; DatasetError where there are none at all."""
     items = fix_sources.listed(data).items
+    _require_files(items, data)
     suffixes = _suffixes(items)
     wanted: dict[Path, Item] = {}
     for item in items:
         if overwrite or not _has_words(item):
-            own = item.caption_files[0] if item.caption_files else item.path.with_suffix(suffixes[item.folder])
+            suffix = item.caption_suffix or suffixes[item.folder]
+            own = item.caption_files[0] if item.caption_files else item.path.with_suffix(suffix)
             wanted.setdefault(own, item)  # pictures of one stem share a caption
     with ThreadPoolExecutor(WORKERS) as pool:
         problems = list(pool.map(_problem, wanted.values()))
@@ -49,6 +51,13 @@ def work(data: Path, *, overwrite: bool) -> Work:
     jobs = tuple(Job(item.path, caption) for (caption, item), problem in looked if problem is None)
     kept = sum(not overwrite and _has_words(item) for item in items)
     return Work(jobs, kept, tuple(problem for problem in problems if problem is not None))
+
+
+def _require_files(items: Sequence[Item], data: Path) -> None:
+    """Where metadata holds the captions, training would not see files, or see nothing but them."""
+    if any(item.caption is not None for item in items):
+        hint = f"`sdxl-train dataset fix {data} --to NEWDIR` makes a folder of captions; then tag that"
+        raise DatasetError(f"the captions of {data} stand in metadata, and tags are written beside the pictures", hint)
 
 
 def _has_words(item: Item) -> bool:

@@ -87,3 +87,13 @@ def test_a_clean_caption_is_one_line_and_stays_as_it_is(text: str) -> None:
 def test_the_trigger_is_put_first_once(caption: str, led: str) -> None:
     assert caption_text.led(caption, "ohwx cat") == led
     assert caption_text.led(led, "ohwx cat") == led
+
+
+def test_a_few_letters_over_and_over_are_not_taken_for_another_alphabet() -> None:
+    assert caption_text.code_page([f"кот {number}".encode("cp1251") for number in (10, 100, 1, 0, 2, 3)]) is None
+
+
+def test_a_few_letters_that_every_windows_code_page_reads_alike_are_read() -> None:
+    page = caption_text.code_page([f"a “cat” {number}".encode("cp1252") for number in range(6)])
+
+    assert caption_text.decoded("“cat”".encode("cp1252"), page) == ("“cat”", page)

@@ -11,7 +11,7 @@ from conftest import Cli, write_pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_train_cli.dataset import catalogue, checking, config_file, folders, sources, survey
+from sdxl_train_cli.dataset import catalogue, checking, config_file, folders, sources, survey, untagged
 from sdxl_train_cli.dataset.checking import Source
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import DatasetError
@@ -215,6 +215,81 @@ def test_the_same_pictures_and_captions_have_the_same_fingerprint_until_a_captio
     assert folders.fingerprint(found(as_lines(folder))) == before
     (folder / "meta.json").write_text('{"0.png": {"caption": "a dog"}}', encoding="utf-8")
     assert folders.fingerprint(found(folder / "meta.json")) != before
+
+
+def with_folders(folder: Path, *subsets: dict[str, object]) -> Path:
+    path = folder / "all.json"
+    path.write_text(json.dumps({"datasets": [{"subsets": subsets}]}), encoding="utf-8")
+    return path
+
+
+def test_folders_of_a_config_are_fixed_into_folders_that_train_as_often(tmp_path: Path, cli: Cli) -> None:
+    cats = write_pictures(tmp_path / "мои кошки", caption=None)
+    (cats / "0.cap").write_text("a cat", encoding="utf-8")
+    write_pictures(tmp_path / "5_dogs")
+    write_pictures(tmp_path / "reg")
+    data = with_folders(
+        tmp_path,
+        {"image_dir": "мои кошки", "num_repeats": 3, "caption_extension": ".cap"},
+        {"image_dir": "5_dogs", "num_repeats": 2, "class_tokens": "a dog"},
+        {"image_dir": "reg", "is_reg": True},
+    )
+
+    fixed = cli("dataset", "fix", data, "--to", tmp_path / "better", "--keep-duplicates")
+
+    assert fixed.code == 0, fixed.stderr
+    repeats = {each.image_dir.name: each.num_repeats for each in found(tmp_path / "better").subsets}
+    assert repeats == {"3_мои кошки": 3, "2_a dog": 2}
+    assert (tmp_path / "better" / "3_мои кошки" / "0.txt").read_text(encoding="utf-8") == "a cat\n"
+    assert "reg is of regularisation, and left behind" in fixed.stderr
+
+
+def test_a_folder_that_a_config_names_twice_is_fixed_once(tmp_path: Path, cli: Cli) -> None:
+    write_pictures(tmp_path / "cats", caption=None)
+    data = with_folders(tmp_path, {"image_dir": "cats"}, {"image_dir": "cats"})
+
+    fixed = cli("dataset", "fix", data, "--to", tmp_path / "better", "--keep-duplicates")
+
+    assert fixed.code == 0, fixed.stderr
+    assert "named in two places" in fixed.stderr
+    assert sorted(path.name for path in (tmp_path / "better").rglob("*.png")) == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_form_is_fixed_into_the_folder_of_its_pictures(
+    form: Callable[[Path], Path], tmp_path: Path, cli: Cli
+) -> None:
+    data = form(bare(tmp_path / "cats"))
+    place = next(tmp_path.rglob("0.png")).parent
+
+    refused = cli("dataset", "fix", data, "--to", place / "new")
+
+    assert refused.code == 2, refused.stderr
+    assert not (place / "new").exists()
+
+
+def test_pictures_whose_captions_stand_in_metadata_are_not_tagged_beside_it(tmp_path: Path) -> None:
+    folder = as_table(bare(tmp_path / "cats"))
+
+    with pytest.raises(DatasetError, match="stand in metadata"):
+        untagged.work(folder, overwrite=True)
+
+
+def test_tags_of_a_configs_folder_get_the_suffix_that_it_looks_for(tmp_path: Path) -> None:
+    bare(tmp_path / "cats")
+    data = with_folders(tmp_path, {"image_dir": "cats", "caption_extension": ".cap"})
+
+    captions_to_be = {job.caption.name for job in untagged.work(data, overwrite=False).jobs}
+
+    assert captions_to_be == {"0.cap", "1.cap", "2.cap"}
+
+
+def test_a_line_of_json_ends_where_the_line_ends(tmp_path: Path) -> None:
+    folder = bare(tmp_path / "cats")
+    line = json.dumps({"image_path": "0.png", "caption": "a\u2028cat"}, ensure_ascii=False)
+    (folder / "meta.jsonl").write_bytes(f"{line}\r\n".encode())
+
+    assert found(folder / "meta.jsonl").count == 1
 
 
 VALUES = st.recursive(
