@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 
 from sdxl_train_cli.dataset import caption_text, fixing, largest_bucket, repair
-from sdxl_train_cli.dataset.fixing import Fixed, Order
+from sdxl_train_cli.dataset.fix_plan import Order
+from sdxl_train_cli.dataset.fixing import Fixed
 from sdxl_train_cli.dataset.folders import Picture
 from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.errors import DatasetError, Problem, UsageError

@@ -8,39 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import threading
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdxl_train_cli.dataset import caption_text, fix_journal, repair, safe_names
+from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, repair
 from sdxl_train_cli.dataset.fix_journal import Entry, Journal
+from sdxl_train_cli.dataset.fix_plan import Job, Order, Plan
 from sdxl_train_cli.dataset.fix_sources import Item
-from sdxl_train_cli.dataset.repair import Wish
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
 UNTOLD = "caption left out: its encoding can't be told"
 _BESIDE = ".fix-"
-_BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a fix was asked for."""
-
-    wish: Wish
-    spelling: str
-    """The wish in words: pictures that were made under another one are made again."""
-    trigger: str | None
-    code_page: str | None
-    """Of captions that are no Unicode; None finds it out."""
-    keep_duplicates: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +53,7 @@ def fix(items: Sequence[Item], data: Path, folder: Path, order: Order, tell: Tel
     journal = Journal(folder, data)
     with _disk_errors(folder), _only_one(folder, journal) as before:
         order = replace(order, code_page=order.code_page or _code_page(items))
-        plan = _planned(items, before, order)
+        plan = fix_plan.planned(items, before, order)
         kept = [entry for entry in plan.finished if _stands(folder, entry)]
         journal.write(before.values())
         done = _carry_out(plan, {entry.source for entry in kept}, folder, order, journal, tell)
@@ -81,47 +65,6 @@ def fix(items: Sequence[Item], data: Path, folder: Path, order: Order, tell: Tel
     return Fixed(folder, tuple(entries), len(kept), log)
 
 
-@dataclass(frozen=True)
-class _Job:
-    item: Item
-    stem: str
-    """Below the new folder, without suffix."""
-    stamp: str
-
-
-@dataclass(frozen=True)
-class _Plan:
-    jobs: tuple[_Job, ...]
-    finished: tuple[Entry, ...]
-    """By the journal; whether the files still stand is to be seen."""
-    left_out: tuple[Entry, ...]
-
-
-def _planned(items: Sequence[Item], before: Mapping[str, Entry], order: Order) -> _Plan:
-    """Give each picture its place; what had one keeps it."""
-    same = {} if order.keep_duplicates else _same(items)
-    taken = defaultdict(list)
-    for entry in before.values():
-        if entry.picture is not None:
-            folder, _, name = entry.picture.rpartition("/")
-            taken[folder].append(name.rpartition(".")[0])
-    names = defaultdict(safe_names.Names, {folder: safe_names.Names(stems) for folder, stems in taken.items()})
-    jobs, finished, left_out = [], [], []
-    for item in items:
-        stamp, former = _stamp(item, order), before.get(item.name)
-        if item.path in same:
-            words = f"the same picture as {same[item.path]}"
-            left_out.append(Entry(item.name, None, None, (), words, look=False, stamp=stamp, size=0))
-            continue
-        if former is not None and former.picture is not None:
-            stem = former.picture.rpartition(".")[0]
-            finished += [former] if former.stamp == stamp else []
-        else:
-            stem = "/".join(filter(None, (item.folder, names[item.folder].take(safe_names.safe(item.stem)))))
-        jobs.append(_Job(item, stem, stamp))
-    return _Plan(tuple(jobs), tuple(finished), tuple(left_out))
-
-
 def _stands(folder: Path, entry: Entry) -> bool:
     try:
         whole = (folder / str(entry.picture)).stat().st_size == entry.size
@@ -131,7 +74,7 @@ def _stands(folder: Path, entry: Entry) -> bool:
 
 
 def _carry_out(  # noqa: PLR0913, PLR0917 - one story
-    plan: _Plan, finished: set[str], folder: Path, order: Order, journal: Journal, tell: Tell
+    plan: Plan, finished: set[str], folder: Path, order: Order, journal: Journal, tell: Tell
 ) -> list[Entry]:
     """Make every picture that is not finished, over the cores; huge ones singly, so that memory stays flat."""
     jobs = [job for job in plan.jobs if job.item.name not in finished]
@@ -150,7 +93,7 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     return results
 
 
-def _as_they_come(pool: ThreadPoolExecutor, hands: _Hands, jobs: Sequence[_Job]) -> Iterator[Entry]:
+def _as_they_come(pool: ThreadPoolExecutor, hands: _Hands, jobs: Sequence[Job]) -> Iterator[Entry]:
     waiting: set[Future[Entry]] = set()
     for job in jobs:
         waiting.add(pool.submit(hands.make, job))
@@ -167,7 +110,7 @@ class _Hands:
     journal: Journal
     huge: threading.Semaphore
 
-    def make(self, job: _Job) -> Entry:
+    def make(self, job: Job) -> Entry:
         """Make one picture and its caption; what can't be made is told in the entry."""
         try:
             with self.huge if _is_huge(job.item.path) else contextlib.nullcontext():
@@ -219,42 +162,6 @@ def _code_page(items: Sequence[Item]) -> str | None:
 
 def _is_unicode(content: bytes) -> bool:
     return caption_text.decoded(content, None) is not None
-
-
-def _same(items: Sequence[Item]) -> dict[Path, str]:
-    """Pictures that are byte for byte another one, with that one's name: it has a caption, or the shorter name."""
-    by_size = defaultdict(list)  # only files of equal size are read
-    for item in sorted(items, key=lambda item: (not item.has_caption, len(item.path.name))):
-        with contextlib.suppress(OSError):
-            by_size[item.path.stat().st_size].append(item)
-    found = {}
-    for alike in by_size.values():
-        first: dict[str, str] = {}
-        for item in alike if len(alike) > 1 else ():
-            with contextlib.suppress(OSError):
-                content = _content_hash(item.path)
-                if content in first:
-                    found[item.path] = first[content]
-                first.setdefault(content, item.name)
-    return found
-
-
-def _content_hash(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
-
-
-def _stamp(item: Item, order: Order) -> str:
-    """Changes when the original, its caption or what is asked for changes."""
-    facts = [order.spelling, order.trigger or "", order.code_page or "", item.caption or ""]
-    for path in (item.path, *item.caption_files):
-        with contextlib.suppress(OSError):
-            seen = path.stat()
-            facts.append(f"{path.name} {seen.st_size} {seen.st_mtime_ns}")
-    return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _is_huge(path: Path) -> bool:

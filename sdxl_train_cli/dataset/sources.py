@@ -16,6 +16,7 @@ from sdxl_train_cli.recipes.presets import Override
 
 _SPLIT = "train"
 """The folder of an imagefolder that is trained on, where it has several."""
+_UNREAD = "metadata.parquet"
 
 
 def find(
@@ -82,9 +83,15 @@ def _imagefolder(data: Path) -> Catalogue | None:
     """Its metadata, where there is any and the pictures have no captions beside them."""
     for folder in (data, data / _SPLIT):
         file = next((folder / name for name in catalogue.NAMES if (folder / name).is_file()), None)
-        if file is not None and not any(path.suffix.lower() in folders.CAPTION_SUFFIXES for path in folder.iterdir()):
+        if file is not None and not _has_captions(folder):
             return catalogue.read(file, folder)
+        if file is None and (folder / _UNREAD).is_file() and not _has_captions(folder):
+            raise DatasetError(f"{folder / _UNREAD} can't be read here", "save it as metadata.csv or metadata.jsonl")
     return None
+
+
+def _has_captions(folder: Path) -> bool:
+    return any(path.suffix.lower() in folders.CAPTION_SUFFIXES for path in folder.iterdir())
 
 
 def _of_catalogue(listed: Catalogue, folder: Path) -> Subset:

@@ -118,6 +118,16 @@ def test_captions_beside_the_pictures_come_before_an_imagefolders_metadata(tmp_p
     assert set(captions(folder, tmp_path).values()) == {"a photo of a cat"}
 
 
+def test_an_imagefolder_of_parquet_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = bare(tmp_path / "cats")
+    (folder / "metadata.parquet").write_bytes(b"PAR1")
+
+    with pytest.raises(DatasetError, match="parquet can't be read here") as raised:
+        found(folder)
+
+    assert raised.value.problems[0].hint == "save it as metadata.csv or metadata.jsonl"
+
+
 def test_a_picture_without_words_gets_the_trigger(tmp_path: Path) -> None:
     folder = bare(tmp_path / "cats")
     (folder / "meta.json").write_text('{"0.png": {}, "1.png": {"caption": "ohwx cat"}}', encoding="utf-8")
