@@ -194,7 +194,9 @@ def _difference_hash(image: Image) -> int | None:
 
 
 def _words(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__
+    """What a decoder says; of one that names our own file object, only that it could make nothing of it."""
+    words = str(error).strip()
+    return "nothing after its first bytes makes sense" if "<_io." in words else words or type(error).__name__
 
 
 @cache

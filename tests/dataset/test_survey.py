@@ -16,8 +16,8 @@ import pytest
 from odd_files import photo, saved
 from PIL import Image
 
-from sdxl_train_cli.dataset import folders, survey
-from sdxl_train_cli.dataset.facts import Survey
+from sdxl_train_cli.dataset import folders, picture, survey
+from sdxl_train_cli.dataset.facts import Fault, Survey
 from sdxl_train_cli.dataset.room import Room
 from sdxl_train_cli.dataset.survey_cache import NAME, SurveyCache
 
@@ -138,6 +138,15 @@ def test_pictures_wait_until_there_is_room_for_them() -> None:
     large.join(10)
 
     assert order == ["small", "large"]
+
+
+def test_a_picture_that_breaks_off_in_its_head_is_told_without_our_own_file_object(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+
+    facts = picture.look(path)
+
+    assert (facts.fault, facts.error) == (Fault.TRUNCATED, "nothing after its first bytes makes sense")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell a process's peak")
