@@ -16,7 +16,7 @@ import pytest
 import upstream_source
 from PIL import Image
 
-from sdxl_train_cli.dataset import bucketing, folders, sources
+from sdxl_train_cli.dataset import bucketing, folders, sources, trainer_config
 from sdxl_train_cli.dataset.bucketing import Arrangement
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.installation import environment
@@ -98,7 +98,9 @@ def real(
     asked = []
     for with_reg in (False, True):
         config = folder / f"{with_reg}.json"
-        config.write_text(json.dumps(folders.config(looked(material, with_reg=with_reg), folder)), encoding="utf-8")
+        config.write_text(
+            json.dumps(trainer_config.config(looked(material, with_reg=with_reg), folder)), encoding="utf-8"
+        )
         for changes, gpus in SETTINGS.values():
             wanted = recipe(changes)
             options = {name: wanted.get(name) for name in DATASET_OPTIONS if wanted.get(name) is not None}

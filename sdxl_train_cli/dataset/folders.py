@@ -5,8 +5,6 @@ No picture is decoded here and no caption is read but for the fingerprint.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -24,7 +22,8 @@ OTHER_PICTURES = (".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl", ".psd")
 CAPTION_SUFFIXES = (".txt", ".caption")
 MOST_REPEATS = 10_000
 """A larger number before the _ of a folder's name is a date, and as repeats it would fill the memory."""
-_NUMBERED = re.compile(r"(\d+)_(.*)", re.DOTALL)
+NUMBERED = re.compile(r"(\d+)_(.*)", re.DOTALL)
+"""A folder with its repeats in its name, and its class."""
 
 
 @dataclass(frozen=True)
@@ -129,77 +128,6 @@ def laid_out(data: Path) -> list[Subset]:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
 
 
-def config(pictures: Pictures, folder: Path) -> dict[str, object]:
-    """The `--dataset_config` of sd-scripts, every subset explicit; buckets and batch size are options of the run.
-
-    What `metadata` gives has to be written into the `folder` too.
-    """
-    subsets = [
-        _subset_config(subset) if subset.catalogue is None else _listed_config(subset, _metadata_file(folder, number))
-        for number, subset in enumerate(pictures.subsets, 1)
-    ]
-    return {"datasets": [{"subsets": subsets}]}
-
-
-def metadata(pictures: Pictures, folder: Path) -> dict[Path, dict[str, object]]:
-    """The metadata files of `config`, with paths that need no folder; a picture without a caption gets the trigger.
-
-    With each picture's size: without it, sd-scripts goes by caches whose names begin alike.
-    """
-    return {
-        _metadata_file(folder, number): {
-            str(path): {"caption": caption or subset.class_tokens or "", **_image_size(path)}
-            for path, caption in subset.catalogue.captions.items()
-        }
-        for number, subset in enumerate(pictures.subsets, 1)
-        if subset.catalogue is not None
-    }
-
-
-def _metadata_file(folder: Path, number: int) -> Path:
-    return folder / f"metadata-{number}.json"
-
-
-def _image_size(path: Path) -> dict[str, object]:
-    size = _size(path)
-    return {} if size is None else {"image_size": list(size)}
-
-
-def _listed_config(subset: Subset, file: Path) -> dict[str, object]:
-    prefix = {} if subset.caption_prefix is None else {"caption_prefix": subset.caption_prefix}
-    return {"metadata_file": str(file), "num_repeats": subset.num_repeats, **prefix, **_plain(subset.options)}
-
-
-def _plain(options: Iterable[tuple[str, Value]]) -> dict[str, object]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in options}
-
-
-def fingerprint(pictures: Pictures) -> str:
-    """SHA-256 over the pictures' names, sizes and captions: equal where a run would train on the same files.
-
-    No picture is read. Where the folders stand does not count; the names of numbered ones do. Raises DatasetError.
-    """
-    try:
-        entries = sorted(entry for subset in pictures.subsets for entry in _fingerprint_entries(subset))
-    except OSError as error:
-        raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
-    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
-
-
-def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
-    if subset.catalogue is not None:
-        for file, text in subset.catalogue.captions.items():
-            yield f"data/{file.name}", file.stat().st_size, text
-        return
-    folder = f"{subset.image_dir.name}/" if _NUMBERED.fullmatch(subset.image_dir.name) else ""
-    root = f"{'reg' if subset.is_reg else 'data'}/{folder}"
-    for file in subset.image_dir.iterdir():
-        if is_picture(file):
-            caption = file.with_suffix(subset.caption_extension)
-            text = caption.read_bytes().decode("utf-8", "replace") if caption.is_file() else ""
-            yield root + file.name, file.stat().st_size, text
-
-
 @dataclass(frozen=True)
 class Picture:
     """One picture file with what it weighs in a batch."""
@@ -216,8 +144,8 @@ def files(pictures: Pictures) -> list[Picture]:
     found = []
     for subset in pictures.subsets:
         for file in _listed(subset):
-            size = _size(file)
-            found += [] if size is None else [Picture(file, *size, subset.num_repeats, subset.is_reg)]
+            sides = size(file)
+            found += [] if sides is None else [Picture(file, *sides, subset.num_repeats, subset.is_reg)]
     return found
 
 
@@ -228,7 +156,8 @@ def _listed(subset: Subset) -> list[Path]:
         return []
 
 
-def _size(picture: Path) -> tuple[int, int] | None:
+def size(picture: Path) -> tuple[int, int] | None:
+    """Width and height as stored; None where it can't be read."""
     from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
 
     with warnings.catch_warnings():
@@ -238,18 +167,6 @@ def _size(picture: Path) -> tuple[int, int] | None:
                 return image.width, image.height
         except Exception:  # noqa: BLE001 - it was read a moment ago: gone or changed since
             return None
-
-
-def _subset_config(subset: Subset) -> dict[str, object]:
-    entries: dict[str, object] = {
-        "image_dir": str(subset.image_dir),
-        "num_repeats": subset.num_repeats,
-        "caption_extension": subset.caption_extension,
-        "is_reg": subset.is_reg,
-    }
-    optional = {"class_tokens": subset.class_tokens, "caption_prefix": subset.caption_prefix}
-    given = {key: text for key, text in optional.items() if text is not None}
-    return {**entries, **given, **_plain(subset.options)}
 
 
 def _folders(  # noqa: PLR0913 - each comes from a flag
@@ -283,14 +200,14 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
     if not numbered:
         yield Subset(data, 1 if repeats is None else repeats, trigger, "", None, is_reg, 0, 0)
     for folder in numbered:
-        match = _NUMBERED.fullmatch(folder.name)
+        match = NUMBERED.fullmatch(folder.name)
         if match is not None:
             yield Subset(folder, int(match[1]), trigger or match[2] or None, "", None, is_reg, 0, 0)
 
 
 def _subfolders(data: Path) -> tuple[list[Path], list[Path]]:
     inside = sorted(folder for folder in data.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    numbered = [folder for folder in inside if _NUMBERED.fullmatch(folder.name)]
+    numbered = [folder for folder in inside if NUMBERED.fullmatch(folder.name)]
     unnumbered = [folder for folder in inside if folder not in numbered and any(map(is_picture, folder.iterdir()))]
     return numbered, unnumbered
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli import checkpoint, choice, layout
 from sdxl_train_cli.choice import Choices
-from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import RecipeError, UsageError
 from sdxl_train_cli.keeping.history import Loaded
 from sdxl_train_cli.keeping.record import Inputs
@@ -107,7 +107,7 @@ def changes(entry: Loaded, prepared: Prepared) -> Iterator[str]:
             more = f" and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004 - enough to see which
             yield f"other versions of packages are installed now: {', '.join(sorted(others)[:3])}{more}"
     data = entry.record.dataset
-    if data is not None and data.fingerprint != folders.fingerprint(prepared.pictures):
+    if data is not None and data.fingerprint != trainer_config.fingerprint(prepared.pictures):
         yield "the pictures or captions have changed since"
     if prepared.recipe.get("seed") is None:
         yield "the run had no seed: its noise and its order of pictures will be others"

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__, layout, process
-from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
@@ -125,9 +125,9 @@ def write(run: Run, facts: Facts) -> None:
     record = _record(run, facts)  # looks at the pictures once more: before there is a folder
     try:
         run.folder.mkdir(parents=True, exist_ok=False)
-        for path, entries in folders.metadata(facts.pictures, run.folder).items():
+        for path, entries in trainer_config.metadata(facts.pictures, run.folder).items():
             _write_json(path, entries)
-        _write_json(run.dataset_config, folders.config(facts.pictures, run.folder))
+        _write_json(run.dataset_config, trainer_config.config(facts.pictures, run.folder))
         _write_json(run.record, record)
     except FileExistsError as error:
         raise TrainingError(
@@ -150,7 +150,7 @@ def _record(run: Run, facts: Facts) -> dict[str, object]:
         "started": datetime.now(timezone.utc).isoformat(),
         "settings": {name: setting.model_dump() for name, setting in sorted(recipe.settings.items())},
         "pictures": facts.pictures.count,
-        "dataset": {"fingerprint": folders.fingerprint(facts.pictures), "folders": _folders(facts.pictures)},
+        "dataset": {"fingerprint": trainer_config.fingerprint(facts.pictures), "folders": _folders(facts.pictures)},
         "inputs": facts.inputs.model_dump(mode="json"),
         "argv": list(facts.argv),
         "environment": facts.environment.lock.model_dump(mode="json"),

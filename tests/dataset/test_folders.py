@@ -10,7 +10,7 @@ import pytest
 from conftest import write_pictures
 from PIL import Image
 
-from sdxl_train_cli.dataset import folders, sources
+from sdxl_train_cli.dataset import sources, trainer_config
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import DatasetError, Problem
 
@@ -48,7 +48,7 @@ def test_a_folder_of_captioned_pictures_is_one_subset(tmp_path: Path) -> None:
 
     assert pictures.count == 2
     assert pictures.notes == ()
-    assert folders.config(pictures, tmp_path) == {
+    assert trainer_config.config(pictures, tmp_path) == {
         "datasets": [
             {
                 "subsets": [
@@ -282,7 +282,7 @@ def test_the_trigger_is_the_caption_of_pictures_without_one(tmp_path: Path) -> N
 
 
 def fingerprint(folder: Path, reg: Path | None = None) -> str:
-    return folders.fingerprint(scan(folder, reg, trigger="ohwx"))
+    return trainer_config.fingerprint(scan(folder, reg, trigger="ohwx"))
 
 
 def test_the_same_pictures_in_another_place_have_the_same_fingerprint(tmp_path: Path) -> None:
@@ -325,4 +325,4 @@ def test_a_picture_that_is_gone_by_the_time_of_the_fingerprint_is_told(tmp_path:
     shutil.rmtree(tmp_path / "cats")
 
     with pytest.raises(DatasetError, match="can't be read"):
-        folders.fingerprint(looked)
+        trainer_config.fingerprint(looked)

@@ -11,7 +11,7 @@ from conftest import Cli, write_pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_train_cli.dataset import catalogue, checking, config_file, folders, sources, survey, untagged
+from sdxl_train_cli.dataset import catalogue, checking, config_file, sources, survey, trainer_config, untagged
 from sdxl_train_cli.dataset.checking import Source
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import DatasetError
@@ -89,9 +89,9 @@ def test_every_form_tells_the_same_pictures_and_captions(form: Callable[[Path], 
 def test_every_form_becomes_a_config_that_needs_no_folder(form: Callable[[Path], Path], tmp_path: Path) -> None:
     pictures = found(form(bare(tmp_path / "cats")))
 
-    (file,) = folders.metadata(pictures, tmp_path)
-    entries = folders.metadata(pictures, tmp_path)[file]
-    (subset,) = folders.config(pictures, tmp_path)["datasets"][0]["subsets"]  # type: ignore[index]
+    (file,) = trainer_config.metadata(pictures, tmp_path)
+    entries = trainer_config.metadata(pictures, tmp_path)[file]
+    (subset,) = trainer_config.config(pictures, tmp_path)["datasets"][0]["subsets"]  # type: ignore[index]
     assert subset == {"metadata_file": str(file), "num_repeats": 1}
     assert all(Path(name).is_file() for name in entries)
     assert {entry["image_size"] == [1024, 1024] for entry in entries.values()} == {True}  # type: ignore[index]
@@ -133,7 +133,7 @@ def test_a_picture_without_words_gets_the_trigger(tmp_path: Path) -> None:
     (folder / "meta.json").write_text('{"0.png": {}, "1.png": {"caption": "ohwx cat"}}', encoding="utf-8")
 
     pictures = found(folder / "meta.json", trigger="ohwx")
-    entries = next(iter(folders.metadata(pictures, tmp_path).values()))
+    entries = next(iter(trainer_config.metadata(pictures, tmp_path).values()))
 
     assert [entry["caption"] for entry in entries.values()] == ["ohwx", "ohwx cat"]  # type: ignore[index]
     assert "2.png" in str(pictures.notes[0])
@@ -192,7 +192,7 @@ def test_a_config_sets_options_of_the_run_and_a_typed_flag_wins(tmp_path: Path) 
 
     read = config_file.read(path)
     recipe = presets.load(Kind.LORA, "dim32-gc", (*read.overrides, Override("train_batch_size", 2, "--batch-size")))
-    first, second = folders.config(found(path), tmp_path)["datasets"][0]["subsets"]  # type: ignore[index]
+    first, second = trainer_config.config(found(path), tmp_path)["datasets"][0]["subsets"]  # type: ignore[index]
 
     assert recipe.get("resolution") == "512,768"
     assert recipe.get("train_batch_size") == 2
@@ -220,11 +220,11 @@ def test_what_sd_scripts_can_not_do_with_metadata_is_refused(tmp_path: Path) -> 
 
 def test_the_same_pictures_and_captions_have_the_same_fingerprint_until_a_caption_changes(tmp_path: Path) -> None:
     folder = bare(tmp_path / "cats")
-    before = folders.fingerprint(found(as_json(folder)))
+    before = trainer_config.fingerprint(found(as_json(folder)))
 
-    assert folders.fingerprint(found(as_lines(folder))) == before
+    assert trainer_config.fingerprint(found(as_lines(folder))) == before
     (folder / "meta.json").write_text('{"0.png": {"caption": "a dog"}}', encoding="utf-8")
-    assert folders.fingerprint(found(folder / "meta.json")) != before
+    assert trainer_config.fingerprint(found(folder / "meta.json")) != before
 
 
 def with_folders(folder: Path, *subsets: dict[str, object]) -> Path:

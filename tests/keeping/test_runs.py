@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_train_cli.dataset import folders, sources
+from sdxl_train_cli.dataset import sources, trainer_config
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
@@ -112,7 +112,7 @@ def test_the_record_is_read_as_it_was_written(
     assert record.gpu is not None
     assert (record.gpu.index, record.gpu.name, record.gpu.driver) == (1, "RTX 3060", "550.54.14")
     assert record.dataset is not None
-    assert record.dataset.fingerprint == folders.fingerprint(scanned)
+    assert record.dataset.fingerprint == trainer_config.fingerprint(scanned)
     (folder,) = record.dataset.folders
     assert (folder.path, folder.pictures, folder.repeats, folder.is_reg) == (str(pictures), 3, 2, False)
     assert record.environment is not None

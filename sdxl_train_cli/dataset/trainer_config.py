@@ -1,0 +1,96 @@
+"""What a run's trainer is told of its pictures: a dataset config, its metadata files, and a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset.folders import Pictures, Subset
+from sdxl_train_cli.errors import DatasetError
+from sdxl_train_cli.recipe import Value
+
+
+def config(pictures: Pictures, folder: Path) -> dict[str, object]:
+    """The `--dataset_config` of sd-scripts, every subset explicit; buckets and batch size are options of the run.
+
+    What `metadata` gives has to be written into the `folder` too.
+    """
+    subsets = [
+        _subset_config(subset) if subset.catalogue is None else _listed_config(subset, _metadata_file(folder, number))
+        for number, subset in enumerate(pictures.subsets, 1)
+    ]
+    return {"datasets": [{"subsets": subsets}]}
+
+
+def metadata(pictures: Pictures, folder: Path) -> dict[Path, dict[str, object]]:
+    """The metadata files of `config`, with paths that need no folder; a picture without a caption gets the trigger.
+
+    With each picture's size: without it, sd-scripts goes by caches whose names begin alike.
+    """
+    return {
+        _metadata_file(folder, number): {
+            str(path): {"caption": caption or subset.class_tokens or "", **_image_size(path)}
+            for path, caption in subset.catalogue.captions.items()
+        }
+        for number, subset in enumerate(pictures.subsets, 1)
+        if subset.catalogue is not None
+    }
+
+
+def _metadata_file(folder: Path, number: int) -> Path:
+    return folder / f"metadata-{number}.json"
+
+
+def _image_size(path: Path) -> dict[str, object]:
+    size = folders.size(path)
+    return {} if size is None else {"image_size": list(size)}
+
+
+def _listed_config(subset: Subset, file: Path) -> dict[str, object]:
+    prefix = {} if subset.caption_prefix is None else {"caption_prefix": subset.caption_prefix}
+    return {"metadata_file": str(file), "num_repeats": subset.num_repeats, **prefix, **_plain(subset.options)}
+
+
+def _plain(options: Iterable[tuple[str, Value]]) -> dict[str, object]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options}
+
+
+def fingerprint(pictures: Pictures) -> str:
+    """SHA-256 over the pictures' names, sizes and captions: equal where a run would train on the same files.
+
+    No picture is read. Where the folders stand does not count; the names of numbered ones do. Raises DatasetError.
+    """
+    try:
+        entries = sorted(entry for subset in pictures.subsets for entry in _fingerprint_entries(subset))
+    except OSError as error:
+        raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+
+
+def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
+    if subset.catalogue is not None:
+        for file, text in subset.catalogue.captions.items():
+            yield f"data/{file.name}", file.stat().st_size, text
+        return
+    folder = f"{subset.image_dir.name}/" if folders.NUMBERED.fullmatch(subset.image_dir.name) else ""
+    root = f"{'reg' if subset.is_reg else 'data'}/{folder}"
+    for file in subset.image_dir.iterdir():
+        if folders.is_picture(file):
+            caption = file.with_suffix(subset.caption_extension)
+            text = caption.read_bytes().decode("utf-8", "replace") if caption.is_file() else ""
+            yield root + file.name, file.stat().st_size, text
+
+
+def _subset_config(subset: Subset) -> dict[str, object]:
+    entries: dict[str, object] = {
+        "image_dir": str(subset.image_dir),
+        "num_repeats": subset.num_repeats,
+        "caption_extension": subset.caption_extension,
+        "is_reg": subset.is_reg,
+    }
+    optional = {"class_tokens": subset.class_tokens, "caption_prefix": subset.caption_prefix}
+    given = {key: text for key, text in optional.items() if text is not None}
+    return {**entries, **given, **_plain(subset.options)}
