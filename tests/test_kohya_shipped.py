@@ -120,8 +120,9 @@ def launch(gui: Path, tab: str, paths: list[Path], pictures: Path) -> list[dict[
     forms = [{**json.loads(path.read_text(encoding="utf-8")), **places} for path in paths]
     script = Path(__file__).with_name("kohya_launch.py")
     done = subprocess.run(
-        [sys.executable, script, gui, tab], input=json.dumps(forms), capture_output=True, encoding="utf-8", check=True
-    )
+        [sys.executable, script, gui, tab], input=json.dumps(forms), capture_output=True, encoding="utf-8", check=True,
+        cwd=gui,  # it leaves a setup.log where it is started
+    )  # fmt: skip
     answer: list[dict[str, list[str]]] = json.loads(done.stdout.splitlines()[-1])
     return answer
 

@@ -323,36 +323,51 @@ def test_a_run_that_is_stopped_and_resumed_twice_ends_as_if_it_had_not_been(smok
     assert metadata["ss_epoch"] == str(2 * parts)
 
 
-def pictures_of(smoked: Path, folder: Path) -> list[Path]:
-    folder.mkdir()
-    found = sorted((smoked / "material" / "pictures").rglob("*.png"))[:3]
-    return [Path(shutil.copy(picture, folder / f"{number}.png")) for number, picture in enumerate(found)]
+CONFIG = """
+[general]
+keep_tokens = 1
+[[datasets]]
+batch_size = 1
+resolution = 64
+[[datasets.subsets]]
+num_repeats = 2
+"""
+
+
+def named(folder: Path, form: str) -> Path:
+    """The folder's pictures with captions, in one of the forms that are taken in place of a plain folder."""
+    names = sorted(picture.name for picture in folder.glob("*.png"))
+    if form == "imagefolder":
+        rows = "".join(f"{name},a cat\n" for name in names)
+        (folder / "metadata.csv").write_text(f"file_name,text\n{rows}", encoding="utf-8")
+        return folder
+    if form == "config of folders":
+        for name in names:
+            (folder / name).with_suffix(".txt").write_text("a cat", encoding="utf-8")
+        (folder / "all.toml").write_text(f"{CONFIG}image_dir = '.'\n", encoding="utf-8")
+        return folder / "all.toml"
+    entries = {name: {"caption": "a cat", "tags": "small"} for name in names}
+    (folder / "meta.json").write_text(json.dumps(entries), encoding="utf-8")
+    (folder / "all.toml").write_text(f"{CONFIG}metadata_file = 'meta.json'\n", encoding="utf-8")
+    return folder / ("all.toml" if form == "config of metadata" else "meta.json")
 
 
 @only_posix
 @pytest.mark.parametrize(
-    ("form", "kind"), [("metadata", "lora"), ("imagefolder", "lora"), ("config", "lora"), ("metadata", "dreambooth")]
-)
-def test_pictures_that_a_file_names_train_like_a_folders(smoked: Path, form: str, kind: str) -> None:
+    ("form", "kind", "repeats"),
+    [("metadata", "lora", 1), ("imagefolder", "lora", 1), ("config of metadata", "lora", 2),
+     ("config of folders", "lora", 2), ("metadata", "dreambooth", 1)],
+)  # fmt: skip
+def test_pictures_that_a_file_names_train_like_a_folders(smoked: Path, form: str, kind: str, repeats: int) -> None:
     with_tokenizers(smoked)
     folder = smoked.parent / f"{form} {kind} кошки"
-    names = [picture.name for picture in pictures_of(smoked, folder)]
-    data = {"metadata": folder / "meta.json", "imagefolder": folder, "config": folder / "all.toml"}[form]
-    if form == "imagefolder":
-        rows = "".join(f"{name},a cat\n" for name in names)
-        (folder / "metadata.csv").write_text(f"file_name,text\n{rows}", encoding="utf-8")
-    else:
-        entries = {name: {"caption": "a cat", "tags": "small"} for name in names}
-        (folder / "meta.json").write_text(json.dumps(entries), encoding="utf-8")
-    if form == "config":
-        data.write_text(
-            "[general]\nshuffle_caption = false\n[[datasets]]\nbatch_size = 1\nresolution = 64\n"
-            "[[datasets.subsets]]\nmetadata_file = 'meta.json'\nnum_repeats = 2\n", encoding="utf-8",
-        )  # fmt: skip
-    name = f"{form}-{kind}"
+    folder.mkdir()
+    for number, picture in enumerate(sorted((smoked / "material" / "pictures").rglob("*.png"))[:3]):
+        shutil.copy(picture, folder / f"{number}.png")
+    name = f"{form}-{kind}".replace(" ", "-")
 
-    with started(smoked, kind, *real_run(smoked, "--data", str(data), "--resolution", "64", "--steps", "2",
-                                         "--name", name)) as cli:  # fmt: skip
+    with started(smoked, kind, *real_run(smoked, "--data", str(named(folder, form)), "--resolution", "64",
+                                         "--steps", "2", "--name", name)) as cli:  # fmt: skip
         assert cli.stderr is not None
         told = cli.stderr.read()
 
@@ -360,7 +375,7 @@ def test_pictures_that_a_file_names_train_like_a_folders(smoked: Path, form: str
     result = checkpoint.read_header(smoked.parent / "runs" / name / f"{name}.safetensors")
     assert result.shapes
     if kind == "lora":
-        assert result.metadata["ss_num_train_images"] == str(len(names) * (2 if form == "config" else 1))
+        assert result.metadata["ss_num_train_images"] == str(3 * repeats)
         assert result.metadata["ss_steps"] == "2"
 
 
