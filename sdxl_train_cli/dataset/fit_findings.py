@@ -22,7 +22,8 @@ _MANY_PASSES = 300
 
 _TOO_NARROW = Kind(
     "too-narrow", ERROR, "{file} is {detail}: nothing of it fits into a bucket",
-    "{count} pictures are so small or narrow that nothing of them fits into a bucket", "leave it out",
+    "{count} pictures are so small or narrow that nothing of them fits into a bucket",
+    "leave it out, or take a larger one",
 )  # fmt: skip
 _IS_ENLARGED = Kind(
     "enlarged", WARNING, "{file} is enlarged {detail}, and trains blurred",

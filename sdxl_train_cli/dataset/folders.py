@@ -197,6 +197,12 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
             f"{data} has no pictures itself; its folder {unnumbered[0].name} has",
             f"{called} {unnumbered[0]}, or put repeats into the folders' names: 1_{unnumbered[0].name}",
         )
+    deeper = None if numbered or direct else _with_numbered(data)
+    if deeper is not None:
+        one = _subfolders(deeper)[0][0].name
+        raise DatasetError(
+            f"{data} has no pictures itself; its folder {deeper.name} has folders such as {one}", f"{called} {deeper}"
+        )
     if not numbered:
         yield Subset(data, 1 if repeats is None else repeats, trigger, "", None, is_reg, 0, 0)
     for folder in numbered:
@@ -210,6 +216,12 @@ def _subfolders(data: Path) -> tuple[list[Path], list[Path]]:
     numbered = [folder for folder in inside if NUMBERED.fullmatch(folder.name)]
     unnumbered = [folder for folder in inside if folder not in numbered and any(map(is_picture, folder.iterdir()))]
     return numbered, unnumbered
+
+
+def _with_numbered(data: Path) -> Path | None:
+    """The folder in it that holds the numbered ones, as the `img` of kohya_ss does."""
+    inside = sorted(folder for folder in data.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return next((folder for folder in inside if _subfolders(folder)[0]), None)
 
 
 def is_picture(path: Path) -> bool:

@@ -114,6 +114,17 @@ def test_pictures_one_folder_further_down_are_pointed_at(tmp_path: Path) -> None
     assert problem.hint == f"give --data {tmp_path / 'cat'}, or put repeats into the folders' names: 1_cat"
 
 
+def test_the_folder_of_numbered_ones_is_pointed_at_from_above(tmp_path: Path) -> None:
+    """As kohya_ss lays a project out: img, log and model side by side."""
+    picture(tmp_path / "img" / "10_cat" / "1.png", "a cat")
+    (tmp_path / "log").mkdir()
+
+    problem = refused(tmp_path)
+
+    assert problem.message == f"{tmp_path} has no pictures itself; its folder img has folders such as 10_cat"
+    assert problem.hint == f"give --data {tmp_path / 'img'}"
+
+
 def test_pictures_beside_numbered_folders_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "1.png", "a cat")
     picture(tmp_path / "10_cat" / "1.png", "a cat")
