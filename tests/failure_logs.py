@@ -140,6 +140,8 @@ LOGS: dict[str, str] = {
         "UnicodeDecodeError: 'cp932' codec can't decode byte 0x83 in position 6: illegal multibyte sequence",
         "lines = f.readlines()",
     ),
+    "caption-not-utf8": "found directory /data contains 19 image files\n"
+    "illegal char in file (not UTF-8) / ファイルにUTF-8以外の文字があります: /data/3.txt\n",
     "not-utf8": raised(
         "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xd7 in position 36: invalid continuation byte"
     ),

@@ -99,7 +99,11 @@ FILES = (
         "Python on Windows; sd-scripts #513, Akegarasu/lora-scripts #53, #344",
     ),
     Signature(
-        "not-utf8", Failure.DATA, r"illegal char in file|'utf-8' codec can't decode|UnicodeDecodeError",
+        "caption-not-utf8", Failure.DATA, r"illegal char in file \(not UTF-8\)", "a caption file is not UTF-8", _UTF8,
+        "library/train_util.py: read_caption", anywhere=True,
+    ),
+    Signature(
+        "not-utf8", Failure.DATA, r"'utf-8' codec can't decode|UnicodeDecodeError",
         "a caption, prompt or config file is not UTF-8", _UTF8,
         "library/train_util.py; Akegarasu/lora-scripts #218, #444",
     ),
