@@ -94,6 +94,8 @@ def test_a_run_of_ours_that_ran_out_of_memory_is_told_the_flags_that_would_fit(
     ways = told.partition("what would fit:\n")[2]
     assert "--set gradient_checkpointing=true   needs " in ways
     assert "sdxl-train lora --preset " in ways
+    as_json = json.loads(cli("runs", "explain", "--json", tmp_path / "output" / "cat").stdout)
+    assert [f"  {way}" for way in as_json["would_fit"]] == ways.splitlines()
 
 
 def test_a_log_of_an_unknown_run_that_ran_out_of_memory_gets_no_flags_that_nobody_reckoned(

@@ -31,10 +31,11 @@ def explain(target: Target, as_json: Json = False) -> None:
         path = _log(target)
         lines = _read(path)
     finding = diagnosis.examine(lines)
+    ways = _ways(finding, path)
     if as_json:
-        console.out(json.dumps(_facts(finding, path), indent=1, ensure_ascii=False))
+        console.out(json.dumps({**_facts(finding, path), "would_fit": ways}, indent=1, ensure_ascii=False))
         return
-    for line in (*_told(finding), *_ways(finding, path)):
+    for line in (*_told(finding), *(["what would fit:"] if ways else []), *(f"  {way}" for way in ways)):
         console.out(line)
     if path is not None:
         console.note(f"the whole output: {path}")
@@ -131,7 +132,7 @@ def _ways(finding: Finding, path: Path | None) -> list[str]:
     except SdxlTrainError:  # its GPU is in another machine
         device = None
     ways = remedies.for_memory(resuming.recipe_of(record, Kind(record.kind)), device, place.user_presets())
-    return ["what would fit:", *(f"  {line}" for line in ways.splitlines())]
+    return ways.splitlines()
 
 
 def _facts(finding: Finding, path: Path | None) -> dict[str, object]:
