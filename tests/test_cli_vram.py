@@ -15,6 +15,7 @@ from measured_runs import CARD, record
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements
 
@@ -54,6 +55,21 @@ def test_nothing_is_marked_where_all_of_it_fits_or_no_card_is_known(cli: Cli) ->
     assert "all of it fits into the 255.5 GB" in large.stderr
     assert "(" not in none.stdout
     assert "that are free" not in none.stderr
+
+
+def test_a_plan_tells_what_has_to_be_installed_first(
+    main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "LyCORIS is not installed, and this plan's LoHa or LoKr needs it"
+    assert told not in main("plan", "--gpu", "8").stderr
+
+    monkeypatch.setattr(Environment, "has", lambda _self, _extra: False)
+    monkeypatch.setattr(Environment, "networks", frozenset())
+    planned, network = main("plan", "--gpu", "8"), main("plan", "--gpu", "8", "--kind", "lora")
+
+    assert told in planned.stderr
+    assert "sdxl-train setup --extra lycoris" in planned.stderr
+    assert "not installed" not in network.stderr
 
 
 @pytest.mark.parametrize("size", SIZES)

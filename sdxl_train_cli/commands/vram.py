@@ -16,6 +16,7 @@ from sdxl_train_cli.commands.place import HomeOption
 if TYPE_CHECKING:
     from sdxl_train_cli.errors import VramError
     from sdxl_train_cli.gpu import Gpu
+    from sdxl_train_cli.layout import Home
     from sdxl_train_cli.memory.measurements import Measurement
     from sdxl_train_cli.memory.planning import Offer, Question
     from sdxl_train_cli.memory.vram import Need, Row
@@ -142,6 +143,26 @@ def plan(
     for offer in offers:
         console.out(offer.command)
         console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
+    _tell_of_extras(offers, place.home(home))
+
+
+def _tell_of_extras(offers: list[Offer], home: Home) -> None:
+    """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
+    from sdxl_train_cli import console
+    from sdxl_train_cli.errors import SetupError
+    from sdxl_train_cli.installation import environment, extras
+    from sdxl_train_cli.rulebook import lycoris
+
+    installed = environment.find(home)
+    if installed is None:
+        return
+    recipes = [lycoris.settled(offer.recipe, installed.networks) for offer in offers]
+    kinds = sorted({recipe.kind.label for recipe in recipes if not all(map(installed.has, extras.needed(recipe)))})
+    needed = {extra for recipe in recipes for extra in extras.needed(recipe)}
+    try:
+        environment.require_extras(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
+    except SetupError as error:
+        console.warn(error.problems[0])
 
 
 def _too_small(chosen: list[Kind], question: Question) -> VramError:
