@@ -94,11 +94,11 @@ def _of_lines(content: str, shown: str) -> Iterator[Row]:
 
 def _of_table(content: str, shown: str) -> Iterator[Row]:
     reader = csv.DictReader(io.StringIO(content, newline=""))
-    columns = reader.fieldnames or ()
-    if not set(columns) & set(_PATHS) or not set(columns) & {*_TEXTS, "tags"}:
-        there = ", ".join(columns) or "none"
-        raise DatasetError(Problem(f"has the columns {there}", "it needs file_name and text", shown))
     try:
+        columns = reader.fieldnames or ()
+        if not set(columns) & set(_PATHS) or not set(columns) & {*_TEXTS, "tags"}:
+            there = ", ".join(columns) or "none"
+            raise DatasetError(Problem(f"has the columns {there}", "it needs file_name and text", shown))
         for record in reader:
             plain: dict[str, object] = {str(key): found for key, found in record.items() if key is not None}
             yield f"{shown}:{reader.line_num}", _name(plain), plain

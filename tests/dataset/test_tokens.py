@@ -37,14 +37,18 @@ def seen(folder: Path, read: Caption) -> Seen:
     return Seen(subset, facts, read)
 
 
+needs_clip = pytest.mark.skipif(tokens.counter()[1], reason="no instant-clip-tokenizer is built for this Python")
+
+
+@needs_clip
 @pytest.mark.parametrize("text", COUNTS)
 def test_a_caption_has_as_many_tokens_as_clip_takes(text: str) -> None:
-    count, is_estimate = tokens.counter()
+    count, _ = tokens.counter()
 
-    assert not is_estimate
     assert count(text) == COUNTS[text]
 
 
+@needs_clip
 def test_an_estimate_is_near() -> None:
     text = "a portrait photo of ohwx woman in a red dress, standing outdoors, looking at viewer, soft light, blue sky"
 
