@@ -103,7 +103,8 @@ LOGS: dict[str, str] = {
     "libuv": raised(
         "torch.distributed.DistStoreError: use_libuv was requested but PyTorch was build without libuv support"
     ),
-    "several-gpus": raised("RuntimeError: Distributed package doesn't have NCCL built in"),
+    "no-nccl": raised("RuntimeError: Distributed package doesn't have NCCL built in"),
+    "several-gpus": raised("torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:1970"),
     "gpus-apart": "[W socket.cpp:663] [c10d] The client socket has failed to connect to [my-pc]:29500 (system error:"
     " 10049).\n" + TRACE,
     "stopped": raised("KeyboardInterrupt", "loss.backward()", end=""),
@@ -155,6 +156,10 @@ LOGS: dict[str, str] = {
     ),
     "pickle-refused": raised(
         "_pickle.UnpicklingError: Weights only load failed. This file can still be loaded, to do so you have two options"
+    ),
+    "position-ids": raised(
+        "RuntimeError: Error(s) in loading state_dict for CLIPTextModel:\n"
+        '\tUnexpected key(s) in state_dict: "text_model.embeddings.position_ids". '
     ),
     "text-encoder-unfit": raised(
         'RuntimeError: Error(s) in loading state_dict for CLIPTextModel:\n\tUnexpected key(s) in state_dict: "x".'
@@ -209,6 +214,10 @@ LOGS: dict[str, str] = {
         "ValueError: invalid literal for int() with base 10: 'CROP'", 'n_repeats = int(name.split("_")[0])'
     ),
     "no-file": raised("FileNotFoundError: [Errno 2] No such file or directory: 'prompts.txt'"),
+    "other-script": "usage: sdxl_train.py [-h] [--v2]\n"
+    "sdxl_train.py: error: unrecognized arguments: --network_dim=32 --network_alpha=16\n"
+    + LAUNCHER
+    + "returned non-zero exit status 2.\n",
     "unknown-option": "usage: sdxl_train_network.py [-h] [--console_log_level X]\n"
     "sdxl_train_network.py: error: unrecognized arguments: --nope\n" + LAUNCHER + "returned non-zero exit status 2.\n",
     "v2": raised("AssertionError: v2 cannot be enabled in SDXL training / SDXL学習ではv2を有効にすることはできません"),
@@ -383,6 +392,11 @@ LOGS: dict[str, str] = {
     "in-network-weights": raised("KeyError: 'odd'", "info = network.load_weights(args.network_weights)"),
     "in-gui": raised("KeyError: 'odd'", 'File "/kohya_ss/venv/lib/site-packages/gradio/queueing.py", line 5, in process_events'),
     "in-import": raised("KeyError: 'odd'", "from timm.models import _cfg"),
+    "bucket-of-nothing": raised(
+        "ZeroDivisionError: division by zero",
+        "dataset.make_buckets()",
+        "ar_error = (reso[0] / reso[1]) - aspect_ratio",
+    ),
     "no-data-counted": raised("ZeroDivisionError: division by zero", "n = args.max_train_steps / len(train_dataloader)"),
     "samples-never": raised(
         "ZeroDivisionError: integer division or modulo by zero", "if epoch is None or epoch % args.sample_every_n_epochs != 0:"

@@ -78,6 +78,12 @@ FILES = (
         "sdxl_train_network.py; bmaltais/kohya_ss #2560", within=r"input_ids2?\b",
     ),
     Signature(
+        "bucket-of-nothing", Failure.DATA, r"ZeroDivisionError",
+        "a picture is so small or so narrow that its bucket has a side of 0",
+        "`sdxl-train dataset check DIR` names it: take it out, or --set bucket_no_upscale=false",
+        "library/train_util.py: select_bucket; bmaltais/kohya_ss #2850", within=r"select_bucket|reso\[0\] / reso\[1\]",
+    ),
+    Signature(
         "no-data-counted", Failure.DATA, r"ZeroDivisionError", "sd-scripts found no picture to train on",
         "check --data: pictures (.png .jpg .jpeg .webp .bmp) right in it, or in folders named as 10_cat",
         "train_network.py", within=r"dataset|dataloader|num_\w*batches|steps_per_epoch|mean_img_ar|img_ar_errors",
@@ -168,6 +174,12 @@ FILES = (
     Signature(
         "pickle-refused", Failure.MODEL, r"Weights only load failed|WeightsUnpickler error",
         "this torch refuses to open an old kind of file", "give a .safetensors file with --model or --vae", "torch 2.6",
+    ),
+    Signature(
+        "position-ids", Failure.PACKAGES,
+        r'loading state_dict for CLIPText\w+: (?:Missing|Unexpected) key\(s\) in state_dict: "text_model\.embeddings\.position_ids"\.',
+        "transformers is of another version than this sd-scripts takes; the model is whole",
+        "`sdxl-train setup --recreate` installs what belongs together", "transformers; bmaltais/kohya_ss #1925",
     ),
     Signature(
         "text-encoder-unfit", Failure.MODEL, r"Error\(s\) in loading state_dict for CLIPText",

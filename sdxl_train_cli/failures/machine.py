@@ -212,8 +212,13 @@ MACHINE = (
         "choose one: --gpu 0", "torch; bmaltais/kohya_ss #2763, #3295",
     ),
     Signature(
+        "no-nccl", Failure.SYSTEM, r"have NCCL built in",
+        "this torch can't train on several GPUs: it has no NCCL, which Windows never has", "choose one: --gpu 0",
+        "torch; bmaltais/kohya_ss #1147",
+    ),
+    Signature(
         "several-gpus", Failure.SYSTEM,
-        r"NCCL [Ee]rror|DistBackendError|ncclUnhandled|have NCCL built in"
+        r"NCCL [Ee]rror|DistBackendError|ncclUnhandled"
         r"|Address already in use|EADDRINUSE|Watchdog caught collective|Timed out initializing process group"
         r"|Default process group has not been initialized|Invalid scalar type|finished reduction in the prior iteration"
         r"|'DistributedDataParallel' object has no attribute|DistNetworkError|DistStoreError",

@@ -19,6 +19,13 @@ def _setting(  # noqa: PLR0913, PLR0917 - one row of the table
 
 SETTINGS = (
     Signature(
+        "other-script", Failure.SETTINGS,
+        r"\b(?:train_db|fine_tune|sdxl_train)\.py: error: unrecognized arguments:.*--network_",
+        "options of a LoRA were given to the script that trains whole models",
+        "`sdxl-train lora`, which starts sdxl_train_network.py", "Python's argparse; bmaltais/kohya_ss #1690",
+        anywhere=True,
+    ),
+    Signature(
         "unknown-option", Failure.SETTINGS,
         r"unrecognized arguments|: error: .*(?:invalid (?:choice|\w+ value)|expected (?:one|at least one|\d+) argument)"
         r"|the following arguments are required|ambiguous option",
