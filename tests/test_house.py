@@ -56,7 +56,6 @@ DOORS = {
         "dataset.folders",
         "dataset.picture",
         "dataset.repair",
-        "dataset.fixing",
         "watching.samples",
         "webpage.thumbnails",
     },

@@ -20,10 +20,10 @@ Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
 def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | None) -> None:
     """Print it; names that are no text are escaped, so that a script gets them back."""
     from sdxl_train_cli import console
-    from sdxl_train_cli.dataset import album, overview
+    from sdxl_train_cli.dataset import album, caption, overview
 
     survey = checked.survey
-    lengths = overview.tokens_of(survey)
+    lengths = caption.lengths(survey.seen)
     captions: Captions = {
         seen.facts.path: {"caption": overview.text(seen), "tokens": lengths.get(seen.facts.path)}
         for seen in survey.seen

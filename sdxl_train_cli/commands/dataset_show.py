@@ -35,7 +35,7 @@ def show(
     """What SDXL will really see: buckets, crops, steps, tags."""
     from sdxl_train_cli.commands import dataset_facts, dataset_recipe, dataset_tables
     from sdxl_train_cli.commands.train import from_flags, from_set
-    from sdxl_train_cli.dataset import bucketing, checking, overview
+    from sdxl_train_cli.dataset import bucketing, checking
 
     target = None if html is None else _target(html)
     typed = [*from_flags(batch_size, steps, epochs, resolution, None), *from_set(set_ or [])]
@@ -44,7 +44,7 @@ def show(
     with place.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)
-    arranged = bucketing.arrange(recipe, overview.pictures(checked.survey), gpus)
+    arranged = bucketing.arrange(recipe, checked.survey.readable, gpus)
     if target is not None:
         _write_page(target, checked, arranged, recipe)
     if as_json:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__
-from sdxl_train_cli.dataset import duplicates, kinds, overview, tokens
+from sdxl_train_cli.dataset import caption, duplicates, kinds, overview, tokens
 from sdxl_train_cli.dataset.bucketing import Arrangement, Placed
 from sdxl_train_cli.dataset.checking import Checked
 from sdxl_train_cli.dataset.facts import Finding, Seen, Survey
@@ -48,7 +48,7 @@ def gather(checked: Checked, arranged: Arrangement, recipe: Recipe) -> Page:
     return Page(
         name=_name(survey),
         kind=f"{recipe.kind.label} · {recipe.name}",
-        folder=" · ".join(str(subset.image_dir) for subset in survey.pictures.subsets),
+        folder=" · ".join(str(subset.place) for subset in survey.pictures.subsets),
         made=f"{datetime.now(timezone.utc).astimezone():%Y-%m-%d %H:%M} by sdxl-train {__version__}",
         tiles=_tiles(survey, arranged, counted),
         notes=tuple(_notes(arranged, recipe)),
@@ -156,10 +156,10 @@ def _cards(survey: Survey, arranged: Arrangement, findings: Sequence[Finding]) -
         {one.picture.path: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed},
         _reasons(arranged),
         _by_file(findings),
-        overview.tokens_of(survey),
+        caption.lengths(survey.seen),
     )
-    folders = {subset.image_dir: at for at, subset in enumerate(survey.pictures.subsets)}
-    return [_card(seen, folders[seen.subset.image_dir], known) for seen in survey.seen]
+    places = {subset: at for at, subset in enumerate(survey.pictures.subsets)}
+    return [_card(seen, places[seen.subset], known) for seen in survey.seen]
 
 
 def _by_file(findings: Sequence[Finding]) -> Mapping[Path, list[tuple[int, str]]]:

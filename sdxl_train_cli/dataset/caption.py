@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sdxl_train_cli.dataset.facts import Caption, Fault
+from sdxl_train_cli.dataset import tokens
+from sdxl_train_cli.dataset.facts import Caption, Fault, Seen
 from sdxl_train_cli.dataset.tokens import Count
 
 LARGEST = 1 << 20
@@ -36,3 +38,15 @@ def of(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Cap
     lines = _LINE_END.split(text)
     first = lines[0].strip()
     return Caption(path, first, sum(1 for line in lines if line.strip()), count(first), None, is_estimate)
+
+
+def lengths(seen: Sequence[Seen]) -> Mapping[Path, int]:
+    """Tokens of each picture's caption as it is trained on, with what is put first; only where a caption was read."""
+    prefixes = {each.subset.caption_prefix for each in seen if each.subset.caption_prefix}
+    count = tokens.counter()[0] if prefixes else tokens.estimate
+    more = {prefix: count(prefix) for prefix in prefixes}
+    return {
+        each.facts.path: each.caption.tokens + more.get(each.subset.caption_prefix or "", 0)
+        for each in seen
+        if each.caption is not None and each.caption.tokens is not None
+    }

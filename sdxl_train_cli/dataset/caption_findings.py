@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from sdxl_train_cli.dataset import tokens
+from sdxl_train_cli.dataset import caption, tokens
 from sdxl_train_cli.dataset.facts import Caption, Fault, Finding, Seen
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Hit, Kind, shown
@@ -136,15 +136,11 @@ def _long(seen: Sequence[Seen], recipe: Recipe | None) -> Iterator[Finding]:
     length = recipe.number("max_token_length") if recipe else None
     limit = int(length or tokens.USUAL_LENGTH)
     over: dict[int, list[Hit]] = {each: [] for each in _LONG}
-    prefixes = {each.subset.caption_prefix for each in seen if each.subset.caption_prefix}
-    count = tokens.counter()[0] if prefixes else tokens.estimate
-    extra = {prefix: count(prefix) for prefix in prefixes}
+    lengths = caption.lengths(seen)
     for each in seen:
-        if each.caption is None or each.caption.tokens is None:
-            continue
-        whole = each.caption.tokens + extra.get(each.subset.caption_prefix or "", 0)
-        passed = [each for each in _LONG if whole > each]
-        if whole > limit and passed:
+        whole = lengths.get(each.facts.path, 0)
+        passed = [edge for edge in _LONG if whole > edge]
+        if each.caption is not None and whole > limit and passed:
             about = "an estimated " if each.caption.is_estimate else ""
             over[passed[-1]].append((each.caption.path, f"{about}{whole} tokens"))
     for passed_limit, hits in over.items():

@@ -20,8 +20,6 @@ from sdxl_train_cli.exchange import structured
 from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.recipes.presets import Override
 
-SUFFIXES = (".toml", ".json")
-
 Table = Mapping[str, object]
 
 _WHOLE, _NUMBER, _TEXT, _SWITCH, _PAIR = "a whole number", "a number", "text", "true or false", "two numbers"
@@ -59,29 +57,33 @@ class ConfigFile:
     """What it sets for the run; a value that only some subsets have is on here, so that rules see it."""
 
 
-def is_one(path: Path) -> bool:
-    """Whether a file is a dataset config, by its suffix and keys; broken ones are, by their suffix."""
+def find(path: Path) -> ConfigFile | None:
+    """Read a file if it is a dataset config, by its suffix and, of JSON, by its keys; raises as `read` does."""
+    if path.suffix.lower() == ".toml":
+        return read(path)
     if path.suffix.lower() != ".json":
-        return path.suffix.lower() == ".toml"
+        return None
+    shown = str(path)
     try:
-        found = structured.json_object(structured.text_of(path, str(path), catalogue.LARGEST_BYTES), str(path))
+        table = structured.json_object(structured.text_of(path, shown, catalogue.LARGEST_BYTES), shown)
     except RecipeError:
-        return False
-    return isinstance(found.get("datasets"), list)
+        return None  # as metadata it is told in the same words
+    return _read(table, path) if isinstance(table.get("datasets"), list) else None
 
 
 def read(path: Path) -> ConfigFile:
     """Read one; DatasetError names all that is wrong, with the place in the file."""
     shown = str(path)
+    parse = structured.toml_table if path.suffix.lower() == ".toml" else structured.json_object
     try:
-        content = structured.text_of(path, shown)
-        table = (
-            structured.toml_table(content, shown)
-            if path.suffix.lower() == ".toml"
-            else structured.json_object(content, shown)
-        )
+        table = parse(structured.text_of(path, shown), shown)
     except RecipeError as error:
         raise DatasetError(error.problems) from error
+    return _read(table, path)
+
+
+def _read(table: Table, path: Path) -> ConfigFile:
+    shown = str(path)
     problems = list(_problems(table, shown))
     if problems:
         raise DatasetError(problems)

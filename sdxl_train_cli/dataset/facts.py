@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from sdxl_train_cli.dataset.folders import Pictures, Subset
+from sdxl_train_cli.dataset.folders import Picture, Pictures, Subset
 from sdxl_train_cli.errors import Problem
 
 
@@ -81,6 +81,13 @@ class Seen:
     caption: Caption | None
     """None where there is no caption file."""
 
+    @property
+    def picture(self) -> Picture:
+        """What a bucket is made of."""
+        return Picture(
+            self.facts.path, self.facts.width, self.facts.height, self.subset.num_repeats, self.subset.is_reg
+        )
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -91,6 +98,11 @@ class Survey:
     seen: tuple[Seen, ...]
     beside: tuple[Path, ...] = ()
     """What else lies in the folders: neither a picture nor the caption of one."""
+
+    @property
+    def readable(self) -> list[Picture]:
+        """The pictures as buckets are made of them: those that can be decoded."""
+        return [each.picture for each in self.seen if each.facts.error is None]
 
 
 class Severity(str, Enum):

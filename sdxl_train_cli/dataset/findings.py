@@ -13,7 +13,6 @@ from sdxl_train_cli.dataset import (
     fit_findings,
     folder_findings,
     picture_findings,
-    survey,
 )
 from sdxl_train_cli.dataset.facts import Finding, Severity, Survey
 from sdxl_train_cli.dataset.folders import FolderProblem, Pictures
@@ -24,7 +23,7 @@ from sdxl_train_cli.recipe import Recipe
 
 def of(found: Survey, recipe: Recipe | None) -> list[Finding]:
     """Everything that is wrong or odd; without a recipe, nothing is said of sizes and steps."""
-    fit = fit_findings.of(recipe, survey.files(found)) if recipe is not None else ()
+    fit = fit_findings.of(recipe, found.readable) if recipe is not None else ()
     return ordered(
         chain(
             picture_findings.of(found.seen, recipe, _root(found.pictures)),

@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli.dataset import safe_names
+from sdxl_train_cli.dataset import picture, safe_names
 from sdxl_train_cli.dataset.fix_journal import Entry
 from sdxl_train_cli.dataset.fix_sources import Item
 from sdxl_train_cli.dataset.repair import Wish
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -85,20 +83,12 @@ def _same(items: Sequence[Item]) -> dict[Path, str]:
     for alike in by_size.values():
         first: dict[str, str] = {}
         for item in alike if len(alike) > 1 else ():
-            with contextlib.suppress(OSError):
-                content = _content_hash(item.path)
+            with contextlib.suppress(OSError), item.path.open("rb") as file:
+                content = picture.digest(file)
                 if content in first:
                     found[item.path] = first[content]
                 first.setdefault(content, item.name)
     return found
-
-
-def _content_hash(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _stamp(item: Item, order: Order) -> str:

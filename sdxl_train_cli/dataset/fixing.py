@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import threading
 import warnings
@@ -16,13 +17,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, repair
+from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, folders, repair
 from sdxl_train_cli.dataset.fix_journal import Entry, Journal
 from sdxl_train_cli.dataset.fix_plan import Job, Order, Plan
 from sdxl_train_cli.dataset.fix_sources import Item
+from sdxl_train_cli.dataset.room import Room
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
+MOST_PIXELS = 100_000_000
+"""Of pictures that are made at a time: each takes four bytes for one, and as much again to work on it."""
 UNTOLD = "caption left out: its encoding can't be told"
 _BESIDE = ".fix-"
 
@@ -76,10 +80,10 @@ def _stands(folder: Path, entry: Entry) -> bool:
 def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     plan: Plan, finished: set[str], folder: Path, order: Order, journal: Journal, tell: Tell
 ) -> list[Entry]:
-    """Make every picture that is not finished, over the cores; huge ones singly, so that memory stays flat."""
+    """Make every picture that is not finished, over the cores, and no more at a time than there is room for."""
     jobs = [job for job in plan.jobs if job.item.name not in finished]
     done, total, results = len(finished) + len(plan.left_out), len(plan.jobs) + len(plan.left_out), list[Entry]()
-    hands = _Hands(folder, order, journal, threading.Semaphore(1))
+    hands = _Hands(folder, order, journal, Room(MOST_PIXELS))
     pool = ThreadPoolExecutor(WORKERS)
     tell(done, total)
     try:
@@ -108,12 +112,12 @@ class _Hands:
     folder: Path
     order: Order
     journal: Journal
-    huge: threading.Semaphore
+    room: Room
 
     def make(self, job: Job) -> Entry:
         """Make one picture and its caption; what can't be made is told in the entry."""
         try:
-            with self.huge if _is_huge(job.item.path) else contextlib.nullcontext():
+            with self.room.taken(math.prod(folders.size(job.item.path) or (0, 0))):
                 repaired = repair.repair(job.item.path, self.order.wish)
         except DatasetError as error:
             words = error.problems[0].message.removeprefix(f"{job.item.path} ")
@@ -162,18 +166,6 @@ def _code_page(items: Sequence[Item]) -> str | None:
 
 def _is_unicode(content: bytes) -> bool:
     return caption_text.decoded(content, None) is not None
-
-
-def _is_huge(path: Path) -> bool:
-    """Whether it would take more than 100 MB decoded, as far as its head can tell."""
-    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
-
-    try:
-        with Image.open(path) as image:
-            pixels: int = image.width * image.height
-            return pixels > 25_000_000  # noqa: PLR2004 - said above
-    except Exception:  # noqa: BLE001 - the real look tells what is wrong
-        return False
 
 
 def _remove_former(folder: Path, before: Mapping[str, Entry], entries: Sequence[Entry]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-from sdxl_train_cli.dataset import tokens
+from sdxl_train_cli.dataset import caption
 from sdxl_train_cli.dataset.facts import Seen, Survey
-from sdxl_train_cli.dataset.folders import Picture, Subset
+from sdxl_train_cli.dataset.folders import Subset
 
 Counted = TypeVar("Counted", str, tuple[int, int])
 
@@ -58,50 +57,27 @@ def of(survey: Survey) -> Overview:
     sizes = Counter((seen.facts.width, seen.facts.height) for seen in readable)
     trained = [seen for seen in survey.seen if not seen.subset.is_reg]
     captions = [text(seen) for seen in trained]
-    known = tokens_of(survey)
+    known = caption.lengths(survey.seen)
     return Overview(
         folders=survey.pictures.subsets,
         sizes=tuple((*size, count) for size, count in _ordered(sizes)),
         unread=len(survey.seen) - len(readable),
-        tags=tuple(_ordered(Counter(tag for caption in captions for tag in tags(caption)))),
+        tags=tuple(_ordered(Counter(tag for words in captions for tag in tags(words)))),
         lengths=_bars([known[seen.facts.path] for seen in trained if seen.facts.path in known]),
         is_estimate=any(seen.caption is not None and seen.caption.is_estimate for seen in trained),
     )
 
 
-def pictures(survey: Survey) -> list[Picture]:
-    """The pictures as buckets are made of them: those that can be decoded."""
-    return [picture(seen) for seen in survey.seen if seen.facts.error is None]
-
-
-def picture(seen: Seen) -> Picture:
-    """One picture as a bucket is made of it."""
-    subset, facts = seen.subset, seen.facts
-    return Picture(facts.path, facts.width, facts.height, subset.num_repeats, subset.is_reg)
-
-
 def text(seen: Seen) -> str:
     """What the picture is trained with (library/train_util.py: read_caption, process_caption)."""
-    caption = seen.caption
-    own = (seen.subset.class_tokens or "") if caption is None or caption.error is not None else caption.text
+    read = seen.caption
+    own = (seen.subset.class_tokens or "") if read is None or read.error is not None else read.text
     return f"{seen.subset.caption_prefix} {own}" if seen.subset.caption_prefix else own
 
 
-def tags(caption: str) -> set[str]:
-    """What stands between its commas."""
-    return {tag for tag in (part.strip().lower() for part in caption.split(",")) if tag}
-
-
-def tokens_of(survey: Survey) -> Mapping[Path, int]:
-    """How long each picture's caption is as it is trained on; only of those that are read from files."""
-    prefixes = {subset.caption_prefix for subset in survey.pictures.subsets if subset.caption_prefix}
-    count = tokens.counter()[0] if prefixes else tokens.estimate
-    more = {prefix: count(prefix) for prefix in prefixes}
-    return {
-        seen.facts.path: seen.caption.tokens + more.get(seen.subset.caption_prefix or "", 0)
-        for seen in survey.seen
-        if seen.caption is not None and seen.caption.tokens is not None
-    }
+def tags(words: str) -> set[str]:
+    """What stands between the commas."""
+    return {tag for tag in (part.strip().lower() for part in words.split(",")) if tag}
 
 
 def _ordered(counts: Counter[Counted]) -> list[tuple[Counted, int]]:

@@ -108,14 +108,14 @@ def _opened(facts: PictureFacts, file: BinaryIO, room: Room, known: Known | None
     with image:
         facts = replace(
             facts, format=image.format or "", width=image.width, height=image.height, mode=image.mode,
-            sha256=_digest(file),
+            sha256=digest(file),
         )  # fmt: skip
         before = known(facts.sha256, facts.bytes) if known else None
         return replace(before, path=facts.path) if before else _decoded(facts, image, room)
 
 
-def _digest(file: BinaryIO) -> str:
-    """SHA-256 of the whole file; Pillow finds its place again."""
+def digest(file: BinaryIO) -> str:
+    """SHA-256 of the whole file, whose place stays what it was."""
     place = file.tell()
     file.seek(0)
     found = hashlib.sha256()
@@ -135,7 +135,7 @@ def _decoded(facts: PictureFacts, image: Image, room: Room) -> PictureFacts:
             return replace(
                 facts,
                 frames=frames,
-                orientation=_orientation(image),
+                orientation=orientation(image),
                 has_alpha=_has_alpha(image),
                 difference_hash=_difference_hash(image),
             )
@@ -156,7 +156,7 @@ def _pixels(image: Image, facts: PictureFacts) -> int:
     return image.width * image.height + (whole * 3 // 2 if image.info.get("progressive") else 0)
 
 
-def _orientation(image: Image) -> int:
+def orientation(image: Image) -> int:
     """EXIF's tag 274; 1 where there is none or it makes no sense."""
     try:
         found = image.getexif().get(274, 1)

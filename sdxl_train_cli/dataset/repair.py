@@ -11,18 +11,15 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdxl_train_cli.dataset.picture import SUFFIXES, orientation
 from sdxl_train_cli.errors import DatasetError, Problem
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from PIL.ImageCms import ImageCmsProfile
 
-SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",), "WEBP": (".webp",), "BMP": (".bmp",)}
-"""What sd-scripts reads, by Pillow's name of the content; the first is the usual one."""
 LARGEST_PIXELS = 178_956_970
 """Of one picture, where Pillow itself stops: half a GB decoded, and as much again to work on it."""
-_ORIENTATION = 0x0112
-"""The EXIF tag."""
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
@@ -100,7 +97,7 @@ def _repaired(image: Picture, path: Path, wish: Wish) -> Repaired:
         raise _too_large(path)
     form, frames = str(image.format), getattr(image, "n_frames", 1)
     did = [] if frames == 1 or form == "MPO" else [f"kept the first of {frames} frames"]
-    sideways = _orientation(image)
+    sideways = orientation(image)
     width, height = image.size if sideways <= 4 else image.size[::-1]  # noqa: PLR2004 - EXIF: 5 to 8 lie on their side
     size = wish.needed(width, height)
     if size != (width, height) and form in {"JPEG", "MPO"}:
@@ -133,23 +130,15 @@ def _encoded(image: Picture, form: str, did: list[str], quality: int) -> Repaire
     return Repaired(".png", content.getvalue(), tuple(did))
 
 
-def _orientation(image: Picture) -> int:
-    try:
-        found = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - broken EXIF says nothing
-        return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1  # noqa: PLR2004 - the eight that EXIF knows
-
-
-def _upright(image: Picture, orientation: int) -> tuple[Picture, str | None]:
+def _upright(image: Picture, turned: int) -> tuple[Picture, str | None]:
     from PIL.Image import Transpose  # noqa: PLC0415 - as above
 
     turns = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,
              5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE,
              8: Transpose.ROTATE_90}  # fmt: skip
-    if orientation == 1:
+    if turned == 1:
         return image, None
-    return _with_info(image.transpose(turns[orientation]), image), "turned upright as EXIF says"
+    return _with_info(image.transpose(turns[turned]), image), "turned upright as EXIF says"
 
 
 def _eight_bits(image: Picture) -> tuple[Picture, str | None]:

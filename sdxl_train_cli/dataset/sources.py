@@ -10,6 +10,7 @@ from pathlib import Path
 from sdxl_train_cli import layout
 from sdxl_train_cli.dataset import catalogue, config_file, folders, kinds
 from sdxl_train_cli.dataset.catalogue import Catalogue
+from sdxl_train_cli.dataset.config_file import ConfigFile
 from sdxl_train_cli.dataset.folders import FolderProblem, Pictures, Subset
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipes.presets import Override
@@ -27,14 +28,14 @@ def find(
     `called` begins the hints that tell to name another folder.
     """
     data = layout.expanded(data)
-    given = _given(data)
+    config = _config(data)
+    given = _given(data, config)
     if given is None:
         return folders.find(data, regularisation=regularisation, repeats=repeats, trigger=trigger, called=called)
-    is_config = _is_file(data) and config_file.is_one(data)
     if regularisation is not None:
-        hint = "set is_reg in it" if is_config else "`sdxl-train dataset fix` makes folders of both"
+        hint = "set is_reg in it" if config else "`sdxl-train dataset fix` makes folders of both"
         raise DatasetError(f"--reg is given, and {data} says itself what is trained on", hint)
-    if repeats is not None and is_config:
+    if repeats is not None and config:
         raise DatasetError(f"--repeats is given, and {data} says num_repeats itself", "leave --repeats away")
     found, problems = folders.look(_with_flags(subset, repeats, trigger) for subset in given)
     missing, notes = _compared(found)
@@ -52,26 +53,29 @@ def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigge
 def laid_out(data: Path) -> list[Subset]:
     """What would be trained on, not looked at yet; DatasetError where it is laid out in no known way."""
     data = layout.expanded(data)
-    given = _given(data)
+    given = _given(data, _config(data))
     return folders.laid_out(data) if given is None else given
 
 
 def overrides(data: Path) -> tuple[Override, ...]:
     """What a dataset config sets for the run; nothing for any other kind. Raises DatasetError."""
-    data = layout.expanded(data)
-    return config_file.read(data).overrides if _is_file(data) and config_file.is_one(data) else ()
+    config = _config(layout.expanded(data))
+    return config.overrides if config else ()
 
 
-def _given(data: Path) -> list[Subset] | None:
+def _config(data: Path) -> ConfigFile | None:
+    return config_file.find(data) if _is_file(data) else None
+
+
+def _given(data: Path, config: ConfigFile | None) -> list[Subset] | None:
     """The subsets of what is no plain folder."""
+    if config is not None:
+        return list(config.subsets)
     if os.path.isdir(data):  # noqa: PTH112 - Path's own raises at names that can't be
         listed = _imagefolder(data)
         return None if listed is None else [_of_catalogue(listed, listed.file.parent)]
-    suffix = data.suffix.lower()
-    if not _is_file(data) or suffix not in {*config_file.SUFFIXES, *catalogue.SUFFIXES}:
+    if not _is_file(data) or data.suffix.lower() not in catalogue.SUFFIXES:
         return None
-    if config_file.is_one(data):
-        return list(config_file.read(data).subsets)
     return [_of_catalogue(catalogue.read(data, data.parent), data.parent)]
 
 

@@ -58,17 +58,6 @@ def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_fold
     return Survey(replace(pictures, subsets=tuple(subsets)), seen, beside)
 
 
-def files(survey: Survey) -> list[folders.Picture]:
-    """What `folders.files` gives, from what is known already: none that can't be decoded."""
-    return [
-        folders.Picture(
-            each.facts.path, each.facts.width, each.facts.height, each.subset.num_repeats, each.subset.is_reg
-        )
-        for each in survey.seen
-        if each.facts.error is None
-    ]
-
-
 @dataclass(frozen=True)
 class _Listed:
     """One folder's files."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from odd_files import check, photo, saved
 
-from sdxl_train_cli.dataset import album, bucketing, overview
+from sdxl_train_cli.dataset import album, bucketing
 from sdxl_train_cli.dataset.page import Card, Page
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.recipes import presets
@@ -17,7 +17,7 @@ def gathered(data: Path, settings: dict[str, Value] | None = None, **source: obj
     overrides = [Override(option, value, "") for option, value in (settings or {}).items()]
     recipe = presets.load(Kind.LORA, "dim32-gc", overrides)
     checked = check(data, recipe, **source)
-    return album.gather(checked, bucketing.arrange(recipe, overview.pictures(checked.survey)), recipe)
+    return album.gather(checked, bucketing.arrange(recipe, checked.survey.readable), recipe)
 
 
 def card(found: Page, name: str) -> Card:

@@ -12,7 +12,7 @@ from odd_files import check, photo, saved
 from PIL import Image
 from web_browser import EVIL, Listener, browse, data, needs_browser, told, with_hands
 
-from sdxl_train_cli.dataset import album, bucketing, overview, page
+from sdxl_train_cli.dataset import album, bucketing, page
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 
@@ -21,7 +21,7 @@ def html(folder: Path) -> str:
     """The page as `sdxl-train dataset show --html` writes it."""
     recipe = presets.load(Kind.LORA, "dim32-gc", [])
     checked = check(folder, recipe)
-    arranged = bucketing.arrange(recipe, overview.pictures(checked.survey))
+    arranged = bucketing.arrange(recipe, checked.survey.readable)
     sources = list(page.sources(album.files(checked.survey)))
     return page.html(album.gather(checked, arranged, recipe), sources)
 

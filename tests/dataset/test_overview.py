@@ -6,7 +6,7 @@ from pathlib import Path
 
 from odd_files import check, photo, saved
 
-from sdxl_train_cli.dataset import overview
+from sdxl_train_cli.dataset import caption, overview
 from sdxl_train_cli.dataset.overview import Overview
 
 SMALL = (64, 48)
@@ -28,7 +28,7 @@ def test_sizes_come_with_the_most_frequent_first_and_what_cannot_be_decoded_apar
 
     assert found.sizes == ((64, 48, 2), (48, 64, 1))
     assert found.unread == 1
-    assert {one.path.name for one in overview.pictures(check(tmp_path).survey)} == {"a.png", "b.png", "c.png"}
+    assert {one.path.name for one in check(tmp_path).survey.readable} == {"a.png", "b.png", "c.png"}
 
 
 def test_tags_are_counted_once_a_caption_in_lower_case_with_the_trigger_that_is_put_first(tmp_path: Path) -> None:
@@ -75,5 +75,5 @@ def test_the_trigger_that_is_put_first_counts_in_the_length(tmp_path: Path) -> N
     picture(tmp_path / "a.png", "cat")
     survey = check(tmp_path, trigger="dog dog dog").survey
 
-    assert overview.tokens_of(survey) == {tmp_path / "a.png": 5}  # with the comma
+    assert caption.lengths(survey.seen) == {tmp_path / "a.png": 5}  # with the comma
     assert overview.text(survey.seen[0]) == "dog dog dog, cat"
