@@ -80,10 +80,15 @@ def filled(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dic
     return {key: text if typed.get(key) is None else typed[key] for key, text in from_project.items()}
 
 
+def overrides(kind: Kind, project: Project) -> tuple[Override, ...]:
+    """What the project file sets; for its own kind only, where it names one."""
+    return project.overrides if project.kind in {None, kind} else ()
+
+
 def choose(  # noqa: PLR0913 - keyword-only, each is one flag
     kind: Kind,
     texts: Mapping[str, str | None],
-    overrides: Sequence[Override],
+    changes: Sequence[Override],
     *,
     repeats: int | None,
     gpu_index: int | None,
@@ -108,7 +113,7 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
         regularisation=Path(texts["reg"]) if texts["reg"] else None,
         trigger=texts["trigger"] or None,
         repeats=repeats,
-        overrides=tuple(overrides),
+        overrides=tuple(changes),
         gpu_index=gpu_index,
         gpu_memory_gib=gpu_memory_gib,
         check_vram=check_vram,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +64,9 @@ def resumed(argv: Sequence[str], python: Path, script: Path, going_on: GoingOn) 
     at = names.index(script.name)
     first = next(number for number, name in enumerate(names) if name.endswith(".py"))
     shim = [] if going_on.shim is None else [str(going_on.shim), "--from", str(going_on.step)]
-    options = _without(argv[at + 1 :], {"--resume": 1, "--initial_step": 1, "--skip_until_initial_step": 0})
+    options = _without(argv[at + 1 :], {"--resume", "--initial_step", "--skip_until_initial_step"})
     if going_on.steps is not None:
-        options = _without(options, {"--max_train_steps": 1, "--max_train_epochs": 1})
+        options = _without(options, {"--max_train_steps", "--max_train_epochs"})
         options += ["--max_train_steps", str(going_on.steps)]
     state = ["--resume", str(going_on.state), "--initial_step", str(going_on.step), "--skip_until_initial_step"]
     return [str(python), *argv[1:first], *shim, *argv[first:at], str(script), *options, *state]
@@ -79,24 +79,17 @@ def changed(argv: Sequence[str], script: str, values: Mapping[str, Value], optio
     """
     flags = {options[name].flag for name in values}
     behind = [Path(word).name for word in argv].index(script) + 1
-    kept, is_left_out = list(argv[:behind]), False
-    for word in argv[behind:]:
+    given = [word for name, value in values.items() for word in _words(options[name].flag, value)]
+    return [*argv[:behind], *_without(argv[behind:], flags), *given]
+
+
+def _without(words: Sequence[str], flags: Collection[str]) -> list[str]:
+    """Leave flags out with all that stands behind them, up to the next flag."""
+    kept, is_left_out = list[str](), False
+    for word in words:
         if word.startswith("--"):
             is_left_out = word.partition("=")[0] in flags
         if not is_left_out:
-            kept.append(word)
-    return [*kept, *(word for name, value in values.items() for word in _words(options[name].flag, value))]
-
-
-def _without(words: Sequence[str], flags: Mapping[str, int]) -> list[str]:
-    """Leave flags out, each with so many values."""
-    kept, left_out = list[str](), 0
-    for word in words:
-        if word in flags:
-            left_out = flags[word]
-        elif left_out:
-            left_out -= 1
-        else:
             kept.append(word)
     return kept
 

@@ -156,6 +156,14 @@ def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | N
     raise UsageError(f"no GPU {asked}", f"the GPUs: {there}")
 
 
+def device_now(index: int | None) -> Gpu | None:
+    """The same where there may be none any more: None then too."""
+    try:
+        return choose_device(index)
+    except UsageError:
+        return None
+
+
 def _known(
     pictures: Pictures, installed: Environment, device: Gpu | None, home: Home
 ) -> tuple[vram.Known, list[Problem]]:

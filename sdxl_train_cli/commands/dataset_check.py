@@ -36,7 +36,7 @@ def check(
     from sdxl_train_cli.dataset import checking
     from sdxl_train_cli.errors import DatasetError
 
-    overrides = [*from_flags(batch_size, steps, epochs, resolution, None), *from_set(set_ or [])]
+    overrides = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
     source = dataset_recipe.source(directory, reg, trigger, repeats)
     recipe = dataset_recipe.load(kind, preset, source.data, overrides, home)
     with place.looking() as on_progress:
@@ -74,6 +74,7 @@ def _show(checked: Checked, data: Path) -> None:
     from sdxl_train_cli import console, layout
     from sdxl_train_cli.dataset.kinds import shown
     from sdxl_train_cli.errors import Problem
+    from sdxl_train_cli.keeping import spelling
 
     root = shown(layout.expanded(data))
     before = root + os.sep
@@ -81,9 +82,9 @@ def _show(checked: Checked, data: Path) -> None:
         problem = Problem(finding.problem.message.replace(before, ""), finding.problem.hint)
         console.finding(finding.severity.value, problem, [line.removeprefix(before) for line in _lines(finding)])
     counts = _counts(checked)
-    found = " and ".join(_number(counts[each], each) for each in ("errors", "warnings") if counts[each])
-    seen = ", ".join(_number(counts[each], each) for each in ("pictures", "captions"))
-    console.out(f"{seen} in {root}: {found or 'nothing is wrong'}")
+    told = {each: spelling.counted(count, each.removesuffix("s")) for each, count in counts.items()}
+    found = " and ".join(told[each] for each in ("errors", "warnings") if counts[each])
+    console.out(f"{told['pictures']}, {told['captions']} in {root}: {found or 'nothing is wrong'}")
 
 
 def _lines(finding: Finding) -> list[str]:
@@ -99,7 +100,3 @@ def _lines(finding: Finding) -> list[str]:
     ]  # fmt: skip
     more = len(named) - _MOST_NAMED
     return named if more < 2 else [*named[:_MOST_NAMED], f"and {more} more: --json names all"]  # noqa: PLR2004 - as long
-
-
-def _number(count: int, many: str) -> str:
-    return f"{count} {many.removesuffix('s') if count == 1 else many}"

@@ -31,8 +31,8 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
     written = project.load(Path.cwd())
     what = _kind(kind, preset, written)
     name = choice.filled(what, written, {"preset": preset})["preset"] or choice.DEFAULT_PRESETS[what]
-    own = written.overrides if written.kind in {None, what} else ()
-    recipe = presets.load(what, name, (*sources.overrides(data), *own, *typed), place.user_presets())
+    overrides = (*sources.overrides(data), *choice.overrides(what, written), *typed)
+    recipe = presets.load(what, name, overrides, place.user_presets())
     installed = environment.find(place.home(home))
     if installed is not None:
         return rules.require(recipe, installed.options())

@@ -38,7 +38,7 @@ def show(
     from sdxl_train_cli.dataset import bucketing, checking
 
     target = None if html is None else _target(html)
-    typed = [*from_flags(batch_size, steps, epochs, resolution, None), *from_set(set_ or [])]
+    typed = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
     source = dataset_recipe.source(directory, reg, trigger, repeats)
     recipe = dataset_recipe.load(kind, preset, source.data, typed, home)
     with place.looking() as on_progress:

@@ -120,6 +120,7 @@ def _tell_rest(count: int, noun: str, having: str) -> None:
 
 def _summary(checked: Checked, arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]:
     from sdxl_train_cli.dataset.facts import Severity
+    from sdxl_train_cli.keeping import spelling
 
     whole = len(checked.survey.seen)
     regularisation = sum(each.subset.is_reg for each in checked.survey.seen)
@@ -130,7 +131,7 @@ def _summary(checked: Checked, arranged: Arrangement, counted: Overview) -> list
         ("an epoch", _epoch(arranged)),
     ]
     if arranged.batches:
-        rows.append(("the run", f"{_number(arranged.steps, 'step')}, {arranged.epochs:.4g} epochs"))
+        rows.append(("the run", f"{spelling.counted(arranged.steps, 'step')}, {arranged.epochs:.4g} epochs"))
     if not arranged.is_exact:
         rows.append(("", "validation_split draws anew in each run: set validation_seed for exact figures"))
     for severity in Severity:
@@ -144,12 +145,15 @@ def _kind(finding: Finding) -> str:
 
 
 def _epoch(arranged: Arrangement) -> str:
-    words = f"{_number(arranged.count, 'picture')} in {_number(arranged.batches, 'batch')} of {arranged.batch_size}"
+    from sdxl_train_cli.keeping import spelling
+
+    pictures, batches = spelling.counted(arranged.count, "picture"), spelling.counted(arranged.batches, "batch")
+    words = f"{pictures} in {batches} of {arranged.batch_size}"
     if arranged.gpus > 1:
         words += f" on {arranged.gpus} GPUs"
     if arranged.accumulation > 1:
         words += f", {arranged.accumulation} to a step"
-    return f"{words}: {_number(arranged.steps_per_epoch, 'step')}"
+    return f"{words}: {spelling.counted(arranged.steps_per_epoch, 'step')}"
 
 
 def _left_out(arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]:
@@ -160,9 +164,3 @@ def _left_out(arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]
         (len(arranged.held_back), "held back for validation"),
     )
     return [("", f"{count} {why}") for count, why in left if count]
-
-
-def _number(count: int, noun: str) -> str:
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count} {noun}es" if noun.endswith("ch") else f"{count} {noun}s"

@@ -108,31 +108,21 @@ def _told(finding: Finding) -> list[str]:
 
 def _ways(finding: Finding, path: Path | None) -> list[str]:
     """For a run of ours whose memory ran out: what would fit, as the flags to type."""
-    from sdxl_train_cli.errors import SdxlTrainError
     from sdxl_train_cli.failures.signature import Failure
-    from sdxl_train_cli.keeping import history, resuming
+    from sdxl_train_cli.keeping import history
     from sdxl_train_cli.keeping.runs import Run
     from sdxl_train_cli.memory import remedies
-    from sdxl_train_cli.preparation import choose_device
-    from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.preparation import device_now
 
     known = finding.diagnosis
-    if (
-        path is None
-        or path.name != Run(path.parent, path.parent.name).log.name
-        or known is None
-        or known.kind is not Failure.GPU_MEMORY
-    ):
+    is_ours = path is not None and path == Run(path.parent, path.parent.name).log
+    if path is None or not is_ours or known is None or known.kind is not Failure.GPU_MEMORY:
         return []
     record = history.load(path.parent).record
-    if record.kind not in [kind.value for kind in Kind]:
+    if record.recipe is None:
         return []
-    try:
-        device = choose_device(record.gpu.index if record.gpu else None)
-    except SdxlTrainError:  # its GPU is in another machine
-        device = None
-    ways = remedies.for_memory(resuming.recipe_of(record, Kind(record.kind)), device, place.user_presets())
-    return ways.splitlines()
+    device = device_now(record.gpu.index if record.gpu else None)
+    return remedies.for_memory(record.recipe, device, place.user_presets()).splitlines()
 
 
 def _facts(finding: Finding, path: Path | None) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +20,8 @@ from sdxl_train_cli.commands.train import (
     Set,
     Trigger,
     Vae,
+    from_flags,
+    from_set,
     remember,
 )
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from sdxl_train_cli.memory.fitting import Tried
     from sdxl_train_cli.memory.trial import Trial
     from sdxl_train_cli.preparation import Prepared
-    from sdxl_train_cli.project import Project
-    from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.recipes.presets import Override
 
 KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 MaxBatch = Annotated[
@@ -63,7 +61,7 @@ def fit(
     texts = choice.filled(asked_kind, written, typed)
     has_gpu = gpu is not None or bool(devices())
     own_pictures = has_gpu or bool(texts["data"])
-    overrides = [*_written(asked_kind, written), *_overrides(resolution, set_ or [])]
+    overrides = [*choice.overrides(asked_kind, written), *from_flags(resolution=resolution), *from_set(set_ or [])]
     asked = choice.choose(
         asked_kind, texts if own_pictures else {**texts, "data": "."}, overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=None, check_vram=False,
@@ -90,17 +88,6 @@ _NO_GPU = (
     "NO GPU was found: this measures the RAM of a scaled-down model on the processor, to show that the way works.\n"
     "The figures say nothing of GPU memory; for an estimate of that: `sdxl-train plan --gpu 12`"
 )
-
-
-def _written(kind: Kind, written: Project) -> Sequence[Override]:
-    return written.overrides if written.kind in {None, kind} else ()
-
-
-def _overrides(resolution: int | None, set_: list[str]) -> list[Override]:
-    from sdxl_train_cli.recipes import presets
-
-    sized = [] if resolution is None else presets.sized(resolution)
-    return [*sized, *(presets.parse_override(text) for text in set_)]
 
 
 def _prepared(choices: Choices, home: Home) -> Prepared:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.train import Data, Model, Name, Output, Preset, Trigger
 
 KindOption = Annotated[str, typer.Option("--kind", help="lora, locon, loha, lokr or dreambooth")]
@@ -18,16 +19,12 @@ def init(
 ) -> None:  # fmt: skip
     """Write a project file for this folder."""
     from sdxl_train_cli import checkpoint, choice, console, project
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.recipe import Kind
 
-    kinds = {one.value: one for one in Kind}
-    if kind not in kinds:
-        raise UsageError(f"no kind '{kind}'", f"one of: {', '.join(kinds)}")
+    default = choice.DEFAULT_PRESETS[place.kind(kind)]
     optional = {"name": name, "trigger": trigger}
     texts = {
         "kind": kind,
-        "preset": preset or choice.DEFAULT_PRESETS[kinds[kind]],
+        "preset": preset or default,
         "model": model or checkpoint.SDXL_BASE,
         "data": data or choice.DEFAULT_DATA,
         "output": output or choice.DEFAULT_OUTPUT,

@@ -99,14 +99,8 @@ def _installed_options(home: Path | None) -> OptionTable | None:
 
 
 def kind_called(text: str | None) -> Kind | None:
-    """The kind of that name; UsageError where there is none."""
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.recipe import Kind
-
-    kinds = {one.value: one for one in Kind}
-    if text is not None and text not in kinds:
-        raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
-    return None if text is None else kinds[text]
+    """The kind of that name, if one is given; UsageError where there is none."""
+    return None if text is None else place.kind(text)
 
 
 def kind_for(preset: str, typed: str | None) -> Kind:

@@ -15,8 +15,6 @@ from sdxl_train_cli.commands.place import HomeOption
 if TYPE_CHECKING:
     from sdxl_train_cli.live import View
     from sdxl_train_cli.preparation import Prepared
-    from sdxl_train_cli.project import Project
-    from sdxl_train_cli.recipe import Kind
     from sdxl_train_cli.recipes.presets import Override
     from sdxl_train_cli.watching.guards import Guard
     from sdxl_train_cli.watching.training import Outcome
@@ -93,7 +91,7 @@ def train(
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "reg": reg, "output": output, "name": name,
              "trigger": trigger, "vae": vae}  # fmt: skip
-    overrides = [*_from_project(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
+    overrides = [*choice.overrides(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
     overrides += [*_state(save_state), *from_set(set_ or [])]
     choices = choice.choose(
         kind, choice.filled(kind, written, typed), overrides,
@@ -172,12 +170,12 @@ def _state(wanted: bool | None) -> list[Override]:
     return [Override(option, None, "--no-save-state") for option in options]
 
 
-def _from_project(kind: Kind, written: Project) -> list[Override]:
-    return list(written.overrides) if written.kind in {None, kind} else []
-
-
 def from_flags(
-    batch_size: int | None, steps: int | None, epochs: int | None, resolution: int | None, seed: int | None
+    batch_size: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    resolution: int | None = None,
+    seed: int | None = None,
 ) -> list[Override]:
     """What the flags of a run's usual options say."""
     from sdxl_train_cli.errors import UsageError

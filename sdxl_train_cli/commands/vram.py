@@ -118,7 +118,7 @@ def plan(
     import json
 
     from sdxl_train_cli import console
-    from sdxl_train_cli.errors import UsageError, VramError
+    from sdxl_train_cli.errors import VramError
     from sdxl_train_cli.memory import planning
     from sdxl_train_cli.memory import vram as needs
     from sdxl_train_cli.recipe import Kind
@@ -127,10 +127,7 @@ def plan(
     if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")
     free_gib = card.free_gib
-    kinds = {one.value: one for one in Kind}
-    if kind is not None and kind not in kinds:
-        raise UsageError(f"no kind '{kind}'", f"one of: {', '.join(kinds)}")
-    chosen = list(Kind) if kind is None else [kinds[kind]]
+    chosen = list(Kind) if kind is None else [place.kind(kind)]
     known = needs.unmeasured if gpu is not None else measured.known(place.home(home), card, data)
     questions = [planning.Question(one, free_gib, resolution, data, known) for one in chosen]
     offers = [offer for question in questions for offer in planning.offers(question, place.user_presets())]
@@ -149,7 +146,6 @@ def plan(
 def _tell_of_extras(offers: list[Offer], home: Home) -> None:
     """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
     from sdxl_train_cli import console
-    from sdxl_train_cli.errors import SetupError
     from sdxl_train_cli.installation import environment, extras
     from sdxl_train_cli.rulebook import lycoris
 
@@ -159,10 +155,9 @@ def _tell_of_extras(offers: list[Offer], home: Home) -> None:
     recipes = [lycoris.settled(offer.recipe, installed.networks) for offer in offers]
     kinds = sorted({recipe.kind.label for recipe in recipes if not all(map(installed.has, extras.needed(recipe)))})
     needed = {extra for recipe in recipes for extra in extras.needed(recipe)}
-    try:
-        environment.require_extras(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
-    except SetupError as error:
-        console.warn(error.problems[0])
+    problem = environment.lacking(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
+    if problem is not None:
+        console.warn(problem)
 
 
 def _too_small(chosen: list[Kind], question: Question) -> VramError:

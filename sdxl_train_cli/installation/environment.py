@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from sdxl_train_cli import gpu, process
-from sdxl_train_cli.errors import SetupError
+from sdxl_train_cli.errors import Problem, SetupError
 from sdxl_train_cli.installation import installer, network, toolchain, upstream
 from sdxl_train_cli.installation.installer import Report
 from sdxl_train_cli.installation.toolchain import Extra, Plan, TorchBuild
@@ -145,14 +145,22 @@ def require(home: Home) -> Environment:
 
 def require_extras(installed: Environment, extras: Collection[Extra], what: str = "run") -> None:
     """SetupError with the command that installs what is missing beside what is there."""
+    problem = lacking(installed, extras, what)
+    if problem is not None:
+        raise SetupError(problem)
+
+
+def lacking(installed: Environment, extras: Collection[Extra], what: str) -> Problem | None:
+    """The same as a problem; None where all is there."""
     missing = [extra for extra in extras if not installed.has(extra)]
-    if missing:
-        wanted = sorted({*installed.lock.request.extras, *missing})
-        instead = ", or --set xformers=false --set sdpa=true" if missing == [Extra.XFORMERS] else ""
-        raise SetupError(
-            f"{' and '.join(_EXTRA_NAMES[extra] for extra in missing)} is not installed, and this {what} needs it",
-            f"run `sdxl-train setup {' '.join(f'--extra {extra.value}' for extra in wanted)}`{instead}",
-        )
+    if not missing:
+        return None
+    wanted = sorted({*installed.lock.request.extras, *missing})
+    instead = ", or --set xformers=false --set sdpa=true" if missing == [Extra.XFORMERS] else ""
+    return Problem(
+        f"{' and '.join(_EXTRA_NAMES[extra] for extra in missing)} is not installed, and this {what} needs it",
+        f"run `sdxl-train setup {' '.join(f'--extra {extra.value}' for extra in wanted)}`{instead}",
+    )
 
 
 _EXTRA_NAMES = {

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from sdxl_train_cli.recipe import Value
+from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipe import Setting as Chosen
 
 RUN = "run.json"
 """What was run with what; written before the start."""
@@ -122,6 +123,14 @@ class Record(Heading):
     environment: Installed | None = None
     gpu: Device | None = None
     attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """What it was made with, each value with its origin; None where its kind is none that is known here."""
+        if self.kind not in [kind.value for kind in Kind]:
+            return None
+        chosen = {name: Chosen(value=each.value, origin=each.origin) for name, each in self.settings.items()}
+        return Recipe(kind=Kind(self.kind), name=self.preset or "", description="", settings=chosen)
 
 
 class Outcome(_Kept):

@@ -98,25 +98,19 @@ def _command(record: Record, changes: Mapping[str, Setting], installed: Environm
     return command.changed(record.argv, kind.script, values, installed.options().of(kind))
 
 
-def recipe_of(record: Record, kind: Kind) -> Recipe:
-    """What a run was made with, each value with its origin."""
-    settings = {name: Setting(value=setting.value, origin=setting.origin) for name, setting in record.settings.items()}
-    return Recipe(kind=kind, name=record.preset or "", description="", settings=settings)
-
-
 def _recipe(entry: Loaded) -> Recipe:
     record = entry.record
     if entry.state is State.RUNNING:
         raise UsageError(f"{entry.name} is still going on", "stop it first, with Ctrl-C where it runs")
-    if record.kind is None or not record.argv:
+    recipe = record.recipe
+    if recipe is None or not record.argv:
         raise UsageError(f"the record of {entry.folder} does not say what was run", "start the run anew")
-    kind = Kind(record.kind)
-    if kind is Kind.DREAMBOOTH:
+    if recipe.kind is Kind.DREAMBOOTH:
         raise TrainingError(
             "sd-scripts can't take up a Dreambooth run: it would make all steps again from the first",
             f"train on from a checkpoint in {entry.folder}: sdxl-train dreambooth --model CHECKPOINT",
         )
-    return recipe_of(record, kind)
+    return recipe
 
 
 def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> GoingOn:

@@ -16,6 +16,12 @@ def size(size_bytes: int) -> str:
     return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 batch`, `2 batches`, `2 pictures`."""
+    ending = "" if count == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{count} {noun}{ending}"
+
+
 def clock(seconds: float | None) -> str:
     """Hours, minutes and seconds; nothing where it is not known."""
     if seconds is None or not math.isfinite(seconds):

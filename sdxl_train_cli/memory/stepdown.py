@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sdxl_train_cli.memory import savings, terms
@@ -23,6 +23,8 @@ class Rung:
     """What changed, for a person: `gradient checkpointing; costs about a third of the speed`."""
     flags: str
     """The same as flags to type."""
+    changes: Mapping[str, Setting]
+    """The same as settings."""
 
 
 def _text_outputs(recipe: Recipe) -> Changes:
@@ -77,16 +79,8 @@ def next_rung(recipe: Recipe, table: OptionTable | None = None, *, keep_state: b
         changes = saving(recipe) if keeps_state or not keep_state else {}
         if not changes or (known is not None and not changes.keys() <= known.keys()):
             continue
-        lower = recipe.replaced({name: Setting(value=value, origin=ORIGIN) for name, value in changes.items()})
+        settings = {name: Setting(value=value, origin=ORIGIN) for name, value in changes.items()}
+        lower = recipe.replaced(settings)
         if not any(rules.problems(lower)) and terms.estimate(lower).high_gib <= now_gib:
-            return Rung(lower, words, savings.flags(changes))
+            return Rung(lower, words, savings.flags(changes), settings)
     return None
-
-
-def changes(before: Recipe, after: Recipe) -> dict[str, Setting]:
-    """The settings that a rung has changed."""
-    return {
-        name: setting
-        for name, setting in after.settings.items()
-        if name not in before.settings or before.settings[name].value != setting.value
-    }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli import preparation
 from sdxl_train_cli.choice import Choices
-from sdxl_train_cli.errors import GpuMemoryError, Problem, SdxlTrainError
+from sdxl_train_cli.errors import GpuMemoryError, Problem
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.keeping.resuming import Resumed
 from sdxl_train_cli.memory import remedies, stepdown
@@ -49,8 +49,7 @@ def train(prepared: Prepared, hands: Hands, *, step_downs: int, user_presets: Pa
 
 def _lower(prepared: Prepared, rung: Rung) -> Choices:
     """The same choices and the rung's changes; what has just run out of memory is not asked of the estimate again."""
-    changes = stepdown.changes(prepared.recipe, rung.recipe)
-    changed = [Override(option, setting.value, setting.origin) for option, setting in changes.items()]
+    changed = [Override(option, setting.value, setting.origin) for option, setting in rung.changes.items()]
     choices = prepared.choices
     return replace(choices, overrides=(*choices.overrides, *changed))
 
@@ -79,22 +78,13 @@ def resume(resumed: Resumed, hands: ResumingHands, *, step_downs: int, user_pres
                 raise _with_remedy(error, resumed.recipe, resumed.device, user_presets, last) from error
             hands.warn(Problem(error.problems[0].message, f"going on with {rung.words}: {rung.flags}"))
             step_downs -= 1
-            resumed = hands.prepare(stepdown.changes(resumed.recipe, rung.recipe))
+            resumed = hands.prepare(rung.changes)
 
 
 def _with_remedy(
     error: GpuMemoryError, recipe: Recipe, device: Gpu | None, user_presets: Path, again: str
 ) -> GpuMemoryError:
     (problem, *others) = error.problems
-    ways = remedies.for_memory(recipe, _device_now(device), user_presets)
+    now = device and preparation.device_now(device.index)  # as it is free after the trainer's end
+    ways = remedies.for_memory(recipe, now or device, user_presets)
     return GpuMemoryError([replace(problem, hint=f"{ways}\n{again}\n{problem.hint or ''}".strip()), *others])
-
-
-def _device_now(device: Gpu | None) -> Gpu | None:
-    """The GPU as it is free after the trainer's end."""
-    if device is None:
-        return None
-    try:
-        return preparation.choose_device(device.index)
-    except SdxlTrainError:
-        return device
