@@ -148,16 +148,20 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def draws(letters: str, encoding: str) -> bool:
+    """Whether a terminal of this encoding has all of these letters."""
+    try:
+        letters.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def bar(count: int, most: int, width: int = 24) -> str:
     """A bar of at most `width` characters, for a table on stdout; never empty where the count is not."""
     if not count:
         return ""
-    try:
-        "\u2588".encode(sys.stdout.encoding if sys.stdout is not None else "ascii")
-    except (UnicodeEncodeError, LookupError):
-        block = "#"
-    else:
-        block = "\u2588"
+    block = "\u2588" if draws("\u2588", sys.stdout.encoding if sys.stdout is not None else "ascii") else "#"
     return block * max(1, round(width * count / most))
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import checkpoint, command, gpu
 from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset import checking, sources
-from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset.folders import Picture, Pictures
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
@@ -87,7 +87,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     if need_is_known:
         recipe, notes = _with_prefix(recipe, pictures)
     if need_is_known and choices.check_vram and not choices.on_processor:
-        known, record_warnings = _known(pictures, installed, device, home)
+        known, record_warnings = _known(checked.survey.readable, installed, device, home)
         with gathering.part():
             notes.append(room(recipe, device, known))
     gathering.require_none()
@@ -165,7 +165,7 @@ def device_now(index: int | None) -> Gpu | None:
 
 
 def _known(
-    pictures: Pictures, installed: Environment, device: Gpu | None, home: Home
+    pictures: Sequence[Picture], installed: Environment, device: Gpu | None, home: Home
 ) -> tuple[vram.Known, list[Problem]]:
     """What runs with these pictures took on this GPU, and what is wrong with the records."""
     if device is None:

@@ -81,14 +81,15 @@ def records(home: Home) -> list[Measurement]:
 def known(home: Home, card: Gpu, data: str | None) -> Known:
     """What runs took on this card: with the pictures that are named, else with the largest that there can be."""
     from sdxl_train_cli import console
-    from sdxl_train_cli.dataset import sources
+    from sdxl_train_cli.dataset import folders, sources
     from sdxl_train_cli.errors import DatasetError, Problem
     from sdxl_train_cli.installation import environment
     from sdxl_train_cli.memory.measurements import Records
 
     installed, pictures = environment.find(home), None
     try:
-        pictures = None if data is None else sources.scan(Path(data), regularisation=None, repeats=None, trigger=None)
+        if data is not None:
+            pictures = folders.files(sources.scan(Path(data), regularisation=None, repeats=None, trigger=None))
     except DatasetError as error:
         console.warn(Problem(f"planned without a look at the pictures: {error.problems[0]}", error.problems[0].hint))
     return Records(records(home), card, installed.lock.commit if installed else "", pictures).need

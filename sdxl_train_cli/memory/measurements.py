@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from sdxl_train_cli.dataset import folders, largest_bucket
-from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset.folders import Picture, Pictures
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation.environment import Environment
@@ -169,7 +169,7 @@ class Records:
     device: Gpu
     commit: str
     """Of the sd-scripts that is installed."""
-    pictures: Pictures | None = None
+    pictures: Sequence[Picture] | None = None
     """None speaks of full batches of pictures as large as `resolution` lets them be."""
 
     def need(self, recipe: Recipe) -> Need | None:
@@ -195,7 +195,7 @@ class Records:
         if self.pictures is None:
             size = buckets.sides(recipe)
             return None if size is None else (size[0] * size[1], int(recipe.number("train_batch_size") or 1))
-        found = largest_bucket.fullest(recipe, folders.files(self.pictures))
+        found = largest_bucket.fullest(recipe, self.pictures)
         return None if found is None else (found[0].pixels, found[1])
 
 

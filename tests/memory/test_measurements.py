@@ -12,7 +12,7 @@ from conftest import write_pictures
 from measured_runs import CARD, recipe, record
 from pydantic import ValidationError
 
-from sdxl_train_cli.dataset import sources
+from sdxl_train_cli.dataset import folders, sources
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.layout import Home
@@ -32,7 +32,7 @@ def scanned(tmp_path: Path) -> Pictures:
 
 
 def like(records: list[Measurement], asked: Recipe, scanned: Pictures, installed: Environment) -> Measurement | None:
-    return Records(records, CARD, installed.lock.commit, scanned).like(asked)
+    return Records(records, CARD, installed.lock.commit, folders.files(scanned)).like(asked)
 
 
 def test_what_is_added_is_loaded_again(place: Home) -> None:
