@@ -323,6 +323,24 @@ def test_a_run_that_is_stopped_and_resumed_twice_ends_as_if_it_had_not_been(smok
     assert metadata["ss_epoch"] == str(2 * parts)
 
 
+@only_posix
+def test_a_rate_that_blows_the_weights_up_ends_the_run_with_its_cause(smoked: Path) -> None:
+    with_tokenizers(smoked)
+    options = ["--resolution", "64", "--steps", "40", "--name", "blown", "--set", "learning_rate=1e6"]
+
+    with started(smoked, "lora", *real_run(smoked, *options)) as cli:
+        assert cli.stderr is not None
+        told = cli.stderr.read()
+
+    lines = (smoked.parent / "runs" / "blown" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    odd = [metric["step"] for metric in map(json.loads, lines) if isinstance(metric["loss"], str)]
+    assert cli.returncode == 7, told
+    assert odd
+    assert len(lines) <= odd[0] + 5
+    assert f"the loss is not a number since step {odd[0]}" in told
+    assert "first try a lower learning rate" in told
+
+
 CONFIG = """
 [general]
 keep_tokens = 1

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import socket
-import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from patience import PATIENCE_SECONDS
+from playwright.sync_api import Page, expect, sync_playwright
 
 EVIL = (
     "</script><script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
     " <!-- фото кота 🐈 \u2028 {{data}}"
 )
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium here: apt-get install chromium")
 
 
@@ -29,29 +31,20 @@ def data(html: str) -> dict[str, object]:
     return content
 
 
-def browse(html: Path, *flags: str) -> tuple[str, list[str]]:
-    """Load a file in a headless browser; give the page as it ended up, and what its console said."""
-    done = subprocess.run(
-        [
-            str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1000,900",
-            "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000",
-            f"--user-data-dir={html.parent / 'browser'}", "--enable-logging=stderr", *flags,
-            "--dump-dom", html.as_uri(),
-        ],
-        capture_output=True, encoding="utf-8", errors="replace", timeout=2 * PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
-def with_hands(html: str, script: str) -> str:
-    """A copy of the page to try out: a script of the test's own, which the page's policy would forbid."""
-    return re.sub(r"<meta http-equiv[^>]+>", "", html).replace("</body>", f"<script>{script}</script></body>")
-
-
-def told(dom: str) -> dict[str, str]:
-    """What scripts have left at the root of the page: `document.documentElement.dataset`."""
-    return dict(re.findall(r'data-([\w-]+)="([^"]*)"', dom.partition("<html")[2].partition(">")[0]))
+@contextmanager
+def opened(html: Path, *, height: int = 900, dark: bool = False) -> Iterator[tuple[Page, list[str]]]:
+    """Load a file in a headless browser; give the page, and what its console and its errors say, as it grows."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        scheme = "dark" if dark else "light"
+        page = browser.new_page(viewport={"width": 1000, "height": height}, color_scheme=scheme)
+        page.set_default_timeout(PATIENCE_SECONDS * 1000)
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(html.as_uri())
+        yield page, said
+        browser.close()
 
 
 class Listener:

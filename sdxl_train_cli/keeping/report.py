@@ -77,7 +77,7 @@ def _curves_note(found: Curves) -> str:
     if not found.steps:
         notes.append("This run's folder holds no metrics: there is nothing to draw.")
     if found.odd:
-        notes.append(f"{_steps(len(found.odd))} a loss that is no number: marked at the top.")
+        notes.append(f"{_steps(len(found.odd))} a loss that is not a number: marked at the top.")
     if len(found.steps) > MOST_STEPS:
         notes.append(f"Of {len(found.steps):,} steps, the least and the greatest loss of each stretch are drawn.")
     if found.unread:

@@ -13,7 +13,7 @@ from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.watching.metrics import Metric
 
 NAN_STEPS = 3
-"""Steps in a row whose loss is no number: one alone can be a single bad picture that the gradient scaler skips."""
+"""Steps in a row whose loss is not a number: one alone can be a single bad picture that the gradient scaler skips."""
 RECENT, BEFORE = 10, 200
 """Steps that a loss is compared by: single ones scatter by a factor of ten."""
 EXPLODED = 5.0
@@ -93,10 +93,11 @@ class Guards:
         self._nan_steps = self._nan_steps + 1 if bad else 0
         if self._nan_steps < NAN_STEPS:
             return None
+        since = metric.step - NAN_STEPS + 1
         return Alarm(
             Guard.NAN,
             Problem(
-                f"the loss is no number since step {metric.step - NAN_STEPS + 1}: what is trained since is worthless",
+                f"the loss is not a number since step {since}: what was trained since is worthless",
                 "first try a lower learning rate: --set learning_rate=1e-4 (Prodigy and DAdapt want 1.0)\n"
                 "then --set mixed_precision=bf16, and --set no_half_vae=true or a repaired VAE with --vae",
             ),

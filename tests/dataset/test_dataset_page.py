@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from odd_files import check, photo, saved
 from PIL import Image
-from web_browser import EVIL, Listener, browse, data, needs_browser, told, with_hands
+from playwright.sync_api import expect
+from web_browser import EVIL, Listener, data, needs_browser, opened
 
 from sdxl_train_cli.dataset import album, bucketing, page
 from sdxl_train_cli.recipe import Kind
@@ -82,27 +83,32 @@ def test_what_comes_from_captions_never_ends_its_block(whole: Path) -> None:
     assert "://" not in made.partition('id="data">')[0]
 
 
+PICTURES = 'img[src^="data:image/webp"]'
+
+
 @needs_browser
-@pytest.mark.parametrize("flags", [(), ("--blink-settings=preferredColorScheme=0",)], ids=["light", "dark"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_a_browser_draws_every_picture_without_an_error_or_a_request(
-    whole: Path, tmp_path: Path, listener: Listener, flags: tuple[str, ...]
+    whole: Path, tmp_path: Path, listener: Listener, dark: bool
 ) -> None:
     (tmp_path / "dataset.html").write_text(html(whole), encoding="utf-8")
-    dom, console = browse(tmp_path / "dataset.html", "--window-size=1000,5000", *flags)
+    with opened(tmp_path / "dataset.html", height=5000, dark=dark) as (seen, said):
+        expect(seen.locator(PICTURES)).to_have_count(6)  # four in their buckets, two side by side
+        seen.wait_for_function("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+        dom = seen.content()
 
-    assert console == []
+    assert said == []
     assert listener.asked == 0
     assert "<title>кот 🐈 [old] - sdxl-train dataset</title>" in dom
-    assert told(dom)["cards"] == "5"
+    assert 'data-cards="5"' in dom
     assert "&lt;img src=x onerror=" in dom
     assert "<img src=x" not in dom
     for words in ("narrow [1].jpg", "small &lt;b&gt;.png", "no caption of its own", "1216 \u00d7 832", "Side by side"):
         assert words in dom
-    assert dom.count('src="data:image/webp') == 6  # four in their buckets, two side by side
 
 
-HANDS = """
-const facts = document.documentElement.dataset;
+HANDS = """() => {
+const facts = {};
 const all = (what) => [...document.querySelectorAll(what)];
 const with_words = (what, words) => all(what).find((one) => one.textContent.includes(words));
 const shown = () => all(".buckets .item").filter((one) => one.checkVisibility())
@@ -127,27 +133,28 @@ facts.opened = dialog.querySelector("dl").innerText.replace(/\\s+/g, " ");
 dialog.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" }));
 facts.before = dialog.querySelector("h2").textContent;
 dialog.querySelector("button").click();
-facts.closed = String(!dialog.open);
-facts.wide = String(document.documentElement.scrollWidth <= innerWidth);
-"""
+facts.closed = !dialog.open;
+facts.wide = document.documentElement.scrollWidth <= innerWidth;
+return facts;
+}"""
 
 
 @needs_browser
 def test_the_frame_the_filters_and_an_opened_picture_tell_what_is_there(whole: Path, tmp_path: Path) -> None:
-    (tmp_path / "tried.html").write_text(with_hands(html(whole), HANDS), encoding="utf-8")
-    dom, console = browse(tmp_path / "tried.html")
-    facts = told(dom)
+    (tmp_path / "tried.html").write_text(html(whole), encoding="utf-8")
+    with opened(tmp_path / "tried.html") as (seen, said):
+        facts = seen.evaluate(HANDS)
 
-    assert console == []
+    assert said == []
     assert facts["frame"] == "0.013 0.987 1.000"  # 19 to 1481 of 1500, the whole height
     assert facts["shape"] == "1.50"
     assert facts["duplicates"] == "copy.jpg|narrow [1].jpg"
-    assert facts["folder"] == "broken.png|small &lt;b&gt;.png"
+    assert facts["folder"] == "broken.png|small <b>.png"
     assert (facts["found"], facts["count"]) == ("narrow [1].jpg|wide.png", "2 of 5 pictures")
     assert (facts["nothing"], facts["all"]) == ("", "5 pictures")
     assert "bucket 1216 \u00d7 832 cut away 3 %: 19 px left, 19 px right repeats 2" in facts["opened"]
-    assert facts["before"] == "small &lt;b&gt;.png"
-    assert (facts["closed"], facts["wide"]) == ("true", "true")
+    assert facts["before"] == "small <b>.png"
+    assert (facts["closed"], facts["wide"]) == (True, True)
 
 
 @needs_browser
@@ -159,9 +166,11 @@ def test_two_thousand_pictures_are_drawn_at_once_and_few_of_them_decoded(tmp_pat
     many = made.replace(f'"sources":[{one}]', f'"sources":[{",".join([one] * 2000)}]')
     many = many.replace(f'"cards":[{card}]', f'"cards":[{",".join([card] * 2000)}]')
     (tmp_path / "many.html").write_text(many, encoding="utf-8")
-    dom, console = browse(tmp_path / "many.html")
+    with opened(tmp_path / "many.html") as (seen, said):
+        expect(seen.locator(PICTURES)).not_to_have_count(0)
+        pictures, dom = seen.locator(PICTURES).count(), seen.content()
 
-    assert console == []
-    assert told(dom)["cards"] == "2000"
-    assert 1 < dom.count('src="data:image/webp') < 200
+    assert said == []
+    assert 'data-cards="2000"' in dom
+    assert 1 < pictures < 200
     assert dom.count("<") / 2 < 40_000

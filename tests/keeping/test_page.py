@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from kept_runs import DONE, SETTINGS, draw_samples, keep, keep_with_files, metrics
-from web_browser import EVIL, Listener, browse, data, needs_browser, told, with_hands
+from patience import until
+from playwright.sync_api import expect
+from web_browser import EVIL, Listener, data, needs_browser, opened
 
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.keeping import history, page, report
@@ -107,21 +109,20 @@ def whole(tmp_path: Path, listener: Listener) -> Path:
 
 
 @needs_browser
-@pytest.mark.parametrize("flags", [(), ("--blink-settings=preferredColorScheme=0",)], ids=["light", "dark"])
-def test_a_browser_draws_the_page_without_an_error_or_a_request(
-    whole: Path, listener: Listener, flags: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_browser_draws_the_page_without_an_error_or_a_request(whole: Path, listener: Listener, dark: bool) -> None:
     page.write(gathered(whole), whole / "report.html")
-    dom, console = browse(whole / "report.html", *flags)
+    with opened(whole / "report.html", dark=dark) as (seen, said):
+        expect(seen.locator("canvas")).to_have_count(5)
+        expect(seen.locator('img[src^="data:image/webp"]')).to_have_count(2)
+        dom = seen.content()
 
-    assert console == []
+    assert said == []
     assert 'data-plots="5"' in dom
-    assert dom.count("<canvas") == 5
-    assert dom.count('src="data:image/webp') == 2
     assert "<title>кот 🐈 - sdxl-train</title>" in dom
     assert "&lt;img src=x onerror=" in dom
     assert "<img src=x" not in dom
-    assert "no number" in dom
+    assert "not a number" in dom
     assert listener.asked == 0
 
 
@@ -129,44 +130,46 @@ def test_a_browser_draws_the_page_without_an_error_or_a_request(
 def test_what_watches_the_browser_sees_a_request_and_an_error(tmp_path: Path, listener: Listener) -> None:
     text = f"<img src={listener.address}/a><script>console.error('seen'); nothing.there</script>"
     (tmp_path / "page.html").write_text(text, encoding="utf-8")
-    _, console = browse(tmp_path / "page.html")
+    with opened(tmp_path / "page.html") as (seen, said):
+        seen.content()
 
-    assert listener.asked > 0
-    assert any("seen" in line for line in console)
-    assert any("nothing is not defined" in line for line in console)
+    until(lambda: listener.asked > 0)
+    assert any("seen" in line for line in said)
+    assert any("nothing is not defined" in line for line in said)
+
+
+SMOOTHED = """() => {
+  const slider = document.querySelector("input[type=range]");
+  const step = plots[0].data[0].indexOf(100);
+  const at = (weight) => { slider.value = weight; slider.dispatchEvent(new Event("input")); return plots[0].data[2]; };
+  return {
+    rough: Math.max(...at("0").map((v, i) => Math.abs((v ?? 0) - (plots[0].data[1][i] ?? 0)))),
+    smooth: at("50")[19] > 2 * plots[0].data[1][19],
+    gap: plots[0].data[1][step] === null && plots[0].data[2][step] === null && plots[0].data[3][step] > 0,
+  };
+}"""
+ZOOMED = "([low, high]) => plots.every(({ scales: { x } }) => Math.abs(x.min - low) < 5 && Math.abs(x.max - high) < 5)"
 
 
 @needs_browser
 def test_the_slider_smooths_and_dragging_zooms_every_plot(whole: Path) -> None:
-    hands = """
-    const facts = document.documentElement.dataset;
-    const slider = document.querySelector("input[type=range]");
-    const step = plots[0].data[0].indexOf(100);
-    const at = (weight) => { slider.value = weight; slider.dispatchEvent(new Event("input")); return plots[0].data[2]; };
-    facts.rough = String(Math.max(...at("0").map((v, i) => Math.abs((v ?? 0) - (plots[0].data[1][i] ?? 0)))));
-    facts.smooth = String(at("50")[19] > 2 * plots[0].data[1][19]);
-    facts.gap = String(plots[0].data[1][step] === null && plots[0].data[2][step] === null && plots[0].data[3][step] > 0);
-    const over = plots[0].over, box = over.getBoundingClientRect();
-    const mouse = (kind, x, target) => target.dispatchEvent(new MouseEvent(kind,
-      { clientX: box.left + x * box.width, clientY: box.top + 40, button: 0, bubbles: true, view: window, movementX: 9 }));
-    mouse("mouseenter", 0.25, over); mouse("mousemove", 0.25, over); mouse("mousedown", 0.25, over); mouse("mousemove", 0.5, over); mouse("mouseup", 0.5, document);
-    setTimeout(() => {
-      facts.zoomed = plots.map((one) => Math.round(one.scales.x.min) + "-" + Math.round(one.scales.x.max)).join(" ");
-      [...document.querySelectorAll("button")].find((one) => one.textContent === "Show all").click();
-      setTimeout(() => { facts.all = plots.map((one) => one.scales.x.min + "-" + one.scales.x.max).join(" "); }, 50);
-    }, 300);
-    """  # noqa: E501
-    (whole / "tried.html").write_text(with_hands(page.html(gathered(whole)), hands), encoding="utf-8")
-    dom, console = browse(whole / "tried.html")
-    facts = told(dom)
+    (whole / "tried.html").write_text(page.html(gathered(whole)), encoding="utf-8")
+    with opened(whole / "tried.html") as (seen, said):
+        facts = seen.evaluate(SMOOTHED)
+        over = seen.locator(".u-over").first
+        over.scroll_into_view_if_needed()
+        box = over.bounding_box()
+        assert box is not None
+        seen.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 40)
+        seen.mouse.down()
+        seen.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 40, steps=5)
+        seen.mouse.up()
+        seen.wait_for_function(ZOOMED, arg=[50, 100])
+        seen.get_by_role("button", name="Show all").click()
+        seen.wait_for_function(ZOOMED, arg=[1, 200])
+        plots = seen.evaluate("plots.length")
 
-    assert console == []
-    assert float(facts["rough"]) < 1e-9
-    assert (facts["smooth"], facts["gap"]) == ("true", "true")
-    zoomed = facts["zoomed"].split()
-    assert len(zoomed) == 5
-    assert len(set(zoomed)) == 1
-    low, high = map(int, zoomed[0].split("-"))
-    assert abs(low - 50) < 5
-    assert abs(high - 100) < 5
-    assert set(facts["all"].split()) == {"1-200"}
+    assert said == []
+    assert plots == 5
+    assert facts["rough"] < 1e-9
+    assert (facts["smooth"], facts["gap"]) == (True, True)

@@ -162,7 +162,7 @@ def test_the_log_holds_all_that_was_printed(trainer: Trainer) -> None:
         ("disk-full@3", "training failed at step 3 of 6: the disk is full"),
         ("no-model-saved", "training failed at step 6 of 6: the trainer ended early and gave no reason"),
         ("saved-but-absent", "the trainer said it was done, but"),
-        ("nan", "stopped at step 4 of 6: the loss is no number since step 1"),
+        ("nan", "stopped at step 4 of 6: the loss is not a number since step 1"),
         ("nan@6", "the loss is not a number"),
     ],
 )
@@ -303,7 +303,7 @@ def test_a_run_that_a_guard_ends_names_the_last_checkpoint_from_before_the_troub
     error = trainer.fails("nan@3", STANDIN_STEP_SECONDS="0.1")
 
     assert str(error).startswith("stopped at step ")
-    assert "no number since step 3" in str(error)
+    assert "not a number since step 3" in str(error)
     assert str(error.problems[0].hint).endswith(f"the last good checkpoint: {trainer.run.folder / WHOLE[0]}")
 
 
