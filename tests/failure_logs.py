@@ -105,6 +105,7 @@ LOGS: dict[str, str] = {
     ),
     "no-nccl": raised("RuntimeError: Distributed package doesn't have NCCL built in"),
     "several-gpus": raised("torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:1970"),
+    "one-gpu-only": raised("AttributeError: 'DistributedDataParallel' object has no attribute 'set_multiplier'"),
     "gpus-apart": "[W socket.cpp:663] [c10d] The client socket has failed to connect to [my-pc]:29500 (system error:"
     " 10049).\n" + TRACE,
     "stopped": raised("KeyboardInterrupt", "loss.backward()", end=""),
@@ -160,6 +161,10 @@ LOGS: dict[str, str] = {
     "position-ids": raised(
         "RuntimeError: Error(s) in loading state_dict for CLIPTextModel:\n"
         '\tUnexpected key(s) in state_dict: "text_model.embeddings.position_ids". '
+    ),
+    "state-unfit": raised(
+        'RuntimeError: Error(s) in loading state_dict for CLIPTextModel:\n\tMissing key(s) in state_dict: "x".',
+        "accelerator.load_state(args.resume)",
     ),
     "text-encoder-unfit": raised(
         'RuntimeError: Error(s) in loading state_dict for CLIPTextModel:\n\tUnexpected key(s) in state_dict: "x".'

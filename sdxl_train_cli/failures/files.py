@@ -7,6 +7,7 @@ from sdxl_train_cli.failures.signature import OS_ERROR, Failure, Rank, Signature
 _CACHES = "delete the .npz files beside the pictures, or --set cache_latents_to_disk=false"
 _UTF8 = "save captions and prompts as UTF-8, and set the variable PYTHONUTF8=1"
 _DOWNLOAD = "download it again, and compare its size with the page's"
+_RESUMING = r"\bload_state\b|load_accelerator_state|resume_from_local"
 _NO_HALF = "--set no_half_vae=true, or give --vae a repaired VAE; and --set mixed_precision=bf16 where the GPU has it"
 
 NAN_LOSS = Signature(
@@ -158,7 +159,7 @@ FILES = (
         r"|MetadataIncompleteBuffer|EOFError: Ran out of input|(?:pickle|Unpickling)\w*: |invalid load key",
         "the state to resume is broken: its writing was cut off",
         "`sdxl-train runs resume` takes the last whole one; else start anew with network_weights", "accelerate, torch;"
-        " bmaltais/kohya_ss #2216", Rank.ROOT, within=r"\bload_state\b|load_accelerator_state|resume_from_local",
+        " bmaltais/kohya_ss #2216", Rank.ROOT, within=_RESUMING,
     ),
     Signature(
         "model-broken", Failure.MODEL,
@@ -180,6 +181,12 @@ FILES = (
         r'loading state_dict for CLIPText\w+: (?:Missing|Unexpected) key\(s\) in state_dict: "text_model\.embeddings\.position_ids"\.',
         "transformers is of another version than this sd-scripts takes; the model is whole",
         "`sdxl-train setup --recreate` installs what belongs together", "transformers; bmaltais/kohya_ss #1925",
+    ),
+    Signature(
+        "state-unfit", Failure.RESUME, r"Error\(s\) in loading state_dict for|size mismatch for",
+        "the state to resume is of other weights: another network, dim or model, or of other versions of the packages",
+        "resume with the preset, dim and model of the run that saved it; or start anew with its last LoRA file as network_weights",
+        "accelerate; bmaltais/kohya_ss #1305", within=_RESUMING,
     ),
     Signature(
         "text-encoder-unfit", Failure.MODEL, r"Error\(s\) in loading state_dict for CLIPText",
@@ -297,7 +304,7 @@ FILES = (
         "state-lacks", Failure.RESUME, r"FileNotFoundError|No such file or directory",
         "the state to resume lacks a file: it is not whole, or no folder of a state",
         "`sdxl-train runs resume` takes the last whole one; sd-scripts wants the folder NAME-state", "accelerate;"
-        " bmaltais/kohya_ss #2046, #2856", within=r"\bload_state\b|load_accelerator_state|resume_from_local",
+        " bmaltais/kohya_ss #2046, #2856", within=_RESUMING,
     ),
     Signature(
         "folder-name", Failure.DATA, r"invalid literal for int\(\) with base 10",

@@ -220,9 +220,14 @@ MACHINE = (
         "several-gpus", Failure.SYSTEM,
         r"NCCL [Ee]rror|DistBackendError|ncclUnhandled"
         r"|Address already in use|EADDRINUSE|Watchdog caught collective|Timed out initializing process group"
-        r"|Default process group has not been initialized|Invalid scalar type|finished reduction in the prior iteration"
-        r"|'DistributedDataParallel' object has no attribute|DistNetworkError|DistStoreError",
+        r"|Default process group has not been initialized|DistNetworkError|DistStoreError",
         "the processes of a training on several GPUs do not find each other", "choose one: --gpu 0", "torch",
+    ),
+    Signature(
+        "one-gpu-only", Failure.SYSTEM,
+        r"'DistributedDataParallel' object has no attribute|finished reduction in the prior iteration|Invalid scalar type",
+        "this release of sd-scripts can't train these settings on several GPUs",
+        "choose one: --gpu 0; or another release: `sdxl-train setup --ref`", "torch; sd-scripts #1083",
     ),
     Signature(
         "gpus-apart", Failure.SYSTEM, r"\[c10d\] The client socket has (?:failed|timed out)",

@@ -175,10 +175,11 @@ PACKAGES = (
     ),
     Signature(
         "lycoris-unfit", Failure.PACKAGES,
-        r"'(?:Lo[Kk]r|Lo[Hh]a|Lo[Cc]on|Norm|Full|DyLora|Ly[Cc][Oo]ris|GLoRA|IA3)\w*(?:Module|Kohya|Network)\w*' object has no attribute",
+        r"'(?:Lo[Kk]r|Lo[Hh]a|Lo[Cc]on|Norm|Full|DyLora|Ly[Cc][Oo]ris|GLoRA|IA3)\w*(?:Module|Kohya|Network)\w*' object has no attribute"
+        r"|\bLy[Cc][Oo]\w+\.\w+\(\) (?:takes|missing|got)\b",
         "LyCORIS does not fit this sd-scripts, or lacks what an option asks of it, such as scale_weight_norms",
         "`sdxl-train setup --extra lycoris --recreate`, and --set scale_weight_norms=null",
-        "lycoris-lora; sd-scripts #1617, bmaltais/kohya_ss #1909",
+        "lycoris-lora; sd-scripts #1617, bmaltais/kohya_ss #1909, KohakuBlueleaf/LyCORIS #249",
     ),
     Signature(
         "versions-mixed", Failure.PACKAGES,

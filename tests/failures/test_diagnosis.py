@@ -34,6 +34,7 @@ CALLED = "subprocess.CalledProcessError: Command '['/venv/bin/python', 'sdxl_tra
         ),
         ("ValueError: Attempting to unscale FP16 gradients.", "fp16 weights can't be trained this way"),
         ("ModuleNotFoundError: No module named 'lycoris'", "LyCORIS is not installed"),
+        ("TypeError: LycorisNetworkKohya.on_epoch_start() takes 2 positional arguments but 3 were", "LyCORIS does"),
         (CALLED + "died with <Signals.SIGKILL: 9>.", "the computer's own memory ran out"),
         (CALLED + "returned non-zero exit status 3221225477.", "the computer's own memory ran out"),
         ("AssertionError: caption file is empty: /data/a.txt", "a caption file is empty"),
