@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.errors import Problem, UsageError
 
 if TYPE_CHECKING:
@@ -168,12 +169,5 @@ def bar(count: int, most: int, width: int = 24) -> str:
 def finished(outcome: Outcome) -> None:
     """Say that a run has delivered; the file's path goes to stdout."""
     loss = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
-    note(f"done: {outcome.steps} steps in {clock(outcome.seconds)}{loss}")
+    note(f"done: {outcome.steps} steps in {spelling.clock(outcome.seconds)}{loss}")
     out(str(outcome.result))
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds as people write them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

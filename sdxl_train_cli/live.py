@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sdxl_train_cli import console
+from sdxl_train_cli import console, spelling
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.watching.guards import Alarm
 from sdxl_train_cli.watching.metrics import Metric
@@ -165,7 +165,7 @@ class Terminal(View):
         bar = ProgressBar(
             total=step.steps if step else None, completed=step.step if step else 0, width=30, pulse=step is None
         )
-        spent = console.clock(time.monotonic() - self._started)
+        spent = spelling.clock(time.monotonic() - self._started)
         grid.add_row(Text(self._phase, style="bold"), bar, Text(count), Text(share), Text(epoch), Text(spent, "dim"))
         return grid
 
@@ -211,7 +211,7 @@ def step_facts(event: Step) -> list[str]:
         slow = event.seconds_per_step >= 1
         facts.append(f"{event.seconds_per_step:.2f} s/step" if slow else f"{1 / event.seconds_per_step:.2f} steps/s")
     if event.seconds_left is not None and event.step < event.steps:
-        facts.append(f"{console.clock(event.seconds_left)} left")
+        facts.append(f"{spelling.clock(event.seconds_left)} left")
     return facts
 
 

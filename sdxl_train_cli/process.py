@@ -7,7 +7,6 @@ import contextlib
 import os
 import queue
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -51,16 +50,6 @@ def run(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] 
     """Run a short command to its end and give what it printed; OSError where it can't be started."""
     done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     return Finished(done.returncode, _text(done.stdout), _text(done.stderr))
-
-
-def shell_line(argv: Sequence[str]) -> str:
-    """The command line as this system's shell takes it."""
-    return windows_line(argv) if WINDOWS else shlex.join(argv)
-
-
-def windows_line(argv: Sequence[str]) -> str:
-    """A command line as Windows' own rules quote it."""
-    return subprocess.list2cmdline(argv)
 
 
 def _text(output: bytes) -> str:

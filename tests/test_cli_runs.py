@@ -46,7 +46,7 @@ def test_a_list_shows_each_run_with_its_state(tmp_path: Path, main: Main) -> Non
     assert "interrupted" in result.stdout
     assert "running" in result.stdout
     assert "failed" in result.stdout
-    assert "done         lora  dim32-gc  6      0.1250  0:01:01" in result.stdout
+    assert "done         lora  dim32-gc  6      0.1250  1:01" in result.stdout
 
 
 def test_a_broken_record_is_a_row_and_a_reason(tmp_path: Path, main: Main) -> None:

@@ -17,7 +17,7 @@ OURS = sdxl_train_cli.__name__
 
 LAYERS = (
     ("words", """
-        errors recipe layout signals gpu
+        errors spelling recipe layout signals gpu
         keeping.record
         watching.scalars watching.metrics watching.guards watching.progress
         failures
@@ -29,7 +29,7 @@ LAYERS = (
         memory.memory_settings memory.vram memory.savings memory.planning memory.stepdown memory.remedies
         watching.samples
         keeping.storage keeping.states keeping.history keeping.results keeping.curves keeping.comparison
-        keeping.spelling keeping.page keeping.report keeping.removal
+        keeping.page keeping.report keeping.removal
     """),
     ("world", """
         process installation watching.telemetry memory.measurements memory.shared_measurements
@@ -49,7 +49,7 @@ DOORS = {
     "rich": {"console", "live"},
     "yaml": {"recipes.yaml_file"},
     "git": {"installation.upstream"},
-    "subprocess": {"process", "guard"},
+    "subprocess": {"process", "guard", "spelling"},
     "psutil": {"process", "watching.telemetry", "keeping.history"},
     "pynvml": {"gpu"},
     "PIL": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import string
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_train_cli import checkpoint, choice, gpu, preparation, process
+from sdxl_train_cli import checkpoint, choice, gpu, preparation
 from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset.folders import Pictures, Subset
 from sdxl_train_cli.errors import UsageError
@@ -121,15 +120,6 @@ def test_any_folder_gives_a_name_that_every_file_system_takes(folder: str) -> No
     assert name
     assert set(name) <= set(string.ascii_letters + string.digits + "_.-")
     assert name[0] not in "-."
-
-
-# --- shell_line
-
-
-@pytest.mark.skipif(process.WINDOWS, reason="another shell")
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1))
-def test_the_shell_reads_the_line_as_the_argv(argv: list[str]) -> None:
-    assert shlex.split(process.shell_line(argv)) == argv
 
 
 # --- _with_prefix

@@ -289,7 +289,3 @@ def test_a_process_that_runs_from_a_folder_is_seen(tmp_path: Path) -> None:
         until_line(child, "ready")
         assert process.running_from(tmp_path / "venv")
         assert not process.running_from(tmp_path / "other")
-
-
-def test_a_command_line_for_windows_is_quoted_by_its_rules() -> None:
-    assert process.windows_line(["a b", 'say "x"', "c"]) == '"a b" "say \\"x\\"" c'

@@ -303,7 +303,7 @@ def test_a_run_that_is_stopped_and_resumed_twice_ends_as_if_it_had_not_been(smok
     run = smoked.parent / "runs" / name
 
     told, _ = interrupted(smoked, 5, "lora", *real_run(smoked, *options))
-    assert f"sdxl-train runs resume {run}" in told
+    assert f"sdxl-train runs resume {shlex.quote(str(run))}" in told
     told, _ = interrupted(smoked, 7, "runs", "resume", str(run), "--no-vram-check")
     assert "step 4 of 12" in told or "stopped at step" in told
     ended = sdxl_train(smoked.parent, "runs", "resume", str(run), "--no-vram-check")

@@ -71,10 +71,9 @@ def _counts(checked: Checked) -> dict[str, int]:
 
 def _show(checked: Checked, data: Path) -> None:
     """Each kind once, with its files as they are called in the folder; the last line sums up."""
-    from sdxl_train_cli import console, layout
+    from sdxl_train_cli import console, layout, spelling
     from sdxl_train_cli.dataset.kinds import shown
     from sdxl_train_cli.errors import Problem
-    from sdxl_train_cli.keeping import spelling
 
     root = shown(layout.expanded(data))
     before = root + os.sep

@@ -38,8 +38,7 @@ def show(checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
 
 def show_page(page: Path) -> None:
     """Print where the page is, and on a terminal how large."""
-    from sdxl_train_cli import console
-    from sdxl_train_cli.keeping import spelling
+    from sdxl_train_cli import console, spelling
 
     console.note(f"{spelling.size(page.stat().st_size)}, and it needs no other file: open it in a browser")
     console.out(str(page))
@@ -119,8 +118,8 @@ def _tell_rest(count: int, noun: str, having: str) -> None:
 
 
 def _summary(checked: Checked, arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]:
+    from sdxl_train_cli import spelling
     from sdxl_train_cli.dataset.facts import Severity
-    from sdxl_train_cli.keeping import spelling
 
     whole = len(checked.survey.seen)
     regularisation = sum(each.subset.is_reg for each in checked.survey.seen)
@@ -145,7 +144,7 @@ def _kind(finding: Finding) -> str:
 
 
 def _epoch(arranged: Arrangement) -> str:
-    from sdxl_train_cli.keeping import spelling
+    from sdxl_train_cli import spelling
 
     pictures, batches = spelling.counted(arranged.count, "picture"), spelling.counted(arranged.batches, "batch")
     words = f"{pictures} in {batches} of {arranged.batch_size}"

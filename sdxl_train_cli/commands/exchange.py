@@ -88,7 +88,7 @@ def export(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Write a preset for another program."""
-    from sdxl_train_cli import console, process
+    from sdxl_train_cli import console, spelling
     from sdxl_train_cli.errors import Problem
     from sdxl_train_cli.exchange import export as exports
     from sdxl_train_cli.exchange import structured
@@ -99,7 +99,7 @@ def export(
         form = exports.kohya_gui(recipe)
         text, lost = structured.json_text(form.fields), form.lost
     else:
-        text = exports.toml(recipe) if to is TargetForm.TOML else process.shell_line(exports.command(recipe)) + "\n"
+        text = exports.toml(recipe) if to is TargetForm.TOML else spelling.shell_line(exports.command(recipe)) + "\n"
     for option in lost:
         console.warn(Problem(f"the GUI can't hold {option}", "set it there by hand"))
     console.note(

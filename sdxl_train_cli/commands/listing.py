@@ -47,8 +47,8 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
     """One run: its settings, results, end, and how to go on."""
-    from sdxl_train_cli import console
-    from sdxl_train_cli.keeping import history, results, spelling
+    from sdxl_train_cli import console, spelling
+    from sdxl_train_cli.keeping import history, results
 
     entry = history.require(run, place.output(output))
     made = results.checkpoints(entry.folder, entry.name)
@@ -72,7 +72,7 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
             console.out("")
             console.table(headings, rows)
     if entry.can_go_on and states:
-        console.note(f"to go on: sdxl-train runs resume {_shell_line([str(entry.folder)])}")
+        console.note(f"to go on: sdxl-train runs resume {spelling.shell_word(entry.folder)}")
 
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
@@ -146,7 +146,7 @@ def _plain(fact: Fact) -> object:
 
 
 def _row(entry: Listed) -> tuple[str, ...]:
-    from sdxl_train_cli.keeping import spelling
+    from sdxl_train_cli import spelling
 
     outcome, kept = entry.outcome, entry.record
     steps = outcome.steps if outcome else None
@@ -164,7 +164,7 @@ def _row(entry: Listed) -> tuple[str, ...]:
 
 
 def _overview(entry: Loaded) -> list[tuple[str, str]]:
-    from sdxl_train_cli.keeping import spelling
+    from sdxl_train_cli import spelling
 
     kept, outcome, inputs, gpu = entry.record, entry.outcome, entry.record.inputs, entry.record.gpu
     installed = kept.environment
@@ -195,7 +195,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("sd-scripts", f"{installed.ref or ''} {(installed.commit or '')[:10]}".strip() if installed else None),
         ("sdxl-train", kept.sdxl_train),
         ("started again", len(kept.attempts) or None),
-        ("command line", _shell_line(kept.argv)),
+        ("command line", spelling.shell_line(kept.argv)),
     ]
     return [(name, str(fact)) for name, fact in facts if fact not in {None, ""}]
 
@@ -230,9 +230,3 @@ def _text(value: Fact) -> str:
     from sdxl_train_cli.keeping import comparison
 
     return comparison.text(value)
-
-
-def _shell_line(argv: Sequence[str]) -> str:
-    from sdxl_train_cli import process
-
-    return process.shell_line(argv)

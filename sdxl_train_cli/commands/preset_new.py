@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -34,7 +33,7 @@ def new(
     taste: For = None, to: To = None, force: Force = False,
 ) -> None:  # fmt: skip
     """Five questions, and a commented preset that fits your card."""
-    from sdxl_train_cli import console
+    from sdxl_train_cli import console, spelling
     from sdxl_train_cli.recipes import drafting
 
     answers = _answers(name, what, kind, gpu, pictures, taste)
@@ -42,7 +41,7 @@ def new(
     folder = to or place.user_presets() / answers.kind.value
     path = _written(folder / f"{answers.name}.yaml", drafted.text, force=force)
     console.note(f"needs {drafted.need} of {answers.free_gib:.1f} GB free; read it, then:")
-    shown = shlex.quote(answers.name if to is None else str(path))
+    shown = spelling.shell_word(answers.name if to is None else path)
     console.note(f"sdxl-train {answers.kind.value} --preset {shown} --data YOUR-PICTURES")
     console.out(str(path))
 

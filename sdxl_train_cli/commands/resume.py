@@ -14,6 +14,7 @@ from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, O
 if TYPE_CHECKING:
     from sdxl_train_cli.keeping.resuming import Resumed
     from sdxl_train_cli.live import View
+    from sdxl_train_cli.memory.stepdown import Rung
     from sdxl_train_cli.watching.guards import Guard
     from sdxl_train_cli.watching.training import Outcome
 
@@ -27,7 +28,7 @@ def resume(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Go on with a run that was stopped or cut off."""
-    from sdxl_train_cli import process
+    from sdxl_train_cli import spelling
     from sdxl_train_cli.keeping import history, resuming
     from sdxl_train_cli.watching import guards
 
@@ -36,20 +37,20 @@ def resume(
     where = place.home(home)
     resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check)
     if dry_run:
-        typer.echo(process.shell_line(resumed.argv))
+        typer.echo(spelling.shell_line(resumed.argv))
         return
     from sdxl_train_cli import console, live  # after the dry run, which needs none of it
     from sdxl_train_cli.watching import attempts  # after the dry run, which needs none of it
 
-    hands = attempts.ResumingHands(
-        lambda changes: resuming.prepare(
-            history.load(entry.folder), where, steps=steps, check_vram=False, changes=changes
-        ),
-        lambda ready: carry_on(ready, live.view(as_json=as_json), off),
-        console.warn,
-    )
+    def lower(_ready: Resumed, rung: Rung) -> Resumed:
+        """From the furthest state that there is by now."""
+        return resuming.prepare(history.load(entry.folder), where, steps=steps, check_vram=False, changes=rung.changes)
+
+    hands = attempts.Hands(lambda ready: carry_on(ready, live.view(as_json=as_json), off), lower, console.warn)
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
-    console.finished(attempts.resume(resumed, hands, step_downs=allowed, user_presets=place.user_presets()))
+    manner = attempts.going_on(entry.folder)
+    outcome = attempts.carry_out(resumed, hands, manner, step_downs=allowed, user_presets=place.user_presets())
+    console.finished(outcome)
 
 
 def carry_on(resumed: Resumed, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:

@@ -17,9 +17,9 @@ KeepResult = Annotated[bool, typer.Option("--keep-result", help="Keep the final 
 
 def rm(runs: Runs, yes: Yes = False, keep_result: KeepResult = False, output: OutputOption = None) -> None:
     """Delete runs: their folders with all that is in them."""
-    from sdxl_train_cli import console
+    from sdxl_train_cli import console, spelling
     from sdxl_train_cli.errors import Gathering, UsageError
-    from sdxl_train_cli.keeping import history, removal, spelling
+    from sdxl_train_cli.keeping import history, removal
 
     folder = place.output(output)
     gathering = Gathering()

@@ -76,7 +76,7 @@ def train(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered once for each kind: what is trained is the command's own name."""
-    from sdxl_train_cli import choice, preparation, process, project
+    from sdxl_train_cli import choice, preparation, project, spelling
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.installation import hub
     from sdxl_train_cli.recipe import Kind
@@ -101,19 +101,21 @@ def train(
     with place.looking() as on_progress:
         prepared = preparation.prepare(choices, where, place.user_presets(), on_progress)
     if dry_run:
-        typer.echo(process.shell_line(prepared.argv))
+        typer.echo(spelling.shell_line(prepared.argv))
         return
     from sdxl_train_cli import console, live  # after the dry run, which needs none of it
     from sdxl_train_cli.watching import attempts  # after the dry run, which needs none of it
 
     hub.require(prepared.model, where, os.environ)
+    user_presets = place.user_presets()
     hands = attempts.Hands(
-        lambda lower: preparation.prepare(lower, where, place.user_presets()),
-        lambda ready: carry_out(ready, live.view(as_json=as_json), off),
-        console.warn,
+        carry_out=lambda ready: carry_out(ready, live.view(as_json=as_json), off),
+        lower=lambda ready, rung: preparation.prepare(attempts.lower(ready.choices, rung), where, user_presets),
+        warn=console.warn,
     )
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
-    console.finished(attempts.train(prepared, hands, step_downs=allowed, user_presets=place.user_presets()))
+    outcome = attempts.carry_out(prepared, hands, attempts.NEW, step_downs=allowed, user_presets=user_presets)
+    console.finished(outcome)
 
 
 def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from itertools import chain
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.dataset import (
     cache_findings,
     caption_findings,
@@ -56,4 +56,4 @@ def _root(pictures: Pictures) -> str:
     folders = [subset.place for subset in pictures.subsets if not subset.is_reg]
     if not folders:
         return "DIR"
-    return shlex.quote(str(folders[0] if len(folders) == 1 else folders[0].parent))
+    return spelling.shell_word(folders[0] if len(folders) == 1 else folders[0].parent)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import layout
+from sdxl_train_cli import layout, spelling
 from sdxl_train_cli.dataset import kinds, safe_names, sources
 from sdxl_train_cli.dataset.catalogue import Catalogue
 from sdxl_train_cli.dataset.folders import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, Subset
@@ -109,7 +109,7 @@ def listed(data: Path) -> Listed:
 
 
 def _left_behind(subset: Subset) -> Problem:
-    hint = f"`sdxl-train dataset fix {subset.image_dir} --to DIR` makes a copy of it for --reg"
+    hint = f"`sdxl-train dataset fix {spelling.shell_word(subset.image_dir)} --to DIR` makes a copy of it for --reg"
     return Problem(f"{subset.place} is of regularisation, and left behind", hint)
 
 

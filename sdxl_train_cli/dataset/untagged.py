@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.dataset import fix_sources, repair
 from sdxl_train_cli.dataset.fix_sources import Item
 from sdxl_train_cli.errors import DatasetError, Problem
@@ -56,7 +57,8 @@ def work(data: Path, *, overwrite: bool) -> Work:
 def _require_files(items: Sequence[Item], data: Path) -> None:
     """Where metadata holds the captions, training would not see files, or see nothing but them."""
     if any(item.caption is not None for item in items):
-        hint = f"`sdxl-train dataset fix {data} --to NEWDIR` makes a folder of captions; then tag that"
+        typed = f"sdxl-train dataset fix {spelling.shell_word(data)} --to NEWDIR"
+        hint = f"`{typed}` makes a folder of captions; then tag that"
         raise DatasetError(f"the captions of {data} stand in metadata, and tags are written beside the pictures", hint)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, choice, layout
+from sdxl_train_cli import checkpoint, choice, layout, spelling
 from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import RecipeError, UsageError
@@ -68,7 +68,7 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> Again:
     if kept is None or entry.record.kind not in kinds or not entry.record.settings:
         raise UsageError(
             f"the record of {entry.name} does not tell what was chosen: an older sdxl-train wrote it",
-            f"its settings: sdxl-train runs show {entry.folder} --all",
+            f"its settings: sdxl-train runs show {spelling.shell_word(entry.folder)} --all",
         )
     kind = kinds[entry.record.kind]
     base, notes = _base(kind, kept.preset, user_presets)

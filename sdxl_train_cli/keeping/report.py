@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import __version__
-from sdxl_train_cli.keeping import comparison, curves, results, spelling
+from sdxl_train_cli import __version__, spelling
+from sdxl_train_cli.keeping import comparison, curves, results
 from sdxl_train_cli.keeping import record as kept
 from sdxl_train_cli.keeping.curves import Column, Curves
 from sdxl_train_cli.keeping.history import Loaded, State

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from sdxl_train_cli import command, preparation
+from sdxl_train_cli import command, preparation, spelling
 from sdxl_train_cli.command import GoingOn
 from sdxl_train_cli.errors import SetupError, TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
@@ -118,7 +118,7 @@ def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int 
     if not found:
         raise TrainingError(
             f"{entry.name} has no whole state to go on from",
-            f"start it again: sdxl-train runs rerun {entry.folder}\n"
+            f"start it again: sdxl-train runs rerun {spelling.shell_word(entry.folder)}\n"
             "a state is saved beside each checkpoint, unless --no-save-state says otherwise",
         )
     state, length = found[-1], steps or _length(recipe)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.memory import savings, vram
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
@@ -84,10 +84,10 @@ def _mended(recipe: Recipe, question: Question) -> Offer | None:
 
 
 def _command(recipe: Recipe, question: Question, flags: str) -> str:
-    words = [f"sdxl-train {recipe.kind.value} --preset {shlex.quote(recipe.name)}"]
-    words += [] if question.data is None else [f"--data {shlex.quote(question.data)}"]
-    words += [] if question.resolution is None else [f"--resolution {question.resolution}"]
-    return " ".join([*words, flags])
+    words: list[object] = ["sdxl-train", recipe.kind.value, "--preset", recipe.name]
+    words += [] if question.data is None else ["--data", question.data]
+    words += [] if question.resolution is None else ["--resolution", question.resolution]
+    return f"{spelling.shell_line(words)} {flags}"
 
 
 _LOSSES = (

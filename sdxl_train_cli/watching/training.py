@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from sdxl_train_cli import checkpoint, process, signals
+from sdxl_train_cli import checkpoint, process, signals, spelling
 from sdxl_train_cli.errors import GpuMemoryError, ModelError, Problem, SdxlTrainError, TrainingError
 from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
@@ -204,7 +204,7 @@ def _stopped(run: Run, story: Supervision, signum: int) -> StoppedError:
     runs.write_outcome(run, {"outcome": "stopped", "steps": _steps(story)})
     hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
     if states.complete(run.folder):
-        hint = f"to go on: sdxl-train runs resume {run.folder}\n{hint}"
+        hint = f"to go on: sdxl-train runs resume {spelling.shell_word(run.folder)}\n{hint}"
     return StoppedError(Problem(f"stopped {_position(story)}", hint), signum)
 
 

@@ -12,6 +12,7 @@ from sdxl_train_cli import preparation
 from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.errors import GpuMemoryError, Problem, TrainingError
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory.stepdown import Rung
 from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes.presets import Override
@@ -40,9 +41,15 @@ class Card:
         return Outcome(prepared.run.result, 6, 1.0, 0.1)
 
     def train(self, choices: Choices, step_downs: int) -> Outcome:
-        hands = Hands(self.prepare, self.carry_out, self.told.append)
-        prepared = self.prepare(choices)
-        return attempts.train(prepared, hands, step_downs=step_downs, user_presets=self.home / "presets")
+        return self.start(choices, self.carry_out, step_downs)
+
+    def start(self, choices: Choices, carry_out: Callable[[Prepared], Outcome], step_downs: int) -> Outcome:
+        hands = Hands[Prepared](carry_out, self.lower, self.told.append)
+        prepared, presets = self.prepare(choices), self.home / "presets"
+        return attempts.carry_out(prepared, hands, attempts.NEW, step_downs=step_downs, user_presets=presets)
+
+    def lower(self, prepared: Prepared, rung: Rung) -> Prepared:
+        return self.prepare(attempts.lower(prepared.choices, rung))
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ def test_it_gives_up_after_as_many_times_as_allowed(home: Path, choices: Choices
 
     assert len(card.tried) == 3
     assert str(raised.value) == OUT
-    assert "the whole output: train.log" in str(raised.value.problems[0].hint)
+    assert "--on-oom step-down --step-downs 4\nthe whole output: train.log" in str(raised.value.problems[0].hint)
 
 
 def test_without_leave_it_names_what_would_fit(home: Path, choices: Choices) -> None:
@@ -107,16 +114,18 @@ def test_another_failure_is_not_tried_again(home: Path, choices: Choices) -> Non
     def fail(_prepared: Prepared) -> Outcome:
         raise TrainingError("the disk is full")
 
-    prepared = card.prepare(choices)
     with pytest.raises(TrainingError, match="the disk is full"):
-        attempts.train(prepared, Hands(card.prepare, fail, card.told.append), step_downs=3, user_presets=home)
+        card.start(choices, fail, step_downs=3)
     assert card.told == []
 
 
 def test_the_ladder_ends(home: Path, choices: Choices) -> None:
     card = Card(home, lambda _recipe: False)
 
-    with pytest.raises(GpuMemoryError):
+    with pytest.raises(GpuMemoryError) as raised:
         card.train(replace(choices, preset="dim128"), step_downs=99)
 
+    hint = str(raised.value.problems[0].hint)
     assert 4 < len(card.tried) < 20
+    assert "nothing smaller is left to step down to" in hint
+    assert "--on-oom" not in hint

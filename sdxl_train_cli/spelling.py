@@ -1,9 +1,13 @@
-"""Sizes, durations and moments as people write them."""
+"""Sizes, durations and moments as people write them, and command lines as their shell takes them."""
 
 from __future__ import annotations
 
 import math
+import os
+import shlex
+from collections.abc import Sequence
 from datetime import datetime
+from subprocess import list2cmdline
 
 
 def size(size_bytes: int) -> str:
@@ -23,13 +27,25 @@ def counted(count: int, noun: str) -> str:
 
 
 def clock(seconds: float | None) -> str:
-    """Hours, minutes and seconds; nothing where it is not known."""
+    """Hours, minutes and seconds, hours where there are any; nothing where it is not known."""
     if seconds is None or not math.isfinite(seconds):
         return ""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def moment(when: datetime | None) -> str:
     """Day and minute on this machine's clock; nothing where it is not known."""
     return "" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
+def shell_line(words: Sequence[object], *, windows: bool = os.name == "nt") -> str:
+    """A command line to type: this system's shell takes each word as it is."""
+    texts = [str(word) for word in words]
+    return list2cmdline(texts) if windows else shlex.join(texts)
+
+
+def shell_word(word: object) -> str:
+    """A path or a name within a line to type."""
+    return shell_line([word])
