@@ -95,7 +95,7 @@ def _opened(facts: PictureFacts, file: BinaryIO, room: Room, known: Known | None
     from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
 
     try:
-        image = Image.open(file, formats=_formats())
+        image = Image.open(file, formats=formats())
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         words = f"more than {limit:,} pixels: Pillow, and so sd-scripts, takes it for a decompression bomb"
@@ -200,7 +200,8 @@ def _words(error: Exception) -> str:
 
 
 @cache
-def _formats() -> list[str]:
+def formats() -> list[str]:
+    """Pillow's names of the formats that may be opened."""
     from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
 
     Image.init()

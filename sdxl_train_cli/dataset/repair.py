@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdxl_train_cli.dataset.picture import SUFFIXES, orientation
+from sdxl_train_cli.dataset.picture import SUFFIXES, formats, orientation
 from sdxl_train_cli.errors import DatasetError, Problem
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def repair(path: Path, wish: Wish) -> Repaired:
     """Decode every byte, and change what must be changed; DatasetError where it can't be read."""
     from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
 
-    with _decoding(path), Image.open(path) as image:
+    with _decoding(path), Image.open(path, formats=formats()) as image:
         return _repaired(image, path, wish)
 
 
@@ -64,7 +64,7 @@ def require_readable(path: Path) -> None:
     """Decode every byte; DatasetError where that can't be done."""
     from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
 
-    with _decoding(path), Image.open(path) as image:
+    with _decoding(path), Image.open(path, formats=formats()) as image:
         image.load()
 
 

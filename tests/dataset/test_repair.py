@@ -179,6 +179,15 @@ def test_what_is_broken_is_told(tmp_path: Path, content: bytes | None, words: st
         repair.repair(broken, wish())
 
 
+def test_a_drawing_that_another_program_would_have_to_run_is_no_picture(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.jpg", format="EPS")  # Pillow gives it to Ghostscript
+
+    with pytest.raises(DatasetError, match="not a picture"):
+        repair.repair(tmp_path / "a.jpg", wish())
+    with pytest.raises(DatasetError, match="not a picture"):
+        repair.require_readable(tmp_path / "a.jpg")
+
+
 def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "a.png")
 
