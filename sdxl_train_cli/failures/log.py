@@ -12,7 +12,10 @@ TAIL_BYTES = 4 * 1024 * 1024
 _MARKS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"))
 _NULS = 0.2
 """Share of NUL bytes from which a text without a mark is UTF-16: PowerShell appends such to a file."""
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_COLOURS = re.compile(
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+)
+"""And whatever else a terminal would obey: a stranger's log is only to be read."""
 _SPACES = re.compile(r"[^\S\n]+$")
 
 

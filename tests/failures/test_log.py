@@ -22,6 +22,12 @@ def test_a_bars_states_are_lines_of_their_own_and_colours_are_gone() -> None:
     assert log.lines("\x1b[31mred\x1b[0m\rsteps: 1\rsteps: 2\nend  ") == ["red", "steps: 1", "steps: 2", "end"]
 
 
+def test_nothing_that_a_terminal_would_obey_is_left() -> None:
+    odd = "".join(map(chr, [*range(9), 11, 12, *range(14, 32), *range(127, 160)]))
+
+    assert log.lines(f"\x1b]0;title\x07a\t{odd}b\x1b[2J") == ["a\tb"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_of_a_large_log_only_the_tail_is_read(encoding: str) -> None:
     content = ("a bar\r" * 3_000_000 + "\nRuntimeError: ошибка").encode(encoding)
