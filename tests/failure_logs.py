@@ -225,6 +225,11 @@ LOGS: dict[str, str] = {
     + "returned non-zero exit status 2.\n",
     "unknown-option": "usage: sdxl_train_network.py [-h] [--console_log_level X]\n"
     "sdxl_train_network.py: error: unrecognized arguments: --nope\n" + LAUNCHER + "returned non-zero exit status 2.\n",
+    "option-value": "sdxl_train_network.py: error: argument --network_alpha: invalid float value: 'x'\n"
+    + LAUNCHER + "returned non-zero exit status 2.\n",
+    "no-config": logged("2026-01-02 10:00:00 INFO     D:/my/config.toml not found.      train_util.py:4741"),
+    "batch-of-nothing": raised("ZeroDivisionError: division by zero", "n = int(math.ceil(len(bucket) / self.batch_size))"),
+    "unknown-network": raised("ModuleNotFoundError: No module named 'networks.loha'", "import_module(args.network_module)"),
     "v2": raised("AssertionError: v2 cannot be enabled in SDXL training / SDXL学習ではv2を有効にすることはできません"),
     "adaptive-noise": raised("ValueError: adaptive_noise_scale requires noise_offset / adaptive_noise_scaleを使用するには"),
     "v-pred-scale": raised("ValueError: scale_v_pred_loss_like_noise_pred can be enabled only with v_parameterization / "),
@@ -369,6 +374,9 @@ LOGS: dict[str, str] = {
     "state-broken": raised(
         "RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory",
         "accelerator.load_state(args.resume)",
+    ),
+    "no-vae-file": raised(
+        "KeyError: 'encoder.conv_in.weight'", 'File "/sd-scripts/library/model_util.py", line 1306, in load_vae'
     ),
     "no-vae": raised("KeyError:'encoder.conv_in.weight'", "converted = convert_ldm_vae_checkpoint(state_dict, vae_config)"),
     "inpainting-model": raised(

@@ -99,12 +99,16 @@ def last_error(lines: Sequence[str]) -> str | None:
 
 
 def _after_the_end(lines: Sequence[str]) -> tuple[bool, Sequence[str]]:
-    """Whether a run finished, and the lines after that; a later run's start takes it back."""
+    """Whether a run finished, and the lines after that; a later run's start takes it back.
+
+    The bar of the run that finished is drawn once more, full.
+    """
     ends = [number for number, line in enumerate(lines) if _FINISHED in line]
     if not ends:
         return False, lines
     rest = lines[ends[-1] + 1 :]
-    goes_on = any("running training" in line or progress.split(line)[0] is not None for line in rest)
+    bars = (bar for line in rest if (bar := progress.split(line)[0]) is not None)
+    goes_on = any("running training" in line for line in rest) or any(bar.step < bar.steps for bar in bars)
     return not goes_on, rest
 
 

@@ -64,7 +64,7 @@ FILES = (
     Signature(
         "cache-broken", Failure.DATA,
         r"is not a file in the archive|BadZipFile|Error loading file: \S+\.npz|EOFError: No data left in file"
-        r"|Failed to interpret file|allow_pickle=False",
+        r"|Failed to interpret file|allow_pickle=False|pickled \(object\) data",
         "a cache beside the pictures is cut off, or of another version", _CACHES,
         "library/strategy_base.py; bmaltais/kohya_ss #1904", within=r"npz|np\.load|numpy|cache",
     ),
@@ -80,9 +80,13 @@ FILES = (
     ),
     Signature(
         "bucket-of-nothing", Failure.DATA, r"ZeroDivisionError",
-        "a picture is so small or so narrow that its bucket has a side of 0",
+        "a picture is broken, or so small or so narrow that its bucket has a side of 0",
         "`sdxl-train dataset check DIR` names it: take it out, or --set bucket_no_upscale=false",
         "library/train_util.py: select_bucket; bmaltais/kohya_ss #2850", within=r"select_bucket|reso\[0\] / reso\[1\]",
+    ),
+    Signature(
+        "batch-of-nothing", Failure.SETTINGS, r"ZeroDivisionError", "train_batch_size is 0", "--batch-size 1",
+        "library/train_util.py: make_buckets", within=r"/ self\.batch_size",
     ),
     Signature(
         "no-data-counted", Failure.DATA, r"ZeroDivisionError", "sd-scripts found no picture to train on",
@@ -213,6 +217,11 @@ FILES = (
         "the base model is not SDXL", "give --model an SDXL checkpoint", "library/sdxl_model_util.py; bmaltais/kohya_ss #2737",
     ),
     Signature(
+        "no-vae-file", Failure.MODEL, r"KeyError: ?'(?:(?:en|de)coder\.\w|(?:post_)?quant_conv)",
+        "the file that --vae names is no VAE", "give --vae an SDXL VAE, or leave it away", "library/model_util.py: load_vae",
+        within=r"in load_vae\b",
+    ),
+    Signature(
         "no-vae", Failure.MODEL, r"KeyError: ?'(?:(?:en|de)coder\.\w|(?:post_)?quant_conv)",
         "the base model holds no VAE: it is not a whole checkpoint",
         "give --model a whole SDXL checkpoint; a VAE of its own goes to --vae", "library/model_util.py;"
@@ -272,7 +281,7 @@ FILES = (
         "the model was not found", "check --model", "library/sdxl_train_util.py, library/train_util.py", anywhere=True,
     ),
     Signature(
-        "model-nowhere", Failure.MODEL, r"to load this model, couldn't find it in the cached files",
+        "model-nowhere", Failure.MODEL, r"to load this model, couldn't find it in the cached files|neither a valid local path nor a valid repo id",
         "the model or VAE is no file here, and the Hugging Face hub could not be asked for it",
         "check the paths that --model and --vae name; for a hub id connect once, or set HF_ENDPOINT to a mirror",
         "diffusers; Linaqruf/kohya-trainer #55",

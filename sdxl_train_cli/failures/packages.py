@@ -117,7 +117,7 @@ PACKAGES = (
     ),
     Signature(
         "no-deepspeed", Failure.PACKAGES, r"[Dd]eep[Ss]peed is not installed|No module named 'deepspeed",
-        "DeepSpeed is not installed", "--set deepspeed=false", "library/deepspeed_utils.py",
+        "DeepSpeed is not installed", "--set deepspeed=false", "library/deepspeed_utils.py", anywhere=True,
     ),
     Signature(
         "hub-too-new", Failure.PACKAGES, r"cannot import name '(?:cached_download|split_torch_state_dict_into_shards)'",
@@ -144,7 +144,7 @@ PACKAGES = (
     ),
     Signature(
         "no-trainer", Failure.PACKAGES,
-        r"can't open file '[^']*\.py'|No module named '(?:library|networks)(?:\.\w+)*'",
+        r"can't open file '[^']*\.py'|No module named '(?:library(?:\.\w+)*|networks)'",
         "sd-scripts is not where the trainer was started, or not whole", "`sdxl-train setup --recreate`",
         "Python; bmaltais/kohya_ss #2303", anywhere=True,
     ),

@@ -27,10 +27,19 @@ SETTINGS = (
     ),
     Signature(
         "unknown-option", Failure.SETTINGS,
-        r"unrecognized arguments|: error: .*(?:invalid (?:choice|\w+ value)|expected (?:one|at least one|\d+) argument)"
-        r"|the following arguments are required|ambiguous option",
+        r"unrecognized arguments|the following arguments are required|ambiguous option",
         "this sd-scripts does not take one of the options", "`sdxl-train setup --recreate` asks it for its options anew",
         "Python's argparse", anywhere=True,
+    ),
+    Signature(
+        "option-value", Failure.SETTINGS,
+        r": error: argument .*(?:invalid (?:choice|\w+ value)|expected (?:one|at least one|\d+) argument)",
+        "an option has a value that sd-scripts does not take", "`sdxl-train presets check FILE` names it, and what it takes",
+        "Python's argparse", anywhere=True,
+    ),
+    Signature(
+        "no-config", Failure.SETTINGS, r"\S\.toml not found\.", "the file that --config_file names is not there",
+        "`sdxl-train presets import FILE` makes a preset of it", "library/train_util.py: read_config_from_file", anywhere=True,
     ),
     _setting("v2", r"v2 cannot be enabled in SDXL", "v2 is for Stable Diffusion 2", "--set v2=false",
              "library/sdxl_train_util.py"),
@@ -96,7 +105,8 @@ SETTINGS = (
     _setting("adafactor-rate", r"IndexError: list index out of range",
              "with relative_step=False the schedule adafactor has no rate to start from",
              "--set lr_scheduler=constant_with_warmup", _SCHEDULE, within=r"get_scheduler_fix|initial_lr|split\(\":\"\)"),
-    _setting("network-arguments", r"not enough values to unpack|unsupported operand type\(s\) for /: 'str'|got multiple values for",
+    _setting("network-arguments", r"not enough values to unpack|unsupported operand type\(s\) for /: 'str'|got multiple values for"
+             r"|invalid literal for int|could not convert string to float|not enough arguments for format string",
              "network_args hold something that is not key=value, or no number where one belongs",
              "--set 'network_args=conv_dim=32 conv_alpha=16', or =null", "train_network.py; Linaqruf/kohya-trainer #130",
              within=r"net_arg\.split|create_network"),
@@ -144,6 +154,8 @@ SETTINGS = (
              "--output FOLDER, and check --model and --data", "library/train_util.py"),
     _setting("no-network-module", r"'NoneType' object has no attribute 'startswith'", "network_module is missing",
              "--set network_module=networks.lora", "train_network.py", within=r"import_module|network_module|startswith"),
+    _setting("unknown-network", r"No module named 'networks\.\w+'", "this sd-scripts has no such network_module",
+             "--set network_module=networks.lora, or another release: `sdxl-train setup --ref`", "train_network.py"),
     _setting("no-cache-suffix", r"no attribute 'cache_suffix'", "training from a file of metadata needs cached latents",
              "--set cache_latents=true", "library/train_util.py: FineTuningDataset"),
     _setting("full-fp16-scaler", r"Attempting to unscale FP16 gradients", "fp16 weights can't be trained this way",
