@@ -167,9 +167,12 @@ def _float(value: Scalar) -> float | int:
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"takes a number, not '{value}'")
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value)  # lr_warmup_steps means steps by 100, and a share by 0.1
     return value if isinstance(value, int) else number
 
 
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
 """What argparse takes for a number where a list goes on; anything else with a dash begins the next option."""
 _CONVERT: Mapping[OptionType, Callable[[Scalar], Scalar]] = {

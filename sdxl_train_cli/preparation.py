@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, command, gpu
+from sdxl_train_cli import checkpoint, command, gpu, named_files
 from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset import checking, sources
 from sdxl_train_cli.dataset.folders import Picture, Pictures
@@ -83,6 +83,9 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         model = checkpoint.require_sdxl(choices.model)
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
+    with gathering.part():
+        if loaded is not None:
+            named_files.require(loaded)
     record_warnings, notes = list[Problem](), list[str]()
     if need_is_known:
         recipe, notes = _with_prefix(recipe, pictures)
@@ -125,7 +128,7 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     """The recipe as it will be launched, which the installed network modules decide too."""
     overrides = (*sources.overrides(choices.data), *choices.overrides)
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
-    recipe = lycoris.settled(rules.require(loaded, table), installed.networks)
+    recipe = named_files.located(lycoris.settled(rules.require(loaded, table), installed.networks))
     environment.require_extras(installed, extras.needed(recipe))
     return recipe
 

@@ -102,14 +102,14 @@ def _world(
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
 
 
-def write_safetensors(path: Path, names: Sequence[str] = SDXL_TENSORS) -> Path:
-    """Write a small valid safetensors file with these tensors, one number each."""
+def write_safetensors(path: Path, names: Sequence[str] = SDXL_TENSORS, dim: int = 1) -> Path:
+    """Write a small valid safetensors file with these tensors, of `dim` numbers each."""
     header = {
-        name: {"dtype": "F16", "shape": [1], "data_offsets": [2 * number, 2 * number + 2]}
+        name: {"dtype": "F16", "shape": [dim, 1], "data_offsets": [2 * dim * number, 2 * dim * (number + 1)]}
         for number, name in enumerate(names)
     }
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(2 * len(names)))
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(2 * dim * len(names)))
     return path
 
 

@@ -30,18 +30,18 @@ INTS = """
 """
 FLOATS = """
     adaptive_noise_scale base_weights_multiplier caption_dropout_rate caption_tag_dropout_rate huber_c
-    huber_scale ip_noise_gamma learning_rate learning_rate_te1 learning_rate_te2 lr_scheduler_min_lr_ratio
-    lr_scheduler_power max_grad_norm min_snr_gamma multires_noise_discount network_alpha network_dropout
-    noise_offset prior_loss_weight scale_weight_norms text_encoder_lr token_warmup_step unet_lr v_pred_like_loss
-    validation_split
+    huber_scale ip_noise_gamma learning_rate learning_rate_te1 learning_rate_te2 lr_decay_steps
+    lr_scheduler_min_lr_ratio lr_scheduler_power lr_warmup_steps max_grad_norm min_snr_gamma
+    multires_noise_discount network_alpha network_dropout noise_offset prior_loss_weight scale_weight_norms
+    text_encoder_lr token_warmup_step unet_lr v_pred_like_loss validation_split
 """
 TEXTS = """
     base_weights block_lr caption_extension caption_extention caption_prefix caption_separator caption_suffix
     conditioning_data_dir config_file console_log_file console_log_level dataset_class dataset_config
     dynamo_backend face_crop_aug_range huber_schedule huggingface_path_in_repo huggingface_repo_id
     huggingface_repo_type huggingface_repo_visibility huggingface_token in_json keep_tokens_separator log_prefix
-    log_tracker_config log_tracker_name log_with logging_dir loss_type lr_decay_steps lr_scheduler
-    lr_scheduler_args lr_scheduler_type lr_warmup_steps metadata_author metadata_description
+    log_tracker_config log_tracker_name log_with logging_dir loss_type lr_scheduler
+    lr_scheduler_args lr_scheduler_type metadata_author metadata_description
     metadata_is_negative_embedding metadata_license metadata_merged_from metadata_preprocessor metadata_tags
     metadata_thumbnail metadata_title metadata_trigger_phrase metadata_usage_hint mixed_precision network_args
     network_module network_weights offload_optimizer_device offload_optimizer_nvme_path offload_param_device

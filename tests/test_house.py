@@ -23,7 +23,7 @@ LAYERS = (
         failures
     """),
     ("knowledge", """
-        options project choice command checkpoint webpage dataset recipes rulebook exchange
+        options project choice command checkpoint named_files webpage dataset recipes rulebook exchange
         installation.toolchain installation.extras
         memory.network_size memory.optimizer_state memory.activations memory.demand memory.terms
         memory.memory_settings memory.vram memory.savings memory.planning memory.stepdown memory.remedies

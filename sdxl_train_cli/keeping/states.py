@@ -27,7 +27,7 @@ class State:
 
 def complete(folder: Path) -> list[State]:
     """Every whole state of a run, the furthest last."""
-    found = [_read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_dir()]
+    found = [read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_dir()]
     # Of two at the same step, the one of the run's end comes first by name and stays.
     return sorted(
         (state for state in found if state is not None), key=lambda state: (state.step, -len(state.folder.name))
@@ -40,8 +40,8 @@ def prune(folder: Path) -> None:
         shutil.rmtree(state.folder, ignore_errors=True)
 
 
-def _read(folder: Path) -> State | None:
-    """None where a part is missing or cut off: it was being saved when the run ended."""
+def read(folder: Path) -> State | None:
+    """The state in a folder; None where a part is missing or cut off: it was being saved when the run ended."""
     try:
         counted = json.loads((folder / _COUNT).read_text(encoding="utf-8"))
         step = int(counted["current_step"])

@@ -355,7 +355,7 @@ SHAPES: list[Case] = [
     (LORA, {"face_crop_aug_range": "4,2"}, "the smaller first", {"face_crop_aug_range": "2,4"}),
     (LORA, {"lr_warmup_steps": "1.5"}, "is a number of steps, or a share", {"lr_warmup_steps": "100"}),
     (LORA, {"lr_warmup_steps": "-1"}, "is a number of steps, or a share", {"lr_warmup_steps": "10%"}),
-    (LORA, {"lr_warmup_steps": "few"}, "is a number of steps, or a share", {"lr_warmup_steps": "0"}),
+    (LORA, {"lr_warmup_steps": "-5"}, "is a number of steps, or a share", {"lr_warmup_steps": "0"}),
     (LORA, {"sample_prompts": "prompts.md"}, "ends in .txt, .toml or .json", {"sample_prompts": "prompts.txt"}),
     (LORA, {"optimizer_args": "weight_decay"}, "takes key=value, not 'weight_decay'", {"optimizer_args": "eps=1e-8"}),
     (LORA, {"optimizer_args": "betas=0.9,x"}, "whose value is not a Python one", {"optimizer_args": "betas=0.9,0.99"}),
