@@ -46,6 +46,8 @@ class OptionTable(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     scripts: Mapping[str, tuple[Option, ...]]
+    optimizers: Mapping[str, tuple[str, ...] | None] = {}
+    """Arguments of optimizers by lower-case name, `lr` left out; None takes any. An older setup did not ask."""
 
     @classmethod
     def load(cls, path: Path) -> OptionTable:

@@ -130,6 +130,7 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
     recipe = named_files.located(lycoris.settled(rules.require(loaded, table), installed.networks))
     environment.require_extras(installed, extras.needed(recipe))
+    environment.require_modules(installed, extras.others(recipe))
     return recipe
 
 

@@ -42,6 +42,7 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch, records: Path) -> Path:
     monkeypatch.setattr(gpu, "devices", lambda: (CARD,))
     monkeypatch.setattr(trial, "run", tried)
     monkeypatch.setattr(Environment, "is_rehearsal", False)
+    monkeypatch.setattr(Environment, "has_module", lambda _self, _name: True)
     return records
 
 

@@ -78,14 +78,6 @@ def test_a_bar_is_drawn_with_what_stdout_can_show(
     assert [console.bar(count, 10, 2) for count in (10, 1, 0)] == [drawn, drawn[0], ""]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0, "0:00"), (0.4, "0:00"), (59.6, "1:00"), (3599.4, "59:59"), (3600, "1:00:00"), (1e6, "277:46:40")],
-)
-def test_a_clock_is_read_as_people_write_it(seconds: float, words: str) -> None:
-    assert console.clock(seconds) == words
-
-
 def test_faint_cells_are_dimmed_on_a_terminal_and_plain_in_a_pipe(
     capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

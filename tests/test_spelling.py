@@ -23,7 +23,17 @@ def test_sizes_are_written_as_people_write_them(size_bytes: int, words: str) -> 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0:00"), (61.4, "1:01"), (3599.6, "1:00:00"), (360_000, "100:00:00"), (None, ""), (float("nan"), "")],
+    [
+        (0, "0:00"),
+        (0.4, "0:00"),
+        (59.6, "1:00"),
+        (61.4, "1:01"),
+        (3599.4, "59:59"),
+        (3599.6, "1:00:00"),
+        (1e6, "277:46:40"),
+        (None, ""),
+        (float("nan"), ""),
+    ],
 )
 def test_durations_have_hours_minutes_and_seconds(seconds: float | None, words: str) -> None:
     assert spelling.clock(seconds) == words

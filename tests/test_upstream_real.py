@@ -17,9 +17,12 @@ from pathlib import Path
 import psutil
 import pytest
 import upstream_source
+from option_facts import option_table
 
 from sdxl_train_cli import checkpoint, choice, gpu
 from sdxl_train_cli.exchange import sense
+from sdxl_train_cli.installation import environment
+from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 
@@ -81,6 +84,17 @@ def test_a_second_setup_has_nothing_to_do(place: Path) -> None:
     assert result.returncode == 0
     assert "installing" not in result.stderr
     assert sorted((place / "home" / "environments").iterdir()) == before
+
+
+def test_the_tests_know_the_real_options(place: Path) -> None:
+    real, known = environment.require(Home(place / "home")).options(), option_table()
+    assert real.scripts.keys() == known.scripts.keys()
+    for script, options in real.scripts.items():
+        facts = {option.name: (option.flag, option.type, option.many) for option in known.scripts[script]}
+        assert {option.name: (option.flag, option.type, option.many) for option in options} == facts
+    assert real.optimizers["adamw8bit"]
+    assert {"prodigy", "adafactor", "lion", "adamwschedulefree", "sgd"} <= real.optimizers.keys()
+    assert "lr" not in str(real.optimizers["prodigy"])
 
 
 def test_all_kinds_train_and_their_files_are_examined(smoked: Path) -> None:

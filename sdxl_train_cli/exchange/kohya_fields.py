@@ -95,7 +95,7 @@ NO_OPTION: Mapping[str, str] = {
     ),
     **dict.fromkeys(("model_list", "model_type", "save_as_bool", "file_path"), "belongs to the GUI alone"),
     **dict.fromkeys(("sdxl", "sdxl_checkbox", "noise_offset_type"), _READING),
-    "use_wandb": "TensorBoard's log is written; for wandb install it, then --set log_with=wandb",
+    "use_wandb": "TensorBoard's log is written; for wandb: `sdxl-train setup --extra wandb`, then --set log_with=wandb",
     "use_8bit_adam": "the optimizer is named",
 }  # fmt: skip
 """Keys that become no option, and why."""

@@ -32,7 +32,7 @@ STAYS: Mapping[str, str] = {
     "config_file": _THEIR_FILE,
     "caption_extension": "captions are found beside the pictures",
     "class_tokens": _DATASET,
-    "log_with": "TensorBoard's log is written; for wandb install it, then --set log_with=wandb",
+    "log_with": "TensorBoard's log is written; for wandb: `sdxl-train setup --extra wandb`, then --set log_with=wandb",
     "wandb_run_name": "goes with wandb",
     "log_tracker_name": "goes with wandb",
     "log_config": "would write paths into the log",

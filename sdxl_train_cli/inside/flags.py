@@ -1,12 +1,14 @@
-"""Print every option of sd-scripts' two SDXL training scripts as one JSON object.
+"""Print every option of sd-scripts' two SDXL training scripts, and what optimizers take, as one JSON object.
 
     python flags.py        run in the sd-scripts checkout, by the training environment's Python
 
     {"scripts": {"sdxl_train.py": [
-        {"name", "flag", "type", "many", "choices", "default", "required", "help"}, ...], ...}}
+        {"name", "flag", "type", "many", "choices", "default", "required", "help"}, ...], ...},
+     "optimizers": {"adamw": ["betas", ...], ...}}
 
 `type` is switch, int, float or str. What is asked is upstream's own parser: `setup_parser()` in sdxl_train.py and
-sdxl_train_network.py.
+sdxl_train_network.py. Optimizers are asked themselves, by the names in lower case that sd-scripts gives them
+(library/train_util.py: get_optimizer); null takes any argument, and one that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -14,12 +16,41 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import inspect
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 SCRIPTS = ("sdxl_train.py", "sdxl_train_network.py")
+OPTIMIZERS = {
+    "adamw8bit": "bitsandbytes.optim.AdamW8bit",
+    "pagedadamw": "bitsandbytes.optim.PagedAdamW",
+    "pagedadamw8bit": "bitsandbytes.optim.PagedAdamW8bit",
+    "pagedadamw32bit": "bitsandbytes.optim.PagedAdamW32bit",
+    "lion": "lion_pytorch.Lion",
+    "lion8bit": "bitsandbytes.optim.Lion8bit",
+    "pagedlion8bit": "bitsandbytes.optim.PagedLion8bit",
+    "sgdnesterov": "torch.optim.SGD",
+    "sgdnesterov8bit": "bitsandbytes.optim.SGD8bit",
+    "dadaptation": "dadaptation.experimental.DAdaptAdamPreprint",
+    "dadaptadampreprint": "dadaptation.experimental.DAdaptAdamPreprint",
+    "dadaptadagrad": "dadaptation.DAdaptAdaGrad",
+    "dadaptadam": "dadaptation.DAdaptAdam",
+    "dadaptadan": "dadaptation.DAdaptAdan",
+    "dadaptadanip": "dadaptation.experimental.DAdaptAdanIP",
+    "dadaptlion": "dadaptation.DAdaptLion",
+    "dadaptsgd": "dadaptation.DAdaptSGD",
+    "prodigy": "prodigyopt.Prodigy",
+    "adafactor": "transformers.optimization.Adafactor",
+    "radamschedulefree": "schedulefree.RAdamScheduleFree",
+    "adamwschedulefree": "schedulefree.AdamWScheduleFree",
+    "sgdschedulefree": "schedulefree.SGDScheduleFree",
+}
+"""Beside those of torch.optim, which go by their own names."""
+PASSED = {"params", "lr"}
+"""What sd-scripts gives each itself."""
 
 
 def main() -> int:
@@ -29,11 +60,34 @@ def main() -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             scripts = {script: options(script) for script in SCRIPTS}
+            taken = dict(optimizers())
     except Exception as error:  # noqa: BLE001  a script of another's, with hundreds of imports: anything can come out
         print(" ".join(f"{type(error).__name__}: {error}".split()), file=sys.stderr)
         return 1
-    print(json.dumps({"scripts": scripts}, allow_nan=False))
+    print(json.dumps({"scripts": scripts, "optimizers": taken}, allow_nan=False))
     return 0
+
+
+def optimizers() -> Iterator[tuple[str, list[str] | None]]:
+    """Give each installed optimizer's name and arguments."""
+    with contextlib.suppress(ImportError):
+        torch = importlib.import_module("torch.optim")
+        for name, found in vars(torch).items():
+            if isinstance(found, type):
+                yield name.lower(), arguments(found)
+    for name, path in OPTIMIZERS.items():
+        module, _, kind = path.rpartition(".")
+        with contextlib.suppress(Exception):  # whatever a package of another's raises where it can't be imported
+            taken = arguments(getattr(importlib.import_module(module), kind))
+            yield name, taken and [each for each in taken if not (each == "nesterov" and each in name)]
+
+
+def arguments(optimizer: type) -> list[str] | None:
+    """Give the names of what it takes, those left out that sd-scripts passes itself."""
+    parameters = inspect.signature(optimizer).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return [parameter.name for parameter in parameters if parameter.name not in PASSED]
 
 
 def options(script: str) -> list[dict[str, Any]]:

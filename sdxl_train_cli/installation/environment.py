@@ -6,6 +6,7 @@ folder counts. The one before stays usable until that moment.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from sdxl_train_cli import gpu, process
+from sdxl_train_cli import gpu, process, spelling
 from sdxl_train_cli.errors import Problem, SetupError
 from sdxl_train_cli.installation import installer, network, toolchain, upstream
 from sdxl_train_cli.installation.installer import Report
@@ -99,8 +100,20 @@ class Environment(BaseModel):
 
     def has(self, extra: Extra) -> bool:
         """Whether an extra is installed, by setup or by hand; a stand-in imports nothing and so lacks nothing."""
+        return self.is_rehearsal or self._is_installed(extra.package)
+
+    def has_module(self, name: str) -> bool:
+        """Whether sd-scripts would find a module by this dotted name: among its own files, or in the venv."""
+        top, *inner = name.split(".")
+        own = [self.checkout / top, self.checkout / f"{top}.py"]
+        if any(path.exists() for path in own):
+            path = self.checkout.joinpath(top, *inner)
+            return path.is_dir() or path.with_name(f"{path.name}.py").is_file()
+        return self.is_rehearsal or self._is_installed(top)
+
+    def _is_installed(self, package: str) -> bool:
         venv, places = self.folder / "venv", ("lib/python*/site-packages", "Lib/site-packages")
-        return self.is_rehearsal or any(any(venv.glob(f"{place}/{extra.package}")) for place in places)
+        return any(any(venv.glob(f"{place}/{name}")) for place in places for name in (package, f"{package}.py"))
 
     def options(self) -> OptionTable:
         """Every option of the installed training scripts."""
@@ -163,9 +176,30 @@ def lacking(installed: Environment, extras: Collection[Extra], what: str) -> Pro
     )
 
 
+def require_modules(installed: Environment, modules: Mapping[str, str]) -> None:
+    """SetupError with all modules, each named by an option, that sd-scripts would not find."""
+    missing = {name: option for name, option in modules.items() if not installed.has_module(name)}
+    if missing:
+        raise SetupError([
+            Problem(f"sd-scripts has no module {name}, which {option} asks for", _instead(installed, name, option))
+            for name, option in missing.items()
+        ])  # fmt: skip
+
+
+def _instead(installed: Environment, name: str, option: str) -> str:
+    package = name.partition(".")[0]
+    if (installed.checkout / package).is_dir():
+        there = [f"{package}.{path.stem}" for path in sorted((installed.checkout / package).glob("*.py"))]
+        close = difflib.get_close_matches(name, there, n=3)
+        return f"did you mean {' or '.join(close)}?" if close else f"--set {option}=null"
+    return f"--set {option}=null, or uv pip install -p {spelling.shell_word(installed.python)} {package}"
+
+
 _EXTRA_NAMES = {
     Extra.XFORMERS: "xformers",
     Extra.LYCORIS: "LyCORIS",
+    Extra.DADAPTATION: "dadaptation",
+    Extra.WANDB: "wandb",
     Extra.TAGGER: "onnxruntime (for the tagger)",
 }
 

@@ -34,6 +34,8 @@ class Extra(str, Enum):
 
     XFORMERS = "xformers"
     LYCORIS = "lycoris"
+    DADAPTATION = "dadaptation"
+    WANDB = "wandb"
     TAGGER = "tagger"
 
     @property
@@ -69,6 +71,8 @@ MODERN = Toolchain(
     extras=(
         (Extra.XFORMERS, "xformers==0.0.29.post3"),
         (Extra.LYCORIS, "lycoris-lora==3.2.0.post2"),  # version 4 does not import beside torch 2.6
+        (Extra.DADAPTATION, "dadaptation==3.2"),
+        (Extra.WANDB, "wandb>=0.19,<1"),
         (Extra.TAGGER, "onnx==1.18.0"),
         (Extra.TAGGER, "onnxruntime==1.22.1"),
     ),
@@ -85,6 +89,8 @@ CLASSIC = Toolchain(
     extras=(
         (Extra.XFORMERS, "xformers==0.0.23.post1"),
         (Extra.LYCORIS, "lycoris-lora==3.2.0.post2"),
+        (Extra.DADAPTATION, "dadaptation==3.2"),
+        (Extra.WANDB, "wandb>=0.15,<1"),
         (Extra.TAGGER, "onnx>=1.12,<1.16"),  # before v0.9 tensorboard holds protobuf back, and only 1.12 takes that
         (Extra.TAGGER, "onnxruntime>=1.15,<1.18"),
     ),

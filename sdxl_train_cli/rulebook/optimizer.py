@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+
+from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 
 SCHEDULERS = (
@@ -52,6 +56,42 @@ TORCH_OPTIMIZERS = frozenset(
     {"ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"}
 )
 """Names that it hands to torch.optim as they are."""
+
+
+_MODULES = (
+    # the end or the beginning of a name in lower case, and what is imported for it
+    ("8bit", "bitsandbytes"),
+    ("pagedadamw", "bitsandbytes"),
+    ("dadapt", "dadaptation"),
+    ("prodigy", "prodigyopt"),
+    ("lion", "lion_pytorch"),
+    ("schedulefree", "schedulefree"),
+)
+
+
+def module(recipe: Recipe) -> str | None:
+    """What sd-scripts imports for the optimizer; None where it is torch's or transformers'."""
+    name = str(recipe.get("optimizer_type") or "")
+    if "." in name:
+        return name.rpartition(".")[0]
+    known = optimizer(recipe)
+    return next((found for part, found in _MODULES if known.startswith(part) or known.endswith(part)), None)
+
+
+def unknown_arguments(recipe: Recipe, known: Mapping[str, Sequence[str] | None]) -> Iterator[Problem]:
+    """Yield one problem for each of optimizer_args that the optimizer does not take.
+
+    `known` are the arguments of optimizers by lower-case name; None takes any.
+    """
+    takes = known.get(optimizer(recipe))
+    if takes is None:
+        return
+    name = recipe.get("optimizer_type") or "AdamW"
+    for argument in recipe.arguments("optimizer_args"):
+        if argument not in takes:
+            close = difflib.get_close_matches(argument, takes, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(takes)}"
+            yield Problem(f"{name} has no argument '{argument}'", hint, recipe.origin("optimizer_args"))
 
 
 def optimizer(recipe: Recipe) -> str:

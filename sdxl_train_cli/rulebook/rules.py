@@ -11,7 +11,7 @@ from sdxl_train_cli import options
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.rulebook import shapes
+from sdxl_train_cli.rulebook import optimizer, shapes
 from sdxl_train_cli.rulebook.conflicts import CONFLICTS
 from sdxl_train_cli.rulebook.rule import broken
 from sdxl_train_cli.rulebook.traps import TRAPS
@@ -36,6 +36,8 @@ def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     typed = options.typed(recipe.replaced(dict.fromkeys(unsound)), table)
     yield from shapes.problems(recipe.replaced(dict(typed.settings)), unsound)
     yield from broken(CONFLICTS, typed, unsound)
+    if not {"optimizer_type", "optimizer_args"} & set(unsound):
+        yield from optimizer.unknown_arguments(typed, table.optimizers)
 
 
 def require(recipe: Recipe, table: OptionTable) -> Recipe:

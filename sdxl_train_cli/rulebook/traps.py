@@ -400,12 +400,6 @@ _COURSE = (
         NETWORK_KINDS,
     ),
     Rule(
-        ("log_with",),
-        lambda recipe: recipe.get("log_with") in {"wandb", "all"},
-        "wandb is not among what sd-scripts installs",
-        "--set log_with=tensorboard",
-    ),
-    Rule(
         ("save_model_as", "use_safetensors"),
         lambda recipe: not is_set(recipe, "save_model_as", "use_safetensors"),
         "save_model_as is left out: the result may be a .ckpt",

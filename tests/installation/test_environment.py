@@ -380,6 +380,32 @@ def test_an_extra_that_is_there_counts_however_it_came(real: Environment, place:
     assert trainable(real) == (list(Kind), [])
 
 
+def test_a_module_is_looked_for_where_sd_scripts_would_find_it(real: Environment) -> None:
+    (real.checkout / "networks").mkdir(parents=True)
+    (real.checkout / "networks" / "lora.py").touch()
+    packages = real.folder / "venv" / "lib" / "python3.11" / "site-packages"
+    (packages / "prodigyopt").mkdir(parents=True)
+    (packages / "typing_extensions.py").touch()
+
+    there = {"networks.lora": "network_module", "prodigyopt": "optimizer_type", "typing_extensions": "optimizer_type"}
+    environment.require_modules(real, there)
+
+
+def test_modules_that_are_not_there_are_told_with_what_to_do(real: Environment) -> None:
+    (real.checkout / "networks").mkdir(parents=True)
+    (real.checkout / "networks" / "lora.py").touch()
+
+    with pytest.raises(SetupError) as raised:
+        environment.require_modules(real, {"networks.lorra": "network_module", "came.CAME": "optimizer_type"})
+
+    own, other = raised.value.problems
+    assert own.message == "sd-scripts has no module networks.lorra, which network_module asks for"
+    assert own.hint == "did you mean networks.lora?"
+    assert other.message == "sd-scripts has no module came.CAME, which optimizer_type asks for"
+    assert str(other.hint).startswith("--set optimizer_type=null, or uv pip install -p ")
+    assert str(other.hint).endswith(" came")
+
+
 def test_without_lycoris_and_modules_of_its_own_two_kinds_cannot_be_trained(real: Environment) -> None:
     assert real.networks == frozenset()
     assert trainable(real) == ([Kind.LORA, Kind.LOCON, Kind.DREAMBOOTH], [Kind.LOHA, Kind.LOKR])

@@ -96,5 +96,5 @@ def test_the_classic_row_has_its_own_cuda_and_none_for_an_rtx_50() -> None:
 def test_every_extra_is_in_every_row(row: toolchain.Toolchain) -> None:
     wanted = toolchain.plan(row, V10, TorchBuild.CPU, list(Extra), []).requirements
 
-    names = [re.split("[=<>]", text)[0] for text in wanted[-4:]]
-    assert names == ["xformers", "lycoris-lora", "onnx", "onnxruntime"]
+    names = [re.split("[=<>]", text)[0] for text in wanted[-6:]]
+    assert names == ["xformers", "lycoris-lora", "dadaptation", "wandb", "onnx", "onnxruntime"]

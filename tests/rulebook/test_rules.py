@@ -309,7 +309,6 @@ WARNED: list[Case] = [
     ),
     (FULL, {"resume": "state"}, "counts its steps and epochs from the start", {"resume": None}),
     (LORA, {"resume": "state"}, "starts counting steps anew", {"skip_until_initial_step": "true"}),
-    (LORA, {"log_with": "wandb"}, "wandb is not among", {"log_with": "tensorboard"}),
     (FULL, {"save_model_as": None}, "may be a .ckpt", {"use_safetensors": "true"}),
     (LORA, {"noise_offset_random_strength": "true"}, "does nothing without noise_offset", {"noise_offset": "0.1"}),
     (LORA, {"ip_noise_gamma_random_strength": "true"}, "nothing without ip_noise_gamma", {"ip_noise_gamma": "0.1"}),
