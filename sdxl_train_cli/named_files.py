@@ -17,6 +17,11 @@ from sdxl_train_cli.keeping.states import State
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 
 _OPTIONS = ("sample_prompts", "network_weights", "base_weights", "resume", "log_tracker_config", "console_log_file")
+_TEXTS = (
+    # an option, what it names, what to do
+    ("sample_prompts", "prompts", "a text file with one prompt a line"),
+    ("log_tracker_config", "file", "--set log_tracker_config=null"),
+)
 _NETWORK = ("lora_", "lycoris_")
 """How the names of a trained network's tensors begin."""
 _DEFAULT_DIM = 4
@@ -41,31 +46,32 @@ def _whole(value: Value) -> Value:
 
 def require(recipe: Recipe) -> None:
     """Look at each file of a located recipe; ModelError with all that is wrong."""
-    found = [*_prompts(recipe), *_tracker(recipe), *_networks(recipe), *_state(recipe)]
+    found = [*_texts(recipe), *_networks(recipe), *_state(recipe)]
     if found:
         raise ModelError(found)
 
 
-def _prompts(recipe: Recipe) -> Iterator[Problem]:
-    path = recipe.get("sample_prompts")
-    if path is not None and not Path(str(path)).is_file():
-        yield Problem(f"no prompts at {path}", "a text file with one prompt a line", recipe.origin("sample_prompts"))
-
-
-def _tracker(recipe: Recipe) -> Iterator[Problem]:
-    path = recipe.get("log_tracker_config")
-    if path is not None and not Path(str(path)).is_file():
-        yield Problem(f"no file at {path}", "--set log_tracker_config=null", recipe.origin("log_tracker_config"))
+def _texts(recipe: Recipe) -> Iterator[Problem]:
+    for option, what, hint in _TEXTS:
+        for path in _paths(recipe, option):
+            if not path.is_file():
+                yield Problem(f"no {what} at {path}", hint, recipe.origin(option))
 
 
 def _networks(recipe: Recipe) -> Iterator[Problem]:
     for option in ("network_weights", "base_weights"):
-        value, where = recipe.get(option), recipe.origin(option)
-        for path in (Path(str(part)) for part in (value if isinstance(value, tuple) else (value,)) if part is not None):
+        for path in _paths(recipe, option):
             if not path.is_file():
-                yield Problem(f"no weights at {path}", f"{option} takes a trained LoRA's file", where)
+                hint = f"{option} takes a trained LoRA's file"
+                yield Problem(f"no weights at {path}", hint, recipe.origin(option))
             elif path.suffix.lower() == ".safetensors":
                 yield from _weights(path, option, recipe)
+
+
+def _paths(recipe: Recipe, option: str) -> list[Path]:
+    value = recipe.get(option)
+    parts = value if isinstance(value, tuple) else () if value is None else (value,)
+    return [Path(str(part)) for part in parts]
 
 
 def _weights(path: Path, option: str, recipe: Recipe) -> Iterator[Problem]:

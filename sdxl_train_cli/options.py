@@ -6,7 +6,6 @@ The table is asked of sd-scripts' own argparse once, at setup (`inside/flags.py`
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import math
 import re
@@ -16,6 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
 
@@ -65,7 +65,11 @@ def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     for name, setting in recipe.settings.items():
         option = known.get(name)
         if option is None:
-            yield Problem(_unknown(name, recipe.kind, table), _resembling(name, known), setting.origin)
+            yield Problem(
+                _unknown(name, recipe.kind, table),
+                spelling.resembling(name.lstrip("-").replace("-", "_"), known),
+                setting.origin,
+            )
             continue
         try:
             _typed(setting.value, option)
@@ -109,11 +113,6 @@ def _unknown(name: str, kind: Kind, table: OptionTable) -> str:
     if elsewhere:
         return f"'{name}' is an option of {elsewhere[0]}, not of {kind.script}"
     return f"{kind.script} has no option '{name}'"
-
-
-def _resembling(name: str, known: Mapping[str, Option]) -> str | None:
-    close = difflib.get_close_matches(name.lstrip("-").replace("-", "_"), known, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(close)}?" if close else None
 
 
 def _typed(value: Value, option: Option) -> Value:
@@ -163,6 +162,8 @@ def _int(value: Scalar) -> int:
 
 
 def _float(value: Scalar) -> float | int:
+    if isinstance(value, str) and value.endswith("%"):  # as sd-scripts reads a warm-up's share
+        return _float(value[:-1]) / 100
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (ValueError, OverflowError):

@@ -14,7 +14,7 @@ from sdxl_train_cli.dataset.folders import Picture, Pictures
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.installation import environment, extras, hub
+from sdxl_train_cli.installation import environment, hub, imports
 from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.keeping import runs, storage
 from sdxl_train_cli.keeping.runs import Run
@@ -129,8 +129,7 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     overrides = (*sources.overrides(choices.data), *choices.overrides)
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
     recipe = named_files.located(lycoris.settled(rules.require(loaded, table), installed.networks))
-    environment.require_extras(installed, extras.needed(recipe))
-    environment.require_modules(installed, extras.others(recipe))
+    imports.require(installed, recipe)
     return recipe
 
 

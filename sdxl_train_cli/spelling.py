@@ -1,11 +1,11 @@
-"""Sizes, durations and moments as people write them, and command lines as their shell takes them."""
+"""Sizes, durations and moments as people write them, command lines as their shell takes them, names that were meant."""
 
 from __future__ import annotations
 
 import math
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from subprocess import list2cmdline
 
@@ -49,3 +49,11 @@ def shell_line(words: Sequence[object], *, windows: bool = os.name == "nt") -> s
 def shell_word(word: object) -> str:
     """A path or a name within a line to type."""
     return shell_line([word])
+
+
+def resembling(name: str, known: Iterable[str], most: int = 3) -> str | None:
+    """`did you mean a or b?`, of the names that are most like it; None where none is."""
+    import difflib  # noqa: PLC0415 - only what is misspelt pays for it
+
+    close = difflib.get_close_matches(name, list(known), n=most)
+    return f"did you mean {' or '.join(close)}?" if close else None

@@ -24,7 +24,7 @@ LAYERS = (
     """),
     ("knowledge", """
         options project choice command checkpoint named_files webpage dataset recipes rulebook exchange
-        installation.toolchain installation.extras
+        installation.toolchain
         memory.network_size memory.optimizer_state memory.activations memory.demand memory.terms
         memory.memory_settings memory.vram memory.savings memory.planning memory.stepdown memory.remedies
         watching.samples
@@ -61,7 +61,7 @@ DOORS = {
     },
     "uv": {"installation.installer"},
     "urllib": {"installation.network"},
-    "filelock": {"installation.environment", "dataset.fixing"},
+    "filelock": {"installation.building", "dataset.fixing"},
     "charset_normalizer": {"dataset.caption_text"},
     "pathvalidate": {"dataset.safe_names"},
     "platformdirs": {"layout"},

@@ -131,6 +131,19 @@ def test_flags_tells_switches_lists_and_choices(tmp_path: Path) -> None:
     assert found["lr_warmup_steps"]["default"] is None
 
 
+def test_flags_asks_the_optimizers_that_are_named_and_installed(tmp_path: Path) -> None:
+    fake_sd_scripts(tmp_path, "")
+    (tmp_path / "mine.py").write_text(
+        "class Sgd:\n    def __init__(self, params, lr=1, momentum=0, nesterov=False): ...\n"
+        "class Any:\n    def __init__(self, params, **rest): ...\n",
+        encoding="utf-8",
+    )
+    named = ("sgd=mine.Sgd", "sgdnesterov=mine.Sgd", "any=mine.Any", "gone=nowhere.Gone", "older=mine.Newer")
+    answer = json.loads(ask("flags.py", *named, cwd=tmp_path).stdout)
+
+    assert answer["optimizers"] == {"sgd": ["momentum", "nesterov"], "sgdnesterov": ["momentum"], "any": None}
+
+
 def test_flags_says_in_one_line_why_a_script_does_not_import(tmp_path: Path) -> None:
     (tmp_path / "sdxl_train.py").write_text("import nothing_of_that_name\n", encoding="utf-8")
     answer = ask("flags.py", cwd=tmp_path)

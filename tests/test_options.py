@@ -54,6 +54,7 @@ def typed(name: str, value: Value) -> Value | None:
         ("lr_warmup_steps", 0.05, 0.05),
         ("lr_warmup_steps", "0.05", 0.05),
         ("lr_warmup_steps", "100", 100),
+        ("lr_warmup_steps", "10%", 0.1),
         ("resolution", (1024, 768), "1024,768"),
         ("resolution", 1024, "1024"),
         ("mixed_precision", "bf16", "bf16"),

@@ -33,12 +33,12 @@ def caption(
     """Tag pictures without a caption, by sd-scripts' own tagger."""
     from sdxl_train_cli import console, layout
     from sdxl_train_cli.dataset import caption_text, tagging, untagged
-    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.installation import environment, imports
     from sdxl_train_cli.installation.toolchain import Extra
 
     where = place.home(home)
     installed = environment.require(where)
-    environment.require_extras(installed, [Extra.TAGGER], "command")
+    imports.require_extras(installed, [Extra.TAGGER], "command")
     tagging.require_script(installed)
     wish = tagging.Wish(threshold, caption_text.trigger(trigger))
     work = untagged.work(layout.expanded(directory), overwrite=overwrite)

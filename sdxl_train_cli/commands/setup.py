@@ -33,11 +33,11 @@ def setup(
 ) -> None:  # fmt: skip
     """Install sd-scripts and torch, apart from all else."""
     from sdxl_train_cli import console
-    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.installation import building
 
     where = place.home(home)
     request = _request(where, source, ref, python, torch, extra)
-    installed = environment.create(where, request, recreate=recreate, report=console.note)
+    installed = building.create(where, request, recreate=recreate, report=console.note)
     if json:
         console.out(installed.lock.model_dump_json(indent=1))
         return

@@ -77,13 +77,13 @@ def smoke(
 def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
     """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
     from sdxl_train_cli import console, smoke
-    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.installation import imports
     from sdxl_train_cli.installation.toolchain import Extra
     from sdxl_train_cli.recipe import Kind
 
     kinds, missing = smoke.trainable(installed)
     if asked is not SmokeKind.ALL:
-        environment.require_extras(installed, [Extra.LYCORIS] if Kind(asked.value) in missing else [])
+        imports.require_extras(installed, [Extra.LYCORIS] if Kind(asked.value) in missing else [], "run")
         return [Kind(asked.value)]
     if missing:
         names = " and ".join(kind.label for kind in missing)

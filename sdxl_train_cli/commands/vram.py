@@ -146,16 +146,16 @@ def plan(
 def _tell_of_extras(offers: list[Offer], home: Home) -> None:
     """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
     from sdxl_train_cli import console
-    from sdxl_train_cli.installation import environment, extras
+    from sdxl_train_cli.installation import environment, imports
     from sdxl_train_cli.rulebook import lycoris
 
     installed = environment.find(home)
     if installed is None:
         return
     recipes = [lycoris.settled(offer.recipe, installed.networks) for offer in offers]
-    kinds = sorted({recipe.kind.label for recipe in recipes if not all(map(installed.has, extras.needed(recipe)))})
-    needed = {extra for recipe in recipes for extra in extras.needed(recipe)}
-    problem = environment.lacking(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
+    kinds = sorted({recipe.kind.label for recipe in recipes if not all(map(installed.has, imports.extras(recipe)))})
+    needed = {extra for recipe in recipes for extra in imports.extras(recipe)}
+    problem = imports.lacking(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
     if problem is not None:
         console.warn(problem)
 

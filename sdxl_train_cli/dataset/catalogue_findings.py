@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sdxl_train_cli import spelling
 from sdxl_train_cli.dataset.facts import Finding
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.dataset.kinds import ERROR, Kind
 from sdxl_train_cli.recipe import Kind as Trained
 from sdxl_train_cli.recipe import Recipe
 
-_FOLDERS = "`sdxl-train dataset fix {typed} --to NEWDIR` makes a folder of pictures and captions"
+_FOLDERS = "`sdxl-train dataset fix {file} --to NEWDIR` makes a folder of pictures and captions"
 _UNCACHED = Kind(
     "metadata-uncached", ERROR, "{file}: Dreambooth from metadata needs cached latents, or sd-scripts fails", "",
     "--set cache_latents=true; or " + _FOLDERS,
@@ -28,6 +27,6 @@ def of(pictures: Pictures, recipe: Recipe | None) -> Iterator[Finding]:
         if subset.catalogue is None or recipe is None:
             continue
         if recipe.kind is Trained.DREAMBOOTH and not recipe.is_on("cache_latents"):
-            yield from _UNCACHED.found([(subset.catalogue.file, "")], typed=spelling.shell_word(subset.catalogue.file))
+            yield from _UNCACHED.found([(subset.catalogue.file, "")])
         if recipe.number("validation_split"):
-            yield from _SPLIT.found([(subset.catalogue.file, "")], typed=spelling.shell_word(subset.catalogue.file))
+            yield from _SPLIT.found([(subset.catalogue.file, "")])

@@ -7,12 +7,12 @@ than there, a relative path counts from the file's own folder, a flag that is ty
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.dataset import catalogue
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
@@ -139,8 +139,7 @@ def _wrong(table: object, known: Mapping[str, str | None], where: str) -> Iterat
 def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem]:
     names = sorted(known)
     for key in table.keys() - set(names):
-        close = difflib.get_close_matches(key, names, n=1)
-        yield Problem(f"'{key}' is not known here", f"did you mean {close[0]}?" if close else None, where)
+        yield Problem(f"'{key}' is not known here", spelling.resembling(key, names, 1), where)
 
 
 def _is(value: object, wanted: str) -> bool:

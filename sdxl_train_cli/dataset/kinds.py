@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.dataset.facts import Finding, Severity
 from sdxl_train_cli.errors import Problem
 
@@ -19,7 +20,10 @@ Hit = tuple[Path, str]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of problem. The words may take {file}, {detail}, {count} and what the finder of the problem adds."""
+    """One kind of problem. The words may take {file}, {detail}, {count} and what the finder of the problem adds.
+
+    In the hint, the file stands as it is typed.
+    """
 
     name: str
     severity: Severity
@@ -33,7 +37,8 @@ class Kind:
             return []
         said = {"file": shown(hits[0][0]), "detail": hits[0][1], "count": len(hits), **words}
         message = (self.one if len(hits) == 1 else self.many).format(**said)
-        hint = None if self.hint is None else self.hint.format(**said)
+        typed = {**said, "file": spelling.shell_word(shown(hits[0][0]))}
+        hint = None if self.hint is None else self.hint.format(**typed)
         details = tuple(detail for _, detail in hits)
         return [
             Finding(

@@ -12,10 +12,10 @@ TAIL_BYTES = 4 * 1024 * 1024
 _MARKS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"))
 _NULS = 0.2
 """Share of NUL bytes from which a text without a mark is UTF-16: PowerShell appends such to a file."""
-_COLOURS = re.compile(
+_COMMANDS = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
-"""And whatever else a terminal would obey: a stranger's log is only to be read."""
+"""Colours, titles and whatever else a terminal would obey: a stranger's log is only to be read."""
 _SPACES = re.compile(r"[^\S\n]+$")
 
 
@@ -37,7 +37,7 @@ def decoded(content: bytes, head: bytes | None = None) -> list[str]:
 
 def lines(text: str) -> list[str]:
     """Lines as a terminal would show them, a bar's every state as one of its own."""
-    return [_SPACES.sub("", line) for line in re.split(r"\r\n|\n|\r", _COLOURS.sub("", text))]
+    return [_SPACES.sub("", line) for line in re.split(r"\r\n|\n|\r", _COMMANDS.sub("", text))]
 
 
 def plain(found: Iterable[str]) -> list[str]:

@@ -1,14 +1,14 @@
 """Print every option of sd-scripts' two SDXL training scripts, and what optimizers take, as one JSON object.
 
-    python flags.py        run in the sd-scripts checkout, by the training environment's Python
+    python flags.py [NAME=MODULE.CLASS ...]    run in the sd-scripts checkout, by the training environment's Python
 
     {"scripts": {"sdxl_train.py": [
         {"name", "flag", "type", "many", "choices", "default", "required", "help"}, ...], ...},
      "optimizers": {"adamw": ["betas", ...], ...}}
 
 `type` is switch, int, float or str. What is asked is upstream's own parser: `setup_parser()` in sdxl_train.py and
-sdxl_train_network.py. Optimizers are asked themselves, by the names in lower case that sd-scripts gives them
-(library/train_util.py: get_optimizer); null takes any argument, and one that is not installed is left out.
+sdxl_train_network.py. Each optimizer that is named, by sd-scripts' name for it and its class, is asked for its
+arguments; null takes any, and one that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -24,43 +24,22 @@ from pathlib import Path
 from typing import Any
 
 SCRIPTS = ("sdxl_train.py", "sdxl_train_network.py")
-OPTIMIZERS = {
-    "adamw8bit": "bitsandbytes.optim.AdamW8bit",
-    "pagedadamw": "bitsandbytes.optim.PagedAdamW",
-    "pagedadamw8bit": "bitsandbytes.optim.PagedAdamW8bit",
-    "pagedadamw32bit": "bitsandbytes.optim.PagedAdamW32bit",
-    "lion": "lion_pytorch.Lion",
-    "lion8bit": "bitsandbytes.optim.Lion8bit",
-    "pagedlion8bit": "bitsandbytes.optim.PagedLion8bit",
-    "sgdnesterov": "torch.optim.SGD",
-    "sgdnesterov8bit": "bitsandbytes.optim.SGD8bit",
-    "dadaptation": "dadaptation.experimental.DAdaptAdamPreprint",
-    "dadaptadampreprint": "dadaptation.experimental.DAdaptAdamPreprint",
-    "dadaptadagrad": "dadaptation.DAdaptAdaGrad",
-    "dadaptadam": "dadaptation.DAdaptAdam",
-    "dadaptadan": "dadaptation.DAdaptAdan",
-    "dadaptadanip": "dadaptation.experimental.DAdaptAdanIP",
-    "dadaptlion": "dadaptation.DAdaptLion",
-    "dadaptsgd": "dadaptation.DAdaptSGD",
-    "prodigy": "prodigyopt.Prodigy",
-    "adafactor": "transformers.optimization.Adafactor",
-    "radamschedulefree": "schedulefree.RAdamScheduleFree",
-    "adamwschedulefree": "schedulefree.AdamWScheduleFree",
-    "sgdschedulefree": "schedulefree.SGDScheduleFree",
-}
-"""Beside those of torch.optim, which go by their own names."""
 PASSED = {"params", "lr"}
 """What sd-scripts gives each itself."""
 
 
 def main() -> int:
     """Ask both scripts and print their options."""
-    argparse.ArgumentParser(prog="flags.py", description=__doc__.partition("\n")[0]).parse_args()
+    parser = argparse.ArgumentParser(prog="flags.py", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "optimizers", nargs="*", metavar="NAME=MODULE.CLASS", help="an optimizer to ask for its arguments"
+    )
+    classes = dict(word.split("=") for word in parser.parse_args().optimizers)
     sys.path[0] = str(Path.cwd())  # not this folder: its files must not stand for upstream's modules
     try:
         with contextlib.redirect_stdout(sys.stderr):
             scripts = {script: options(script) for script in SCRIPTS}
-            taken = dict(optimizers())
+            taken = dict(optimizers(classes))
     except Exception as error:  # noqa: BLE001  a script of another's, with hundreds of imports: anything can come out
         print(" ".join(f"{type(error).__name__}: {error}".split()), file=sys.stderr)
         return 1
@@ -68,26 +47,21 @@ def main() -> int:
     return 0
 
 
-def optimizers() -> Iterator[tuple[str, list[str] | None]]:
+def optimizers(classes: dict[str, str]) -> Iterator[tuple[str, list[str] | None]]:
     """Give each installed optimizer's name and arguments."""
-    with contextlib.suppress(ImportError):
-        torch = importlib.import_module("torch.optim")
-        for name, found in vars(torch).items():
-            if isinstance(found, type):
-                yield name.lower(), arguments(found)
-    for name, path in OPTIMIZERS.items():
+    for name, path in classes.items():
         module, _, kind = path.rpartition(".")
+        passed = {*PASSED, "nesterov"} if "nesterov" in name else PASSED
         with contextlib.suppress(Exception):  # whatever a package of another's raises where it can't be imported
-            taken = arguments(getattr(importlib.import_module(module), kind))
-            yield name, taken and [each for each in taken if not (each == "nesterov" and each in name)]
+            yield name, arguments(getattr(importlib.import_module(module), kind), passed)
 
 
-def arguments(optimizer: type) -> list[str] | None:
-    """Give the names of what it takes, those left out that sd-scripts passes itself."""
+def arguments(optimizer: type, passed: set[str]) -> list[str] | None:
+    """Give the names of what it takes, those left out that sd-scripts passes itself; None where it takes any."""
     parameters = inspect.signature(optimizer).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    return [parameter.name for parameter in parameters if parameter.name not in PASSED]
+    return [parameter.name for parameter in parameters if parameter.name not in passed]
 
 
 def options(script: str) -> list[dict[str, Any]]:

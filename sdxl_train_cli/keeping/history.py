@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sdxl_train_cli import layout
+from sdxl_train_cli import layout, spelling
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.keeping import record
 from sdxl_train_cli.keeping.record import Heading, Outcome, Record, Supervisor
@@ -88,13 +88,10 @@ def find(text: str, output: Path) -> Loaded:
 
     Raises UsageError, with the names that resemble it.
     """
-    import difflib  # noqa: PLC0415 - a list doesn't need it
-
     folder = _meant(text, output)
     if folder is None:
         names = [path.name for path in _folders(output)] if output.is_dir() else []
-        close = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else "see `sdxl-train runs list`, or give a run's folder"
+        hint = spelling.resembling(text, names) or "see `sdxl-train runs list`, or give a run's folder"
         raise UsageError(f"no run '{text}' in {output}", hint)
     if not (folder / record.RUN).is_file():
         raise UsageError(f"{folder} is no run's folder: it has no {record.RUN}", "see `sdxl-train runs list`")

@@ -19,7 +19,7 @@ _PAIRS = ("network_args", "optimizer_args", "lr_scheduler_args")
 _EXAMPLES: Mapping[str, Sequence[str]] = {
     "lr_scheduler": optimizer.SCHEDULERS,
     "network_module": ("networks.lora", *lycoris.NATIVE, lycoris.MODULE),
-    "optimizer_type": tuple(sorted(optimizer.OWN_OPTIMIZERS | optimizer.TORCH_OPTIMIZERS, key=str.lower)),
+    "optimizer_type": tuple(sorted({*optimizer.OWN_OPTIMIZERS, *optimizer.TORCH_OPTIMIZERS}, key=str.lower)),
 }
 """What editors offer for options whose values upstream's parser does not list; others are taken too."""
 

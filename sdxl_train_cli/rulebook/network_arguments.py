@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.rulebook import lycoris
 
 _SHARES = frozenset({"dropout", "rank_dropout", "module_dropout"})
@@ -32,8 +32,7 @@ def _algorithm(arguments: Mapping[str, str]) -> Iterator[str]:
     if algo in lycoris.BROKEN_ALGORITHMS:
         yield f"has 'algo={algo}', which LyCORIS names and can't train"
     elif algo not in lycoris.ALGORITHMS:
-        close = difflib.get_close_matches(algo, sorted(lycoris.ALGORITHMS), n=1)
-        known = f"did you mean {close[0]}?" if close else ", ".join(sorted(lycoris.ALGORITHMS))
+        known = spelling.resembling(algo, sorted(lycoris.ALGORITHMS), 1) or ", ".join(sorted(lycoris.ALGORITHMS))
         yield f"has 'algo={algo}', which LyCORIS does not know: {known}"
 
 

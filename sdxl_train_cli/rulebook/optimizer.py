@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 
@@ -23,34 +23,32 @@ SCHEDULERS = (
 )
 """The values of lr_scheduler that transformers 4.54 and diffusers 0.32 leave to work."""
 
-OWN_OPTIMIZERS = frozenset(
-    {
-        "adamw",
-        "adamw8bit",
-        "pagedadamw",
-        "pagedadamw8bit",
-        "pagedadamw32bit",
-        "lion",
-        "lion8bit",
-        "pagedlion8bit",
-        "sgdnesterov",
-        "sgdnesterov8bit",
-        "dadaptation",
-        "dadaptadampreprint",
-        "dadaptadagrad",
-        "dadaptadam",
-        "dadaptadan",
-        "dadaptadanip",
-        "dadaptlion",
-        "dadaptsgd",
-        "prodigy",
-        "adafactor",
-        "radamschedulefree",
-        "adamwschedulefree",
-        "sgdschedulefree",
-    }
-)
-"""Names that sd-scripts takes in any case."""
+OWN_OPTIMIZERS = {
+    "adamw": "torch.optim.AdamW",
+    "adamw8bit": "bitsandbytes.optim.AdamW8bit",
+    "pagedadamw": "bitsandbytes.optim.PagedAdamW",
+    "pagedadamw8bit": "bitsandbytes.optim.PagedAdamW8bit",
+    "pagedadamw32bit": "bitsandbytes.optim.PagedAdamW32bit",
+    "lion": "lion_pytorch.Lion",
+    "lion8bit": "bitsandbytes.optim.Lion8bit",
+    "pagedlion8bit": "bitsandbytes.optim.PagedLion8bit",
+    "sgdnesterov": "torch.optim.SGD",
+    "sgdnesterov8bit": "bitsandbytes.optim.SGD8bit",
+    "dadaptation": "dadaptation.experimental.DAdaptAdamPreprint",
+    "dadaptadampreprint": "dadaptation.experimental.DAdaptAdamPreprint",
+    "dadaptadagrad": "dadaptation.DAdaptAdaGrad",
+    "dadaptadam": "dadaptation.DAdaptAdam",
+    "dadaptadan": "dadaptation.DAdaptAdan",
+    "dadaptadanip": "dadaptation.experimental.DAdaptAdanIP",
+    "dadaptlion": "dadaptation.DAdaptLion",
+    "dadaptsgd": "dadaptation.DAdaptSGD",
+    "prodigy": "prodigyopt.Prodigy",
+    "adafactor": "transformers.optimization.Adafactor",
+    "radamschedulefree": "schedulefree.RAdamScheduleFree",
+    "adamwschedulefree": "schedulefree.AdamWScheduleFree",
+    "sgdschedulefree": "schedulefree.SGDScheduleFree",
+}
+"""Names that sd-scripts takes in any case, and what it makes of each (library/train_util.py: get_optimizer)."""
 
 TORCH_OPTIMIZERS = frozenset(
     {"ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"}
@@ -58,24 +56,15 @@ TORCH_OPTIMIZERS = frozenset(
 """Names that it hands to torch.optim as they are."""
 
 
-_MODULES = (
-    # the end or the beginning of a name in lower case, and what is imported for it
-    ("8bit", "bitsandbytes"),
-    ("pagedadamw", "bitsandbytes"),
-    ("dadapt", "dadaptation"),
-    ("prodigy", "prodigyopt"),
-    ("lion", "lion_pytorch"),
-    ("schedulefree", "schedulefree"),
-)
+CLASSES = {**OWN_OPTIMIZERS, **{name.lower(): f"torch.optim.{name}" for name in sorted(TORCH_OPTIMIZERS)}}
+"""The class of every optimizer that has no dot in its name, by the name in lower case."""
 
 
-def module(recipe: Recipe) -> str | None:
-    """What sd-scripts imports for the optimizer; None where it is torch's or transformers'."""
+def module(recipe: Recipe) -> str:
+    """What sd-scripts imports for the optimizer."""
     name = str(recipe.get("optimizer_type") or "")
-    if "." in name:
-        return name.rpartition(".")[0]
-    known = optimizer(recipe)
-    return next((found for part, found in _MODULES if known.startswith(part) or known.endswith(part)), None)
+    path = name if "." in name else CLASSES.get(optimizer(recipe), "")
+    return path.rpartition(".")[0]
 
 
 def unknown_arguments(recipe: Recipe, known: Mapping[str, Sequence[str] | None]) -> Iterator[Problem]:
@@ -89,8 +78,7 @@ def unknown_arguments(recipe: Recipe, known: Mapping[str, Sequence[str] | None])
     name = recipe.get("optimizer_type") or "AdamW"
     for argument in recipe.arguments("optimizer_args"):
         if argument not in takes:
-            close = difflib.get_close_matches(argument, takes, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(takes)}"
+            hint = spelling.resembling(argument, takes) or f"it takes {', '.join(takes)}"
             yield Problem(f"{name} has no argument '{argument}'", hint, recipe.origin("optimizer_args"))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.rulebook import lycoris, network_arguments
@@ -151,8 +151,7 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
     if recipe.kind is Kind.DREAMBOOTH or known is None:
         return
     for key in sorted(recipe.arguments("network_args").keys() - known):
-        close = difflib.get_close_matches(key, sorted(known), n=1)
-        hint = f"did you mean {close[0]}?" if close else None
+        hint = spelling.resembling(key, sorted(known), 1)
         yield Problem(f"network_args: {module} knows no '{key}'", hint, recipe.origin("network_args"))
 
 

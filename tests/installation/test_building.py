@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import errno
 import os
 import shutil
@@ -18,12 +17,11 @@ from standin.build import make_repository
 from sdxl_train_cli import gpu, process
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.installation import environment, installer, network, toolchain
-from sdxl_train_cli.installation.environment import Environment, Lock, Request
-from sdxl_train_cli.installation.toolchain import Extra, Plan, TorchBuild
+from sdxl_train_cli.installation import building, environment, installer, network, toolchain
+from sdxl_train_cli.installation.environment import Request
+from sdxl_train_cli.installation.toolchain import Plan, TorchBuild
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.smoke import trainable
 
 CARD = Gpu(0, "a card", 24.0, 20.0, (8, 6), "550.54.14")
 GIB = 1024**3
@@ -61,7 +59,7 @@ def real_looking(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refusal(place: Home, request: Request, told: list[str]) -> SetupError:
     """A setup that is refused: one line, a hint, and nothing half-made."""
     with pytest.raises(SetupError) as raised:
-        environment.create(place, request, recreate=False, report=told.append)
+        building.create(place, request, recreate=False, report=told.append)
     (problem,) = raised.value.problems
     assert "\n" not in problem.message
     assert problem.hint
@@ -71,7 +69,7 @@ def refusal(place: Home, request: Request, told: list[str]) -> SetupError:
 
 
 def test_an_environment_has_checkout_interpreter_options_and_lock(place: Home, request_: Request) -> None:
-    made = environment.create(place, request_, recreate=False, report=lambda _line: None)
+    made = building.create(place, request_, recreate=False, report=lambda _line: None)
 
     assert environment.require(place) == made
     assert made.lock.request == request_
@@ -86,17 +84,17 @@ def test_an_environment_has_checkout_interpreter_options_and_lock(place: Home, r
 
 
 def test_the_same_request_again_makes_nothing(place: Home, request_: Request, told: list[str]) -> None:
-    first = environment.create(place, request_, recreate=False, report=told.append)
+    first = building.create(place, request_, recreate=False, report=told.append)
     told.clear()
 
-    assert environment.create(place, request_, recreate=False, report=told.append) == first
+    assert building.create(place, request_, recreate=False, report=told.append) == first
     assert told == []
 
 
 def test_another_request_makes_another_and_removes_the_one_before(place: Home, request_: Request) -> None:
-    first = environment.create(place, request_, recreate=False, report=lambda _line: None)
+    first = building.create(place, request_, recreate=False, report=lambda _line: None)
 
-    second = environment.create(
+    second = building.create(
         place, request_.model_copy(update={"ref": "main"}), recreate=False, report=lambda _line: None
     )
 
@@ -132,7 +130,7 @@ def test_a_broken_file_makes_the_environment_absent_and_the_next_setup_whole(
     with pytest.raises(SetupError, match="not installed yet"):
         environment.require(place)
 
-    environment.create(place, request_, recreate=False, report=lambda _line: None)
+    building.create(place, request_, recreate=False, report=lambda _line: None)
     assert environment.require(place).options()
     assert len(list(place.environments.iterdir())) == 1
 
@@ -312,7 +310,7 @@ def test_a_stop_leaves_nothing_half_made(place: Home, request_: Request, monkeyp
     monkeypatch.setattr(installer, "make_venv", stop)
 
     with pytest.raises(KeyboardInterrupt):
-        environment.create(place, request_, recreate=False, report=lambda _line: None)
+        building.create(place, request_, recreate=False, report=lambda _line: None)
     assert not list(place.environments.iterdir())
 
 
@@ -336,84 +334,3 @@ def test_nothing_to_install_starts_nothing(place: Home, told: list[str]) -> None
         installer.Tools(sys.stderr.buffer, place.setup_log, told.append),
     )
     assert told == []
-
-
-# --- extras
-
-
-@pytest.fixture
-def real(tmp_path: Path) -> Environment:
-    """An environment that is none of a stand-in, with nothing in it yet."""
-    lock = Lock(
-        request=Request(extras=(Extra.XFORMERS,)),
-        ref="v0.10.1",
-        commit="0" * 40,
-        toolchain="sd-scripts v0.10",
-        torch_build=TorchBuild.CPU,
-        python="3.11.9",
-        packages={},
-        created=dt.datetime.now(dt.timezone.utc),
-    )
-    return Environment(folder=tmp_path, lock=lock)
-
-
-def test_a_missing_extra_is_refused_with_the_command_that_keeps_the_others(real: Environment) -> None:
-    with pytest.raises(SetupError) as raised:
-        environment.require_extras(real, [Extra.LYCORIS])
-
-    assert str(raised.value) == "LyCORIS is not installed, and this run needs it"
-    assert raised.value.problems[0].hint == "run `sdxl-train setup --extra lycoris --extra xformers`"
-
-
-def test_without_xformers_there_is_another_attention(real: Environment) -> None:
-    with pytest.raises(SetupError) as raised:
-        environment.require_extras(real, [Extra.XFORMERS])
-
-    assert str(raised.value.problems[0].hint).endswith("--extra xformers`, or --set xformers=false --set sdpa=true")
-
-
-@pytest.mark.parametrize("place", ["lib/python3.11/site-packages", "Lib/site-packages"])
-def test_an_extra_that_is_there_counts_however_it_came(real: Environment, place: str) -> None:
-    (real.folder / "venv" / place / "lycoris").mkdir(parents=True)
-
-    environment.require_extras(real, [Extra.LYCORIS])
-    assert trainable(real) == (list(Kind), [])
-
-
-def test_a_module_is_looked_for_where_sd_scripts_would_find_it(real: Environment) -> None:
-    (real.checkout / "networks").mkdir(parents=True)
-    (real.checkout / "networks" / "lora.py").touch()
-    packages = real.folder / "venv" / "lib" / "python3.11" / "site-packages"
-    (packages / "prodigyopt").mkdir(parents=True)
-    (packages / "typing_extensions.py").touch()
-
-    there = {"networks.lora": "network_module", "prodigyopt": "optimizer_type", "typing_extensions": "optimizer_type"}
-    environment.require_modules(real, there)
-
-
-def test_modules_that_are_not_there_are_told_with_what_to_do(real: Environment) -> None:
-    (real.checkout / "networks").mkdir(parents=True)
-    (real.checkout / "networks" / "lora.py").touch()
-
-    with pytest.raises(SetupError) as raised:
-        environment.require_modules(real, {"networks.lorra": "network_module", "came.CAME": "optimizer_type"})
-
-    own, other = raised.value.problems
-    assert own.message == "sd-scripts has no module networks.lorra, which network_module asks for"
-    assert own.hint == "did you mean networks.lora?"
-    assert other.message == "sd-scripts has no module came.CAME, which optimizer_type asks for"
-    assert str(other.hint).startswith("--set optimizer_type=null, or uv pip install -p ")
-    assert str(other.hint).endswith(" came")
-
-
-def test_without_lycoris_and_modules_of_its_own_two_kinds_cannot_be_trained(real: Environment) -> None:
-    assert real.networks == frozenset()
-    assert trainable(real) == ([Kind.LORA, Kind.LOCON, Kind.DREAMBOOTH], [Kind.LOHA, Kind.LOKR])
-
-
-def test_modules_of_its_own_make_lycoris_needless(real: Environment) -> None:
-    (real.checkout / "networks").mkdir(parents=True)
-    (real.checkout / "networks" / "lokr.py").touch()
-
-    assert real.networks == frozenset({"networks.lokr"})
-    assert trainable(real)[1] == [Kind.LOHA]
