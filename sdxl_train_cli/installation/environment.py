@@ -121,21 +121,22 @@ class Environment(BaseModel):
         return frozenset(name for name in lycoris.NATIVE if (self.checkout / f"{name.replace('.', '/')}.py").is_file())
 
     def has(self, extra: Extra) -> bool:
-        """Whether an extra is installed, by setup or by hand; a stand-in imports nothing and so lacks nothing."""
-        return self.is_rehearsal or self._is_installed(extra.package)
+        """Whether an extra is installed, by setup or by hand."""
+        return self.has_module(extra.package)
 
     def has_module(self, name: str) -> bool:
-        """Whether sd-scripts would find a module by this dotted name: among its own files, or in the venv."""
+        """Whether sd-scripts would find a module by this dotted name: among its own files, or in the venv.
+
+        A stand-in imports nothing from a venv and so lacks nothing there.
+        """
         top, *inner = name.split(".")
         own = [self.checkout / top, self.checkout / f"{top}.py"]
         if any(path.exists() for path in own):
             path = self.checkout.joinpath(top, *inner)
             return path.is_dir() or path.with_name(f"{path.name}.py").is_file()
-        return self.is_rehearsal or self._is_installed(top)
-
-    def _is_installed(self, package: str) -> bool:
         venv, places = Files(self.folder).venv, ("lib/python*/site-packages", "Lib/site-packages")
-        return any(any(venv.glob(f"{place}/{name}")) for place in places for name in (package, f"{package}.py"))
+        there = (any(venv.glob(f"{place}/{file}")) for place in places for file in (top, f"{top}.py"))
+        return self.is_rehearsal or any(there)
 
     def options(self) -> OptionTable:
         """Every option of the installed training scripts."""
