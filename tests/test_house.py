@@ -17,7 +17,7 @@ OURS = sdxl_train_cli.__name__
 
 LAYERS = (
     ("words", """
-        errors spelling recipe layout signals gpu
+        errors spelling recipe layout files signals gpu
         keeping.record
         watching.scalars watching.metrics watching.guards watching.progress
         failures
