@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from sdxl_train_cli import __version__, signals
+from sdxl_train_cli import __version__, printing, signals, visible
 from sdxl_train_cli.commands import (
     dataset,
     exchange,
@@ -27,6 +28,9 @@ from sdxl_train_cli.commands import (
 )
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 
+_ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
+"""click's own, or that of typer's copy of click; typer gives no other name to it."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -37,7 +41,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"sdxl-train {__version__}")
+        printing.out(f"sdxl-train {__version__}")
         raise typer.Exit
 
 
@@ -77,20 +81,48 @@ app.add_typer(runs.app, name="runs", help="Look back on runs, and go on with the
 
 
 def main() -> None:
-    """Run a command; every expected error is a line with a hint and has its own exit code."""
+    """Run a command; every error is a line with a hint and has its own exit code."""
     _prepare_streams()
     signals.raise_stopped()
     try:
+        sys.exit(_code())
+    except signals.Stopped as stop:
+        printing.told("")
+        printing.told("stopped")
+        sys.exit(128 + stop.signum)
+
+
+def _code() -> int:
+    """Run a command and give its exit code."""
+    try:
         _require_folder()
-        app()
+        code = app(standalone_mode=False)
     except SdxlTrainError as error:
         from sdxl_train_cli import console
 
         console.errors(error.problems)
-        sys.exit(error.exit_code)
-    except signals.Stopped as stop:
-        sys.stderr.write("\nstopped\n")
-        sys.exit(128 + stop.signum)
+        return error.exit_code
+    except _ClickUsageError as error:
+        return _misused(error)
+    except typer.Abort:
+        printing.told("Aborted!")
+        return 1
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person is told in a line and not in a traceback
+        from sdxl_train_cli import fault
+
+        problem, code = fault.explained(error, os.environ)
+        printing.told_error(problem)
+        return code
+    return code if isinstance(code, int) else 0
+
+
+def _misused(error: typer.BadParameter) -> int:
+    """Tell what click says of the command line; what was typed stands in it."""
+    words = io.StringIO()
+    error.message = visible.line(error.message)
+    error.show(words)
+    printing.told_document(words.getvalue().rstrip("\n"))
+    return UsageError.exit_code
 
 
 def _require_folder() -> None:

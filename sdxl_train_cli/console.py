@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -14,11 +13,29 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sdxl_train_cli import spelling
-from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli import spelling, visible
+from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.printing import data, document, out, to_nowhere
 
 if TYPE_CHECKING:
     from sdxl_train_cli.watching.training import Outcome
+
+__all__ = [
+    "bar",
+    "counting",
+    "data",
+    "document",
+    "draws",
+    "err",
+    "errors",
+    "finding",
+    "finished",
+    "note",
+    "out",
+    "table",
+    "told_table",
+    "warn",
+]
 
 _WIDEST = 10_000
 """Columns of a table that goes into a pipe or a file, where a row is one line."""
@@ -32,30 +49,16 @@ class _Lasting(Console):
     def on_broken_pipe(self) -> None:
         """Go on in silence: a reader that goes away (`| head`) must not end a training, as rich would."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        to_nowhere(sys.stderr)
 
 
 err = _Lasting(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 _out = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def out(text: str) -> None:
-    """Print what a script would keep; UsageError where it goes into a file on a full disk."""
-    if sys.stdout is None:  # where the caller closed it: >&-
-        return
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what it still holds is lost anyway
-        raise UsageError(f"stdout can't be written: {error.strerror}", "free some space, or print elsewhere") from error
-
-
 def note(text: str) -> None:
-    """Tell the person who waits."""
-    err.print(text)
+    """Tell the person who waits, in one line."""
+    err.print(visible.line(text))
 
 
 def warn(problem: Problem) -> None:
@@ -70,24 +73,23 @@ def errors(problems: Iterable[Problem]) -> None:
 
 
 def _told(label: str, style: str, problem: Problem) -> None:
-    err.print(Text(label, style=style) + Text(str(problem), style=""))
-    if problem.hint:
-        first, *rest = problem.hint.splitlines()
-        err.print(Text("hint:  ", style="cyan") + Text(first, style=""))
-        for line in rest:
-            err.print(Text(" " * 7 + line))
+    err.print(Text(label, style=style) + Text(visible.line(str(problem)), style=""))
+    # A hint may have several lines; set in, none of them passes for an error's first.
+    for number, line in enumerate((problem.hint or "").splitlines()):
+        err.print(Text(" " * 7 if number else "hint:  ", style="cyan") + Text(visible.line(line), style=""))
 
 
 def finding(label: str, problem: Problem, lines: Sequence[str]) -> None:
     """Print one of many findings on stdout, with its files below it."""
-    hint = [] if problem.hint is None else [f"  hint: {problem.hint}"]
-    style = "bold red" if label == "error" else "yellow"
+    hint = [] if problem.hint is None else [f"hint: {problem.hint}"]
+    message = visible.line(problem.message)
+    below = [f"  {visible.line(line)}" for line in (*lines, *hint)]
     if _out.is_terminal:
-        _out.print(Text(f"{label}: ", style=style) + Text(problem.message, style=""))
-        for line in [*(f"  {each}" for each in lines), *hint]:
+        _out.print(Text(f"{label}: ", style="bold red" if label == "error" else "yellow") + Text(message, style=""))
+        for line in below:
             _out.print(Text(line, style=""))
     else:
-        out("\n".join([f"{label}: {problem.message}", *(f"  {each}" for each in lines), *hint]))
+        document("\n".join([f"{label}: {message}", *below]))
 
 
 def table(
@@ -104,7 +106,7 @@ def table(
     if _out.is_terminal:
         _out.print(grid)
         return
-    out(_in_lines(grid))
+    document(_in_lines(grid))
 
 
 def told_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -118,10 +120,10 @@ def told_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def _grid(headings: Sequence[str], rows: Iterable[Sequence[str]], faint: Container[tuple[int, int]]) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    known = list(rows)
+    known = [[visible.line(cell) for cell in row] for row in rows]
     for column, heading in enumerate(headings):
         numbers = heading.endswith("GB") or _are_numbers([row[column] for row in known])
-        grid.add_column(heading, justify="right" if numbers else "left", overflow="fold")
+        grid.add_column(Text(visible.line(heading)), justify="right" if numbers else "left", overflow="fold")
     for at, row in enumerate(known):
         grid.add_row(*(Text(cell, style="dim" if (at, column) in faint else "") for column, cell in enumerate(row)))
     return grid
@@ -135,7 +137,7 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 def _in_lines(grid: Table) -> str:
     text = io.StringIO()
     Console(file=text, width=_WIDEST).print(grid)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+    return "\n".join(line.rstrip() for line in text.getvalue().removesuffix("\n").split("\n"))
 
 
 @contextmanager

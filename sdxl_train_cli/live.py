@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sdxl_train_cli import console, spelling
+from sdxl_train_cli import console, spelling, visible
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.watching.guards import Alarm
 from sdxl_train_cli.watching.metrics import Metric
@@ -153,8 +153,8 @@ class Terminal(View):
 
     def picture(self) -> RenderableType:
         """What stands on the terminal now."""
-        rows = [self._bar(), *(Text(line, no_wrap=True, overflow="ellipsis") for line in self._lines() if line)]
-        return Group(*rows)
+        lines = (Text(visible.line(line), no_wrap=True, overflow="ellipsis") for line in self._lines() if line)
+        return Group(self._bar(), *lines)
 
     def _bar(self) -> RenderableType:
         step = self._step
@@ -166,7 +166,8 @@ class Terminal(View):
             total=step.steps if step else None, completed=step.step if step else 0, width=30, pulse=step is None
         )
         spent = spelling.clock(time.monotonic() - self._started)
-        grid.add_row(Text(self._phase, style="bold"), bar, Text(count), Text(share), Text(epoch), Text(spent, "dim"))
+        phase = Text(visible.line(self._phase), style="bold")
+        grid.add_row(phase, bar, Text(count), Text(share), Text(epoch), Text(spent, "dim"))
         return grid
 
     def _lines(self) -> list[str]:
@@ -193,9 +194,9 @@ def event_line(event: Event) -> str:
     """An event as one line of JSON: its class in small letters, and its fields."""
     name = type(event).__name__.lower()
     if isinstance(event, Metric):
-        return json.dumps({"event": name, **json.loads(event.line)}, ensure_ascii=False)
+        return visible.as_json({"event": name, **json.loads(event.line)})
     facts = {key: _plain(value) for key, value in asdict(event).items()}
-    return json.dumps({"event": name, **facts}, ensure_ascii=False)
+    return visible.as_json({"event": name, **facts})
 
 
 def _plain(value: object) -> object:

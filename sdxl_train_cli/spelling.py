@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from subprocess import list2cmdline
 
+from sdxl_train_cli import visible
+
 
 def size(size_bytes: int) -> str:
     """Bytes in powers of 1000, as file managers and model sites do."""
@@ -43,7 +45,26 @@ def moment(when: datetime | None) -> str:
 def shell_line(words: Sequence[object], *, windows: bool = os.name == "nt") -> str:
     """A command line to type: this system's shell takes each word as it is."""
     texts = [str(word) for word in words]
-    return list2cmdline(texts) if windows else shlex.join(texts)
+    return list2cmdline(texts) if windows else " ".join(map(_quoted, texts))
+
+
+def _quoted(word: str) -> str:
+    """A word for a POSIX shell; with letters that no terminal may get, as $'...', which names them by number."""
+    if visible.line(word) == word:
+        return shlex.quote(word)
+    return "$'" + "".join(map(_named, word)) + "'"
+
+
+def _named(letter: str) -> str:
+    if letter in "\\'":
+        return f"\\{letter}"
+    if visible.line(letter) == letter:
+        return letter
+    is_byte = "\udc80" <= letter <= "\udcff"  # of a name that is no UTF-8
+    # Octal: three digits at most, where \x takes all that follow in some shells.
+    return "".join(
+        f"\\{byte:03o}" for byte in letter.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
+    )
 
 
 def shell_word(word: object) -> str:

@@ -91,3 +91,35 @@ def test_faint_cells_are_dimmed_on_a_terminal_and_plain_in_a_pipe(
     assert "\x1b" not in plain
     assert "- 9.4" in plain
     assert re.findall(r"\x1b\[2m *([^\x1b]+)\x1b\[0m", terminal.getvalue()) == ["- 9.4"]
+
+
+def test_no_way_to_print_lets_through_what_a_terminal_obeys(capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = "\x1b]0;title\x07\x9b2J\x7f\r\u202e\ud800\nerror: not ours"
+    terminal = io.StringIO()
+
+    def print_all() -> None:
+        console.out(hostile)
+        console.data({hostile: [hostile]})
+        console.note(hostile)
+        console.warn(Problem(hostile, hostile, hostile))
+        console.errors([Problem(hostile, hostile, hostile)])
+        console.finding("error", Problem(hostile, hostile), [hostile])
+        console.table((hostile, "b"), [(hostile, hostile)])
+        console.told_table((hostile, "b"), [(hostile, hostile)])
+
+    print_all()
+    printed = capsys.readouterr()
+    drawing = Console(file=terminal, force_terminal=True, color_system=None, width=1000)
+    monkeypatch.setattr(console, "_out", drawing)
+    monkeypatch.setattr(console, "err", drawing)
+    print_all()
+
+    told = [*printed.out.split("\n"), *printed.err.split("\n"), *terminal.getvalue().split("\n")]
+    assert not [line for line in told if re.search("[\x00-\x1f\x7f-\x9f\u202e\ud800]", line)]
+    assert not [line for line in told if line.startswith("error: not ours")]
+
+
+def test_a_name_in_brackets_heads_a_column_as_it_is(capsys: Printed) -> None:
+    console.table(("[bold]", "b"), [("x", "y")])
+
+    assert capsys.readouterr().out.splitlines()[0].split() == ["[bold]", "b"]

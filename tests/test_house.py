@@ -17,7 +17,7 @@ OURS = sdxl_train_cli.__name__
 
 LAYERS = (
     ("words", """
-        errors spelling recipe layout files signals gpu
+        errors spelling visible recipe layout files signals gpu
         keeping.record
         watching.scalars watching.metrics watching.guards watching.progress
         failures
@@ -38,7 +38,7 @@ LAYERS = (
         keeping.runs watching.supervision watching.training preparation smoke memory.trial memory.fitting
         watching.attempts dataset.tagging keeping.repetition keeping.resuming keeping.tensorboard
     """),
-    ("people", "console live commands cli __main__"),
+    ("people", "printing fault console live commands cli __main__"),
 )  # fmt: skip
 """From the ground up: a module imports its own layer and those below it. A package is named for all of its modules
 that are not named themselves."""
@@ -176,3 +176,23 @@ def test_every_module_opens_with_its_promise(path: Path) -> None:
     promise = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
     assert promise.rstrip(":").strip()
+
+
+PRINTERS = {"printing", "console", "__main__", "guard"}
+"""The doors to stdout and stderr, and what runs before or without them."""
+PAST_THE_DOOR = {"print", "echo", "secho", "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"}
+
+
+def printed_past_the_door(path: Path) -> set[str]:
+    """print(), typer.echo(), and the streams themselves where they are written to or handed on."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    names = {ast.unparse(call.func).rpartition(".")[2] for call in calls}
+    written = {ast.unparse(call.func).removesuffix(".write") for call in calls}
+    handed = {ast.unparse(value) for call in calls for value in call.args}
+    return (names | written | handed) & PAST_THE_DOOR
+
+
+def test_all_that_is_printed_goes_through_the_door_that_cleans_it() -> None:
+    found = {name: past for name, path in modules().items() if (past := printed_past_the_door(path))}
+
+    assert not {name: past for name, past in found.items() if name not in PRINTERS}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import subprocess
 from datetime import datetime, timezone
 from pathlib import PureWindowsPath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import spelling, visible
 
 
 @pytest.mark.parametrize(
@@ -46,9 +49,20 @@ def test_a_moment_is_told_on_this_machines_clock() -> None:
     assert spelling.moment(None) == ""
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1))
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Zl", "Zp"])), min_size=1))
 def test_the_shell_reads_the_line_as_its_words(words: list[str]) -> None:
     assert shlex.split(spelling.shell_line(words, windows=False)) == words
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(st.sampled_from("\x1b\n\r\x7f\x9b\u202e\u2028\udcff'\\\\ a1$`é\t")), min_size=1))
+def test_letters_that_a_terminal_obeys_can_be_typed_and_are_not_shown_as_they_are(words: list[str]) -> None:
+    line = spelling.shell_line(words, windows=False)
+
+    said = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True).stdout
+    assert visible.line(line) == line
+    assert [os.fsdecode(word) for word in said.split(b"\0")[:-1]] == words
 
 
 def test_a_line_for_windows_is_quoted_by_its_rules() -> None:

@@ -51,13 +51,11 @@ def check(
 
 def _print_json(checked: Checked) -> None:
     """Names that are no text are escaped, so that a script gets them back."""
-    import json
-
     from sdxl_train_cli import console
     from sdxl_train_cli.commands import dataset_facts
 
     findings = [dataset_facts.finding(each) for each in checked.findings]
-    console.out(json.dumps({**_counts(checked), "findings": findings}, indent=1))
+    console.data({**_counts(checked), "findings": findings})
 
 
 def _counts(checked: Checked) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -45,7 +44,7 @@ def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | N
         ],
         "page": None if page is None else str(page),
     }  # fmt: skip
-    console.out(json.dumps(facts, indent=1, allow_nan=False))
+    console.data(facts)
 
 
 def _counted(counted: Overview) -> dict[str, object]:

@@ -52,8 +52,6 @@ def import_(
     kind: KindOption = None, force: Force = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Make presets of other programs' settings."""
-    import json
-
     from sdxl_train_cli import console
     from sdxl_train_cli.errors import Gathering, Problem, UsageError
     from sdxl_train_cli.exchange import recognise, settle
@@ -79,7 +77,7 @@ def import_(
             if report is not ReportForm.JSON:
                 console.out(str(path))
     if report is ReportForm.JSON:
-        console.out(json.dumps(facts, indent=1, ensure_ascii=False))
+        console.data(facts)
     gathering.require_none()
 
 
@@ -106,7 +104,7 @@ def export(
         f"{recipe.name}: {recipe.kind.label}, for {recipe.kind.script}; model, pictures and output are named there"
     )
     if output is None:
-        console.out(text.rstrip("\n"))
+        console.document(text.rstrip("\n"))
         return
     _write(output, text, force=force)
     console.out(str(output))

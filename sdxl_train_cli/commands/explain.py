@@ -20,8 +20,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 def explain(target: Target, as_json: Json = False) -> None:
     """Why a run failed, and what to type. Takes any log of sd-scripts."""
-    import json
-
     from sdxl_train_cli import console
     from sdxl_train_cli.failures import diagnosis, log
 
@@ -33,7 +31,7 @@ def explain(target: Target, as_json: Json = False) -> None:
     finding = diagnosis.examine(lines)
     ways = _ways(finding, path)
     if as_json:
-        console.out(json.dumps({**_facts(finding, path), "would_fit": ways}, indent=1, ensure_ascii=False))
+        console.data({**_facts(finding, path), "would_fit": ways})
         return
     for line in (*_told(finding), *(["what would fit:"] if ways else []), *(f"  {way}" for way in ways)):
         console.out(line)

@@ -46,7 +46,6 @@ def fit(
     max_batch: MaxBatch = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Measure the largest batch that fits: a few real steps."""
-    import json
     import tempfile
 
     from sdxl_train_cli import choice, console, project
@@ -77,7 +76,7 @@ def fit(
         hands = fitting.Hands(lambda choices: _prepared(choices, where), _carried_out, console.note)
         found = fitting.run(asked, most, folder, hands)
     if as_json:
-        console.out(json.dumps(_facts(found), indent=1, ensure_ascii=False))
+        console.data(_facts(found))
     else:
         _show(found)
     _conclude(found, most)

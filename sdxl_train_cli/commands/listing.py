@@ -27,6 +27,7 @@ _PRESET_FILE = re.compile(r".+\.ya?ml:\d+")
 
 def list_(output: OutputOption = None, as_json: Json = False) -> None:
     """Every run, newest first."""
+    from sdxl_train_cli import printing  # nothing is drawn: rich would take longer than all the rest
     from sdxl_train_cli.keeping import history
 
     folder = place.output(output)
@@ -35,14 +36,14 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
         _print_json([_facts(entry) for entry in found])
         return
     if not found:
-        typer.echo(f"no runs in {folder}", err=True)
+        printing.told(f"no runs in {folder}")
         return
     headings = ("name", "state", "kind", "preset", "steps", "loss", "time", "started")
     # Plain text: a drawn table of a thousand rows takes longer than all the rest.
-    typer.echo("\n".join(_columns([headings, *(_row(entry) for entry in found)])))
+    printing.document("\n".join(_columns([headings, *(_row(entry) for entry in found)])))
     for entry in found:
         if entry.problem:
-            typer.echo(f"{entry.folder}: {entry.problem}", err=True)
+            printing.told(f"{entry.folder}: {entry.problem}")
 
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
@@ -99,10 +100,9 @@ def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = Fals
 
 
 def _print_json(content: object) -> None:
-    import json
+    from sdxl_train_cli import printing
 
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a file name that is no UTF-8
+    printing.data(content)
 
 
 def _facts(entry: Listed) -> dict[str, object]:
@@ -172,7 +172,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
     facts: list[tuple[str, object]] = [
         ("state", entry.state.value),
         ("cause", outcome.cause if outcome else None),
-        ("remedy", outcome.remedy if outcome else None),
+        ("remedy", "; ".join((outcome.remedy or "").splitlines()) if outcome else None),
         ("kind", kept.kind),
         ("preset", kept.preset),
         ("folder", entry.folder),
@@ -208,8 +208,10 @@ def _is_own(origin: str) -> bool:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as aligned lines; letters that a terminal would obey are replaced."""
-    clean = [["".join(char if char.isprintable() else "?" for char in cell) for cell in row] for row in rows]
+    """Rows as aligned lines."""
+    from sdxl_train_cli import visible
+
+    clean = [[visible.line(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*clean, strict=True)]
     return [
         "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()

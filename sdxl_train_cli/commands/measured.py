@@ -19,7 +19,8 @@ def show(records: list[Measurement]) -> None:
     if not records:
         console.note("no run was measured here yet: each real run on a GPU is, and `sdxl-train fit` measures at once")
         return
-    console.out("\nmeasured runs")
+    console.out("")
+    console.out("measured runs")
     console.table(
         ("settings", "batch", "measured, GB", "estimated, GB", "error", "s a step", "pictures", "GPU", "date"),
         [_record_row(record) for record in sorted(records, key=lambda record: (record.words, record.batch_size))],
@@ -111,7 +112,7 @@ def exchange(home: Home, merge: Path | None, export: Path | None) -> None:
         own = [record for record in records(home) if not record.is_from_elsewhere]
         text = shared_measurements.text(own)
         if str(export) == "-":
-            console.out(text.rstrip("\n"))
+            console.document(text.rstrip("\n"))
             return
         shared_measurements.write(export, text)
         console.note(f"{len(own)} measured runs written")

@@ -21,8 +21,6 @@ Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE)]
 
 def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home: HomeOption = None) -> None:
     """What two presets do differently, sd-scripts' defaults included."""
-    import json
-
     from sdxl_train_cli import console
     from sdxl_train_cli.installation import environment
     from sdxl_train_cli.recipes import preset_comparison
@@ -33,7 +31,7 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
     one, other = (recipes.load(presets.kind_for(name, kind), name, (), place.user_presets()) for name in (a, b))
     found = list(preset_comparison.differences(one, other, table))
     if as_json:
-        console.out(json.dumps([_facts(difference) for difference in found], indent=1, ensure_ascii=False))
+        console.data([_facts(difference) for difference in found])
         return
     if one.kind is not other.kind:
         console.note(f"{a} trains a {one.kind.label}, {b} a {other.kind.label}")

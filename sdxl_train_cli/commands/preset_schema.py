@@ -30,7 +30,7 @@ def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = No
     text = json.dumps(schemas.build(table, presets.kind_called(kind), names), indent=1, ensure_ascii=False)
     if output is None:
         console.note("into a file and into your editor: sdxl-train presets schema --output preset.schema.json")
-        console.out(text)
+        console.document(text)
         return
     try:
         output.write_text(text + "\n", encoding="utf-8")

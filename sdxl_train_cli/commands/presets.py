@@ -25,14 +25,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 @app.command("list")
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
     """Every preset, with the GPU memory that it needs."""
-    import json
-
     from sdxl_train_cli import console
     from sdxl_train_cli.recipes import presets
 
     found = presets.available(kind_called(kind), place.user_presets())
     if as_json:
-        console.out(json.dumps([_facts(preset) for preset in found], indent=1, ensure_ascii=False))
+        console.data([_facts(preset) for preset in found])
         return
     console.table(
         ("kind", "preset", "needs GB", "description"),
@@ -59,7 +57,7 @@ def show(
 
     recipe = presets.load(kind_for(preset, kind), preset, (), place.user_presets())
     if as_json:
-        console.out(recipe.model_dump_json(indent=1))
+        console.data(recipe.model_dump(mode="json"))
         return
     console.note(f"{recipe.name} ({recipe.kind.label}): {recipe.description}")
     rows = [(name, text(setting.value), setting.origin) for name, setting in sorted(recipe.settings.items())]

@@ -19,7 +19,7 @@ def rerun(
     run: Run, name: Name = None, dry_run: DryRun = False, output: OutputOption = None, home: HomeOption = None
 ) -> None:
     """Make the same run again, under a new name."""
-    from sdxl_train_cli import console, live, preparation, spelling
+    from sdxl_train_cli import console, live, preparation, printing, spelling
     from sdxl_train_cli.installation import hub
     from sdxl_train_cli.keeping import history, repetition
 
@@ -30,7 +30,7 @@ def rerun(
     for note in (*again.notes, *repetition.changes(entry, prepared)):
         console.note(note)
     if dry_run:
-        typer.echo(spelling.shell_line(prepared.argv))
+        printing.out(spelling.shell_line(prepared.argv))
         return
     if again.choices.tokenizers is None:
         hub.require(prepared.model, where, os.environ)

@@ -28,7 +28,7 @@ def resume(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Go on with a run that was stopped or cut off."""
-    from sdxl_train_cli import spelling
+    from sdxl_train_cli import printing, spelling
     from sdxl_train_cli.keeping import history, resuming
     from sdxl_train_cli.watching import guards
 
@@ -37,7 +37,7 @@ def resume(
     where = place.home(home)
     resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check)
     if dry_run:
-        typer.echo(spelling.shell_line(resumed.argv))
+        printing.out(spelling.shell_line(resumed.argv))
         return
     from sdxl_train_cli import console, live  # after the dry run, which needs none of it
     from sdxl_train_cli.watching import attempts  # after the dry run, which needs none of it

@@ -39,7 +39,7 @@ def setup(
     request = _request(where, source, ref, python, torch, extra)
     installed = building.create(where, request, recreate=recreate, report=console.note)
     if json:
-        console.out(installed.lock.model_dump_json(indent=1))
+        console.data(installed.lock.model_dump(mode="json"))
         return
     console.note(_summary(installed))
 

@@ -76,7 +76,7 @@ def train(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered once for each kind: what is trained is the command's own name."""
-    from sdxl_train_cli import choice, preparation, project, spelling
+    from sdxl_train_cli import choice, preparation, printing, project, spelling
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.installation import hub
     from sdxl_train_cli.recipe import Kind
@@ -101,7 +101,7 @@ def train(
     with place.looking() as on_progress:
         prepared = preparation.prepare(choices, where, place.user_presets(), on_progress)
     if dry_run:
-        typer.echo(spelling.shell_line(prepared.argv))
+        printing.out(spelling.shell_line(prepared.argv))
         return
     from sdxl_train_cli import console, live  # after the dry run, which needs none of it
     from sdxl_train_cli.watching import attempts  # after the dry run, which needs none of it

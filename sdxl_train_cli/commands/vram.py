@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,8 +60,6 @@ def vram(
 
 
 def _print_json(records: list[Measurement] | None) -> None:
-    import json
-
     from sdxl_train_cli import console
     from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
 
@@ -70,19 +67,23 @@ def _print_json(records: list[Measurement] | None) -> None:
     found: object = table
     if records is not None:
         found = {"table": table, "mine": measured.facts(records)}
-    console.out(json.dumps(found, indent=1, ensure_ascii=False))
+    console.data(found)
 
 
 def _print_csv() -> None:
     import csv
+    import io
 
+    from sdxl_train_cli import console
     from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
 
-    writer = csv.writer(sys.stdout)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["settings", "batch_size", "low_gib", "high_gib", "source"])
     for row, size in ((row, size) for row in rows() for size in BATCH_SIZES):
         need = cell(row, size)
         writer.writerow([row.title, size, need.low_gib, need.high_gib, "measured" if need.measured else "estimated"])
+    console.document(text.getvalue().rstrip("\n"))
 
 
 def _show_table(card: Gpu | None) -> None:
@@ -115,8 +116,6 @@ def plan(
     resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """What to train on this GPU, and the command for it."""
-    import json
-
     from sdxl_train_cli import console
     from sdxl_train_cli.errors import VramError
     from sdxl_train_cli.memory import planning
@@ -132,7 +131,7 @@ def plan(
     questions = [planning.Question(one, free_gib, resolution, data, known) for one in chosen]
     offers = [offer for question in questions for offer in planning.offers(question, place.user_presets())]
     if as_json:
-        console.out(json.dumps([_offer(offer) for offer in offers], indent=1, ensure_ascii=False))
+        console.data([_offer(offer) for offer in offers])
         return
     if not offers:
         raise _too_small(chosen, planning.Question(chosen[0], free_gib, resolution, data))
