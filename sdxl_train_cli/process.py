@@ -27,8 +27,12 @@ TICK_SECONDS = 0.25
 """How long a silent child keeps us from looking at signals and its exit."""
 GRACE_SECONDS = 10.0
 """How long a stopped group may take before it is killed."""
-LONGEST_LINE = 65_536
-"""Characters after which a line without an end is cut, so that memory stays flat."""
+LONGEST_LINE = 4096
+"""Characters after which a line is cut in two: it is kept, matched and shown, which takes time and memory by length."""
+
+_CHUNK_BYTES = 65_536
+_MOST_CHUNKS = 64
+"""Read and not yet taken, 4 MB at most. Then the command waits at its pipe, as it would beside a slow terminal."""
 
 _ACTIVITY_SECONDS = 0.5
 _IDLE_SHARE = 0.02
@@ -60,7 +64,9 @@ class Child:
     """A long-running command whose output is read as it comes; leaving the `with` block leaves no process behind."""
 
     def __init__(self, argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
-        self._chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._chunks: queue.Queue[bytes] = queue.Queue(_MOST_CHUNKS)
+        self._is_ending = False
+        """What is said from now on is read, so that nothing waits for us, and lost where nobody takes it."""
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_GUARD), *argv],
             cwd=cwd,
@@ -113,10 +119,10 @@ class Child:
             *lines, rest = _LINE_END.split(text)
             if lines:
                 is_bar = text.removesuffix(rest).endswith("\r")
-            yield from lines
-            if len(rest) > LONGEST_LINE:
-                yield rest
-                rest = ""
+            for line in lines:
+                yield from _cut(line)
+            *pieces, rest = _cut(rest)
+            yield from pieces
         if rest:
             yield rest
 
@@ -140,9 +146,17 @@ class Child:
     def _read(self) -> None:
         pipe = self._process.stdout
         with contextlib.suppress(OSError, ValueError):
-            while pipe is not None and (chunk := os.read(pipe.fileno(), 65_536)):
-                self._chunks.put(chunk)
-        self._chunks.put(b"")
+            while pipe is not None and (chunk := os.read(pipe.fileno(), _CHUNK_BYTES)):
+                self._hand_on(chunk)
+        self._hand_on(b"")
+
+    def _hand_on(self, chunk: bytes) -> None:
+        while not self._is_ending:
+            with contextlib.suppress(queue.Full):
+                self._chunks.put(chunk, timeout=TICK_SECONDS)
+                return
+        with contextlib.suppress(queue.Full):
+            self._chunks.put_nowait(chunk)
 
     def activity(self) -> str:
         """What the command's processes do at this moment, in words; takes half a second."""
@@ -164,6 +178,7 @@ class Child:
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Ask the whole group to end, wait, then kill it; Ctrl-C while waiting kills at once."""
+        self._is_ending = True  # a command that waits at its pipe would not end
         try:
             self._signal(signal.SIGTERM)
             self._wait_for_group(grace_seconds)
@@ -174,6 +189,7 @@ class Child:
 
     def kill(self) -> None:
         """End every process of the group now."""
+        self._is_ending = True
         if WINDOWS:
             for process in _tree(self.pid):
                 with contextlib.suppress(psutil.Error):
@@ -210,6 +226,11 @@ class Child:
             except ProcessLookupError:
                 return False
         return any(_is_in_group(process, self.pid) for process in psutil.process_iter())
+
+
+def _cut(line: str) -> list[str]:
+    """The line in pieces; an empty one is one piece."""
+    return [line[start : start + LONGEST_LINE] for start in range(0, len(line), LONGEST_LINE)] or [line]
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,8 +66,53 @@ def test_a_line_without_an_end_is_cut_so_that_memory_stays_flat() -> None:
     lines = lines_of("import sys; sys.stdout.write('x' * 1_048_576 + '\\nend\\n')")
 
     assert sum(map(len, lines[:-1])) == 1_048_576
-    assert max(map(len, lines)) <= 2 * process.LONGEST_LINE
+    assert max(map(len, lines)) <= process.LONGEST_LINE
     assert lines[-1] == "end"
+
+
+FLOODS = {"lines": b"y\n", "bars": b"\r", "no end": b"9", "empty lines": b"\n", "no text": b"\xff\x00\x1b[2J"}
+
+
+@pytest.mark.parametrize("unit", FLOODS.values(), ids=FLOODS)
+def test_who_reads_a_flood_slowly_holds_little_of_it(unit: bytes) -> None:
+    """Once, 2 GB stood in memory after 12 seconds."""
+    endless = f"import sys\nwhile True: sys.stdout.buffer.write({unit!r} * 50_000)"
+    tracemalloc.start()
+    try:
+        with Child(python(endless)) as child:
+            next(child.lines())
+            time.sleep(1)
+            held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert held < 20 * 2**20
+
+
+@pytest.mark.parametrize("unit", FLOODS.values(), ids=FLOODS)
+def test_a_flood_is_logged_whole_and_comes_in_lines_of_bounded_length(unit: bytes) -> None:
+    flood = unit * (1_000_000 // len(unit))
+    log = io.BytesIO()
+
+    lines = lines_of(f"import sys; sys.stdout.buffer.write({unit!r} * {len(flood) // len(unit)})", log)
+
+    assert log.getvalue() == flood
+    assert max(map(len, lines)) <= process.LONGEST_LINE
+
+
+def test_a_flood_that_nobody_takes_does_not_keep_its_command_from_ending() -> None:
+    code = (
+        "import os, signal\n"
+        "def end(*_):\n"
+        "    for _ in range(2000): os.write(1, b'x' * 10_000)\n"
+        "    os._exit(7)\n"
+        "signal.signal(15, end)\n"
+    )
+    with Child(python(code + "print('ready', flush=True)\n" + SLEEP)) as child:
+        until_line(child, "ready")
+        child.stop()
+
+        assert child.wait() == 7
 
 
 def test_the_last_drawing_of_a_bar_is_given_without_waiting_for_the_next() -> None:

@@ -85,17 +85,19 @@ Event = Step | Phase | Part | Epoch | Length | Validated | Saved | Told | Finish
 
 SAVING_STATE = Phase("saving the state")
 
+_NUMBER = r"nan|-?inf|-?\d{1,19}(?:\.\d{1,19})?(?:[eE][-+]?\d{1,9})?"
+# Every run of letters has a bound and begins where no other does: a line of 64,000 digits once took half a minute.
 _STEP = re.compile(
-    r"(?<!validation )steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<steps>\d+) "
-    r"\[(?P<spent>[\d:]+)<(?P<left>[\d:?]+),\s*(?P<rate>\d+(?:\.\d+)?|\?)\s?(?P<unit>s/it|it/s)"
+    r"(?<!validation )steps:\s{1,9}\d{1,9}%\|[^|]{0,400}\|\s{0,9}(?P<step>\d{1,9})/(?P<steps>\d{1,9}) "
+    r"\[(?P<spent>[\d:]{1,19})<(?P<left>[\d:?]{1,19}),\s{0,9}(?P<rate>\d{1,19}(?:\.\d{1,19})?|\?)\s?(?P<unit>s/it|it/s)"
     r"(?P<rest>[^\]]*)\]?"
 )
-_LOSS = re.compile(r"(?:avr_)?loss=(?P<loss>nan|-?inf|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
-_PART = re.compile(r"\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+) \[")
-_EPOCH = re.compile(r"epoch (?P<epoch>\d+)/(?P<epochs>\d+)\s*$")
-_LENGTH = re.compile(r"total optimization steps[^:]*: (?P<steps>\d+)")
-_VALIDATED = re.compile(r"val\w*_loss=(?P<loss>nan|-?inf|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
-_SAVED = re.compile(r"saving checkpoint: (?P<path>.+\.(?:safetensors|ckpt|pt))")
+_LOSS = re.compile(rf"(?:avr_)?loss=(?P<loss>{_NUMBER})")
+_PART = re.compile(r"(?<!\d)\d{1,9}%\|[^|]{0,400}\|\s{0,9}(?P<done>\d{1,9})/(?P<total>\d{1,9}) \[")
+_EPOCH = re.compile(r"epoch (?P<epoch>\d{1,9})/(?P<epochs>\d{1,9})\s{0,9}$")
+_LENGTH = re.compile(r"total optimization steps[^:]{0,99}: (?P<steps>\d{1,9})(?!\d)")
+_VALIDATED = re.compile(rf"(?<!\w)val\w{{0,40}}_loss=(?P<loss>{_NUMBER})")
+_SAVED = re.compile(r"^.{0,99}?saving checkpoint: (?P<path>.+\.(?:safetensors|ckpt|pt))")
 _MARKS: tuple[tuple[str, Event], ...] = (
     ("model saved.", Finished()),
     ("No data found", NoData()),

@@ -16,7 +16,7 @@ from sdxl_train_cli.keeping.runs import Run
 from sdxl_train_cli.watching import guards, progress, samples
 from sdxl_train_cli.watching.guards import Alarm, Guard, Guards
 from sdxl_train_cli.watching.metrics import Metric, Recorder
-from sdxl_train_cli.watching.progress import Finished, Length, NoData, Step
+from sdxl_train_cli.watching.progress import Finished, Length, NoData, Step, Told
 from sdxl_train_cli.watching.samples import Samples
 from sdxl_train_cli.watching.scalars import Tail, event_files
 from sdxl_train_cli.watching.telemetry import Sample, Sampler
@@ -28,6 +28,8 @@ LOOK_SECONDS = 2.0
 SLOW_LOOK_SECONDS = 20.0
 """How often the disk and the samples are."""
 _SPEED_STEPS = 50
+_MOST_TOLD = 500
+"""Events of one second that are told: more are a flood, in which nobody sees one, and which telling would slow down."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Supervision:
         self._step_at: float | None = None
         self._heard_at = self._looked_at = self._looked_slowly_at = time.monotonic()
         self._steps = conditions.steps
+        self._told = set[Told]()
+        self._second, self._told_in_it = 0, 0
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self.step: Step | None = None
         self.loss: float | None = None
@@ -125,10 +129,23 @@ class Supervision:
         if isinstance(event, Length):
             self._steps = event.steps
         if bar is not None:
-            yield self._counted(bar)
+            step = self._counted(bar)
+            if self._is_told(step):
+                yield step
             yield from self.figures()
-        if event is not None:
+        if event is not None and self._is_told(event):
             yield event
+
+    def _is_told(self, event: progress.Event) -> bool:
+        """Whether an event goes on: a warning does once, and of a flood of others a share."""
+        if isinstance(event, Told):
+            is_new = event not in self._told
+            self._told.add(event)
+            return is_new
+        second = int(self._heard_at)
+        self._told_in_it = self._told_in_it + 1 if second == self._second else 1
+        self._second = second
+        return self._told_in_it <= _MOST_TOLD
 
     def look(self) -> Iterator[Event]:
         """Look around, if it is time; cheap enough to be called between any two lines."""
