@@ -24,11 +24,13 @@ WORDS = 6
 """Lines that are shown of a failure that is not known."""
 _FINISHED = "model saved."
 _CUT = "the log breaks off within a traceback"
-_MENTION = re.compile(r"\w+(?:Error|Exception)\b|\b(?:[Ee]rror|ERROR|[Ff]ailed)\b")
+_MENTION = re.compile(r"\w{1,60}(?:Error|Exception)\b|\b(?:[Ee]rror|ERROR|[Ff]ailed)\b")
 _NEAR_THE_END = 12
 """Lines in which an error is looked for that does not begin a line: what was told earlier was survived."""
 _WIDEST = 400
 """Letters of a line that is shown."""
+_RUN = re.compile(r"(\\[wdsS]|\[(?:\\.|[^\]\\])+\])([*+])")
+"""A class of letters repeated without an end: it could reach over the whole log, again from each place on."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,9 @@ def _matching(rank: Rank, text: str, frames: str, *, loose: bool) -> Diagnosis |
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """A blank stands for any space: loggers and terminals wrap lines."""
-    return re.compile(pattern.replace(" ?", r"\s*").replace(" ", r"\s+"), re.MULTILINE)
+    """A blank stands for any space: loggers and terminals wrap lines. A run of letters has an end: see `_RUN`."""
+    bounded = _RUN.sub(lambda run: run[1] + ("{0,400}" if run[2] == "*" else "{1,400}"), pattern)
+    return re.compile(bounded.replace(" ?", r"\s*").replace(" ", r"\s+"), re.MULTILINE)
 
 
 def _line_at(text: str, start: int, end: int) -> str:

@@ -16,7 +16,10 @@ _COMMANDS = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
 """Colours, titles and whatever else a terminal would obey: a stranger's log is only to be read."""
-_SPACES = re.compile(r"[^\S\n]+$")
+_HEAD, _TAIL = 3000, 1000
+"""Letters that are kept of a longer line: an error's name stands at its head, and what came of a command at its tail."""
+_GAP_LETTERS = 100
+_GAP = re.compile(rf"\s{{{_GAP_LETTERS},}}")
 
 
 def read_tail(file: BinaryIO, size: int) -> list[str]:
@@ -37,12 +40,20 @@ def decoded(content: bytes, head: bytes | None = None) -> list[str]:
 
 def lines(text: str) -> list[str]:
     """Lines as a terminal would show them, a bar's every state as one of its own."""
-    return [_SPACES.sub("", line) for line in re.split(r"\r\n|\n|\r", _COMMANDS.sub("", text))]
+    return [_cut(line.rstrip()) for line in re.split(r"\r\n|\n|\r", _COMMANDS.sub("", text))]
+
+
+def _cut(line: str) -> str:
+    """A line that patterns may look at: some take time by the square of its length, or of a gap in it."""
+    if len(line) < _GAP_LETTERS:
+        return line
+    short = line if len(line) <= _HEAD + _TAIL else f"{line[:_HEAD]} ... {line[-_TAIL:]}"
+    return _GAP.sub(" " * _GAP_LETTERS, short)
 
 
 def plain(found: Iterable[str]) -> list[str]:
-    """The same for lines that come one by one."""
-    return lines("\n".join(found))
+    """The same for lines that come one by one, without those that are blank."""
+    return [line for line in lines("\n".join(found)) if line]
 
 
 def _encoding(head: bytes, content: bytes) -> str:

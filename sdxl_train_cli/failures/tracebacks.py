@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_BAR = re.compile(r"(?:\bsteps:\s+)?\d+%\|.*?\|[^\[]*\[[^\]]*\]?|\b\d+it \[[\d:]+, [^\]]*\]|\b\d+%\|[^|]*$")
+_BAR = re.compile(
+    r"(?:\bsteps:\s+)?(?<!\d)\d{1,9}%\|[^|]{0,400}\|[^\[|]{0,99}\[[^\]]*\]?"
+    r"|\b\d{1,9}it \[[\d:]{1,19}, [^\]]{0,99}\]|\b\d{1,9}%\|[^|]*$"
+)
 """tqdm's, wherever in a line: other words are glued before and behind."""
 _CITED = re.compile(r"^(?:>\s?)+|^[\s#*`┃│]+(?=(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b)")
 """Of a forum or a mail: > before every line, or marks that make an error's line bold."""
 _FLAT = re.compile(
-    r'\s+(?=File "[^"]+", line \d+, in )|(?<=[\w)\]])\s+(?=(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): )'
+    r'(?<!\s)\s+(?=File "[^"]+", line \d+, in )|(?<=[\w)\]])\s+(?=(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): )'
 )
 """Where a traceback goes on that lost its line ends when it was copied."""
 _BOX_TOP = re.compile(r"^\s*[╭┌]─")
@@ -34,14 +37,18 @@ _FRAME = re.compile(r'^\s*(?:File ")?[^"\s][^"]*", line \d+(?:, in |$)|^\s*File 
 """The second half of one is enough: a copied log often begins in the middle of a line."""
 _POINTERS = re.compile(r"^[\s~^]+$|^\s*\[Previous line repeated|^\s*\.\.\.<\d+ lines?>\.\.\.")
 _ERROR = re.compile(
-    r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?(?:\w*(?:Error|Exception|Interrupt|Exit|Invalid|Missing|Bomb|Expired|Failed)\w*|[A-Z]\w+Bomb)"
+    r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?"
+    r"(?:\w{0,60}(?:Error|Exception|Interrupt|Exit|Invalid|Missing|Bomb|Expired|Failed)\w{0,60}|[A-Z]\w{1,60}Bomb)"
     r"(?=:[\s'\"]|:$|$)"
 )
 _ANY_ERROR = re.compile(r"^[A-Za-z_][\w.]*(?::\s|$)")
 _LAUNCHERS = re.compile(
     r"^(?:subprocess\.)?CalledProcessError|ChildFailedError|^SystemExit|ProcessRaisedException|^OneLoggerErr"
 )
-_COMMAND = re.compile(r"Command '\[.*?\]'(?=\s+(?:returned|died))|Command '\[.*?\]$", re.DOTALL)
+_COMMAND = re.compile(
+    r"Command '\[(?:(?!Command '\[).)*?\]'(?=\s+(?:returned|died))|Command '\[(?:(?!Command '\[).)*?\]$", re.DOTALL
+)
+"""Each letter belongs to one command: else many that are not closed would take time by the square."""
 _NOISE = re.compile(
     r"^File \"|"
     r"Warning: |warnings\.warn\(|^[IWE] (?:tensorflow|external)/|^\d{4}-\d\d-\d\d [\d:.]+: [IWE] |oneDNN custom"
@@ -51,6 +58,11 @@ _NOISE = re.compile(
 )
 _LONGEST = 60
 """Lines of one error's words: a state_dict that does not fit names its keys by the hundred."""
+_MOST_ERRORS = 500
+"""The last of a log: each is compared with every signature."""
+_MOST_LETTERS = 1_000_000
+"""Of a log's last lines without bars: hours of a run, and seconds to look through."""
+_LINE_COST = 50
 
 
 @dataclass(frozen=True)
@@ -100,9 +112,9 @@ def without_bars(line: str) -> str:
 
 
 def take_apart(lines: Sequence[str]) -> Account:
-    """Errors and other words of a log, in their order."""
+    """Errors and other words of a log, in their order; of a long one, those of its end."""
     reading = _Reading()
-    kept = list(_unboxed(lines))
+    kept = list(_unboxed(_last(lines)))
     skip_code = False
     in_traceback = False
     for line in kept:
@@ -132,7 +144,18 @@ def take_apart(lines: Sequence[str]) -> Account:
             skip_code = False
             in_traceback = _hear(reading, bare, in_traceback=in_traceback)
     reading.close()
-    return Account(tuple(reading.errors), tuple(reading.rest), "\n".join(reading.frames))
+    return Account(tuple(reading.errors[-_MOST_ERRORS:]), tuple(reading.rest), "\n".join(reading.frames))
+
+
+def _last(lines: Sequence[str]) -> list[str]:
+    room, kept = _MOST_LETTERS, []
+    for line in reversed(lines):
+        if without_bars(line).strip():
+            room -= len(line) + _LINE_COST
+            kept.append(line)
+        if room < 0:
+            break
+    return kept[::-1]
 
 
 def _hear(reading: _Reading, line: str, *, in_traceback: bool) -> bool:
