@@ -201,14 +201,19 @@ def _filled(recipe: Recipe, taken: Sequence[tuple[Picture, int]]) -> tuple[tuple
     sizes = _sizes(size, buckets.limits(recipe)) if recipe.is_on("enable_bucket") else [size]
     own_size = recipe.is_on("enable_bucket") and recipe.is_on("bucket_no_upscale")
     filled: dict[Size, list[Placed]] = defaultdict(list)
+    of_size: dict[Size, tuple[Size, Size]] = {}
+    """Few datasets have as many sizes as pictures."""
     unplaced = []
     for picture, repeats in taken:
         if min(picture.width, picture.height) < 1:
             unplaced.append(picture)
             continue
-        resized, bucket = (
-            _own(picture, size[0] * size[1], buckets.limits(recipe).step) if own_size else _chosen(picture, sizes)
-        )
+        stored = picture.width, picture.height
+        if stored not in of_size:
+            of_size[stored] = (
+                _own(picture, size[0] * size[1], buckets.limits(recipe).step) if own_size else _chosen(picture, sizes)
+            )
+        resized, bucket = of_size[stored]
         if min(bucket) < 1:
             unplaced.append(picture)
         else:

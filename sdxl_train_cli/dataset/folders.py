@@ -5,15 +5,17 @@ No picture is decoded here and no caption is read but for the fingerprint.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import layout
 from sdxl_train_cli.dataset.catalogue import Catalogue
 from sdxl_train_cli.errors import DatasetError, Problem
+from sdxl_train_cli.files import exists, is_folder
 from sdxl_train_cli.recipe import Value
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -115,9 +117,38 @@ def look(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
     return found, [*problems, *_twice(subset for subset in subsets if subset.catalogue is None)]
 
 
+def listing(folder: Path) -> dict[str, os.DirEntry[str]]:
+    """What lies in a folder, by name and in the order of names; OSError where it can't be listed.
+
+    Of 50,000 files, entries tell apart in no time what as many paths would ask the disk for.
+    """
+    with os.scandir(folder) as found:
+        return {entry.name: entry for entry in sorted(found, key=lambda entry: os.path.normcase(entry.name))}
+
+
 def in_folder(folder: Path) -> list[Path]:
     """The pictures of one folder; OSError where it can't be listed."""
-    return sorted(file for file in folder.iterdir() if is_picture(file))
+    return [folder / name for name in listing(folder) if is_picture_name(name)]
+
+
+def captions_of(pictures: Iterable[str], suffix: str, there: Mapping[str, os.DirEntry[str]]) -> dict[str, str]:
+    """The caption file of each picture that has one, all by name."""
+    beside = ((name, os.path.splitext(name)[0] + suffix) for name in pictures)  # noqa: PTH122 - no path for each
+    return {name: text for name, text in beside if text in there and _is_file(there[text])}
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def laid_out(data: Path) -> list[Subset]:
@@ -174,17 +205,19 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
 ) -> Iterator[Subset]:
     """Yield the folders to train on, not looked at yet."""
     data = layout.expanded(data)
-    if not data.is_dir():
-        what = "is a file, not a folder" if data.exists() else "does not exist"
+    if not is_folder(data):
+        what = "is a file, not a folder" if exists(data) else "does not exist"
         raise DatasetError(f"{data} {what}", f"{called} a folder of pictures")
-    numbered, unnumbered = _subfolders(data)
-    direct = any(is_picture(file) for file in data.iterdir())
+    there = listing(data)
+    direct = any(map(is_picture_name, there))
+    inside = [data / name for name, entry in there.items() if not name.startswith(".") and _is_folder(entry)]
+    numbered = [folder for folder in inside if NUMBERED.fullmatch(folder.name)]
     if direct and numbered:
         raise DatasetError(
             f"{data} holds pictures and also numbered folders such as {numbered[0].name}",
             f"move the pictures into a numbered folder, or {called} one of the folders",
         )
-    for folder in unnumbered if numbered else ():
+    for folder in _unnumbered(inside) if numbered else ():
         message = f"{folder} has pictures, but no number of repeats in its name"
         problems.append(FolderProblem(message, f"rename it to 1_{folder.name}", kind="skipped-folder", file=folder))
     if numbered and repeats is not None:
@@ -192,17 +225,8 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
             f"--repeats is given, and the folders in {data} have their repeats in their names",
             "leave --repeats away, or rename the folders",
         )
-    if not numbered and not direct and unnumbered:
-        raise DatasetError(
-            f"{data} has no pictures itself; its folder {unnumbered[0].name} has",
-            f"{called} {unnumbered[0]}, or put repeats into the folders' names: 1_{unnumbered[0].name}",
-        )
-    deeper = None if numbered or direct else _with_numbered(data)
-    if deeper is not None:
-        one = _subfolders(deeper)[0][0].name
-        raise DatasetError(
-            f"{data} has no pictures itself; its folder {deeper.name} has folders such as {one}", f"{called} {deeper}"
-        )
+    if not numbered and not direct:
+        _require_none_below(data, inside, called)
     if not numbered:
         yield Subset(data, 1 if repeats is None else repeats, trigger, "", None, is_reg, 0, 0)
     for folder in numbered:
@@ -211,22 +235,44 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
             yield Subset(folder, int(match[1]), trigger or match[2] or None, "", None, is_reg, 0, 0)
 
 
-def _subfolders(data: Path) -> tuple[list[Path], list[Path]]:
-    inside = sorted(folder for folder in data.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    numbered = [folder for folder in inside if NUMBERED.fullmatch(folder.name)]
-    unnumbered = [folder for folder in inside if folder not in numbered and any(map(is_picture, folder.iterdir()))]
-    return numbered, unnumbered
+def _require_none_below(data: Path, inside: Sequence[Path], called: str) -> None:
+    """DatasetError where the pictures stand one folder deeper, which is named then."""
+    bare = next(_unnumbered(inside), None)
+    if bare is not None:
+        raise DatasetError(
+            f"{data} has no pictures itself; its folder {bare.name} has",
+            f"{called} {bare}, or put repeats into the folders' names: 1_{bare.name}",
+        )
+    for folder in inside:  # as the `img` of kohya_ss
+        one = next(iter(sorted(_numbered_names(folder))), None)
+        if one is not None:
+            words = f"{data} has no pictures itself; its folder {folder.name} has folders such as {one}"
+            raise DatasetError(words, f"{called} {folder}")
 
 
-def _with_numbered(data: Path) -> Path | None:
-    """The folder in it that holds the numbered ones, as the `img` of kohya_ss does."""
-    inside = sorted(folder for folder in data.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    return next((folder for folder in inside if _subfolders(folder)[0]), None)
+def _unnumbered(inside: Iterable[Path]) -> Iterator[Path]:
+    """Folders that have pictures and no repeats in their names."""
+    for folder in inside:
+        if not NUMBERED.fullmatch(folder.name):
+            with os.scandir(folder) as found:
+                has_pictures = any(is_picture_name(entry.name) for entry in found)
+            if has_pictures:
+                yield folder
+
+
+def _numbered_names(folder: Path) -> list[str]:
+    with os.scandir(folder) as found:
+        return [entry.name for entry in found if NUMBERED.fullmatch(entry.name) and _is_folder(entry)]
 
 
 def is_picture(path: Path) -> bool:
     """Whether sd-scripts takes it for a picture: by its name alone, be it a broken link; it misses hidden files."""
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    return is_picture_name(path.name)
+
+
+def is_picture_name(name: str) -> bool:
+    """The same of a mere name."""
+    return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
 
 
 def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
@@ -243,11 +289,12 @@ def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
 
 def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
     """Fill in the facts of one folder, unless there is a problem that keeps it from being trained on."""
-    files = sorted(folder.image_dir.iterdir())
-    pictures = folder.files
+    there = listing(folder.image_dir)
+    named = None if folder.catalogue is None else list(map(str, folder.catalogue.captions))
+    pictures = list(filter(is_picture_name, there)) if named is None else named
     what = f"{folder.place} "
     if not pictures:
-        others = sorted({file.suffix for file in files if file.suffix.lower() in OTHER_PICTURES})
+        others = sorted({suffix for name in there if (suffix := Path(name).suffix).lower() in OTHER_PICTURES})
         hint = (
             f"it has {', '.join(others)} files: convert them to png or jpg"
             if others
@@ -256,7 +303,7 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
         what += "holds no picture that sd-scripts can read"
         problems.append(FolderProblem(what, hint, kind="empty-folder", file=folder.image_dir))
     elif folder.num_repeats < 1:
-        what += "is repeated 0 times: it would be left out"
+        what += f"is repeated {folder.num_repeats} times: it would be left out"
         problems.append(FolderProblem(what, "write 1 or more", kind="skipped-folder", file=folder.image_dir))
     elif folder.num_repeats > MOST_REPEATS:
         what += f"would be repeated {folder.num_repeats} times in each pass"
@@ -266,25 +313,22 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
         captions = sum(map(bool, folder.catalogue.captions.values()))
         yield replace(folder, pictures=len(pictures), captions=captions)
     else:
-        suffix = folder.caption_extension or _caption_suffix(pictures, problems)
-        captions = sum(picture.with_suffix(suffix).is_file() for picture in pictures)
-        yield replace(folder, caption_extension=suffix, pictures=len(pictures), captions=captions)
+        suffixes = (folder.caption_extension,) if folder.caption_extension else CAPTION_SUFFIXES
+        found = {suffix: captions_of(pictures, suffix, there) for suffix in suffixes}
+        suffix = _caption_suffix(folder.image_dir, found, problems)
+        yield replace(folder, caption_extension=suffix, pictures=len(pictures), captions=len(found[suffix]))
 
 
-def _caption_suffix(pictures: list[Path], problems: list[FolderProblem]) -> str:
+def _caption_suffix(folder: Path, found: Mapping[str, Mapping[str, str]], problems: list[FolderProblem]) -> str:
     """The one caption suffix of the folder: sd-scripts takes one for all of its pictures."""
-    with_suffix = {
-        suffix: {picture for picture in pictures if picture.with_suffix(suffix).is_file()}
-        for suffix in CAPTION_SUFFIXES
-    }
-    captioned = set().union(*with_suffix.values())
-    for suffix in CAPTION_SUFFIXES:
-        if with_suffix[suffix] == captioned:
+    captioned = set().union(*found.values())
+    for suffix, captions in found.items():
+        if captions.keys() == captioned:
             return suffix
-    fewest = min(CAPTION_SUFFIXES, key=lambda suffix: len(with_suffix[suffix]))
-    odd = sorted(captioned & with_suffix[fewest])
+    fewest = min(found, key=lambda suffix: len(found[suffix]))
+    odd = list(found[fewest].values())
     more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-    message = f"some captions are .txt and some .caption: {odd[0].with_suffix(fewest).name}{more}"
+    message = f"some captions are .txt and some .caption: {odd[0]}{more}"
     hint = "sd-scripts reads one suffix a folder: rename the fewer ones"
-    problems.append(FolderProblem(message, hint, kind="mixed-captions", file=odd[0].with_suffix(fewest)))
+    problems.append(FolderProblem(message, hint, kind="mixed-captions", file=folder / odd[0]))
     return CAPTION_SUFFIXES[0]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from sdxl_train_cli.dataset import duplicates, picture
 from sdxl_train_cli.dataset.facts import Fault, Finding, PictureFacts, Seen, Severity
@@ -136,7 +136,8 @@ def of(seen: Sequence[Seen], recipe: Recipe | None, root: str) -> Iterator[Findi
         yield from kind.found(hits, root=root)
     masks = recipe is not None and recipe.is_on("alpha_mask")
     yield from _ALPHA.found([(each.facts.path, "") for each in seen if each.facts.has_alpha and not masks], root=root)
-    yield from _SAME_STEM.found(_same_stems(seen), _weight_of_same_stems(seen, recipe))
+    stems = _stems(seen)
+    yield from _SAME_STEM.found(_grouped(stems), _weight_of_same_stems(stems, recipe))
     facts = [each.facts for each in seen]
     yield from _DUPLICATE.found(_grouped(duplicates.exact(facts)))
     yield from _NEAR.found(_grouped(duplicates.near(facts)))
@@ -151,18 +152,14 @@ def _grouped(groups: Sequence[Sequence[PictureFacts]]) -> list[Hit]:
 
 
 def _stems(seen: Sequence[Seen]) -> list[list[PictureFacts]]:
-    by_stem: dict[Path, list[PictureFacts]] = defaultdict(list)
+    by_stem: dict[str, list[PictureFacts]] = defaultdict(list)
     for each in seen:
-        by_stem[each.facts.path.with_suffix("")].append(each.facts)
+        by_stem[os.path.normcase(os.path.splitext(each.facts.path)[0])].append(each.facts)  # noqa: PTH122 - no more paths
     return [group for group in by_stem.values() if len(group) > 1]
 
 
-def _same_stems(seen: Sequence[Seen]) -> list[Hit]:
-    return _grouped(_stems(seen))
-
-
-def _weight_of_same_stems(seen: Sequence[Seen], recipe: Recipe | None) -> Severity:
+def _weight_of_same_stems(groups: Sequence[Sequence[PictureFacts]], recipe: Recipe | None) -> Severity:
     """With a cache on disk, two pictures of one size get the latents of one of them."""
     on_disk = recipe is not None and recipe.is_on("cache_latents_to_disk")
-    sizes = [[(facts.width, facts.height) for facts in group] for group in _stems(seen)]
+    sizes = [[(facts.width, facts.height) for facts in group] for group in groups]
     return ERROR if on_disk and any(len(set(group)) < len(group) for group in sizes) else WARNING

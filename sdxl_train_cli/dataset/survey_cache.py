@@ -17,7 +17,10 @@ from threading import Lock
 NAME = "looked-at-1.sqlite"
 """The number is of what is kept, and grows when that changes."""
 MOST = 50_000
-"""Files that are remembered; those that were not met for the longest time are forgotten."""
+"""Pictures that are remembered, and captions as many; those not met for the longest time are forgotten, none of today.
+
+Else a dataset that is larger would be looked at anew each time.
+"""
 _SECONDS_TO_WAIT = 2.0
 """For another command to end its writing: a cache is not worth more."""
 _AT_ONCE = 500
@@ -28,7 +31,14 @@ CREATE TABLE IF NOT EXISTS files
     (path BLOB PRIMARY KEY, stamp TEXT NOT NULL, content TEXT NOT NULL, facts TEXT NOT NULL, day INTEGER NOT NULL)
     WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_content ON files (content) WHERE content != '';
-CREATE INDEX IF NOT EXISTS by_day ON files (day)
+DROP INDEX IF EXISTS by_day
+"""
+_OF_A_PICTURE, _OF_A_CAPTION = "content != ''", "content = ''"
+"""A question that does not say so word for word is answered without the index, by reading all."""
+BY_CONTENT = f"SELECT facts FROM files WHERE content = ? AND {_OF_A_PICTURE} LIMIT 1"  # noqa: S608 - our own words
+_FORGET = """
+DELETE FROM files WHERE day != :today AND path IN
+    (SELECT path FROM files WHERE {which} ORDER BY day = :today DESC, day DESC LIMIT -1 OFFSET :most)
 """
 
 Kept = tuple[str, str]
@@ -43,6 +53,7 @@ class SurveyCache:
     def __init__(self, folder: Path, most: int = MOST) -> None:
         self._file, self._most, self._today = folder / NAME, most, int(time.time() // _DAY)
         self._lock = Lock()
+        self._has_grown = False
         self._connection: sqlite3.Connection | None = None
         with self._guarded():
             folder.mkdir(parents=True, exist_ok=True)
@@ -51,34 +62,33 @@ class SurveyCache:
     def close(self) -> None:
         """Forget what was not met for long, and let go of the file."""
         with self._guarded() as database:
-            if database is not None:
+            if database is not None and self._has_grown:
                 with database:
-                    database.execute(
-                        "DELETE FROM files WHERE path IN (SELECT path FROM files ORDER BY day DESC LIMIT -1 OFFSET ?)",
-                        (self._most,),
-                    )
+                    for which in (_OF_A_PICTURE, _OF_A_CAPTION):
+                        database.execute(_FORGET.format(which=which), {"today": self._today, "most": self._most})
         self._drop()
 
     def of(self, files: Sequence[Path]) -> Mapping[Path, Kept]:
         """All that is kept of these files."""
         found: dict[Path, Kept] = {}
         with self._guarded() as database:
+            old = list[tuple[int, bytes]]()
             for start in range(0, len(files) if database is not None else 0, _AT_ONCE):
                 keys = {os.fsencode(file): file for file in files[start : start + _AT_ONCE]}
                 question = f"SELECT path, stamp, facts, day FROM files WHERE path IN ({','.join('?' * len(keys))})"  # noqa: S608 - question marks
-                rows = list(database.execute(question, list(keys))) if database is not None else []
-                found |= {keys[path]: (stamp, facts) for path, stamp, facts, _ in rows}
-                old = [(self._today, path) for path, _, _, day in rows if day < self._today]
-                if old and database is not None:
-                    with database:
-                        database.executemany("UPDATE files SET day = ? WHERE path = ?", old)
+                for path, stamp, facts, day in database.execute(question, list(keys)) if database is not None else ():
+                    found[keys[path]] = stamp, facts
+                    old += [(self._today, path)] if day != self._today else []
+            if old and database is not None:
+                with database:
+                    database.executemany("UPDATE files SET day = ? WHERE path = ?", old)
         return found
 
     def with_content(self, sha256: str) -> str | None:
         """What a file of this content showed, whatever its name and place were."""
         with self._guarded() as database:
             if database is not None:
-                row = database.execute("SELECT facts FROM files WHERE content = ? LIMIT 1", (sha256,)).fetchone()
+                row = database.execute(BY_CONTENT, (sha256,)).fetchone()
                 return None if row is None else str(row[0])
         return None
 
@@ -87,6 +97,7 @@ class SurveyCache:
         rows = [(os.fsencode(path), stamp, content, facts, self._today) for path, stamp, content, facts in entries]
         with self._guarded() as database:
             if rows and database is not None:
+                self._has_grown = True
                 with database:
                     database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
 

@@ -86,3 +86,27 @@ def test_ten_thousand_drawings_are_compared_in_a_moment() -> None:
 
     assert len(found) < 100
     assert time.monotonic() - start < 20  # it is one second; comparing each with each is a minute
+
+
+def test_thousands_with_the_same_bar_at_the_top_take_seconds_and_like_ones_are_found() -> None:
+    """20,000 screenshots of one program took a minute: each was compared with all before it."""
+    numbers = random.Random(3)  # noqa: S311 - the same hashes each time
+    hashes = [numbers.getrandbits(112) << 16 | 0b1011_0110_0101_1011 for _ in range(20_000)]
+    start = time.process_time()
+
+    groups = duplicates.near([*map(of_hash, range(len(hashes)), hashes), of_hash(-1, hashes[777] ^ 1 << 90 ^ 1 << 40)])
+
+    assert [[each.path.name for each in group] for group in groups] == [["777.png", "-1.png"]]
+    assert time.process_time() - start < 20
+
+
+def test_where_many_share_a_piece_the_first_that_is_alike_is_still_the_first() -> None:
+    numbers = random.Random(4)  # noqa: S311 - the same hashes each time
+    firsts = [numbers.getrandbits(112) << 16 | 0xBEEF for _ in range(200)]
+    copies = [first ^ 1 << numbers.randrange(16, 128) for first in firsts for _ in range(3)]
+
+    groups = duplicates.near(list(map(of_hash, range(800), [*firsts, *copies])))
+
+    assert [[int(each.path.stem) for each in group] for group in groups] == [
+        [at, *range(200 + 3 * at, 203 + 3 * at)] for at in range(200)
+    ]

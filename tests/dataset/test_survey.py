@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from PIL import Image
 from sdxl_train_cli.dataset import folders, picture, survey
 from sdxl_train_cli.dataset.facts import Fault, Survey
 from sdxl_train_cli.dataset.room import Room
-from sdxl_train_cli.dataset.survey_cache import NAME, SurveyCache
+from sdxl_train_cli.dataset.survey_cache import BY_CONTENT, NAME, SurveyCache
 
 MARK = 7
 """A width that no picture has: whoever tells of it has it from the cache."""
@@ -110,17 +110,47 @@ def test_while_another_command_writes_for_long_it_is_done_without(data: Path, tm
     other.close()
 
 
-def test_files_not_met_for_longest_are_forgotten(tmp_path: Path) -> None:
-    for count in (3, 2):
-        cache = SurveyCache(tmp_path, most=4)
-        cache.keep((Path(f"{count}-{number}"), "stamp", "", "{}") for number in range(count))
+def kept_after_days(folder: Path, monkeypatch: pytest.MonkeyPatch, *days: Sequence[str]) -> set[str]:
+    """Meet new files day after day, where four of a kind are remembered; give those that still are."""
+    for day, names in enumerate(days):
+        monkeypatch.setattr("time.time", lambda day=day: 86_400.0 * (100 + day))
+        cache = SurveyCache(folder, most=4)
+        cache.keep((Path(name), "stamp", "" if name.endswith(".txt") else f"SHA of {name}", "{}") for name in names)
         cache.close()
-
-    cache = SurveyCache(tmp_path)
-    kept: Mapping[Path, object] = cache.of([Path(f"{count}-{number}") for count in (3, 2) for number in range(count)])
+    cache = SurveyCache(folder)
+    found = cache.of([Path(name) for names in days for name in names])
     cache.close()
+    return {str(path) for path in found}
 
-    assert len(kept) == 4
+
+@pytest.mark.parametrize("suffix", [".txt", ".png"])
+def test_files_not_met_for_longest_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    old, *others = [f"{name}{suffix}" for name in ["old", "a", "b", "c", "d"]]
+
+    assert kept_after_days(tmp_path, monkeypatch, [old], others[:2], others[2:]) == set(others)
+
+
+def test_what_was_met_today_is_never_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    today = [f"{number}.png" for number in range(9)]
+
+    assert kept_after_days(tmp_path, monkeypatch, ["old.png"], today) == set(today)
+
+
+def test_captions_do_not_drive_out_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, captions = ["a.png", "b.png"], [f"{number}.txt" for number in range(4)]
+
+    assert kept_after_days(tmp_path, monkeypatch, pictures, captions) == {*pictures, *captions}
+
+
+def test_a_picture_is_found_by_its_content_without_reading_all_that_is_kept(tmp_path: Path) -> None:
+    """50,000 pictures took ten times as long as they do."""
+    SurveyCache(tmp_path).close()
+    database = sqlite3.connect(tmp_path / NAME)
+
+    plan = database.execute(f"EXPLAIN QUERY PLAN {BY_CONTENT}", ("SHA",)).fetchall()
+    database.close()
+
+    assert "USING INDEX by_content" in plan[0][-1]
 
 
 def test_pictures_wait_until_there_is_room_for_them() -> None:
