@@ -56,6 +56,7 @@ DOORS = {
         "dataset.folders",
         "dataset.picture",
         "dataset.repair",
+        "dataset.room",
         "watching.samples",
         "webpage.thumbnails",
     },

@@ -50,14 +50,14 @@ def test_pictures_are_decoded_only_where_there_is_room(tmp_path: Path) -> None:
     taken: list[int] = []
 
     class Counting(Room):
-        def taken(self, pixels: int) -> AbstractContextManager[None]:
-            taken.append(pixels)
-            return super().taken(pixels)
+        def taken(self, size: int) -> AbstractContextManager[None]:
+            taken.append(size)
+            return super().taken(size)
 
-    made = list(thumbnails.data_uris([tmp_path / "a.png", tmp_path / "b.png"], 64, 80, 10_000, Counting(60_000)))
+    made = list(thumbnails.data_uris([tmp_path / "a.png", tmp_path / "b.png"], 64, 80, 10_000, Counting(240_000)))
 
     assert all(made)
-    assert taken == [60_000, 60_000]
+    assert taken == [240_000, 240_000]
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n\0\0"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import threading
 import warnings
@@ -17,16 +16,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, folders, repair
+from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, picture, repair
 from sdxl_train_cli.dataset.fix_journal import Entry, Journal
 from sdxl_train_cli.dataset.fix_plan import Job, Order, Plan
 from sdxl_train_cli.dataset.fix_sources import Item
-from sdxl_train_cli.dataset.room import Room
+from sdxl_train_cli.dataset.room import LARGEST_BYTES, Room
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
-MOST_PIXELS = 100_000_000
-"""Of pictures that are made at a time: each takes four bytes for one, and as much again to work on it."""
 UNTOLD = "caption left out: its encoding can't be told"
 _BESIDE = ".fix-"
 
@@ -83,11 +80,11 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     """Make every picture that is not finished, over the cores, and no more at a time than there is room for."""
     jobs = [job for job in plan.jobs if job.item.name not in finished]
     done, total, results = len(finished) + len(plan.left_out), len(plan.jobs) + len(plan.left_out), list[Entry]()
-    hands = _Hands(folder, order, journal, Room(MOST_PIXELS))
+    hands = _Hands(folder, order, journal, Room(LARGEST_BYTES))
     pool = ThreadPoolExecutor(WORKERS)
     tell(done, total)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), picture.memory_in_turns():
             warnings.simplefilter("ignore")  # odd pictures that can be read all the same
             for entry in _as_they_come(pool, hands, jobs):
                 results.append(entry)
@@ -117,14 +114,13 @@ class _Hands:
     def make(self, job: Job) -> Entry:
         """Make one picture and its caption; what can't be made is told in the entry."""
         try:
-            with self.room.taken(math.prod(folders.size(job.item.path) or (0, 0))):
-                repaired = repair.repair(job.item.path, self.order.wish)
+            repaired = repair.repair(job.item.path, self.order.wish, self.room)
         except DatasetError as error:
             words = error.problems[0].message.removeprefix(f"{job.item.path} ")
             return Entry(job.item.name, None, None, (), words, look=True, stamp=job.stamp, size=0)
-        picture, caption = f"{job.stem}{repaired.suffix}", None
+        name, caption = f"{job.stem}{repaired.suffix}", None
         text, did, look = _caption(job.item, self.order)
-        place = self.folder / picture
+        place = self.folder / name
         place.parent.mkdir(exist_ok=True)
         if text:
             caption = f"{job.stem}.txt"
@@ -133,7 +129,7 @@ class _Hands:
         _write(place, content)
         renamed = [f"renamed from {job.item.path.name}"] if place.name != job.item.path.name else []
         changes = (*repaired.did, *(renamed if "\n" not in job.item.path.name else ["renamed"]), *did)
-        entry = Entry(job.item.name, picture, caption, changes, None, look, job.stamp, len(content))
+        entry = Entry(job.item.name, name, caption, changes, None, look, job.stamp, len(content))
         self.journal.add(entry)
         return entry
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sdxl_train_cli.dataset.picture import memory_in_turns
 from sdxl_train_cli.dataset.room import Room
 from sdxl_train_cli.webpage import document, thumbnails
 
@@ -126,8 +127,9 @@ def sources(pictures: Sequence[Path | None]) -> Iterator[str | None]:
     """The thumbnail of each, one after the other; None where there is no picture."""
     known = [picture for picture in pictures if picture is not None]
     made = thumbnails.data_uris(known, side(len(known)), QUALITY, PICTURES_BYTES // max(1, len(known)), Room())
-    for picture in pictures:
-        yield None if picture is None else next(made)
+    with memory_in_turns():
+        for each in pictures:
+            yield None if each is None else next(made)
 
 
 def _part(name: str) -> str:

@@ -11,14 +11,14 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from sdxl_train_cli.dataset.facts import Fault, PictureFacts
-from sdxl_train_cli.dataset.room import Room
+from sdxl_train_cli.dataset.room import LARGEST_FILE, Room, TooLargeError, needed_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,9 +42,12 @@ _SAMPLES = 16 * _CELLS
 """Pixels across that are enough to tell a square's brightness."""
 _FLAT = 6
 """Shades of grey, of 256: a picture with less contrast than this shows nothing to compare."""
+_STRIP = 1 << 22
+"""Pixels of a picture that are worked on at a time where a copy of all of it would take too much memory."""
 _BLOCK = 1 << 20
-_BLOCKS = 8
-"""Of Pillow's, of 16 MB each."""
+_MEMORY_BLOCK, _MEMORY_BLOCKS = 64 << 20, 2
+"""Pillow's memory comes in blocks, and so many are kept for the next picture. A block of more than 32 MB goes back to
+the system when it is given back; smaller ones, glibc keeps for the thread that had them."""
 
 Known = Callable[[str, int], PictureFacts | None]
 """What a file of this SHA-256 and size showed when it was last looked at."""
@@ -52,18 +55,20 @@ Known = Callable[[str, int], PictureFacts | None]
 
 @contextmanager
 def memory_in_turns() -> Iterator[None]:
-    """Let pictures of the block have the memory of those before them.
+    """Reuse the memory of earlier pictures within this block.
 
     Given back by many threads and taken anew each time, it would pile up (MALLOC_ARENA_MAX tells why).
     """
     from PIL import _imaging  # noqa: PLC0415 - only a look at pictures pays for it
 
-    before = _imaging.get_blocks_max()
-    _imaging.set_blocks_max(_BLOCKS)
+    before = _imaging.get_block_size(), _imaging.get_blocks_max()
+    _imaging.set_block_size(_MEMORY_BLOCK)
+    _imaging.set_blocks_max(_MEMORY_BLOCKS)
     try:
         yield
     finally:
-        _imaging.set_blocks_max(before)
+        _imaging.set_blocks_max(before[1])
+        _imaging.set_block_size(before[0])
 
 
 def look(path: Path, room: Room | None = None, known: Known | None = None) -> PictureFacts:
@@ -73,21 +78,29 @@ def look(path: Path, room: Room | None = None, known: Known | None = None) -> Pi
     """
     facts = PictureFacts(path, 0, "", "", 0, 0, "", 1, 1, has_alpha=False, difference_hash=None, error=None)
     try:
-        status = path.stat()
-        _require_regular(path, status.st_mode)
-        facts = replace(facts, bytes=status.st_size)
-        with path.open("rb") as file:
+        with opened(path) as file:
+            facts = replace(facts, bytes=os.fstat(file.fileno()).st_size)
             return _opened(facts, file, room or Room(), known)
+    except TooLargeError as error:
+        return replace(facts, fault=Fault.TOO_LARGE, error=str(error))
     except OSError as error:
         return replace(facts, fault=Fault.UNREADABLE, error=error.strerror or str(error))
 
 
-def _require_regular(path: Path, mode: int) -> None:
-    """A pipe of this name would keep us waiting for ever."""
+def opened(path: Path) -> BinaryIO:
+    """Open a plain file; OSError where it is none: a pipe of this name would keep us waiting for ever.
+
+    TooLargeError where it is larger than any picture.
+    """
+    status = path.stat()
+    mode = status.st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
+    if status.st_size > LARGEST_FILE:
+        raise TooLargeError(f"{status.st_size / 1e9:.1f} GB, and no more than {LARGEST_FILE / 1e9:.1f} are read")
+    return path.open("rb")
 
 
 def _opened(facts: PictureFacts, file: BinaryIO, room: Room, known: Known | None) -> PictureFacts:
@@ -130,7 +143,8 @@ def _decoded(facts: PictureFacts, image: Image, room: Room) -> PictureFacts:
     try:
         frames = int(getattr(image, "n_frames", 1))
         image.draft(None, (_SAMPLES, _SAMPLES))
-        with room.taken(_pixels(image, facts)):
+        whole = facts.width, facts.height
+        with room.taken(needed_bytes(image, whole)), closing(image):  # its memory is free before the room is
             image.load()
             return replace(
                 facts,
@@ -139,21 +153,24 @@ def _decoded(facts: PictureFacts, image: Image, room: Room) -> PictureFacts:
                 has_alpha=_has_alpha(image),
                 difference_hash=_difference_hash(image),
             )
+    except TooLargeError as error:
+        return replace(facts, fault=Fault.TOO_LARGE, error=str(error))
     except MemoryError:
         return replace(facts, fault=Fault.TOO_LARGE, error="there is not enough memory to decode it")
     except Exception as error:  # noqa: BLE001 - as above
         return replace(facts, fault=Fault.TRUNCATED, error=_words(error))
 
 
-def _pixels(image: Image, facts: PictureFacts) -> int:
-    """That decoding takes memory for: a progressive JPEG is kept whole, whatever size it is decoded at.
+def strips(image: Image) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes that cover a picture from top to bottom."""
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(image.height, top + rows)
 
-    A WebP is decoded into two canvases, copied, and copied again.
-    """
-    whole = facts.width * facts.height
-    if facts.format == "WEBP":
-        return 4 * whole
-    return image.width * image.height + (whole * 3 // 2 if image.info.get("progressive") else 0)
+
+def is_opaque(image: Image) -> bool:
+    """Whether a picture with an alpha channel has no pixel that is transparent."""
+    return all(image.crop(box).getchannel("A").getextrema()[0] == 255 for box in strips(image))  # noqa: PLR2004 - opaque
 
 
 def orientation(image: Image) -> int:
@@ -168,8 +185,7 @@ def orientation(image: Image) -> int:
 def _has_alpha(image: Image) -> bool:
     """Whether some pixel is not opaque."""
     if image.mode in {"RGBA", "LA", "PA"}:
-        least = image.getextrema()[-1]
-        return isinstance(least, tuple) and least[0] < 255  # noqa: PLR2004 - opaque
+        return not is_opaque(image)
     clear = image.info.get("transparency")
     if clear is None or image.mode not in _TRANSPARENT_PALETTES:
         return False

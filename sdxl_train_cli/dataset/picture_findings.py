@@ -68,7 +68,7 @@ _KINDS: tuple[tuple[Kind, Told], ...] = (
         _fault(Fault.TRUNCATED),
     ),
     (
-        Kind("too-large", ERROR, "{file} is too large: {detail}", "{count} pictures are too large to be opened",
+        Kind("too-large", ERROR, "{file} is too large: {detail}", "{count} pictures are too large to be decoded",
              "make it smaller: no more than a few million pixels are ever trained on"),
         _fault(Fault.TOO_LARGE),
     ),

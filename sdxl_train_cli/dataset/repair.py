@@ -11,15 +11,17 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdxl_train_cli.dataset.picture import SUFFIXES, formats, orientation
-from sdxl_train_cli.errors import DatasetError, Problem
+from sdxl_train_cli.dataset.picture import SUFFIXES, formats, is_opaque, opened, orientation, strips
+from sdxl_train_cli.dataset.room import Room, TooLargeError, needed_bytes
+from sdxl_train_cli.errors import DatasetError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from PIL.ImageCms import ImageCmsProfile
 
-LARGEST_PIXELS = 178_956_970
-"""Of one picture, where Pillow itself stops: half a GB decoded, and as much again to work on it."""
+_WORK = 12
+"""Bytes a pixel that the steps take beside the decoded picture: three copies."""
+_EDITOR = "shrink it in a picture editor"
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
@@ -52,71 +54,109 @@ class Repaired:
     """In words, one for each change to what the picture shows."""
 
 
-def repair(path: Path, wish: Wish) -> Repaired:
+def repair(path: Path, wish: Wish, room: Room | None = None) -> Repaired:
     """Decode every byte, and change what must be changed; DatasetError where it can't be read."""
-    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
-
-    with _decoding(path), Image.open(path, formats=formats()) as image:
-        return _repaired(image, path, wish)
+    with _opened(path) as image:
+        return _repaired(image, path, wish, room or Room())
 
 
-def require_readable(path: Path) -> None:
+def require_readable(path: Path, room: Room | None = None) -> None:
     """Decode every byte; DatasetError where that can't be done."""
-    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
-
-    with _decoding(path), Image.open(path, formats=formats()) as image:
-        image.load()
+    with _opened(path) as image:
+        whole = image.size
+        image.draft(None, (1, 1))
+        with (room or Room()).taken(needed_bytes(image, whole)), contextlib.closing(image):
+            image.load()
 
 
 @contextlib.contextmanager
-def _decoding(path: Path) -> Iterator[None]:
+def _opened(path: Path) -> Iterator[Picture]:
+    """The picture, of which only the header is read; whatever goes wrong in the block is a DatasetError."""
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only a look at pictures pays for it
 
     try:
-        yield
+        with opened(path) as file, Image.open(file, formats=formats()) as image:
+            yield image
+    except TooLargeError as error:
+        raise DatasetError(f"{path} has {error}", _EDITOR) from error
     except UnidentifiedImageError as error:
         raise DatasetError(f"{path} is not a picture that can be read") from error
     except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise DatasetError(f"{path} has more than {limit:.0f} million pixels", _EDITOR) from error
     except DatasetError:
         raise
     except MemoryError as error:
-        raise DatasetError(f"{path} takes more memory than there is", "shrink it in a picture editor") from error
+        raise DatasetError(f"{path} takes more memory than there is", _EDITOR) from error
     except Exception as error:  # decoders of a dozen formats: anything can come out of a broken file
         reason = isinstance(error, OSError) and error.strerror
         raise DatasetError(f"{path} can't be read: {reason or error}") from error
 
 
-def _too_large(path: Path) -> DatasetError:
-    limit = f"{LARGEST_PIXELS / 1e6:.0f} million"
-    return DatasetError(Problem(f"{path} has more than {limit} pixels", "shrink it in a picture editor"))
-
-
-def _repaired(image: Picture, path: Path, wish: Wish) -> Repaired:
-    if image.width * image.height > LARGEST_PIXELS:
-        raise _too_large(path)
+def _repaired(image: Picture, path: Path, wish: Wish, room: Room) -> Repaired:
     form, frames = str(image.format), getattr(image, "n_frames", 1)
     did = [] if frames == 1 or form == "MPO" else [f"kept the first of {frames} frames"]
-    sideways = orientation(image)
-    width, height = image.size if sideways <= 4 else image.size[::-1]  # noqa: PLR2004 - EXIF: 5 to 8 lie on their side
-    size = wish.needed(width, height)
-    if size != (width, height) and form in {"JPEG", "MPO"}:
-        image.draft(None, (2 * max(size), 2 * max(size)))  # decodes at half or a quarter: as good, and much less memory
-    image.load()
-    steps = (lambda one: _upright(one, sideways), _eight_bits, _in_srgb, lambda one: _opaque(one, wish.alpha), _in_rgb)
+    whole = image.size
+    shrunk = max(wish.needed(*whole))
+    if shrunk < max(whole) and form in {"JPEG", "MPO"}:
+        image.draft(None, (2 * shrunk, 2 * shrunk))  # decodes at half or a quarter: as good, and much less memory
+    factor = min(image.width, image.height) // (2 * shrunk)
+    with room.taken(needed_bytes(image, whole, 0 if factor > 1 else _WORK)), contextlib.closing(image):
+        image.load()
+        sideways = orientation(image)  # of a PNG, it is known at its end
+        width, height = whole if sideways <= 4 else whole[::-1]  # noqa: PLR2004 - EXIF: 5 to 8 lie on their side
+        size = wish.needed(width, height)
+        smaller, said = _reduced(image, factor) if factor > 1 else (image, [])
+        changed, words = _changed(smaller, sideways, (width, height), size, wish.alpha)
+        return _made(changed, form, path, [*did, *said, *words], wish.quality)
+
+
+def _changed(
+    image: Picture, sideways: int, before: tuple[int, int], size: tuple[int, int], alpha: Alpha
+) -> tuple[Picture, list[str]]:
+    did = list[str]()
+    steps = (lambda one: _upright(one, sideways), _eight_bits, _in_srgb, lambda one: _opaque(one, alpha), _in_rgb)
     changed = image
     for step in steps:
         changed, words = step(changed)
         did += [words] if words else []
-    if size not in {changed.size, (width, height)}:
-        did.append(f"shrunk from {width}x{height} to {size[0]}x{size[1]}")
+    if size not in {changed.size, before}:
+        did.append(f"shrunk from {before[0]}x{before[1]} to {size[0]}x{size[1]}")
         changed = changed.resize(size, resample=1)  # Lanczos
+    return changed, did
+
+
+def _reduced(image: Picture, factor: int) -> tuple[Picture, list[str]]:
+    """A whole fraction of the picture, strip by strip: a JPEG is decoded so, and all else as good but by us."""
+    from PIL import Image  # noqa: PLC0415 - as above
+
+    rows = max(1, next(strips(image))[3] // factor) * factor
+    found: list[Picture] = []
+    did = list[str]()
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(image.height, top + rows)))
+        if image.mode.startswith("I;16"):
+            strip, words = _eight_bits(strip)
+            did = [words] if words else []
+        elif "transparency" in image.info or image.mode in {"PA", "La", "RGBa"}:
+            strip = strip.convert("RGBA")
+        elif image.mode in {"P", "1"}:
+            strip = strip.convert("RGB" if image.mode == "P" else "L")
+        found.append(strip.reduce(factor))
+    whole = Image.new(found[0].mode, (found[0].width, sum(strip.height for strip in found)))
+    for at, strip in enumerate(found):
+        whole.paste(strip, (0, at * rows // factor))
+    whole.info = {key: image.info[key] for key in ("icc_profile",) if key in image.info}
+    return whole, did
+
+
+def _made(changed: Picture, form: str, path: Path, did: list[str], quality: int) -> Repaired:
     if form not in SUFFIXES:
         did.append(f"{form} became PNG")
     if not did:
         suffix = path.suffix.lower()
         return Repaired(suffix if suffix in SUFFIXES[form] else SUFFIXES[form][0], None, ())
-    return _encoded(changed, form, did, wish.quality)
+    return _encoded(changed, form, did, quality)
 
 
 def _encoded(image: Picture, form: str, did: list[str], quality: int) -> Repaired:
@@ -189,14 +229,16 @@ def _opaque(image: Picture, alpha: Alpha) -> tuple[Picture, str | None]:
 
     if not _has_alpha(image):
         return image, None
-    full = image.convert("RGBA")
-    least, _ = full.getchannel("A").getextrema()
-    if least == 255 and image.mode == "RGBA":  # noqa: PLR2004 - opaque, as sd-scripts will read it
+    full = image if image.mode == "RGBA" else image.convert("RGBA")
+    if image.mode == "RGBA" and is_opaque(full):  # as sd-scripts will read it
         return image, None
     if alpha is Alpha.KEEP:
         return full, None if image.mode == "RGBA" else f"{image.mode} became RGBA"
-    ground = Image.new("RGBA", full.size, "white")
-    return Image.alpha_composite(ground, full).convert("RGB"), "transparency laid on white"
+    laid = Image.new("RGB", full.size)
+    for box in strips(full):
+        strip = full.crop(box)
+        laid.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB"), box)
+    return laid, "transparency laid on white"
 
 
 def _in_rgb(image: Picture) -> tuple[Picture, str | None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from sdxl_train_cli import spelling
 from sdxl_train_cli.dataset import fix_sources, repair
 from sdxl_train_cli.dataset.fix_sources import Item
+from sdxl_train_cli.dataset.room import LARGEST_BYTES, Room
 from sdxl_train_cli.errors import DatasetError, Problem
 
 WORKERS = 4
@@ -46,8 +47,9 @@ def work(data: Path, *, overwrite: bool) -> Work:
             suffix = item.caption_suffix or suffixes[item.folder]
             own = item.caption_files[0] if item.caption_files else item.path.with_suffix(suffix)
             wanted.setdefault(own, item)  # pictures of one stem share a caption
+    room = Room(LARGEST_BYTES)
     with ThreadPoolExecutor(WORKERS) as pool:
-        problems = list(pool.map(_problem, wanted.values()))
+        problems = list(pool.map(lambda item: _problem(item, room), wanted.values()))
     looked = zip(wanted.items(), problems, strict=True)
     jobs = tuple(Job(item.path, caption) for (caption, item), problem in looked if problem is None)
     kept = sum(not overwrite and _has_words(item) for item in items)
@@ -77,9 +79,9 @@ def _suffixes(items: Sequence[Item]) -> defaultdict[str, str]:
     return defaultdict(lambda: ".txt", usual)
 
 
-def _problem(item: Item) -> Problem | None:
+def _problem(item: Item, room: Room) -> Problem | None:
     try:
-        repair.require_readable(item.path)
+        repair.require_readable(item.path, room)
     except DatasetError as error:
         return error.problems[0]
     return None

@@ -8,22 +8,16 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from sdxl_train_cli.dataset.room import Room, needed_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
 
 QUALITY = 80
 _LEAST_SIDE = 16
-
-
-class Room(Protocol):
-    """Limits how many pixels are decoded at a time."""
-
-    def taken(self, pixels: int) -> AbstractContextManager[None]:
-        """Take so many pixels for the time of the block."""
 
 
 def data_uri(
@@ -38,14 +32,13 @@ def data_uri(
 
     try:
         with Image.open(picture) as image:
-            whole = image.width * image.height
+            whole = image.size
             image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, only as much as is needed
-            pixels = whole if image.info.get("progressive") else image.width * image.height
-            with room.taken(pixels) if room else nullcontext():
+            with (room or Room()).taken(needed_bytes(image, whole)):
                 if image.mode != "RGB":  # a second copy of a large picture would take as much memory again
                     image.thumbnail((4 * side, 4 * side), Image.Resampling.NEAREST, reducing_gap=None)
                 small = image if image.mode == "RGB" else image.convert("RGB")
-                small.thumbnail((side, side))
+                small.thumbnail((side, side))  # and the whole is gone
             found = _packed(small, quality)
             while most is not None and len(found) > most and side > _LEAST_SIDE:
                 side = side * 7 // 10
