@@ -131,23 +131,22 @@ def _reduced(image: Picture, factor: int) -> tuple[Picture, list[str]]:
     from PIL import Image  # noqa: PLC0415 - as above
 
     rows = max(1, next(strips(image))[3] // factor) * factor
-    found: list[Picture] = []
-    did = list[str]()
+    whole: Picture | None = None
+    did: str | None = None
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(image.height, top + rows)))
         if image.mode.startswith("I;16"):
-            strip, words = _eight_bits(strip)
-            did = [words] if words else []
+            strip, did = _eight_bits(strip)
         elif "transparency" in image.info or image.mode in {"PA", "La", "RGBa"}:
             strip = strip.convert("RGBA")
         elif image.mode in {"P", "1"}:
             strip = strip.convert("RGB" if image.mode == "P" else "L")
-        found.append(strip.reduce(factor))
-    whole = Image.new(found[0].mode, (found[0].width, sum(strip.height for strip in found)))
-    for at, strip in enumerate(found):
-        whole.paste(strip, (0, at * rows // factor))
-    whole.info = {key: image.info[key] for key in ("icc_profile",) if key in image.info}
-    return whole, did
+        if whole is None:  # before the first is made: what is kept must not lie between what goes
+            whole = Image.new(strip.mode, (-(-image.width // factor), -(-image.height // factor)))
+        whole.paste(strip.reduce(factor), (0, top // factor))
+    found = whole or image
+    found.info = {key: image.info[key] for key in ("icc_profile",) if key in image.info}
+    return found, [did] if did else []
 
 
 def _made(changed: Picture, form: str, path: Path, did: list[str], quality: int) -> Repaired:
