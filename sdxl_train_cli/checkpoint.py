@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import layout, spelling
+from sdxl_train_cli import files, layout, spelling
 from sdxl_train_cli.errors import ModelError
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -38,8 +38,8 @@ class Header:
 def read_header(path: Path) -> Header:
     """Read and check a safetensors header; ModelError where the file is no whole safetensors file."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with files.open_plain(path) as file:
+            size = os.fstat(file.fileno()).st_size
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1  # noqa: PLR2004
             text = file.read(length) if length <= min(LARGEST_HEADER, size) else b""

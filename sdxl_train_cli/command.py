@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli.options import Option
 from sdxl_train_cli.recipe import Recipe, Scalar, Value
+
+_STARTS = ("resume", "initial_step", "initial_epoch", "skip_until_initial_step")
+_LENGTHS = ("max_train_steps", "max_train_epochs")
+"""Options of a first start that a run which goes on is told anew."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,6 @@ class Inputs:
     tokenizers: Path
 
 
-def build(recipe: Recipe, inputs: Inputs, trainer: Trainer, gpu_index: int | None) -> list[str]:
-    """The whole command line, every launch flag given so that accelerate asks no file of the user's.
-
-    `gpu_index` None trains on the processor.
-    """
-    script = [str(trainer.script)] if trainer.shim is None else [str(trainer.shim), str(trainer.script)]
-    return [*_launch(recipe, trainer.python, gpu_index), *script, *_given(inputs, trainer), *_chosen(recipe, trainer)]
-
-
 @dataclass(frozen=True)
 class GoingOn:
     """Where a run that was cut off is taken up again."""
@@ -57,41 +52,26 @@ class GoingOn:
     shim: Path | None = None
     """The script that puts sd-scripts' count right (inside/resumed.py)."""
 
-
-def resumed(argv: Sequence[str], python: Path, script: Path, going_on: GoingOn) -> list[str]:
-    """The command line of an earlier start, made to go on; ValueError where it starts no script of this name."""
-    names = [Path(word).name for word in argv]
-    at = names.index(script.name)
-    first = next(number for number, name in enumerate(names) if name.endswith(".py"))
-    shim = [] if going_on.shim is None else [str(going_on.shim), "--from", str(going_on.step)]
-    options = _without(argv[at + 1 :], {"--resume", "--initial_step", "--skip_until_initial_step"})
-    if going_on.steps is not None:
-        options = _without(options, {"--max_train_steps", "--max_train_epochs"})
-        options += ["--max_train_steps", str(going_on.steps)]
-    state = ["--resume", str(going_on.state), "--initial_step", str(going_on.step), "--skip_until_initial_step"]
-    return [str(python), *argv[1:first], *shim, *argv[first:at], str(script), *options, *state]
+    @property
+    def words(self) -> list[str]:
+        """What the trainer is told of it."""
+        length = [] if self.steps is None else ["--max_train_steps", str(self.steps)]
+        return [*length, "--resume", str(self.state), "--initial_step", str(self.step), "--skip_until_initial_step"]
 
 
-def changed(argv: Sequence[str], script: str, values: Mapping[str, Value], options: Mapping[str, Option]) -> list[str]:
-    """The same command line with these options of the script in place of what it says of them.
+def build(
+    recipe: Recipe, inputs: Inputs, trainer: Trainer, gpu_index: int | None, going_on: GoingOn | None = None
+) -> list[str]:
+    """The whole command line, every launch flag given so that accelerate asks no file of the user's.
 
-    ValueError where it starts no script of this name.
+    `gpu_index` None trains on the processor; with `going_on`, the run goes on from there.
     """
-    flags = {options[name].flag for name in values}
-    behind = [Path(word).name for word in argv].index(script) + 1
-    given = [word for name, value in values.items() for word in _words(options[name].flag, value)]
-    return [*argv[:behind], *_without(argv[behind:], flags), *given]
-
-
-def _without(words: Sequence[str], flags: Collection[str]) -> list[str]:
-    """Leave flags out with all that stands behind them, up to the next flag."""
-    kept, is_left_out = list[str](), False
-    for word in words:
-        if word.startswith("--"):
-            is_left_out = word.partition("=")[0] in flags
-        if not is_left_out:
-            kept.append(word)
-    return kept
+    shims = [] if trainer.shim is None else [str(trainer.shim)]
+    if going_on is not None:
+        recipe = recipe.replaced(dict.fromkeys(_STARTS if going_on.steps is None else (*_STARTS, *_LENGTHS)))
+        shims = [*([] if going_on.shim is None else [str(going_on.shim), "--from", str(going_on.step)]), *shims]
+    line = [*_launch(recipe, trainer.python, gpu_index), *shims, str(trainer.script)]
+    return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *(going_on.words if going_on else ())]
 
 
 def _launch(recipe: Recipe, python: Path, gpu_index: int | None) -> list[str]:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 LARGEST_BYTES = 64 * 1024 * 1024
 """More than any file holds that we read as a whole: records, configs, captions."""
@@ -67,14 +68,20 @@ def read_bytes(path: Path, largest_bytes: int = LARGEST_BYTES) -> bytes:
     Raises OSError where it is no plain file (a pipe would never end) or can't be read, and ValueError where it is
     larger than `largest_bytes` or its name holds a NUL byte.
     """
-    with open(os.open(path, _READ), "rb") as file:  # noqa: PTH123 - a Path opens no handle
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", str(path))
+    with open_plain(path) as file:
         content = file.read(largest_bytes + 1)
     if len(content) > largest_bytes:
         raise ValueError(f"{path.name} is larger than {largest_bytes:,} bytes")
     return content
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """A plain file opened to be read; OSError for all else: a pipe would be waited for for ever."""
+    handle = os.open(path, _READ)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return open(handle, "rb")  # noqa: PTH123 - a Path opens no handle; the caller closes it
 
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)

@@ -1,8 +1,11 @@
-"""Start one command and take its whole process group down when the parent goes, however it goes.
+"""Start one command and take all that it has started down when the parent goes, however it goes.
 
 Run by path with the standard library alone. Standard input is a pipe that only the parent holds: its end means that
 the parent is gone. A kill -9 of the parent closes it too, which no signal handler and no `finally` could see.
 A signal to the group is meant for the command: the guard outlives it and tells how the command ended.
+
+On Linux the guard inherits what others leave behind. So it ends a process that has left the group, and where a
+launcher is killed it waits for the trainer, which works on, and tells how that ended.
 """
 
 from __future__ import annotations
@@ -13,18 +16,60 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 GRACE_SECONDS = 10.0
+KILL_SECONDS = 5.0
 WINDOWS = sys.platform == "win32"
+LINUX = sys.platform == "linux"
+OUTLIVED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+_PR_SET_CHILD_SUBREAPER = 36
 
 
-def _end_group(child: subprocess.Popen[bytes]) -> None:
+def _inherit_orphans() -> None:
+    """Become the parent of every process below whose own parent ends."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415 - Linux alone has use for it
+
+        number, nothing = ctypes.c_ulong, ctypes.c_ulong(0)
+        ctypes.CDLL(None).prctl(ctypes.c_int(_PR_SET_CHILD_SUBREAPER), number(1), nothing, nothing, nothing)
+
+
+def _living() -> list[tuple[int, int, int]]:
+    """Every living process: its number, its parent's, its session's."""
+    found = []
+    for name in os.listdir("/proc") if LINUX else ():  # noqa: PTH208 - the lightest import list starts the fastest
+        if name.isdecimal():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - as above
+                    state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
+                if state not in {b"Z", b"X"}:
+                    found.append((int(name), int(parent), int(session)))
+    return found
+
+
+def _descendants() -> list[int]:
+    """All that lives below us."""
+    below, parents = list[int](), {os.getpid()}
+    living = _living()
+    while parents:
+        parents = {pid for pid, parent, _ in living if parent in parents}
+        below += parents
+    return below
+
+
+def _end_all(child: subprocess.Popen[bytes]) -> None:
     if WINDOWS:
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(child.pid)], check=False, capture_output=True)  # noqa: S603, S607
         return
     os.killpg(0, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(GRACE_SECONDS)
+    end = time.monotonic() + KILL_SECONDS
+    while (left := _descendants()) and time.monotonic() < end:
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -32,19 +77,33 @@ def _watch_parent(child: subprocess.Popen[bytes], gone: threading.Event) -> None
     while os.read(0, 1024):
         pass
     gone.set()
-    _end_group(child)
+    _end_all(child)
+
+
+def _code_of_orphans(code: int) -> int:
+    """The exit code of what a killed launcher has left of our session, once it has ended; else the launcher's own."""
+    ours, session = os.getpid(), os.getsid(0)
+    for pid in [pid for pid, parent, of in _living() if parent == ours and of == session]:
+        with contextlib.suppress(ChildProcessError):
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code
 
 
 def main() -> int:
     """Run the command of argv; give its exit code, or 128+n where signal n ended it."""
-    if not WINDOWS:
-        signal.signal(signal.SIGTERM, lambda _signum, _frame: None)  # a handler: the command would inherit SIG_IGN
+    for signum in () if WINDOWS else [getattr(signal, name) for name in OUTLIVED]:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, lambda _signum, _frame: None)  # a handler: the command would inherit SIG_IGN
+    if LINUX:
+        _inherit_orphans()
     gone = threading.Event()
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - the lightest import list starts the fastest
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - as above
         child = subprocess.Popen(sys.argv[1:], stdin=nothing)  # noqa: S603
     watcher = threading.Thread(target=_watch_parent, args=(child, gone), daemon=True)
     watcher.start()
     code = child.wait()
+    if code < 0 and LINUX and not gone.is_set():
+        code = _code_of_orphans(code)
     if gone.is_set():
         watcher.join()  # a launcher dies of the first signal, and the trainer that it leaves may not
     return 128 - code if code < 0 else code

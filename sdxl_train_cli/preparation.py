@@ -13,6 +13,7 @@ from sdxl_train_cli.dataset import checking, sources
 from sdxl_train_cli.dataset.folders import Picture, Pictures
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
+from sdxl_train_cli.exchange import named_code
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation import environment, hub, imports
 from sdxl_train_cli.installation.environment import Environment
@@ -129,6 +130,7 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     overrides = (*sources.overrides(choices.data), *choices.overrides)
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
     recipe = named_files.located(lycoris.settled(rules.require(loaded, table), installed.networks))
+    named_code.require_harmless_recipe(recipe)
     imports.require(installed, recipe)
     return recipe
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import queue
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -20,13 +21,15 @@ from typing import BinaryIO
 
 import psutil
 
-from sdxl_train_cli import signals
+from sdxl_train_cli import family, signals
 
 WINDOWS = sys.platform == "win32"
 TICK_SECONDS = 0.25
 """How long a silent child keeps us from looking at signals and its exit."""
 GRACE_SECONDS = 10.0
 """How long a stopped group may take before it is killed."""
+SIGNALLED = 128
+"""Codes above it say that a signal ended a command: 128 and its number."""
 LONGEST_LINE = 4096
 """Characters after which a line is cut in two: it is kept, matched and shown, which takes time and memory by length."""
 
@@ -34,6 +37,7 @@ _CHUNK_BYTES = 65_536
 _MOST_CHUNKS = 64
 """Read and not yet taken, 4 MB at most. Then the command waits at its pipe, as it would beside a slow terminal."""
 
+_KILL_SECONDS = 5.0
 _ACTIVITY_SECONDS = 0.5
 _IDLE_SHARE = 0.02
 
@@ -63,14 +67,25 @@ def _text(output: bytes) -> str:
 class Child:
     """A long-running command whose output is read as it comes; leaving the `with` block leaves no process behind."""
 
-    def __init__(self, argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        held: int | None = None,
+    ) -> None:
+        """Start it. `held` is the handle of a lock, which the guard keeps beyond our death, until all has ended."""
+        self._mark = secrets.token_hex(8)
+        self._lead: psutil.Process | None = None
         self._chunks: queue.Queue[bytes] = queue.Queue(_MOST_CHUNKS)
         self._is_ending = False
         """What is said from now on is read, so that nothing waits for us, and lost where nobody takes it."""
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_GUARD), *argv],
             cwd=cwd,
-            env=env,
+            env={**(os.environ if env is None else env), family.MARK: self._mark},
+            pass_fds=() if held is None or WINDOWS else (held,),
             stdin=subprocess.PIPE,  # held open: its end tells the guard that we are gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -132,7 +147,7 @@ class Child:
             try:
                 chunk = self._chunks.get(timeout=TICK_SECONDS)
             except queue.Empty:
-                if self._process.poll() is not None:
+                if self._process.poll() is not None and not self._goes_on():
                     # A grandchild that outlived the leader holds the pipe: give it a moment, then go on without it.
                     last_words = last_words or time.monotonic() + 2
                     if time.monotonic() > last_words:
@@ -158,9 +173,16 @@ class Child:
         with contextlib.suppress(queue.Full):
             self._chunks.put_nowait(chunk)
 
+    def _goes_on(self) -> bool:
+        """Whether the command works on though its guard was killed, or a launcher that the guard can't stand in for."""
+        code = self._process.returncode
+        if self._lead is None and (code < 0 or (code > SIGNALLED and sys.platform != "linux")):
+            self._lead = next(iter(family.members(self._mark)), None)
+        return self._lead is not None and family.lives(self._lead)
+
     def activity(self) -> str:
         """What the command's processes do at this moment, in words; takes half a second."""
-        processes = _tree(self.pid)
+        processes = family.members(self._mark)
         before = {process.pid: _times(process) for process in processes}
         time.sleep(_ACTIVITY_SECONDS)
         after = {process.pid: _times(process) for process in processes}
@@ -174,7 +196,7 @@ class Child:
     def wait(self) -> int:
         """The command's exit code, or 128+n where signal n ended it."""
         code = self._process.wait()
-        return 128 - code if code < 0 else code
+        return SIGNALLED - code if code < 0 else code
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Ask the whole group to end, wait, then kill it; Ctrl-C while waiting kills at once."""
@@ -188,17 +210,19 @@ class Child:
             self.kill()
 
     def kill(self) -> None:
-        """End every process of the group now."""
+        """End every process now that the command has started, also one that has left the group."""
         self._is_ending = True
         if WINDOWS:
-            for process in _tree(self.pid):
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
+            family.kill(_tree(self.pid), _KILL_SECONDS)
         else:
             self._signal(signal.SIGKILL)
+        end = time.monotonic() + _KILL_SECONDS
+        while (left := family.members(self._mark)) and time.monotonic() < end:
+            family.kill(left, end - time.monotonic())
+            self._process.poll()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
-        self._wait_for_group(5)
+            self._process.wait(_KILL_SECONDS)
+        self._wait_for_group(_KILL_SECONDS)
 
     def _signal(self, signum: int) -> None:
         if WINDOWS:
@@ -254,14 +278,6 @@ def _is_in_group(process: psutil.Process, leader: int) -> bool:
         return os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE
     except (OSError, psutil.Error):
         return False
-
-
-def started_at(pid: int) -> float | None:
-    """When a living process was started, in Unix seconds: with its number, what tells it from a later one."""
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.Error:
-        return None
 
 
 def running_from(folder: Path) -> bool:

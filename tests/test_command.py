@@ -183,48 +183,28 @@ def test_argparse_reads_exactly_the_values_of_the_recipe(settings: dict[str, Val
     assert read["console_log_simple"] is True
 
 
-def test_a_resumed_run_is_the_earlier_one_from_its_state_on() -> None:
-    earlier = ["old/python", "-m", "accelerate.commands.launch", "--cpu", "scaled.py", "old/sdxl_train_network.py",
-               "--seed", "42", "--resume", "before", "--initial_step", "3", "--skip_until_initial_step",
-               "--max_train_steps", "12", "--sdpa"]  # fmt: skip
+def gone_on(settings: dict[str, Value], going_on: GoingOn, trainer: Trainer = TRAINER) -> list[str]:
+    return command.build(recipe(settings), INPUTS, trainer, 0, going_on)
+
+
+def test_a_run_that_goes_on_is_the_same_run_from_its_state_on() -> None:
+    settings: dict[str, Value] = {"seed": 42, "max_train_steps": 12, "sdpa": True}
+    before: dict[str, Value] = {"resume": "before", "initial_step": 3, "skip_until_initial_step": True}
     going_on = GoingOn(Path("run/state"), 6, shim=Path("resumed.py"))
 
-    argv = command.resumed(earlier, Path("python"), Path("new/sdxl_train_network.py"), going_on)
+    argv = gone_on({**settings, **before}, going_on, replace(TRAINER, shim=Path("scaled.py")))
+    first = build(settings)
 
+    at = first.index(str(TRAINER.script))
     assert argv == [
-        "python", "-m", "accelerate.commands.launch", "--cpu", "resumed.py", "--from", "6", "scaled.py",
-        "new/sdxl_train_network.py", "--seed", "42", "--max_train_steps", "12", "--sdpa",
+        *first[:at], "resumed.py", "--from", "6", "scaled.py", *first[at:],
         "--resume", "run/state", "--initial_step", "6", "--skip_until_initial_step",
     ]  # fmt: skip
 
 
 def test_a_run_that_is_made_longer_gets_its_new_length_in_place_of_the_old() -> None:
-    earlier = ["python", "old/sdxl_train_network.py", "--max_train_epochs", "2", "--max_train_steps", "12"]
+    argv = gone_on({"max_train_epochs": 2, "max_train_steps": 12}, GoingOn(Path("s"), 12, steps=20))
 
-    argv = command.resumed(earlier, Path("python"), Path("sdxl_train_network.py"), GoingOn(Path("s"), 12, steps=20))
-
-    assert argv[2:4] == ["--max_train_steps", "20"]
+    assert argv.count("--max_train_steps") == 1
+    assert argv[argv.index("--max_train_steps") + 1] == "20"
     assert "--max_train_epochs" not in argv
-
-
-def test_an_option_that_is_changed_stands_once_and_the_launch_keeps_its_own() -> None:
-    argv = build({"mixed_precision": "fp16", "network_args": ("conv_dim=4", "conv_alpha=1"), "xformers": True})
-    values: dict[str, Value] = {"mixed_precision": "bf16", "network_args": ("dropout=0.1",), "xformers": False}
-
-    after = command.changed(argv, "sdxl_train_network.py", values, TABLE.of(Kind.LORA))
-
-    assert "--mixed_precision=fp16" in after
-    assert after.count("--mixed_precision") == 1
-    assert after[after.index("--mixed_precision") + 1] == "bf16"
-    assert after[after.index("--network_args") + 1 :] == ["dropout=0.1"]
-    assert "conv_dim=4" not in after
-    assert "--xformers" not in after
-
-
-@given(st.dictionaries(st.sampled_from(["network_dim", "seed", "learning_rate"]), st.integers(1, 99)))
-def test_a_command_line_that_is_changed_is_the_one_of_the_changed_recipe(values: dict[str, Value]) -> None:
-    before: dict[str, Value] = {"network_dim": 8, "seed": 7, "resolution": "1024,1024"}
-
-    after = command.changed(build(before), "sdxl_train_network.py", values, TABLE.of(Kind.LORA))
-
-    assert sorted(after) == sorted(build({**before, **values}))

@@ -28,15 +28,16 @@ LAYERS = (
         memory.network_size memory.optimizer_state memory.activations memory.demand memory.terms
         memory.memory_settings memory.vram memory.savings memory.planning memory.stepdown memory.remedies
         watching.samples
-        keeping.storage keeping.states keeping.history keeping.results keeping.curves keeping.comparison
-        keeping.page keeping.report keeping.removal
+        keeping.storage keeping.states keeping.history keeping.supervisor keeping.results keeping.curves
+        keeping.comparison keeping.page keeping.report keeping.removal keeping.pickles
     """),
     ("world", """
-        process installation watching.telemetry memory.measurements memory.shared_measurements
+        process family installation watching.telemetry memory.measurements memory.shared_measurements
     """),
     ("run", """
         keeping.runs watching.supervision watching.training preparation smoke memory.trial memory.fitting
-        watching.attempts dataset.tagging keeping.repetition keeping.resuming keeping.tensorboard
+        watching.attempts dataset.tagging keeping.repetition keeping.resuming keeping.foreign
+        keeping.tensorboard
     """),
     ("people", "printing fault console live commands cli __main__"),
 )  # fmt: skip
@@ -50,7 +51,7 @@ DOORS = {
     "yaml": {"recipes.yaml_file"},
     "git": {"installation.upstream"},
     "subprocess": {"process", "guard", "spelling"},
-    "psutil": {"process", "watching.telemetry", "keeping.history"},
+    "psutil": {"process", "family", "watching.telemetry", "keeping.supervisor"},
     "pynvml": {"gpu"},
     "PIL": {
         "dataset.folders",

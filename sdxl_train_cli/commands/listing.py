@@ -170,7 +170,8 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
     installed = kept.environment
     steps = outcome.steps if outcome else None
     facts: list[tuple[str, object]] = [
-        ("state", entry.state.value),
+        ("state", entry.state.value if entry.problem is None else f"{entry.state.value}: {entry.problem}"),
+        ("note", outcome.note if outcome else None),
         ("cause", outcome.cause if outcome else None),
         ("remedy", "; ".join((outcome.remedy or "").splitlines()) if outcome else None),
         ("kind", kept.kind),

@@ -24,13 +24,13 @@ def report(
     run: Run, to: To = None, open_: Open = False, no_hashes: NoHashes = False, output: OutputOption = None
 ) -> None:
     """Write a run as one web page. Curves, samples, settings and checkpoints; it needs no network."""
-    from sdxl_train_cli import console, layout, spelling
+    from sdxl_train_cli import console, files, layout, spelling
     from sdxl_train_cli.keeping import history, page, results
     from sdxl_train_cli.keeping import report as story
 
     entry = history.require(run, place.output(output))
     target = layout.expanded(to) if to else entry.folder / story.FILE
-    if target.is_dir():
+    if files.is_folder(target):
         target /= f"{entry.name}.html"
     total = sum(made.size_bytes for made in results.checkpoints(entry.folder, entry.name))
     if total > _LARGE_BYTES and not no_hashes:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Make the whole run so long [default: as it was]")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
+Force = Annotated[bool, typer.Option("--force", help="Go on where that is refused as unsafe, after a look of your own")]
 
 
 def resume(
     run: Run, output: OutputOption = None, steps: Steps = None, on_oom: OnOomOption = OnOom.STOP,
     step_downs: StepDowns = 3, no_guard: NoGuard = None, as_json: AsJson = False,
-    dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
+    dry_run: DryRun = False, no_vram_check: NoVramCheck = False, force: Force = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Go on with a run that was stopped or cut off."""
     from sdxl_train_cli import printing, spelling
@@ -35,7 +36,7 @@ def resume(
     off = guards.parse(no_guard or [])
     entry = history.require(run, place.output(output))
     where = place.home(home)
-    resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check)
+    resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check, force=force)
     if dry_run:
         printing.out(spelling.shell_line(resumed.argv))
         return
@@ -44,7 +45,8 @@ def resume(
 
     def lower(_ready: Resumed, rung: Rung) -> Resumed:
         """From the furthest state that there is by now."""
-        return resuming.prepare(history.load(entry.folder), where, steps=steps, check_vram=False, changes=rung.changes)
+        now = history.load(entry.folder)
+        return resuming.prepare(now, where, steps=steps, check_vram=False, force=force, changes=rung.changes)
 
     hands = attempts.Hands(lambda ready: carry_on(ready, live.view(as_json=as_json), off), lower, console.warn)
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
@@ -56,12 +58,11 @@ def resume(
 def carry_on(resumed: Resumed, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
     """Note the attempt in the run's record, start the trainer and follow it to its end."""
     from sdxl_train_cli import console
-    from sdxl_train_cli.keeping import runs
+    from sdxl_train_cli.keeping import resuming
     from sdxl_train_cli.watching import training
 
     for note in resumed.notes:
         console.note(note)
-    runs.go_on(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
     with view:
         return training.watch(
             resumed.run,
@@ -70,4 +71,5 @@ def carry_on(resumed: Resumed, view: View, guards_off: frozenset[Guard] = frozen
             env=resumed.variables,
             on_event=view.show,
             conditions=resumed.conditions(guards_off),
+            begin=lambda: resuming.begin(resumed),
         )

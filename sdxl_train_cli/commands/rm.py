@@ -13,10 +13,13 @@ from sdxl_train_cli.commands.place import OutputOption
 Runs = Annotated[list[str], typer.Argument(help="Names from `sdxl-train runs list`, or runs' folders")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing")]
 KeepResult = Annotated[bool, typer.Option("--keep-result", help="Keep the final trained file")]
+Force = Annotated[bool, typer.Option("--force", help="Also a run that another computer may be training")]
 
 
-def rm(runs: Runs, yes: Yes = False, keep_result: KeepResult = False, output: OutputOption = None) -> None:
-    """Delete runs: their folders with all that is in them."""
+def rm(
+    runs: Runs, yes: Yes = False, keep_result: KeepResult = False, force: Force = False, output: OutputOption = None
+) -> None:
+    """Delete runs: all that they have made. What is not theirs stays in their folders."""
     from sdxl_train_cli import console, spelling
     from sdxl_train_cli.errors import Gathering, UsageError
     from sdxl_train_cli.keeping import history, removal
@@ -27,7 +30,7 @@ def rm(runs: Runs, yes: Yes = False, keep_result: KeepResult = False, output: Ou
     for run in runs:
         with gathering.part():
             entry = history.find(run, folder)
-            if problem := removal.problem(entry):
+            if problem := removal.problem(entry, force=force):
                 raise UsageError(problem)
             found[entry.folder] = removal.doomed(entry, keep_result=keep_result)
     gathering.require_none()
@@ -40,5 +43,5 @@ def rm(runs: Runs, yes: Yes = False, keep_result: KeepResult = False, output: Ou
             console.note("nothing was deleted")
             return
     for doomed in found.values():
-        removal.remove(doomed)
+        removal.remove(doomed, force=force)
         console.out(str(doomed.entry.folder))

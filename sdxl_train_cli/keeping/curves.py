@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.watching import metrics
 
 Column = tuple[float | None, ...]
 
@@ -37,13 +37,12 @@ def load(path: Path) -> Curves:
     rows: dict[int, Mapping[str, object]] = {}
     unread = 0
     try:
-        with path.open("rb") as file:
-            for line in file:
-                row = _row(line)
-                if row is not None:
-                    rows[int(str(row["step"]))] = row
-                elif line.endswith(b"\n"):
-                    unread += 1
+        for line in metrics.lines(path):
+            row = metrics.row(line)
+            if row is not None:
+                rows[int(str(row["step"]))] = row
+            elif line.endswith(b"\n"):
+                unread += 1
     except FileNotFoundError:
         return Curves()
     except OSError as error:
@@ -84,15 +83,6 @@ def _picked(column: Column, indices: Sequence[int]) -> Column:
     return tuple(column[index] for index in indices)
 
 
-def _row(line: bytes) -> Mapping[str, object] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:  # UnicodeDecodeError is one too
-        return None
-    step = row.get("step") if isinstance(row, dict) else None
-    return row if isinstance(step, int) and not isinstance(step, bool) else None
-
-
 def _columns(rows: Sequence[Mapping[str, object]], steps: Sequence[int], unread: int) -> Curves:
     names = sorted({name for row in rows for name in _rates(row)})
     odd = tuple((step, text) for step, row in zip(steps, rows, strict=True) if (text := _odd(row)) is not None)
@@ -122,7 +112,7 @@ def _rates(row: Mapping[str, object]) -> Mapping[str, object]:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if math.isfinite(value) else None  # integers are at most files.MOST_DIGITS long
 
 
 def _odd(row: Mapping[str, object]) -> str | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipe import Setting as Chosen
@@ -17,8 +18,64 @@ OUTCOME = "outcome.json"
 """How it ended; absent while it runs, and where it was cut off."""
 RUNNING = "running.json"
 """Who watches it; there while it runs."""
+LOCK = "running.lock"
+"""Locked by who watches it; an empty file that stays."""
 METRICS = "metrics.jsonl"
 """One line for each step."""
+LOG = "train.log"
+"""All that the trainer printed."""
+REPORT = "report.html"
+"""The run as one page, where nothing else was asked for."""
+DATASET = "dataset.json"
+"""The `--dataset_config` of sd-scripts."""
+
+_FORBIDDEN = set('<>:"/\\|?*')
+LONGEST_NAME = 120
+"""Bytes: sd-scripts adds up to 30 for its step files, and file systems end at 255."""
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+_MOST = 10**15
+"""Above every count that a run can have, and far below what a float loses digits at or a clock can't tell."""
+_LARGEST_INTEGER = 10**40
+
+
+def name_problem(name: str, most: int = LONGEST_NAME) -> str | None:
+    """Why a run can't have this name, whose files begin with it; None where it can."""
+    if not name.strip() or name.strip(".") == "":
+        return "it is empty"
+    odd = sorted({char for char in name if char in _FORBIDDEN or not char.isprintable()})
+    if odd:
+        return f"it holds {' '.join(repr(char) for char in odd[:5])}"
+    size = len(name.encode())
+    return f"it takes {size} bytes of at most {most}" if size > most else None
+
+
+def _file_name(name: str) -> str:
+    """A run's own files are found and written by its name: one with folders in it would lead out of the run's."""
+    problem = name_problem(name, 2 * LONGEST_NAME)
+    if problem:
+        raise ValueError(problem)
+    return name
+
+
+def _of_our_time(when: datetime) -> datetime:
+    if not _FIRST_YEAR <= when.year <= _LAST_YEAR:
+        raise ValueError("no run was made then")
+    return when
+
+
+def _not_endless(value: Value) -> Value:
+    parts = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(part, int) and abs(part) > _LARGEST_INTEGER for part in parts):
+        raise ValueError("no option takes a number of so many digits")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_file_name)]
+Moment = Annotated[datetime, AfterValidator(_of_our_time)]
+Given = Annotated[Value, AfterValidator(_not_endless)]
+Count = Annotated[int, Field(ge=0, le=_MOST)]
+Amount = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
+Code = Annotated[int, Field(ge=-_MOST, le=_MOST)]
 
 
 class _Kept(BaseModel):
@@ -39,12 +96,13 @@ class Inputs(_Kept):
     vae: str | None = None
     regularisation: Path | None = None
     trigger: str | None = None
-    repeats: int | None = None
-    gpu_index: int | None = None
+    repeats: Count | None = None
+    gpu_index: Count | None = None
     """None took the freest GPU."""
     on_processor: bool = False
     check_vram: bool = True
     shim: Path | None = None
+    """The name of a script of ours that ran sd-scripts' own; of an older record's path, the name alone counts."""
     tokenizers: Path | None = None
 
 
@@ -52,8 +110,8 @@ class Folder(_Kept):
     """One folder of pictures."""
 
     path: str
-    pictures: int
-    repeats: int
+    pictures: Count
+    repeats: Count
     class_tokens: str | None = None
     is_reg: bool = False
 
@@ -69,9 +127,9 @@ class Dataset(_Kept):
 class Device(_Kept):
     """The GPU that was chosen."""
 
-    index: int
+    index: Count
     name: str
-    total_gib: float | None = None
+    total_gib: Amount | None = None
     driver: str | None = None
 
 
@@ -87,16 +145,16 @@ class Installed(_Kept):
 class Setting(_Kept):
     """One option's value and where it was set."""
 
-    value: Value
+    value: Given
     origin: str = ""
 
 
 class Attempt(_Kept):
     """One more start of the same run."""
 
-    started: datetime | None = None
-    from_step: int | None = None
-    changed: Mapping[str, Value] = {}
+    started: Moment | None = None
+    from_step: Count | None = None
+    changed: Mapping[str, Given] = {}
     """Options that it took in place of what the run began with: memory had run out."""
     argv: tuple[str, ...] = ()
 
@@ -108,9 +166,9 @@ class Heading(_Kept):
     """Our version; without it, the file is not ours."""
     kind: str | None = None
     preset: str | None = None
-    name: str | None = None
-    started: datetime | None = None
-    pictures: int | None = None
+    name: Name | None = None
+    started: Moment | None = None
+    pictures: Count | None = None
 
 
 class Record(Heading):
@@ -137,19 +195,34 @@ class Outcome(_Kept):
     """`outcome.json`."""
 
     outcome: str
-    steps: int | None = None
-    seconds: float | None = None
+    steps: Count | None = None
+    seconds: Amount | None = None
     loss: float | None = None
     cause: str | None = None
     remedy: str | None = None
-    exit_code: int | None = None
-    peak_gib: float | None = None
-    ended: datetime | None = None
+    note: str | None = None
+    """What else happened, to a run that is done."""
+    exit_code: Code | None = None
+    peak_gib: Amount | None = None
+    ended: Moment | None = None
 
 
 class Supervisor(_Kept):
-    """`running.json`: a process, told from a later one of the same number by when it began."""
+    """`running.json`: the process that watches, told from a later one of the same number by when it began.
 
-    pid: int
-    created: float
-    """Seconds since 1970, as psutil tells it."""
+    Older records hold `pid` and `created` alone.
+    """
+
+    pid: Annotated[int, Field(gt=0, lt=1 << 31)]
+    created: float | None = None
+    """Seconds since 1970: another figure after the clock was set."""
+    host: str | None = None
+    """The computer's name."""
+    boot: str | None = None
+    """Which start of the computer, where it tells (Linux)."""
+    ticks: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
+    """When the process began, in clock ticks since that start."""
+    space: str | None = None
+    """Which processes the number counts: a container has numbers of its own."""
+    locked: bool = False
+    """Whether the lock beside it is held while it lives; some network drives know no locks."""

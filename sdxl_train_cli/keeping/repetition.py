@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, choice, layout, spelling
+from sdxl_train_cli import checkpoint, choice, files, layout, spelling
 from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import RecipeError, UsageError
+from sdxl_train_cli.keeping import foreign
 from sdxl_train_cli.keeping.history import Loaded
 from sdxl_train_cli.keeping.record import Inputs
 from sdxl_train_cli.keeping.runs import Facts
@@ -53,7 +54,7 @@ def inputs(choices: Choices) -> Inputs:
         gpu_index=choices.gpu_index,
         on_processor=choices.on_processor,
         check_vram=choices.check_vram,
-        shim=choices.shim,
+        shim=Path(choices.shim.name) if choices.shim else None,
         tokenizers=choices.tokenizers,
     )
 
@@ -63,7 +64,7 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> Again:
 
     Raises UsageError where the record is too old to tell what was chosen.
     """
-    kept = entry.record.inputs
+    kept, recipe = entry.record.inputs, entry.record.recipe
     kinds = {kind.value: kind for kind in Kind}
     if kept is None or entry.record.kind not in kinds or not entry.record.settings:
         raise UsageError(
@@ -71,6 +72,8 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> Again:
             f"its settings: sdxl-train runs show {spelling.shell_word(entry.folder)} --all",
         )
     kind = kinds[entry.record.kind]
+    if recipe is not None:
+        foreign.require_harmless_files(entry, recipe)
     base, notes = _base(kind, kept.preset, user_presets)
     settings = entry.record.settings
     overrides = [Override(option, setting.value, setting.origin) for option, setting in settings.items()]
@@ -90,7 +93,7 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> Again:
         gpu_index=kept.gpu_index,
         on_processor=kept.on_processor,
         check_vram=kept.check_vram,
-        shim=kept.shim,
+        shim=foreign.own_script(kept.shim),
         tokenizers=kept.tokenizers,
     )
     return Again(choices, notes)
@@ -125,7 +128,7 @@ def _base(kind: Kind, preset: str, user_presets: Path) -> tuple[Recipe, tuple[st
 def _anywhere(text: str) -> str:
     """A path that holds in every folder; what is no path, such as a hub id, as it is."""
     path = layout.expanded(Path(text))
-    return str(path) if path.exists() else text
+    return str(path) if files.exists(path) else text
 
 
 def _short(commit: str | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import __version__, spelling
+from sdxl_train_cli import __version__, files, spelling
 from sdxl_train_cli.keeping import comparison, curves, results
 from sdxl_train_cli.keeping import record as kept
 from sdxl_train_cli.keeping.curves import Column, Curves
@@ -14,7 +14,7 @@ from sdxl_train_cli.keeping.history import Loaded, State
 from sdxl_train_cli.keeping.page import Page, Picture, Rows, Samples
 from sdxl_train_cli.webpage import thumbnails
 
-FILE = "report.html"
+FILE = kept.REPORT
 MOST_STEPS = 120_000
 """Points of a curve: more would make the page heavy; peaks stay."""
 PICTURES_BYTES = 6_000_000
@@ -135,7 +135,8 @@ def _prompts(entry: Loaded, count: int) -> tuple[str, ...]:
     path = _prompt_file(entry)
     lines: list[str] = []
     if path is not None:
-        text = path.read_bytes()[:_LONGEST_PROMPTS].decode("utf-8-sig", "replace")
+        with files.open_plain(path) as file:
+            text = file.read(_LONGEST_PROMPTS).decode("utf-8-sig", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     return tuple(lines[number] if number < len(lines) else f"prompt {number + 1}" for number in range(count))
 
@@ -144,7 +145,7 @@ def _prompt_file(entry: Loaded) -> Path | None:
     """The file of sample prompts, one a line; a relative path would mean another file in another folder."""
     setting = entry.record.settings.get("sample_prompts")
     path = Path(str(setting.value)) if setting else Path()
-    return path if path.is_absolute() and path.suffix.lower() == ".txt" and path.is_file() else None
+    return path if path.is_absolute() and path.suffix.lower() == ".txt" and files.is_file(path) else None
 
 
 def _checkpoints(entry: Loaded, *, with_hashes: bool) -> Rows:

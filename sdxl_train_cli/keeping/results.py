@@ -10,12 +10,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint
+from sdxl_train_cli import checkpoint, files
 from sdxl_train_cli.errors import ModelError
 
-_CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
+CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 _BLOCK_BYTES = 1 << 20
 FINAL = "final"
+INCOMPLETE = ".incomplete"
+"""Behind the name of a file whose writing was cut off."""
 _LAST = 1 << 62
 """Behind every step: the file that is saved at the end."""
 
@@ -47,7 +49,7 @@ def checkpoints(folder: Path, name: str) -> list[Checkpoint]:
     """The saved files, the final one last."""
     found = []
     for path in folder.glob("*"):
-        moment = _moment(path.stem, name) if path.suffix in _CHECKPOINT_SUFFIXES and path.is_file() else None
+        moment = _moment(path.stem, name) if path.suffix in CHECKPOINT_SUFFIXES and files.is_file(path) else None
         if moment is not None:
             found.append((moment, path))
     return [
@@ -56,23 +58,31 @@ def checkpoints(folder: Path, name: str) -> list[Checkpoint]:
     ]
 
 
+def is_checkpoint(path: Path, name: str) -> bool:
+    """Whether sd-scripts saved a file of this name for the run, or we set it aside as incomplete."""
+    whole = path.with_name(path.name.removesuffix(INCOMPLETE))
+    return whole.suffix in CHECKPOINT_SUFFIXES and _moment(whole.stem, name) is not None
+
+
+def is_state(path: Path, name: str) -> bool:
+    """Whether sd-scripts saved a folder of this name for the run to go on from."""
+    stem = path.name.removesuffix("-state")
+    return stem != path.name and _moment(stem, name) is not None
+
+
 def states(folder: Path, name: str) -> list[Path]:
     """The folders that training can go on from, oldest first."""
-    found = [
-        path
-        for path in folder.glob("*-state")
-        if path.is_dir() and _moment(path.name.removesuffix("-state"), name) is not None
-    ]
+    found = [path for path in folder.glob("*-state") if files.is_folder(path) and is_state(path, name)]
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def samples(folder: Path, name: str) -> list[Sample]:
     """The sample pictures, in the order in which they were made."""
-    pattern = re.compile(rf"{re.escape(name)}_(e?)(\d{{6,}})_(\d{{2,}})_(\d{{8,}})(?:_\d+)?", re.DOTALL)
+    pattern = re.compile(rf"{re.escape(name)}_(e?)(\d{{6,18}})_(\d{{2,9}})_(\d{{8,18}})(?:_\d+)?", re.DOTALL)
     found = []
     for path in (folder / "sample").glob("*.png"):
         match = pattern.fullmatch(path.stem)
-        if match:
+        if match and files.is_file(path):
             number, taken = int(match[2]), float(match[4])
             moment = f"epoch {number}" if match[1] else f"step {number}"
             found.append(Sample(path, moment, (int(taken), number), int(match[3])))
@@ -82,7 +92,7 @@ def samples(folder: Path, name: str) -> list[Sample]:
 def sha256(path: Path) -> str:
     """A file's checksum as the model sites show it; OSError where it can't be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with files.open_plain(path) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
@@ -95,9 +105,9 @@ def _moment(stem: str, name: str) -> tuple[int, str] | None:
     if not stem.startswith(f"{name}-"):
         return None
     rest = stem[len(name) + 1 :]
-    if step := re.fullmatch(r"step(\d{8,})", rest):
+    if step := re.fullmatch(r"step(\d{8,18})", rest):
         return int(step[1]), f"step {int(step[1])}"
-    if epoch := re.fullmatch(r"\d{6,}", rest):
+    if epoch := re.fullmatch(r"\d{6,18}", rest):
         return int(epoch[0]), f"epoch {int(epoch[0])}"
     return None
 

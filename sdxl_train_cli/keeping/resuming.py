@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from sdxl_train_cli import command, preparation, spelling
+from sdxl_train_cli import checkpoint, command, files, named_files, preparation, spelling
 from sdxl_train_cli.command import GoingOn
 from sdxl_train_cli.errors import SetupError, TrainingError, UsageError
+from sdxl_train_cli.exchange import named_code
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.installation import environment
+from sdxl_train_cli.installation import environment, imports
 from sdxl_train_cli.installation.environment import INSIDE, Environment
-from sdxl_train_cli.keeping import states, storage
-from sdxl_train_cli.keeping.history import Loaded, State
-from sdxl_train_cli.keeping.record import Record
+from sdxl_train_cli.keeping import foreign, history, runs, states, storage
+from sdxl_train_cli.keeping.history import Loaded
+from sdxl_train_cli.keeping.record import Inputs, Record
 from sdxl_train_cli.keeping.runs import Run
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.rulebook import rules
 from sdxl_train_cli.watching.guards import Guard
 from sdxl_train_cli.watching.supervision import Conditions
 
@@ -50,67 +52,92 @@ class Resumed:
         )
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     entry: Loaded,
     home: Home,
     *,
     steps: int | None,
     check_vram: bool,
+    force: bool = False,
     changes: Mapping[str, Setting] = MappingProxyType({}),
 ) -> Resumed:
     """Check all that can be checked; raises what is wrong, writes nothing.
 
-    `steps` is a new length of the whole run, for one that shall go on beyond its end.
+    The command line is built anew from the recorded settings: a record, which may be a stranger's, never says what is
+    started. `steps` is a new length of the whole run, for one that shall go on beyond its end; `force` says that a
+    person has looked at what another computer or a strange state could do.
     """
     installed = environment.require(home)
-    recipe = _recipe(entry).replaced(changes)
+    busy = history.at_rest(entry, force=force, command="resume")
+    if busy is not None:
+        raise UsageError(busy)
+    recipe, inputs = _recipe(entry, installed, changes)
     going_on = _going_on(entry, recipe, installed, steps)
-    inputs = entry.record.inputs
-    on_processor = "--cpu" in entry.record.argv
-    device = None if on_processor else preparation.choose_device(inputs.gpu_index if inputs else None)
+    if not force:
+        foreign.require_harmless_state(entry, going_on.state)
+    foreign.require_harmless_files(entry, recipe)
+    model = checkpoint.require_sdxl(inputs.model)
+    vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
+    device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
     notes = [f"going on from step {going_on.step}: {going_on.state.name}", *_changes(entry.record, installed)]
-    if check_vram and not on_processor:
+    if check_vram and inputs.check_vram and not inputs.on_processor:
         notes.append(preparation.room(recipe, device))
     run = Run(entry.folder, entry.name)
+    if not files.is_file(run.dataset_config):
+        raise TrainingError(
+            f"{run.dataset_config} is gone: it says which pictures are trained on", "start the run anew"
+        )
     storage.require(run.folder, recipe)
-    began = _command(entry.record, changes, installed, recipe.kind)
-    argv = command.resumed(began, installed.python, installed.checkout / recipe.kind.script, going_on)
-    tokenizers = inputs is not None and inputs.tokenizers is not None
+    paths = command.Inputs(
+        model=model,
+        vae=vae,
+        dataset_config=run.dataset_config,
+        output_dir=run.folder,
+        output_name=run.name,
+        logging_dir=run.logs,
+        tokenizers=inputs.tokenizers or home.tokenizers,
+    )
+    options, shim = installed.options().of(recipe.kind), foreign.own_script(inputs.shim)
+    trainer = command.Trainer(installed.python, installed.checkout / recipe.kind.script, options, shim)
     return Resumed(
         environment=installed,
         run=run,
         recipe=recipe,
         going_on=going_on,
-        argv=argv,
-        variables=preparation.variables(home, inputs.model if inputs else "", device, own_tokenizers=tokenizers),
+        argv=command.build(recipe, paths, trainer, device.index if device else None, going_on),
+        variables=preparation.variables(home, inputs.model, device, own_tokenizers=inputs.tokenizers is not None),
         device=device,
         notes=tuple(notes),
         changes=changes,
     )
 
 
-def _command(record: Record, changes: Mapping[str, Setting], installed: Environment, kind: Kind) -> Sequence[str]:
-    """The first start's command line with what was changed since."""
-    values = {name: value for attempt in record.attempts for name, value in attempt.changed.items()}
-    values |= {name: setting.value for name, setting in changes.items()}
-    if not values:
-        return record.argv
-    return command.changed(record.argv, kind.script, values, installed.options().of(kind))
+def begin(resumed: Resumed) -> None:
+    """Note in the record that the run goes on; the run must be held. TrainingError where its state is gone since."""
+    state = states.read(resumed.going_on.state)
+    if state is None or state.step != resumed.going_on.step:
+        raise TrainingError(
+            f"{resumed.going_on.state} has changed just now: another run of this folder has ended",
+            f"try again: sdxl-train runs resume {spelling.shell_word(resumed.run.folder)}",
+        )
+    runs.go_on(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
 
 
-def _recipe(entry: Loaded) -> Recipe:
-    record = entry.record
-    if entry.state is State.RUNNING:
-        raise UsageError(f"{entry.name} is still going on", "stop it first, with Ctrl-C where it runs")
-    recipe = record.recipe
-    if recipe is None or not record.argv:
+def _recipe(entry: Loaded, installed: Environment, changes: Mapping[str, Setting]) -> tuple[Recipe, Inputs]:
+    """What was trained, by the same rules as a new run."""
+    recipe, inputs = entry.record.recipe, entry.record.inputs
+    if recipe is None or inputs is None or not recipe.settings:
         raise UsageError(f"the record of {entry.folder} does not say what was run", "start the run anew")
     if recipe.kind is Kind.DREAMBOOTH:
         raise TrainingError(
             "sd-scripts can't take up a Dreambooth run: it would make all steps again from the first",
             f"train on from a checkpoint in {entry.folder}: sdxl-train dreambooth --model CHECKPOINT",
         )
-    return recipe
+    recipe = rules.require(recipe.replaced(changes), installed.options())
+    named_code.require_harmless_recipe(recipe)
+    imports.require(installed, recipe)
+    named_files.require(recipe.replaced({"resume": None}))
+    return recipe, inputs
 
 
 def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> GoingOn:

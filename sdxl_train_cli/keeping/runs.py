@@ -5,25 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import __version__, layout, process
+from sdxl_train_cli import __version__, files, layout
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation.environment import Environment
+from sdxl_train_cli.keeping import record, supervisor
 from sdxl_train_cli.keeping.record import Inputs
 from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.watching import metrics
 from sdxl_train_cli.watching.scalars import Tail
-
-_FORBIDDEN = set('<>:"/\\|?*')
-_LONGEST_NAME = 120
-"""Bytes: sd-scripts adds up to 30 for its step files, and file systems end at 255."""
 
 
 @dataclass(frozen=True)
@@ -36,32 +34,32 @@ class Run:
     @property
     def log(self) -> Path:
         """All that the trainer printed."""
-        return self.folder / "train.log"
+        return self.folder / record.LOG
 
     @property
     def dataset_config(self) -> Path:
         """The `--dataset_config` of sd-scripts."""
-        return self.folder / "dataset.json"
+        return self.folder / record.DATASET
 
     @property
     def record(self) -> Path:
         """What was run with what: settings and their origins, argv, environment."""
-        return self.folder / "run.json"
+        return self.folder / record.RUN
 
     @property
     def outcome(self) -> Path:
         """How it ended; absent while it runs, or where it was cut off."""
-        return self.folder / "outcome.json"
+        return self.folder / record.OUTCOME
 
     @property
     def alive(self) -> Path:
         """Which process watches the run; absent once it has ended."""
-        return self.folder / "running.json"
+        return self.folder / record.RUNNING
 
     @property
     def metrics(self) -> Path:
         """Each step's figures, a line each."""
-        return self.folder / "metrics.jsonl"
+        return self.folder / record.METRICS
 
     @property
     def samples(self) -> Path:
@@ -81,30 +79,20 @@ class Run:
 
 def plan(output: Path, name: str) -> Run:
     """Choose the run's folder: `OUTPUT/NAME`, or `NAME-2` and so on where that is taken. Nothing is written."""
-    problem = _name_problem(name)
+    problem = record.name_problem(name)
     if problem:
         raise UsageError(f"'{name}' can't be a run's name: {problem}", "--name takes letters, digits, - and _")
     output = layout.expanded(output)
-    if output.exists() and not output.is_dir():
+    if files.exists(output) and not files.is_folder(output):
         raise UsageError(f"{output} is a file, not a folder", "give --output a folder")
     number = 1
-    while (output / _numbered(name, number)).exists():
+    while os.path.lexists(output / _numbered(name, number)):
         number += 1
     return Run(output / _numbered(name, number), _numbered(name, number))
 
 
 def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name}-{number}"
-
-
-def _name_problem(name: str) -> str | None:
-    if not name.strip() or name.strip(".") == "":
-        return "it is empty"
-    odd = sorted({char for char in name if char in _FORBIDDEN or not char.isprintable()})
-    if odd:
-        return f"it holds {' '.join(repr(char) for char in odd)}"
-    size = len(name.encode())
-    return f"it takes {size} bytes of at most {_LONGEST_NAME}" if size > _LONGEST_NAME else None
 
 
 @dataclass(frozen=True)
@@ -122,13 +110,13 @@ class Facts:
 
 def write(run: Run, facts: Facts) -> None:
     """Write the run's record; TrainingError where the folder can't be written or another run just took it."""
-    record = _record(run, facts)  # looks at the pictures once more: before there is a folder
+    content = _record(run, facts)  # looks at the pictures once more: before there is a folder
     try:
         run.folder.mkdir(parents=True, exist_ok=False)
         for path, entries in trainer_config.metadata(facts.pictures, run.folder).items():
             _write_json(path, entries)
         _write_json(run.dataset_config, trainer_config.config(facts.pictures, run.folder))
-        _write_json(run.record, record)
+        _write_json(run.record, content)
     except FileExistsError as error:
         raise TrainingError(
             f"another run has just taken {run.folder}", "start again, or choose another --name"
@@ -175,22 +163,35 @@ def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Settin
     """Note in the run's record that it is taken up at `step`, and forget its end and what comes after that step.
 
     `changes` are settings that it has from now on; the attempt tells which they were.
-    TrainingError where the record can't be written.
+    The run must be held. TrainingError where the record can't be read or written.
     """
+    _require_own_files(run)
     try:
-        record = json.loads(run.record.read_text(encoding="utf-8"))
+        kept = files.read_json(run.record)
+        if not isinstance(kept, dict):
+            raise TrainingError(f"{run.record} is no record of a run", "start the run anew")
         now = datetime.now(timezone.utc).isoformat()
         attempt = {"started": now, "from_step": step, "argv": list(argv)}
         if changes:
             attempt["changed"] = {name: setting.value for name, setting in changes.items()}
-            record["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
-        _write_json(run.record, {**record, "attempts": [*record.get("attempts", []), attempt]})
+            kept["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
+        _write_json(run.record, {**kept, "attempts": [*kept.get("attempts", []), attempt]})
         metrics.cut(run.metrics, step, Tail(run.logs).read())
         run.outcome.unlink(missing_ok=True)
         with run.log.open("ab") as log:
             log.write(f"\n--- taken up at step {step} ---\n".encode())
     except OSError as error:
         raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
+    except ValueError as error:
+        raise TrainingError(f"{run.record} can't be read: {error}", "start the run anew") from error
+
+
+def _require_own_files(run: Run) -> None:
+    """A link would have us write elsewhere, and a pipe wait for ever: a folder may come from anybody."""
+    for path in (run.record, run.outcome, run.alive, run.metrics, run.log, run.dataset_config):
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise TrainingError(f"{path} is no plain file, and a run writes there", "put a file in its place")
 
 
 def write_outcome(run: Run, facts: Mapping[str, object]) -> None:
@@ -200,22 +201,17 @@ def write_outcome(run: Run, facts: Mapping[str, object]) -> None:
 
 
 @contextlib.contextmanager
-def running(run: Run) -> Iterator[None]:
-    """Say in the run's folder which process watches it, for as long as it does: whoever looks knows a dead run."""
-    with contextlib.suppress(OSError):
-        _write_json(run.alive, {"pid": os.getpid(), "created": process.started_at(os.getpid())})
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            run.alive.unlink(missing_ok=True)
+def running(run: Run) -> Iterator[int | None]:
+    """Hold the run and say in its folder who watches it, for as long as the block lasts; whoever looks sees it live.
+
+    Gives the lock's handle. UsageError where somebody else has the run.
+    """
+    with supervisor.hold(run.folder) as lock, supervisor.noted(run.folder, lock):
+        yield lock
 
 
 def _write_json(path: Path, content: object) -> None:
-    """Write beside, then rename: no record is ever half-written."""
-    beside = path.with_name(path.name + ".new")
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     if any("\ud800" <= char <= "\udfff" for char in text):
         text = json.dumps(content, indent=1) + "\n"  # a file's name that is no UTF-8: only escaped can it be kept
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    files.write(path, text)

@@ -10,11 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
+from sdxl_train_cli import files
 from sdxl_train_cli.watching.scalars import Scalars
 
 _LOSSES = ("loss/current", "loss")
 _MEANS = ("loss/average",)
 _RATE = "lr/"
+_LONGEST_LINE = 64 * 1024
+"""Bytes; a step's figures take some hundred."""
+_MOST_STEPS = 10**9
+"""A number above it is no step of a run."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Metric:
     @property
     def line(self) -> str:
         """As it stands in the file: NaN is no JSON, so it is written as text."""
-        return json.dumps({name: _plain(value) for name, value in vars(self).items()}, ensure_ascii=False)
+        return json.dumps({name: _plain(value) for name, value in vars(self).items()})
 
 
 def _plain(value: object) -> object:
@@ -56,25 +61,54 @@ def _plain(value: object) -> object:
     return round(value, 6) if isinstance(value, float) and abs(value) >= 1 else value
 
 
-def parse(line: str) -> Metric | None:
+def parse(line: str | bytes) -> Metric | None:
     """Read one line; None where it is torn or not ours."""
-    try:
-        found = json.loads(line)
-        rates = {str(name): float(rate) for name, rate in (found.get("rates") or {}).items()}
-        figures = {name: None if found.get(name) is None else float(found[name]) for name in _FIGURES}
-        return Metric(int(found["step"]), float(found["time"]), rates=rates, **figures)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+    found = row(line)
+    if found is None:
         return None
+    try:
+        rates = found.get("rates")
+        figures = {name: None if found.get(name) is None else float(str(found[name])) for name in _FIGURES}
+        return Metric(
+            int(str(found["step"])),
+            float(str(found["time"])),
+            rates={str(name): float(rate) for name, rate in rates.items()} if isinstance(rates, dict) else {},
+            **figures,
+        )
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
+
+
+def row(line: str | bytes) -> Mapping[str, object] | None:
+    """One line as it stands there; None where it is torn, or of no step that a run can make."""
+    try:
+        found = files.parse_json(line)
+    except ValueError:  # UnicodeDecodeError is one too
+        return None
+    step = found.get("step") if isinstance(found, dict) else None
+    is_step = isinstance(step, int) and not isinstance(step, bool) and 0 <= step <= _MOST_STEPS
+    return found if isinstance(found, dict) and is_step else None
 
 
 _FIGURES = ("loss", "average_loss", "seconds", "gpu_used_gib", "gpu_total_gib", "gpu_power_watts")
 
 
+def lines(path: Path) -> Iterator[bytes]:
+    """A metrics file line by line; of one that is longer than any step's, its beginning alone.
+
+    OSError where it is absent or no plain file: a pipe would be waited for for ever.
+    """
+    with files.open_plain(path) as file:
+        while line := file.readline(_LONGEST_LINE):
+            yield line
+            while not line.endswith(b"\n") and (line := file.readline(_LONGEST_LINE)):
+                pass
+
+
 def load(path: Path) -> list[Metric]:
     """All steps of a run in their order; lines that are torn are left out, and so is a file that is not there."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            found = [metric for metric in map(parse, file) if metric is not None]
+        found = [metric for metric in map(parse, lines(path)) if metric is not None]
     except OSError:
         return []
     return list({metric.step: metric for metric in sorted(found, key=lambda metric: metric.step)}.values())
@@ -88,9 +122,7 @@ def cut(path: Path, last_step: int, logged: Iterable[Scalars] = ()) -> None:
             known = kept.get(metric.step, metric)
             loss = metric.loss if known.loss is None else known.loss
             kept[metric.step] = replace(known, loss=loss, rates=known.rates or metric.rates)
-    beside = path.with_name(path.name + ".new")
-    beside.write_text("".join(kept[step].line + "\n" for step in sorted(kept)), encoding="utf-8")
-    beside.replace(path)
+    files.write(path, "".join(kept[step].line + "\n" for step in sorted(kept)))
 
 
 def _from_log(logged: Iterable[Scalars]) -> Iterator[Metric]:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from sdxl_train_cli import files
+
+_MOST_PIXELS = 32_000_000
+"""More than any sample has: a larger picture in its folder is none, and would take the supervisor's memory."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -33,8 +37,10 @@ def _pictures(folder: Path) -> list[Path]:
 def spread(path: Path) -> int | None:
     """The widest difference of brightness within a colour channel, 0 to 255; None where it can't be read (yet)."""
     try:
-        with Image.open(path) as picture:
+        with files.open_plain(path) as file, Image.open(file) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                return None
             bands = picture.convert("RGB").getextrema()
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return max(int(band[1]) - int(band[0]) for band in bands if isinstance(band, tuple))

@@ -12,9 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sdxl_train_cli import files
+
 _HEAD, _TAIL = 12, 4
 """Bytes before a record's content (its length and a checksum) and behind it (a checksum)."""
 _LONGEST_RECORD = 1 << 26
+_MOST_AT_ONCE = 1 << 27
+"""Bytes of a file in one reading; more than the longest record."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 
@@ -46,9 +50,9 @@ class Tail:
         found: list[Scalars] = []
         for path in event_files(self._folder) - self._known:
             try:
-                with path.open("rb") as file:
+                with files.open_plain(path) as file:
                     file.seek(self._read.get(path, 0))
-                    content = file.read()
+                    content = file.read(_MOST_AT_ONCE)
             except OSError:
                 continue
             scalars, length = parse(content)

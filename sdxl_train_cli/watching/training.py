@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,17 +11,19 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from sdxl_train_cli import checkpoint, process, signals, spelling
+from sdxl_train_cli import checkpoint, files, process, signals, spelling
 from sdxl_train_cli.errors import GpuMemoryError, ModelError, Problem, SdxlTrainError, TrainingError
 from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
-from sdxl_train_cli.keeping import runs, states
+from sdxl_train_cli.keeping import results, runs, states
 from sdxl_train_cli.keeping.runs import Run
 from sdxl_train_cli.watching.progress import SAVING_STATE, Phase, Saved
 from sdxl_train_cli.watching.supervision import Conditions, Event, Supervision
 
 LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
 """How long a stop waits for the step to end: three steps, but within these."""
+
+_LAST_WORDS_SECONDS = 5.0
 
 OnEvent = Callable[[Event], None]
 
@@ -55,18 +58,36 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
     env: Mapping[str, str],
     on_event: OnEvent,
     conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
+    begin: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Start the trainer and follow it; blocks until it has ended, and leaves none of its processes behind.
 
-    Raises TrainingError with the cause, StoppedError on Ctrl-C and SIGTERM. Done means: exit code 0, the trainer's
-    own last word, and the whole file there. sd-scripts ends with 0 also when it has found nothing to train on.
+    `begin` is called first, once the run is ours alone: what it writes, nobody else writes meanwhile.
+
+    Raises UsageError where another process has the run, TrainingError with the cause, StoppedError on Ctrl-C and
+    SIGTERM. Done means: the trainer's own last word, and the whole file there. The exit code says less: sd-scripts
+    ends with 0 also when it has found nothing to train on, and a launcher may be killed while its trainer works on.
     """
+    with runs.running(run) as lock:
+        begin()
+        return _watch(run, argv, cwd=cwd, env=env, on_event=on_event, conditions=conditions, lock=lock)
+
+
+def _watch(  # noqa: PLR0913 - as above
+    run: Run,
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    on_event: OnEvent,
+    conditions: Conditions,
+    lock: int | None,
+) -> Outcome:
     started = time.monotonic()
     # Unbuffered: whatever ends us, the log holds the trainer's last words.
     with (
-        runs.running(run),
         run.log.open("ab", buffering=0) as log,
-        process.Child(argv, cwd=cwd, env=env) as child,
+        process.Child(argv, cwd=cwd, env=env, held=lock) as child,
         Supervision(run, conditions, child.pid, child.activity) as story,
     ):
         try:
@@ -74,6 +95,8 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
         except signals.Stopped as stop:
             ended = _let_step_end(child, story, log, on_event)
             child.stop()
+            if not ended:
+                _take_last_words(child, story, log, on_event)
             if not (ended and story.finished):
                 raise _stopped(run, story, stop.signum) from None
             code = child.wait()
@@ -86,8 +109,9 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
         facts = {"exit_code": code, "cause": problem.message, "remedy": problem.hint}
         runs.write_outcome(run, {"outcome": "failed", **_facts(story, started), **facts})
         raise error
-    states.prune(run.folder)
-    runs.write_outcome(run, {"outcome": "done", **_facts(story, started)})
+    states.prune(run.folder, run.name)
+    odd = {"exit_code": code, "note": _odd_end(code)} if code else {}
+    runs.write_outcome(run, {"outcome": "done", **_facts(story, started), **odd})
     return Outcome(
         run.result,
         _steps(story),
@@ -139,6 +163,17 @@ def _let_step_end(child: process.Child, story: Supervision, log: BinaryIO, on_ev
     return ended
 
 
+def _take_last_words(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> None:
+    """Take what a trainer that has ended said faster than it was heard: the step that is told is the last one made."""
+    end = time.monotonic() + _LAST_WORDS_SECONDS
+    with contextlib.suppress(signals.Stopped):
+        for line in child.lines(log):
+            for event in story.hear(line) if line else ():
+                on_event(event)
+            if time.monotonic() > end:
+                return
+
+
 def _is_saving(event: Event) -> bool:
     return isinstance(event, Saved) or event == SAVING_STATE
 
@@ -158,6 +193,13 @@ def _facts(story: Supervision, started: float) -> dict[str, object]:
     }
 
 
+def _odd_end(code: int) -> str:
+    """What to say of an exit code other than 0, where the trainer has done all that it should."""
+    if code > process.SIGNALLED:
+        return f"signal {code - process.SIGNALLED} ended a process around the trainer, which went on to its end"
+    return f"the trainer ended with {code} after it had saved the model"
+
+
 def _position(story: Supervision) -> str:
     return f"at step {story.step.step} of {story.step.steps}" if story.step else "before the first step"
 
@@ -165,7 +207,7 @@ def _position(story: Supervision) -> str:
 def _error(run: Run, story: Supervision, code: int) -> TrainingError | None:
     if story.fatal is not None:
         return TrainingError(_given_up(run, story, story.fatal.problem))
-    if code != 0 or story.no_data or not story.finished:
+    if story.no_data or not story.finished:
         return _failure(run, story, code)
     try:
         checkpoint.read_header(run.result)
@@ -209,13 +251,16 @@ def _stopped(run: Run, story: Supervision, signum: int) -> StoppedError:
 
 
 def _checkpoints(run: Run) -> list[Path]:
-    return sorted(run.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
+    """What the run has saved, the newest last."""
+    found = [path for path in run.folder.glob("*.safetensors") if results.is_checkpoint(path, run.name)]
+    return sorted(filter(files.is_file, found), key=lambda path: path.stat().st_mtime)
 
 
 def _set_aside_broken(run: Run) -> None:
     """Rename checkpoints that were cut off while being written, so that nobody takes one for whole."""
-    for path in run.folder.glob("*.safetensors"):
+    for path in _checkpoints(run):
         try:
             checkpoint.read_header(path)
         except ModelError:
-            path.replace(path.with_name(path.name + ".incomplete"))
+            with contextlib.suppress(OSError):
+                path.replace(path.with_name(path.name + results.INCOMPLETE))

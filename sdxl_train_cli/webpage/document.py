@@ -7,14 +7,13 @@ ever read as HTML. The page may run its own scripts, told by their checksums, an
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.errors import UsageError
 
 _PARTS = Path(__file__).parent
@@ -44,16 +43,11 @@ def html(content: object, style: str, scripts: Sequence[str], licence: str = "")
 
 
 def write(text: str, target: Path, flag: str) -> None:
-    """Write the page beside, then rename; UsageError, which names the flag, where it can't be written."""
-    beside = target.with_name(f"{target.name}.{os.getpid()}.new")
+    """Write the page whole or not at all; UsageError, which names the flag, where it can't be written."""
     try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        beside.replace(target)
+        files.write(target, text)
     except OSError as error:
         raise UsageError(f"{target} can't be written: {error.strerror}", f"choose another file with {flag}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 def _part(name: str) -> str:

@@ -24,10 +24,10 @@ def gathered(folder: Path) -> Page:
 
 
 def test_what_comes_from_the_run_never_ends_its_block(tmp_path: Path) -> None:
-    folder = keep(tmp_path / "cat", {**DONE, "outcome": "failed", "cause": EVIL}, name=EVIL, preset=EVIL)
+    folder = keep(tmp_path / "cat", {**DONE, "outcome": "failed", "cause": EVIL}, preset=EVIL)
     html = page.html(gathered(folder))
 
-    assert data(html)["name"] == EVIL
+    assert data(html)["cause"] == EVIL
     assert html.count("<script") == 3
     assert "taken'<" not in html.partition('id="data">')[2].partition("</script")[0]
 

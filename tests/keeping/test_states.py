@@ -56,7 +56,7 @@ def test_pruning_keeps_the_one_of_the_runs_end(tmp_path: Path) -> None:
     state(tmp_path, "my-step00000012-state", 12)
     state(tmp_path, "my-000001-state", 6)
 
-    states.prune(tmp_path)
+    states.prune(tmp_path, "my")
 
     assert [found.folder for found in states.complete(tmp_path)] == [last]
     assert [path.name for path in tmp_path.iterdir()] == ["my-state"]
