@@ -13,6 +13,7 @@ from sdxl_train_cli.commands import place
 
 if TYPE_CHECKING:
     from sdxl_train_cli.failures.diagnosis import Finding
+    from sdxl_train_cli.keeping.history import Loaded
 
 Target = Annotated[str, typer.Argument(metavar="RUN|LOGFILE", help="A run's folder or name, a log, or - for stdin")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -28,12 +29,18 @@ def explain(target: Target, as_json: Json = False) -> None:
     else:
         path = _log(target)
         lines = _read(path)
-    finding = diagnosis.examine(lines)
-    ways = _ways(finding, path)
+    entry = _entry(path)
+    finding = _as_recorded(diagnosis.examine(lines), entry)
+    ways = _ways(finding, entry)
     if as_json:
-        console.data({**_facts(finding, path), "would_fit": ways})
+        state = None if entry is None else entry.state.value
+        console.data({**_facts(finding, path), "state": state, "would_fit": ways})
         return
-    for line in (*_told(finding), *(["what would fit:"] if ways else []), *(f"  {way}" for way in ways)):
+    for line in (
+        *(_recorded(entry, finding) or _told(finding)),
+        *(["what would fit:"] if ways else []),
+        *(f"  {way}" for way in ways),
+    ):
         console.out(line)
     if path is not None:
         console.note(f"the whole output: {path}")
@@ -88,6 +95,53 @@ def _read(path: Path) -> list[str]:
         raise UsageError(f"{path} can't be read: {error.strerror}", "check who may read it") from error
 
 
+def _entry(path: Path | None) -> Loaded | None:
+    """The run that a log belongs to, where its record is whole."""
+    from sdxl_train_cli import files
+    from sdxl_train_cli.keeping import history, record
+    from sdxl_train_cli.keeping.history import State
+
+    if path is None or path.name != record.LOG or not files.is_file(path.with_name(record.RUN)):
+        return None
+    entry = history.load(path.parent)
+    return None if entry.state is State.BROKEN else entry
+
+
+def _as_recorded(finding: Finding, entry: Loaded | None) -> Finding:
+    """What the log tells of a run that is done: it finished, whatever else went wrong around it."""
+    from dataclasses import replace
+
+    from sdxl_train_cli.failures.diagnosis import Ending
+    from sdxl_train_cli.keeping.history import State
+
+    if entry is None or entry.state is not State.DONE:
+        return finding
+    return replace(finding, ending=Ending.FINISHED, diagnosis=None)
+
+
+def _recorded(entry: Loaded | None, finding: Finding) -> list[str]:
+    """What the record says where the log says less; empty where there is no such thing."""
+    from sdxl_train_cli import spelling
+    from sdxl_train_cli.keeping.history import State
+
+    if entry is None or finding.diagnosis is not None:
+        return []
+    outcome = entry.outcome
+    go_on = f"to go on: sdxl-train runs resume {spelling.shell_word(entry.folder)}"
+    if entry.state is State.RUNNING:
+        return ["this run is going on"]
+    if entry.state is State.STOPPED:
+        at = "" if outcome is None or outcome.steps is None else f" at step {outcome.steps}"
+        return [f"this run was stopped{at} by Ctrl-C or a request to end", go_on]
+    if entry.state is State.INTERRUPTED:
+        return ["this run was cut off without a word: sdxl-train was killed, or the computer went off", go_on]
+    if entry.state is State.FAILED and outcome is not None and outcome.cause:
+        return [f"cause:   {outcome.cause}", *([f"remedy:  {outcome.remedy}"] if outcome.remedy else [])]
+    if entry.state is State.DONE and outcome is not None and outcome.note:
+        return ["this run finished: its model was saved", outcome.note]
+    return []
+
+
 def _told(finding: Finding) -> list[str]:
     from sdxl_train_cli.failures.diagnosis import Ending
 
@@ -104,23 +158,17 @@ def _told(finding: Finding) -> list[str]:
     return [head, *(f"  {line}" for line in finding.last_words)] if finding.last_words else ["this log says nothing"]
 
 
-def _ways(finding: Finding, path: Path | None) -> list[str]:
+def _ways(finding: Finding, entry: Loaded | None) -> list[str]:
     """For a run of ours whose memory ran out: what would fit, as the flags to type."""
     from sdxl_train_cli.failures.signature import Failure
-    from sdxl_train_cli.keeping import history
-    from sdxl_train_cli.keeping.runs import Run
     from sdxl_train_cli.memory import remedies
     from sdxl_train_cli.preparation import device_now
 
     known = finding.diagnosis
-    is_ours = path is not None and path == Run(path.parent, path.parent.name).log
-    if path is None or not is_ours or known is None or known.kind is not Failure.GPU_MEMORY:
+    if entry is None or known is None or known.kind is not Failure.GPU_MEMORY or entry.record.recipe is None:
         return []
-    record = history.load(path.parent).record
-    if record.recipe is None:
-        return []
-    device = device_now(record.gpu.index if record.gpu else None)
-    return remedies.for_memory(record.recipe, device, place.user_presets()).splitlines()
+    device = device_now(entry.record.gpu.index if entry.record.gpu else None)
+    return remedies.for_memory(entry.record.recipe, device, place.user_presets()).splitlines()
 
 
 def _facts(finding: Finding, path: Path | None) -> dict[str, object]:

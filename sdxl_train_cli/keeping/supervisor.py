@@ -26,12 +26,14 @@ from sdxl_train_cli.keeping.record import Supervisor
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(handle: int) -> None:
+    def lock_now(handle: int) -> None:
+        """Take the lock; OSError where another has it, or this drive knows none."""
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _lock(handle: int) -> None:
+    def lock_now(handle: int) -> None:
+        """Take the lock; OSError where another has it, or this drive knows none."""
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -91,7 +93,7 @@ def noted(folder: Path, lock: int | None) -> Iterator[None]:
     """Say in the run's folder who watches it, for as long as the block lasts."""
     path = folder / record.RUNNING
     with contextlib.suppress(OSError):  # a full disk: the lock tells all the same
-        files.write(path, _ourselves(is_locked=lock is not None).model_dump_json(indent=1) + "\n")
+        files.write(path, ourselves(is_locked=lock is not None).model_dump_json(indent=1) + "\n")
     try:
         yield
     finally:
@@ -121,7 +123,8 @@ def _life_here(noted: Supervisor) -> Life:
     return Life.ALIVE if _lives(noted) else Life.GONE
 
 
-def _ourselves(*, is_locked: bool) -> Supervisor:
+def ourselves(*, is_locked: bool) -> Supervisor:
+    """What is noted of this process."""
     pid = os.getpid()
     created = psutil.Process(pid).create_time()
     return Supervisor(
@@ -144,7 +147,7 @@ def _taken(handle: int, patience_seconds: float) -> _Lock:
     end = time.monotonic() + patience_seconds
     while True:
         try:
-            _lock(handle)
+            lock_now(handle)
         except (BlockingIOError, PermissionError):  # the second is Windows'
             if time.monotonic() >= end:
                 return _Lock.HELD
