@@ -69,7 +69,10 @@ def read_bytes(path: Path, largest_bytes: int = LARGEST_BYTES) -> bytes:
     larger than `largest_bytes` or its name holds a NUL byte.
     """
     with open_plain(path) as file:
-        content = file.read(largest_bytes + 1)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, largest_bytes) + 1)  # room for 64 MiB would cost more than most files' reading
+        if len(content) > size:  # it has grown meanwhile, or is one of the system's, which have no size
+            content += file.read(largest_bytes + 1 - len(content))
     if len(content) > largest_bytes:
         raise ValueError(f"{path.name} is larger than {largest_bytes:,} bytes")
     return content

@@ -56,7 +56,7 @@ def expected(name: str, signum: str, moment: str) -> Iterator[tuple[str, int]]:
         yield "done", 0
 
 
-@pytest.mark.parametrize("case", product(PROCESSES, SIGNALS, MOMENTS) if ALL else FEW, ids="-".join)
+@pytest.mark.parametrize("case", list(product(PROCESSES, SIGNALS, MOMENTS)) if ALL else FEW, ids="-".join)
 def test_a_signal_to_one_process_of_a_run_is_recorded_as_what_it_did(
     cli: Cli, tmp_path: Path, model: Path, pictures: Path, case: tuple[str, str, str]
 ) -> None:

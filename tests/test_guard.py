@@ -64,3 +64,26 @@ def test_the_end_of_standard_input_ends_the_whole_group() -> None:
         assert guard.wait(PATIENCE_SECONDS) == -signal.SIGKILL
         with pytest.raises(ProcessLookupError):
             os.killpg(guard.pid, 0)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
+def test_a_signal_to_the_guard_alone_changes_nothing(name: str) -> None:
+    with guarded("print('ready', flush=True); time.sleep(0.5); sys.exit(7)") as guard:
+        until_ready(guard)
+        guard.send_signal(getattr(signal, name))
+        assert guard.wait(PATIENCE_SECONDS) == 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a guard what others leave behind")
+@pytest.mark.parametrize(
+    ("end", "expected"), [("sys.exit(0)", 0), ("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)]
+)
+def test_a_launcher_that_is_killed_leaves_its_trainers_end_to_the_guard(end: str, expected: int) -> None:
+    """What has left the session is nobody's trainer: it is not waited for."""
+    daemon = "import subprocess, sys; subprocess.Popen(['sleep', '30'], start_new_session=True)"
+    trainer = f"import os, sys, time; print('ready', flush=True); time.sleep(1); {end}"
+    launcher = f"import subprocess\nsubprocess.run([sys.executable, '-c', {daemon!r}])\n"
+    launcher += f"subprocess.Popen([sys.executable, '-c', {trainer!r}])\ntime.sleep(0.5)\nos.kill(os.getpid(), 9)"
+    with guarded(launcher) as guard:
+        until_ready(guard)
+        assert guard.wait(PATIENCE_SECONDS) == expected

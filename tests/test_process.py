@@ -288,6 +288,34 @@ def test_kill_9_of_the_parent_leaves_no_trainer(tmp_path: Path, trainer: str, la
     assert not left
 
 
+LEAVER = """
+import os, subprocess, sys, time
+left = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)
+print('left', left.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a guard what others leave behind")
+def test_kill_9_of_the_parent_leaves_no_process_that_has_left_the_group() -> None:
+    with subprocess.Popen(python(PARENT, str(GUARD), *python(LAUNCHER, LEAVER)), stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline().split()[1])
+        parent.kill()
+
+    until(lambda: not lives(pid))
+
+
+@only_posix
+def test_a_command_goes_on_without_its_guard_and_is_read_to_its_end() -> None:
+    with Child(python("import time; print('one', flush=True); time.sleep(3.5); print('two')")) as child:
+        lines = child.lines()
+        assert next(line for line in lines if line) == "one"
+        os.kill(child.pid, signal.SIGKILL)
+
+        assert [line for line in lines if line] == ["two"]
+
+
 def test_run_gives_code_and_both_streams() -> None:
     done = process.run(python("import sys; print('ж'); print('err', file=sys.stderr); sys.exit(4)"))
 

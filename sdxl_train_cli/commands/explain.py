@@ -127,19 +127,19 @@ def _recorded(entry: Loaded | None, finding: Finding) -> list[str]:
     if entry is None or finding.diagnosis is not None:
         return []
     outcome = entry.outcome
+    steps = None if outcome is None or outcome.steps is None else f" at step {outcome.steps}"
     go_on = f"to go on: sdxl-train runs resume {spelling.shell_word(entry.folder)}"
-    if entry.state is State.RUNNING:
-        return ["this run is going on"]
-    if entry.state is State.STOPPED:
-        at = "" if outcome is None or outcome.steps is None else f" at step {outcome.steps}"
-        return [f"this run was stopped{at} by Ctrl-C or a request to end", go_on]
-    if entry.state is State.INTERRUPTED:
-        return ["this run was cut off without a word: sdxl-train was killed, or the computer went off", go_on]
-    if entry.state is State.FAILED and outcome is not None and outcome.cause:
-        return [f"cause:   {outcome.cause}", *([f"remedy:  {outcome.remedy}"] if outcome.remedy else [])]
-    if entry.state is State.DONE and outcome is not None and outcome.note:
-        return ["this run finished: its model was saved", outcome.note]
-    return []
+    told: dict[State, list[str | None]] = {
+        State.RUNNING: ["this run is going on"],
+        State.UNKNOWN: [entry.problem],
+        State.STOPPED: [f"this run was stopped{steps or ''} by Ctrl-C or a request to end", go_on],
+        State.INTERRUPTED: ["this run was cut off: sdxl-train was killed, or the computer went off", go_on],
+    }
+    if outcome is not None and outcome.cause:
+        told[State.FAILED] = [f"cause:   {outcome.cause}", f"remedy:  {outcome.remedy}" if outcome.remedy else None]
+    if outcome is not None and outcome.note:
+        told[State.DONE] = ["this run finished: its model was saved", outcome.note]
+    return [line for line in told.get(entry.state, []) if line]
 
 
 def _told(finding: Finding) -> list[str]:

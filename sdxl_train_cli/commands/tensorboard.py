@@ -15,7 +15,7 @@ Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[def
 
 def tensorboard(run: MaybeRun = None, port: Port = None, output: OutputOption = None, home: HomeOption = None) -> None:
     """Serve the logs of a run, or of all. Until Ctrl-C; the address goes to stdout."""
-    from sdxl_train_cli import console
+    from sdxl_train_cli import console, files
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.installation import environment
     from sdxl_train_cli.keeping import history
@@ -25,7 +25,7 @@ def tensorboard(run: MaybeRun = None, port: Port = None, output: OutputOption = 
     story.require(installed)
     folder = place.output(output)
     logs = folder if run is None else history.find(run, folder).folder / "logs"
-    if not logs.is_dir():
+    if not files.is_folder(logs):
         raise UsageError(f"there are no logs: {logs} does not exist", "see `sdxl-train runs list`")
     console.note(f"TensorBoard reads {logs}; Ctrl-C ends it")
     story.serve(installed, logs, port, console.out)

@@ -8,7 +8,7 @@ from pathlib import Path
 from sdxl_train_cli import spelling
 from sdxl_train_cli.errors import ModelError, Problem, UsageError
 from sdxl_train_cli.installation.environment import INSIDE
-from sdxl_train_cli.keeping import pickles, states
+from sdxl_train_cli.keeping import pickles
 from sdxl_train_cli.keeping.history import Loaded
 from sdxl_train_cli.recipe import Recipe
 
@@ -36,16 +36,13 @@ def require_harmless_state(entry: Loaded, state: Path) -> None:
     """ModelError where loading the state would run code that no trainer's state holds."""
     problems = [
         Problem(
-            f"{state / part} calls {code} when it is loaded, and no trainer writes that",
+            f"{path} calls {code} when it is loaded, and no trainer writes that",
             f"if this run is your own: sdxl-train runs resume {spelling.shell_word(entry.folder)} --force",
         )
-        for part in states.PARTS
-        if (code := _foreign_code(state / part)) is not None
+        for path in sorted(state.iterdir())
+        if path.suffix.lower() in pickles.SUFFIXES and (code := _foreign_code(path)) is not None
     ]
-    weights = [
-        path for path in sorted(state.iterdir()) if path.suffix in pickles.SUFFIXES and path.name not in states.PARTS
-    ]
-    if problems or (problems := list(_problems(weights))):
+    if problems:
         raise ModelError(problems)
 
 

@@ -44,6 +44,9 @@ class State(str, Enum):
     BROKEN = "record broken"
 
 
+_ENDS = {state.value: state for state in (State.DONE, State.FAILED, State.STOPPED)}
+
+
 @dataclass(frozen=True)
 class Entry(Generic[_Front_co]):
     """One run as its folder tells it: its whole record, or the heading for a list."""
@@ -158,9 +161,10 @@ def _elsewhere(watcher: Supervisor) -> str:
 
 
 def _ended(outcome: Outcome) -> State:
-    if outcome.outcome not in {State.DONE.value, State.FAILED.value, State.STOPPED.value}:
+    state = _ENDS.get(outcome.outcome)
+    if state is None:
         raise ValueError(f"{record.OUTCOME}: outcome: no run ends as {outcome.outcome[:_LONGEST_HOST]!r}")
-    return State(outcome.outcome)
+    return state
 
 
 def _folders(output: Path) -> Iterator[Path]:

@@ -385,3 +385,30 @@ def test_the_trainer_runs_in_a_group_of_its_own_so_that_a_terminals_ctrl_c_asks_
 
     assert len(groups) == 1
     assert os.getpgrp() not in groups
+
+
+@only_posix
+def test_a_stop_tells_the_last_step_that_was_made_and_not_the_last_that_was_heard(trainer: Trainer) -> None:
+    """Once, a trainer that printed faster than it was heard was recorded as stopped at step 3."""
+    made = trainer.run.folder / WHOLE[2]
+
+    def slow(event: Event) -> bool:
+        return isinstance(event, Step) and event.step == 1 and bool(until(made.exists))
+
+    stopped = trainer.stopped("", slow, signal.SIGTERM, STANDIN_LAST_SAVE_SECONDS="60")
+
+    assert str(stopped) == "stopped at step 6 of 6"
+    assert trainer.outcome["steps"] == 6
+
+
+@only_posix
+def test_a_pipe_among_the_samples_and_the_events_hangs_nobody(trainer: Trainer) -> None:
+    def lay(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 1:
+            trainer.run.samples.mkdir(exist_ok=True)
+            trainer.run.logs.mkdir(exist_ok=True)
+            os.mkfifo(trainer.run.samples / "my_000001_00_20260101000000.png")
+            os.mkfifo(trainer.run.logs / "events.out.tfevents.9")
+            os.mkfifo(trainer.run.folder / "my-step00000099.safetensors")
+
+    assert trainer.watch("", lay).steps == 6
