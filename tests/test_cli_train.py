@@ -87,7 +87,7 @@ def test_a_run_leaves_its_record_its_log_and_its_file(cli: Cli, tmp_path: Path, 
     assert result.stdout == f"{folder / 'cat.safetensors'}\n"
     assert {path.name for path in folder.iterdir()} == {
         "run.json", "dataset.json", "train.log", "outcome.json", "cat.safetensors", "cat-step00000002.safetensors",
-        "cat-step00000004.safetensors", "cat-step00000006.safetensors", "metrics.jsonl", "cat-state",
+        "cat-step00000004.safetensors", "cat-step00000006.safetensors", "metrics.jsonl", "cat-state", "running.lock",
     }  # fmt: skip
     assert outcome_of(folder)["outcome"] == "done"
     assert checkpoint.read_header(result.path).metadata["ss_network_dim"] == "32"
