@@ -40,6 +40,9 @@ __all__ = [
 _WIDEST = 10_000
 """Columns of a table that goes into a pipe or a file, where a row is one line."""
 _NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([%x]| [kMGT]?i?B)?")
+_MOST_ERRORS = 50
+_LONGEST_MESSAGE = 4000
+"""Letters; what was typed may be longer than any screen."""
 _NO_NUMBER = ("", "-")
 """What may stand among numbers."""
 
@@ -67,13 +70,17 @@ def warn(problem: Problem) -> None:
 
 
 def errors(problems: Iterable[Problem]) -> None:
-    """Print every problem with its hint."""
-    for problem in problems:
+    """Print every problem with its hint; of very many the first."""
+    found = list(problems)
+    for problem in found[:_MOST_ERRORS]:
         _told("error: ", "bold red", problem)
+    if len(found) > _MOST_ERRORS:
+        note(f"and {len(found) - _MOST_ERRORS:,} more")
 
 
 def _told(label: str, style: str, problem: Problem) -> None:
-    err.print(Text(label, style=style) + Text(visible.line(str(problem)), style=""))
+    message = visible.line(spelling.cut(str(problem), _LONGEST_MESSAGE))
+    err.print(Text(label, style=style) + Text(message, style=""))
     # A hint may have several lines; set in, none of them passes for an error's first.
     for number, line in enumerate((problem.hint or "").splitlines()):
         err.print(Text(" " * 7 if number else "hint:  ", style="cyan") + Text(visible.line(line), style=""))

@@ -6,7 +6,7 @@ import errno
 import traceback
 from collections.abc import Mapping
 
-from sdxl_train_cli import files, layout
+from sdxl_train_cli import files, layout, spelling
 from sdxl_train_cli.errors import Problem, SdxlTrainError, UsageError
 
 _FILE = "last-fault.txt"
@@ -20,7 +20,7 @@ def explained(error: Exception, environ: Mapping[str, str]) -> tuple[Problem, in
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _NO_ROOM):
         return _of_a_file(error), UsageError.exit_code
     kind = type(error).__name__
-    what = cut(f"{kind}: {error}" if str(error) else kind, _LONGEST_MESSAGE)
+    what = spelling.cut(f"{kind}: {error}" if str(error) else kind, _LONGEST_MESSAGE)
     return Problem(f"a fault of sdxl-train itself: {what}", _kept(error, environ)), SdxlTrainError.exit_code
 
 
@@ -30,12 +30,12 @@ def _of_a_file(error: OSError) -> Problem:
         return Problem(f"a file could not be written: {reason}", "free some space, and try again")
     name = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else str(error.filename)
     hint = "look at its name, at who may read and write it, and at the free space"
-    return Problem(f"{cut(name, _LONGEST_MESSAGE)}: {reason}", hint)
+    return Problem(f"{spelling.cut(name, _LONGEST_MESSAGE)}: {reason}", hint)
 
 
 def _kept(error: Exception, environ: Mapping[str, str]) -> str:
     """Where the traceback stands; itself, where it can't be written."""
-    told = cut("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK)
+    told = spelling.cut("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK)
     try:
         path = layout.cache_folder(environ) / _FILE
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,9 +43,3 @@ def _kept(error: Exception, environ: Mapping[str, str]) -> str:
     except (OSError, ValueError):
         return told
     return f"please report it with {path}"
-
-
-def cut(text: str, longest: int) -> str:
-    """The text, or its head and its tail where it is longer."""
-    half = longest // 2
-    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"

@@ -62,14 +62,13 @@ class OptionTable(BaseModel):
 def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     """Yield one problem for each option that this sd-scripts lacks or whose value it would not take."""
     known = table.of(recipe.kind)
+    unknown = 0
     for name, setting in recipe.settings.items():
         option = known.get(name)
         if option is None:
-            yield Problem(
-                _unknown(name, recipe.kind, table),
-                spelling.resembling(name.lstrip("-").replace("-", "_"), known),
-                setting.origin,
-            )
+            unknown += 1  # looking for what was meant takes milliseconds, of thousands a minute
+            meant = spelling.resembling(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
+            yield Problem(_unknown(name, recipe.kind, table), meant, setting.origin)
             continue
         try:
             _typed(setting.value, option)
@@ -151,13 +150,15 @@ def _switch(value: Scalar) -> bool:
 
 def _int(value: Scalar) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > _LARGEST_INT:
+            raise ValueError(f"takes a whole number of usual size, not one of {len(str(abs(value)))} digits")
         return value
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except ValueError:
         number = math.nan
-    if not number.is_integer():
-        raise ValueError(f"takes a whole number, not '{value}'")
+    if not number.is_integer() or abs(number) > _LARGEST_INT:
+        raise ValueError(f"takes a whole number, not '{spelling.cut(str(value))}'")
     return int(number)
 
 
@@ -175,6 +176,9 @@ def _float(value: Scalar) -> float | int:
     return value if isinstance(value, int) else number
 
 
+_MOST_MEANT = 20
+_LARGEST_INT = 2**63 - 1
+"""What torch can count with."""
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
 """What argparse takes for a number where a list goes on; anything else with a dash begins the next option."""

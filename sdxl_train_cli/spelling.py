@@ -11,6 +11,9 @@ from subprocess import list2cmdline
 
 from sdxl_train_cli import visible
 
+_LONGEST_NAME = 100
+"""Of what may be a misspelt name: comparing takes time by the square of the length."""
+
 
 def size(size_bytes: int) -> str:
     """Bytes in powers of 1000, as file managers and model sites do."""
@@ -72,9 +75,17 @@ def shell_word(word: object) -> str:
     return shell_line([word])
 
 
+def cut(text: str, longest: int = 80) -> str:
+    """The text, or its head and its tail where it is longer."""
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
+
+
 def resembling(name: str, known: Iterable[str], most: int = 3) -> str | None:
     """`did you mean a or b?`, of the names that are most like it; None where none is."""
     import difflib  # noqa: PLC0415 - only what is misspelt pays for it
 
-    close = difflib.get_close_matches(name, list(known), n=most)
+    if len(name) > _LONGEST_NAME:
+        return None
+    close = difflib.get_close_matches(name, [one for one in known if len(one) <= _LONGEST_NAME], n=most)
     return f"did you mean {' or '.join(close)}?" if close else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdxl_train_cli.commands.dataset_options import Directory
+from sdxl_train_cli.commands.place import LARGEST
 from sdxl_train_cli.dataset.repair import Alpha
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Where the copy
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every caption")]
 AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Lay transparency on white, or keep it for masks")]
 KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep pictures that are there twice")]
-Size = Annotated[int, typer.Option("--size", min=64, help="Side of the square that is trained: shrink what is larger")]
+Size = Annotated[
+    int, typer.Option("--size", min=64, max=LARGEST, help="Side of the square that is trained: shrink what is larger")
+]
 Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG files that must be written anew")]
 Encoding = Annotated[
     str | None, typer.Option("--encoding", metavar="NAME", help="Of captions that are no Unicode, such as cp1251")

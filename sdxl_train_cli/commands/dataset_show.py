@@ -10,7 +10,7 @@ import typer
 
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.dataset_options import DirectoryOfProject, Json, KindOption
-from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands.place import LARGEST, HomeOption
 from sdxl_train_cli.commands.train import BatchSize, Epochs, Preset, Reg, Repeats, Resolution, Set, Steps, Trigger
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sdxl_train_cli.dataset.checking import Checked
     from sdxl_train_cli.recipe import Recipe
 
-Gpus = Annotated[int, typer.Option("--gpus", min=1, help="GPUs that share the batches")]
+Gpus = Annotated[int, typer.Option("--gpus", min=1, max=LARGEST, help="GPUs that share the batches")]
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; it needs no network")
 ]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sdxl_train_cli.project import Config
     from sdxl_train_cli.recipe import Kind
 
+LARGEST = 2**32 - 1
+"""Of all that is counted: no seed is larger, and Python divides no number of 400 digits."""
+
 HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help="Where setup installs [env: SDXL_TRAIN_HOME; default: the user's data folder]"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from sdxl_train_cli.commands import place, presets
+from sdxl_train_cli.commands.place import LARGEST
 from sdxl_train_cli.commands.presets import KindFilter
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ Answer = TypeVar("Answer")
 Name = Annotated[str | None, typer.Argument(help="The preset's name")]
 What = Annotated[str | None, typer.Option("--what", help="character, object, style or several")]
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
-Pictures = Annotated[int | None, typer.Option("--pictures", min=1, help="How many you have")]
+Pictures = Annotated[int | None, typer.Option("--pictures", min=1, max=LARGEST, help="How many you have")]
 For = Annotated[str | None, typer.Option("--for", help="speed or quality")]
 To = Annotated[Path | None, typer.Option("--to", help="The folder for it [default: your own presets]")]
 Force = Annotated[bool, typer.Option("--force", help="Write over a preset that is there")]

@@ -8,7 +8,7 @@ import typer
 
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.listing import Run
-from sdxl_train_cli.commands.place import HomeOption, OutputOption
+from sdxl_train_cli.commands.place import LARGEST, HomeOption, OutputOption
 from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from sdxl_train_cli.watching.guards import Guard
     from sdxl_train_cli.watching.training import Outcome
 
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Make the whole run so long [default: as it was]")]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, max=LARGEST, help="Make the whole run so long [default: as it was]")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
 Force = Annotated[bool, typer.Option("--force", help="Go on where that is refused as unsafe, after a look of your own")]
 

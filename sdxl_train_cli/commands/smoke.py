@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands.place import LARGEST, HomeOption
 
 if TYPE_CHECKING:
     from sdxl_train_cli.installation.environment import Environment
@@ -28,11 +28,13 @@ class SmokeKind(str, Enum):
 
 
 KindOption = Annotated[SmokeKind, typer.Option("--kind", help="What to train")]
-Steps = Annotated[int, typer.Option("--steps", min=2, help="Length of each run")]
+Steps = Annotated[int, typer.Option("--steps", min=2, max=LARGEST, help="Length of each run")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
 FullSize = Annotated[bool, typer.Option("--full-size", help="SDXL's true shapes: about 7 GB of disk and memory")]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs too, not the trained files alone")]
-GpuIndex = Annotated[int | None, typer.Option("--gpu", min=0, help="Train on this GPU [default: the processor]")]
+GpuIndex = Annotated[
+    int | None, typer.Option("--gpu", min=0, max=LARGEST, help="Train on this GPU [default: the processor]")
+]
 
 
 def smoke(

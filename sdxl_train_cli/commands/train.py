@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands.place import LARGEST, HomeOption
 
 if TYPE_CHECKING:
     from sdxl_train_cli.live import View
@@ -31,17 +31,24 @@ Reg = Annotated[str | None, typer.Option("--reg", help="Regularisation pictures,
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Where the run's folder is made [default: output]")]
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of run and file [default: the data folder's]")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="The word that calls your subject")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Pictures in one step")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Length of the run in steps")]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Length of the run in passes over the pictures")]
-Repeats = Annotated[int | None, typer.Option("--repeats", min=1, help="How often a pass takes each picture")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, max=LARGEST, help="Pictures in one step")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, max=LARGEST, help="Length of the run in steps")]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", min=1, max=LARGEST, help="Length of the run in passes over the pictures")
+]
+Repeats = Annotated[
+    int | None, typer.Option("--repeats", min=1, max=LARGEST, help="How often a pass takes each picture")
+]
 Resolution = Annotated[
-    int | None, typer.Option("--resolution", min=64, help="Side of the square, in pixels, whose area is kept")
+    int | None,
+    typer.Option("--resolution", min=64, max=LARGEST, help="Side of the square, in pixels, whose area is kept"),
 ]
 Vae = Annotated[str | None, typer.Option("--vae", help="A VAE in place of the model's own")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="For a run that can be repeated")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST, help="For a run that can be repeated")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
-GpuIndex = Annotated[int | None, typer.Option("--gpu", min=0, help="GPU as nvidia-smi counts [default: the freest]")]
+GpuIndex = Annotated[
+    int | None, typer.Option("--gpu", min=0, max=LARGEST, help="GPU as nvidia-smi counts [default: the freest]")
+]
 GpuMemory = Annotated[float | None, typer.Option("--gpu-memory", help="With --dry-run: as if the GPU had so many GB")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
 AsJson = Annotated[bool, typer.Option("--json", help="Tell of the run in JSON, an event a line")]
@@ -59,7 +66,9 @@ class OnOom(str, Enum):
 
 
 OnOomOption = Annotated[OnOom, typer.Option("--on-oom", help="What to do when the GPU's memory runs out")]
-StepDowns = Annotated[int, typer.Option("--step-downs", min=1, help="With --on-oom step-down: at most so many times")]
+StepDowns = Annotated[
+    int, typer.Option("--step-downs", min=1, max=LARGEST, help="With --on-oom step-down: at most so many times")
+]
 SaveState = Annotated[
     bool | None, typer.Option("--save-state/--no-save-state", help="Keep what resuming needs [default: by preset]")
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdxl_train_cli.commands import measured, place
-from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands.place import LARGEST, HomeOption
 
 if TYPE_CHECKING:
     from sdxl_train_cli.errors import VramError
@@ -29,7 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV")]
 KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="Your pictures, for the commands that are shown")]
-Resolution = Annotated[int | None, typer.Option("--resolution", min=64, help="Pixels: side of the square")]
+Resolution = Annotated[int | None, typer.Option("--resolution", min=64, max=LARGEST, help="Pixels: side of the square")]
 
 
 Mine = Annotated[bool, typer.Option("--mine", help="Show the runs that were measured here too")]

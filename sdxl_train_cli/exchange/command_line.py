@@ -12,15 +12,17 @@ from sdxl_train_cli.exchange.entry import Entry, Reading, became, ignored, unkno
 
 FORMAT = "command line"
 _SCRIPT = re.compile(r"(?:^|[\\/\s\"'])(sdxl_train(?:_network)?\.py)(?=[\s\"']|$)")
-_OTHER_SCRIPT = re.compile(r"\b((?:\w+_)?train(?:_\w+)?|fine_tune)\.py\b")
-_CONTINUED = re.compile(r"[ \t]*(?:\\|\^|`)[ \t]*\n[ \t]*")
+_OTHER_SCRIPT = re.compile(r"\b((?:\w{1,60}_)?train(?:_\w{1,60})?|fine_tune)\.py\b")
+_CONTINUED = re.compile(r"(?<![ \t])[ \t]*(?:\\|\^|`)[ \t]*\n[ \t]*")
 _ASSIGNED = (
-    re.compile(r"^[ \t]*(?:export |set \"?)?(?P<name>[A-Za-z_]\w*)=(?P<value>[^\n]*?)\"?[ \t]*$", re.MULTILINE),
-    re.compile(r"^[ \t]*\$(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*(?P<value>[^\n#]*?)[ \t]*(?:#[^\n]*)?$", re.MULTILINE),
+    re.compile(r"^[ \t]*(?:export |set \"?)?(?P<name>[A-Za-z_]\w*)=(?P<value>[^\n]*)$", re.MULTILINE),
+    re.compile(r"^[ \t]*\$(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*(?P<value>[^\n#]*)(?:#[^\n]*)?$", re.MULTILINE),
 )
 _VARIABLE = re.compile(r"\$\{(?P<braced>\w+)\}|\$(?P<plain>[A-Za-z_]\w*)|%(?P<batch>\w+)%")
 _ENDS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>"})
 _LAUNCH = "sdxl-train launches by itself, on one GPU"
+_MOST_CALLS = 100
+"""Told of, each in a row."""
 _MEMORY_LIMIT = 64 * 1024
 """Characters of one command line; the longest that a system takes is half of it."""
 
@@ -46,7 +48,7 @@ def read(text: str, shown: str) -> Reading:
         *(ignored(key, value, _LAUNCH) for key, value in _launch(words[:place])),
         *flags([_filled(word, assigned) for word in ours]),
         *(ignored(f"call {number}", line.strip()[:200], "another call: only the first is imported")
-          for number, line in enumerate(calls[1:], 2)),
+          for number, line in enumerate(calls[1:_MOST_CALLS], 2)),
     ]  # fmt: skip
     return Reading(FORMAT, is_full, tuple(entries))
 
@@ -100,14 +102,16 @@ def _grouped(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 def _lines(text: str) -> list[str]:
     """The text's lines, those that go on joined; so are lines of bare options, whose continuation got lost."""
     joined = _CONTINUED.sub(" ", text.replace("\r\n", "\n"))
-    lines: list[str] = []
+    lines: list[list[str]] = []
+    is_call = False
     for line in joined.split("\n"):
         bare = line.strip()
-        if lines and bare.startswith("--") and (_SCRIPT.search(lines[-1]) or "launch" in lines[-1]):
-            lines[-1] += f" {bare}"
+        if is_call and bare.startswith("--"):
+            lines[-1].append(bare)
         elif bare and not bare.startswith(("#", "::", "REM ", "rem ")):
-            lines.append(bare)
-    return lines
+            lines.append([bare])
+            is_call = bool(_SCRIPT.search(bare)) or "launch" in bare
+    return [" ".join(parts) for parts in lines]
 
 
 def _words(line: str, shown: str) -> list[str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import tomli
 import tomli_w
 
+from sdxl_train_cli import files, spelling
 from sdxl_train_cli.errors import Problem, RecipeError
 
 SIZE_LIMIT_BYTES = 1024 * 1024
 _DEEPEST = 32
+_MOST_VALUES = 5000
+"""Ten times what the longest of a known program holds; each is told of in a row."""
 
 
 def text_of(path: Path, shown: str, largest_bytes: int = SIZE_LIMIT_BYTES) -> str:
@@ -35,8 +39,8 @@ def text_of(path: Path, shown: str, largest_bytes: int = SIZE_LIMIT_BYTES) -> st
 def json_object(text: str, shown: str) -> dict[str, object]:
     """The keys of a JSON object; RecipeError where it is none, sets a key twice, or is nested absurdly."""
     try:
-        found = json.loads(text, object_pairs_hook=_once)
-        _require_shallow(found)
+        found = files.parse_json(text, object_pairs_hook=_once)
+        _require_sane(found, shown)
     except RecursionError as error:
         raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
     except ValueError as error:
@@ -50,7 +54,7 @@ def toml_table(text: str, shown: str) -> dict[str, object]:
     """The keys of a TOML file; RecipeError where it is none, or is nested absurdly."""
     try:
         found = tomli.loads(text.replace("\r\n", "\n"))
-        _require_shallow(found)
+        _require_sane(found, shown)
     except RecursionError as error:
         raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
     except ValueError as error:  # numbers of absurd length, too
@@ -71,14 +75,19 @@ def json_text(table: Mapping[str, object]) -> str:
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-        raise ValueError(f"'{twice}' is set twice")
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"'{spelling.cut(twice)}' is set twice")
     return found
 
 
-def _require_shallow(found: object, depth: int = 0) -> None:
+def _require_sane(found: object, shown: str) -> None:
+    if _count(found) > _MOST_VALUES:
+        raise RecipeError(Problem(f"holds over {_MOST_VALUES:,} values, which no file of settings does", None, shown))
+
+
+def _count(found: object, depth: int = 0) -> int:
+    """The values in it; RecursionError where it is deeper than any file of settings."""
     if depth > _DEEPEST:
         raise RecursionError
     parts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
-    for part in parts:
-        _require_shallow(part, depth + 1)
+    return 1 + sum(_count(part, depth + 1) for part in parts)

@@ -29,7 +29,7 @@ _NEAR_THE_END = 12
 """Lines in which an error is looked for that does not begin a line: what was told earlier was survived."""
 _WIDEST = 400
 """Letters of a line that is shown."""
-_RUN = re.compile(r"(\\[wdsS]|\[(?:\\.|[^\]\\])+\])([*+])")
+_RUN = re.compile(r"((?<!\\)\.|\\[wdsS]|\[(?:\\.|[^\]\\])+\])([*+])")
 """A class of letters repeated without an end: it could reach over the whole log, again from each place on."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -150,7 +151,7 @@ def _elsewhere(kind: Kind, name: str, user_folder: Path | None) -> str | None:
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     def likeness(candidate: str) -> float:
-        return difflib.SequenceMatcher(None, name, candidate).ratio()
+        return difflib.SequenceMatcher(None, spelling.cut(name), spelling.cut(candidate)).ratio()
 
     return "try one of: " + ", ".join(sorted(known, key=likeness, reverse=True)[:5])
 
