@@ -20,6 +20,8 @@ import time
 
 GRACE_SECONDS = 10.0
 KILL_SECONDS = 5.0
+NOT_FOUND, NOT_STARTED = 127, 126
+"""Exit codes where the command can't be started, as shells give them."""
 WINDOWS = sys.platform == "win32"
 LINUX = sys.platform == "linux"
 OUTLIVED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
@@ -90,15 +92,19 @@ def _code_of_orphans(code: int) -> int:
 
 
 def main() -> int:
-    """Run the command of argv; give its exit code, or 128+n where signal n ended it."""
+    """Run the command of argv; give its exit code, 128+n where signal n ended it, 126 or 127 where it can't start."""
     for signum in () if WINDOWS else [getattr(signal, name) for name in OUTLIVED]:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, lambda _signum, _frame: None)  # a handler: the command would inherit SIG_IGN
     if LINUX:
         _inherit_orphans()
     gone = threading.Event()
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - as above
-        child = subprocess.Popen(sys.argv[1:], stdin=nothing)  # noqa: S603
+    try:
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - as above
+            child = subprocess.Popen(sys.argv[1:], stdin=nothing)  # noqa: S603
+    except OSError as error:
+        sys.stderr.write(f"{sys.argv[1]} can't be started: {error.strerror}\n")
+        return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED
     watcher = threading.Thread(target=_watch_parent, args=(child, gone), daemon=True)
     watcher.start()
     code = child.wait()

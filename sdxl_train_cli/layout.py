@@ -26,6 +26,11 @@ class Home:
         return cls(expanded(Path(chosen)))
 
     @property
+    def marker(self) -> Path:
+        """What tells a home from any other folder."""
+        return self.path / ".sdxl-train-home"
+
+    @property
     def environments(self) -> Path:
         """One folder for each environment, the one in use and perhaps one that is being built."""
         return self.path / "environments"
@@ -64,6 +69,12 @@ class Home:
     def measurements(self) -> Path:
         """What finished runs took, one line each."""
         return self.path / "measurements.jsonl"
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """All that we ever put into it."""
+        return (self.marker, self.environments, self.current, self.setup_lock, self.setup_log, self.tokenizers,
+                self.taggers, self.tagger_log, self.measurements)  # fmt: skip
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:

@@ -6,7 +6,6 @@ The table is asked of sd-scripts' own argparse once, at setup (`inside/flags.py`
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import files, spelling
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
 
@@ -51,8 +50,12 @@ class OptionTable(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> OptionTable:
-        """Read the table that setup wrote."""
-        return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        """Read the table that setup wrote; OSError or ValueError where it can't be read or is none of all scripts."""
+        table = cls.model_validate(files.read_json(path))
+        lacking = {kind.script for kind in Kind} - set(table.scripts)
+        if lacking:
+            raise ValueError(f"{path.name} tells nothing of {', '.join(sorted(lacking))}")
+        return table
 
     def of(self, kind: Kind) -> dict[str, Option]:
         """The options of the script that trains this kind, by name."""

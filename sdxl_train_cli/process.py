@@ -30,6 +30,8 @@ GRACE_SECONDS = 10.0
 """How long a stopped group may take before it is killed."""
 SIGNALLED = 128
 """Codes above it say that a signal ended a command: 128 and its number."""
+LONGEST_SECONDS = 1800.0
+"""How long a short command may take: importing torch from a slow disk takes minutes, a hung driver takes for ever."""
 LONGEST_LINE = 4096
 """Characters after which a line is cut in two: it is kept, matched and shown, which takes time and memory by length."""
 
@@ -42,6 +44,7 @@ _ACTIVITY_SECONDS = 0.5
 _IDLE_SHARE = 0.02
 
 _GUARD = Path(__file__).with_name("guard.py")
+_NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -54,10 +57,56 @@ class Finished:
     stderr: str
 
 
-def run(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Finished:
-    """Run a short command to its end and give what it printed; OSError where it can't be started."""
-    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    return Finished(done.returncode, _text(done.stdout), _text(done.stderr))
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout_seconds: float = LONGEST_SECONDS,
+) -> Finished:
+    """Run a short command to its end and give what it printed; it ends when we do, also by a kill -9.
+
+    The code is 127 where there is no such program, and 126 where it can't be started. Raises OSError where not even
+    the guard can be, as in a folder that is gone, and TimeoutError where it has not ended in time.
+    """
+    lifeline, ours = os.pipe()  # its end tells the guard that we are gone
+    try:
+        with subprocess.Popen(
+            _guarded(argv),
+            cwd=cwd,
+            env=env,
+            stdin=lifeline,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=not WINDOWS,
+            creationflags=_NEW_GROUP,
+        ) as child:
+            try:
+                stdout, stderr = child.communicate(timeout=timeout_seconds)
+            except subprocess.TimeoutExpired as error:
+                _kill_group(child.pid)
+                raise TimeoutError(f"{argv[0]} has not ended in {timeout_seconds:g} s") from error
+            except BaseException:
+                _kill_group(child.pid)
+                raise
+            return Finished(child.returncode, _text(stdout), _text(stderr))
+    finally:
+        os.close(lifeline)
+        os.close(ours)
+
+
+def _guarded(argv: Sequence[str]) -> list[str]:
+    return [sys.executable, "-I", "-S", str(_GUARD), *argv]
+
+
+def _kill_group(leader: int) -> None:
+    if WINDOWS:
+        for process in _tree(leader):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader, signal.SIGKILL)
 
 
 def _text(output: bytes) -> str:
@@ -82,7 +131,7 @@ class Child:
         self._is_ending = False
         """What is said from now on is read, so that nothing waits for us, and lost where nobody takes it."""
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARD), *argv],
+            _guarded(argv),
             cwd=cwd,
             env={**(os.environ if env is None else env), family.MARK: self._mark},
             pass_fds=() if held is None or WINDOWS else (held,),
@@ -91,7 +140,7 @@ class Child:
             stderr=subprocess.STDOUT,
             bufsize=0,
             start_new_session=not WINDOWS,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            creationflags=_NEW_GROUP,
         )
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -212,10 +261,7 @@ class Child:
     def kill(self) -> None:
         """End every process now that the command has started, also one that has left the group."""
         self._is_ending = True
-        if WINDOWS:
-            family.kill(_tree(self.pid), _KILL_SECONDS)
-        else:
-            self._signal(signal.SIGKILL)
+        _kill_group(self.pid)
         end = time.monotonic() + _KILL_SECONDS
         while (left := family.members(self._mark)) and time.monotonic() < end:
             family.kill(left, end - time.monotonic())

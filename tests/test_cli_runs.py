@@ -315,8 +315,11 @@ sys.exit("the port is taken")
 
 def with_tensorboard(tmp_path: Path, installed: Environment, seconds: float) -> Path:
     """A home whose Python has a tensorboard of ours."""
-    home, folder = tmp_path / "tb-home", tmp_path / "tb-home" / "environments" / "one"
-    (folder / "sd-scripts").mkdir(parents=True)
+    home, name = tmp_path / "tb-home", "20260102-030405-abcd"
+    folder = home / "environments" / name
+    (folder / "sd-scripts" / "library").mkdir(parents=True)
+    for script in ("sdxl_train.py", "sdxl_train_network.py"):
+        (folder / "sd-scripts" / script).touch()
     (folder / "venv" / "bin").mkdir(parents=True)
     (folder / "venv" / "bin" / "python").write_text(
         f'#!/bin/sh\ncd {shlex.quote(str(tmp_path / "site"))} && exec {shlex.quote(sys.executable)} "$@"\n',
@@ -329,7 +332,7 @@ def with_tensorboard(tmp_path: Path, installed: Environment, seconds: float) -> 
     (folder / "options.json").write_bytes((installed.folder / "options.json").read_bytes())
     lock = json.loads((installed.folder / "lock.json").read_text(encoding="utf-8"))
     write_json(folder / "lock.json", {**lock, "packages": {"tensorboard": "2.20.0"}})
-    (home / "current").write_text("one", encoding="utf-8")
+    (home / "current").write_text(name, encoding="utf-8")
     return home
 
 

@@ -17,7 +17,7 @@ OURS = sdxl_train_cli.__name__
 
 LAYERS = (
     ("words", """
-        errors spelling visible recipe layout files signals gpu
+        errors spelling visible recipe layout files redact signals gpu
         keeping.record
         watching.scalars watching.metrics watching.guards watching.progress
         failures
@@ -49,7 +49,6 @@ ALONE = ("guard", "__init__")
 DOORS = {
     "rich": {"console", "live"},
     "yaml": {"recipes.yaml_file"},
-    "git": {"installation.upstream"},
     "subprocess": {"process", "guard", "spelling"},
     "psutil": {"process", "family", "watching.telemetry", "keeping.supervisor"},
     "pynvml": {"gpu"},

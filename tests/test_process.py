@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from patience import PATIENCE_SECONDS, lives, until
+from patience import PATIENCE_SECONDS, lives, processes_with, until
 
 from sdxl_train_cli import process
 from sdxl_train_cli.process import Child
@@ -160,8 +160,10 @@ def test_a_command_that_a_signal_ended_gives_128_and_its_number() -> None:
 
 def test_a_program_that_is_not_there_is_told_in_its_output(tmp_path: Path) -> None:
     with Child([str(tmp_path / "nowhere")]) as child:
-        assert any("nowhere" in line for line in child.lines() if line)
-        assert child.wait() == 1
+        assert [line for line in child.lines() if line] == [
+            f"{tmp_path / 'nowhere'} can't be started: No such file or directory"
+        ]
+        assert child.wait() == 127
 
 
 @only_posix
@@ -322,9 +324,44 @@ def test_run_gives_code_and_both_streams() -> None:
     assert (done.code, done.stdout.strip(), done.stderr.strip()) == (4, "ж", "err")
 
 
-def test_run_of_a_program_that_is_not_there_raises(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="nowhere"):
-        process.run([str(tmp_path / "nowhere")])
+def test_run_of_a_program_that_cannot_be_started_says_so_as_a_shell_does(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program", encoding="utf-8")
+
+    absent, text = process.run([str(tmp_path / "nowhere")]), process.run([str(tmp_path / "text")])
+
+    assert (absent.code, text.code) == (127, 126)
+    assert absent.stderr.strip() == f"{tmp_path / 'nowhere'} can't be started: No such file or directory"
+
+
+def test_run_in_a_folder_that_is_gone_raises(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="gone"):
+        process.run(python("pass"), cwd=tmp_path / "gone")
+
+
+def test_run_of_an_endless_command_ends_with_all_that_it_started() -> None:
+    """Once, a driver that hangs would have kept setup for ever."""
+    words = f"endless-{os.getpid()}"
+    endless = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {SLEEP!r}, sys.argv[1]]); {SLEEP}"
+
+    with pytest.raises(TimeoutError, match="has not ended in 2 s"):
+        process.run([*python(endless), words], timeout_seconds=2)
+
+    until(lambda: not processes_with(words))
+
+
+RUNNER = "import sys; from sdxl_train_cli import process; process.run(sys.argv[1:])"
+
+
+@only_posix
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_short_command_ends_with_whoever_waits_for_it(signum: int) -> None:
+    """Once, the check of a new environment outlived a kill -9 of its setup by half a minute, and held its folder."""
+    words = f"short-{os.getpid()}-{signum}"
+    with subprocess.Popen([sys.executable, "-c", RUNNER, sys.executable, "-c", SLEEP, words]) as runner:
+        until(lambda: len(processes_with(words)) == 3)  # the one that waits, the guard, the command
+        runner.send_signal(signum)
+        runner.wait(PATIENCE_SECONDS)
+        until(lambda: not processes_with(words))
 
 
 SIGNALLED = """

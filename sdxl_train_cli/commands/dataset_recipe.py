@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sdxl_train_cli.recipes.presets import Override
 
 
-def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Override], home: Path | None) -> Recipe:
+def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Override], home: str | None) -> Recipe:
     """What `sdxl-train lora` would train with here: typed, else from the project file, else the usual preset.
 
     Raises RecipeError, and DatasetError for a dataset config. Without an environment only our own rules are asked.

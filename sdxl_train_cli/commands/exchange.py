@@ -86,7 +86,7 @@ def export(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Write a preset for another program."""
-    from sdxl_train_cli import console, spelling
+    from sdxl_train_cli import console, redact, spelling
     from sdxl_train_cli.errors import Problem
     from sdxl_train_cli.exchange import export as exports
     from sdxl_train_cli.exchange import structured
@@ -100,6 +100,8 @@ def export(
         text = exports.toml(recipe) if to is TargetForm.TOML else spelling.shell_line(exports.command(recipe)) + "\n"
     for option in lost:
         console.warn(Problem(f"the GUI can't hold {option}", "set it there by hand"))
+    for option in sorted(set(recipe.settings) & set(redact.VARIABLES)):
+        console.warn(Problem(f"{option} is left out: it is a key", f"set {redact.VARIABLES[option]} where you train"))
     console.note(
         f"{recipe.name}: {recipe.kind.label}, for {recipe.kind.script}; model, pictures and output are named there"
     )
@@ -110,7 +112,7 @@ def export(
     console.out(str(output))
 
 
-def _options(home: Path | None) -> OptionTable | None:
+def _options(home: str | None) -> OptionTable | None:
     from sdxl_train_cli.installation import environment
 
     installed = environment.find(place.home(home))

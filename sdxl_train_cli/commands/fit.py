@@ -28,6 +28,7 @@ from sdxl_train_cli.commands.train import (
 if TYPE_CHECKING:
     from sdxl_train_cli.choice import Choices
     from sdxl_train_cli.gpu import Gpu
+    from sdxl_train_cli.installation.environment import Environment
     from sdxl_train_cli.layout import Home
     from sdxl_train_cli.memory.fitting import Tried
     from sdxl_train_cli.memory.trial import Trial
@@ -71,6 +72,7 @@ def fit(
         if installed.is_rehearsal:
             console.note("REHEARSAL: the trainer is a stand-in, nothing is measured but itself")
         if not has_gpu:
+            _require_sense(asked, installed, own_pictures=own_pictures)
             console.note(_NO_GPU)
             asked = fitting.on_processor(asked, installed, folder, asked.data if own_pictures else None)
         hands = fitting.Hands(lambda choices: _prepared(choices, where), _carried_out, console.note)
@@ -80,6 +82,23 @@ def fit(
     else:
         _show(found)
     _conclude(found, most)
+
+
+def _require_sense(asked: Choices, installed: Environment, *, own_pictures: bool) -> None:
+    """Refuse now what would be refused after a model is made, which takes half a minute."""
+    from sdxl_train_cli.dataset import checking
+    from sdxl_train_cli.errors import Gathering
+    from sdxl_train_cli.recipes import presets
+    from sdxl_train_cli.rulebook import rules
+
+    gathering = Gathering()
+    with gathering.part():
+        loaded = presets.load(asked.kind, asked.preset, asked.overrides, place.user_presets())
+        rules.require(loaded, installed.options())
+    with gathering.part():
+        if own_pictures:
+            checking.require(asked.source, None)
+    gathering.require_none()
 
 
 _MOST, _MOST_ON_PROCESSOR = 16, 2

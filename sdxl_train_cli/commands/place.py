@@ -21,9 +21,14 @@ LARGEST = 2**32 - 1
 """Of all that is counted: no seed is larger, and Python divides no number of 400 digits."""
 
 HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", help="Where setup installs [env: SDXL_TRAIN_HOME; default: the user's data folder]"),
+    str | None,
+    typer.Option(
+        "--home",
+        metavar="PATH",
+        help="Where setup installs [env: SDXL_TRAIN_HOME; default: the user's data folder]",
+    ),
 ]
+"""Text: of a Path, nobody can tell an empty one, which is an unset variable, from the current folder."""
 
 
 OutputOption = Annotated[
@@ -51,14 +56,22 @@ def config() -> Config:
     return project.load_config(layout.config_folder(os.environ))
 
 
-def home(typed: Path | None) -> Home:
+def home(typed: str | None) -> Home:
     """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place."""
+    from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.layout import Home
 
-    if typed is None and not os.environ.get("SDXL_TRAIN_HOME"):
-        configured = config().home
-        typed = Path(configured) if configured else None
-    return Home.find(typed, os.environ)
+    if typed == "":
+        raise UsageError("--home is empty", "give it a folder, or leave it away")
+    chosen = typed or os.environ.get("SDXL_TRAIN_HOME") or config().home
+    if chosen and not _is_name(chosen):
+        raise UsageError(f"{chosen!a} can't be the home: it is no name in UTF-8", "give --home another folder")
+    return Home.find(Path(chosen) if chosen else None, {})
+
+
+def _is_name(text: str) -> bool:
+    """Whether every program of an installation can take it; Python tells odd bytes as surrogates."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def user_presets() -> Path:

@@ -29,7 +29,7 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
     installed = environment.find(place.home(home))
     table: OptionTable | None = None if installed is None else installed.options()
     one, other = (recipes.load(presets.kind_for(name, kind), name, (), place.user_presets()) for name in (a, b))
-    found = list(preset_comparison.differences(one, other, table))
+    found = [_without_key(each) for each in preset_comparison.differences(one, other, table)]
     if as_json:
         console.data([_facts(difference) for difference in found])
         return
@@ -42,6 +42,18 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
         return
     rows = [(each.option, _shown(each.one, table), _shown(each.other, table)) for each in found]
     console.table(("option", a, b), rows)
+
+
+def _without_key(found: Difference) -> Difference:
+    """That two keys differ is told, not the keys."""
+    from dataclasses import replace
+
+    from sdxl_train_cli import redact
+
+    if found.option not in redact.VARIABLES:
+        return found
+    one, other = (side if side.value is None else replace(side, value=redact.MASK) for side in (found.one, found.other))
+    return replace(found, one=one, other=other)
 
 
 def _shown(side: Side, table: OptionTable | None) -> str:

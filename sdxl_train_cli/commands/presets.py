@@ -52,10 +52,10 @@ def show(
     as_json: Json = False,
 ) -> None:
     """A preset in full, and where each value comes from."""
-    from sdxl_train_cli import console
+    from sdxl_train_cli import console, redact
     from sdxl_train_cli.recipes import presets
 
-    recipe = presets.load(kind_for(preset, kind), preset, (), place.user_presets())
+    recipe = redact.masked(presets.load(kind_for(preset, kind), preset, (), place.user_presets()))
     if as_json:
         console.data(recipe.model_dump(mode="json"))
         return
@@ -84,7 +84,7 @@ def check(
     console.note("no problem found" if table else "no problem found, as far as can be told without sd-scripts")
 
 
-def _installed_options(home: Path | None) -> OptionTable | None:
+def _installed_options(home: str | None) -> OptionTable | None:
     from sdxl_train_cli import console
     from sdxl_train_cli.errors import Problem
     from sdxl_train_cli.installation import environment

@@ -36,8 +36,9 @@ def setup(
     from sdxl_train_cli.installation import building
 
     where = place.home(home)
-    request = _request(where, source, ref, python, torch, extra)
-    installed = building.create(where, request, recreate=recreate, report=console.note)
+    address = source or os.environ.get("SDXL_TRAIN_SOURCE") or place.config().source
+    request = _request(where, address, ref, python, torch, extra)
+    installed = building.create(where, request, recreate=recreate, report=console.note, address=address)
     if json:
         console.data(installed.lock.model_dump(mode="json"))
         return
@@ -45,16 +46,16 @@ def setup(
 
 
 def _request(
-    home: Home, source: str | None, ref: str | None, python: str | None, torch: TorchBuild | None,
+    home: Home, address: str | None, ref: str | None, python: str | None, torch: TorchBuild | None,
     extras: list[Extra] | None,
 ) -> Request:  # fmt: skip
     """What is typed changes what is installed; what is not typed stays as it is."""
     from sdxl_train_cli.installation import environment
 
-    there = environment.find(home)
-    now = there.lock.request if there and not there.is_rehearsal else environment.Request()
+    there = environment.known(home)
+    now = there.request if there and not there.is_rehearsal else environment.Request()
     return environment.Request(
-        source=source or os.environ.get("SDXL_TRAIN_SOURCE") or place.config().source or now.source,
+        source=address or now.source,
         ref=ref or now.ref,
         python=python or now.python,
         torch=torch or now.torch,

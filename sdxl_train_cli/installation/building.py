@@ -5,20 +5,23 @@ One small file says which folder counts; the environment before stays usable unt
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from sdxl_train_cli import gpu, process
+from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.errors import SetupError
-from sdxl_train_cli.installation import environment, installer, network, toolchain, upstream
+from sdxl_train_cli.installation import environment, installer, network, ownership, toolchain, upstream
 from sdxl_train_cli.installation.environment import Environment, Files, Lock, Request
 from sdxl_train_cli.installation.installer import Report
 from sdxl_train_cli.installation.toolchain import Plan, TorchBuild
+from sdxl_train_cli.installation.upstream import Checkout
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.rulebook import optimizer
@@ -27,26 +30,40 @@ NEEDED_GIB = 8.0
 """Free disk for torch, its CUDA libraries and the rest: 5.9 GB were measured for v0.10.1."""
 
 
-def create(home: Home, request: Request, *, recreate: bool, report: Report) -> Environment:
+def create(home: Home, request: Request, *, recreate: bool, report: Report, address: str | None = None) -> Environment:
     """Make the environment that `request` describes, unless it is there already.
 
-    Raises SetupError with the cause; then nothing half-made is left and the environment before it still counts.
+    `address` is the source with the password that the request does not keep. Raises SetupError with the cause; then
+    nothing half-made is left, and the environment before it is as it was.
     """
-    _make_folder(home.environments)
+    ownership.claim(home)
     with _disk_errors(home), _only_one(home, report):
-        found = environment.find(home)
+        found = environment.find(home) or _found_again(home, report)
         if found is not None and found.lock.request == request and not recreate:
+            _clear(home, [found.folder])
             return found
-        _clear(home, keep=found)
+        counts = environment.counting(home)
+        _clear(home, [folder for folder in ownership.made(home) if folder == counts or ownership.was_finished(folder)])
         folder = home.environments / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         try:
-            built = _build(home, folder, request, report)
-            _write(home.current, folder.name)
+            ownership.make(folder)
+            built = _build(home, folder, request, address or request.source, report)
+            files.write(home.current, folder.name)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            if environment.counting(home) != folder:  # a signal may come just after
+                ownership.remove(folder)
             raise
-        _clear(home, keep=built)
+        _clear(home, [folder])
     return built
+
+
+def _found_again(home: Home, report: Report) -> Environment | None:
+    """The newest whole environment, named anew as the one that counts where that is not told any more."""
+    found = environment.newest(home) if environment.counting(home) is None else None
+    if found is not None:
+        files.write(home.current, found.folder.name)
+        report(f"{home.current} did not tell which environment counts: taking {found.folder.name}")
+    return found
 
 
 @contextmanager
@@ -65,36 +82,36 @@ def _only_one(home: Home, report: Report) -> Iterator[None]:
         lock.release()
 
 
-def _clear(home: Home, keep: Environment | None) -> None:
-    """Remove what killed setups left and environments that no longer count, unless a run still uses one."""
-    for folder in home.environments.iterdir():
-        if (keep is None or folder != keep.folder) and not process.running_from(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+def _clear(home: Home, keep: Sequence[Path]) -> None:
+    """Remove what setup made, but those to keep and those that a run still uses."""
+    for folder in ownership.made(home):
+        if folder not in keep and not process.running_from(folder):
+            ownership.remove(folder)
 
 
-def _build(home: Home, folder: Path, request: Request, report: Report) -> Environment:
-    files = Files(folder)
+def _build(home: Home, folder: Path, request: Request, address: str, report: Report) -> Environment:
+    parts = Files(folder)
     with home.setup_log.open("wb") as log:
         report(f"sd-scripts: taking {request.ref} from {request.source}")
-        checkout = upstream.create(files.checkout, request.source, request.ref)
+        checkout = upstream.create(parts.checkout, address, request.ref)
         if checkout.ref != request.ref:
             report(f"sd-scripts: this source has no branch '{request.ref}' (upstream merged it): using {checkout.ref}")
-        requirements = (checkout.folder / "requirements.txt").read_text(encoding="utf-8")
+        requirements = _requirements(checkout)
         row = toolchain.choose(requirements, brings_accelerate=(checkout.folder / "accelerate").is_dir())
         plan = toolchain.plan(row, requirements, request.torch, request.extras, gpu.devices())
         if plan.toolchain is not None:
             _require_space(home)
             plan = _within_reach(plan, request, report)
         tools = installer.Tools(log, home.setup_log, report)
-        installer.make_venv(files.venv, request.python, plan.toolchain, tools)
-        _require_64_bit(files.python)
-        installer.install(files.python, plan, tools)
+        installer.make_venv(parts.venv, request.python, plan.toolchain, tools)
+        _require_64_bit(parts.python)
+        installer.install(parts.python, plan, tools)
         report("checking the environment")
-        facts = environment.ask(files, "probe.py", *(one.package for one in request.extras)) if plan.toolchain else {}
+        facts = environment.ask(parts, "probe.py", *(one.package for one in request.extras)) if plan.toolchain else {}
         _require_gpu_support(facts, plan)
-        options = OptionTable.model_validate(environment.ask(files, "flags.py", *_optimizers()))
-        _write(files.options, options.model_dump_json(indent=1))
-        lock = Lock(
+        options = _options(parts)
+        files.write(parts.options, options.model_dump_json(indent=1))
+        kept = Lock(
             request=request,
             ref=checkout.ref,
             commit=checkout.commit,
@@ -105,13 +122,28 @@ def _build(home: Home, folder: Path, request: Request, report: Report) -> Enviro
             eight_bit=facts.get("eight_bit", True),
             created=datetime.now(timezone.utc),
         )
-        _write(files.lock, lock.model_dump_json(indent=1))
-    return Environment(folder=folder, lock=lock)
+        _sync(folder)
+        files.write(parts.lock, kept.model_dump_json(indent=1))
+    return Environment(folder=folder, lock=kept)
 
 
-def _optimizers() -> list[str]:
-    """Whose arguments are asked: `name=module.Class`."""
-    return [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
+def _requirements(checkout: Checkout) -> str:
+    try:
+        return files.read_text(checkout.folder / "requirements.txt")
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"the requirements.txt of sd-scripts at {checkout.ref} can't be read: {error}",
+            "try `sdxl-train setup --ref sdxl`",
+        ) from error
+
+
+def _options(parts: Files) -> OptionTable:
+    """What the scripts take, and the optimizers: each is named as `name=module.Class`."""
+    asked = [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
+    try:
+        return OptionTable.model_validate(environment.ask(parts, "flags.py", *asked))
+    except ValueError as error:
+        raise SetupError("the options of this sd-scripts can't be told", "try `sdxl-train setup --ref sdxl`") from error
 
 
 def _within_reach(plan: Plan, request: Request, report: Report) -> Plan:
@@ -138,9 +170,16 @@ def _require_space(home: Home) -> None:
 
 
 def _require_64_bit(python: Path) -> None:
-    facts = process.run([str(python), "-c", "import struct; print(struct.calcsize('P') * 8)"])
-    if facts.stdout.strip() != "64":
+    try:
+        bits = process.run([str(python), "-c", _BITS], timeout_seconds=_PYTHON_SECONDS).stdout.strip()
+    except TimeoutError as error:
+        raise SetupError(str(error), "give another with --python") from error
+    if bits != "64":
         raise SetupError(f"{python} is not a 64-bit Python, and torch has no other", "install a 64-bit Python 3.11")
+
+
+_BITS = "import struct; print(struct.calcsize('P') * 8)"
+_PYTHON_SECONDS = 120.0
 
 
 def _require_gpu_support(facts: Mapping[str, Any], plan: Plan) -> None:
@@ -159,20 +198,17 @@ def _require_gpu_support(facts: Mapping[str, Any], plan: Plan) -> None:
         raise SetupError(f"torch {torch['version']} holds no code for {', '.join(lacking)}", "try --torch cu128")
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SetupError(
-            f"{folder} can't be made: {error.strerror}", "choose another place with --home or SDXL_TRAIN_HOME"
-        ) from error
+def _sync(folder: Path) -> None:
+    """Put all of its disk's files on disk, as Linux can: one that counts is whole after a power cut too."""
+    import ctypes  # noqa: PLC0415 - only setup needs it
 
-
-def _write(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    sync = getattr(ctypes.CDLL(None), "syncfs", None) if sys.platform == "linux" else None
+    if sync is not None:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            sync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sdxl_train_cli import process
+from sdxl_train_cli import process, redact
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.installation.toolchain import Plan, Toolchain
 
@@ -58,9 +59,12 @@ def _uv(arguments: Sequence[str], tools: Tools) -> tuple[int, list[str]]:
     # The system's certificates are trusted, as pip and git do: a company's proxy has its own.
     variables = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **os.environ}
     with process.Child([find_uv_bin(), *arguments], cwd=tools.log_path.parent, env=variables) as child:
-        for line in child.lines(tools.log):
-            if line is None:
+        for heard in child.lines():
+            if heard is None:
                 continue
+            line = redact.text(heard)  # an index's address may hold a password
+            with contextlib.suppress(OSError):  # a full disk is for uv itself to stumble over and tell
+                tools.log.write(f"{line}\n".encode())
             lines.append(line)
             if re.match(r" *Downloading |Resolved |Prepared |Installed ", line):
                 tools.report(line.strip())

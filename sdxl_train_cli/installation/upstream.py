@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sdxl_train_cli import layout
+from sdxl_train_cli import files, guard, layout, process, redact
 from sdxl_train_cli.errors import SetupError
-
-if TYPE_CHECKING:
-    from git import Repo
 
 DEFAULT_SOURCE = "https://github.com/kohya-ss/sd-scripts"
 DEFAULT_REF = "sdxl"
@@ -24,6 +19,7 @@ PINNED_RELEASE = "v0.10.1"
 NEEDED = ("sdxl_train.py", "sdxl_train_network.py", "requirements.txt")
 _A_CLONE = "give --source a clone of sd-scripts or its URL"
 _ANOTHER_PLACE = "free some space, or choose another place with --home"
+_LONGEST_SECONDS = 3600.0
 _SPARSE = ("*.py", "/requirements.txt", "/pyproject.toml", "/LICENSE*")
 """The trainer is Python alone: pictures, Windows DLLs and other models' tokenizers stay behind."""
 
@@ -41,7 +37,7 @@ class Checkout:
 
 def is_remote(source: str) -> bool:
     """Whether a source is an address and not a folder."""
-    return "://" in source or (":" in source and not Path(source).exists() and not Path(source).is_absolute())
+    return "://" in source or (":" in source and not files.exists(source) and not Path(source).is_absolute())
 
 
 def located(source: str) -> str:
@@ -49,58 +45,106 @@ def located(source: str) -> str:
     return source if is_remote(source) else str(layout.expanded(Path(source)))
 
 
-def create(folder: Path, source: str, ref: str) -> Checkout:
-    """Clone `source` into the new `folder` at `ref`; raises SetupError with what is wrong and the next thing to type.
+def create(folder: Path, address: str, ref: str) -> Checkout:
+    """Clone `address` into the new `folder` at `ref`; raises SetupError with what is wrong and the next thing to type.
 
-    Of a remote source only the history's outline is fetched, then the blobs of the sparse checkout in one go.
+    Of a remote source only the history's outline is fetched, then the blobs of the sparse checkout in one go. A
+    password in the address is nowhere kept or shown.
     """
-    source = located(source)
-    if not is_remote(source) and not Path(source).exists():
-        raise SetupError(f"no folder {source} to take sd-scripts from", _A_CLONE)
-    with _git_errors(source, ref):
-        repo = _clone(source, folder)
-        try:
-            taken, commit = _resolve(repo, ref, source)
-            repo.git.sparse_checkout("set", "--no-cone", *_SPARSE)
-            repo.git.checkout("--detach", commit)
-        finally:
-            repo.close()
-    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    address = located(address)
+    git = _Git(folder, redact.text(address), ref, _variables(address))
+    if not is_remote(address) and not files.exists(address):
+        raise SetupError(f"no folder {address} to take sd-scripts from", _A_CLONE)
+    options = ["--no-checkout", *(["--filter=blob:none"] if is_remote(address) else [])]
+    git("clone", "--quiet", *options, "--", git.source, str(folder), cwd=folder.parent)
+    taken, commit = _resolve(git)
+    git("sparse-checkout", "set", "--no-cone", *_SPARSE)
+    git("checkout", "--quiet", "--detach", commit)
+    missing = [name for name in NEEDED if not files.is_file(folder / name)]
+    missing += [] if files.is_folder(folder / "library") else ["library"]
     if missing:
         raise SetupError(
-            f"{source} at {taken} is not an sd-scripts that trains SDXL: it has no {' and no '.join(missing)}",
+            f"{git.source} at {taken} is not an sd-scripts that trains SDXL: it has no {' and no '.join(missing)}",
             "every release since v0.7.0 has them: try `sdxl-train setup --ref sdxl`",
         )
     return Checkout(folder, taken, commit)
 
 
-def _clone(source: str, folder: Path) -> Repo:
-    from git import Repo  # noqa: PLC0415 - importing it raises where the git program is missing
+@dataclass(frozen=True)
+class _Git:
+    """git at work on one clone."""
 
-    options = ["--no-checkout", "--filter=blob:none"] if is_remote(source) else ["--no-checkout"]
-    return Repo.clone_from(source, folder, env=_quiet(), multi_options=options)
+    folder: Path
+    source: str
+    """Without a password: what git is told, keeps and shows."""
+    ref: str
+    variables: Mapping[str, str]
+
+    def __call__(self, *arguments: str, cwd: Path | None = None) -> str:
+        """Run it and give what it printed; SetupError in our words where it fails."""
+        done = self.run(*arguments, cwd=cwd)
+        if done.code != 0:
+            raise self._explained(done.code, redact.text(done.stderr))
+        return done.stdout.strip()
+
+    def run(self, *arguments: str, cwd: Path | None = None) -> process.Finished:
+        """Run it, whatever comes of it."""
+        argv = ["git", *arguments]
+        try:
+            return process.run(argv, cwd=cwd or self.folder, env=self.variables, timeout_seconds=_LONGEST_SECONDS)
+        except TimeoutError as error:
+            raise SetupError(f"{self.source} has not answered in an hour", _UNREACHABLE[1]) from error
+        except OSError as error:
+            raise SetupError(f"sd-scripts could not be written: {error.strerror}", _ANOTHER_PLACE) from error
+
+    def _explained(self, code: int, words: str) -> SetupError:
+        if code == guard.NOT_FOUND:
+            return SetupError("git is not installed", "install it from https://git-scm.com and try again")
+        for sign, message, hint in _CAUSES:
+            if sign in words:
+                return SetupError(message.format(source=self.source), hint.format(source=self.source))
+        if is_remote(self.source):
+            return SetupError(_UNREACHABLE[0].format(source=self.source), _UNREACHABLE[1])
+        last = (words.strip().splitlines() or [f"exit code {code}"])[-1]
+        return SetupError(f"git could not take {self.ref} from {self.source}: {last}", _A_CLONE)
 
 
-def _quiet() -> dict[str, str]:
-    # A question on the terminal would wait for ever in CI; git's own words are matched below, so keep them English.
-    return {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+def _variables(address: str) -> dict[str, str]:
+    """What git finds in its environment.
+
+    A question on the terminal would wait for ever in CI; git's own words are matched below, so they are English. The
+    address with its password goes by a setting of this one call: git would write it into the clone's own settings.
+    """
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    patience = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}
+    variables = {**patience, **os.environ, **quiet}
+    shown = redact.text(address)
+    if shown != address:
+        before = os.environ.get("GIT_CONFIG_COUNT", "")
+        count = int(before) if before.isdecimal() else 0
+        variables |= {
+            f"GIT_CONFIG_KEY_{count}": f"url.{address}.insteadOf",
+            f"GIT_CONFIG_VALUE_{count}": shown,
+            "GIT_CONFIG_COUNT": str(count + 1),
+        }
+    return variables
 
 
-def _resolve(repo: Repo, ref: str, source: str) -> tuple[str, str]:
-    names = [ref, PINNED_RELEASE] if ref == DEFAULT_REF else [ref]
+def _resolve(git: _Git) -> tuple[str, str]:
+    names = [git.ref, PINNED_RELEASE] if git.ref == DEFAULT_REF else [git.ref]
     for name in names:
         for candidate in (f"refs/remotes/origin/{name}", f"refs/tags/{name}", name):
-            commit = _commit(repo, candidate)
-            if commit:
-                return name, commit
-    if ref == DEFAULT_REF:
+            found = git.run("rev-parse", "--verify", "--quiet", candidate + "^{commit}")
+            if found.code == 0:
+                return name, found.stdout.strip()
+    if git.ref == DEFAULT_REF:
         raise SetupError(
-            f"{source} has neither a branch 'sdxl' nor the release {PINNED_RELEASE}",
+            f"{git.source} has neither a branch 'sdxl' nor the release {PINNED_RELEASE}",
             "name what it has: `sdxl-train setup --ref BRANCH|TAG|COMMIT`",
         )
-    tags = sorted((tag.name for tag in repo.tags), key=_by_number, reverse=True)[:5]
+    tags = sorted(git("tag", "--list").splitlines(), key=_by_number, reverse=True)[:5]
     raise SetupError(
-        f"{source} has no branch, tag or commit '{ref}'",
+        f"{git.source} has no branch, tag or commit '{git.ref}'",
         f"its newest tags: {', '.join(tags)}" if tags else "it has no tags; give a branch or a commit",
     )
 
@@ -109,17 +153,9 @@ def _by_number(tag: str) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", tag)]
 
 
-def _commit(repo: Repo, name: str) -> str | None:
-    from git import GitCommandError  # noqa: PLC0415 - as above
-
-    try:
-        return str(repo.git.rev_parse("--verify", "--quiet", name + "^{commit}"))
-    except GitCommandError:
-        return None
-
-
 _CAUSES = (
     ("No space left on device", "the disk is full", _ANOTHER_PLACE),
+    ("could not create", "sd-scripts could not be written: its folder can't be made", _ANOTHER_PLACE),
     ("dubious ownership", "git does not trust {source}: it belongs to another user",
      "git config --global --add safe.directory {source}"),
     ("does not appear to be a git repository", "{source} is not a git repository",
@@ -128,6 +164,8 @@ _CAUSES = (
     ("not found", "there is no git repository at {source}", _A_CLONE),
     ("Authentication failed", "{source} asks for a password", "check the address: sd-scripts itself is public"),
     ("could not read Username", "{source} asks for a password", "check the address: sd-scripts itself is public"),
+    ("terminal prompts disabled", "{source} asks for a password", "check the address: sd-scripts itself is public"),
+    ("Permission denied (publickey", "{source} knows no key of yours", "ssh-add your key, or take an https address"),
     ("unknown option", "git is too old", "install git 2.27 or newer"),
     ("is not a git command", "git is too old", "install git 2.27 or newer"),
 )  # fmt: skip
@@ -135,26 +173,3 @@ _UNREACHABLE = (
     "{source} can't be reached",
     "check the network or proxy, or name a clone or mirror: `sdxl-train setup --source PATH|URL`",
 )
-
-
-@contextmanager
-def _git_errors(source: str, ref: str) -> Iterator[None]:
-    try:
-        from git import GitCommandError, GitError  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise SetupError("git is not installed", "install it from https://git-scm.com and try again") from error
-    try:
-        yield
-    except GitCommandError as error:
-        words = str(error.stderr)
-        for sign, message, hint in _CAUSES:
-            if sign in words:
-                raise SetupError(message.format(source=source), hint.format(source=source)) from error
-        if is_remote(source):
-            raise SetupError(_UNREACHABLE[0].format(source=source), _UNREACHABLE[1]) from error
-        last = words.strip().strip("'").splitlines()[-1] if words.strip() else str(error)
-        raise SetupError(f"git could not take {ref} from {source}: {last}") from error
-    except GitError as error:
-        raise SetupError(f"{source} is not a git repository", _A_CLONE) from error
-    except OSError as error:
-        raise SetupError(f"sd-scripts could not be written: {error.strerror or error}", _ANOTHER_PLACE) from error

@@ -14,10 +14,10 @@ import uv
 from conftest import git
 from standin.build import make_repository
 
-from sdxl_train_cli import gpu, process
+from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.installation import building, environment, installer, network, toolchain
+from sdxl_train_cli.installation import building, environment, installer, network, ownership, toolchain
 from sdxl_train_cli.installation.environment import Request
 from sdxl_train_cli.installation.toolchain import Plan, TorchBuild
 from sdxl_train_cli.layout import Home
@@ -127,7 +127,8 @@ def test_a_broken_file_makes_the_environment_absent_and_the_next_setup_whole(
     (place.current if name == "current" else there.folder / name).write_bytes(broken)
 
     assert environment.find(place) is None
-    with pytest.raises(SetupError, match="not installed yet"):
+    words = "does not tell which environment counts" if name == "current" else f"damaged: .*{name} can't be read"
+    with pytest.raises(SetupError, match=words):
         environment.require(place)
 
     building.create(place, request_, recreate=False, report=lambda _line: None)
@@ -135,13 +136,126 @@ def test_a_broken_file_makes_the_environment_absent_and_the_next_setup_whole(
     assert len(list(place.environments.iterdir())) == 1
 
 
-@pytest.mark.parametrize("gone", ["venv", "sd-scripts", "options.json", "lock.json"])
-def test_an_environment_that_lacks_a_part_is_absent(place: Home, home: Path, gone: str) -> None:
+PARTS = ["venv", "sd-scripts", "options.json", "lock.json", "sd-scripts/sdxl_train.py",
+         "sd-scripts/sdxl_train_network.py", "sd-scripts/library", "venv/bin/python"]  # fmt: skip
+
+
+@pytest.mark.parametrize("gone", PARTS)
+def test_an_environment_that_lacks_a_part_is_told_and_made_anew(
+    place: Home, home: Path, request_: Request, gone: str
+) -> None:
+    """Once, `setup` said "ready" with the trainer's scripts deleted, and the first run failed."""
     shutil.copytree(home, place.path, symlinks=True)
     part = environment.require(place).folder / gone
-    shutil.rmtree(part) if part.is_dir() else part.unlink()
+    shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
 
     assert environment.find(place) is None
+    with pytest.raises(SetupError, match="damaged") as raised:
+        environment.require(place)
+    assert raised.value.problems[0].hint == "run `sdxl-train setup --recreate`"
+    building.create(place, request_, recreate=False, report=lambda _line: None)
+    assert environment.find(place) is not None
+
+
+@pytest.mark.skipif(process.WINDOWS, reason="Windows tells programs by their names")
+def test_a_python_that_may_not_be_run_is_told_and_made_anew(place: Home, home: Path, request_: Request) -> None:
+    shutil.copytree(home, place.path, symlinks=True)
+    there = environment.require(place)
+    there.python.unlink()
+    there.python.write_text("#!/bin/sh\n", encoding="utf-8")
+    there.python.chmod(0o644)
+
+    with pytest.raises(SetupError, match=r"damaged: .* can't be run"):
+        environment.require(place)
+    building.create(place, request_, recreate=False, report=lambda _line: None)
+    assert environment.find(place) is not None
+
+
+@pytest.mark.skipif(process.WINDOWS, reason="the Python is a shell script")
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("no program at all", "can't be started: Exec format error"),
+        ("#!/nowhere/python\n", "can't be started: No such file or directory"),
+        ("#!/bin/sh\necho '{'\n", "weights.py: Expecting"),
+        ("#!/bin/sh\necho '[1]'\n", "weights.py printed no JSON object"),
+        ("#!/bin/sh\necho '%s'\n" % ("[" * 100_000), "nested far too deeply"),
+        ("#!/bin/sh\nexit 3\n", "exit code 3"),
+    ],
+    ids=["no program", "no interpreter", "half", "a list", "deep", "silent"],
+)
+def test_a_python_that_answers_nonsense_is_told_in_one_line(place: Home, home: Path, program: str, words: str) -> None:
+    """Once, a Python that could not be started ended with a traceback."""
+    shutil.copytree(home, place.path, symlinks=True)
+    there = environment.require(place)
+    there.python.unlink()
+    there.python.write_text(program, encoding="utf-8")
+    there.python.chmod(0o755)
+
+    with pytest.raises(SetupError) as raised:
+        environment.ask(there, "weights.py")
+
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, '{"scripts": {}}', '{"scripts": ' + "[" * 5000 + "]" * 5000 + "}", '{"scripts": 1e999}'],
+    ids=["deep", "no script", "deep inside", "a number"],
+)
+@pytest.mark.parametrize("name", ["options.json", "lock.json"])
+def test_an_absurd_file_of_the_environment_is_told(place: Home, home: Path, name: str, content: str) -> None:
+    """Once, every command ended with a traceback where options.json was nested too deeply."""
+    shutil.copytree(home, place.path, symlinks=True)
+    (environment.require(place).folder / name).write_text(content, encoding="utf-8")
+
+    with pytest.raises(SetupError, match=f"damaged: .*{name} can't be read"):
+        environment.require(place)
+
+
+def test_where_the_pointer_is_lost_setup_takes_the_newest_whole_environment_and_fetches_nothing(
+    place: Home, request_: Request, told: list[str]
+) -> None:
+    """Once, a torn `current` and a setup without network took the good environment away."""
+    made = building.create(place, request_, recreate=False, report=told.append)
+    broken = place.environments / "20991231-235959-ffff"
+    shutil.copytree(made.folder, broken, symlinks=True)
+    (broken / "options.json").unlink()
+    place.current.write_bytes(bytes(30))
+    told.clear()
+
+    again = building.create(place, request_, recreate=False, report=told.append)
+
+    assert again == made == environment.require(place)
+    assert told == [f"{place.current} did not tell which environment counts: taking {made.folder.name}"]
+
+
+@pytest.mark.parametrize("torn", ["current", "options.json"])
+def test_a_build_that_fails_takes_nothing_away(place: Home, request_: Request, told: list[str], torn: str) -> None:
+    made = building.create(place, request_, recreate=False, report=told.append)
+    (place.current if torn == "current" else made.folder / torn).write_bytes(b"")
+    elsewhere = request_.model_copy(update={"source": "http://127.0.0.1:9/x"})
+
+    with pytest.raises(SetupError, match="can't be reached"):
+        building.create(place, elsewhere, recreate=False, report=told.append)
+
+    assert list(place.environments.iterdir()) == [made.folder]
+    assert (environment.find(place) == made) is (torn == "current")
+
+
+def test_what_counts_and_what_is_known_of_it_are_on_disk_before_the_one_before_goes(
+    place: Home, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building.create(place, request_, recreate=False, report=lambda _line: None)
+    story = list[str]()
+    write, remove = files.write, ownership.remove
+    monkeypatch.setattr(files, "write", lambda path, text: (story.append(path.name), write(path, text)))
+    monkeypatch.setattr(ownership, "remove", lambda folder: (story.append("removed"), remove(folder)))
+
+    building.create(place, request_, recreate=True, report=lambda _line: None)
+
+    assert story == [ownership.MARKER, "options.json", "lock.json", "current", "removed"]
 
 
 def test_too_little_disk_is_told_before_anything_is_fetched(
@@ -247,7 +361,7 @@ def test_an_environment_whose_torch_does_not_import_is_not_kept(
 
     error = refusal(place, Request(source=str(real_looking)), told)
 
-    assert str(error).startswith("the new environment does not work: torch: ModuleNotFoundError")
+    assert str(error).startswith("the environment does not work: torch: ModuleNotFoundError")
 
 
 def test_a_python_that_is_nowhere_is_told(place: Home, request_: Request, told: list[str]) -> None:
@@ -278,12 +392,14 @@ def test_a_home_that_cannot_be_locked_is_told(place: Home, request_: Request, to
     assert "can't be written" in str(refusal(place, request_, told))
 
 
-def test_a_current_that_cannot_be_written_is_told_and_leaves_nothing(
+def test_a_current_that_is_a_folder_is_told_before_anything_is_made(
     place: Home, request_: Request, told: list[str]
 ) -> None:
+    """Once, it was noticed after the whole build, which takes minutes."""
     (place.current / "in the way").mkdir(parents=True)
 
-    assert "can't be written" in str(refusal(place, request_, told))
+    assert "current can't be written: it is a folder" in str(refusal(place, request_, told))
+    assert told == []
 
 
 def test_a_home_that_is_a_file_is_told(place: Home, request_: Request, told: list[str]) -> None:
