@@ -24,9 +24,13 @@ def make(name: str, *, extra: str = "") -> Path:
     mark = folder / "installed.txt"
     if mark.is_file() and mark.read_text(encoding="utf-8") == wanted and python.exists():
         return python
+    if folder.exists() and not mark.is_file():
+        sys.exit(f"error: {folder} is there, and not of this script\nhint:  move or remove it, and try again")
     print(f"making {name} and installing the project into it", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     try:
+        folder.mkdir()
+        mark.touch()  # before anything else: a folder without it is somebody else's
         venv.create(folder, with_pip=True)
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: no venv could be made: {error}\nhint:  on Debian and Ubuntu: apt install python3-venv")

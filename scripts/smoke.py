@@ -53,7 +53,8 @@ def _rehearse(python: Path, passed_on: list[str]) -> int:
             return 1
         home = ["--home", str(REHEARSAL_HOME)]
         code = _run(python, "setup", "--source", str(repository), *home) or _run(python, "smoke", *home, *passed_on)
-    shutil.rmtree(REHEARSAL_HOME, ignore_errors=True)
+    if (REHEARSAL_HOME / ".sdxl-train-home").is_file():  # setup made it
+        shutil.rmtree(REHEARSAL_HOME, ignore_errors=True)
     print("REHEARSAL: ended; nothing was trained", file=sys.stderr, flush=True)
     return code
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import redact
 from sdxl_train_cli.options import Option
 from sdxl_train_cli.recipe import Recipe, Scalar, Value
 
@@ -108,7 +107,6 @@ def _chosen(recipe: Recipe, trainer: Trainer) -> list[str]:
     return [
         word
         for name, setting in sorted(recipe.settings.items())
-        if name not in redact.VARIABLES  # a command line is no place for a key
         for word in _words(trainer.options[name].flag, setting.value)
     ]
 

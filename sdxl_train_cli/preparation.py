@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, command, gpu, named_files, redact
+from sdxl_train_cli import checkpoint, command, gpu, named_files
 from sdxl_train_cli.choice import Choices
 from sdxl_train_cli.dataset import checking, sources
 from sdxl_train_cli.dataset.folders import Picture, Pictures
@@ -115,9 +115,9 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         pictures=pictures,
         run=run,
         argv=command.build(recipe, inputs, trainer, device.index if device else None),
-        variables=variables(home, model, device, recipe, own_tokenizers=choices.tokenizers is not None),
+        variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
         model=model,
-        notes=(*notes, *redact.notes(recipe)),
+        notes=tuple(notes),
         warnings=(*checked.warnings, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
         device=device,
         home=home,
@@ -194,10 +194,10 @@ def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
     return [Problem(f"{device.name} has no bf16 of its own, which makes it slow", "--set mixed_precision=fp16")]
 
 
-def variables(home: Home, model: str, device: Gpu | None, recipe: Recipe, *, own_tokenizers: bool) -> dict[str, str]:
+def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:
     """What the trainer's processes find in their environment."""
     have_tokenizers = own_tokenizers or hub.has_tokenizers(home)
-    found = environment.training_variables() | redact.variables(recipe)
+    found = environment.training_variables()
     found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order that NVML and nvidia-smi count in
     if device is None:
         found["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, RecipeError, UsageError
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.recipe import Kind
@@ -45,7 +47,7 @@ class Config:
 def load(folder: Path) -> Project:
     """Read the folder's project file; an empty Project where there is none, RecipeError where it is wrong."""
     path = folder / PROJECT_FILE
-    if not path.is_file():
+    if not files.is_file(path):
         return Project()
     document = yaml_file.load(path, PROJECT_FILE, nested=(_SET,))
     texts = _texts(document, _TEXTS, also=(_SET,))
@@ -63,7 +65,7 @@ def load(folder: Path) -> Project:
 def load_config(folder: Path) -> Config:
     """Read the user's config file; an empty Config where there is none."""
     path = folder / "config.yaml"
-    return Config(**_texts(yaml_file.load(path), _CONFIG)) if path.is_file() else Config()
+    return Config(**_texts(yaml_file.load(path), _CONFIG)) if files.is_file(path) else Config()
 
 
 def _texts(document: Document, known: tuple[str, ...], also: tuple[str, ...] = ()) -> dict[str, str]:
@@ -127,11 +129,10 @@ def write_template(folder: Path, texts: dict[str, str]) -> Path:
     }
     quoted = {key: _scalar(text) for key, text in texts.items()}
     text = _TEMPLATE.format(**{**quoted, **lines})
+    if os.path.lexists(path):
+        raise UsageError(f"{path} is there already", "change it in an editor, or delete it first")
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise UsageError(f"{path} is there already", "change it in an editor, or delete it first") from error
+        files.write(path, text)
     except OSError as error:
         raise RecipeError(f"{path} can't be written: {error.strerror}") from error
     return path

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from sdxl_train_cli.recipe import Recipe, Setting
 
 MASK = "***"
 """Stands where a secret was."""
-VARIABLES: Mapping[str, str] = MappingProxyType({"wandb_api_key": "WANDB_API_KEY", "huggingface_token": "HF_TOKEN"})
-"""sd-scripts' options that are keys, and the variables that wandb and huggingface_hub read in their place.
-
-A command line is seen by every user of the machine, and accelerate prints it into the log where a run fails.
-"""
+KEYS = frozenset({"wandb_api_key", "huggingface_token"})
+"""sd-scripts' options that are secrets. No run takes them (rulebook.shapes), but a file of options may hold them."""
 
 _USER = re.compile(r"([a-z0-9+.-]{0,12})://([^\s/?#'\"<>]*@)", re.IGNORECASE)
 _QUERY = re.compile(
@@ -38,34 +33,7 @@ def _without_user(match: re.Match[str]) -> str:
     return f"{scheme}://"
 
 
-def variables(recipe: Recipe) -> dict[str, str]:
-    """The variables by which a recipe's keys reach the trainer."""
-    chosen = {VARIABLES[name]: str(setting.value) for name, setting in recipe.settings.items() if name in VARIABLES}
-    return {name: value for name, value in chosen.items() if value != MASK}
-
-
 def masked(recipe: Recipe) -> Recipe:
-    """The recipe as a record may keep it: that there was a key, not which."""
-    keys = {name: setting for name, setting in recipe.settings.items() if name in VARIABLES}
+    """The recipe as it may be shown: that there is a key, not which."""
+    keys = {name: setting for name, setting in recipe.settings.items() if name in KEYS}
     return recipe.replaced({name: Setting(value=MASK, origin=setting.origin) for name, setting in keys.items()})
-
-
-def argv(words: Sequence[str]) -> tuple[str, ...]:
-    """A command line as it may be kept or shown; an older sdxl-train gave keys in it."""
-    flags = {f"--{name}" for name in VARIABLES}
-    kept = list[str]()
-    for before, word in zip(("", *words), words, strict=False):
-        flag, given, _ = word.partition("=")
-        kept.append(MASK if before in flags else f"{flag}={MASK}" if flag in flags and given else word)
-    return tuple(kept)
-
-
-def notes(recipe: Recipe) -> list[str]:
-    """What has become of a recipe's keys, a line each."""
-    return [
-        f"{name} is not kept: set {VARIABLES[name]} before you type this, unless wandb or the hub know you already"
-        if setting.value == MASK
-        else f"{name} goes to the trainer as the variable {VARIABLES[name]}, and no record keeps it"
-        for name, setting in recipe.settings.items()
-        if name in VARIABLES
-    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -149,6 +150,17 @@ def pictures(tmp_path: Path) -> Path:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stand-in's repository: the tag v0.10.1 and no branch sdxl, as upstream."""
     return make_repository(tmp_path_factory.mktemp("repository") / "sd-scripts")
+
+
+@pytest.fixture(scope="session")
+def real_looking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository that asks for a real toolchain: it pins transformers and brings no accelerate."""
+    source = make_repository(tmp_path_factory.mktemp("real-looking") / "sd-scripts")
+    shutil.rmtree(source / "accelerate")
+    (source / "requirements.txt").write_text("transformers==4.54.1\n", encoding="utf-8")
+    git(source, "commit", "-q", "-a", "-m", "real-looking")
+    git(source, "tag", "-f", "v0.10.1")
+    return source
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli, Result
 
-from sdxl_train_cli import gpu
+from sdxl_train_cli import gpu, smoke
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation import hub
 from sdxl_train_cli.installation.environment import Environment
@@ -44,6 +44,26 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch, records: Path) -> Path:
     monkeypatch.setattr(Environment, "is_rehearsal", False)
     monkeypatch.setattr(Environment, "has_module", lambda _self, _name: True)
     return records
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "words"),
+    [
+        (["--preset", "dim32-gd"], 3, "no LoRA preset named 'dim32-gd'"),
+        (["--set", "learning_rte=1"], 3, "learning_rte"),
+        (["--data", "nowhere"], 4, "nowhere"),
+    ],
+)
+def test_what_was_mistyped_is_told_before_a_model_is_made(
+    main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, typed: list[str], code: int, words: str
+) -> None:
+    """Once, `fit --preset typo` took 38 seconds to say so."""
+    monkeypatch.setattr(smoke, "make_material", lambda *_: pytest.fail("a model was made"))
+
+    result = main("fit", *typed)
+
+    assert result.code == code, result.stderr
+    assert words in result.stderr
 
 
 def test_without_a_gpu_it_measures_ram_and_says_plainly_that_it_is_no_gpu_memory(cli: Cli, tmp_path: Path) -> None:

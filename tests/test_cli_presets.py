@@ -185,3 +185,20 @@ def test_init_takes_a_name_that_is_no_text(bare: Cli, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
     assert result.code in {0, 2, 3}
     assert result.code == 0 or not (tmp_path / PROJECT_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "words", ["show mine.yaml", "show mine.yaml --json", "diff mine.yaml dim32", "export mine.yaml --to toml",
+              "export mine.yaml --to command", "check mine.yaml"],
+)  # fmt: skip
+@pytest.mark.parametrize("is_set_up", [True, False])
+def test_a_key_in_a_preset_is_not_shown_and_not_passed_on(cli: Cli, fresh: Cli, words: str, *, is_set_up: bool) -> None:
+    """Once, a preset that was exported for others held the wandb key."""
+    preset = "extends: dim32-gc\nhuggingface_token: SECRET-2\nwandb_api_key: SECRET-1\n"
+    (cli.folder / "mine.yaml").write_text(preset, encoding="utf-8")
+
+    result = (cli if is_set_up else fresh)("presets", *words.split())
+
+    assert "SECRET" not in result.stdout + result.stderr
+    assert "wandb_api_key" in result.stdout + result.stderr
+    assert result.code == (0 if words.startswith(("show", "diff")) else 3)

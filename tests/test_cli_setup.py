@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import shutil
 import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -93,6 +97,63 @@ def test_a_second_setup_has_nothing_to_do(fresh: Cli) -> None:
     assert "making a venv" not in again.stderr
 
 
+@pytest.fixture
+def with_password(fresh: Cli, repository: Path) -> str:
+    """An address with a password, which git takes through a program in ssh's place: no network is asked."""
+    program = fresh.folder / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n', encoding="utf-8")
+    program.chmod(0o755)
+    fresh.environ |= {"GIT_SSH_COMMAND": str(program), "GIT_SSH_VARIANT": "ssh", "SDXL_TRAIN_SOURCE": ""}
+    return f"ssh://git:TOKEN@host.invalid{repository}"
+
+
+def holding(folder: Path, word: bytes) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and word in path.read_bytes()]
+
+
+@only_posix
+@pytest.mark.parametrize("way", ["flag", "variable", "config"])
+def test_a_password_in_the_source_lets_git_in_and_is_nowhere_kept_or_shown(
+    fresh: Cli, with_password: str, repository: Path, way: str
+) -> None:
+    """Once, it lay in lock.json and in every run.json, for every user of the machine to read."""
+    typed = ["--source", with_password] if way == "flag" else []
+    given = {"SDXL_TRAIN_SOURCE": with_password} if way == "variable" else {}
+    if way == "config":
+        (fresh.folder / "config").mkdir()
+        (fresh.folder / "config" / "config.yaml").write_text(f"source: {with_password}\n", encoding="utf-8")
+
+    result = fresh("setup", "--json", *typed, **given)
+    again = fresh("setup", *typed, **given)
+    trained = fresh("lora", *run_line(fresh), "--steps", "2")
+
+    assert (result.code, again.code, trained.code) == (0, 0, 0), result.stderr
+    assert json.loads(result.stdout)["request"]["source"] == f"ssh://git@host.invalid{repository}"
+    assert "making a venv" not in again.stderr
+    (fresh.folder / "config" / "config.yaml").unlink(missing_ok=True)
+    assert not holding(fresh.folder, b"TOKEN")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://me:TOKEN@127.0.0.1:9/x", "http://TOKEN@127.0.0.1:9/x", "http://127.0.0.1:9/x?access_token=TOKEN"],
+)
+def test_a_password_in_a_source_that_fails_is_not_told(fresh: Cli, address: str) -> None:
+    assert_refused(fresh, fresh("setup", "--source", address), "http://127.0.0.1:9/x")
+    assert not holding(fresh.folder, b"TOKEN")
+
+
+@only_posix
+def test_a_password_in_uvs_words_is_not_logged(fresh: Cli, real_looking: Path) -> None:
+    address = "http://me:TOKEN@127.0.0.1:9/simple"
+
+    result = fresh("setup", "--source", real_looking, UV_DEFAULT_INDEX=address, UV_OFFLINE="0", UV_HTTP_RETRIES="0")
+
+    assert result.code == 5
+    assert not holding(fresh.folder, b"TOKEN")
+
+
 def test_a_config_file_names_the_source(fresh: Cli, repository: Path) -> None:
     (fresh.folder / "config").mkdir()
     (fresh.folder / "config" / "config.yaml").write_text(f"source: {repository}\n", encoding="utf-8")
@@ -148,6 +209,52 @@ def test_a_home_that_cannot_be_made_is_told(fresh: Cli) -> None:
     (fresh.folder / "file").touch()
 
     assert_refused(fresh, fresh("setup", "--home", fresh.folder / "file" / "home"), "can't be made")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--home", ""], "--home is empty"),
+        (["--home", b"caf\xe9"], "no name in UTF-8"),
+    ],
+    ids=["empty", "not UTF-8"],
+)
+@pytest.mark.parametrize("command", [["setup"], ["smoke"], ["presets", "schema"], ["vram", "--mine"]], ids=" ".join)
+def test_a_home_that_is_no_name_is_told(
+    fresh: Cli, command: list[str], arguments: list[str | bytes], words: str
+) -> None:
+    """Once, `--home ""`, as an unset variable gives it, was the current folder."""
+    typed = [os.fsdecode(argument) for argument in arguments]
+
+    result = fresh(*command, *typed)
+
+    assert result.code == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(fresh.folder.glob("environments"))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000], ids=["300 letters", "3000 folders"])
+@pytest.mark.parametrize(
+    "command", [["setup"], ["smoke"], ["presets", "schema"], ["vram", "--mine"], ["vram"]], ids=" ".join
+)
+def test_a_home_of_an_endless_name_is_told(fresh: Cli, command: list[str], name: str) -> None:
+    result = fresh(*command, "--home", name)
+
+    assert result.code in {0, 5}
+    assert "Traceback" not in result.stderr
+
+
+def test_setup_in_a_project_folder_takes_nothing_away(fresh: Cli) -> None:
+    """Once, `setup --home .` removed what stood in `environments`, without a word."""
+    (fresh.folder / "project" / "environments" / "prod").mkdir(parents=True)
+    (fresh.folder / "project" / "environments" / "prod" / "main.tf").write_text("mine", encoding="utf-8")
+
+    result = fresh("setup", "--home", ".", cwd=fresh.folder / "project")
+
+    assert_refused(fresh, result, "holds files that are not of sdxl-train")
+    assert (fresh.folder / "project" / "environments" / "prod" / "main.tf").read_text(encoding="utf-8") == "mine"
+    assert list((fresh.folder / "project").iterdir()) == [fresh.folder / "project" / "environments"]
 
 
 def test_a_failed_setup_leaves_the_one_before_in_use(fresh: Cli) -> None:
@@ -235,10 +342,9 @@ def test_after_a_setup_that_was_killed_the_old_one_works_and_the_next_one_cleans
             until(lambda: processes_with(str(fresh.folder / WORKERS[moment])))
         running.send(NEEDS_SIGKILL)
         running.end()
-    for pid in processes_with(str(fresh.folder)):  # what it had started ends by itself, sooner or later
-        with suppress(ProcessLookupError):
-            os.kill(pid, NEEDS_SIGKILL)
+    killed = time.monotonic()
     until(lambda: not processes_with(str(fresh.folder)))
+    assert time.monotonic() - killed < 5  # what it had started ends with it
 
     assert current(fresh) == first
     assert fresh("lora", *run_line(fresh), "--dry-run").code == 0
@@ -250,16 +356,73 @@ def test_after_a_setup_that_was_killed_the_old_one_works_and_the_next_one_cleans
 
 
 @only_posix
-def test_ctrl_c_leaves_nothing_half_made(fresh: Cli, hold: Callable[[str], Path]) -> None:
-    hold("check")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_leaves_nothing_half_made(fresh: Cli, hold: Callable[[str], Path], moment: str) -> None:
+    hold(moment)
     with fresh.start("setup") as running:
-        running.until_told("checking the environment")
+        running.until_told(MOMENTS[moment])
+        if moment != "venv":
+            until(lambda: processes_with(str(fresh.folder / WORKERS[moment])))
         running.send(signal.SIGINT)
         result = running.end()
 
     assert result.code == 130
     assert "Traceback" not in result.stderr
     assert environments(fresh) == []
+    assert not processes_with(str(fresh.folder / "home"))
+
+
+KILLS = int(os.environ.get("SDXL_TRAIN_TEST_KILLS", "3"))
+
+
+@only_posix
+def test_whenever_a_setup_is_killed_the_old_one_counts_and_one_is_left_in_the_end(fresh: Cli) -> None:
+    fresh("setup")
+    first = current(fresh)
+    moment = random.Random(7)  # noqa: S311 - the same moments each time
+    for _ in range(KILLS):
+        with fresh.start("setup", "--recreate") as running:
+            time.sleep(moment.uniform(0.2, 2.5))
+            running.send(NEEDS_SIGKILL)
+            running.end()
+        until(lambda: not processes_with(str(fresh.folder / "home")))
+        assert fresh("lora", *run_line(fresh), "--dry-run").code == 0
+        assert len(environments(fresh)) <= 3
+    again = fresh("setup", "--recreate")
+
+    assert again.code == 0, again.stderr
+    assert environments(fresh) == [current(fresh)] != [first]
+
+
+@only_posix
+def test_on_a_full_disk_the_environment_that_counts_stays(fresh: Cli) -> None:
+    disk = fresh.folder / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", disk], check=False, capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        result = fresh("setup", "--home", disk / "home")
+        assert result.code == 0, result.stderr
+        before = (disk / "home" / "current").read_text(encoding="utf-8")
+        for rest in (200_000, 20_000, 0):
+            _fill(disk / "filler", rest)
+            full = fresh("setup", "--home", disk / "home", "--recreate")
+            assert full.code == 5, full.stderr
+            assert "Traceback" not in full.stderr
+            assert re.search(r"disk is full|can't be written|could not be written|Python", full.stderr), full.stderr
+            assert (disk / "home" / "current").read_text(encoding="utf-8") == before
+            assert [path.name for path in (disk / "home" / "environments").iterdir()] == [before]
+            assert fresh("lora", *run_line(fresh), "--dry-run", "--home", disk / "home").code == 0
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def _fill(path: Path, rest: int) -> None:
+    """Leave no more than so many bytes of the disk."""
+    path.unlink(missing_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    path.write_bytes(bytes(max(0, free - rest)))
 
 
 @only_posix

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from option_facts import option_table
 
-from sdxl_train_cli import command, options, redact
+from sdxl_train_cli import command, options
 from sdxl_train_cli.command import GoingOn, Inputs, Trainer
 from sdxl_train_cli.options import Option
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -159,7 +159,7 @@ def values_of(option: Option) -> st.SearchStrategy[Value]:
     return st.lists(one, max_size=3).map(tuple) if option.many else one
 
 
-OPTIONS = {name: option for name, option in TABLE.of(Kind.LORA).items() if name not in {*OURS, *redact.VARIABLES}}
+OPTIONS = {name: option for name, option in TABLE.of(Kind.LORA).items() if name not in OURS}
 
 
 @given(st.fixed_dictionaries({}, optional={name: values_of(option) for name, option in OPTIONS.items()}))

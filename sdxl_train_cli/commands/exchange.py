@@ -86,7 +86,7 @@ def export(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Write a preset for another program."""
-    from sdxl_train_cli import console, redact, spelling
+    from sdxl_train_cli import console, spelling
     from sdxl_train_cli.errors import Problem
     from sdxl_train_cli.exchange import export as exports
     from sdxl_train_cli.exchange import structured
@@ -100,8 +100,6 @@ def export(
         text = exports.toml(recipe) if to is TargetForm.TOML else spelling.shell_line(exports.command(recipe)) + "\n"
     for option in lost:
         console.warn(Problem(f"the GUI can't hold {option}", "set it there by hand"))
-    for option in sorted(set(recipe.settings) & set(redact.VARIABLES)):
-        console.warn(Problem(f"{option} is left out: it is a key", f"set {redact.VARIABLES[option]} where you train"))
     console.note(
         f"{recipe.name}: {recipe.kind.label}, for {recipe.kind.script}; model, pictures and output are named there"
     )
@@ -120,6 +118,7 @@ def _options(home: str | None) -> OptionTable | None:
 
 
 def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
+    from sdxl_train_cli.errors import RecipeError
     from sdxl_train_cli.recipe import Kind
     from sdxl_train_cli.recipes import presets
     from sdxl_train_cli.rulebook import rules
@@ -130,7 +129,12 @@ def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
         found = presets.kind_of(Path(preset), user)
     having = (one for one in Kind if preset in presets.names(one, user))
     recipe = presets.load(found or next(having, Kind.LORA), preset, (), user)
-    return recipe if table is None else rules.require(recipe, table)
+    if table is not None:
+        return rules.require(recipe, table)
+    problems = list(rules.problems(recipe))  # a key, for one, is nobody else's
+    if problems:
+        raise RecipeError(problems)
+    return recipe
 
 
 def _folder(typed: Path | None, kind: Kind) -> Path:

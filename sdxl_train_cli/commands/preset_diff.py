@@ -50,7 +50,7 @@ def _without_key(found: Difference) -> Difference:
 
     from sdxl_train_cli import redact
 
-    if found.option not in redact.VARIABLES:
+    if found.option not in redact.KEYS:
         return found
     one, other = (side if side.value is None else replace(side, value=redact.MASK) for side in (found.one, found.other))
     return replace(found, one=one, other=other)

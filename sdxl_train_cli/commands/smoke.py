@@ -46,7 +46,7 @@ def smoke(
     import tempfile
     from contextlib import ExitStack
 
-    from sdxl_train_cli import console, live, preparation
+    from sdxl_train_cli import console, layout, live, preparation
     from sdxl_train_cli import smoke as story
     from sdxl_train_cli.commands import train
     from sdxl_train_cli.installation import environment
@@ -56,7 +56,7 @@ def smoke(
     kinds = _kinds(installed, kind)
     # What a stand-in wrote must never lie where a real result would.
     usual = Path("rehearsal-output" if installed.is_rehearsal else "smoke-output")
-    target = _made((output or usual).expanduser().absolute())
+    target = _made(layout.expanded(output or usual))
     reason = None if full_size else story.why_not_scaled(installed)
     if reason and not installed.is_rehearsal:
         console.note(f"taking SDXL's full size, 6.9 GB: {reason}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PureWindowsPath
 
 from sdxl_train_cli.errors import DatasetError
 
@@ -99,8 +99,25 @@ def _record(line: str) -> Mapping[str, object] | None:
 
 
 def _entry(record: Mapping[str, object]) -> Entry | None:
+    """None for what a fix does not write: the journal may come from anywhere, and what it names is written anew."""
     try:
-        entry = Entry(**record)  # type: ignore[arg-type]  # written by the class itself
+        entry = Entry(**record)  # type: ignore[arg-type]  # looked at below
+        entry = replace(entry, did=tuple(entry.did))
     except TypeError:
         return None
-    return Entry(**{**asdict(entry), "did": tuple(entry.did)})
+    texts = [entry.source, entry.stamp, *entry.did, *(text for text in _optional(entry) if text is not None)]
+    sound = all(isinstance(text, str) for text in texts) and isinstance(entry.size, int)
+    return entry if sound and all(name is None or _is_below(name) for name in (entry.picture, entry.caption)) else None
+
+
+def _optional(entry: Entry) -> tuple[str | None, ...]:
+    return entry.picture, entry.caption, entry.left_out
+
+
+def _is_below(name: str) -> bool:
+    """Whether a fix may have made it: in the new folder itself, or in a subset's right below it."""
+    path = PureWindowsPath(name)  # with Windows' eyes, which also know a drive and a \\
+    return 1 <= len(path.parts) <= _DEEPEST and not path.anchor and ".." not in path.parts and "\0" not in name
+
+
+_DEEPEST = 2

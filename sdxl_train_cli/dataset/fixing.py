@@ -193,6 +193,11 @@ def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, Entry]]:
     if before is None and folder.exists() and any(file.name != _LOCK for file in folder.iterdir()):
         raise DatasetError(f"{folder} holds files already, and they are not of a fix", "give --to a new folder")
     folder.mkdir(parents=True, exist_ok=True)
+    link = next(
+        (path for path in folder.iterdir() if path.is_symlink() and (path.is_dir() or path.name == _LOCK)), None
+    )
+    if link is not None:  # what is written and taken away there would be elsewhere
+        raise DatasetError(f"{link} is a link, and a fix works in its own folder alone", "give --to a new folder")
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)

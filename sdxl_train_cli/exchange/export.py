@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from sdxl_train_cli import redact
 from sdxl_train_cli.exchange import kohya_form, structured
 from sdxl_train_cli.exchange.kohya_form import Form
 from sdxl_train_cli.recipe import Recipe, Scalar, Value
@@ -38,9 +37,9 @@ def kohya_gui(recipe: Recipe) -> Form:
 
 
 def _given(recipe: Recipe) -> Iterator[tuple[str, Value]]:
-    """Options that say something; a switch that is off says nothing, and a key is nobody else's."""
+    """Options that say something; a switch that is off says nothing."""
     for option, setting in sorted(recipe.settings.items()):
-        if setting.value is not False and option not in redact.VARIABLES:
+        if setting.value is not False:
             yield option, setting.value
 
 

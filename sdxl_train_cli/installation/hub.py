@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, layout
+from sdxl_train_cli import checkpoint, files, layout
 from sdxl_train_cli.errors import ModelError, SetupError
 from sdxl_train_cli.installation import network
 from sdxl_train_cli.layout import Home
@@ -28,7 +28,7 @@ def _has_model(hub_id: str, environ: Mapping[str, str]) -> bool:
 
 def has_tokenizers(home: Home) -> bool:
     """Whether an earlier run has fetched both tokenizers, and whole: their vocabulary is there."""
-    return all((home.tokenizers / name / "vocab.json").is_file() for name in TOKENIZERS)
+    return all(files.is_file(home.tokenizers / name / "vocab.json") for name in TOKENIZERS)
 
 
 def require_tagger(model: str, environ: Mapping[str, str]) -> None:

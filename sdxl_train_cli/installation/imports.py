@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import files, spelling
 from sdxl_train_cli.errors import Problem, SetupError
 from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.installation.toolchain import Extra
@@ -54,7 +54,7 @@ def require(installed: Environment, recipe: Recipe) -> None:
 
 def _instead(installed: Environment, name: str, option: str) -> str:
     package = name.partition(".")[0]
-    if (installed.checkout / package).is_dir():
+    if files.is_folder(installed.checkout / package):
         there = [f"{package}.{path.stem}" for path in sorted((installed.checkout / package).glob("*.py"))]
         return spelling.resembling(name, there) or f"--set {option}=null"
     return f"--set {option}=null, or uv pip install -p {spelling.shell_word(installed.python)} {package}"

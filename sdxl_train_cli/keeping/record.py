@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sdxl_train_cli import redact
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipe import Setting as Chosen
 
@@ -182,20 +181,6 @@ class Record(Heading):
     environment: Installed | None = None
     gpu: Device | None = None
     attempts: tuple[Attempt, ...] = ()
-
-    @field_validator("settings")
-    @classmethod
-    def _without_keys(cls, settings: Mapping[str, Setting]) -> Mapping[str, Setting]:
-        """Hide what an older sdxl-train wrote."""
-        return {
-            name: setting.model_copy(update={"value": redact.MASK}) if name in redact.VARIABLES else setting
-            for name, setting in settings.items()
-        }
-
-    @field_validator("argv")
-    @classmethod
-    def _argv_without_keys(cls, argv: tuple[str, ...]) -> tuple[str, ...]:
-        return redact.argv(argv)
 
     @property
     def recipe(self) -> Recipe | None:

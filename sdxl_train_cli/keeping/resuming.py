@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from sdxl_train_cli import checkpoint, command, files, named_files, preparation, redact, spelling
+from sdxl_train_cli import checkpoint, command, files, named_files, preparation, spelling
 from sdxl_train_cli.command import GoingOn
 from sdxl_train_cli.errors import SetupError, TrainingError, UsageError
 from sdxl_train_cli.exchange import named_code
@@ -105,11 +105,9 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
         recipe=recipe,
         going_on=going_on,
         argv=command.build(recipe, paths, trainer, device.index if device else None, going_on),
-        variables=preparation.variables(
-            home, inputs.model, device, recipe, own_tokenizers=inputs.tokenizers is not None
-        ),
+        variables=preparation.variables(home, inputs.model, device, own_tokenizers=inputs.tokenizers is not None),
         device=device,
-        notes=(*notes, *redact.notes(recipe)),
+        notes=tuple(notes),
         changes=changes,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import __version__, files, layout, redact
+from sdxl_train_cli import __version__, files, layout
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.errors import TrainingError, UsageError
@@ -129,7 +129,7 @@ def write(run: Run, facts: Facts) -> None:
 
 def _record(run: Run, facts: Facts) -> dict[str, object]:
     """`run.json` in the shape that `record.Record` reads."""
-    recipe, gpu = redact.masked(facts.recipe), facts.gpu
+    recipe, gpu = facts.recipe, facts.gpu
     return {
         "sdxl_train": __version__,
         "name": run.name,

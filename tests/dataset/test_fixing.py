@@ -221,6 +221,50 @@ def test_only_what_has_changed_is_done_again(fix: Callable[..., Result], data: P
     assert (new / "a.png").stat().st_ino != stood
 
 
+@pytest.mark.parametrize(
+    "name", ["../mine.png", "../../mine.png", "a/../../mine.png", "a/b/mine.png", "{}/mine.png", 5]
+)
+@pytest.mark.parametrize("source", ["a.png", "gone.png"])
+def test_a_journal_that_names_files_elsewhere_takes_nothing_away_and_writes_nothing_there(
+    fix: Callable[..., Result], data: Path, new: Path, name: str | int, source: str
+) -> None:
+    """A copy that came from somebody else may say that anything is its product."""
+    picture(data / "a.png", 1)
+    fix()
+    mine = [folder / "mine.png" for folder in (new.parent, new.parent.parent, new / "a" / "b")]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"mine")
+    head, line = (new / "fix.jsonl").read_text(encoding="utf-8").splitlines()
+    named = name.format(new.parent) if isinstance(name, str) else name
+    forged = {**json.loads(line), "source": source, "picture": named, "caption": named, "stamp": "old"}
+    (new / "fix.jsonl").write_text(f"{head}\n{json.dumps(forged)}\n", encoding="utf-8")
+
+    result = fix()
+
+    assert result.code == 0, result.stderr
+    assert [path.read_bytes() for path in mine] == [b"mine"] * 3
+    assert (new / "a.png").read_bytes() == (data / "a.png").read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few people make links")
+def test_a_folder_of_the_copy_that_is_a_link_is_refused(
+    fix: Callable[..., Result], data: Path, new: Path, tmp_path: Path
+) -> None:
+    picture(data / "10_cat" / "a.png", 1)
+    fix()
+    shutil.move(new / "10_cat", tmp_path / "elsewhere")
+    (new / "10_cat").symlink_to(tmp_path / "elsewhere")
+    (data / "10_cat" / "a.png").unlink()
+    picture(data / "10_cat" / "b.png", 2)
+
+    result = fix()
+
+    assert result.code == 4
+    assert "is a link, and a fix works in its own folder alone" in result.stderr
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["a.png"]
+
+
 @pytest.fixture
 def many(data: Path) -> Path:
     for number in range(60):

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 import uv
-from conftest import git
-from standin.build import make_repository
 
 from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.errors import SetupError
@@ -43,17 +41,6 @@ def told() -> list[str]:
 @pytest.fixture
 def request_(repository: Path) -> Request:
     return Request(source=str(repository))
-
-
-@pytest.fixture(scope="session")
-def real_looking(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository that asks for a real toolchain: it pins transformers and brings no accelerate."""
-    source = make_repository(tmp_path_factory.mktemp("real-looking") / "sd-scripts")
-    shutil.rmtree(source / "accelerate")
-    (source / "requirements.txt").write_text("transformers==4.54.1\n", encoding="utf-8")
-    git(source, "commit", "-q", "-a", "-m", "real-looking")
-    git(source, "tag", "-f", "v0.10.1")
-    return source
 
 
 def refusal(place: Home, request: Request, told: list[str]) -> SetupError:

@@ -60,3 +60,15 @@ def test_pruning_keeps_the_one_of_the_runs_end(tmp_path: Path) -> None:
 
     assert [found.folder for found in states.complete(tmp_path)] == [last]
     assert [path.name for path in tmp_path.iterdir()] == ["my-state"]
+
+
+@pytest.mark.parametrize("name", ["my-best-state", "copy of my-state", "my-step00000006-state.kept-state"])
+def test_pruning_leaves_what_somebody_has_put_there(tmp_path: Path, name: str) -> None:
+    state(tmp_path, "my-state", 12)
+    kept = state(tmp_path, name, 6)
+    state(tmp_path, "my-000001-state", 6)
+
+    states.prune(tmp_path, "my")
+
+    assert kept.is_dir()
+    assert not (tmp_path / "my-000001-state").exists()
