@@ -1,0 +1,102 @@
+"""Thousands of calls of the real command line on hostile input; every fiftieth is a process of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attacks import calls, inputs, judge, world
+from attacks.inputs import Attempt
+from attacks.tally import Problem, Tally
+from attacks.world import World
+
+if TYPE_CHECKING:
+    from attacks.plan import Wish
+
+REAL_EVERY = 50
+
+
+def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
+    """Share the attempts among a few workers, each of which forks for each call."""
+    calls.preload()
+    sys.stdout.flush()
+    workers = {}
+    for number in range(wish.workers):
+        told = made.folder / f"fuzz-{number}.json"
+        pid = os.fork()
+        if pid == 0:
+            _work(made, Tally(tally.kind, tally.keep), range(wish.seed + number, wish.seed + count, wish.workers), told)
+        workers[pid] = told
+    for pid, told in workers.items():
+        os.waitpid(pid, 0)
+        if not told.exists():
+            sys.exit("a worker of the fuzzer has died")
+        tally.add(Tally.loaded(told.read_text(encoding="utf-8")))
+
+
+def _work(made: World, tally: Tally, seeds: range, told: Path) -> None:
+    code = 1
+    try:
+        slowest, largest = 0.0, 0.0
+        for seed in seeds:
+            called = _attempt(made, tally, seed)
+            slowest, largest = max(slowest, called.cpu_seconds), max(largest, called.peak_mib)
+        tally.notes.append(f"slowest {slowest:.1f} s, most memory {largest:.0f} MiB")
+        told.write_text(tally.dumped(), encoding="utf-8")
+        code = 0
+    except BaseException:  # noqa: BLE001 - a worker must not go on as the parent
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _attempt(made: World, tally: Tally, seed: int) -> calls.Called:
+    folder = made.folder / "fuzz" / str(os.getpid()) / "here"
+    shutil.rmtree(folder, ignore_errors=True)
+    attempt = Attempt(folder, made, random.Random(seed))  # noqa: S311 - the same attempt for the same seed
+    _furnish(made, folder)
+    doors = list(inputs.DOORS)
+    door = doors[seed % len(doors)]
+    inputs.DOORS[door](attempt)
+    mine = [
+        *world.write_mine(folder),
+        *world.write_mine(folder / "output"),
+        *world.write_mine(folder / "data" / ".mine"),
+    ]
+    before = judge.digest(folder / "data", folder / "model.safetensors", *mine)
+    environ = {**made.environ(folder), **attempt.environ}
+    call = calls.run if seed % REAL_EVERY == 0 else calls.fork
+    called = call(attempt.argv, folder, environ, made.logs)
+    problems = [*judge.problems(called, door), *_lost(attempt, before), *_executed(folder)]
+    shutil.rmtree(folder / "tmp", ignore_errors=True)
+    line = shlex.join(word.encode("utf-8", "backslashreplace").decode()[:300] for word in called.argv)
+    tally.judge(seed, f"{door}: sdxl-train {line}", problems, folder)
+    return called
+
+
+def _furnish(made: World, folder: Path) -> None:
+    """What a hostile value may name: pictures, a model, a run, a pipe and links."""
+    folder.mkdir(parents=True)
+    world.write_pictures(folder / "data")
+    shutil.copy2(made.model, folder / "model.safetensors")
+    shutil.copytree(made.run, folder / "output" / "other")
+    os.mkfifo(folder / "fifo")
+    (folder / "loop").symlink_to("loop")
+    (folder / "dangling").symlink_to("nowhere")
+
+
+def _lost(attempt: Attempt, before: dict[str, str]) -> list[Problem]:
+    """A person's files, but for captions that they want to be written over."""
+    if "--overwrite" in attempt.argv:
+        return []
+    return list(judge.lost(before))
+
+
+def _executed(folder: Path) -> list[Problem]:
+    return [Problem("a stranger's words were executed", str(path)) for path in folder.rglob("pwned")]
