@@ -22,16 +22,25 @@ if TYPE_CHECKING:
     from attacks.plan import Wish
 
 _INSIDE = """
-mount -t tmpfs -o "size=$1,nr_inodes=$2" none "$3" || exit 99
-cp -a "$4/." "$3/" 2>/dev/null || exit 98
-shift 4
+mount -t tmpfs -o "size=$SIZE,nr_inodes=$INODES" none "$DISK" || exit 99
+cp -a "$BEFORE/." "$DISK/" 2>/dev/null || exit 98
+[ "$FILL" = 0 ] || head -c "$FILL" /dev/zero > "$DISK/.filler"
+if [ "$SHRINK" != 0 ]; then
+    (sleep "$SHRINK"
+     used=$(df -k --output=used "$DISK" | tail -1)
+     mount -o "remount,size=$((used + ROOM))k" "$DISK") &
+fi
 "$@"
 code=$?
-cp -a "$PLACE/." "$AFTER/"
+wait
+rm -f "$DISK/.filler"
+cp -a "$DISK/." "$AFTER/"
 exit $code
 """
-"""Mount a small disk in a namespace of its own, fill it, run the command, and bring out what it has left."""
-_NO_MOUNT, _TOO_SMALL = 99, 98
+"""Mount a small disk in a namespace of its own, or let one shrink; run the command; bring out what it has left."""
+_TOO_SMALL = 98
+_PAGE = 4
+"""KiB: the least that a disk in memory gives to a file."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,10 @@ class Full:
     there: Callable[[World, Path], None] | None = None
     """Puts onto the disk what is there before."""
     is_cwd: bool = False
+    fill_kib: int = 0
+    """Of the disk, taken before."""
+    shrinks: bool = False
+    """Large at first, as what needs room looks for it; at some moment it has none left."""
 
 
 def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
@@ -56,18 +69,20 @@ def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
         tally.skip("small disks need root, unshare and tmpfs")
         return
     _prepare(made)
-    cases = _cases(made)
+    cases, refused = _cases(made), 0
     for number in range(count):
         seed = wish.seed + number
         case, size = cases[(seed - 1) % len(cases)], (seed - 1) // len(cases)
         kib = case.least_kib + case.step_kib * size
-        inodes = 100_000 if seed % 5 else 4 + size * 3
+        inodes = 2 + size * 3 if size % 3 == 2 else 100_000  # noqa: PLR2004 - every third size
         with tempfile.TemporaryDirectory(dir=made.folder) as place:
             called, after = _called(made, case, kib, inodes, Path(place))
             if called.code == _TOO_SMALL:
                 continue
+            refused += called.code != 0
             problems = [*judge.problems(called, case.name), *_one_line(case, called), *case.judged(made, called, after)]
             tally.judge(seed, f"{case.name} on {kib} KiB, {inodes} inodes: {' '.join(called.argv)}", problems, after)
+    tally.note(f"{refused} did not fit")
 
 
 def _can_mount(made: World) -> bool:
@@ -85,9 +100,19 @@ def _called(made: World, case: Full, kib: int, inodes: int, folder: Path) -> tup
         case.there(made, before)
     argv = [word.replace("{disk}", str(disk)) for word in case.argv]
     environ = made.environ(**{name: text.replace("{disk}", str(disk)) for name, text in case.environ})
+    facts = {
+        "SIZE": "4g" if case.shrinks else f"{kib}k",
+        "INODES": inodes,
+        "FILL": case.fill_kib * 1024,
+        "DISK": disk,
+        "SHRINK": kib / 50 if case.shrinks else 0,
+        "ROOM": kib % 5 * _PAGE,
+        "BEFORE": before,
+        "AFTER": after,
+    }
     inner = ["sh", "-c", 'cd "$0" && exec "$@"', str(disk if case.is_cwd else folder), *calls.COMMAND]
-    through = ["unshare", "-m", "sh", "-c", _INSIDE, "sh", f"{kib}k", str(inodes), str(disk), str(before), *inner]
-    return calls.run(argv, folder, {**environ, "PLACE": str(disk), "AFTER": str(after)}, made.logs, through), after
+    environ |= {name: str(fact) for name, fact in facts.items()}
+    return calls.run(argv, folder, environ, made.logs, ["unshare", "-m", "sh", "-c", _INSIDE, "sh", *inner]), after
 
 
 def _one_line(case: Full, called: Called) -> Iterator[Problem]:
@@ -106,22 +131,41 @@ def _prepare(made: World) -> None:
 
 def _cases(made: World) -> list[Full]:
     imported = str(world.TESTS / "foreign" / "gui_lora.json")
-    train = made.training("cat", 10)
+    train = made.training("cat", 40)
     train[train.index("--output") + 1] = "{disk}"
     home, model, pictures = (("SDXL_TRAIN_HOME", "{disk}"),), str(made.model), str(made.pictures)
+    new = (
+        "presets",
+        "new",
+        "a",
+        "--what",
+        "style",
+        "--gpu",
+        "9",
+        "--pictures",
+        "9",
+        "--for",
+        "speed",
+        "--to",
+        "{disk}",
+    )
+    fix = ("dataset", "fix", str(made.folder / "fix-me"), "--to", "{disk}/new")
+    show, report = ("dataset", "show", pictures), ("runs", "report", str(made.run), "--to", "{disk}/page.html")
+    cache, slowly = (("XDG_CACHE_HOME", "{disk}"),), (("STANDIN_STEP_SECONDS", "0.03"),)
+    page, own = ("--html", "{disk}/page.html"), ("--model", model, "--data", pictures)
+    importing = ("presets", "import", imported, "--to", "{disk}")
     return [
-        Full("setup into an empty home", ("setup",), _nothing_half_set_up, 4, 60, home),
-        Full("a run's output", (*train, "--save-state"), _no_half_run, 4, 12),
-        Full("dataset fix", ("dataset", "fix", str(made.folder / "fix-me"), "--to", "{disk}/new"), _no_half_fix, 4, 10),
-        Full("presets import", ("presets", "import", imported, "--to", "{disk}"), _no_half_preset, 4, 4),
-        Full("the cache", ("dataset", "check", pictures), _checks_all_the_same, 4, 16, (("XDG_CACHE_HOME", "{disk}"),)),
-        Full("setup over another", ("setup", "--recreate"), _former_counts, 500, 60, home, _a_home),
-        Full("a report", ("runs", "report", str(made.run), "--to", "{disk}/page.html"), _no_half_page, 4, 16),
-        Full("init", ("init", "--model", model, "--data", pictures), _no_half_project, 4, 4, is_cwd=True),
-        Full("presets new", ("presets", "new", "a", "--what", "style", "--gpu", "24", "--pictures", "9", "--for",
-                             "speed", "--to", "{disk}"), _no_half_preset, 4, 4),
-        Full("dataset show", ("dataset", "show", pictures, "--html", "{disk}/page.html"), _no_half_page, 4, 8),
-    ]  # fmt: skip
+        Full("setup into an empty home", ("setup",), _nothing_half_set_up, 4, 150, home),
+        Full("a run's output", (*train, "--save-state"), _no_half_run, 33, 9, slowly, shrinks=True),
+        Full("dataset fix", fix, _no_half_fix, 4, 24),
+        Full("presets import", importing, _no_half_preset, 4, 4, fill_kib=_PAGE),
+        Full("the cache", ("dataset", "check", pictures), _checks_all_the_same, 4, 16, cache),
+        Full("setup over another", ("setup", "--recreate"), _former_counts, 700, 150, home, _a_home),
+        Full("a report", report, _no_half_page, 4, 16),
+        Full("init", ("init", *own), _no_half_project, 4, 4, is_cwd=True, fill_kib=_PAGE),
+        Full("presets new", new, _no_half_preset, 4, 4, fill_kib=_PAGE),
+        Full("dataset show", (*show, *page), _no_half_page, 4, 8),
+    ]
 
 
 def _a_home(made: World, folder: Path) -> None:

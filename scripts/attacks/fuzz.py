@@ -8,18 +8,20 @@ import shlex
 import shutil
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attacks import calls, inputs, judge, world
-from attacks.inputs import Attempt
+from attacks.attempt import CALLS, Attempt
 from attacks.tally import Problem, Tally
 from attacks.world import World
 
 if TYPE_CHECKING:
     from attacks.plan import Wish
 
-REAL_EVERY = 50
+REAL_EVERY = 10
+"""Inputs whose first call is a process of its own."""
 
 
 def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
@@ -31,7 +33,8 @@ def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
         told = made.folder / f"fuzz-{number}.json"
         pid = os.fork()
         if pid == 0:
-            _work(made, Tally(tally.kind, tally.keep), range(wish.seed + number, wish.seed + count, wish.workers), told)
+            seeds = range(wish.seed + number, wish.seed + max(1, count // CALLS), wish.workers)
+            _work(made, Tally(tally.kind, tally.keep), seeds, told)
         workers[pid] = told
     for pid, told in workers.items():
         os.waitpid(pid, 0)
@@ -43,11 +46,11 @@ def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
 def _work(made: World, tally: Tally, seeds: range, told: Path) -> None:
     code = 1
     try:
-        slowest, largest = 0.0, 0.0
+        largest: dict[str, float] = {"s": 0.0, "MiB": 0.0}
         for seed in seeds:
-            called = _attempt(made, tally, seed)
-            slowest, largest = max(slowest, called.cpu_seconds), max(largest, called.peak_mib)
-        tally.notes.append(f"slowest {slowest:.1f} s, most memory {largest:.0f} MiB")
+            for called in _attempt(made, tally, seed):
+                largest = {"s": max(largest["s"], called.cpu_seconds), "MiB": max(largest["MiB"], called.peak_mib)}
+        tally.notes.append(f"slowest {largest['s']:.1f} s, most memory {largest['MiB']:.0f} MiB")
         told.write_text(tally.dumped(), encoding="utf-8")
         code = 0
     except BaseException:  # noqa: BLE001 - a worker must not go on as the parent
@@ -56,7 +59,7 @@ def _work(made: World, tally: Tally, seeds: range, told: Path) -> None:
         os._exit(code)
 
 
-def _attempt(made: World, tally: Tally, seed: int) -> calls.Called:
+def _attempt(made: World, tally: Tally, seed: int) -> Iterator[calls.Called]:
     folder = made.folder / "fuzz" / str(os.getpid()) / "here"
     shutil.rmtree(folder, ignore_errors=True)
     attempt = Attempt(folder, made, random.Random(seed))  # noqa: S311 - the same attempt for the same seed
@@ -69,15 +72,16 @@ def _attempt(made: World, tally: Tally, seed: int) -> calls.Called:
         *world.write_mine(folder / "output"),
         *world.write_mine(folder / "data" / ".mine"),
     ]
-    before = judge.digest(folder / "data", folder / "model.safetensors", *mine)
     environ = {**made.environ(folder), **attempt.environ}
-    call = calls.run if seed % REAL_EVERY == 0 else calls.fork
-    called = call(attempt.argv, folder, environ, made.logs)
-    problems = [*judge.problems(called, door), *_lost(attempt, before), *_executed(folder)]
-    shutil.rmtree(folder / "tmp", ignore_errors=True)
-    line = shlex.join(word.encode("utf-8", "backslashreplace").decode()[:300] for word in called.argv)
-    tally.judge(seed, f"{door}: sdxl-train {line}", problems, folder)
-    return called
+    for number, argv in enumerate(attempt.calls):
+        before = judge.digest(folder / "data", folder / "model.safetensors", *mine)
+        call = calls.run if seed % REAL_EVERY == 0 and number == 0 else calls.fork
+        called = call(argv, folder, environ, made.logs)
+        lost = [] if "--overwrite" in argv else judge.lost(before, f"{judge.command_of(argv)} {door}")
+        line = shlex.join(word.encode("utf-8", "backslashreplace").decode()[:300] for word in argv)
+        problems = [*judge.problems(called, door), *lost, *_executed(folder)]
+        tally.judge(seed, f"{door}: sdxl-train {line}", problems, folder)
+        yield called
 
 
 def _furnish(made: World, folder: Path) -> None:
@@ -89,13 +93,6 @@ def _furnish(made: World, folder: Path) -> None:
     os.mkfifo(folder / "fifo")
     (folder / "loop").symlink_to("loop")
     (folder / "dangling").symlink_to("nowhere")
-
-
-def _lost(attempt: Attempt, before: dict[str, str]) -> list[Problem]:
-    """A person's files, but for captions that they want to be written over."""
-    if "--overwrite" in attempt.argv:
-        return []
-    return list(judge.lost(before))
 
 
 def _executed(folder: Path) -> list[Problem]:

@@ -23,7 +23,7 @@ _WHOLE_FILES = 1 << 20
 
 def problems(called: Called, what: str = "") -> Iterator[Problem]:
     """Everything that is wrong with a call; `what` tells faults apart that have no place in the code."""
-    told, command = called.told, f"{_command(called.argv)} {what}".strip()
+    told, command = called.told, f"{command_of(called.argv)} {what}".strip()
     if "Traceback (most recent call last)" in told or "Traceback (most recent call last)" in called.answer:
         yield _traceback(told)
     elif called.code not in _DOCUMENTED:
@@ -58,7 +58,7 @@ def _traceback(told: str) -> Problem:
     return Problem(f"traceback: {place} {error}", last[:300])
 
 
-def _command(argv: Sequence[str]) -> str:
+def command_of(argv: Sequence[str]) -> str:
     """The words of the command itself, without values."""
     words = []
     for word in argv:
@@ -73,13 +73,13 @@ def digest(*folders: Path) -> dict[str, str]:
     return {str(path): _fingerprint(path) for folder in folders for path in _below(folder)}
 
 
-def lost(before: dict[str, str]) -> Iterator[Problem]:
-    """What is gone or changed; what came is no loss."""
+def lost(before: dict[str, str], what: str) -> Iterator[Problem]:
+    """What is gone or changed; what came is no loss. `what` tells what was done."""
     for name, fingerprint in before.items():
         now = _fingerprint(Path(name))
         if now != fingerprint:
-            what = "gone" if now == "gone" else "changed"
-            yield Problem(f"a person's file is {what}", name)
+            became = "gone" if now == "gone" else "changed"
+            yield Problem(f"a person's file is {became}: {what}", name)
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -60,7 +60,11 @@ def setup(made: World, tally: Tally, wish: Wish, count: int) -> None:
             started.end()
             left = _seconds_until_none(str(home))
             slowest = max(slowest, left)
-            problems = [*_outlived(left, "the killed setup"), *setup.problems(home, was_there=over), *judge.lost(mine)]
+            problems = [
+                *_outlived(left, "the killed setup"),
+                *setup.problems(home, was_there=over),
+                *judge.lost(mine, "a killed setup"),
+            ]
             told = f"kill -9 of setup after {moment:.2f} s, {'over another' if over else 'anew'}"
             tally.judge(seed, told, problems, None if wish.is_real else home)
     tally.note(f"no process was left after {slowest:.1f} s")

@@ -99,8 +99,8 @@ RAWS = (
 )  # fmt: skip
 """Parts of JSON, or nearly, that no writer of JSON makes."""
 HOT_TEXTS = (
-    TITLE, "\x1b[31mred", "\u009b31m", "a\rb", "a\nb", "x" * 300, "x" * 5000, "\u00e9" * 200, "\ud800", "a\x00b", "",
-    "9" * 400, "9" * 5000, "..", "fifo", "loop", "data", "/" * 300,
+    TITLE, "\x1b[31mred", "x" * 300, "\u009b31m", "a\rb", "a\nb", "x" * 300, "x" * 5000, "\u00e9" * 200, "\ud800",
+    "a\x00b", "", "9" * 400, "9" * 5000, "..", "fifo", "loop", "data", "/" * 300,
 )  # fmt: skip
 """Those that have told most."""
 HOT_NUMBERS = (

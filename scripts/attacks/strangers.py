@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attacks import calls, judge, world
+from attacks import calls, judge, owners, scene, world
 from attacks.tally import Problem, Tally
 from attacks.world import World
 
@@ -33,22 +31,10 @@ def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
             folder = Path(place)
             mine = judge.digest(*world.write_mine(folder))
             try:
-                problems = [*ATTACKS[name](made, folder), *judge.lost(mine)]
+                problems = [*ATTACKS[name](made, folder), *judge.lost(mine, name)]
             except (OSError, ValueError, KeyError, IndexError) as error:
                 problems = [Problem(f"the attack itself failed: {name}", repr(error))]
             tally.judge(seed, name, problems, folder)
-
-
-def _call(made: World, folder: Path, *argv: object, **environ: str) -> tuple[calls.Called, list[Problem]]:
-    words = [str(word) for word in argv]
-    called = calls.run(words, folder, made.environ(folder, **environ), made.logs, _command())
-    return called, list(judge.problems(called))
-
-
-def _command() -> tuple[str, ...]:
-    """The installed command, which does not look for modules in the current folder as `python -m` does."""
-    script = Path(sys.executable).with_name("sdxl-train")
-    return (str(script),) if script.is_file() else calls.COMMAND
 
 
 def _evil(folder: Path, name: str = "evil.py") -> tuple[Path, Path]:
@@ -65,25 +51,12 @@ def _executed(canary: Path, what: str) -> Found:
         yield Problem(f"a stranger's program was run: {what}", str(canary))
 
 
-def _foreign_run(made: World, folder: Path, change: Callable[[dict[str, Any]], None], *, ended: bool = False) -> Path:
-    """A run as another person may pass it on, its record changed, cut off unless it has `ended`."""
-    run = folder / "output" / "cat"
-    shutil.copytree(made.run, run)
-    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    record["inputs"]["output"] = str(run.parent)
-    change(record)
-    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    if not ended:
-        (run / "outcome.json").unlink(missing_ok=True)
-    return run
-
-
 def _with_record(made: World, folder: Path, what: str, change: Callable[[dict[str, Any], Path], None]) -> Found:
     """Start such a run again and go on with it: only the installed trainer may run."""
     script, canary = _evil(folder)
-    run = _foreign_run(made, folder, lambda record: change(record, script))
+    run = scene.foreign_run(made, folder, lambda record: change(record, script))
     for argv in (["runs", "rerun", run], ["runs", "resume", run, "--no-vram-check", "--steps", "9"]):
-        _, problems = _call(made, folder, *argv)
+        _, problems = scene.call(made, folder, *argv)
         yield from problems
         yield from _executed(canary, f"{what}, {' '.join(map(str, argv[:2]))}")
         canary.unlink(missing_ok=True)
@@ -95,8 +68,8 @@ def _shim(made: World, folder: Path) -> Found:
 
 def _shim_of_our_name(made: World, folder: Path) -> Found:
     script, canary = _evil(folder, "inside/scaled.py")
-    run = _foreign_run(made, folder, lambda record: record["inputs"].update(shim=str(script)))
-    _, problems = _call(made, folder, "runs", "rerun", run)
+    run = scene.foreign_run(made, folder, lambda record: record["inputs"].update(shim=str(script)))
+    _, problems = scene.call(made, folder, "runs", "rerun", run)
     yield from problems
     yield from _executed(canary, "a shim of our name")
 
@@ -122,10 +95,10 @@ def _argv_script(made: World, folder: Path) -> Found:
     def change(record: dict[str, Any]) -> None:
         record["argv"] = [str(script) if word.endswith("sdxl_train_network.py") else word for word in record["argv"]]
 
-    run = _foreign_run(made, folder, change)
+    run = scene.foreign_run(made, folder, change)
     for verb in ("rerun", "resume"):
         more = ["--no-vram-check", "--steps", "9"] if verb == "resume" else []
-        _, problems = _call(made, folder, "runs", verb, run, *more)
+        _, problems = scene.call(made, folder, "runs", verb, run, *more)
         yield from problems
         yield from _executed(canary, f"argv's script, runs {verb}")
 
@@ -158,9 +131,9 @@ def _environment(made: World, folder: Path) -> Found:
 def _dataset_json(made: World, folder: Path) -> Found:
     """The run's own dataset.json is read again when it goes on."""
     _, canary = _evil(folder)
-    run = _foreign_run(made, folder, lambda _: None)
+    run = scene.foreign_run(made, folder, lambda _: None)
     (run / "dataset.json").write_text('{"datasets": [{"subsets": [{"image_dir": "/etc"}]}]}', encoding="utf-8")
-    _, problems = _call(made, folder, "runs", "resume", run, "--no-vram-check", "--steps", "9")
+    _, problems = scene.call(made, folder, "runs", "resume", run, "--no-vram-check", "--steps", "9")
     yield from problems
     yield from _executed(canary, "dataset.json")
 
@@ -175,7 +148,7 @@ def _modules_beside(made: World, folder: Path) -> Found:
             _evil(place, f"{name}.py")[0].write_text(f"open({str(canary)!r}, 'w').close()\n", encoding="utf-8")
     argv = [*made.training("cat", 3, folder / "output"), "--data", str(data)]
     for words in (argv, ["dataset", "check", "data"], ["setup", "--home", str(folder / "home")]):
-        _, problems = _call(made, folder, *words)
+        _, problems = scene.call(made, folder, *words)
         yield from problems
         yield from _executed(canary, f"a module in the current folder, {words[0]}")
 
@@ -184,11 +157,11 @@ def _yaml_tags(made: World, folder: Path) -> Found:
     canary = folder / "pwned"
     (folder / "a.yaml").write_text(f'description: !!python/object/apply:os.system ["touch {canary}"]\n', "utf-8")
     for argv in (["presets", "check", "a.yaml"], [*made.training("cat", 3, folder), "--preset", "a.yaml", "--dry-run"]):
-        _, problems = _call(made, folder, *argv)
+        _, problems = scene.call(made, folder, *argv)
         yield from problems
         yield from _executed(canary, "a preset's YAML tag")
     (folder / "a.yaml").replace(folder / "sdxl-train.yaml")
-    _, problems = _call(made, folder, "lora", "--dry-run")
+    _, problems = scene.call(made, folder, "lora", "--dry-run")
     yield from problems
     yield from _executed(canary, "a project's YAML tag")
 
@@ -199,7 +172,7 @@ def _shell_words(made: World, folder: Path) -> Found:
         f"LR=$(touch {canary})\naccelerate launch sdxl_train_network.py --learning_rate `touch {canary}` --seed $LR\n",
         encoding="utf-8",
     )
-    _, problems = _call(made, folder, "presets", "import", "a.sh", "--to", "new")
+    _, problems = scene.call(made, folder, "presets", "import", "a.sh", "--to", "new")
     yield from problems
     yield from _executed(canary, "an imported command line")
 
@@ -214,11 +187,11 @@ def _git_words(made: World, folder: Path) -> Found:
         f"fd::17/{canary}",
     ):
         for more in ([], ["--ref", f"--upload-pack=touch {canary}"], ["--ref", f"--output={canary}"]):
-            _, problems = _call(made, folder, "setup", f"--source={source}", *more, *home)
+            _, problems = scene.call(made, folder, "setup", f"--source={source}", *more, *home)
             yield from problems
             yield from _executed(canary, f"--source {source.split()[0]}")
     for ref in (f"--output={canary}", f"--exec=touch {canary}", f"-o{canary}", "-x", "--all", "HEAD:evil"):
-        _, problems = _call(made, folder, "setup", f"--ref={ref}", *home)
+        _, problems = scene.call(made, folder, "setup", f"--ref={ref}", *home)
         yield from problems
         yield from _executed(canary, f"--ref {ref}")
 
@@ -235,7 +208,7 @@ def _git_hooks(made: World, folder: Path) -> Found:
     with (source / ".git" / "config").open("a", encoding="utf-8") as config:
         config.write(f"[core]\n\tfsmonitor = {script}\n\thooksPath = {source}/.git/hooks\n\tsshCommand = {script}\n"
                      f'[uploadpack]\n\tpackObjectsHook = {script}\n[filter "x"]\n\tsmudge = {script}\n')  # fmt: skip
-    _, problems = _call(made, folder, "setup", "--source", source, "--home", folder / "home")
+    _, problems = scene.call(made, folder, "setup", "--source", source, "--home", folder / "home")
     yield from problems
     yield from _executed(canary, "a repository's config or hooks")
 
@@ -247,172 +220,9 @@ def _uv_config(made: World, folder: Path) -> Found:
     (folder / ".python-version").write_text(f"{script}\n", encoding="utf-8")
     (folder / "pyvenv.cfg").write_text(f"home = {folder}\n", encoding="utf-8")
     (folder / "pip.conf").write_text("[global]\nindex-url = http://127.0.0.1:9\n", encoding="utf-8")
-    _, problems = _call(made, folder, "setup", "--home", folder / "home")
+    _, problems = scene.call(made, folder, "setup", "--home", folder / "home")
     yield from problems
     yield from _executed(canary, "a tool's config in the current folder")
-
-
-def _home_of_mine(made: World, folder: Path) -> Found:
-    """A folder of a person's, named as our home by mistake."""
-    project = folder / "project"
-    (project / "environments" / "prod").mkdir(parents=True)
-    for name in (
-        "environments/prod/settings.yaml",
-        "environments/notes.md",
-        "current",
-        "setup.log",
-        "src.py",
-        "tokenizers",
-    ):
-        (project / name).write_text("mine\n", encoding="utf-8")
-    before = judge.digest(project)
-    for words in (["--home", "."], ["--home", str(project)], ["--home", "./"], ["--home", "../project", "--recreate"]):
-        called = calls.run(["setup", *words], project, made.environ(folder), made.logs)
-        yield from judge.problems(called, "--home of a person's")
-        yield from judge.lost(before)
-        before = judge.digest(project)
-    called = calls.run(["setup", "--recreate"], project, made.environ(folder, SDXL_TRAIN_HOME="."), made.logs)
-    yield from judge.problems(called, "SDXL_TRAIN_HOME of a person's")
-    yield from judge.lost(before)
-
-
-def _home_empty(made: World, folder: Path) -> Found:
-    project = folder / "project"
-    (project / "environments" / "prod").mkdir(parents=True)
-    (project / "environments" / "prod" / "settings.yaml").write_text("mine\n", encoding="utf-8")
-    before = judge.digest(project)
-    called = calls.run(["setup", "--home", ""], project, made.environ(folder), made.logs)
-    yield from judge.problems(called, "--home ''")
-    yield from judge.lost(before)
-    if called.code == 0:
-        yield Problem("an empty --home is taken for the current folder", str(sorted(os.listdir(project))))  # noqa: PTH208
-
-
-def _home_with_mine(made: World, folder: Path) -> Found:
-    """Our own home, in which a person keeps folders too."""
-    home = folder / "home"
-    shutil.copytree(made.home, home, symlinks=True)
-    (home / "environments" / "my-venv" / "bin").mkdir(parents=True)
-    (home / "environments" / "my-venv" / "bin" / "tool.py").write_text("mine\n", encoding="utf-8")
-    (home / "environments" / "todo.txt").write_text("mine\n", encoding="utf-8")
-    (folder / "elsewhere").mkdir()
-    (folder / "elsewhere" / "thesis.tex").write_text("mine\n", encoding="utf-8")
-    (home / "environments" / "20250101-000000-abcd").symlink_to(folder / "elsewhere")
-    before = judge.digest(home / "environments" / "my-venv", home / "environments" / "todo.txt", folder / "elsewhere")
-    for words in (["--recreate"], ["--ref", "main"], []):
-        called, problems = _call(made, folder, "setup", "--home", home, *words)
-        yield from problems
-        yield from judge.lost(before)
-        if called.code != 0:
-            yield Problem("a person's folder in the home ends setup", called.told[-200:])
-
-
-def _torn_current(made: World, folder: Path) -> Found:
-    """A pointer lost in a power cut, and then a setup that can't succeed."""
-    for number, text in enumerate((b"", b"\0" * 26, b"2025", b"../..", b"\xff\xfe", b".")):
-        home = folder / f"home-{number}"
-        shutil.copytree(made.home, home, symlinks=True)
-        (made_ones := list((home / "environments").iterdir())).sort()
-        (home / "current").write_bytes(text)
-        nowhere = ["--source", str(folder / "nowhere"), "--home", str(home)]
-        _, problems = _call(made, folder, "setup", *nowhere)
-        yield from problems
-        if not all((one / "lock.json").exists() for one in made_ones):
-            yield Problem("a torn `current` and a failed setup destroy the good environment", repr(text))
-
-
-def _keep_result(made: World, folder: Path) -> Found:
-    """A record whose name is not the file's."""
-    for number, name in enumerate(("dog", "", "../cat", "CAT", "cat.safetensors", "*")):
-        run = _foreign_run(made, folder / str(number), partial(dict.update, name=name), ended=True)
-        called, problems = _call(made, folder, "runs", "rm", run, "--keep-result", "--yes")
-        yield from problems
-        if not (run / "cat.safetensors").exists():
-            words = f"the record's name is {name!r}: {called.told[-200:]}"
-            yield Problem("runs rm --keep-result deletes the result", words)
-
-
-def _rm_of_mine(made: World, folder: Path) -> Found:
-    """Folders that only look like a run, or that links lead to."""
-    photos = folder / "photos"
-    photos.mkdir()
-    (photos / "wedding.raw").write_text("mine", encoding="utf-8")
-    run = _foreign_run(made, folder, lambda _: None, ended=True)
-    (run / "logs-of-mine").symlink_to(photos)
-    (folder / "output" / "linked").symlink_to(photos)
-    (folder / "fake").mkdir()
-    (folder / "fake" / "run.json").write_text('{"sdxl_train": "0.1.0"}', encoding="utf-8")
-    (folder / "fake" / "diary.txt").write_text("mine", encoding="utf-8")
-    (photos / "run.json").symlink_to(run / "run.json")
-    before = judge.digest(photos)
-    for target in ("linked", "../photos", str(photos), "..", ".", "cat/..", "cat/logs-of-mine", str(folder / "fake")):
-        _, problems = _call(made, folder, "runs", "rm", target, "--yes")
-        yield from problems
-        yield from judge.lost(before)
-    _, problems = _call(made, folder, "runs", "rm", "cat", "--yes")
-    yield from problems
-    yield from judge.lost(before)
-
-
-def _states_of_mine(made: World, folder: Path) -> Found:
-    """Folders beside a run's states, which are pruned when it is done."""
-    run = _foreign_run(made, folder, lambda _: None)
-    mine = run / "my-notes-state"
-    mine.mkdir()
-    (mine / "notes.txt").write_text("mine", encoding="utf-8")
-    (run / "linked-state").symlink_to(folder / "mine")
-    before = judge.digest(mine)
-    _, problems = _call(made, folder, "runs", "resume", run, "--no-vram-check", "--steps", "9")
-    yield from problems
-    yield from judge.lost(before)
-
-
-def _fix_into_mine(made: World, folder: Path) -> Found:
-    data = folder / "data"
-    shutil.copytree(made.pictures, data)
-    (folder / "linked").symlink_to(data)
-    _call(made, folder, "dataset", "fix", "data", "--to", "new")
-    for name in (path.name for path in (folder / "new").glob(".*")):
-        shutil.copy2(folder / "new" / name, folder / "mine" / name)
-    (folder / "mine" / "0.png").write_text("mine", encoding="utf-8")
-    before = judge.digest(data, folder / "mine")
-    for to in ("mine", "data", "linked", "data/sub", ".", "..", str(folder / "letters")):
-        _, problems = _call(made, folder, "dataset", "fix", "data", "--to", to)
-        yield from problems
-        yield from judge.lost({name: was for name, was in before.items() if ".fix" not in name})
-
-
-def _forged_journal(made: World, folder: Path) -> Found:
-    """A fix's journal that names files elsewhere as its own."""
-    data = folder / "data"
-    shutil.copytree(made.pictures, data)
-    _call(made, folder, "dataset", "fix", "data", "--to", "new")
-    for path in (folder / "new").iterdir():
-        if path.is_file() and (path.suffix not in {".png", ".txt"} or path.name.startswith(".fix")):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            for name in ("0.png", "0.txt"):
-                text = text.replace(f'"{name}"', '"../mine/novel.txt"')
-            path.write_text(text, encoding="utf-8")
-    (data / "0.png").unlink()
-    _, problems = _call(made, folder, "dataset", "fix", "data", "--to", "new")
-    yield from problems
-
-
-def _smoke_over_mine(made: World, folder: Path) -> Found:
-    out = folder / "out"
-    for name in (
-        "material/pictures/a.png",
-        "material/model.safetensors",
-        "smoke-lora/novel.txt",
-        "smoke-lora.safetensors",
-    ):
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text("mine", encoding="utf-8")
-    before = judge.digest(out)
-    for more in (["--keep"], []):
-        _, problems = _call(made, folder, "smoke", "--output", "out", *more)
-        yield from problems
-        yield from judge.lost(before)
 
 
 def _secrets(made: World, folder: Path) -> Found:
@@ -426,7 +236,7 @@ def _secrets(made: World, folder: Path) -> Found:
         (["--source", f"file://user:{SECRET}@localhost{made.repository}"], {}),
     )
     for words, environ in ways:
-        called, problems = _call(made, folder, "setup", "--home", home, *words, "--json", **environ)
+        called, problems = scene.call(made, folder, "setup", "--home", home, *words, "--json", **environ)
         yield from problems
         if SECRET in called.told + called.answer:
             yield Problem("a password is shown on the terminal", (called.told + called.answer)[:300])
@@ -439,7 +249,7 @@ def _secrets_of_a_run(made: World, folder: Path) -> Found:
     """Tokens among a run's options."""
     named = [f"{option}={SECRET}" for option in ("wandb_api_key", "huggingface_token")]
     argv = [*made.training("cat", 3, folder / "output"), *(word for one in named for word in ("--set", one))]
-    called, problems = _call(made, folder, *argv, "--set", "log_with=tensorboard")
+    called, problems = scene.call(made, folder, *argv, "--set", "log_with=tensorboard")
     yield from problems
     if SECRET in called.told + called.answer:
         yield Problem("a run's token is shown on the terminal", called.told[:300])
@@ -450,7 +260,7 @@ def _secrets_of_a_run(made: World, folder: Path) -> Found:
 
 def _pipes(made: World, folder: Path) -> Found:
     """A FIFO wherever a file is expected: nothing waits for it."""
-    run = _foreign_run(made, folder, lambda _: None)
+    run = scene.foreign_run(made, folder, lambda _: None)
     (run / "sample").mkdir(exist_ok=True)
     os.mkfifo(run / "sample" / "cat_000001_00_20250101000000_1.png")
     data = folder / "data"
@@ -476,7 +286,7 @@ def _pipes(made: World, folder: Path) -> Found:
         ["runs", "resume", str(run), "--no-vram-check", "--steps", "9"],
     )
     for argv in inside:
-        called = calls.Started(argv, folder, made.environ(folder), made.logs, _command()).end(20)
+        called = calls.Started(argv, folder, made.environ(folder), made.logs, scene.command()).end(20)
         if called.code < 0:
             yield Problem(f"waits for a pipe: {' '.join(argv[:2])}", " ".join(argv))
         else:
@@ -499,16 +309,16 @@ ATTACKS: dict[str, Callable[[World, Path], Found]] = {
     "git's words as a source": _git_words,
     "a repository's hooks and config": _git_hooks,
     "config files of tools": _uv_config,
-    "a person's folder as home": _home_of_mine,
-    "an empty home": _home_empty,
-    "a person's folders in our home": _home_with_mine,
-    "a torn pointer": _torn_current,
-    "a record whose name is not the file's": _keep_result,
-    "deleting what only looks like a run": _rm_of_mine,
-    "a person's folder among states": _states_of_mine,
-    "a fix into a person's folder": _fix_into_mine,
-    "a forged journal of a fix": _forged_journal,
-    "a smoke over a person's folder": _smoke_over_mine,
+    "a person's folder as home": owners.home_of_mine,
+    "an empty home": owners.home_empty,
+    "a person's folders in our home": owners.home_with_mine,
+    "a torn pointer": owners.torn_current,
+    "a record whose name is not the file's": owners.keep_result,
+    "deleting what only looks like a run": owners.rm_of_mine,
+    "a person's folder among states": owners.states_of_mine,
+    "a fix into a person's folder": owners.fix_into_mine,
+    "a forged journal of a fix": owners.forged_journal,
+    "a smoke over a person's folder": owners.smoke_over_mine,
     "a password in an address": _secrets,
     "tokens among options": _secrets_of_a_run,
     "pipes": _pipes,
