@@ -225,8 +225,8 @@ def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead_and_no_trainer_
         process._GUARD = Path(sys.argv[2])
         with runs.running(runs.Run(Path(sys.argv[1]), "cat")) as lock:
             with process.Child([sys.executable, "-c", sys.argv[3]], held=lock) as child:
-                for line in child.lines():
-                    print(line or "", flush=True)
+                for line in filter(None, child.lines()):
+                    print(line, flush=True)
     """)
     trainer = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     trainer += "files = os.listdir('/proc/self/fd') if os.path.isdir('/proc/self/fd') else [];"
