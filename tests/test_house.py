@@ -49,6 +49,7 @@ ALONE = ("guard", "__init__")
 DOORS = {
     "rich": {"console", "live"},
     "yaml": {"recipes.yaml_file"},
+    "git": {"installation.upstream"},
     "subprocess": {"process", "guard", "spelling"},
     "psutil": {"process", "family", "watching.telemetry", "keeping.supervisor"},
     "pynvml": {"gpu"},

@@ -7,9 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdxl_train_cli import files, guard, layout, process, redact
 from sdxl_train_cli.errors import SetupError
+
+if TYPE_CHECKING:
+    from git import Repo
 
 DEFAULT_SOURCE = "https://github.com/kohya-ss/sd-scripts"
 DEFAULT_REF = "sdxl"
@@ -72,7 +76,7 @@ def create(folder: Path, address: str, ref: str) -> Checkout:
 
 @dataclass(frozen=True)
 class _Git:
-    """git at work on one clone."""
+    """git at work on one clone, as a process of ours: a transfer that is cut off with us leaves nothing at work."""
 
     folder: Path
     source: str
@@ -80,22 +84,17 @@ class _Git:
     ref: str
     variables: Mapping[str, str]
 
-    def __call__(self, *arguments: str, cwd: Path | None = None) -> str:
-        """Run it and give what it printed; SetupError in our words where it fails."""
-        done = self.run(*arguments, cwd=cwd)
-        if done.code != 0:
-            raise self._explained(done.code, redact.text(done.stderr))
-        return done.stdout.strip()
-
-    def run(self, *arguments: str, cwd: Path | None = None) -> process.Finished:
-        """Run it, whatever comes of it."""
+    def __call__(self, *arguments: str, cwd: Path | None = None) -> None:
+        """Run it; SetupError in our words where it fails."""
         argv = ["git", *arguments]
         try:
-            return process.run(argv, cwd=cwd or self.folder, env=self.variables, timeout_seconds=_LONGEST_SECONDS)
+            done = process.run(argv, cwd=cwd or self.folder, env=self.variables, timeout_seconds=_LONGEST_SECONDS)
         except TimeoutError as error:
             raise SetupError(f"{self.source} has not answered in an hour", _UNREACHABLE[1]) from error
         except OSError as error:
             raise SetupError(f"sd-scripts could not be written: {error.strerror}", _ANOTHER_PLACE) from error
+        if done.code != 0:
+            raise self._explained(done.code, redact.text(done.stderr))
 
     def _explained(self, code: int, words: str) -> SetupError:
         if code == guard.NOT_FOUND:
@@ -131,22 +130,35 @@ def _variables(address: str) -> dict[str, str]:
 
 
 def _resolve(git: _Git) -> tuple[str, str]:
-    names = [git.ref, PINNED_RELEASE] if git.ref == DEFAULT_REF else [git.ref]
-    for name in names:
-        for candidate in (f"refs/remotes/origin/{name}", f"refs/tags/{name}", name):
-            found = git.run("rev-parse", "--verify", "--quiet", candidate + "^{commit}")
-            if found.code == 0:
-                return name, found.stdout.strip()
+    """What is to be taken, by name and by commit; reading a clone takes no network and no time."""
+    from git import Repo  # noqa: PLC0415 - importing it raises where the git program is missing
+
+    with Repo(git.folder) as clone:
+        names = [git.ref, PINNED_RELEASE] if git.ref == DEFAULT_REF else [git.ref]
+        for name in names:
+            for candidate in (f"refs/remotes/origin/{name}", f"refs/tags/{name}", name):
+                commit = _commit(clone, candidate)
+                if commit is not None:
+                    return name, commit
+        tags = sorted((tag.name for tag in clone.tags), key=_by_number, reverse=True)[:5]
     if git.ref == DEFAULT_REF:
         raise SetupError(
             f"{git.source} has neither a branch 'sdxl' nor the release {PINNED_RELEASE}",
             "name what it has: `sdxl-train setup --ref BRANCH|TAG|COMMIT`",
         )
-    tags = sorted(git("tag", "--list").splitlines(), key=_by_number, reverse=True)[:5]
     raise SetupError(
         f"{git.source} has no branch, tag or commit '{git.ref}'",
         f"its newest tags: {', '.join(tags)}" if tags else "it has no tags; give a branch or a commit",
     )
+
+
+def _commit(clone: Repo, name: str) -> str | None:
+    from git import GitCommandError  # noqa: PLC0415 - as above
+
+    try:
+        return str(clone.git.rev_parse("--verify", "--quiet", name + "^{commit}"))
+    except GitCommandError:
+        return None
 
 
 def _by_number(tag: str) -> list[int]:
