@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import struct
@@ -14,8 +13,11 @@ from sdxl_train_cli import files, layout, spelling
 from sdxl_train_cli.errors import ModelError
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
-LARGEST_HEADER = 100_000_000
-"""Bytes: the limit of the safetensors format itself."""
+LARGEST_HEADER = 16 << 20
+"""Bytes. SDXL has a third of a MB, a LoRA with the tags of a large dataset a few; the format allows 100, of which a
+stranger can make a GB in memory."""
+
+_LARGEST_INDEX = 1 << 20
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft")
@@ -37,19 +39,23 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Read and check a safetensors header; ModelError where the file is no whole safetensors file."""
+    if files.exists(path) and not files.is_file(path):
+        raise ModelError(f"{path} is not a plain file", "give a .safetensors file")
     try:
         with files.open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1  # noqa: PLR2004
             text = file.read(length) if length <= min(LARGEST_HEADER, size) else b""
-        entries = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+        entries = files.parse_json(text.decode("utf-8"), object_pairs_hook=_once)
+        if not isinstance(entries, dict):
+            raise TypeError(text)  # noqa: TRY301 - as all that is wrong with it
         metadata = {str(key): str(value) for key, value in entries.pop("__metadata__", {}).items()}
-        shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in entries.items()}
+        shapes = {name: tuple(map(_side, entry["shape"])) for name, entry in entries.items()}
         end = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except OSError as error:
         raise ModelError(f"{path} can't be read: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         what, hint = _instead(start)
         raise ModelError(f"{path} {what}", hint) from error
     if size < end:
@@ -59,6 +65,12 @@ def read_header(path: Path) -> Header:
     if size > end:
         raise ModelError(f"{path} has {size - end:,} bytes too many: its download is broken", "download it again")
     return Header(shapes, metadata)
+
+
+def _side(side: object) -> int:
+    if not isinstance(side, int) or side < 0:
+        raise ValueError("a side that is no number")
+    return side
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -114,7 +126,7 @@ _WITH_WEIGHTS = _DIFFUSERS_PARTS[:4]
 def require_sdxl(model: str) -> str:
     """Check that `model` is an SDXL checkpoint file, a diffusers folder or a hub id; give it as sd-scripts takes it."""
     path = layout.expanded(Path(model))
-    if path.is_file():
+    if files.is_file(path):
         if path.suffix.lower() == ".safetensors":
             _require_parts(path)
             return _as_opened(path)
@@ -122,14 +134,15 @@ def require_sdxl(model: str) -> str:
             hint = "rename it to .safetensors" if path.suffix.lower() == ".sft" else "sd-scripts reads no other file"
             raise ModelError(f"{path} is neither .safetensors nor .ckpt", hint)
         return os.path.realpath(path)
-    if path.is_dir():
+    if files.is_folder(path):
         _require_diffusers(path)
         return os.path.realpath(path)
     if "://" in model:
         raise ModelError(f"{model} is an address", f"download the file, or give a hub id such as {SDXL_BASE}")
-    if is_hub_id(model) and (model == SDXL_BASE or not path.parent.is_dir()):
+    near = files.is_folder(path.parent)
+    if is_hub_id(model) and (model == SDXL_BASE or not near):
         return model
-    there = sorted(file.name for file in path.parent.glob("*") if file.suffix.lower() in _FILE_SUFFIXES)
+    there = sorted(file.name for file in path.parent.glob("*") if file.suffix.lower() in _FILE_SUFFIXES) if near else []
     raise ModelError(
         f"no model at {model}",
         f"its folder has {', '.join(there)}"
@@ -156,7 +169,7 @@ def _as_opened(path: Path) -> str:
 
 def is_hub_id(model: str) -> bool:
     """Whether the text has the form of a Hugging Face id and no such path is there."""
-    return bool(_HUB_ID.fullmatch(model)) and not model.lower().endswith(_FILE_SUFFIXES) and not Path(model).exists()
+    return bool(_HUB_ID.fullmatch(model)) and not model.lower().endswith(_FILE_SUFFIXES) and not files.exists(model)
 
 
 def _require_parts(path: Path) -> None:
@@ -178,12 +191,13 @@ def _require_parts(path: Path) -> None:
 def _require_diffusers(folder: Path) -> None:
     index = folder / "model_index.json"
     try:
-        pipeline = json.loads(index.read_text(encoding="utf-8")).get("_class_name", "")
+        found = files.read_json(index, _LARGEST_INDEX)
+        pipeline = found.get("_class_name", "") if isinstance(found, dict) else ""
     except OSError as error:
         raise ModelError(
             f"{folder} is not a diffusers folder: it has no model_index.json", "give --model the checkpoint file itself"
         ) from error
-    except (ValueError, AttributeError, RecursionError) as error:
+    except ValueError as error:
         raise ModelError(f"{index} is broken", "download the model again") from error
     if not str(pipeline).startswith("StableDiffusionXL"):
         raise ModelError(f"{folder} holds a {pipeline or 'nameless pipeline'}, not SDXL", "give --model an SDXL model")
@@ -204,12 +218,12 @@ def require_vae(vae: str) -> str:
     A file's links are not followed: sd-scripts goes by the suffix that it is given.
     """
     path = layout.expanded(Path(vae))
-    if path.is_file():
+    if files.is_file(path):
         _require_vae_file(path)
-    elif path.is_dir():
+    elif files.is_folder(path):
         if not any((path / place / "config.json").is_file() for place in ("", "vae")):
             raise ModelError(f"{path} is no diffusers VAE: it has no config.json", "give --vae a file")
-    elif is_hub_id(vae) and not path.parent.is_dir():
+    elif is_hub_id(vae) and not files.is_folder(path.parent):
         return vae
     else:
         raise ModelError(f"no VAE at {vae}", "leave --vae away to use the model's own")

@@ -6,23 +6,25 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.dataset import tokens
 from sdxl_train_cli.dataset.facts import Caption, Fault, Seen
 from sdxl_train_cli.dataset.tokens import Count
 
 LARGEST = 1 << 20
 """Bytes: what is larger is no caption."""
+_LONGEST_COUNTED = 10_000
+"""Letters: of one word without end, the tokenizer takes time by the square, and 225 tokens are read at most."""
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def read(path: Path, count: Count, *, is_estimate: bool = False) -> Caption:
     """Read a caption and count its tokens; whatever is wrong with the file is in the result."""
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+        content = files.read_bytes(path, LARGEST)
     except OSError as error:
         return Caption(path, "", 0, None, error.strerror or str(error), fault=Fault.UNREADABLE)
-    if len(content) > LARGEST:
+    except ValueError:
         return Caption(path, "", 0, None, "it is larger than 1 MB", fault=Fault.NO_CAPTION)
     try:
         text = content.decode("utf-8-sig")
@@ -37,6 +39,8 @@ def of(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Cap
     """What is known of a caption's text; `path` is what a person looks for it by."""
     lines = _LINE_END.split(text)
     first = lines[0].strip()
+    if len(first) > _LONGEST_COUNTED:
+        count, is_estimate = tokens.estimate, True
     return Caption(path, first, sum(1 for line in lines if line.strip()), count(first), None, is_estimate)
 
 

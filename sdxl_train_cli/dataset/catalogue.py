@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
 from sdxl_train_cli.exchange import structured
 
@@ -46,7 +47,7 @@ def read(file: Path, folder: Path) -> Catalogue:
     problems: list[Problem] = []
     for where, name, record in _rows(file):
         path, caption = Path(os.path.normpath(folder / name)), _caption(record)
-        if not name or "\0" in name:
+        if not name or not _can_be(name):
             problems.append(Problem("names no picture", f"under {' or '.join(_PATHS)}", where))
         elif path in captions:
             problems.append(Problem(f"names {name} a second time", None, where))
@@ -63,8 +64,19 @@ def read(file: Path, folder: Path) -> Catalogue:
     return Catalogue(file, captions)
 
 
+def _can_be(name: str) -> bool:
+    """Whether a file system could have a file of this name, which may be a caption in the wrong column."""
+    try:
+        os.fsencode(name)
+    except UnicodeError:
+        return False
+    return "\0" not in name
+
+
 def _rows(file: Path) -> Iterator[Row]:
     shown = str(file)
+    if not files.is_file(file):
+        raise DatasetError(Problem("is no file", _FORM, shown))
     try:
         content = structured.text_of(file, shown, LARGEST_BYTES)
         if file.suffix.lower() == ".json":

@@ -8,11 +8,12 @@ than there, a relative path counts from the file's own folder, a flag that is ty
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import files, spelling
 from sdxl_train_cli.dataset import catalogue
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
@@ -43,6 +44,7 @@ _OWN = {"alpha_mask": _SWITCH, "image_dir": _TEXT, "is_reg": _SWITCH, "metadata_
 """Of a subset alone."""
 _OF_FOLDERS = {"caption_extension", "class_tokens", "is_reg"}
 """What a metadata file has no use for."""
+_SUFFIX = re.compile(r"\.[^./\\\0]+")
 _OPTION = {"batch_size": "train_batch_size"}
 """What is called otherwise on a command line."""
 
@@ -75,6 +77,8 @@ def read(path: Path) -> ConfigFile:
     """Read one; DatasetError names all that is wrong, with the place in the file."""
     shown = str(path)
     parse = structured.toml_table if path.suffix.lower() == ".toml" else structured.json_object
+    if not files.is_file(path):
+        raise DatasetError(Problem("is no file", "name a dataset config in TOML or JSON", shown))
     try:
         table = parse(structured.text_of(path, shown), shown)
     except RecipeError as error:
@@ -134,6 +138,8 @@ def _wrong(table: object, known: Mapping[str, str | None], where: str) -> Iterat
             yield Problem(f"{key} is {wanted}, not {value!r}", None, where)
         elif key == "caption_extension" and not str(value).startswith("."):
             yield Problem(f"caption_extension begins with a dot: '.{value}'", None, where)
+        elif key == "caption_extension" and not _SUFFIX.fullmatch(str(value)):
+            yield Problem("caption_extension is no suffix of a file", "write it as in '.txt'", where)
 
 
 def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem]:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PureWindowsPath
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
 
+from sdxl_train_cli import files
+from sdxl_train_cli.dataset.picture import SUFFIXES
 from sdxl_train_cli.errors import DatasetError
 
 NAME = "fix.jsonl"
 TOLD = "fix.log"
 """The same in words, for reading."""
 _FORM = 1
+_LARGEST_BYTES = 1 << 30
+"""Of a journal of a million pictures."""
+_WANTED: Mapping[str, tuple[type, ...]] = {
+    "source": (str,), "picture": (str, type(None)), "caption": (str, type(None)), "did": (list,),
+    "left_out": (str, type(None)), "look": (bool,), "stamp": (str,), "size": (int,),
+}  # fmt: skip
+_MADE = {"picture": tuple(chain.from_iterable(SUFFIXES.values())), "caption": (".txt",)}
+_ELSEWHERE = re.compile(r"[\\:]")
+"""What leads out of a folder on Windows."""
+_DEEPEST = 2
+"""Folders are those of the repeats alone."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +72,12 @@ class Journal:
         Raises DatasetError where the file belongs to something else.
         """
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            text = files.read_text(self._path, _LARGEST_BYTES)
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise self._foreign() from error
+        lines = [line for line in text.split("\n") if line]
         records = [record for line in lines if (record := _record(line)) is not None]
         if not lines:
             return {}  # the disk was full, or the power gone, before its first line
@@ -79,9 +95,7 @@ class Journal:
         """Write the whole file anew, beside and renamed."""
         head = {"fix": _FORM, "from": str(self._data)}
         lines = [json.dumps(record) for record in (head, *map(asdict, entries))]
-        beside = self._path.with_name(f".{NAME}.new")
-        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        beside.replace(self._path)
+        files.write(self._path, "\n".join(lines) + "\n")
 
     def add(self, entry: Entry) -> None:
         """Add a line."""
@@ -92,32 +106,27 @@ class Journal:
 
 def _record(line: str) -> Mapping[str, object] | None:
     try:
-        record = json.loads(line)
+        record = files.parse_json(line)
     except ValueError:  # the last line, cut off
         return None
     return record if isinstance(record, dict) else None
 
 
 def _entry(record: Mapping[str, object]) -> Entry | None:
-    """None for what a fix does not write: the journal may come from anywhere, and what it names is written anew."""
-    try:
-        entry = Entry(**record)  # type: ignore[arg-type]  # looked at below
-        entry = replace(entry, did=tuple(entry.did))
-    except TypeError:
+    """None where it is not as a fix writes it: a journal may come from a stranger, and what it names is removed."""
+    if record.keys() != _WANTED.keys() or not all(isinstance(record[key], wanted) for key, wanted in _WANTED.items()):
         return None
-    texts = [entry.source, entry.stamp, *entry.did, *(text for text in _optional(entry) if text is not None)]
-    sound = all(isinstance(text, str) for text in texts) and isinstance(entry.size, int)
-    return entry if sound and all(name is None or _is_below(name) for name in (entry.picture, entry.caption)) else None
+    did = record["did"]
+    texts = [each for each in did if isinstance(each, str)] if isinstance(did, list) else []
+    if not all(_is_within(record[key], suffixes) for key, suffixes in _MADE.items()):
+        return None
+    return Entry(**{**record, "did": tuple(texts)})  # type: ignore[arg-type]  # each was looked at
 
 
-def _optional(entry: Entry) -> tuple[str | None, ...]:
-    return entry.picture, entry.caption, entry.left_out
-
-
-def _is_below(name: str) -> bool:
-    """Whether a fix may have made it: in the new folder itself, or in a subset's right below it."""
-    path = PureWindowsPath(name)  # with Windows' eyes, which also know a drive and a \\
-    return 1 <= len(path.parts) <= _DEEPEST and not path.anchor and ".." not in path.parts and "\0" not in name
-
-
-_DEEPEST = 2
+def _is_within(name: object, suffixes: tuple[str, ...]) -> bool:
+    """Whether it names what a fix may have made: a file in the folder, or in one of its folders."""
+    if name is None:
+        return True
+    parts = str(name).split("/")
+    plain = all(part and part[0] != "." and part.isprintable() and not _ELSEWHERE.search(part) for part in parts)
+    return plain and len(parts) <= _DEEPEST and parts[-1].endswith(suffixes)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import math
+import os
 from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.dataset import caption_text, fixing, largest_bucket, repair
 from sdxl_train_cli.dataset.fix_plan import Order
 from sdxl_train_cli.dataset.fixing import Fixed
@@ -50,13 +52,13 @@ def shrunk(recipe: Recipe, width: int, height: int) -> tuple[int, int]:
 
 def require_apart(data: Path, folder: Path) -> None:
     """UsageError where one folder would be within the other."""
-    one, other = data.resolve(), folder.resolve()
+    one, other = (Path(os.path.realpath(path)) for path in (data, folder))
     if one == other:
         raise UsageError(f"--to is {data} itself: the originals are never touched", "give --to a new folder")
     if one in other.parents or other in one.parents:
         inner, outer = (folder, data) if one in other.parents else (data, folder)
         raise UsageError(f"{inner} lies within {outer}", "give --to a new folder beside it")
-    if folder.exists() and not folder.is_dir():
+    if files.exists(folder) and not files.is_folder(folder):
         raise UsageError(f"{folder} is a file, not a folder", "give --to a new folder")
 
 

@@ -13,6 +13,7 @@ from sdxl_train_cli.dataset import picture, safe_names
 from sdxl_train_cli.dataset.fix_journal import Entry
 from sdxl_train_cli.dataset.fix_sources import Item
 from sdxl_train_cli.dataset.repair import Wish
+from sdxl_train_cli.dataset.room import TooLargeError
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _same(items: Sequence[Item]) -> dict[Path, str]:
     for alike in by_size.values():
         first: dict[str, str] = {}
         for item in alike if len(alike) > 1 else ():
-            with contextlib.suppress(OSError), item.path.open("rb") as file:
+            with contextlib.suppress(OSError, TooLargeError), picture.opened(item.path) as file:
                 content = picture.digest(file)
                 if content in first:
                     found[item.path] = first[content]

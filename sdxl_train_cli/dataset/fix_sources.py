@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import layout, spelling
-from sdxl_train_cli.dataset import kinds, safe_names, sources
+from sdxl_train_cli import files, layout, spelling
+from sdxl_train_cli.dataset import caption, kinds, safe_names, sources
 from sdxl_train_cli.dataset.catalogue import Catalogue
 from sdxl_train_cli.dataset.folders import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, Subset
 from sdxl_train_cli.errors import DatasetError, Problem
@@ -62,9 +62,11 @@ class Item:
             return Written(b"")
         first, *others = self.caption_files
         try:
-            content = first.read_bytes()
+            content = files.read_bytes(first, caption.LARGEST)
         except OSError as error:
             return Written(b"", problem=f"caption left out: {first.name} can't be read: {error.strerror}")
+        except ValueError:
+            return Written(b"", problem=f"caption left out: {first.name} is larger than 1 MB")
         return Written(content, tuple(f"{other.name} left behind for {first.name}" for other in others))
 
 
@@ -98,7 +100,7 @@ def listed(data: Path) -> Listed:
         if subset.catalogue is not None:
             found, odd = _of_catalogue(subset.catalogue, subset.image_dir, folder), list[Problem]()
         else:
-            found, odd = _in(subset, data if data.is_dir() else data.parent, folder)
+            found, odd = _in(subset, data if files.is_folder(data) else data.parent, folder)
         notes += odd
         twice = [item.path for item in found if item.path in items]
         notes += [Problem(f"named in two places, and taken once: {kinds.some(twice)}")] if twice else []
@@ -126,33 +128,33 @@ def _in(subset: Subset, root: Path, target: str) -> tuple[list[Item], list[Probl
     folder, suffix = subset.image_dir, subset.caption_extension
     suffixes = (suffix.lower(),) if suffix else CAPTION_SUFFIXES
     try:
-        files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and not file.is_dir())
+        there = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and not files.is_folder(file))
     except OSError as error:
         raise DatasetError(f"{folder} can't be read: {error.strerror}", "mend its rights") from error
-    captions = _captions(files, suffixes)
+    captions = _captions(there, suffixes)
     items = [
         Item(file, _name(file, root), target, tuple(captions.get(file.stem, ())), caption_suffix=suffix)
-        for file in files
+        for file in there
         if file.suffix.lower() in SUFFIXES
     ]
-    used = {caption for item in items for caption in item.caption_files}
-    lost = [file for file in files if file.suffix.lower() in suffixes and file not in used]
+    used = {file for item in items for file in item.caption_files}
+    lost = [file for file in there if file.suffix.lower() in suffixes and file not in used]
     notes = [Problem(f"captions of no picture are left behind: {kinds.some(lost)}")] if lost else []
     return items, notes
 
 
 def _of_catalogue(catalogue: Catalogue, folder: Path, target: str) -> list[Item]:
-    return [Item(path, _name(path, folder), target, (), caption) for path, caption in catalogue.captions.items()]
+    return [Item(path, _name(path, folder), target, (), text) for path, text in catalogue.captions.items()]
 
 
 def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _captions(files: Sequence[Path], suffixes: Sequence[str]) -> dict[str, list[Path]]:
+def _captions(there: Sequence[Path], suffixes: Sequence[str]) -> dict[str, list[Path]]:
     found = defaultdict(list)
     for suffix in suffixes:
-        for file in files:
+        for file in there:
             if file.suffix.lower() == suffix:
                 found[file.stem].append(file)
     return found

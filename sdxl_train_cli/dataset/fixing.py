@@ -9,23 +9,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, picture, repair
 from sdxl_train_cli.dataset.fix_journal import Entry, Journal
 from sdxl_train_cli.dataset.fix_plan import Job, Order, Plan
 from sdxl_train_cli.dataset.fix_sources import Item
-from sdxl_train_cli.dataset.room import LARGEST_BYTES, Room
+from sdxl_train_cli.dataset.room import LARGEST_BYTES, LARGEST_FILE, Room
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
 UNTOLD = "caption left out: its encoding can't be told"
-_BESIDE = ".fix-"
+_BESIDE = (".fix-*.new", "." + "[0-9a-f]" * 16 + ".new")
+"""What is written beside its place before it is renamed; the first is of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,14 @@ def fix(items: Sequence[Item], data: Path, folder: Path, order: Order, tell: Tel
         _remove_former(folder, before, entries)
         journal.write(entries)
         log = folder / fix_journal.TOLD
-        _write(log, "".join(f"{entry.told}\n" for entry in entries).encode("utf-8", "replace"))
+        files.write(log, "".join(f"{entry.told}\n" for entry in entries).encode("utf-8", "replace"))
     return Fixed(folder, tuple(entries), len(kept), log)
 
 
 def _stands(folder: Path, entry: Entry) -> bool:
     try:
         whole = (folder / str(entry.picture)).stat().st_size == entry.size
-        return whole and (entry.caption is None or (folder / entry.caption).is_file())
+        return whole and (entry.caption is None or files.is_file(folder / entry.caption))
     except OSError:
         return False
 
@@ -121,12 +122,13 @@ class _Hands:
         name, caption = f"{job.stem}{repaired.suffix}", None
         text, did, look = _caption(job.item, self.order)
         place = self.folder / name
+        _require_own(place.parent, self.folder)
         place.parent.mkdir(exist_ok=True)
         if text:
             caption = f"{job.stem}.txt"
-            _write(self.folder / caption, f"{text}\n".encode())
-        content = job.item.path.read_bytes() if repaired.content is None else repaired.content
-        _write(place, content)
+            files.write(self.folder / caption, f"{text}\n".encode())
+        content = files.read_bytes(job.item.path, LARGEST_FILE) if repaired.content is None else repaired.content
+        files.write(place, content)
         renamed = [f"renamed from {job.item.path.name}"] if place.name != job.item.path.name else []
         changes = (*repaired.did, *(renamed if "\n" not in job.item.path.name else ["renamed"]), *did)
         entry = Entry(job.item.name, name, caption, changes, None, look, job.stamp, len(content))
@@ -168,20 +170,26 @@ def _remove_former(folder: Path, before: Mapping[str, Entry], entries: Sequence[
     """Take away what an earlier fix made of originals that are gone or became something else."""
     standing = {name for entry in entries for name in (entry.picture, entry.caption)}
     for entry in before.values():
+        if entry.picture is None or not _is_as_made(folder, entry):
+            continue
         for name in (entry.picture, entry.caption):
             if name is not None and name not in standing:
                 (folder / name).unlink(missing_ok=True)
 
 
-def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{_BESIDE}{threading.get_ident()}.new")
+def _is_as_made(folder: Path, entry: Entry) -> bool:
+    """Whether its picture is the one that the journal tells of, and not one that was put there since."""
+    picture_file = folder / str(entry.picture)
     try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+        return not picture_file.parent.is_symlink() and picture_file.lstat().st_size == entry.size
+    except OSError:
+        return False
+
+
+def _require_own(place: Path, folder: Path) -> None:
+    """DatasetError where a folder of the copy is a link: what is written there would land elsewhere."""
+    if place != folder and place.is_symlink():
+        raise DatasetError(f"{place} is a link, and the copy would be made where it leads", "give --to a new folder")
 
 
 @contextlib.contextmanager
@@ -204,8 +212,10 @@ def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, Entry]]:
     except Timeout as error:
         raise DatasetError(f"another fix is at work in {folder}", "wait for it to end") from error
     try:
-        for left in (*folder.glob(f"{_BESIDE}*.new"), *folder.glob(f"*/{_BESIDE}*.new")):
-            left.unlink(missing_ok=True)
+        for pattern in _BESIDE:
+            for left in (*folder.glob(pattern), *folder.glob(f"*/{pattern}")):
+                if not left.parent.is_symlink():
+                    left.unlink(missing_ok=True)
         yield journal.load() or {}
     finally:
         lock.release()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.dataset import folders
 from sdxl_train_cli.dataset.facts import Finding
 from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Kind
 
-_MOST_FOLDERS = 1000
-"""Inner folders that are looked into."""
+_MOST_FOLDERS = 10_000
+"""Inner folders that are looked into, of all together."""
 
 _OTHER = Kind(
     "other-format", WARNING, "{file}: sd-scripts reads no such pictures", "sd-scripts reads no such pictures",
@@ -41,9 +43,11 @@ def of(beside: Sequence[Path]) -> Iterator[Finding]:
     yield from _UNREAD.found(
         [(path, "") for path in visible if path.suffix.lower() in folders.CAPTION_SUFFIXES and not path.is_dir()]
     )
-    loops = [path for path in visible if _leads_back(path)]
-    yield from _LOOP.found([(path, "") for path in loops])
-    yield from _INNER.found([(path, "") for path in visible if path not in loops and _has_pictures(path)])
+    loops = {path for path in visible if _leads_back(path)}
+    yield from _LOOP.found([(path, "") for path in visible if path in loops])
+    left = _Left(_MOST_FOLDERS)
+    inner = [path for path in visible if path not in loops and files.is_folder(path)]
+    yield from _INNER.found([(path, "") for path in inner if _has_pictures(path, left)])
 
 
 def _leads_back(path: Path) -> bool:
@@ -54,7 +58,22 @@ def _leads_back(path: Path) -> bool:
         return isinstance(error, RuntimeError) or error.errno == errno.ELOOP
 
 
-def _has_pictures(path: Path) -> bool:
+@dataclass
+class _Left:
+    """How many folders may still be looked into."""
+
+    folders: int
+
+
+def _has_pictures(path: Path, left: _Left) -> bool:
     """Somewhere in it; links in it are not followed."""
-    inside = (Path(name) for _, _, names in islice(os.walk(path), _MOST_FOLDERS) for name in names)
-    return path.is_dir() and any(map(folders.is_picture, inside))
+    waiting = [os.fspath(path)]
+    while waiting and left.folders > 0:
+        left.folders -= 1
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif folders.is_picture_name(entry.name):
+                    return True
+    return False

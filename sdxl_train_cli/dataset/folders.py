@@ -114,6 +114,8 @@ def look(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
         found = [seen for subset in subsets for seen in _look(subset, problems)]
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
+    except ValueError as error:  # NUL, or half of a letter
+        raise DatasetError("an image_dir has a name that no folder can have", "write the folder's name anew") from error
     return found, [*problems, *_twice(subset for subset in subsets if subset.catalogue is None)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdxl_train_cli import layout
+from sdxl_train_cli import files, layout
 from sdxl_train_cli.dataset import catalogue, config_file, folders, kinds
 from sdxl_train_cli.dataset.catalogue import Catalogue
 from sdxl_train_cli.dataset.config_file import ConfigFile
@@ -64,23 +64,19 @@ def overrides(data: Path) -> tuple[Override, ...]:
 
 
 def _config(data: Path) -> ConfigFile | None:
-    return config_file.find(data) if _is_file(data) else None
+    return config_file.find(data) if files.is_file(data) else None
 
 
 def _given(data: Path, config: ConfigFile | None) -> list[Subset] | None:
     """The subsets of what is no plain folder."""
     if config is not None:
         return list(config.subsets)
-    if os.path.isdir(data):  # noqa: PTH112 - Path's own raises at names that can't be
+    if files.is_folder(data):
         listed = _imagefolder(data)
         return None if listed is None else [_of_catalogue(listed, listed.file.parent)]
-    if not _is_file(data) or data.suffix.lower() not in catalogue.SUFFIXES:
+    if not files.is_file(data) or data.suffix.lower() not in catalogue.SUFFIXES:
         return None
     return [_of_catalogue(catalogue.read(data, data.parent), data.parent)]
-
-
-def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 - Path's own raises at names that can't be
 
 
 def _imagefolder(data: Path) -> Catalogue | None:
@@ -95,7 +91,8 @@ def _imagefolder(data: Path) -> Catalogue | None:
 
 
 def _has_captions(folder: Path) -> bool:
-    return any(path.suffix.lower() in folders.CAPTION_SUFFIXES for path in folder.iterdir())
+    with os.scandir(folder) as found:
+        return any(entry.name.lower().endswith(folders.CAPTION_SUFFIXES) for entry in found)
 
 
 def _of_catalogue(listed: Catalogue, folder: Path) -> Subset:
@@ -114,8 +111,9 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
         if subset.catalogue is None:
             continue
         file, listed = subset.catalogue.file, subset.catalogue.captions
-        missing = [path for path in listed if not path.is_file()]
-        others = [path for path in listed if path not in missing and not folders.is_picture(path)]
+        missing = [path for path in listed if not files.is_file(path)]
+        gone = set(missing)
+        others = [path for path in listed if path not in gone and not folders.is_picture(path)]
         for found, message, hint in (
             (missing, "names pictures that are not there", f"relative paths count from {subset.image_dir}"),
             (others, "names files that sd-scripts does not take for pictures", "convert them to png or jpg"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sdxl_train_cli.dataset import folders
+from sdxl_train_cli import files
+from sdxl_train_cli.dataset import caption, folders
 from sdxl_train_cli.dataset.folders import Pictures, Subset
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Value
@@ -67,6 +69,8 @@ def fingerprint(pictures: Pictures) -> str:
         entries = sorted(entry for subset in pictures.subsets for entry in _fingerprint_entries(subset))
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DatasetError(f"a caption has changed since it was looked at: {error}", "type the same again") from error
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
@@ -77,11 +81,12 @@ def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
         return
     folder = f"{subset.image_dir.name}/" if folders.NUMBERED.fullmatch(subset.image_dir.name) else ""
     root = f"{'reg' if subset.is_reg else 'data'}/{folder}"
-    for file in subset.image_dir.iterdir():
-        if folders.is_picture(file):
-            caption = file.with_suffix(subset.caption_extension)
-            text = caption.read_bytes().decode("utf-8", "replace") if caption.is_file() else ""
-            yield root + file.name, file.stat().st_size, text
+    there = folders.listing(subset.image_dir)
+    pictures = list(filter(folders.is_picture_name, there))
+    captions = folders.captions_of(pictures, subset.caption_extension, there)
+    for name in pictures:
+        read = files.read_bytes(subset.image_dir / captions[name], caption.LARGEST) if name in captions else b""
+        yield root + name, os.stat(subset.image_dir / name).st_size, read.decode("utf-8", "replace")  # noqa: PTH116 - fast
 
 
 def _subset_config(subset: Subset) -> dict[str, object]:

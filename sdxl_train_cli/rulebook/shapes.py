@@ -43,6 +43,11 @@ _Range = tuple[float, float | None]
 _FROM_ZERO: _Range = (0, None)
 _FROM_ONE: _Range = (1, None)
 _SHARE: _Range = (0, 1)
+_LARGEST_SIDE = 65_536
+_SIDE: _Range = (1, _LARGEST_SIDE)
+"""Of a picture or a bucket; all buckets up to it are counted out."""
+_MOST_BITS = 63
+"""Of a whole number: a longer one is no figure of a run, and no float could hold what is made of it."""
 RANGES: Mapping[str, _Range] = {
     **dict.fromkeys(
         (
@@ -52,9 +57,6 @@ RANGES: Mapping[str, _Range] = {
             "max_train_epochs",
             "gradient_accumulation_steps",
             "vae_batch_size",
-            "bucket_reso_steps",
-            "min_bucket_reso",
-            "max_bucket_reso",
             "save_every_n_steps",
             "save_every_n_epochs",
             "save_n_epoch_ratio",
@@ -73,6 +75,7 @@ RANGES: Mapping[str, _Range] = {
         ),
         _FROM_ONE,
     ),
+    **dict.fromkeys(("bucket_reso_steps", "min_bucket_reso", "max_bucket_reso"), _SIDE),
     **dict.fromkeys(
         (
             "network_alpha",
@@ -156,7 +159,9 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _complaints(option: str, value: Value, recipe: Recipe) -> Iterator[str]:
-    if option in RANGES:
+    if any(isinstance(each, int) and each.bit_length() > _MOST_BITS for each in _each(value)):
+        yield "is a number of more than 18 digits"
+    elif option in RANGES:
         yield from _out_of_range(value, RANGES[option])
     elif option == "network_args":
         module = str(recipe.get("network_module"))
@@ -167,9 +172,13 @@ def _complaints(option: str, value: Value, recipe: Recipe) -> Iterator[str]:
         yield from _FORMS[option](value)
 
 
+def _each(value: Value) -> tuple[bool | float | str, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _out_of_range(value: Value, allowed: _Range) -> Iterator[str]:
     low, high = allowed
-    for number in value if isinstance(value, tuple) else (value,):
+    for number in _each(value):
         if isinstance(number, bool | str) or (low <= number and (high is None or number <= high)):
             continue
         bounds = f"at least {low:g}" if high is None else f"between {low:g} and {high:.10g}"
@@ -180,8 +189,8 @@ def _resolution(value: Value) -> Iterator[str]:
     if isinstance(value, tuple):
         value = ",".join(map(str, value))
     sides = str(value).split(",")
-    if len(sides) not in {1, 2} or not all(map(_is_size, sides)):
-        yield f"is one size or WIDTH,HEIGHT, such as 1024,1024, not '{value}'"
+    if len(sides) not in {1, 2} or not all(map(_is_size, sides)) or max(map(float, sides)) > _LARGEST_SIDE:
+        yield f"is one size or WIDTH,HEIGHT, such as 1024,1024, not '{str(value)[:40]}'"
 
 
 def _numbers(value: Value, count: int) -> Iterator[str]:

@@ -1,0 +1,212 @@
+"""Whatever stands in a dataset's files and flags: a call ends, with facts or with an error in words.
+
+`SDXL_TRAIN_EXAMPLES=2000` tries that many; the same ones each time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from odd_files import picture
+from PIL import Image
+
+from sdxl_train_cli.dataset import checking, fix_sources, fixing, room, sources, untagged
+from sdxl_train_cli.dataset.checking import Source
+from sdxl_train_cli.dataset.facts import Fault
+from sdxl_train_cli.dataset.fix_journal import NAME
+from sdxl_train_cli.dataset.fix_order import order
+from sdxl_train_cli.dataset.picture import look
+from sdxl_train_cli.dataset.repair import Alpha
+from sdxl_train_cli.errors import DatasetError, SdxlTrainError
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import presets
+
+EXAMPLES = int(os.environ.get("SDXL_TRAIN_EXAMPLES", "120"))
+SECONDS = 10.0
+LONG, NUL, HALF = "a caption " * 30, "a\0b", "\ud800"
+TEXTS = (
+    "a.png",
+    "b.png",
+    "",
+    ".",
+    "..",
+    "../../a.png",
+    "/etc/passwd",
+    "/dev/zero",
+    LONG,
+    NUL,
+    HALF,
+    "\x1b[31m",
+    "\n",
+    "~",
+)
+NUMBERS = (0, -1, 1, 10**400, -(10**400), 1e308, True)
+ANY = (*TEXTS, *NUMBERS, None, [], {}, [[[[]]]], ["a"], float("inf"), float("nan"))
+KEYS = ("image_dir", "num_repeats", "caption_extension", "class_tokens", "metadata_file", "is_reg", "resolution",
+        "batch_size", "keep_tokens", "unknown", "caption_prefix", "min_bucket_reso")  # fmt: skip
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the names are of files that no Windows has")
+
+
+def config(folder: Path, drawn: random.Random) -> Path:
+    def table(*more: str) -> dict[str, object]:
+        return {key: drawn.choice(ANY) for key in (*drawn.sample(KEYS, drawn.randrange(4)), *more)}
+
+    dataset = {**table(), "subsets": [{"image_dir": str(folder), **table()} for _ in range(drawn.randrange(1, 3))]}
+    content = json.dumps({"datasets": [dataset], **({"general": table()} if drawn.random() < 0.3 else {})})
+    return written(folder / "config.json", content, drawn)
+
+
+def metadata(folder: Path, drawn: random.Random) -> Path:
+    form = drawn.choice(("object", "lines", "table"))
+    keys = ("file_name", "image_path", "caption", "text", "tags", "unknown")
+    rows = [{key: drawn.choice(ANY) for key in drawn.sample(keys, 3)} for _ in range(drawn.randrange(1, 5))]
+    if form == "object":
+        return written(folder / "meta.json", json.dumps({str(drawn.choice(TEXTS)): row for row in rows}), drawn)
+    if form == "lines":
+        return written(folder / "metadata.jsonl", "\n".join(map(json.dumps, rows)), drawn)
+    lines = [",".join(f'"{value}"' for value in row.values()) for row in rows]
+    return written(folder / "metadata.csv", "\n".join([",".join(drawn.sample(keys, 3)), *lines]), drawn)
+
+
+def written(path: Path, content: str, drawn: random.Random) -> Path:
+    """Some files are cut off, or no text."""
+    plain = content.encode("utf-8", "surrogatepass")
+    path.write_bytes(plain[: drawn.randrange(1, len(plain))] if drawn.random() < 0.1 else plain)
+    return path.parent if path.name.startswith("metadata.") and drawn.random() < 0.5 else path
+
+
+def flags(folder: Path, drawn: random.Random) -> Path:
+    return folder / drawn.choice(TEXTS)
+
+
+MAKERS: tuple[Callable[[Path, random.Random], Path], ...] = (config, metadata, flags)
+
+
+def call(folder: Path, drawn: random.Random) -> None:
+    data = drawn.choice(MAKERS)(folder, drawn)
+    reg = folder / drawn.choice(TEXTS) if drawn.random() < 0.2 else None
+    repeats = drawn.choice((None, None, 0, -3, 10**400))
+    recipe = presets.load(Kind.LORA, "dim32-gc", sources.overrides(data))
+    checking.check(Source(data, reg, repeats, drawn.choice((None, LONG, NUL, HALF))), recipe)
+    fix_sources.listed(data)
+    untagged.work(data, overwrite=False)
+
+
+def test_every_hostile_dataset_ends_in_facts_or_in_an_error_of_ours(tmp_path: Path) -> None:
+    slow, refused = list[int](), 0
+    for number in range(EXAMPLES):
+        folder = tmp_path / str(number)
+        for name in ("a.png", "b.png"):
+            picture(folder / name, "a cat")
+        start = time.process_time()
+        try:
+            call(folder, random.Random(number))  # noqa: S311 - the same ones each time
+        except SdxlTrainError:
+            refused += 1
+        slow += [number] if time.process_time() - start > SECONDS else []
+
+    assert not slow
+    assert 0 < refused < EXAMPLES
+
+
+def test_a_caption_in_the_place_of_a_name_is_told_as_a_picture_that_is_not_there(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": LONG, "text": "a.png"}), encoding="utf-8")
+
+    checked = checking.check(Source(tmp_path), None)
+
+    assert "names pictures that are not there" in str(checked.errors[0].problem)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.txt", "a_0064x0048_sdxl.npz"])
+def test_a_pipe_in_a_dataset_keeps_nobody_waiting(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "data"
+    picture(data / "b.png", "a cat")
+    if name != "a.png":
+        picture(data / "a.png")
+    os.mkfifo(data / name)
+
+    checking.check(Source(data), None)
+    fixed = fix(data, tmp_path / "fixed")
+
+    made = {entry.source for entry in fixed.entries if entry.picture}
+    assert made == {"a.png", "b.png"} - {name}
+
+
+def test_a_file_of_50_gb_with_the_name_of_a_picture_is_not_read(tmp_path: Path) -> None:
+    os.truncate(picture(tmp_path / "a.png"), 50 << 30)
+
+    facts = look(tmp_path / "a.png")
+
+    assert (facts.fault, facts.error) == (Fault.TOO_LARGE, "53.7 GB, and no more than 1.1 are read")
+
+
+def test_a_picture_that_takes_too_much_memory_is_told_with_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (3000, 2000)).save(tmp_path / "a.webp")
+    monkeypatch.setattr(room, "LARGEST_BYTES", 51_000_000)
+
+    facts = look(tmp_path / "a.webp")
+
+    assert facts.fault is Fault.TOO_LARGE
+    assert facts.error == "6 million pixels, and of such a WEBP no more than 3 million are decoded"
+
+
+def fix(data: Path, folder: Path) -> fixing.Fixed:
+    wanted = order(size=64, alpha=Alpha.WHITE, quality=90, trigger=None, encoding=None, keep_duplicates=True)
+    return fixing.fix(fix_sources.listed(data).items, data, folder, wanted, lambda _done, _all: None)
+
+
+@pytest.mark.parametrize("where", ["../{name}", "{folder}/{name}", "link/{name}", "..\\{name}", "./{name}"])
+def test_a_strangers_journal_removes_nothing_outside_the_copy(tmp_path: Path, where: str) -> None:
+    picture(tmp_path / "data" / "a.png", "a cat")
+    copy = tmp_path / "copy"
+    fix(tmp_path / "data", copy)
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    (copy / "link").symlink_to(tmp_path)
+    named = where.format(name="mine.png", folder=tmp_path)
+    entry = {"source": "gone.png", "picture": named, "caption": None, "did": [], "left_out": None, "look": False,
+             "stamp": "", "size": 4}  # fmt: skip
+    with (copy / NAME).open("a", encoding="utf-8") as journal:
+        journal.write(json.dumps(entry) + "\n")
+
+    fix(tmp_path / "data", copy)
+
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"
+
+
+def test_what_was_put_in_the_place_of_a_fixed_picture_is_not_removed(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "data" / name, name)
+    fix(tmp_path / "data", tmp_path / "copy")
+    (tmp_path / "copy" / "b.png").write_bytes(b"a drawing of mine")
+    (tmp_path / "data" / "b.png").unlink()
+
+    fix(tmp_path / "data", tmp_path / "copy")
+
+    assert (tmp_path / "copy" / "b.png").read_bytes() == b"a drawing of mine"
+
+
+def test_a_copy_is_not_made_through_a_link(tmp_path: Path) -> None:
+    picture(tmp_path / "data" / "2_cat" / "a.png", "a cat")
+    picture(tmp_path / "data" / "3_dog" / "b.png", "a dog")
+    fix(tmp_path / "data", tmp_path / "copy")
+    for file in (tmp_path / "copy" / "2_cat").iterdir():
+        file.unlink()
+    (tmp_path / "copy" / "2_cat").rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "copy" / "2_cat").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(DatasetError, match="is a link"):
+        fix(tmp_path / "data", tmp_path / "copy")
+
+    assert not any((tmp_path / "elsewhere").iterdir())
