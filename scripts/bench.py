@@ -9,10 +9,13 @@
               (1,000 pictures of 1024x1024, the first time, on the same cores)
     again     the same a second time, inside    against the first time                 goal: at most 0.05
               (what the program's start takes is left out: `help` measures it)
+    many      50,000 tiny pictures, first time  against decoding them with Pillow      goal: at most 4
+    many-too  the same a second time, inside    against the first time                 goal: at most 0.2
+    beside    1,000 new ones beside 50,000      against 1,000 with an empty cache      goal: at most 1.3
     memory    the most that `check` took        against 300 MB                         goal: at most 1
     setup     setup from an empty home          against `python -m venv` and pip       goal: at most 1/3
 
-All but the three of `check` need an environment (`sdxl-train setup`); `setup` also needs its source, and downloads
+All that look at no pictures need an environment (`sdxl-train setup`); `setup` also needs its source, and downloads
 several GB once. The two sides of a ratio take turns, so that a slow minute of the machine hits both. Standard library
 only.
 """
@@ -44,9 +47,11 @@ print("\\n".join(toolchain.plan(row, declared, toolchain.TorchBuild.DEFAULT, (),
 """
 GOALS = {"help": 1 / 20, "dry-run": 1 / 8, "list": 1 / 8, "run": 1.02, "check": 1.3, "again": 0.05, "memory": 1.0}
 GOALS["setup"] = 1 / 3
+GOALS |= {"many": 4.0, "many-too": 0.2, "beside": 1.3}
 UNITS = {"memory": "MB"}
 """Where it is not seconds."""
 PICTURES, MOST_MEGABYTES = 1000, 300
+MANY, NEW = 50_000, 1_000
 
 
 def main() -> int:
@@ -65,6 +70,9 @@ def main() -> int:
         "check": bench.check,
         "again": bench.check_again,
         "memory": bench.check_memory,
+        "many": bench.many,
+        "many-too": bench.many_again,
+        "beside": bench.new_beside_many,
         "setup": bench.setup,
     }
     missed = 0
@@ -88,6 +96,7 @@ class Bench:
         self.python, self.times, self.steps = python, times, steps
         self.folder = Path(tempfile.mkdtemp(prefix="sdxl-train-bench-"))
         self._smoked: Path | None = None
+        self._many: tuple[list[float], list[float], list[float]] | None = None
         self._checked: tuple[list[float], list[float], list[float], list[float]] | None = None
 
     def clean(self) -> None:
@@ -175,11 +184,52 @@ class Bench:
         """The process's peak; it has threads and no other processes."""
         return max(self._checks()[3]), MOST_MEGABYTES
 
+    def many(self) -> tuple[float, float]:
+        """A look at many pictures, each of which takes next to nothing."""
+        first, _, decoding = self._looks_at_many()
+        return statistics.median(first), statistics.median(decoding)
+
+    def many_again(self) -> tuple[float, float]:
+        """Of a second look, only what it takes to see that nothing has changed, and the findings."""
+        first, again, _ = self._looks_at_many()
+        return statistics.median(again), statistics.median(first)
+
+    def new_beside_many(self) -> tuple[float, float]:
+        """What is kept of many pictures must not slow down the look at a few others."""
+        self._looks_at_many()
+        spent: tuple[list[float], list[float]] = ([], [])
+        for number in range(self.times):
+            new = str(self.folder / f"new-{number}")
+            self._told([*self._pictures_script(), "tiny", new, str(NEW), str(MANY + number * NEW)])
+            for seconds, cache in zip(spent, ("many-cache", f"empty-cache-{number}"), strict=True):
+                variables = {"SDXL_TRAIN_CACHE": str(self.folder / cache)}
+                seconds.append(float(self._told([*self._pictures_script(), "check", new], variables)))
+        return statistics.median(spent[0]), statistics.median(spent[1])
+
+    def _looks_at_many(self) -> tuple[list[float], list[float], list[float]]:
+        """Seconds of the first time, the second and of decoding."""
+        if self._many is not None:
+            return self._many
+        pictures, cache = str(self.folder / "many"), self.folder / "many-cache"
+        self._told([*self._pictures_script(), "tiny", pictures, str(MANY), "0"])
+        first, again, decoding = list[float](), list[float](), list[float]()
+        for _ in range(max(1, self.times // 2)):
+            shutil.rmtree(cache, ignore_errors=True)
+            for seconds in (first, again):
+                variables = {"SDXL_TRAIN_CACHE": str(cache)}
+                seconds.append(float(self._told([*self._pictures_script(), "check", pictures], variables)))
+            decoding.append(float(self._told([*self._pictures_script(), "decode", pictures])))
+        self._many = first, again, decoding
+        return self._many
+
+    def _pictures_script(self) -> list[str]:
+        return [str(self.python), str(Path(__file__).with_name("bench_pictures.py"))]
+
     def _checks(self) -> tuple[list[float], list[float], list[float], list[float]]:
         """Seconds of the first time, the second and of decoding; megabytes."""
         if self._checked is not None:
             return self._checked
-        script = [str(self.python), str(Path(__file__).with_name("bench_pictures.py"))]
+        script = self._pictures_script()
         pictures = str(self.folder / "pictures")
         self._told([*script, "make", pictures, str(PICTURES)])
         first, again, decoding, megabytes = list[float](), list[float](), list[float](), list[float]()

@@ -1,6 +1,7 @@
 """The other side of `scripts/bench.py check`: makes the pictures, merely decodes them, and times a check from inside.
 
     make FOLDER COUNT   JPEG files of 1024x1024 with a caption each
+    tiny FOLDER COUNT N JPEG files of 64x64, no two alike, the Nth of all and those after it
     decode FOLDER       decode each with Pillow, over all cores; prints seconds
     check FOLDER        look at them as `sdxl-train dataset check` does; prints seconds, the program's start left out
 
@@ -38,6 +39,15 @@ def make(folder: Path, count: int) -> None:
         (folder / f"{number:04}.txt").write_text(caption, encoding="utf-8")
 
 
+def tiny(folder: Path, count: int, first: int) -> None:
+    """About 4 kB each, ten thousand in a second or two."""
+    folder.mkdir(parents=True)
+    for number in range(first, first + count):
+        drawn = random.Random(number)  # noqa: S311 - the same pictures each time
+        blots = Image.frombytes("RGB", (16, 16), drawn.randbytes(16 * 16 * 3))
+        blots.resize((64, 64), Image.Resampling.NEAREST).save(folder / f"{number:06}.jpg", quality=85)
+
+
 def decode(folder: Path) -> float:
     """Seconds."""
     files = sorted(folder.glob("*.jpg"))
@@ -68,5 +78,7 @@ if __name__ == "__main__":
     what, where, *more = sys.argv[1:]
     if what == "make":
         make(Path(where), int(more[0]))
+    elif what == "tiny":
+        tiny(Path(where), int(more[0]), int(more[1]))
     else:
         print({"decode": decode, "check": check}[what](Path(where)))

@@ -191,8 +191,7 @@ def _require_parts(path: Path) -> None:
 def _require_diffusers(folder: Path) -> None:
     index = folder / "model_index.json"
     try:
-        found = files.read_json(index, _LARGEST_INDEX)
-        pipeline = found.get("_class_name", "") if isinstance(found, dict) else ""
+        pipeline = _pipeline(index)
     except OSError as error:
         raise ModelError(
             f"{folder} is not a diffusers folder: it has no model_index.json", "give --model the checkpoint file itself"
@@ -210,6 +209,14 @@ def _require_diffusers(folder: Path) -> None:
             raise ModelError(f"{folder / part} holds no weights", "download the model again")
         for file in weights:
             read_header(file)
+
+
+def _pipeline(index: Path) -> object:
+    """The class that a diffusers folder says it is of; ValueError where the file says nothing."""
+    found = files.read_json(index, _LARGEST_INDEX)
+    if not isinstance(found, dict):
+        raise ValueError("it is no object")  # noqa: TRY004 - as all that is wrong in a file
+    return found.get("_class_name", "")
 
 
 def require_vae(vae: str) -> str:

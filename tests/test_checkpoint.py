@@ -445,3 +445,38 @@ def test_a_vae_that_is_not_there_is_refused(tmp_path: Path) -> None:
         checkpoint.require_vae("absent.pt")
     with pytest.raises(ModelError, match=r"has no config\.json"):
         checkpoint.require_vae(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"w": tensor(shape=(10**400,))},
+        {"w": tensor(shape=(-1,))},
+        {"w": tensor(offsets=(0, 10**400))},
+        {"w": tensor(offsets=(0, float("inf")))},
+        [{"w": tensor()}],
+        "[" * 100_000,
+    ],
+    ids=["a huge side", "a negative side", "a huge offset", "an offset without end", "a list", "depth"],
+)
+def test_figures_that_no_tensor_has_are_refused_in_words(tmp_path: Path, header: object) -> None:
+    content = header.encode() if isinstance(header, str) else header
+
+    with pytest.raises(ModelError, match="is not a safetensors file"):
+        checkpoint.read_header(write_header(tmp_path / "base.safetensors", content, bytes(2)))
+
+
+def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "base.safetensors"
+    path.write_bytes((90_000_000).to_bytes(8, "little"))
+    os.truncate(path, 100_000_000)
+
+    with pytest.raises(ModelError, match="is not a safetensors file"):
+        checkpoint.read_header(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" + "x" * 300 + "/b", "a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have_is_no_model(name: str) -> None:
+    assert "no model at" in refused(name)[0]
+    with pytest.raises(ModelError, match="no VAE at"):
+        checkpoint.require_vae(name)

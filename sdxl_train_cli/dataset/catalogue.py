@@ -75,8 +75,8 @@ def _can_be(name: str) -> bool:
 
 def _rows(file: Path) -> Iterator[Row]:
     shown = str(file)
-    if not files.is_file(file):
-        raise DatasetError(Problem("is no file", _FORM, shown))
+    if files.exists(file) and not files.is_file(file):  # a pipe would keep us waiting
+        raise DatasetError(Problem("is not a plain file", _FORM, shown))
     try:
         content = structured.text_of(file, shown, LARGEST_BYTES)
         if file.suffix.lower() == ".json":

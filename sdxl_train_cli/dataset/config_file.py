@@ -77,8 +77,8 @@ def read(path: Path) -> ConfigFile:
     """Read one; DatasetError names all that is wrong, with the place in the file."""
     shown = str(path)
     parse = structured.toml_table if path.suffix.lower() == ".toml" else structured.json_object
-    if not files.is_file(path):
-        raise DatasetError(Problem("is no file", "name a dataset config in TOML or JSON", shown))
+    if files.exists(path) and not files.is_file(path):
+        raise DatasetError(Problem("is not a plain file", "name a dataset config in TOML or JSON", shown))
     try:
         table = parse(structured.text_of(path, shown), shown)
     except RecipeError as error:
