@@ -18,6 +18,7 @@ import argparse
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,7 @@ def main() -> int:
         keep=typed.keep or Path(tempfile.mkdtemp(prefix="attack-failures-")),
     )
     folder = Path(tempfile.mkdtemp(prefix="attack-")).resolve()
+    signal.signal(signal.SIGTERM, lambda signum, _frame: sys.exit(128 + signum))  # so that the folder goes too
     try:
         return plan.carry_out(wish, folder)
     finally:

@@ -179,7 +179,8 @@ def _become(argv: Sequence[str], cwd: Path, environ: Mapping[str, str], files: t
             for number, mode in enumerate(("rb", "wb", "wb"))
         )
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        for signum in (signal.SIGALRM, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_DFL)
         signal.alarm(LONGEST_SECONDS)
         resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
         resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))

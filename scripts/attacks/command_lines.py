@@ -66,26 +66,57 @@ def command_line(attempt: Attempt) -> None:
 
 
 def _any_command(attempt: Attempt) -> list[str]:
-    drawn = attempt.drawn
-    words, command = drawn.choice([one for one in _commands() if one[0] != ("runs", "tensorboard")])
-    argv: list[str] = []
-    for one in command.params:
-        flag = one.opts[0]
-        is_argument = not flag.startswith("-")
-        if flag in _NOT or (not is_argument and not attempt.chance(0.35)):
-            continue
-        value = _typed(attempt)
-        if is_argument:
-            argv += ["--", value] if value.startswith("-") and attempt.chance(0.3) else [value]
-        elif getattr(one, "is_flag", False):
-            argv.append(drawn.choice((*one.opts, *one.secondary_opts)))
-        else:
-            argv += [f"{flag}={value}"] if attempt.chance(0.5) else [flag, value]
-    if words[0] in {"lora", "locon", "loha", "lokr", "dreambooth"} and attempt.chance(0.9):
-        argv = ["--model", "model.safetensors", "--data", "data", "--dry-run", *argv]
-    if words[0] in {"smoke", "fit"}:
-        argv = [*argv, "--steps", "x"] if attempt.chance(0.7) else argv
-    return [*words, *argv]
+    """Mostly one wrong value on a line that is right, so that it is met; else anything."""
+    words, command = attempt.drawn.choice([one for one in _commands() if one[0] != ("runs", "tensorboard")])
+    options = [one for one in command.params if one.opts[0].startswith("-") and one.opts[0] not in _NOT]
+    arguments = [one for one in command.params if not one.opts[0].startswith("-")]
+    if attempt.chance(0.6):
+        argv = [*words, *_right(words, [one.name for one in arguments])]
+        if arguments and attempt.chance(0.3):
+            argv[len(words)] = _hostile(attempt)
+            return argv
+        return [*argv, *_option(attempt, attempt.drawn.choice(options), _hostile(attempt))] if options else argv
+    argv = list(words)
+    if words[0] in _TRAINING:
+        argv += [*attempt.training, *(["--steps", "x"] if words[0] == "fit" else [])]
+    for value in (_typed(attempt) for _ in arguments):
+        argv += ["--", value] if value.startswith("-") and attempt.chance(0.3) else [value]
+    for one in options:
+        if attempt.chance(0.3):
+            argv += _option(attempt, one, _typed(attempt))
+    return argv
+
+
+_TRAINING = ("lora", "locon", "loha", "lokr", "dreambooth")
+_RIGHT = {"directory": "data", "preset": "dim32", "files": "a.yaml", "name": "mine", "a": "dim32", "b": "dim128",
+          "run": "cat", "other": "other", "target": "output/cat", "runs": "cat"}  # fmt: skip
+
+
+def _right(words: tuple[str, ...], arguments: list[str]) -> list[str]:
+    """What makes a command do its work."""
+    more: dict[tuple[str, ...], list[str]] = {
+        ("dataset", "fix"): ["--to", "new"],
+        ("presets", "export"): ["--to", "toml"],
+        ("presets", "new"): ["--what", "style", "--gpu", "24", "--pictures", "9", "--for", "speed"],
+        ("plan",): ["--gpu", "12"],
+        ("fit",): ["--model", "model.safetensors", "--data", "data", "--gpu", "x"],
+        ("smoke",): ["--steps", "x"],
+        ("runs", "resume"): ["--no-vram-check", "--dry-run", "--steps", "9"],
+        ("runs", "rerun"): ["--dry-run"],
+    }
+    training = ["--model", "model.safetensors", "--data", "data", "--no-vram-check", "--dry-run"]
+    return [*(_RIGHT[name] for name in arguments), *(training if words[0] in _TRAINING else more.get(words, []))]
+
+
+def _option(attempt: Attempt, option: Any, value: str) -> list[str]:  # noqa: ANN401 - typer's own
+    flag = option.opts[0]
+    if getattr(option, "is_flag", False):
+        return [attempt.drawn.choice((*option.opts, *option.secondary_opts))]
+    return [f"{flag}={value}"] if attempt.chance(0.5) else [flag, value]
+
+
+def _hostile(attempt: Attempt) -> str:
+    return _bytes(attempt.drawn.choice((*HOT_TEXTS, *HOT_TEXTS, *HOT_NUMBERS, *TEXTS)))
 
 
 def _typed(attempt: Attempt) -> str:
@@ -94,5 +125,9 @@ def _typed(attempt: Attempt) -> str:
     text = drawn.choice(_GOOD if attempt.chance(0.5) else (*HOT_TEXTS, *TEXTS, *HOT_NUMBERS, *map(str, NUMBERS)))
     if attempt.chance(0.1):
         text += drawn.choice(TEXTS)
+    return _bytes(text)
+
+
+def _bytes(text: str) -> str:
     how = "surrogatepass" if "\ud800" in text else "surrogateescape"
     return os.fsdecode(text.encode("utf-8", how).replace(b"\0", b""))

@@ -21,3 +21,5 @@ DOORS: dict[str, Callable[[Attempt], None]] = {
     "log": documents.log,
     "command-line": command_lines.command_line,
 }
+ORDER = (*DOORS, "record", "command-line", "metadata", "command-line")
+"""Some have more to be tried than others."""

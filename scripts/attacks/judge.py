@@ -16,6 +16,8 @@ from attacks.tally import Problem
 MOST_SECONDS = 10.0
 """Of the processor's time: what a call takes on the wall says as much of the machine's other work."""
 MOST_MIB = 1024
+HARMLESS = "\n\t"
+"""A tab moves nothing but the words behind it, and logs are full of them."""
 _DOCUMENTED = {0, 2, 3, 4, 5, 6, 7, *(128 + signum for signum in (1, 2, 15))}
 _FRAME = re.compile(r'File "[^"]*?(sdxl_train_cli/[^"]+)", line (\d+), in (\S+)')
 _WHOLE_FILES = 1 << 20
@@ -45,7 +47,7 @@ def problems(called: Called, what: str = "") -> Iterator[Problem]:
 def control_characters(text: str, allowed: str = "") -> str:
     """The line around the first character that a terminal would obey, or nothing."""
     for number, char in enumerate(text):
-        if char != "\n" and char not in allowed and unicodedata.category(char) == "Cc":
+        if char not in f"{HARMLESS}{allowed}" and unicodedata.category(char) == "Cc":
             return repr(text[max(0, number - 60) : number + 30])
     return ""
 

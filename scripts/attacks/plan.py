@@ -38,10 +38,10 @@ class Kind:
 
 KINDS = {
     "setup-kills": Kind(kills.setup, 25, 1),
-    "signals": Kind(kills.signals, 64, 4),
+    "signals": Kind(kills.signals, 64, 2),
     "clock": Kind(clock.attack, 8, 1),
     "disks": Kind(disks.attack, 80, 5),
-    "output": Kind(output.attack, len(output.SHAPES), 3),
+    "output": Kind(output.attack, len(output.SHAPES), 2),
     "logs": Kind(logs.attack, len(logs.SHAPES), 3),
     "strangers": Kind(strangers.attack, len(strangers.ATTACKS), 6),
     "fuzz": Kind(fuzz.attack, 5000, 60),

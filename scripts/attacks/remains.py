@@ -14,6 +14,7 @@ from typing import Any
 
 from attacks.attempt import Attempt
 from attacks.odd_pictures import ODD_NAMES, ROOM, odd_picture
+from attacks.spoil import Spoiler
 from sdxl_train_cli.memory import memory_settings
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
@@ -24,52 +25,49 @@ def record(attempt: Attempt) -> None:
     drawn, spoiler = attempt.drawn, attempt.spoiler
     run = attempt.folder / "output" / "cat"
     shutil.copytree(attempt.world.run, run, symlinks=True)
-    name = drawn.choice(
-        (
-            "run.json",
-            "run.json",
-            "run.json",
-            "outcome.json",
-            "running.json",
-            "metrics.jsonl",
-            "dataset.json",
-            "train.log",
-            "state",
-            "events",
-            "name",
-            "sample",
-        )
-    )
-    if name in {"run.json", "outcome.json", "dataset.json"}:
-        known = json.loads((run / name).read_text(encoding="utf-8"))
-        (run / name).write_bytes(spoiler.dumped(spoiler.document(known)))
-    elif name == "running.json":
-        known = {"pid": os.getpid(), "created": 1.0, "boot": "x", "host": "y", "ticks": 3}
-        (run / name).write_bytes(spoiler.dumped(spoiler.document(known)))
-    elif name == "metrics.jsonl":
-        rows = [json.loads(line) for line in (run / name).read_text(encoding="utf-8").splitlines()]
-        spoiled = spoiler.document(rows)
-        (run / name).write_bytes(b"\n".join(map(spoiler.dumped, spoiled if isinstance(spoiled, list) else [spoiled])))
-    elif name == "state":
-        for path in run.glob("*-state/train_state.json"):
+    for name, share in (("run.json", 0.35), ("outcome.json", 0.3), ("running.json", 0.2), ("dataset.json", 0.2)):
+        if attempt.chance(share):
+            known = json.loads((run / name).read_text(encoding="utf-8")) if name != "running.json" else _WATCHED
+            (run / name).write_bytes(spoiler.dumped(spoiler.document(known)))
+    if attempt.chance(0.4):
+        _spoil_metrics(spoiler, run / "metrics.jsonl")
+    for path in run.glob("*-state/train_state.json"):
+        if attempt.chance(0.5):
             path.write_bytes(spoiler.dumped(spoiler.document(json.loads(path.read_text(encoding="utf-8")))))
-    elif name == "events":
-        (run / "logs").mkdir(exist_ok=True)
-        events = next(iter((run / "logs").rglob("events.*")), run / "logs" / "events.out.tfevents.1.x")
-        good = events.read_bytes() if events.exists() else struct.pack("<QI", 2**62, 0) + b"x" * 40
-        events.write_bytes(spoiler.content(good))
-    elif name == "sample":
-        (run / "sample").mkdir(exist_ok=True)
-        for odd in drawn.sample(ODD_NAMES, 4):
-            _try(odd_picture, attempt, run / "sample" / f"cat_{os.fsdecode(odd)}_000001_00_20250101000000_1.png")
-    elif name == "name":
+    if attempt.chance(0.3):
+        _spoil_by_the_way(attempt, run)
+    if attempt.chance(0.2):
+        _write_odd_files(drawn, run)
         odd = os.fsdecode(drawn.choice([one for one in ODD_NAMES if len(one) < ROOM]))
         _try(run.rename, run.with_name(odd))
-        _write_odd_files(drawn, attempt.folder / "output" / odd)
-        run = attempt.folder / "output" / odd
-    else:
-        (run / name).write_bytes(spoiler.content((run / name).read_bytes()))
+        run = next((one for one in (run, run.with_name(odd)) if one.exists()), run)
     attempt.call(_reads(f"output/{run.name}", attempt))
+
+
+def _spoil_by_the_way(attempt: Attempt, run: Path) -> None:
+    """What the trainer itself has written."""
+    log = run / "train.log"
+    log.write_bytes(attempt.spoiler.lines(log.read_text(encoding="utf-8")))
+    _spoil_events(attempt.spoiler, run / "logs")
+    (run / "sample").mkdir(exist_ok=True)
+    for odd in attempt.drawn.sample(ODD_NAMES, 4):
+        _try(odd_picture, attempt, run / "sample" / f"cat_{os.fsdecode(odd)}_000001_00_20250101000000_1.png")
+
+
+_WATCHED = {"pid": os.getpid(), "created": 1.0, "boot": "x", "host": "y", "ticks": 3}
+
+
+def _spoil_metrics(spoiler: Spoiler, path: Path) -> None:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    spoiled = spoiler.document(rows)
+    path.write_bytes(b"\n".join(map(spoiler.dumped, spoiled if isinstance(spoiled, list) else [spoiled])))
+
+
+def _spoil_events(spoiler: Spoiler, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    events = next(iter(folder.rglob("events.*")), folder / "events.out.tfevents.1.x")
+    good = events.read_bytes() if events.exists() else struct.pack("<QI", 2**62, 0) + b"x" * 40
+    events.write_bytes(spoiler.content(good))
 
 
 def _write_odd_files(drawn: random.Random, run: Path) -> None:

@@ -103,21 +103,9 @@ HOT_TEXTS = (
     "a\x00b", "", "9" * 400, "9" * 5000, "..", "fifo", "loop", "data", "/" * 300,
 )  # fmt: skip
 """Those that have told most."""
-HOT_NUMBERS = (
-    "9" * 400,
-    "-" + "9" * 400,
-    "9" * 5000,
-    "1e999",
-    "NaN",
-    "Infinity",
-    "-1",
-    "0",
-    "1e308",
-    "99999999999999999999",
-    "0.5",
-    "1e-320",
-    '"\\u001b[31m"',
-)
+HOT_NUMBERS = ("9" * 400, "-" + "9" * 400, "9" * 5000, "1e999", "NaN", "Infinity", "-1", "0", "99999999999999999999")
+WHOLES = (b"[" * 100_000, b'{"a":' * 50_000, b"", b"\x00" * 4096, b"9" * 5000, b"null", b"[]", b'"\\ud800"', b"{}")
+"""Files that are JSON from end to end, or would be."""
 SHAPES: tuple[object, ...] = (
     None, True, False, [], {}, [[]], [None], {"": None}, ["a"] * 2000, [0] * 2000, [{}], {"a": {"b": {"c": []}}},
     {f"k{number}": number for number in range(2000)},
@@ -158,13 +146,20 @@ class Spoiler:
         return spoiled
 
     def _once(self, document: Any) -> Any:  # noqa: ANN401 - JSON
-        places = list(_places(document))
-        if not places or self.chance(0.03):
+        if not isinstance(document, dict | list) or not document or self.chance(0.03):
             return self.value()
-        holder, key = self.drawn.choice(places)
+        holder, key = self._place(document)
         act = self.drawn.choices((self._replace, self._remove, self._add, self._rename), (65, 10, 15, 10))[0]
         act(holder, key)
         return document
+
+    def _place(self, holder: Any) -> tuple[Any, Any]:  # noqa: ANN401 - JSON
+        """Any value's holder and key; what stands higher is drawn more often, as there is less of it."""
+        key = self.drawn.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+        inner = holder[key]
+        if isinstance(inner, dict | list) and inner and self.chance(0.6):
+            return self._place(inner)
+        return holder, key
 
     def _replace(self, holder: Any, key: Any) -> None:  # noqa: ANN401 - JSON
         holder[key] = self.value(holder[key])
@@ -188,6 +183,8 @@ class Spoiler:
         for number, raw in enumerate(self._raws):
             text = text.replace(json.dumps(_MARK.format(number)), raw)
         content = text.encode("utf-8", "surrogatepass")
+        if self.chance(0.06):
+            return self.drawn.choice(WHOLES)
         return self.content(content) if self.chance(0.1) else content
 
     def raw(self) -> str:
@@ -266,11 +263,3 @@ ODD_LINES = (
     "[" + "a." * 3000 + "b]",
     "\x1b[31m: x",
 )
-
-
-def _places(document: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - JSON
-    """Every value's holder and key."""
-    keys: Sequence[Any] = ()
-    if isinstance(document, dict | list):
-        keys = list(document) if isinstance(document, dict) else range(len(document))
-    return [place for key in keys for place in ((document, key), *_places(document[key]))]
