@@ -1,0 +1,510 @@
+"""Run one of sd-scripts' network training scripts faster: the same mathematics, with less waiting between kernels.
+
+    python fast.py INGREDIENTS SCRIPT [args...]     run in the sd-scripts checkout, by the training environment's Python
+    python fast.py --list                           print the ingredients, the default ones first
+
+INGREDIENTS are words with commas between them, or `default`. SCRIPT may be another script of this folder, such as
+scaled.py. sd-scripts' files stay as they are: classes are changed once they are imported. What an ingredient needs and
+does not find is told on stderr, and the run goes on without it.
+
+A step at batch 1 launches some thirty thousand kernels, and the GPU waits for most of them. What helps:
+
+- sync       the 8-bit optimizer of bitsandbytes waits for the GPU after each of 1,444 weights; none of them needs it
+- reduce     gradients are not copied for a mean over one process
+- inputs     no gradient of the noisy picture and of cached text, which nobody reads
+- lora       a LoRA's weights are cast once a step, all together and with their scale in them, instead of one by one
+- norms      normalisation reads and writes the 16 bits of its neighbours, and still computes in 32
+- graphs     forward and backward pass are recorded as CUDA graphs, one pair for each shape of batch, and replayed
+- compile    torch.compile of transformer and residual blocks; needs triton and a C compiler
+- channels   convolutions in channels-last order
+- cudnn      cuDNN tries which algorithm is fastest for a shape
+- tf32       matrix products that are in 32 bits round their factors to 19 (not the same mathematics)
+
+Relied upon: library/sdxl_original_unet.py (SdxlUNet2DConditionModel, and four block classes with `forward_body` and
+`gradient_checkpointing`), networks/lora.py (LoRAModule replaces the `forward` of a layer by its own).
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib
+import importlib.util
+import math
+import runpy
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils import checkpoint
+
+DEFAULT = ("sync", "reduce", "inputs", "lora", "norms", "graphs")
+OTHERS = ("compile", "channels", "cudnn", "tf32")
+CHECKPOINTED = ("ResnetBlock2D", "Downsample2D", "BasicTransformerBlock", "Upsample2D")
+COMPILED = ("ResnetBlock2D", "BasicTransformerBlock")
+EAGER_STEPS = 2
+"""Steps of a shape that run before it is recorded: they load kernels, and a rare shape is not worth a recording."""
+MOST_SHAPES = 24
+"""Recordings that are kept: each takes the driver some tens of MB."""
+MOST_KINDS_OF_BLOCK = 256
+"""Versions that torch.compile may make of a block: by width, shape of batch, and with or without gradients."""
+
+Forward = Callable[..., torch.Tensor]
+
+
+def main(argv: list[str]) -> int:
+    """Change what the script will import, then become the script."""
+    if argv == ["--list"]:
+        print(*DEFAULT, *OTHERS)
+        return 0
+    if len(argv) < 2 or argv[0] in {"-h", "--help"}:  # noqa: PLR2004  ingredients and a script
+        print("usage: fast.py (--list | INGREDIENTS SCRIPT [args...])", file=sys.stderr)
+        return 0 if argv[:1] in (["-h"], ["--help"]) else 2
+    wanted = set(DEFAULT) if argv[0] == "default" else set(argv[0].split(","))
+    if unknown := wanted - {*DEFAULT, *OTHERS}:
+        print(f"fast.py: no such ingredient: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    sys.path[0] = str(Path.cwd())  # where SCRIPT's own folder would stand if it were run directly
+    install(possible(wanted, argv[1:]), argv[1:])
+    sys.argv = argv[1:]
+    runpy.run_path(argv[1], run_name="__main__")
+    return 0
+
+
+def tell(words: str) -> None:
+    """Say something of ours in the run's log."""
+    print(f"fast: {words}", file=sys.stderr, flush=True)
+
+
+def possible(wanted: set[str], argv: Sequence[str]) -> set[str]:
+    """Leave out what this machine or these options can't do, and say so."""
+    lacking = {}
+    if not torch.cuda.is_available():
+        lacking["graphs"] = "no GPU"
+    if importlib.util.find_spec("triton") is None:
+        lacking["compile"] = "triton is not installed"
+    elif not any(map(shutil.which, ("gcc", "cc", "clang", "cl"))):
+        lacking["compile"] = "no C compiler"
+    if any(word.lower().startswith("paged") for word in argv):
+        lacking["sync"] = "a paged optimizer needs its waits"
+    for name in sorted(wanted & lacking.keys()):
+        tell(f"without {name}: {lacking[name]}")
+    return wanted - lacking.keys()
+
+
+def install(wanted: set[str], argv: Sequence[str]) -> None:
+    """Change the classes and functions that the script will use."""
+    library = importlib.import_module("library.sdxl_original_unet")
+    model = library.SdxlUNet2DConditionModel
+    faster = Faster(model.forward, wanted)
+
+    @functools.wraps(model.forward)
+    def forward(self: Any, x: Any, timesteps: Any = None, context: Any = None, y: Any = None, **_: Any) -> Any:  # noqa: ANN401  upstream's
+        return faster(self, x, timesteps, context, y)
+
+    model.forward = forward
+    for name in CHECKPOINTED:
+        block = getattr(library, name)
+        block.forward = forward_of(block.forward_body, is_compiled=name in COMPILED and "compile" in wanted)
+    if "reduce" in wanted:
+        accelerator = importlib.import_module("accelerate").Accelerator
+        accelerator.reduce = without_copies(accelerator.reduce)
+    if "sync" in wanted and any("8bit" in word.lower() for word in argv):
+        without_waits()
+    if "cudnn" in wanted:
+        torch.backends.cudnn.benchmark = True
+    if "tf32" in wanted:
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def forward_of(body: Forward, *, is_compiled: bool) -> Forward:
+    """A block's `forward`: upstream's, but for a checkpoint that can be recorded and that keeps no random numbers.
+
+    Upstream's checkpoint is the reentrant one, which runs a backward pass of its own within the other.
+    """
+    trained = compiled(body) if is_compiled else body
+
+    def forward(self: Any, *inputs: Any, **named: Any) -> Any:  # noqa: ANN401  upstream's
+        if not torch.is_grad_enabled():
+            return body(self, *inputs, **named)
+        if not (self.training and self.gradient_checkpointing):
+            return trained(self, *inputs, **named)
+        return checkpoint.checkpoint(
+            functools.partial(trained, self), *inputs, use_reentrant=False, preserve_rng_state=draws(self), **named
+        )
+
+    return forward
+
+
+def compiled(body: Forward) -> Forward:
+    """Compile for each shape as it comes; what can't be compiled runs as it is."""
+    dynamo = importlib.import_module("torch._dynamo")
+    for limit in ("recompile_limit", "cache_size_limit"):  # the name before torch 2.7
+        if hasattr(dynamo.config, limit):
+            setattr(dynamo.config, limit, MOST_KINDS_OF_BLOCK)
+            break
+    dynamo.config.accumulated_cache_size_limit = 8 * MOST_KINDS_OF_BLOCK
+    dynamo.config.suppress_errors = True
+    compiled_body: Forward = torch.compile(body, dynamic=False)
+    return compiled_body
+
+
+def draws(block: Any) -> bool:  # noqa: ANN401  upstream's
+    """Whether something within a block draws random numbers: a second forward pass then has to draw the same."""
+    known = block.__dict__.get("fast_draws")
+    if known is None:
+        known = block.__dict__["fast_draws"] = any(map(has_dropout, owners(block)))
+    return bool(known)
+
+
+def owners(model: nn.Module) -> list[Any]:
+    """The modules of the network that have put their own `forward` in place of a layer's."""
+    forwards = (module.__dict__.get("forward") for module in model.modules())
+    found = (getattr(forward, "__self__", None) for forward in forwards)
+    return [owner for owner in found if isinstance(owner, nn.Module) and owner is not model]
+
+
+def has_dropout(owner: object) -> bool:
+    """Whether a module of a network leaves something out by chance; LyCORIS holds a dropout as a module or a figure."""
+    found = (getattr(owner, name, None) for name in ("dropout", "rank_dropout", "module_dropout", "drop"))
+    chances = (getattr(value, "p", value) for value in found)
+    return any(isinstance(chance, int | float) and chance > 0 for chance in chances)
+
+
+def without_copies(reduce: Callable[..., Any]) -> Callable[..., Any]:
+    """Accelerate's mean over all processes, which for a single one is what it was given."""
+
+    @functools.wraps(reduce)
+    def mean(self: Any, tensor: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401  accelerate's
+        return tensor if self.num_processes == 1 else reduce(self, tensor, *arguments, **named)
+
+    return mean
+
+
+def without_waits() -> None:
+    """Let bitsandbytes go on to the next weight at once: the GPU does its work in order anyway."""
+    optimizer = importlib.import_module("bitsandbytes.optim.optimizer")
+    if hasattr(optimizer, "sync_gpu"):
+        optimizer.sync_gpu = lambda _tensor: None
+    else:
+        tell("without sync: this bitsandbytes has no such wait")
+
+
+class Faster:
+    """Stands for the U-Net's `forward`."""
+
+    def __init__(self, forward: Forward, wanted: set[str]) -> None:
+        self.forward = forward
+        self.wanted = wanted
+        self.weights: Weights | None = None
+        self.owners: list[Any] = []
+        self.is_ready = False
+        self.seen: dict[tuple[object, ...], int] = {}
+        self.recordings: dict[tuple[object, ...], Recording] = {}
+        self.gradients: dict[int, torch.Tensor] = {}
+        self.pool: Any = None
+
+    def __call__(self, unet: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+        if not self.is_ready:
+            self.make_ready(unet)
+        if not torch.is_grad_enabled():  # samples and validation: the VAE may need the memory of the recordings
+            self.forget()
+            return self.plain(unet, *inputs)
+        if "inputs" in self.wanted or "graphs" in self.wanted:
+            inputs = tuple(tensor if reaches_weights(tensor) else tensor.detach() for tensor in inputs)
+        if "graphs" not in self.wanted:
+            return self.plain(unet, *inputs)
+        key = self.key(unet, inputs)
+        recording = self.recordings.get(key)
+        if recording is not None:
+            return recording(inputs)
+        self.seen[key] = self.seen.get(key, 0) + 1
+        if self.seen[key] <= EAGER_STEPS or len(self.recordings) >= MOST_SHAPES:
+            return self.plain(unet, *inputs)
+        return self.recorded(unet, key, inputs)
+
+    def make_ready(self, unet: nn.Module) -> None:
+        """Change this U-Net, once the network has taken its place in it."""
+        self.is_ready = True
+        self.owners = owners(unet)
+        if "graphs" in self.wanted and any(map(has_dropout, self.owners)):
+            tell("without graphs: the network leaves parts out by chance, which a recording would repeat")
+            self.wanted = self.wanted - {"graphs"}
+        if "channels" in self.wanted:
+            unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch types dtypes and devices only
+        if "lora" in self.wanted:
+            layers = list(adapt(unet))
+            self.weights = Weights(layers) if layers else None
+        if "norms" in self.wanted:
+            for module in unet.modules():
+                if isinstance(module, nn.LayerNorm | nn.GroupNorm) and "forward" not in module.__dict__:
+                    module.__class__ = in_own_precision(type(module))
+
+    def plain(self, unet: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+        """The forward pass, kernel by kernel."""
+        if self.weights is not None:
+            self.weights.refresh(compute_dtype(inputs[0]))
+        return self.forward(unet, *inputs)
+
+    def key(self, unet: nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[object, ...]:
+        """What makes two steps the same kernels on other numbers."""
+        shapes = [(tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in inputs]
+        multiplier = getattr(self.owners[0], "multiplier", None) if self.owners else None
+        return (*shapes, compute_dtype(inputs[0]), unet.training, float(multiplier or 0))
+
+    def recorded(self, unet: nn.Module, key: tuple[object, ...], inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Record this shape and replay it; where that fails, train on plainly."""
+        try:
+            if self.pool is None:
+                self.pool = torch.cuda.graph_pool_handle()
+            self.recordings[key] = recording = Recording(functools.partial(self.plain, unet), inputs, self)
+        except RuntimeError as error:
+            self.wanted = self.wanted - {"graphs"}
+            self.forget()
+            tell(f"without graphs: {' '.join(str(error).split())[:300]}")
+            return self.plain(unet, *inputs)
+        height, width = (8 * side for side in inputs[0].shape[-2:])
+        tell(f"recorded {inputs[0].shape[0]} x {width}x{height}")
+        return recording(inputs)
+
+    def forget(self) -> None:
+        """Give the memory of the recordings back."""
+        if self.recordings:
+            self.recordings.clear()
+            self.seen.clear()
+            self.gradients.clear()
+            self.pool = None
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
+def compute_dtype(tensor: torch.Tensor) -> torch.dtype:
+    """What matrix products are computed in."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
+
+
+def reaches_weights(tensor: torch.Tensor) -> bool:
+    """Whether a gradient of this tensor would go on to a weight, as in a text encoder that is trained."""
+    return any(isinstance(leaf, nn.Parameter) for leaf in leaves(tensor))
+
+
+def leaves(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors that a backward pass from here gives gradients to."""
+    found, left, known = list[torch.Tensor](), [tensor.grad_fn], set[object]()
+    while left:
+        node: Any = left.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        left += [before for before, _ in node.next_functions]
+    return found
+
+
+class Weights:
+    """The weights of all adapted layers, cast together."""
+
+    def __init__(self, layers: Sequence[tuple[Any, Any]]) -> None:
+        self.layers = layers
+
+    def refresh(self, dtype: torch.dtype) -> None:
+        """Give each layer its two weights as they are now, in the precision that is computed in."""
+        downs = [lora.lora_down.weight for _, lora in self.layers]
+        ups = [lora.lora_up.weight for _, lora in self.layers]
+        scales = [float(lora.multiplier * lora.scale) for _, lora in self.layers]
+        ready = Cast.apply(dtype, scales, *downs, *ups)
+        for number, (layer, _) in enumerate(self.layers):
+            layer.__dict__["fast_down"], layer.__dict__["fast_up"] = ready[number], ready[number + len(downs)]
+
+
+class Cast(torch.autograd.Function):
+    """Cast many weights at once, the second half of them scaled; the gradients go back the same way."""
+
+    @staticmethod
+    def forward(ctx: Any, dtype: torch.dtype, scales: list[float], *weights: torch.Tensor) -> tuple[torch.Tensor, ...]:  # noqa: ANN401  torch's
+        ctx.scales, ctx.dtypes = scales, [weight.dtype for weight in weights]
+        half = len(weights) // 2
+        if dtype is weights[0].dtype or all(math.frexp(scale)[0] in {0.5, 0.0} for scale in scales):
+            cast = copies(weights, dtype)
+            scaled(cast[half:], scales)  # a power of two takes nothing away from 16 bits
+            return tuple(cast)
+        return (*copies(weights[:half], dtype), *copies(torch._foreach_mul(weights[half:], scales), dtype))  # noqa: SLF001  the way to many kernels in one
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401  torch's
+        found = copies(gradients, ctx.dtypes[0])
+        scaled(found[len(found) // 2 :], ctx.scales)
+        return (None, None, *found)
+
+
+def copies(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Copy tensors into parts of one new one, a few kernels in all."""
+    whole = torch.empty(sum(tensor.numel() for tensor in tensors), dtype=dtype, device=tensors[0].device)
+    parts = whole.split([tensor.numel() for tensor in tensors])
+    found = [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+    torch._foreach_copy_(found, tensors)
+    return found
+
+
+def scaled(tensors: Sequence[torch.Tensor], scales: Sequence[float]) -> None:
+    """Multiply each in place."""
+    if any(scale != 1 for scale in scales):
+        torch._foreach_mul_(tensors, scales)
+
+
+class Adapted(nn.Linear):
+    """A linear layer with its LoRA: the layer, the way down, and the way up added in the same kernel."""
+
+    fast_down: torch.Tensor
+    fast_up: torch.Tensor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.flatten(0, -2).to(self.fast_down.dtype)  # cast once, instead of in the layer and in the LoRA
+        if torch.compiler.is_compiling():  # the compiler finds the way by itself
+            base = functional.linear(rows, self.weight.to(rows.dtype), self.bias)
+            result = base + functional.linear(functional.linear(rows, self.fast_down), self.fast_up)
+        else:
+            result = LayerAndLora.apply(rows, self.weight, self.bias, self.fast_down, self.fast_up)
+        return result.view(*x.shape[:-1], -1)
+
+
+class LayerAndLora(torch.autograd.Function):
+    """Three matrix products forward and five back, with nothing between them; the layer itself is frozen."""
+
+    @staticmethod
+    def forward(  # noqa: D102, PLR0913  torch's
+        ctx: Any,  # noqa: ANN401
+        rows: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        down: torch.Tensor,
+        up: torch.Tensor,
+    ) -> torch.Tensor:
+        low = rows @ down.t()
+        ctx.save_for_backward(rows, low, weight, down, up)
+        return functional.linear(rows, weight.to(rows.dtype), bias).addmm_(low, up.t())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401, D102  torch's
+        rows, low, weight, down, up = ctx.saved_tensors
+        of_low = gradient @ up
+        of_rows = None
+        if ctx.needs_input_grad[0]:
+            of_rows = (gradient @ weight.to(gradient.dtype)).addmm_(of_low, down)
+        return of_rows, None, None, of_low.t() @ rows, gradient.t() @ low
+
+
+def adapt(unet: nn.Module) -> Iterator[tuple[Any, Any]]:
+    """Turn the linear layers with a plain LoRA into one module each; what has dropout stays as it is."""
+    for module in unet.modules():
+        owner = getattr(module.__dict__.get("forward"), "__self__", None)
+        is_lora = type(owner).__module__ == "networks.lora" and type(owner).__name__ == "LoRAModule"
+        if is_lora and type(module) is nn.Linear and not has_dropout(owner):
+            del module.forward
+            module.__class__ = Adapted
+            yield module, owner
+
+
+@functools.cache
+def in_own_precision(base: type) -> type:
+    """A norm that does not widen its input under autocast: its kernel computes in 32 bits by itself."""
+
+    class Norm(base):  # type: ignore[misc]  a class of the run's own
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            is_narrow = x.dtype is self.weight.dtype and x.dtype in {torch.bfloat16, torch.float16}
+            if not is_narrow:
+                return super().forward(x)  # type: ignore[no-any-return]
+            with torch.autocast(x.device.type, enabled=False):
+                return super().forward(x)  # type: ignore[no-any-return]
+
+    return Norm
+
+
+class Recording:
+    """Forward and backward pass of one shape of batch as two CUDA graphs."""
+
+    def __init__(self, step: Forward, inputs: Sequence[torch.Tensor], common: Faster) -> None:
+        self.inputs = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in inputs]
+        self._step = step
+        self.weights: list[torch.Tensor] = []
+        self.output = torch.empty(0)
+        # Autocast keeps a cast weight for the next use, which a recording must not find or leave behind.
+        is_kept = torch.is_autocast_cache_enabled()
+        torch.clear_autocast_cache()
+        torch.set_autocast_cache_enabled(False)
+        is_collected = gc.isenabled()
+        gc.disable()  # a graph or event that is freed meanwhile would end the recording
+        try:
+            self.replay_forward = record(self._forward, common.pool)
+            self.output_gradient = torch.zeros_like(self.output)
+            self.wanted = [tensor for tensor in self.inputs if tensor.requires_grad]
+            self.weights = [leaf for leaf in leaves(self.output) if isinstance(leaf, nn.Parameter)]
+            # All shapes share the weights' gradients: only one of them is in use at a time.
+            for weight in self.weights:
+                if id(weight) not in common.gradients:
+                    common.gradients[id(weight)] = torch.zeros_like(weight)
+            self.gradients = [common.gradients[id(weight)] for weight in self.weights]
+            self.input_gradients = [torch.zeros_like(tensor) for tensor in self.wanted]
+            self.replay_backward = record(self._backward, common.pool)
+        finally:
+            torch.set_autocast_cache_enabled(is_kept)
+            if is_collected:
+                gc.enable()
+        self.output = self.output.detach()
+
+    def _forward(self) -> None:
+        with torch.enable_grad():
+            self.output = self._step(*self.inputs)
+
+    def _backward(self) -> None:
+        found = torch.autograd.grad(self.output, [*self.wanted, *self.weights], self.output_gradient)
+        torch._foreach_copy_([*self.input_gradients, *self.gradients], found)
+
+    def __call__(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        result: torch.Tensor = Replay.apply(self, *inputs, *self.weights)
+        return result
+
+
+def record(work: Callable[[], None], pool: Any) -> Callable[[], None]:  # noqa: ANN401  torch has no type for it
+    """Record what work launches, and give what launches it again."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool):
+        work()
+    return graph.replay
+
+
+class Replay(torch.autograd.Function):
+    """Puts a recording into the autograd graph of a step."""
+
+    @staticmethod
+    def forward(ctx: Any, recording: Recording, *tensors: torch.Tensor) -> torch.Tensor:  # noqa: ANN401  torch's
+        ctx.recording = recording
+        for place, given in zip(recording.inputs, tensors, strict=False):
+            place.detach().copy_(given)
+        recording.replay_forward()
+        return recording.output.detach()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401  torch's
+        recording = ctx.recording
+        if any(weight.grad is not None for weight in recording.weights[:1]):
+            # Gradients of several batches are added up: those of the last one still stand where ours will be.
+            for weight in recording.weights:
+                weight.grad = None if weight.grad is None else weight.grad.clone()
+        recording.output_gradient.copy_(gradient)
+        recording.replay_backward()
+        of_inputs = iter(recording.input_gradients)
+        found = [next(of_inputs).detach() if tensor.requires_grad else None for tensor in recording.inputs]
+        return (None, *found, *(gradient.detach() for gradient in recording.gradients))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
