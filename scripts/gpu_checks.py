@@ -16,10 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -157,12 +159,37 @@ def side_by_side(
 ) -> Iterator[dict[str, object]]:
     """The checks that don't mind others, as many at once as memory allows."""
     shared = [check for check in wanted if not check.is_alone]
-    free_gib = bench.device.free_gib if bench.device else 0.0
-    at_once = max(1, min(len(shared), int(free_gib / max((check.gib for check in shared), default=1.0))))
-    with ThreadPoolExecutor(at_once) as pool:
-        deadline = started + 60 * options.minutes
-        under_way = [pool.submit(checked, check, bench, options.output, deadline) for check in shared]
-        yield from (done.result() for done in as_completed(under_way))
+    room = Room(bench.device.free_gib if bench.device else 0.0)
+    deadline = started + 60 * options.minutes
+
+    def in_turn(check: Check) -> dict[str, object]:
+        with room.of(check.gib):
+            return checked(check, bench, options.output, deadline)
+
+    with ThreadPoolExecutor(max(1, len(shared))) as pool:
+        yield from (done.result() for done in as_completed([pool.submit(in_turn, check) for check in shared]))
+
+
+class Room:
+    """GPU memory that checks share; one that wants more than there is waits until it is alone."""
+
+    def __init__(self, gib: float) -> None:
+        self._whole = self._left = gib
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, gib: float) -> Iterator[None]:
+        """Wait for so much, and give it back."""
+        taken = min(gib, self._whole)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= taken)
+            self._left -= taken
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += taken
+                self._changed.notify_all()
 
 
 def checked(check: Check, bench: Bench, output: Path, deadline: float) -> dict[str, object]:
@@ -175,11 +202,13 @@ def checked(check: Check, bench: Bench, output: Path, deadline: float) -> dict[s
             result, seen = PASSED, check.carry_out(bench, check.name)
         except SkippedError as reason:
             result, seen = SKIPPED, str(reason)
-        except (CheckFailedError, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
-            result, seen = (
-                FAILED,
-                f"{'' if isinstance(error, CheckFailedError) else type(error).__name__ + ': '}{error}",
-            )
+        except CheckFailedError as reason:
+            result, seen = FAILED, str(reason)
+        except (OSError, ValueError, KeyError, subprocess.TimeoutExpired, psutil.Error) as error:
+            result, seen = FAILED, f"{type(error).__name__}: {error}"
+    if result == FAILED:
+        for log in bench.folder.glob(f"runs/{check.name}*/train.log"):
+            shutil.copy(log, output / f"{log.parent.name}.log")
     facts = {"check": check.name, "result": result, "seconds": round(time.monotonic() - began), "seen": seen}
     with (output / "results.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(facts, ensure_ascii=False) + "\n")

@@ -3,9 +3,9 @@
     python fast.py INGREDIENTS SCRIPT [args...]     run in the sd-scripts checkout, by the training environment's Python
     python fast.py --list                           print the ingredients, the default ones first
 
-INGREDIENTS are words with commas between them, or `default`. SCRIPT may be another script of this folder, such as
-scaled.py. sd-scripts' files stay as they are: classes are changed once they are imported. What an ingredient needs and
-does not find is told on stderr, and the run goes on without it.
+INGREDIENTS are words with commas between them; `default` stands for the default ones. SCRIPT may be another script of
+this folder, such as scaled.py. sd-scripts' files stay as they are: classes are changed once they are imported. What an
+ingredient needs and does not find is told on stderr, and the run goes on without it.
 
 A step at batch 1 launches some thirty thousand kernels, and the GPU waits for most of them. What helps:
 
@@ -47,6 +47,11 @@ DEFAULT = ("sync", "reduce", "inputs", "lora", "norms", "graphs")
 OTHERS = ("compile", "channels", "cudnn", "tf32")
 CHECKPOINTED = ("ResnetBlock2D", "Downsample2D", "BasicTransformerBlock", "Upsample2D")
 COMPILED = ("ResnetBlock2D", "BasicTransformerBlock")
+RECORDED_NETWORKS = {
+    *(f"networks.{name}" for name in ("lora", "loha", "lokr")),
+    *(f"lycoris.modules.{name}" for name in ("locon", "loha", "lokr")),
+}
+"""Whose modules do the same in each step; a DyLoRA draws another rank."""
 EAGER_STEPS = 2
 """Steps of a shape that run before it is recorded: they load kernels, and a rare shape is not worth a recording."""
 MOST_SHAPES = 24
@@ -65,12 +70,16 @@ def main(argv: list[str]) -> int:
     if len(argv) < 2 or argv[0] in {"-h", "--help"}:  # noqa: PLR2004  ingredients and a script
         print("usage: fast.py (--list | INGREDIENTS SCRIPT [args...])", file=sys.stderr)
         return 0 if argv[:1] in (["-h"], ["--help"]) else 2
-    wanted = set(DEFAULT) if argv[0] == "default" else set(argv[0].split(","))
+    words = argv[0].split(",")
+    wanted = {*words} - {"default"} | ({*DEFAULT} if "default" in words else set())
     if unknown := wanted - {*DEFAULT, *OTHERS}:
         print(f"fast.py: no such ingredient: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     sys.path[0] = str(Path.cwd())  # where SCRIPT's own folder would stand if it were run directly
-    install(possible(wanted, argv[1:]), argv[1:])
+    if why := why_not_here():
+        tell(f"trains plainly: {why}")
+    else:
+        install(possible(wanted, argv[1:]), argv[1:])
     sys.argv = argv[1:]
     runpy.run_path(argv[1], run_name="__main__")
     return 0
@@ -79,6 +88,17 @@ def main(argv: list[str]) -> int:
 def tell(words: str) -> None:
     """Say something of ours in the run's log."""
     print(f"fast: {words}", file=sys.stderr, flush=True)
+
+
+def why_not_here() -> str | None:
+    """Why this sd-scripts can't be made faster, or None where all that is relied upon is there."""
+    try:
+        library = importlib.import_module("library.sdxl_original_unet")
+    except ImportError as error:
+        return str(error)
+    needed = [("SdxlUNet2DConditionModel", "forward"), *((name, "forward_body") for name in CHECKPOINTED)]
+    missing = [name for name, method in needed if not hasattr(getattr(library, name, None), method)]
+    return f"library.sdxl_original_unet has changed: {', '.join(missing)}" if missing else None
 
 
 def possible(wanted: set[str], argv: Sequence[str]) -> set[str]:
@@ -170,6 +190,14 @@ def owners(model: nn.Module) -> list[Any]:
     return [owner for owner in found if isinstance(owner, nn.Module) and owner is not model]
 
 
+def why_not_recorded(owners: Sequence[Any]) -> str | None:
+    """Why this network's steps can't be recorded, or None: each must launch the same kernels."""
+    if any(map(has_dropout, owners)):
+        return "the network leaves parts out by chance, which a recording would repeat"
+    unknown = {type(owner).__module__ for owner in owners} - RECORDED_NETWORKS
+    return f"{', '.join(sorted(unknown))} may do something else in each step" if unknown else None
+
+
 def has_dropout(owner: object) -> bool:
     """Whether a module of a network leaves something out by chance; LyCORIS holds a dropout as a module or a figure."""
     found = (getattr(owner, name, None) for name in ("dropout", "rank_dropout", "module_dropout", "drop"))
@@ -211,6 +239,7 @@ class Faster:
         self.pool: Any = None
 
     def __call__(self, unet: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+        """One forward pass, in a way whose backward pass gives the same gradients."""
         if not self.is_ready:
             self.make_ready(unet)
         if not torch.is_grad_enabled():  # samples and validation: the VAE may need the memory of the recordings
@@ -220,6 +249,9 @@ class Faster:
             inputs = tuple(tensor if reaches_weights(tensor) else tensor.detach() for tensor in inputs)
         if "graphs" not in self.wanted:
             return self.plain(unet, *inputs)
+        # Autocast would keep a cast weight for its next use, which a recording must neither find nor leave behind.
+        torch.clear_autocast_cache()
+        torch.set_autocast_cache_enabled(False)  # the autocast around us restores it
         key = self.key(unet, inputs)
         recording = self.recordings.get(key)
         if recording is not None:
@@ -233,8 +265,8 @@ class Faster:
         """Change this U-Net, once the network has taken its place in it."""
         self.is_ready = True
         self.owners = owners(unet)
-        if "graphs" in self.wanted and any(map(has_dropout, self.owners)):
-            tell("without graphs: the network leaves parts out by chance, which a recording would repeat")
+        if "graphs" in self.wanted and (why := why_not_recorded(self.owners)):
+            tell(f"without graphs: {why}")
             self.wanted = self.wanted - {"graphs"}
         if "channels" in self.wanted:
             unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch types dtypes and devices only
@@ -330,6 +362,7 @@ class Cast(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, dtype: torch.dtype, scales: list[float], *weights: torch.Tensor) -> tuple[torch.Tensor, ...]:  # noqa: ANN401  torch's
+        """Two new tensors hold all of them."""
         ctx.scales, ctx.dtypes = scales, [weight.dtype for weight in weights]
         half = len(weights) // 2
         if dtype is weights[0].dtype or all(math.frexp(scale)[0] in {0.5, 0.0} for scale in scales):
@@ -340,6 +373,7 @@ class Cast(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401  torch's
+        """In the weights' own precision."""
         found = copies(gradients, ctx.dtypes[0])
         scaled(found[len(found) // 2 :], ctx.scales)
         return (None, None, *found)
@@ -367,6 +401,7 @@ class Adapted(nn.Linear):
     fast_up: torch.Tensor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The layer's output and the LoRA's in one."""
         rows = x.flatten(0, -2).to(self.fast_down.dtype)  # cast once, instead of in the layer and in the LoRA
         if torch.compiler.is_compiling():  # the compiler finds the way by itself
             base = functional.linear(rows, self.weight.to(rows.dtype), self.bias)
@@ -380,7 +415,7 @@ class LayerAndLora(torch.autograd.Function):
     """Three matrix products forward and five back, with nothing between them; the layer itself is frozen."""
 
     @staticmethod
-    def forward(  # noqa: D102, PLR0913  torch's
+    def forward(  # noqa: PLR0913, PLR0917  torch's
         ctx: Any,  # noqa: ANN401
         rows: torch.Tensor,
         weight: torch.Tensor,
@@ -388,12 +423,14 @@ class LayerAndLora(torch.autograd.Function):
         down: torch.Tensor,
         up: torch.Tensor,
     ) -> torch.Tensor:
+        """Keep what the way back needs: the narrow tensor in the middle, and no copy of the layer's weight."""
         low = rows @ down.t()
         ctx.save_for_backward(rows, low, weight, down, up)
         return functional.linear(rows, weight.to(rows.dtype), bias).addmm_(low, up.t())
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401, D102  torch's
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401  torch's
+        """The input's gradient from both ways in one tensor, and the two weights'."""
         rows, low, weight, down, up = ctx.saved_tensors
         of_low = gradient @ up
         of_rows = None
@@ -432,21 +469,27 @@ class Recording:
     """Forward and backward pass of one shape of batch as two CUDA graphs."""
 
     def __init__(self, step: Forward, inputs: Sequence[torch.Tensor], common: Faster) -> None:
-        self.inputs = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in inputs]
         self._step = step
-        self.weights: list[torch.Tensor] = []
+        self.inputs = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in inputs]
         self.output = torch.empty(0)
-        # Autocast keeps a cast weight for the next use, which a recording must not find or leave behind.
-        is_kept = torch.is_autocast_cache_enabled()
-        torch.clear_autocast_cache()
-        torch.set_autocast_cache_enabled(False)
+        # The recorded pass sees other tensors of the same memory: what autograd still knows of the weights belongs to
+        # the stream of the steps before, and one look at that stream would end the recording.
+        modules = {id(module): module for owner in common.owners for module in owner.modules()}.values()
+        self._shadows = [
+            (module, name, weight, nn.Parameter(weight.detach()))
+            for module in modules
+            for name, weight in module._parameters.items()  # noqa: SLF001  a name that is set would be looked at
+            if weight is not None and weight.requires_grad
+        ]
         is_collected = gc.isenabled()
         gc.disable()  # a graph or event that is freed meanwhile would end the recording
         try:
             self.replay_forward = record(self._forward, common.pool)
             self.output_gradient = torch.zeros_like(self.output)
             self.wanted = [tensor for tensor in self.inputs if tensor.requires_grad]
-            self.weights = [leaf for leaf in leaves(self.output) if isinstance(leaf, nn.Parameter)]
+            weights = {id(shadow): weight for _, _, weight, shadow in self._shadows}
+            self._reached = [leaf for leaf in leaves(self.output) if id(leaf) in weights]
+            self.weights: list[torch.Tensor] = [weights[id(leaf)] for leaf in self._reached]
             # All shapes share the weights' gradients: only one of them is in use at a time.
             for weight in self.weights:
                 if id(weight) not in common.gradients:
@@ -455,20 +498,26 @@ class Recording:
             self.input_gradients = [torch.zeros_like(tensor) for tensor in self.wanted]
             self.replay_backward = record(self._backward, common.pool)
         finally:
-            torch.set_autocast_cache_enabled(is_kept)
             if is_collected:
                 gc.enable()
         self.output = self.output.detach()
 
     def _forward(self) -> None:
-        with torch.enable_grad():
-            self.output = self._step(*self.inputs)
+        for module, name, _, shadow in self._shadows:
+            module._parameters[name] = shadow  # noqa: SLF001  a name that is set would be looked at
+        try:
+            with torch.enable_grad():
+                self.output = self._step(*self.inputs)
+        finally:
+            for module, name, weight, _ in self._shadows:
+                module._parameters[name] = weight  # noqa: SLF001  a name that is set would be looked at
 
     def _backward(self) -> None:
-        found = torch.autograd.grad(self.output, [*self.wanted, *self.weights], self.output_gradient)
+        found = torch.autograd.grad(self.output, [*self.wanted, *self._reached], self.output_gradient)
         torch._foreach_copy_([*self.input_gradients, *self.gradients], found)
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Replay the forward pass; the backward pass of what it gives replays the other."""
         result: torch.Tensor = Replay.apply(self, *inputs, *self.weights)
         return result
 
@@ -476,8 +525,20 @@ class Recording:
 def record(work: Callable[[], None], pool: Any) -> Callable[[], None]:  # noqa: ANN401  torch has no type for it
     """Record what work launches, and give what launches it again."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
-        work()
+    stream, numbers = torch.cuda.current_stream(), torch.cuda.get_rng_state()
+    try:
+        with torch.cuda.graph(graph, pool=pool):
+            work()
+    except RuntimeError as error:
+        # A recording that breaks off leaves its stream and its random numbers behind.
+        torch.cuda.set_stream(stream)
+        fresh = torch.Generator(stream.device)
+        fresh.set_state(numbers)
+        torch.cuda.default_generators[stream.device.index].graphsafe_set_state(fresh)
+        first: BaseException = error
+        while first.__context__ is not None:
+            first = first.__context__
+        raise RuntimeError(f"{type(first).__name__}: {first}") from error
     return graph.replay
 
 
@@ -486,6 +547,7 @@ class Replay(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, recording: Recording, *tensors: torch.Tensor) -> torch.Tensor:  # noqa: ANN401  torch's
+        """Put the numbers where the recording looks for them."""
         ctx.recording = recording
         for place, given in zip(recording.inputs, tensors, strict=False):
             place.detach().copy_(given)
@@ -494,6 +556,7 @@ class Replay(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401  torch's
+        """The weights are named as inputs, so that autograd hands their gradients on."""
         recording = ctx.recording
         if any(weight.grad is not None for weight in recording.weights[:1]):
             # Gradients of several batches are added up: those of the last one still stand where ours will be.
