@@ -343,7 +343,7 @@ def training(bench: Bench, name: str) -> str:
     Command(bench, name, "runs", "show", name, "--output", str(folder.parent)).wait(0, "done")
     peak = outcome.get("peak_gib")
     if bench.device:
-        Command(bench, name, "vram", "--mine").wait(0, "dim32-gc")
+        Command(bench, name, "vram", "--mine").wait(0, "LoRA 32, gc")
         if peak is None:
             raise CheckFailedError("no peak of GPU memory in the record")
     return f"12 steps, {samples} samples, peak {peak} GB"

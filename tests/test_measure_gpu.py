@@ -1,0 +1,76 @@
+"""The script that measures memory and speed: its cells, its file and its table. It runs in test_upstream_real.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import presets
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "measure_gpu.py"
+MEASURED = ROOT / "docs" / "measured_h100.jsonl"
+sys.path.insert(0, str(SCRIPT.parent))
+
+import measure_gpu  # noqa: E402 - scripts are run by path
+
+
+def test_a_cell_is_read_as_it_is_typed() -> None:
+    cell = measure_gpu.parse("lora/dim32-gc:4:default+compile:60")
+
+    assert cell == measure_gpu.Cell(Kind.LORA, "dim32-gc", 4, "default+compile", 60)
+    assert cell.name == "lora/dim32-gc:4:default+compile"
+    assert measure_gpu.parse("locon/mine:1:plain").steps == measure_gpu.STEPS
+
+
+@pytest.mark.parametrize("text", ["", "lora", "lora/dim32", "lora:1:plain", "cat/dim32:1:plain", "lora/dim32:0:plain",
+                                  "lora/dim32:x:plain", "lora/dim32:1:plain:0", "lora/dim32:1:plain:2:3"])  # fmt: skip
+def test_what_is_no_cell_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no cell"):
+        measure_gpu.parse(text)
+
+
+def test_every_cell_of_the_list_names_a_preset_that_there_is() -> None:
+    cells = [measure_gpu.parse(text) for text in measure_gpu.CELLS]
+
+    assert len({cell.name for cell in cells}) == len(cells)
+    assert all(cell.preset in presets.names(cell.kind) for cell in cells)
+
+
+def test_the_watching_script_stands_outermost_and_a_plain_cell_has_no_other() -> None:
+    argv = ["python", "-m", "accelerate.commands.launch", "--cpu", "/ours/scaled.py", "/sd/train.py", "--seed", "1"]
+    ours = str(measure_gpu.INSIDE / "observed.py")
+
+    plain = measure_gpu.through(argv, ["report"], "plain")
+    fast = measure_gpu.through(argv, ["report"], "default+compile")
+
+    assert plain == [*argv[:4], ours, "report", *argv[4:]]
+    assert fast == [*argv[:4], ours, "report", str(measure_gpu.INSIDE / "fast.py"), "default,compile", *argv[4:]]
+
+
+def test_a_file_of_another_kind_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "other.jsonl").write_text('{"a": 1}\n', encoding="utf-8")
+
+    with pytest.raises(UsageError, match="has lines that this script did not write"):
+        measure_gpu.read(tmp_path / "other.jsonl")
+
+
+def test_lines_are_read_as_they_were_written(tmp_path: Path) -> None:
+    lines = measure_gpu.read(MEASURED)
+    for line in lines:
+        measure_gpu.write(tmp_path / "again.jsonl", line)
+
+    assert lines
+    assert measure_gpu.read(tmp_path / "again.jsonl") == lines
+
+
+def test_the_page_shows_the_table_that_the_script_prints_of_the_measured_file() -> None:
+    argv = [sys.executable, str(SCRIPT), "--output", str(MEASURED), "--minutes", "0"]
+    printed = subprocess.run(argv, capture_output=True, encoding="utf-8", check=True).stdout
+
+    assert printed.strip() in (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
