@@ -22,11 +22,16 @@ _TRIES, _TRY_SECONDS = 10, 0.05
 """Windows refuses a rename while a virus scanner or a reader has the file open."""
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write(path: Path, content: str | bytes, *, over: bool = True) -> None:
     """Write beside and rename, both synced: after a power cut too, a reader sees the old file or the new one.
 
-    Text becomes UTF-8, its line ends stay. Raises OSError; then the old file stands and nothing lies beside it.
+    Text becomes UTF-8, its line ends stay. Raises OSError; then the old file stands and nothing lies beside it. It is
+    FileExistsError where something is there already and `over` is false; a device or a pipe is never renamed over.
     """
+    if not over and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "is there already", str(path))
+    if exists(path) and not is_file(path):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
     beside = path.with_name(f".{secrets.token_hex(8)}.new")
     try:
         with beside.open("xb") as file:

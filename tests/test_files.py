@@ -17,6 +17,25 @@ def test_what_is_written_is_there_whole_and_nothing_beside_it(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_what_is_there_is_not_written_over_where_that_is_not_wanted(tmp_path: Path) -> None:
+    files.write(tmp_path / "mine", "old", over=False)
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("mine", "link"):
+        with pytest.raises(FileExistsError):
+            files.write(tmp_path / name, "new", over=False)
+    assert (tmp_path / "mine").read_text() == "old"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_device_is_not_renamed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(os.devnull)
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="not a plain file"):
+            files.write(tmp_path / name, "text")
+    assert (tmp_path / "link").is_char_device()
+
+
 def test_a_name_of_the_longest_length_can_be_written(tmp_path: Path) -> None:
     target = tmp_path / ("n" * 255)
     files.write(target, b"\x00")

@@ -90,6 +90,7 @@ def export(
     from sdxl_train_cli.errors import Problem
     from sdxl_train_cli.exchange import export as exports
     from sdxl_train_cli.exchange import structured
+    from sdxl_train_cli.recipes import preset_folders
 
     recipe = _recipe(preset, kind, _options(home))
     lost: tuple[str, ...] = ()
@@ -106,7 +107,7 @@ def export(
     if output is None:
         console.document(text.rstrip("\n"))
         return
-    _write(output, text, force=force)
+    preset_folders.write(output, text, force=force)
     console.out(str(output))
 
 
@@ -144,12 +145,13 @@ def _folder(typed: Path | None, kind: Kind) -> Path:
 def _written(imported: Imported, file: Path, folder: Path, name: str | None, *, force: bool) -> Path:
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.exchange import preset_text
+    from sdxl_train_cli.recipes import preset_folders
 
     bare = _file_name(file.stem if name is None else name)
     if not bare:
         raise UsageError(f"'{name or file.stem}' can't be a preset's name", "give it one with --name")
     path = folder / f"{bare}.yaml"
-    _write(path, preset_text.of(imported, file.name), force=force)
+    preset_folders.write(path, preset_text.of(imported, file.name), force=force)
     return path
 
 
@@ -166,17 +168,3 @@ def _require_different_names(files: list[Path]) -> None:
 def _file_name(text: str) -> str:
     """A name that every file system takes, and that is listed: without a leading underscore."""
     return "".join(char if char.isalnum() or char in " ._-+()" else "-" for char in text).strip(" .-_")[:100]
-
-
-def _write(path: Path, text: str, *, force: bool) -> None:
-    from sdxl_train_cli.errors import UsageError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise UsageError(f"{path} is there already", "--force writes over it") from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"{path} can't be written: {reason}", "choose another place") from error

@@ -35,12 +35,13 @@ def new(
 ) -> None:  # fmt: skip
     """Five questions, and a commented preset that fits your card."""
     from sdxl_train_cli import console, spelling
-    from sdxl_train_cli.recipes import drafting
+    from sdxl_train_cli.recipes import drafting, preset_folders
 
     answers = _answers(name, what, kind, gpu, pictures, taste)
     drafted = drafting.draft(answers, place.user_presets())
     folder = to or place.user_presets() / answers.kind.value
-    path = _written(folder / f"{answers.name}.yaml", drafted.text, force=force)
+    path = folder / f"{answers.name}.yaml"
+    preset_folders.write(path, drafted.text, force=force)
     console.note(f"needs {drafted.need} of {answers.free_gib:.1f} GB free; read it, then:")
     shown = spelling.shell_word(answers.name if to is None else path)
     console.note(f"sdxl-train {answers.kind.value} --preset {shown} --data YOUR-PICTURES")
@@ -139,20 +140,3 @@ def _safe(name: str) -> str:
     if not re.fullmatch(r"[^\W_][\w .+-]{0,99}", name) or name.endswith((".", " ")):
         raise UsageError(f"'{name}' is no name for a preset", "letters, digits, - and _: my-style")
     return name
-
-
-def _written(path: Path, text: str, *, force: bool) -> Path:
-    from sdxl_train_cli.errors import UsageError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path.parent} can't be made: {error.strerror}", "choose another folder: --to") from error
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise UsageError(f"{path} is there already", "give another name, or write over it: --force") from error
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror}", "choose another folder: --to") from error
-    return path

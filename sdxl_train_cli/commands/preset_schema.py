@@ -18,7 +18,7 @@ def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = No
     """JSON Schema of presets, for editors."""
     import json
 
-    from sdxl_train_cli import console
+    from sdxl_train_cli import console, files
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.installation import environment
     from sdxl_train_cli.recipe import Kind
@@ -33,7 +33,7 @@ def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = No
         console.document(text)
         return
     try:
-        output.write_text(text + "\n", encoding="utf-8")
+        files.write(output, text + "\n")
     except OSError as error:
         raise UsageError(f"{output} can't be written: {error.strerror}", "give --output a file") from error
     console.note("put this line first in a preset; VS Code needs its YAML extension, others yaml-language-server:")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.memory.measurements import Measurement
 
@@ -37,7 +38,7 @@ def _cell(value: object) -> str:
 def write(path: Path, content: str) -> None:
     """Write the CSV; UsageError where that can't be done."""
     try:
-        path.write_text(content, encoding="utf-8", newline="")
+        files.write(path, content)
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror}", "choose another file") from error
 

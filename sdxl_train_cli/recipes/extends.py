@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Setting
 from sdxl_train_cli.recipes import preset_folders, yaml_file
@@ -92,8 +93,8 @@ def _parent(extends: str, child: Path, kind: Kind | None, user_folder: Path | No
         by_name = [path for one in kinds for path in preset_folders.named(one, extends, user_folder)]
         # Not itself: a user's own dim32-gc.yaml may extend the shipped preset of that name.
         candidates = [path for path in beside + by_name if not _is_same(path, child)]
-    return next((path for path in candidates if preset_folders.is_file(path)), None)
+    return next((path for path in candidates if files.is_file(path)), None)
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    return preset_folders.is_file(one) and one.samefile(other)
+    return files.is_file(one) and one.samefile(other)

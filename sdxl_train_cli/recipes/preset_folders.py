@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sdxl_train_cli import files
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
 
 SUFFIXES = (".yaml", ".yml")
@@ -54,9 +56,19 @@ def shown(path: Path) -> str:
     return path.name if is_shipped(path) else str(path)
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is such a file, whatever characters its name has."""
+def write(path: Path, text: str, *, force: bool) -> None:
+    """Write a preset, or one for another program; UsageError where it can't be, or is there and `force` is false."""
     try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or has a NUL byte
-        return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path.parent} can't be made: {_reason(error)}", "choose another folder") from error
+    try:
+        files.write(path, text, over=force)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already", "give another name, or write over it: --force") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} can't be written: {_reason(error)}", "choose another place") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import files, spelling
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -134,7 +134,7 @@ def check_file(
 
 def _located(kind: Kind, name_or_path: str, user_folder: Path | None) -> tuple[Path, str]:
     path = Path(name_or_path)
-    if preset_folders.is_path(name_or_path) or preset_folders.is_file(path):
+    if preset_folders.is_path(name_or_path) or files.is_file(path):
         return path, name_or_path
     paths = preset_folders.named(kind, name_or_path, user_folder)
     if not paths:
