@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_made_is_told(cli: Cli, tmp_path: Path) -> None:
     result = cli("presets", "import", FOLDER / "gui_lora.json", "--to", tmp_path / "file" / "inner")
 
     assert result.code == 2
-    assert "can't be written" in result.stderr
+    assert "can't be made" in result.stderr
 
 
 def test_without_sd_scripts_names_go_unchecked_and_it_says_so(fresh: Cli) -> None:
