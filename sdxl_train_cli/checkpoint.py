@@ -200,7 +200,7 @@ def _require_diffusers(folder: Path) -> None:
         raise ModelError(f"{index} is broken", "download the model again") from error
     if not str(pipeline).startswith("StableDiffusionXL"):
         raise ModelError(f"{folder} holds a {pipeline or 'nameless pipeline'}, not SDXL", "give --model an SDXL model")
-    missing = [part for part in _DIFFUSERS_PARTS if not (folder / part).is_dir()]
+    missing = [part for part in _DIFFUSERS_PARTS if not files.is_folder(folder / part)]
     if missing:
         raise ModelError(f"{folder} is incomplete: no folder {', '.join(missing)}", "download the model again")
     for part in _WITH_WEIGHTS:
@@ -228,7 +228,7 @@ def require_vae(vae: str) -> str:
     if files.is_file(path):
         _require_vae_file(path)
     elif files.is_folder(path):
-        if not any((path / place / "config.json").is_file() for place in ("", "vae")):
+        if not any(files.is_file(path / place / "config.json") for place in ("", "vae")):
             raise ModelError(f"{path} is no diffusers VAE: it has no config.json", "give --vae a file")
     elif is_hub_id(vae) and not files.is_folder(path.parent):
         return vae

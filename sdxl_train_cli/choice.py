@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, layout
+from sdxl_train_cli import checkpoint, files, layout
 from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.project import Project
@@ -61,7 +61,8 @@ class Choices:
 def name_for(data: Path) -> str:
     """A run's name from its data folder's or file's, in characters that every file system takes."""
     path = layout.expanded(data)
-    return re.sub(r"[^\w.-]+", "-", path.name if path.is_dir() else path.stem, flags=re.ASCII).strip("-.") or "run"
+    called = path.name if files.is_folder(path) else path.stem
+    return re.sub(r"[^\w.-]+", "-", called, flags=re.ASCII).strip("-.") or "run"
 
 
 def filled(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -97,7 +98,7 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
 ) -> Choices:
     """Fill in the defaults; UsageError where there is none to fill in."""
     data = Path(texts["data"] or DEFAULT_DATA)
-    if not texts["data"] and not data.is_dir():
+    if not texts["data"] and not files.is_folder(data):
         raise UsageError(
             "no pictures are named, and there is no folder ./data",
             f"sdxl-train {kind.value} --data FOLDER, or `sdxl-train init` for a project file",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from sdxl_train_cli import checkpoint, layout
+from sdxl_train_cli import checkpoint, files, layout
 from sdxl_train_cli.checkpoint import Header
 from sdxl_train_cli.errors import ModelError, Problem
 from sdxl_train_cli.keeping import states
@@ -54,14 +54,14 @@ def require(recipe: Recipe) -> None:
 def _texts(recipe: Recipe) -> Iterator[Problem]:
     for option, what, hint in _TEXTS:
         for path in _paths(recipe, option):
-            if not path.is_file():
+            if not files.is_file(path):
                 yield Problem(f"no {what} at {path}", hint, recipe.origin(option))
 
 
 def _networks(recipe: Recipe) -> Iterator[Problem]:
     for option in ("network_weights", "base_weights"):
         for path in _paths(recipe, option):
-            if not path.is_file():
+            if not files.is_file(path):
                 hint = f"{option} takes a trained LoRA's file"
                 yield Problem(f"no weights at {path}", hint, recipe.origin(option))
             elif path.suffix.lower() == ".safetensors":
@@ -110,7 +110,8 @@ def _state(recipe: Recipe) -> Iterator[Problem]:
     folder = Path(str(value))
     state = states.read(folder)
     if state is None:
-        known = "its writing was cut off, or it is another folder" if folder.is_dir() else "it is the folder NAME-state"
+        is_there = files.is_folder(folder)
+        known = "its writing was cut off, or it is another folder" if is_there else "it is the folder NAME-state"
         yield Problem(f"no whole state at {folder}: {known}", "`sdxl-train runs resume RUN` finds it by itself", where)
         return
     if recipe.kind is not Kind.DREAMBOOTH:

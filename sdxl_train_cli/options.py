@@ -64,6 +64,11 @@ class OptionTable(BaseModel):
 
 def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     """Yield one problem for each option that this sd-scripts lacks or whose value it would not take."""
+    return (problem for _, problem in by_option(recipe, table))
+
+
+def by_option(recipe: Recipe, table: OptionTable) -> Iterator[tuple[str, Problem]]:
+    """Yield the same, each with its option's name."""
     known = table.of(recipe.kind)
     unknown = 0
     for name, setting in recipe.settings.items():
@@ -71,12 +76,12 @@ def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
         if option is None:
             unknown += 1  # looking for what was meant takes milliseconds, of thousands a minute
             meant = spelling.resembling(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
-            yield Problem(_unknown(name, recipe.kind, table), meant, setting.origin)
+            yield name, Problem(_unknown(name, recipe.kind, table), meant, setting.origin)
             continue
         try:
             _typed(setting.value, option)
         except ValueError as error:
-            yield Problem(f"{name}: {error}", None, setting.origin)
+            yield name, Problem(f"{name}: {error}", None, setting.origin)
 
 
 def typed(recipe: Recipe, table: OptionTable) -> Recipe:

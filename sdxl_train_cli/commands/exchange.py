@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdxl_train_cli import files
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
 
@@ -126,7 +127,7 @@ def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
 
     user = place.user_presets()
     found = None if kind is None else place.kind(kind)
-    if found is None and Path(preset).is_file():
+    if found is None and files.is_file(preset):
         found = presets.kind_of(Path(preset), user)
     having = (one for one in Kind if preset in presets.names(one, user))
     recipe = presets.load(found or next(having, Kind.LORA), preset, (), user)

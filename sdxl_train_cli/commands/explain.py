@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -14,6 +15,8 @@ from sdxl_train_cli.commands import place
 if TYPE_CHECKING:
     from sdxl_train_cli.failures.diagnosis import Finding
     from sdxl_train_cli.keeping.history import Loaded
+
+_CHUNK_BYTES = 64 * 1024
 
 Target = Annotated[str, typer.Argument(metavar="RUN|LOGFILE", help="A run's folder or name, a log, or - for stdin")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -47,13 +50,17 @@ def explain(target: Target, as_json: Json = False) -> None:
 
 
 def _stdin() -> bytes:
+    return _end_of(sys.stdin.buffer)
+
+
+def _end_of(stream: BinaryIO) -> bytes:
+    """What a pipe gives last, however much it gives."""
     from sdxl_train_cli.failures import log
 
-    stream = sys.stdin.buffer
-    content = b""
-    while chunk := stream.read(io.DEFAULT_BUFFER_SIZE * 64):
-        content = (content + chunk)[-log.TAIL_BYTES * 2 :]
-    return content
+    chunks = deque[bytes](maxlen=-(-log.TAIL_BYTES // _CHUNK_BYTES))
+    while chunk := stream.read(_CHUNK_BYTES):
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _log(target: str) -> Path:
@@ -89,7 +96,7 @@ def _read(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             if not file.seekable():
-                return log.decoded(file.read())
+                return log.decoded(_end_of(file))
             return log.read_tail(file, file.seek(0, io.SEEK_END))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}", "check who may read it") from error

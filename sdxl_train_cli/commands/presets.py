@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdxl_train_cli import files
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
 
@@ -107,7 +108,7 @@ def kind_for(preset: str, typed: str | None) -> Kind:
     from sdxl_train_cli.recipes import presets
 
     kind = kind_called(typed)
-    if kind is None and Path(preset).is_file():
+    if kind is None and files.is_file(preset):
         kind = presets.kind_of(Path(preset), place.user_presets())
     having = (one for one in Kind if preset in presets.names(one, place.user_presets()))
     return kind or next(having, Kind.LORA)

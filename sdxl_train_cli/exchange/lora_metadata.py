@@ -50,6 +50,7 @@ _OF_THE_RUN = frozenset(
 _REASONS = "belongs to the run and its pictures, not to the preset"
 _OPTIMIZER = re.compile(r"(?P<name>[\w.]+)(?:\((?P<arguments>.*)\))?", re.DOTALL)
 _NAMES = {name.lower(): name for name in (*TORCH_OPTIMIZERS,)} | {name: name for name in OWN_OPTIMIZERS}
+_MOST_KEYS = 1000
 _DEEPEST_JSON = 4 * 1024 * 1024
 
 
@@ -58,6 +59,8 @@ def read(header: Header, where: str) -> Reading:
     record = {key: text for key, text in header.metadata.items() if key.startswith("ss_")}
     if not record:
         raise RecipeError(Problem("holds no record of its training", "ask its author for the settings", where))
+    if len(record) > _MOST_KEYS:
+        raise RecipeError(Problem(f"holds over {_MOST_KEYS:,} keys, which no record of a training does", where=where))
     base = record.get("ss_base_model_version", "")
     if values.switch(record.get("ss_v2")) or (base and not base.startswith("sdxl")):
         raise RecipeError(

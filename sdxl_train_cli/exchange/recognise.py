@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from sdxl_train_cli import checkpoint
@@ -37,6 +38,7 @@ def of_text(text: str, shown: str) -> Reading:
     if command_line.is_one(text):
         return command_line.read(text, shown)
     found = structured.toml_table(text, shown) if "=" in text else {}
+    structured.require_settings(found, shown)
     if derrian.is_one(found):
         return derrian.read(found, shown)
     if toml_config.is_one(found):
@@ -49,6 +51,7 @@ def of_text(text: str, shown: str) -> Reading:
 
 def _of_json(text: str, shown: str) -> Reading:
     found = structured.json_object(text, shown)
+    structured.require_settings(found, shown)
     if onetrainer.is_one(found):
         return onetrainer.read(found, shown)
     if kohya_gui.is_one(found):
@@ -58,6 +61,8 @@ def _of_json(text: str, shown: str) -> Reading:
 
 def _head(path: Path, shown: str) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "not a plain file")  # noqa: TRY301 - a pipe would never end
         with path.open("rb") as file:
             return file.read(_HEAD_BYTES)
     except (OSError, ValueError) as error:

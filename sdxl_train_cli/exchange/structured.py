@@ -15,20 +15,17 @@ from sdxl_train_cli.errors import Problem, RecipeError
 
 SIZE_LIMIT_BYTES = 1024 * 1024
 _DEEPEST = 32
-_MOST_VALUES = 5000
-"""Ten times what the longest of a known program holds; each is told of in a row."""
+_MOST_SETTINGS = 5000
+"""Ten times what the longest file of a known program holds."""
 
 
 def text_of(path: Path, shown: str, largest_bytes: int = SIZE_LIMIT_BYTES) -> str:
     """The file as text; RecipeError where it is none, or larger than any file of its kind."""
     try:
-        with path.open("rb") as file:
-            content = file.read(largest_bytes + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
+        content = files.read_bytes(path, largest_bytes)
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RecipeError(Problem(f"cannot be read: {reason}", where=shown)) from error
-    if len(content) > largest_bytes:
-        raise RecipeError(Problem(f"is larger than {largest_bytes >> 20} MiB, which no such file is", where=shown))
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"  # PowerShell's `>`
     try:
         return content.decode(encoding)
@@ -40,7 +37,7 @@ def json_object(text: str, shown: str) -> dict[str, object]:
     """The keys of a JSON object; RecipeError where it is none, sets a key twice, or is nested absurdly."""
     try:
         found = files.parse_json(text, object_pairs_hook=_once)
-        _require_sane(found, shown)
+        _count(found)
     except RecursionError as error:
         raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
     except ValueError as error:
@@ -54,7 +51,7 @@ def toml_table(text: str, shown: str) -> dict[str, object]:
     """The keys of a TOML file; RecipeError where it is none, or is nested absurdly."""
     try:
         found = tomli.loads(text.replace("\r\n", "\n"))
-        _require_sane(found, shown)
+        _count(found)
     except RecursionError as error:
         raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
     except ValueError as error:  # numbers of absurd length, too
@@ -80,13 +77,14 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _require_sane(found: object, shown: str) -> None:
-    if _count(found) > _MOST_VALUES:
-        raise RecipeError(Problem(f"holds over {_MOST_VALUES:,} values, which no file of settings does", None, shown))
+def require_settings(found: object, shown: str) -> None:
+    """Raise RecipeError where it holds more than settings ever are: each is told of in a row."""
+    if _count(found) > _MOST_SETTINGS:
+        raise RecipeError(Problem(f"holds over {_MOST_SETTINGS:,} values, which no file of settings does", where=shown))
 
 
 def _count(found: object, depth: int = 0) -> int:
-    """The values in it; RecursionError where it is deeper than any file of settings."""
+    """The values in it; RecursionError where it is nested absurdly."""
     if depth > _DEEPEST:
         raise RecursionError
     parts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()

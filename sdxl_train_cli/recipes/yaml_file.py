@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Scalar, Value
 
@@ -61,14 +62,10 @@ def load(path: Path, shown: str | None = None, nested: Collection[str] = ()) -> 
     """
     shown = str(path) if shown is None else shown
     try:
-        with path.open("rb") as file:
-            content = file.read(SIZE_LIMIT_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
+        content = files.read_bytes(path, SIZE_LIMIT_BYTES)
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RecipeError(Problem(f"cannot be read: {reason}", where=shown)) from error
-    if len(content) > SIZE_LIMIT_BYTES:
-        limit = f"{SIZE_LIMIT_BYTES >> 10} KiB"
-        raise RecipeError(Problem(f"is larger than {limit}, which no file of options is", where=shown))
     return parse(_decoded(content, shown), shown, nested)
 
 

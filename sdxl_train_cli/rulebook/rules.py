@@ -31,8 +31,9 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
 
 def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     """Yield the problems of names, types and combinations; an option of the wrong type is not judged further."""
-    yield from options.problems(recipe, table)
-    unsound = [name for name in recipe.settings if any(options.problems(_only(recipe, name), table))]
+    found = dict(options.by_option(recipe, table))
+    yield from found.values()
+    unsound = list(found)
     typed = options.typed(recipe.replaced(dict.fromkeys(unsound)), table)
     yield from shapes.problems(recipe.replaced(dict(typed.settings)), unsound)
     yield from broken(CONFLICTS, typed, unsound)
@@ -46,7 +47,3 @@ def require(recipe: Recipe, table: OptionTable) -> Recipe:
     if found:
         raise RecipeError(found)
     return options.typed(recipe, table)
-
-
-def _only(recipe: Recipe, option: str) -> Recipe:
-    return recipe.replaced({name: None for name in recipe.settings if name != option})

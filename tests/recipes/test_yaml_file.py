@@ -144,7 +144,7 @@ def test_a_file_is_read_with_or_without_a_byte_order_mark(tmp_path: Path) -> Non
     [
         (b"a: 1\nb: \xe9\n", "a.yaml:2: is not UTF-8"),
         ("a: 1".encode("utf-16"), "a.yaml: is UTF-16"),
-        (b"# " + b"x" * yaml_file.SIZE_LIMIT_BYTES, "a.yaml: is larger than 128 KiB"),
+        (b"# " + b"x" * yaml_file.SIZE_LIMIT_BYTES, "a.yaml: cannot be read: a.yaml is larger than 131,072 bytes"),
     ],
 )
 def test_a_file_that_is_no_text_of_options_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
