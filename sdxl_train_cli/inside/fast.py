@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
         print(f"fast.py: no such ingredient: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     sys.path[0] = str(Path.cwd())  # where SCRIPT's own folder would stand if it were run directly
-    if why := why_not_here():
+    if why := why_not_here(argv[1:]):
         tell(f"trains plainly: {why}")
     else:
         install(possible(wanted, argv[1:]), argv[1:])
@@ -90,8 +90,13 @@ def tell(words: str) -> None:
     print(f"fast: {words}", file=sys.stderr, flush=True)
 
 
-def why_not_here() -> str | None:
-    """Why this sd-scripts can't be made faster, or None where all that is relied upon is there."""
+def why_not_here(argv: Sequence[str]) -> str | None:
+    """Why this run can't be made faster, or None where all that is relied upon is there."""
+    others = [word for word in argv if word in {"--torch_compile", "--deepspeed"}]
+    if others:
+        return f"{others[0]} changes the model in its own way"
+    if not hasattr(torch, "get_autocast_dtype"):
+        return f"torch {torch.__version__} is older than 2.4"
     try:
         library = importlib.import_module("library.sdxl_original_unet")
     except ImportError as error:
@@ -307,13 +312,14 @@ class Faster:
 
     def forget(self) -> None:
         """Give the memory of the recordings back."""
-        if self.recordings:
-            self.recordings.clear()
-            self.seen.clear()
-            self.gradients.clear()
-            self.pool = None
-            gc.collect()
-            torch.cuda.empty_cache()
+        if self.pool is None:
+            return
+        self.recordings.clear()
+        self.seen.clear()
+        self.gradients.clear()
+        self.pool = None
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def compute_dtype(tensor: torch.Tensor) -> torch.dtype:
