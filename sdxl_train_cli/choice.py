@@ -51,6 +51,8 @@ class Choices:
     """A script of ours that runs sd-scripts' own scaled down (the smoke)."""
     tokenizers: Path | None = None
     """Where the CLIP tokenizers are, if not in the home folder."""
+    fast: bool = False
+    """Through inside/fast.py, which trains the same in less time."""
 
     @property
     def source(self) -> checking.Source:
@@ -95,8 +97,11 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
     gpu_index: int | None,
     gpu_memory_gib: float | None,
     check_vram: bool,
+    fast: bool = False,
 ) -> Choices:
-    """Fill in the defaults; UsageError where there is none to fill in."""
+    """Fill in the defaults; UsageError where there is none to fill in, or the kind can't be trained so."""
+    if fast and kind is Kind.DREAMBOOTH:
+        raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave --fast away")
     data = Path(texts["data"] or DEFAULT_DATA)
     if not texts["data"] and not files.is_folder(data):
         raise UsageError(
@@ -118,4 +123,5 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
         gpu_index=gpu_index,
         gpu_memory_gib=gpu_memory_gib,
         check_vram=check_vram,
+        fast=fast,
     )

@@ -25,6 +25,8 @@ class Trainer:
     """What that script understands."""
     shim: Path | None = None
     """A script that runs `script`, after it has scaled the model down (the tiny smoke)."""
+    fast: Path | None = None
+    """A script that runs what follows faster (inside/fast.py)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def build(
 
     `gpu_index` None trains on the processor; with `going_on`, the run goes on from there.
     """
-    shims = [] if trainer.shim is None else [str(trainer.shim)]
+    shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
+    shims += [] if trainer.shim is None else [str(trainer.shim)]
     if going_on is not None:
         recipe = recipe.replaced(dict.fromkeys(_STARTS if going_on.steps is None else (*_STARTS, *_LENGTHS)))
         shims = [*([] if going_on.shim is None else [str(going_on.shim), "--from", str(going_on.step)]), *shims]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sdxl_train_cli import checkpoint, command, gpu, named_files
 from sdxl_train_cli.choice import Choices
+from sdxl_train_cli.command import Trainer
 from sdxl_train_cli.dataset import checking, sources
 from sdxl_train_cli.dataset.folders import Picture, Pictures
 from sdxl_train_cli.dataset.survey import OnProgress
@@ -16,14 +17,14 @@ from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.exchange import named_code
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.installation import environment, hub, imports
-from sdxl_train_cli.installation.environment import Environment
+from sdxl_train_cli.installation.environment import INSIDE, Environment
 from sdxl_train_cli.keeping import runs, storage
 from sdxl_train_cli.keeping.runs import Run
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements, savings, vram
 from sdxl_train_cli.memory.measurements import Records
 from sdxl_train_cli.options import OptionTable
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rulebook import lycoris, rules
 from sdxl_train_cli.watching.guards import Guard
@@ -106,9 +107,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         logging_dir=run.logs,
         tokenizers=choices.tokenizers or home.tokenizers,
     )
-    trainer = command.Trainer(
-        installed.python, installed.checkout / choices.kind.script, table.of(choices.kind), choices.shim
-    )
+    trainer = trained_by(installed, choices.kind, choices.shim, fast=choices.fast)
     return Prepared(
         environment=installed,
         recipe=recipe,
@@ -192,6 +191,17 @@ def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
     if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
         return []
     return [Problem(f"{device.name} has no bf16 of its own, which makes it slow", "--set mixed_precision=fp16")]
+
+
+def trained_by(installed: Environment, kind: Kind, shim: Path | None, *, fast: bool) -> Trainer:
+    """The installed script that trains this kind, and ours that run it."""
+    return Trainer(
+        python=installed.python,
+        script=installed.checkout / kind.script,
+        options=installed.options().of(kind),
+        shim=shim,
+        fast=INSIDE / "fast.py" if fast and not installed.is_rehearsal else None,  # a stand-in has no model
+    )
 
 
 def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:

@@ -87,6 +87,22 @@ def test_a_shim_stands_before_the_script() -> None:
     assert argv[9:11] == ["/ours/scaled.py", "/sd-scripts/sdxl_train_network.py"]
 
 
+def test_a_fast_run_is_started_through_the_script_that_makes_it_fast() -> None:
+    fast = replace(TRAINER, fast=Path("/ours/fast.py"))
+
+    assert build({}, trainer=fast)[9:12] == ["/ours/fast.py", "default", "/sd-scripts/sdxl_train_network.py"]
+    both = build({}, trainer=replace(fast, shim=Path("/ours/scaled.py")))
+    assert both[9:13] == ["/ours/fast.py", "default", "/ours/scaled.py", "/sd-scripts/sdxl_train_network.py"]
+
+
+def test_a_fast_run_that_is_resumed_stays_fast() -> None:
+    going_on = GoingOn(Path("run/state"), 6, shim=Path("/ours/resumed.py"))
+
+    argv = gone_on({}, going_on, replace(TRAINER, fast=Path("/ours/fast.py")))
+
+    assert argv[9:15] == ["/ours/resumed.py", "--from", "6", "/ours/fast.py", "default", str(TRAINER.script)]
+
+
 def test_what_an_older_sd_scripts_lacks_is_left_out() -> None:
     older = {name: option for name, option in TRAINER.options.items() if name != "console_log_simple"}
 

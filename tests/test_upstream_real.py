@@ -420,3 +420,68 @@ real = choice.choose
 choice.choose = lambda *given, **named: dataclasses.replace(real(*given, **named), shim=shim, on_processor=True)
 cli.main()
 """
+
+
+def test_a_fast_run_learns_what_the_plain_one_learns_and_can_be_resumed(smoked: Path) -> None:
+    with_tokenizers(smoked)
+    length = ["--resolution", "64", "--steps", "8", "--set", "save_every_n_steps=4", "--set", "mixed_precision=no"]
+    runs = smoked.parent / "runs"
+    for name, way in (("plain", []), ("fast", ["--fast"])):
+        with started(smoked, "lora", *real_run(smoked, *length, "--name", name, *way)) as cli:
+            assert cli.stderr is not None
+            assert cli.stderr.read()
+        assert cli.returncode == 0
+    losses = {
+        name: [json.loads(line)["loss"] for line in (runs / name / "metrics.jsonl").read_text("utf-8").splitlines()]
+        for name in ("plain", "fast")
+    }
+    assert losses["fast"] == pytest.approx(losses["plain"], rel=1e-4)
+    plain, fast = (checkpoint.read_header(runs / name / f"{name}.safetensors") for name in ("plain", "fast"))
+    assert fast.shapes == plain.shapes
+
+    longer = sdxl_train(smoked.parent, "runs", "resume", str(runs / "fast"), "--no-vram-check", "--steps", "10")
+    assert longer.returncode == 0, longer.stderr
+    assert "fast: without graphs: no GPU" in (runs / "fast" / "train.log").read_text("utf-8")
+
+
+RECORDED = {
+    "lora": ["--network_module", "networks.lora", "--network_dim", "8", "--network_alpha", "3"],
+    "locon": ["--network_module", "networks.lora", "--network_dim", "8", "--network_alpha", "3",
+              "--network_args", "conv_dim=4", "conv_alpha=3", "--gradient_checkpointing"],
+    "lokr": ["--network_module", "lycoris.kohya", "--network_dim", "10000", "--network_alpha", "1",
+             "--network_args", "algo=lokr", "factor=8"],
+    "parts": ["--network_module", "networks.lora", "--network_dim", "8", "--network_alpha", "4",
+              "--gradient_accumulation_steps", "2"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("network", RECORDED)
+def test_recorded_steps_learn_what_the_plain_ones_learn(smoked: Path, tmp_path: Path, network: str) -> None:
+    """Several shapes of batch; a processor runs again what a GPU would replay (recorded_on_processor.py)."""
+    installed = environment.require(Home(smoked.parent / "home"))
+    material = smoked / "material"
+    subset = {"image_dir": str(material / "pictures"), "num_repeats": 3}
+    dataset = {"resolution": [64, 64], "batch_size": 1, "enable_bucket": True, "min_bucket_reso": 64,
+               "max_bucket_reso": 128, "subsets": [subset]}  # fmt: skip
+    (tmp_path / "dataset.json").write_text(json.dumps({"datasets": [dataset]}), encoding="utf-8")
+    inside, found = environment.INSIDE, {}
+    recorded = str(Path(__file__).with_name("recorded_on_processor.py"))
+    for way, before in (("plain", []), ("fast", [recorded, "default"])):
+        argv = [
+            str(installed.python), str(inside / "observed.py"), str(tmp_path / f"{way}.json"), *before,
+            str(inside / "scaled.py"), str(installed.checkout / "sdxl_train_network.py"),
+            "--pretrained_model_name_or_path", str(material / "model.safetensors"),
+            "--tokenizer_cache_dir", str(material / "tokenizers"), "--dataset_config", str(tmp_path / "dataset.json"),
+            "--output_dir", str(tmp_path), "--output_name", way, "--save_model_as", "safetensors", "--cache_latents",
+            "--cache_text_encoder_outputs", "--network_train_unet_only", "--no_half_vae", "--sdpa", "--seed", "42",
+            "--max_train_steps", "8", "--learning_rate", "1e-3", "--max_data_loader_n_workers", "0",
+            "--min_snr_gamma", "5", *RECORDED[network],
+        ]  # fmt: skip
+        cpu = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+        done = subprocess.run(argv, check=False, capture_output=True, cwd=installed.checkout, env=cpu, encoding="utf-8")
+        assert done.returncode == 0, done.stderr[-2000:]
+        found[way] = json.loads((tmp_path / f"{way}.json").read_text("utf-8"))["losses"]
+    assert "fast: recorded 1 x 64x64" in done.stderr
+    assert found["fast"] == pytest.approx(found["plain"], rel=1e-4)
+    plain, fast = (checkpoint.read_header(tmp_path / f"{way}.safetensors").shapes for way in ("plain", "fast"))
+    assert fast == plain

@@ -72,6 +72,7 @@ StepDowns = Annotated[
 SaveState = Annotated[
     bool | None, typer.Option("--save-state/--no-save-state", help="Keep what resuming needs [default: by preset]")
 ]
+Fast = Annotated[bool, typer.Option("--fast", help="The same training in less time, on a GPU (docs/speed.md)")]
 NoVramCheck = Annotated[bool, typer.Option("--no-vram-check", help="Start even if the GPU seems too small")]
 
 
@@ -82,7 +83,7 @@ def train(
     vae: Vae = None, seed: Seed = None, set_: Set = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
     save_state: SaveState = None, on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3,
     no_guard: NoGuard = None, as_json: AsJson = False,
-    dry_run: DryRun = False, no_vram_check: NoVramCheck = False, home: HomeOption = None,
+    dry_run: DryRun = False, no_vram_check: NoVramCheck = False, fast: Fast = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered once for each kind: what is trained is the command's own name."""
     from sdxl_train_cli import choice, preparation, printing, project, spelling
@@ -104,7 +105,7 @@ def train(
     overrides += [*_state(save_state), *from_set(set_ or [])]
     choices = choice.choose(
         kind, choice.filled(kind, written, typed), overrides,
-        repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check,
+        repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check, fast=fast,
     )  # fmt: skip
     where = place.home(home)
     with place.looking() as on_progress:
@@ -155,11 +156,14 @@ def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = fro
 
 
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> None:
-    """Record what a run took, for the next one's check; neither a scaled model nor a stand-in says anything of it."""
+    """Record what a run took, for the next one's check.
+
+    A scaled model and a stand-in say nothing of it, and a fast run takes less than a plain one would.
+    """
     from sdxl_train_cli import console
     from sdxl_train_cli.memory import measurements
 
-    says_nothing = prepared.is_scaled or prepared.environment.is_rehearsal
+    says_nothing = prepared.is_scaled or prepared.choices.fast or prepared.environment.is_rehearsal
     if prepared.device is None or peak_gib is None or says_nothing:
         return
     measured = measurements.of(

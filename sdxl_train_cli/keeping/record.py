@@ -103,6 +103,7 @@ class Inputs(_Kept):
     check_vram: bool = True
     shim: Path | None = None
     """The name of a script of ours that ran sd-scripts' own; of an older record's path, the name alone counts."""
+    fast: bool = False
     tokenizers: Path | None = None
 
 

@@ -55,6 +55,7 @@ def inputs(choices: Choices) -> Inputs:
         on_processor=choices.on_processor,
         check_vram=choices.check_vram,
         shim=Path(choices.shim.name) if choices.shim else None,
+        fast=choices.fast,
         tokenizers=choices.tokenizers,
     )
 
@@ -94,6 +95,7 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> Again:
         on_processor=kept.on_processor,
         check_vram=kept.check_vram,
         shim=foreign.own_script(kept.shim),
+        fast=kept.fast,
         tokenizers=kept.tokenizers,
     )
     return Again(choices, notes)

@@ -97,8 +97,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
         logging_dir=run.logs,
         tokenizers=inputs.tokenizers or home.tokenizers,
     )
-    options, shim = installed.options().of(recipe.kind), foreign.own_script(inputs.shim)
-    trainer = command.Trainer(installed.python, installed.checkout / recipe.kind.script, options, shim)
+    trainer = preparation.trained_by(installed, recipe.kind, foreign.own_script(inputs.shim), fast=inputs.fast)
     return Resumed(
         environment=installed,
         run=run,

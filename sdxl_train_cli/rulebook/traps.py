@@ -276,7 +276,7 @@ _MEMORY = (
     Rule(
         ("torch_compile",),
         sets("torch_compile"),
-        "torch_compile needs triton, which PyTorch brings on Linux only",
+        "torch_compile needs triton, which PyTorch brings on Linux; on Windows it is the package triton-windows",
         "--set torch_compile=false",
     ),
 )
