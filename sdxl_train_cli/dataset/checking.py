@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def check(source: Source, recipe: Recipe | None, on_progress: OnProgress | None 
         called=source.called,
     )  # fmt: skip
     seen = survey.survey(pictures, on_progress)
+    gc.freeze()  # of 50,000 pictures, looking for rings among plain facts takes a third of what the findings take
     found = findings.ordered([*findings.of_folders(problems), *findings.of(seen, recipe)])
     return Checked(seen, tuple(found))
 

@@ -36,9 +36,10 @@ DROP INDEX IF EXISTS by_day
 _OF_A_PICTURE, _OF_A_CAPTION = "content != ''", "content = ''"
 """A question that does not say so word for word is answered without the index, by reading all."""
 BY_CONTENT = f"SELECT facts FROM files WHERE content = ? AND {_OF_A_PICTURE} LIMIT 1"  # noqa: S608 - our own words
+_COUNT = "SELECT count(*) FROM files WHERE {which}"
 _FORGET = """
-DELETE FROM files WHERE day != :today AND path IN
-    (SELECT path FROM files WHERE {which} ORDER BY day = :today DESC, day DESC LIMIT -1 OFFSET :most)
+DELETE FROM files WHERE path IN
+    (SELECT path FROM files WHERE {which} AND day != :today ORDER BY day LIMIT :more)
 """
 
 Kept = tuple[str, str]
@@ -65,7 +66,10 @@ class SurveyCache:
             if database is not None and self._has_grown:
                 with database:
                     for which in (_OF_A_PICTURE, _OF_A_CAPTION):
-                        database.execute(_FORGET.format(which=which), {"today": self._today, "most": self._most})
+                        ((count,),) = database.execute(_COUNT.format(which=which))
+                        if count > self._most:
+                            wanted = {"today": self._today, "more": count - self._most}
+                            database.execute(_FORGET.format(which=which), wanted)
         self._drop()
 
     def of(self, files: Sequence[Path]) -> Mapping[Path, Kept]:
