@@ -119,7 +119,8 @@ def _code() -> int:
 def _misused(error: typer.BadParameter) -> int:
     """Tell what click says of the command line; what was typed stands in it."""
     words = io.StringIO()
-    error.message = visible.line(error.message)
+    is_help = error.ctx is not None and error.message == error.ctx.get_help()  # where nothing was typed
+    error.message = error.message if is_help else visible.line(error.message)
     error.show(words)
     printing.told_document(words.getvalue().rstrip("\n"))
     return UsageError.exit_code
