@@ -45,13 +45,13 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
 
 def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> Source:
     """The dataset that it would train on: typed, else from the project file, else ./data; UsageError where none is."""
-    from sdxl_train_cli import choice, project
+    from sdxl_train_cli import choice, files, project
     from sdxl_train_cli.dataset.checking import Source
     from sdxl_train_cli.errors import UsageError
 
     written = project.load(Path.cwd())
     given = Path(written.data or choice.DEFAULT_DATA) if data is None else data
-    if data is None and not written.data and not given.is_dir():
+    if data is None and not written.data and not files.is_folder(given):
         raise UsageError("no pictures are named, and there is no folder ./data", "name the folder of pictures")
     reg = written.reg if reg is None else reg
     trigger = written.trigger if trigger is None else trigger

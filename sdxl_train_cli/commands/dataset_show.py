@@ -66,14 +66,14 @@ def _require_pictures(checked: Checked) -> None:
 
 def _target(html: Path) -> Path:
     """Where the page is written; UsageError before a long look at pictures where it can't be."""
-    from sdxl_train_cli import layout
+    from sdxl_train_cli import files, layout
     from sdxl_train_cli.errors import UsageError
 
     target = layout.expanded(html)
-    if target.is_dir():
+    if files.is_folder(target):
         return target / "dataset.html"
-    if not target.parent.is_dir():
-        what = "is a file" if target.parent.exists() else "does not exist"
+    if not files.is_folder(target.parent):
+        what = "is a file" if files.exists(target.parent) else "does not exist"
         raise UsageError(f"{target.parent} {what}: no page can be written there", "choose another file with --html")
     return target
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sdxl_train_cli import layout, process
+from sdxl_train_cli import files, layout, process
 from sdxl_train_cli.dataset import caption_text
 from sdxl_train_cli.dataset.folders import PICTURE_SUFFIXES
 from sdxl_train_cli.dataset.untagged import Job
@@ -68,7 +68,7 @@ class Tagged:
 def find_tagger(model: str, home: Home, environ: Mapping[str, str]) -> Tagger:
     """A folder, or a name on the hub; ModelError where it is neither, or can't be fetched."""
     folder = layout.expanded(Path(model))
-    if folder.is_dir():
+    if files.is_folder(folder):
         missing = [name for name in NEEDED if not (folder / name).is_file()]
         if missing:
             raise ModelError(f"{folder} is no tagger: it has no {' and no '.join(missing)}", f"--model {USUAL_MODEL}")
@@ -190,19 +190,9 @@ class _Desk:
         job = self._waiting[name]
         caption = caption_text.led(tags, self._trigger) if self._trigger else tags
         if caption:
-            _write(job.caption, f"{caption}\n")
+            files.write(job.caption, f"{caption}\n")
         del self._waiting[name]  # no sooner: what a signal cuts off is placed at the end
         (self.written if caption else self.empty).append(job.caption if caption else job.picture)
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name[:100]}.new")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _link(picture: Path, link: Path) -> None:

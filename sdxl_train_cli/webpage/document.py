@@ -43,11 +43,12 @@ def html(content: object, style: str, scripts: Sequence[str], licence: str = "")
 
 
 def write(text: str, target: Path, flag: str) -> None:
-    """Write the page whole or not at all; UsageError, which names the flag, where it can't be written."""
+    """Write the page whole; UsageError, which names the flag, where it can't be written."""
     try:
         files.write(target, text)
-    except OSError as error:
-        raise UsageError(f"{target} can't be written: {error.strerror}", f"choose another file with {flag}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else "no file can have such a name"
+        raise UsageError(f"{target} can't be written: {reason}", f"choose another file with {flag}") from error
 
 
 def _part(name: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Result
 from odd_files import picture
 from PIL import Image
 
@@ -28,6 +29,7 @@ from sdxl_train_cli.errors import DatasetError, SdxlTrainError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 
+Main = Callable[..., Result]
 EXAMPLES = int(os.environ.get("SDXL_TRAIN_EXAMPLES", "120"))
 SECONDS = 10.0
 LONG, NUL, HALF = "a caption " * 30, "a\0b", "\ud800"
@@ -210,3 +212,33 @@ def test_a_copy_is_not_made_through_a_link(tmp_path: Path) -> None:
         fix(tmp_path / "data", tmp_path / "copy")
 
     assert not any((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("flags", [
+    ("--steps", "9" * 400), ("--resolution", "9" * 400), ("--set", f"max_bucket_reso={10**9}"),
+    ("--set", f"keep_tokens={10**60}"), ("--batch-size", "9" * 100),
+])  # fmt: skip
+def test_figures_that_no_run_has_are_refused_in_a_line(
+    tmp_path: Path, flags: tuple[str, str], main: Callable[..., Result]
+) -> None:
+    picture(tmp_path / "a.png", "a cat")
+
+    done = main("dataset", "check", str(tmp_path), *flags)
+
+    assert done.code in {2, 3}
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(("error: ", "Usage: "))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + "/a", "a\0b", "\ud800"], ids=["long", "deep", "NUL", "half"])
+def test_names_that_no_file_can_have_are_refused_in_a_line(
+    tmp_path: Path, name: str, main: Callable[..., Result]
+) -> None:
+    picture(tmp_path / "a.png", "a cat")
+    data = str(tmp_path)
+    calls = (["check", name], ["show", name], ["fix", name, "--to", data + "2"], ["check", data, "--reg", name],
+             ["fix", data, "--to", f"{data}2/{name}"], ["show", data, "--html", f"{data}/{name}"])  # fmt: skip
+
+    for call_ in calls:
+        done = main("dataset", *call_)
+        assert done.code in {2, 4}, (call_, done.stderr)
