@@ -189,8 +189,9 @@ def metadata(attempt: Attempt) -> None:
         name = attempt.write("meta.json", spoiler.dumped(spoiler.document(entries)))
     elif way == 1:
         lines = [{"image_path": f"data/{n}.png", "caption": "a cat"} for n in range(3)]
-        name = attempt.write("meta.jsonl", b"\n".join(spoiler.dumped(one) for one in spoiler.document(lines) or [])
-                             if isinstance(lines, list) else b"")  # fmt: skip
+        spoilt = spoiler.document(lines)
+        entries_of = spoilt if isinstance(spoilt, list) else [spoilt]
+        name = attempt.write("meta.jsonl", b"\n".join(spoiler.dumped(one) for one in entries_of))
     else:
         spoiled = spoiler.document(rows)
         lines_of = spoiled if isinstance(spoiled, list) else [spoiled]
