@@ -39,7 +39,7 @@ import project_venv
 
 SAME_REQUIREMENTS = """
 import os
-from sdxl_train_cli.installation import environment, toolchain
+from sdxl_train_cli.environment import environment, toolchain
 from sdxl_train_cli.layout import Home
 declared = (environment.require(Home.find(None, os.environ)).checkout / "requirements.txt").read_text(encoding="utf-8")
 row = toolchain.choose(declared, brings_accelerate=False)

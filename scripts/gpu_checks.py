@@ -31,13 +31,14 @@ from pathlib import Path
 
 import psutil
 
-from sdxl_train_cli import gpu, preparation, process, smoke
+from sdxl_train_cli import gpu, process
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import SdxlTrainError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.installation import environment
-from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.smoke import Material, Size
+from sdxl_train_cli.run import preparation, smoke
+from sdxl_train_cli.run.smoke import Material, Size
 
 PASSED, FAILED, SKIPPED = "passed", "FAILED", "skipped"
 GONE_SECONDS = 20.0

@@ -35,24 +35,24 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from sdxl_train_cli import preparation, process, smoke
-from sdxl_train_cli.choice import Choices
+from sdxl_train_cli import process
 from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.gpu import GIB, Gpu
-from sdxl_train_cli.installation import environment
-from sdxl_train_cli.installation.environment import INSIDE, Environment
-from sdxl_train_cli.keeping import repetition, runs
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import trial
-from sdxl_train_cli.preparation import Prepared
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.smoke import Material, Size
-from sdxl_train_cli.watching.telemetry import Sampler
+from sdxl_train_cli.records import runs
+from sdxl_train_cli.run import preparation, repetition, smoke, trial
+from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.smoke import Material, Size
+from sdxl_train_cli.run.telemetry import Sampler
 
 PLAIN = "plain"
 OK, OUT_OF_MEMORY, FAILED, TOO_LATE = "ok", "out of memory", "error", "cut off"

@@ -30,20 +30,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
 
-from sdxl_train_cli import gpu, preparation, smoke
-from sdxl_train_cli.choice import Choices
+from sdxl_train_cli import gpu
 from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SdxlTrainError, TrainingError
 from sdxl_train_cli.gpu import GIB, Gpu
-from sdxl_train_cli.installation import environment
-from sdxl_train_cli.installation.environment import INSIDE, Environment
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import terms, trial, vram
-from sdxl_train_cli.preparation import Prepared
+from sdxl_train_cli.memory import terms, vram
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.smoke import Material, Size
+from sdxl_train_cli.run import preparation, smoke, trial
+from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.smoke import Material, Size
 
 AS_TABLE, AS_SHIPPED = "table", "preset"
 OK, OUT_OF_MEMORY, FAILED = "ok", "out of memory", "error"

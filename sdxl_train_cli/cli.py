@@ -10,7 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
-from sdxl_train_cli import __version__, printing, signals, visible
+from sdxl_train_cli import __version__, signals, visible
 from sdxl_train_cli.commands import (
     dataset,
     exchange,
@@ -27,6 +27,7 @@ from sdxl_train_cli.commands import (
     vram,
 )
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
+from sdxl_train_cli.ui import printing
 
 _ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 """click's own, or that of typer's copy of click; typer gives no other name to it."""
@@ -98,7 +99,7 @@ def _code() -> int:
         _require_folder()
         code = app(standalone_mode=False)
     except SdxlTrainError as error:
-        from sdxl_train_cli import console
+        from sdxl_train_cli.ui import console
 
         console.errors(error.problems)
         return error.exit_code

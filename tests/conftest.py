@@ -24,8 +24,8 @@ from web_browser import Listener
 
 from sdxl_train_cli import cli as command_line
 from sdxl_train_cli import gpu, signals
-from sdxl_train_cli.installation import environment, hub
-from sdxl_train_cli.installation.environment import Environment
+from sdxl_train_cli.environment import environment, hub
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.layout import Home
 
 if os.environ.get("CI"):

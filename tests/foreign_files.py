@@ -9,12 +9,12 @@ from pathlib import Path
 
 from option_facts import option_table
 
-from sdxl_train_cli.exchange import preset_text, recognise, sense, settle
-from sdxl_train_cli.exchange.entry import Entry
-from sdxl_train_cli.exchange.settle import Imported
+from sdxl_train_cli.importers import preset_text, recognise, sense, settle
+from sdxl_train_cli.importers.entry import Entry
+from sdxl_train_cli.importers.settle import Imported
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes import yaml_file
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
 
 FOLDER = Path(__file__).with_name("foreign")
 TABLE = option_table()

@@ -12,7 +12,7 @@ from sdxl_train_cli.memory.measurements import Measurement
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
 
 CARD = Gpu(0, "NVIDIA GeForce RTX 4070", 12.0, 11.5, (8, 9), "550.54.14")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdxl_train_cli.options import Option, OptionTable, OptionType
+from sdxl_train_cli.sdscripts.options import Option, OptionTable, OptionType
 
 SWITCHES = """
     alpha_mask async_upload bucket_no_upscale cache_info cache_latents cache_latents_to_disk

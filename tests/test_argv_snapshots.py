@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from sdxl_train_cli import command
-from sdxl_train_cli.command import Inputs, Trainer
-from sdxl_train_cli.installation.environment import Environment
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.rulebook import lycoris, rules
+from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import command, lycoris
+from sdxl_train_cli.sdscripts.command import Inputs, Trainer
 
 SNAPSHOTS = Path(__file__).parent / "snapshots" / "argv"
 SHIPPED = [(kind, name) for kind in Kind for name in presets.names(kind)]

@@ -1,4 +1,4 @@
-"""The house as it is built: two floors that never import each other, layers, and one door for each outside library."""
+"""The house as it is built: two floors that never import each other, an order of packages, a door for each library."""
 
 from __future__ import annotations
 
@@ -15,64 +15,41 @@ PACKAGE = Path(sdxl_train_cli.__file__).parent
 INSIDE = PACKAGE / "inside"
 OURS = sdxl_train_cli.__name__
 
-LAYERS = (
-    ("words", """
-        errors spelling visible recipe layout files redact signals gpu
-        keeping.record
-        watching.scalars watching.metrics watching.guards watching.progress
-        failures
-    """),
-    ("knowledge", """
-        options project choice command checkpoint named_files webpage dataset recipes rulebook exchange
-        installation.toolchain
-        memory.network_size memory.optimizer_state memory.activations memory.demand memory.terms
-        memory.memory_settings memory.vram memory.savings memory.planning memory.stepdown memory.remedies
-        watching.samples
-        keeping.storage keeping.states keeping.history keeping.supervisor keeping.results keeping.curves
-        keeping.comparison keeping.page keeping.report keeping.removal keeping.pickles
-    """),
-    ("world", """
-        process family installation watching.telemetry memory.measurements memory.shared_measurements
-    """),
-    ("run", """
-        keeping.runs watching.supervision watching.training preparation smoke memory.trial memory.fitting
-        watching.attempts dataset.tagging keeping.repetition keeping.resuming keeping.foreign
-        keeping.tensorboard
-    """),
-    ("people", "printing fault console live commands cli __main__"),
+PACKAGES = (
+    "sdscripts", "rules", "recipes", "failures", "environment", "dataset", "importers", "memory", "records", "run",
+    "ui", "commands", "cli",
 )  # fmt: skip
-"""From the ground up: a module imports its own layer and those below it. A package is named for all of its modules
-that are not named themselves."""
+"""From the ground up: a package imports what stands before it, and the ground, which is the modules of no package."""
 ALONE = ("guard", "__init__")
 """Run by path, and the version."""
 
 DOORS = {
-    "rich": {"console", "live"},
+    "rich": {"ui.console", "ui.live"},
     "yaml": {"recipes.yaml_file"},
-    "git": {"installation.upstream"},
+    "git": {"environment.upstream"},
     "subprocess": {"process", "guard", "spelling"},
-    "psutil": {"process", "family", "watching.telemetry", "keeping.supervisor"},
+    "psutil": {"process", "family", "run.telemetry", "records.supervisor"},
     "pynvml": {"gpu"},
     "PIL": {
         "dataset.folders",
         "dataset.picture",
         "dataset.repair",
         "dataset.room",
-        "watching.samples",
-        "webpage.thumbnails",
+        "run.samples",
+        "ui.thumbnails",
     },
-    "uv": {"installation.installer"},
-    "urllib": {"installation.network"},
-    "filelock": {"installation.building", "dataset.fixing"},
+    "uv": {"environment.installer"},
+    "urllib": {"environment.network"},
+    "filelock": {"environment.building", "dataset.fixing"},
     "charset_normalizer": {"dataset.caption_text"},
     "pathvalidate": {"dataset.safe_names"},
     "platformdirs": {"layout"},
     "pydantic": {
         "recipe",
-        "options",
-        "installation.environment",
-        "keeping.record",
-        "keeping.history",
+        "sdscripts.options",
+        "environment.environment",
+        "records.record",
+        "records.history",
         "memory.memory_settings",
         "memory.measurements",
         "memory.shared_measurements",
@@ -81,8 +58,8 @@ DOORS = {
     "instant_clip_tokenizer": {"dataset.tokens"},
     "ftfy": {"dataset.tokens"},
     "typer": {"cli", "commands"},
-    "tomli": {"exchange"},
-    "tomli_w": {"exchange"},
+    "tomli": {"structured"},
+    "tomli_w": {"structured"},
 }
 TRAINING_SIDE = {"torch", "torchvision", "accelerate", "bitsandbytes", "transformers", "diffusers", "safetensors"}
 
@@ -117,22 +94,25 @@ def outside(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)} - {OURS, "__future__"}
 
 
-def layer(name: str) -> int:
-    for listed in (name, name.partition(".")[0]):
-        found = [number for number, (_, names) in enumerate(LAYERS) if listed in names.split()]
-        if found:
-            return found[0]
-    pytest.fail(f"{name} has no layer yet: say in LAYERS where it belongs")
+def place(name: str) -> int:
+    """Where a module's package stands: the ground is 0."""
+    package = {"__main__": "cli"}.get(name, name).partition(".")[0]
+    is_ground = "." not in name and package not in PACKAGES
+    return 0 if is_ground else 1 + PACKAGES.index(package)
 
 
 NAMES = sorted(name for name in modules() if name not in ALONE and not name.endswith("__init__"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_module_imports_only_its_own_layer_and_those_below(name: str) -> None:
-    above = {other for other in own_imports(modules()[name]) if other not in ALONE and layer(other) > layer(name)}
+def test_a_module_imports_its_own_package_and_those_before_it(name: str) -> None:
+    above = {other for other in own_imports(modules()[name]) if other not in ALONE and place(other) > place(name)}
 
     assert not above
+
+
+def test_every_package_has_its_place() -> None:
+    assert {name.partition(".")[0] for name in NAMES if "." in name} | {"cli"} == set(PACKAGES)
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
@@ -180,7 +160,7 @@ def test_every_module_opens_with_its_promise(path: Path) -> None:
     assert promise.rstrip(":").strip()
 
 
-PRINTERS = {"printing", "console", "__main__", "guard"}
+PRINTERS = {"ui.printing", "ui.console", "__main__", "guard"}
 """The doors to stdout and stderr, and what runs before or without them."""
 PAST_THE_DOOR = {"print", "echo", "secho", "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"}
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli import gpu
+from sdxl_train_cli.environment import environment
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.installation import environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import terms, vram
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.smoke import Material
+from sdxl_train_cli.run.smoke import Material
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "measure_vram.py"
 sys.path.insert(0, str(SCRIPT.parent))

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from option_facts import option_table
 
-from sdxl_train_cli import choice
 from sdxl_train_cli.gpu import imagined
 from sdxl_train_cli.memory import vram
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
+from sdxl_train_cli.run import choice
 
 README = Path(__file__).parents[1] / "README.md"
 HEADROOM_GIB = 0.5

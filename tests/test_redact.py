@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sdxl_train_cli import redact
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
-from sdxl_train_cli.rulebook import shapes
+from sdxl_train_cli.rules import shapes
 
 
 @pytest.mark.parametrize(

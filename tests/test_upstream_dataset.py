@@ -19,7 +19,7 @@ from PIL import Image
 from sdxl_train_cli.dataset import bucketing, folders, sources, trainer_config
 from sdxl_train_cli.dataset.bucketing import Arrangement
 from sdxl_train_cli.dataset.folders import Pictures
-from sdxl_train_cli.installation import environment
+from sdxl_train_cli.environment import environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets

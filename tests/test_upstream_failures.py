@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import upstream_source
 
-from sdxl_train_cli import command
+from sdxl_train_cli.environment import environment
 from sdxl_train_cli.failures import diagnosis, log
 from sdxl_train_cli.failures.diagnosis import Ending
-from sdxl_train_cli.installation import environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Value
+from sdxl_train_cli.sdscripts import command
 
 SOURCE = upstream_source.find()
 pytestmark = [

@@ -19,12 +19,14 @@ import pytest
 import upstream_source
 from option_facts import option_table
 
-from sdxl_train_cli import checkpoint, choice, gpu
-from sdxl_train_cli.exchange import sense
-from sdxl_train_cli.installation import environment
+from sdxl_train_cli import gpu
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.importers import sense
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.run import choice
+from sdxl_train_cli.sdscripts import checkpoint
 
 SOURCE = upstream_source.find()
 pytestmark = [

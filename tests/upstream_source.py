@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 
-from sdxl_train_cli import layout, project
+from sdxl_train_cli import layout
+from sdxl_train_cli.recipes import project
 
 
 def find() -> str | None:

@@ -12,8 +12,8 @@ from sdxl_train_cli.commands.dataset_options import Directory
 from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.dataset.tagging import Tagged
     from sdxl_train_cli.dataset.untagged import Work
+    from sdxl_train_cli.run.tagging import Tagged
 
 Model = Annotated[
     str | None,
@@ -31,10 +31,12 @@ def caption(
     overwrite: Overwrite = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Tag pictures without a caption, by sd-scripts' own tagger."""
-    from sdxl_train_cli import console, layout
-    from sdxl_train_cli.dataset import caption_text, tagging, untagged
-    from sdxl_train_cli.installation import environment, imports
-    from sdxl_train_cli.installation.toolchain import Extra
+    from sdxl_train_cli import layout
+    from sdxl_train_cli.dataset import caption_text, untagged
+    from sdxl_train_cli.environment import environment, imports
+    from sdxl_train_cli.environment.toolchain import Extra
+    from sdxl_train_cli.run import tagging
+    from sdxl_train_cli.ui import console
 
     where = place.home(home)
     installed = environment.require(where)
@@ -52,9 +54,9 @@ def caption(
 
 
 def _tell(tagged: Tagged, threshold: float) -> None:
-    from sdxl_train_cli import console
     from sdxl_train_cli.dataset import kinds
     from sdxl_train_cli.errors import Problem
+    from sdxl_train_cli.ui import console
 
     console.note(f"done: {len(tagged.written)} captions written")
     if tagged.empty:
@@ -64,8 +66,8 @@ def _tell(tagged: Tagged, threshold: float) -> None:
 
 def _tell_rest(work: Work) -> None:
     """Say what was left alone; DatasetError where that is because a picture can't be read."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.errors import DatasetError
+    from sdxl_train_cli.ui import console
 
     if work.kept:
         console.note(f"{work.kept} pictures keep their captions (--overwrite tags them anew)")

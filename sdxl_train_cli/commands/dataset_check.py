@@ -51,8 +51,8 @@ def check(
 
 def _print_json(checked: Checked) -> None:
     """Names that are no text are escaped, so that a script gets them back."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.commands import dataset_facts
+    from sdxl_train_cli.ui import console
 
     findings = [dataset_facts.finding(each) for each in checked.findings]
     console.data({**_counts(checked), "findings": findings})
@@ -69,9 +69,10 @@ def _counts(checked: Checked) -> dict[str, int]:
 
 def _show(checked: Checked, data: Path) -> None:
     """Each kind once, with its files as they are called in the folder; the last line sums up."""
-    from sdxl_train_cli import console, layout, spelling
+    from sdxl_train_cli import layout, spelling
     from sdxl_train_cli.dataset.kinds import shown
     from sdxl_train_cli.errors import Problem
+    from sdxl_train_cli.ui import console
 
     root = shown(layout.expanded(data))
     before = root + os.sep

@@ -18,8 +18,8 @@ Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
 
 def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | None) -> None:
     """Print it; names that are no text are escaped, so that a script gets them back."""
-    from sdxl_train_cli import console
-    from sdxl_train_cli.dataset import album, caption, overview
+    from sdxl_train_cli.dataset import caption, overview
+    from sdxl_train_cli.ui import album, console
 
     survey = checked.survey
     lengths = caption.lengths(survey.seen)

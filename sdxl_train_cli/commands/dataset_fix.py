@@ -32,8 +32,9 @@ def fix(
     keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
 ) -> None:  # fmt: skip
     """Make a copy that training takes as it is. The originals are never touched."""
-    from sdxl_train_cli import console, layout
+    from sdxl_train_cli import layout
     from sdxl_train_cli.dataset import fix_order, fix_sources, fixing
+    from sdxl_train_cli.ui import console
 
     source, folder = layout.expanded(directory), layout.expanded(to)
     fix_order.require_apart(source, folder)
@@ -53,7 +54,7 @@ def fix(
 
 def _tell(fixed: Fixed) -> None:
     """Say what was done, in numbers; the rest is in the log."""
-    from sdxl_train_cli import console
+    from sdxl_train_cli.ui import console
 
     made = [entry for entry in fixed.entries if entry.picture is not None]
     changed = [entry for entry in made if entry.did]

@@ -79,13 +79,12 @@ def _target(html: Path) -> Path:
 
 
 def _write_page(target: Path, checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
-    from sdxl_train_cli.dataset import album, page
-    from sdxl_train_cli.webpage import document
+    from sdxl_train_cli.ui import album, dataset_page, document
 
     shown = album.gather(checked, arranged, recipe)
     files = album.files(checked.survey)
-    sources = list(_counted(page.sources(files), len(files)))
-    document.write(page.html(shown, sources), target, "--html")
+    sources = list(_counted(dataset_page.sources(files), len(files)))
+    document.write(dataset_page.html(shown, sources), target, "--html")
 
 
 def _counted(pieces: Iterable[Piece], whole: int) -> Iterator[Piece]:

@@ -23,8 +23,8 @@ _NOTICED = 1.05
 
 def show(checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
     """Print tables, and at the end, where a person looks first, what the run makes of them."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.dataset import overview
+    from sdxl_train_cli.ui import console
 
     counted = overview.of(checked.survey)
     _show_folders(counted.folders)
@@ -38,15 +38,16 @@ def show(checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
 
 def show_page(page: Path) -> None:
     """Print where the page is, and on a terminal how large."""
-    from sdxl_train_cli import console, spelling
+    from sdxl_train_cli import spelling
+    from sdxl_train_cli.ui import console
 
     console.note(f"{spelling.size(page.stat().st_size)}, and it needs no other file: open it in a browser")
     console.out(str(page))
 
 
 def _show_folders(folders: Sequence[Subset]) -> None:
-    from sdxl_train_cli import console
     from sdxl_train_cli.dataset.kinds import shown
+    from sdxl_train_cli.ui import console
 
     console.table(
         ("pictures", "captions", "repeats", "folder"),
@@ -59,7 +60,7 @@ def _show_folders(folders: Sequence[Subset]) -> None:
 
 
 def _show_buckets(buckets: Sequence[Bucket], batch_size: int) -> None:
-    from sdxl_train_cli import console
+    from sdxl_train_cli.ui import console
 
     if not buckets:
         return
@@ -75,7 +76,7 @@ def _show_buckets(buckets: Sequence[Bucket], batch_size: int) -> None:
 
 def _bucket_row(bucket: Bucket, batch_size: int, most: int) -> tuple[str, ...]:
     """What is cut and enlarged is that of the picture that has most of it."""
-    from sdxl_train_cli import console
+    from sdxl_train_cli.ui import console
 
     enlarged = max(placed.enlarged for placed in bucket.placed)
     return (
@@ -90,8 +91,8 @@ def _bucket_row(bucket: Bucket, batch_size: int, most: int) -> tuple[str, ...]:
 
 
 def _show_counts(counted: Overview) -> None:
-    from sdxl_train_cli import console
     from sdxl_train_cli.dataset.kinds import shown
+    from sdxl_train_cli.ui import console
 
     sizes = [(f"{width}x{height}", count) for width, height, count in counted.sizes]
     tags = [(shown(tag), count) for tag, count in counted.tags]
@@ -111,7 +112,7 @@ def _show_counts(counted: Overview) -> None:
 
 
 def _tell_rest(count: int, noun: str, having: str) -> None:
-    from sdxl_train_cli import console
+    from sdxl_train_cli.ui import console
 
     if count > 0:
         console.out(f"and {count} more {noun if count == 1 else noun + 's'} with {having}: --json has all")

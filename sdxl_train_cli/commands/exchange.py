@@ -13,9 +13,9 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.exchange.settle import Imported
-    from sdxl_train_cli.options import OptionTable
+    from sdxl_train_cli.importers.settle import Imported
     from sdxl_train_cli.recipe import Kind, Recipe
+    from sdxl_train_cli.sdscripts.options import OptionTable
 
 
 class ReportForm(str, Enum):
@@ -53,10 +53,10 @@ def import_(
     kind: KindOption = None, force: Force = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Make presets of other programs' settings."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.errors import Gathering, Problem, UsageError
-    from sdxl_train_cli.exchange import recognise, settle
-    from sdxl_train_cli.exchange import report as reports
+    from sdxl_train_cli.importers import recognise, settle
+    from sdxl_train_cli.importers import report as reports
+    from sdxl_train_cli.ui import console
 
     if name is not None and len(files) > 1:
         raise UsageError("--name is for one file", "import the files one by one, or leave --name away")
@@ -87,11 +87,11 @@ def export(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Write a preset for another program."""
-    from sdxl_train_cli import console, spelling
+    from sdxl_train_cli import spelling, structured
     from sdxl_train_cli.errors import Problem
-    from sdxl_train_cli.exchange import export as exports
-    from sdxl_train_cli.exchange import structured
+    from sdxl_train_cli.importers import export as exports
     from sdxl_train_cli.recipes import preset_folders
+    from sdxl_train_cli.ui import console
 
     recipe = _recipe(preset, kind, _options(home))
     lost: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ def export(
 
 
 def _options(home: str | None) -> OptionTable | None:
-    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.environment import environment
 
     installed = environment.find(place.home(home))
     return None if installed is None else installed.options()
@@ -123,7 +123,7 @@ def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
     from sdxl_train_cli.errors import RecipeError
     from sdxl_train_cli.recipe import Kind
     from sdxl_train_cli.recipes import presets
-    from sdxl_train_cli.rulebook import rules
+    from sdxl_train_cli.rules import rules
 
     user = place.user_presets()
     found = None if kind is None else place.kind(kind)
@@ -145,7 +145,7 @@ def _folder(typed: Path | None, kind: Kind) -> Path:
 
 def _written(imported: Imported, file: Path, folder: Path, name: str | None, *, force: bool) -> Path:
     from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.exchange import preset_text
+    from sdxl_train_cli.importers import preset_text
     from sdxl_train_cli.recipes import preset_folders
 
     bare = _file_name(file.stem if name is None else name)

@@ -14,7 +14,7 @@ from sdxl_train_cli.commands import place
 
 if TYPE_CHECKING:
     from sdxl_train_cli.failures.diagnosis import Finding
-    from sdxl_train_cli.keeping.history import Loaded
+    from sdxl_train_cli.records.history import Loaded
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -24,8 +24,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 def explain(target: Target, as_json: Json = False) -> None:
     """Why a run failed, and what to type. Takes any log of sd-scripts."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.failures import diagnosis, log
+    from sdxl_train_cli.ui import console
 
     if target == "-":
         path, lines = None, log.decoded(_stdin())
@@ -66,9 +66,9 @@ def _end_of(stream: BinaryIO) -> bytes:
 def _log(target: str) -> Path:
     """The log that is meant; UsageError where there is none."""
     from sdxl_train_cli import layout
-    from sdxl_train_cli.choice import DEFAULT_OUTPUT
     from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.keeping.runs import Run
+    from sdxl_train_cli.records.runs import Run
+    from sdxl_train_cli.run.choice import DEFAULT_OUTPUT
 
     typed = layout.expanded(Path(target))
     folders = [typed, layout.expanded(Path(DEFAULT_OUTPUT)) / target]
@@ -105,8 +105,8 @@ def _read(path: Path) -> list[str]:
 def _entry(path: Path | None) -> Loaded | None:
     """The run that a log belongs to, where its record is whole."""
     from sdxl_train_cli import files
-    from sdxl_train_cli.keeping import history, record
-    from sdxl_train_cli.keeping.history import State
+    from sdxl_train_cli.records import history, record
+    from sdxl_train_cli.records.history import State
 
     if path is None or path.name != record.LOG or not files.is_file(path.with_name(record.RUN)):
         return None
@@ -119,7 +119,7 @@ def _as_recorded(finding: Finding, entry: Loaded | None) -> Finding:
     from dataclasses import replace
 
     from sdxl_train_cli.failures.diagnosis import Ending
-    from sdxl_train_cli.keeping.history import State
+    from sdxl_train_cli.records.history import State
 
     if entry is None or entry.state is not State.DONE:
         return finding
@@ -129,7 +129,7 @@ def _as_recorded(finding: Finding, entry: Loaded | None) -> Finding:
 def _recorded(entry: Loaded | None, finding: Finding) -> list[str]:
     """What the record says where the log says less; empty where there is no such thing."""
     from sdxl_train_cli import spelling
-    from sdxl_train_cli.keeping.history import State
+    from sdxl_train_cli.records.history import State
 
     if entry is None or finding.diagnosis is not None:
         return []
@@ -169,7 +169,7 @@ def _ways(finding: Finding, entry: Loaded | None) -> list[str]:
     """For a run of ours whose memory ran out: what would fit, as the flags to type."""
     from sdxl_train_cli.failures.signature import Failure
     from sdxl_train_cli.memory import remedies
-    from sdxl_train_cli.preparation import device_now
+    from sdxl_train_cli.run.preparation import device_now
 
     known = finding.diagnosis
     if entry is None or known is None or known.kind is not Failure.GPU_MEMORY or entry.record.recipe is None:

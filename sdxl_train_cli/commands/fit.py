@@ -26,13 +26,13 @@ from sdxl_train_cli.commands.train import (
 )
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.choice import Choices
+    from sdxl_train_cli.environment.environment import Environment
     from sdxl_train_cli.gpu import Gpu
-    from sdxl_train_cli.installation.environment import Environment
     from sdxl_train_cli.layout import Home
-    from sdxl_train_cli.memory.fitting import Tried
-    from sdxl_train_cli.memory.trial import Trial
-    from sdxl_train_cli.preparation import Prepared
+    from sdxl_train_cli.run.choice import Choices
+    from sdxl_train_cli.run.fitting import Tried
+    from sdxl_train_cli.run.preparation import Prepared
+    from sdxl_train_cli.run.trial import Trial
 
 KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 MaxBatch = Annotated[
@@ -49,10 +49,11 @@ def fit(
     """Measure the largest batch that fits: a few real steps."""
     import tempfile
 
-    from sdxl_train_cli import choice, console, project
+    from sdxl_train_cli.environment import environment
     from sdxl_train_cli.gpu import devices
-    from sdxl_train_cli.installation import environment
-    from sdxl_train_cli.memory import fitting
+    from sdxl_train_cli.recipes import project
+    from sdxl_train_cli.run import choice, fitting
+    from sdxl_train_cli.ui import console
 
     where, asked_kind = place.home(home), place.kind(kind)
     installed = environment.require(where)
@@ -89,7 +90,7 @@ def _require_sense(asked: Choices, installed: Environment, *, own_pictures: bool
     from sdxl_train_cli.dataset import checking
     from sdxl_train_cli.errors import Gathering
     from sdxl_train_cli.recipes import presets
-    from sdxl_train_cli.rulebook import rules
+    from sdxl_train_cli.rules import rules
 
     gathering = Gathering()
     with gathering.part():
@@ -110,8 +111,8 @@ _NO_GPU = (
 
 def _prepared(choices: Choices, home: Home) -> Prepared:
     """As the real command does it, down to what has to be fetched first."""
-    from sdxl_train_cli import preparation
-    from sdxl_train_cli.installation import hub
+    from sdxl_train_cli.environment import hub
+    from sdxl_train_cli.run import preparation
 
     prepared = preparation.prepare(choices, home, place.user_presets())
     if choices.tokenizers is None:  # a made model brings its own
@@ -121,8 +122,8 @@ def _prepared(choices: Choices, home: Home) -> Prepared:
 
 def _carried_out(prepared: Prepared) -> Trial:
     """One trial, told as it ends."""
-    from sdxl_train_cli import console
-    from sdxl_train_cli.memory import trial
+    from sdxl_train_cli.run import trial
+    from sdxl_train_cli.ui import console
 
     size = prepared.recipe.get("train_batch_size")
     found = trial.run(prepared)
@@ -149,7 +150,7 @@ def _device(found: list[Tried]) -> Gpu | None:
 
 
 def _facts(found: list[Tried]) -> dict[str, object]:
-    from sdxl_train_cli.memory import fitting
+    from sdxl_train_cli.run import fitting
 
     device, best = _device(found), fitting.largest(found)
     return {
@@ -177,7 +178,7 @@ def _facts(found: list[Tried]) -> dict[str, object]:
 
 
 def _show(found: list[Tried]) -> None:
-    from sdxl_train_cli import console
+    from sdxl_train_cli.ui import console
 
     on_gpu = _device(found) is not None
     rows = [
@@ -198,9 +199,10 @@ def _figure(number: float | None) -> str:
 
 def _conclude(found: list[Tried], most: int) -> None:
     """Say what the largest is; VramError where not even one picture fits."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.errors import VramError
-    from sdxl_train_cli.memory import fitting, savings
+    from sdxl_train_cli.memory import savings
+    from sdxl_train_cli.run import fitting
+    from sdxl_train_cli.ui import console
 
     best, device = fitting.largest(found), _device(found)
     if best is None:

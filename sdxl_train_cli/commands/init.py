@@ -18,7 +18,10 @@ def init(
     name: Name = None, trigger: Trigger = None,
 ) -> None:  # fmt: skip
     """Write a project file for this folder."""
-    from sdxl_train_cli import checkpoint, choice, console, project
+    from sdxl_train_cli.recipes import project
+    from sdxl_train_cli.run import choice
+    from sdxl_train_cli.sdscripts import checkpoint
+    from sdxl_train_cli.ui import console
 
     default = choice.DEFAULT_PRESETS[place.kind(kind)]
     optional = {"name": name, "trigger": trigger}

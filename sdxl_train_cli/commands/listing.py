@@ -14,9 +14,9 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import OutputOption
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.keeping.comparison import Fact
-    from sdxl_train_cli.keeping.history import Listed, Loaded
-    from sdxl_train_cli.keeping.results import Checkpoint
+    from sdxl_train_cli.records.comparison import Fact
+    from sdxl_train_cli.records.history import Listed, Loaded
+    from sdxl_train_cli.sdscripts.results import Checkpoint
 
 Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -27,8 +27,8 @@ _PRESET_FILE = re.compile(r".+\.ya?ml:\d+")
 
 def list_(output: OutputOption = None, as_json: Json = False) -> None:
     """Every run, newest first."""
-    from sdxl_train_cli import printing  # nothing is drawn: rich would take longer than all the rest
-    from sdxl_train_cli.keeping import history
+    from sdxl_train_cli.records import history
+    from sdxl_train_cli.ui import printing
 
     folder = place.output(output)
     found = history.entries(folder)
@@ -48,8 +48,10 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
     """One run: its settings, results, end, and how to go on."""
-    from sdxl_train_cli import console, spelling
-    from sdxl_train_cli.keeping import history, results
+    from sdxl_train_cli import spelling
+    from sdxl_train_cli.records import history
+    from sdxl_train_cli.sdscripts import results
+    from sdxl_train_cli.ui import console
 
     entry = history.require(run, place.output(output))
     made = results.checkpoints(entry.folder, entry.name)
@@ -78,8 +80,8 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
     """Where two runs differ: settings, data, results."""
-    from sdxl_train_cli import console
-    from sdxl_train_cli.keeping import comparison, history
+    from sdxl_train_cli.records import comparison, history
+    from sdxl_train_cli.ui import console
 
     folder = place.output(output)
     left, right = history.require(run, folder), history.require(other, folder)
@@ -100,7 +102,7 @@ def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = Fals
 
 
 def _print_json(content: object) -> None:
-    from sdxl_train_cli import printing
+    from sdxl_train_cli.ui import printing
 
     printing.data(content)
 
@@ -230,6 +232,6 @@ def _width(text: str) -> int:
 
 
 def _text(value: Fact) -> str:
-    from sdxl_train_cli.keeping import comparison
+    from sdxl_train_cli.records import comparison
 
     return comparison.text(value)

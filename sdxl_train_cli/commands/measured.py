@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def show(records: list[Measurement]) -> None:
     """Print them as a table, each beside its estimate."""
-    from sdxl_train_cli import console
+    from sdxl_train_cli.ui import console
 
     if not records:
         console.note("no run was measured here yet: each real run on a GPU is, and `sdxl-train fit` measures at once")
@@ -70,8 +70,8 @@ def facts(records: list[Measurement]) -> list[dict[str, object]]:
 
 def records(home: Home) -> list[Measurement]:
     """Read them; what can't be read is told."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.memory import measurements
+    from sdxl_train_cli.ui import console
 
     found, problems = measurements.load(home)
     for problem in problems:
@@ -81,11 +81,11 @@ def records(home: Home) -> list[Measurement]:
 
 def known(home: Home, card: Gpu, data: str | None) -> Known:
     """What runs took on this card: with the pictures that are named, else with the largest that there can be."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.dataset import folders, sources
+    from sdxl_train_cli.environment import environment
     from sdxl_train_cli.errors import DatasetError, Problem
-    from sdxl_train_cli.installation import environment
     from sdxl_train_cli.memory.measurements import Records
+    from sdxl_train_cli.ui import console
 
     installed, pictures = environment.find(home), None
     try:
@@ -98,9 +98,9 @@ def known(home: Home, card: Gpu, data: str | None) -> Known:
 
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:
     """Take in, then give out; own records alone, as others have theirs from their owners."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.errors import UsageError
     from sdxl_train_cli.memory import measurements, shared_measurements
+    from sdxl_train_cli.ui import console
 
     if merge is not None:
         new = shared_measurements.unknown(shared_measurements.read(merge), records(home))

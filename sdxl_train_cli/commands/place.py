@@ -14,8 +14,8 @@ import typer
 if TYPE_CHECKING:
     from sdxl_train_cli.dataset.survey import OnProgress
     from sdxl_train_cli.layout import Home
-    from sdxl_train_cli.project import Config
     from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.recipes.project import Config
 
 LARGEST = 2**32 - 1
 """Of all that is counted: no seed is larger, and Python divides no number of 400 digits."""
@@ -39,11 +39,11 @@ OutputOption = Annotated[
 def output(typed: Path | None) -> Path:
     """The folder of runs: typed, the project file's, the usual one."""
     from sdxl_train_cli import layout
-    from sdxl_train_cli.keeping import history
+    from sdxl_train_cli.records import history
 
     written = None
     if typed is None and Path(layout.PROJECT_FILE).is_file():  # else nothing of YAML is imported
-        from sdxl_train_cli import project
+        from sdxl_train_cli.recipes import project
 
         written = project.load(Path.cwd()).output
     return layout.expanded(typed or Path(written or history.USUAL_OUTPUT))
@@ -51,7 +51,8 @@ def output(typed: Path | None) -> Path:
 
 def config() -> Config:
     """The user's config file."""
-    from sdxl_train_cli import layout, project
+    from sdxl_train_cli import layout
+    from sdxl_train_cli.recipes import project
 
     return project.load_config(layout.config_folder(os.environ))
 
@@ -98,7 +99,7 @@ def looking(what: str = "looking at pictures") -> Iterator[OnProgress | None]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
-    from sdxl_train_cli import console
+    from sdxl_train_cli.ui import console
 
     with console.counting(what) as on_progress:
         yield on_progress

@@ -11,8 +11,8 @@ from sdxl_train_cli.commands.place import HomeOption
 from sdxl_train_cli.commands.presets import Json, KindFilter
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.options import OptionTable
     from sdxl_train_cli.recipes.preset_comparison import Difference, Side
+    from sdxl_train_cli.sdscripts.options import OptionTable
 
 _NAME_OR_FILE = "A name from `sdxl-train presets list`, or a file"
 One = Annotated[str, typer.Argument(metavar="A", help=_NAME_OR_FILE)]
@@ -21,10 +21,10 @@ Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE)]
 
 def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home: HomeOption = None) -> None:
     """What two presets do differently, sd-scripts' defaults included."""
-    from sdxl_train_cli import console
-    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.environment import environment
     from sdxl_train_cli.recipes import preset_comparison
     from sdxl_train_cli.recipes import presets as recipes
+    from sdxl_train_cli.ui import console
 
     installed = environment.find(place.home(home))
     table: OptionTable | None = None if installed is None else installed.options()

@@ -16,7 +16,7 @@ from sdxl_train_cli.commands.presets import KindFilter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sdxl_train_cli.recipes.drafting import Answers
+    from sdxl_train_cli.memory.drafting import Answers
 
 Answer = TypeVar("Answer")
 
@@ -34,8 +34,10 @@ def new(
     taste: For = None, to: To = None, force: Force = False,
 ) -> None:  # fmt: skip
     """Five questions, and a commented preset that fits your card."""
-    from sdxl_train_cli import console, spelling
-    from sdxl_train_cli.recipes import drafting, preset_folders
+    from sdxl_train_cli import spelling
+    from sdxl_train_cli.memory import drafting
+    from sdxl_train_cli.recipes import preset_folders
+    from sdxl_train_cli.ui import console
 
     answers = _answers(name, what, kind, gpu, pictures, taste)
     drafted = drafting.draft(answers, place.user_presets())
@@ -51,7 +53,7 @@ def new(
 def _answers(
     name: str | None, what: str | None, kind: str | None, gpu: float | None, pictures: int | None, taste: str | None
 ) -> Answers:
-    from sdxl_train_cli.recipes.drafting import CUSTOMS, Answers, Subject, Taste
+    from sdxl_train_cli.memory.drafting import CUSTOMS, Answers, Subject, Taste
 
     size = _real_gib() if gpu is None else gpu
     _require_askable({"--what": what, "--gpu": size, "--pictures": pictures, "--for": taste, "NAME": name})

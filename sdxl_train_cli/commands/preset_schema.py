@@ -18,12 +18,13 @@ def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = No
     """JSON Schema of presets, for editors."""
     import json
 
-    from sdxl_train_cli import console, files
+    from sdxl_train_cli import files
+    from sdxl_train_cli.environment import environment
     from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.installation import environment
     from sdxl_train_cli.recipe import Kind
     from sdxl_train_cli.recipes import presets as recipes
     from sdxl_train_cli.recipes import schema as schemas
+    from sdxl_train_cli.ui import console
 
     table = environment.require(place.home(home)).options()
     names = {one: recipes.names(one, place.user_presets()) for one in Kind}

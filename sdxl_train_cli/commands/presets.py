@@ -13,9 +13,9 @@ from sdxl_train_cli.commands.place import HomeOption
 
 if TYPE_CHECKING:
     from sdxl_train_cli.memory.vram import Need
-    from sdxl_train_cli.options import OptionTable
     from sdxl_train_cli.recipe import Kind
     from sdxl_train_cli.recipes.presets import Found
+    from sdxl_train_cli.sdscripts.options import OptionTable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,8 +26,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 @app.command("list")
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
     """Every preset, with the GPU memory that it needs."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.recipes import presets
+    from sdxl_train_cli.ui import console
 
     found = presets.available(kind_called(kind), place.user_presets())
     if as_json:
@@ -53,8 +53,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """A preset in full, and where each value comes from."""
-    from sdxl_train_cli import console, redact
+    from sdxl_train_cli import redact
     from sdxl_train_cli.recipes import presets
+    from sdxl_train_cli.ui import console
 
     recipe = redact.masked(presets.load(kind_for(preset, kind), preset, (), place.user_presets()))
     if as_json:
@@ -70,9 +71,9 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="Preset files")], kind: KindFilter = None, home: HomeOption = None
 ) -> None:
     """Every problem of preset files. With line numbers; exit code 3 if there is one."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.errors import RecipeError
     from sdxl_train_cli.recipes import presets
+    from sdxl_train_cli.ui import console
 
     table = _installed_options(home)
     found = [
@@ -86,9 +87,9 @@ def check(
 
 
 def _installed_options(home: str | None) -> OptionTable | None:
-    from sdxl_train_cli import console
+    from sdxl_train_cli.environment import environment
     from sdxl_train_cli.errors import Problem
-    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.ui import console
 
     installed = environment.find(place.home(home))
     if installed is None:

@@ -24,9 +24,11 @@ def report(
     run: Run, to: To = None, open_: Open = False, no_hashes: NoHashes = False, output: OutputOption = None
 ) -> None:
     """Write a run as one web page. Curves, samples, settings and checkpoints; it needs no network."""
-    from sdxl_train_cli import console, files, layout, spelling
-    from sdxl_train_cli.keeping import history, page, results
-    from sdxl_train_cli.keeping import report as story
+    from sdxl_train_cli import files, layout, spelling
+    from sdxl_train_cli.records import history
+    from sdxl_train_cli.sdscripts import results
+    from sdxl_train_cli.ui import console, run_page
+    from sdxl_train_cli.ui import report as story
 
     entry = history.require(run, place.output(output))
     target = layout.expanded(to) if to else entry.folder / story.FILE
@@ -35,7 +37,7 @@ def report(
     total = sum(made.size_bytes for made in results.checkpoints(entry.folder, entry.name))
     if total > _LARGE_BYTES and not no_hashes:
         console.note(f"reading {spelling.size(total)} of checkpoints for their checksums (--no-hashes leaves them out)")
-    page.write(story.gather(entry, spelling.shell_line(entry.record.argv), with_hashes=not no_hashes), target)
+    run_page.write(story.gather(entry, spelling.shell_line(entry.record.argv), with_hashes=not no_hashes), target)
     console.out(str(target))
     if open_:
         import webbrowser

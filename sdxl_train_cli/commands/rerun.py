@@ -19,9 +19,11 @@ def rerun(
     run: Run, name: Name = None, dry_run: DryRun = False, output: OutputOption = None, home: HomeOption = None
 ) -> None:
     """Make the same run again, under a new name."""
-    from sdxl_train_cli import console, live, preparation, printing, spelling
-    from sdxl_train_cli.installation import hub
-    from sdxl_train_cli.keeping import history, repetition
+    from sdxl_train_cli import spelling
+    from sdxl_train_cli.environment import hub
+    from sdxl_train_cli.records import history
+    from sdxl_train_cli.run import preparation, repetition
+    from sdxl_train_cli.ui import console, live, printing
 
     entry = history.require(run, place.output(output))
     again = repetition.again(entry, name, place.user_presets())

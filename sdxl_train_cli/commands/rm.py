@@ -20,9 +20,10 @@ def rm(
     runs: Runs, yes: Yes = False, keep_result: KeepResult = False, force: Force = False, output: OutputOption = None
 ) -> None:
     """Delete runs: all that they have made. What is not theirs stays in their folders."""
-    from sdxl_train_cli import console, spelling
+    from sdxl_train_cli import spelling
     from sdxl_train_cli.errors import Gathering, UsageError
-    from sdxl_train_cli.keeping import history, removal
+    from sdxl_train_cli.records import history, removal
+    from sdxl_train_cli.ui import console
 
     folder = place.output(output)
     gathering = Gathering()

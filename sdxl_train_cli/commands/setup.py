@@ -9,10 +9,10 @@ import typer
 
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
-from sdxl_train_cli.installation.toolchain import Extra, TorchBuild
+from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.installation.environment import Environment, Request
+    from sdxl_train_cli.environment.environment import Environment, Request
     from sdxl_train_cli.layout import Home
 
 Source = Annotated[
@@ -32,8 +32,8 @@ def setup(
     recreate: Recreate = False, json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Install sd-scripts and torch, apart from all else."""
-    from sdxl_train_cli import console
-    from sdxl_train_cli.installation import building
+    from sdxl_train_cli.environment import building
+    from sdxl_train_cli.ui import console
 
     where = place.home(home)
     address = source or os.environ.get("SDXL_TRAIN_SOURCE") or place.config().source
@@ -50,7 +50,7 @@ def _request(
     extras: list[Extra] | None,
 ) -> Request:  # fmt: skip
     """What is typed changes what is installed; what is not typed stays as it is."""
-    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.environment import environment
 
     there = environment.known(home)
     now = there.request if there and not there.is_rehearsal else environment.Request()

@@ -12,7 +12,7 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import LARGEST, HomeOption
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.installation.environment import Environment
+    from sdxl_train_cli.environment.environment import Environment
     from sdxl_train_cli.recipe import Kind
 
 
@@ -46,10 +46,12 @@ def smoke(
     import tempfile
     from contextlib import ExitStack
 
-    from sdxl_train_cli import console, layout, live, preparation
-    from sdxl_train_cli import smoke as story
+    from sdxl_train_cli import layout
     from sdxl_train_cli.commands import train
-    from sdxl_train_cli.installation import environment
+    from sdxl_train_cli.environment import environment
+    from sdxl_train_cli.run import preparation
+    from sdxl_train_cli.run import smoke as story
+    from sdxl_train_cli.ui import console, live
 
     where = place.home(home)
     installed = environment.require(where)
@@ -78,10 +80,11 @@ def smoke(
 
 def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
     """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
-    from sdxl_train_cli import console, smoke
-    from sdxl_train_cli.installation import imports
-    from sdxl_train_cli.installation.toolchain import Extra
+    from sdxl_train_cli.environment import imports
+    from sdxl_train_cli.environment.toolchain import Extra
     from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.run import smoke
+    from sdxl_train_cli.ui import console
 
     kinds, missing = smoke.trainable(installed)
     if asked is not SmokeKind.ALL:

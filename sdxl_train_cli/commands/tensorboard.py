@@ -15,11 +15,12 @@ Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[def
 
 def tensorboard(run: MaybeRun = None, port: Port = None, output: OutputOption = None, home: HomeOption = None) -> None:
     """Serve the logs of a run, or of all. Until Ctrl-C; the address goes to stdout."""
-    from sdxl_train_cli import console, files
+    from sdxl_train_cli import files
+    from sdxl_train_cli.environment import environment
     from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.installation import environment
-    from sdxl_train_cli.keeping import history
-    from sdxl_train_cli.keeping import tensorboard as story
+    from sdxl_train_cli.records import history
+    from sdxl_train_cli.run import tensorboard as story
+    from sdxl_train_cli.ui import console
 
     installed = environment.require(place.home(home))
     story.require(installed)

@@ -13,11 +13,11 @@ from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import LARGEST, HomeOption
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.live import View
-    from sdxl_train_cli.preparation import Prepared
     from sdxl_train_cli.recipes.presets import Override
-    from sdxl_train_cli.watching.guards import Guard
-    from sdxl_train_cli.watching.training import Outcome
+    from sdxl_train_cli.run.guards import Guard
+    from sdxl_train_cli.run.preparation import Prepared
+    from sdxl_train_cli.run.training import Outcome
+    from sdxl_train_cli.ui.live import View
 
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="A name from `sdxl-train presets list`, or a file")]
 Model = Annotated[
@@ -86,11 +86,13 @@ def train(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, fast: Fast = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered once for each kind: what is trained is the command's own name."""
-    from sdxl_train_cli import choice, preparation, printing, project, spelling
+    from sdxl_train_cli import spelling
+    from sdxl_train_cli.environment import hub
     from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.installation import hub
     from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.watching import guards
+    from sdxl_train_cli.recipes import project
+    from sdxl_train_cli.run import choice, guards, preparation
+    from sdxl_train_cli.ui import printing
 
     if gpu_memory is not None and not dry_run:
         raise UsageError(
@@ -113,8 +115,8 @@ def train(
     if dry_run:
         printing.out(spelling.shell_line(prepared.argv))
         return
-    from sdxl_train_cli import console, live  # after the dry run, which needs none of it
-    from sdxl_train_cli.watching import attempts  # after the dry run, which needs none of it
+    from sdxl_train_cli.run import attempts
+    from sdxl_train_cli.ui import console, live
 
     hub.require(prepared.model, where, os.environ)
     user_presets = place.user_presets()
@@ -130,9 +132,9 @@ def train(
 
 def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
     """Write the run's record, start the trainer and follow it to its end."""
-    from sdxl_train_cli import console
-    from sdxl_train_cli.keeping import repetition, runs
-    from sdxl_train_cli.watching import training
+    from sdxl_train_cli.records import runs
+    from sdxl_train_cli.run import repetition, training
+    from sdxl_train_cli.ui import console
 
     if prepared.environment.is_rehearsal:
         console.note("REHEARSAL: the trainer is a stand-in, nothing will be trained")
@@ -160,8 +162,8 @@ def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float
 
     A scaled model and a stand-in say nothing of it, and a fast run takes less than a plain one would.
     """
-    from sdxl_train_cli import console
     from sdxl_train_cli.memory import measurements
+    from sdxl_train_cli.ui import console
 
     says_nothing = prepared.is_scaled or prepared.choices.fast or prepared.environment.is_rehearsal
     if prepared.device is None or peak_gib is None or says_nothing:

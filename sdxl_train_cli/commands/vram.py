@@ -60,8 +60,8 @@ def vram(
 
 
 def _print_json(records: list[Measurement] | None) -> None:
-    from sdxl_train_cli import console
     from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
+    from sdxl_train_cli.ui import console
 
     table = [{**_settings(row), "cells": {size: _facts(cell(row, size)) for size in BATCH_SIZES}} for row in rows()]
     found: object = table
@@ -74,8 +74,8 @@ def _print_csv() -> None:
     import csv
     import io
 
-    from sdxl_train_cli import console
     from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
+    from sdxl_train_cli.ui import console
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -87,8 +87,8 @@ def _print_csv() -> None:
 
 
 def _show_table(card: Gpu | None) -> None:
-    from sdxl_train_cli import console
     from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
+    from sdxl_train_cli.ui import console
 
     needs = [[cell(row, size) for size in BATCH_SIZES] for row in rows()]
     free_gib = math.inf if card is None else card.free_gib
@@ -116,11 +116,11 @@ def plan(
     resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """What to train on this GPU, and the command for it."""
-    from sdxl_train_cli import console
     from sdxl_train_cli.errors import VramError
     from sdxl_train_cli.memory import planning
     from sdxl_train_cli.memory import vram as needs
     from sdxl_train_cli.recipe import Kind
+    from sdxl_train_cli.ui import console
 
     card = _card(gpu, headroom)
     if card is None:
@@ -144,9 +144,9 @@ def plan(
 
 def _tell_of_extras(offers: list[Offer], home: Home) -> None:
     """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
-    from sdxl_train_cli import console
-    from sdxl_train_cli.installation import environment, imports
-    from sdxl_train_cli.rulebook import lycoris
+    from sdxl_train_cli.environment import environment, imports
+    from sdxl_train_cli.sdscripts import lycoris
+    from sdxl_train_cli.ui import console
 
     installed = environment.find(home)
     if installed is None:
@@ -174,8 +174,9 @@ def _too_small(chosen: list[Kind], question: Question) -> VramError:
 
 def _card(size: float | None, headroom: float | None) -> Gpu | None:
     """The GPU that is spoken of: an imagined one, or the freest real one, whose free memory the driver has measured."""
-    from sdxl_train_cli import console, gpu
+    from sdxl_train_cli import gpu
     from sdxl_train_cli.errors import UsageError
+    from sdxl_train_cli.ui import console
 
     if headroom is not None and not math.isfinite(headroom):
         raise UsageError(f"--headroom {headroom:g} is no size", "GB that others take, such as --headroom 1.5")

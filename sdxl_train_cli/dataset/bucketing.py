@@ -15,7 +15,7 @@ from itertools import groupby
 
 from sdxl_train_cli.dataset.folders import Picture
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.rulebook import buckets
+from sdxl_train_cli.sdscripts import buckets
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]

@@ -14,9 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, structured
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
-from sdxl_train_cli.exchange import structured
 
 SUFFIXES = (".json", ".jsonl", ".csv")
 NAMES = ("metadata.csv", "metadata.jsonl")

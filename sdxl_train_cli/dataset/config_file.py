@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, spelling
+from sdxl_train_cli import files, spelling, structured
 from sdxl_train_cli.dataset import catalogue
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
-from sdxl_train_cli.exchange import structured
 from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.recipes.presets import Override
 

@@ -16,7 +16,7 @@ from sdxl_train_cli.failures.settings import SETTINGS
 from sdxl_train_cli.failures.signature import Failure, Rank, Signature
 from sdxl_train_cli.failures.stages import STAGES
 from sdxl_train_cli.failures.tracebacks import Account, Raised
-from sdxl_train_cli.watching import progress
+from sdxl_train_cli.sdscripts import progress
 
 SIGNATURES = (*MACHINE, *FILES, *SETTINGS, *PACKAGES, *STAGES)
 """The more specific before the more general, where both could match the same words."""

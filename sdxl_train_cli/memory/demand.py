@@ -24,8 +24,8 @@ from sdxl_train_cli.memory.optimizer_state import (
     factored_bytes,
 )
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.rulebook.buckets import sides
-from sdxl_train_cli.rulebook.optimizer import optimizer
+from sdxl_train_cli.sdscripts.buckets import sides
+from sdxl_train_cli.sdscripts.optimizer import optimizer
 
 _FLOAT, _HALF, _FP8 = 4.0, 2.0, 1.0
 _DEFAULT_DIM = 4

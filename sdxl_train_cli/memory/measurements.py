@@ -12,15 +12,15 @@ from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from sdxl_train_cli.dataset import folders, largest_bucket
 from sdxl_train_cli.dataset.folders import Picture, Pictures
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.installation.environment import Environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import memory_settings
 from sdxl_train_cli.memory.memory_settings import Settings
 from sdxl_train_cli.memory.vram import Need
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.rulebook import buckets
+from sdxl_train_cli.sdscripts import buckets
 
 _SHOWN = 5
 _NEARLY = 1.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
-from sdxl_train_cli.rulebook import optimizer
+from sdxl_train_cli.sdscripts import optimizer
 
 _ATTENTIONS = ("mem_eff_attn", "xformers", "sdpa")
 """In the order in which sd-scripts asks (library/train_util.py, replace_unet_modules)."""

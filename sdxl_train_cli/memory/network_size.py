@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from math import isqrt
 
-from sdxl_train_cli.rulebook import lycoris
+from sdxl_train_cli.sdscripts import lycoris
 
 UNET_WEIGHTS = 2_567_463_684
 """SDXL's U-Net: the parameters of library/sdxl_original_unet.py."""

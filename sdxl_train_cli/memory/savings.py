@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from sdxl_train_cli.memory import vram
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
-from sdxl_train_cli.rulebook import optimizer
+from sdxl_train_cli.sdscripts import optimizer
 
 WAYS = 3
 """How many ways out a person is shown."""

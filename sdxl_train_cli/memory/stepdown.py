@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from sdxl_train_cli.memory import savings, terms
 from sdxl_train_cli.memory.savings import Changes
-from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts.options import OptionTable
 
 ORIGIN = "--on-oom step-down"
 

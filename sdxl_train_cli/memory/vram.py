@@ -12,7 +12,7 @@ from sdxl_train_cli.errors import VramError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import terms
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.rulebook import optimizer
+from sdxl_train_cli.sdscripts import optimizer
 
 TABLE = Path(__file__).with_name("vram_table.csv")
 RESOLUTION = 1024

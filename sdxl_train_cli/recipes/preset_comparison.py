@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sdxl_train_cli import options
-from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.recipe import Recipe, Value
+from sdxl_train_cli.sdscripts import options
+from sdxl_train_cli.sdscripts.options import OptionTable
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from sdxl_train_cli import files, spelling
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import extends, preset_folders
 from sdxl_train_cli.recipes.preset_folders import shipped_folder
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts.options import OptionTable
 
 __all__ = [
     "Found",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sdxl_train_cli.options import Option, OptionTable
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.rulebook import lycoris, optimizer, shapes
+from sdxl_train_cli.rules import shapes
+from sdxl_train_cli.sdscripts import lycoris, optimizer
+from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"

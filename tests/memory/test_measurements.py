@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from sdxl_train_cli.dataset import folders, sources
 from sdxl_train_cli.dataset.folders import Pictures
-from sdxl_train_cli.installation.environment import Environment
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements
 from sdxl_train_cli.memory.measurements import Measurement, Records

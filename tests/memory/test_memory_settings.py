@@ -11,7 +11,7 @@ from sdxl_train_cli.memory.memory_settings import Settings
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
 
 SHIPPED = [(found.kind, found.name) for found in presets.available() if found.kind]
 

@@ -11,7 +11,7 @@ from sdxl_train_cli import gpu
 from sdxl_train_cli.memory import remedies, vram
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
 
 
 def recipe(kind: Kind, name: str) -> Recipe:

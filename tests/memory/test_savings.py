@@ -9,7 +9,7 @@ from sdxl_train_cli.memory import savings, vram
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
 
 
 def recipe(kind: Kind = Kind.LORA, name: str = "dim128", **changes: Value | None) -> Recipe:

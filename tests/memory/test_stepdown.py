@@ -12,7 +12,7 @@ from sdxl_train_cli.memory.stepdown import Rung
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
 
 PRESETS = [(kind, name) for kind in Kind for name in presets.names(kind)]
 

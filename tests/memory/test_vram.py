@@ -13,7 +13,7 @@ from sdxl_train_cli.memory import vram
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
 
 SHIPPED = [(found.kind, found.name) for found in presets.available() if found.kind]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from option_facts import option_table
 
-from sdxl_train_cli.options import OptionTable
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import preset_comparison, presets
 from sdxl_train_cli.recipes.preset_comparison import Side
 from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.sdscripts.options import OptionTable
 
 TABLE = option_table()
 

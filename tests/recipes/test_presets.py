@@ -15,7 +15,7 @@ from sdxl_train_cli.errors import RecipeError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rulebook import rules
+from sdxl_train_cli.rules import rules
 
 TABLE = option_table()
 SHIPPED = [(found.kind, found.name) for found in presets.available()]

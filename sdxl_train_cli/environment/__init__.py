@@ -1,0 +1,1 @@
+"""sd-scripts and its environment: whole or absent."""

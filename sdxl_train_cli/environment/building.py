@@ -1,0 +1,221 @@
+"""Make the isolated environment: built in a folder of its own, proven, and only then named as the one that counts.
+
+One small file says which folder counts; the environment before stays usable until that moment.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sdxl_train_cli import files, gpu, process
+from sdxl_train_cli.environment import environment, installer, network, ownership, toolchain, upstream
+from sdxl_train_cli.environment.environment import Environment, Files, Lock, Request
+from sdxl_train_cli.environment.installer import Report
+from sdxl_train_cli.environment.toolchain import Plan, TorchBuild
+from sdxl_train_cli.environment.upstream import Checkout
+from sdxl_train_cli.errors import SetupError
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.sdscripts import optimizer
+from sdxl_train_cli.sdscripts.options import OptionTable
+
+NEEDED_GIB = 8.0
+"""Free disk for torch, its CUDA libraries and the rest: 5.9 GB were measured for v0.10.1."""
+
+
+def create(home: Home, request: Request, *, recreate: bool, report: Report, address: str | None = None) -> Environment:
+    """Make the environment that `request` describes, unless it is there already.
+
+    `address` is the source with the password that the request does not keep. Raises SetupError with the cause; then
+    nothing half-made is left, and the environment before it is as it was.
+    """
+    ownership.claim(home)
+    with _disk_errors(home), _only_one(home, report):
+        found = environment.find(home) or _found_again(home, report)
+        if found is not None and found.lock.request == request and not recreate:
+            _clear(home, [found.folder])
+            return found
+        counts = environment.counting(home)
+        _clear(home, [folder for folder in ownership.made(home) if folder == counts or ownership.was_finished(folder)])
+        folder = home.environments / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        try:
+            ownership.make(folder)
+            built = _build(home, folder, request, address or request.source, report)
+            files.write(home.current, folder.name)
+        except BaseException:
+            if environment.counting(home) != folder:  # a signal may come just after
+                ownership.remove(folder)
+            raise
+        _clear(home, [folder])
+    return built
+
+
+def _found_again(home: Home, report: Report) -> Environment | None:
+    """The newest whole environment, named anew as the one that counts where that is not told any more."""
+    found = environment.newest(home) if environment.counting(home) is None else None
+    if found is not None:
+        files.write(home.current, found.folder.name)
+        report(f"{home.current} did not tell which environment counts: taking {found.folder.name}")
+    return found
+
+
+@contextmanager
+def _only_one(home: Home, report: Report) -> Iterator[None]:
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - only setup needs it
+
+    lock = FileLock(home.setup_lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report("another setup is at work: waiting for it to end (Ctrl-C stops waiting)")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _clear(home: Home, keep: Sequence[Path]) -> None:
+    """Remove what setup made, but those to keep and those that a run still uses."""
+    for folder in ownership.made(home):
+        if folder not in keep and not process.running_from(folder):
+            ownership.remove(folder)
+
+
+def _build(home: Home, folder: Path, request: Request, address: str, report: Report) -> Environment:
+    parts = Files(folder)
+    with home.setup_log.open("wb") as log:
+        report(f"sd-scripts: taking {request.ref} from {request.source}")
+        checkout = upstream.create(parts.checkout, address, request.ref)
+        if checkout.ref != request.ref:
+            report(f"sd-scripts: this source has no branch '{request.ref}' (upstream merged it): using {checkout.ref}")
+        requirements = _requirements(checkout)
+        row = toolchain.choose(requirements, brings_accelerate=(checkout.folder / "accelerate").is_dir())
+        plan = toolchain.plan(row, requirements, request.torch, request.extras, gpu.devices())
+        if plan.toolchain is not None:
+            _require_space(home)
+            plan = _within_reach(plan, request, report)
+        tools = installer.Tools(log, home.setup_log, report)
+        installer.make_venv(parts.venv, request.python, plan.toolchain, tools)
+        _require_64_bit(parts.python)
+        installer.install(parts.python, plan, tools)
+        report("checking the environment")
+        facts = environment.ask(parts, "probe.py", *(one.package for one in request.extras)) if plan.toolchain else {}
+        _require_gpu_support(facts, plan)
+        options = _options(parts)
+        files.write(parts.options, options.model_dump_json(indent=1))
+        kept = Lock(
+            request=request,
+            ref=checkout.ref,
+            commit=checkout.commit,
+            toolchain=plan.toolchain.name if plan.toolchain else None,
+            torch_build=plan.build,
+            python=str(facts.get("python", "")),
+            packages=facts.get("packages", {}),
+            eight_bit=facts.get("eight_bit", True),
+            created=datetime.now(timezone.utc),
+        )
+        _sync(folder)
+        files.write(parts.lock, kept.model_dump_json(indent=1))
+    return Environment(folder=folder, lock=kept)
+
+
+def _requirements(checkout: Checkout) -> str:
+    try:
+        return files.read_text(checkout.folder / "requirements.txt")
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"the requirements.txt of sd-scripts at {checkout.ref} can't be read: {error}",
+            "try `sdxl-train setup --ref sdxl`",
+        ) from error
+
+
+def _options(parts: Files) -> OptionTable:
+    """What the scripts take, and the optimizers: each is named as `name=module.Class`."""
+    asked = [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
+    try:
+        return OptionTable.model_validate(environment.ask(parts, "flags.py", *asked))
+    except ValueError as error:
+        raise SetupError("the options of this sd-scripts can't be told", "try `sdxl-train setup --ref sdxl`") from error
+
+
+def _within_reach(plan: Plan, request: Request, report: Report) -> Plan:
+    """Fall back to the default package index where PyTorch's own can't be reached and any build will do."""
+    if plan.backend is None or network.reachable(toolchain.TORCH_INDEX):
+        return plan
+    windows_gpu = process.WINDOWS and plan.build is not TorchBuild.CPU
+    if request.torch is not TorchBuild.AUTO or windows_gpu:
+        raise SetupError(
+            f"PyTorch's package index can't be reached, and only it has the {plan.build.value} build",
+            "check the network or proxy, or take the default index's build with --torch default",
+        )
+    report(f"PyTorch's package index can't be reached: using the default index's build, not {plan.build.value}")
+    return Plan(plan.toolchain, TorchBuild.DEFAULT, plan.requirements, None)
+
+
+def _require_space(home: Home) -> None:
+    free_gib = shutil.disk_usage(home.path).free / gpu.GIB
+    if free_gib < NEEDED_GIB:
+        raise SetupError(
+            f"{home.path} has {free_gib:.1f} GB free; torch and its libraries need {NEEDED_GIB:g}",
+            "free some space, or choose another place with --home",
+        )
+
+
+def _require_64_bit(python: Path) -> None:
+    try:
+        bits = process.run([str(python), "-c", _BITS], timeout_seconds=_PYTHON_SECONDS).stdout.strip()
+    except TimeoutError as error:
+        raise SetupError(str(error), "give another with --python") from error
+    if bits != "64":
+        raise SetupError(f"{python} is not a 64-bit Python, and torch has no other", "install a 64-bit Python 3.11")
+
+
+_BITS = "import struct; print(struct.calcsize('P') * 8)"
+_PYTHON_SECONDS = 120.0
+
+
+def _require_gpu_support(facts: Mapping[str, Any], plan: Plan) -> None:
+    """A torch that can't use the GPU that is there would be found out only when a run has begun."""
+    there = gpu.devices()
+    if plan.toolchain is None or not there or plan.build is TorchBuild.CPU:
+        return
+    torch = facts["torch"]
+    if not torch["cuda_available"]:
+        raise SetupError(
+            f"torch {torch['version']} sees no GPU, and there is {there[0].name} (driver {there[0].driver})",
+            "update the NVIDIA driver, or choose a build: --torch cu124",
+        )
+    lacking = [device["name"] for device in torch["devices"] if not device["arch_supported"]]
+    if lacking:
+        raise SetupError(f"torch {torch['version']} holds no code for {', '.join(lacking)}", "try --torch cu128")
+
+
+def _sync(folder: Path) -> None:
+    """Put all of its disk's files on disk, as Linux can: one that counts is whole after a power cut too."""
+    import ctypes  # noqa: PLC0415 - only setup needs it
+
+    sync = getattr(ctypes.CDLL(None), "syncfs", None) if sys.platform == "linux" else None
+    if sync is not None:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            sync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _disk_errors(home: Home) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"{error.filename or home.path} can't be written: {error.strerror}", "choose another place with --home"
+        ) from error

@@ -1,0 +1,269 @@
+"""The isolated environment as it is installed: sd-scripts and a venv with all that it needs, whole or absent."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from sdxl_train_cli import files, process, redact
+from sdxl_train_cli.environment import upstream
+from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
+from sdxl_train_cli.errors import SetupError
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.sdscripts import lycoris
+from sdxl_train_cli.sdscripts.options import OptionTable
+
+INSIDE = Path(__file__).parents[1] / "inside"
+NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+"""An environment's folder: when it was begun, and a bit of chance. Of two, the later one has the greater name."""
+_ANEW = "run `sdxl-train setup --recreate`"
+
+
+class Request(BaseModel):
+    """What setup was asked for; two equal requests make the same environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = upstream.DEFAULT_SOURCE
+    ref: str = upstream.DEFAULT_REF
+    python: str | None = None
+    """A version such as `3.11`, or None for the one that sd-scripts is known to run with."""
+    torch: TorchBuild = TorchBuild.AUTO
+    extras: tuple[Extra, ...] = ()
+
+    @field_validator("source")
+    @classmethod
+    def _from_anywhere(cls, source: str) -> str:
+        """Keep a folder whole, as the next setup may be asked from another one, and no password."""
+        return redact.text(upstream.located(source))
+
+
+class Lock(BaseModel):
+    """What was installed, exactly."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    request: Request
+    ref: str
+    commit: str
+    toolchain: str | None
+    """None: nothing was installed beside a checkout that brings its own accelerate (a rehearsal)."""
+    torch_build: TorchBuild
+    python: str
+    packages: Mapping[str, str]
+    eight_bit: bool = True
+    """Whether bitsandbytes' 8-bit optimizers work here; its older releases need a GPU for them."""
+    created: datetime
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether the trainer is a stand-in, which trains nothing."""
+        return self.toolchain is None
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the parts of an environment stand in its folder."""
+
+    folder: Path
+
+    @property
+    def venv(self) -> Path:
+        """The virtual environment."""
+        return self.folder / "venv"
+
+    @property
+    def python(self) -> Path:
+        """The venv's interpreter."""
+        return self.venv / ("Scripts/python.exe" if process.WINDOWS else "bin/python")
+
+    @property
+    def checkout(self) -> Path:
+        """The sd-scripts files."""
+        return self.folder / "sd-scripts"
+
+    @property
+    def options(self) -> Path:
+        """What the training scripts understand."""
+        return self.folder / "options.json"
+
+    @property
+    def lock(self) -> Path:
+        """What was installed."""
+        return self.folder / "lock.json"
+
+
+class Environment(BaseModel):
+    """A whole environment on disk."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    lock: Lock
+
+    @property
+    def python(self) -> Path:
+        """The venv's interpreter."""
+        return Files(self.folder).python
+
+    @property
+    def checkout(self) -> Path:
+        """The sd-scripts files."""
+        return Files(self.folder).checkout
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether the trainer is a stand-in, which trains nothing."""
+        return self.lock.is_rehearsal
+
+    @property
+    def networks(self) -> frozenset[str]:
+        """Network modules that newer sd-scripts have and older ones lack, of which LyCORIS can stand in for some."""
+        return frozenset(name for name in lycoris.NATIVE if (self.checkout / f"{name.replace('.', '/')}.py").is_file())
+
+    def has(self, extra: Extra) -> bool:
+        """Whether an extra is installed, by setup or by hand."""
+        return self.has_module(extra.package)
+
+    def has_module(self, name: str) -> bool:
+        """Whether sd-scripts would find a module by this dotted name: among its own files, or in the venv.
+
+        A stand-in imports nothing from a venv and so lacks nothing there.
+        """
+        top, *inner = name.split(".")
+        own = [self.checkout / top, self.checkout / f"{top}.py"]
+        if not all(part.isidentifier() for part in (top, *inner)):
+            return False
+        if any(map(files.exists, own)):
+            path = self.checkout.joinpath(top, *inner)
+            return files.is_folder(path) or files.is_file(path.with_name(f"{path.name}.py"))
+        venv, places = Files(self.folder).venv, ("lib/python*/site-packages", "Lib/site-packages")
+        there = (any(venv.glob(f"{place}/{file}")) for place in places for file in (top, f"{top}.py"))
+        return self.is_rehearsal or any(there)
+
+    def options(self) -> OptionTable:
+        """Every option of the installed training scripts."""
+        return OptionTable.load(Files(self.folder).options)
+
+
+def find(home: Home) -> Environment | None:
+    """The environment that counts, or None where there is none, or not the whole of it."""
+    try:
+        return require(home)
+    except SetupError:
+        return None
+
+
+def require(home: Home) -> Environment:
+    """The environment that counts; SetupError where there is none, or not the whole of it."""
+    counts = counting(home)
+    if counts is not None:
+        return _whole(counts)
+    if newest(home) is not None:
+        raise SetupError(
+            f"{home.current} does not tell which environment counts, and there is a whole one",
+            "run `sdxl-train setup`: it takes that one, and fetches nothing",
+        )
+    raise SetupError("sd-scripts is not installed yet", "run `sdxl-train setup`")
+
+
+def counting(home: Home) -> Path | None:
+    """The folder that is named as the one that counts, whether it is whole or not; None where none is."""
+    try:
+        name = files.read_text(home.current, _LONGEST_NAME).strip()
+    except (OSError, ValueError):  # absent, or left broken by a power cut: NUL bytes
+        return None
+    folder = home.environments / name
+    return folder if NAME.fullmatch(name) and files.is_folder(folder) else None
+
+
+_LONGEST_NAME = 1000
+
+
+def newest(home: Home) -> Environment | None:
+    """The whole environment that was made last: where the file that names the one that counts is lost, it is meant."""
+    try:
+        folders = sorted((path for path in home.environments.iterdir() if NAME.fullmatch(path.name)), reverse=True)
+    except OSError:
+        return None
+    for folder in folders:
+        try:
+            return _whole(folder)
+        except SetupError:
+            continue
+    return None
+
+
+def lock(folder: Path) -> Lock | None:
+    """What was installed in an environment's folder; None where that can't be read."""
+    try:
+        return Lock.model_validate_json(files.read_text(Files(folder).lock))
+    except (OSError, ValueError):
+        return None
+
+
+def known(home: Home) -> Lock | None:
+    """What is installed, also where the environment is damaged or the file that names it is lost."""
+    folder = counting(home)
+    if folder is not None:
+        return lock(folder)
+    found = newest(home)
+    return None if found is None else found.lock
+
+
+def _whole(folder: Path) -> Environment:
+    """SetupError where a part is missing or broken."""
+    parts, kept = Files(folder), lock(folder)
+    if kept is None:
+        raise SetupError(f"the environment is damaged: {parts.lock} can't be read", _ANEW)
+    try:
+        OptionTable.load(parts.options)
+    except (OSError, ValueError) as error:
+        raise SetupError(f"the environment is damaged: {parts.options} can't be read", _ANEW) from error
+    scripts = [parts.checkout / name for name in sorted({kind.script for kind in Kind})]
+    gone = [path for path in scripts if not files.is_file(path)]
+    gone += [path for path in (parts.checkout / "library", parts.venv) if not files.is_folder(path)]
+    if gone:
+        raise SetupError(f"the environment is damaged: {gone[0]} is gone", _ANEW)
+    if not (files.is_file(parts.python) and os.access(parts.python, os.X_OK)):
+        raise SetupError(f"the environment is damaged: {parts.python} can't be run", _ANEW)
+    return Environment(folder=folder, lock=kept)
+
+
+def ask(place: Environment | Files, script: str, *arguments: str) -> dict[str, Any]:
+    """Run one of our scripts in the environment and give the JSON object that it prints; SetupError where it fails."""
+    argv = [str(place.python), str(INSIDE / script), *arguments]
+    try:
+        answer = process.run(argv, cwd=place.checkout, env=training_variables())
+        if answer.code != 0:
+            words = answer.stderr.strip().splitlines() or [f"exit code {answer.code}"]
+            raise SetupError(f"the environment does not work: {words[-1]}", _OTHER_BUILD)
+        facts = files.parse_json(answer.stdout)
+    except (OSError, ValueError) as error:
+        raise SetupError(f"the environment does not work: {script}: {error}", _ANEW) from error
+    if not isinstance(facts, dict):
+        raise SetupError(f"the environment does not work: {script} printed no JSON object", _ANEW)
+    return facts
+
+
+_OTHER_BUILD = "see `sdxl-train setup --help` for --torch"
+
+
+def training_variables() -> dict[str, str]:
+    """The environment variables that everything on the training side runs with."""
+    kept = {name: value for name, value in os.environ.items() if name not in _HARMFUL}
+    return {**kept, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+
+
+_HARMFUL = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", "PYTHONSAFEPATH", "PYTHONIOENCODING",
+            "PYTHONDONTWRITEBYTECODE")  # fmt: skip
+"""Would let the CLI's own packages, or the user's, into the isolated environment, or hide sd-scripts' from itself; end
+a run at a printed letter; or, the last one, make every run compile torch's Python anew, 10 seconds each time."""

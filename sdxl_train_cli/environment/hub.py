@@ -1,0 +1,59 @@
+"""The Hugging Face hub: what is here already, and whether the rest can be fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sdxl_train_cli import files, layout
+from sdxl_train_cli.environment import network
+from sdxl_train_cli.errors import ModelError, SetupError
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.sdscripts import checkpoint
+
+TOKENIZERS = ("openai_clip-vit-large-patch14", "laion_CLIP-ViT-bigG-14-laion2B-39B-b160k")
+"""The folders that sd-scripts (library/strategy_base.py) keeps the two CLIP tokenizers in."""
+
+
+def _address(environ: Mapping[str, str]) -> str:
+    return environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def _has_model(hub_id: str, environ: Mapping[str, str]) -> bool:
+    cache_home = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = Path(environ.get("HF_HOME") or Path(cache_home) / "huggingface")
+    typed = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+    cache = layout.expanded(Path(typed or home / "hub"))
+    return any((cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*/model_index.json"))
+
+
+def has_tokenizers(home: Home) -> bool:
+    """Whether an earlier run has fetched both tokenizers, and whole: their vocabulary is there."""
+    return all(files.is_file(home.tokenizers / name / "vocab.json") for name in TOKENIZERS)
+
+
+def require_tagger(model: str, environ: Mapping[str, str]) -> None:
+    """ModelError where the tagger must still be fetched and the hub does not answer."""
+    address = _address(environ)
+    if not network.reachable(address):
+        hint = (
+            "connect once, set HF_ENDPOINT to a mirror, or give --model a folder with model.onnx and selected_tags.csv"
+        )
+        raise ModelError(f"the tagger {model} must be fetched once, and {address} can't be reached", hint)
+
+
+def require(model: str, home: Home, environ: Mapping[str, str]) -> None:
+    """Raise where something must still be fetched and the hub does not answer."""
+    needs_model = checkpoint.is_hub_id(model) and not _has_model(model, environ)
+    needs_tokenizers = not has_tokenizers(home)
+    if not (needs_model or needs_tokenizers) or network.reachable(_address(environ)):
+        return
+    address = _address(environ)
+    if needs_model:
+        raise ModelError(
+            f"{model} must be fetched once, and {address} can't be reached", "give --model a checkpoint file"
+        )
+    raise SetupError(
+        f"the first run fetches two CLIP tokenizers, and {address} can't be reached",
+        f"connect once, set HF_ENDPOINT to a mirror, or copy {' and '.join(TOKENIZERS)} into {home.tokenizers}",
+    )

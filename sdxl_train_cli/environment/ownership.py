@@ -1,0 +1,109 @@
+"""What in a home is setup's own: known by its marker and its name. Nothing else is ever removed."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from pathlib import Path
+
+from sdxl_train_cli import files
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment.environment import Files
+from sdxl_train_cli.errors import SetupError
+from sdxl_train_cli.layout import Home
+
+MARKER = ".sdxl-train-environment"
+_WORDS = "sdxl-train made this folder, and may remove it again: keep nothing of yours here.\n"
+_HOME_WORDS = "sdxl-train's home: `sdxl-train setup` makes and removes the folders in environments.\n"
+_HALF_WRITTEN = re.compile(r"(\.[0-9a-f]{16}|current|options\.json|lock\.json)\.new")
+"""Of a file that was being written when the power went, by this release and those before."""
+
+
+def claim(home: Home) -> None:
+    """Make the home, or know it for ours; SetupError where its folder holds something else, or can't be written."""
+    try:
+        home.path.mkdir(parents=True, exist_ok=True)
+        if not files.is_file(home.marker):
+            if not _is_ours(home):
+                raise SetupError(
+                    f"{home.path} holds files that are not of sdxl-train: it is no home of ours",
+                    "give --home a new or an empty folder",
+                )
+            files.write(home.marker, _HOME_WORDS)
+            _adopt(home)
+        home.environments.mkdir(exist_ok=True)
+        if home.current.is_dir():
+            raise SetupError(f"{home.current} can't be written: it is a folder", "remove it, and try again")
+    except OSError as error:
+        what = "written" if files.is_folder(home.path) else "made"
+        raise SetupError(
+            f"{home.path} can't be {what}: {error.strerror}", "choose another place with --home or SDXL_TRAIN_HOME"
+        ) from error
+
+
+def _is_ours(home: Home) -> bool:
+    """Whether nothing but ours is in it, or a whole environment that a release without markers made."""
+    known = {part.name for part in home.parts}
+    only_ours = all(path.name in known or _HALF_WRITTEN.fullmatch(path.name) for path in home.path.iterdir())
+    made = list(home.environments.iterdir()) if home.environments.is_dir() else []
+    return (only_ours and all(map(_looks_made, made))) or any(map(_was_made, made))
+
+
+def _adopt(home: Home) -> None:
+    """Mark what a release without markers made."""
+    for folder in home.environments.iterdir() if home.environments.is_dir() else ():
+        if _looks_made(folder):
+            files.write(folder / MARKER, _WORDS)
+
+
+def _looks_made(folder: Path) -> bool:
+    """Whether name and content are of an environment, perhaps a half-made one."""
+    parts = Files(folder)
+    known = {path.name for path in (parts.venv, parts.checkout, parts.options, parts.lock)} | {MARKER}
+    return (
+        environment.NAME.fullmatch(folder.name) is not None
+        and folder.is_dir()
+        and not folder.is_symlink()
+        and all(path.name in known or _HALF_WRITTEN.fullmatch(path.name) for path in folder.iterdir())
+    )
+
+
+def _was_made(folder: Path) -> bool:
+    return _looks_made(folder) and environment.lock(folder) is not None
+
+
+def make(folder: Path) -> None:
+    """Make an environment's folder, marked before anything else is in it."""
+    folder.mkdir()
+    files.write(folder / MARKER, _WORDS)
+
+
+def made(home: Home) -> list[Path]:
+    """The folders that setup made."""
+    return [
+        folder
+        for folder in sorted(home.environments.iterdir())
+        if environment.NAME.fullmatch(folder.name) and not folder.is_symlink() and files.is_file(folder / MARKER)
+    ]
+
+
+def was_finished(folder: Path) -> bool:
+    """Whether it was whole once: what tells what was installed is written last."""
+    return any(folder.glob(f"{Files(folder).lock.name}*"))
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder that `made` gave.
+
+    Cut off at any moment, what is left counts as no environment and is still known as ours. What can't be removed,
+    such as a program that runs, stays for the next time.
+    """
+    with contextlib.suppress(OSError):
+        Files(folder).lock.unlink(missing_ok=True)
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != MARKER:
+                path.unlink()
+        shutil.rmtree(folder)

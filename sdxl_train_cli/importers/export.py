@@ -1,0 +1,61 @@
+"""A preset of ours for other programs: a TOML of sd-scripts, a command line, a form of the kohya_ss GUI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+from sdxl_train_cli import structured
+from sdxl_train_cli.importers import kohya_form
+from sdxl_train_cli.importers.kohya_form import Form
+from sdxl_train_cli.recipe import Recipe, Scalar, Value
+
+
+class Target(str, Enum):
+    """What can be written."""
+
+    TOML = "toml"
+    KOHYA_GUI = "kohya-gui"
+    COMMAND = "command"
+
+
+def toml(recipe: Recipe) -> str:
+    """A file for sd-scripts' --config_file."""
+    return structured.toml_text({option: _plain(value) for option, value in _given(recipe)})
+
+
+def command(recipe: Recipe) -> list[str]:
+    """The words of a command line; model, pictures and output are still to be named in it."""
+    words = ["accelerate", "launch", f"--mixed_precision={recipe.get('mixed_precision') or 'no'}", recipe.kind.script]
+    for option, value in _given(recipe):
+        words += _words(option, value)
+    return words
+
+
+def kohya_gui(recipe: Recipe) -> Form:
+    """A form of the GUI, and what it can't hold."""
+    return kohya_form.of(recipe.kind, dict(_given(recipe)))
+
+
+def _given(recipe: Recipe) -> Iterator[tuple[str, Value]]:
+    """Options that say something; a switch that is off says nothing."""
+    for option, setting in sorted(recipe.settings.items()):
+        if setting.value is not False:
+            yield option, setting.value
+
+
+def _plain(value: Value) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _words(option: str, value: Value) -> list[str]:
+    flag = f"--{option}"
+    if value is True:
+        return [flag]
+    if isinstance(value, tuple):
+        return [flag, *map(_text, value)]
+    return [f"{flag}={_text(value)}"]
+
+
+def _text(value: Scalar) -> str:
+    return repr(value) if isinstance(value, float) else str(value)

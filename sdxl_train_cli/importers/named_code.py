@@ -1,0 +1,55 @@
+"""Options whose value names code that sd-scripts would import and call: in a stranger's file, only a trainer's."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.importers.entry import Entry, shown
+from sdxl_train_cli.recipe import Recipe, Value
+
+_OPTIONS = frozenset({"network_module", "optimizer_type", "lr_scheduler_type"})
+_HINT = "do not train with this file; ask its author what it is for"
+_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def require_harmless(entries: Iterable[Entry], where: str) -> None:
+    """RecipeError where one is no name of code, or names Python's own library, which holds the way to a shell."""
+    for entry in entries:
+        found = None if entry.option is None or entry.value is None else problem(entry.option, entry.value)
+        if found is not None:
+            message = f"gives {entry.option} as '{shown(str(entry.value))}', which is {found}"
+            raise RecipeError(Problem(message, _HINT, where))
+
+
+def require_harmless_recipe(recipe: Recipe) -> None:
+    """The same of a recipe, wherever its options come from: a preset, a project file or a run's record."""
+    found = [
+        Problem(f"{option}: '{shown(str(setting.value))}' is {wrong}", _HINT, setting.origin or None)
+        for option, setting in recipe.settings.items()
+        if (wrong := problem(option, setting.value)) is not None
+    ]
+    if found:
+        raise RecipeError(found)
+
+
+def problem(option: str, value: Value) -> str | None:
+    """What a value that names code is instead of a trainer's part; None where nothing is wrong."""
+    if option not in _OPTIONS:
+        return None
+    name = str(value)
+    if not _NAME.fullmatch(name):
+        return f"no name of a {_what(option)}"
+    return f"Python's own code and no {_what(option)}" if _is_pythons_own(name, option) else None
+
+
+def _is_pythons_own(name: str, option: str) -> bool:
+    package, dot, _ = name.partition(".")
+    # A network's module is imported whatever it is called; the others are classes, and a bare name is torch's.
+    return (bool(dot) or option == "network_module") and package in sys.stdlib_module_names
+
+
+def _what(option: str) -> str:
+    return {"network_module": "network", "optimizer_type": "optimizer"}.get(option, "schedule")

@@ -1,0 +1,242 @@
+"""A reading becomes a preset that sd-scripts will take: kind, base, what differs, and what became of each key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.importers import named_code, networks, sense
+from sdxl_train_cli.importers.entry import Entry, Reading, What
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.rules import shapes
+from sdxl_train_cli.rules.conflicts import CONFLICTS
+from sdxl_train_cli.sdscripts import options
+from sdxl_train_cli.sdscripts.options import OptionTable
+
+Changes = Mapping[str, "Value | None"]
+
+_HOW_FAST = frozenset({"sdpa", "max_data_loader_n_workers"})
+_NEEDED = frozenset({"resolution", "network_module", "save_model_as"})
+_OF_THE_DATASET = frozenset(
+    [
+        "resolution", "train_batch_size", "enable_bucket", "min_bucket_reso", "max_bucket_reso",
+        "bucket_reso_steps", "bucket_no_upscale", "shuffle_caption", "keep_tokens", "flip_aug", "color_aug",
+        "random_crop", "caption_dropout_rate"
+    ]
+)  # fmt: skip
+_ATTENTIONS = frozenset({"sdpa", "xformers", "mem_eff_attn"})
+_MEANING = frozenset(
+    [
+        "learning_rate", "unet_lr", "text_encoder_lr", "optimizer_type", "network_module", "network_args",
+        "network_dim", "network_train_unet_only", "resolution"
+    ]
+)  # fmt: skip
+"""Options that are never left out to make a run possible: without them it would be another run."""
+_RATES: Mapping[str, str] = {
+    "unet_lr": "network_train_text_encoder_only",
+    "text_encoder_lr": "network_train_unet_only",
+}
+"""Rates of parts, and the switch that leaves the part out."""
+_DEFAULT_RATE = 2e-6
+"""What sd-scripts takes where learning_rate is left out."""
+_REFUSED = "sd-scripts would refuse it: "
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A preset that is not yet written."""
+
+    format: str
+    kind: Kind
+    base: str
+    """The shipped preset that it extends."""
+    changes: Changes
+    """What differs from the base; None leaves an option of the base to sd-scripts."""
+    entries: tuple[Entry, ...]
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """The options of a reading on their way."""
+
+    kind: Kind
+    whole: bool
+    known: Changes
+    """Every option that the reading speaks of."""
+    entries: tuple[Entry, ...]
+    silent_on_dataset: bool
+    bases: Mapping[str, Recipe]
+    """Every shipped preset of the kind."""
+
+
+def settle(reading: Reading, table: OptionTable | None, shown: str, typed_kind: Kind | None = None) -> Imported:
+    """Make sense of a reading; RecipeError where it is not for SDXL, or can't be trained whatever is left out."""
+    entries = [sense.without_secrets(made) for entry in reading.entries for made in sense.made_of(entry)]
+    named_code.require_harmless(entries, shown)
+    entries = _superseded(entries)
+    module, arguments = _network(entries)
+    if module in networks.OTHER_MODELS:
+        raise RecipeError(
+            Problem(f"is for {networks.OTHER_MODELS[module]}, not for SDXL", "import SDXL settings", shown)
+        )
+    entries = _fitting(entries, module, arguments)
+    kind = networks.kind(reading.full, module, arguments)
+    if typed_kind is not None and typed_kind is not kind:
+        raise RecipeError(Problem(f"is for a {kind.label}, not a {typed_kind.label}", "leave --kind away", shown))
+    known = {entry.option: entry.value for entry in entries if entry.option is not None}
+    has_dataset = any(entry.key == "dataset_config" and entry.shown for entry in reading.entries)
+    bases = {name: presets.load(kind, name) for name in presets.names(kind)}
+    draft = _Draft(kind, reading.whole, known, tuple(entries), has_dataset, bases)
+    draft = _mended(draft, table, shown)
+    base = min(bases, key=lambda name: _distance(draft, name))
+    changes = _changes(draft, base)
+    return Imported(reading.format, kind, base, changes, draft.entries, reading.facts)
+
+
+def _distance(draft: _Draft, base: str) -> tuple[int, int, int]:
+    """How much would have to be said, how many network arguments differ, how much the file does not speak of."""
+    settings = draft.bases[base].settings
+    theirs = networks.pairs(settings["network_args"].value if "network_args" in settings else None)
+    differing = networks.pairs(draft.known.get("network_args")).items() ^ theirs.items()
+    return len(_changes(draft, base)), len(differing), len(settings.keys() - draft.known.keys())
+
+
+def recipe_of(imported: Imported) -> Recipe:
+    """The preset as it will be read, each option's name as its origin."""
+    return _recipe(presets.load(imported.kind, imported.base), imported.changes)
+
+
+def _superseded(entries: Sequence[Entry]) -> list[Entry]:
+    last = {entry.option: entry for entry in entries if entry.option is not None}
+    found = []
+    for entry in entries:
+        final = None if entry.option is None else last[entry.option]
+        if final is None or final is entry:
+            found.append(entry)
+        else:
+            said = "says the same" if sense.same(entry.value, final.value) else "says otherwise, and counts"
+            found.append(entry.dropped(f"{final.key} {said}"))
+    return found
+
+
+def _network(entries: Sequence[Entry]) -> tuple[str, dict[str, str]]:
+    known = {entry.option: entry.value for entry in entries}
+    return str(known.get("network_module") or "networks.lora"), networks.pairs(known.get("network_args"))
+
+
+def _fitting(entries: Sequence[Entry], module: str, arguments: Mapping[str, str]) -> list[Entry]:
+    mended = networks.mended(module, arguments)
+    found = list(entries)
+    if mended != dict(arguments):
+        for place, entry in enumerate(found):
+            if entry.option == "network_args":
+                note = entry.note or "as LyCORIS has to be given it to mean what it says"
+                found[place] = replace(entry, what=What.COMPUTED, value=networks.words(mended), note=note)
+    found = _plain_rates(found)
+    if any(entry.option == "mixed_precision" and entry.value == "fp16" for entry in entries):
+        found = [
+            replace(entry, what=What.COMPUTED, value=True, note="on: in fp16 SDXL's VAE gives NaN")
+            if entry.option == "no_half_vae" and not entry.value
+            else entry
+            for entry in found
+        ]
+    return found
+
+
+def _plain_rates(entries: Sequence[Entry]) -> list[Entry]:
+    """A part's own rate says nothing where it is the common one, or where the part is not trained."""
+    known = {entry.option: entry.value for entry in entries if entry.option is not None}
+    common = known.get("learning_rate") or _DEFAULT_RATE
+    found = []
+    for entry in entries:
+        rate = entry.value[0] if isinstance(entry.value, tuple) and len(entry.value) == 1 else entry.value
+        if entry.option is None or entry.option not in _RATES or entry.value is None:
+            found.append(entry)
+        elif known.get(_RATES[entry.option]):
+            found.append(replace(entry, what=What.COMPUTED, value=None, note="this part is not trained"))
+        elif sense.same(rate, common):
+            found.append(replace(entry, what=What.COMPUTED, value=None, note="the same as learning_rate"))
+        else:
+            found.append(entry)
+    return found
+
+
+def _changes(draft: _Draft, base: str) -> Changes:
+    """What a preset that extends this base has to say."""
+    inherited = draft.bases[base].settings
+    changes: dict[str, Value | None] = {}
+    for option, value in sorted(draft.known.items()):
+        below = inherited[option].value if option in inherited else None
+        if sense.same(value, below) or (sense.is_off(option, value) and sense.is_off(option, below)):
+            continue
+        absent = sense.is_off(option, value) and (option in sense.MUST_BE_ABSENT or _is_nothing(value))
+        changes[option] = (False if below is True else None) if absent else value
+    if draft.known.get("max_train_epochs") and "max_train_steps" in inherited:
+        changes.setdefault("max_train_steps", None)
+    if draft.whole:
+        for option in sorted(inherited.keys() - draft.known.keys() - _kept(draft)):
+            below = inherited[option].value
+            if not sense.is_off(option, below):
+                changes[option] = False if below is True else None
+    return changes
+
+
+def _is_nothing(value: Value | None) -> bool:
+    """Absent, or a switch that is off; zero is a value."""
+    return value is None or value is False
+
+
+def _kept(draft: _Draft) -> frozenset[str]:
+    """Options of the base that stay though the file does not speak of them."""
+    kept = _NEEDED | (_OF_THE_DATASET if draft.silent_on_dataset else frozenset())
+    chosen = any(draft.known.get(option) for option in _ATTENTIONS)
+    kept |= _HOW_FAST - ({"sdpa"} if chosen else set())
+    is_fp16 = draft.known.get("mixed_precision") == "fp16"
+    return kept | ({"no_half_vae"} if is_fp16 else set())  # in fp16 SDXL's VAE gives NaN
+
+
+def _recipe(recipe: Recipe, changes: Changes) -> Recipe:
+    merged = {option: setting.value for option, setting in recipe.settings.items()} | dict(changes)
+    return recipe.replaced(dict.fromkeys(recipe.settings)).replaced(
+        {option: Setting(value=value, origin=option) for option, value in merged.items() if value is not None}
+    )
+
+
+def _mended(draft: _Draft, table: OptionTable | None, shown: str) -> _Draft:
+    """Leave out, one by one, what sd-scripts would refuse; RecipeError where that would be another run."""
+    name, base = next(iter(draft.bases.items()))
+    for _ in range(len(draft.known) + len(base.settings) + 1):
+        problem, option = next(_refusals(draft, _recipe(base, _changes(draft, name)), table), (None, None))
+        if problem is None:
+            return draft
+        if option is None or option in _MEANING:
+            raise RecipeError(replace(problem, where=shown))
+        draft = _left_out(draft, option, problem.message)
+    raise RecipeError(Problem("can't be made into a preset that sd-scripts takes", None, shown))
+
+
+def _refusals(draft: _Draft, recipe: Recipe, table: OptionTable | None) -> Iterator[tuple[Problem, str | None]]:
+    """Yield each problem with the option that is best left out."""
+    if table is not None:
+        found = list(options.problems(recipe, table))
+        yield from ((problem, problem.where) for problem in found)
+        recipe = options.typed(recipe, table) if not found else recipe
+    yield from ((problem, problem.where) for problem in shapes.problems(recipe))
+    for rule in CONFLICTS:
+        problem = rule.problem(recipe)
+        if problem is not None:
+            given = [option for option in rule.options if not _is_nothing(recipe.get(option))]
+            ours = [option for option in given if not draft.known.get(option)]
+            yield problem, next(iter((*ours, *given)), None)
+
+
+def _left_out(draft: _Draft, option: str, message: str) -> _Draft:
+    is_unknown = f"'{option}'" in message
+    note, what = (message, What.UNKNOWN) if is_unknown else (_REFUSED + message, What.IGNORED)
+    entries = tuple(entry.dropped(note, what) if entry.option == option else entry for entry in draft.entries)
+    if not any(entry.option == option for entry in draft.entries):
+        entries = (*entries, Entry(f"({option})", "", What.COMPUTED, option, None, _REFUSED + message))
+    return replace(draft, known={**draft.known, option: None}, entries=entries)

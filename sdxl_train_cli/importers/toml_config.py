@@ -1,0 +1,81 @@
+"""A TOML that is given to sd-scripts as --config_file, such as the config_*.toml that the kohya_ss GUI writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.importers import values
+from sdxl_train_cli.importers.entry import Entry, Reading, became, ignored, unknown
+
+FORMAT = "sd-scripts TOML"
+_SIGNS = frozenset(
+    [
+        "pretrained_model_name_or_path", "network_module", "network_dim", "optimizer_type", "learning_rate",
+        "unet_lr", "lr_scheduler", "max_train_steps", "max_train_epochs", "train_batch_size", "mixed_precision",
+        "resolution", "output_name", "gradient_checkpointing", "cache_latents"
+    ]
+)  # fmt: skip
+_OTHER_MODELS: Mapping[str, str] = {
+    "clip_l": "Flux or SD3",
+    "clip_g": "SD3",
+    "t5xxl": "Flux or SD3",
+    "ae": "Flux",
+    "gemma2": "Lumina",
+    "qwen3": "Anima",
+    "byt5": "HunyuanImage",
+}
+_ONLY_FULL = frozenset(
+    {"train_text_encoder", "learning_rate_te1", "learning_rate_te2", "block_lr", "fused_optimizer_groups"}
+)
+_GUI_ONLY: Mapping[str, str] = {
+    "epoch": "only the GUI counts with it, for max_train_steps",
+    "noise_offset_type": "the GUI's own; sd-scripts passes over it",
+    "stop_text_encoder_training": "sd-scripts passes over it",
+    "no_token_padding": "sd-scripts passes over it",
+    "train_inpainting": "sd-scripts v0.10.1 passes over it",
+    "sdxl": "sdxl-train trains nothing else",
+}
+_NATIVE = "networks."
+
+
+def is_one(found: Mapping[str, object]) -> bool:
+    """Whether a TOML file is a configuration of sd-scripts."""
+    flat = {key for key, _, _ in _flat(found)}
+    return bool(_SIGNS & flat) or "v2" in flat
+
+
+def read(found: Mapping[str, object], where: str) -> Reading:
+    """The file's options, sections or not; RecipeError where they are not for SDXL."""
+    flat = list(_flat(found))
+    given = {key: raw for key, _, raw in flat}
+    other = next((name for key, name in _OTHER_MODELS.items() if given.get(key)), None)
+    if other is not None:
+        raise RecipeError(Problem(f"is for {other}, not for SDXL", "import SDXL settings", where))
+    if values.switch(given.get("v2")):
+        raise RecipeError(Problem("is for Stable Diffusion 2, not for SDXL", "import SDXL settings", where))
+    has_network = any(key.startswith("network_") for key in given)
+    is_full = not has_network and bool(_ONLY_FULL & given.keys() or "unet_lr" not in given)
+    return Reading(FORMAT, is_full, tuple(_entry(key, option, raw) for option, key, raw in flat))
+
+
+def _flat(found: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
+    """Option, shown key and value; sd-scripts takes the tables of the file apart, whatever they are called."""
+    for key, raw in found.items():
+        if isinstance(raw, dict):
+            for inner, value in raw.items():
+                yield inner, f"{key}.{inner}", value
+        else:
+            yield key, key, raw
+
+
+def _entry(key: str, option: str, raw: object) -> Entry:
+    if option in _GUI_ONLY:
+        return ignored(key, raw, _GUI_ONLY[option])
+    try:
+        value = values.taken(raw, option)
+    except ValueError as error:
+        return unknown(key, raw, str(error))
+    if value is None:
+        return ignored(key, raw, "empty")
+    return became(key, raw, option, value if value is not False else None)

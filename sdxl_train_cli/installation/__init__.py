@@ -1,1 +1,0 @@
-"""sd-scripts and its environment, whole or absent."""

@@ -1,0 +1,126 @@
+"""A run's metrics, line by line as they were written, as columns over its steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.records import metrics
+
+Column = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One value for each step in every column; None where there was none, or where it is no number."""
+
+    steps: tuple[int, ...] = ()
+    losses: Column = ()
+    average_losses: Column = ()
+    rates: Mapping[str, Column] = field(default_factory=dict)
+    seconds: Column = ()
+    """Per step."""
+    used_gib: Column = ()
+    total_gib: Column = ()
+    watts: Column = ()
+    odd: tuple[tuple[int, str], ...] = ()
+    """Steps whose loss was `nan` or `inf`."""
+    unread: int = 0
+    """Lines that are no metrics; a last line that a power loss has torn is none of them."""
+
+
+def load(path: Path) -> Curves:
+    """Read a metrics file; empty where there is none. A step that a resumed run made again counts as made last."""
+    rows: dict[int, Mapping[str, object]] = {}
+    unread = 0
+    try:
+        for line in metrics.lines(path):
+            row = metrics.row(line)
+            if row is not None:
+                rows[int(str(row["step"]))] = row
+            elif line.endswith(b"\n"):
+                unread += 1
+    except FileNotFoundError:
+        return Curves()
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from error
+    return _columns([rows[step] for step in sorted(rows)], sorted(rows), unread)
+
+
+def thinned(curves: Curves, most: int) -> Curves:
+    """At most so many steps; of each stretch those with the least and the greatest loss stay, so that no peak is lost.
+
+    Steps without a finite loss are told by `odd`, which is kept whole.
+    """
+    count = len(curves.steps)
+    if count <= most:
+        return curves
+    shown = curves.losses if any(loss is not None for loss in curves.losses) else curves.average_losses
+    width = math.ceil(count / max(1, most // 2))
+    kept: list[int] = []
+    for start in range(0, count, width):
+        stretch = range(start, min(start + width, count))
+        known = [index for index in stretch if shown[index] is not None] or [start]
+        ends = {min(known, key=lambda index: shown[index] or 0.0), max(known, key=lambda index: shown[index] or 0.0)}
+        kept += sorted(ends)
+    return replace(
+        curves,
+        steps=tuple(curves.steps[index] for index in kept),
+        losses=_picked(curves.losses, kept),
+        average_losses=_picked(curves.average_losses, kept),
+        rates={name: _picked(column, kept) for name, column in curves.rates.items()},
+        seconds=_picked(curves.seconds, kept),
+        used_gib=_picked(curves.used_gib, kept),
+        total_gib=_picked(curves.total_gib, kept),
+        watts=_picked(curves.watts, kept),
+    )
+
+
+def _picked(column: Column, indices: Sequence[int]) -> Column:
+    return tuple(column[index] for index in indices)
+
+
+def _columns(rows: Sequence[Mapping[str, object]], steps: Sequence[int], unread: int) -> Curves:
+    names = sorted({name for row in rows for name in _rates(row)})
+    odd = tuple((step, text) for step, row in zip(steps, rows, strict=True) if (text := _odd(row)) is not None)
+    return Curves(
+        steps=tuple(steps),
+        losses=_column(rows, "loss"),
+        average_losses=_column(rows, "average_loss"),
+        rates={name: tuple(_number(_rates(row).get(name)) for row in rows) for name in names},
+        seconds=_column(rows, "seconds"),
+        used_gib=_column(rows, "gpu_used_gib"),
+        total_gib=_column(rows, "gpu_total_gib"),
+        watts=_column(rows, "gpu_power_watts"),
+        odd=odd,
+        unread=unread,
+    )
+
+
+def _column(rows: Sequence[Mapping[str, object]], name: str) -> Column:
+    return tuple(_number(row.get(name)) for row in rows)
+
+
+def _rates(row: Mapping[str, object]) -> Mapping[str, object]:
+    rates = row.get("rates")
+    return rates if isinstance(rates, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None  # integers are at most files.MOST_DIGITS long
+
+
+def _odd(row: Mapping[str, object]) -> str | None:
+    """`nan` or `inf`, written as text or as Python's json does; the average tells where the loss itself is absent."""
+    for value in (row.get("loss"), row.get("average_loss")):
+        text = str(value).lower().lstrip("-")
+        if text in {"nan", "inf", "infinity"}:
+            return "nan" if text == "nan" else "inf"
+        if value is not None:
+            return None
+    return None

@@ -1,0 +1,223 @@
+"""The runs of an output folder, found and loaded from their records; a broken one is told, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from sdxl_train_cli import files, layout, spelling
+from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.records import record
+from sdxl_train_cli.records.record import Heading, Outcome, Record, Supervisor
+
+USUAL_OUTPUT = "output"
+"""Where runs are looked for; as preparation's own, whose import would cost more than a whole listing."""
+_LONGEST_HOST, _LONGEST_SHOWN = 64, 300
+"""Letters of what stands in a record that a line shows."""
+
+_LONE = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
+"""Half of a letter, as Python writes bytes that are no UTF-8."""
+_Shape = TypeVar("_Shape", bound=BaseModel)
+_Front_co = TypeVar("_Front_co", bound=Heading, covariant=True)
+
+
+class State(str, Enum):
+    """How a run stands."""
+
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    """Cut off without a word: a kill, a power loss."""
+    UNKNOWN = "unknown"
+    """Started on another computer, which may still train it."""
+    BROKEN = "record broken"
+
+
+_ENDS = {state.value: state for state in (State.DONE, State.FAILED, State.STOPPED)}
+
+
+@dataclass(frozen=True)
+class Entry(Generic[_Front_co]):
+    """One run as its folder tells it: its whole record, or the heading for a list."""
+
+    folder: Path
+    state: State
+    record: _Front_co
+    """Without any fact where it is broken."""
+    outcome: Outcome | None = None
+    problem: str | None = None
+    """What is wrong with the record, or why it can't be told how the run stands."""
+
+    @property
+    def name(self) -> str:
+        """The name that its files begin with."""
+        return self.record.name or self.folder.name
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it ended before its time."""
+        return self.state in {State.FAILED, State.STOPPED, State.INTERRUPTED}
+
+
+Listed = Entry[Heading]
+Loaded = Entry[Record]
+
+
+def entries(output: Path) -> list[Listed]:
+    """Every run directly in a folder, newest first; three small files of each are read and nothing else."""
+    try:
+        found = [_look(folder, Heading) for folder in _folders(output)]
+    except OSError as error:
+        raise UsageError(f"{output} can't be read: {error.strerror}", "give --output a folder") from error
+    return sorted(found, key=_age, reverse=True)
+
+
+def load(folder: Path) -> Loaded:
+    """One run; a record that can't be read makes it a broken one."""
+    return _look(folder, Record)
+
+
+def find(text: str, output: Path) -> Loaded:
+    """The run that a person means: a name in the output folder, or a path.
+
+    Raises UsageError, with the names that resemble it.
+    """
+    folder = _meant(text, output)
+    if folder is None:
+        names = [path.name for path in _folders(output)] if files.is_folder(output) else []
+        hint = spelling.resembling(text, names) or "see `sdxl-train runs list`, or give a run's folder"
+        raise UsageError(f"no run '{text[:_LONGEST_SHOWN]}' in {output}", hint)
+    if not files.is_file(folder / record.RUN):
+        raise UsageError(f"{folder} is no run's folder: it has no {record.RUN}", "see `sdxl-train runs list`")
+    return load(folder)
+
+
+def require(text: str, output: Path) -> Loaded:
+    """The run that is meant, whose record is whole; else UsageError."""
+    entry = find(text, output)
+    if entry.state is State.BROKEN:
+        raise UsageError(
+            f"the record of {entry.folder} is broken: {entry.problem}", "its files and its log are untouched"
+        )
+    return entry
+
+
+def at_rest(entry: Loaded, *, force: bool, command: str) -> Problem | None:
+    """Why a run may not be changed now: it goes on, or does so perhaps on another computer; None where it may.
+
+    With `force`, a person has looked there; the hint is the `command` of `sdxl-train runs` with it.
+    """
+    if entry.state is State.RUNNING:
+        return Problem(f"{entry.name} is running", "stop it first: Ctrl-C where it runs")
+    if entry.state is State.UNKNOWN and not force:
+        retry = f"sdxl-train runs {command} {spelling.shell_word(entry.folder)} --force"
+        return Problem(f"{entry.name}: {entry.problem}", f"look there first; if it has ended: {retry}")
+    return None
+
+
+def _look(folder: Path, shape: type[_Front_co]) -> Entry[_Front_co]:
+    unread = shape(sdxl_train="")
+    try:
+        kept = _read(folder / record.RUN, shape) or unread
+        watcher = _read(folder / record.RUNNING, Supervisor)
+        watched = _watched(folder, watcher) if watcher is not None else None
+        outcome = _read(folder / record.OUTCOME, Outcome)  # after that: a run may end just now
+        if outcome is None and watcher is None:
+            watched = _watched(folder, None)
+        if watched is State.RUNNING:
+            return Entry(folder, State.RUNNING, kept)
+        if watched is State.UNKNOWN and watcher is not None:
+            return Entry(folder, State.UNKNOWN, kept, outcome, _elsewhere(watcher))
+        state = State.INTERRUPTED if outcome is None else _ended(outcome)
+    except (OSError, ValueError) as error:
+        return Entry(folder, State.BROKEN, unread, problem=_reason(error))
+    return Entry(folder, state, kept, outcome)
+
+
+def _watched(folder: Path, watcher: Supervisor | None) -> State | None:
+    """RUNNING or UNKNOWN; None where nobody watches it."""
+    if watcher is None and not os.path.lexists(folder / record.LOCK):
+        return None
+    from sdxl_train_cli.records import supervisor  # noqa: PLC0415 - most listings hold no run that goes on
+
+    life = supervisor.life(folder, watcher)
+    return {supervisor.Life.ALIVE: State.RUNNING, supervisor.Life.UNKNOWN: State.UNKNOWN}.get(life)
+
+
+def _elsewhere(watcher: Supervisor) -> str:
+    where = f"on {watcher.host[:_LONGEST_HOST]}" if watcher.host else "elsewhere"
+    return f"it was started {where}, and whether it still runs there can't be seen from here"
+
+
+def _ended(outcome: Outcome) -> State:
+    state = _ENDS.get(outcome.outcome)
+    if state is None:
+        raise ValueError(f"{record.OUTCOME}: outcome: no run ends as {outcome.outcome[:_LONGEST_HOST]!r}")
+    return state
+
+
+def _folders(output: Path) -> Iterator[Path]:
+    if not files.exists(output):
+        return
+    with os.scandir(output) as found:
+        for entry in found:
+            # Asked of the file alone: a second question for each folder would be felt in a thousand.
+            if os.path.isfile(os.path.join(entry.path, record.RUN)):  # noqa: PTH113, PTH118 - as above
+                yield Path(entry.path)
+
+
+def _meant(text: str, output: Path) -> Path | None:
+    typed = layout.expanded(Path(text))
+    is_path = len(Path(text).parts) > 1 or Path(text).is_absolute() or text in {".", ".."}
+    candidates = [typed] if is_path else [output / text, typed]
+    if typed.name == record.RUN and files.is_file(typed):
+        candidates = [typed.parent]
+    return next((folder for folder in candidates if text and files.is_folder(folder)), None)
+
+
+def _read(path: Path, shape: type[_Shape]) -> _Shape | None:
+    """A file in its shape, None where it is absent; OSError and ValueError name the file."""
+    try:
+        text = files.read_bytes(path)
+        return shape.model_validate_json(_readable(text) if _LONE.search(text) else text)
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path.name}: {f'{where}: ' if where else ''}{first['msg']}") from error
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _readable(text: bytes) -> bytes:
+    """The same JSON with a ? for what is no letter in file names that are no UTF-8; ValueError where it is none."""
+    return json.dumps(files.parse_json(text), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return f"{Path(str(error.filename)).name}: {error.strerror}"
+    return " ".join(str(error).split())[:_LONGEST_SHOWN]
+
+
+def _age(entry: Listed) -> float:
+    """When it began; a broken record leaves the folder's own time."""
+    started: datetime | None = entry.record.started
+    if started is not None:
+        return started.timestamp()
+    try:
+        return entry.folder.stat().st_mtime
+    except OSError:
+        return 0.0

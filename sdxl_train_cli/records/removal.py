@@ -1,0 +1,170 @@
+"""Delete a run: only what is known by name to be the run's, never one that goes on, and never through a link."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.records import history, record, supervisor
+from sdxl_train_cli.records.history import Loaded, State
+from sdxl_train_cli.sdscripts import results
+
+_FILES = frozenset({
+    record.RUN, record.OUTCOME, record.RUNNING, record.LOCK, record.METRICS, record.LOG, record.DATASET, record.REPORT,
+})  # fmt: skip
+_FOLDERS = frozenset({"logs", "sample"})
+_OTHERS = re.compile(
+    r"metadata-\d+\.json|\.[0-9a-f]{16}\.new|(run|outcome|running|dataset)\.json\.new|metrics\.jsonl\.new"
+)
+"""Metadata files, and what a kill has left of a file that was being written."""
+_LAST = (record.RUN, record.LOCK)
+"""What proves that the rest is a run's, and keeps others from it meanwhile."""
+_MOST_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """What is to be deleted, and what of it stays."""
+
+    entry: Loaded
+    files: int
+    size_bytes: int
+    paths: tuple[Path, ...]
+    """What goes, in its order."""
+    kept: tuple[Path, ...] | None = None
+    """The result; None where it was not asked to stay."""
+    foreign: tuple[Path, ...] = ()
+    """What nothing proves to be the run's: it stays."""
+
+    @property
+    def words(self) -> str:
+        """One line for the question."""
+        stays = "" if self.kept is None else f", keeping {_names(self.kept) or 'nothing'}"
+        stays += f", leaving what is not the run's: {_names(self.foreign)}" if self.foreign else ""
+        return f"{self.entry.folder} ({self.entry.state.value}, {self.files} files){stays}"
+
+
+def problem(entry: Loaded, *, force: bool = False) -> Problem | None:
+    """Why a run may not be deleted; with `force`, what another computer may be training may be."""
+    folder = entry.folder
+    if folder.is_symlink():
+        return Problem(f"{folder} is a link to {folder.readlink()}", "links are not followed: give the folder itself")
+    if entry.state is State.BROKEN:
+        hint = "nothing proves that it is a run of ours: delete it by hand"
+        return Problem(f"the record of {folder} is broken: {entry.problem}", hint)
+    busy = history.at_rest(entry, force=force, command="rm")
+    if busy is not None:
+        return busy
+    inner = next((path for path in _walk(folder) if path.name == record.RUN and path.parent != folder), None)
+    return Problem(f"{folder} holds another run: {inner.parent}", "move or remove that one first") if inner else None
+
+
+def doomed(entry: Loaded, *, keep_result: bool) -> Doomed:
+    """What deleting the run would take away; UsageError where it can't be told what its result is, which shall stay."""
+    try:
+        return _doomed(entry, keep_result=keep_result)
+    except OSError as error:
+        raise UsageError(f"{error.filename} can't be read: {error.strerror}", "check who may read it") from error
+
+
+def _doomed(entry: Loaded, *, keep_result: bool) -> Doomed:
+    kept = _result(entry) if keep_result else ()
+    inside = sorted(entry.folder.iterdir())
+    ours = [path for path in inside if path not in kept and _is_ours(path, entry.name)]
+    files = [file for path in ours for file in _files(path)]
+    foreign = tuple(path for path in inside if path not in ours and path not in kept)
+    return Doomed(
+        entry,
+        len(files),
+        sum(path.lstat().st_size for path in files),
+        tuple(sorted(ours, key=lambda path: path.name in _LAST)),
+        kept if keep_result else None,
+        foreign,
+    )
+
+
+def remove(doomed_run: Doomed, *, force: bool = False) -> None:
+    """Delete it; the record goes last, so that what was left by a failure is still known as a run.
+
+    Raises UsageError with what could not be deleted.
+    """
+    folder = doomed_run.entry.folder
+    found = problem(history.load(folder), force=force)  # it may have been started since it was looked at
+    if found is not None:
+        raise UsageError(found)
+    try:
+        with supervisor.hold(folder):
+            for path in doomed_run.paths:
+                if path.name != record.LOCK:
+                    _delete(path)
+        (folder / record.LOCK).unlink(missing_ok=True)  # Windows deletes no open file
+        if not doomed_run.kept and not doomed_run.foreign:
+            folder.rmdir()
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} can't be deleted: {error.strerror}", "close what uses it, then try again"
+        ) from error
+
+
+def _result(entry: Loaded) -> tuple[Path, ...]:
+    """The final trained file, and what it is a link to within the folder."""
+    finals = {
+        path
+        for path in entry.folder.iterdir()
+        if results.is_checkpoint(path, entry.name) and path.stem == entry.name and os.path.isfile(path)  # noqa: PTH113 - a name of any form
+    }
+    if not finals:
+        others = sorted(path for path in entry.folder.iterdir() if _may_be_weights(path, entry.name))
+        if others:
+            raise UsageError(
+                f"{entry.name} has no {entry.name}.safetensors, so that its result can't be told from {_names(others)}",
+                "move what you want to keep out of the folder, then delete it without --keep-result",
+            )
+    targets = {Path(os.path.realpath(path)) for path in finals}
+    inside = {path for path in entry.folder.iterdir() if Path(os.path.realpath(path)) in targets}
+    return tuple(sorted(finals | inside))
+
+
+def _may_be_weights(path: Path, name: str) -> bool:
+    is_model = path.suffix.lower() in results.CHECKPOINT_SUFFIXES
+    return is_model or (path.name.lower() == name.lower() and path.is_dir())
+
+
+def _is_ours(path: Path, name: str) -> bool:
+    """Whether a run of this name makes a file or folder so called; a link goes as a link."""
+    if path.is_dir() and not path.is_symlink():
+        return path.name in _FOLDERS or results.is_state(path, name)
+    return path.name in _FILES or bool(_OTHERS.fullmatch(path.name)) or results.is_checkpoint(path, name)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _names(paths: tuple[Path, ...] | list[Path]) -> str:
+    more = f" and {len(paths) - _MOST_SHOWN} more" if len(paths) > _MOST_SHOWN else ""
+    return ", ".join(path.name for path in paths[:_MOST_SHOWN]) + more
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not path.is_symlink():
+        yield from _walk(path)
+    else:
+        yield path
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Every file and link below a folder; links are named and not entered."""
+    return [
+        Path(root, name)
+        for root, folders, files in os.walk(folder)
+        for name in [*files, *(name for name in folders if Path(root, name).is_symlink())]
+    ]

@@ -1,0 +1,216 @@
+"""One folder for each run, which is its record: planned on paper, then written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sdxl_train_cli import __version__, files, layout
+from sdxl_train_cli.dataset import trainer_config
+from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.environment.environment import Environment
+from sdxl_train_cli.errors import TrainingError, UsageError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.recipe import Recipe, Setting
+from sdxl_train_cli.records import metrics, record, supervisor
+from sdxl_train_cli.records.record import Inputs
+from sdxl_train_cli.sdscripts.scalars import Tail
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where one run keeps everything."""
+
+    folder: Path
+    name: str
+
+    @property
+    def log(self) -> Path:
+        """All that the trainer printed."""
+        return self.folder / record.LOG
+
+    @property
+    def dataset_config(self) -> Path:
+        """The `--dataset_config` of sd-scripts."""
+        return self.folder / record.DATASET
+
+    @property
+    def record(self) -> Path:
+        """What was run with what: settings and their origins, argv, environment."""
+        return self.folder / record.RUN
+
+    @property
+    def outcome(self) -> Path:
+        """How it ended; absent while it runs, or where it was cut off."""
+        return self.folder / record.OUTCOME
+
+    @property
+    def alive(self) -> Path:
+        """Which process watches the run; absent once it has ended."""
+        return self.folder / record.RUNNING
+
+    @property
+    def metrics(self) -> Path:
+        """Each step's figures, a line each."""
+        return self.folder / record.METRICS
+
+    @property
+    def samples(self) -> Path:
+        """Where sd-scripts draws its sample pictures."""
+        return self.folder / "sample"
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's events."""
+        return self.folder / "logs"
+
+    @property
+    def result(self) -> Path:
+        """The trained file."""
+        return self.folder / f"{self.name}.safetensors"
+
+
+def plan(output: Path, name: str) -> Run:
+    """Choose the run's folder: `OUTPUT/NAME`, or `NAME-2` and so on where that is taken. Nothing is written."""
+    problem = record.name_problem(name)
+    if problem:
+        raise UsageError(f"'{name}' can't be a run's name: {problem}", "--name takes letters, digits, - and _")
+    output = layout.expanded(output)
+    if files.exists(output) and not files.is_folder(output):
+        raise UsageError(f"{output} is a file, not a folder", "give --output a folder")
+    number = 1
+    while os.path.lexists(output / _numbered(name, number)):
+        number += 1
+    return Run(output / _numbered(name, number), _numbered(name, number))
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run's record tells."""
+
+    recipe: Recipe
+    pictures: Pictures
+    argv: Sequence[str]
+    environment: Environment
+    inputs: Inputs
+    gpu: Gpu | None
+    """None trains on the processor."""
+
+
+def write(run: Run, facts: Facts) -> None:
+    """Write the run's record; TrainingError where the folder can't be written or another run just took it."""
+    content = _record(run, facts)  # looks at the pictures once more: before there is a folder
+    try:
+        run.folder.mkdir(parents=True, exist_ok=False)
+        for path, entries in trainer_config.metadata(facts.pictures, run.folder).items():
+            _write_json(path, entries)
+        _write_json(run.dataset_config, trainer_config.config(facts.pictures, run.folder))
+        _write_json(run.record, content)
+    except FileExistsError as error:
+        raise TrainingError(
+            f"another run has just taken {run.folder}", "start again, or choose another --name"
+        ) from error
+    except OSError as error:
+        raise TrainingError(
+            f"{run.folder} can't be written: {error.strerror}", "choose another place with --output"
+        ) from error
+
+
+def _record(run: Run, facts: Facts) -> dict[str, object]:
+    """`run.json` in the shape that `record.Record` reads."""
+    recipe, gpu = facts.recipe, facts.gpu
+    return {
+        "sdxl_train": __version__,
+        "name": run.name,
+        "kind": recipe.kind.value,
+        "preset": recipe.name,
+        "started": datetime.now(timezone.utc).isoformat(),
+        "settings": {name: setting.model_dump() for name, setting in sorted(recipe.settings.items())},
+        "pictures": facts.pictures.count,
+        "dataset": {"fingerprint": trainer_config.fingerprint(facts.pictures), "folders": _folders(facts.pictures)},
+        "inputs": facts.inputs.model_dump(mode="json"),
+        "argv": list(facts.argv),
+        "environment": facts.environment.lock.model_dump(mode="json"),
+        "gpu": gpu and {"index": gpu.index, "name": gpu.name, "total_gib": gpu.total_gib, "driver": gpu.driver},
+    }
+
+
+def _folders(pictures: Pictures) -> list[dict[str, object]]:
+    return [
+        {
+            "path": str(subset.place),
+            "pictures": subset.pictures,
+            "repeats": subset.num_repeats,
+            "class_tokens": subset.class_tokens,
+            "is_reg": subset.is_reg,
+        }
+        for subset in pictures.subsets
+    ]
+
+
+def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Setting] | None = None) -> None:
+    """Note in the run's record that it is taken up at `step`, and forget its end and what comes after that step.
+
+    `changes` are settings that it has from now on; the attempt tells which they were.
+    The run must be held. TrainingError where the record can't be read or written.
+    """
+    _require_own_files(run)
+    try:
+        kept = files.read_json(run.record)
+        if not isinstance(kept, dict):
+            raise TrainingError(f"{run.record} is no record of a run", "start the run anew")
+        now = datetime.now(timezone.utc).isoformat()
+        attempt = {"started": now, "from_step": step, "argv": list(argv)}
+        if changes:
+            attempt["changed"] = {name: setting.value for name, setting in changes.items()}
+            kept["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
+        _write_json(run.record, {**kept, "attempts": [*kept.get("attempts", []), attempt]})
+        metrics.cut(run.metrics, step, Tail(run.logs).read())
+        run.outcome.unlink(missing_ok=True)
+        with run.log.open("ab") as log:
+            log.write(f"\n--- taken up at step {step} ---\n".encode())
+    except OSError as error:
+        raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
+    except ValueError as error:
+        raise TrainingError(f"{run.record} can't be read: {error}", "start the run anew") from error
+
+
+def _require_own_files(run: Run) -> None:
+    """A link would have us write elsewhere, and a pipe wait for ever: a folder may come from anybody."""
+    for path in (run.record, run.outcome, run.alive, run.metrics, run.log, run.dataset_config):
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise TrainingError(f"{path} is no plain file, and a run writes there", "put a file in its place")
+
+
+def write_outcome(run: Run, facts: Mapping[str, object]) -> None:
+    """Write how the run ended; a full disk must not hide it from the person, so this never raises for one."""
+    with contextlib.suppress(OSError):
+        _write_json(run.outcome, {**facts, "ended": datetime.now(timezone.utc).isoformat()})
+
+
+@contextlib.contextmanager
+def running(run: Run) -> Iterator[int | None]:
+    """Hold the run and say in its folder who watches it, for as long as the block lasts; whoever looks sees it live.
+
+    Gives the lock's handle. UsageError where somebody else has the run.
+    """
+    with supervisor.hold(run.folder) as lock, supervisor.noted(run.folder, lock):
+        yield lock
+
+
+def _write_json(path: Path, content: object) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        text = json.dumps(content, indent=1) + "\n"  # a file's name that is no UTF-8: only escaped can it be kept
+    files.write(path, text)

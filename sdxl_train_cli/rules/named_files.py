@@ -1,0 +1,127 @@
+"""Files that options name besides model and VAE: prompts, weights to start from, a state to go on from.
+
+sd-scripts runs in its own folder, so a path counts from the current one only where it is made whole before. A file
+that is missing, or of another network, would end the run late, or be passed over in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sdxl_train_cli import files, layout
+from sdxl_train_cli.errors import ModelError, Problem
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.sdscripts import checkpoint, states
+from sdxl_train_cli.sdscripts.checkpoint import Header
+from sdxl_train_cli.sdscripts.states import State
+
+_OPTIONS = ("sample_prompts", "network_weights", "base_weights", "resume", "log_tracker_config", "console_log_file")
+_TEXTS = (
+    # an option, what it names, what to do
+    ("sample_prompts", "prompts", "a text file with one prompt a line"),
+    ("log_tracker_config", "file", "--set log_tracker_config=null"),
+)
+_NETWORK = ("lora_", "lycoris_")
+"""How the names of a trained network's tensors begin."""
+_DEFAULT_DIM = 4
+"""networks/lora.py: create_network."""
+
+
+def located(recipe: Recipe) -> Recipe:
+    """The recipe with every such path whole, counted from the current folder."""
+    found = {name: recipe.settings[name] for name in _OPTIONS if name in recipe.settings}
+    if recipe.is_on("resume_from_huggingface"):
+        found.pop("resume", None)  # an address on the hub
+    return recipe.replaced(
+        {name: Setting(value=_whole(setting.value), origin=setting.origin) for name, setting in found.items()}
+    )
+
+
+def _whole(value: Value) -> Value:
+    if isinstance(value, tuple):
+        return tuple(str(layout.expanded(Path(str(part)))) for part in value)
+    return str(layout.expanded(Path(str(value))))
+
+
+def require(recipe: Recipe) -> None:
+    """Look at each file of a located recipe; ModelError with all that is wrong."""
+    found = [*_texts(recipe), *_networks(recipe), *_state(recipe)]
+    if found:
+        raise ModelError(found)
+
+
+def _texts(recipe: Recipe) -> Iterator[Problem]:
+    for option, what, hint in _TEXTS:
+        for path in _paths(recipe, option):
+            if not files.is_file(path):
+                yield Problem(f"no {what} at {path}", hint, recipe.origin(option))
+
+
+def _networks(recipe: Recipe) -> Iterator[Problem]:
+    for option in ("network_weights", "base_weights"):
+        for path in _paths(recipe, option):
+            if not files.is_file(path):
+                hint = f"{option} takes a trained LoRA's file"
+                yield Problem(f"no weights at {path}", hint, recipe.origin(option))
+            elif path.suffix.lower() == ".safetensors":
+                yield from _weights(path, option, recipe)
+
+
+def _paths(recipe: Recipe, option: str) -> list[Path]:
+    value = recipe.get(option)
+    parts = value if isinstance(value, tuple) else () if value is None else (value,)
+    return [Path(str(part)) for part in parts]
+
+
+def _weights(path: Path, option: str, recipe: Recipe) -> Iterator[Problem]:
+    where = recipe.origin(option)
+    try:
+        header = checkpoint.read_header(path)
+    except ModelError as error:
+        yield from (Problem(problem.message, problem.hint, where) for problem in error.problems)
+        return
+    if not any(map(header.has, _NETWORK)):
+        yield Problem(f"{path} holds no LoRA: sd-scripts would load nothing of it", "give a trained LoRA's file", where)
+    elif option == "network_weights" and not recipe.is_on("dim_from_weights"):
+        yield from _other_dim(header, recipe, str(path), where, "--set dim_from_weights=true, or ")
+
+
+def _other_dim(header: Header, recipe: Recipe, what: str, where: str | None, hint: str = "") -> Iterator[Problem]:
+    """Compare the dim of linear layers, where each has the same: with blocks of their own, or LyCORIS, it says less."""
+    if recipe.get("network_module") != "networks.lora" or "block_dims" in recipe.arguments("network_args"):
+        return
+    ours = int(recipe.number("network_dim") or _DEFAULT_DIM)
+    theirs = {
+        shape[0]
+        for name, shape in header.shapes.items()
+        if name.endswith("lora_down.weight") and shape and set(shape[2:]) <= {1}
+    }
+    if theirs and theirs != {ours}:
+        dims = " and ".join(map(str, sorted(theirs)))
+        only = f"--set network_dim={dims}" if len(theirs) == 1 else "a preset of the same dims"
+        yield Problem(f"{what} is of dim {dims}, and this run of {ours}", hint + only, where)
+
+
+def _state(recipe: Recipe) -> Iterator[Problem]:
+    value, where = recipe.get("resume"), recipe.origin("resume")
+    if value is None or recipe.is_on("resume_from_huggingface"):
+        return
+    folder = Path(str(value))
+    state = states.read(folder)
+    if state is None:
+        is_there = files.is_folder(folder)
+        known = "its writing was cut off, or it is another folder" if is_there else "it is the folder NAME-state"
+        yield Problem(f"no whole state at {folder}: {known}", "`sdxl-train runs resume RUN` finds it by itself", where)
+        return
+    if recipe.kind is not Kind.DREAMBOOTH:
+        yield from _too_short(state, recipe)
+        for weights in folder.glob("*.safetensors"):
+            yield from _other_dim(checkpoint.read_header(weights), recipe, f"the state {folder}", where)
+
+
+def _too_short(state: State, recipe: Recipe) -> Iterator[Problem]:
+    steps = None if recipe.get("max_train_epochs") else recipe.number("max_train_steps")
+    if steps is not None and steps <= state.step:
+        message = f"the state has made {state.step} steps, and max_train_steps, which counts them too, is {steps:g}"
+        yield Problem(message, f"--steps {state.step + int(steps)}", recipe.origin("resume"))

@@ -1,0 +1,1 @@
+"""From choices to a finished run: prepared, launched, watched, resumed, repeated, tried."""

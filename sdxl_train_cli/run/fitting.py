@@ -1,0 +1,126 @@
+"""The largest batch that fits, measured and not estimated: real steps with more and more pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sdxl_train_cli.dataset import folders, largest_bucket
+from sdxl_train_cli.dataset.bucketing import Bucket
+from sdxl_train_cli.environment.environment import Environment
+from sdxl_train_cli.errors import DatasetError
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.run import smoke, trial
+from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.smoke import Size
+from sdxl_train_cli.run.trial import Trial
+
+FIRST = (1, 2, 3, 4, 6, 8)
+"""What is tried first; beyond, half as many more each time."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One batch size and what came of it."""
+
+    batch_size: int
+    width: int
+    height: int
+    prepared: Prepared
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What the command lends: the real preparation and start, and a voice."""
+
+    prepare: Callable[[Choices], Prepared]
+    carry_out: Callable[[Prepared], Trial]
+    report: Callable[[str], None]
+
+
+def sizes(most: int) -> Iterator[int]:
+    """Growing batch sizes up to `most`, which is the last."""
+    size = 0
+    while size < most:
+        size = next((first for first in FIRST if first > size), size * 3 // 2)
+        yield min(size, most)
+
+
+def run(asked: Choices, most: int, folder: Path, hands: Hands) -> list[Tried]:
+    """Try growing batches, then what lies between the last that fits and the first that does not.
+
+    Everything is written under `folder`. Raises what the real command would raise, and TrainingError for a failure
+    that is not about memory.
+    """
+    real = hands.prepare(replace(asked, check_vram=False))
+    bucket = largest_bucket.largest(real.recipe, folders.files(real.pictures))
+    if bucket is None:
+        raise DatasetError("no picture can be read", "see what is wrong with --data")
+    hands.report(
+        f"the largest bucket of these pictures: {bucket.width}x{bucket.height}; {trial.STEPS} steps for each batch size"
+    )
+    question = _Question(asked, real.recipe, bucket, folder)
+    found: list[Tried] = []
+    for size in sizes(most):
+        found.append(question.tried(size, hands))
+        if not found[-1].trial.fits:
+            break
+    fits, fails = _border(found)
+    while fails is not None and fails - fits > 1:
+        found.append(question.tried((fits + fails) // 2, hands))
+        fits, fails = _border(found)
+    return sorted(found, key=lambda tried: tried.batch_size)
+
+
+def largest(found: list[Tried]) -> Tried | None:
+    """The largest batch that fits, or None."""
+    return max((tried for tried in found if tried.trial.fits), key=lambda tried: tried.batch_size, default=None)
+
+
+def on_processor(asked: Choices, installed: Environment, folder: Path, pictures: Path | None) -> Choices:
+    """The same run of a scaled model of random weights on the processor, where there is no GPU to measure.
+
+    `pictures` None takes some that are made for it.
+    """
+    scaled = smoke.why_not_scaled(installed) is None
+    size = Size(trial.STEPS, scaled=scaled, gpu_index=None)
+    material = smoke.make_material(installed, folder / "material", size)
+    small = smoke.choices(asked.kind, material, folder, size, eight_bit=installed.lock.eight_bit)
+    own = {override.option for override in small.overrides}
+    kept = tuple(override for override in asked.overrides if override.option not in own)
+    return replace(
+        small,
+        preset=asked.preset,
+        data=material.pictures if pictures is None else pictures,
+        overrides=(*kept, *small.overrides),
+        trigger=asked.trigger,
+        repeats=asked.repeats,
+    )
+
+
+def _border(found: list[Tried]) -> tuple[int, int | None]:
+    fits = max((tried.batch_size for tried in found if tried.trial.fits), default=0)
+    fails = min((tried.batch_size for tried in found if not tried.trial.fits), default=None)
+    return fits, fails
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What all trials of a command share."""
+
+    asked: Choices
+    recipe: Recipe
+    """The real run's."""
+    bucket: Bucket
+    folder: Path
+
+    def tried(self, size: int, hands: Hands) -> Tried:
+        """One trial, its pictures fresh: nothing that an earlier one has cached beside them spares it work."""
+        place = self.folder / f"batch-{size}"
+        shown = [placed.picture for placed in self.bucket.placed[:size]]
+        trial.write_pictures(shown, place / "pictures")
+        prepared = hands.prepare(trial.choices(self.asked, self.recipe, place, size))
+        return Tried(size, self.bucket.width, self.bucket.height, prepared, hands.carry_out(prepared))

@@ -1,0 +1,182 @@
+"""What goes wrong in silence while a run goes on: guards look at the figures and warn, or say that it must stop."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from statistics import median
+
+from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.records.metrics import Metric
+
+NAN_STEPS = 3
+"""Steps in a row whose loss is not a number: one alone can be a single bad picture that the gradient scaler skips."""
+RECENT, BEFORE = 10, 200
+"""Steps that a loss is compared by: single ones scatter by a factor of ten."""
+EXPLODED = 5.0
+"""Times the median of the steps before."""
+WARM = 20
+"""Steps until speed and loss say something."""
+SLOWED = 5.0
+"""Times the median: a GPU that spills into the computer's memory is slower by more, a busy one by less."""
+FULL = 0.95
+"""Share of the GPU's memory from which on a driver begins to spill."""
+SILENT_SECONDS = 180.0
+SILENT_STEPS = 20.0
+"""No output for longer than both: a step's time is no silence."""
+
+
+class Guard(str, Enum):
+    """What can be switched off with `--no-guard`."""
+
+    NAN = "nan"
+    LOSS = "loss"
+    SPEED = "speed"
+    SILENCE = "silence"
+    DISK = "disk"
+    SAMPLES = "samples"
+
+
+def parse(names: Iterable[str]) -> frozenset[Guard]:
+    """The guards by their names; UsageError where there is no such guard."""
+    known = {guard.value: guard for guard in Guard}
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise UsageError(f"no guard '{unknown[0]}'", f"one of: {', '.join(known)}")
+    return frozenset(known[name] for name in names)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What a guard has seen."""
+
+    guard: Guard
+    problem: Problem
+    stops: bool = False
+    """The run is lost: going on would only cost time."""
+
+
+class Guards:
+    """Every guard but those in `off`; each warns once, so that a night's log stays readable."""
+
+    def __init__(self, off: frozenset[Guard] = frozenset()) -> None:
+        self._off = off
+        self._told: set[Guard] = set()
+        self._losses: deque[float] = deque(maxlen=BEFORE)
+        self._seconds: deque[float] = deque(maxlen=BEFORE)
+        self._nan_steps = 0
+
+    def look(self, metric: Metric) -> list[Alarm]:
+        """Take a step's figures."""
+        found = [look(metric) for look in (self._nan, self._loss, self._speed)]
+        return [alarm for alarm in found if alarm is not None and self._is_new(alarm)]
+
+    def hear(self, alarm: Alarm | None) -> list[Alarm]:
+        """Take what was seen elsewhere: the disk, the samples, the silence."""
+        return [alarm] if alarm is not None and self._is_new(alarm) else []
+
+    def is_on(self, guard: Guard) -> bool:
+        """Whether it looks and has not spoken yet."""
+        return guard not in self._off and guard not in self._told
+
+    def _is_new(self, alarm: Alarm) -> bool:
+        new = self.is_on(alarm.guard)
+        self._told.add(alarm.guard)
+        return new
+
+    def _nan(self, metric: Metric) -> Alarm | None:
+        loss = metric.shown_loss if metric.loss is None else metric.loss
+        bad = loss is not None and not math.isfinite(loss)
+        self._nan_steps = self._nan_steps + 1 if bad else 0
+        if self._nan_steps < NAN_STEPS:
+            return None
+        since = metric.step - NAN_STEPS + 1
+        return Alarm(
+            Guard.NAN,
+            Problem(
+                f"the loss is not a number since step {since}: what was trained since is worthless",
+                "first try a lower learning rate: --set learning_rate=1e-4 (Prodigy and DAdapt want 1.0)\n"
+                "then --set mixed_precision=bf16, and --set no_half_vae=true or a repaired VAE with --vae",
+            ),
+            stops=True,
+        )
+
+    def _loss(self, metric: Metric) -> Alarm | None:
+        if metric.loss is None or not math.isfinite(metric.loss):
+            return None
+        self._losses.append(metric.loss)
+        if len(self._losses) < WARM + RECENT:
+            return None
+        *before, _ = (values := list(self._losses))[: -RECENT + 1]
+        recent, usual = median(values[-RECENT:]), median(before)
+        if recent <= EXPLODED * usual:
+            return None
+        return Alarm(
+            Guard.LOSS,
+            Problem(
+                f"the loss has risen from {usual:.3g} to {recent:.3g} (medians): the run seems to come apart",
+                "stop it with Ctrl-C, and start again with a lower learning rate: --set learning_rate=...",
+            ),
+        )
+
+    def _speed(self, metric: Metric) -> Alarm | None:
+        if metric.seconds is None:
+            return None
+        self._seconds.append(metric.seconds)
+        used, total = metric.gpu_used_gib, metric.gpu_total_gib
+        if len(self._seconds) < WARM or used is None or not total or used < FULL * total:
+            return None
+        recent, usual = median(list(self._seconds)[-RECENT // 2 :]), median(self._seconds)
+        if recent <= SLOWED * usual:
+            return None
+        return Alarm(
+            Guard.SPEED,
+            Problem(
+                f"a step takes {recent:.1f} s instead of {usual:.1f} s, and the GPU's memory is full ({used:.1f} of "
+                f"{total:.1f} GB): the driver seems to move it to the computer's memory",
+                "stop with Ctrl-C and take less: `sdxl-train plan` names what fits; on Windows, set the driver's "
+                "'CUDA - Sysmem Fallback Policy' to 'Prefer No Sysmem Fallback'",
+            ),
+        )
+
+
+def silence(seconds: float, seconds_per_step: float | None, activity: Callable[[], str]) -> Alarm | None:
+    """Whether the trainer has been silent for too long, and what its processes do; nothing is ended for it."""
+    if seconds < max(SILENT_SECONDS, SILENT_STEPS * (seconds_per_step or 0)):
+        return None
+    return Alarm(
+        Guard.SILENCE,
+        Problem(
+            f"no output for {seconds / 60:.0f} minutes: {activity()}",
+            "it may be busy with something long; Ctrl-C stops it, and `sdxl-train runs resume` goes on",
+        ),
+    )
+
+
+def disk(free_gib: float, next_gib: float, where: str) -> Alarm | None:
+    """Whether the next checkpoint has room."""
+    if free_gib >= next_gib:
+        return None
+    return Alarm(
+        Guard.DISK,
+        Problem(
+            f"{where} has {free_gib:.1f} GB left, and the next checkpoint takes about {next_gib:.1f}",
+            "free some space now: the run goes on until it has to save",
+        ),
+    )
+
+
+def sample(name: str, spread: int) -> Alarm | None:
+    """Whether a sample picture shows nothing: `spread` is the widest difference within a colour channel, of 255."""
+    if spread > 8:  # noqa: PLR2004 - a JPEG of one colour scatters by less
+        return None
+    return Alarm(
+        Guard.SAMPLES,
+        Problem(
+            f"the sample {name} is all one colour: the VAE or the training has broken",
+            "with fp16, add --set no_half_vae=true; else look at the loss, and lower the learning rate",
+        ),
+    )

@@ -1,0 +1,219 @@
+"""From what a person chose to a run that can start: every check that can be made beforehand, in one straight line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import gpu
+from sdxl_train_cli.dataset import checking, sources
+from sdxl_train_cli.dataset.folders import Picture, Pictures
+from sdxl_train_cli.dataset.survey import OnProgress
+from sdxl_train_cli.environment import environment, hub, imports
+from sdxl_train_cli.environment.environment import INSIDE, Environment
+from sdxl_train_cli.errors import Gathering, Problem, UsageError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.importers import named_code
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import measurements, savings, vram
+from sdxl_train_cli.memory.measurements import Records
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.records import runs, storage
+from sdxl_train_cli.records.runs import Run
+from sdxl_train_cli.rules import named_files, rules
+from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run.guards import Guard
+from sdxl_train_cli.run.supervision import Conditions
+from sdxl_train_cli.sdscripts import checkpoint, command, lycoris
+from sdxl_train_cli.sdscripts.command import Trainer
+from sdxl_train_cli.sdscripts.options import OptionTable
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start; nothing of it is on disk yet."""
+
+    environment: Environment
+    recipe: Recipe
+    pictures: Pictures
+    run: Run
+    argv: list[str]
+    variables: Mapping[str, str]
+    model: str
+    """As sd-scripts takes it: a path, or a hub id that is still to be fetched."""
+    notes: tuple[str, ...]
+    warnings: tuple[Problem, ...]
+    device: Gpu | None
+    """None trains on the processor."""
+    home: Home
+    choices: Choices
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the model is scaled down, so that its need of memory is nobody else's."""
+        return self.choices.shim is not None
+
+    def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
+        """What the run is watched under."""
+        return Conditions(
+            gpu_index=self.device.index if self.device else None,
+            guards_off=guards_off,
+            saving_gib=storage.files(self.recipe).saving_gib,
+        )
+
+
+def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnProgress | None = None) -> Prepared:
+    """Check everything and build the command line; raises what is wrong, writes nothing of the run.
+
+    `on_progress` hears how many of the pictures are looked at.
+    """
+    installed = environment.require(home)
+    table = installed.options()
+    gathering = Gathering()
+    loaded: Recipe | None = None  # the pictures are looked at without one too
+    with gathering.part():
+        loaded = recipe = _recipe(choices, installed, table, user_presets)
+    with gathering.part():
+        checked = checking.require(choices.source, loaded, on_progress)
+        pictures = checked.survey.pictures
+    with gathering.part():
+        device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
+    need_is_known = gathering.is_empty
+    with gathering.part():
+        model = checkpoint.require_sdxl(choices.model)
+    with gathering.part():
+        vae = checkpoint.require_vae(choices.vae) if choices.vae else None
+    with gathering.part():
+        if loaded is not None:
+            named_files.require(loaded)
+    record_warnings, notes = list[Problem](), list[str]()
+    if need_is_known:
+        recipe, notes = _with_prefix(recipe, pictures)
+    if need_is_known and choices.check_vram and not choices.on_processor:
+        known, record_warnings = _known(checked.survey.readable, installed, device, home)
+        with gathering.part():
+            notes.append(room(recipe, device, known))
+    gathering.require_none()
+    run = runs.plan(choices.output, choices.name)
+    storage.require(run.folder, recipe)
+    inputs = command.Inputs(
+        model=model,
+        vae=vae,
+        dataset_config=run.dataset_config,
+        output_dir=run.folder,
+        output_name=run.name,
+        logging_dir=run.logs,
+        tokenizers=choices.tokenizers or home.tokenizers,
+    )
+    trainer = trained_by(installed, choices.kind, choices.shim, fast=choices.fast)
+    return Prepared(
+        environment=installed,
+        recipe=recipe,
+        pictures=pictures,
+        run=run,
+        argv=command.build(recipe, inputs, trainer, device.index if device else None),
+        variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
+        model=model,
+        notes=tuple(notes),
+        warnings=(*checked.warnings, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
+        device=device,
+        home=home,
+        choices=choices,
+    )
+
+
+def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_presets: Path) -> Recipe:
+    """The recipe as it will be launched, which the installed network modules decide too."""
+    overrides = (*sources.overrides(choices.data), *choices.overrides)
+    loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
+    recipe = named_files.located(lycoris.settled(rules.require(loaded, table), installed.networks))
+    named_code.require_harmless_recipe(recipe)
+    imports.require(installed, recipe)
+    return recipe
+
+
+def _with_prefix(recipe: Recipe, pictures: Pictures) -> tuple[Recipe, list[str]]:
+    """Encode captions anew at each step where the trigger is put before them: cached outputs would lack it."""
+    cached = [name for name in ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk") if recipe.get(name)]
+    if not pictures.has_prefix or not cached:
+        return recipe, []
+    note = "no caption has the trigger: it is put first in each, so text-encoder outputs are not cached (+1.5 GB)"
+    return recipe.replaced(dict.fromkeys(cached)), [note]
+
+
+def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
+    """The GPU of a number, the freest of those that are visible, or an imagined one; None where there is none."""
+    if memory_gib is not None:
+        return gpu.imagined(memory_gib, gpu.usual_headroom_gib(), index or 0)
+    found = gpu.devices()
+    visible = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    if index is None and not all(text.isdecimal() for text in visible):  # unset, or names such as GPU-1a2b
+        return max(found, key=lambda device: device.free_gib, default=None)
+    wanted = [int(text) for text in visible] if index is None else [index]
+    chosen = [device for device in found if device.index in wanted]
+    if chosen:
+        return max(chosen, key=lambda device: device.free_gib)
+    asked = f"CUDA_VISIBLE_DEVICES={','.join(visible)}" if index is None else str(index)
+    there = ", ".join(f"{device.index}: {device.name}" for device in found) or "none was found"
+    raise UsageError(f"no GPU {asked}", f"the GPUs: {there}")
+
+
+def device_now(index: int | None) -> Gpu | None:
+    """The same where there may be none any more: None then too."""
+    try:
+        return choose_device(index)
+    except UsageError:
+        return None
+
+
+def _known(
+    pictures: Sequence[Picture], installed: Environment, device: Gpu | None, home: Home
+) -> tuple[vram.Known, list[Problem]]:
+    """What runs with these pictures took on this GPU, and what is wrong with the records."""
+    if device is None:
+        return vram.unmeasured, []
+    records, problems = measurements.load(home)
+    return Records(records, device, installed.lock.commit, pictures).need, problems
+
+
+def room(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
+    """The check of GPU memory, in words; VramError where it is too little."""
+    return vram.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
+
+
+def _ways_out(recipe: Recipe, device: Gpu | None, known: vram.Known) -> list[str]:
+    return [str(way) for way in savings.ways_out(recipe, device.free_gib, known)] if device else []
+
+
+def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
+    if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
+        return []
+    return [Problem(f"{device.name} has no bf16 of its own, which makes it slow", "--set mixed_precision=fp16")]
+
+
+def trained_by(installed: Environment, kind: Kind, shim: Path | None, *, fast: bool) -> Trainer:
+    """The installed script that trains this kind, and ours that run it."""
+    return Trainer(
+        python=installed.python,
+        script=installed.checkout / kind.script,
+        options=installed.options().of(kind),
+        shim=shim,
+        fast=INSIDE / "fast.py" if fast and not installed.is_rehearsal else None,  # a stand-in has no model
+    )
+
+
+def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:
+    """What the trainer's processes find in their environment."""
+    have_tokenizers = own_tokenizers or hub.has_tokenizers(home)
+    found = environment.training_variables()
+    found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order that NVML and nvidia-smi count in
+    if device is None:
+        found["CUDA_VISIBLE_DEVICES"] = "-1"
+    else:
+        found.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
+    if have_tokenizers and not checkpoint.is_hub_id(model):
+        found["HF_HUB_OFFLINE"] = "1"  # all is here: no request can fail or hang
+    return found

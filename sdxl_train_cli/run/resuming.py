@@ -1,0 +1,180 @@
+"""Go on with a run that was cut off: in its own folder, from its furthest whole state, counting on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from sdxl_train_cli import files, spelling
+from sdxl_train_cli.environment import environment, imports
+from sdxl_train_cli.environment.environment import INSIDE, Environment
+from sdxl_train_cli.errors import SetupError, TrainingError, UsageError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.importers import named_code
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.records import foreign, history, runs, storage
+from sdxl_train_cli.records.history import Loaded
+from sdxl_train_cli.records.record import Inputs, Record
+from sdxl_train_cli.records.runs import Run
+from sdxl_train_cli.rules import named_files, rules
+from sdxl_train_cli.run import preparation
+from sdxl_train_cli.run.guards import Guard
+from sdxl_train_cli.run.supervision import Conditions
+from sdxl_train_cli.sdscripts import checkpoint, command, states
+from sdxl_train_cli.sdscripts.command import GoingOn
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run that can go on; nothing of its record is changed yet."""
+
+    environment: Environment
+    run: Run
+    recipe: Recipe
+    going_on: GoingOn
+    argv: list[str]
+    variables: Mapping[str, str]
+    device: Gpu | None
+    """None on a processor."""
+    notes: tuple[str, ...]
+    changes: Mapping[str, Setting]
+    """Settings other than the record's: memory has run out."""
+
+    def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
+        """What the run is watched under."""
+        return Conditions(
+            gpu_index=self.device.index if self.device else None,
+            first_step=self.going_on.step,
+            steps=self.going_on.steps or _length(self.recipe),
+            guards_off=guards_off,
+            saving_gib=storage.files(self.recipe).saving_gib,
+        )
+
+
+def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
+    entry: Loaded,
+    home: Home,
+    *,
+    steps: int | None,
+    check_vram: bool,
+    force: bool = False,
+    changes: Mapping[str, Setting] = MappingProxyType({}),
+) -> Resumed:
+    """Check all that can be checked; raises what is wrong, writes nothing.
+
+    The command line is built anew from the recorded settings: a record, which may be a stranger's, never says what is
+    started. `steps` is a new length of the whole run, for one that shall go on beyond its end; `force` says that a
+    person has looked at what another computer or a strange state could do.
+    """
+    installed = environment.require(home)
+    busy = history.at_rest(entry, force=force, command="resume")
+    if busy is not None:
+        raise UsageError(busy)
+    recipe, inputs = _recipe(entry, installed, changes)
+    going_on = _going_on(entry, recipe, installed, steps)
+    if not force:
+        foreign.require_harmless_state(entry, going_on.state)
+    foreign.require_harmless_files(entry, recipe)
+    model = checkpoint.require_sdxl(inputs.model)
+    vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
+    device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
+    notes = [f"going on from step {going_on.step}: {going_on.state.name}", *_changes(entry.record, installed)]
+    if check_vram and inputs.check_vram and not inputs.on_processor:
+        notes.append(preparation.room(recipe, device))
+    run = Run(entry.folder, entry.name)
+    if not files.is_file(run.dataset_config):
+        raise TrainingError(
+            f"{run.dataset_config} is gone: it says which pictures are trained on", "start the run anew"
+        )
+    storage.require(run.folder, recipe)
+    paths = command.Inputs(
+        model=model,
+        vae=vae,
+        dataset_config=run.dataset_config,
+        output_dir=run.folder,
+        output_name=run.name,
+        logging_dir=run.logs,
+        tokenizers=inputs.tokenizers or home.tokenizers,
+    )
+    trainer = preparation.trained_by(installed, recipe.kind, foreign.own_script(inputs.shim), fast=inputs.fast)
+    return Resumed(
+        environment=installed,
+        run=run,
+        recipe=recipe,
+        going_on=going_on,
+        argv=command.build(recipe, paths, trainer, device.index if device else None, going_on),
+        variables=preparation.variables(home, inputs.model, device, own_tokenizers=inputs.tokenizers is not None),
+        device=device,
+        notes=tuple(notes),
+        changes=changes,
+    )
+
+
+def begin(resumed: Resumed) -> None:
+    """Note in the record that the run goes on; the run must be held. TrainingError where its state is gone since."""
+    state = states.read(resumed.going_on.state)
+    if state is None or state.step != resumed.going_on.step:
+        raise TrainingError(
+            f"{resumed.going_on.state} has changed just now: another run of this folder has ended",
+            f"try again: sdxl-train runs resume {spelling.shell_word(resumed.run.folder)}",
+        )
+    runs.go_on(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
+
+
+def _recipe(entry: Loaded, installed: Environment, changes: Mapping[str, Setting]) -> tuple[Recipe, Inputs]:
+    """What was trained, by the same rules as a new run."""
+    recipe, inputs = entry.record.recipe, entry.record.inputs
+    if recipe is None or inputs is None or not recipe.settings:
+        raise UsageError(f"the record of {entry.folder} does not say what was run", "start the run anew")
+    if recipe.kind is Kind.DREAMBOOTH:
+        raise TrainingError(
+            "sd-scripts can't take up a Dreambooth run: it would make all steps again from the first",
+            f"train on from a checkpoint in {entry.folder}: sdxl-train dreambooth --model CHECKPOINT",
+        )
+    recipe = rules.require(recipe.replaced(changes), installed.options())
+    named_code.require_harmless_recipe(recipe)
+    imports.require(installed, recipe)
+    named_files.require(recipe.replaced({"resume": None}))
+    return recipe, inputs
+
+
+def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> GoingOn:
+    found = states.complete(entry.folder)
+    if not found:
+        raise TrainingError(
+            f"{entry.name} has no whole state to go on from",
+            f"start it again: sdxl-train runs rerun {spelling.shell_word(entry.folder)}\n"
+            "a state is saved beside each checkpoint, unless --no-save-state says otherwise",
+        )
+    state, length = found[-1], steps or _length(recipe)
+    if length is not None and state.step >= length:
+        raise UsageError(
+            f"{entry.name} has made all its {length} steps", f"to make it longer: --steps {state.step + length // 2}"
+        )
+    return GoingOn(state.folder, state.step, steps, None if installed.is_rehearsal else _shim(installed))
+
+
+def _shim(installed: Environment) -> Path:
+    answer = environment.ask(installed, "resumed.py", "--check")
+    if not answer["resumable"]:
+        raise SetupError(
+            f"this sd-scripts can't be resumed with a right count: {answer['reason']}",
+            "sdxl-train setup --ref v0.10.1 installs one that can",
+        )
+    return INSIDE / "resumed.py"
+
+
+def _length(recipe: Recipe) -> int | None:
+    """The whole run's steps; None where it is told in epochs, which only the trainer can count."""
+    steps = recipe.number("max_train_steps")
+    return None if steps is None or recipe.get("max_train_epochs") is not None else int(steps)
+
+
+def _changes(record: Record, installed: Environment) -> list[str]:
+    before = record.environment.commit if record.environment else None
+    if before is None or before == installed.lock.commit:
+        return []
+    return [f"sd-scripts is another one than at the start: {installed.lock.commit[:10]}, it was {before[:10]}"]

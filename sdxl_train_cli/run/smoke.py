@@ -1,0 +1,195 @@
+"""The proof that training works here: tiny pictures, a scaled-down SDXL of random weights, and the real code path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment.environment import INSIDE, Environment
+from sdxl_train_cli.environment.toolchain import Extra
+from sdxl_train_cli.errors import Problem, TrainingError
+from sdxl_train_cli.recipe import Kind, Scalar
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.run import choice
+from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.training import Outcome
+from sdxl_train_cli.sdscripts import checkpoint, lycoris
+
+U_NET_MODULES = {Kind.LORA: 722, Kind.LOCON: 788, Kind.LOHA: 722, Kind.LOKR: 722}
+"""What the kinds' default presets adapt in SDXL's U-Net: 722 linear and 1x1 layers, and for a LoCon 66 more."""
+_TELLING = {
+    Kind.LORA: r"lora_down\.weight",
+    Kind.LOCON: r"lora_down\.weight",
+    Kind.LOHA: "hada_w1_a",
+    Kind.LOKR: "lokr_w1",
+}
+"""The tensor that each adapted layer of a kind has once."""
+_U_NET_SHARE = 0.5
+"""Of a checkpoint's tensors: at least this many belong to the U-Net's layers that a few steps visibly move."""
+_SIDE = 64
+"""Pixels: the smallest square that SDXL's three levels and the VAE allow."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a smoke run trains on."""
+
+    model: Path
+    tokenizers: Path
+    pictures: Path
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a smoke's result was found to be."""
+
+    path: Path
+    summary: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained, and on what."""
+
+    steps: int
+    scaled: bool
+    """A fraction of SDXL's width (inside/scaled.py); otherwise its true shapes, 6.9 GB."""
+    gpu_index: int | None
+    """None trains on the processor."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What the real commands do, so that the smoke does exactly that."""
+
+    prepare: Callable[[Choices], Prepared]
+    carry_out: Callable[[Prepared], Outcome]
+    report: Callable[[str], None]
+
+
+def trainable(installed: Environment) -> tuple[list[Kind], list[Kind]]:
+    """The kinds that can be trained here, and those that need LyCORIS first."""
+    missing = [
+        Kind(algo)
+        for module, algo in lycoris.NATIVE.items()
+        if module not in installed.networks and not installed.has(Extra.LYCORIS)
+    ]
+    return [kind for kind in Kind if kind not in missing], missing
+
+
+def make_material(installed: Environment, folder: Path, size: Size) -> Material:
+    """Make the model, tokenizers and pictures in the training environment."""
+    shapes = ["--without-weights"] if installed.is_rehearsal else [] if size.scaled else ["--full-size"]
+    made = environment.ask(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
+    return Material(Path(made["model"]), Path(made["tokenizers"]), Path(made["pictures"]))
+
+
+def why_not_scaled(installed: Environment) -> str | None:
+    """Why this sd-scripts can't be run scaled down, or None where it can."""
+    if installed.is_rehearsal:
+        return "a stand-in has no model"
+    answer = environment.ask(installed, "scaled.py", "--check")
+    return None if answer["scalable"] else str(answer["reason"])
+
+
+def choices(kind: Kind, material: Material, output: Path, size: Size, *, eight_bit: bool) -> Choices:
+    """The choices of the real command, with a smaller picture and fewer steps; the preset is the kind's default.
+
+    Without `eight_bit` the optimizer keeps its state in 32 bits: bitsandbytes' older releases need a GPU.
+    """
+    small: dict[str, Scalar] = {
+        "resolution": f"{_SIDE},{_SIDE}",
+        "min_bucket_reso": _SIDE,
+        "max_bucket_reso": 2 * _SIDE,
+        "max_train_steps": size.steps,
+        "save_every_n_steps": max(1, size.steps // 2),
+        "lr_warmup_steps": 0,  # the run is shorter than any warm-up
+    }
+    if kind is not Kind.DREAMBOOTH and not eight_bit and size.gpu_index is None:
+        small["optimizer_type"] = "AdamW"
+    if kind is Kind.DREAMBOOTH:
+        small["learning_rate"] = 1e-3  # in a few steps of the real rate, fp16 rounds most changes away
+    return Choices(
+        kind=kind,
+        preset=choice.DEFAULT_PRESETS[kind],
+        model=str(material.model),
+        data=material.pictures,
+        output=output,
+        name=f"smoke-{kind.value}",
+        overrides=tuple(Override(option, value, "smoke") for option, value in small.items()),
+        gpu_index=size.gpu_index,
+        on_processor=size.gpu_index is None,
+        check_vram=False,
+        shim=INSIDE / "scaled.py" if size.scaled else None,
+        tokenizers=material.tokenizers,
+    )
+
+
+def examine(prepared: Prepared, outcome: Outcome, material: Material) -> Facts:
+    """Look at the trained file; TrainingError names everything that is not as it must be."""
+    kind, header = prepared.recipe.kind, checkpoint.read_header(outcome.result)
+    if kind is Kind.DREAMBOOTH:
+        base = checkpoint.read_header(material.model)
+        found, expected, what = len(header.shapes), len(base.shapes), "tensors"
+    else:
+        found, expected, what = _u_net_modules(kind, header.shapes), U_NET_MODULES[kind], "U-Net modules"
+    wrong = [Problem(f"{outcome.result} holds {found} {what}, not {expected}")] if found != expected else []
+    if not prepared.environment.is_rehearsal:
+        wrong += [*_wrong_metadata(prepared, header.metadata), *_wrong_weights(prepared, outcome.result, material)]
+    if wrong:
+        raise TrainingError(wrong)
+    return Facts(outcome.result, f"{kind.label}: {found} {what}, {outcome.result.stat().st_size / 1e6:.1f} MB")
+
+
+def _u_net_modules(kind: Kind, names: Mapping[str, object]) -> int:
+    return sum(re.fullmatch(rf"lora_unet_\w+\.{_TELLING[kind]}", name) is not None for name in names)
+
+
+def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Problem]:
+    expected = {"modelspec.title": prepared.run.name}
+    if prepared.recipe.kind is not Kind.DREAMBOOTH:
+        expected |= {
+            "ss_output_name": prepared.run.name,
+            "ss_network_dim": str(prepared.recipe.get("network_dim")),
+            "ss_steps": str(prepared.recipe.get("max_train_steps")),
+        }
+    return [
+        Problem(f"its metadata says {key}={metadata.get(key)}, not {value}")
+        for key, value in expected.items()
+        if metadata.get(key) != value
+    ]
+
+
+def _wrong_weights(prepared: Prepared, path: Path, material: Material) -> list[Problem]:
+    full = prepared.recipe.kind is Kind.DREAMBOOTH
+    against = ["--against", str(material.model)] if full else []
+    facts = environment.ask(prepared.environment, "weights.py", str(path), *against)["files"][0]
+    wrong = []
+    if full and facts["changed"] < _U_NET_SHARE * facts["tensors"]:
+        wrong.append(
+            Problem(f"only {facts['changed']} of {facts['tensors']} tensors differ from the base: not trained")
+        )
+    if not facts["finite"]:
+        wrong.append(Problem(f"{path} holds weights that are no numbers: {', '.join(facts['nonfinite'])}"))
+    if facts["zero_tensors"]:
+        wrong.append(Problem(f"{facts['zero_tensors']} of {facts['tensors']} tensors are all zero: not trained"))
+    return wrong
+
+
+def run(installed: Environment, kinds: Sequence[Kind], folder: Path, size: Size, hands: Hands) -> list[Facts]:
+    """Train each kind in turn and examine what came out."""
+    hands.report(f"making a {'tiny ' if size.scaled else ''}SDXL of random weights")
+    material = make_material(installed, folder / "material", size)
+    found = []
+    for kind in kinds:
+        hands.report(f"{kind.label}: {size.steps} steps")
+        chosen = choices(kind, material, folder, size, eight_bit=installed.lock.eight_bit)
+        prepared = hands.prepare(chosen)
+        prepared = replace(prepared, warnings=())  # they speak of settings that suit people's pictures, not these
+        found.append(examine(prepared, hands.carry_out(prepared), material))
+        hands.report(found[-1].summary)
+    return found

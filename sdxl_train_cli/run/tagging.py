@@ -1,0 +1,214 @@
+"""Tags for pictures that have no caption, by the tagger that sd-scripts ships (finetune/tag_images_by_wd14_tagger.py).
+
+It overwrites what it finds, misses suffixes in mixed case and ends at the first broken picture. So it is given links to
+just the pictures that are to be tagged, and each caption is put into its place as soon as it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sdxl_train_cli import files, layout, process
+from sdxl_train_cli.dataset import caption_text
+from sdxl_train_cli.dataset.folders import PICTURE_SUFFIXES
+from sdxl_train_cli.dataset.untagged import Job
+from sdxl_train_cli.environment import environment, hub
+from sdxl_train_cli.environment.environment import Environment
+from sdxl_train_cli.errors import DatasetError, ModelError, SetupError
+from sdxl_train_cli.layout import Home
+
+USUAL_MODEL = "SmilingWolf/wd-swinv2-tagger-v3"
+SCRIPT = Path("finetune", "tag_images_by_wd14_tagger.py")
+_TAGS, _GENERAL, _CHARACTER = "selected_tags.csv", "0", "4"
+"""The list of tags, and categories in it."""
+NEEDED = ("model.onnx", _TAGS)
+"""What a tagger's folder holds."""
+_ALWAYS = ("--onnx", "--remove_underscore", "--batch_size=1", "--caption_extension=.txt")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+Tell = Callable[[int, int], None]
+"""Takes how many pictures are done, of how many."""
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """A model as the script takes it: it looks into MODEL_DIR/NAME, each / of the name become _."""
+
+    model_dir: Path
+    name: str
+    must_be_fetched: bool
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the captions are to be."""
+
+    threshold: float
+    """How sure the tagger must be of a tag, 0 to 1."""
+    trigger: str | None
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """What a tagging has brought."""
+
+    written: tuple[Path, ...]
+    empty: tuple[Path, ...]
+    """Pictures for which no tag reached the threshold."""
+
+
+def find_tagger(model: str, home: Home, environ: Mapping[str, str]) -> Tagger:
+    """A folder, or a name on the hub; ModelError where it is neither, or can't be fetched."""
+    folder = layout.expanded(Path(model))
+    if files.is_folder(folder):
+        missing = [name for name in NEEDED if not (folder / name).is_file()]
+        if missing:
+            raise ModelError(f"{folder} is no tagger: it has no {' and no '.join(missing)}", f"--model {USUAL_MODEL}")
+        return Tagger(folder.parent, folder.name, must_be_fetched=False)
+    if not _HUB_ID.fullmatch(model):
+        raise ModelError(f"no folder {folder}, and '{model}' is no name on the hub either", f"--model {USUAL_MODEL}")
+    fetched = home.taggers / model.replace("/", "_")
+    if all((fetched / name).is_file() for name in NEEDED):
+        return Tagger(home.taggers, model, must_be_fetched=False)
+    hub.require_tagger(model, environ)
+    return Tagger(home.taggers, model, must_be_fetched=True)
+
+
+def require_script(installed: Environment) -> None:
+    """SetupError where this sd-scripts has no tagger."""
+    if not (installed.checkout / SCRIPT).is_file():
+        raise SetupError(
+            f"this sd-scripts has no {SCRIPT.as_posix()}", "take a newer one: `sdxl-train setup --ref sdxl`"
+        )
+
+
+def tag(  # noqa: PLR0913, PLR0917 - one story
+    installed: Environment, home: Home, tagger: Tagger, jobs: Sequence[Job], wish: Wish, tell: Tell
+) -> Tagged:
+    """Run the tagger; each caption is in its place as soon as it is whole, also where the run is cut off.
+
+    Raises ModelError where the tagger fails, DatasetError where a caption can't be written.
+    """
+    with _disk_errors(), tempfile.TemporaryDirectory(prefix="sdxl-train-tags-") as temporary:
+        links, model = Path(temporary, "pictures"), Path(temporary, "model")
+        links.mkdir()
+        with home.tagger_log.open("wb") as log:
+            script = _Script(installed, log, home.tagger_log)
+            if tagger.must_be_fetched:
+                script.run([*_named(tagger), "--force_download"], links, lambda: None)
+            _level(tagger, model)
+            desk = _Desk(links, jobs, wish.trigger)
+            tell(0, len(jobs))
+            named = _named(Tagger(model.parent, model.name, must_be_fetched=False))
+            try:
+                script.run([*named, f"--thresh={wish.threshold}"], links, lambda: tell(desk.collect(), len(jobs)))
+            finally:
+                tell(desk.collect(), len(jobs))
+    return Tagged(tuple(desk.written), tuple(desk.empty))
+
+
+@dataclass(frozen=True)
+class _Script:
+    """sd-scripts' tagger, ready to run."""
+
+    installed: Environment
+    log: BinaryIO
+    log_path: Path
+
+    def run(self, options: Sequence[str], pictures: Path, collect: Callable[[], None]) -> None:
+        """Run it to its end, calling `collect` about four times a second; ModelError where it fails."""
+        checkout, last = self.installed.checkout, "it said nothing"
+        argv = [str(self.installed.python), str(checkout / SCRIPT), *_ALWAYS, *options, str(pictures)]
+        # The script stands in a folder of its own, from which sd-scripts' `library` is not found.
+        variables = {**environment.training_variables(), "PYTHONPATH": str(checkout)}
+        if "--force_download" not in options:
+            variables["HF_HUB_OFFLINE"] = "1"
+        with process.Child(argv, cwd=checkout, env=variables) as child:
+            for line in child.lines(self.log):
+                last = line.strip() if line and line.strip() else last
+                collect()
+            code = child.wait()
+        if code != 0:
+            raise ModelError(f"the tagger failed: {last}", f"all of it: {self.log_path}")
+
+
+def _named(tagger: Tagger) -> list[str]:
+    return [f"--model_dir={tagger.model_dir}", f"--repo_id={tagger.name}"]
+
+
+def _level(tagger: Tagger, folder: Path) -> None:
+    """Make a tagger of the same model in which tags of characters are tags as all others.
+
+    Where it knows a character, the script of v0.10.0 and v0.10.1 ends with an UnboundLocalError.
+    """
+    folder.mkdir()
+    source = tagger.model_dir / tagger.name.replace("/", "_")
+    for file in source.iterdir():
+        if file.name != _TAGS and file.is_file():
+            _link(file, folder / file.name)
+    try:
+        with (source / _TAGS).open(encoding="utf-8-sig", newline="") as tags:
+            head, *rows = csv.reader(tags)
+        at = head.index("category")
+    except (ValueError, csv.Error) as error:
+        raise ModelError(f"{source / _TAGS} is no list of a tagger's tags", f"--model {USUAL_MODEL}") from error
+    levelled = ([*row[:at], _GENERAL if row[at] == _CHARACTER else row[at], *row[at + 1 :]] for row in rows if row[at:])
+    with (folder / _TAGS).open("w", encoding="utf-8", newline="") as tags:
+        csv.writer(tags).writerows([head, *levelled])
+
+
+class _Desk:
+    """A folder of links to pictures, in which the script writes their captions."""
+
+    def __init__(self, folder: Path, jobs: Sequence[Job], trigger: str | None) -> None:
+        self.folder = folder
+        self.written: list[Path] = []
+        self.empty: list[Path] = []
+        self._trigger = trigger
+        self._waiting = {f"{number:06}.txt": job for number, job in enumerate(jobs)}
+        for name, job in self._waiting.items():
+            suffix = job.picture.suffix.lower()
+            _link(job.picture, folder / Path(name).with_suffix(suffix if suffix in PICTURE_SUFFIXES else ".png"))
+
+    def collect(self) -> int:
+        """Put every whole caption into its place; give how many there are so far."""
+        for file in [file for file in self.folder.iterdir() if file.name in self._waiting]:
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if text.endswith("\n"):  # the last that the script writes
+                self._place(file.name, caption_text.cleaned(text))
+        return len(self.written) + len(self.empty)
+
+    def _place(self, name: str, tags: str) -> None:
+        job = self._waiting[name]
+        caption = caption_text.led(tags, self._trigger) if self._trigger else tags
+        if caption:
+            files.write(job.caption, f"{caption}\n")
+        del self._waiting[name]  # no sooner: what a signal cuts off is placed at the end
+        (self.written if caption else self.empty).append(job.caption if caption else job.picture)
+
+
+def _link(picture: Path, link: Path) -> None:
+    try:
+        link.symlink_to(picture)
+    except OSError:  # Windows lets few people make such links
+        try:
+            link.hardlink_to(picture)
+        except OSError:  # another disk
+            shutil.copyfile(picture, link)
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        words = f"{error.filename2 or error.filename or 'a caption'} can't be written: {error.strerror or error}"
+        raise DatasetError(words, "what was tagged before is kept: mend this and type the same again") from error

@@ -1,0 +1,267 @@
+"""Watch one run to its end: done, failed with cause and remedy, or stopped with the last checkpoint kept."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from sdxl_train_cli import files, process, signals, spelling
+from sdxl_train_cli.errors import GpuMemoryError, ModelError, Problem, SdxlTrainError, TrainingError
+from sdxl_train_cli.failures import diagnosis
+from sdxl_train_cli.failures.signature import Failure
+from sdxl_train_cli.records import runs
+from sdxl_train_cli.records.runs import Run
+from sdxl_train_cli.run.supervision import Conditions, Event, Supervision
+from sdxl_train_cli.sdscripts import checkpoint, results, states
+from sdxl_train_cli.sdscripts.progress import SAVING_STATE, Phase, Saved
+
+LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
+"""How long a stop waits for the step to end: three steps, but within these."""
+
+_LAST_WORDS_SECONDS = 5.0
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that delivered."""
+
+    result: Path
+    steps: int
+    seconds: float
+    loss: float | None
+    peak_gib: float | None = None
+    """The most GPU memory that the run's processes held."""
+    seconds_per_step: float | None = None
+    """The median of the last steps."""
+
+
+class StoppedError(SdxlTrainError):
+    """A signal ended the run; the exit code is 128 and the signal's number."""
+
+    def __init__(self, problem: Problem, signum: int) -> None:
+        super().__init__(problem)
+        self.exit_code = 128 + signum
+
+
+def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
+    run: Run,
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    on_event: OnEvent,
+    conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
+    begin: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Start the trainer and follow it; blocks until it has ended, and leaves none of its processes behind.
+
+    `begin` is called first, once the run is ours alone: what it writes, nobody else writes meanwhile.
+
+    Raises UsageError where another process has the run, TrainingError with the cause, StoppedError on Ctrl-C and
+    SIGTERM. Done means: the trainer's own last word, and the whole file there. The exit code says less: sd-scripts
+    ends with 0 also when it has found nothing to train on, and a launcher may be killed while its trainer works on.
+    """
+    with runs.running(run) as lock:
+        begin()
+        return _watch(run, argv, cwd=cwd, env=env, on_event=on_event, conditions=conditions, lock=lock)
+
+
+def _watch(  # noqa: PLR0913 - as above
+    run: Run,
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    on_event: OnEvent,
+    conditions: Conditions,
+    lock: int | None,
+) -> Outcome:
+    started = time.monotonic()
+    # Unbuffered: whatever ends us, the log holds the trainer's last words.
+    with (
+        run.log.open("ab", buffering=0) as log,
+        process.Child(argv, cwd=cwd, env=env, held=lock) as child,
+        Supervision(run, conditions, child.pid, child.activity) as story,
+    ):
+        try:
+            code = _followed(child, story, log, on_event)
+        except signals.Stopped as stop:
+            ended = _let_step_end(child, story, log, on_event)
+            child.stop()
+            if not ended:
+                _take_last_words(child, story, log, on_event)
+            if not (ended and story.finished):
+                raise _stopped(run, story, stop.signum) from None
+            code = child.wait()
+        for event in story.close():
+            on_event(event)
+    error = _error(run, story, code)
+    if error is not None:
+        problem = error.problems[0]
+        _set_aside_broken(run)
+        facts = {"exit_code": code, "cause": problem.message, "remedy": problem.hint}
+        runs.write_outcome(run, {"outcome": "failed", **_facts(story, started), **facts})
+        raise error
+    states.prune(run.folder, run.name)
+    odd = {"exit_code": code, "note": _odd_end(code)} if code else {}
+    runs.write_outcome(run, {"outcome": "done", **_facts(story, started), **odd})
+    return Outcome(
+        run.result,
+        _steps(story),
+        time.monotonic() - started,
+        story.loss,
+        peak_gib=story.peak_gib,
+        seconds_per_step=story.seconds_per_step,
+    )
+
+
+def _followed(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> int:
+    """The exit code, once the trainer has ended by itself, or has been ended because going on was worthless."""
+    for line in child.lines(log):
+        for event in chain(story.hear(line) if line else (), story.look()):
+            on_event(event)
+        if story.fatal is not None:
+            child.stop()
+            break
+    return child.wait()
+
+
+def _let_step_end(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> bool:
+    """Go on until the step that is being made has ended and its files are written; a second signal ends it.
+
+    After the last step the result is what is being written. Whether the trainer has ended by itself.
+    """
+    if story.step is None:
+        return False
+    at_step, at_end = story.step.step, story.step.step >= story.step.steps
+    began = time.monotonic()
+    patience = min(max(LEAST_PATIENCE_SECONDS, 3 * (story.seconds_per_step or 0)), MOST_PATIENCE_SECONDS)
+    patience = MOST_PATIENCE_SECONDS if at_end else patience
+    what = "all steps are made, and the result is being saved" if at_end else "stopping after this step"
+    ended = False
+    try:
+        on_event(Phase(f"{what}; Ctrl-C again stops at once"))
+        for line in child.lines(log):
+            for event in chain(story.hear(line) if line else (), story.figures()):
+                on_event(event)
+                patience = MOST_PATIENCE_SECONDS if _is_saving(event) else patience
+            if (story.step.step > at_step and story.is_settled) or time.monotonic() > began + patience:
+                break
+        else:
+            ended = True
+        for event in story.close():
+            on_event(event)
+    except signals.Stopped:
+        return False
+    return ended
+
+
+def _take_last_words(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> None:
+    """Take what a trainer that has ended said faster than it was heard: the step that is told is the last one made."""
+    end = time.monotonic() + _LAST_WORDS_SECONDS
+    with contextlib.suppress(signals.Stopped):
+        for line in child.lines(log):
+            for event in story.hear(line) if line else ():
+                on_event(event)
+            if time.monotonic() > end:
+                return
+
+
+def _is_saving(event: Event) -> bool:
+    return isinstance(event, Saved) or event == SAVING_STATE
+
+
+def _steps(story: Supervision) -> int:
+    return story.step.step if story.step else 0
+
+
+def _facts(story: Supervision, started: float) -> dict[str, object]:
+    loss, peak_gib = story.loss, story.peak_gib
+    return {
+        "steps": _steps(story),
+        "seconds": round(time.monotonic() - started, 1),
+        "loss": loss if loss is None or math.isfinite(loss) else str(loss),
+        "peak_gib": None if peak_gib is None else round(peak_gib, 3),
+        "seconds_per_step": story.seconds_per_step,
+    }
+
+
+def _odd_end(code: int) -> str:
+    """What to say of an exit code other than 0, where the trainer has done all that it should."""
+    if code > process.SIGNALLED:
+        return f"signal {code - process.SIGNALLED} ended a process around the trainer, which went on to its end"
+    return f"the trainer ended with {code} after it had saved the model"
+
+
+def _position(story: Supervision) -> str:
+    return f"at step {story.step.step} of {story.step.steps}" if story.step else "before the first step"
+
+
+def _error(run: Run, story: Supervision, code: int) -> TrainingError | None:
+    if story.fatal is not None:
+        return TrainingError(_given_up(run, story, story.fatal.problem))
+    if story.no_data or not story.finished:
+        return _failure(run, story, code)
+    try:
+        checkpoint.read_header(run.result)
+    except ModelError as error:
+        return TrainingError(f"the trainer said it was done, but {error}", f"the whole output: {run.log}")
+    if story.loss is not None and not math.isfinite(story.loss):
+        return TrainingError(
+            "the loss is not a number: the trained file is worthless",
+            "lower the learning rate, or use --set mixed_precision=bf16 and --set no_half_vae=true",
+        )
+    return None
+
+
+def _given_up(run: Run, story: Supervision, problem: Problem) -> Problem:
+    """A guard has ended the run: name the last checkpoint from before the trouble."""
+    good = [path for path in _checkpoints(run) if path.stat().st_mtime <= (story.sound_until or 0)]
+    kept = f"the last good checkpoint: {good[-1]}" if good else "no checkpoint was saved before it"
+    return Problem(f"stopped {_position(story)}: {problem.message}", f"{problem.hint}\n{kept}")
+
+
+def _failure(run: Run, story: Supervision, code: int) -> TrainingError:
+    where, log = f"training failed {_position(story)}", f"the whole output: {run.log}"
+    known = diagnosis.explain(list(story.last_lines))
+    if known is None:
+        told = diagnosis.last_error(list(story.last_lines))
+        why = told or (f"exit code {code}" if code else "the trainer ended early and gave no reason")
+        return TrainingError(f"{where}: {why}", log)
+    if known.kind is Failure.GPU_MEMORY:
+        return GpuMemoryError(f"{where}: {known.cause}", log)
+    return TrainingError(f"{where}: {known.cause}", f"{known.remedy}\n{log}")
+
+
+def _stopped(run: Run, story: Supervision, signum: int) -> StoppedError:
+    _set_aside_broken(run)
+    kept = _checkpoints(run)
+    runs.write_outcome(run, {"outcome": "stopped", "steps": _steps(story)})
+    hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
+    if states.complete(run.folder):
+        hint = f"to go on: sdxl-train runs resume {spelling.shell_word(run.folder)}\n{hint}"
+    return StoppedError(Problem(f"stopped {_position(story)}", hint), signum)
+
+
+def _checkpoints(run: Run) -> list[Path]:
+    """What the run has saved, the newest last."""
+    found = [path for path in run.folder.glob("*.safetensors") if results.is_checkpoint(path, run.name)]
+    return sorted(filter(files.is_file, found), key=lambda path: path.stat().st_mtime)
+
+
+def _set_aside_broken(run: Run) -> None:
+    """Rename checkpoints that were cut off while being written, so that nobody takes one for whole."""
+    for path in _checkpoints(run):
+        try:
+            checkpoint.read_header(path)
+        except ModelError:
+            with contextlib.suppress(OSError):
+                path.replace(path.with_name(path.name + results.INCOMPLETE))

@@ -1,0 +1,159 @@
+"""A few real steps of a prepared run, watched from outside: what it takes, how long a step is, and whether it fits."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sdxl_train_cli import process
+from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.errors import Problem, TrainingError
+from sdxl_train_cli.failures import diagnosis
+from sdxl_train_cli.failures.signature import Failure
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.recipe import Recipe, Value
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.records import runs
+from sdxl_train_cli.run import repetition
+from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.telemetry import Sampler
+from sdxl_train_cli.sdscripts import progress
+
+STEPS = 3
+SPILLS = process.WINDOWS
+"""Whether the driver goes on in the computer's RAM, slowly, where others run out of memory."""
+_LAST_LINES = 400
+_FULL_GIB = 0.3
+"""A Windows GPU with no more than this left has begun to put memory into the computer's RAM."""
+_LEFT_AWAY = (
+    "max_train_epochs", "gradient_accumulation_steps", "save_every_n_steps", "save_every_n_epochs",
+    "save_n_epoch_ratio", "save_state", "save_state_on_train_end", "save_last_n_steps_state",
+    "save_last_n_epochs_state", "sample_every_n_steps", "sample_every_n_epochs", "sample_at_first", "sample_prompts",
+    "resume", "initial_step", "initial_epoch", "skip_until_initial_step",
+)  # fmt: skip
+_CACHES = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one run of a few steps has shown."""
+
+    fits: bool
+    peak_gib: float | None
+    """GPU memory of the trainer's processes; None where nothing could tell."""
+    resident_gib: float
+    """RAM of the trainer's processes, at most."""
+    seconds_per_step: float | None
+    why_not: str | None = None
+    """In words, where it does not fit."""
+
+
+def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int) -> Choices:
+    """The same run, a few steps long, on the pictures in `folder/pictures`; it writes into `folder` alone.
+
+    `recipe` is what the real run would be: what it does not cache, for a trigger's sake, is not cached here either.
+    """
+    changed: dict[str, Value | None] = {
+        **dict.fromkeys(_LEFT_AWAY),
+        **{name: recipe.get(name) for name in _CACHES},
+        "max_train_steps": STEPS,
+        "train_batch_size": batch_size,
+        "lr_warmup_steps": 0,  # the run is shorter than any warm-up
+    }
+    overrides = tuple(Override(option, value, "trial") for option, value in changed.items())
+    return replace(
+        asked,
+        data=folder / "pictures",
+        output=folder / "runs",
+        name=f"batch-{batch_size}",
+        regularisation=None,
+        trigger=None,
+        repeats=STEPS * batch_size,  # so that each batch is full, whatever the number of pictures
+        overrides=(*asked.overrides, *overrides),
+        check_vram=False,
+    )
+
+
+def write_pictures(pictures: Sequence[Picture], folder: Path) -> None:
+    """Copy pictures under plain names, each with a caption: what it says takes no memory."""
+    folder.mkdir(parents=True)
+    for number, picture in enumerate(pictures):
+        (folder / f"{number:03}{picture.path.suffix.lower()}").write_bytes(picture.path.read_bytes())
+        (folder / f"{number:03}.txt").write_text("a picture\n", encoding="utf-8")
+
+
+def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:
+    """Take the steps and end the trainer; TrainingError where it fails for another reason than memory.
+
+    `argv` may stand for the prepared one.
+    """
+    runs.write(prepared.run, repetition.facts(prepared))
+    story = _Story(prepared.device)
+    launched = list(prepared.argv if argv is None else argv)
+    cwd, env = prepared.environment.checkout, prepared.variables
+    with prepared.run.log.open("wb", buffering=0) as log, process.Child(launched, cwd=cwd, env=env) as child:
+        sampler = Sampler(child.pid, prepared.device.index if prepared.device else None)
+        try:
+            for line in child.lines(log):
+                story.hear(line or "", sampler)
+                if story.spilled:
+                    child.kill()
+                    break
+            code = child.wait()
+        finally:
+            sampler.close()
+    return _judged(story, sampler, code, prepared)
+
+
+@dataclass
+class _Story:
+    """What the output and the samples have told so far."""
+
+    device: Gpu | None
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    told: list[tuple[int, float]] = field(default_factory=list)
+    """Steps that were seen, and when."""
+    finished: bool = False
+    spilled: bool = False
+
+    def hear(self, line: str, sampler: Sampler) -> None:
+        sample = sampler.sample()
+        full = sample.gpu_used_gib is not None and sample.gpu_total_gib is not None
+        if full and SPILLS:
+            self.spilled |= (sample.gpu_used_gib or 0.0) > (sample.gpu_total_gib or 0.0) - _FULL_GIB
+        step, words = progress.split(line)
+        if step is not None and step.step and (not self.told or step.step > self.told[-1][0]):
+            self.told.append((step.step, time.monotonic()))
+        if words.strip():
+            self.last_lines.append(words)
+        self.finished |= isinstance(progress.parse(words), progress.Finished)
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """The first step is left out: it loads kernels."""
+        if len(self.told) < 2:  # noqa: PLR2004 - a beginning and an end
+            return None
+        (first, began), (last, ended) = self.told[0], self.told[-1]
+        return (ended - began) / (last - first)
+
+
+def _judged(story: _Story, sampler: Sampler, code: int, prepared: Prepared) -> Trial:
+    trial = Trial(True, sampler.peak_gib, sampler.peak_resident_gib, story.seconds_per_step)
+    device = prepared.device
+    if story.spilled:
+        return replace(trial, fits=False, why_not="the GPU was full, and Windows went on in the computer's slow RAM")
+    lines = list(story.last_lines)
+    known = diagnosis.explain(lines)
+    if known is not None and known.kind is Failure.GPU_MEMORY:
+        return replace(trial, fits=False, why_not=known.cause)
+    if code != 0 or not story.finished:
+        why = known.cause if known else diagnosis.last_error(lines) or f"exit code {code}"
+        remedy = known.remedy if known else "the same settings would fail in a real run too"
+        raise TrainingError(Problem(f"the trial of {prepared.run.name} failed: {why}", remedy))
+    if device is not None and trial.peak_gib is not None and SPILLS and trial.peak_gib > device.free_gib:
+        return replace(trial, fits=False, why_not="it took more than was free")
+    return trial

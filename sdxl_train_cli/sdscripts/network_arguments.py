@@ -1,0 +1,89 @@
+"""What stands in network_args for LyCORIS and for networks of its kind: values that can't be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+
+from sdxl_train_cli import spelling
+from sdxl_train_cli.sdscripts import lycoris
+
+_SHARES = frozenset({"dropout", "rank_dropout", "module_dropout"})
+_NUMBERS = frozenset({"conv_alpha", "constraint", "constrain"})
+
+
+def complaints(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]:
+    """Yield a sentence's end for each argument that LyCORIS would stumble over, or make something else of."""
+    yield from _algorithm(arguments)
+    yield from _preset(arguments)
+    yield from _sizes(arguments, dim)
+    for key, text in arguments.items():
+        if key in lycoris.SWITCHES and lycoris.switched_on(text) is None:
+            yield f"has '{key}={text}', which is a switch: True or False"
+        elif key in _SHARES and not _is_share(text):
+            yield f"has '{key}={text}', which has to be between 0 and 1"
+        elif key in _NUMBERS or key.startswith("loraplus_"):
+            yield from _number(key, text)
+    yield from _contradictions(arguments)
+
+
+def _algorithm(arguments: Mapping[str, str]) -> Iterator[str]:
+    algo = arguments.get("algo", "lora").lower()
+    if algo in lycoris.BROKEN_ALGORITHMS:
+        yield f"has 'algo={algo}', which LyCORIS names and can't train"
+    elif algo not in lycoris.ALGORITHMS:
+        known = spelling.resembling(algo, sorted(lycoris.ALGORITHMS), 1) or ", ".join(sorted(lycoris.ALGORITHMS))
+        yield f"has 'algo={algo}', which LyCORIS does not know: {known}"
+
+
+def _preset(arguments: Mapping[str, str]) -> Iterator[str]:
+    preset = arguments.get("preset")
+    if preset is None or preset in lycoris.PRESETS:
+        return
+    if not preset.endswith(".toml"):
+        yield f"has 'preset={preset}', which is none of LyCORIS': {', '.join(lycoris.PRESETS)}, or a .toml file"
+    elif not (PurePosixPath(preset).is_absolute() or PureWindowsPath(preset).is_absolute()):
+        yield f"has 'preset={preset}', which would be looked for in sd-scripts' folder: give the whole path"
+
+
+def _sizes(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]:
+    conv_dim, factor = arguments.get("conv_dim", "1"), arguments.get("factor", "-1")
+    if not conv_dim.strip().isdecimal():
+        yield f"has 'conv_dim={conv_dim}', which has to be a whole number, 0 for no convolutions"
+    if factor.strip() != "-1" and not (factor.strip().isdecimal() and int(factor) > 0):
+        yield f"has 'factor={factor}', which has to be a whole number above 0, or -1 for nearly equal halves"
+    size = arguments.get("block_size", "4").strip()
+    if not size.isdecimal() or int(size) < 1:
+        yield f"has 'block_size={size}', which has to be a whole number above 0"
+    elif arguments.get("algo", "").lower() == "dylora" and (dim or 4) % int(size):
+        yield f"has algo=dylora, whose dim has to be a multiple of block_size, {size}"
+
+
+def _contradictions(arguments: Mapping[str, str]) -> Iterator[str]:
+    """Two names of one switch that say different things."""
+    wanted: dict[str, tuple[str, bool | None]] = {}
+    for key, text in arguments.items():
+        name = lycoris.TURNED.get(key) or lycoris.RENAMED.get(key) or key
+        if name not in lycoris.SWITCHES:
+            continue
+        on = lycoris.switched_on(text)
+        meant = (not on) if key in lycoris.TURNED and on is not None else on
+        other, before = wanted.setdefault(name, (key, meant))
+        if before is not meant:
+            yield f"has {other} and {key}, which say the opposite of each other"
+
+
+def _number(key: str, text: str) -> Iterator[str]:
+    try:
+        if float(text) >= 0:
+            return
+    except ValueError:
+        pass
+    yield f"has '{key}={text}', which has to be a number, 0 or more"
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False

@@ -1,0 +1,124 @@
+"""What a run has made, told by sd-scripts' own file names: checkpoints, states to go on from, sample pictures.
+
+The names are those of library/train_util.py: `NAME-000001`, `NAME-step00000003`, `sample/NAME_e000001_00_TIME.png`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import files
+from sdxl_train_cli.errors import ModelError
+from sdxl_train_cli.sdscripts import checkpoint
+
+CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
+_BLOCK_BYTES = 1 << 20
+FINAL = "final"
+INCOMPLETE = ".incomplete"
+"""Behind the name of a file whose writing was cut off."""
+_LAST = 1 << 62
+"""Behind every step: the file that is saved at the end."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One saved file."""
+
+    path: Path
+    moment: str
+    """`final`, `epoch 1`, `step 3`."""
+    size_bytes: int
+    is_whole: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample picture."""
+
+    path: Path
+    moment: str
+    order: tuple[int, float]
+    """Sorts by time: epochs and steps have no common measure, but they are written one after another."""
+    prompt: int
+    """Which of the sample prompts, from 0."""
+
+
+def checkpoints(folder: Path, name: str) -> list[Checkpoint]:
+    """The saved files, the final one last."""
+    found = []
+    for path in folder.glob("*"):
+        moment = _moment(path.stem, name) if path.suffix in CHECKPOINT_SUFFIXES and files.is_file(path) else None
+        if moment is not None:
+            found.append((moment, path))
+    return [
+        Checkpoint(path, words, path.stat().st_size, _is_whole(path))
+        for (_, words), path in sorted(found, key=lambda pair: (pair[0][0], pair[1].stat().st_mtime))
+    ]
+
+
+def is_checkpoint(path: Path, name: str) -> bool:
+    """Whether sd-scripts saved a file of this name for the run, or we set it aside as incomplete."""
+    whole = path.with_name(path.name.removesuffix(INCOMPLETE))
+    return whole.suffix in CHECKPOINT_SUFFIXES and _moment(whole.stem, name) is not None
+
+
+def is_state(path: Path, name: str) -> bool:
+    """Whether sd-scripts saved a folder of this name for the run to go on from."""
+    stem = path.name.removesuffix("-state")
+    return stem != path.name and _moment(stem, name) is not None
+
+
+def states(folder: Path, name: str) -> list[Path]:
+    """The folders that training can go on from, oldest first."""
+    found = [path for path in folder.glob("*-state") if files.is_folder(path) and is_state(path, name)]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
+def samples(folder: Path, name: str) -> list[Sample]:
+    """The sample pictures, in the order in which they were made."""
+    pattern = re.compile(rf"{re.escape(name)}_(e?)(\d{{6,18}})_(\d{{2,9}})_(\d{{8,18}})(?:_\d+)?", re.DOTALL)
+    found = []
+    for path in (folder / "sample").glob("*.png"):
+        match = pattern.fullmatch(path.stem)
+        if match and files.is_file(path):
+            number, taken = int(match[2]), float(match[4])
+            moment = f"epoch {number}" if match[1] else f"step {number}"
+            found.append(Sample(path, moment, (int(taken), number), int(match[3])))
+    return sorted(found, key=lambda sample: (sample.order, sample.prompt))
+
+
+def sha256(path: Path) -> str:
+    """A file's checksum as the model sites show it; OSError where it can't be read."""
+    digest = hashlib.sha256()
+    with files.open_plain(path) as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _moment(stem: str, name: str) -> tuple[int, str] | None:
+    """A file's place among the others and in words; None where it belongs to something else."""
+    if stem == name:
+        return _LAST, FINAL
+    if not stem.startswith(f"{name}-"):
+        return None
+    rest = stem[len(name) + 1 :]
+    if step := re.fullmatch(r"step(\d{8,18})", rest):
+        return int(step[1]), f"step {int(step[1])}"
+    if epoch := re.fullmatch(r"\d{6,18}", rest):
+        return int(epoch[0]), f"epoch {int(epoch[0])}"
+    return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a checkpoint is all there; of other formats than safetensors nothing is known, and they pass."""
+    if path.suffix != ".safetensors":
+        return True
+    try:
+        checkpoint.read_header(path)
+    except ModelError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""All that a person sees: the console, the live view and the two web pages."""

@@ -1,0 +1,182 @@
+"""Everything a person sees: notes and bars on stderr, what a script would keep on stdout."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sdxl_train_cli import spelling, visible
+from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.ui.printing import data, document, out, to_nowhere
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.run.training import Outcome
+
+__all__ = [
+    "bar",
+    "counting",
+    "data",
+    "document",
+    "draws",
+    "err",
+    "errors",
+    "finding",
+    "finished",
+    "note",
+    "out",
+    "table",
+    "told_table",
+    "warn",
+]
+
+_WIDEST = 10_000
+"""Columns of a table that goes into a pipe or a file, where a row is one line."""
+_NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([%x]| [kMGT]?i?B)?")
+_MOST_ERRORS = 50
+_LONGEST_MESSAGE = 4000
+"""Letters; what was typed may be longer than any screen."""
+_NO_NUMBER = ("", "-")
+"""What may stand among numbers."""
+
+
+# Markup is off: a path such as `pictures [old]` must stand there as it is.
+class _Lasting(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on in silence: a reader that goes away (`| head`) must not end a training, as rich would."""
+        self.quiet = True
+        to_nowhere(sys.stderr)
+
+
+err = _Lasting(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+_out = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Tell the person who waits, in one line."""
+    err.print(visible.line(text))
+
+
+def warn(problem: Problem) -> None:
+    """Tell what is odd but does not stop the run."""
+    _told("warning: ", "yellow", problem)
+
+
+def errors(problems: Iterable[Problem]) -> None:
+    """Print every problem with its hint; of very many the first."""
+    found = list(problems)
+    for problem in found[:_MOST_ERRORS]:
+        _told("error: ", "bold red", problem)
+    if len(found) > _MOST_ERRORS:
+        note(f"and {len(found) - _MOST_ERRORS:,} more")
+
+
+def _told(label: str, style: str, problem: Problem) -> None:
+    message = visible.line(spelling.cut(str(problem), _LONGEST_MESSAGE))
+    err.print(Text(label, style=style) + Text(message, style=""))
+    # A hint may have several lines; set in, none of them passes for an error's first.
+    for number, line in enumerate((problem.hint or "").splitlines()):
+        err.print(Text(" " * 7 if number else "hint:  ", style="cyan") + Text(visible.line(line), style=""))
+
+
+def finding(label: str, problem: Problem, lines: Sequence[str]) -> None:
+    """Print one of many findings on stdout, with its files below it."""
+    hint = [] if problem.hint is None else [f"hint: {problem.hint}"]
+    message = visible.line(problem.message)
+    below = [f"  {visible.line(line)}" for line in (*lines, *hint)]
+    if _out.is_terminal:
+        _out.print(Text(f"{label}: ", style="bold red" if label == "error" else "yellow") + Text(message, style=""))
+        for line in below:
+            _out.print(Text(line, style=""))
+    else:
+        document("\n".join([f"{label}: {message}", *below]))
+
+
+def table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    faint: Container[tuple[int, int]] = (),
+) -> None:
+    """Print a table on stdout, in a pipe one line a row; columns of numbers are set to the right.
+
+    `faint` are cells, by row and column from 0, that a terminal shows in the background.
+    """
+    grid = _grid(headings, rows, faint)
+    if _out.is_terminal:
+        _out.print(grid)
+        return
+    document(_in_lines(grid))
+
+
+def told_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table for the person who waits, where stdout is for something else."""
+    grid = _grid(headings, rows, ())
+    if err.is_terminal:
+        err.print(grid, soft_wrap=False)
+    else:
+        err.print(_in_lines(grid))
+
+
+def _grid(headings: Sequence[str], rows: Iterable[Sequence[str]], faint: Container[tuple[int, int]]) -> Table:
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    known = [[visible.line(cell) for cell in row] for row in rows]
+    for column, heading in enumerate(headings):
+        numbers = heading.endswith("GB") or _are_numbers([row[column] for row in known])
+        grid.add_column(Text(visible.line(heading)), justify="right" if numbers else "left", overflow="fold")
+    for at, row in enumerate(known):
+        grid.add_row(*(Text(cell, style="dim" if (at, column) in faint else "") for column, cell in enumerate(row)))
+    return grid
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    told = [cell for cell in cells if cell not in _NO_NUMBER]
+    return bool(told) and all(map(_NUMBER.fullmatch, told))
+
+
+def _in_lines(grid: Table) -> str:
+    text = io.StringIO()
+    Console(file=text, width=_WIDEST).print(grid)
+    return "\n".join(line.rstrip() for line in text.getvalue().removesuffix("\n").split("\n"))
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, for work of so many pieces; the function takes how many are done, of how many."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def draws(letters: str, encoding: str) -> bool:
+    """Whether a terminal of this encoding has all of these letters."""
+    try:
+        letters.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def bar(count: int, most: int, width: int = 24) -> str:
+    """A bar of at most `width` characters, for a table on stdout; never empty where the count is not."""
+    if not count:
+        return ""
+    block = "\u2588" if draws("\u2588", sys.stdout.encoding if sys.stdout is not None else "ascii") else "#"
+    return block * max(1, round(width * count / most))
+
+
+def finished(outcome: Outcome) -> None:
+    """Say that a run has delivered; the file's path goes to stdout."""
+    loss = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
+    note(f"done: {outcome.steps} steps in {spelling.clock(outcome.seconds)}{loss}")
+    out(str(outcome.result))

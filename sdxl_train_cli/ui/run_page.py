@@ -1,0 +1,81 @@
+"""A run as one web page that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sdxl_train_cli.records.curves import Curves
+from sdxl_train_cli.ui import document
+
+_PARTS = Path(__file__).with_name("run_page_parts")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One table."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    is_open: bool = True
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sample in the grid."""
+
+    moment: str
+    prompt: int
+    file: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The grid of pictures: a row for each prompt, a column for each moment."""
+
+    moments: tuple[str, ...]
+    prompts: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page shows."""
+
+    name: str
+    state: str
+    kind: str
+    folder: str
+    made: str
+    tiles: tuple[tuple[str, str], ...]
+    cause: str
+    remedy: str
+    curves: Curves
+    curves_note: str
+    samples: Samples
+    tables: tuple[Rows, ...]
+    command: str
+
+
+def write(shown: Page, target: Path) -> None:
+    """Write the page whole or not at all; UsageError where it can't be written."""
+    document.write(html(shown), target, "--to")
+
+
+def html(shown: Page) -> str:
+    """The whole page; lone surrogates in file names become what can be written."""
+    plots = "The plots are drawn by uPlot 1.6.32 (https://github.com/leeoniya/uPlot), under this licence:\n"
+    return document.html(
+        asdict(shown),
+        _part("uPlot.min.css") + _part("page.css"),
+        (_part("uPlot.iife.min.js"), _part("page.js")),
+        plots + _part("uPlot.LICENSE.txt"),
+    )
+
+
+def _part(name: str) -> str:
+    return (_PARTS / name).read_text(encoding="utf-8")

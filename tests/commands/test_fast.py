@@ -1,0 +1,73 @@
+"""`--fast`: kept in the run's record, refused where it does not exist, and no part of a rehearsal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+
+from sdxl_train_cli.commands import train
+from sdxl_train_cli.environment.environment import INSIDE, Environment
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import measurements
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.run import choice, preparation
+
+
+def choices(model: Path, pictures: Path, kind: Kind = Kind.LORA) -> choice.Choices:
+    texts = {**dict.fromkeys(("preset", "output", "name", "vae", "reg", "trigger")), "model": str(model),
+             "data": str(pictures)}  # fmt: skip
+    return choice.choose(
+        kind, texts, [], repeats=None, gpu_index=None, gpu_memory_gib=80.0, check_vram=True, fast=True
+    )  # fmt: skip
+
+
+def play_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in, taken for an environment that trains."""
+    monkeypatch.setattr(Environment, "is_rehearsal", property(lambda _self: False))
+    monkeypatch.setattr(Environment, "has_module", lambda *_: True)
+
+
+def test_a_fast_run_that_is_made_again_is_fast_again(cli: Cli, tmp_path: Path, model: Path, pictures: Path) -> None:
+    line = ["--model", str(model), "--data", str(pictures), "--no-vram-check", "--steps", "2", "--name", "cat"]
+    assert cli("lora", *line, "--fast").code == 0
+    assert cli("runs", "rerun", "cat").code == 0
+
+    for name in ("cat", "cat-2"):
+        record = json.loads((tmp_path / "output" / name / "run.json").read_text(encoding="utf-8"))
+        assert record["inputs"]["fast"] is True
+
+
+def test_dreambooth_is_not_trained_fast(model: Path, pictures: Path) -> None:
+    with pytest.raises(UsageError, match="--fast is for LoRA"):
+        choices(model, pictures, Kind.DREAMBOOTH)
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_real_trainer_is_started_through_fast_and_a_stand_in_is_not(
+    home: Path, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = str(INSIDE / "fast.py")
+    asked = choices(model, pictures)
+    assert fast not in preparation.prepare(asked, Home(home), home).argv
+
+    play_real(monkeypatch)
+    argv = preparation.prepare(asked, Home(home), home).argv
+
+    at = argv.index(fast)
+    assert argv[at + 1] == "default"
+    assert Path(argv[at + 2]).name == "sdxl_train_network.py"
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_a_fast_run_took_is_not_remembered_as_what_a_plain_one_needs(
+    home: Path, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play_real(monkeypatch)
+    monkeypatch.setattr(measurements, "add", lambda *_: pytest.fail("remembered"))
+    prepared = preparation.prepare(choices(model, pictures), Home(home), home)
+
+    train.remember(prepared, 13.1, 0.2)

@@ -1,0 +1,211 @@
+"""A run's folder from a stranger runs nothing of his: not its command line, not its scripts, not its pickles."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import shlex
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+
+from sdxl_train_cli import process
+from sdxl_train_cli.environment.environment import INSIDE, Environment
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.records import foreign
+from sdxl_train_cli.sdscripts import pickles
+
+only_posix = pytest.mark.skipif(process.WINDOWS, reason="makes links and pipes")
+HARMLESS = [
+    b"ctorch._utils\n_rebuild_tensor_v2\n.", b"ctorch\nFloatStorage\n.", b"ctorch\nByteStorage\n.",
+    b"ctorch\nbfloat16\n.", b"ctorch\nfloat8_e4m3fn\n.", b"ccollections\nOrderedDict\n.",
+    b"cnumpy.core.multiarray\n_reconstruct\n.", b"cnumpy._core.multiarray\n_reconstruct\n.", b"cnumpy\nndarray\n.",
+    b"cnumpy\ndtype\n.", b"c_codecs\nencode\n.", b"ctorch.nn.parameter\nParameter\n.",
+]  # fmt: skip
+HARMFUL = [
+    (b"cos\nsystem\n.", "os.system"),
+    (b"cposix\nsystem\n.", "posix.system"),
+    (b"c__builtin__\neval\n.", "__builtin__.eval"),
+    (b"cbuiltins\ngetattr\n.", "builtins.getattr"),
+    (b"ctorch.hub\nload\n.", "torch.hub.load"),
+    (b"ctorch\nload\n.", "torch.load"),
+    (b"cnumpy.testing._private.utils\nrunstring\n.", "numpy.testing._private.utils.runstring"),
+    (b"(S'id'\nios\nsystem\n.", "os.system"),
+    (b"ccollections\nOrderedDict\n.cos\nsystem\n.", "os.system"),
+    (pickle.dumps(os.system, protocol=4), "code whose name is put together"),
+]
+
+
+def archive(**parts: bytes) -> bytes:
+    """A file as torch saves it."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for name, part in parts.items():
+            file.writestr(name.replace("__", "/").replace("_pkl", ".pkl"), part)
+    return content.getvalue()
+
+
+def code_of(path: Path, content: bytes) -> str | None:
+    path.write_bytes(content)
+    return pickles.foreign_code(path)
+
+
+@pytest.mark.parametrize("content", HARMLESS)
+def test_what_a_trainer_writes_is_harmless(tmp_path: Path, content: bytes) -> None:
+    assert code_of(tmp_path / "a.bin", content) is None
+    assert code_of(tmp_path / "a.bin", archive(optimizer__data_pkl=content, optimizer__data__0=b"\0" * 64)) is None
+
+
+@pytest.mark.parametrize(("content", "told"), HARMFUL)
+def test_what_would_run_as_code_is_found_without_loading_it(tmp_path: Path, content: bytes, told: str) -> None:
+    assert code_of(tmp_path / "a.bin", content) == told
+    assert code_of(tmp_path / "a.bin", archive(optimizer__data_pkl=content)) == told
+    assert code_of(tmp_path / "a.bin", archive(a__data_pkl=b".", hidden__other_pkl=content)) == told
+
+
+@pytest.mark.parametrize("content", [b"", b"stand-in", b"\x80", b"\xff" * 99, os.urandom(4096)])
+def test_what_is_no_pickle_calls_nothing(tmp_path: Path, content: bytes) -> None:
+    assert code_of(tmp_path / "a.bin", content) is None
+
+
+def test_an_archive_that_readers_may_read_otherwise_is_told(tmp_path: Path) -> None:
+    assert code_of(tmp_path / "a.bin", b"PK\x03\x04 cut off") == "an archive that can't be looked into"
+    with zipfile.ZipFile(tmp_path / "b.bin", "w") as file:
+        file.writestr("a/data.pkl", b".")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            file.writestr("a/data.pkl", b"cos\nsystem\n.")
+    assert pickles.foreign_code(tmp_path / "b.bin") == "two parts of one name"
+    assert code_of(tmp_path / "c.bin", archive(a__constants_pkl=b".")) == "a program (a/constants.pkl)"
+
+
+def test_of_a_recorded_script_only_the_name_counts(tmp_path: Path) -> None:
+    (tmp_path / "scaled.py").write_text("raise SystemExit('theirs')", encoding="utf-8")
+
+    assert foreign.own_script(tmp_path / "scaled.py") == INSIDE / "scaled.py"
+    assert foreign.own_script(None) is None
+    for name in ("evil.py", "probe.py", "scaled.py/x", "..", "", "scaled.pyc"):
+        with pytest.raises(UsageError, match="no script of sdxl-train"):
+            foreign.own_script(tmp_path / name / "evil.py" if name in {"..", ""} else tmp_path / name)
+
+
+@pytest.fixture
+def run(cli: Cli, tmp_path: Path, model: Path, pictures: Path) -> Path:
+    """A run that was cut off at its fifth step of six, with a state of the fourth."""
+    line = ["--model", model, "--data", pictures, "--no-vram-check", "--name", "cat", "--steps", "6"]
+    assert cli("lora", *line, "--set", "save_every_n_steps=2", STANDIN_FAIL="crash@5").code == 7
+    return tmp_path / "output" / "cat"
+
+
+def change(run: Path, alter: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    alter(record)
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+@only_posix
+def test_no_command_line_of_a_record_is_started(cli: Cli, tmp_path: Path, run: Path, installed: Environment) -> None:
+    """Once, `runs resume` started what stood in the record's argv, and `runs rerun` the script that it named."""
+    evil = tmp_path / "evil.sh"
+    evil.write_text(f"#!/bin/sh\ntouch {tmp_path}/owned\n", encoding="utf-8")
+    evil.chmod(0o755)
+
+    def alter(record: dict) -> None:  # type: ignore[type-arg]
+        record["argv"] = [str(evil), "-m", str(evil), str(evil), "sdxl_train_network.py", "--output_config"]
+        record["attempts"] = [{"argv": record["argv"], "from_step": 1}]
+
+    change(run, alter)
+    line = shlex.split(cli("runs", "resume", "cat", "--no-vram-check", "--dry-run").stdout)
+    done = cli("runs", "resume", "cat", "--no-vram-check")
+
+    assert line[0] == str(installed.python)
+    assert str(installed.checkout / "sdxl_train_network.py") in line
+    assert not [word for word in line if "evil" in word or word == "--output_config"]
+    assert done.code == 0, done.stderr
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_script_that_a_record_names_is_not_run(cli: Cli, tmp_path: Path, run: Path) -> None:
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')", encoding="utf-8")
+    change(run, lambda record: record["inputs"].update(shim=str(tmp_path / "evil.py")))
+
+    for command in ("rerun", "resume"):
+        told = cli("runs", command, "cat")
+        assert told.code == 2
+        assert "evil.py, which is no script of sdxl-train" in told.stderr
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("network_module", "os"), ("optimizer_type", "os.system"), ("lr_scheduler_type", "subprocess.run"),
+     ("network_module", "../evil"), ("console_log_file", "/home/me/.bashrc"), ("config_file", "/x.toml"),
+     ("output_dir", "/home/me"), ("no_such_option", "1")],
+)  # fmt: skip
+def test_an_option_of_a_record_that_runs_or_writes_elsewhere_is_refused(
+    cli: Cli, run: Path, option: str, value: str
+) -> None:
+    def alter(record: dict) -> None:  # type: ignore[type-arg]
+        record["settings"].pop("lr_warmup_steps", None)  # a schedule of its own goes without
+        record["settings"][option] = {"value": value, "origin": "x"}
+
+    change(run, alter)
+
+    for command in ("rerun", "resume"):
+        told = cli("runs", command, "cat", *(("--no-vram-check",) if command == "resume" else ()))
+        assert told.code in {3, 5}, told.stderr
+        assert option in told.stderr
+        assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize("part", ["optimizer.bin", "scheduler.bin", "random_states_0.pkl", "custom.pkl"])
+def test_a_state_that_holds_code_is_not_loaded_unless_a_person_says_so(cli: Cli, run: Path, part: str) -> None:
+    (run / "cat-step00000004-state" / part).write_bytes(archive(a__data_pkl=b"cos\nsystem\n."))
+
+    told = cli("runs", "resume", "cat", "--no-vram-check")
+    forced = cli("runs", "resume", "cat", "--no-vram-check", "--force")
+
+    assert told.code == 4
+    assert f"{part} calls os.system when it is loaded" in told.stderr
+    assert f"runs resume {run} --force" in told.stderr
+    assert forced.code == 0, forced.stderr
+
+
+def test_weights_that_a_record_names_and_that_hold_code_are_not_loaded(cli: Cli, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "base.ckpt").write_bytes(archive(a__data_pkl=b"cos\nsystem\n."))
+    change(run, lambda record: record["inputs"].update(model=str(tmp_path / "base.ckpt")))
+
+    for command in ("rerun", "resume"):
+        told = cli("runs", command, "cat")
+        assert told.code == 4
+        assert "base.ckpt calls os.system when it is loaded" in told.stderr
+
+
+@only_posix
+@pytest.mark.parametrize("name", ["train.log", "metrics.jsonl", "outcome.json", "dataset.json"])
+def test_a_link_in_a_runs_folder_has_nothing_written_elsewhere(cli: Cli, run: Path, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes((run / name).read_bytes())
+    before = mine.read_bytes()
+    (run / name).unlink()
+    (run / name).symlink_to(mine)
+
+    told = cli("runs", "resume", "cat", "--no-vram-check")
+
+    assert told.code == 7
+    assert f"{name} is no plain file" in told.stderr
+    assert mine.read_bytes() == before
+
+
+@only_posix
+def test_a_record_with_a_name_that_leads_elsewhere_is_broken(cli: Cli, run: Path, tmp_path: Path) -> None:
+    change(run, lambda record: record.update(name="../../cat"))
+
+    for command in (("resume",), ("rerun",), ("report", "--to", tmp_path), ("rm", "--yes")):
+        told = cli("runs", command[0], "cat", *command[1:])
+        assert told.code == 2
+        assert "run.json: name: " in told.stderr

@@ -1,0 +1,482 @@
+"""What a model file is, told from its first bytes, and under which name sd-scripts can open it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SDXL_TENSORS, write_safetensors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdxl_train_cli.errors import ModelError
+from sdxl_train_cli.sdscripts import checkpoint
+
+
+def refused(model: object) -> tuple[str, str]:
+    with pytest.raises(ModelError) as caught:
+        checkpoint.require_sdxl(str(model))
+    (problem,) = caught.value.problems
+    return problem.message, problem.hint or ""
+
+
+def write_header(path: Path, header: object, data: bytes = b"") -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def tensor(dtype: str = "F16", shape: tuple[int, ...] = (1,), offsets: Any = (0, 2)) -> dict[str, object]:  # noqa: ANN401 - wrong ones too
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return write_safetensors(tmp_path / "base.safetensors")
+
+
+# --- files
+
+
+def test_an_sdxl_checkpoint_is_taken_by_its_whole_path(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(base.parent)
+
+    assert checkpoint.require_sdxl("base.safetensors") == str(base)
+    assert checkpoint.require_sdxl("./base.safetensors") == str(base)
+
+
+def test_a_checkpoint_in_the_home_folder_is_found(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(base.parent))
+    monkeypatch.setenv("USERPROFILE", str(base.parent))
+
+    assert checkpoint.require_sdxl("~/base.safetensors") == str(base)
+
+
+def test_a_checkpoint_of_8_bit_floats_is_taken(tmp_path: Path) -> None:
+    header = {name: tensor("F8_E4M3", (2,), (2 * at, 2 * at + 2)) for at, name in enumerate(SDXL_TENSORS)}
+    path = write_header(tmp_path / "fp8.safetensors", {"__metadata__": {"format": "pt"}, **header}, bytes(8))
+
+    assert checkpoint.require_sdxl(str(path)) == str(path)
+    assert checkpoint.read_header(path).metadata == {"format": "pt"}
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("lora_unet_down_blocks_1.lora_down.weight", "lora_te1_x.alpha"), "is a LoRA, not a base model"),
+        (("lycoris_unet_x.lokr_w1",), "is a LyCORIS network"),
+        (("unet.down_blocks.1.attentions.0.proj_in.lora_A.weight",), "is a LoRA in diffusers' form"),
+        (("clip_g", "clip_l"), "is a textual inversion"),
+        (("control_model.input_hint_block.0.weight",), "is a ControlNet"),
+        (
+            ("model.diffusion_model.x", "conditioner.embedders.0.model.x", "first_stage_model.x"),
+            "is the SDXL refiner, which sd-scripts does not train",
+        ),
+        (("model.diffusion_model.x", "cond_stage_model.transformer.x", "first_stage_model.x"), "is an SD 1.x model"),
+        (("model.diffusion_model.x", "cond_stage_model.model.x", "first_stage_model.x"), "is an SD 2.x model"),
+        (("model.diffusion_model.joint_blocks.0.x", "first_stage_model.x"), "is an SD3 model"),
+        (("model.diffusion_model.double_blocks.0.x",), "is a Flux model"),
+        (("double_blocks.0.img_attn.norm.key_norm.scale",), "is a Flux model"),
+        (("down_blocks.0.attentions.0.x",), "is a diffusers U-Net or VAE alone"),
+        (("encoder.conv_in.weight", "decoder.conv_in.weight"), "is a VAE alone"),
+        (SDXL_TENSORS[:-1], "is not a whole SDXL checkpoint: it has no VAE"),
+        (SDXL_TENSORS[:1], "it has no first text encoder and no second text encoder and no VAE"),
+        (("something.else",), "is not a whole SDXL checkpoint"),
+        ((), "is not a whole SDXL checkpoint"),
+    ],
+)
+def test_another_model_is_called_by_its_name(tmp_path: Path, names: tuple[str, ...], words: str) -> None:
+    message, hint = refused(write_safetensors(tmp_path / "other.safetensors", names))
+
+    assert words in message
+    assert hint
+
+
+def test_an_inpainting_model_is_told_by_its_9_channels(tmp_path: Path) -> None:
+    header = {name: tensor() for name in SDXL_TENSORS}
+    header[SDXL_TENSORS[0]] = tensor(shape=(320, 9, 3, 3))
+
+    assert "is an SDXL inpainting model" in refused(write_header(tmp_path / "a.safetensors", header, bytes(2)))[0]
+
+    header[SDXL_TENSORS[0]] = tensor(shape=(320, 4, 3, 3))
+    assert checkpoint.require_sdxl(str(write_header(tmp_path / "b.safetensors", header, bytes(2))))
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 6938078334\n", "is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "is what a web site answered"),
+        (b"\n<html>", "is what a web site answered"),
+        (b'{"error":"Unauthorized"}', "is what a web site answered"),
+        (b"PK\x03\x04" + bytes(60), "is a zip or a .ckpt by another name"),
+        (b"", "is not a safetensors file, or its download is broken"),
+        (b"\0" * 8, "is not a safetensors file"),
+        (b"\xff" * 64, "is not a safetensors file"),
+        (struct.pack("<Q", 2**63) + b"{}", "is not a safetensors file"),
+        (struct.pack("<Q", checkpoint.LARGEST_HEADER) + b"{}", "is not a safetensors file"),
+    ],
+)
+def test_a_file_that_is_something_else_is_called_so(tmp_path: Path, start: bytes, words: str) -> None:
+    path = tmp_path / "base.safetensors"
+    path.write_bytes(start)
+
+    message, hint = refused(path)
+
+    assert words in message
+    assert hint
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        "text",
+        None,
+        {"a": []},
+        {"a": {}},
+        {"a": None},
+        {"a": tensor(offsets=[])},
+        {"a": tensor(offsets=[0])},
+        {"a": tensor(offsets=[0, "2"])},
+        {"a": tensor(offsets=[0, "two"])},
+        {"a": tensor(offsets=None)},
+        {"a": tensor(offsets=[-4, -2])},
+        {"a": {"shape": "abc", "data_offsets": [0, 2]}},
+        {"__metadata__": None},
+        {"__metadata__": []},
+        b'{"a": {"shape": [1], "data_offsets": [0, NaN]}}',
+        b'{"a": {"shape": [1e999], "data_offsets": [0, 2]}}',
+        b'{"a": {"shape": [1], "data_offsets": [0, 1e999]}}',
+        b"{" * 200_000,
+        b"[" * 200_000,
+        b'{"a": ' * 200_000,
+        b'{"a": "\xff"}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_a_header_that_is_broken_is_refused_in_words(tmp_path: Path, header: object) -> None:
+    with pytest.raises(ModelError):
+        checkpoint.require_sdxl(str(write_header(tmp_path / "base.safetensors", header, bytes(2))))
+
+
+def test_a_key_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    one = json.dumps(tensor())[1:-1]
+    path = write_header(tmp_path / "a.safetensors", f'{{"a": {{{one}}}, "a": {{{one}}}}}'.encode(), bytes(2))
+
+    with pytest.raises(ModelError):
+        checkpoint.read_header(path)
+
+
+def test_a_header_in_utf_16_is_refused(tmp_path: Path) -> None:
+    path = write_header(tmp_path / "a.safetensors", json.dumps({"a": tensor()}).encode("utf-16-le"), bytes(2))
+
+    with pytest.raises(ModelError):
+        checkpoint.read_header(path)
+
+
+def test_a_download_that_did_not_finish_says_how_much_is_there(base: Path) -> None:
+    whole = base.read_bytes()
+    base.write_bytes(whole[:-3])
+
+    message, hint = refused(base)
+
+    assert message == f"{base} is cut off: {len(whole) - 3:,} bytes of {len(whole):,}"
+    assert hint == "its download did not finish: download it again"
+
+
+def test_a_download_that_was_glued_together_is_told(base: Path) -> None:
+    base.write_bytes(base.read_bytes() + bytes(1000))
+
+    assert refused(base)[0] == f"{base} has 1,000 bytes too many: its download is broken"
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_a_file_cut_off_anywhere_is_never_taken(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    whole = write_safetensors(tmp_path_factory.mktemp("cut") / "base.safetensors")
+    content = whole.read_bytes()
+    whole.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+
+    with pytest.raises(ModelError):
+        checkpoint.require_sdxl(str(whole))
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=200), st.booleans())
+def test_any_bytes_are_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, with_length: bool
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "base.safetensors"
+    path.write_bytes((struct.pack("<Q", len(content)) if with_length else b"") + content)
+
+    with pytest.raises(ModelError):
+        checkpoint.require_sdxl(str(path))
+
+
+def test_no_pickle_is_ever_loaded(tmp_path: Path) -> None:
+    class Harm:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    path = tmp_path / "base.ckpt"
+    path.write_bytes(pickle.dumps(Harm()))
+
+    assert checkpoint.require_sdxl(str(path)) == str(path)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("name", ["base.zip", "base.gguf", "base.bin", "base.pt", "base", "base.safetensors.part"])
+def test_a_file_of_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w"):
+        pass
+
+    assert refused(tmp_path / name)[0] == f"{tmp_path / name} is neither .safetensors nor .ckpt"
+
+
+def test_the_suffix_sft_which_sd_scripts_would_unpickle_is_to_be_renamed(base: Path) -> None:
+    base = base.rename(base.with_suffix(".sft"))
+
+    assert refused(base)[1] == "rename it to .safetensors"
+
+
+# --- links
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_linked_checkpoint_is_named_by_its_own_path(base: Path, absolute: bool) -> None:
+    (base.parent / "links").mkdir()
+    link = base.parent / "links" / "model.safetensors"
+    link.symlink_to(base if absolute else Path("..") / base.name)
+
+    assert checkpoint.require_sdxl(str(link)) == str(base)
+
+
+def hub_cache(base: Path) -> Path:
+    """A file in a cache as the hub's library lays it out: a link with a name, which leads to a checksum."""
+    blobs, snapshot = base.parent / "blobs", base.parent / "snapshots" / "1f2e"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    base.rename(blobs / "31e35c80")
+    (snapshot / "base.safetensors").symlink_to("../../blobs/31e35c80")
+    return snapshot / "base.safetensors"
+
+
+def test_a_file_of_the_hubs_cache_which_sd_scripts_would_unpickle_is_told(base: Path) -> None:
+    link = hub_cache(base)
+
+    message, hint = refused(link)
+
+    assert message == f"{link} is a link to a file without the suffix .safetensors, which sd-scripts can't load"
+    assert f"ln -s {link} base.safetensors" in hint
+
+
+def test_a_link_to_that_link_as_the_hint_says_can_be_loaded(base: Path) -> None:
+    second = base.parent / "second.safetensors"
+    second.symlink_to(hub_cache(base))
+
+    assert checkpoint.require_sdxl(str(second)) == str(second)
+
+
+def test_a_broken_link_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "base.safetensors").symlink_to("absent")
+
+    assert refused(tmp_path / "base.safetensors")[0] == f"no model at {tmp_path / 'base.safetensors'}"
+
+
+# --- diffusers folders
+
+
+@pytest.fixture
+def diffusers(tmp_path: Path) -> Path:
+    folder = tmp_path / "sdxl"
+    for part in ("unet", "text_encoder", "text_encoder_2", "vae", "tokenizer_2", "scheduler"):
+        (folder / part).mkdir(parents=True)
+    for part in ("unet", "vae"):
+        write_safetensors(folder / part / "diffusion_pytorch_model.safetensors", ("x",))
+    for part in ("text_encoder", "text_encoder_2"):
+        (folder / part / "pytorch_model.bin").touch()
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}', encoding="utf-8")
+    return folder
+
+
+def test_a_diffusers_folder_is_taken_also_with_a_slash_at_its_end(diffusers: Path) -> None:
+    assert checkpoint.require_sdxl(f"{diffusers}/") == str(diffusers)
+
+
+def test_a_diffusers_folder_without_its_unet_is_incomplete(diffusers: Path) -> None:
+    (diffusers / "unet").rename(diffusers / "unet.old")
+
+    assert refused(diffusers)[0] == f"{diffusers} is incomplete: no folder unet"
+
+
+def test_a_diffusers_folder_without_weights_is_told(diffusers: Path) -> None:
+    (diffusers / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+
+    assert refused(diffusers)[0] == f"{diffusers / 'vae'} holds no weights"
+
+
+def test_a_diffusers_folder_cloned_without_git_lfs_is_told(diffusers: Path) -> None:
+    weights = diffusers / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+
+    assert refused(diffusers)[0].startswith(f"{weights} is a Git LFS pointer")
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ('{"_class_name": "StableDiffusionPipeline"}', "holds a StableDiffusionPipeline, not SDXL"),
+        ("{}", "holds a nameless pipeline, not SDXL"),
+        ("[]", "model_index.json is broken"),
+        ("{", "model_index.json is broken"),
+        ("[" * 200_000, "model_index.json is broken"),
+        ("\udcff", "model_index.json is broken"),
+    ],
+)
+def test_a_folder_of_another_pipeline_is_refused(diffusers: Path, index: str, words: str) -> None:
+    (diffusers / "model_index.json").write_text(index, encoding="utf-8", errors="surrogateescape")
+
+    assert words in refused(diffusers)[0]
+
+
+def test_a_folder_of_something_else_is_no_model(tmp_path: Path) -> None:
+    assert refused(tmp_path)[0] == f"{tmp_path} is not a diffusers folder: it has no model_index.json"
+
+
+# --- names of the hub, and what looks like them
+
+
+def test_a_hub_id_is_taken_as_it_is() -> None:
+    assert checkpoint.require_sdxl(checkpoint.SDXL_BASE) == checkpoint.SDXL_BASE
+    assert checkpoint.require_sdxl("cagliostrolab/animagine-xl-3.1") == "cagliostrolab/animagine-xl-3.1"
+
+
+def test_a_missing_file_in_a_folder_that_is_there_is_not_asked_of_the_hub(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(base.parent)
+    (base.parent / "models").mkdir()
+    base.rename(base.parent / "models" / "sdxl.safetensors")
+
+    assert refused("models/sdxl") == ("no model at models/sdxl", "its folder has sdxl.safetensors")
+
+
+def test_the_standard_model_is_not_hidden_by_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stabilityai").mkdir()
+
+    assert checkpoint.require_sdxl(checkpoint.SDXL_BASE) == checkpoint.SDXL_BASE
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["absent", "absent.safetensors", "a/b.safetensors", "a\\b", "C:\\models\\sdxl.safetensors", "a/b/c", "", "nul\0",
+     "~nobody-of-this-name/x.safetensors", "-a/b", "../a/b", f"{checkpoint.SDXL_BASE}/"],
+)  # fmt: skip
+def test_what_is_neither_there_nor_a_hub_id_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ModelError):
+        checkpoint.require_sdxl(model)
+
+
+def test_an_address_is_not_a_model() -> None:
+    message, hint = refused("https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0")
+
+    assert message.endswith("is an address")
+    assert checkpoint.SDXL_BASE in hint
+
+
+# --- the VAE
+
+
+def test_a_vae_file_is_taken_and_its_link_is_not_followed(tmp_path: Path) -> None:
+    blob = write_safetensors(tmp_path / "235745af", ("encoder.conv_in.weight", "decoder.conv_in.weight"))
+    (tmp_path / "vae.safetensors").symlink_to(blob.name)
+
+    assert checkpoint.require_vae(str(tmp_path / "vae.safetensors")) == str(tmp_path / "vae.safetensors")
+
+
+def test_the_vae_of_a_whole_checkpoint_is_taken(base: Path) -> None:
+    assert checkpoint.require_vae(str(base)) == str(base)
+
+
+@pytest.mark.parametrize("place", ["config.json", "vae/config.json"])
+def test_a_diffusers_vae_is_taken(tmp_path: Path, place: str) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / place).write_text("{}", encoding="utf-8")
+
+    assert checkpoint.require_vae(str(tmp_path)) == str(tmp_path)
+
+
+def test_a_vae_may_come_from_the_hub() -> None:
+    assert checkpoint.require_vae("madebyollin/sdxl-vae-fp16-fix") == "madebyollin/sdxl-vae-fp16-fix"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "words"),
+    [
+        ("lora.safetensors", ("lora_unet_x.alpha",), "is not a VAE"),
+        ("vae.safetensors", ("encoder.down_blocks.0.x",), "is a VAE in diffusers' form"),
+        ("vae.gguf", (), "is no VAE file"),
+        ("vae.sft", ("encoder.conv_in.weight",), "is no VAE file"),
+    ],
+)
+def test_what_is_no_vae_that_sd_scripts_reads_is_refused(
+    tmp_path: Path, name: str, tensors: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(ModelError, match=words):
+        checkpoint.require_vae(str(write_safetensors(tmp_path / name, tensors)))
+
+
+def test_a_vae_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no VAE at absent\.pt"):
+        checkpoint.require_vae("absent.pt")
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        checkpoint.require_vae(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"w": tensor(shape=(10**400,))},
+        {"w": tensor(shape=(-1,))},
+        {"w": tensor(offsets=(0, 10**400))},
+        {"w": tensor(offsets=(0, float("inf")))},
+        [{"w": tensor()}],
+        "[" * 100_000,
+    ],
+    ids=["a huge side", "a negative side", "a huge offset", "an offset without end", "a list", "depth"],
+)
+def test_figures_that_no_tensor_has_are_refused_in_words(tmp_path: Path, header: object) -> None:
+    content = header.encode() if isinstance(header, str) else header
+
+    with pytest.raises(ModelError, match="is not a safetensors file"):
+        checkpoint.read_header(write_header(tmp_path / "base.safetensors", content, bytes(2)))
+
+
+def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "base.safetensors"
+    path.write_bytes((90_000_000).to_bytes(8, "little"))
+    os.truncate(path, 100_000_000)
+
+    with pytest.raises(ModelError, match="is not a safetensors file"):
+        checkpoint.read_header(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" + "x" * 300 + "/b", "a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have_is_no_model(name: str) -> None:
+    assert "no model at" in refused(name)[0]
+    with pytest.raises(ModelError, match="no VAE at"):
+        checkpoint.require_vae(name)
