@@ -1,38 +1,131 @@
-"""The Typer app; main() is the only place that turns our errors into words and exit codes."""
+"""The commands as a table, and main(), the only place that turns our errors into words and exit codes.
+
+A command's module is imported when the command is used: --help and a misspelt name must not wait for it.
+"""
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from sdxl_train_cli import __version__, signals, visible
-from sdxl_train_cli.commands import (
-    dataset,
-    exchange,
-    fit,
-    init,
-    preset_diff,
-    preset_new,
-    preset_schema,
-    presets,
-    runs,
-    setup,
-    smoke,
-    train,
-    vram,
-)
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 from sdxl_train_cli.ui import printing
 
 _ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 """click's own, or that of typer's copy of click; typer gives no other name to it."""
 
+
+class Command(NamedTuple):
+    """One command: what it does, and the function that does it."""
+
+    help: str
+    """One line for the list of commands."""
+    function: str
+    """`module.function` below sdxl_train_cli.commands."""
+    more: str = ""
+    """What its own --help says beside the line."""
+
+
+class Group(NamedTuple):
+    """A word with commands of its own."""
+
+    help: str
+    commands: Mapping[str, Command]
+
+
+_LARGE = (
+    "On 24 GB add `--set fused_backward_pass=true`; from 32 GB on the preset gc fits as it is. Smaller cards: "
+    "`sdxl-train plan --kind dreambooth`."
+)
+
+COMMANDS: Mapping[str, Command | Group] = {
+    "setup": Command("Install sd-scripts and torch, apart from all else.", "setup.setup"),
+    "smoke": Command("Prove that training works, on any machine.", "smoke.train_tiny"),
+    "init": Command("Write a project file for this folder.", "init.init"),
+    "lora": Command("Train a LoRA: small, quick, the usual choice.", "train.train"),
+    "locon": Command("Train a LoCon: convolutions too, for styles.", "train.train"),
+    "loha": Command("Train a LoHa: two LoRAs multiplied, for many subjects.", "train.train"),
+    "lokr": Command("Train a LoKr: the closest likeness for its size.", "train.train"),
+    "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
+    "plan": Command("What to train on this GPU, and the command for it.", "vram.plan"),
+    "fit": Command("Measure the largest batch that fits: a few real steps.", "fit.fit"),
+    "vram": Command("GPU memory by settings: measured and estimated.", "vram.vram"),
+    "dataset": Group("Check, show, repair and caption your pictures.", {
+        "check": Command("Find what is wrong with pictures and captions.", "dataset.check.check",
+                         "Exit code 4 where there are errors."),
+        "show": Command("What SDXL will really see: buckets, crops, steps, tags.", "dataset.show.show"),
+        "fix": Command("Make a copy that training takes as it is.", "dataset.fix.fix",
+                       "The originals are never touched."),
+        "caption": Command("Tag pictures without a caption, by sd-scripts' own tagger.", "dataset.caption.caption"),
+    }),
+    "presets": Group("List, show, check, import and export presets.", {
+        "list": Command("Every preset, with the GPU memory that it needs.", "presets.listing.list_"),
+        "show": Command("A preset in full, and where each value comes from.", "presets.listing.show"),
+        "check": Command("Every problem of preset files.", "presets.listing.check",
+                         "With line numbers; exit code 3 if there is one."),
+        "new": Command("Five questions, and a commented preset that fits your card.", "presets.new.new"),
+        "diff": Command("What two presets do differently, sd-scripts' defaults included.", "presets.diff.diff"),
+        "schema": Command("JSON Schema of presets, for editors.", "presets.schema.schema"),
+        "import": Command("Make presets of other programs' settings.", "presets.exchange.import_"),
+        "export": Command("Write a preset for another program.", "presets.exchange.export"),
+    }),
+    "runs": Group("Look back on runs, and go on with them.", {
+        "list": Command("Every run, newest first.", "runs.listing.list_"),
+        "show": Command("One run: its settings, results, end, and how to go on.", "runs.listing.show"),
+        "diff": Command("Where two runs differ: settings, data, results.", "runs.listing.diff"),
+        "explain": Command("Why a run failed, and what to type.", "runs.explain.explain",
+                           "Takes any log of sd-scripts."),
+        "resume": Command("Go on with a run that was stopped or cut off.", "runs.resume.resume"),
+        "rerun": Command("Make the same run again, under a new name.", "runs.rerun.rerun"),
+        "report": Command("Write a run as one web page.", "runs.report.write_report",
+                          "Curves, samples, settings and checkpoints; it needs no network."),
+        "rm": Command("Delete runs: all that they have made.", "runs.rm.rm",
+                      "What is not theirs stays in their folders."),
+        "tensorboard": Command("Serve the logs of a run, or of all.", "runs.tensorboard.serve",
+                               "Until Ctrl-C; the address goes to stdout."),
+    }),
+}  # fmt: skip
+
+
+class Table(TyperGroup):
+    """Commands that are listed by their line, and imported when they are used."""
+
+    def __init__(self, *, rows: Mapping[str, Command | Group] = COMMANDS, **attrs: Any) -> None:  # noqa: ANN401 - typer's
+        super().__init__(**{**attrs, "commands": {name: _listed(name, row) for name, row in rows.items()}})
+        self._rows = rows
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - click's, or those of typer's own copy
+        """Give the command that is named, its module imported."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        row = self._rows.get(name) if name else None
+        return name, _imported(name, row) if name and isinstance(row, Command) else listed, rest
+
+
+def _listed(name: str, row: Command | Group) -> Any:  # noqa: ANN401 - as above
+    if isinstance(row, Group):
+        return Table(name=name, rows=row.commands, help=row.help, no_args_is_help=True, rich_markup_mode=None)
+    return TyperCommand(name, help=row.help, rich_markup_mode=None)
+
+
+def _imported(name: str, row: Command) -> Any:  # noqa: ANN401 - as above
+    module, _, function = row.function.rpartition(".")
+    command = getattr(importlib.import_module(f"sdxl_train_cli.commands.{module}"), function)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, help="\n\n".join(filter(None, (row.help, row.more))))(command)
+    return typer.main.get_command(single)
+
+
 app = typer.Typer(
+    cls=Table,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -53,32 +146,6 @@ def _options(
     ] = False,
 ) -> None:
     """Train SDXL with kohya-ss/sd-scripts: set up, checked before it starts, watched to its end."""
-
-
-_LARGE = (
-    "On 24 GB add `--set fused_backward_pass=true`; from 32 GB on the preset gc fits as it is. Smaller cards: "
-    "`sdxl-train plan --kind dreambooth`."
-)
-
-app.command()(setup.setup)
-app.command()(smoke.smoke)
-app.command()(init.init)
-app.command("lora", help="Train a LoRA: small, quick, the usual choice.")(train.train)
-app.command("locon", help="Train a LoCon: convolutions too, for styles.")(train.train)
-app.command("loha", help="Train a LoHa: two LoRAs multiplied, for many subjects.")(train.train)
-app.command("lokr", help="Train a LoKr: the closest likeness for its size.")(train.train)
-app.command("dreambooth", help=f"Train the whole U-Net: 24 GB of VRAM and up.\n\n{_LARGE}")(train.train)
-app.command()(vram.plan)
-app.command()(fit.fit)
-app.command()(vram.vram)
-presets.app.command("new")(preset_new.new)
-presets.app.command("diff")(preset_diff.diff)
-presets.app.command("schema")(preset_schema.schema)
-presets.app.command("import")(exchange.import_)
-presets.app.command("export")(exchange.export)
-app.add_typer(dataset.app, name="dataset", help="Check, show, repair and caption your pictures.")
-app.add_typer(presets.app, name="presets", help="List, show, check, import and export presets.")
-app.add_typer(runs.app, name="runs", help="Look back on runs, and go on with them.")
 
 
 def main() -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import sdxl_train_cli
+from sdxl_train_cli import cli
 
 PACKAGE = Path(sdxl_train_cli.__file__).parent
 INSIDE = PACKAGE / "inside"
@@ -64,12 +69,14 @@ DOORS = {
 TRAINING_SIDE = {"torch", "torchvision", "accelerate", "bitsandbytes", "transformers", "diffusers", "safetensors"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Our side, by dotted name."""
     files = (path for path in PACKAGE.rglob("*.py") if INSIDE not in path.parents)
     return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in files}
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, wherever in it: `pathlib`, `sdxl_train_cli.errors`."""
     found = set()
@@ -123,6 +130,42 @@ def test_only_commands_and_the_app_import_commands() -> None:
     users = {name for name, path in modules().items() if any(one.startswith("commands") for one in own_imports(path))}
 
     assert {name.partition(".")[0] for name in users} <= {"cli", "commands"}
+
+
+def test_listing_the_commands_imports_none_of_them_and_no_large_library() -> None:
+    told = (
+        "import sys; from sdxl_train_cli import cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    commands = "print(*(name for name in sys.modules if name.startswith('sdxl_train_cli.commands.')))"
+    ran = subprocess.run([sys.executable, "-c", f"{told}; {commands}"], check=True, capture_output=True, text=True)
+    tops, imported = ran.stdout.split("\n")[:2]
+
+    assert not {"pydantic", "rich", "yaml", "PIL", "psutil", "git"} & set(tops.split())
+    assert imported == ""
+
+
+def imported_within_functions(path: Path) -> int:
+    functions = (
+        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)
+    )
+    return sum(isinstance(inner, (ast.Import, ast.ImportFrom)) for node in functions for inner in ast.walk(node))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "commands").rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_a_command_imports_at_its_top(path: Path) -> None:
+    assert imported_within_functions(path) == 0
+
+
+def test_every_command_of_the_table_can_be_imported_and_helps() -> None:
+    lines = [("", row) if isinstance(row, cli.Command) else (name, row) for name, row in cli.COMMANDS.items()]
+    rows = [row for _, found in lines for row in (found.commands.values() if isinstance(found, cli.Group) else [found])]
+
+    for row in rows:
+        module, _, function = row.function.rpartition(".")
+        found = getattr(importlib.import_module(f"{OURS}.commands.{module}"), function)
+        assert (inspect.getdoc(found) or "").startswith(row.help.split(":")[0].split(".")[0]) or module == "train"
 
 
 def test_modules_that_stand_alone_import_none_of_ours() -> None:

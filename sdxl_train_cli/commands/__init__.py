@@ -1,1 +1,1 @@
-"""One thin file for each verb; a command imports its story when it runs, so that --help comes in a blink."""
+"""One thin file for each verb, in folders like the command tree: flags, one call, what is printed."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,15 +25,21 @@ from sdxl_train_cli.commands.train import (
     from_set,
     remember,
 )
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.environment.environment import Environment
-    from sdxl_train_cli.gpu import Gpu
-    from sdxl_train_cli.layout import Home
-    from sdxl_train_cli.run.choice import Choices
-    from sdxl_train_cli.run.fitting import Tried
-    from sdxl_train_cli.run.preparation import Prepared
-    from sdxl_train_cli.run.trial import Trial
+from sdxl_train_cli.dataset import checking
+from sdxl_train_cli.environment import environment, hub
+from sdxl_train_cli.environment.environment import Environment
+from sdxl_train_cli.errors import Gathering, VramError
+from sdxl_train_cli.gpu import Gpu, devices
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import savings
+from sdxl_train_cli.recipes import presets, project
+from sdxl_train_cli.rules import rules
+from sdxl_train_cli.run import choice, fitting, preparation, trial
+from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run.fitting import Tried
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.trial import Trial
+from sdxl_train_cli.ui import console
 
 KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 MaxBatch = Annotated[
@@ -47,14 +54,6 @@ def fit(
     max_batch: MaxBatch = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Measure the largest batch that fits: a few real steps."""
-    import tempfile
-
-    from sdxl_train_cli.environment import environment
-    from sdxl_train_cli.gpu import devices
-    from sdxl_train_cli.recipes import project
-    from sdxl_train_cli.run import choice, fitting
-    from sdxl_train_cli.ui import console
-
     where, asked_kind = place.home(home), place.kind(kind)
     installed = environment.require(where)
     written = project.load(Path.cwd())
@@ -87,11 +86,6 @@ def fit(
 
 def _require_sense(asked: Choices, installed: Environment, *, own_pictures: bool) -> None:
     """Refuse now what would be refused after a model is made, which takes half a minute."""
-    from sdxl_train_cli.dataset import checking
-    from sdxl_train_cli.errors import Gathering
-    from sdxl_train_cli.recipes import presets
-    from sdxl_train_cli.rules import rules
-
     gathering = Gathering()
     with gathering.part():
         loaded = presets.load(asked.kind, asked.preset, asked.overrides, place.user_presets())
@@ -111,9 +105,6 @@ _NO_GPU = (
 
 def _prepared(choices: Choices, home: Home) -> Prepared:
     """As the real command does it, down to what has to be fetched first."""
-    from sdxl_train_cli.environment import hub
-    from sdxl_train_cli.run import preparation
-
     prepared = preparation.prepare(choices, home, place.user_presets())
     if choices.tokenizers is None:  # a made model brings its own
         hub.require(prepared.model, home, os.environ)
@@ -122,9 +113,6 @@ def _prepared(choices: Choices, home: Home) -> Prepared:
 
 def _carried_out(prepared: Prepared) -> Trial:
     """One trial, told as it ends."""
-    from sdxl_train_cli.run import trial
-    from sdxl_train_cli.ui import console
-
     size = prepared.recipe.get("train_batch_size")
     found = trial.run(prepared)
     if found.fits:
@@ -150,8 +138,6 @@ def _device(found: list[Tried]) -> Gpu | None:
 
 
 def _facts(found: list[Tried]) -> dict[str, object]:
-    from sdxl_train_cli.run import fitting
-
     device, best = _device(found), fitting.largest(found)
     return {
         "kind": found[0].prepared.recipe.kind.value,
@@ -178,8 +164,6 @@ def _facts(found: list[Tried]) -> dict[str, object]:
 
 
 def _show(found: list[Tried]) -> None:
-    from sdxl_train_cli.ui import console
-
     on_gpu = _device(found) is not None
     rows = [
         (
@@ -199,11 +183,6 @@ def _figure(number: float | None) -> str:
 
 def _conclude(found: list[Tried], most: int) -> None:
     """Say what the largest is; VramError where not even one picture fits."""
-    from sdxl_train_cli.errors import VramError
-    from sdxl_train_cli.memory import savings
-    from sdxl_train_cli.run import fitting
-    from sdxl_train_cli.ui import console
-
     best, device = fitting.largest(found), _device(found)
     if best is None:
         ways = savings.ways_out(found[0].prepared.recipe, device.free_gib) if device else []

@@ -9,6 +9,10 @@ import typer
 
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.train import Data, Model, Name, Output, Preset, Trigger
+from sdxl_train_cli.recipes import project
+from sdxl_train_cli.run import choice
+from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.ui import console
 
 KindOption = Annotated[str, typer.Option("--kind", help="lora, locon, loha, lokr or dreambooth")]
 
@@ -18,11 +22,6 @@ def init(
     name: Name = None, trigger: Trigger = None,
 ) -> None:  # fmt: skip
     """Write a project file for this folder."""
-    from sdxl_train_cli.recipes import project
-    from sdxl_train_cli.run import choice
-    from sdxl_train_cli.sdscripts import checkpoint
-    from sdxl_train_cli.ui import console
-
     default = choice.DEFAULT_PRESETS[place.kind(kind)]
     optional = {"name": name, "trigger": trigger}
     texts = {

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sdxl_train_cli.gpu import Gpu
-    from sdxl_train_cli.layout import Home
-    from sdxl_train_cli.memory.measurements import Measurement
-    from sdxl_train_cli.memory.vram import Known
+from sdxl_train_cli.dataset import folders, sources
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.errors import DatasetError, Problem, RecipeError, UsageError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import measurements, shared_measurements, terms
+from sdxl_train_cli.memory.measurements import Measurement, Records
+from sdxl_train_cli.memory.vram import Known
+from sdxl_train_cli.ui import console
 
 
 def show(records: list[Measurement]) -> None:
     """Print them as a table, each beside its estimate."""
-    from sdxl_train_cli.ui import console
-
     if not records:
         console.note("no run was measured here yet: each real run on a GPU is, and `sdxl-train fit` measures at once")
         return
@@ -48,9 +49,6 @@ def _record_row(record: Measurement) -> tuple[str, ...]:
 
 def _estimated(record: Measurement) -> dict[str, float | None]:
     """What the estimate says of a measured run; nothing where its figures are beyond what can be estimated."""
-    from sdxl_train_cli.errors import RecipeError
-    from sdxl_train_cli.memory import terms
-
     try:
         estimate = terms.estimate(record.recipe)
     except RecipeError:
@@ -70,9 +68,6 @@ def facts(records: list[Measurement]) -> list[dict[str, object]]:
 
 def records(home: Home) -> list[Measurement]:
     """Read them; what can't be read is told."""
-    from sdxl_train_cli.memory import measurements
-    from sdxl_train_cli.ui import console
-
     found, problems = measurements.load(home)
     for problem in problems:
         console.warn(problem)
@@ -81,12 +76,6 @@ def records(home: Home) -> list[Measurement]:
 
 def known(home: Home, card: Gpu, data: str | None) -> Known:
     """What runs took on this card: with the pictures that are named, else with the largest that there can be."""
-    from sdxl_train_cli.dataset import folders, sources
-    from sdxl_train_cli.environment import environment
-    from sdxl_train_cli.errors import DatasetError, Problem
-    from sdxl_train_cli.memory.measurements import Records
-    from sdxl_train_cli.ui import console
-
     installed, pictures = environment.find(home), None
     try:
         if data is not None:
@@ -98,10 +87,6 @@ def known(home: Home, card: Gpu, data: str | None) -> Known:
 
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:
     """Take in, then give out; own records alone, as others have theirs from their owners."""
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.memory import measurements, shared_measurements
-    from sdxl_train_cli.ui import console
-
     if merge is not None:
         new = shared_measurements.unknown(shared_measurements.read(merge), records(home))
         problem = measurements.add(home, *new)

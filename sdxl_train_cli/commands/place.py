@@ -7,15 +7,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from sdxl_train_cli.dataset.survey import OnProgress
-    from sdxl_train_cli.layout import Home
-    from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.recipes.project import Config
+from sdxl_train_cli import layout
+from sdxl_train_cli.dataset.survey import OnProgress
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import project
+from sdxl_train_cli.recipes.project import Config
+from sdxl_train_cli.records import history
+from sdxl_train_cli.ui import console
 
 LARGEST = 2**32 - 1
 """Of all that is counted: no seed is larger, and Python divides no number of 400 digits."""
@@ -38,30 +42,19 @@ OutputOption = Annotated[
 
 def output(typed: Path | None) -> Path:
     """The folder of runs: typed, the project file's, the usual one."""
-    from sdxl_train_cli import layout
-    from sdxl_train_cli.records import history
-
     written = None
     if typed is None and Path(layout.PROJECT_FILE).is_file():  # else nothing of YAML is imported
-        from sdxl_train_cli.recipes import project
-
         written = project.load(Path.cwd()).output
     return layout.expanded(typed or Path(written or history.USUAL_OUTPUT))
 
 
 def config() -> Config:
     """The user's config file."""
-    from sdxl_train_cli import layout
-    from sdxl_train_cli.recipes import project
-
     return project.load_config(layout.config_folder(os.environ))
 
 
 def home(typed: str | None) -> Home:
     """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place."""
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.layout import Home
-
     if typed == "":
         raise UsageError("--home is empty", "give it a folder, or leave it away")
     chosen = typed or os.environ.get("SDXL_TRAIN_HOME") or config().home
@@ -77,16 +70,11 @@ def _is_name(text: str) -> bool:
 
 def user_presets() -> Path:
     """The user's own presets."""
-    from sdxl_train_cli import layout
-
     return layout.config_folder(os.environ) / "presets"
 
 
 def kind(text: str) -> Kind:
     """The kind of training of this name; UsageError where there is none."""
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.recipe import Kind
-
     kinds = {one.value: one for one in Kind}
     if text not in kinds:
         raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
@@ -99,7 +87,6 @@ def looking(what: str = "looking at pictures") -> Iterator[OnProgress | None]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
-    from sdxl_train_cli.ui import console
 
     with console.counting(what) as on_progress:
         yield on_progress

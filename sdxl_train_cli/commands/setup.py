@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.environment import building, environment
+from sdxl_train_cli.environment.environment import Environment, Request
 from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.environment.environment import Environment, Request
-    from sdxl_train_cli.layout import Home
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.ui import console
 
 Source = Annotated[
     str | None,
@@ -32,9 +32,6 @@ def setup(
     recreate: Recreate = False, json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Install sd-scripts and torch, apart from all else."""
-    from sdxl_train_cli.environment import building
-    from sdxl_train_cli.ui import console
-
     where = place.home(home)
     address = source or os.environ.get("SDXL_TRAIN_SOURCE") or place.config().source
     request = _request(where, address, ref, python, torch, extra)
@@ -50,8 +47,6 @@ def _request(
     extras: list[Extra] | None,
 ) -> Request:  # fmt: skip
     """What is typed changes what is installed; what is not typed stays as it is."""
-    from sdxl_train_cli.environment import environment
-
     there = environment.known(home)
     now = there.request if there and not there.is_rehearsal else environment.Request()
     return environment.Request(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sdxl_train_cli.commands import place
+from sdxl_train_cli import layout
+from sdxl_train_cli.commands import place, train
 from sdxl_train_cli.commands.place import LARGEST, HomeOption
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.environment.environment import Environment
-    from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.environment import environment, imports
+from sdxl_train_cli.environment.environment import Environment
+from sdxl_train_cli.environment.toolchain import Extra
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.run import preparation, smoke
+from sdxl_train_cli.ui import console, live
 
 
 class SmokeKind(str, Enum):
@@ -37,40 +44,29 @@ GpuIndex = Annotated[
 ]
 
 
-def smoke(
+def train_tiny(
     kind: KindOption = SmokeKind.LORA, steps: Steps = 4, output: Output = None, full_size: FullSize = False,
     keep: Keep = False, gpu: GpuIndex = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Prove that training works, on any machine."""
-    import shutil
-    import tempfile
-    from contextlib import ExitStack
-
-    from sdxl_train_cli import layout
-    from sdxl_train_cli.commands import train
-    from sdxl_train_cli.environment import environment
-    from sdxl_train_cli.run import preparation
-    from sdxl_train_cli.run import smoke as story
-    from sdxl_train_cli.ui import console, live
-
     where = place.home(home)
     installed = environment.require(where)
     kinds = _kinds(installed, kind)
     # What a stand-in wrote must never lie where a real result would.
     usual = Path("rehearsal-output" if installed.is_rehearsal else "smoke-output")
     target = _made(layout.expanded(output or usual))
-    reason = None if full_size else story.why_not_scaled(installed)
+    reason = None if full_size else smoke.why_not_scaled(installed)
     if reason and not installed.is_rehearsal:
         console.note(f"taking SDXL's full size, 6.9 GB: {reason}")
-    size = story.Size(steps, scaled=not full_size and reason is None, gpu_index=gpu)
-    hands = story.Hands(
+    size = smoke.Size(steps, scaled=not full_size and reason is None, gpu_index=gpu)
+    hands = smoke.Hands(
         lambda choices: preparation.prepare(choices, where, place.user_presets()),
         lambda prepared: train.carry_out(prepared, live.view(as_json=False)),
         console.note,
     )
     with ExitStack() as stack:
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
-        found = story.run(installed, kinds, folder, size, hands)
+        found = smoke.run(installed, kinds, folder, size, hands)
         kept = [facts.path if keep else Path(shutil.copy2(facts.path, target)) for facts in found]
     if installed.is_rehearsal:
         console.note("REHEARSAL: all of it worked, with a stand-in trainer; nothing was trained")
@@ -80,12 +76,6 @@ def smoke(
 
 def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
     """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
-    from sdxl_train_cli.environment import imports
-    from sdxl_train_cli.environment.toolchain import Extra
-    from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.run import smoke
-    from sdxl_train_cli.ui import console
-
     kinds, missing = smoke.trainable(installed)
     if asked is not SmokeKind.ALL:
         imports.require_extras(installed, [Extra.LYCORIS] if Kind(asked.value) in missing else [], "run")
@@ -98,8 +88,6 @@ def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
 
 def _made(folder: Path) -> Path:
     """Make the folder before the work that it is for, not after."""
-    from sdxl_train_cli.errors import UsageError
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import LARGEST, HomeOption
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.recipes.presets import Override
-    from sdxl_train_cli.run.guards import Guard
-    from sdxl_train_cli.run.preparation import Prepared
-    from sdxl_train_cli.run.training import Outcome
-    from sdxl_train_cli.ui.live import View
+from sdxl_train_cli.environment import hub
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.memory import measurements
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import presets, project
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.records import runs
+from sdxl_train_cli.run import attempts, choice, guards, preparation, repetition, training
+from sdxl_train_cli.run.guards import Guard
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.training import Outcome
+from sdxl_train_cli.ui import console, live, printing
+from sdxl_train_cli.ui.live import View
 
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="A name from `sdxl-train presets list`, or a file")]
 Model = Annotated[
@@ -86,14 +93,6 @@ def train(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, fast: Fast = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Registered once for each kind: what is trained is the command's own name."""
-    from sdxl_train_cli import spelling
-    from sdxl_train_cli.environment import hub
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.recipes import project
-    from sdxl_train_cli.run import choice, guards, preparation
-    from sdxl_train_cli.ui import printing
-
     if gpu_memory is not None and not dry_run:
         raise UsageError(
             "--gpu-memory imagines a GPU, and a real run needs the real one", "add --dry-run, or leave it away"
@@ -115,8 +114,6 @@ def train(
     if dry_run:
         printing.out(spelling.shell_line(prepared.argv))
         return
-    from sdxl_train_cli.run import attempts
-    from sdxl_train_cli.ui import console, live
 
     hub.require(prepared.model, where, os.environ)
     user_presets = place.user_presets()
@@ -132,10 +129,6 @@ def train(
 
 def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
     """Write the run's record, start the trainer and follow it to its end."""
-    from sdxl_train_cli.records import runs
-    from sdxl_train_cli.run import repetition, training
-    from sdxl_train_cli.ui import console
-
     if prepared.environment.is_rehearsal:
         console.note("REHEARSAL: the trainer is a stand-in, nothing will be trained")
     for problem in prepared.warnings:
@@ -162,9 +155,6 @@ def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float
 
     A scaled model and a stand-in say nothing of it, and a fast run takes less than a plain one would.
     """
-    from sdxl_train_cli.memory import measurements
-    from sdxl_train_cli.ui import console
-
     says_nothing = prepared.is_scaled or prepared.choices.fast or prepared.environment.is_rehearsal
     if prepared.device is None or peak_gib is None or says_nothing:
         return
@@ -177,8 +167,6 @@ def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float
 
 
 def _state(wanted: bool | None) -> list[Override]:
-    from sdxl_train_cli.recipes.presets import Override
-
     if wanted is None:
         return []
     if wanted:
@@ -195,10 +183,6 @@ def from_flags(
     seed: int | None = None,
 ) -> list[Override]:
     """What the flags of a run's usual options say."""
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.recipes import presets
-    from sdxl_train_cli.recipes.presets import Override
-
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs say the same thing twice", "give one of them")
     overrides = []
@@ -217,6 +201,4 @@ def from_flags(
 
 def from_set(texts: list[str]) -> list[Override]:
     """What `--set` says."""
-    from sdxl_train_cli.recipes import presets
-
     return [presets.parse_override(text) for text in texts]

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import gpu
 from sdxl_train_cli.commands import measured, place
 from sdxl_train_cli.commands.place import LARGEST, HomeOption
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.errors import VramError
-    from sdxl_train_cli.gpu import Gpu
-    from sdxl_train_cli.layout import Home
-    from sdxl_train_cli.memory.measurements import Measurement
-    from sdxl_train_cli.memory.planning import Offer, Question
-    from sdxl_train_cli.memory.vram import Need, Row
-    from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.environment import environment, imports
+from sdxl_train_cli.errors import UsageError, VramError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import planning
+from sdxl_train_cli.memory import vram as needs
+from sdxl_train_cli.memory.measurements import Measurement
+from sdxl_train_cli.memory.planning import Offer, Question
+from sdxl_train_cli.memory.vram import BATCH_SIZES, Need, Row, cell, rows
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.sdscripts import lycoris
+from sdxl_train_cli.ui import console
 
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
 Headroom = Annotated[
@@ -60,9 +66,6 @@ def vram(
 
 
 def _print_json(records: list[Measurement] | None) -> None:
-    from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
-    from sdxl_train_cli.ui import console
-
     table = [{**_settings(row), "cells": {size: _facts(cell(row, size)) for size in BATCH_SIZES}} for row in rows()]
     found: object = table
     if records is not None:
@@ -71,12 +74,6 @@ def _print_json(records: list[Measurement] | None) -> None:
 
 
 def _print_csv() -> None:
-    import csv
-    import io
-
-    from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
-    from sdxl_train_cli.ui import console
-
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["settings", "batch_size", "low_gib", "high_gib", "source"])
@@ -87,9 +84,6 @@ def _print_csv() -> None:
 
 
 def _show_table(card: Gpu | None) -> None:
-    from sdxl_train_cli.memory.vram import BATCH_SIZES, cell, rows
-    from sdxl_train_cli.ui import console
-
     needs = [[cell(row, size) for size in BATCH_SIZES] for row in rows()]
     free_gib = math.inf if card is None else card.free_gib
     over = {(at, 1 + column) for at, row in enumerate(needs) for column, need in enumerate(row)
@@ -116,12 +110,6 @@ def plan(
     resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """What to train on this GPU, and the command for it."""
-    from sdxl_train_cli.errors import VramError
-    from sdxl_train_cli.memory import planning
-    from sdxl_train_cli.memory import vram as needs
-    from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.ui import console
-
     card = _card(gpu, headroom)
     if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")
@@ -144,10 +132,6 @@ def plan(
 
 def _tell_of_extras(offers: list[Offer], home: Home) -> None:
     """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
-    from sdxl_train_cli.environment import environment, imports
-    from sdxl_train_cli.sdscripts import lycoris
-    from sdxl_train_cli.ui import console
-
     installed = environment.find(home)
     if installed is None:
         return
@@ -161,10 +145,6 @@ def _tell_of_extras(offers: list[Offer], home: Home) -> None:
 
 def _too_small(chosen: list[Kind], question: Question) -> VramError:
     """What is told where nothing fits: of other kinds the first that does."""
-    from sdxl_train_cli.errors import VramError
-    from sdxl_train_cli.memory import planning
-    from sdxl_train_cli.recipe import Kind
-
     others = [replace(question, kind=one) for one in Kind if one not in chosen]
     fits = next((one.kind for one in others if planning.offers(one, place.user_presets())), None)
     what = "nothing" if others == [] else f"no {question.kind.label}"
@@ -174,10 +154,6 @@ def _too_small(chosen: list[Kind], question: Question) -> VramError:
 
 def _card(size: float | None, headroom: float | None) -> Gpu | None:
     """The GPU that is spoken of: an imagined one, or the freest real one, whose free memory the driver has measured."""
-    from sdxl_train_cli import gpu
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.ui import console
-
     if headroom is not None and not math.isfinite(headroom):
         raise UsageError(f"--headroom {headroom:g} is no size", "GB that others take, such as --headroom 1.5")
     if size is not None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, spelling, structured
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.importers.settle import Imported
-    from sdxl_train_cli.recipe import Kind, Recipe
-    from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.errors import Gathering, Problem, RecipeError, UsageError
+from sdxl_train_cli.importers import export as exports
+from sdxl_train_cli.importers import preset_text, recognise, settle
+from sdxl_train_cli.importers import report as reports
+from sdxl_train_cli.importers.settle import Imported
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipes import preset_folders, presets
+from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.ui import console
 
 
 class ReportForm(str, Enum):
@@ -53,11 +59,6 @@ def import_(
     kind: KindOption = None, force: Force = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Make presets of other programs' settings."""
-    from sdxl_train_cli.errors import Gathering, Problem, UsageError
-    from sdxl_train_cli.importers import recognise, settle
-    from sdxl_train_cli.importers import report as reports
-    from sdxl_train_cli.ui import console
-
     if name is not None and len(files) > 1:
         raise UsageError("--name is for one file", "import the files one by one, or leave --name away")
     _require_different_names(files)
@@ -87,12 +88,6 @@ def export(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Write a preset for another program."""
-    from sdxl_train_cli import spelling, structured
-    from sdxl_train_cli.errors import Problem
-    from sdxl_train_cli.importers import export as exports
-    from sdxl_train_cli.recipes import preset_folders
-    from sdxl_train_cli.ui import console
-
     recipe = _recipe(preset, kind, _options(home))
     lost: tuple[str, ...] = ()
     if to is TargetForm.KOHYA_GUI:
@@ -113,18 +108,11 @@ def export(
 
 
 def _options(home: str | None) -> OptionTable | None:
-    from sdxl_train_cli.environment import environment
-
     installed = environment.find(place.home(home))
     return None if installed is None else installed.options()
 
 
 def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
-    from sdxl_train_cli.errors import RecipeError
-    from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.recipes import presets
-    from sdxl_train_cli.rules import rules
-
     user = place.user_presets()
     found = None if kind is None else place.kind(kind)
     if found is None and files.is_file(preset):
@@ -144,10 +132,6 @@ def _folder(typed: Path | None, kind: Kind) -> Path:
 
 
 def _written(imported: Imported, file: Path, folder: Path, name: str | None, *, force: bool) -> Path:
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.importers import preset_text
-    from sdxl_train_cli.recipes import preset_folders
-
     bare = _file_name(file.stem if name is None else name)
     if not bare:
         raise UsageError(f"'{name or file.stem}' can't be a preset's name", "give it one with --name")
@@ -158,8 +142,6 @@ def _written(imported: Imported, file: Path, folder: Path, name: str | None, *, 
 
 def _require_different_names(files: list[Path]) -> None:
     """One call must not write over what it has just written."""
-    from sdxl_train_cli.errors import UsageError
-
     names = [_file_name(file.stem) for file in files]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.commands import place, train
-from sdxl_train_cli.commands.listing import Run
 from sdxl_train_cli.commands.place import HomeOption, OutputOption
+from sdxl_train_cli.commands.runs.listing import Run
+from sdxl_train_cli.environment import hub
+from sdxl_train_cli.records import history
+from sdxl_train_cli.run import preparation, repetition
+from sdxl_train_cli.ui import console, live, printing
 
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the new run [default: the old, numbered]")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
@@ -19,12 +24,6 @@ def rerun(
     run: Run, name: Name = None, dry_run: DryRun = False, output: OutputOption = None, home: HomeOption = None
 ) -> None:
     """Make the same run again, under a new name."""
-    from sdxl_train_cli import spelling
-    from sdxl_train_cli.environment import hub
-    from sdxl_train_cli.records import history
-    from sdxl_train_cli.run import preparation, repetition
-    from sdxl_train_cli.ui import console, live, printing
-
     entry = history.require(run, place.output(output))
     again = repetition.again(entry, name, place.user_presets())
     where = place.home(home)

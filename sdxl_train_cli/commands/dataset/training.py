@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from sdxl_train_cli import files
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.presets import kind_called, kind_for
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.dataset.checking import Source
-    from sdxl_train_cli.recipe import Kind, Recipe
-    from sdxl_train_cli.recipes.presets import Override
-    from sdxl_train_cli.recipes.project import Project
+from sdxl_train_cli.commands.presets.listing import kind_called, kind_for
+from sdxl_train_cli.dataset import sources
+from sdxl_train_cli.dataset.checking import Source
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.errors import RecipeError, UsageError
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipes import presets, project
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.recipes.project import Project
+from sdxl_train_cli.rules import rules
+from sdxl_train_cli.run import choice
+from sdxl_train_cli.sdscripts import options
 
 
 def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Override], home: str | None) -> Recipe:
@@ -21,14 +26,6 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
 
     Raises RecipeError, and DatasetError for a dataset config. Without an environment only our own rules are asked.
     """
-    from sdxl_train_cli.dataset import sources
-    from sdxl_train_cli.environment import environment
-    from sdxl_train_cli.errors import RecipeError
-    from sdxl_train_cli.recipes import presets, project
-    from sdxl_train_cli.rules import rules
-    from sdxl_train_cli.run import choice
-    from sdxl_train_cli.sdscripts import options
-
     written = project.load(Path.cwd())
     what = _kind(kind, preset, written)
     name = choice.filled(what, written, {"preset": preset})["preset"] or choice.DEFAULT_PRESETS[what]
@@ -46,12 +43,6 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
 
 def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> Source:
     """The dataset that it would train on: typed, else from the project file, else ./data; UsageError where none is."""
-    from sdxl_train_cli import files
-    from sdxl_train_cli.dataset.checking import Source
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.recipes import project
-    from sdxl_train_cli.run import choice
-
     written = project.load(Path.cwd())
     given = Path(written.data or choice.DEFAULT_DATA) if data is None else data
     if data is None and not written.data and not files.is_folder(given):
@@ -64,6 +55,5 @@ def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int
 def _kind(kind: str | None, preset: str | None, written: Project) -> Kind:
     if kind is None and preset is not None:
         return kind_for(preset, None)
-    from sdxl_train_cli.recipe import Kind
 
     return kind_called(kind) or written.kind or Kind.LORA

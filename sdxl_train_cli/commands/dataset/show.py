@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
+from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.dataset_options import DirectoryOfProject, Json, KindOption
+from sdxl_train_cli.commands.dataset import facts, tables, training
+from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
 from sdxl_train_cli.commands.place import LARGEST, HomeOption
-from sdxl_train_cli.commands.train import BatchSize, Epochs, Preset, Reg, Repeats, Resolution, Set, Steps, Trigger
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.dataset.bucketing import Arrangement
-    from sdxl_train_cli.dataset.checking import Checked
-    from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.commands.train import (
+    BatchSize,
+    Epochs,
+    Preset,
+    Reg,
+    Repeats,
+    Resolution,
+    Set,
+    Steps,
+    Trigger,
+    from_flags,
+    from_set,
+)
+from sdxl_train_cli.dataset import bucketing, checking
+from sdxl_train_cli.dataset.bucketing import Arrangement
+from sdxl_train_cli.dataset.checking import Checked
+from sdxl_train_cli.dataset.kinds import in_a_line
+from sdxl_train_cli.errors import DatasetError, UsageError
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.ui import album, dataset_page, document
 
 Gpus = Annotated[int, typer.Option("--gpus", min=1, max=LARGEST, help="GPUs that share the batches")]
 Html = Annotated[
@@ -33,14 +49,10 @@ def show(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """What SDXL will really see: buckets, crops, steps, tags."""
-    from sdxl_train_cli.commands import dataset_facts, dataset_recipe, dataset_tables
-    from sdxl_train_cli.commands.train import from_flags, from_set
-    from sdxl_train_cli.dataset import bucketing, checking
-
     target = None if html is None else _target(html)
     typed = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
-    source = dataset_recipe.source(directory, reg, trigger, repeats)
-    recipe = dataset_recipe.load(kind, preset, source.data, typed, home)
+    source = training.source(directory, reg, trigger, repeats)
+    recipe = training.load(kind, preset, source.data, typed, home)
     with place.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)
@@ -48,27 +60,21 @@ def show(
     if target is not None:
         _write_page(target, checked, arranged, recipe)
     if as_json:
-        dataset_facts.show(checked, arranged, recipe, target)
+        facts.show(checked, arranged, recipe, target)
     elif target is not None:
-        dataset_tables.show_page(target)
+        tables.show_page(target)
     else:
-        dataset_tables.show(checked, arranged, recipe)
+        tables.show(checked, arranged, recipe)
 
 
 def _require_pictures(checked: Checked) -> None:
     """What is wrong with some pictures is shown; without any there is nothing to show."""
-    from sdxl_train_cli.dataset.kinds import in_a_line
-    from sdxl_train_cli.errors import DatasetError
-
     if not checked.survey.seen:
         raise DatasetError([in_a_line(finding) for finding in checked.errors])
 
 
 def _target(html: Path) -> Path:
     """Where the page is written; UsageError before a long look at pictures where it can't be."""
-    from sdxl_train_cli import files, layout
-    from sdxl_train_cli.errors import UsageError
-
     target = layout.expanded(html)
     if files.is_folder(target):
         return target / "dataset.html"
@@ -79,8 +85,6 @@ def _target(html: Path) -> Path:
 
 
 def _write_page(target: Path, checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
-    from sdxl_train_cli.ui import album, dataset_page, document
-
     shown = album.gather(checked, arranged, recipe)
     files = album.files(checked.survey)
     sources = list(_counted(dataset_page.sources(files), len(files)))

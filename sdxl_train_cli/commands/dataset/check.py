@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import layout, spelling
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.dataset_options import DirectoryOfProject, Json, KindOption
+from sdxl_train_cli.commands.dataset import facts, training
+from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
 from sdxl_train_cli.commands.place import HomeOption
-from sdxl_train_cli.commands.train import BatchSize, Epochs, Preset, Reg, Repeats, Resolution, Set, Steps, Trigger
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sdxl_train_cli.dataset.checking import Checked
-    from sdxl_train_cli.dataset.facts import Finding
+from sdxl_train_cli.commands.train import (
+    BatchSize,
+    Epochs,
+    Preset,
+    Reg,
+    Repeats,
+    Resolution,
+    Set,
+    Steps,
+    Trigger,
+    from_flags,
+    from_set,
+)
+from sdxl_train_cli.dataset import checking
+from sdxl_train_cli.dataset.checking import Checked
+from sdxl_train_cli.dataset.facts import Finding
+from sdxl_train_cli.dataset.kinds import names_its_file, shown
+from sdxl_train_cli.errors import DatasetError, Problem
+from sdxl_train_cli.ui import console
 
 _MOST_NAMED = 10
 """Files of one kind of problem that a person reads."""
@@ -31,14 +46,9 @@ def check(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Find what is wrong with pictures and captions. Exit code 4 where there are errors."""
-    from sdxl_train_cli.commands import dataset_recipe
-    from sdxl_train_cli.commands.train import from_flags, from_set
-    from sdxl_train_cli.dataset import checking
-    from sdxl_train_cli.errors import DatasetError
-
     overrides = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
-    source = dataset_recipe.source(directory, reg, trigger, repeats)
-    recipe = dataset_recipe.load(kind, preset, source.data, overrides, home)
+    source = training.source(directory, reg, trigger, repeats)
+    recipe = training.load(kind, preset, source.data, overrides, home)
     with place.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     if as_json:
@@ -51,10 +61,7 @@ def check(
 
 def _print_json(checked: Checked) -> None:
     """Names that are no text are escaped, so that a script gets them back."""
-    from sdxl_train_cli.commands import dataset_facts
-    from sdxl_train_cli.ui import console
-
-    findings = [dataset_facts.finding(each) for each in checked.findings]
+    findings = [facts.finding(each) for each in checked.findings]
     console.data({**_counts(checked), "findings": findings})
 
 
@@ -69,11 +76,6 @@ def _counts(checked: Checked) -> dict[str, int]:
 
 def _show(checked: Checked, data: Path) -> None:
     """Each kind once, with its files as they are called in the folder; the last line sums up."""
-    from sdxl_train_cli import layout, spelling
-    from sdxl_train_cli.dataset.kinds import shown
-    from sdxl_train_cli.errors import Problem
-    from sdxl_train_cli.ui import console
-
     root = shown(layout.expanded(data))
     before = root + os.sep
     for finding in checked.findings:
@@ -87,8 +89,6 @@ def _show(checked: Checked, data: Path) -> None:
 
 def _lines(finding: Finding) -> list[str]:
     """The first of the files, where the message does not name the only one, and how many more there are."""
-    from sdxl_train_cli.dataset.kinds import names_its_file, shown
-
     if names_its_file(finding):
         return []
     details = finding.details or ("",) * len(finding.files)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sdxl_train_cli.dataset.bucketing import Arrangement, Bucket
-    from sdxl_train_cli.dataset.checking import Checked
-    from sdxl_train_cli.dataset.facts import Finding
-    from sdxl_train_cli.dataset.folders import Subset
-    from sdxl_train_cli.dataset.overview import Overview
-    from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli import spelling
+from sdxl_train_cli.dataset import overview
+from sdxl_train_cli.dataset.bucketing import Arrangement, Bucket
+from sdxl_train_cli.dataset.checking import Checked
+from sdxl_train_cli.dataset.facts import Finding, Severity
+from sdxl_train_cli.dataset.folders import Subset
+from sdxl_train_cli.dataset.kinds import shown
+from sdxl_train_cli.dataset.overview import Overview
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.ui import console
 
 _MOST_BUCKETS, _MOST_TAGS, _MOST_SIZES = 40, 15, 8
 _BAR = 18
@@ -23,9 +25,6 @@ _NOTICED = 1.05
 
 def show(checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
     """Print tables, and at the end, where a person looks first, what the run makes of them."""
-    from sdxl_train_cli.dataset import overview
-    from sdxl_train_cli.ui import console
-
     counted = overview.of(checked.survey)
     _show_folders(counted.folders)
     _show_buckets(arranged.buckets, arranged.batch_size)
@@ -38,17 +37,11 @@ def show(checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
 
 def show_page(page: Path) -> None:
     """Print where the page is, and on a terminal how large."""
-    from sdxl_train_cli import spelling
-    from sdxl_train_cli.ui import console
-
     console.note(f"{spelling.size(page.stat().st_size)}, and it needs no other file: open it in a browser")
     console.out(str(page))
 
 
 def _show_folders(folders: Sequence[Subset]) -> None:
-    from sdxl_train_cli.dataset.kinds import shown
-    from sdxl_train_cli.ui import console
-
     console.table(
         ("pictures", "captions", "repeats", "folder"),
         [
@@ -60,8 +53,6 @@ def _show_folders(folders: Sequence[Subset]) -> None:
 
 
 def _show_buckets(buckets: Sequence[Bucket], batch_size: int) -> None:
-    from sdxl_train_cli.ui import console
-
     if not buckets:
         return
     fullest = sorted(buckets, key=lambda bucket: -bucket.count)[:_MOST_BUCKETS]
@@ -76,8 +67,6 @@ def _show_buckets(buckets: Sequence[Bucket], batch_size: int) -> None:
 
 def _bucket_row(bucket: Bucket, batch_size: int, most: int) -> tuple[str, ...]:
     """What is cut and enlarged is that of the picture that has most of it."""
-    from sdxl_train_cli.ui import console
-
     enlarged = max(placed.enlarged for placed in bucket.placed)
     return (
         f"{bucket.width}x{bucket.height}",
@@ -91,9 +80,6 @@ def _bucket_row(bucket: Bucket, batch_size: int, most: int) -> tuple[str, ...]:
 
 
 def _show_counts(counted: Overview) -> None:
-    from sdxl_train_cli.dataset.kinds import shown
-    from sdxl_train_cli.ui import console
-
     sizes = [(f"{width}x{height}", count) for width, height, count in counted.sizes]
     tags = [(shown(tag), count) for tag, count in counted.tags]
     lengths = [(bar.label, bar.count) for bar in counted.lengths]
@@ -112,16 +98,11 @@ def _show_counts(counted: Overview) -> None:
 
 
 def _tell_rest(count: int, noun: str, having: str) -> None:
-    from sdxl_train_cli.ui import console
-
     if count > 0:
         console.out(f"and {count} more {noun if count == 1 else noun + 's'} with {having}: --json has all")
 
 
 def _summary(checked: Checked, arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]:
-    from sdxl_train_cli import spelling
-    from sdxl_train_cli.dataset.facts import Severity
-
     whole = len(checked.survey.seen)
     regularisation = sum(each.subset.is_reg for each in checked.survey.seen)
     beside = f" and {regularisation} for regularisation" if regularisation else ""
@@ -145,8 +126,6 @@ def _kind(finding: Finding) -> str:
 
 
 def _epoch(arranged: Arrangement) -> str:
-    from sdxl_train_cli import spelling
-
     pictures, batches = spelling.counted(arranged.count, "picture"), spelling.counted(arranged.batches, "batch")
     words = f"{pictures} in {batches} of {arranged.batch_size}"
     if arranged.gpus > 1:

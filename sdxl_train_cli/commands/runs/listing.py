@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import spelling, visible
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import OutputOption
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.records.comparison import Fact
-    from sdxl_train_cli.records.history import Listed, Loaded
-    from sdxl_train_cli.sdscripts.results import Checkpoint
+from sdxl_train_cli.layout import PROJECT_FILE
+from sdxl_train_cli.records import comparison, history
+from sdxl_train_cli.records.comparison import Fact
+from sdxl_train_cli.records.history import Listed, Loaded
+from sdxl_train_cli.sdscripts import results
+from sdxl_train_cli.sdscripts.results import Checkpoint
+from sdxl_train_cli.ui import console, printing
 
 Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -27,9 +31,6 @@ _PRESET_FILE = re.compile(r".+\.ya?ml:\d+")
 
 def list_(output: OutputOption = None, as_json: Json = False) -> None:
     """Every run, newest first."""
-    from sdxl_train_cli.records import history
-    from sdxl_train_cli.ui import printing
-
     folder = place.output(output)
     found = history.entries(folder)
     if as_json:
@@ -48,11 +49,6 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
     """One run: its settings, results, end, and how to go on."""
-    from sdxl_train_cli import spelling
-    from sdxl_train_cli.records import history
-    from sdxl_train_cli.sdscripts import results
-    from sdxl_train_cli.ui import console
-
     entry = history.require(run, place.output(output))
     made = results.checkpoints(entry.folder, entry.name)
     states = results.states(entry.folder, entry.name)
@@ -80,9 +76,6 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
     """Where two runs differ: settings, data, results."""
-    from sdxl_train_cli.records import comparison, history
-    from sdxl_train_cli.ui import console
-
     folder = place.output(output)
     left, right = history.require(run, folder), history.require(other, folder)
     found = comparison.differences(left, right)
@@ -102,8 +95,6 @@ def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = Fals
 
 
 def _print_json(content: object) -> None:
-    from sdxl_train_cli.ui import printing
-
     printing.data(content)
 
 
@@ -140,16 +131,12 @@ def _all_facts(entry: Loaded, made: Sequence[Checkpoint], states: Sequence[Path]
 
 def _plain(fact: Fact) -> object:
     """JSON has no NaN and no infinity: they become text."""
-    import math
-
     if isinstance(fact, float) and not math.isfinite(fact):
         return "nan" if math.isnan(fact) else "inf"
     return fact
 
 
 def _row(entry: Listed) -> tuple[str, ...]:
-    from sdxl_train_cli import spelling
-
     outcome, kept = entry.outcome, entry.record
     steps = outcome.steps if outcome else None
     loss = outcome.loss if outcome else None
@@ -166,8 +153,6 @@ def _row(entry: Listed) -> tuple[str, ...]:
 
 
 def _overview(entry: Loaded) -> list[tuple[str, str]]:
-    from sdxl_train_cli import spelling
-
     kept, outcome, inputs, gpu = entry.record, entry.outcome, entry.record.inputs, entry.record.gpu
     installed = kept.environment
     steps = outcome.steps if outcome else None
@@ -205,15 +190,11 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
 
 def _is_own(origin: str) -> bool:
     """Whether a person set it beside the preset: by a flag, or in the project file."""
-    from sdxl_train_cli.layout import PROJECT_FILE
-
     return not _PRESET_FILE.fullmatch(origin) or origin.startswith(f"{PROJECT_FILE}:")
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as aligned lines."""
-    from sdxl_train_cli import visible
-
     clean = [[visible.line(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*clean, strict=True)]
     return [
@@ -232,6 +213,4 @@ def _width(text: str) -> int:
 
 
 def _text(value: Fact) -> str:
-    from sdxl_train_cli.records import comparison
-
     return comparison.text(value)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from sdxl_train_cli.dataset.bucketing import Arrangement, Bucket, Placed
-    from sdxl_train_cli.dataset.checking import Checked
-    from sdxl_train_cli.dataset.facts import Finding
-    from sdxl_train_cli.dataset.overview import Overview
-    from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.dataset import caption, overview
+from sdxl_train_cli.dataset.bucketing import Arrangement, Bucket, Placed
+from sdxl_train_cli.dataset.checking import Checked
+from sdxl_train_cli.dataset.facts import Finding
+from sdxl_train_cli.dataset.overview import Overview
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.ui import album, console
 
 Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
 """Of each picture: its words as they are trained on, and how many tokens they are."""
@@ -18,9 +19,6 @@ Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
 
 def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | None) -> None:
     """Print it; names that are no text are escaped, so that a script gets them back."""
-    from sdxl_train_cli.dataset import caption, overview
-    from sdxl_train_cli.ui import album, console
-
     survey = checked.survey
     lengths = caption.lengths(survey.seen)
     captions: Captions = {

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, redact
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.memory.vram import Need
-    from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.recipes.presets import Found
-    from sdxl_train_cli.sdscripts.options import OptionTable
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.memory import vram
+from sdxl_train_cli.memory.vram import Need
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Found
+from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.ui import console
 
 KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
-@app.command("list")
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
     """Every preset, with the GPU memory that it needs."""
-    from sdxl_train_cli.recipes import presets
-    from sdxl_train_cli.ui import console
-
     found = presets.available(kind_called(kind), place.user_presets())
     if as_json:
         console.data([_facts(preset) for preset in found])
@@ -46,17 +43,12 @@ def list_(kind: KindFilter = None, as_json: Json = False) -> None:
     )
 
 
-@app.command()
 def show(
     preset: Annotated[str, typer.Argument(help="A name from the list, or a file")],
     kind: KindFilter = None,
     as_json: Json = False,
 ) -> None:
     """A preset in full, and where each value comes from."""
-    from sdxl_train_cli import redact
-    from sdxl_train_cli.recipes import presets
-    from sdxl_train_cli.ui import console
-
     recipe = redact.masked(presets.load(kind_for(preset, kind), preset, (), place.user_presets()))
     if as_json:
         console.data(recipe.model_dump(mode="json"))
@@ -66,15 +58,10 @@ def show(
     console.table(("option", "value", "from"), rows)
 
 
-@app.command()
 def check(
     files: Annotated[list[Path], typer.Argument(help="Preset files")], kind: KindFilter = None, home: HomeOption = None
 ) -> None:
     """Every problem of preset files. With line numbers; exit code 3 if there is one."""
-    from sdxl_train_cli.errors import RecipeError
-    from sdxl_train_cli.recipes import presets
-    from sdxl_train_cli.ui import console
-
     table = _installed_options(home)
     found = [
         problem
@@ -87,10 +74,6 @@ def check(
 
 
 def _installed_options(home: str | None) -> OptionTable | None:
-    from sdxl_train_cli.environment import environment
-    from sdxl_train_cli.errors import Problem
-    from sdxl_train_cli.ui import console
-
     installed = environment.find(place.home(home))
     if installed is None:
         console.warn(Problem("names and types of options are not checked", "run `sdxl-train setup` first"))
@@ -105,9 +88,6 @@ def kind_called(text: str | None) -> Kind | None:
 
 def kind_for(preset: str, typed: str | None) -> Kind:
     """The kind that was typed, else the first that has a preset of this name."""
-    from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.recipes import presets
-
     kind = kind_called(typed)
     if kind is None and files.is_file(preset):
         kind = presets.kind_of(Path(preset), place.user_presets())
@@ -117,10 +97,6 @@ def kind_for(preset: str, typed: str | None) -> Kind:
 
 def _need(preset: Found) -> Need | None:
     """The need of a preset that says what it trains; None where it is broken."""
-    from sdxl_train_cli.errors import RecipeError
-    from sdxl_train_cli.memory import vram
-    from sdxl_train_cli.recipes import presets
-
     if preset.kind is None:
         return None
     try:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import io
 import sys
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import Annotated, BinaryIO
 
 import typer
 
+from sdxl_train_cli import files, layout, spelling
 from sdxl_train_cli.commands import place
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.failures.diagnosis import Finding
-    from sdxl_train_cli.records.history import Loaded
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.failures import diagnosis, log
+from sdxl_train_cli.failures.diagnosis import Ending, Finding
+from sdxl_train_cli.failures.signature import Failure
+from sdxl_train_cli.memory import remedies
+from sdxl_train_cli.records import history, record
+from sdxl_train_cli.records.history import Loaded, State
+from sdxl_train_cli.records.runs import Run
+from sdxl_train_cli.run.choice import DEFAULT_OUTPUT
+from sdxl_train_cli.run.preparation import device_now
+from sdxl_train_cli.ui import console
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -24,9 +33,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 def explain(target: Target, as_json: Json = False) -> None:
     """Why a run failed, and what to type. Takes any log of sd-scripts."""
-    from sdxl_train_cli.failures import diagnosis, log
-    from sdxl_train_cli.ui import console
-
     if target == "-":
         path, lines = None, log.decoded(_stdin())
     else:
@@ -55,8 +61,6 @@ def _stdin() -> bytes:
 
 def _end_of(stream: BinaryIO) -> bytes:
     """What a pipe gives last, however much it gives."""
-    from sdxl_train_cli.failures import log
-
     chunks = deque[bytes](maxlen=-(-log.TAIL_BYTES // _CHUNK_BYTES))
     while chunk := stream.read(_CHUNK_BYTES):
         chunks.append(chunk)
@@ -65,11 +69,6 @@ def _end_of(stream: BinaryIO) -> bytes:
 
 def _log(target: str) -> Path:
     """The log that is meant; UsageError where there is none."""
-    from sdxl_train_cli import layout
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.records.runs import Run
-    from sdxl_train_cli.run.choice import DEFAULT_OUTPUT
-
     typed = layout.expanded(Path(target))
     folders = [typed, layout.expanded(Path(DEFAULT_OUTPUT)) / target]
     try:
@@ -90,9 +89,6 @@ def _log(target: str) -> Path:
 
 
 def _read(path: Path) -> list[str]:
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.failures import log
-
     try:
         with path.open("rb") as file:
             if not file.seekable():
@@ -104,10 +100,6 @@ def _read(path: Path) -> list[str]:
 
 def _entry(path: Path | None) -> Loaded | None:
     """The run that a log belongs to, where its record is whole."""
-    from sdxl_train_cli import files
-    from sdxl_train_cli.records import history, record
-    from sdxl_train_cli.records.history import State
-
     if path is None or path.name != record.LOG or not files.is_file(path.with_name(record.RUN)):
         return None
     entry = history.load(path.parent)
@@ -116,11 +108,6 @@ def _entry(path: Path | None) -> Loaded | None:
 
 def _as_recorded(finding: Finding, entry: Loaded | None) -> Finding:
     """What the log tells of a run that is done: it finished, whatever else went wrong around it."""
-    from dataclasses import replace
-
-    from sdxl_train_cli.failures.diagnosis import Ending
-    from sdxl_train_cli.records.history import State
-
     if entry is None or entry.state is not State.DONE:
         return finding
     return replace(finding, ending=Ending.FINISHED, diagnosis=None)
@@ -128,9 +115,6 @@ def _as_recorded(finding: Finding, entry: Loaded | None) -> Finding:
 
 def _recorded(entry: Loaded | None, finding: Finding) -> list[str]:
     """What the record says where the log says less; empty where there is no such thing."""
-    from sdxl_train_cli import spelling
-    from sdxl_train_cli.records.history import State
-
     if entry is None or finding.diagnosis is not None:
         return []
     outcome = entry.outcome
@@ -150,8 +134,6 @@ def _recorded(entry: Loaded | None, finding: Finding) -> list[str]:
 
 
 def _told(finding: Finding) -> list[str]:
-    from sdxl_train_cli.failures.diagnosis import Ending
-
     known = finding.diagnosis
     if known is not None:
         told = [f"cause:   {known.cause}", f"remedy:  {known.remedy}"]
@@ -167,10 +149,6 @@ def _told(finding: Finding) -> list[str]:
 
 def _ways(finding: Finding, entry: Loaded | None) -> list[str]:
     """For a run of ours whose memory ran out: what would fit, as the flags to type."""
-    from sdxl_train_cli.failures.signature import Failure
-    from sdxl_train_cli.memory import remedies
-    from sdxl_train_cli.run.preparation import device_now
-
     known = finding.diagnosis
     if entry is None or known is None or known.kind is not Failure.GPU_MEMORY or entry.record.recipe is None:
         return []

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdxl_train_cli.commands import place, presets
+from sdxl_train_cli import files
+from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
-from sdxl_train_cli.commands.presets import KindFilter
+from sdxl_train_cli.commands.presets import listing
+from sdxl_train_cli.commands.presets.listing import KindFilter
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import presets as recipes
+from sdxl_train_cli.recipes import schema as schemas
+from sdxl_train_cli.ui import console
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file for it [default: print it]")]
 
 
 def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = None) -> None:
     """JSON Schema of presets, for editors."""
-    import json
-
-    from sdxl_train_cli import files
-    from sdxl_train_cli.environment import environment
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.recipe import Kind
-    from sdxl_train_cli.recipes import presets as recipes
-    from sdxl_train_cli.recipes import schema as schemas
-    from sdxl_train_cli.ui import console
-
     table = environment.require(place.home(home)).options()
     names = {one: recipes.names(one, place.user_presets()) for one in Kind}
-    text = json.dumps(schemas.build(table, presets.kind_called(kind), names), indent=1, ensure_ascii=False)
+    text = json.dumps(schemas.build(table, listing.kind_called(kind), names), indent=1, ensure_ascii=False)
     if output is None:
         console.note("into a file and into your editor: sdxl-train presets schema --output preset.schema.json")
         console.document(text)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
-from sdxl_train_cli.commands import place, presets
+from sdxl_train_cli import redact
+from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
-from sdxl_train_cli.commands.presets import Json, KindFilter
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.recipes.preset_comparison import Difference, Side
-    from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.commands.presets import listing
+from sdxl_train_cli.commands.presets.listing import Json, KindFilter
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.recipes import preset_comparison
+from sdxl_train_cli.recipes import presets as recipes
+from sdxl_train_cli.recipes.preset_comparison import Difference, Side
+from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.ui import console
 
 _NAME_OR_FILE = "A name from `sdxl-train presets list`, or a file"
 One = Annotated[str, typer.Argument(metavar="A", help=_NAME_OR_FILE)]
@@ -21,14 +26,9 @@ Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE)]
 
 def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home: HomeOption = None) -> None:
     """What two presets do differently, sd-scripts' defaults included."""
-    from sdxl_train_cli.environment import environment
-    from sdxl_train_cli.recipes import preset_comparison
-    from sdxl_train_cli.recipes import presets as recipes
-    from sdxl_train_cli.ui import console
-
     installed = environment.find(place.home(home))
     table: OptionTable | None = None if installed is None else installed.options()
-    one, other = (recipes.load(presets.kind_for(name, kind), name, (), place.user_presets()) for name in (a, b))
+    one, other = (recipes.load(listing.kind_for(name, kind), name, (), place.user_presets()) for name in (a, b))
     found = [_without_key(each) for each in preset_comparison.differences(one, other, table)]
     if as_json:
         console.data([_facts(difference) for difference in found])
@@ -46,10 +46,6 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
 
 def _without_key(found: Difference) -> Difference:
     """That two keys differ is told, not the keys."""
-    from dataclasses import replace
-
-    from sdxl_train_cli import redact
-
     if found.option not in redact.KEYS:
         return found
     one, other = (side if side.value is None else replace(side, value=redact.MASK) for side in (found.one, found.other))
@@ -58,10 +54,10 @@ def _without_key(found: Difference) -> Difference:
 
 def _shown(side: Side, table: OptionTable | None) -> str:
     if side.origin is not None and side.value is not None:
-        return presets.text(side.value)
+        return listing.text(side.value)
     if table is None or side.value is None:
         return "-"
-    return f"{presets.text(side.value)} (default)"
+    return f"{listing.text(side.value)} (default)"
 
 
 def _facts(difference: Difference) -> dict[str, object]:

@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import OutputOption
+from sdxl_train_cli.errors import Gathering, UsageError
+from sdxl_train_cli.records import history, removal
+from sdxl_train_cli.ui import console
 
 Runs = Annotated[list[str], typer.Argument(help="Names from `sdxl-train runs list`, or runs' folders")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing")]
@@ -20,11 +24,6 @@ def rm(
     runs: Runs, yes: Yes = False, keep_result: KeepResult = False, force: Force = False, output: OutputOption = None
 ) -> None:
     """Delete runs: all that they have made. What is not theirs stays in their folders."""
-    from sdxl_train_cli import spelling
-    from sdxl_train_cli.errors import Gathering, UsageError
-    from sdxl_train_cli.records import history, removal
-    from sdxl_train_cli.ui import console
-
     folder = place.output(output)
     gathering = Gathering()
     found = {}

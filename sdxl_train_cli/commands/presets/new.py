@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
-from sdxl_train_cli.commands import place, presets
+from sdxl_train_cli import gpu, spelling
+from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import LARGEST
-from sdxl_train_cli.commands.presets import KindFilter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sdxl_train_cli.memory.drafting import Answers
+from sdxl_train_cli.commands.presets import listing
+from sdxl_train_cli.commands.presets.listing import KindFilter
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.memory import drafting
+from sdxl_train_cli.memory.drafting import CUSTOMS, Answers, Subject, Taste
+from sdxl_train_cli.recipes import preset_folders
+from sdxl_train_cli.ui import console
 
 Answer = TypeVar("Answer")
 
@@ -34,11 +37,6 @@ def new(
     taste: For = None, to: To = None, force: Force = False,
 ) -> None:  # fmt: skip
     """Five questions, and a commented preset that fits your card."""
-    from sdxl_train_cli import spelling
-    from sdxl_train_cli.memory import drafting
-    from sdxl_train_cli.recipes import preset_folders
-    from sdxl_train_cli.ui import console
-
     answers = _answers(name, what, kind, gpu, pictures, taste)
     drafted = drafting.draft(answers, place.user_presets())
     folder = to or place.user_presets() / answers.kind.value
@@ -53,8 +51,6 @@ def new(
 def _answers(
     name: str | None, what: str | None, kind: str | None, gpu: float | None, pictures: int | None, taste: str | None
 ) -> Answers:
-    from sdxl_train_cli.memory.drafting import CUSTOMS, Answers, Subject, Taste
-
     size = _real_gib() if gpu is None else gpu
     _require_askable({"--what": what, "--gpu": size, "--pictures": pictures, "--for": taste, "NAME": name})
     subject = Subject(_one_of("What do you train?", "--what", [one.value for one in Subject], what))
@@ -62,7 +58,7 @@ def _answers(
     card = size if size is not None and (gpu is not None or not asks) else _card(size)
     count = int(_asked("How many pictures have you got?", None, int, least=1)) if pictures is None else pictures
     wanted = Taste(_one_of("What counts more?", "--for", [one.value for one in Taste], taste))
-    chosen = presets.kind_called(kind) or CUSTOMS[subject].kind
+    chosen = listing.kind_called(kind) or CUSTOMS[subject].kind
     called = _prompt("What is the preset called?", f"my-{subject.value}", str) if name is None else name
     return Answers(subject, chosen, _free_gib(card), count, wanted, _safe(called))
 
@@ -73,8 +69,6 @@ def _card(real: float | None) -> float:
 
 def _require_askable(given: dict[str, object]) -> None:
     """A script gets no questions that nobody would answer."""
-    from sdxl_train_cli.errors import UsageError
-
     missing = [flag for flag, value in given.items() if value is None]
     if missing and (sys.stdin is None or not sys.stdin.isatty()):
         raise UsageError(
@@ -85,8 +79,6 @@ def _require_askable(given: dict[str, object]) -> None:
 
 
 def _one_of(question: str, flag: str, choices: Sequence[str], typed: str | None) -> str:
-    from sdxl_train_cli.errors import UsageError
-
     if typed is not None and typed not in choices:
         raise UsageError(f"no {flag} '{typed}'", f"one of: {', '.join(choices)}")
 
@@ -113,8 +105,6 @@ def _asked(question: str, default: object, convert: Callable[[str], float], leas
 
 
 def _prompt(question: str, default: object, convert: Callable[[str], Answer]) -> Answer:
-    from sdxl_train_cli.errors import UsageError
-
     try:
         answer: Answer = typer.prompt(question, default=default, value_proc=convert, err=True)
     except typer.Abort as error:  # the input ended: Ctrl-D
@@ -123,22 +113,16 @@ def _prompt(question: str, default: object, convert: Callable[[str], Answer]) ->
 
 
 def _real_gib() -> float | None:
-    from sdxl_train_cli import gpu
-
     return max((round(device.total_gib, 1) for device in gpu.devices()), default=None)
 
 
 def _free_gib(size: float) -> float:
     """What a run finds on a card of this size, a desktop beside it."""
-    from sdxl_train_cli import gpu
-
     return gpu.imagined(size, gpu.usual_headroom_gib()).free_gib
 
 
 def _safe(name: str) -> str:
     """A name that every file system takes, and that `presets list` shows."""
-    from sdxl_train_cli.errors import UsageError
-
     if not re.fullmatch(r"[^\W_][\w .+-]{0,99}", name) or name.endswith((".", " ")):
         raise UsageError(f"'{name}' is no name for a preset", "letters, digits, - and _: my-style")
     return name

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import layout
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.dataset_options import Directory
+from sdxl_train_cli.commands.dataset.options import Directory
 from sdxl_train_cli.commands.place import HomeOption
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.dataset.untagged import Work
-    from sdxl_train_cli.run.tagging import Tagged
+from sdxl_train_cli.dataset import caption_text, kinds, untagged
+from sdxl_train_cli.dataset.untagged import Work
+from sdxl_train_cli.environment import environment, imports
+from sdxl_train_cli.environment.toolchain import Extra
+from sdxl_train_cli.errors import DatasetError, Problem
+from sdxl_train_cli.run import tagging
+from sdxl_train_cli.run.tagging import Tagged
+from sdxl_train_cli.ui import console
 
 Model = Annotated[
     str | None,
@@ -31,13 +36,6 @@ def caption(
     overwrite: Overwrite = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Tag pictures without a caption, by sd-scripts' own tagger."""
-    from sdxl_train_cli import layout
-    from sdxl_train_cli.dataset import caption_text, untagged
-    from sdxl_train_cli.environment import environment, imports
-    from sdxl_train_cli.environment.toolchain import Extra
-    from sdxl_train_cli.run import tagging
-    from sdxl_train_cli.ui import console
-
     where = place.home(home)
     installed = environment.require(where)
     imports.require_extras(installed, [Extra.TAGGER], "command")
@@ -54,10 +52,6 @@ def caption(
 
 
 def _tell(tagged: Tagged, threshold: float) -> None:
-    from sdxl_train_cli.dataset import kinds
-    from sdxl_train_cli.errors import Problem
-    from sdxl_train_cli.ui import console
-
     console.note(f"done: {len(tagged.written)} captions written")
     if tagged.empty:
         names = kinds.some(tagged.empty)
@@ -66,9 +60,6 @@ def _tell(tagged: Tagged, threshold: float) -> None:
 
 def _tell_rest(work: Work) -> None:
     """Say what was left alone; DatasetError where that is because a picture can't be read."""
-    from sdxl_train_cli.errors import DatasetError
-    from sdxl_train_cli.ui import console
-
     if work.kept:
         console.note(f"{work.kept} pictures keep their captions (--overwrite tags them anew)")
     if work.problems:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sdxl_train_cli.commands.dataset_options import Directory
+from sdxl_train_cli import layout
+from sdxl_train_cli.commands.dataset.options import Directory
 from sdxl_train_cli.commands.place import LARGEST
+from sdxl_train_cli.dataset import fix_order, fix_sources, fixing
+from sdxl_train_cli.dataset.fixing import Fixed
 from sdxl_train_cli.dataset.repair import Alpha
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.dataset.fixing import Fixed
+from sdxl_train_cli.ui import console
 
 To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Where the copy is made")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every caption")]
@@ -32,10 +33,6 @@ def fix(
     keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
 ) -> None:  # fmt: skip
     """Make a copy that training takes as it is. The originals are never touched."""
-    from sdxl_train_cli import layout
-    from sdxl_train_cli.dataset import fix_order, fix_sources, fixing
-    from sdxl_train_cli.ui import console
-
     source, folder = layout.expanded(directory), layout.expanded(to)
     fix_order.require_apart(source, folder)
     order = fix_order.order(
@@ -54,8 +51,6 @@ def fix(
 
 def _tell(fixed: Fixed) -> None:
     """Say what was done, in numbers; the rest is in the log."""
-    from sdxl_train_cli.ui import console
-
     made = [entry for entry in fixed.entries if entry.picture is not None]
     changed = [entry for entry in made if entry.did]
     left = len(fixed.entries) - len(made)

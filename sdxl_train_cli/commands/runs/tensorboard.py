@@ -6,27 +6,26 @@ from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import files
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption, OutputOption
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.records import history
+from sdxl_train_cli.run import tensorboard
+from sdxl_train_cli.ui import console
 
 MaybeRun = Annotated[str | None, typer.Argument(help="A run [default: all of the folder]", show_default=False)]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[default: TensorBoard's own, 6006]")]
 
 
-def tensorboard(run: MaybeRun = None, port: Port = None, output: OutputOption = None, home: HomeOption = None) -> None:
+def serve(run: MaybeRun = None, port: Port = None, output: OutputOption = None, home: HomeOption = None) -> None:
     """Serve the logs of a run, or of all. Until Ctrl-C; the address goes to stdout."""
-    from sdxl_train_cli import files
-    from sdxl_train_cli.environment import environment
-    from sdxl_train_cli.errors import UsageError
-    from sdxl_train_cli.records import history
-    from sdxl_train_cli.run import tensorboard as story
-    from sdxl_train_cli.ui import console
-
     installed = environment.require(place.home(home))
-    story.require(installed)
+    tensorboard.require(installed)
     folder = place.output(output)
     logs = folder if run is None else history.find(run, folder).folder / "logs"
     if not files.is_folder(logs):
         raise UsageError(f"there are no logs: {logs} does not exist", "see `sdxl-train runs list`")
     console.note(f"TensorBoard reads {logs}; Ctrl-C ends it")
-    story.serve(installed, logs, port, console.out)
+    tensorboard.serve(installed, logs, port, console.out)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import spelling
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.listing import Run
 from sdxl_train_cli.commands.place import LARGEST, HomeOption, OutputOption
+from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.memory.stepdown import Rung
-    from sdxl_train_cli.run.guards import Guard
-    from sdxl_train_cli.run.resuming import Resumed
-    from sdxl_train_cli.run.training import Outcome
-    from sdxl_train_cli.ui.live import View
+from sdxl_train_cli.memory.stepdown import Rung
+from sdxl_train_cli.records import history
+from sdxl_train_cli.run import attempts, guards, resuming, training
+from sdxl_train_cli.run.guards import Guard
+from sdxl_train_cli.run.resuming import Resumed
+from sdxl_train_cli.run.training import Outcome
+from sdxl_train_cli.ui import console, live, printing
+from sdxl_train_cli.ui.live import View
 
 Steps = Annotated[
     int | None, typer.Option("--steps", min=1, max=LARGEST, help="Make the whole run so long [default: as it was]")
@@ -31,11 +33,6 @@ def resume(
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, force: Force = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Go on with a run that was stopped or cut off."""
-    from sdxl_train_cli import spelling
-    from sdxl_train_cli.records import history
-    from sdxl_train_cli.run import guards, resuming
-    from sdxl_train_cli.ui import printing
-
     off = guards.parse(no_guard or [])
     entry = history.require(run, place.output(output))
     where = place.home(home)
@@ -43,8 +40,6 @@ def resume(
     if dry_run:
         printing.out(spelling.shell_line(resumed.argv))
         return
-    from sdxl_train_cli.run import attempts
-    from sdxl_train_cli.ui import console, live
 
     def lower(_ready: Resumed, rung: Rung) -> Resumed:
         """From the furthest state that there is by now."""
@@ -60,9 +55,6 @@ def resume(
 
 def carry_on(resumed: Resumed, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
     """Note the attempt in the run's record, start the trainer and follow it to its end."""
-    from sdxl_train_cli.run import resuming, training
-    from sdxl_train_cli.ui import console
-
     for note in resumed.notes:
         console.note(note)
     with view:

@@ -1,0 +1,1 @@
+"""`sdxl-train dataset`: a file for each of its commands."""

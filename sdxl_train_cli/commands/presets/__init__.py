@@ -1,0 +1,1 @@
+"""`sdxl-train presets`: a file for each of its commands."""

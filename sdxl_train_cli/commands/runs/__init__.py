@@ -1,0 +1,1 @@
+"""`sdxl-train runs`: a file for each of its commands."""
