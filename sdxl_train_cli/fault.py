@@ -6,7 +6,7 @@ import errno
 import traceback
 from collections.abc import Mapping
 
-from sdxl_train_cli import files, layout, spelling
+from sdxl_train_cli import files, layout, redact, spelling
 from sdxl_train_cli.errors import Problem, SdxlTrainError, UsageError
 
 _FILE = "last-fault.txt"
@@ -20,7 +20,7 @@ def explained(error: Exception, environ: Mapping[str, str]) -> tuple[Problem, in
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _NO_ROOM):
         return _of_a_file(error), UsageError.exit_code
     kind = type(error).__name__
-    what = spelling.cut(f"{kind}: {error}" if str(error) else kind, _LONGEST_MESSAGE)
+    what = spelling.cut(redact.text(f"{kind}: {error}" if str(error) else kind), _LONGEST_MESSAGE)
     return Problem(f"a fault of sdxl-train itself: {what}", _kept(error, environ)), SdxlTrainError.exit_code
 
 
@@ -35,7 +35,7 @@ def _of_a_file(error: OSError) -> Problem:
 
 def _kept(error: Exception, environ: Mapping[str, str]) -> str:
     """Where the traceback stands; itself, where it can't be written."""
-    told = spelling.cut("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK)
+    told = redact.text(spelling.cut("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK))
     try:
         path = layout.cache_folder(environ) / _FILE
         path.parent.mkdir(parents=True, exist_ok=True)

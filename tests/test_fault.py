@@ -70,3 +70,12 @@ def test_what_was_mistyped_is_told_without_what_a_terminal_obeys(main: Callable[
         assert result.code == 2
         assert "\x1b" not in result.stderr
         assert "Error: " in result.stderr.splitlines()[-1]
+
+
+def test_a_fault_keeps_no_password(tmp_path: Path) -> None:
+    error = RuntimeError("no answer from https://me:SECRET@example.org/x")
+
+    problem, _ = fault.explained(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
+
+    assert "no answer from https://example.org/x" in problem.message
+    assert "SECRET" not in (tmp_path / "last-fault.txt").read_text(encoding="utf-8")

@@ -23,6 +23,8 @@ class Job:
 
     picture: Path
     caption: Path
+    replaces_words: bool = False
+    """Whether a caption that says something is to be written over."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def work(data: Path, *, overwrite: bool) -> Work:
     with ThreadPoolExecutor(WORKERS) as pool:
         problems = list(pool.map(lambda item: _problem(item, room), wanted.values()))
     looked = zip(wanted.items(), problems, strict=True)
-    jobs = tuple(Job(item.path, caption) for (caption, item), problem in looked if problem is None)
+    jobs = tuple(Job(item.path, caption, overwrite) for (caption, item), problem in looked if problem is None)
     kept = sum(not overwrite and _has_words(item) for item in items)
     return Work(jobs, kept, tuple(problem for problem in problems if problem is not None))
 

@@ -63,6 +63,8 @@ class Tagged:
     written: tuple[Path, ...]
     empty: tuple[Path, ...]
     """Pictures for which no tag reached the threshold."""
+    kept: tuple[Path, ...] = ()
+    """Captions that somebody wrote while the tagger was at work: they stay."""
 
 
 def find_tagger(model: str, home: Home, environ: Mapping[str, str]) -> Tagger:
@@ -112,7 +114,7 @@ def tag(  # noqa: PLR0913, PLR0917 - one story
                 script.run([*named, f"--thresh={wish.threshold}"], links, lambda: tell(desk.collect(), len(jobs)))
             finally:
                 tell(desk.collect(), len(jobs))
-    return Tagged(tuple(desk.written), tuple(desk.empty))
+    return Tagged(tuple(desk.written), tuple(desk.empty), tuple(desk.kept))
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ class _Desk:
         self.folder = folder
         self.written: list[Path] = []
         self.empty: list[Path] = []
+        self.kept: list[Path] = []
         self._trigger = trigger
         self._waiting = {f"{number:06}.txt": job for number, job in enumerate(jobs)}
         for name, job in self._waiting.items():
@@ -184,15 +187,23 @@ class _Desk:
             text = file.read_text(encoding="utf-8", errors="replace")
             if text.endswith("\n"):  # the last that the script writes
                 self._place(file.name, caption_text.cleaned(text))
-        return len(self.written) + len(self.empty)
+        return len(self.written) + len(self.empty) + len(self.kept)
 
     def _place(self, name: str, tags: str) -> None:
         job = self._waiting[name]
         caption = caption_text.led(tags, self._trigger) if self._trigger else tags
-        if caption:
+        if not job.replaces_words and _says_something(job.caption):
+            self.kept.append(job.caption)  # somebody has written it while the tagger was at work
+        elif caption:
             files.write(job.caption, f"{caption}\n")
+            self.written.append(job.caption)
+        else:
+            self.empty.append(job.picture)
         del self._waiting[name]  # no sooner: what a signal cuts off is placed at the end
-        (self.written if caption else self.empty).append(job.caption if caption else job.picture)
+
+
+def _says_something(caption: Path) -> bool:
+    return files.is_file(caption) and bool(files.read_bytes(caption).strip())
 
 
 def _link(picture: Path, link: Path) -> None:

@@ -53,6 +53,8 @@ def caption(
 
 def _tell(tagged: Tagged, threshold: float) -> None:
     console.note(f"done: {len(tagged.written)} captions written")
+    if tagged.kept:
+        console.note(f"written by somebody else meanwhile, and left as they are: {kinds.some(tagged.kept)}")
     if tagged.empty:
         names = kinds.some(tagged.empty)
         console.warn(Problem(f"no tag reached {threshold}, so no caption: {names}", "try a lower --threshold"))
