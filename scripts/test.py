@@ -28,7 +28,7 @@ def main() -> int:
     checks = (
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "ruff", "format", "--check", "."],
-        [python, "-m", "mypy"],
+        *([python, "-m", "mypy", "--platform", platform] for platform in ("linux", "darwin", "win32")),
         [python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", *sys.argv[1:]],
     )
     for check in checks:

@@ -61,7 +61,7 @@ def _descendants() -> list[int]:
 
 
 def _end_all(child: subprocess.Popen[bytes]) -> None:
-    if WINDOWS:
+    if sys.platform == "win32":
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(child.pid)], check=False, capture_output=True)  # noqa: S603, S607
         return
     os.killpg(0, signal.SIGTERM)
@@ -84,6 +84,8 @@ def _watch_parent(child: subprocess.Popen[bytes], gone: threading.Event) -> None
 
 def _code_of_orphans(code: int) -> int:
     """The exit code of what a killed launcher has left of our session, once it has ended; else the launcher's own."""
+    if sys.platform == "win32":
+        return code
     ours, session = os.getpid(), os.getsid(0)
     for pid in [pid for pid, parent, of in _living() if parent == ours and of == session]:
         with contextlib.suppress(ChildProcessError):

@@ -100,7 +100,7 @@ def _guarded(argv: Sequence[str]) -> list[str]:
 
 
 def _kill_group(leader: int) -> None:
-    if WINDOWS:
+    if sys.platform == "win32":
         for process in _tree(leader):
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -271,7 +271,7 @@ class Child:
         self._wait_for_group(_KILL_SECONDS)
 
     def _signal(self, signum: int) -> None:
-        if WINDOWS:
+        if sys.platform == "win32":
             for process in _tree(self.pid):
                 with contextlib.suppress(psutil.Error):
                     process.terminate()
@@ -288,7 +288,7 @@ class Child:
             time.sleep(0.05)
 
     def _group_lives(self) -> bool:
-        if WINDOWS:
+        if sys.platform == "win32":
             return bool(_tree(self.pid))
         with contextlib.suppress(PermissionError):
             try:
@@ -320,6 +320,8 @@ def _times(process: psutil.Process) -> float:
 
 def _is_in_group(process: psutil.Process, leader: int) -> bool:
     """Whether it belongs to the group and runs: the dead that a container's first process never buries don't count."""
+    if sys.platform == "win32":
+        return False
     try:
         return os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE
     except (OSError, psutil.Error):
