@@ -51,14 +51,14 @@ Resolution = Annotated[
     typer.Option("--resolution", min=64, max=LARGEST, help="Side of the square, in pixels, whose area is kept"),
 ]
 Vae = Annotated[str | None, typer.Option("--vae", help="A VAE in place of the model's own")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST, help="For a run that can be repeated")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST, help="Random seed")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
 GpuIndex = Annotated[
     int | None, typer.Option("--gpu", min=0, max=LARGEST, help="GPU as nvidia-smi counts [default: the freest]")
 ]
 GpuMemory = Annotated[float | None, typer.Option("--gpu-memory", help="With --dry-run: as if the GPU had so many GB")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
-AsJson = Annotated[bool, typer.Option("--json", help="Tell of the run in JSON, an event a line")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print events as JSON lines")]
 NoGuard = Annotated[
     list[str] | None,
     typer.Option("--no-guard", metavar="NAME", help="Switch off: nan, loss, speed, silence, disk or samples"),

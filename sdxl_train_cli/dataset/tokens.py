@@ -11,8 +11,6 @@ from collections.abc import Callable
 
 USUAL_LENGTH = 75
 """Tokens that are read where `max_token_length` is not given."""
-LENGTHS = (75, 150, 225)
-"""All that `max_token_length` knows."""
 _MARKS = re.compile(r"<\|(?:start|end)oftext\|>")
 """Each is one token, wherever it stands."""
 _WORDS = re.compile(r"[^\W\d_]+|\d|[^\s\w]+|_+")

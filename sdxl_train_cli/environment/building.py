@@ -58,11 +58,11 @@ def create(home: Home, request: Request, *, recreate: bool, report: Report, addr
 
 
 def _found_again(home: Home, report: Report) -> Environment | None:
-    """The newest whole environment, named anew as the one that counts where that is not told any more."""
+    """The newest whole environment, where `current` names none: from now on it counts."""
     found = environment.newest(home) if environment.counting(home) is None else None
     if found is not None:
         files.write(home.current, found.folder.name)
-        report(f"{home.current} did not tell which environment counts: taking {found.folder.name}")
+        report(f"{home.current} was unreadable: using environment {found.folder.name}")
     return found
 
 

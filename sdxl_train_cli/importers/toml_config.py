@@ -36,7 +36,6 @@ _GUI_ONLY: Mapping[str, str] = {
     "train_inpainting": "sd-scripts v0.10.1 passes over it",
     "sdxl": "sdxl-train trains nothing else",
 }
-_NATIVE = "networks."
 
 
 def is_one(found: Mapping[str, object]) -> bool:

@@ -83,7 +83,7 @@ def of(  # noqa: PLR0913, PLR0917 - what a run was is told in as many words
     peak_gib: float,
     seconds_per_step: float | None,
 ) -> Measurement | None:
-    """What a finished run has shown; None where its pictures are gone, or its figures are none that could be."""
+    """What a finished run has shown; None where its pictures are gone, or its values are out of range."""
     found = largest_bucket.fullest(recipe, folders.files(pictures))
     if found is None:
         return None
@@ -182,7 +182,7 @@ class Records:
         try:
             settings = memory_settings.read(recipe)
         except ValidationError:
-            return None  # its figures are none that a run could have: the estimate names them
+            return None  # its values are out of range: the estimate names them
         same = [record for record in self.found if record.gpu == self.device.name and record.is_like(settings)]
         batch = self._fullest(recipe) if same else None
         if batch is None:

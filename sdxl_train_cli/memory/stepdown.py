@@ -70,7 +70,7 @@ def next_rung(recipe: Recipe, table: OptionTable | None = None, *, keep_state: b
     """The next change that breaks no rule and, by the estimate, takes no more memory; None where none is left.
 
     With a table, its options are the only ones that are changed: older sd-scripts lack some. RecipeError where the
-    recipe's own figures are none that a run could have. `keep_state` leaves network, optimizer and pictures alone,
+    recipe's own values are out of range. `keep_state` leaves network, optimizer and pictures alone,
     so that a state fits still.
     """
     known = None if table is None else table.of(recipe.kind)

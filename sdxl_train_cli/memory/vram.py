@@ -143,7 +143,7 @@ def unmeasured(_recipe: Recipe) -> None:
 
 
 def need(recipe: Recipe, known: Known = unmeasured) -> Need:
-    """The need of a typed recipe; RecipeError where its figures are none that a run could have."""
+    """The need of a typed recipe; RecipeError where its values are out of range."""
     record = known(recipe)
     if record is not None:
         return record

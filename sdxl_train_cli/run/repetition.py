@@ -107,7 +107,7 @@ def changes(entry: Loaded, prepared: Prepared) -> Iterator[str]:
     """Yield what has become other than it was, so that the same settings may give another result."""
     before, now = entry.record.environment, prepared.environment.lock
     if before is not None and before.commit != now.commit:
-        yield f"sd-scripts is another now: {_short(now.commit)}, and the run was made with {_short(before.commit)}"
+        yield f"sd-scripts has changed since that run: it was {_short(before.commit)}, and is {_short(now.commit)}"
     if before is not None:
         others = [name for name, version in now.packages.items() if before.packages.get(name) != version]
         if others and before.packages:

@@ -177,4 +177,4 @@ def _changes(record: Record, installed: Environment) -> list[str]:
     before = record.environment.commit if record.environment else None
     if before is None or before == installed.lock.commit:
         return []
-    return [f"sd-scripts is another one than at the start: {installed.lock.commit[:10]}, it was {before[:10]}"]
+    return [f"sd-scripts has changed since this run started: it was {before[:10]}, and is {installed.lock.commit[:10]}"]

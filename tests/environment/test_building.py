@@ -215,7 +215,7 @@ def test_where_the_pointer_is_lost_setup_takes_the_newest_whole_environment_and_
     again = building.create(place, request_, recreate=False, report=told.append)
 
     assert again == made == environment.require(place)
-    assert told == [f"{place.current} did not tell which environment counts: taking {made.folder.name}"]
+    assert told == [f"{place.current} was unreadable: using environment {made.folder.name}"]
 
 
 @pytest.mark.parametrize("torn", ["current", "options.json"])

@@ -105,7 +105,7 @@ def test_what_has_changed_since_is_told(choices: Choices, home: Path) -> None:
 
     told = list(repetition.changes(entry, prepare(repetition.again(entry, None, home).choices, home)))
 
-    assert any("sd-scripts is another now" in note and "0123456789" in note for note in told)
+    assert any("sd-scripts has changed since that run" in note and "0123456789" in note for note in told)
     assert "the pictures or captions have changed since" in told
     assert any("no seed" in note for note in told)
 

@@ -28,7 +28,7 @@ Model = Annotated[
 ]
 Threshold = Annotated[float, typer.Option("--threshold", min=0, max=1, help="How sure the tagger must be of a tag")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every new caption")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Tag pictures anew that have a caption")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Retag pictures that already have a caption")]
 
 
 def caption(

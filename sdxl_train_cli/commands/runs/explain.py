@@ -124,7 +124,7 @@ def _recorded(entry: Loaded | None, finding: Finding) -> list[str]:
         State.RUNNING: ["this run is going on"],
         State.UNKNOWN: [entry.problem],
         State.STOPPED: [f"this run was stopped{steps or ''} by Ctrl-C or a request to end", go_on],
-        State.INTERRUPTED: ["this run was cut off: sdxl-train was killed, or the computer went off", go_on],
+        State.INTERRUPTED: ["this run was cut off: sdxl-train was killed, or the computer lost power", go_on],
     }
     if outcome is not None and outcome.cause:
         told[State.FAILED] = [f"cause:   {outcome.cause}", f"remedy:  {outcome.remedy}" if outcome.remedy else None]

@@ -21,10 +21,10 @@ from sdxl_train_cli.ui import console, live, printing
 from sdxl_train_cli.ui.live import View
 
 Steps = Annotated[
-    int | None, typer.Option("--steps", min=1, max=LARGEST, help="Make the whole run so long [default: as it was]")
+    int | None, typer.Option("--steps", min=1, max=LARGEST, help="Total steps of the run [default: unchanged]")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
-Force = Annotated[bool, typer.Option("--force", help="Go on where that is refused as unsafe, after a look of your own")]
+Force = Annotated[bool, typer.Option("--force", help="Resume even where it is refused as unsafe; look first")]
 
 
 def resume(
