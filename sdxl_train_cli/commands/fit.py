@@ -73,7 +73,8 @@ def fit(
             console.note("REHEARSAL: the trainer is a stand-in, nothing is measured but itself")
         if not has_gpu:
             _require_sense(asked, installed, own_pictures=own_pictures)
-            console.note(_NO_GPU)
+            for line in _NO_GPU:
+                console.note(line)
             asked = fitting.on_processor(asked, installed, folder, asked.data if own_pictures else None)
         hands = fitting.Hands(lambda choices: _prepared(choices, where), _carried_out, console.note)
         found = fitting.run(asked, most, folder, hands)
@@ -98,8 +99,8 @@ def _require_sense(asked: Choices, installed: Environment, *, own_pictures: bool
 
 _MOST, _MOST_ON_PROCESSOR = 16, 2
 _NO_GPU = (
-    "NO GPU was found: this measures the RAM of a scaled-down model on the processor, to show that the way works.\n"
-    "The figures say nothing of GPU memory; for an estimate of that: `sdxl-train plan --gpu 12`"
+    "NO GPU was found: this measures the RAM of a scaled-down model on the processor, to show that the way works.",
+    "The figures say nothing of GPU memory; for an estimate of that: `sdxl-train plan --gpu 12`",
 )
 
 

@@ -24,6 +24,14 @@ from sdxl_train_cli.ui import console
 LARGEST = 2**32 - 1
 """Of all that is counted: no seed is larger, and Python divides no number of 400 digits."""
 
+
+def within_reason(count: int | None) -> int | None:
+    """The same count; a bound of its own would stand as a long number in each line of help."""
+    if count is not None and count > LARGEST:
+        raise typer.BadParameter(f"no run counts so far: at most {LARGEST}")
+    return count
+
+
 HomeOption = Annotated[
     str | None,
     typer.Option(

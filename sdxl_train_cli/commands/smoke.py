@@ -13,7 +13,7 @@ import typer
 
 from sdxl_train_cli import layout
 from sdxl_train_cli.commands import place, train
-from sdxl_train_cli.commands.place import LARGEST, HomeOption
+from sdxl_train_cli.commands.place import HomeOption, within_reason
 from sdxl_train_cli.environment import environment, imports
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.environment.toolchain import Extra
@@ -35,12 +35,12 @@ class SmokeKind(str, Enum):
 
 
 KindOption = Annotated[SmokeKind, typer.Option("--kind", help="What to train")]
-Steps = Annotated[int, typer.Option("--steps", min=2, max=LARGEST, help="Length of each run")]
+Steps = Annotated[int, typer.Option("--steps", min=2, callback=within_reason, help="Length of each run")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
 FullSize = Annotated[bool, typer.Option("--full-size", help="SDXL's true shapes: about 7 GB of disk and memory")]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs too, not the trained files alone")]
 GpuIndex = Annotated[
-    int | None, typer.Option("--gpu", min=0, max=LARGEST, help="Train on this GPU [default: the processor]")
+    int | None, typer.Option("--gpu", min=0, callback=within_reason, help="Train on this GPU [default: the processor]")
 ]
 
 

@@ -11,7 +11,7 @@ import typer
 
 from sdxl_train_cli import spelling
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import LARGEST, HomeOption
+from sdxl_train_cli.commands.place import HomeOption, within_reason
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.memory import measurements
@@ -38,23 +38,29 @@ Reg = Annotated[str | None, typer.Option("--reg", help="Regularisation pictures,
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Where the run's folder is made [default: output]")]
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of run and file [default: the data folder's]")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="The word that calls your subject")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, max=LARGEST, help="Pictures in one step")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, max=LARGEST, help="Length of the run in steps")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", "-b", min=1, callback=within_reason, help="Pictures in one step")
+]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, callback=within_reason, help="Length of the run in steps")]
 Epochs = Annotated[
-    int | None, typer.Option("--epochs", min=1, max=LARGEST, help="Length of the run in passes over the pictures")
+    int | None,
+    typer.Option("--epochs", min=1, callback=within_reason, help="Length of the run in passes over the pictures"),
 ]
 Repeats = Annotated[
-    int | None, typer.Option("--repeats", min=1, max=LARGEST, help="How often a pass takes each picture")
+    int | None, typer.Option("--repeats", min=1, callback=within_reason, help="How often a pass takes each picture")
 ]
 Resolution = Annotated[
     int | None,
-    typer.Option("--resolution", min=64, max=LARGEST, help="Side of the square, in pixels, whose area is kept"),
+    typer.Option(
+        "--resolution", min=64, callback=within_reason, help="Side of the square, in pixels, whose area is kept"
+    ),
 ]
 Vae = Annotated[str | None, typer.Option("--vae", help="A VAE in place of the model's own")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST, help="Random seed")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, callback=within_reason, help="Random seed")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
 GpuIndex = Annotated[
-    int | None, typer.Option("--gpu", min=0, max=LARGEST, help="GPU as nvidia-smi counts [default: the freest]")
+    int | None,
+    typer.Option("--gpu", min=0, callback=within_reason, help="GPU as nvidia-smi counts [default: the freest]"),
 ]
 GpuMemory = Annotated[float | None, typer.Option("--gpu-memory", help="With --dry-run: as if the GPU had so many GB")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
@@ -74,7 +80,8 @@ class OnOom(str, Enum):
 
 OnOomOption = Annotated[OnOom, typer.Option("--on-oom", help="What to do when the GPU's memory runs out")]
 StepDowns = Annotated[
-    int, typer.Option("--step-downs", min=1, max=LARGEST, help="With --on-oom step-down: at most so many times")
+    int,
+    typer.Option("--step-downs", min=1, callback=within_reason, help="With --on-oom step-down: at most so many times"),
 ]
 SaveState = Annotated[
     bool | None, typer.Option("--save-state/--no-save-state", help="Keep what resuming needs [default: by preset]")

@@ -13,7 +13,7 @@ import typer
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.commands import measured, place
-from sdxl_train_cli.commands.place import LARGEST, HomeOption
+from sdxl_train_cli.commands.place import HomeOption, within_reason
 from sdxl_train_cli.environment import environment, imports
 from sdxl_train_cli.errors import UsageError, VramError
 from sdxl_train_cli.gpu import Gpu
@@ -35,7 +35,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV")]
 KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="Your pictures, for the commands that are shown")]
-Resolution = Annotated[int | None, typer.Option("--resolution", min=64, max=LARGEST, help="Pixels: side of the square")]
+Resolution = Annotated[
+    int | None, typer.Option("--resolution", min=64, callback=within_reason, help="Pixels: side of the square")
+]
 
 
 Mine = Annotated[bool, typer.Option("--mine", help="Show the runs that were measured here too")]

@@ -13,9 +13,10 @@ from sdxl_train_cli import files, layout, spelling
 from sdxl_train_cli.errors import ModelError
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
-LARGEST_HEADER = 16 << 20
-"""Bytes. SDXL has a third of a MB, a LoRA with the tags of a large dataset a few; the format allows 100, of which a
-stranger can make a GB in memory."""
+LARGEST_HEADER = 100_000_000
+"""Bytes: the limit of the format itself. The record of a large dataset's captions can take tens of MB."""
+_MOST_NAMES, _MOST_LISTS = 200_000, 2_000_000
+"""In a header: SDXL has 2,515 names, and a stranger's file could make a GB of memory out of many short ones."""
 
 _LARGEST_INDEX = 1 << 20
 
@@ -47,6 +48,7 @@ def read_header(path: Path) -> Header:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1  # noqa: PLR2004
             text = file.read(length) if length <= min(LARGEST_HEADER, size) else b""
+        _require_few(text)
         entries = files.parse_json(text.decode("utf-8"), object_pairs_hook=_once)
         if not isinstance(entries, dict):
             raise TypeError(text)  # noqa: TRY301 - as all that is wrong with it
@@ -65,6 +67,13 @@ def read_header(path: Path) -> Header:
     if size > end:
         raise ModelError(f"{path} has {size - end:,} bytes too many: its download is broken", "download it again")
     return Header(shapes, metadata)
+
+
+def _require_few(text: bytes) -> None:
+    """ValueError for a header of more names and lists than any model's; a long text in it is one value, and small."""
+    names = text.count(b'":') - text.count(b'\\":')  # those within a text are escaped
+    if names > _MOST_NAMES or text.count(b"[") > _MOST_LISTS:
+        raise ValueError("too many names or lists")
 
 
 def _side(side: object) -> int:

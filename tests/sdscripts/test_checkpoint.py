@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -480,3 +481,27 @@ def test_a_name_that_no_file_can_have_is_no_model(name: str) -> None:
     assert "no model at" in refused(name)[0]
     with pytest.raises(ModelError, match="no VAE at"):
         checkpoint.require_vae(name)
+
+
+def test_a_network_that_records_the_captions_of_a_large_dataset_is_read(tmp_path: Path) -> None:
+    """sd-scripts counts each caption of a dataset in the header: 150,000 sentences take 20 MB."""
+    captions = {"cats": {f'a [cat], "number": {number}, ' + "that sits on a mat " * 5: 1 for number in range(150_000)}}
+    header = {"__metadata__": {"ss_tag_frequency": json.dumps(captions)}, "a": tensor()}
+    path = write_header(tmp_path / "a.safetensors", header, bytes(2))
+
+    assert path.stat().st_size > 16 << 20
+    assert json.loads(checkpoint.read_header(path).metadata["ss_tag_frequency"]) == captions
+
+
+@pytest.mark.parametrize("inner", [b'"n%d":1,', b"[[]],"], ids=["names", "lists"])
+def test_a_header_of_masses_is_refused_before_it_is_parsed(tmp_path: Path, inner: bytes) -> None:
+    parts = b"".join(inner % number if b"%" in inner else inner for number in range(1_100_000))
+    text = b'{"a":{' + parts + b'"z":1}}' if b":" in inner else b'{"a":[' + parts + b"1]}"
+    path = write_header(tmp_path / "a.safetensors", text, bytes(2))
+
+    tracemalloc.start()
+    with pytest.raises(ModelError):
+        checkpoint.read_header(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 4 * len(text)

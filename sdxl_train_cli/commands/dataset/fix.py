@@ -9,7 +9,7 @@ import typer
 
 from sdxl_train_cli import layout
 from sdxl_train_cli.commands.dataset.options import Directory
-from sdxl_train_cli.commands.place import LARGEST
+from sdxl_train_cli.commands.place import within_reason
 from sdxl_train_cli.dataset import fix_order, fix_sources, fixing
 from sdxl_train_cli.dataset.fixing import Fixed
 from sdxl_train_cli.dataset.repair import Alpha
@@ -20,7 +20,10 @@ Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this w
 AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Lay transparency on white, or keep it for masks")]
 KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep pictures that are there twice")]
 Size = Annotated[
-    int, typer.Option("--size", min=64, max=LARGEST, help="Side of the square that is trained: shrink what is larger")
+    int,
+    typer.Option(
+        "--size", min=64, callback=within_reason, help="Side of the square that is trained: shrink what is larger"
+    ),
 ]
 Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG files that must be written anew")]
 Encoding = Annotated[

@@ -12,7 +12,7 @@ from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.dataset import facts, tables, training
 from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
-from sdxl_train_cli.commands.place import LARGEST, HomeOption
+from sdxl_train_cli.commands.place import HomeOption, within_reason
 from sdxl_train_cli.commands.train import (
     BatchSize,
     Epochs,
@@ -34,7 +34,7 @@ from sdxl_train_cli.errors import DatasetError, UsageError
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui import album, dataset_page, document
 
-Gpus = Annotated[int, typer.Option("--gpus", min=1, max=LARGEST, help="GPUs that share the batches")]
+Gpus = Annotated[int, typer.Option("--gpus", min=1, callback=within_reason, help="GPUs that share the batches")]
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; it needs no network")
 ]

@@ -12,7 +12,7 @@ import typer
 
 from sdxl_train_cli import gpu, spelling
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import LARGEST
+from sdxl_train_cli.commands.place import within_reason
 from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.commands.presets.listing import KindFilter
 from sdxl_train_cli.errors import UsageError
@@ -26,7 +26,7 @@ Answer = TypeVar("Answer")
 Name = Annotated[str | None, typer.Argument(help="The preset's name")]
 What = Annotated[str | None, typer.Option("--what", help="character, object, style or several")]
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
-Pictures = Annotated[int | None, typer.Option("--pictures", min=1, max=LARGEST, help="How many you have")]
+Pictures = Annotated[int | None, typer.Option("--pictures", min=1, callback=within_reason, help="How many you have")]
 For = Annotated[str | None, typer.Option("--for", help="speed or quality")]
 To = Annotated[Path | None, typer.Option("--to", help="The folder for it [default: your own presets]")]
 Force = Annotated[bool, typer.Option("--force", help="Write over a preset that is there")]

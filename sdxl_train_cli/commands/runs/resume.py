@@ -8,7 +8,7 @@ import typer
 
 from sdxl_train_cli import spelling
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import LARGEST, HomeOption, OutputOption
+from sdxl_train_cli.commands.place import HomeOption, OutputOption, within_reason
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 from sdxl_train_cli.memory.stepdown import Rung
@@ -21,7 +21,8 @@ from sdxl_train_cli.ui import console, live, printing
 from sdxl_train_cli.ui.live import View
 
 Steps = Annotated[
-    int | None, typer.Option("--steps", min=1, max=LARGEST, help="Total steps of the run [default: unchanged]")
+    int | None,
+    typer.Option("--steps", min=1, callback=within_reason, help="Total steps of the run [default: unchanged]"),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
 Force = Annotated[bool, typer.Option("--force", help="Resume even where it is refused as unsafe; look first")]
