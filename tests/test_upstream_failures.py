@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from sdxl_train_cli.failures import diagnosis, log
 from sdxl_train_cli.failures.diagnosis import Ending
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Value
-from sdxl_train_cli.sdscripts import command
 
 SOURCE = upstream_source.find()
 pytestmark = [
@@ -57,7 +56,7 @@ class World:
         options = installed.options().of(Kind.LORA)
         changes = {**settings, "output_dir": str(self.folder / "out"), "logging_dir": str(self.folder / "logs")}
         done = subprocess.run(
-            command.changed(self.argv, "sdxl_train_network.py", changes, options),
+            changed(self.argv, changes, {name: option.flag for name, option in options.items()}),
             check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -72,6 +71,20 @@ class World:
         run = self.folder / "smoke" / "smoke-lora"
         files = {"LORA": run / "smoke-lora.safetensors", "STATE": run / "smoke-lora-state", "NOPE": run / "nope"}
         return {name: str(files[str(value)]) if value in files else value for name, value in settings.items()}
+
+
+def changed(argv: Sequence[str], values: Mapping[str, Value], flags: Mapping[str, str]) -> list[str]:
+    """The command line with these options in place of what it says of them."""
+    behind = [Path(word).name for word in argv].index("sdxl_train_network.py") + 1
+    kept, is_kept = list(argv[:behind]), True
+    for word in argv[behind:]:
+        if word.startswith("--"):
+            is_kept = word.partition("=")[0] not in {flags[name] for name in values}
+        kept += [word] if is_kept else []
+    for name, value in values.items():
+        words = value if isinstance(value, tuple) else [] if isinstance(value, bool) else [value]
+        kept += [] if value is False else [flags[name], *map(str, words)]
+    return kept
 
 
 @pytest.fixture(scope="module")

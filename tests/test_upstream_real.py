@@ -416,7 +416,8 @@ def test_pictures_that_a_file_names_train_like_a_folders(smoked: Path, form: str
 # The command line has no flag for the shim: this starts the same command with it.
 START = """
 import dataclasses, pathlib, sys
-from sdxl_train_cli import choice, cli
+from sdxl_train_cli import cli
+from sdxl_train_cli.run import choice
 shim = pathlib.Path(sys.argv.pop(1))
 real = choice.choose
 choice.choose = lambda *given, **named: dataclasses.replace(real(*given, **named), shim=shim, on_processor=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import gpu
 from sdxl_train_cli.commands import place
 from sdxl_train_cli.commands.place import HomeOption
 from sdxl_train_cli.commands.train import (
@@ -29,7 +30,7 @@ from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Gathering, VramError
-from sdxl_train_cli.gpu import Gpu, devices
+from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import savings
 from sdxl_train_cli.recipes import presets, project
@@ -59,7 +60,7 @@ def fit(
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "trigger": trigger, "vae": vae}
     texts = choice.filled(asked_kind, written, typed)
-    has_gpu = gpu is not None or bool(devices())
+    has_gpu = _has_gpu(gpu)
     own_pictures = has_gpu or bool(texts["data"])
     overrides = [*choice.overrides(asked_kind, written), *from_flags(resolution=resolution), *from_set(set_ or [])]
     asked = choice.choose(
@@ -83,6 +84,10 @@ def fit(
     else:
         _show(found)
     _conclude(found, most)
+
+
+def _has_gpu(index: int | None) -> bool:
+    return index is not None or bool(gpu.devices())
 
 
 def _require_sense(asked: Choices, installed: Environment, *, own_pictures: bool) -> None:

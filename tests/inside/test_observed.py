@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SCRIPT = Path(__file__).parents[1] / "sdxl_train_cli" / "inside" / "observed.py"
+SCRIPT = Path(__file__).parents[2] / "sdxl_train_cli" / "inside" / "observed.py"
 TORCH = """
 class cuda:
     is_available = staticmethod(lambda: False)

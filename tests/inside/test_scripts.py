@@ -10,7 +10,7 @@ from PIL import Image
 
 from sdxl_train_cli.sdscripts import checkpoint
 
-INSIDE = Path(__file__).parents[1] / "sdxl_train_cli" / "inside"
+INSIDE = Path(__file__).parents[2] / "sdxl_train_cli" / "inside"
 TOKENIZERS = ("openai_clip-vit-large-patch14", "laion_CLIP-ViT-bigG-14-laion2B-39B-b160k")
 
 
