@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import files, layout, spelling
 from sdxl_train_cli.environment.environment import INSIDE
 from sdxl_train_cli.errors import ModelError, Problem, UsageError
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.records.history import Loaded
+from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.sdscripts import pickles
 
 _SCRIPTS = ("scaled.py",)
@@ -39,8 +40,8 @@ def require_harmless_state(entry: Loaded, state: Path) -> None:
             f"{path} calls {code} when it is loaded, and no trainer writes that",
             f"if this run is your own: sdxl-train runs resume {spelling.shell_word(entry.folder)} --force",
         )
-        for path in sorted(state.iterdir())
-        if path.suffix.lower() in pickles.SUFFIXES and (code := _foreign_code(path)) is not None
+        for path in _within(state)
+        if (code := _foreign_code(path)) is not None
     ]
     if problems:
         raise ModelError(problems)
@@ -48,28 +49,46 @@ def require_harmless_state(entry: Loaded, state: Path) -> None:
 
 def require_harmless_files(entry: Loaded, recipe: Recipe) -> None:
     """ModelError where a file that the record names would run code when it is loaded."""
-    inputs = entry.record.inputs
-    named = [inputs.model, inputs.vae] if inputs else []
-    for option in _WEIGHTS:
-        value = recipe.get(option)
-        named += map(str, value if isinstance(value, tuple) else () if value is None else (value,))
-    problems = list(_problems(Path(name) for name in named if name))
+    problems = [
+        Problem(
+            f"{path} calls {code} when it is loaded",
+            "if you trust the file, name it yourself: sdxl-train lora --model FILE, or convert it to .safetensors",
+        )
+        for path in (*_models(entry.record.inputs), *_weights(recipe))
+        if (code := _foreign_code(path)) is not None
+    ]
     if problems:
         raise ModelError(problems)
 
 
-def _problems(paths: Iterable[Path]) -> Iterator[Problem]:
-    for path in paths:
-        code = _foreign_code(path) if path.suffix.lower() in pickles.SUFFIXES else None
-        if code is not None:
-            yield Problem(
-                f"{path} calls {code} when it is loaded",
-                "if you trust the file, name it yourself: sdxl-train lora --model FILE, or convert it to .safetensors",
-            )
+def _models(inputs: Inputs | None) -> Iterator[Path]:
+    """The files of model and VAE that are loaded with torch; sd-scripts takes all others for safetensors."""
+    for name in filter(None, (inputs.model, inputs.vae) if inputs else ()):
+        path = layout.expanded(Path(name))
+        if files.is_folder(path):
+            yield from _within(path)
+        elif path.suffix.lower() != ".safetensors":
+            yield path
+
+
+def _weights(recipe: Recipe) -> Iterator[Path]:
+    """As `_models`; here, sd-scripts takes only small letters for safetensors (networks/lora.py)."""
+    for option in _WEIGHTS:
+        value = recipe.get(option)
+        for name in value if isinstance(value, tuple) else () if value is None else (value,):
+            path = layout.expanded(Path(str(name)))
+            if path.suffix != ".safetensors":
+                yield path
+
+
+def _within(folder: Path) -> list[Path]:
+    """The files that torch loads of a state or of a diffusers folder, which has one folder for each part."""
+    inside = [*folder.glob("*"), *folder.glob("*/*")]
+    return sorted(path for path in inside if path.suffix.lower() in pickles.SUFFIXES)
 
 
 def _foreign_code(path: Path) -> str | None:
     try:
         return pickles.foreign_code(path)
-    except OSError:
-        return None  # what can't be read is told where it is used
+    except (OSError, ValueError):
+        return None  # what can't be opened is told where it is used

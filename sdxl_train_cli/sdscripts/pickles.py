@@ -5,8 +5,12 @@ A state to go on from and older weights are such files. Newer torch refuses what
 
 from __future__ import annotations
 
+import io
+import os
 import pickletools
 import re
+import struct
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +19,7 @@ from typing import IO
 from sdxl_train_cli import files
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
-"""Whatever else a file is called, sd-scripts reads it as safetensors or not at all."""
+"""Of the files in a folder that torch reads, those that accelerate and diffusers write."""
 _HARMLESS = re.compile(
     r"collections (OrderedDict|defaultdict|Counter|deque)|_codecs encode"
     r"|(builtins|__builtin__) (set|frozenset|list|dict|tuple|int|float|complex|bool|bytes|bytearray|str|slice|object)"
@@ -26,53 +30,101 @@ _HARMLESS = re.compile(
     r"|torch\.nn\.parameter (Parameter|Buffer)"
 )
 """What weights, an optimizer's and a scheduler's state and random numbers are made of."""
-_ZIP = b"PK\x03\x04"
-_MOST_BYTES = 256 * 1024 * 1024
-"""Of the part that can hold code; tensors stand elsewhere in the file."""
+_ZIP, _END, _LOCATOR_64, _END_64 = b"PK\3\4", b"PK\5\6", b"PK\6\7", b"PK\6\6"
+_TAIL_BYTES = 56 + 20 + 22
+"""The end in its long form, where that is, and the end, with no comment after it: torch writes both."""
+_PICKLES = 5
+"""Of a file from before torch 1.6: magic number, protocol, system, object, keys; then the tensors' bytes.
+
+torch.serialization._legacy_save. An archive's part has one.
+"""
+_UNFOLLOWED = "something that can't be followed"
+_BROKEN = (
+    ValueError, LookupError, EOFError, MemoryError, OverflowError, OSError, RuntimeError, struct.error,
+    zipfile.BadZipFile, tarfile.TarError,
+)  # fmt: skip
+"""What readers raise for content that they can't follow; another reader, such as torch's own, may well follow it."""
 
 
 def foreign_code(path: Path) -> str | None:
     """The first thing that loading the file would call and that no trainer's file needs; None where there is none.
 
-    What is no such file at all can't be loaded, and so calls nothing. OSError where it can't be read.
+    What can't be followed counts as such a thing. OSError or ValueError where it can't be opened.
     """
     with files.open_plain(path) as file:
-        start = file.read(len(_ZIP))
+        try:
+            return next(_in_file(file), None)
+        except _BROKEN:
+            return _UNFOLLOWED
+
+
+def _in_file(file: IO[bytes]) -> Iterator[str]:
+    start = file.read(len(_ZIP))
+    file.seek(0)
+    if start == _ZIP:
+        yield from _in_archive(file)
+    elif _is_tar(file):
+        yield _UNFOLLOWED  # torch's form of 2016: tried before all others, however else the file can be read
+    else:
         file.seek(0)
-        if start == _ZIP:
-            return next(_in_archive(file), None)
-        return next(_called(file), None)  # before torch 1.6: one pickle after another
+        yield from _called(file)
+
+
+def _is_tar(file: IO[bytes]) -> bool:
+    try:
+        tarfile.open(fileobj=file, mode="r:").close()
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def _in_archive(file: IO[bytes]) -> Iterator[str]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-            if len(set(names)) != len(names):
-                yield "two parts of one name"  # readers differ in which they take
-            for name in names:
-                folder, _, last = name.rpartition("/")
-                if last == "constants.pkl" or "/code/" in f"/{folder}/":
-                    yield f"a program ({name})"
-                if last.endswith(".pkl"):
-                    if archive.getinfo(name).file_size > _MOST_BYTES:
-                        yield f"a part of {archive.getinfo(name).file_size:,} bytes ({name})"
-                        return
-                    with archive.open(name) as part:
-                        yield from _called(part)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
-        yield "an archive that can't be looked into"
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        if not _is_read_alike(file, archive.start_dir) or any(part.orig_filename != part.filename for part in parts):
+            yield _UNFOLLOWED
+        names = [part.filename.lower() for part in parts]  # as torch looks for them
+        if len(set(names)) != len(names):
+            yield "two parts of one name"  # readers differ in which they take
+        for part, name in zip(parts, names, strict=True):
+            folder, _, last = name.rpartition("/")
+            if last == "constants.pkl" or "/code/" in f"/{folder}/":
+                yield f"a program ({name})"
+            if last.endswith(".pkl"):
+                if part.file_size > files.LARGEST_BYTES:  # the tensors are parts of their own
+                    yield f"a part of {part.file_size:,} bytes ({name})"
+                if part.compress_type != zipfile.ZIP_STORED or part.compress_size != part.file_size:
+                    yield f"a packed part ({name})"  # torch packs nothing
+                yield from _called(io.BytesIO(archive.read(part)))
+
+
+def _is_read_alike(file: IO[bytes], start: int) -> bool:
+    """Whether the list of parts begins where the archive's end says; Python's reader takes what stands before the end.
+
+    Torch's goes where it is told, and could find other parts there.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    tail = file.read()
+    end, locator, end_64 = tail[-22:], tail[-42:-22], tail[-98:-42]
+    told = int.from_bytes(end[16:20], "little")
+    if locator.startswith(_LOCATOR_64):
+        if not end_64.startswith(_END_64) or int.from_bytes(locator[8:16], "little") != size - len(tail):
+            return False
+        told = int.from_bytes(end_64[48:56], "little")
+    return end.startswith(_END) and end.endswith(b"\0\0") and told == start
 
 
 def _called(file: IO[bytes]) -> Iterator[str]:
-    """What pickles that stand one after another call, up to where they are none any more."""
-    try:
-        while True:
-            for operation, argument, _ in pickletools.genops(file):
-                if operation.name in {"GLOBAL", "INST"}:
-                    if not _HARMLESS.fullmatch(str(argument)):
-                        yield ".".join(str(argument).split())
-                elif operation.name in {"STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}:
-                    yield "code whose name is put together"  # torch writes none such
-    except (ValueError, EOFError, KeyError, IndexError, MemoryError, OverflowError):
-        return  # where reading it would end too
+    """What the pickles that torch reads call; raises where they are none."""
+    for _ in range(_PICKLES):
+        start = file.tell()
+        if not file.read(1):
+            return
+        file.seek(start)
+        for operation, argument, _ in pickletools.genops(file):
+            if operation.name in {"GLOBAL", "INST"}:
+                if not _HARMLESS.fullmatch(str(argument)):
+                    yield ".".join(str(argument).split())
+            elif operation.name in {"STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}:
+                yield "code whose name is put together"  # torch writes none such

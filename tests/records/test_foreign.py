@@ -6,13 +6,17 @@ import io
 import json
 import os
 import pickle
+import pickletools
+import random
 import shlex
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Cli
+from torch_files import TORCH_FILES
 
 from sdxl_train_cli import process
 from sdxl_train_cli.environment.environment import INSIDE, Environment
@@ -68,19 +72,95 @@ def test_what_would_run_as_code_is_found_without_loading_it(tmp_path: Path, cont
     assert code_of(tmp_path / "a.bin", archive(a__data_pkl=b".", hidden__other_pkl=content)) == told
 
 
-@pytest.mark.parametrize("content", [b"", b"stand-in", b"\x80", b"\xff" * 99, os.urandom(4096)])
-def test_what_is_no_pickle_calls_nothing(tmp_path: Path, content: bytes) -> None:
-    assert code_of(tmp_path / "a.bin", content) is None
+@pytest.mark.parametrize("name", TORCH_FILES)
+def test_what_torch_itself_wrote_is_harmless(tmp_path: Path, name: str) -> None:
+    assert code_of(tmp_path / "a.bin", TORCH_FILES[name]) is None
+
+
+UNFOLLOWED = "something that can't be followed"
+RUN = b"0cos\nsystem\n(X\4\0\0\0truetR."
+"""What goes on from a value and calls the system."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"stand-in", b"\x80", b"\xff" * 99, b"N.N.N.N", b"\x80\2I0x10\n" + RUN, "S'é'\n".encode() + RUN, b"I1_0\n" + RUN],
+)
+def test_what_cant_be_followed_is_not_taken_for_harmless(tmp_path: Path, content: bytes) -> None:
+    """Once, it counted as harmless; the unpickler takes numbers and texts that Python's own disassembler refuses."""
+    assert code_of(tmp_path / "a.bin", content) in {UNFOLLOWED, "os.system"}
+    assert code_of(tmp_path / "a.bin", archive(a__data_pkl=content)) in {UNFOLLOWED, "os.system"}
+
+
+@pytest.mark.parametrize("name", ["weights, old", "optimizer, old"])
+def test_of_a_file_of_old_torch_each_of_five_pickles_is_followed(tmp_path: Path, name: str) -> None:
+    whole = TORCH_FILES[name]
+    ends = []
+    file = io.BytesIO(whole)
+    for _ in range(5):
+        list(pickletools.genops(file))
+        ends.append(file.tell())
+
+    for start in (0, *ends[:4]):
+        assert code_of(tmp_path / "a.bin", whole[:start] + b"cos\nsystem\n." + whole[start:]) == "os.system"
+        assert code_of(tmp_path / "a.bin", whole[:start] + b"?" + whole[start:]) == UNFOLLOWED
+    assert code_of(tmp_path / "a.bin", whole[: ends[4]] + b"cos\nsystem\n.") is None  # tensors
+
+
+def test_what_torch_reads_as_an_archive_of_2016_is_not_taken_for_pickles(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as file:
+        part = tarfile.TarInfo("N.N.N.N.N.")  # the file begins with five harmless pickles
+        part.size = 4
+        file.addfile(part, io.BytesIO(RUN[:4]))
+
+    assert code_of(tmp_path / "a.bin", content.getvalue()) == UNFOLLOWED
+
+
+def moved(content: bytes, by: int) -> bytes:
+    """An archive whose end tells another place of the list of parts."""
+    place = int.from_bytes(content[-6:-2], "little")
+    return content[:-6] + (place + by).to_bytes(4, "little") + content[-2:]
 
 
 def test_an_archive_that_readers_may_read_otherwise_is_told(tmp_path: Path) -> None:
-    assert code_of(tmp_path / "a.bin", b"PK\x03\x04 cut off") == "an archive that can't be looked into"
+    whole = archive(a__data_pkl=b"N.", a__data__0=b"\0" * 64)
+    recorded = TORCH_FILES["weights"]
+    told = int.from_bytes(recorded[-50:-42], "little") - 1
+    for content in (
+        b"PK\3\4 cut off",
+        whole[:-1],
+        b"PK\3\4" + whole,
+        moved(whole, -1),
+        moved(whole, 1),
+        whole[:-2] + b"\4\0more",
+        whole.replace(b"a/data.pkl", b"a\0data.pkl"),
+        recorded[:-50] + told.to_bytes(8, "little") + recorded[-42:],
+    ):
+        assert code_of(tmp_path / "a.bin", content) == UNFOLLOWED
     with zipfile.ZipFile(tmp_path / "b.bin", "w") as file:
         file.writestr("a/data.pkl", b".")
-        with pytest.warns(UserWarning, match="Duplicate"):
-            file.writestr("a/data.pkl", b"cos\nsystem\n.")
+        file.writestr("a/DATA.pkl", b"cos\nsystem\n.")
     assert pickles.foreign_code(tmp_path / "b.bin") == "two parts of one name"
     assert code_of(tmp_path / "c.bin", archive(a__constants_pkl=b".")) == "a program (a/constants.pkl)"
+    assert code_of(tmp_path / "c.bin", archive(**{"a__data.PKL": b"cos\nsystem\n."})) == "os.system"
+
+
+def test_a_packed_part_is_not_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.bin", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/data.pkl", b"N" * 99 + b".")
+
+    assert pickles.foreign_code(tmp_path / "a.bin") == "a packed part (a/data.pkl)"
+
+
+def test_no_damage_to_a_file_ends_the_look_with_an_error(tmp_path: Path) -> None:
+    chance = random.Random(5)  # noqa: S311
+    for whole in TORCH_FILES.values():
+        for _ in range(150):
+            content = bytearray(whole)
+            for _ in range(chance.choice((1, 3, 20))):
+                content[chance.randrange(len(content))] = chance.randrange(256)
+            code_of(tmp_path / "a.bin", bytes(content))
 
 
 def test_of_a_recorded_script_only_the_name_counts(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ class Run:
             file.write(files.safetensors({"standin": ((1,), None)}, None, {"format": "pt"}))
         for each in ("optimizer.bin", "scheduler.bin", "random_states_0.pkl"):
             with open(os.path.join(folder, each), "wb") as file:
-                file.write(b"stand-in")
+                file.write(b"N.")  # a pickle of None
         if self.is_lora:
             with open(os.path.join(folder, "train_state.json"), "w", encoding="utf-8") as file:
                 json.dump({"current_epoch": self.epoch + 1, "current_step": self.step}, file)
