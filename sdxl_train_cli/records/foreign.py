@@ -10,8 +10,8 @@ from sdxl_train_cli.environment.environment import INSIDE
 from sdxl_train_cli.errors import ModelError, Problem, UsageError
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.records.history import Loaded
-from sdxl_train_cli.records.record import Inputs
-from sdxl_train_cli.sdscripts import pickles
+from sdxl_train_cli.records.record import Inputs, Record
+from sdxl_train_cli.sdscripts import checkpoint, pickles
 
 _SCRIPTS = ("scaled.py",)
 """Of ours, those that a record may name: the tiny smoke's."""
@@ -59,6 +59,17 @@ def require_harmless_files(entry: Loaded, recipe: Recipe) -> None:
     ]
     if problems:
         raise ModelError(problems)
+
+
+def notes(record: Record) -> Iterator[str]:
+    """Yield what a run of the record would fetch from the hub or send there: the record may be a stranger's."""
+    inputs, recipe = record.inputs, record.recipe
+    for what, name in (("model", inputs.model), ("VAE", inputs.vae)) if inputs else ():
+        if name and name != checkpoint.SDXL_BASE and checkpoint.is_hub_id(name):
+            yield f"the record names a {what} on the hub, which is fetched and loaded: {name}"
+    place = recipe.get("huggingface_repo_id") if recipe else None
+    if place is not None:
+        yield f"the record has the results sent to the hub, to huggingface_repo_id: {place}"
 
 
 def _models(inputs: Inputs | None) -> Iterator[Path]:

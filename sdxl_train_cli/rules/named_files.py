@@ -22,6 +22,8 @@ _TEXTS = (
     ("sample_prompts", "prompts", "a text file with one prompt a line"),
     ("log_tracker_config", "file", "--set log_tracker_config=null"),
 )
+_TORCH = (".pt", ".pth", ".ckpt", ".bin")
+"""Suffixes of weights that torch loads, as it would every other file but .safetensors (networks/lora.py)."""
 _NETWORK = ("lora_", "lycoris_")
 """How the names of a trained network's tensors begin."""
 _DEFAULT_DIM = 4
@@ -64,8 +66,12 @@ def _networks(recipe: Recipe) -> Iterator[Problem]:
             if not files.is_file(path):
                 hint = f"{option} takes a trained LoRA's file"
                 yield Problem(f"no weights at {path}", hint, recipe.origin(option))
-            elif path.suffix.lower() == ".safetensors":
+            elif path.suffix == ".safetensors":
                 yield from _weights(path, option, recipe)
+            elif path.suffix not in _TORCH:
+                known = f".safetensors, {', '.join(_TORCH)}"
+                hint = f"sd-scripts goes by the suffix, small letters alone: rename the file to what it is, {known}"
+                yield Problem(f"{path} has no suffix of weights", hint, recipe.origin(option))
 
 
 def _paths(recipe: Recipe, option: str) -> list[Path]:

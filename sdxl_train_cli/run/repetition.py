@@ -19,7 +19,7 @@ from sdxl_train_cli.records.runs import Facts
 from sdxl_train_cli.run import choice
 from sdxl_train_cli.run.choice import Choices
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import checkpoint, command
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,17 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> Again:
     if recipe is not None:
         foreign.require_harmless_files(entry, recipe)
     base, notes = _base(kind, kept.preset, user_presets)
-    settings = entry.record.settings
+    is_gone = bool(notes)
+    settings = dict(entry.record.settings)
+    begun = settings.get("resume")
+    if begun is not None:  # another's state would be loaded, and one on the hub can't be looked at
+        settings = {option: setting for option, setting in settings.items() if option not in command.STARTS}
+        notes = (*notes, f"the run began with a state, and the new one begins at step 0 without it: {begun.value}")
     overrides = [Override(option, setting.value, setting.origin) for option, setting in settings.items()]
     overrides += [Override(option, None, "the record") for option in base.settings if option not in settings]
     choices = Choices(
         kind=kind,
-        preset=choice.DEFAULT_PRESETS[kind] if notes else kept.preset,
+        preset=choice.DEFAULT_PRESETS[kind] if is_gone else kept.preset,
         model=kept.model,
         data=kept.data,
         output=kept.output,
@@ -100,7 +105,7 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> Again:
         fast=kept.fast,
         tokenizers=kept.tokenizers,
     )
-    return Again(choices, notes)
+    return Again(choices, (*notes, *foreign.notes(entry.record)))
 
 
 def changes(entry: Loaded, prepared: Prepared) -> Iterator[str]:

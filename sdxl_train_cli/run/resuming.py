@@ -82,6 +82,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
     device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
     notes = [f"going on from step {going_on.step}: {going_on.state.name}", *_changes(entry.record, installed)]
+    notes += foreign.notes(entry.record)
     if check_vram and inputs.check_vram and not inputs.on_processor:
         notes.append(preparation.room(recipe, device))
     run = Run(entry.folder, entry.name)

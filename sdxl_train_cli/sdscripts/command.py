@@ -9,9 +9,10 @@ from pathlib import Path
 from sdxl_train_cli.recipe import Recipe, Scalar, Value
 from sdxl_train_cli.sdscripts.options import Option
 
-_STARTS = ("resume", "initial_step", "initial_epoch", "skip_until_initial_step")
+STARTS = ("resume", "resume_from_huggingface", "initial_step", "initial_epoch", "skip_until_initial_step")
+"""Options that say where a run begins."""
 _LENGTHS = ("max_train_steps", "max_train_epochs")
-"""Options of a first start that a run which goes on is told anew."""
+"""Options that a run which goes on may be told anew."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def build(
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
     shims += [] if trainer.shim is None else [str(trainer.shim)]
     if going_on is not None:
-        recipe = recipe.replaced(dict.fromkeys(_STARTS if going_on.steps is None else (*_STARTS, *_LENGTHS)))
+        recipe = recipe.replaced(dict.fromkeys(STARTS if going_on.steps is None else (*STARTS, *_LENGTHS)))
         shims = [*([] if going_on.shim is None else [str(going_on.shim), "--from", str(going_on.step)]), *shims]
     line = [*_launch(recipe, trainer.python, gpu_index), *shims, str(trainer.script)]
     return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *(going_on.words if going_on else ())]

@@ -265,6 +265,84 @@ def test_weights_that_a_record_names_and_that_hold_code_are_not_loaded(cli: Cli,
         assert "base.ckpt calls os.system when it is loaded" in told.stderr
 
 
+@pytest.mark.parametrize("name", ["w.dat", "w.SafeTensors", "w.pt", "w"])
+@pytest.mark.parametrize("option", ["network_weights", "base_weights"])
+def test_all_weights_that_torch_would_load_are_looked_at(
+    cli: Cli, run: Path, tmp_path: Path, name: str, option: str
+) -> None:
+    """Once, what was looked at went by the suffix in any letters; sd-scripts goes by `.safetensors` alone."""
+    (tmp_path / name).write_bytes(b"cos\nsystem\n.")
+
+    def alter(record: dict) -> None:  # type: ignore[type-arg]
+        value = str(tmp_path / name)
+        record["settings"][option] = {"value": [value] if option == "base_weights" else value, "origin": "x"}
+
+    change(run, alter)
+
+    told = cli("runs", "rerun", "cat")
+    assert told.code == 4
+    assert f"{name} calls os.system when it is loaded" in told.stderr
+
+
+@pytest.mark.parametrize("what", ["model", "vae"])
+@pytest.mark.parametrize("place", ["unet/diffusion_pytorch_model.bin", "diffusion_pytorch_model.bin"])
+def test_a_diffusers_folder_that_a_record_names_is_entered(
+    cli: Cli, run: Path, tmp_path: Path, what: str, place: str
+) -> None:
+    file = tmp_path / "diffusers" / place
+    file.parent.mkdir(parents=True)
+    file.write_bytes(archive(a__data_pkl=b"cos\nsystem\n."))
+    change(run, lambda record: record["inputs"].update({what: str(tmp_path / "diffusers")}))
+
+    for command in ("rerun", "resume"):
+        told = cli("runs", command, "cat")
+        assert told.code == 4
+        assert f"{file} calls os.system when it is loaded" in told.stderr
+
+
+@pytest.mark.parametrize("is_on_hub", [False, True])
+def test_a_run_made_again_takes_up_no_state_that_the_record_names(
+    cli: Cli, run: Path, tmp_path: Path, is_on_hub: bool
+) -> None:
+    """A stranger's state runs code when it is loaded, and one on the hub can't be looked at before."""
+
+    def alter(record: dict) -> None:  # type: ignore[type-arg]
+        value = "stranger/repo/state:main:model" if is_on_hub else str(tmp_path / "their-state")
+        record["settings"]["resume"] = {"value": value, "origin": "x"}
+        record["settings"]["initial_step"] = {"value": 3, "origin": "x"}
+        if is_on_hub:
+            record["settings"]["resume_from_huggingface"] = {"value": True, "origin": "x"}
+
+    change(run, alter)
+
+    told = cli("runs", "rerun", "cat", "--dry-run")
+    assert told.code == 0, told.stderr
+    assert "--resume" not in told.stdout
+    assert "--initial_step" not in told.stdout
+    assert "the run began with a state, and the new one begins at step 0 without it: " in told.stderr
+    resumed = cli("runs", "resume", "cat", "--no-vram-check", "--dry-run")
+    assert resumed.code == 0, resumed.stderr
+    assert "--resume_from_huggingface" not in resumed.stdout
+    assert "stranger" not in resumed.stdout
+
+
+def test_what_a_record_has_fetched_from_the_hub_or_sent_there_is_told_before_the_start(cli: Cli, run: Path) -> None:
+    def alter(record: dict) -> None:  # type: ignore[type-arg]
+        record["inputs"].update(model="stranger/model", vae="stranger/vae")
+        record["settings"]["huggingface_repo_id"] = {"value": "stranger/loot", "origin": "x"}
+
+    change(run, alter)
+
+    told = cli("runs", "rerun", "cat", "--dry-run")
+    assert told.code == 0, told.stderr
+    for words in (
+        "the record names a model on the hub, which is fetched and loaded: stranger/model",
+        "the record names a VAE on the hub, which is fetched and loaded: stranger/vae",
+        "the record has the results sent to the hub, to huggingface_repo_id: stranger/loot",
+    ):
+        assert words in told.stderr
+
+
 @only_posix
 @pytest.mark.parametrize("name", ["train.log", "metrics.jsonl", "outcome.json", "dataset.json"])
 def test_a_link_in_a_runs_folder_has_nothing_written_elsewhere(cli: Cli, run: Path, tmp_path: Path, name: str) -> None:

@@ -93,6 +93,14 @@ def test_a_file_that_is_no_network_is_refused_as_sd_scripts_would_pass_over_it(t
     assert "what a web site answered" in told({"network_weights": str(tmp_path / "page.safetensors")})
 
 
+@pytest.mark.parametrize("name", ["w.SafeTensors", "w.dat", "w"])
+def test_weights_that_torch_would_load_by_a_suffix_of_no_weights_are_refused(tmp_path: Path, name: str) -> None:
+    write_safetensors(tmp_path / name, TENSORS)
+
+    assert f"{name} has no suffix of weights" in told({"network_weights": str(tmp_path / name)})
+    assert f"{name} has no suffix of weights" in told({"base_weights": (str(tmp_path / name),)})
+
+
 def test_a_state_has_to_be_whole_of_this_network_and_behind_the_end(tmp_path: Path, state: Path) -> None:
     assert "it is the folder NAME-state" in told({"resume": str(state / "model.safetensors")})
     assert "its writing was cut off" in told({"resume": str(tmp_path)})
