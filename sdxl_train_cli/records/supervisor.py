@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 
@@ -29,12 +29,25 @@ if sys.platform == "win32":
     def lock_now(handle: int) -> None:
         """Take the lock; OSError where another has it, or this drive knows none."""
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+    def look_now(handle: int) -> None:
+        """As `lock_now`: Windows' own locks are never shared."""
+        lock_now(handle)
+
+    _LOOK_SECONDS = 0.2
+    """Another look, which holds the lock for a moment, is no run."""
 else:
     import fcntl
 
     def lock_now(handle: int) -> None:
         """Take the lock; OSError where another has it, or this drive knows none."""
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def look_now(handle: int) -> None:
+        """Share the lock with others who look; OSError where a run has it, or this drive knows none."""
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    _LOOK_SECONDS = 0.0
 
 
 _PATIENCE_SECONDS = 1.0
@@ -46,7 +59,10 @@ _SPACE = Path("/proc/self/ns/pid")
 _LOCAL = frozenset(
     "apfs bcachefs btrfs ext2 ext3 ext4 f2fs hfs ntfs ntfs3 overlay tmpfs vfat xfs zfs".split()  # noqa: SIM905
 )
-"""File systems that one computer alone has open, so that its locks are all the locks there are."""
+"""File systems that one computer alone writes to, so that its locks are all the locks there are.
+
+Of an overlay the layer that is written to is, whatever lies below.
+"""
 
 
 class Life(Enum):
@@ -80,7 +96,7 @@ def hold(folder: Path) -> Iterator[int | None]:
             f"{path} can't be locked: {error.strerror}", "a run is kept from being trained twice by this file"
         ) from error
     try:
-        found = _taken(handle, _PATIENCE_SECONDS)
+        found = _taken(handle, lock_now, _PATIENCE_SECONDS)
         if found is _Lock.HELD:
             raise UsageError(f"{folder.name} is running", "stop it first: Ctrl-C where it runs")
         yield handle if found is _Lock.FREE else None
@@ -111,7 +127,7 @@ def life(folder: Path, noted: Supervisor | None) -> Life:
     is_told = lock is _Lock.FREE and noted.locked
     if _is_here(noted):
         return Life.GONE if is_told else _life_here(noted)
-    if noted.host == _host() or (is_told and _is_local(folder)):
+    if (is_told or noted.host == _host()) and _is_local(folder):
         return Life.GONE  # this computer has been started anew since
     return Life.UNKNOWN
 
@@ -142,12 +158,12 @@ def _open(path: Path, flags: int) -> int:
     return handle
 
 
-def _taken(handle: int, patience_seconds: float) -> _Lock:
-    """FREE where it is ours now."""
+def _taken(handle: int, take: Callable[[int], None], patience_seconds: float) -> _Lock:
+    """FREE where `take` has taken it."""
     end = time.monotonic() + patience_seconds
     while True:
         try:
-            lock_now(handle)
+            take(handle)
         except (BlockingIOError, PermissionError):  # the second is Windows'
             if time.monotonic() >= end:
                 return _Lock.HELD
@@ -169,7 +185,7 @@ def _look(path: Path) -> _Lock:
     if handle is None:
         return _Lock.SILENT
     try:
-        return _taken(handle, 0)
+        return _taken(handle, look_now, _LOOK_SECONDS)
     finally:
         os.close(handle)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,24 +111,27 @@ def test_a_copy_of_a_folder_that_is_watched_is_watched_by_nobody(tmp_path: Path)
 
 @only_linux
 @pytest.mark.parametrize(
-    ("facts", "expected"),
+    ("facts", "is_local", "expected"),
     [
-        ({}, State.RUNNING),
-        ({"created": 1.0}, State.RUNNING),
-        ({"ticks": 1}, State.INTERRUPTED),
-        ({"pid": NOBODY}, State.INTERRUPTED),
-        ({"space": "pid:[1]"}, State.UNKNOWN),
-        ({"boot": "another"}, State.INTERRUPTED),
-        ({"boot": "another", "host": "elsewhere"}, State.UNKNOWN),
+        ({}, False, State.RUNNING),
+        ({"created": 1.0}, False, State.RUNNING),
+        ({"ticks": 1}, False, State.INTERRUPTED),
+        ({"pid": NOBODY}, False, State.INTERRUPTED),
+        ({"space": "pid:[1]"}, False, State.UNKNOWN),
+        ({"boot": "another"}, True, State.INTERRUPTED),
+        ({"boot": "another"}, False, State.UNKNOWN),  # another computer may have the same name
+        ({"boot": "another", "host": "elsewhere"}, True, State.UNKNOWN),
     ],
 )
 def test_on_a_drive_without_locks_what_is_noted_decides(
-    tmp_path: Path, facts: dict[str, object], expected: State, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, facts: dict[str, object], is_local: bool, expected: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(_handle: int) -> None:
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(supervisor, "lock_now", none)
+    monkeypatch.setattr(supervisor, "look_now", none)
+    monkeypatch.setattr(supervisor, "_is_local", lambda _folder: is_local)
     folder = keep(tmp_path / "cat", None)
     with supervisor.hold(folder) as lock:
         assert lock is None
@@ -189,6 +193,17 @@ def test_whoever_lists_runs_keeps_nobody_from_starting(tmp_path: Path, monkeypat
     monkeypatch.setattr(supervisor, "lock_now", busy)
     with supervisor.hold(keep(tmp_path / "cat", None)) as held:
         assert held is not None
+
+
+@only_posix
+def test_many_who_look_at_once_all_see_a_dead_run_dead(tmp_path: Path) -> None:
+    """Once, a look kept other looks from the lock, and each of those took it for a run."""
+    folder = keep(tmp_path / "cat", None)
+    (folder / record.LOCK).touch()
+    with ThreadPoolExecutor(4) as lookers:
+        seen = list(lookers.map(lambda _each: supervisor.life(folder, None), range(4000)))
+
+    assert set(seen) == {supervisor.Life.GONE}
 
 
 @only_posix
