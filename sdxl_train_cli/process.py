@@ -28,6 +28,8 @@ TICK_SECONDS = 0.25
 """How long a silent child keeps us from looking at signals and its exit."""
 GRACE_SECONDS = 10.0
 """How long a stopped group may take before it is killed."""
+LAST_WORDS_SECONDS = 2.0
+"""How long a command that has ended is read on where a process that it left holds its pipe."""
 SIGNALLED = 128
 """Codes above it say that a signal ended a command: 128 and its number."""
 LONGEST_SECONDS = 1800.0
@@ -69,12 +71,13 @@ def run(
     The code is 127 where there is no such program, and 126 where it can't be started. Raises OSError where not even
     the guard can be, as in a folder that is gone, and TimeoutError where it has not ended in time.
     """
+    mark = secrets.token_hex(8)
     lifeline, ours = os.pipe()  # its end tells the guard that we are gone
     try:
         with subprocess.Popen(
             _guarded(argv),
             cwd=cwd,
-            env=env,
+            env=_marked(env, mark),
             stdin=lifeline,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -82,12 +85,12 @@ def run(
             creationflags=_NEW_GROUP,
         ) as child:
             try:
-                stdout, stderr = child.communicate(timeout=timeout_seconds)
+                stdout, stderr = _both_streams(child, timeout_seconds)
             except subprocess.TimeoutExpired as error:
-                _kill_group(child.pid)
+                _kill_family(child, mark)
                 raise TimeoutError(f"{argv[0]} has not ended in {timeout_seconds:g} s") from error
             except BaseException:
-                _kill_group(child.pid)
+                _kill_family(child, mark)
                 raise
             return Finished(child.returncode, _text(stdout), _text(stderr))
     finally:
@@ -95,8 +98,41 @@ def run(
         os.close(ours)
 
 
+def _both_streams(child: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes]:
+    """What it printed until its end, and a moment longer where something that it has left holds its pipes.
+
+    Raises TimeoutExpired where it has not ended in time.
+    """
+    end, last_words = time.monotonic() + seconds, None
+    while True:
+        try:
+            return child.communicate(timeout=TICK_SECONDS)
+        except subprocess.TimeoutExpired as error:  # nothing is lost: communicate goes on where it was
+            now = time.monotonic()
+            if child.poll() is None:
+                if now > end:
+                    raise
+                continue
+            last_words = last_words or now + LAST_WORDS_SECONDS
+            if now > last_words:
+                return error.stdout or b"", error.stderr or b""
+
+
 def _guarded(argv: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", str(_GUARD), *argv]
+
+
+def _marked(env: Mapping[str, str] | None, mark: str) -> dict[str, str]:
+    return {**(os.environ if env is None else env), family.MARK: mark}
+
+
+def _kill_family(leader: subprocess.Popen[bytes], mark: str) -> None:
+    """Kill the group, and what has left it."""
+    _kill_group(leader.pid)
+    end = time.monotonic() + _KILL_SECONDS
+    while (left := family.members(mark)) and time.monotonic() < end:
+        family.kill(left, end - time.monotonic())
+        leader.poll()
 
 
 def _kill_group(leader: int) -> None:
@@ -133,7 +169,7 @@ class Child:
         self._process = subprocess.Popen(
             _guarded(argv),
             cwd=cwd,
-            env={**(os.environ if env is None else env), family.MARK: self._mark},
+            env=_marked(env, self._mark),
             pass_fds=() if held is None or WINDOWS else (held,),
             stdin=subprocess.PIPE,  # held open: its end tells the guard that we are gone
             stdout=subprocess.PIPE,
@@ -197,8 +233,7 @@ class Child:
                 chunk = self._chunks.get(timeout=TICK_SECONDS)
             except queue.Empty:
                 if self._process.poll() is not None and not self._goes_on():
-                    # A grandchild that outlived the leader holds the pipe: give it a moment, then go on without it.
-                    last_words = last_words or time.monotonic() + 2
+                    last_words = last_words or time.monotonic() + LAST_WORDS_SECONDS
                     if time.monotonic() > last_words:
                         return
                 yield None
@@ -261,11 +296,7 @@ class Child:
     def kill(self) -> None:
         """End every process now that the command has started, also one that has left the group."""
         self._is_ending = True
-        _kill_group(self.pid)
-        end = time.monotonic() + _KILL_SECONDS
-        while (left := family.members(self._mark)) and time.monotonic() < end:
-            family.kill(left, end - time.monotonic())
-            self._process.poll()
+        _kill_family(self._process, self._mark)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_SECONDS)
         self._wait_for_group(_KILL_SECONDS)

@@ -349,6 +349,30 @@ def test_run_of_an_endless_command_ends_with_all_that_it_started() -> None:
     until(lambda: not processes_with(words))
 
 
+@only_posix
+def test_run_that_takes_too_long_ends_what_has_left_the_group_too() -> None:
+    """Once, a grandchild in a session of its own lived on."""
+    words = f"leaver-{os.getpid()}"
+    start = f"subprocess.Popen([sys.executable, '-c', {SLEEP!r}, sys.argv[1]], start_new_session=True)"
+
+    with pytest.raises(TimeoutError):
+        process.run([*python(f"import subprocess, sys; {start}; {SLEEP}"), words], timeout_seconds=2)
+
+    assert not processes_with(words)
+
+
+@only_posix
+def test_run_gives_what_a_command_said_though_something_that_it_left_holds_its_pipes() -> None:
+    """Once, this waited for the one left behind, up to half an hour, and then said that the command had not ended."""
+    start = f"subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True)"
+    code = f"import subprocess, sys; print({start}.pid); print('err', file=sys.stderr); sys.exit(4)"
+
+    done = process.run(python(code), timeout_seconds=PATIENCE_SECONDS)
+
+    assert (done.code, done.stderr.strip()) == (4, "err")
+    os.kill(int(done.stdout), signal.SIGKILL)  # it is there still: a short command may leave a service behind
+
+
 RUNNER = "import sys; from sdxl_train_cli import process; process.run(sys.argv[1:])"
 
 
