@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 
 from sdxl_train_cli import visible
 
-DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-_OBEYED = {"Cc", "Cs", "Zl", "Zp"}
-ANY = st.text(st.characters())
+DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+UNSEEN = "\ufeff" + "".join(map(chr, range(0xE0000, 0xE0080)))
+ANY = st.text(st.characters() | st.sampled_from(DIRECTIONS + UNSEEN))
 
 
 def obeyed(text: str) -> list[str]:
     """What a terminal would not show as a letter; what ends a line or fills a column is looked at apart."""
     return [
-        letter for letter in text if letter in DIRECTIONS or unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"}
+        letter
+        for letter in text
+        if letter in DIRECTIONS + UNSEEN or unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"}
     ]
 
 
@@ -30,6 +32,8 @@ def obeyed(text: str) -> list[str]:
         ("a\rb\x08\x7f\x9b", r"a\rb\x08\x7f\x9b"),
         ("one\nerror: two", r"one\nerror: two"),
         ("cat\u202egpj.exe", r"cat\u202egpj.exe"),
+        ("\u061c\u200e\u200f\ufeff", r"\u061c\u200e\u200f\ufeff"),
+        ("cat\U000e0063", r"cat\U000e0063"),
         ("\udcff \ud800 \u2028", r"\xff \ud800 \u2028"),
         ("a\tb é ж 猫 👩\u200d👧", "a\tb é ж 猫 👩\u200d👧"),
     ],
