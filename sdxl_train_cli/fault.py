@@ -16,12 +16,16 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def explained(error: Exception, environ: Mapping[str, str]) -> tuple[Problem, int]:
-    """What to tell, and the exit code; a file's name that the system refuses is the person's to mend."""
+    """What to tell, and the exit code; a file's name that the system refuses is the person's to mend.
+
+    The traceback of that is kept too: the name may be one of ours.
+    """
+    kept = _kept(error, environ)
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _NO_ROOM):
         return _of_a_file(error), UsageError.exit_code
     kind = type(error).__name__
     what = spelling.cut(redact.text(f"{kind}: {error}" if str(error) else kind), _LONGEST_MESSAGE)
-    return Problem(f"a fault of sdxl-train itself: {what}", _kept(error, environ)), SdxlTrainError.exit_code
+    return Problem(f"a fault of sdxl-train itself: {what}", kept), SdxlTrainError.exit_code
 
 
 def _of_a_file(error: OSError) -> Problem:
@@ -30,7 +34,7 @@ def _of_a_file(error: OSError) -> Problem:
         return Problem(f"a file could not be written: {reason}", "free some space, and try again")
     name = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else str(error.filename)
     hint = "look at its name, at who may read and write it, and at the free space"
-    return Problem(f"{spelling.cut(name, _LONGEST_MESSAGE)}: {reason}", hint)
+    return Problem(f"{spelling.cut(redact.text(name), _LONGEST_MESSAGE)}: {reason}", hint)
 
 
 def _kept(error: Exception, environ: Mapping[str, str]) -> str:

@@ -26,6 +26,12 @@ def text(words: str) -> str:
     return _QUERY.sub(rf"\g<1>{MASK}", _USER.sub(_without_user, words))
 
 
+def is_doubtful(address: str) -> bool:
+    """Whether an @ stands where no user's name ends: before it may be a password with a bare /, # or ?."""
+    is_remote = "://" in address and not address.lower().startswith("file:")
+    return is_remote and "@" in _USER.sub("", address)
+
+
 def _without_user(match: re.Match[str]) -> str:
     scheme, user = match[1], match[2]
     if scheme.lower().endswith("ssh"):

@@ -44,15 +44,21 @@ def test_where_no_file_can_be_written_the_traceback_is_told(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["a" * 300, b"a" * 300])
-def test_a_name_that_the_system_refuses_is_the_persons_to_mend(name: str | bytes) -> None:
-    problem, code = fault.explained(OSError(errno.ENAMETOOLONG, "File name too long", name), {})
+def test_a_name_that_the_system_refuses_is_the_persons_to_mend(name: str | bytes, tmp_path: Path) -> None:
+    error = OSError(errno.ENAMETOOLONG, "File name too long", name)
+
+    problem, code = fault.explained(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
 
     assert code == 2
     assert problem.message == f"{'a' * 300}: File name too long"
+    assert "last-fault" not in (problem.hint or "")
+    assert "File name too long" in (tmp_path / "last-fault.txt").read_text(encoding="utf-8")
 
 
-def test_a_full_disk_is_told_without_a_name() -> None:
-    problem, code = fault.explained(OSError(errno.ENOSPC, "No space left on device"), {})
+def test_a_full_disk_is_told_without_a_name(tmp_path: Path) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device")
+
+    problem, code = fault.explained(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
 
     assert (problem.message, code) == ("a file could not be written: No space left on device", 2)
 
@@ -78,4 +84,13 @@ def test_a_fault_keeps_no_password(tmp_path: Path) -> None:
     problem, _ = fault.explained(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
 
     assert "no answer from https://example.org/x" in problem.message
+    assert "SECRET" not in (tmp_path / "last-fault.txt").read_text(encoding="utf-8")
+
+
+def test_a_files_name_is_told_without_a_password(tmp_path: Path) -> None:
+    error = OSError(errno.ENOENT, "No such file or directory", "https://me:SECRET@example.org/x")
+
+    problem, _ = fault.explained(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
+
+    assert problem.message == "https://example.org/x: No such file or directory"
     assert "SECRET" not in (tmp_path / "last-fault.txt").read_text(encoding="utf-8")

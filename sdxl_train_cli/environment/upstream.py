@@ -22,6 +22,7 @@ PINNED_RELEASE = "v0.10.1"
 
 NEEDED = ("sdxl_train.py", "sdxl_train_network.py", "requirements.txt")
 _A_CLONE = "give --source a clone of sd-scripts or its URL"
+_ENCODED = "write / as %2F, # as %23 and ? as %3F in a password, and @ as %40 in a path"
 _ANOTHER_PLACE = "free some space, or choose another place with --home"
 _LONGEST_SECONDS = 3600.0
 _SPARSE = ("*.py", "/requirements.txt", "/pyproject.toml", "/LICENSE*")
@@ -45,7 +46,9 @@ def is_remote(source: str) -> bool:
 
 
 def located(source: str) -> str:
-    """A source that means the same from every folder."""
+    """A source that means the same from every folder; SetupError where a password may stand in it and is not found."""
+    if redact.is_doubtful(source):
+        raise SetupError("the address of sd-scripts has an @ that ends no user's name", _ENCODED)
     return source if is_remote(source) else str(layout.expanded(Path(source)))
 
 

@@ -90,6 +90,27 @@ def test_a_source_is_the_same_from_every_folder(tmp_path: Path, monkeypatch: pyt
     assert upstream.located("git@github.com:kohya-ss/sd-scripts") == "git@github.com:kohya-ss/sd-scripts"
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:SEC#RET@host/x", "https://me:SEC/RET@host/x", "https://me:SEC?RET@host/x", "https://SEC/RET@host/x",
+     "https://me:SEC'RET@host/x", "https://me:SEC@RET/SECRET@host/x", "ssh://git:SEC#RET@host/x"],
+)  # fmt: skip
+def test_an_address_whose_password_would_not_be_found_is_refused(into: Path, address: str) -> None:
+    error = refusal(into, address)
+
+    assert "SEC" not in str(error)
+    assert "# as %23" in (error.problems[0].hint or "")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:SEC%23RET@host/x", "https://TOKEN@host:8443/x", "https://oauth2:TO@KEN@host/x", "ssh://git@host/x",
+     "git@host:a/b", "file:///srv/a@b", "/srv/a@b", "https://host/x%40v1"],
+)  # fmt: skip
+def test_an_address_whose_password_is_found_is_taken(address: str) -> None:
+    assert upstream.located(address) == address
+
+
 def test_a_folder_that_is_not_there_is_told(into: Path, tmp_path: Path) -> None:
     error = refusal(into, tmp_path / "nowhere")
 
