@@ -6,10 +6,8 @@ are stored (library/train_util.py: load_image).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -17,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from sdxl_train_cli import files
 from sdxl_train_cli.dataset.facts import Fault, PictureFacts
 from sdxl_train_cli.dataset.room import LARGEST_FILE, Room, TooLargeError, needed_bytes
 
@@ -92,15 +91,12 @@ def opened(path: Path) -> BinaryIO:
 
     TooLargeError where it is larger than any picture.
     """
-    status = path.stat()
-    mode = status.st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
-    if status.st_size > LARGEST_FILE:
-        raise TooLargeError(f"{status.st_size / 1e9:.1f} GB, and no more than {LARGEST_FILE / 1e9:.1f} are read")
-    return path.open("rb")
+    file = files.open_plain(path)
+    size = os.fstat(file.fileno()).st_size
+    if size > LARGEST_FILE:
+        file.close()
+        raise TooLargeError(f"{size / 1e9:.1f} GB, and no more than {LARGEST_FILE / 1e9:.1f} are read")
+    return file
 
 
 def _opened(facts: PictureFacts, file: BinaryIO, room: Room, known: Known | None) -> PictureFacts:

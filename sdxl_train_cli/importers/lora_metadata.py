@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import values
 from sdxl_train_cli.importers.entry import Entry, Reading, became, computed, ignored, shown, unknown
@@ -228,6 +229,6 @@ def _json(text: str) -> object:
     if len(text) > _DEEPEST_JSON:
         return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return files.parse_json(text)
+    except ValueError:
         return None

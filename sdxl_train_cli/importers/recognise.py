@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
-from sdxl_train_cli import structured
+from sdxl_train_cli import files, structured
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import command_line, derrian, kohya_gui, lora_metadata, onetrainer, toml_config
 from sdxl_train_cli.importers.entry import Reading
@@ -62,9 +61,7 @@ def _of_json(text: str, shown: str) -> Reading:
 
 def _head(path: Path, shown: str) -> bytes:
     try:
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "not a plain file")  # noqa: TRY301 - a pipe would never end
-        with path.open("rb") as file:
+        with files.open_plain(path) as file:
             return file.read(_HEAD_BYTES)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

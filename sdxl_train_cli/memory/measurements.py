@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
+from sdxl_train_cli import files
 from sdxl_train_cli.dataset import folders, largest_bucket
 from sdxl_train_cli.dataset.folders import Picture, Pictures
 from sdxl_train_cli.environment.environment import Environment
@@ -140,11 +141,13 @@ def _ends_whole(file: int) -> bool:
 def load(home: Home) -> tuple[list[Measurement], list[Problem]]:
     """All records that can be read; one Problem names the lines that can't, which stay as they are."""
     try:
-        lines = home.measurements.read_bytes().split(b"\n")
+        lines = files.read_bytes(home.measurements).split(b"\n")
     except FileNotFoundError:
         return [], []
     except OSError as error:
         return [], [Problem(f"{home.measurements} can't be read: {error.strerror}")]
+    except ValueError as error:
+        return [], [Problem(f"{home.measurements} can't be read: {error}", "move it away: a run begins a new one")]
     found, broken = list[Measurement](), list[int]()
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -17,7 +17,7 @@ COLUMNS = tuple(name for name in Measurement.model_fields if name != "is_from_el
 _HINT = "it takes what `sdxl-train vram --export` wrote"
 _MAY_BE_EMPTY = {"network_dim", "seconds_per_step"}
 _SHOWN = 10
-_LARGEST_MIB = 50
+_LARGEST_BYTES = 50_000_000
 
 
 def text(records: Iterable[Measurement]) -> str:
@@ -78,13 +78,13 @@ def read(path: Path) -> list[Measurement]:
 
 def _content(path: Path) -> str:
     try:
-        if path.stat().st_size > _LARGEST_MIB * 2**20:
-            raise UsageError(f"{path} has more than {_LARGEST_MIB} MB: that is no list of measurements", _HINT)
-        return path.read_text(encoding="utf-8-sig")
+        return files.read_text(path, _LARGEST_BYTES)
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}", "name a CSV file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8", _HINT) from error
+    except ValueError as error:
+        raise UsageError(f"{path} can't be read: {error}", _HINT) from error
 
 
 def _measurement(row: Mapping[str | None, str | list[str] | None]) -> Measurement:

@@ -40,8 +40,6 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Read and check a safetensors header; ModelError where the file is no whole safetensors file."""
-    if files.exists(path) and not files.is_file(path):
-        raise ModelError(f"{path} is not a plain file", "give a .safetensors file")
     try:
         with files.open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size

@@ -193,14 +193,14 @@ def test_a_link_that_leads_to_itself_is_told(tmp_path: Path) -> None:
 def test_a_pipe_named_as_a_picture_keeps_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "1.png")
 
-    assert refused(tmp_path, trigger="cat").message == f"{tmp_path / '1.png'} can't be read: it is a pipe or a device"
+    assert refused(tmp_path, trigger="cat").message == f"{tmp_path / '1.png'} can't be read: not a plain file"
 
 
 def test_a_folder_named_as_a_picture_is_told(tmp_path: Path) -> None:
     picture(tmp_path / "1.png", "a cat")
     (tmp_path / "2.png").mkdir()
 
-    assert refused(tmp_path, trigger="cat").message == f"{tmp_path / '2.png'} can't be read: Is a directory"
+    assert refused(tmp_path, trigger="cat").message == f"{tmp_path / '2.png'} can't be read: not a plain file"
 
 
 @NOT_ROOT

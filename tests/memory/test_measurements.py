@@ -12,6 +12,7 @@ from conftest import write_pictures
 from measured_runs import CARD, recipe, record
 from pydantic import ValidationError
 
+from sdxl_train_cli import files
 from sdxl_train_cli.dataset import folders, sources
 from sdxl_train_cli.dataset.folders import Pictures
 from sdxl_train_cli.environment.environment import Environment
@@ -234,3 +235,13 @@ def test_own_records_come_before_others_and_this_sd_scripts_before_another(
 )
 def test_a_need_says_where_and_when_it_was_measured(changes: dict[str, object], told: str) -> None:
     assert str(measurements.need(record(**changes), "abc")) == told
+
+
+def test_a_file_larger_than_any_records_is_told_and_not_read(place: Home) -> None:
+    place.path.mkdir(parents=True)
+    with place.measurements.open("wb") as file:
+        file.truncate(files.LARGEST_BYTES + 1)
+    found, problems = measurements.load(place)
+
+    assert not found
+    assert "is larger than" in problems[0].message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,19 @@ def test_what_is_there_already_is_not_taken_twice_be_it_ones_own_that_comes_back
     new = shared_measurements.read(written(tmp_path, *RECORDS, RECORDS[0]))
 
     assert shared_measurements.unknown(new, [RECORDS[1]]) == [new[0], new[2]]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+
+    with pytest.raises(UsageError, match="can't be read: not a plain file"):
+        shared_measurements.read(tmp_path / "pipe.csv")
+
+
+def test_a_file_larger_than_any_list_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "large.csv").open("wb") as file:
+        file.truncate(50_000_001)
+
+    with pytest.raises(UsageError, match="larger than 50,000,000 bytes"):
+        shared_measurements.read(tmp_path / "large.csv")

@@ -167,6 +167,15 @@ def test_a_header_that_is_broken_is_refused_in_words(tmp_path: Path, header: obj
         checkpoint.require_sdxl(str(write_header(tmp_path / "base.safetensors", header, bytes(2))))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_or_a_folder_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    (tmp_path / "folder.safetensors").mkdir()
+    for name in ("pipe.safetensors", "folder.safetensors"):
+        with pytest.raises(ModelError, match="can't be read: not a plain file"):
+            checkpoint.read_header(tmp_path / name)
+
+
 def test_a_key_that_comes_twice_is_refused(tmp_path: Path) -> None:
     one = json.dumps(tensor())[1:-1]
     path = write_header(tmp_path / "a.safetensors", f'{{"a": {{{one}}}, "a": {{{one}}}}}'.encode(), bytes(2))
