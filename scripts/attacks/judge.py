@@ -1,4 +1,4 @@
-"""What every call must keep: a documented exit code, no traceback, no control character, within time and memory."""
+"""What every call must keep: a documented exit code, no traceback, nothing a terminal obeys, within time and memory."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ HARMLESS = "\n\t"
 _DOCUMENTED = {0, 2, 3, 4, 5, 6, 7, *(128 + signum for signum in (1, 2, 15))}
 _FRAME = re.compile(r'File "[^"]*?(sdxl_train_cli/[^"]+)", line (\d+), in (\S+)')
 _WHOLE_FILES = 1 << 20
+_OBEYED = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control characters, halves of letters, and ends of lines and paragraphs."""
+_UNSEEN = {
+    chr(number)
+    for first, last in ((0x61C, 0x61C), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069), (0xFEFF, 0xFEFF),
+                        (0xE0000, 0xE007F))
+    for number in range(first, last + 1)
+}  # fmt: skip
+"""What turns the direction of writing, byte order marks, and tags."""
 
 
 def problems(called: Called, what: str = "") -> Iterator[Problem]:
@@ -47,7 +56,7 @@ def problems(called: Called, what: str = "") -> Iterator[Problem]:
 def control_characters(text: str, allowed: str = "") -> str:
     """The line around the first character that a terminal would obey, or nothing."""
     for number, char in enumerate(text):
-        if char not in f"{HARMLESS}{allowed}" and unicodedata.category(char) == "Cc":
+        if char not in f"{HARMLESS}{allowed}" and (unicodedata.category(char) in _OBEYED or char in _UNSEEN):
             return repr(text[max(0, number - 60) : number + 30])
     return ""
 

@@ -231,16 +231,19 @@ def _seconds_until_none(words: str) -> float:
     """How long until no process has these words on its command line, or in its current folder."""
     began = time.monotonic()
     while time.monotonic() - began < 2 * MOST_SECONDS_LEFT:
-        if not any(_has(process, words) for process in psutil.process_iter()):
+        if not any(is_of(process, words) for process in psutil.process_iter()):
             break
         time.sleep(0.05)
     return time.monotonic() - began
 
 
-def _has(process: psutil.Process, words: str) -> bool:
+def is_of(process: psutil.Process, words: str) -> bool:
+    """Whether it lives and has these words there; never this process itself."""
     try:
         if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
             return False
-        return any(words in word for word in process.cmdline())
+        if any(words in word for word in process.cmdline()):
+            return True
+        return words in process.cwd()
     except psutil.Error:
         return False

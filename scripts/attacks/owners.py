@@ -107,14 +107,14 @@ def rm_of_mine(made: World, folder: Path) -> Found:
     (folder / "fake" / "run.json").write_text('{"sdxl_train": "0.1.0"}', encoding="utf-8")
     (folder / "fake" / "diary.txt").write_text("mine", encoding="utf-8")
     (photos / "run.json").symlink_to(run / "run.json")
-    before = judge.digest(photos)
+    before = _theirs(folder)
     for target in ("linked", "../photos", str(photos), "..", ".", "cat/..", "cat/logs-of-mine", str(folder / "fake")):
         _, problems = scene.call(made, folder, "runs", "rm", target, "--yes")
         yield from problems
         yield from judge.lost(before, "rm of mine")
     _, problems = scene.call(made, folder, "runs", "rm", "cat", "--yes")
     yield from problems
-    yield from judge.lost(before, "rm of mine")
+    yield from judge.lost(_without(before, run), "rm of mine")
 
 
 def states_of_mine(made: World, folder: Path) -> Found:
@@ -124,7 +124,7 @@ def states_of_mine(made: World, folder: Path) -> Found:
     mine.mkdir()
     (mine / "notes.txt").write_text("mine", encoding="utf-8")
     (run / "linked-state").symlink_to(folder / "mine")
-    before = judge.digest(mine)
+    before = {**_without(_theirs(folder), run), **judge.digest(mine, run / "linked-state")}
     _, problems = scene.call(made, folder, "runs", "resume", run, "--no-vram-check", "--steps", "9")
     yield from problems
     yield from judge.lost(before, "states of mine")
@@ -158,8 +158,19 @@ def forged_journal(made: World, folder: Path) -> Found:
                 text = text.replace(f'"{name}"', '"../mine/novel.txt"')
             path.write_text(text, encoding="utf-8")
     (data / "0.png").unlink()
+    before = _without(_theirs(folder), folder / "new")
     _, problems = scene.call(made, folder, "dataset", "fix", "data", "--to", "new")
     yield from problems
+    yield from judge.lost(before, "forged journal")
+
+
+def _theirs(folder: Path) -> dict[str, str]:
+    """All that lies in a person's folder, but for what the command keeps there for itself."""
+    return _without(judge.digest(folder), *(folder / name for name in ("user", "config", "tmp")))
+
+
+def _without(digest: dict[str, str], *ours: Path) -> dict[str, str]:
+    return {name: was for name, was in digest.items() if not any(Path(name).is_relative_to(one) for one in ours)}
 
 
 def smoke_over_mine(made: World, folder: Path) -> Found:
