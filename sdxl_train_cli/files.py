@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import stat
 import sys
 import time
@@ -44,6 +45,20 @@ def write(path: Path, content: str | bytes, *, over: bool = True) -> None:
             beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file of any size beside, and rename it: what a link in the target's place leads to is left alone."""
+    if exists(path) and not is_file(path):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    beside = path.with_name(f".{secrets.token_hex(8)}.new")
+    try:
+        shutil.copyfile(source, beside)
+        _replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def _replace(beside: Path, path: Path) -> None:
@@ -89,7 +104,20 @@ def open_plain(path: Path) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "not a plain file", str(path))
+    try:
+        if not os.fstat(handle).st_size and os.read(handle, 1):  # one of the system's, some of which wait for more
+            os.lseek(handle, 0, os.SEEK_SET)
+    except OSError as error:
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a plain file", str(path)) from error
     return open(handle, "rb")  # noqa: PTH123 - a Path opens no handle; the caller closes it
+
+
+def open_new(path: Path) -> BinaryIO:
+    """A file of our own to be written from its beginning: a link or a pipe in its place goes, not what it leads to."""
+    if os.path.islink(path) or (exists(path) and not is_file(path)):  # noqa: PTH114 - a Path raises for a long name
+        path.unlink()
+    return path.open("wb")
 
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)

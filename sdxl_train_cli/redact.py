@@ -11,7 +11,7 @@ MASK = "***"
 KEYS = frozenset({"wandb_api_key", "huggingface_token"})
 """sd-scripts' options that are secrets. No run takes them (rules.shapes), but a file of options may hold them."""
 
-_USER = re.compile(r"([a-z0-9+.-]{0,12})://([^\s/?#'\"<>]*@)", re.IGNORECASE)
+_USER = re.compile(r"([a-z0-9+.-]{0,12})://([^\s/?#]*@)", re.IGNORECASE)
 _QUERY = re.compile(
     r"([?&;](?:[\w.-]*(?:token|secret|passw|credential|signature|api_?key)[\w.-]*|key|sig|auth|pass|pwd)=)[^\s&;#'\"<>]+",
     re.IGNORECASE,

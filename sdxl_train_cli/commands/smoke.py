@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from contextlib import ExitStack
 from enum import Enum
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import layout
+from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import place, train
 from sdxl_train_cli.commands.place import HomeOption, within_reason
 from sdxl_train_cli.environment import environment, imports
@@ -67,11 +66,20 @@ def train_tiny(
     with ExitStack() as stack:
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
         found = smoke.run(installed, kinds, folder, size, hands)
-        kept = [facts.path if keep else Path(shutil.copy2(facts.path, target)) for facts in found]
+        kept = [facts.path if keep else _copied(facts.path, target / facts.path.name) for facts in found]
     if installed.is_rehearsal:
         console.note("REHEARSAL: all of it worked, with a stand-in trainer; nothing was trained")
     for path in kept:
         console.out(str(path))
+
+
+def _copied(made: Path, target: Path) -> Path:
+    """Put the file into the person's folder; what a link in its place leads to is left alone."""
+    try:
+        files.copy(made, target)
+    except OSError as error:
+        raise UsageError(f"{target} can't be written: {error.strerror}", "give --output another folder") from error
+    return target
 
 
 def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:

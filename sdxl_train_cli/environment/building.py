@@ -91,7 +91,7 @@ def _clear(home: Home, keep: Sequence[Path]) -> None:
 
 def _build(home: Home, folder: Path, request: Request, address: str, report: Report) -> Environment:
     parts = Files(folder)
-    with home.setup_log.open("wb") as log:
+    with files.open_new(home.setup_log) as log:
         report(f"sd-scripts: taking {request.ref} from {request.source}")
         checkout = upstream.create(parts.checkout, address, request.ref)
         if checkout.ref != request.ref:

@@ -14,6 +14,7 @@ from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
 
 MARKER = ".sdxl-train-environment"
+_LONGEST_NAME = 1000
 _WORDS = "sdxl-train made this folder, and may remove it again: keep nothing of yours here.\n"
 _HOME_WORDS = "sdxl-train's home: `sdxl-train setup` makes and removes the folders in environments.\n"
 _HALF_WRITTEN = re.compile(r"(\.[0-9a-f]{16}|current|options\.json|lock\.json)\.new")
@@ -45,9 +46,23 @@ def claim(home: Home) -> None:
 def _is_ours(home: Home) -> bool:
     """Whether nothing but ours is in it, or a whole environment that a release without markers made."""
     known = {part.name for part in home.parts}
-    only_ours = all(path.name in known or _HALF_WRITTEN.fullmatch(path.name) for path in home.path.iterdir())
+    there = list(home.path.iterdir())
+    only_ours = all(path.name in known or _HALF_WRITTEN.fullmatch(path.name) for path in there)
+    if any(path.is_symlink() for path in there) or not _names_an_environment(home.current):
+        return False
     made = list(home.environments.iterdir()) if home.environments.is_dir() else []
     return (only_ours and all(map(_looks_made, made))) or any(map(_was_made, made))
+
+
+def _names_an_environment(current: Path) -> bool:
+    """Whether the file is absent, or as setup writes it; somebody else may have one of this name."""
+    try:
+        text = files.read_text(current, _LONGEST_NAME).strip("\0 \n")
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return current.is_dir()  # told on its own
+    return not text or environment.NAME.fullmatch(text) is not None
 
 
 def _adopt(home: Home) -> None:

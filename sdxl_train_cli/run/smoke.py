@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.environment.toolchain import Extra
-from sdxl_train_cli.errors import Problem, TrainingError
+from sdxl_train_cli.errors import Problem, TrainingError, UsageError
 from sdxl_train_cli.recipe import Kind, Scalar
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import choice
@@ -81,9 +82,17 @@ def trainable(installed: Environment) -> tuple[list[Kind], list[Kind]]:
     return [kind for kind in Kind if kind not in missing], missing
 
 
+_MARK = ".sdxl-train-smoke"
+
+
 def make_material(installed: Environment, folder: Path, size: Size) -> Material:
     """Make the model, tokenizers and pictures in the training environment."""
     shapes = ["--without-weights"] if installed.is_rehearsal else [] if size.scaled else ["--full-size"]
+    mark = folder / _MARK
+    if files.exists(folder) and not files.is_file(mark):
+        raise UsageError(f"{folder} holds something else than a smoke's material", "give --output another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write(mark, "sdxl-train smoke makes the files of this folder, and writes over them.\n")
     made = environment.ask(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
     return Material(Path(made["model"]), Path(made["tokenizers"]), Path(made["pictures"]))
 

@@ -102,7 +102,7 @@ def tag(  # noqa: PLR0913, PLR0917 - one story
     with _disk_errors(), tempfile.TemporaryDirectory(prefix="sdxl-train-tags-") as temporary:
         links, model = Path(temporary, "pictures"), Path(temporary, "model")
         links.mkdir()
-        with home.tagger_log.open("wb") as log:
+        with files.open_new(home.tagger_log) as log:
             script = _Script(installed, log, home.tagger_log)
             if tagger.must_be_fetched:
                 script.run([*_named(tagger), "--force_download"], links, lambda: None)

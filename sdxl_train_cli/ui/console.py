@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sdxl_train_cli import spelling, visible
+from sdxl_train_cli import redact, spelling, visible
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.ui.printing import data, document, out, to_nowhere
 
@@ -79,11 +79,13 @@ def errors(problems: Iterable[Problem]) -> None:
 
 
 def _told(label: str, style: str, problem: Problem) -> None:
-    message = visible.line(spelling.cut(str(problem), _LONGEST_MESSAGE))
+    message = visible.line(redact.text(spelling.cut(str(problem), _LONGEST_MESSAGE)))
     err.print(Text(label, style=style) + Text(message, style=""))
     # A hint may have several lines; set in, none of them passes for an error's first.
     for number, line in enumerate((problem.hint or "").splitlines()):
-        err.print(Text(" " * 7 if number else "hint:  ", style="cyan") + Text(visible.line(line), style=""))
+        err.print(
+            Text(" " * 7 if number else "hint:  ", style="cyan") + Text(visible.line(redact.text(line)), style="")
+        )
 
 
 def finding(label: str, problem: Problem, lines: Sequence[str]) -> None:

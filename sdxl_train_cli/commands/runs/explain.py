@@ -90,7 +90,8 @@ def _log(target: str) -> Path:
 
 def _read(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
+        # A pipe that is typed is read; all else that is no plain file could keep us waiting.
+        with path.open("rb") if path.is_fifo() else files.open_plain(path) as file:
             if not file.seekable():
                 return log.decoded(_end_of(file))
             return log.read_tail(file, file.seek(0, io.SEEK_END))
