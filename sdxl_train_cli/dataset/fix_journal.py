@@ -18,8 +18,6 @@ NAME = "fix.jsonl"
 TOLD = "fix.log"
 """The same in words, for reading."""
 _FORM = 1
-_LARGEST_BYTES = 1 << 30
-"""Of a journal of a million pictures."""
 _WANTED: Mapping[str, tuple[type, ...]] = {
     "source": (str,), "picture": (str, type(None)), "caption": (str, type(None)), "did": (list,),
     "left_out": (str, type(None)), "look": (bool,), "stamp": (str,), "size": (int,),
@@ -72,11 +70,13 @@ class Journal:
         Raises DatasetError where the file belongs to something else.
         """
         try:
-            text = files.read_text(self._path, _LARGEST_BYTES)
+            text = files.read_text(self._path)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise self._foreign() from error
+        except ValueError as error:  # of some hundred thousand pictures, or a stranger's
+            raise DatasetError(f"{self._path} can't be read: {error}", "give --to a new folder") from error
         lines = [line for line in text.split("\n") if line]
         records = [record for line in lines if (record := _record(line)) is not None]
         if not lines:

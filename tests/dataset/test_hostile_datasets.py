@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,6 +193,20 @@ def test_a_fix_works_in_no_folder_that_a_link_leads_out_of(tmp_path: Path) -> No
 
     with pytest.raises(DatasetError, match="is a link"):
         fix(tmp_path / "data", tmp_path / "copy")
+
+
+def test_a_journal_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
+    picture(tmp_path / "data" / "a.png", "a cat")
+    fix(tmp_path / "data", tmp_path / "copy")
+    with (tmp_path / "copy" / NAME).open("r+b") as journal:
+        journal.truncate(1 << 30)  # takes no room on disk
+
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match="larger than 67,108,864 bytes"):
+        fix(tmp_path / "data", tmp_path / "copy")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 << 20
 
 
 def test_what_was_put_in_the_place_of_a_fixed_picture_is_not_removed(tmp_path: Path) -> None:
