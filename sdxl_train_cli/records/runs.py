@@ -211,6 +211,8 @@ def running(run: Run) -> Iterator[int | None]:
 
 def _write_json(path: Path, content: object) -> None:
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        text = json.dumps(content, indent=1) + "\n"  # a file's name that is no UTF-8: only escaped can it be kept
-    files.write(path, text)
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:  # a file's name that is no UTF-8: only escaped can it be kept
+        encoded = json.dumps(content, indent=1).encode() + b"\n"
+    files.write(path, encoded)

@@ -18,7 +18,7 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.records import runs
 from sdxl_train_cli.records.record import Inputs, Record
-from sdxl_train_cli.records.runs import Facts
+from sdxl_train_cli.records.runs import Facts, Run
 
 
 @pytest.fixture
@@ -145,3 +145,12 @@ def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, facts: Facts) 
     with pytest.raises(TrainingError, match="can't be written: Not a directory") as raised:
         runs.write(run, facts)
     assert "--output" in str(raised.value.problems[0].hint)
+
+
+@pytest.mark.parametrize(("name", "written"), [("кот", "кот"), ("\udcff", "\\udcff")])
+def test_a_name_that_is_no_text_is_kept_escaped_and_all_else_as_it_is(tmp_path: Path, name: str, written: str) -> None:
+    run = Run(tmp_path, "cat")
+    runs.write_outcome(run, {"file": name})
+
+    assert f'"{written}"' in run.outcome.read_text(encoding="utf-8")
+    assert json.loads(run.outcome.read_text(encoding="utf-8"))["file"] == name
