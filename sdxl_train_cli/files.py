@@ -19,6 +19,8 @@ LARGEST_BYTES = 64 * 1024 * 1024
 """More than any file holds that we read as a whole: records, configs, captions."""
 MOST_DIGITS = 40
 """Of an integer in JSON: longer ones are no figure of a run, and float() raises for those over 308."""
+HALF_WRITTEN = r"\.[0-9a-f]{16}\.new"
+"""The name, as a regular expression, of what `write` leaves where the power goes meanwhile."""
 _TRIES, _TRY_SECONDS = 10, 0.05
 """Windows refuses a rename while a virus scanner or a reader has the file open."""
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,11 @@ def test_a_name_that_no_file_system_takes_is_not_there(tmp_path: Path, name: str
     assert not files.is_file(tmp_path / name)
     assert not files.is_folder(tmp_path / name)
     assert not files.exists(tmp_path / name)
+
+
+def test_what_a_power_cut_leaves_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _handle: left.extend(path.name for path in tmp_path.iterdir()))
+    files.write(tmp_path / "a.json", "{}")
+
+    assert re.fullmatch(files.HALF_WRITTEN, left[0])

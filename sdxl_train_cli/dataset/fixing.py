@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -25,8 +26,8 @@ from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
 UNTOLD = "caption left out: its encoding can't be told"
-_BESIDE = (".fix-*.new", "." + "[0-9a-f]" * 16 + ".new")
-"""What is written beside its place before it is renamed; the first is of earlier versions."""
+_BESIDE = re.compile(rf"{files.HALF_WRITTEN}|\.fix-.*\.new")
+"""What is written beside its place before it is renamed; the second is of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -212,10 +213,9 @@ def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, Entry]]:
     except Timeout as error:
         raise DatasetError(f"another fix is at work in {folder}", "wait for it to end") from error
     try:
-        for pattern in _BESIDE:
-            for left in (*folder.glob(pattern), *folder.glob(f"*/{pattern}")):
-                if not left.parent.is_symlink():
-                    left.unlink(missing_ok=True)
+        for left in (*folder.glob("*.new"), *folder.glob("*/*.new")):
+            if _BESIDE.fullmatch(left.name) and not left.parent.is_symlink():
+                left.unlink(missing_ok=True)
         yield journal.load() or {}
     finally:
         lock.release()

@@ -17,7 +17,7 @@ MARKER = ".sdxl-train-environment"
 _LONGEST_NAME = 1000
 _WORDS = "sdxl-train made this folder, and may remove it again: keep nothing of yours here.\n"
 _HOME_WORDS = "sdxl-train's home: `sdxl-train setup` makes and removes the folders in environments.\n"
-_HALF_WRITTEN = re.compile(r"(\.[0-9a-f]{16}|current|options\.json|lock\.json)\.new")
+_HALF_WRITTEN = re.compile(rf"{files.HALF_WRITTEN}|(current|options\.json|lock\.json)\.new")
 """Of a file that was being written when the power went, by this release and those before."""
 
 

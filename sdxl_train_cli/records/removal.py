@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.files import HALF_WRITTEN
 from sdxl_train_cli.records import history, record, supervisor
 from sdxl_train_cli.records.history import Loaded, State
 from sdxl_train_cli.sdscripts import results
@@ -18,9 +19,7 @@ _FILES = frozenset({
     record.RUN, record.OUTCOME, record.RUNNING, record.LOCK, record.METRICS, record.LOG, record.DATASET, record.REPORT,
 })  # fmt: skip
 _FOLDERS = frozenset({"logs", "sample"})
-_OTHERS = re.compile(
-    r"metadata-\d+\.json|\.[0-9a-f]{16}\.new|(run|outcome|running|dataset)\.json\.new|metrics\.jsonl\.new"
-)
+_OTHERS = re.compile(rf"metadata-\d+\.json|{HALF_WRITTEN}|(run|outcome|running|dataset)\.json\.new|metrics\.jsonl\.new")
 """Metadata files, and what a kill has left of a file that was being written."""
 _LAST = (record.RUN, record.LOCK)
 """What proves that the rest is a run's, and keeps others from it meanwhile."""
