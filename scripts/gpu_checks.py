@@ -6,7 +6,8 @@
 Run with a Python that has sdxl_train_cli, after `sdxl-train setup`. Each check starts the command as a person would, on
 a model of SDXL's true shapes and random weights (6.9 GB in a temporary folder, or in --work). What the command said
 stands under --output, a file for each check, and results.jsonl gets a line as soon as a check has ended. Exit code 1
-where one failed. A check that memory runs out puts a ballast beside the run: GPU memory that another process holds.
+where one failed, or was not begun in time. A check that memory runs out puts a ballast beside the run: GPU memory that
+another process holds.
 
 WITHOUT A GPU only a stand-in trainer can show the way (a setup from tests/standin): what needs a GPU is skipped.
 """
@@ -14,6 +15,7 @@ WITHOUT A GPU only a stand-in trainer can show the way (a setup from tests/stand
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -25,8 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -40,7 +41,7 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.run import preparation, smoke
 from sdxl_train_cli.run.smoke import Material, Size
 
-PASSED, FAILED, SKIPPED = "passed", "FAILED", "skipped"
+PASSED, FAILED, SKIPPED, NOT_BEGUN = "passed", "FAILED", "skipped", "not begun"
 GONE_SECONDS = 20.0
 """Until the driver no longer lists a process that was killed."""
 PATIENCE_SECONDS = 240.0
@@ -67,6 +68,8 @@ class Bench:
     material: Material
     folder: Path
     logs: Path
+    started: list[Command] = field(default_factory=list)
+    """The commands of the check that goes on, which are ended with it."""
 
     @property
     def data(self) -> list[str]:
@@ -123,7 +126,7 @@ def main() -> int:
     print("\n| check | result | seconds | what was seen |\n| --- | --- | --- | --- |")
     for result in results:
         print(f"| {result['check']} | {result['result']} | {result['seconds']} | {result['seen']} |")
-    return 1 if any(result["result"] == FAILED for result in results) else 0
+    return 1 if any(result["result"] in {FAILED, NOT_BEGUN} for result in results) else 0
 
 
 def arguments() -> argparse.Namespace:
@@ -178,7 +181,7 @@ class Room:
         self._whole = self._left = gib
         self._changed = threading.Condition()
 
-    @contextmanager
+    @contextlib.contextmanager
     def of(self, gib: float) -> Iterator[None]:
         """Wait for so much, and give it back."""
         taken = min(gib, self._whole)
@@ -196,8 +199,9 @@ class Room:
 def checked(check: Check, bench: Bench, output: Path, deadline: float) -> dict[str, object]:
     """Carry a check out and write down what came of it."""
     began = time.monotonic()
+    bench = replace(bench, started=[])
     if began > deadline:
-        result, seen = SKIPPED, "the time is over"
+        result, seen = NOT_BEGUN, "the time is over"
     else:
         try:
             result, seen = PASSED, check.carry_out(bench, check.name)
@@ -207,6 +211,9 @@ def checked(check: Check, bench: Bench, output: Path, deadline: float) -> dict[s
             result, seen = FAILED, str(reason)
         except (OSError, ValueError, KeyError, subprocess.TimeoutExpired, psutil.Error) as error:
             result, seen = FAILED, f"{type(error).__name__}: {error}"
+        finally:
+            for command in bench.started:
+                command.end()
     if result == FAILED:
         for log in bench.folder.glob(f"runs/{check.name}*/train.log"):
             shutil.copy(log, output / f"{log.parent.name}.log")
@@ -231,6 +238,8 @@ class Command:
                 stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=bench.folder,
                 env={**os.environ, "COLUMNS": "110", "SDXL_TRAIN_HOME": str(bench.home.path)},
             )  # fmt: skip
+        self._seen = {psutil.Process(self.child.pid)}
+        bench.started.append(self)
 
     @property
     def said(self) -> str:
@@ -264,11 +273,32 @@ class Command:
 
     def processes(self) -> list[psutil.Process]:
         """The trainer's, as long as the command lives."""
-        return psutil.Process(self.child.pid).children(recursive=True)
+        found = psutil.Process(self.child.pid).children(recursive=True)
+        self._seen |= set(found)
+        return found
+
+    def all_processes(self) -> list[psutil.Process]:
+        """All that the trainer has until the command ends."""
+        found, end = set[psutil.Process](), time.monotonic() + 2 * PATIENCE_SECONDS
+        while self.child.poll() is None and time.monotonic() < end:
+            found |= set(self.processes())
+            time.sleep(0.1)
+        return list(found)
+
+    def end(self) -> None:
+        """Leave nothing of it alive."""
+        with contextlib.suppress(psutil.Error):
+            self.processes()
+        for one in self._seen:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        self.child.wait()
 
 
 def require_gone(bench: Bench, processes: list[psutil.Process]) -> str:
     """Wait until neither the machine nor the driver lists one of these; give how long that took."""
+    if not processes:
+        raise CheckFailedError("no process of the trainer was seen")
     began, pids = time.monotonic(), {child.pid for child in processes}
     meter = gpu.Meter(bench.device.index) if bench.device else None
     try:
@@ -284,7 +314,7 @@ def require_gone(bench: Bench, processes: list[psutil.Process]) -> str:
     raise CheckFailedError(f"after {GONE_SECONDS:.0f} s these still live: {alive}, on the GPU: {on_gpu}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def ballast(bench: Bench, leaves_gib: float) -> Iterator[None]:
     """Hold GPU memory from outside, so that a run has so much left; nothing where the GPU has no more anyway."""
     device = bench.need_gpu(leaves_gib)
@@ -428,8 +458,9 @@ def out_of_memory(bench: Bench, name: str) -> str:
     with ballast(bench, STEP_DOWN_GIB):
         run = Command(bench, name, "lora", "--preset", "dim32", "--batch-size", "2", *bench.data,
                       "--name", name, "--steps", "6", "--no-vram-check")  # fmt: skip
+        trainer = run.all_processes()
         said = run.wait(6)
-        gone = require_gone(bench, [])
+        gone = require_gone(bench, trainer)
     return f"{said.partition('error: ')[2][:240]} ({gone})"
 
 
