@@ -392,8 +392,11 @@ def summary(line: Line) -> str:
 
 
 def show(lines: Sequence[Line]) -> None:
-    """Each cell beside its plain one."""
-    plain = {(line.kind, line.preset, line.batch, line.gpu): line for line in lines if line.way == PLAIN}
+    """Each cell beside its plain one, of several the fastest."""
+    plain = dict[tuple[str, str, int, str], Line]()
+    for line in sorted(lines, key=lambda line: -(line.seconds_per_step or math.inf)):
+        if line.way == PLAIN:
+            plain[line.kind, line.preset, line.batch, line.gpu] = line
     print("| cell | s a step | pictures/s | times plain | reserved GiB | over plain | loss apart | first steps, s |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for line in lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,21 @@ def test_lines_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert measure_gpu.read(tmp_path / "again.jsonl") == lines
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_cell_is_held_against_the_fastest_plain_one(turn: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, against the last one, be it slow or not ended."""
+    fast = next(line for line in measure_gpu.read(MEASURED) if line.way == "default")
+    plain = [replace(fast, way="plain", seconds_per_step=fast.seconds_per_step * times) for times in (2, 3)]
+    broken = replace(plain[0], status="failed", seconds_per_step=None)
+
+    measure_gpu.show([*[*plain, broken][::turn], fast])
+
+    assert capsys.readouterr().out.splitlines()[-1].split(" | ")[3] == "2.00"
+
+
 def test_the_page_shows_the_table_that_the_script_prints_of_the_measured_file() -> None:
     argv = [sys.executable, str(SCRIPT), "--output", str(MEASURED), "--minutes", "0"]
     printed = subprocess.run(argv, capture_output=True, encoding="utf-8", check=True).stdout
 
+    assert printed.strip()
     assert printed.strip() in (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
