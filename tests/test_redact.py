@@ -47,10 +47,10 @@ def test_what_was_cleaned_is_clean(words: str) -> None:
 
 @pytest.mark.parametrize("part", ["a", "://a", "://a:", "?token", "?&", "token=", "http://a@", "?a-token.token_", " "])
 def test_long_words_take_no_time(part: str) -> None:
-    start = time.monotonic()
-    redact.text(part * (200_000 // len(part)))
+    start = time.process_time()
+    redact.text(part * (1_000_000 // len(part)))
 
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 5
 
 
 def test_a_recipe_shows_that_it_holds_a_key_and_not_which() -> None:

@@ -17,11 +17,11 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.run import choice, preparation
 
 
-def choices(model: Path, pictures: Path, kind: Kind = Kind.LORA) -> choice.Choices:
+def choices(model: Path, pictures: Path, kind: Kind = Kind.LORA, *, fast: bool = True) -> choice.Choices:
     texts = {**dict.fromkeys(("preset", "output", "name", "vae", "reg", "trigger")), "model": str(model),
              "data": str(pictures)}  # fmt: skip
     return choice.choose(
-        kind, texts, [], repeats=None, gpu_index=None, gpu_memory_gib=80.0, check_vram=True, fast=True
+        kind, texts, [], repeats=None, gpu_index=None, gpu_memory_gib=80.0, check_vram=True, fast=fast
     )  # fmt: skip
 
 
@@ -67,7 +67,11 @@ def test_what_a_fast_run_took_is_not_remembered_as_what_a_plain_one_needs(
     home: Path, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play_real(monkeypatch)
-    monkeypatch.setattr(measurements, "add", lambda *_: pytest.fail("remembered"))
-    prepared = preparation.prepare(choices(model, pictures), Home(home), home)
+    remembered: list[object] = []
+    monkeypatch.setattr(measurements, "add", lambda _home, *found: remembered.extend(found))
+    for fast, count in ((True, 0), (False, 1)):
+        prepared = preparation.prepare(choices(model, pictures, fast=fast), Home(home), home)
 
-    train.remember(prepared, 13.1, 0.2)
+        train.remember(prepared, 13.1, 0.2)
+
+        assert len(remembered) == count
