@@ -48,10 +48,11 @@ def _is_ours(home: Home) -> bool:
     known = {part.name for part in home.parts}
     there = list(home.path.iterdir())
     only_ours = all(path.name in known or _HALF_WRITTEN.fullmatch(path.name) for path in there)
-    if any(path.is_symlink() for path in there) or not _names_an_environment(home.current):
+    if any(path.is_symlink() for path in there if path != home.environments) or not _names_an_environment(home.current):
         return False
     made = list(home.environments.iterdir()) if home.environments.is_dir() else []
-    return (only_ours and all(map(_looks_made, made))) or any(map(_was_made, made))
+    is_known = _was_made if home.environments.is_symlink() else _looks_made  # behind a link may be anybody's folder
+    return (only_ours and all(map(is_known, made))) or any(map(_was_made, made))
 
 
 def _names_an_environment(current: Path) -> bool:
