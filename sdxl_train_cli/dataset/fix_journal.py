@@ -20,7 +20,7 @@ TOLD = "fix.log"
 _FORM = 1
 _WANTED: Mapping[str, tuple[type, ...]] = {
     "source": (str,), "picture": (str, type(None)), "caption": (str, type(None)), "did": (list,),
-    "left_out": (str, type(None)), "look": (bool,), "stamp": (str,), "size": (int,),
+    "left_out": (str, type(None)), "look": (bool,), "stamp": (str,), "size": (int,), "caption_digest": (str,),
 }  # fmt: skip
 _MADE = {"picture": tuple(chain.from_iterable(SUFFIXES.values())), "caption": (".txt",)}
 _ELSEWHERE = re.compile(r"[\\:]")
@@ -48,6 +48,8 @@ class Entry:
     """Of the originals and of what was asked: where it is the same, there is nothing to do again."""
     size: int
     """Of the new picture, in bytes."""
+    caption_digest: str = ""
+    """Of the new caption: it is told from one that a person has edited since. Empty in older journals."""
 
     @property
     def told(self) -> str:
@@ -114,6 +116,7 @@ def _record(line: str) -> Mapping[str, object] | None:
 
 def _entry(record: Mapping[str, object]) -> Entry | None:
     """None where it is not as a fix writes it: a journal may come from a stranger, and what it names is removed."""
+    record = {"caption_digest": "", **record}
     if record.keys() != _WANTED.keys() or not all(isinstance(record[key], wanted) for key, wanted in _WANTED.items()):
         return None
     did = record["did"]

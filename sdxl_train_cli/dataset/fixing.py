@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import warnings
@@ -59,7 +60,7 @@ def fix(items: Sequence[Item], data: Path, folder: Path, order: Order, tell: Tel
         plan = fix_plan.planned(items, before, order)
         kept = [entry for entry in plan.finished if _stands(folder, entry)]
         journal.write(before.values())
-        done = _carry_out(plan, {entry.source for entry in kept}, folder, order, journal, tell)
+        done = _carry_out(plan, {entry.source for entry in kept}, folder, order, journal, before, tell)
         entries = sorted((*kept, *plan.left_out, *done), key=lambda entry: entry.source)
         _remove_former(folder, before, entries)
         journal.write(entries)
@@ -77,12 +78,18 @@ def _stands(folder: Path, entry: Entry) -> bool:
 
 
 def _carry_out(  # noqa: PLR0913, PLR0917 - one story
-    plan: Plan, finished: set[str], folder: Path, order: Order, journal: Journal, tell: Tell
+    plan: Plan,
+    finished: set[str],
+    folder: Path,
+    order: Order,
+    journal: Journal,
+    before: Mapping[str, Entry],
+    tell: Tell,
 ) -> list[Entry]:
     """Make every picture that is not finished, over the cores, and no more at a time than there is room for."""
     jobs = [job for job in plan.jobs if job.item.name not in finished]
     done, total, results = len(finished) + len(plan.left_out), len(plan.jobs) + len(plan.left_out), list[Entry]()
-    hands = _Hands(folder, order, journal, Room(LARGEST_BYTES))
+    hands = _Hands(folder, order, journal, Room(LARGEST_BYTES), before)
     pool = ThreadPoolExecutor(WORKERS)
     tell(done, total)
     try:
@@ -112,6 +119,8 @@ class _Hands:
     order: Order
     journal: Journal
     room: Room
+    before: Mapping[str, Entry]
+    """What an earlier fix has made, by source."""
 
     def make(self, job: Job) -> Entry:
         """Make one picture and its caption; what can't be made is told in the entry."""
@@ -125,14 +134,19 @@ class _Hands:
         place = self.folder / name
         _require_own(place.parent, self.folder)
         place.parent.mkdir(exist_ok=True)
-        if text:
-            caption = f"{job.stem}.txt"
-            files.write(self.folder / caption, f"{text}\n".encode())
+        former, digest = self.before.get(job.item.name), ""
+        if former is not None and _is_edited(self.folder, former):
+            caption, digest, look = former.caption, former.caption_digest, False
+            did = ["caption edited in the copy: kept as it is"]
+        elif text:
+            caption, content = f"{job.stem}.txt", f"{text}\n".encode()
+            digest = _digest(content)
+            files.write(self.folder / caption, content)
         content = files.read_bytes(job.item.path, LARGEST_FILE) if repaired.content is None else repaired.content
         files.write(place, content)
         renamed = [f"renamed from {job.item.path.name}"] if place.name != job.item.path.name else []
         changes = (*repaired.did, *(renamed if "\n" not in job.item.path.name else ["renamed"]), *did)
-        entry = Entry(job.item.name, name, caption, changes, None, look, job.stamp, len(content))
+        entry = Entry(job.item.name, name, caption, changes, None, look, job.stamp, len(content), digest)
         self.journal.add(entry)
         return entry
 
@@ -171,11 +185,27 @@ def _remove_former(folder: Path, before: Mapping[str, Entry], entries: Sequence[
     """Take away what an earlier fix made of originals that are gone or became something else."""
     standing = {name for entry in entries for name in (entry.picture, entry.caption)}
     for entry in before.values():
-        if entry.picture is None or not _is_as_made(folder, entry):
+        if entry.picture is None or not _is_as_made(folder, entry) or _is_edited(folder, entry):
             continue
         for name in (entry.picture, entry.caption):
             if name is not None and name not in standing:
                 (folder / name).unlink(missing_ok=True)
+
+
+def _is_edited(folder: Path, entry: Entry) -> bool:
+    """Whether a person has changed the caption since it was made."""
+    if entry.caption is None or not entry.caption_digest:
+        return False
+    try:
+        return _digest(files.read_bytes(folder / entry.caption)) != entry.caption_digest
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _is_as_made(folder: Path, entry: Entry) -> bool:

@@ -394,3 +394,24 @@ def test_an_empty_or_absent_folder_is_told(main: Callable[..., Result], tmp_path
     assert "holds no pictures" in empty.stderr
     assert "does not exist" in absent.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_a_caption_that_was_edited_in_the_copy_survives_the_next_fix(
+    fix: Callable[..., Result], data: Path, new: Path
+) -> None:
+    for number, name in enumerate("abc"):
+        picture(data / f"{name}.png", number)
+        caption(data / f"{name}.txt", "a cat\n")
+    fix()
+    for name in "ab":
+        caption(new / f"{name}.txt", "mine\n")
+    caption(data / "a.txt", "a dog\n")
+    for name in ("b.png", "b.txt", "c.png", "c.txt"):
+        (data / name).unlink()
+
+    for _ in range(2):
+        assert fix().code == 0
+        assert {name: text for name, text in tree(new).items() if name.endswith(".txt")} == {
+            "a.txt": b"mine\n", "b.txt": b"mine\n",
+        }  # fmt: skip
+    assert "caption edited in the copy: kept as it is" in entries(new)["a.png"]["did"]  # type: ignore[operator]
