@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -206,24 +207,29 @@ def _recipe(recipe: Recipe, changes: Changes) -> Recipe:
 
 
 def _mended(draft: _Draft, table: OptionTable | None, shown: str) -> _Draft:
-    """Leave out, one by one, what sd-scripts would refuse; RecipeError where that would be another run."""
+    """Leave out what sd-scripts would refuse; RecipeError where that would be another run."""
     name, base = next(iter(draft.bases.items()))
     for _ in range(len(draft.known) + len(base.settings) + 1):
-        problem, option = next(_refusals(draft, _recipe(base, _changes(draft, name)), table), (None, None))
-        if problem is None:
+        refused = _refused(draft, _recipe(base, _changes(draft, name)), table)
+        if not refused:
             return draft
-        if option is None or option in _MEANING:
-            raise RecipeError(replace(problem, where=shown))
-        draft = _left_out(draft, option, problem.message)
+        for problem, option in refused:
+            if option is None or option in _MEANING:
+                raise RecipeError(replace(problem, where=shown))
+            draft = _left_out(draft, option, problem.message)
     raise RecipeError(Problem("can't be made into a preset that sd-scripts takes", None, shown))
 
 
+def _refused(draft: _Draft, recipe: Recipe, table: OptionTable | None) -> list[tuple[Problem, str | None]]:
+    """What to leave out next: all that the table refuses, each by itself, else one: the next may go with it."""
+    alone = [] if table is None else [(problem, problem.where) for problem in options.problems(recipe, table)]
+    return [*alone] or list(itertools.islice(_refusals(draft, recipe, table), 1))
+
+
 def _refusals(draft: _Draft, recipe: Recipe, table: OptionTable | None) -> Iterator[tuple[Problem, str | None]]:
-    """Yield each problem with the option that is best left out."""
+    """Yield each problem of options that the table takes, with the one that is best left out."""
     if table is not None:
-        found = list(options.problems(recipe, table))
-        yield from ((problem, problem.where) for problem in found)
-        recipe = options.typed(recipe, table) if not found else recipe
+        recipe = options.typed(recipe, table)
     yield from ((problem, problem.where) for problem in shapes.problems(recipe))
     for rule in CONFLICTS:
         problem = rule.problem(recipe)
