@@ -11,12 +11,16 @@ from sdxl_train_cli.importers.entry import Entry, shown
 from sdxl_train_cli.recipe import Recipe, Value
 
 _OPTIONS = frozenset({"network_module", "optimizer_type", "lr_scheduler_type"})
+_TOOLS = frozenset({"pip", "setuptools", "pkg_resources", "wheel", "_distutils_hack", "uv"})
+"""Beside Python's own library, what every environment has: programs that run others."""
+_PARTS = {"torch": "torch.optim.", "transformers": "transformers.optimization.", "diffusers": "diffusers.optimization."}
+"""Of large packages, where optimizers and schedules are; torch can compile and load what it is given."""
 _HINT = "do not train with this file; ask its author what it is for"
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def require_harmless(entries: Iterable[Entry], where: str) -> None:
-    """RecipeError where one is no name of code, or names Python's own library, which holds the way to a shell."""
+    """RecipeError where one is no name of code, or names a library that holds the way to a shell."""
     for entry in entries:
         found = None if entry.option is None or entry.value is None else problem(entry.option, entry.value)
         if found is not None:
@@ -42,13 +46,15 @@ def problem(option: str, value: Value) -> str | None:
     name = str(value)
     if not _NAME.fullmatch(name):
         return f"no name of a {_what(option)}"
-    return f"Python's own code and no {_what(option)}" if _is_pythons_own(name, option) else None
+    return f"code of another sort and no {_what(option)}" if _is_elsewhere(name, option) else None
 
 
-def _is_pythons_own(name: str, option: str) -> bool:
+def _is_elsewhere(name: str, option: str) -> bool:
     package, dot, _ = name.partition(".")
     # A network's module is imported whatever it is called; the others are classes, and a bare name is torch's.
-    return (bool(dot) or option == "network_module") and package in sys.stdlib_module_names
+    is_imported = bool(dot) or option == "network_module"
+    is_no_part = package in _PARTS and (option == "network_module" or not name.startswith(_PARTS[package]))
+    return is_imported and (package in sys.stdlib_module_names or package in _TOOLS or is_no_part)
 
 
 def _what(option: str) -> str:

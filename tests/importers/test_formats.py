@@ -466,10 +466,13 @@ def test_a_list_that_could_hold_an_option_is_not_taken(text: str) -> None:
     [
         (
             {"ss_optimizer": "subprocess.Popen(shell=True)"},
-            "optimizer_type as 'subprocess.Popen', which is Python's own",
+            "optimizer_type as 'subprocess.Popen', which is code of another sort",
         ),
-        ({"ss_optimizer": "builtins.exec"}, "Python's own code and no optimizer"),
-        ({"ss_network_module": "os"}, "Python's own code and no network"),
+        ({"ss_optimizer": "builtins.exec"}, "code of another sort and no optimizer"),
+        ({"ss_optimizer": "pip._internal.utils.subprocess.call_subprocess"}, "code of another sort and no optimizer"),
+        ({"ss_optimizer": "torch.utils.cpp_extension.load"}, "code of another sort and no optimizer"),
+        ({"ss_network_module": "os"}, "code of another sort and no network"),
+        ({"ss_network_module": "setuptools.command.easy_install"}, "code of another sort and no network"),
         ({"ss_network_module": "networks.lora --output_dir /"}, "is no name of a network"),
     ],
 )
