@@ -335,6 +335,10 @@ in each step, and autograd keeps a 16-bit copy of the size of every weight that 
 and sd-scripts' own modules keep 11.57 GB at 1024x1024 where a LoRA keeps 8.14. With gradient checkpointing only one
 block's copies are there at a time: 0.62 GB where a LoRA keeps 0.58.
 
+A run that draws samples is underestimated: on an H100 one at 1024x1024 took 15.1 GB, and 8.4 to 9.8 were told
+(docs/gpu_checks.md). The text encoders, which the estimate leaves on the processor, probably come to the GPU for the
+samples and stay there.
+
 ## Your own measurements
 
 A check before a start goes by the best of three, and says which: a run of the same settings that was measured on this

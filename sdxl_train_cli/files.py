@@ -11,9 +11,12 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from sdxl_train_cli import spelling
 
 LARGEST_BYTES = 64 * 1024 * 1024
 """More than any file holds that we read as a whole: records, configs, captions."""
@@ -33,14 +36,25 @@ def write(path: Path, content: str | bytes, *, over: bool = True) -> None:
     """
     if not over and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, "is there already", str(path))
+    with _beside(path) as beside, beside.open("xb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file of any size as `write` does: what a link in the target's place leads to is left alone."""
+    with _beside(path) as beside:
+        shutil.copyfile(source, beside)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be filled, which takes its place once it is on disk; where that fails it goes."""
     if exists(path) and not is_file(path):
         raise OSError(errno.EINVAL, "not a plain file", str(path))
     beside = path.with_name(f".{secrets.token_hex(8)}.new")
     try:
-        with beside.open("xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield beside
+        _sync(beside)
         _replace(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -49,18 +63,12 @@ def write(path: Path, content: str | bytes, *, over: bool = True) -> None:
     sync_folder(path.parent)
 
 
-def copy(source: Path, path: Path) -> None:
-    """Copy a file of any size beside, and rename it: what a link in the target's place leads to is left alone."""
-    if exists(path) and not is_file(path):
-        raise OSError(errno.EINVAL, "not a plain file", str(path))
-    beside = path.with_name(f".{secrets.token_hex(8)}.new")
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
-        shutil.copyfile(source, beside)
-        _replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _replace(beside: Path, path: Path) -> None:
@@ -139,6 +147,15 @@ def parse_json(
         return json.loads(text, object_pairs_hook=object_pairs_hook, parse_int=_integer)
     except RecursionError:
         raise ValueError("it is nested far too deeply") from None
+
+
+def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An `object_pairs_hook`: ValueError for a key that is set twice, of which each reader would take another."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"'{spelling.cut(twice)}' is set twice")
+    return found
 
 
 def _integer(digits: str) -> int:

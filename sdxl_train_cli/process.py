@@ -42,6 +42,7 @@ _MOST_CHUNKS = 64
 """Read and not yet taken, 4 MB at most. Then the command waits at its pipe, as it would beside a slow terminal."""
 
 _KILL_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
 _ACTIVITY_SECONDS = 0.5
 _IDLE_SHARE = 0.02
 
@@ -128,21 +129,13 @@ def _marked(env: Mapping[str, str] | None, mark: str) -> dict[str, str]:
 
 def _kill_family(leader: subprocess.Popen[bytes], mark: str) -> None:
     """Kill the group, and what has left it."""
-    _kill_group(leader.pid)
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader.pid, signal.SIGKILL)
     end = time.monotonic() + _KILL_SECONDS
     while (left := family.members(mark)) and time.monotonic() < end:
         family.kill(left, end - time.monotonic())
         leader.poll()
-
-
-def _kill_group(leader: int) -> None:
-    if sys.platform == "win32":
-        for process in _tree(leader):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader, signal.SIGKILL)
 
 
 def _text(output: bytes) -> str:
@@ -286,8 +279,11 @@ class Child:
         """Ask the whole group to end, wait, then kill it; Ctrl-C while waiting kills at once."""
         self._is_ending = True  # a command that waits at its pipe would not end
         try:
-            self._signal(signal.SIGTERM)
-            self._wait_for_group(grace_seconds)
+            self._ask_to_end()
+            end = time.monotonic() + grace_seconds
+            while self._asked() and time.monotonic() < end:
+                self._process.poll()  # buries the leader, which counts as living until then
+                time.sleep(_LOOK_SECONDS)
         except signals.Stopped:
             pass
         finally:
@@ -299,34 +295,19 @@ class Child:
         _kill_family(self._process, self._mark)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_SECONDS)
-        self._wait_for_group(_KILL_SECONDS)
 
-    def _signal(self, signum: int) -> None:
-        if sys.platform == "win32":
-            for process in _tree(self.pid):
-                with contextlib.suppress(psutil.Error):
-                    process.terminate()
+    def _ask_to_end(self) -> None:
+        if sys.platform != "win32":
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGTERM)
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signum)
+        for process in self._asked():
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
 
-    def _wait_for_group(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._process.poll()  # reaps the leader, so that an empty group is seen as empty
-            if not self._group_lives():
-                return
-            time.sleep(0.05)
-
-    def _group_lives(self) -> bool:
-        if sys.platform == "win32":
-            return bool(_tree(self.pid))
-        with contextlib.suppress(PermissionError):
-            try:
-                os.killpg(self.pid, 0)
-            except ProcessLookupError:
-                return False
-        return any(_is_in_group(process, self.pid) for process in psutil.process_iter())
+    def _asked(self) -> list[psutil.Process]:
+        """Those of its processes that are asked to end: what has left the group is killed with the rest."""
+        return [process for process in family.members(self._mark) if _group(process) in {self.pid, None}]
 
 
 def _cut(line: str) -> list[str]:
@@ -334,12 +315,13 @@ def _cut(line: str) -> list[str]:
     return [line[start : start + LONGEST_LINE] for start in range(0, len(line), LONGEST_LINE)] or [line]
 
 
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        leader = psutil.Process(pid)
-        return [*leader.children(recursive=True), leader]
-    except psutil.Error:
-        return []
+def _group(process: psutil.Process) -> int | None:
+    """The group that a process is in; None where there are no groups, or where it is gone."""
+    if sys.platform == "win32":
+        return None
+    with contextlib.suppress(OSError):
+        return os.getpgid(process.pid)
+    return None
 
 
 def _times(process: psutil.Process) -> float:
@@ -347,16 +329,6 @@ def _times(process: psutil.Process) -> float:
         times = process.cpu_times()
         return float(times.user + times.system)
     return 0.0
-
-
-def _is_in_group(process: psutil.Process, leader: int) -> bool:
-    """Whether it belongs to the group and runs: the dead that a container's first process never buries don't count."""
-    if sys.platform == "win32":
-        return False
-    try:
-        return os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE
-    except (OSError, psutil.Error):
-        return False
 
 
 def running_from(folder: Path) -> bool:

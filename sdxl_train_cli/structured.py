@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import tomli
 import tomli_w
 
-from sdxl_train_cli import files, spelling
+from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, RecipeError
 
 SIZE_LIMIT_BYTES = 1024 * 1024
@@ -36,7 +35,7 @@ def text_of(path: Path, shown: str, largest_bytes: int = SIZE_LIMIT_BYTES) -> st
 def json_object(text: str, shown: str) -> dict[str, object]:
     """The keys of a JSON object; RecipeError where it is none, sets a key twice, or is nested absurdly."""
     try:
-        found = files.parse_json(text, object_pairs_hook=_once)
+        found = files.parse_json(text, object_pairs_hook=files.unique)
         _count(found)
     except RecursionError as error:
         raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
@@ -67,14 +66,6 @@ def toml_text(table: Mapping[str, object]) -> str:
 def json_text(table: Mapping[str, object]) -> str:
     """An object as JSON, one key a line."""
     return json.dumps(table, indent=2, ensure_ascii=False) + "\n"
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"'{spelling.cut(twice)}' is set twice")
-    return found
 
 
 def require_settings(found: object, shown: str) -> None:

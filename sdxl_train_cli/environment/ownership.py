@@ -28,7 +28,7 @@ def claim(home: Home) -> None:
         if not files.is_file(home.marker):
             if not _is_ours(home):
                 raise SetupError(
-                    f"{home.path} holds files that are not of sdxl-train: it is no home of ours",
+                    f"{home.path} holds other files and is not an sdxl-train home",
                     "give --home a new or an empty folder",
                 )
             files.write(home.marker, _HOME_WORDS)

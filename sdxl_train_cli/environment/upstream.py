@@ -79,7 +79,10 @@ def create(folder: Path, address: str, ref: str) -> Checkout:
 
 @dataclass(frozen=True)
 class _Git:
-    """git at work on one clone, as a process of ours: a transfer that is cut off with us leaves nothing at work."""
+    """git at work on one clone, as a process of ours: a transfer that is cut off with us leaves nothing at work.
+
+    GitPython, which reads the clone afterwards, would leave it.
+    """
 
     folder: Path
     source: str

@@ -27,7 +27,7 @@ def own_script(named: Path | None) -> Path | None:
         return None
     if named.name not in _SCRIPTS:
         raise UsageError(
-            f"the record wants sd-scripts run by {named}, which is no script of sdxl-train",
+            f"the record names {named} as a launch script, and sdxl-train has no such script",
             "start the run anew with settings that you know",
         )
     return INSIDE / named.name

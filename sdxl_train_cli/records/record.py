@@ -46,7 +46,7 @@ def name_problem(name: str, most: int = LONGEST_NAME) -> str | None:
     if odd:
         return f"it holds {' '.join(repr(char) for char in odd[:5])}"
     size = len(name.encode())
-    return f"it takes {size} bytes of at most {most}" if size > most else None
+    return f"it is {size} bytes long, and the limit is {most}" if size > most else None
 
 
 def _file_name(name: str) -> str:

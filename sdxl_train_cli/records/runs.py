@@ -178,7 +178,7 @@ def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Settin
         metrics.cut(run.metrics, step, Tail(run.logs).read())
         run.outcome.unlink(missing_ok=True)
         with run.log.open("ab") as log:
-            log.write(f"\n--- taken up at step {step} ---\n".encode())
+            log.write(f"\n--- resumed at step {step} ---\n".encode())
     except OSError as error:
         raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
     except ValueError as error:

@@ -99,16 +99,8 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     gathering.require_none()
     run = runs.plan(choices.output, choices.name)
     storage.require(run.folder, recipe)
-    inputs = command.Inputs(
-        model=model,
-        vae=vae,
-        dataset_config=run.dataset_config,
-        output_dir=run.folder,
-        output_name=run.name,
-        logging_dir=run.logs,
-        tokenizers=choices.tokenizers or home.tokenizers,
-    )
-    trainer = trained_by(installed, choices.kind, choices.shim, fast=choices.fast)
+    inputs = paths(run, model, vae, choices.tokenizers or home.tokenizers)
+    trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
     return Prepared(
         environment=installed,
         recipe=recipe,
@@ -194,12 +186,25 @@ def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
     return [Problem(f"{device.name} has no bf16 of its own, which makes it slow", "--set mixed_precision=fp16")]
 
 
-def trained_by(installed: Environment, kind: Kind, shim: Path | None, *, fast: bool) -> Trainer:
+def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.Inputs:
+    """What a run reads and where it writes."""
+    return command.Inputs(
+        model=model,
+        vae=vae,
+        dataset_config=run.dataset_config,
+        output_dir=run.folder,
+        output_name=run.name,
+        logging_dir=run.logs,
+        tokenizers=tokenizers,
+    )
+
+
+def trained_by(installed: Environment, table: OptionTable, kind: Kind, shim: Path | None, *, fast: bool) -> Trainer:
     """The installed script that trains this kind, and ours that run it."""
     return Trainer(
         python=installed.python,
         script=installed.checkout / kind.script,
-        options=installed.options().of(kind),
+        options=table.of(kind),
         shim=shim,
         fast=INSIDE / "fast.py" if fast and not installed.is_rehearsal else None,  # a stand-in has no model
     )

@@ -25,6 +25,7 @@ from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.supervision import Conditions
 from sdxl_train_cli.sdscripts import checkpoint, command, states
 from sdxl_train_cli.sdscripts.command import GoingOn
+from sdxl_train_cli.sdscripts.options import OptionTable
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     busy = history.at_rest(entry, force=force, command="resume")
     if busy is not None:
         raise UsageError(busy)
-    recipe, inputs = _recipe(entry, installed, changes)
+    table = installed.options()
+    recipe, inputs = _recipe(entry, installed, table, changes)
     going_on = _going_on(entry, recipe, installed, steps)
     if not force:
         foreign.require_harmless_state(entry, going_on.state)
@@ -91,16 +93,9 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
             f"{run.dataset_config} is gone: it says which pictures are trained on", "start the run anew"
         )
     storage.require(run.folder, recipe)
-    paths = command.Inputs(
-        model=model,
-        vae=vae,
-        dataset_config=run.dataset_config,
-        output_dir=run.folder,
-        output_name=run.name,
-        logging_dir=run.logs,
-        tokenizers=inputs.tokenizers or home.tokenizers,
-    )
-    trainer = preparation.trained_by(installed, recipe.kind, foreign.own_script(inputs.shim), fast=inputs.fast)
+    paths = preparation.paths(run, model, vae, inputs.tokenizers or home.tokenizers)
+    shim = foreign.own_script(inputs.shim)
+    trainer = preparation.trained_by(installed, table, recipe.kind, shim, fast=inputs.fast)
     return Resumed(
         environment=installed,
         run=run,
@@ -125,7 +120,9 @@ def begin(resumed: Resumed) -> None:
     runs.go_on(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
 
 
-def _recipe(entry: Loaded, installed: Environment, changes: Mapping[str, Setting]) -> tuple[Recipe, Inputs]:
+def _recipe(
+    entry: Loaded, installed: Environment, table: OptionTable, changes: Mapping[str, Setting]
+) -> tuple[Recipe, Inputs]:
     """What was trained, by the same rules as a new run."""
     recipe, inputs = entry.record.recipe, entry.record.inputs
     if recipe is None or inputs is None or not recipe.settings:
@@ -135,7 +132,7 @@ def _recipe(entry: Loaded, installed: Environment, changes: Mapping[str, Setting
             "sd-scripts can't take up a Dreambooth run: it would make all steps again from the first",
             f"train on from a checkpoint in {entry.folder}: sdxl-train dreambooth --model CHECKPOINT",
         )
-    recipe = rules.require(recipe.replaced(changes), installed.options())
+    recipe = rules.require(recipe.replaced(changes), table)
     named_code.require_harmless_recipe(recipe)
     imports.require(installed, recipe)
     named_files.require(recipe.replaced({"resume": None}))

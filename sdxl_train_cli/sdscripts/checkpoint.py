@@ -47,7 +47,7 @@ def read_header(path: Path) -> Header:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1  # noqa: PLR2004
             text = file.read(length) if length <= min(LARGEST_HEADER, size) else b""
         _require_few(text)
-        entries = files.parse_json(text.decode("utf-8"), object_pairs_hook=_once)
+        entries = files.parse_json(text.decode("utf-8"), object_pairs_hook=files.unique)
         if not isinstance(entries, dict):
             raise TypeError(text)  # noqa: TRY301 - as all that is wrong with it
         metadata = {str(key): str(value) for key, value in entries.pop("__metadata__", {}).items()}
@@ -78,14 +78,6 @@ def _side(side: object) -> int:
     if not isinstance(side, int) or side < 0:
         raise ValueError("a side that is no number")
     return side
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object whose keys are all different: of two the reader, not the writer, would choose."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
 
 
 def _instead(start: bytes) -> tuple[str, str]:

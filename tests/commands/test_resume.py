@@ -52,7 +52,7 @@ def test_a_stopped_run_goes_on_in_its_own_folder(cli: Cli, tmp_path: Path, line:
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert [attempt["from_step"] for attempt in record["attempts"]] in ([2], [4])
     assert json.loads((run / "outcome.json").read_text(encoding="utf-8"))["outcome"] == "done"
-    assert b"--- taken up at step" in (run / "train.log").read_bytes()
+    assert b"--- resumed at step" in (run / "train.log").read_bytes()
     assert not (run / "running.json").exists()
 
 

@@ -252,7 +252,7 @@ def test_setup_in_a_project_folder_takes_nothing_away(fresh: Cli) -> None:
 
     result = fresh("setup", "--home", ".", cwd=fresh.folder / "project")
 
-    assert_refused(fresh, result, "holds files that are not of sdxl-train")
+    assert_refused(fresh, result, "holds other files and is not an sdxl-train home")
     assert (fresh.folder / "project" / "environments" / "prod" / "main.tf").read_text(encoding="utf-8") == "mine"
     assert list((fresh.folder / "project").iterdir()) == [fresh.folder / "project" / "environments"]
 

@@ -65,7 +65,7 @@ def test_a_folder_of_somebody_elses_is_refused_and_left_as_it_is(place: Home, re
         _file(place.path / name)
     before = everything(place.path)
 
-    with pytest.raises(SetupError, match="holds files that are not of sdxl-train") as raised:
+    with pytest.raises(SetupError, match="holds other files and is not an sdxl-train home") as raised:
         building.create(place, request_, recreate=False, report=told)
 
     assert raised.value.problems[0].hint == "give --home a new or an empty folder"

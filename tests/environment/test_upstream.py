@@ -92,7 +92,8 @@ def test_a_source_is_the_same_from_every_folder(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     "address",
-    ["https://me:SEC#RET@host/x", "https://me:SEC/RET@host/x", "https://me:SEC?RET@host/x", "https://SEC/RET@host/x"],
+    ["https://me:SEC#RET@host/x", "https://me:SEC/RET@host/x", "https://me:SEC?RET@host/x", "https://SEC/RET@host/x",
+     "https://me:SEC@RET/SECRET@host/x", "ssh://git:SEC#RET@host/x"],
 )  # fmt: skip
 def test_an_address_whose_password_would_not_be_found_is_refused(into: Path, address: str) -> None:
     error = refusal(into, address)

@@ -216,7 +216,7 @@ def test_a_script_that_a_record_names_is_not_run(cli: Cli, tmp_path: Path, run: 
     for command in ("rerun", "resume"):
         told = cli("runs", command, "cat")
         assert told.code == 2
-        assert "evil.py, which is no script of sdxl-train" in told.stderr
+        assert "evil.py as a launch script, and sdxl-train has no such script" in told.stderr
     assert not (tmp_path / "owned").exists()
 
 

@@ -68,7 +68,7 @@ def test_a_name_that_no_file_can_have_is_refused_with_a_hint(tmp_path: Path, nam
 
 def test_a_names_length_is_counted_in_bytes_as_file_systems_do(tmp_path: Path) -> None:
     """Once, 120 Cyrillic letters passed, and the first checkpoint's name of 265 bytes could not be written."""
-    with pytest.raises(UsageError, match="it takes 240 bytes of at most 120"):
+    with pytest.raises(UsageError, match="it is 240 bytes long, and the limit is 120"):
         runs.plan(tmp_path, "ж" * 120)
 
 

@@ -25,7 +25,7 @@ Size = Annotated[
         "--size", min=64, callback=within_reason, help="Side of the square that is trained: shrink what is larger"
     ),
 ]
-Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG files that must be written anew")]
+Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="JPEG quality of rewritten files")]
 Encoding = Annotated[
     str | None, typer.Option("--encoding", metavar="NAME", help="Of captions that are no Unicode, such as cp1251")
 ]
