@@ -7,7 +7,7 @@ INGREDIENTS are words with commas between them; `default` stands for the default
 this folder, such as scaled.py. sd-scripts' files stay as they are: classes are changed once they are imported. What an
 ingredient needs and does not find is told on stderr, and the run goes on without it.
 
-A step at batch 1 launches some thirty thousand kernels, and the GPU waits for most of them. What helps:
+A step at batch 1 launches some 20,000 kernels (docs/speed.md), and the GPU waits for most of them. What helps:
 
 - sync       the 8-bit optimizer of bitsandbytes waits for the GPU after each of 1,444 weights; none of them needs it
 - reduce     gradients are not copied for a mean over one process

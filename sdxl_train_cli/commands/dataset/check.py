@@ -10,7 +10,7 @@ import typer
 
 from sdxl_train_cli import layout, spelling
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.dataset import facts, training
+from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
 from sdxl_train_cli.commands.place import HomeOption
 from sdxl_train_cli.commands.train import (
@@ -31,7 +31,7 @@ from sdxl_train_cli.dataset.checking import Checked
 from sdxl_train_cli.dataset.facts import Finding
 from sdxl_train_cli.dataset.kinds import names_its_file, shown
 from sdxl_train_cli.errors import DatasetError, Problem
-from sdxl_train_cli.ui import console
+from sdxl_train_cli.ui import console, dataset_facts
 
 _MOST_NAMED = 10
 """Files of one kind of problem that a person reads."""
@@ -61,7 +61,7 @@ def check(
 
 def _print_json(checked: Checked) -> None:
     """Names that are no text are escaped, so that a script gets them back."""
-    findings = [facts.finding(each) for each in checked.findings]
+    findings = [dataset_facts.finding(each) for each in checked.findings]
     console.data({**_counts(checked), "findings": findings})
 
 

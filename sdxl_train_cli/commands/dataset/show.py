@@ -10,7 +10,7 @@ import typer
 
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.dataset import facts, tables, training
+from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
 from sdxl_train_cli.commands.place import HomeOption, within_reason
 from sdxl_train_cli.commands.train import (
@@ -32,7 +32,7 @@ from sdxl_train_cli.dataset.checking import Checked
 from sdxl_train_cli.dataset.kinds import in_a_line
 from sdxl_train_cli.errors import DatasetError, UsageError
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.ui import album, dataset_page, document
+from sdxl_train_cli.ui import album, dataset_facts, dataset_page, dataset_tables, document
 
 Gpus = Annotated[int, typer.Option("--gpus", min=1, callback=within_reason, help="GPUs that share the batches")]
 Html = Annotated[
@@ -60,11 +60,11 @@ def show(
     if target is not None:
         _write_page(target, checked, arranged, recipe)
     if as_json:
-        facts.show(checked, arranged, recipe, target)
+        dataset_facts.show(checked, arranged, recipe, target)
     elif target is not None:
-        tables.show_page(target)
+        dataset_tables.show_page(target)
     else:
-        tables.show(checked, arranged, recipe)
+        dataset_tables.show(checked, arranged, recipe)
 
 
 def _require_pictures(checked: Checked) -> None:
