@@ -70,7 +70,7 @@ def check(folder: Path) -> float:
     """Seconds."""
     recipe = presets.load(Kind.LORA, "dim32-gc")
     start = time.monotonic()
-    checking.check(checking.Source(folder, trigger="ohwx"), recipe)
+    checking.check(checking.DatasetSource(folder, trigger="ohwx"), recipe)
     return time.monotonic() - start
 
 

@@ -1,4 +1,4 @@
-"""Fit the few constants of sdxl_train_cli/memory/terms.py to the measured table, and report how well they do.
+"""Fit the few constants of sdxl_train_cli/memory/estimation.py to the measured table, and report how well they do.
 
     python scripts/fit_vram.py             print the constants and every cell: measured, estimated, error
     python scripts/fit_vram.py --write     and write vram_constants.json and docs/vram.md
@@ -19,10 +19,10 @@ from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from sdxl_train_cli.memory import terms, vram
+from sdxl_train_cli.memory import estimation, vram
 from sdxl_train_cli.memory.demand import Demand, read
+from sdxl_train_cli.memory.estimation import EstimateSpread, FittedConstants
 from sdxl_train_cli.memory.optimizer_state import STATES, factored_bytes
-from sdxl_train_cli.memory.terms import Constants, Spread
 from sdxl_train_cli.recipe import Kind
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "vram.md"
@@ -53,16 +53,16 @@ class Cell:
         """Whether the table itself speaks against it."""
         return (self.row, self.batch) == CONTRADICTED
 
-    def error(self, constants: Constants) -> float:
+    def error(self, constants: FittedConstants) -> float:
         """How far the estimate is above the measured figure, as a share of it."""
-        return terms.total_gib(self.demand, constants) / self.measured - 1
+        return estimation.total_gib(self.demand, constants) / self.measured - 1
 
 
 @dataclass(frozen=True)
 class Fit:
     """The constants, and each cell's error with and without its row in the fit."""
 
-    constants: Constants
+    constants: FittedConstants
     errors: tuple[float, ...]
     held_out: tuple[float, ...]
 
@@ -76,7 +76,7 @@ def main() -> int:
     options = parser.parse_args()
     cells = measured_cells()
     found = fit(cells)
-    made = {terms.CONSTANTS: constants_text(cells, found), REPORT: report(cells, found)}
+    made = {estimation.CONSTANTS: constants_text(cells, found), REPORT: report(cells, found)}
     if options.write:
         for path, text in made.items():
             path.parent.mkdir(exist_ok=True)
@@ -88,13 +88,13 @@ def main() -> int:
 def measured_cells() -> list[Cell]:
     """Every figure of the table."""
     return [
-        Cell(label(row), batch, gib, read(terms.table_recipe(row, batch)).likely)
+        Cell(label(row), batch, gib, read(estimation.table_recipe(row, batch)).likely)
         for row in vram.rows()
         for batch, gib in row.measured_gib.items()
     ]
 
 
-def label(row: vram.Row) -> str:
+def label(row: vram.TableRow) -> str:
     """A row's settings in words."""
     dims = "" if row.kind is Kind.DREAMBOOTH else f" {row.network_dim}" + (f"+{row.conv_dim}" if row.conv_dim else "")
     switches = {"full bf16": row.full_bf16, "fp8 base": row.fp8_base}
@@ -114,7 +114,7 @@ def fit(cells: Sequence[Cell]) -> Fit:
     )
 
 
-def fitted_to(cells: Sequence[Cell]) -> Constants:
+def fitted_to(cells: Sequence[Cell]) -> FittedConstants:
     """The constants with the least squares of the logarithm of estimated to measured."""
     taught = [cell for cell in cells if not cell.is_contradicted]
 
@@ -123,13 +123,13 @@ def fitted_to(cells: Sequence[Cell]) -> Constants:
         return sum(math.log1p(cell.error(constants)) ** 2 for cell in taught)
 
     found = minimum(badness, minimum(badness, START))  # the second walk starts with a fresh simplex
-    return Constants(*(round(number, DIGITS) for number in astuple(constants_at(found))))
+    return FittedConstants(*(round(number, DIGITS) for number in astuple(constants_at(found))))
 
 
-def constants_at(point: Point) -> Constants:
+def constants_at(point: Point) -> FittedConstants:
     """The constants of a point of the search, which knows no bounds: all above zero, and the power above one."""
     context, kept, checkpointed, overlap = (math.exp(min(max(number, LEAST), MOST)) for number in point)
-    return Constants(context, kept, checkpointed, 1 + overlap)
+    return FittedConstants(context, kept, checkpointed, 1 + overlap)
 
 
 def minimum(badness: Callable[[Point], float], start: Point, steps: int = 400, enough: float = 1e-9) -> Point:
@@ -160,10 +160,10 @@ def at(badness: Callable[[Point], float], centre: Point, corner: Point, share: f
     return badness(point), point
 
 
-def spread(cells: Sequence[Cell], found: Fit) -> Spread:
+def spread(cells: Sequence[Cell], found: Fit) -> EstimateSpread:
     """The range of measured to estimated over cells whose row the estimate had not seen."""
     ratios = [1 / (1 + error) for cell, error in zip(cells, found.held_out, strict=True) if not cell.is_contradicted]
-    return Spread(low=round(min(1.0, *ratios), SPREAD_DIGITS), high=round(max(1.0, *ratios), SPREAD_DIGITS))
+    return EstimateSpread(low=round(min(1.0, *ratios), SPREAD_DIGITS), high=round(max(1.0, *ratios), SPREAD_DIGITS))
 
 
 def constants_text(cells: Sequence[Cell], found: Fit) -> str:

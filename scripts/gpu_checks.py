@@ -39,7 +39,7 @@ from sdxl_train_cli.errors import SdxlTrainError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.run import preparation, smoke
-from sdxl_train_cli.run.smoke import Material, Size
+from sdxl_train_cli.run.smoke import SmokeMaterial, SmokeSize
 
 PASSED, FAILED, SKIPPED, NOT_BEGUN = "passed", "FAILED", "skipped", "not begun"
 GONE_SECONDS = 20.0
@@ -65,7 +65,7 @@ class Bench:
     home: Home
     installed: Environment
     device: Gpu | None
-    material: Material
+    material: SmokeMaterial
     folder: Path
     logs: Path
     started: list[Command] = field(default_factory=list)
@@ -152,9 +152,9 @@ def prepare(options: argparse.Namespace, folder: Path) -> Bench:
     there = (options.work or folder) / "material"
     if not (there / "model.safetensors").is_file():
         print("making a model of random weights", file=sys.stderr, flush=True)
-        made = smoke.make_material(installed, there, Size(1, scaled=False, gpu_index=device and device.index))
+        made = smoke.make_material(installed, there, SmokeSize(1, scaled=False, gpu_index=device and device.index))
     else:
-        made = Material(there / "model.safetensors", there / "tokenizers", there / "pictures")
+        made = SmokeMaterial(there / "model.safetensors", there / "tokenizers", there / "pictures")
     return Bench(home, installed, device, made, folder, options.output.resolve())
 
 

@@ -36,7 +36,7 @@ from statistics import median
 from typing import Any
 
 from sdxl_train_cli import process
-from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
@@ -48,10 +48,10 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import runs
-from sdxl_train_cli.run import preparation, repetition, smoke, trial
-from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run import preparation, repeating, smoke, trial
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.run.smoke import Material, Size
+from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.smoke import SmokeMaterial, SmokeSize
 from sdxl_train_cli.run.telemetry import Sampler
 
 PLAIN = "plain"
@@ -129,7 +129,7 @@ class Place:
     home: Home
     installed: Environment
     device: Gpu | None
-    material: Material
+    material: SmokeMaterial
     is_scaled: bool
     folder: Path
 
@@ -190,7 +190,7 @@ def measure(options: argparse.Namespace, known: Sequence[Line]) -> Iterator[Line
     with tempfile.TemporaryDirectory(prefix="sdxl-train-measure-") as name, contextlib.ExitStack() as living:
         folder = Path(name)
         is_scaled = device is None and smoke.why_not_scaled(installed) is None
-        size = Size(STEPS, scaled=is_scaled, gpu_index=device.index if device else None)
+        size = SmokeSize(STEPS, scaled=is_scaled, gpu_index=device.index if device else None)
         place = Place(home, installed, device, made(installed, options.work or folder, size), is_scaled, folder)
         # The next cell loads its libraries while this one runs, and waits with the GPU.
         coming = [living.enter_context(Running(cell, place, count=options.count)) for cell in left[:1]]
@@ -214,13 +214,13 @@ WITHOUT_GPU = (
 )
 
 
-def made(installed: Environment, folder: Path, size: Size) -> Material:
+def made(installed: Environment, folder: Path, size: SmokeSize) -> SmokeMaterial:
     """The model, as it was left by another time or anew."""
     there = folder / "material"
     if size.scaled or not (there / "model.safetensors").is_file():
         print("making a model of random weights", file=sys.stderr, flush=True)
         return smoke.make_material(installed, there, size)
-    return Material(there / "model.safetensors", there / "tokenizers", there / "pictures")
+    return SmokeMaterial(there / "model.safetensors", there / "tokenizers", there / "pictures")
 
 
 class Running:
@@ -233,7 +233,7 @@ class Running:
         self.report, self.turn = self.folder / "report.json", self.folder / "turn"
         counted = ["--count", str(min(cell.steps, LEFT_OUT))] if count else []
         self.argv = through(self.prepared.argv, [*counted, "--wait", str(self.turn), str(self.report)], cell.way)
-        runs.write(self.prepared.run, repetition.facts(self.prepared))
+        runs.write(self.prepared.run, repeating.facts(self.prepared))
         self.child = process.Child(self.argv, cwd=self.prepared.environment.checkout, env=self.prepared.variables)
 
     def __enter__(self) -> Running:  # noqa: PYI034 - typing.Self needs Python 3.11
@@ -309,7 +309,7 @@ def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
     """Everything but the start, as the real commands do it."""
     asked = choices(cell, place, folder)
     source = min(place.material.pictures.glob("*.png"))
-    trial.write_pictures([Picture(square(source, folder), SIDE, SIDE, 1)] * PICTURES, folder / "pictures")
+    trial.write_pictures([PictureFile(square(source, folder), SIDE, SIDE, 1)] * PICTURES, folder / "pictures")
     recipe = presets.load(cell.kind, cell.preset, asked.overrides)
     made = trial.choices(asked, recipe, folder, cell.batch)
     length = Override("max_train_steps", cell.steps, "measure")
@@ -320,7 +320,7 @@ def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
 def choices(cell: Cell, place: Place, folder: Path) -> Choices:
     """The preset as it is; without a GPU as small as the smoke's."""
     if place.device is None:
-        small = Size(cell.steps, scaled=place.is_scaled, gpu_index=None)
+        small = SmokeSize(cell.steps, scaled=place.is_scaled, gpu_index=None)
         eight_bit = place.installed.lock.eight_bit
         asked = smoke.choices(cell.kind, place.material, folder, small, eight_bit=eight_bit)
         return replace(asked, preset=cell.preset)

@@ -31,20 +31,20 @@ from pathlib import Path
 from statistics import fmean
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SdxlTrainError, TrainingError
 from sdxl_train_cli.gpu import GIB, Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import terms, vram
+from sdxl_train_cli.memory import estimation, vram
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import preparation, smoke, trial
-from sdxl_train_cli.run.choice import Choices
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.run.smoke import Material, Size
+from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.smoke import SmokeMaterial, SmokeSize
 
 AS_TABLE, AS_SHIPPED = "table", "preset"
 OK, OUT_OF_MEMORY, FAILED = "ok", "out of memory", "error"
@@ -114,7 +114,7 @@ class Place:
     home: Home
     installed: Environment
     device: Gpu | None
-    material: Material
+    material: SmokeMaterial
     model: str
     folder: Path
 
@@ -165,7 +165,7 @@ def measure(options: argparse.Namespace, known: list[Measured]) -> list[Measured
     with tempfile.TemporaryDirectory(prefix="sdxl-train-measure-") as name:
         folder = Path(name)
         scaled = device is None and smoke.why_not_scaled(installed) is None
-        size = Size(trial.STEPS, scaled=scaled, gpu_index=device.index if device else None)
+        size = SmokeSize(trial.STEPS, scaled=scaled, gpu_index=device.index if device else None)
         wanted = list(cells(options))
         if device is None:
             print(WITHOUT_GPU, file=sys.stderr, flush=True)
@@ -214,13 +214,13 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
                 yield from (Cell(variant, row.title, batch, kind, name) for batch in options.batches)
 
 
-def made(installed: Environment, folder: Path, size: Size) -> Material:
+def made(installed: Environment, folder: Path, size: SmokeSize) -> SmokeMaterial:
     """The model, as it was left by another time or anew."""
     there = folder / "material"
     if size.scaled or not (there / "model.safetensors").is_file():
         print("making a model of random weights", file=sys.stderr, flush=True)
         return smoke.make_material(installed, there, size)
-    return Material(there / "model.safetensors", there / "tokenizers", there / "pictures")
+    return SmokeMaterial(there / "model.safetensors", there / "tokenizers", there / "pictures")
 
 
 def ran_out(known: Sequence[Measured], cell: Cell, name_of_gpu: str) -> bool:
@@ -262,7 +262,7 @@ def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
     asked = choices(cell, place, folder)
     pictures = folder / "pictures"
     source = min(place.material.pictures.glob("*.png"))
-    trial.write_pictures([Picture(square(source, folder), SIDE, SIDE, 1)], pictures)
+    trial.write_pictures([PictureFile(square(source, folder), SIDE, SIDE, 1)], pictures)
     recipe = presets.load(cell.kind, cell.preset, asked.overrides)
     return preparation.prepare(trial.choices(asked, recipe, folder, cell.batch), place.home, folder / "presets")
 
@@ -270,7 +270,7 @@ def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
 def choices(cell: Cell, place: Place, folder: Path) -> Choices:
     """The preset, changed to what the table stands for where that is asked."""
     if place.device is None:
-        small = Size(trial.STEPS, scaled=place.model == SCALED, gpu_index=None)
+        small = SmokeSize(trial.STEPS, scaled=place.model == SCALED, gpu_index=None)
         eight_bit = place.installed.lock.eight_bit
         asked = smoke.choices(cell.kind, place.material, folder, small, eight_bit=eight_bit)
         return replace(asked, preset=cell.preset)
@@ -312,7 +312,7 @@ def through(prepared: Prepared, report: Path) -> list[str]:
 
 def described(cell: Cell, place: Place, prepared: Prepared) -> Measured:
     """A line as far as it is known before the run."""
-    estimate = terms.estimate(prepared.recipe) if place.device else None
+    estimate = estimation.estimate(prepared.recipe) if place.device else None
     lock, device = place.installed.lock, place.device
     return Measured(
         variant=cell.variant,

@@ -35,7 +35,7 @@ class Command(NamedTuple):
     """What its own --help says beside the line."""
 
 
-class Group(NamedTuple):
+class CommandGroup(NamedTuple):
     """A word with commands of its own."""
 
     help: str
@@ -47,7 +47,7 @@ _LARGE = (
     "`sdxl-train plan --kind dreambooth`."
 )
 
-COMMANDS: Mapping[str, Command | Group] = {
+COMMANDS: Mapping[str, Command | CommandGroup] = {
     "setup": Command("Install sd-scripts and torch, apart from all else.", "setup.setup"),
     "smoke": Command("Prove that training works, on any machine.", "smoke.train_tiny"),
     "init": Command("Write a project file for this folder.", "init.init"),
@@ -59,7 +59,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "plan": Command("What to train on this GPU, and the command for it.", "vram.plan"),
     "fit": Command("Measure the largest batch that fits: a few real steps.", "fit.fit"),
     "vram": Command("GPU memory by settings: measured and estimated.", "vram.vram"),
-    "dataset": Group("Check, show, repair and caption your pictures.", {
+    "dataset": CommandGroup("Check, show, repair and caption your pictures.", {
         "check": Command("Find what is wrong with pictures and captions.", "dataset.check.check",
                          "Exit code 4 where there are errors."),
         "show": Command("What SDXL will really see: buckets, crops, steps, tags.", "dataset.show.show"),
@@ -67,7 +67,7 @@ COMMANDS: Mapping[str, Command | Group] = {
                        "The originals are never touched."),
         "caption": Command("Tag pictures without a caption, by sd-scripts' own tagger.", "dataset.caption.caption"),
     }),
-    "presets": Group("List, show, check, import and export presets.", {
+    "presets": CommandGroup("List, show, check, import and export presets.", {
         "list": Command("Every preset, with the GPU memory that it needs.", "presets.listing.list_"),
         "show": Command("A preset in full, and where each value comes from.", "presets.listing.show"),
         "check": Command("Every problem of preset files.", "presets.listing.check",
@@ -75,10 +75,10 @@ COMMANDS: Mapping[str, Command | Group] = {
         "new": Command("Five questions, and a commented preset that fits your card.", "presets.new.new"),
         "diff": Command("What two presets do differently, sd-scripts' defaults included.", "presets.diff.diff"),
         "schema": Command("JSON Schema of presets, for editors.", "presets.schema.schema"),
-        "import": Command("Make presets of other programs' settings.", "presets.exchange.import_"),
-        "export": Command("Write a preset for another program.", "presets.exchange.export"),
+        "import": Command("Make presets of other programs' settings.", "presets.import_export.import_"),
+        "export": Command("Write a preset for another program.", "presets.import_export.export"),
     }),
-    "runs": Group("Look back on runs, and go on with them.", {
+    "runs": CommandGroup("Look back on runs, and go on with them.", {
         "list": Command("Every run, newest first.", "runs.listing.list_"),
         "show": Command("One run: its settings, results, end, and how to go on.", "runs.listing.show"),
         "diff": Command("Where two runs differ: settings, data, results.", "runs.listing.diff"),
@@ -96,10 +96,10 @@ COMMANDS: Mapping[str, Command | Group] = {
 }  # fmt: skip
 
 
-class Table(TyperGroup):
+class CommandTable(TyperGroup):
     """Commands that are listed by their line, and imported when they are used."""
 
-    def __init__(self, *, rows: Mapping[str, Command | Group] = COMMANDS, **attrs: Any) -> None:  # noqa: ANN401 - typer's
+    def __init__(self, *, rows: Mapping[str, Command | CommandGroup] = COMMANDS, **attrs: Any) -> None:  # noqa: ANN401 - typer's
         super().__init__(**{**attrs, "commands": {name: _listed(name, row) for name, row in rows.items()}})
         self._rows = rows
 
@@ -110,9 +110,9 @@ class Table(TyperGroup):
         return name, _imported(name, row) if name and isinstance(row, Command) else listed, rest
 
 
-def _listed(name: str, row: Command | Group) -> Any:  # noqa: ANN401 - as above
-    if isinstance(row, Group):
-        return Table(name=name, rows=row.commands, help=row.help, no_args_is_help=True, rich_markup_mode=None)
+def _listed(name: str, row: Command | CommandGroup) -> Any:  # noqa: ANN401 - as above
+    if isinstance(row, CommandGroup):
+        return CommandTable(name=name, rows=row.commands, help=row.help, no_args_is_help=True, rich_markup_mode=None)
     return TyperCommand(name, help=row.help, rich_markup_mode=None)
 
 
@@ -125,7 +125,7 @@ def _imported(name: str, row: Command) -> Any:  # noqa: ANN401 - as above
 
 
 app = typer.Typer(
-    cls=Table,
+    cls=CommandTable,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -176,9 +176,9 @@ def _code() -> int:
         printing.told("Aborted!")
         return 1
     except Exception as error:  # noqa: BLE001 - whatever it is, a person is told in a line and not in a traceback
-        from sdxl_train_cli import fault
+        from sdxl_train_cli import crash_report
 
-        problem, code = fault.explained(error, os.environ)
+        problem, code = crash_report.explained(error, os.environ)
         printing.told_error(problem)
         return code
     return code if isinstance(code, int) else 0

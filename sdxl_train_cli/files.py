@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import formatting
 
 LARGEST_BYTES = 64 * 1024 * 1024
 """More than any file holds that we read as a whole: records, configs, captions."""
@@ -154,7 +154,7 @@ def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"'{spelling.cut(twice)}' is set twice")
+        raise ValueError(f"'{formatting.cut(twice)}' is set twice")
     return found
 
 

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import psutil
 
-from sdxl_train_cli import family, signals
+from sdxl_train_cli import process_family, signals
 
 WINDOWS = sys.platform == "win32"
 TICK_SECONDS = 0.25
@@ -46,13 +46,13 @@ _LOOK_SECONDS = 0.05
 _ACTIVITY_SECONDS = 0.5
 _IDLE_SHARE = 0.02
 
-_GUARD = Path(__file__).with_name("guard.py")
+_GUARD = Path(__file__).with_name("process_guard.py")
 _NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
-class Finished:
+class CommandResult:
     """A short command's result."""
 
     code: int
@@ -66,7 +66,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout_seconds: float = LONGEST_SECONDS,
-) -> Finished:
+) -> CommandResult:
     """Run a short command to its end and give what it printed; it ends when we do, also by a kill -9.
 
     The code is 127 where there is no such program, and 126 where it can't be started. Raises OSError where not even
@@ -93,7 +93,7 @@ def run(
             except BaseException:
                 _kill_family(child, mark)
                 raise
-            return Finished(child.returncode, _text(stdout), _text(stderr))
+            return CommandResult(child.returncode, _text(stdout), _text(stderr))
     finally:
         os.close(lifeline)
         os.close(ours)
@@ -124,7 +124,7 @@ def _guarded(argv: Sequence[str]) -> list[str]:
 
 
 def _marked(env: Mapping[str, str] | None, mark: str) -> dict[str, str]:
-    return {**(os.environ if env is None else env), family.MARK: mark}
+    return {**(os.environ if env is None else env), process_family.MARK: mark}
 
 
 def _kill_family(leader: subprocess.Popen[bytes], mark: str) -> None:
@@ -133,8 +133,8 @@ def _kill_family(leader: subprocess.Popen[bytes], mark: str) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(leader.pid, signal.SIGKILL)
     end = time.monotonic() + _KILL_SECONDS
-    while (left := family.members(mark)) and time.monotonic() < end:
-        family.kill(left, end - time.monotonic())
+    while (left := process_family.members(mark)) and time.monotonic() < end:
+        process_family.kill(left, end - time.monotonic())
         leader.poll()
 
 
@@ -254,12 +254,12 @@ class Child:
         """Whether the command works on though its guard was killed, or a launcher that the guard can't stand in for."""
         code = self._process.returncode
         if self._lead is None and (code < 0 or (code > SIGNALLED and sys.platform != "linux")):
-            self._lead = next(iter(family.members(self._mark)), None)
-        return self._lead is not None and family.lives(self._lead)
+            self._lead = next(iter(process_family.members(self._mark)), None)
+        return self._lead is not None and process_family.lives(self._lead)
 
     def activity(self) -> str:
         """What the command's processes do at this moment, in words; takes half a second."""
-        processes = family.members(self._mark)
+        processes = process_family.members(self._mark)
         before = {process.pid: _times(process) for process in processes}
         time.sleep(_ACTIVITY_SECONDS)
         after = {process.pid: _times(process) for process in processes}
@@ -307,7 +307,7 @@ class Child:
 
     def _asked(self) -> list[psutil.Process]:
         """Those of its processes that are asked to end: what has left the group is killed with the rest."""
-        return [process for process in family.members(self._mark) if _group(process) in {self.pid, None}]
+        return [process for process in process_family.members(self._mark) if _group(process) in {self.pid, None}]
 
 
 def _cut(line: str) -> list[str]:

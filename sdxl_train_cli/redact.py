@@ -9,7 +9,7 @@ from sdxl_train_cli.recipe import Recipe, Setting
 MASK = "***"
 """Stands where a secret was."""
 KEYS = frozenset({"wandb_api_key", "huggingface_token"})
-"""sd-scripts' options that are secrets. No run takes them (rules.shapes), but a file of options may hold them."""
+"""sd-scripts' options that are secrets. No run takes them (rules.value_rules), but a file of options may hold them."""
 
 _USER = re.compile(r"([a-z0-9+.-]{0,12})://([^\s/?#]*@)", re.IGNORECASE)
 _QUERY = re.compile(

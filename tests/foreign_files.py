@@ -9,9 +9,9 @@ from pathlib import Path
 
 from option_facts import option_table
 
-from sdxl_train_cli.importers import preset_text, recognise, sense, settle
-from sdxl_train_cli.importers.entry import Entry
-from sdxl_train_cli.importers.settle import Imported
+from sdxl_train_cli.importers import format_detection, option_translation, preset_building, preset_text
+from sdxl_train_cli.importers.foreign_settings import ForeignKey
+from sdxl_train_cli.importers.preset_building import ImportedPreset
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes import yaml_file
 from sdxl_train_cli.rules import rules
@@ -20,36 +20,36 @@ FOLDER = Path(__file__).with_name("foreign")
 TABLE = option_table()
 
 
-def imported(name: str) -> Imported:
+def imported(name: str) -> ImportedPreset:
     """One of the files, as it would be written."""
-    return settle.settle(recognise.read(FOLDER / name, name), TABLE, name)
+    return preset_building.build(format_detection.read(FOLDER / name, name), TABLE, name)
 
 
-def of_text(text: str) -> Imported:
+def of_text(text: str) -> ImportedPreset:
     """Settings in a text."""
-    return settle.settle(recognise.of_text(text, "some"), TABLE, "some")
+    return preset_building.build(format_detection.of_text(text, "some"), TABLE, "some")
 
 
-def of_form(**fields: object) -> Imported:
+def of_form(**fields: object) -> ImportedPreset:
     """A form of the GUI's LoRA tab, filled in as far as the test cares."""
     form = {"LoRA_type": "Standard", "sdxl": True, "max_train_steps": 100, "max_resolution": "1024,1024", **fields}
     return of_text(json.dumps(form))
 
 
-def entry(found: Imported, key: str) -> Entry:
+def entry(found: ImportedPreset, key: str) -> ForeignKey:
     """What became of a key."""
     return next(one for one in found.entries if one.key == key)
 
 
-def options(found: Imported) -> dict[str, Value]:
+def options(found: ImportedPreset) -> dict[str, Value]:
     """Every option of the preset, those of its base too."""
-    return said(settle.recipe_of(found))
+    return said(preset_building.recipe_of(found))
 
 
 def said(recipe: Recipe) -> dict[str, Value]:
     """The options that say something."""
     given = {option: setting.value for option, setting in recipe.settings.items()}
-    return {option: value for option, value in given.items() if not sense.is_off(option, value)}
+    return {option: value for option, value in given.items() if not option_translation.is_off(option, value)}
 
 
 def differing(one: Mapping[str, Value], other: Mapping[str, Value]) -> dict[str, tuple[object, object]]:
@@ -57,13 +57,13 @@ def differing(one: Mapping[str, Value], other: Mapping[str, Value]) -> dict[str,
     return {
         option: (one.get(option), other.get(option))
         for option in one.keys() | other.keys()
-        if not sense.same(one.get(option), other.get(option))
+        if not option_translation.same(one.get(option), other.get(option))
     }
 
 
-def require_sound(found: Imported) -> None:
+def require_sound(found: ImportedPreset) -> None:
     """The preset passes the check, and its YAML reads back as what it says."""
-    rules.require(settle.recipe_of(found), TABLE)
+    rules.require(preset_building.recipe_of(found), TABLE)
     document = yaml_file.parse(preset_text.of(found, "some file.json"), "some.yaml")
     written = {one.key: one.value for one in document.entries if one.key not in {"extends", "description"}}
     assert written == dict(found.changes)

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from sdxl_train_cli.dataset import checking
-from sdxl_train_cli.dataset.checking import Checked, Source
+from sdxl_train_cli.dataset.checking import CheckedDataset, DatasetSource
 from sdxl_train_cli.recipe import Recipe
 
 SIDE = 1024
@@ -66,11 +66,11 @@ def turned(image: Image.Image, orientation: int) -> bytes:
     return file.getvalue()
 
 
-def check(data: Path, recipe: Recipe | None = None, **source: object) -> Checked:
-    return checking.check(Source(data, **source), recipe)
+def check(data: Path, recipe: Recipe | None = None, **source: object) -> CheckedDataset:
+    return checking.check(DatasetSource(data, **source), recipe)
 
 
-def kinds(checked: Checked) -> dict[str, tuple[str, list[str]]]:
+def kinds(checked: CheckedDataset) -> dict[str, tuple[str, list[str]]]:
     """What was found: by kind its weight and the names of its files; a kind comes once."""
     found = {each.kind: (each.severity.value, [file.name for file in each.files]) for each in checked.findings}
     assert len(found) == len(checked.findings), checked.findings

@@ -14,7 +14,7 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import command, lycoris
-from sdxl_train_cli.sdscripts.command import Inputs, Trainer
+from sdxl_train_cli.sdscripts.command import InstalledTrainer, TrainerInputs
 
 SNAPSHOTS = Path(__file__).parent / "snapshots" / "argv"
 SHIPPED = [(kind, name) for kind in Kind for name in presets.names(kind)]
@@ -28,8 +28,8 @@ def argv_of(kind: Kind, name: str, installed: Environment) -> list[str]:
     table = installed.options()
     recipe = lycoris.settled(rules.require(presets.load(kind, name), table), installed.networks)
     run = PurePosixPath("RUN")  # no path of this system's own kind: the same text on Windows
-    inputs = Inputs("MODEL", None, run / "dataset.json", run, "NAME", run / "logs", PurePosixPath("TOKENIZERS"))
-    trainer = Trainer(PurePosixPath("PYTHON"), PurePosixPath("SD-SCRIPTS") / kind.script, table.of(kind))
+    inputs = TrainerInputs("MODEL", None, run / "dataset.json", run, "NAME", run / "logs", PurePosixPath("TOKENIZERS"))
+    trainer = InstalledTrainer(PurePosixPath("PYTHON"), PurePosixPath("SD-SCRIPTS") / kind.script, table.of(kind))
     return command.build(recipe, inputs, trainer, gpu_index=0)
 
 

@@ -15,7 +15,7 @@ from patience import lives, until
 
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.run.smoke import Material
+from sdxl_train_cli.run.smoke import SmokeMaterial
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "gpu_checks.py"
 sys.path.insert(0, str(SCRIPT.parent))
@@ -63,7 +63,7 @@ def test_a_check_that_was_not_begun_in_time_is_none_that_passed(tmp_path: Path, 
 
 @pytest.fixture
 def bench(installed: Environment, home: Path, model: Path, pictures: Path, tmp_path: Path) -> Bench:
-    material = Material(model, tmp_path, pictures)
+    material = SmokeMaterial(model, tmp_path, pictures)
     return Bench(Home(home), installed, None, material, tmp_path, tmp_path)
 
 

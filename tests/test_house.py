@@ -7,6 +7,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from collections import defaultdict
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -25,21 +26,21 @@ PACKAGES = (
     "ui", "commands", "cli",
 )  # fmt: skip
 """From the ground up: a package imports what stands before it, and the ground, which is the modules of no package."""
-ALONE = ("guard", "__init__")
+ALONE = ("process_guard", "__init__")
 """Run by path, and the version."""
 
 DOORS = {
     "rich": {"ui.console", "ui.live"},
     "yaml": {"recipes.yaml_file"},
     "git": {"environment.upstream"},
-    "subprocess": {"process", "guard", "spelling"},
-    "psutil": {"process", "family", "run.telemetry", "records.supervisor"},
+    "subprocess": {"process", "process_guard", "formatting"},
+    "psutil": {"process", "process_family", "run.telemetry", "records.supervisor"},
     "pynvml": {"gpu"},
     "PIL": {
         "dataset.folders",
         "dataset.picture",
         "dataset.repair",
-        "dataset.room",
+        "dataset.decode_memory",
         "run.samples",
         "ui.thumbnails",
     },
@@ -63,8 +64,8 @@ DOORS = {
     "instant_clip_tokenizer": {"dataset.tokens"},
     "ftfy": {"dataset.tokens"},
     "typer": {"cli", "commands"},
-    "tomli": {"structured"},
-    "tomli_w": {"structured"},
+    "tomli": {"untrusted_files"},
+    "tomli_w": {"untrusted_files"},
 }
 TRAINING_SIDE = {"torch", "torchvision", "accelerate", "bitsandbytes", "transformers", "diffusers", "safetensors"}
 
@@ -126,6 +127,17 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     TopologicalSorter({name: own_imports(path) for name, path in modules().items()}).prepare()
 
 
+def test_a_class_name_stands_once() -> None:
+    """Not even in two packages: whoever searches for a name finds one thing."""
+    found = defaultdict(list)
+    for name in NAMES:
+        for node in ast.walk(ast.parse(modules()[name].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found[node.name.lstrip("_")].append(name)
+
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
 def test_only_commands_and_the_app_import_commands() -> None:
     users = {name for name, path in modules().items() if any(one.startswith("commands") for one in own_imports(path))}
 
@@ -160,7 +172,11 @@ def test_a_command_imports_at_its_top(path: Path) -> None:
 
 def test_every_command_of_the_table_can_be_imported_and_helps() -> None:
     lines = [("", row) if isinstance(row, cli.Command) else (name, row) for name, row in cli.COMMANDS.items()]
-    rows = [row for _, found in lines for row in (found.commands.values() if isinstance(found, cli.Group) else [found])]
+    rows = [
+        row
+        for _, found in lines
+        for row in (found.commands.values() if isinstance(found, cli.CommandGroup) else [found])
+    ]
 
     for row in rows:
         module, _, function = row.function.rpartition(".")

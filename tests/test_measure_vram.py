@@ -14,9 +14,9 @@ from sdxl_train_cli import gpu
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import terms, vram
+from sdxl_train_cli.memory import estimation, vram
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.run.smoke import Material
+from sdxl_train_cli.run.smoke import SmokeMaterial
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "measure_vram.py"
 sys.path.insert(0, str(SCRIPT.parent))
@@ -60,7 +60,7 @@ def test_every_cell_can_be_prepared_as_the_table_was_and_as_the_preset_ships(
     tmp_path: Path, home: Path, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu, "devices", lambda: (CARD,))
-    material = Material(model, tmp_path, pictures)
+    material = SmokeMaterial(model, tmp_path, pictures)
     place = measure_vram.Place(Home(home), environment.require(Home(home)), CARD, material, measure_vram.FULL, tmp_path)
     asked = argparse.Namespace(variant=None, rows="", batches=(1,))
     rows = {row.title: row for row in vram.rows()}
@@ -69,8 +69,8 @@ def test_every_cell_can_be_prepared_as_the_table_was_and_as_the_preset_ships(
         (tmp_path / str(number)).mkdir()
         recipe = measure_vram.prepare(cell, place, tmp_path / str(number)).recipe
         if cell.variant == measure_vram.AS_TABLE:
-            row_recipe = terms.table_recipe(rows[cell.row], 1)
-            assert terms.estimate(recipe) == terms.estimate(row_recipe), cell
+            row_recipe = estimation.table_recipe(rows[cell.row], 1)
+            assert estimation.estimate(recipe) == estimation.estimate(row_recipe), cell
 
     assert len(found) == 2 * 16
 

@@ -16,7 +16,7 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
-from sdxl_train_cli.run import choice
+from sdxl_train_cli.run import run_choices
 
 README = Path(__file__).parents[1] / "README.md"
 HEADROOM_GIB = 0.5
@@ -49,9 +49,9 @@ def overrides(words: list[str]) -> Iterator[Override]:
             yield presets.parse_override(text)
 
 
-def needed(typed: str) -> vram.Need:
+def needed(typed: str) -> vram.MemoryNeed:
     kind, *words = shlex.split(typed)
-    name = words[words.index("--preset") + 1] if "--preset" in words else choice.DEFAULT_PRESETS[Kind(kind)]
+    name = words[words.index("--preset") + 1] if "--preset" in words else run_choices.DEFAULT_PRESETS[Kind(kind)]
     return vram.need(rules.require(presets.load(Kind(kind), name, list(overrides(words))), option_table()))
 
 

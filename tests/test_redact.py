@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sdxl_train_cli import redact
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
-from sdxl_train_cli.rules import shapes
+from sdxl_train_cli.rules import value_rules
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_a_recipe_shows_that_it_holds_a_key_and_not_which() -> None:
 
 
 def test_no_run_takes_an_option_that_is_a_key() -> None:
-    assert set(shapes.OWNED) >= redact.KEYS
+    assert set(value_rules.OWNED) >= redact.KEYS

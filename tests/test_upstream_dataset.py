@@ -17,8 +17,8 @@ import upstream_source
 from PIL import Image
 
 from sdxl_train_cli.dataset import bucketing, folders, sources, trainer_config
-from sdxl_train_cli.dataset.bucketing import Arrangement
-from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset.bucketing import BucketPlan
+from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Recipe, Value
@@ -83,7 +83,7 @@ def recipe(changes: dict[str, Value | None]) -> Recipe:
     return presets.load(Kind.LORA, "dim32-gc", [Override(option, value, "") for option, value in changes.items()])
 
 
-def looked(material: Path, *, with_reg: bool) -> Pictures:
+def looked(material: Path, *, with_reg: bool) -> TrainingPictures:
     reg = material / "reg" if with_reg else None
     return sources.scan(material / "data", regularisation=reg, repeats=None, trigger="ohwx")
 
@@ -112,12 +112,12 @@ def real(
     return dict(zip(((name, reg) for reg in (False, True) for name in SETTINGS), json.loads(done.stdout), strict=True))
 
 
-def ours(material: Path, setting: str, *, with_reg: bool) -> Arrangement:
+def ours(material: Path, setting: str, *, with_reg: bool) -> BucketPlan:
     changes, gpus = SETTINGS[setting]
     return bucketing.arrange(recipe(changes), folders.files(looked(material, with_reg=with_reg)), gpus)
 
 
-def told(arranged: Arrangement) -> dict[str, object]:
+def told(arranged: BucketPlan) -> dict[str, object]:
     """As the script that asks sd-scripts tells it."""
     lengths = {"batches": arranged.batches, "steps": arranged.steps, "steps_per_epoch": arranged.steps_per_epoch}
     made = [

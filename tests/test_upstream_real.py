@@ -21,11 +21,11 @@ from option_facts import option_table
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.environment import environment
-from sdxl_train_cli.importers import sense
+from sdxl_train_cli.importers import option_translation
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.run import choice
+from sdxl_train_cli.run import run_choices
 from sdxl_train_cli.sdscripts import checkpoint
 
 SOURCE = upstream_source.find()
@@ -126,7 +126,7 @@ def test_a_trained_network_imports_to_the_preset_that_made_it(smoked: Path, kind
     assert imported.returncode == 0, imported.stderr
     (report,) = json.loads(imported.stdout)
     assert not [key for key in report["keys"] if key["what"] == "not understood"]
-    assert (report["kind"], report["extends"]) == (kind, choice.DEFAULT_PRESETS[Kind(kind)])
+    assert (report["kind"], report["extends"]) == (kind, run_choices.DEFAULT_PRESETS[Kind(kind)])
 
     made_by = {
         name: setting["value"]
@@ -140,7 +140,9 @@ def test_a_trained_network_imports_to_the_preset_that_made_it(smoked: Path, kind
         one, other = (
             tuple(value) if isinstance(value := given.get(option), list) else value for given in (found, made_by)
         )
-        assert sense.same(one, other) or (sense.is_off(option, one) and sense.is_off(option, other)), option
+        assert option_translation.same(one, other) or (
+            option_translation.is_off(option, one) and option_translation.is_off(option, other)
+        ), option
 
 
 @pytest.fixture(scope="module")
@@ -417,10 +419,10 @@ def test_pictures_that_a_file_names_train_like_a_folders(smoked: Path, form: str
 START = """
 import dataclasses, pathlib, sys
 from sdxl_train_cli import cli
-from sdxl_train_cli.run import choice
+from sdxl_train_cli.run import run_choices
 shim = pathlib.Path(sys.argv.pop(1))
-real = choice.choose
-choice.choose = lambda *given, **named: dataclasses.replace(real(*given, **named), shim=shim, on_processor=True)
+real = run_choices.choose
+run_choices.choose = lambda *given, **named: dataclasses.replace(real(*given, **named), shim=shim, on_processor=True)
 cli.main()
 """
 

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.train import (
     Data,
     GpuIndex,
@@ -26,6 +25,7 @@ from sdxl_train_cli.commands.train import (
     from_set,
     remember,
 )
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import Environment
@@ -35,10 +35,10 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import savings
 from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.rules import rules
-from sdxl_train_cli.run import choice, fitting, preparation, trial
-from sdxl_train_cli.run.choice import Choices
-from sdxl_train_cli.run.fitting import Tried
+from sdxl_train_cli.run import fitting, preparation, run_choices, trial
+from sdxl_train_cli.run.fitting import TriedBatch
 from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.trial import Trial
 from sdxl_train_cli.ui import console
 
@@ -55,15 +55,15 @@ def fit(
     max_batch: MaxBatch = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Measure the largest batch that fits: a few real steps."""
-    where, asked_kind = place.home(home), place.kind(kind)
+    where, asked_kind = workspace.home(home), workspace.kind(kind)
     installed = environment.require(where)
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "trigger": trigger, "vae": vae}
-    texts = choice.filled(asked_kind, written, typed)
+    texts = run_choices.filled(asked_kind, written, typed)
     has_gpu = _has_gpu(gpu)
     own_pictures = has_gpu or bool(texts["data"])
-    overrides = [*choice.overrides(asked_kind, written), *from_flags(resolution=resolution), *from_set(set_ or [])]
-    asked = choice.choose(
+    overrides = [*run_choices.overrides(asked_kind, written), *from_flags(resolution=resolution), *from_set(set_ or [])]
+    asked = run_choices.choose(
         asked_kind, texts if own_pictures else {**texts, "data": "."}, overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=None, check_vram=False,
     )  # fmt: skip
@@ -77,7 +77,7 @@ def fit(
             for line in _NO_GPU:
                 console.note(line)
             asked = fitting.on_processor(asked, installed, folder, asked.data if own_pictures else None)
-        hands = fitting.Hands(lambda choices: _prepared(choices, where), _carried_out, console.note)
+        hands = fitting.FitActions(lambda choices: _prepared(choices, where), _carried_out, console.note)
         found = fitting.run(asked, most, folder, hands)
     if as_json:
         console.data(_facts(found))
@@ -94,7 +94,7 @@ def _require_sense(asked: Choices, installed: Environment, *, own_pictures: bool
     """Refuse now what would be refused after a model is made, which takes half a minute."""
     gathering = Gathering()
     with gathering.part():
-        loaded = presets.load(asked.kind, asked.preset, asked.overrides, place.user_presets())
+        loaded = presets.load(asked.kind, asked.preset, asked.overrides, workspace.user_presets())
         rules.require(loaded, installed.options())
     with gathering.part():
         if own_pictures:
@@ -111,7 +111,7 @@ _NO_GPU = (
 
 def _prepared(choices: Choices, home: Home) -> Prepared:
     """As the real command does it, down to what has to be fetched first."""
-    prepared = preparation.prepare(choices, home, place.user_presets())
+    prepared = preparation.prepare(choices, home, workspace.user_presets())
     if choices.tokenizers is None:  # a made model brings its own
         hub.require(prepared.model, home, os.environ)
     return prepared
@@ -139,11 +139,11 @@ def _pace(found: Trial) -> str:
     return "pace unknown" if found.seconds_per_step is None else f"{found.seconds_per_step:.2f} s a step"
 
 
-def _device(found: list[Tried]) -> Gpu | None:
+def _device(found: list[TriedBatch]) -> Gpu | None:
     return found[0].prepared.device
 
 
-def _facts(found: list[Tried]) -> dict[str, object]:
+def _facts(found: list[TriedBatch]) -> dict[str, object]:
     device, best = _device(found), fitting.largest(found)
     return {
         "kind": found[0].prepared.recipe.kind.value,
@@ -169,7 +169,7 @@ def _facts(found: list[Tried]) -> dict[str, object]:
     }
 
 
-def _show(found: list[Tried]) -> None:
+def _show(found: list[TriedBatch]) -> None:
     on_gpu = _device(found) is not None
     rows = [
         (
@@ -187,7 +187,7 @@ def _figure(number: float | None) -> str:
     return "" if number is None else f"{number:.2f}"
 
 
-def _conclude(found: list[Tried], most: int) -> None:
+def _conclude(found: list[TriedBatch], most: int) -> None:
     """Say what the largest is; VramError where not even one picture fits."""
     best, device = fitting.largest(found), _device(found)
     if best is None:

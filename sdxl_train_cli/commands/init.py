@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.train import Data, Model, Name, Output, Preset, Trigger
 from sdxl_train_cli.recipes import project
-from sdxl_train_cli.run import choice
+from sdxl_train_cli.run import run_choices
 from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.ui import console
 
@@ -22,14 +22,14 @@ def init(
     name: Name = None, trigger: Trigger = None,
 ) -> None:  # fmt: skip
     """Write a project file for this folder."""
-    default = choice.DEFAULT_PRESETS[place.kind(kind)]
+    default = run_choices.DEFAULT_PRESETS[workspace.kind(kind)]
     optional = {"name": name, "trigger": trigger}
     texts = {
         "kind": kind,
         "preset": preset or default,
         "model": model or checkpoint.SDXL_BASE,
-        "data": data or choice.DEFAULT_DATA,
-        "output": output or choice.DEFAULT_OUTPUT,
+        "data": data or run_choices.DEFAULT_DATA,
+        "output": output or run_choices.DEFAULT_OUTPUT,
         **{key: text for key, text in optional.items() if text is not None},
     }
     console.out(str(project.write_template(Path.cwd(), texts)))

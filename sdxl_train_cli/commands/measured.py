@@ -9,8 +9,8 @@ from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, shared_measurements, terms
-from sdxl_train_cli.memory.measurements import Measurement, Records
+from sdxl_train_cli.memory import estimation, measurements, shared_measurements
+from sdxl_train_cli.memory.measurements import MeasuredRuns, Measurement
 from sdxl_train_cli.memory.vram import Known
 from sdxl_train_cli.ui import console
 
@@ -50,7 +50,7 @@ def _record_row(record: Measurement) -> tuple[str, ...]:
 def _estimated(record: Measurement) -> dict[str, float | None]:
     """What the estimate says of a measured run; nothing where its figures are beyond what can be estimated."""
     try:
-        estimate = terms.estimate(record.recipe)
+        estimate = estimation.estimate(record.recipe)
     except RecipeError:
         return {"low_gib": None, "high_gib": None, "error_percent": None}
     error = 100 * (estimate.likely_gib / record.peak_gib - 1)
@@ -82,7 +82,7 @@ def known(home: Home, card: Gpu, data: str | None) -> Known:
             pictures = folders.files(sources.scan(Path(data), regularisation=None, repeats=None, trigger=None))
     except DatasetError as error:
         console.warn(Problem(f"planned without a look at the pictures: {error.problems[0]}", error.problems[0].hint))
-    return Records(records(home), card, installed.lock.commit if installed else "", pictures).need
+    return MeasuredRuns(records(home), card, installed.lock.commit if installed else "", pictures).need
 
 
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:

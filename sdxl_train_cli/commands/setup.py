@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import building, environment
-from sdxl_train_cli.environment.environment import Environment, Request
+from sdxl_train_cli.environment.environment import Environment, SetupRequest
 from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.ui import console
@@ -32,8 +32,8 @@ def setup(
     recreate: Recreate = False, json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Install sd-scripts and torch, apart from all else."""
-    where = place.home(home)
-    address = source or os.environ.get("SDXL_TRAIN_SOURCE") or place.config().source
+    where = workspace.home(home)
+    address = source or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source
     request = _request(where, address, ref, python, torch, extra)
     installed = building.create(where, request, recreate=recreate, report=console.note, address=address)
     if json:
@@ -45,11 +45,11 @@ def setup(
 def _request(
     home: Home, address: str | None, ref: str | None, python: str | None, torch: TorchBuild | None,
     extras: list[Extra] | None,
-) -> Request:  # fmt: skip
+) -> SetupRequest:  # fmt: skip
     """What is typed changes what is installed; what is not typed stays as it is."""
     there = environment.known(home)
-    now = there.request if there and not there.is_rehearsal else environment.Request()
-    return environment.Request(
+    now = there.request if there and not there.is_rehearsal else environment.SetupRequest()
+    return environment.SetupRequest(
         source=address or now.source,
         ref=ref or now.ref,
         python=python or now.python,

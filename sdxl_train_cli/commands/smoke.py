@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.commands import place, train
-from sdxl_train_cli.commands.place import HomeOption, within_reason
-from sdxl_train_cli.environment import environment, imports
+from sdxl_train_cli.commands import train, workspace
+from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.environment.toolchain import Extra
 from sdxl_train_cli.errors import UsageError
@@ -48,7 +48,7 @@ def train_tiny(
     keep: Keep = False, gpu: GpuIndex = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Prove that training works, on any machine."""
-    where = place.home(home)
+    where = workspace.home(home)
     installed = environment.require(where)
     kinds = _kinds(installed, kind)
     # What a stand-in wrote must never lie where a real result would.
@@ -57,9 +57,9 @@ def train_tiny(
     reason = None if full_size else smoke.why_not_scaled(installed)
     if reason and not installed.is_rehearsal:
         console.note(f"taking SDXL's full size, 6.9 GB: {reason}")
-    size = smoke.Size(steps, scaled=not full_size and reason is None, gpu_index=gpu)
-    hands = smoke.Hands(
-        lambda choices: preparation.prepare(choices, where, place.user_presets()),
+    size = smoke.SmokeSize(steps, scaled=not full_size and reason is None, gpu_index=gpu)
+    hands = smoke.SmokeActions(
+        lambda choices: preparation.prepare(choices, where, workspace.user_presets()),
         lambda prepared: train.carry_out(prepared, live.view(as_json=False)),
         console.note,
     )
@@ -86,7 +86,7 @@ def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
     """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
     kinds, missing = smoke.trainable(installed)
     if asked is not SmokeKind.ALL:
-        imports.require_extras(installed, [Extra.LYCORIS] if Kind(asked.value) in missing else [], "run")
+        required_packages.require_extras(installed, [Extra.LYCORIS] if Kind(asked.value) in missing else [], "run")
         return [Kind(asked.value)]
     if missing:
         names = " and ".join(kind.label for kind in missing)

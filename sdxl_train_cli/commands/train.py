@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import spelling
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption, within_reason
+from sdxl_train_cli import formatting
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.workspace import HomeOption, within_reason
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.memory import measurements
@@ -19,12 +19,12 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import runs
-from sdxl_train_cli.run import attempts, choice, guards, preparation, repetition, training
+from sdxl_train_cli.run import guards, preparation, repeating, retry, run_choices, training
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.run.training import Outcome
+from sdxl_train_cli.run.training import RunResult
 from sdxl_train_cli.ui import console, live, printing
-from sdxl_train_cli.ui.live import View
+from sdxl_train_cli.ui.live import LiveView
 
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="A name from `sdxl-train presets list`, or a file")]
 Model = Annotated[
@@ -109,32 +109,32 @@ def train(
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "reg": reg, "output": output, "name": name,
              "trigger": trigger, "vae": vae}  # fmt: skip
-    overrides = [*choice.overrides(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
+    overrides = [*run_choices.overrides(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
     overrides += [*_state(save_state), *from_set(set_ or [])]
-    choices = choice.choose(
-        kind, choice.filled(kind, written, typed), overrides,
+    choices = run_choices.choose(
+        kind, run_choices.filled(kind, written, typed), overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check, fast=fast,
     )  # fmt: skip
-    where = place.home(home)
-    with place.looking() as on_progress:
-        prepared = preparation.prepare(choices, where, place.user_presets(), on_progress)
+    where = workspace.home(home)
+    with workspace.looking() as on_progress:
+        prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)
     if dry_run:
-        printing.out(spelling.shell_line(prepared.argv))
+        printing.out(formatting.shell_line(prepared.argv))
         return
 
     hub.require(prepared.model, where, os.environ)
-    user_presets = place.user_presets()
-    hands = attempts.Hands(
+    user_presets = workspace.user_presets()
+    hands = retry.RunActions(
         carry_out=lambda ready: carry_out(ready, live.view(as_json=as_json), off),
-        lower=lambda ready, rung: preparation.prepare(attempts.lower(ready.choices, rung), where, user_presets),
+        lower=lambda ready, rung: preparation.prepare(retry.lower(ready.choices, rung), where, user_presets),
         warn=console.warn,
     )
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
-    outcome = attempts.carry_out(prepared, hands, attempts.NEW, step_downs=allowed, user_presets=user_presets)
+    outcome = retry.carry_out(prepared, hands, retry.NEW, step_downs=allowed, user_presets=user_presets)
     console.finished(outcome)
 
 
-def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
+def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
     """Write the run's record, start the trainer and follow it to its end."""
     if prepared.environment.is_rehearsal:
         console.note("REHEARSAL: the trainer is a stand-in, nothing will be trained")
@@ -142,7 +142,7 @@ def carry_out(prepared: Prepared, view: View, guards_off: frozenset[Guard] = fro
         console.warn(problem)
     for note in prepared.notes:
         console.note(note)
-    runs.write(prepared.run, repetition.facts(prepared))
+    runs.write(prepared.run, repeating.facts(prepared))
     console.note(f"run: {prepared.run.folder}")
     with view:
         outcome = training.watch(

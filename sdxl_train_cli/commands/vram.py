@@ -12,17 +12,17 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.commands import measured, place
-from sdxl_train_cli.commands.place import HomeOption, within_reason
-from sdxl_train_cli.environment import environment, imports
+from sdxl_train_cli.commands import measured, workspace
+from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.errors import UsageError, VramError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import planning
 from sdxl_train_cli.memory import vram as needs
 from sdxl_train_cli.memory.measurements import Measurement
-from sdxl_train_cli.memory.planning import Offer, Question
-from sdxl_train_cli.memory.vram import BATCH_SIZES, Need, Row, cell, rows
+from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
+from sdxl_train_cli.memory.vram import BATCH_SIZES, MemoryNeed, TableRow, cell, rows
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import lycoris
 from sdxl_train_cli.ui import console
@@ -53,10 +53,10 @@ def vram(
 ) -> None:  # fmt: skip
     """GPU memory by settings: measured and estimated."""
     if merge is not None or export is not None:
-        measured.exchange(place.home(home), merge, export)
+        measured.exchange(workspace.home(home), merge, export)
         return
     card = _card(gpu, headroom)
-    records = measured.records(place.home(home)) if mine else None
+    records = measured.records(workspace.home(home)) if mine else None
     if as_json:
         _print_json(records)
     elif as_csv:
@@ -116,39 +116,41 @@ def plan(
     if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")
     free_gib = card.free_gib
-    chosen = list(Kind) if kind is None else [place.kind(kind)]
-    known = needs.unmeasured if gpu is not None else measured.known(place.home(home), card, data)
-    questions = [planning.Question(one, free_gib, resolution, data, known) for one in chosen]
-    offers = [offer for question in questions for offer in planning.offers(question, place.user_presets())]
+    chosen = list(Kind) if kind is None else [workspace.kind(kind)]
+    known = needs.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
+    questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
+    offers = [offer for question in questions for offer in planning.offers(question, workspace.user_presets())]
     if as_json:
         console.data([_offer(offer) for offer in offers])
         return
     if not offers:
-        raise _too_small(chosen, planning.Question(chosen[0], free_gib, resolution, data))
+        raise _too_small(chosen, planning.PlanRequest(chosen[0], free_gib, resolution, data))
     console.note(f"for the {free_gib:.1f} GB that are free on {card.name}, what gives up least first:")
     for offer in offers:
         console.out(offer.command)
         console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
-    _tell_of_extras(offers, place.home(home))
+    _tell_of_extras(offers, workspace.home(home))
 
 
-def _tell_of_extras(offers: list[Offer], home: Home) -> None:
+def _tell_of_extras(offers: list[FittingRun], home: Home) -> None:
     """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
     installed = environment.find(home)
     if installed is None:
         return
     recipes = [lycoris.settled(offer.recipe, installed.networks) for offer in offers]
-    kinds = sorted({recipe.kind.label for recipe in recipes if not all(map(installed.has, imports.extras(recipe)))})
-    needed = {extra for recipe in recipes for extra in imports.extras(recipe)}
-    problem = imports.lacking(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
+    kinds = sorted(
+        {recipe.kind.label for recipe in recipes if not all(map(installed.has, required_packages.extras(recipe)))}
+    )
+    needed = {extra for recipe in recipes for extra in required_packages.extras(recipe)}
+    problem = required_packages.lacking(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
     if problem is not None:
         console.warn(problem)
 
 
-def _too_small(chosen: list[Kind], question: Question) -> VramError:
+def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
     """What is told where nothing fits: of other kinds the first that does."""
     others = [replace(question, kind=one) for one in Kind if one not in chosen]
-    fits = next((one.kind for one in others if planning.offers(one, place.user_presets())), None)
+    fits = next((one.kind for one in others if planning.offers(one, workspace.user_presets())), None)
     what = "nothing" if others == [] else f"no {question.kind.label}"
     hint = f"a {fits.label} does: --kind {fits.value}" if fits else "the smallest runs need about 5 GB"
     return VramError(f"{what} fits into {question.free_gib:.1f} GB", hint)
@@ -169,7 +171,7 @@ def _card(size: float | None, headroom: float | None) -> Gpu | None:
     return freest
 
 
-def _settings(row: Row) -> dict[str, object]:
+def _settings(row: TableRow) -> dict[str, object]:
     return {
         "kind": row.kind.value,
         "network_dim": row.network_dim,
@@ -180,13 +182,13 @@ def _settings(row: Row) -> dict[str, object]:
     }
 
 
-def _facts(need: Need) -> dict[str, object]:
+def _facts(need: MemoryNeed) -> dict[str, object]:
     if need.measured:
         return {"source": "measured", "gib": need.high_gib}
     return {"source": "estimated", "low_gib": round(need.low_gib, 2), "high_gib": round(need.high_gib, 2)}
 
 
-def _offer(offer: Offer) -> dict[str, object]:
+def _offer(offer: FittingRun) -> dict[str, object]:
     return {
         "kind": offer.recipe.kind.value,
         "preset": offer.preset,
@@ -198,6 +200,6 @@ def _offer(offer: Offer) -> dict[str, object]:
     }
 
 
-def _shown(need: Need, free_gib: float) -> str:
+def _shown(need: MemoryNeed, free_gib: float) -> str:
     figure = f"{need.high_gib:g}" if need.measured else f"{need.low_gib:.1f}-{need.high_gib:.1f}"
     return f"({figure})" if need.high_gib > free_gib else f"{figure} "

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.sdscripts import buckets
 
@@ -25,10 +25,10 @@ USUAL_STEPS = 1600
 
 
 @dataclass(frozen=True)
-class Placed:
+class BucketedPicture:
     """One picture in its bucket."""
 
-    picture: Picture
+    picture: PictureFile
     repeats: int
     """How often an epoch takes it: regularisation pictures are repeated until they match the others."""
     resized: Size
@@ -65,7 +65,7 @@ class Bucket:
 
     width: int
     height: int
-    placed: tuple[Placed, ...]
+    placed: tuple[BucketedPicture, ...]
 
     @property
     def count(self) -> int:
@@ -83,16 +83,16 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class BucketPlan:
     """All pictures of a run in their buckets, and the steps that they make."""
 
     buckets: tuple[Bucket, ...]
     """Those that have pictures, narrow ones first."""
-    unplaced: tuple[Picture, ...]
+    unplaced: tuple[PictureFile, ...]
     """Too narrow: less than a step would be left of them, and sd-scripts fails."""
-    unused: tuple[Picture, ...]
+    unused: tuple[PictureFile, ...]
     """Regularisation pictures beyond what matches the training pictures."""
-    held_back: tuple[Picture, ...]
+    held_back: tuple[PictureFile, ...]
     """For validation."""
     is_exact: bool
     """False where `validation_split` has no `validation_seed`: which pictures are held back is drawn by chance."""
@@ -124,7 +124,7 @@ class Arrangement:
         return self.steps / self.steps_per_epoch if self.batches else 0.0
 
 
-def arrange(recipe: Recipe, pictures: Sequence[Picture], gpus: int = 1) -> Arrangement:
+def arrange(recipe: Recipe, pictures: Sequence[PictureFile], gpus: int = 1) -> BucketPlan:
     """Sort pictures, as `folders.files` gives them, into buckets.
 
     Without a `resolution` there are no buckets. Settings that sd-scripts refuses are the rulebook's to refuse.
@@ -134,7 +134,7 @@ def arrange(recipe: Recipe, pictures: Sequence[Picture], gpus: int = 1) -> Arran
     taken, unused = _matched(trained, [picture for picture in pictures if picture.is_reg])
     found, unplaced = _filled(recipe, taken)
     batches = sum(bucket.batches(batch_size) for bucket in found)
-    return Arrangement(
+    return BucketPlan(
         buckets=found,
         unplaced=unplaced,
         unused=unused,
@@ -162,12 +162,12 @@ def _steps(recipe: Recipe, steps_per_epoch: int) -> int:
     return USUAL_STEPS if steps is None else int(steps)
 
 
-def _split(recipe: Recipe, pictures: Sequence[Picture]) -> tuple[list[Picture], tuple[Picture, ...]]:
+def _split(recipe: Recipe, pictures: Sequence[PictureFile]) -> tuple[list[PictureFile], tuple[PictureFile, ...]]:
     """Hold a share of each folder back for validation; without a seed the draw is one of many."""
     share, seed = recipe.number("validation_split") or 0.0, recipe.number("validation_seed")
     if not 0 < share <= 1:
         return list(pictures), ()
-    trained, held_back = list[Picture](), list[Picture]()
+    trained, held_back = list[PictureFile](), list[PictureFile]()
     for _, folder in groupby(pictures, key=lambda picture: picture.path.parent):
         drawn = list(folder)
         random.Random(int(seed or 0)).shuffle(drawn)  # noqa: S311 - the very numbers that sd-scripts draws
@@ -178,12 +178,12 @@ def _split(recipe: Recipe, pictures: Sequence[Picture]) -> tuple[list[Picture], 
 
 
 def _matched(
-    trained: Sequence[Picture], regularisation: Sequence[Picture]
-) -> tuple[list[tuple[Picture, int]], tuple[Picture, ...]]:
+    trained: Sequence[PictureFile], regularisation: Sequence[PictureFile]
+) -> tuple[list[tuple[PictureFile, int]], tuple[PictureFile, ...]]:
     """Each picture with its repeats: regularisation pictures are cut, or repeated, to as many as are trained on."""
     taken = [(picture, picture.repeats) for picture in trained]
     wanted = sum(repeats for _, repeats in taken)
-    used = list[Picture]()
+    used = list[PictureFile]()
     for picture in regularisation:
         if wanted <= 0:
             break
@@ -194,13 +194,15 @@ def _matched(
     return taken, tuple(regularisation[len(used) :])
 
 
-def _filled(recipe: Recipe, taken: Sequence[tuple[Picture, int]]) -> tuple[tuple[Bucket, ...], tuple[Picture, ...]]:
+def _filled(
+    recipe: Recipe, taken: Sequence[tuple[PictureFile, int]]
+) -> tuple[tuple[Bucket, ...], tuple[PictureFile, ...]]:
     size = buckets.sides(recipe)
     if size is None or min(size) < 1:
         return (), ()
     sizes = _sizes(size, buckets.limits(recipe)) if recipe.is_on("enable_bucket") else [size]
     own_size = recipe.is_on("enable_bucket") and recipe.is_on("bucket_no_upscale")
-    filled: dict[Size, list[Placed]] = defaultdict(list)
+    filled: dict[Size, list[BucketedPicture]] = defaultdict(list)
     of_size: dict[Size, tuple[Size, Size]] = {}
     """Few datasets have as many sizes as pictures."""
     unplaced = []
@@ -217,11 +219,11 @@ def _filled(recipe: Recipe, taken: Sequence[tuple[Picture, int]]) -> tuple[tuple
         if min(bucket) < 1:
             unplaced.append(picture)
         else:
-            filled[bucket].append(Placed(picture, repeats, resized, bucket))
+            filled[bucket].append(BucketedPicture(picture, repeats, resized, bucket))
     return tuple(Bucket(*bucket, tuple(filled[bucket])) for bucket in sorted(filled)), tuple(unplaced)
 
 
-def _sizes(size: Size, limits: buckets.Limits) -> list[Size]:
+def _sizes(size: Size, limits: buckets.BucketLimits) -> list[Size]:
     """What sd-scripts calls the predefined resolutions, in its order."""
     area, step = size[0] * size[1], limits.step
     square = int(math.sqrt(area) // step) * step
@@ -233,7 +235,7 @@ def _sizes(size: Size, limits: buckets.Limits) -> list[Size]:
     return sorted(found)
 
 
-def _chosen(picture: Picture, sizes: Sequence[Size]) -> tuple[Size, Size]:
+def _chosen(picture: PictureFile, sizes: Sequence[Size]) -> tuple[Size, Size]:
     """The size before cropping and the bucket: of the nearest shape, which the picture covers."""
     width, height = picture.width, picture.height
     shape = width / height
@@ -247,7 +249,7 @@ def _chosen(picture: Picture, sizes: Sequence[Size]) -> tuple[Size, Size]:
     return (int(width * scale + 0.5), int(height * scale + 0.5)), bucket
 
 
-def _own(picture: Picture, area: int, step: int) -> tuple[Size, Size]:
+def _own(picture: PictureFile, area: int, step: int) -> tuple[Size, Size]:
     """Without enlargement each picture has a bucket of its own: shrunk to the area, then cut to whole steps."""
     resized = picture.width, picture.height
     if picture.width * picture.height > area:

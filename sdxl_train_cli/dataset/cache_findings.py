@@ -10,33 +10,33 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sdxl_train_cli.dataset.facts import Finding, Seen
-from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Hit, Kind
+from sdxl_train_cli.dataset.file_facts import Finding, SurveyedPicture
+from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
 from sdxl_train_cli.recipe import Recipe
 
 _LATENTS = re.compile(r"(.*)_(\d+)x(\d+)_sdxl\.npz", re.DOTALL)
 _TEXT = "_te_outputs.npz"
 _ANEW = "delete it: sd-scripts makes it anew"
 
-_OTHER_SIZE = Kind(
+_OTHER_SIZE = FindingKind(
     "stale-latents", ERROR, "{file} is a cache of another size than its picture, which is {detail}",
     "{count} caches are of another size than their pictures, and sd-scripts would go by them", _ANEW,
 )  # fmt: skip
-_OLD = Kind(
+_OLD = FindingKind(
     "old-latents", WARNING, "{file} is a cache of an old sd-scripts, perhaps of another model",
     "{count} caches are of an old sd-scripts, perhaps of another model", _ANEW,
 )  # fmt: skip
-_OLDER_LATENTS = Kind(
+_OLDER_LATENTS = FindingKind(
     "older-latents", WARNING, "{file} is a cache that is older than its picture",
     "{count} caches are older than their pictures", "where the picture was changed, delete its cache",
 )  # fmt: skip
-_OLDER_TEXT = Kind(
+_OLDER_TEXT = FindingKind(
     "stale-text-cache", WARNING, "{file} is a cache that is older than its caption, which is not read any more",
     "{count} caches are older than their captions, which are not read any more", _ANEW,
 )  # fmt: skip
 
 
-def of(seen: Sequence[Seen], beside: Sequence[Path], recipe: Recipe | None) -> Iterator[Finding]:
+def of(seen: Sequence[SurveyedPicture], beside: Sequence[Path], recipe: Recipe | None) -> Iterator[Finding]:
     """Yield the findings; a cache that the recipe reads weighs more."""
     caches = [path for path in beside if path.suffix == ".npz"]
     if not caches:

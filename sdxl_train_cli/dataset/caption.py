@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import tokens
-from sdxl_train_cli.dataset.facts import Caption, Fault, Seen
+from sdxl_train_cli.dataset.file_facts import Caption, FileFault, SurveyedPicture
 from sdxl_train_cli.dataset.tokens import Count
 
 LARGEST = 1 << 20
@@ -23,15 +23,15 @@ def read(path: Path, count: Count, *, is_estimate: bool = False) -> Caption:
     try:
         content = files.read_bytes(path, LARGEST)
     except OSError as error:
-        return Caption(path, "", 0, None, error.strerror or str(error), fault=Fault.UNREADABLE)
+        return Caption(path, "", 0, None, error.strerror or str(error), fault=FileFault.UNREADABLE)
     except ValueError:
-        return Caption(path, "", 0, None, "it is larger than 1 MB", fault=Fault.NO_CAPTION)
+        return Caption(path, "", 0, None, "it is larger than 1 MB", fault=FileFault.NO_CAPTION)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:  # as in UTF-16 without its mark, which else passes for UTF-8
-        return Caption(path, "", 0, None, "it is not UTF-8", fault=Fault.NOT_UTF8)
+        return Caption(path, "", 0, None, "it is not UTF-8", fault=FileFault.NOT_UTF8)
     return of(path, text, count, is_estimate=is_estimate)
 
 
@@ -44,7 +44,7 @@ def of(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Cap
     return Caption(path, first, sum(1 for line in lines if line.strip()), count(first), None, is_estimate)
 
 
-def lengths(seen: Sequence[Seen]) -> Mapping[Path, int]:
+def lengths(seen: Sequence[SurveyedPicture]) -> Mapping[Path, int]:
     """Tokens of each picture's caption as it is trained on, with what is put first; only where a caption was read."""
     prefixes = {each.subset.caption_prefix for each in seen if each.subset.caption_prefix}
     count = tokens.counter()[0] if prefixes else tokens.estimate

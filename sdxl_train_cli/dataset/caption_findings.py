@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sdxl_train_cli.dataset import caption, tokens
-from sdxl_train_cli.dataset.facts import Caption, Fault, Finding, Seen
+from sdxl_train_cli.dataset.file_facts import Caption, FileFault, Finding, SurveyedPicture
+from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit, shown
 from sdxl_train_cli.dataset.folders import Subset
-from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Hit, Kind, shown
 from sdxl_train_cli.recipe import Recipe
 
 _WRITE = "write a caption into it, or delete it"
@@ -17,79 +17,79 @@ Told = Callable[[Caption], str | None]
 """What there is to say of a caption, or None where all is well."""
 
 
-def _fault(fault: Fault) -> Told:
+def _fault(fault: FileFault) -> Told:
     return lambda read: read.error if read.fault is fault else None
 
 
-_KINDS: tuple[tuple[Kind, Told], ...] = (
+_KINDS: tuple[tuple[FindingKind, Told], ...] = (
     (
-        Kind("caption-unreadable", ERROR, "{file} can't be read: {detail}", "{count} captions can't be read",
-             "see that the file is there, and that you may read it"),
-        _fault(Fault.UNREADABLE),
+        FindingKind("caption-unreadable", ERROR, "{file} can't be read: {detail}", "{count} captions can't be read",
+                    "see that the file is there, and that you may read it"),
+        _fault(FileFault.UNREADABLE),
     ),
     (
-        Kind("caption-not-utf8", ERROR, "{file} is not UTF-8", "{count} captions are not UTF-8",
-             "save it as UTF-8; editors call it an encoding"),
-        _fault(Fault.NOT_UTF8),
+        FindingKind("caption-not-utf8", ERROR, "{file} is not UTF-8", "{count} captions are not UTF-8",
+                    "save it as UTF-8; editors call it an encoding"),
+        _fault(FileFault.NOT_UTF8),
     ),
     (
-        Kind("caption-too-large", ERROR, "{file} is no caption: {detail}",
-             "{count} files are named as captions and are none", "delete it, or move it elsewhere"),
-        _fault(Fault.NO_CAPTION),
+        FindingKind("caption-too-large", ERROR, "{file} is no caption: {detail}",
+                    "{count} files are named as captions and are none", "delete it, or move it elsewhere"),
+        _fault(FileFault.NO_CAPTION),
     ),
     (
-        Kind("caption-empty", ERROR, "{file} is empty", "{count} captions are empty", _WRITE),
+        FindingKind("caption-empty", ERROR, "{file} is empty", "{count} captions are empty", _WRITE),
         lambda read: "" if read.error is None and not read.lines else None,
     ),
     (
-        Kind("caption-first-line", ERROR, "{file} begins with an empty line, and only the first is trained on",
-             "{count} captions begin with an empty line, and only the first is trained on", "delete the empty line"),
+        FindingKind("caption-first-line", ERROR, "{file} begins with an empty line, and only the first is trained on",
+                    "{count} captions begin with an empty line, and only the first is trained on", "delete the empty line"),
         lambda read: "" if read.error is None and read.lines and not read.text else None,
     ),
 )  # fmt: skip
-_LINES = Kind(
+_LINES = FindingKind(
     "caption-lines", WARNING, "{file} has {detail}, of which only the first is trained on",
     "{count} captions have several lines, of which only the first is trained on", "write each as one line",
 )  # fmt: skip
-_MISSING = Kind(
+_MISSING = FindingKind(
     "caption-missing", WARNING, "no caption for {missing} of {whole} in {folder}: training takes an empty one",
     "no captions for {missing} of {whole} in {folder}: training takes empty ones", _A_TRIGGER,
 )  # fmt: skip
-_NONE = Kind(
+_NONE = FindingKind(
     "caption-missing", ERROR,
     "all {whole} in {folder} have no caption, and no --trigger is given: nothing would name what they show",
     "all {whole} in {folder} have no caption, and no --trigger is given: nothing would name what they show", _A_TRIGGER,
 )  # fmt: skip
-_LACKING = Kind(
+_LACKING = FindingKind(
     "trigger-absent", WARNING, "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
     "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
     "write it into them: training puts it first only where no caption has it",
 )  # fmt: skip
-_LACKING_ALL = Kind(
+_LACKING_ALL = FindingKind(
     "trigger-absent", WARNING, "no caption in {folder} has the trigger '{trigger}'",
     "no caption in {folder} has the trigger '{trigger}'",
     "training puts it first in each; to have it in the files: `sdxl-train dataset fix`",
 )  # fmt: skip
-_CALLED = Kind(
+_CALLED = FindingKind(
     "trigger-in-regularisation", WARNING, "{file} is of regularisation and has the trigger '{trigger}'",
     "{count} captions of regularisation have the trigger '{trigger}'",
     "regularisation pictures show the class without the subject: take the trigger out of their captions",
 )  # fmt: skip
 _LONGEST = "write it shorter: more than 225 are never read"
 _LONG = {
-    75: Kind("caption-over-75", WARNING, "{file} has {detail}, of which {read} are read",
-             "{count} captions have more than 75 tokens, of which {read} are read",
-             "--set max_token_length=150, or write them shorter"),
-    150: Kind("caption-over-150", WARNING, "{file} has {detail}, of which {read} are read",
+    75: FindingKind("caption-over-75", WARNING, "{file} has {detail}, of which {read} are read",
+                    "{count} captions have more than 75 tokens, of which {read} are read",
+                    "--set max_token_length=150, or write them shorter"),
+    150: FindingKind("caption-over-150", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 150 tokens, of which {read} are read",
               "--set max_token_length=225, or write them shorter"),
-    225: Kind("caption-over-225", WARNING, "{file} has {detail}, of which {read} are read",
+    225: FindingKind("caption-over-225", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 225 tokens, of which {read} are read", _LONGEST),
 }  # fmt: skip
 """By the limit that a caption is over; each is told of by the highest alone."""
 
 
-def of(seen: Sequence[Seen], recipe: Recipe | None, trigger: str | None) -> Iterator[Finding]:
+def of(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | None) -> Iterator[Finding]:
     """Yield the findings."""
     read = [each.caption for each in seen if each.caption is not None]
     for kind, told in _KINDS:
@@ -103,14 +103,14 @@ def of(seen: Sequence[Seen], recipe: Recipe | None, trigger: str | None) -> Iter
     yield from _long(seen, recipe)
 
 
-def _by_folder(seen: Sequence[Seen]) -> Mapping[Subset, list[Seen]]:
-    groups: dict[Subset, list[Seen]] = {}
+def _by_folder(seen: Sequence[SurveyedPicture]) -> Mapping[Subset, list[SurveyedPicture]]:
+    groups: dict[Subset, list[SurveyedPicture]] = {}
     for each in seen:
         groups.setdefault(each.subset, []).append(each)
     return groups
 
 
-def _missing(subset: Subset, group: Sequence[Seen]) -> list[Finding]:
+def _missing(subset: Subset, group: Sequence[SurveyedPicture]) -> list[Finding]:
     bare: list[Hit] = [(each.facts.path, "") for each in group if each.caption is None]
     if subset.class_tokens is not None or subset.is_reg:
         return []
@@ -118,7 +118,7 @@ def _missing(subset: Subset, group: Sequence[Seen]) -> list[Finding]:
     return kind.found(bare, missing=len(bare), whole=len(group), folder=shown(subset.place))
 
 
-def _trigger(subset: Subset, group: Sequence[Seen], trigger: str | None) -> list[Finding]:
+def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | None) -> list[Finding]:
     if not trigger:
         return []
     texts = [each.caption for each in group if each.caption is not None and each.caption.text]
@@ -131,7 +131,7 @@ def _trigger(subset: Subset, group: Sequence[Seen], trigger: str | None) -> list
     return kind.found(lacking, lacking=len(lacking), folder=folder, trigger=trigger, whole=whole)
 
 
-def _long(seen: Sequence[Seen], recipe: Recipe | None) -> Iterator[Finding]:
+def _long(seen: Sequence[SurveyedPicture], recipe: Recipe | None) -> Iterator[Finding]:
     """Those of which a part is not read; a trigger that is put first takes its share."""
     length = recipe.number("max_token_length") if recipe else None
     limit = int(length or tokens.USUAL_LENGTH)

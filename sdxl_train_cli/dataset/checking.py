@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli.dataset import findings, sources, survey
-from sdxl_train_cli.dataset.facts import Finding, Severity, Survey
-from sdxl_train_cli.dataset.kinds import in_a_line
+from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey
+from sdxl_train_cli.dataset.finding_kinds import in_a_line
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetSource:
     """What a person gives of a dataset."""
 
     data: Path
@@ -27,7 +27,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedDataset:
     """A dataset that was looked at, and what is wrong or odd with it."""
 
     survey: Survey
@@ -45,7 +45,7 @@ class Checked:
         return [*self.survey.pictures.notes, *odd]
 
 
-def check(source: Source, recipe: Recipe | None, on_progress: OnProgress | None = None) -> Checked:
+def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
     """Look at everything; DatasetError where there is no dataset to look at."""
     pictures, problems = sources.find(
         source.data, regularisation=source.regularisation, repeats=source.repeats, trigger=source.trigger,
@@ -54,10 +54,10 @@ def check(source: Source, recipe: Recipe | None, on_progress: OnProgress | None 
     seen = survey.survey(pictures, on_progress)
     gc.freeze()  # of 50,000 pictures, looking for rings among plain facts takes a third of what the findings take
     found = findings.ordered([*findings.of_folders(problems), *findings.of(seen, recipe)])
-    return Checked(seen, tuple(found))
+    return CheckedDataset(seen, tuple(found))
 
 
-def require(source: Source, recipe: Recipe | None, on_progress: OnProgress | None = None) -> Checked:
+def require(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
     """The same for a training: DatasetError has every error in a line."""
     checked = check(source, recipe, on_progress)
     if checked.errors:

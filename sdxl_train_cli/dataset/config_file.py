@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, spelling, structured
-from sdxl_train_cli.dataset import catalogue
+from sdxl_train_cli import files, formatting, untrusted_files
+from sdxl_train_cli.dataset import metadata_file
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
 from sdxl_train_cli.recipe import Value
@@ -66,7 +66,7 @@ def find(path: Path) -> ConfigFile | None:
         return None
     shown = str(path)
     try:
-        table = structured.json_object(structured.text_of(path, shown, catalogue.LARGEST_BYTES), shown)
+        table = untrusted_files.json_object(untrusted_files.text_of(path, shown, metadata_file.LARGEST_BYTES), shown)
     except RecipeError:
         return None  # as metadata it is told in the same words
     return _read(table, path) if isinstance(table.get("datasets"), list) else None
@@ -75,11 +75,11 @@ def find(path: Path) -> ConfigFile | None:
 def read(path: Path) -> ConfigFile:
     """Read one; DatasetError names all that is wrong, with the place in the file."""
     shown = str(path)
-    parse = structured.toml_table if path.suffix.lower() == ".toml" else structured.json_object
+    parse = untrusted_files.toml_table if path.suffix.lower() == ".toml" else untrusted_files.json_object
     if files.exists(path) and not files.is_file(path):
         raise DatasetError(Problem("is not a plain file", "name a dataset config in TOML or JSON", shown))
     try:
-        table = parse(structured.text_of(path, shown), shown)
+        table = parse(untrusted_files.text_of(path, shown), shown)
     except RecipeError as error:
         raise DatasetError(error.problems) from error
     return _read(table, path)
@@ -144,7 +144,7 @@ def _wrong(table: object, known: Mapping[str, str | None], where: str) -> Iterat
 def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem]:
     names = sorted(known)
     for key in table.keys() - set(names):
-        yield Problem(f"'{key}' is not known here", spelling.resembling(key, names, 1), where)
+        yield Problem(f"'{key}' is not known here", formatting.resembling(key, names, 1), where)
 
 
 def _is(value: object, wanted: str) -> bool:
@@ -175,7 +175,7 @@ def _subset(given: Table, path: Path) -> Subset:
     listed = None
     if "metadata_file" in given:
         file = _path(path, str(given["metadata_file"]))
-        listed = catalogue.read(file, folder if "image_dir" in given else file.parent)
+        listed = metadata_file.read(file, folder if "image_dir" in given else file.parent)
     kept = {key: _value(given[key]) for key in (*_INHERITED, "alpha_mask") if key in given}
     repeats = given.get("num_repeats", 1)
     return Subset(
@@ -187,7 +187,7 @@ def _subset(given: Table, path: Path) -> Subset:
         is_reg=bool(given.get("is_reg")),
         pictures=0,
         captions=0,
-        catalogue=listed,
+        metadata_file=listed,
         options=tuple(sorted(kept.items())),
     )
 
@@ -207,7 +207,7 @@ def _value(value: object) -> Value:
 
 
 def _require_one_kind(subsets: Sequence[Subset], shown: str) -> None:
-    with_file = [subset for subset in subsets if subset.catalogue is not None]
+    with_file = [subset for subset in subsets if subset.metadata_file is not None]
     if with_file and len(with_file) < len(subsets):
         raise DatasetError(
             Problem("has metadata files and folders of captions side by side", "train with one of the two kinds", shown)

@@ -12,7 +12,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterable
 
-from sdxl_train_cli.dataset.facts import PictureFacts
+from sdxl_train_cli.dataset.file_facts import PictureFacts
 
 MOST_BITS = 7
 """Of 128 that similar pictures differ in."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import (
     cache_findings,
     caption_findings,
-    catalogue_findings,
     fit_findings,
     folder_findings,
+    metadata_findings,
     picture_findings,
 )
-from sdxl_train_cli.dataset.facts import Finding, Severity, Survey
-from sdxl_train_cli.dataset.folders import FolderProblem, Pictures
-from sdxl_train_cli.dataset.kinds import shown
+from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey
+from sdxl_train_cli.dataset.finding_kinds import shown
+from sdxl_train_cli.dataset.folders import FolderProblem, TrainingPictures
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 
@@ -28,7 +28,7 @@ def of(found: Survey, recipe: Recipe | None) -> list[Finding]:
         chain(
             picture_findings.of(found.seen, recipe, _root(found.pictures)),
             caption_findings.of(found.seen, recipe, found.pictures.trigger),
-            catalogue_findings.of(found.pictures, recipe),
+            metadata_findings.of(found.pictures, recipe),
             cache_findings.of(found.seen, found.beside, recipe),
             folder_findings.of(found.beside),
             fit,
@@ -51,9 +51,9 @@ def ordered(found: Iterable[Finding]) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
 
 
-def _root(pictures: Pictures) -> str:
+def _root(pictures: TrainingPictures) -> str:
     """The folder that was given, as a shell takes it; of several numbered ones it is their parent."""
     folders = [subset.place for subset in pictures.subsets if not subset.is_reg]
     if not folders:
         return "DIR"
-    return spelling.shell_word(folders[0] if len(folders) == 1 else folders[0].parent)
+    return formatting.shell_word(folders[0] if len(folders) == 1 else folders[0].parent)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sdxl_train_cli.dataset import bucketing
-from sdxl_train_cli.dataset.bucketing import Arrangement
-from sdxl_train_cli.dataset.facts import Finding
-from sdxl_train_cli.dataset.folders import Picture
-from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Hit, Kind
+from sdxl_train_cli.dataset.bucketing import BucketPlan
+from sdxl_train_cli.dataset.file_facts import Finding
+from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
+from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.recipe import Recipe
 
 _ENLARGED = 1.1
@@ -20,43 +20,43 @@ _FEW_PASSES, _FEW_VIEWS = 5, 1000
 _MANY_PASSES = 300
 """Beyond, pictures are learned by heart."""
 
-_TOO_NARROW = Kind(
+_TOO_NARROW = FindingKind(
     "too-narrow", ERROR, "{file} is {detail}: nothing of it fits into a bucket",
     "{count} pictures are so small or narrow that nothing of them fits into a bucket",
     "leave it out, or take a larger one",
 )  # fmt: skip
-_IS_ENLARGED = Kind(
+_IS_ENLARGED = FindingKind(
     "enlarged", WARNING, "{file} is enlarged {detail}, and trains blurred",
     "{count} pictures are enlarged, and train blurred",
     "take larger ones; or keep their size: --set bucket_no_upscale=true; or train smaller: --resolution",
 )  # fmt: skip
-_IS_CROPPED = Kind(
+_IS_CROPPED = FindingKind(
     "cropped", WARNING, "{file} loses {detail} of itself to the crop", "{count} pictures lose much to the crop",
     "crop them yourself to what matters; `sdxl-train dataset show` draws the frames",
 )  # fmt: skip
-_SHORT = Kind(
+_SHORT = FindingKind(
     "small-bucket", WARNING, "{file} is in a bucket of less than a batch: {detail}",
     "{count} pictures are in buckets of less than a batch",
     "their steps weigh as much as full ones; crop them to the shape of others, or take a smaller --batch-size",
 )  # fmt: skip
-_UNUSED = Kind(
+_UNUSED = FindingKind(
     "unused-regularisation", WARNING, "{file} is not used: there are more regularisation pictures than others",
     "{count} regularisation pictures are not used: there are more of them than of the others with their repeats",
     "give fewer of them, or repeat the others more often",
 )  # fmt: skip
-_FEW = Kind(
+_FEW = FindingKind(
     "few-passes", WARNING, "",
     "{steps} steps show each of the {pictures} pictures {passes} times: they would hardly be learned",
     "--steps {better}, or --epochs",
 )  # fmt: skip
-_MANY = Kind(
+_MANY = FindingKind(
     "many-passes", WARNING, "",
     "{steps} steps show each of the {pictures} pictures {passes} times: they would be learned by heart",
     "--steps {better}, or more pictures",
 )  # fmt: skip
 
 
-def of(recipe: Recipe, pictures: Sequence[Picture]) -> Iterator[Finding]:
+def of(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
     """Yield the findings, the worst pictures first; none about steps where nothing can be trained on."""
     arranged = bucketing.arrange(recipe, pictures)
     yield from _TOO_NARROW.found([(each.path, f"{each.width}x{each.height}") for each in arranged.unplaced])
@@ -70,7 +70,7 @@ def of(recipe: Recipe, pictures: Sequence[Picture]) -> Iterator[Finding]:
     yield from _passes(arranged)
 
 
-def _in_short_buckets(arranged: Arrangement) -> list[Hit]:
+def _in_short_buckets(arranged: BucketPlan) -> list[Hit]:
     return [
         (each.picture.path, f"{bucket.count} for a batch of {arranged.batch_size} at {bucket.width}x{bucket.height}")
         for bucket in arranged.buckets
@@ -79,7 +79,7 @@ def _in_short_buckets(arranged: Arrangement) -> list[Hit]:
     ]
 
 
-def _passes(arranged: Arrangement) -> list[Finding]:
+def _passes(arranged: BucketPlan) -> list[Finding]:
     trained = [each for bucket in arranged.buckets for each in bucket.placed if not each.picture.is_reg]
     if not trained:
         return []

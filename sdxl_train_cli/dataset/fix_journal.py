@@ -30,7 +30,7 @@ _DEEPEST = 2
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """What became of one picture."""
 
     source: str
@@ -66,7 +66,7 @@ class Journal:
         self._path, self._data = folder / NAME, data
         self._lock = threading.Lock()
 
-    def load(self) -> dict[str, Entry] | None:
+    def load(self) -> dict[str, JournalEntry] | None:
         """What an earlier fix of the same folder has done, by source; None where there was none.
 
         Raises DatasetError where the file belongs to something else.
@@ -93,13 +93,13 @@ class Journal:
             f"{self._path} is not of a fix of {self._data}", "give --to a new folder, or the one that it was made for"
         )
 
-    def write(self, entries: Iterable[Entry]) -> None:
+    def write(self, entries: Iterable[JournalEntry]) -> None:
         """Write the whole file anew, beside and renamed."""
         head = {"fix": _FORM, "from": str(self._data)}
         lines = [json.dumps(record) for record in (head, *map(asdict, entries))]
         files.write(self._path, "\n".join(lines) + "\n")
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: JournalEntry) -> None:
         """Add a line."""
         line = json.dumps(asdict(entry)) + "\n"
         with self._lock, self._path.open("a", encoding="utf-8") as file:
@@ -114,7 +114,7 @@ def _record(line: str) -> Mapping[str, object] | None:
     return record if isinstance(record, dict) else None
 
 
-def _entry(record: Mapping[str, object]) -> Entry | None:
+def _entry(record: Mapping[str, object]) -> JournalEntry | None:
     """None where it is not as a fix writes it: a journal may come from a stranger, and what it names is removed."""
     record = {"caption_digest": "", **record}
     if record.keys() != _WANTED.keys() or not all(isinstance(record[key], wanted) for key, wanted in _WANTED.items()):
@@ -123,7 +123,7 @@ def _entry(record: Mapping[str, object]) -> Entry | None:
     texts = [each for each in did if isinstance(each, str)] if isinstance(did, list) else []
     if not all(_is_within(record[key], suffixes) for key, suffixes in _MADE.items()):
         return None
-    return Entry(**{**record, "did": tuple(texts)})  # type: ignore[arg-type]  # each was looked at
+    return JournalEntry(**{**record, "did": tuple(texts)})  # type: ignore[arg-type]  # each was looked at
 
 
 def _is_within(name: object, suffixes: tuple[str, ...]) -> bool:

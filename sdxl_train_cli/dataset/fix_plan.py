@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli.dataset import picture, safe_names
-from sdxl_train_cli.dataset.fix_journal import Entry
-from sdxl_train_cli.dataset.fix_sources import Item
-from sdxl_train_cli.dataset.repair import Wish
-from sdxl_train_cli.dataset.room import TooLargeError
+from sdxl_train_cli.dataset.decode_memory import TooLargeError
+from sdxl_train_cli.dataset.fix_journal import JournalEntry
+from sdxl_train_cli.dataset.fix_sources import SourcePicture
+from sdxl_train_cli.dataset.repair import RepairOptions
 
 
 @dataclass(frozen=True)
-class Order:
+class FixRequest:
     """What a fix was asked for."""
 
-    wish: Wish
+    wish: RepairOptions
     spelling: str
     """The wish in words: pictures that were made under another one are made again."""
     trigger: str | None
@@ -30,26 +30,26 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Job:
+class FixJob:
     """One picture to make."""
 
-    item: Item
+    item: SourcePicture
     stem: str
     """Below the new folder, without suffix."""
     stamp: str
 
 
 @dataclass(frozen=True)
-class Plan:
+class FixPlan:
     """What there is to do, and what not."""
 
-    jobs: tuple[Job, ...]
-    finished: tuple[Entry, ...]
+    jobs: tuple[FixJob, ...]
+    finished: tuple[JournalEntry, ...]
     """By the journal; whether the files still stand is to be seen."""
-    left_out: tuple[Entry, ...]
+    left_out: tuple[JournalEntry, ...]
 
 
-def planned(items: Sequence[Item], before: Mapping[str, Entry], order: Order) -> Plan:
+def planned(items: Sequence[SourcePicture], before: Mapping[str, JournalEntry], order: FixRequest) -> FixPlan:
     """Give each picture its place; what had one keeps it."""
     same = {} if order.keep_duplicates else _same(items)
     taken = defaultdict(list)
@@ -57,24 +57,26 @@ def planned(items: Sequence[Item], before: Mapping[str, Entry], order: Order) ->
         if entry.picture is not None:
             folder, _, name = entry.picture.rpartition("/")
             taken[folder].append(name.rpartition(".")[0])
-    names = defaultdict(safe_names.Names, {folder: safe_names.Names(stems) for folder, stems in taken.items()})
+    names = defaultdict(
+        safe_names.UniqueNames, {folder: safe_names.UniqueNames(stems) for folder, stems in taken.items()}
+    )
     jobs, finished, left_out = [], [], []
     for item in items:
         stamp, former = _stamp(item, order), before.get(item.name)
         if item.path in same:
             words = f"the same picture as {same[item.path]}"
-            left_out.append(Entry(item.name, None, None, (), words, look=False, stamp=stamp, size=0))
+            left_out.append(JournalEntry(item.name, None, None, (), words, look=False, stamp=stamp, size=0))
             continue
         if former is not None and former.picture is not None:
             stem = former.picture.rpartition(".")[0]
             finished += [former] if former.stamp == stamp else []
         else:
             stem = "/".join(filter(None, (item.folder, names[item.folder].take(safe_names.safe(item.stem)))))
-        jobs.append(Job(item, stem, stamp))
-    return Plan(tuple(jobs), tuple(finished), tuple(left_out))
+        jobs.append(FixJob(item, stem, stamp))
+    return FixPlan(tuple(jobs), tuple(finished), tuple(left_out))
 
 
-def _same(items: Sequence[Item]) -> dict[Path, str]:
+def _same(items: Sequence[SourcePicture]) -> dict[Path, str]:
     """Pictures that are byte for byte another one, with that one's name: it has a caption, or the shorter name."""
     by_size = defaultdict(list)  # only files of equal size are read
     for item in sorted(items, key=lambda item: (not item.has_caption, len(item.path.name))):
@@ -92,7 +94,7 @@ def _same(items: Sequence[Item]) -> dict[Path, str]:
     return found
 
 
-def _stamp(item: Item, order: Order) -> str:
+def _stamp(item: SourcePicture, order: FixRequest) -> str:
     """Changes when the original, its caption or what is asked for changes."""
     facts = [order.spelling, order.trigger or "", order.code_page or "", item.caption or ""]
     for path in (item.path, *item.caption_files):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, layout, spelling
-from sdxl_train_cli.dataset import caption, kinds, safe_names, sources
-from sdxl_train_cli.dataset.catalogue import Catalogue
+from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli.dataset import caption, finding_kinds, safe_names, sources
 from sdxl_train_cli.dataset.folders import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, Subset
+from sdxl_train_cli.dataset.metadata_file import MetadataFile
 from sdxl_train_cli.errors import DatasetError, Problem
 
 SUFFIXES = {*PICTURE_SUFFIXES, *OTHER_PICTURES, ".jfif", ".jpe", ".jp2", ".heif", ".tga", ".apng", ".dib", ".ico"}
@@ -18,7 +18,7 @@ SUFFIXES = {*PICTURE_SUFFIXES, *OTHER_PICTURES, ".jfif", ".jpe", ".jp2", ".heif"
 
 
 @dataclass(frozen=True)
-class Written:
+class SourceCaption:
     """A caption as it was found."""
 
     content: bytes
@@ -29,7 +29,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Item:
+class SourcePicture:
     """One picture to fix."""
 
     path: Path
@@ -54,27 +54,27 @@ class Item:
         """Whether there is one; it may be empty."""
         return bool(self.caption or self.caption_files)
 
-    def captions(self) -> Written:
+    def captions(self) -> SourceCaption:
         """Read its caption."""
         if self.caption is not None:
-            return Written(self.caption.encode("utf-8", "replace"))
+            return SourceCaption(self.caption.encode("utf-8", "replace"))
         if not self.caption_files:
-            return Written(b"")
+            return SourceCaption(b"")
         first, *others = self.caption_files
         try:
             content = files.read_bytes(first, caption.LARGEST)
         except OSError as error:
-            return Written(b"", problem=f"caption left out: {first.name} can't be read: {error.strerror}")
+            return SourceCaption(b"", problem=f"caption left out: {first.name} can't be read: {error.strerror}")
         except ValueError:
-            return Written(b"", problem=f"caption left out: {first.name} is larger than 1 MB")
-        return Written(content, tuple(f"{other.name} left behind for {first.name}" for other in others))
+            return SourceCaption(b"", problem=f"caption left out: {first.name} is larger than 1 MB")
+        return SourceCaption(content, tuple(f"{other.name} left behind for {first.name}" for other in others))
 
 
 @dataclass(frozen=True)
-class Listed:
+class SourceFolder:
     """What a folder holds."""
 
-    items: tuple[Item, ...]
+    items: tuple[SourcePicture, ...]
     notes: tuple[Problem, ...]
     """What is left behind."""
 
@@ -84,7 +84,7 @@ class Listed:
         return sorted({item.path.parent for item in self.items})
 
 
-def listed(data: Path) -> Listed:
+def listed(data: Path) -> SourceFolder:
     """Every picture of a folder, of the numbered folders in it, or of what a file names; DatasetError if there is none.
 
     Each is taken once: what stands in two subsets of a dataset config has the caption of the first.
@@ -93,25 +93,25 @@ def listed(data: Path) -> Listed:
     every = sources.laid_out(data)
     subsets = [subset for subset in every if not subset.is_reg]
     notes = [_left_behind(subset) for subset in every if subset.is_reg]
-    names, items = safe_names.Names(), dict[Path, Item]()
+    names, items = safe_names.UniqueNames(), dict[Path, SourcePicture]()
     for subset in subsets:
         is_whole = subset.image_dir == data or (len(subsets) == 1 and subset.num_repeats == 1)
         folder = "" if is_whole else names.take(safe_names.safe(_folder_name(subset)))
-        if subset.catalogue is not None:
-            found, odd = _of_catalogue(subset.catalogue, subset.image_dir, folder), list[Problem]()
+        if subset.metadata_file is not None:
+            found, odd = _of_metadata_file(subset.metadata_file, subset.image_dir, folder), list[Problem]()
         else:
             found, odd = _in(subset, data if files.is_folder(data) else data.parent, folder)
         notes += odd
         twice = [item.path for item in found if item.path in items]
-        notes += [Problem(f"named in two places, and taken once: {kinds.some(twice)}")] if twice else []
+        notes += [Problem(f"named in two places, and taken once: {finding_kinds.some(twice)}")] if twice else []
         items = {**{item.path: item for item in found}, **items}
     if not items:
         raise DatasetError(f"{data} holds no pictures", "it needs files such as png, jpg or webp")
-    return Listed(tuple(items.values()), tuple(notes))
+    return SourceFolder(tuple(items.values()), tuple(notes))
 
 
 def _left_behind(subset: Subset) -> Problem:
-    hint = f"`sdxl-train dataset fix {spelling.shell_word(subset.image_dir)} --to DIR` makes a copy of it for --reg"
+    hint = f"`sdxl-train dataset fix {formatting.shell_word(subset.image_dir)} --to DIR` makes a copy of it for --reg"
     return Problem(f"{subset.place} is of regularisation, and left behind", hint)
 
 
@@ -124,7 +124,7 @@ def _folder_name(subset: Subset) -> str:
     return f"{subset.num_repeats}_{subset.class_tokens or (rest if is_numbered else subset.image_dir.name)}"
 
 
-def _in(subset: Subset, root: Path, target: str) -> tuple[list[Item], list[Problem]]:
+def _in(subset: Subset, root: Path, target: str) -> tuple[list[SourcePicture], list[Problem]]:
     folder, suffix = subset.image_dir, subset.caption_extension
     suffixes = (suffix.lower(),) if suffix else CAPTION_SUFFIXES
     try:
@@ -133,18 +133,18 @@ def _in(subset: Subset, root: Path, target: str) -> tuple[list[Item], list[Probl
         raise DatasetError(f"{folder} can't be read: {error.strerror}", "mend its rights") from error
     captions = _captions(there, suffixes)
     items = [
-        Item(file, _name(file, root), target, tuple(captions.get(file.stem, ())), caption_suffix=suffix)
+        SourcePicture(file, _name(file, root), target, tuple(captions.get(file.stem, ())), caption_suffix=suffix)
         for file in there
         if file.suffix.lower() in SUFFIXES
     ]
     used = {file for item in items for file in item.caption_files}
     lost = [file for file in there if file.suffix.lower() in suffixes and file not in used]
-    notes = [Problem(f"captions of no picture are left behind: {kinds.some(lost)}")] if lost else []
+    notes = [Problem(f"captions of no picture are left behind: {finding_kinds.some(lost)}")] if lost else []
     return items, notes
 
 
-def _of_catalogue(catalogue: Catalogue, folder: Path, target: str) -> list[Item]:
-    return [Item(path, _name(path, folder), target, (), text) for path, text in catalogue.captions.items()]
+def _of_metadata_file(listed: MetadataFile, folder: Path, target: str) -> list[SourcePicture]:
+    return [SourcePicture(path, _name(path, folder), target, (), text) for path, text in listed.captions.items()]
 
 
 def _name(path: Path, root: Path) -> str:

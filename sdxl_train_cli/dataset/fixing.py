@@ -19,10 +19,10 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, picture, repair
-from sdxl_train_cli.dataset.fix_journal import Entry, Journal
-from sdxl_train_cli.dataset.fix_plan import Job, Order, Plan
-from sdxl_train_cli.dataset.fix_sources import Item
-from sdxl_train_cli.dataset.room import LARGEST_BYTES, LARGEST_FILE, Room
+from sdxl_train_cli.dataset.decode_memory import LARGEST_BYTES, LARGEST_FILE, DecodeMemory
+from sdxl_train_cli.dataset.fix_journal import Journal, JournalEntry
+from sdxl_train_cli.dataset.fix_plan import FixJob, FixPlan, FixRequest
+from sdxl_train_cli.dataset.fix_sources import SourcePicture
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
@@ -32,18 +32,18 @@ _BESIDE = re.compile(rf"{files.HALF_WRITTEN}|\.fix-.*\.new")
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixResult:
     """What a whole fix has brought."""
 
     folder: Path
-    entries: tuple[Entry, ...]
+    entries: tuple[JournalEntry, ...]
     again: int
     """Pictures that an earlier call had finished."""
     log: Path
     """All that was done, in words."""
 
     @property
-    def to_look_at(self) -> tuple[Entry, ...]:
+    def to_look_at(self) -> tuple[JournalEntry, ...]:
         """What a person must look at: something of theirs is missing."""
         return tuple(entry for entry in self.entries if entry.look)
 
@@ -52,7 +52,7 @@ Tell = Callable[[int, int], None]
 """Takes how many pictures are done, of how many."""
 
 
-def fix(items: Sequence[Item], data: Path, folder: Path, order: Order, tell: Tell) -> Fixed:
+def fix(items: Sequence[SourcePicture], data: Path, folder: Path, order: FixRequest, tell: Tell) -> FixResult:
     """Make the copy in `folder`; DatasetError where that can't be done at all."""
     journal = Journal(folder, data)
     with _disk_errors(folder), _only_one(folder, journal) as before:
@@ -66,10 +66,10 @@ def fix(items: Sequence[Item], data: Path, folder: Path, order: Order, tell: Tel
         journal.write(entries)
         log = folder / fix_journal.TOLD
         files.write(log, "".join(f"{entry.told}\n" for entry in entries).encode("utf-8", "replace"))
-    return Fixed(folder, tuple(entries), len(kept), log)
+    return FixResult(folder, tuple(entries), len(kept), log)
 
 
-def _stands(folder: Path, entry: Entry) -> bool:
+def _stands(folder: Path, entry: JournalEntry) -> bool:
     try:
         whole = (folder / str(entry.picture)).stat().st_size == entry.size
         return whole and (entry.caption is None or files.is_file(folder / entry.caption))
@@ -78,18 +78,18 @@ def _stands(folder: Path, entry: Entry) -> bool:
 
 
 def _carry_out(  # noqa: PLR0913, PLR0917 - one story
-    plan: Plan,
+    plan: FixPlan,
     finished: set[str],
     folder: Path,
-    order: Order,
+    order: FixRequest,
     journal: Journal,
-    before: Mapping[str, Entry],
+    before: Mapping[str, JournalEntry],
     tell: Tell,
-) -> list[Entry]:
+) -> list[JournalEntry]:
     """Make every picture that is not finished, over the cores, and no more at a time than there is room for."""
     jobs = [job for job in plan.jobs if job.item.name not in finished]
-    done, total, results = len(finished) + len(plan.left_out), len(plan.jobs) + len(plan.left_out), list[Entry]()
-    hands = _Hands(folder, order, journal, Room(LARGEST_BYTES), before)
+    done, total, results = len(finished) + len(plan.left_out), len(plan.jobs) + len(plan.left_out), list[JournalEntry]()
+    hands = _FixWorkers(folder, order, journal, DecodeMemory(LARGEST_BYTES), before)
     pool = ThreadPoolExecutor(WORKERS)
     tell(done, total)
     try:
@@ -103,8 +103,8 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     return results
 
 
-def _as_they_come(pool: ThreadPoolExecutor, hands: _Hands, jobs: Sequence[Job]) -> Iterator[Entry]:
-    waiting: set[Future[Entry]] = set()
+def _as_they_come(pool: ThreadPoolExecutor, hands: _FixWorkers, jobs: Sequence[FixJob]) -> Iterator[JournalEntry]:
+    waiting: set[Future[JournalEntry]] = set()
     for job in jobs:
         waiting.add(pool.submit(hands.make, job))
         if len(waiting) >= 2 * WORKERS:
@@ -114,21 +114,21 @@ def _as_they_come(pool: ThreadPoolExecutor, hands: _Hands, jobs: Sequence[Job]) 
 
 
 @dataclass(frozen=True)
-class _Hands:
+class _FixWorkers:
     folder: Path
-    order: Order
+    order: FixRequest
     journal: Journal
-    room: Room
-    before: Mapping[str, Entry]
+    room: DecodeMemory
+    before: Mapping[str, JournalEntry]
     """What an earlier fix has made, by source."""
 
-    def make(self, job: Job) -> Entry:
+    def make(self, job: FixJob) -> JournalEntry:
         """Make one picture and its caption; what can't be made is told in the entry."""
         try:
             repaired = repair.repair(job.item.path, self.order.wish, self.room)
         except DatasetError as error:
             words = error.problems[0].message.removeprefix(f"{job.item.path} ")
-            return Entry(job.item.name, None, None, (), words, look=True, stamp=job.stamp, size=0)
+            return JournalEntry(job.item.name, None, None, (), words, look=True, stamp=job.stamp, size=0)
         name, caption = f"{job.stem}{repaired.suffix}", None
         text, did, look = _caption(job.item, self.order)
         place = self.folder / name
@@ -146,12 +146,12 @@ class _Hands:
         files.write(place, content)
         renamed = [f"renamed from {job.item.path.name}"] if place.name != job.item.path.name else []
         changes = (*repaired.did, *(renamed if "\n" not in job.item.path.name else ["renamed"]), *did)
-        entry = Entry(job.item.name, name, caption, changes, None, look, job.stamp, len(content), digest)
+        entry = JournalEntry(job.item.name, name, caption, changes, None, look, job.stamp, len(content), digest)
         self.journal.add(entry)
         return entry
 
 
-def _caption(item: Item, order: Order) -> tuple[str, list[str], bool]:
+def _caption(item: SourcePicture, order: FixRequest) -> tuple[str, list[str], bool]:
     """The caption as it is to be, what was done to it, and whether a person must look at it."""
     found = item.captions()
     if found.problem:
@@ -171,7 +171,7 @@ def _caption(item: Item, order: Order) -> tuple[str, list[str], bool]:
     return led, [*did, *(["trigger put first"] if led != clean else [])], False
 
 
-def _code_page(items: Sequence[Item]) -> str | None:
+def _code_page(items: Sequence[SourcePicture]) -> str | None:
     """One code page for all captions that are no Unicode: together they tell more than one by one."""
     odd = [content for item in items if (content := item.captions().content) and not _is_unicode(content)]
     return caption_text.code_page(odd) if odd else None
@@ -181,7 +181,7 @@ def _is_unicode(content: bytes) -> bool:
     return caption_text.decoded(content, None) is not None
 
 
-def _remove_former(folder: Path, before: Mapping[str, Entry], entries: Sequence[Entry]) -> None:
+def _remove_former(folder: Path, before: Mapping[str, JournalEntry], entries: Sequence[JournalEntry]) -> None:
     """Take away what an earlier fix made of originals that are gone or became something else."""
     standing = {name for entry in entries for name in (entry.picture, entry.caption)}
     for entry in before.values():
@@ -192,7 +192,7 @@ def _remove_former(folder: Path, before: Mapping[str, Entry], entries: Sequence[
                 (folder / name).unlink(missing_ok=True)
 
 
-def _is_edited(folder: Path, entry: Entry) -> bool:
+def _is_edited(folder: Path, entry: JournalEntry) -> bool:
     """Whether a person has changed the caption since it was made."""
     if entry.caption is None or not entry.caption_digest:
         return False
@@ -208,7 +208,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _is_as_made(folder: Path, entry: Entry) -> bool:
+def _is_as_made(folder: Path, entry: JournalEntry) -> bool:
     """Whether its picture is the one that the journal tells of, and not one that was put there since."""
     picture_file = folder / str(entry.picture)
     try:
@@ -224,7 +224,7 @@ def _require_own(place: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, Entry]]:
+def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, JournalEntry]]:
     """Have the folder for us alone; give what an earlier fix has done there."""
     from filelock import FileLock, Timeout  # noqa: PLC0415 - only a fix needs it
 

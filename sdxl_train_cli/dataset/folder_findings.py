@@ -11,26 +11,26 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import folders
-from sdxl_train_cli.dataset.facts import Finding
-from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Kind
+from sdxl_train_cli.dataset.file_facts import Finding
+from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind
 
 _MOST_FOLDERS = 10_000
 """Inner folders that are looked into, of all together."""
 
-_OTHER = Kind(
+_OTHER = FindingKind(
     "other-format", WARNING, "{file}: sd-scripts reads no such pictures", "sd-scripts reads no such pictures",
     "convert them to png or jpg",
 )  # fmt: skip
-_UNREAD = Kind(
+_UNREAD = FindingKind(
     "unread-caption", WARNING, "{file}: sd-scripts reads no caption from it",
     "sd-scripts reads no captions from these files", "the caption of cat.png is cat.txt",
 )  # fmt: skip
-_INNER = Kind(
+_INNER = FindingKind(
     "skipped-folder", WARNING, "{file} has pictures, and sd-scripts does not look into folders of folders",
     "{count} folders have pictures, and sd-scripts does not look into folders of folders",
     "move the pictures up, or give each folder a number of repeats: 1_name",
 )  # fmt: skip
-_LOOP = Kind(
+_LOOP = FindingKind(
     "link-loop", ERROR, "{file} is a link that leads back to where it lies",
     "{count} links lead back to where they lie", "delete it",
 )  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import layout
-from sdxl_train_cli.dataset.catalogue import Catalogue
+from sdxl_train_cli.dataset.metadata_file import MetadataFile
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.files import exists, is_folder
 from sdxl_train_cli.recipe import Value
@@ -41,7 +41,7 @@ class Subset:
     is_reg: bool
     pictures: int
     captions: int
-    catalogue: Catalogue | None = None
+    metadata_file: MetadataFile | None = None
     """The metadata file that names its pictures; None takes all of the folder, with captions beside them."""
     options: tuple[tuple[str, Value], ...] = ()
     """What else a dataset config sets for it alone, by sd-scripts' names."""
@@ -49,16 +49,16 @@ class Subset:
     @property
     def place(self) -> Path:
         """What a person knows it by."""
-        return self.image_dir if self.catalogue is None else self.catalogue.file
+        return self.image_dir if self.metadata_file is None else self.metadata_file.file
 
     @property
     def files(self) -> list[Path]:
         """Its pictures as they are listed now; OSError where the folder can't be."""
-        return in_folder(self.image_dir) if self.catalogue is None else list(self.catalogue.captions)
+        return in_folder(self.image_dir) if self.metadata_file is None else list(self.metadata_file.captions)
 
 
 @dataclass(frozen=True)
-class Pictures:
+class TrainingPictures:
     """What a run trains on."""
 
     subsets: tuple[Subset, ...]
@@ -90,7 +90,7 @@ class FolderProblem(Problem):
 
 def find(
     data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None, called: str = "give --data"
-) -> tuple[Pictures, list[FolderProblem]]:
+) -> tuple[TrainingPictures, list[FolderProblem]]:
     """Lay out what can be trained on, and tell of the folders that can't; DatasetError where there is no telling.
 
     `called` begins the hints that tell to name another folder.
@@ -103,7 +103,7 @@ def find(
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
     subsets, more = look(found)
-    return Pictures(tuple(subsets), (), trigger), [*problems, *more]
+    return TrainingPictures(tuple(subsets), (), trigger), [*problems, *more]
 
 
 def look(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
@@ -116,7 +116,7 @@ def look(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
     except ValueError as error:  # NUL, or half of a letter
         raise DatasetError("an image_dir has a name that no folder can have", "write the folder's name anew") from error
-    return found, [*problems, *_twice(subset for subset in subsets if subset.catalogue is None)]
+    return found, [*problems, *_twice(subset for subset in subsets if subset.metadata_file is None)]
 
 
 def listing(folder: Path) -> dict[str, os.DirEntry[str]]:
@@ -162,7 +162,7 @@ def laid_out(data: Path) -> list[Subset]:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureFile:
     """One picture file with what it weighs in a batch."""
 
     path: Path
@@ -172,13 +172,13 @@ class Picture:
     is_reg: bool = False
 
 
-def files(pictures: Pictures) -> list[Picture]:
+def files(pictures: TrainingPictures) -> list[PictureFile]:
     """Every picture that is trained on, folder by folder, with its stored size; none of what can't be read now."""
     found = []
     for subset in pictures.subsets:
         for file in _listed(subset):
             sides = size(file)
-            found += [] if sides is None else [Picture(file, *sides, subset.num_repeats, subset.is_reg)]
+            found += [] if sides is None else [PictureFile(file, *sides, subset.num_repeats, subset.is_reg)]
     return found
 
 
@@ -292,7 +292,7 @@ def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
 def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
     """Fill in the facts of one folder, unless there is a problem that keeps it from being trained on."""
     there = listing(folder.image_dir)
-    named = None if folder.catalogue is None else list(map(str, folder.catalogue.captions))
+    named = None if folder.metadata_file is None else list(map(str, folder.metadata_file.captions))
     pictures = list(filter(is_picture_name, there)) if named is None else named
     what = f"{folder.place} "
     if not pictures:
@@ -311,8 +311,8 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
         what += f"would be repeated {folder.num_repeats} times in each pass"
         hint = f"a date belongs behind the repeats: 1_{folder.image_dir.name}"
         problems.append(FolderProblem(what, hint, kind="repeats", file=folder.image_dir))
-    elif folder.catalogue is not None:
-        captions = sum(map(bool, folder.catalogue.captions.values()))
+    elif folder.metadata_file is not None:
+        captions = sum(map(bool, folder.metadata_file.captions.values()))
         yield replace(folder, pictures=len(pictures), captions=captions)
     else:
         suffixes = (folder.caption_extension,) if folder.caption_extension else CAPTION_SUFFIXES

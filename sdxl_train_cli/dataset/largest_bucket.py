@@ -10,17 +10,17 @@ from collections.abc import Sequence
 
 from sdxl_train_cli.dataset import bucketing
 from sdxl_train_cli.dataset.bucketing import Bucket
-from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.recipe import Recipe
 
 
-def largest(recipe: Recipe, pictures: Sequence[Picture]) -> Bucket | None:
+def largest(recipe: Recipe, pictures: Sequence[PictureFile]) -> Bucket | None:
     """The bucket of the most pixels, the fuller one of two; None without pictures or a size to train at."""
     found = bucketing.arrange(recipe, pictures).buckets
     return max(found, key=lambda bucket: (bucket.pixels, bucket.count), default=None)
 
 
-def fullest(recipe: Recipe, pictures: Sequence[Picture]) -> tuple[Bucket, int] | None:
+def fullest(recipe: Recipe, pictures: Sequence[PictureFile]) -> tuple[Bucket, int] | None:
     """The bucket whose batch has the most pixels at the recipe's batch size, and how many pictures that batch holds."""
     arranged = bucketing.arrange(recipe, pictures)
     found = [(bucket, min(arranged.batch_size, bucket.count)) for bucket in arranged.buckets]

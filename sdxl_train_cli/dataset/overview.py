@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sdxl_train_cli.dataset import caption
-from sdxl_train_cli.dataset.facts import Seen, Survey
+from sdxl_train_cli.dataset.file_facts import Survey, SurveyedPicture
 from sdxl_train_cli.dataset.folders import Subset
 
 Counted = TypeVar("Counted", str, tuple[int, int])
@@ -18,7 +18,7 @@ TOKEN_EDGES = (1, 16, 31, 46, 61, 76, 151, 226)
 
 
 @dataclass(frozen=True)
-class Bar:
+class HistogramBar:
     """One bar of the histogram of caption lengths."""
 
     least: int
@@ -45,7 +45,7 @@ class Overview:
     """Pictures that can't be decoded: they are counted nowhere else."""
     tags: tuple[tuple[str, int], ...]
     """The most frequent first, by how many pictures have them; lower case, as sd-scripts counts them."""
-    lengths: tuple[Bar, ...]
+    lengths: tuple[HistogramBar, ...]
     """Of the captions that have files, in tokens, with the trigger where it is put first."""
     is_estimate: bool
     """Whether tokens are estimated, where CLIP's vocabulary is not at hand."""
@@ -68,7 +68,7 @@ def of(survey: Survey) -> Overview:
     )
 
 
-def text(seen: Seen) -> str:
+def text(seen: SurveyedPicture) -> str:
     """What the picture is trained with (library/train_util.py: read_caption, process_caption)."""
     read = seen.caption
     own = (seen.subset.class_tokens or "") if read is None or read.error is not None else read.text
@@ -85,13 +85,13 @@ def _ordered(counts: Counter[Counted]) -> list[tuple[Counted, int]]:
     return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
-def _bars(lengths: Sequence[int]) -> tuple[Bar, ...]:
+def _bars(lengths: Sequence[int]) -> tuple[HistogramBar, ...]:
     """One bar from each edge to the next; those beyond the longest caption are left out."""
     starts = (0, *TOKEN_EDGES)
     ends = (*(edge - 1 for edge in TOKEN_EDGES), None)
     longest = max(lengths, default=-1)
     return tuple(
-        Bar(start, end, sum(start <= length and (end is None or length <= end) for length in lengths))
+        HistogramBar(start, end, sum(start <= length and (end is None or length <= end) for length in lengths))
         for start, end in zip(starts, ends, strict=True)
         if start <= longest
     )

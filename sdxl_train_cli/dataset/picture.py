@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset.facts import Fault, PictureFacts
-from sdxl_train_cli.dataset.room import LARGEST_FILE, Room, TooLargeError, needed_bytes
+from sdxl_train_cli.dataset.decode_memory import LARGEST_FILE, DecodeMemory, TooLargeError, needed_bytes
+from sdxl_train_cli.dataset.file_facts import FileFault, PictureFacts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -70,7 +70,7 @@ def memory_in_turns() -> Iterator[None]:
         _imaging.set_block_size(before[0])
 
 
-def look(path: Path, room: Room | None = None, known: Known | None = None) -> PictureFacts:
+def look(path: Path, room: DecodeMemory | None = None, known: Known | None = None) -> PictureFacts:
     """Decode a picture; whatever is wrong with the file is in the facts. Pillow's warnings are the caller's to silence.
 
     `room` limits what is decoded at a time.
@@ -79,11 +79,11 @@ def look(path: Path, room: Room | None = None, known: Known | None = None) -> Pi
     try:
         with opened(path) as file:
             facts = replace(facts, bytes=os.fstat(file.fileno()).st_size)
-            return _opened(facts, file, room or Room(), known)
+            return _opened(facts, file, room or DecodeMemory(), known)
     except TooLargeError as error:
-        return replace(facts, fault=Fault.TOO_LARGE, error=str(error))
+        return replace(facts, fault=FileFault.TOO_LARGE, error=str(error))
     except OSError as error:
-        return replace(facts, fault=Fault.UNREADABLE, error=error.strerror or str(error))
+        return replace(facts, fault=FileFault.UNREADABLE, error=error.strerror or str(error))
 
 
 def opened(path: Path) -> BinaryIO:
@@ -99,7 +99,7 @@ def opened(path: Path) -> BinaryIO:
     return file
 
 
-def _opened(facts: PictureFacts, file: BinaryIO, room: Room, known: Known | None) -> PictureFacts:
+def _opened(facts: PictureFacts, file: BinaryIO, room: DecodeMemory, known: Known | None) -> PictureFacts:
     """Read the header, which says how much memory the rest would take."""
     from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
 
@@ -108,12 +108,12 @@ def _opened(facts: PictureFacts, file: BinaryIO, room: Room, known: Known | None
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         words = f"more than {limit:,} pixels: Pillow, and so sd-scripts, takes it for a decompression bomb"
-        return replace(facts, fault=Fault.TOO_LARGE, error=words)
+        return replace(facts, fault=FileFault.TOO_LARGE, error=words)
     except Exception as error:  # noqa: BLE001 - decoders of a dozen formats: anything can come out of a broken file
         file.seek(0)
         if file.read(_BLOCK).startswith(_BEGINNINGS) and facts.bytes > len(_BEGINNINGS[0]):
-            return replace(facts, fault=Fault.TRUNCATED, error=_words(error))
-        return replace(facts, fault=Fault.NO_PICTURE, error="it is not a picture that can be read")
+            return replace(facts, fault=FileFault.TRUNCATED, error=_words(error))
+        return replace(facts, fault=FileFault.NO_PICTURE, error="it is not a picture that can be read")
     with image:
         facts = replace(
             facts, format=image.format or "", width=image.width, height=image.height, mode=image.mode,
@@ -134,7 +134,7 @@ def digest(file: BinaryIO) -> str:
     return found.hexdigest()
 
 
-def _decoded(facts: PictureFacts, image: Image, room: Room) -> PictureFacts:
+def _decoded(facts: PictureFacts, image: Image, room: DecodeMemory) -> PictureFacts:
     """A JPEG is decoded at an eighth of its size where that is enough: each of its bytes is read all the same."""
     try:
         frames = int(getattr(image, "n_frames", 1))
@@ -150,11 +150,11 @@ def _decoded(facts: PictureFacts, image: Image, room: Room) -> PictureFacts:
                 difference_hash=_difference_hash(image),
             )
     except TooLargeError as error:
-        return replace(facts, fault=Fault.TOO_LARGE, error=str(error))
+        return replace(facts, fault=FileFault.TOO_LARGE, error=str(error))
     except MemoryError:
-        return replace(facts, fault=Fault.TOO_LARGE, error="there is not enough memory to decode it")
+        return replace(facts, fault=FileFault.TOO_LARGE, error="there is not enough memory to decode it")
     except Exception as error:  # noqa: BLE001 - as above
-        return replace(facts, fault=Fault.TRUNCATED, error=_words(error))
+        return replace(facts, fault=FileFault.TRUNCATED, error=_words(error))
 
 
 def strips(image: Image) -> Iterator[tuple[int, int, int, int]]:

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from sdxl_train_cli.dataset import duplicates, picture
-from sdxl_train_cli.dataset.facts import Fault, Finding, PictureFacts, Seen, Severity
-from sdxl_train_cli.dataset.kinds import ERROR, WARNING, Hit, Kind
+from sdxl_train_cli.dataset.file_facts import FileFault, Finding, PictureFacts, Severity, SurveyedPicture
+from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
 from sdxl_train_cli.recipe import Recipe
 
 _WINDOWS = sys.platform == "win32"
@@ -29,7 +29,7 @@ Told = Callable[[PictureFacts], str | None]
 """What there is to say of a picture, or None where all is well."""
 
 
-def _fault(fault: Fault) -> Told:
+def _fault(fault: FileFault) -> Told:
     return lambda facts: facts.error if facts.fault is fault else None
 
 
@@ -51,85 +51,86 @@ def _deep(facts: PictureFacts) -> str | None:
     return facts.mode if facts.mode in _DEEP or facts.mode.startswith("I;16") else None
 
 
-_KINDS: tuple[tuple[Kind, Told], ...] = (
+_KINDS: tuple[tuple[FindingKind, Told], ...] = (
     (
-        Kind("unreadable", ERROR, "{file} can't be read: {detail}", "{count} pictures can't be read",
-             "see that it is there, and that you may read it; or delete it"),
-        _fault(Fault.UNREADABLE),
+        FindingKind("unreadable", ERROR, "{file} can't be read: {detail}", "{count} pictures can't be read",
+                    "see that it is there, and that you may read it; or delete it"),
+        _fault(FileFault.UNREADABLE),
     ),
     (
-        Kind("no-picture", ERROR, "{file} is not a picture that can be read",
-             "{count} files are not pictures that can be read", _DELETE),
-        _fault(Fault.NO_PICTURE),
+        FindingKind("no-picture", ERROR, "{file} is not a picture that can be read",
+                    "{count} files are not pictures that can be read", _DELETE),
+        _fault(FileFault.NO_PICTURE),
     ),
     (
-        Kind("truncated", ERROR, "{file} is cut off or broken: {detail}", "{count} pictures are cut off or broken",
-             _DELETE),
-        _fault(Fault.TRUNCATED),
+        FindingKind("truncated", ERROR, "{file} is cut off or broken: {detail}",
+                    "{count} pictures are cut off or broken", _DELETE),
+        _fault(FileFault.TRUNCATED),
     ),
     (
-        Kind("too-large", ERROR, "{file} is too large: {detail}", "{count} pictures are too large to be decoded",
-             "make it smaller: no more than a few million pixels are ever trained on"),
-        _fault(Fault.TOO_LARGE),
+        FindingKind("too-large", ERROR, "{file} is too large: {detail}", "{count} pictures are too large to be decoded",
+                    "make it smaller: no more than a few million pixels are ever trained on"),
+        _fault(FileFault.TOO_LARGE),
     ),
     (
-        Kind("mixed-case", ERROR, "{file}: sd-scripts misses suffixes in mixed case",
-             "{count} pictures have suffixes in mixed case, which sd-scripts misses", "rename it to {detail}"),
+        FindingKind("mixed-case", ERROR, "{file}: sd-scripts misses suffixes in mixed case",
+                    "{count} pictures have suffixes in mixed case, which sd-scripts misses", "rename it to {detail}"),
         _mixed_case,
     ),
     (
-        Kind("odd-name", ERROR, "{file} has a line end or another control character in its name",
-             "{count} pictures have line ends or other control characters in their names", "rename it. " + _FIX),
+        FindingKind("odd-name", ERROR, "{file} has a line end or another control character in its name",
+                    "{count} pictures have line ends or other control characters in their names", "rename it. " + _FIX),
         lambda facts: "" if _CONTROL.search(facts.path.name) else None,
     ),
     (
-        Kind("rotated", ERROR, "{file} is stored {detail}, and sd-scripts ignores the EXIF entry that turns it",
-             "{count} pictures are stored turned, and sd-scripts ignores the EXIF entry that turns them", _FIX),
+        FindingKind("rotated", ERROR, "{file} is stored {detail}, and sd-scripts ignores the EXIF entry that turns it",
+                    "{count} pictures are stored turned, and sd-scripts ignores the EXIF entry that turns them", _FIX),
         lambda facts: _SHIFTS.get(facts.orientation),
     ),
     (
-        Kind("deep-colours", ERROR, "{file} has more than 8 bits of grey ({detail}): it would train as all white",
-             "{count} pictures have more than 8 bits of grey: they would train as all white", _FIX),
+        FindingKind("deep-colours", ERROR,
+                    "{file} has more than 8 bits of grey ({detail}): it would train as all white",
+                    "{count} pictures have more than 8 bits of grey: they would train as all white", _FIX),
         _deep,
     ),
     (
-        Kind("wrong-suffix", WARNING, "{file} is a {detail}, whatever its suffix says",
-             "{count} pictures are of another format than their suffix says",
-             "training takes it all the same, other programs may not. " + _FIX),
+        FindingKind("wrong-suffix", WARNING, "{file} is a {detail}, whatever its suffix says",
+                    "{count} pictures are of another format than their suffix says",
+                    "training takes it all the same, other programs may not. " + _FIX),
         _other_suffix,
     ),
     (
-        Kind("animated", WARNING, "{file} is animated, and only the first of its {detail} is trained on",
-             "{count} pictures are animated: only the first frame of each is trained on",
-             "save the frames that you want as pictures of their own"),
+        FindingKind("animated", WARNING, "{file} is animated, and only the first of its {detail} is trained on",
+                    "{count} pictures are animated: only the first frame of each is trained on",
+                    "save the frames that you want as pictures of their own"),
         _animated,
     ),
     (
-        Kind("cmyk", WARNING, "{file} has the colours of print (CMYK), which turn out wrong",
-             "{count} pictures have the colours of print (CMYK), which turn out wrong", _FIX),
+        FindingKind("cmyk", WARNING, "{file} has the colours of print (CMYK), which turn out wrong",
+                    "{count} pictures have the colours of print (CMYK), which turn out wrong", _FIX),
         lambda facts: "" if facts.mode == "CMYK" else None,
     ),
 )  # fmt: skip
-_ALPHA = Kind(
+_ALPHA = FindingKind(
     "alpha", WARNING, "{file} is transparent in parts, which train as whatever colour lies beneath",
     "{count} pictures are transparent in parts, which train as whatever colour lies beneath",
     _FIX + "; or leave these parts out of training: --set alpha_mask=true",
 )  # fmt: skip
-_SAME_STEM = Kind(
+_SAME_STEM = FindingKind(
     "same-stem", WARNING, "", "{count} pictures share a name but for the suffix, and so one caption and one cache",
     "rename one of each pair",
 )  # fmt: skip
-_DUPLICATE = Kind(
+_DUPLICATE = FindingKind(
     "duplicate", WARNING, "", "{count} pictures are there more than once, byte for byte",
     "delete the copies: a picture counts double with each",
 )  # fmt: skip
-_NEAR = Kind(
+_NEAR = FindingKind(
     "near-duplicate", WARNING, "", "{count} pictures look all but the same as another",
     "keep one of each, unless their weight in the training is meant",
 )  # fmt: skip
 
 
-def of(seen: Sequence[Seen], recipe: Recipe | None, root: str) -> Iterator[Finding]:
+def of(seen: Sequence[SurveyedPicture], recipe: Recipe | None, root: str) -> Iterator[Finding]:
     """Yield the findings; `root` is the dataset's folder as it can be typed."""
     for kind, told in _KINDS:
         hits = [(each.facts.path, words) for each in seen if (words := told(each.facts)) is not None]
@@ -151,7 +152,7 @@ def _grouped(groups: Sequence[Sequence[PictureFacts]]) -> list[Hit]:
     ]  # fmt: skip
 
 
-def _stems(seen: Sequence[Seen]) -> list[list[PictureFacts]]:
+def _stems(seen: Sequence[SurveyedPicture]) -> list[list[PictureFacts]]:
     by_stem: dict[str, list[PictureFacts]] = defaultdict(list)
     for each in seen:
         by_stem[os.path.normcase(os.path.splitext(each.facts.path)[0])].append(each.facts)  # noqa: PTH122 - no more paths

@@ -11,8 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdxl_train_cli.dataset.decode_memory import DecodeMemory, TooLargeError, needed_bytes
 from sdxl_train_cli.dataset.picture import SUFFIXES, formats, is_opaque, opened, orientation, strips
-from sdxl_train_cli.dataset.room import Room, TooLargeError, needed_bytes
 from sdxl_train_cli.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Alpha(str, Enum):
 
 
 @dataclass(frozen=True)
-class Wish:
+class RepairOptions:
     """What the pictures are for."""
 
     alpha: Alpha
@@ -44,7 +44,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Repaired:
+class RepairedPicture:
     """What a picture has become."""
 
     suffix: str
@@ -54,18 +54,18 @@ class Repaired:
     """In words, one for each change to what the picture shows."""
 
 
-def repair(path: Path, wish: Wish, room: Room | None = None) -> Repaired:
+def repair(path: Path, wish: RepairOptions, room: DecodeMemory | None = None) -> RepairedPicture:
     """Decode every byte, and change what must be changed; DatasetError where it can't be read."""
     with _opened(path) as image:
-        return _repaired(image, path, wish, room or Room())
+        return _repaired(image, path, wish, room or DecodeMemory())
 
 
-def require_readable(path: Path, room: Room | None = None) -> None:
+def require_readable(path: Path, room: DecodeMemory | None = None) -> None:
     """Decode every byte; DatasetError where that can't be done."""
     with _opened(path) as image:
         whole = image.size
         image.draft(None, (1, 1))
-        with (room or Room()).taken(needed_bytes(image, whole)), contextlib.closing(image):
+        with (room or DecodeMemory()).taken(needed_bytes(image, whole)), contextlib.closing(image):
             image.load()
 
 
@@ -93,7 +93,7 @@ def _opened(path: Path) -> Iterator[Picture]:
         raise DatasetError(f"{path} can't be read: {reason or error}") from error
 
 
-def _repaired(image: Picture, path: Path, wish: Wish, room: Room) -> Repaired:
+def _repaired(image: Picture, path: Path, wish: RepairOptions, room: DecodeMemory) -> RepairedPicture:
     form, frames = str(image.format), getattr(image, "n_frames", 1)
     did = [] if frames == 1 or form == "MPO" else [f"kept the first of {frames} frames"]
     whole = image.size
@@ -149,24 +149,24 @@ def _reduced(image: Picture, factor: int) -> tuple[Picture, list[str]]:
     return found, [did] if did else []
 
 
-def _made(changed: Picture, form: str, path: Path, did: list[str], quality: int) -> Repaired:
+def _made(changed: Picture, form: str, path: Path, did: list[str], quality: int) -> RepairedPicture:
     if form not in SUFFIXES:
         did.append(f"{form} became PNG")
     if not did:
         suffix = path.suffix.lower()
-        return Repaired(suffix if suffix in SUFFIXES[form] else SUFFIXES[form][0], None, ())
+        return RepairedPicture(suffix if suffix in SUFFIXES[form] else SUFFIXES[form][0], None, ())
     return _encoded(changed, form, did, quality)
 
 
-def _encoded(image: Picture, form: str, did: list[str], quality: int) -> Repaired:
+def _encoded(image: Picture, form: str, did: list[str], quality: int) -> RepairedPicture:
     clean = image.copy() if image.info else image
     clean.info = {}  # no profile, orientation or palette of before
     content = io.BytesIO()
     if form in {"JPEG", "MPO"} and image.mode == "RGB":
         clean.save(content, "JPEG", quality=quality, subsampling=0, optimize=True)
-        return Repaired(".jpg", content.getvalue(), tuple(did))
+        return RepairedPicture(".jpg", content.getvalue(), tuple(did))
     clean.save(content, "PNG")
-    return Repaired(".png", content.getvalue(), tuple(did))
+    return RepairedPicture(".png", content.getvalue(), tuple(did))
 
 
 def _upright(image: Picture, turned: int) -> tuple[Picture, str | None]:

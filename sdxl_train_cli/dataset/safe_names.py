@@ -19,7 +19,7 @@ def safe(name: str) -> str:
     return short or "_"
 
 
-class Names:
+class UniqueNames:
     """The names of one folder that are taken."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.dataset import catalogue, config_file, folders, kinds
-from sdxl_train_cli.dataset.catalogue import Catalogue
+from sdxl_train_cli.dataset import config_file, finding_kinds, folders, metadata_file
 from sdxl_train_cli.dataset.config_file import ConfigFile
-from sdxl_train_cli.dataset.folders import FolderProblem, Pictures, Subset
+from sdxl_train_cli.dataset.folders import FolderProblem, Subset, TrainingPictures
+from sdxl_train_cli.dataset.metadata_file import MetadataFile
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipes.presets import Override
 
@@ -22,7 +22,7 @@ _UNREAD = "metadata.parquet"
 
 def find(
     data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None, called: str = "give --data"
-) -> tuple[Pictures, list[FolderProblem]]:
+) -> tuple[TrainingPictures, list[FolderProblem]]:
     """Lay out what can be trained on, and tell of what can't; DatasetError where there is no telling.
 
     `called` begins the hints that tell to name another folder.
@@ -39,10 +39,10 @@ def find(
         raise DatasetError(f"--repeats is given, and {data} says num_repeats itself", "leave --repeats away")
     found, problems = folders.look(_with_flags(subset, repeats, trigger) for subset in given)
     missing, notes = _compared(found)
-    return Pictures(tuple(found), tuple(notes), trigger), [*problems, *missing]
+    return TrainingPictures(tuple(found), tuple(notes), trigger), [*problems, *missing]
 
 
-def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None) -> Pictures:
+def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None) -> TrainingPictures:
     """The same; DatasetError names all that is wrong."""
     found, problems = find(data, regularisation=regularisation, repeats=repeats, trigger=trigger)
     if problems:
@@ -73,18 +73,18 @@ def _given(data: Path, config: ConfigFile | None) -> list[Subset] | None:
         return list(config.subsets)
     if files.is_folder(data):
         listed = _imagefolder(data)
-        return None if listed is None else [_of_catalogue(listed, listed.file.parent)]
-    if not files.is_file(data) or data.suffix.lower() not in catalogue.SUFFIXES:
+        return None if listed is None else [_of_metadata_file(listed, listed.file.parent)]
+    if not files.is_file(data) or data.suffix.lower() not in metadata_file.SUFFIXES:
         return None
-    return [_of_catalogue(catalogue.read(data, data.parent), data.parent)]
+    return [_of_metadata_file(metadata_file.read(data, data.parent), data.parent)]
 
 
-def _imagefolder(data: Path) -> Catalogue | None:
+def _imagefolder(data: Path) -> MetadataFile | None:
     """Its metadata, where there is any and the pictures have no captions beside them."""
     for folder in (data, data / _SPLIT):
-        file = next((folder / name for name in catalogue.NAMES if (folder / name).is_file()), None)
+        file = next((folder / name for name in metadata_file.NAMES if (folder / name).is_file()), None)
         if file is not None and not _has_captions(folder):
-            return catalogue.read(file, folder)
+            return metadata_file.read(file, folder)
         if file is None and (folder / _UNREAD).is_file() and not _has_captions(folder):
             raise DatasetError(f"{folder / _UNREAD} can't be read here", "save it as metadata.csv or metadata.jsonl")
     return None
@@ -95,8 +95,8 @@ def _has_captions(folder: Path) -> bool:
         return any(entry.name.lower().endswith(folders.CAPTION_SUFFIXES) for entry in found)
 
 
-def _of_catalogue(listed: Catalogue, folder: Path) -> Subset:
-    return Subset(folder, 1, None, "", None, is_reg=False, pictures=0, captions=0, catalogue=listed)
+def _of_metadata_file(listed: MetadataFile, folder: Path) -> Subset:
+    return Subset(folder, 1, None, "", None, is_reg=False, pictures=0, captions=0, metadata_file=listed)
 
 
 def _with_flags(subset: Subset, repeats: int | None, trigger: str | None) -> Subset:
@@ -108,9 +108,9 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
     """Pictures that metadata names and that are not there; pictures beside them that it does not name."""
     problems, notes = list[FolderProblem](), list[Problem]()
     for subset in subsets:
-        if subset.catalogue is None:
+        if subset.metadata_file is None:
             continue
-        file, listed = subset.catalogue.file, subset.catalogue.captions
+        file, listed = subset.metadata_file.file, subset.metadata_file.captions
         missing = [path for path in listed if not files.is_file(path)]
         gone = set(missing)
         others = [path for path in listed if path not in gone and not folders.is_picture(path)]
@@ -119,10 +119,10 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
             (others, "names files that sd-scripts does not take for pictures", "convert them to png or jpg"),
         ):
             if found:
-                words = f"{file} {message}: {kinds.some(found)}"
+                words = f"{file} {message}: {finding_kinds.some(found)}"
                 problems.append(FolderProblem(words, hint, kind="metadata", file=file))
         unnamed = [path for path in folders.in_folder(subset.image_dir) if path not in listed]
         if unnamed:
-            words = f"{kinds.some(unnamed)} in {subset.image_dir} are not named in {file}: not trained on"
+            words = f"{finding_kinds.some(unnamed)} in {subset.image_dir} are not named in {file}: not trained on"
             notes.append(Problem(words))
     return problems, notes

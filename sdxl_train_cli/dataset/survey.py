@@ -16,9 +16,9 @@ from queue import Empty, SimpleQueue
 
 from sdxl_train_cli import layout
 from sdxl_train_cli.dataset import caption, folders, picture, tokens
-from sdxl_train_cli.dataset.facts import Caption, Fault, PictureFacts, Seen, Survey
-from sdxl_train_cli.dataset.folders import Pictures, Subset
-from sdxl_train_cli.dataset.room import Room
+from sdxl_train_cli.dataset.decode_memory import DecodeMemory
+from sdxl_train_cli.dataset.file_facts import Caption, FileFault, PictureFacts, Survey, SurveyedPicture
+from sdxl_train_cli.dataset.folders import Subset, TrainingPictures
 from sdxl_train_cli.dataset.survey_cache import Entry, Kept, SurveyCache
 from sdxl_train_cli.errors import DatasetError
 
@@ -37,14 +37,16 @@ _MOMENT = 0.5
 """Seconds; Windows notices Ctrl-C only between two waits."""
 
 
-def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_folder: Path | None = None) -> Survey:
+def survey(
+    pictures: TrainingPictures, on_progress: OnProgress | None = None, cache_folder: Path | None = None
+) -> Survey:
     """Look at all pictures and captions; DatasetError where a folder can't be listed.
 
     What is wrong with a file is in its facts. `cache_folder` is the user's own unless it is given.
     """
     listed = [_listed(subset) for subset in pictures.subsets]
     cache = SurveyCache(cache_folder or layout.cache_folder(os.environ))
-    look = _Look(cache, on_progress or (lambda _done, _all: None), sum(len(each.pictures) for each in listed))
+    look = _RunningSurvey(cache, on_progress or (lambda _done, _all: None), sum(len(each.pictures) for each in listed))
     try:
         facts = look.at_pictures([path for each in listed for path in each.pictures])
         read = look.at_captions([path for each in listed for path in each.captions.values()])
@@ -53,7 +55,7 @@ def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_fold
         look.end()
     subsets = [_prefixed(each, pictures.trigger, read) for each in listed]
     seen = tuple(
-        Seen(subset, facts[path], read.get(each.captions.get(path, path)))
+        SurveyedPicture(subset, facts[path], read.get(each.captions.get(path, path)))
         for subset, each in zip(subsets, listed, strict=True)
         for path in each.pictures
     )
@@ -62,7 +64,7 @@ def survey(pictures: Pictures, on_progress: OnProgress | None = None, cache_fold
 
 
 @dataclass(frozen=True)
-class _Listed:
+class _ListedFolder:
     """One folder's files."""
 
     subset: Subset
@@ -74,10 +76,10 @@ class _Listed:
     beside: list[Path]
 
 
-def _listed(subset: Subset) -> _Listed:
-    if subset.catalogue is not None:
-        texts = {path: text for path, text in subset.catalogue.captions.items() if text}
-        return _Listed(subset, subset.files, {}, texts, [])
+def _listed(subset: Subset) -> _ListedFolder:
+    if subset.metadata_file is not None:
+        texts = {path: text for path, text in subset.metadata_file.captions.items() if text}
+        return _ListedFolder(subset, subset.files, {}, texts, [])
     try:
         there = folders.listing(subset.image_dir)
     except OSError as error:
@@ -88,10 +90,10 @@ def _listed(subset: Subset) -> _Listed:
     captions = {paths[name]: paths[text] for name, text in beside.items()}
     taken = {*pictures, *beside.values()}
     rest = [path for name, path in paths.items() if name not in taken]
-    return _Listed(subset, list(pictures.values()), captions, {}, rest)
+    return _ListedFolder(subset, list(pictures.values()), captions, {}, rest)
 
 
-def _prefixed(listed: _Listed, trigger: str | None, read: Mapping[Path, Caption]) -> Subset:
+def _prefixed(listed: _ListedFolder, trigger: str | None, read: Mapping[Path, Caption]) -> Subset:
     """Put the trigger before the captions where none of them has it."""
     subset = listed.subset
     paths = [*listed.captions.values(), *listed.texts]
@@ -104,7 +106,7 @@ def _prefixed(listed: _Listed, trigger: str | None, read: Mapping[Path, Caption]
 
 
 @dataclass
-class _Look:
+class _RunningSurvey:
     """One look at many files: what is known already, what is new, and how far it is."""
 
     cache: SurveyCache
@@ -159,7 +161,7 @@ class _Look:
 
     def _looked(self, paths: Sequence[Path]) -> Iterator[PictureFacts]:
         """In whatever order they are done. When it is stopped, it waits for no more than what is being decoded."""
-        room, left, done = Room(), deque(paths), SimpleQueue[PictureFacts | None]()
+        room, left, done = DecodeMemory(), deque(paths), SimpleQueue[PictureFacts | None]()
         pool = ThreadPoolExecutor(_cores())
         try:
             workers = [pool.submit(self._work, left, done, room) for _ in range(_cores())]
@@ -178,7 +180,7 @@ class _Look:
             left.clear()
             pool.shutdown()
 
-    def _work(self, left: deque[Path], done: SimpleQueue[PictureFacts | None], room: Room) -> None:
+    def _work(self, left: deque[Path], done: SimpleQueue[PictureFacts | None], room: DecodeMemory) -> None:
         """Look at one after the other: of tiny pictures, a task for each would take as long as they do."""
         try:
             while left:
@@ -242,7 +244,7 @@ def _picture(path: Path, facts: object) -> PictureFacts | None:
     if not isinstance(facts, dict) or facts.keys() != _FACTS:
         return None
     try:
-        return PictureFacts(path, **{**facts, "fault": Fault(facts["fault"]) if facts["fault"] else None})
+        return PictureFacts(path, **{**facts, "fault": FileFault(facts["fault"]) if facts["fault"] else None})
     except ValueError:
         return None
 

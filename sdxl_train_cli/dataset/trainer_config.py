@@ -10,24 +10,26 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import caption, folders
-from sdxl_train_cli.dataset.folders import Pictures, Subset
+from sdxl_train_cli.dataset.folders import Subset, TrainingPictures
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Value
 
 
-def config(pictures: Pictures, folder: Path) -> dict[str, object]:
+def config(pictures: TrainingPictures, folder: Path) -> dict[str, object]:
     """The `--dataset_config` of sd-scripts, every subset explicit; buckets and batch size are options of the run.
 
     What `metadata` gives has to be written into the `folder` too.
     """
     subsets = [
-        _subset_config(subset) if subset.catalogue is None else _listed_config(subset, _metadata_file(folder, number))
+        _subset_config(subset)
+        if subset.metadata_file is None
+        else _listed_config(subset, _metadata_file(folder, number))
         for number, subset in enumerate(pictures.subsets, 1)
     ]
     return {"datasets": [{"subsets": subsets}]}
 
 
-def metadata(pictures: Pictures, folder: Path) -> dict[Path, dict[str, object]]:
+def metadata(pictures: TrainingPictures, folder: Path) -> dict[Path, dict[str, object]]:
     """The metadata files of `config`, with paths that need no folder; a picture without a caption gets the trigger.
 
     With each picture's size: without it, sd-scripts goes by caches whose names begin alike.
@@ -35,10 +37,10 @@ def metadata(pictures: Pictures, folder: Path) -> dict[Path, dict[str, object]]:
     return {
         _metadata_file(folder, number): {
             str(path): {"caption": caption or subset.class_tokens or "", **_image_size(path)}
-            for path, caption in subset.catalogue.captions.items()
+            for path, caption in subset.metadata_file.captions.items()
         }
         for number, subset in enumerate(pictures.subsets, 1)
-        if subset.catalogue is not None
+        if subset.metadata_file is not None
     }
 
 
@@ -60,7 +62,7 @@ def _plain(options: Iterable[tuple[str, Value]]) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options}
 
 
-def fingerprint(pictures: Pictures) -> str:
+def fingerprint(pictures: TrainingPictures) -> str:
     """SHA-256 over the pictures' names, sizes and captions: equal where a run would train on the same files.
 
     No picture is read. Where the folders stand does not count; the names of numbered ones do. Raises DatasetError.
@@ -75,8 +77,8 @@ def fingerprint(pictures: Pictures) -> str:
 
 
 def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
-    if subset.catalogue is not None:
-        for file, text in subset.catalogue.captions.items():
+    if subset.metadata_file is not None:
+        for file, text in subset.metadata_file.captions.items():
             yield f"data/{file.name}", file.stat().st_size, text
         return
     folder = f"{subset.image_dir.name}/" if folders.NUMBERED.fullmatch(subset.image_dir.name) else ""

@@ -8,17 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import fix_sources, repair
-from sdxl_train_cli.dataset.fix_sources import Item
-from sdxl_train_cli.dataset.room import LARGEST_BYTES, Room
+from sdxl_train_cli.dataset.decode_memory import LARGEST_BYTES, DecodeMemory
+from sdxl_train_cli.dataset.fix_sources import SourcePicture
 from sdxl_train_cli.errors import DatasetError, Problem
 
 WORKERS = 4
 
 
 @dataclass(frozen=True)
-class Job:
+class TaggingJob:
     """One picture, and the caption file that it is to get."""
 
     picture: Path
@@ -28,51 +28,51 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Work:
+class UntaggedPictures:
     """What there is to tag in a folder."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[TaggingJob, ...]
     kept: int
     """Pictures whose captions stay."""
     problems: tuple[Problem, ...]
     """Pictures that can't be read."""
 
 
-def work(data: Path, *, overwrite: bool) -> Work:
+def work(data: Path, *, overwrite: bool) -> UntaggedPictures:
     """Look which pictures have no caption, and which of them can be read; DatasetError where there are none at all."""
     items = fix_sources.listed(data).items
     _require_files(items, data)
     suffixes = _suffixes(items)
-    wanted: dict[Path, Item] = {}
+    wanted: dict[Path, SourcePicture] = {}
     for item in items:
         if overwrite or not _has_words(item):
             suffix = item.caption_suffix or suffixes[item.folder]
             own = item.caption_files[0] if item.caption_files else item.path.with_suffix(suffix)
             wanted.setdefault(own, item)  # pictures of one stem share a caption
-    room = Room(LARGEST_BYTES)
+    room = DecodeMemory(LARGEST_BYTES)
     with ThreadPoolExecutor(WORKERS) as pool:
         problems = list(pool.map(lambda item: _problem(item, room), wanted.values()))
     looked = zip(wanted.items(), problems, strict=True)
-    jobs = tuple(Job(item.path, caption, overwrite) for (caption, item), problem in looked if problem is None)
+    jobs = tuple(TaggingJob(item.path, caption, overwrite) for (caption, item), problem in looked if problem is None)
     kept = sum(not overwrite and _has_words(item) for item in items)
-    return Work(jobs, kept, tuple(problem for problem in problems if problem is not None))
+    return UntaggedPictures(jobs, kept, tuple(problem for problem in problems if problem is not None))
 
 
-def _require_files(items: Sequence[Item], data: Path) -> None:
+def _require_files(items: Sequence[SourcePicture], data: Path) -> None:
     """Where metadata holds the captions, training would not see files, or see nothing but them."""
     if any(item.caption is not None for item in items):
-        typed = f"sdxl-train dataset fix {spelling.shell_word(data)} --to NEWDIR"
+        typed = f"sdxl-train dataset fix {formatting.shell_word(data)} --to NEWDIR"
         hint = f"`{typed}` makes a folder of captions; then tag that"
         raise DatasetError(f"the captions of {data} stand in metadata, and tags are written beside the pictures", hint)
 
 
-def _has_words(item: Item) -> bool:
+def _has_words(item: SourcePicture) -> bool:
     """Whether its caption says anything; one that can't be read is not ours to replace."""
     written = item.captions()
     return bool(written.problem or written.content.strip())
 
 
-def _suffixes(items: Sequence[Item]) -> defaultdict[str, str]:
+def _suffixes(items: Sequence[SourcePicture]) -> defaultdict[str, str]:
     """The caption suffix that most captions of a folder have: sd-scripts reads one suffix a folder."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for item in items:
@@ -81,7 +81,7 @@ def _suffixes(items: Sequence[Item]) -> defaultdict[str, str]:
     return defaultdict(lambda: ".txt", usual)
 
 
-def _problem(item: Item, room: Room) -> Problem | None:
+def _problem(item: SourcePicture, room: DecodeMemory) -> Problem | None:
     try:
         repair.require_readable(item.path, room)
     except DatasetError as error:

@@ -17,9 +17,9 @@ from typing import Any
 
 from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.environment import environment, installer, network, ownership, toolchain, upstream
-from sdxl_train_cli.environment.environment import Environment, Files, Lock, Request
+from sdxl_train_cli.environment.environment import Environment, EnvironmentFiles, EnvironmentLock, SetupRequest
 from sdxl_train_cli.environment.installer import Report
-from sdxl_train_cli.environment.toolchain import Plan, TorchBuild
+from sdxl_train_cli.environment.toolchain import InstallPlan, TorchBuild
 from sdxl_train_cli.environment.upstream import Checkout
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
@@ -30,7 +30,9 @@ NEEDED_GIB = 8.0
 """Free disk for torch, its CUDA libraries and the rest: 5.9 GB were measured for v0.10.1."""
 
 
-def create(home: Home, request: Request, *, recreate: bool, report: Report, address: str | None = None) -> Environment:
+def create(
+    home: Home, request: SetupRequest, *, recreate: bool, report: Report, address: str | None = None
+) -> Environment:
     """Make the environment that `request` describes, unless it is there already.
 
     `address` is the source with the password that the request does not keep. Raises SetupError with the cause; then
@@ -89,8 +91,8 @@ def _clear(home: Home, keep: Sequence[Path]) -> None:
             ownership.remove(folder)
 
 
-def _build(home: Home, folder: Path, request: Request, address: str, report: Report) -> Environment:
-    parts = Files(folder)
+def _build(home: Home, folder: Path, request: SetupRequest, address: str, report: Report) -> Environment:
+    parts = EnvironmentFiles(folder)
     with files.open_new(home.setup_log) as log:
         report(f"sd-scripts: taking {request.ref} from {request.source}")
         checkout = upstream.create(parts.checkout, address, request.ref)
@@ -102,7 +104,7 @@ def _build(home: Home, folder: Path, request: Request, address: str, report: Rep
         if plan.toolchain is not None:
             _require_space(home)
             plan = _within_reach(plan, request, report)
-        tools = installer.Tools(log, home.setup_log, report)
+        tools = installer.Installer(log, home.setup_log, report)
         installer.make_venv(parts.venv, request.python, plan.toolchain, tools)
         _require_64_bit(parts.python)
         installer.install(parts.python, plan, tools)
@@ -111,7 +113,7 @@ def _build(home: Home, folder: Path, request: Request, address: str, report: Rep
         _require_gpu_support(facts, plan)
         options = _options(parts)
         files.write(parts.options, options.model_dump_json(indent=1))
-        kept = Lock(
+        kept = EnvironmentLock(
             request=request,
             ref=checkout.ref,
             commit=checkout.commit,
@@ -137,7 +139,7 @@ def _requirements(checkout: Checkout) -> str:
         ) from error
 
 
-def _options(parts: Files) -> OptionTable:
+def _options(parts: EnvironmentFiles) -> OptionTable:
     """What the scripts take, and the optimizers: each is named as `name=module.Class`."""
     asked = [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
     try:
@@ -146,7 +148,7 @@ def _options(parts: Files) -> OptionTable:
         raise SetupError("the options of this sd-scripts can't be told", "try `sdxl-train setup --ref sdxl`") from error
 
 
-def _within_reach(plan: Plan, request: Request, report: Report) -> Plan:
+def _within_reach(plan: InstallPlan, request: SetupRequest, report: Report) -> InstallPlan:
     """Fall back to the default package index where PyTorch's own can't be reached and any build will do."""
     if plan.backend is None or network.reachable(toolchain.TORCH_INDEX):
         return plan
@@ -157,7 +159,7 @@ def _within_reach(plan: Plan, request: Request, report: Report) -> Plan:
             "check the network or proxy, or take the default index's build with --torch default",
         )
     report(f"PyTorch's package index can't be reached: using the default index's build, not {plan.build.value}")
-    return Plan(plan.toolchain, TorchBuild.DEFAULT, plan.requirements, None)
+    return InstallPlan(plan.toolchain, TorchBuild.DEFAULT, plan.requirements, None)
 
 
 def _require_space(home: Home) -> None:
@@ -182,7 +184,7 @@ _BITS = "import struct; print(struct.calcsize('P') * 8)"
 _PYTHON_SECONDS = 120.0
 
 
-def _require_gpu_support(facts: Mapping[str, Any], plan: Plan) -> None:
+def _require_gpu_support(facts: Mapping[str, Any], plan: InstallPlan) -> None:
     """A torch that can't use the GPU that is there would be found out only when a run has begun."""
     there = gpu.devices()
     if plan.toolchain is None or not there or plan.build is TorchBuild.CPU:

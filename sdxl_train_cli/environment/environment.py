@@ -27,7 +27,7 @@ NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _ANEW = "run `sdxl-train setup --recreate`"
 
 
-class Request(BaseModel):
+class SetupRequest(BaseModel):
     """What setup was asked for; two equal requests make the same environment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,12 +46,12 @@ class Request(BaseModel):
         return redact.text(upstream.located(source))
 
 
-class Lock(BaseModel):
+class EnvironmentLock(BaseModel):
     """What was installed, exactly."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    request: Request
+    request: SetupRequest
     ref: str
     commit: str
     toolchain: str | None
@@ -70,7 +70,7 @@ class Lock(BaseModel):
 
 
 @dataclass(frozen=True)
-class Files:
+class EnvironmentFiles:
     """Where the parts of an environment stand in its folder."""
 
     folder: Path
@@ -107,17 +107,17 @@ class Environment(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     folder: Path
-    lock: Lock
+    lock: EnvironmentLock
 
     @property
     def python(self) -> Path:
         """The venv's interpreter."""
-        return Files(self.folder).python
+        return EnvironmentFiles(self.folder).python
 
     @property
     def checkout(self) -> Path:
         """The sd-scripts files."""
-        return Files(self.folder).checkout
+        return EnvironmentFiles(self.folder).checkout
 
     @property
     def is_rehearsal(self) -> bool:
@@ -145,13 +145,13 @@ class Environment(BaseModel):
         if any(map(files.exists, own)):
             path = self.checkout.joinpath(top, *inner)
             return files.is_folder(path) or files.is_file(path.with_name(f"{path.name}.py"))
-        venv, places = Files(self.folder).venv, ("lib/python*/site-packages", "Lib/site-packages")
+        venv, places = EnvironmentFiles(self.folder).venv, ("lib/python*/site-packages", "Lib/site-packages")
         there = (any(venv.glob(f"{place}/{file}")) for place in places for file in (top, f"{top}.py"))
         return self.is_rehearsal or any(there)
 
     def options(self) -> OptionTable:
         """Every option of the installed training scripts."""
-        return OptionTable.load(Files(self.folder).options)
+        return OptionTable.load(EnvironmentFiles(self.folder).options)
 
 
 def find(home: Home) -> Environment | None:
@@ -202,15 +202,15 @@ def newest(home: Home) -> Environment | None:
     return None
 
 
-def lock(folder: Path) -> Lock | None:
+def lock(folder: Path) -> EnvironmentLock | None:
     """What was installed in an environment's folder; None where that can't be read."""
     try:
-        return Lock.model_validate_json(files.read_text(Files(folder).lock))
+        return EnvironmentLock.model_validate_json(files.read_text(EnvironmentFiles(folder).lock))
     except (OSError, ValueError):
         return None
 
 
-def known(home: Home) -> Lock | None:
+def known(home: Home) -> EnvironmentLock | None:
     """What is installed, also where the environment is damaged or the file that names it is lost."""
     folder = counting(home)
     if folder is not None:
@@ -221,7 +221,7 @@ def known(home: Home) -> Lock | None:
 
 def _whole(folder: Path) -> Environment:
     """SetupError where a part is missing or broken."""
-    parts, kept = Files(folder), lock(folder)
+    parts, kept = EnvironmentFiles(folder), lock(folder)
     if kept is None:
         raise SetupError(f"the environment is damaged: {parts.lock} can't be read", _ANEW)
     try:
@@ -238,7 +238,7 @@ def _whole(folder: Path) -> Environment:
     return Environment(folder=folder, lock=kept)
 
 
-def ask(place: Environment | Files, script: str, *arguments: str) -> dict[str, Any]:
+def ask(place: Environment | EnvironmentFiles, script: str, *arguments: str) -> dict[str, Any]:
     """Run one of our scripts in the environment and give the JSON object that it prints; SetupError where it fails."""
     argv = [str(place.python), str(INSIDE / script), *arguments]
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sdxl_train_cli import process, redact
-from sdxl_train_cli.environment.toolchain import Plan, Toolchain
+from sdxl_train_cli.environment.toolchain import InstallPlan, Toolchain
 from sdxl_train_cli.errors import SetupError
 
 Report = Callable[[str], None]
@@ -20,7 +20,7 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Tools:
+class Installer:
     """Where an installation's words go."""
 
     log: BinaryIO
@@ -28,7 +28,7 @@ class Tools:
     report: Report
 
 
-def make_venv(folder: Path, python: str | None, row: Toolchain | None, tools: Tools) -> None:
+def make_venv(folder: Path, python: str | None, row: Toolchain | None, tools: Installer) -> None:
     """Make a venv with the asked-for Python, else the best known one, else any that sd-scripts runs with."""
     known_good = [row.python, row.python_range] if row else [sys.executable]
     wanted = [python] if python else known_good
@@ -41,7 +41,7 @@ def make_venv(folder: Path, python: str | None, row: Toolchain | None, tools: To
     raise SetupError(f"no Python {wanted[-1]} was found, and none could be fetched", f"install {known}")
 
 
-def install(python: Path, plan: Plan, tools: Tools) -> None:
+def install(python: Path, plan: InstallPlan, tools: Installer) -> None:
     """Install the plan's requirements in one resolution, so that nothing can replace the chosen torch."""
     if not plan.requirements:
         return
@@ -52,7 +52,7 @@ def install(python: Path, plan: Plan, tools: Tools) -> None:
         raise _explained(lines, tools)
 
 
-def _uv(arguments: Sequence[str], tools: Tools) -> tuple[int, list[str]]:
+def _uv(arguments: Sequence[str], tools: Installer) -> tuple[int, list[str]]:
     from uv import find_uv_bin  # noqa: PLC0415 - only setup needs it
 
     lines = []
@@ -84,7 +84,7 @@ _CAUSES = (
 )  # fmt: skip
 
 
-def _explained(lines: Sequence[str], tools: Tools) -> SetupError:
+def _explained(lines: Sequence[str], tools: Installer) -> SetupError:
     words = "\n".join(lines)
     for sign, message, hint in _CAUSES:
         if re.search(sign, words):

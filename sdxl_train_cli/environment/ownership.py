@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.environment import environment
-from sdxl_train_cli.environment.environment import Files
+from sdxl_train_cli.environment.environment import EnvironmentFiles
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
 
@@ -75,7 +75,7 @@ def _adopt(home: Home) -> None:
 
 def _looks_made(folder: Path) -> bool:
     """Whether name and content are of an environment, perhaps a half-made one."""
-    parts = Files(folder)
+    parts = EnvironmentFiles(folder)
     known = {path.name for path in (parts.venv, parts.checkout, parts.options, parts.lock)} | {MARKER}
     return (
         environment.NAME.fullmatch(folder.name) is not None
@@ -106,7 +106,7 @@ def made(home: Home) -> list[Path]:
 
 def was_finished(folder: Path) -> bool:
     """Whether it was whole once: what tells what was installed is written last."""
-    return any(folder.glob(f"{Files(folder).lock.name}*"))
+    return any(folder.glob(f"{EnvironmentFiles(folder).lock.name}*"))
 
 
 def remove(folder: Path) -> None:
@@ -116,7 +116,7 @@ def remove(folder: Path) -> None:
     such as a program that runs, stays for the next time.
     """
     with contextlib.suppress(OSError):
-        Files(folder).lock.unlink(missing_ok=True)
+        EnvironmentFiles(folder).lock.unlink(missing_ok=True)
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

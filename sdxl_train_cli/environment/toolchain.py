@@ -102,7 +102,7 @@ BLACKWELL_TORCH = ("2.8.0", "0.23.0", "xformers==0.0.32.post2")
 
 
 @dataclass(frozen=True)
-class Plan:
+class InstallPlan:
     """What to install: resolved for this checkout and this machine."""
 
     toolchain: Toolchain | None
@@ -129,10 +129,10 @@ def choose(requirements: str, *, brings_accelerate: bool) -> Toolchain | None:
 
 def plan(
     toolchain: Toolchain | None, requirements: str, torch: TorchBuild, extras: Sequence[Extra], gpus: Sequence[Gpu]
-) -> Plan:
+) -> InstallPlan:
     """Resolve the build of torch for this machine and list everything to install."""
     if toolchain is None:
-        return Plan(None, TorchBuild.DEFAULT, (), None)
+        return InstallPlan(None, TorchBuild.DEFAULT, (), None)
     build = _build(torch, gpus)
     packages = [package for extra, package in toolchain.extras if extra in extras]
     version, vision = toolchain.torch, toolchain.torchvision
@@ -145,7 +145,7 @@ def plan(
             "use a current release: `sdxl-train setup --ref sdxl`",
         )
     wanted = [f"torch=={version}", f"torchvision=={vision}", *_declared(requirements), *toolchain.pins, *packages]
-    return Plan(toolchain, build, tuple(wanted), _backend(build, toolchain))
+    return InstallPlan(toolchain, build, tuple(wanted), _backend(build, toolchain))
 
 
 def _build(torch: TorchBuild, gpus: Sequence[Gpu]) -> TorchBuild:

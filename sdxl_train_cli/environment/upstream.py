@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdxl_train_cli import files, guard, layout, process, redact
+from sdxl_train_cli import files, layout, process, process_guard, redact
 from sdxl_train_cli.errors import SetupError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class _Git:
             raise self._explained(done.code, redact.text(done.stderr))
 
     def _explained(self, code: int, words: str) -> SetupError:
-        if code == guard.NOT_FOUND:
+        if code == process_guard.NOT_FOUND:
             return SetupError("git is not installed", "install it from https://git-scm.com and try again")
         for sign, message, hint in _CAUSES:
             if sign in words:

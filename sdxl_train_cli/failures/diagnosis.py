@@ -15,7 +15,7 @@ from sdxl_train_cli.failures.packages import PACKAGES
 from sdxl_train_cli.failures.settings import SETTINGS
 from sdxl_train_cli.failures.signature import Failure, Rank, Signature
 from sdxl_train_cli.failures.stages import STAGES
-from sdxl_train_cli.failures.tracebacks import Account, Raised
+from sdxl_train_cli.failures.tracebacks import ParsedLog, RaisedError
 from sdxl_train_cli.sdscripts import progress
 
 SIGNATURES = (*MACHINE, *FILES, *SETTINGS, *PACKAGES, *STAGES)
@@ -59,7 +59,7 @@ class Ending(str, Enum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class LogFinding:
     """What a log tells."""
 
     ending: Ending
@@ -68,7 +68,7 @@ class Finding:
     """The last lines that say something, at most six; the evidence is among them where it is an error."""
 
 
-def examine(lines: Sequence[str]) -> Finding:
+def examine(lines: Sequence[str]) -> LogFinding:
     """How the run ended that a log tells of; the last one, where it holds several."""
     lines = log.plain(lines)
     finished, rest = _after_the_end(lines)
@@ -78,10 +78,10 @@ def examine(lines: Sequence[str]) -> Finding:
         known = _diagnosis(NAN_LOSS, _last_bar(lines))
     words = _last_words(account)
     if known is not None and (not finished or known.name == NAN_LOSS.name or _errors(account)):
-        return Finding(Ending.KNOWN, known, words)
+        return LogFinding(Ending.KNOWN, known, words)
     if _errors(account):
-        return Finding(Ending.UNKNOWN, None, words)
-    return Finding(Ending.FINISHED if finished else Ending.OPEN, None, words)
+        return LogFinding(Ending.UNKNOWN, None, words)
+    return LogFinding(Ending.FINISHED if finished else Ending.OPEN, None, words)
 
 
 def explain(lines: Sequence[str]) -> Diagnosis | None:
@@ -114,7 +114,7 @@ def _after_the_end(lines: Sequence[str]) -> tuple[bool, Sequence[str]]:
     return not goes_on, rest
 
 
-def _known(account: Account) -> Diagnosis | None:
+def _known(account: ParsedLog) -> Diagnosis | None:
     everywhere = "\n".join(line for line in account.rest if not tracebacks.is_noise(line) or "Warning" in line)
     found = _first(Rank.ROOT, everywhere, account)
     if found is not None:
@@ -133,7 +133,7 @@ def _known(account: Account) -> Diagnosis | None:
     )
 
 
-def _mentioned(account: Account) -> Diagnosis | None:
+def _mentioned(account: ParsedLog) -> Diagnosis | None:
     """What an error says that stands within a line, near the end of a log without any proper one."""
     for line in reversed(account.rest[-_NEAR_THE_END:]):
         if _MENTION.search(line) and not tracebacks.is_noise(line):
@@ -143,7 +143,7 @@ def _mentioned(account: Account) -> Diagnosis | None:
     return None
 
 
-def _chain(account: Account) -> Iterator[Raised]:
+def _chain(account: ParsedLog) -> Iterator[RaisedError]:
     """The last error, then those while whose handling it was raised: an earlier one would be a guess."""
     errors = _errors(account)
     for number in range(len(errors) - 1, -1, -1):
@@ -152,11 +152,11 @@ def _chain(account: Account) -> Iterator[Raised]:
             return
 
 
-def _text(error: Raised) -> str:
+def _text(error: RaisedError) -> str:
     return tracebacks.without_commands("\n".join(error.words))
 
 
-def _first(rank: Rank, text: str, account: Account | None) -> Diagnosis | None:
+def _first(rank: Rank, text: str, account: ParsedLog | None) -> Diagnosis | None:
     """A signature that may stand in any line, else one in the words of an error."""
     found = _matching(rank, tracebacks.without_commands(text), "", loose=False)
     for error in () if account is None else reversed(account.errors):
@@ -192,14 +192,14 @@ def _diagnosis(signature: Signature, evidence: str) -> Diagnosis:
     return Diagnosis(signature.cause, signature.remedy, signature.kind, signature.name, signature.source, evidence)
 
 
-def _errors(account: Account) -> list[Raised]:
+def _errors(account: ParsedLog) -> list[RaisedError]:
     """The trainer's own errors: what comes behind its launcher's is of a window around both, or of their ends."""
     launchers = [number for number, error in enumerate(account.errors) if error.is_launchers]
     own = [error for error in account.errors[: launchers[-1]] if not error.is_launchers] if launchers else []
     return own or [error for error in account.errors if not error.is_launchers]
 
 
-def _last_words(account: Account) -> tuple[str, ...]:
+def _last_words(account: ParsedLog) -> tuple[str, ...]:
     errors = _errors(account)
     if errors:
         return tuple(line[:_WIDEST] for line in errors[-1].words[:WORDS])

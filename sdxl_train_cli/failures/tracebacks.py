@@ -66,7 +66,7 @@ _LINE_COST = 50
 
 
 @dataclass(frozen=True)
-class Raised:
+class RaisedError:
     """One error in a log."""
 
     words: tuple[str, ...]
@@ -84,22 +84,22 @@ class Raised:
 
 @dataclass
 class _Reading:
-    errors: list[Raised] = field(default_factory=list)
+    errors: list[RaisedError] = field(default_factory=list)
     rest: list[str] = field(default_factory=list)
     frames: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
 
     def close(self, *, caused: bool = False) -> None:
         if self.words:
-            self.errors.append(Raised(tuple(self.words), "\n".join(self.frames), caused))
+            self.errors.append(RaisedError(tuple(self.words), "\n".join(self.frames), caused))
             self.frames, self.words = [], []
 
 
 @dataclass(frozen=True)
-class Account:
+class ParsedLog:
     """A log taken apart."""
 
-    errors: tuple[Raised, ...]
+    errors: tuple[RaisedError, ...]
     rest: tuple[str, ...]
     """Lines that are neither bar nor traceback; the errors' own words are among them."""
     cut: str = ""
@@ -111,7 +111,7 @@ def without_bars(line: str) -> str:
     return _BAR.sub(" ", line) if "%|" in line or "it [" in line else line
 
 
-def take_apart(lines: Sequence[str]) -> Account:
+def take_apart(lines: Sequence[str]) -> ParsedLog:
     """Errors and other words of a log, in their order; of a long one, those of its end."""
     reading = _Reading()
     kept = list(_unboxed(_last(lines)))
@@ -144,7 +144,7 @@ def take_apart(lines: Sequence[str]) -> Account:
             skip_code = False
             in_traceback = _hear(reading, bare, in_traceback=in_traceback)
     reading.close()
-    return Account(tuple(reading.errors[-_MOST_ERRORS:]), tuple(reading.rest), "\n".join(reading.frames))
+    return ParsedLog(tuple(reading.errors[-_MOST_ERRORS:]), tuple(reading.rest), "\n".join(reading.frames))
 
 
 def _last(lines: Sequence[str]) -> list[str]:

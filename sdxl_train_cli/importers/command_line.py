@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import values
-from sdxl_train_cli.importers.entry import Entry, Reading, became, ignored, unknown
+from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, unknown
 
 FORMAT = "command line"
 _SCRIPT = re.compile(r"(?:^|[\\/\s\"'])(sdxl_train(?:_network)?\.py)(?=[\s\"']|$)")
@@ -32,7 +32,7 @@ def is_one(text: str) -> bool:
     return bool(_SCRIPT.search(text) or _OTHER_SCRIPT.search(text))
 
 
-def read(text: str, shown: str) -> Reading:
+def read(text: str, shown: str) -> ForeignSettings:
     """The options of the first call in the text; RecipeError where there is none for SDXL."""
     calls = [line for line in _lines(text) if _SCRIPT.search(line)]
     if not calls:
@@ -50,10 +50,10 @@ def read(text: str, shown: str) -> Reading:
         *(ignored(f"call {number}", line.strip()[:200], "another call: only the first is imported")
           for number, line in enumerate(calls[1:_MOST_CALLS], 2)),
     ]  # fmt: skip
-    return Reading(FORMAT, is_full, tuple(entries))
+    return ForeignSettings(FORMAT, is_full, tuple(entries))
 
 
-def flags(words: Sequence[str], prefix: str = "") -> Iterator[Entry]:
+def flags(words: Sequence[str], prefix: str = "") -> Iterator[ForeignKey]:
     """The options that words such as `--seed 1 --sdpa` set; what stands before the first flag belongs to none."""
     for flag, given in _grouped(words):
         key = f"{prefix}{flag}"
@@ -67,7 +67,7 @@ def flags(words: Sequence[str], prefix: str = "") -> Iterator[Entry]:
         yield _entry(key.partition("=")[0], option, raw)
 
 
-def _entry(key: str, option: str, raw: Sequence[str]) -> Entry:
+def _entry(key: str, option: str, raw: Sequence[str]) -> ForeignKey:
     text = " ".join(raw)
     if any(_VARIABLE.search(part) for part in raw):
         return unknown(key, text, "is a variable, whose value the text does not tell")

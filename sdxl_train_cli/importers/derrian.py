@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.importers import sense, values
-from sdxl_train_cli.importers.entry import Entry, Reading, became, computed, ignored, shown, unknown
+from sdxl_train_cli.importers import option_translation, values
+from sdxl_train_cli.importers.foreign_settings import (
+    ForeignKey,
+    ForeignSettings,
+    became,
+    computed,
+    ignored,
+    shown,
+    unknown,
+)
 from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.sdscripts import lycoris
 
@@ -49,13 +57,13 @@ def is_one(found: Mapping[str, object]) -> bool:
     return "train_mode" in found or any({"args", "dataset_args"} & part.keys() for part in sections)
 
 
-def read(found: Mapping[str, object], where: str) -> Reading:
+def read(found: Mapping[str, object], where: str) -> ForeignSettings:
     """The file's options; RecipeError where they are not for an SDXL network."""
     args = {name: _table(part, "args") for name, part in found.items()}
     _require_sdxl(found, args, where)
     network = args.get("network_args", {})
     scheduler = bool(args.get("optimizer_args", {}).get("lr_scheduler_type"))
-    entries: list[Entry] = []
+    entries: list[ForeignKey] = []
     for section, part in found.items():
         if section in {"subsets", "train_mode"}:
             continue
@@ -73,7 +81,7 @@ def read(found: Mapping[str, object], where: str) -> Reading:
     entries.append(
         ignored("train_mode", _table(found, "train_mode").get("train_mode", "lora"), "decides how other keys are read")
     )
-    return Reading(FORMAT, full=False, entries=tuple(entries))
+    return ForeignSettings(FORMAT, full=False, entries=tuple(entries))
 
 
 def _table(part: object, key: str) -> Mapping[str, object]:
@@ -92,7 +100,7 @@ def _require_sdxl(found: Mapping[str, object], args: Mapping[str, Mapping[str, o
         raise RecipeError(Problem("is for Stable Diffusion 1 or 2, not for SDXL", hint, where))
 
 
-def _entries(key: str, option: str, raw: object, *, custom_schedule: bool) -> Iterator[Entry]:
+def _entries(key: str, option: str, raw: object, *, custom_schedule: bool) -> Iterator[ForeignKey]:
     if option in _OF_THE_UI:
         yield ignored(key, raw, _OF_THE_UI[option])
         return
@@ -112,7 +120,7 @@ def _entries(key: str, option: str, raw: object, *, custom_schedule: bool) -> It
         return
     if value is None or value is False:
         yield ignored(key, raw, "off")
-    elif value == 0 and value is not True and not sense.is_off(option, value):
+    elif value == 0 and value is not True and not option_translation.is_off(option, value):
         yield became(key, raw, option, value, _LOST_ZERO)
     elif option == "lr_scheduler_type" and "." in str(value):
         yield became(key, raw, option, value, _MISSING.format(package=str(value).partition(".")[0]))
@@ -120,7 +128,7 @@ def _entries(key: str, option: str, raw: object, *, custom_schedule: bool) -> It
         yield became(key, raw, _RENAMED.get(option, option), value)
 
 
-def _optimizer(key: str, raw: str) -> Entry:
+def _optimizer(key: str, raw: str) -> ForeignKey:
     name = raw.strip()
     full = _OWN_OPTIMIZERS.get(name.lower(), name)
     if "." not in full:
@@ -129,7 +137,7 @@ def _optimizer(key: str, raw: str) -> Entry:
     return computed(key, raw, "optimizer_type", full, note)
 
 
-def _mapping(key: str, option: str, raw: Mapping[str, object]) -> Iterator[Entry]:
+def _mapping(key: str, option: str, raw: Mapping[str, object]) -> Iterator[ForeignKey]:
     """A table of arguments becomes a list of key=value."""
     if option not in values.WORDS:
         yield unknown(key, raw, "holds no plain value")
@@ -157,14 +165,14 @@ def _text(value: object) -> str | None:
     return None if value in (None, "") or isinstance(value, dict) else str(value)
 
 
-def _module(network: Mapping[str, object]) -> Iterator[Entry]:
+def _module(network: Mapping[str, object]) -> Iterator[ForeignKey]:
     arguments = _table(network, "network_args")
     module = lycoris.MODULE if "algo" in arguments else "networks.dylora" if "unit" in arguments else None
     module = module or ("networks.lora_fa" if values.switch(network.get("fa")) else "networks.lora")
     yield computed("network_args", arguments.get("algo", ""), "network_module", module, "by the network's arguments")
 
 
-def _subsets(raw: object) -> Iterator[Entry]:
+def _subsets(raw: object) -> Iterator[ForeignKey]:
     """What all subsets agree on becomes an option; their folders and repeats are the pictures' own."""
     subsets = [part for part in raw if isinstance(part, dict)] if isinstance(raw, list) else []
     for key in sorted({key for subset in subsets for key in subset}):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from sdxl_train_cli import structured
+from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.importers import kohya_form
-from sdxl_train_cli.importers.kohya_form import Form
+from sdxl_train_cli.importers.kohya_form import FilledForm
 from sdxl_train_cli.recipe import Recipe, Scalar, Value
 
 
-class Target(str, Enum):
+class ExportTarget(str, Enum):
     """What can be written."""
 
     TOML = "toml"
@@ -21,7 +21,7 @@ class Target(str, Enum):
 
 def toml(recipe: Recipe) -> str:
     """A file for sd-scripts' --config_file."""
-    return structured.toml_text({option: _plain(value) for option, value in _given(recipe)})
+    return untrusted_files.toml_text({option: _plain(value) for option, value in _given(recipe)})
 
 
 def command(recipe: Recipe) -> list[str]:
@@ -32,7 +32,7 @@ def command(recipe: Recipe) -> list[str]:
     return words
 
 
-def kohya_gui(recipe: Recipe) -> Form:
+def kohya_gui(recipe: Recipe) -> FilledForm:
     """A form of the GUI, and what it can't hold."""
     return kohya_form.of(recipe.kind, dict(_given(recipe)))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Form(str, Enum):
+class FieldForm(str, Enum):
     """How a field's value becomes an option's."""
 
     SWITCH = "switch"
@@ -18,49 +18,49 @@ class Form(str, Enum):
 
 
 @dataclass(frozen=True)
-class Field:
+class GuiField:
     """One field of the form."""
 
     option: str
-    form: Form
+    form: FieldForm
 
 
-_SAME_NAME: Mapping[Form, str] = {
-    Form.SWITCH: """
+_SAME_NAME: Mapping[FieldForm, str] = {
+    FieldForm.SWITCH: """
         async_upload bucket_no_upscale cache_latents cache_latents_to_disk color_aug debiased_estimation_loss
         dim_from_weights disable_mmap_load_safetensors enable_bucket flip_aug fp8_base full_bf16 full_fp16
         fused_backward_pass gradient_checkpointing highvram ip_noise_gamma_random_strength log_config masked_loss
         mem_eff_attn noise_offset_random_strength persistent_data_loader_workers random_crop resume_from_huggingface
         save_state save_state_on_train_end save_state_to_huggingface scale_v_pred_loss_like_noise_pred shuffle_caption
         skip_cache_check train_text_encoder v2 v_parameterization weighted_captions""",
-    Form.NUMBER: """
+    FieldForm.NUMBER: """
         bucket_reso_steps caption_dropout_every_n_epochs caption_dropout_rate gradient_accumulation_steps huber_c
         huber_scale keep_tokens learning_rate learning_rate_te1 learning_rate_te2 lr_scheduler_num_cycles
         lr_scheduler_power max_bucket_reso max_data_loader_n_workers max_grad_norm max_token_length min_bucket_reso
         network_alpha network_dim network_dropout prior_loss_weight scale_weight_norms train_batch_size""",
-    Form.OFF_AT_ZERO: """
+    FieldForm.OFF_AT_ZERO: """
         adaptive_noise_scale clip_skip fused_optimizer_groups ip_noise_gamma max_timestep max_train_epochs
         max_train_steps min_snr_gamma min_timestep multires_noise_iterations noise_offset sample_every_n_epochs
         sample_every_n_steps save_every_n_epochs save_every_n_steps save_last_n_epochs save_last_n_epochs_state
         save_last_n_steps save_last_n_steps_state seed v_pred_like_loss vae_batch_size""",
-    Form.TEXT: """
+    FieldForm.TEXT: """
         block_lr caption_extension dataset_config dynamo_backend huber_schedule huggingface_path_in_repo
         huggingface_repo_id huggingface_repo_type huggingface_repo_visibility huggingface_token log_tracker_config
         log_tracker_name log_with logging_dir loss_type lr_scheduler lr_scheduler_type metadata_author
         metadata_description metadata_license metadata_tags metadata_title mixed_precision network_weights output_dir
         output_name pretrained_model_name_or_path reg_data_dir resume sample_prompts sample_sampler save_model_as
         save_precision train_data_dir training_comment vae wandb_api_key wandb_run_name""",
-    Form.WORDS: "lr_scheduler_args optimizer_args",
+    FieldForm.WORDS: "lr_scheduler_args optimizer_args",
 }
 
-FIELDS: Mapping[str, Field] = {
-    **{key: Field(key, form) for form, keys in _SAME_NAME.items() for key in keys.split()},
-    "lora_network_weights": Field("network_weights", Form.TEXT),
-    "max_resolution": Field("resolution", Form.TEXT),
-    "multires_noise_discount": Field("multires_noise_discount", Form.NUMBER),
-    "optimizer": Field("optimizer_type", Form.TEXT),
-    "sdxl_cache_text_encoder_outputs": Field("cache_text_encoder_outputs", Form.SWITCH),
-    "sdxl_no_half_vae": Field("no_half_vae", Form.SWITCH),
+FIELDS: Mapping[str, GuiField] = {
+    **{key: GuiField(key, form) for form, keys in _SAME_NAME.items() for key in keys.split()},
+    "lora_network_weights": GuiField("network_weights", FieldForm.TEXT),
+    "max_resolution": GuiField("resolution", FieldForm.TEXT),
+    "multires_noise_discount": GuiField("multires_noise_discount", FieldForm.NUMBER),
+    "optimizer": GuiField("optimizer_type", FieldForm.TEXT),
+    "sdxl_cache_text_encoder_outputs": GuiField("cache_text_encoder_outputs", FieldForm.SWITCH),
+    "sdxl_no_half_vae": GuiField("no_half_vae", FieldForm.SWITCH),
 }
 """Fields that are one option each."""
 
@@ -143,7 +143,7 @@ LORA_DEFAULTS: Mapping[str, object] = {
 
 
 @dataclass(frozen=True)
-class Network:
+class GuiNetwork:
     """One choice of the field LoRA_type."""
 
     module: str
@@ -164,21 +164,21 @@ _DROPOUTS = ("rank_dropout", "module_dropout")
 _LYCORIS = "lycoris.kohya"
 
 
-def _lycoris(algo: str, arguments: str, *, conv: bool = True) -> Network:
+def _lycoris(algo: str, arguments: str, *, conv: bool = True) -> GuiNetwork:
     keys = ("LyCORIS_preset", *(_CONV if conv else ()), *arguments.split(), *_LORAPLUS)
-    return Network(_LYCORIS, algo, keys, _CONV if conv else ())
+    return GuiNetwork(_LYCORIS, algo, keys, _CONV if conv else ())
 
 
 _LOCON = "use_tucker rank_dropout module_dropout bypass_mode dora_wd use_scalar rank_dropout_scale train_norm"
 _KOHYA = (*_BLOCKS, *_LORAPLUS)
 
-NETWORKS: Mapping[str, Network] = {
-    "Standard": Network("networks.lora", None, _KOHYA),
-    "Kohya LoCon": Network("networks.lora", None, (*_CONV, *_KOHYA), _CONV),
-    "LoRA-FA": Network("networks.lora_fa", None, _KOHYA),
-    "Kohya DyLoRA": Network("networks.dylora", None, (*_CONV, *_KOHYA, "unit")),
-    "Kohya LoHa": Network("networks.loha", None, (*_CONV, "use_tucker", *_DROPOUTS, *_LORAPLUS)),
-    "Kohya LoKr": Network("networks.lokr", None, (*_CONV, "use_tucker", "factor", *_DROPOUTS, *_LORAPLUS)),
+NETWORKS: Mapping[str, GuiNetwork] = {
+    "Standard": GuiNetwork("networks.lora", None, _KOHYA),
+    "Kohya LoCon": GuiNetwork("networks.lora", None, (*_CONV, *_KOHYA), _CONV),
+    "LoRA-FA": GuiNetwork("networks.lora_fa", None, _KOHYA),
+    "Kohya DyLoRA": GuiNetwork("networks.dylora", None, (*_CONV, *_KOHYA, "unit")),
+    "Kohya LoHa": GuiNetwork("networks.loha", None, (*_CONV, "use_tucker", *_DROPOUTS, *_LORAPLUS)),
+    "Kohya LoKr": GuiNetwork("networks.lokr", None, (*_CONV, "use_tucker", "factor", *_DROPOUTS, *_LORAPLUS)),
     "LoCon": _lycoris("locon", _LOCON),
     "LyCORIS/LoCon": _lycoris("locon", _LOCON),
     "LyCORIS/LoHa": _lycoris("loha", _LOCON),

@@ -6,9 +6,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sdxl_train_cli.importers import networks, sense
-from sdxl_train_cli.importers.kohya_fields import ARGUMENT_DEFAULTS, ARGUMENT_NAMES, FIELDS, NETWORKS, Field, Network
-from sdxl_train_cli.importers.kohya_fields import Form as FieldForm
+from sdxl_train_cli.importers import networks, option_translation
+from sdxl_train_cli.importers.kohya_fields import (
+    ARGUMENT_DEFAULTS,
+    ARGUMENT_NAMES,
+    FIELDS,
+    NETWORKS,
+    FieldForm,
+    GuiField,
+    GuiNetwork,
+)
 from sdxl_train_cli.recipe import Kind, Scalar, Value
 
 _OF_THE_TAB: Mapping[bool, frozenset[str]] = {
@@ -38,26 +45,26 @@ _DEFAULT_RATE = 2e-6
 
 
 @dataclass(frozen=True)
-class Form:
+class FilledForm:
     """A filled-in form, and the options that neither a field nor a flag of it can hold."""
 
     fields: Mapping[str, object]
     lost: tuple[str, ...]
 
 
-def of(kind: Kind, given: Mapping[str, Value]) -> Form:
+def of(kind: Kind, given: Mapping[str, Value]) -> FilledForm:
     """Fill in the form of the tab LoRA or Finetuning."""
     full = kind is Kind.DREAMBOOTH
     fields: dict[str, object] = {"sdxl_checkbox" if full else "sdxl": True}
     flags: dict[str, Value] = {}
     by_option = {field.option: (key, field) for key, field in FIELDS.items() if key != "lora_network_weights"}
     for option, (key, field) in by_option.items():
-        if option in _SPECIAL or option in sense.STAYS or option in _OF_THE_TAB[full]:
+        if option in _SPECIAL or option in option_translation.STAYS or option in _OF_THE_TAB[full]:
             continue
         fields[key] = _filled(field, given.get(option))
     for option, value in given.items():
-        has_field = option in by_option and option not in _OF_THE_TAB[full] and option not in sense.STAYS
-        loses_zero = not full and option in _ZERO_IS_LOST and sense.same(value, 0)
+        has_field = option in by_option and option not in _OF_THE_TAB[full] and option not in option_translation.STAYS
+        loses_zero = not full and option in _ZERO_IS_LOST and option_translation.same(value, 0)
         if option not in _SPECIAL and (not has_field or loses_zero or not _fits(by_option[option][1], value)):
             flags[option] = value
     fields |= _attention(given) | _length(given)
@@ -68,25 +75,25 @@ def of(kind: Kind, given: Mapping[str, Value]) -> Form:
     lost = {option for option in flags if not _writable(flags[option])}
     if full and not given.get("enable_bucket"):
         lost.add("enable_bucket=false")  # the tab always turns it on
-    return Form(dict(sorted(fields.items())), tuple(sorted(lost)))
+    return FilledForm(dict(sorted(fields.items())), tuple(sorted(lost)))
 
 
-def _filled(field: Field, value: Value | None) -> object:
+def _filled(field: GuiField, value: Value | None) -> object:
     """A field's content; the empty one stands for an option that is left out."""
     if field.form is FieldForm.SWITCH:
         return value is True
     if value is None:
-        absent = {FieldForm.OFF_AT_ZERO: 0, FieldForm.NUMBER: sense.OFF.get(field.option, "")}
+        absent = {FieldForm.OFF_AT_ZERO: 0, FieldForm.NUMBER: option_translation.OFF.get(field.option, "")}
         return absent.get(field.form, "")
     if field.form is FieldForm.WORDS:
         return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-def _fits(field: Field, value: Value) -> bool:
+def _fits(field: GuiField, value: Value) -> bool:
     """Whether the field gives this value back."""
     if field.form is FieldForm.OFF_AT_ZERO:
-        return not sense.same(value, 0) or sense.is_off(field.option, value)
+        return not option_translation.same(value, 0) or option_translation.is_off(field.option, value)
     if field.form is FieldForm.WORDS:
         return _writable(value)
     return True
@@ -98,7 +105,7 @@ def _attention(given: Mapping[str, Value]) -> dict[str, object]:
 
 def _length(given: Mapping[str, Value]) -> dict[str, object]:
     epochs, steps = given.get("max_train_epochs"), given.get("max_train_steps")
-    default = sense.OFF["max_train_steps"]
+    default = option_translation.OFF["max_train_steps"]
     return {"epoch": 0, "max_train_epochs": epochs or 0, "max_train_steps": steps or (0 if epochs else default)}
 
 
@@ -107,7 +114,7 @@ def _noise(given: Mapping[str, Value], *, full: bool) -> tuple[dict[str, object]
     shown, hidden = (_MULTIRES, _OFFSET) if multires else (_OFFSET, _MULTIRES)
     fields: dict[str, object] = {"noise_offset_type": "Multires" if multires else "Original"}
     for option in (*_OFFSET, *_MULTIRES):
-        default = False if option == "noise_offset_random_strength" else sense.OFF[option]
+        default = False if option == "noise_offset_random_strength" else option_translation.OFF[option]
         fields[option] = given.get(option, default) if full or option in shown else default
     flags = {} if full else {option: given[option] for option in hidden if option in given}
     return fields, flags
@@ -119,7 +126,7 @@ def _warmup(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, Va
         return {"lr_warmup": 0, "lr_warmup_steps": value}, {}
     share = float(value) if isinstance(value, int | float) else 0.0
     percent = round(share * _PERCENT, 6)
-    fits = percent.is_integer() and sense.same(percent / _PERCENT, value)
+    fits = percent.is_integer() and option_translation.same(percent / _PERCENT, value)
     fields = {"lr_warmup": int(percent) if fits else 0, "lr_warmup_steps": 0}
     return dict(fields), {} if fits else {"lr_warmup_steps": value}
 
@@ -137,7 +144,7 @@ def _network(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, V
     return fields | rates, flags | more
 
 
-def _holds(network: Network, module: str, arguments: Mapping[str, str]) -> bool:
+def _holds(network: GuiNetwork, module: str, arguments: Mapping[str, str]) -> bool:
     """Whether this choice of LoRA_type launches just this network."""
     names = {_name(network, key): key for key in network.arguments}
     rest = {name: text for name, text in arguments.items() if name != "algo"}
@@ -146,7 +153,7 @@ def _holds(network: Network, module: str, arguments: Mapping[str, str]) -> bool:
     return network.module == module and (network.algo or "") == arguments.get("algo", "") and fits and needs
 
 
-def _name(network: Network, key: str) -> str:
+def _name(network: GuiNetwork, key: str) -> str:
     return "block_size" if key == "unit" and network.algo else ARGUMENT_NAMES.get(key, key)
 
 
@@ -161,7 +168,7 @@ def _comes_back(key: str, text: str) -> bool:
     return not is_default and (plain or words or "," in text)
 
 
-def _arguments(network: Network, arguments: Mapping[str, str]) -> dict[str, object]:
+def _arguments(network: GuiNetwork, arguments: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key in network.arguments:
         text = arguments.get(_name(network, key))

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import command_line, networks, values
-from sdxl_train_cli.importers.entry import Entry, Reading, What, became, computed, ignored, shown, unknown
+from sdxl_train_cli.importers.foreign_settings import (
+    ForeignKey,
+    ForeignSettings,
+    KeyFate,
+    became,
+    computed,
+    ignored,
+    shown,
+    unknown,
+)
 from sdxl_train_cli.importers.kohya_fields import (
     ARGUMENT_DEFAULTS,
     ARGUMENT_NAMES,
@@ -23,7 +32,7 @@ from sdxl_train_cli.importers.kohya_fields import (
     NO_OPTION,
     OTHER_MODELS,
     OTHER_MODELS_KEYS,
-    Form,
+    FieldForm,
 )
 from sdxl_train_cli.recipe import Value
 
@@ -66,7 +75,7 @@ def is_one(found: Mapping[str, object]) -> bool:
     return len(_SIGNS & found.keys()) >= 2 or bool({"LoRA_type", "sdxl_checkbox"} & found.keys())  # noqa: PLR2004
 
 
-def read(found: Mapping[str, object], where: str) -> Reading:
+def read(found: Mapping[str, object], where: str) -> ForeignSettings:
     """The form's options; RecipeError where it is not for SDXL."""
     _require_sdxl(found, where)
     form = _Form(_migrated(found), _tab(found))
@@ -87,7 +96,7 @@ def read(found: Mapping[str, object], where: str) -> Reading:
         for key, raw in form.fields.items()
         if key.split(" ")[0] not in told
     ]
-    return Reading(f"{FORMAT}, {form.tab} tab", form.tab != "LoRA", tuple(entries))
+    return ForeignSettings(f"{FORMAT}, {form.tab} tab", form.tab != "LoRA", tuple(entries))
 
 
 def _require_sdxl(found: Mapping[str, object], where: str) -> None:
@@ -120,16 +129,16 @@ def _migrated(found: Mapping[str, object]) -> dict[str, object]:
     return fields
 
 
-def _defaults(form: _Form) -> Iterator[Entry]:
+def _defaults(form: _Form) -> Iterator[ForeignKey]:
     """What the form would hold for keys that the file lacks."""
     given = {**FORM_DEFAULTS, **(LORA_DEFAULTS if form.tab == "LoRA" else {})}
     for key, value in given.items():
         if key in FIELDS and key not in form.fields:
             option = FIELDS[key].option
-            yield Entry(
+            yield ForeignKey(
                 f"({key})",
                 shown(value),
-                What.COMPUTED,
+                KeyFate.COMPUTED,
                 option,
                 _of(value, option),
                 "not in the file: the GUI's own value",
@@ -142,7 +151,7 @@ def _of(value: object, option: str) -> Value | None:
     return values.taken(value, option)
 
 
-def _plain(form: _Form) -> Iterator[Entry]:
+def _plain(form: _Form) -> Iterator[ForeignKey]:
     for key, raw in form.fields.items():
         if key in _SPECIAL or (form.tab == "LoRA" and key in NETWORK_KEYS):
             continue
@@ -158,7 +167,7 @@ def _plain(form: _Form) -> Iterator[Entry]:
             yield ignored(key, raw, "is for another model than SDXL" if key in OTHER_MODELS else "is for LoRA alone")
 
 
-def _field(form: _Form, key: str, raw: object) -> Entry:
+def _field(form: _Form, key: str, raw: object) -> ForeignKey:
     field = FIELDS[key]
     if form.tab == "Finetuning" and key in _NOT_IN_FINETUNE | {"enable_bucket"}:
         return ignored(key, raw, "this tab does not pass it on")
@@ -171,22 +180,22 @@ def _field(form: _Form, key: str, raw: object) -> Entry:
     return became(key, raw, field.option, value, note)
 
 
-def _formed(form: Form, raw: object, option: str) -> Value | None:
+def _formed(form: FieldForm, raw: object, option: str) -> Value | None:
     """A field's value as the option's; None for one that says nothing."""
     if raw in (None, ""):
         return None
-    if form is Form.SWITCH:
+    if form is FieldForm.SWITCH:
         return values.switch(raw) or None
-    if form is Form.TEXT:
+    if form is FieldForm.TEXT:
         return _of(raw, option) if raw is not False else None
-    if form is Form.WORDS:
+    if form is FieldForm.WORDS:
         return _of(values.split_words(raw), option)
     number = values.number(int(raw) if isinstance(raw, bool) else raw)
     if number is None:
         raise ValueError("is no number")
     if isinstance(number, float) and number.is_integer() and option in _WHOLE:
         number = int(number)
-    return None if form is Form.OFF_AT_ZERO and number == 0 else number
+    return None if form is FieldForm.OFF_AT_ZERO and number == 0 else number
 
 
 _WHOLE = frozenset(
@@ -198,7 +207,7 @@ _WHOLE = frozenset(
 )  # fmt: skip
 
 
-def _noise(form: _Form) -> Iterator[Entry]:
+def _noise(form: _Form) -> Iterator[ForeignKey]:
     chosen = str(form.fields.get("noise_offset_type") or "Original")
     for kind, keys in _NOISE.items():
         for key in keys:
@@ -215,7 +224,7 @@ def _noise(form: _Form) -> Iterator[Entry]:
                 yield _field(form, key, raw)
 
 
-def _length(form: _Form) -> Iterator[Entry]:
+def _length(form: _Form) -> Iterator[ForeignKey]:
     epochs, steps = int(form.number("max_train_epochs")), int(form.number("max_train_steps"))
     fields = form.fields
     for key, counts in (("max_train_epochs", epochs > 0), ("max_train_steps", steps > 0 and epochs <= 0)):
@@ -234,7 +243,7 @@ def _length(form: _Form) -> Iterator[Entry]:
     yield computed("epoch", fields["epoch"], "max_train_epochs", passes, note)
 
 
-def _warmup(form: _Form) -> Iterator[Entry]:
+def _warmup(form: _Form) -> Iterator[ForeignKey]:
     steps, percent = form.number("lr_warmup_steps"), form.number("lr_warmup")
     if "lr_warmup" in form.fields:
         raw = form.fields["lr_warmup"]
@@ -251,7 +260,7 @@ def _warmup(form: _Form) -> Iterator[Entry]:
             yield ignored("lr_warmup_steps", raw, "lr_warmup counts")
 
 
-def _attention(form: _Form) -> Iterator[Entry]:
+def _attention(form: _Form) -> Iterator[ForeignKey]:
     raw = form.fields.get("xformers", FORM_DEFAULTS["xformers"])
     key = "xformers" if "xformers" in form.fields else "(xformers)"
     if raw in {"xformers", "sdpa"} if isinstance(raw, str) else False:
@@ -260,7 +269,7 @@ def _attention(form: _Form) -> Iterator[Entry]:
         yield ignored(key, raw, "no attention is chosen: the base's stays, which computes the same")
 
 
-def _network(form: _Form, where: str) -> Iterator[Entry]:
+def _network(form: _Form, where: str) -> Iterator[ForeignKey]:
     chosen = form.fields.get("LoRA_type") or "Standard"
     network = NETWORKS.get(chosen) if isinstance(chosen, str) else None
     if network is None:
@@ -281,8 +290,8 @@ def _network(form: _Form, where: str) -> Iterator[Entry]:
             continue
         name = "block_size" if key == "unit" and network.algo else ARGUMENT_NAMES.get(key, key)
         arguments[name] = text
-        what = What.TAKEN if name == key else What.RENAMED
-        yield Entry(key, shown(raw), what, note=f"network_args {shown(name)}={shown(text)}")
+        what = KeyFate.TAKEN if name == key else KeyFate.RENAMED
+        yield ForeignKey(key, shown(raw), what, note=f"network_args {shown(name)}={shown(text)}")
     yield computed("LoRA_type", chosen, "network_module", network.module, "")
     if arguments:
         yield computed(
@@ -310,7 +319,7 @@ def _argument(key: str, raw: object, *, always: bool) -> str | None:
     return text
 
 
-def _rates(form: _Form) -> Iterator[Entry]:
+def _rates(form: _Form) -> Iterator[ForeignKey]:
     """Which parts are trained hangs on their rates."""
     rates = {}
     for key in ("text_encoder_lr", "unet_lr"):
@@ -318,7 +327,7 @@ def _rates(form: _Form) -> Iterator[Entry]:
         rate = rates[key] = values.number(0 if raw in (None, "") else raw) or 0
         name = key if key in form.fields else f"({key})"
         note = "" if key in form.fields else "not in the file: the GUI's own value"
-        yield Entry(name, shown(raw), What.TAKEN if not note else What.COMPUTED, key,
+        yield ForeignKey(name, shown(raw), KeyFate.TAKEN if not note else KeyFate.COMPUTED, key,
                     None if not rate else (rate,) if key == "text_encoder_lr" else rate, note)  # fmt: skip
     if rates["text_encoder_lr"] == 0 and rates["unet_lr"] != 0:
         note = "its rate of 0 means that the text encoders are not trained"
@@ -330,7 +339,7 @@ def _rates(form: _Form) -> Iterator[Entry]:
         yield ignored("t5xxl_lr", form.fields["t5xxl_lr"], "is for another model than SDXL")
 
 
-def _text_encoders(form: _Form) -> Iterator[Entry]:
+def _text_encoders(form: _Form) -> Iterator[ForeignKey]:
     trained = form.fields.get("train_text_encoder")
     if form.tab == "Dreambooth":
         by_rate = form.number("learning_rate_te1") > 0 or form.number("learning_rate_te2") > 0
@@ -346,7 +355,7 @@ def _text_encoders(form: _Form) -> Iterator[Entry]:
         yield became("train_text_encoder", trained, "train_text_encoder", values.switch(trained) or None)
 
 
-def _additional(form: _Form) -> Iterator[Entry]:
+def _additional(form: _Form) -> Iterator[ForeignKey]:
     """Typed behind the config file on the command line, these win over the form."""
     text = form.fields.get("additional_parameters")
     if not isinstance(text, str) or not text.strip():

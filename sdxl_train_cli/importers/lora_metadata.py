@@ -9,7 +9,15 @@ from collections.abc import Iterator, Mapping
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import values
-from sdxl_train_cli.importers.entry import Entry, Reading, became, computed, ignored, shown, unknown
+from sdxl_train_cli.importers.foreign_settings import (
+    ForeignKey,
+    ForeignSettings,
+    became,
+    computed,
+    ignored,
+    shown,
+    unknown,
+)
 from sdxl_train_cli.sdscripts.checkpoint import Header
 from sdxl_train_cli.sdscripts.optimizer import OWN_OPTIMIZERS, TORCH_OPTIMIZERS
 
@@ -55,7 +63,7 @@ _MOST_KEYS = 1000
 _DEEPEST_JSON = 4 * 1024 * 1024
 
 
-def read(header: Header, where: str) -> Reading:
+def read(header: Header, where: str) -> ForeignSettings:
     """The record's options; RecipeError where the file has none, or is not for SDXL."""
     record = {key: text for key, text in header.metadata.items() if key.startswith("ss_")}
     if not record:
@@ -75,14 +83,14 @@ def read(header: Header, where: str) -> Reading:
             raise RecipeError(
                 Problem("does not tell what it was trained with", "ask its author for the settings", where)
             )
-    entries: list[Entry] = []
+    entries: list[ForeignKey] = []
     for key, text in record.items():
         entries += _arguments(key, text, record) if key == "ss_network_args" else _entries(key, text)
     entries += _trained_parts(header)
-    return Reading(FORMAT, full=False, entries=tuple(entries), whole=False, facts=tuple(_facts(record)))
+    return ForeignSettings(FORMAT, full=False, entries=tuple(entries), whole=False, facts=tuple(_facts(record)))
 
 
-def _entries(key: str, text: str) -> Iterator[Entry]:
+def _entries(key: str, text: str) -> Iterator[ForeignKey]:
     name = key.removeprefix("ss_")
     if key == "ss_optimizer":
         yield from _optimizer(key, text)
@@ -102,7 +110,7 @@ def _entries(key: str, text: str) -> Iterator[Entry]:
         yield unknown(key, text, "sd-scripts v0.10.1 records no such key")
 
 
-def _option(key: str, option: str, text: str) -> Entry:
+def _option(key: str, option: str, text: str) -> ForeignKey:
     raw = None if text in {"None", ""} else text
     if option == "text_encoder_lr" and isinstance(raw, str):
         raw = " ".join(raw.strip("[]() ").replace(",", " ").split())
@@ -117,7 +125,7 @@ def _option(key: str, option: str, text: str) -> Entry:
     return became(key, text, option, value if value is not False else None)
 
 
-def _optimizer(key: str, text: str) -> Iterator[Entry]:
+def _optimizer(key: str, text: str) -> Iterator[ForeignKey]:
     match = _OPTIMIZER.fullmatch(text.strip())
     if match is None:
         yield unknown(key, text, "is no optimizer's name")
@@ -149,7 +157,7 @@ def _split_arguments(text: str) -> list[str]:
     return [part.strip().replace(" ", "") for part in parts if part.strip()]
 
 
-def _arguments(key: str, text: str, record: Mapping[str, str]) -> Iterator[Entry]:
+def _arguments(key: str, text: str, record: Mapping[str, str]) -> Iterator[ForeignKey]:
     """The network's arguments; sd-scripts adds network_dropout to them, which has an option of its own."""
     found = _json(text)
     if not isinstance(found, dict):
@@ -164,7 +172,7 @@ def _arguments(key: str, text: str, record: Mapping[str, str]) -> Iterator[Entry
         yield unknown(key, text, str(error))
 
 
-def _datasets(key: str, text: str) -> Iterator[Entry]:
+def _datasets(key: str, text: str) -> Iterator[ForeignKey]:
     """What every dataset and subset agrees on; a single folder of pictures is one of each."""
     found = _json(text)
     datasets = [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
@@ -183,7 +191,7 @@ def _list(raw: object) -> list[object]:
     return raw if isinstance(raw, list) else []
 
 
-def _agreed(key: str, parts: list[dict[str, object]], options: frozenset[str]) -> Iterator[Entry]:
+def _agreed(key: str, parts: list[dict[str, object]], options: frozenset[str]) -> Iterator[ForeignKey]:
     for option in sorted(options):
         given = {json.dumps(part.get(option)) for part in parts if option in part}
         if len(given) > 1:
@@ -196,7 +204,7 @@ def _agreed(key: str, parts: list[dict[str, object]], options: frozenset[str]) -
             yield _option(f"{key}.{option}", option, text)
 
 
-def _trained_parts(header: Header) -> Iterator[Entry]:
+def _trained_parts(header: Header) -> Iterator[ForeignKey]:
     """Which parts were trained is not in the record, but the file's tensors tell."""
     has_text = any(name.startswith(("lora_te", "lycoris_te")) for name in header.shapes)
     has_unet = any(name.startswith(("lora_unet_", "lycoris_unet_")) for name in header.shapes)

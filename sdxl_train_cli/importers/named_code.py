@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.importers.entry import Entry, shown
+from sdxl_train_cli.importers.foreign_settings import ForeignKey, shown
 from sdxl_train_cli.recipe import Recipe, Value
 
 _OPTIONS = frozenset({"network_module", "optimizer_type", "lr_scheduler_type"})
@@ -19,7 +19,7 @@ _HINT = "do not train with this file; ask its author what it is for"
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-def require_harmless(entries: Iterable[Entry], where: str) -> None:
+def require_harmless(entries: Iterable[ForeignKey], where: str) -> None:
     """RecipeError where one is no name of code, or names a library that holds the way to a shell."""
     for entry in entries:
         found = None if entry.option is None or entry.value is None else problem(entry.option, entry.value)

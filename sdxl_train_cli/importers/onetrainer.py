@@ -10,7 +10,16 @@ from collections.abc import Iterator, Mapping
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import onetrainer_network, onetrainer_parts, values
-from sdxl_train_cli.importers.entry import Entry, Reading, What, became, computed, ignored, shown, unknown
+from sdxl_train_cli.importers.foreign_settings import (
+    ForeignKey,
+    ForeignSettings,
+    KeyFate,
+    became,
+    computed,
+    ignored,
+    shown,
+    unknown,
+)
 from sdxl_train_cli.importers.onetrainer_parts import OTHER_TRAINER, PARTS
 from sdxl_train_cli.recipe import Value
 
@@ -123,7 +132,7 @@ def is_one(found: Mapping[str, object]) -> bool:
     )
 
 
-def read(found: Mapping[str, object], where: str) -> Reading:
+def read(found: Mapping[str, object], where: str) -> ForeignSettings:
     """The file's options; RecipeError where it is not for training SDXL."""
     model, method = str(found.get("model_type")), str(found.get("training_method", "FINE_TUNE"))
     if not model.startswith("STABLE_DIFFUSION_XL"):
@@ -144,10 +153,10 @@ def read(found: Mapping[str, object], where: str) -> Reading:
         *(onetrainer_network.of_a_whole_model(found) if is_full else onetrainer_network.read(found, where)),
     ]
     name = f"{FORMAT}, {'fine-tune' if is_full else 'LoRA'}"
-    return Reading(name, is_full, tuple(entries), whole=False)
+    return ForeignSettings(name, is_full, tuple(entries), whole=False)
 
 
-def _entries(key: str, raw: object, found: Mapping[str, object], *, name: str, full: bool) -> Iterator[Entry]:
+def _entries(key: str, raw: object, found: Mapping[str, object], *, name: str, full: bool) -> Iterator[ForeignKey]:
     note = "" if name == key else "not in the file: OneTrainer's default"
     if key in _STAYS or key.startswith("__"):
         yield ignored(name, "", _STAYS.get(key, "the file's own version"))
@@ -169,7 +178,7 @@ def _entries(key: str, raw: object, found: Mapping[str, object], *, name: str, f
         yield from _rest(key, raw, name, note)
 
 
-def _rest(key: str, raw: object, name: str, note: str) -> Iterator[Entry]:
+def _rest(key: str, raw: object, name: str, note: str) -> Iterator[ForeignKey]:
     if key in _CHOICES:
         option, choices = _CHOICES[key]
         chosen = choices.get(str(raw).upper())
@@ -180,7 +189,7 @@ def _rest(key: str, raw: object, name: str, note: str) -> Iterator[Entry]:
         yield ignored(name, raw, OTHER_TRAINER)
 
 
-def _number(name: str, option: str, raw: object, note: str, *, full: bool) -> Entry:
+def _number(name: str, option: str, raw: object, note: str, *, full: bool) -> ForeignKey:
     number = values.number(raw)
     if full and option.startswith("network_"):
         return ignored(name, raw, "is for networks alone")
@@ -191,12 +200,12 @@ def _number(name: str, option: str, raw: object, note: str, *, full: bool) -> En
     return _made(name, raw, option, None if option in _OFF_AT_ZERO and not number else number, note)
 
 
-def _made(name: str, raw: object, option: str, value: Value | None, note: str) -> Entry:
+def _made(name: str, raw: object, option: str, value: Value | None, note: str) -> ForeignKey:
     """Taken or renamed where the file says it, computed where it does not."""
     return computed(name, raw, option, value, note) if note else became(name, raw, option, value)
 
 
-def _checkpointing(name: str, raw: object, found: Mapping[str, object], note: str) -> Iterator[Entry]:
+def _checkpointing(name: str, raw: object, found: Mapping[str, object], note: str) -> Iterator[ForeignKey]:
     if note and "gradient_checkpointing" in onetrainer_parts.part(found, "unet"):
         return  # newer files tell it of each part
     is_on = str(raw).upper() not in {"OFF", "FALSE", "NONE"}
@@ -205,14 +214,14 @@ def _checkpointing(name: str, raw: object, found: Mapping[str, object], note: st
     yield _made(name, raw, "gradient_checkpointing", is_on or None, note)
 
 
-def _scaler(found: Mapping[str, object]) -> Iterator[Entry]:
+def _scaler(found: Mapping[str, object]) -> Iterator[ForeignKey]:
     if "learning_rate_scaler" in found:
         raw, factor = found["learning_rate_scaler"], onetrainer_parts.rate_factor(found)
         said = "every rate stays as it is" if factor == 1 else f"every rate is multiplied by {factor:.4g}"
-        yield Entry("learning_rate_scaler", shown(raw), What.COMPUTED, note=said)
+        yield ForeignKey("learning_rate_scaler", shown(raw), KeyFate.COMPUTED, note=said)
 
 
-def _resolution(name: str, raw: object, note: str) -> Entry:
+def _resolution(name: str, raw: object, note: str) -> ForeignKey:
     sizes = [part for part in re.split(r"[,\s]+", str(raw)) if part]
     if len(sizes) == 1 and re.fullmatch(r"\d{2,5}(x\d{2,5})?", sizes[0]):
         width, _, height = sizes[0].partition("x")
@@ -220,7 +229,7 @@ def _resolution(name: str, raw: object, note: str) -> Entry:
     return unknown(name, raw, "is not one size, as sd-scripts takes it")
 
 
-def _warmup(name: str, raw: object, found: Mapping[str, object]) -> Entry:
+def _warmup(name: str, raw: object, found: Mapping[str, object]) -> ForeignKey:
     number = values.number(raw) or 0
     value: Value = number if 0 < number < 1 else int(number)
     if str(found.get("learning_rate_scheduler", "CONSTANT")).upper() == "ADAFACTOR":
@@ -234,7 +243,7 @@ def _warmup(name: str, raw: object, found: Mapping[str, object]) -> Entry:
     )
 
 
-def _optimizer(name: str, raw: object, note: str) -> Iterator[Entry]:
+def _optimizer(name: str, raw: object, note: str) -> Iterator[ForeignKey]:
     settings: Mapping[str, object] = raw if isinstance(raw, dict) else {"optimizer": raw}
     typed = str(settings.get("optimizer") or "ADAMW").upper()
     chosen = _CHOICES["optimizer"][1].get(typed)
@@ -258,7 +267,7 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, bool) or values.number(value) is not None
 
 
-def _noising(found: Mapping[str, object]) -> Iterator[Entry]:
+def _noising(found: Mapping[str, object]) -> Iterator[ForeignKey]:
     for key, option, off in (
         ("min_noising_strength", "min_timestep", 0.0),
         ("max_noising_strength", "max_timestep", 1.0),

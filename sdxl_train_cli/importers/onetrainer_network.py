@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import values
-from sdxl_train_cli.importers.entry import Entry, What, computed, ignored, shown, unknown
+from sdxl_train_cli.importers.foreign_settings import ForeignKey, KeyFate, computed, ignored, shown, unknown
 from sdxl_train_cli.sdscripts import lycoris
 
 DEFAULTS: Mapping[str, object] = {"lora_rank": 16, "lora_alpha": 1.0}
@@ -31,7 +31,7 @@ _BY_FILTER: Mapping[str, str] = {"": "full", "attentions": "attn-mlp", "attn": "
 KEYS = frozenset({"peft_type", *_ARGUMENTS, *_FILTERS, *_PRESETS, *_REGEX})
 
 
-def read(found: Mapping[str, object], where: str) -> Iterator[Entry]:
+def read(found: Mapping[str, object], where: str) -> Iterator[ForeignKey]:
     """Yield what the network's keys say; RecipeError where it is of a type that is not known here."""
     kind = str(found.get("peft_type") or "LORA").upper()
     if kind not in {"LORA", *_ALGOS}:
@@ -50,7 +50,7 @@ def read(found: Mapping[str, object], where: str) -> Iterator[Entry]:
     yield computed(key, kind, "network_args", tuple(words) or None, "")
 
 
-def of_a_whole_model(found: Mapping[str, object]) -> Iterator[Entry]:
+def of_a_whole_model(found: Mapping[str, object]) -> Iterator[ForeignKey]:
     """Yield the same keys where no network is trained."""
     for key in sorted(KEYS & found.keys()):
         if key in {*_FILTERS, *_PRESETS} and _layers(found) != "full":
@@ -59,7 +59,7 @@ def of_a_whole_model(found: Mapping[str, object]) -> Iterator[Entry]:
             yield ignored(key, found[key], "is for networks alone")
 
 
-def _argument(key: str, raw: object, kind: str, words: list[str]) -> Entry:
+def _argument(key: str, raw: object, kind: str, words: list[str]) -> ForeignKey:
     """What an argument became; it is put to the words."""
     belongs = key.startswith("lokr_") == (kind == "LOKR")
     if not belongs or raw is False or raw == -1:
@@ -69,7 +69,7 @@ def _argument(key: str, raw: object, kind: str, words: list[str]) -> Entry:
     if values.number(raw) is None and raw is not True:
         return unknown(key, raw, "is no plain value")
     words.append(f"{_ARGUMENTS[key]}={raw}")
-    return Entry(key, shown(raw), What.RENAMED, note=f"network_args {words[-1]}")
+    return ForeignKey(key, shown(raw), KeyFate.RENAMED, note=f"network_args {words[-1]}")
 
 
 def _layers(found: Mapping[str, object]) -> str:
@@ -79,7 +79,7 @@ def _layers(found: Mapping[str, object]) -> str:
     return preset if preset in _BY_FILTER.values() else _BY_FILTER.get(typed, "")
 
 
-def _reach(found: Mapping[str, object], layers: str, words: list[str]) -> Iterator[Entry]:
+def _reach(found: Mapping[str, object], layers: str, words: list[str]) -> Iterator[ForeignKey]:
     """The layers that the network reaches, put to the words: sd-scripts' LoRA leaves the convolutions out."""
     is_lycoris = any(word.startswith("algo=") for word in words)
     note = f"network_args preset={layers}"
@@ -96,8 +96,8 @@ def _reach(found: Mapping[str, object], layers: str, words: list[str]) -> Iterat
     else:
         words[:] = [*(words or ["algo=lora"]), f"preset={layers}"]
     keys = [key for key in (*_PRESETS, *_FILTERS, *_REGEX) if key in found]
-    what = What.COMPUTED if layers else What.IGNORED
+    what = KeyFate.COMPUTED if layers else KeyFate.IGNORED
     if not keys:
-        yield Entry("(layer_filter_preset)", layers, what, note=f"{note} (not in the file: OneTrainer's default)")
+        yield ForeignKey("(layer_filter_preset)", layers, what, note=f"{note} (not in the file: OneTrainer's default)")
     for key in keys:
-        yield Entry(key, shown(found[key]), what, note=note)
+        yield ForeignKey(key, shown(found[key]), what, note=note)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from sdxl_train_cli.importers import values
-from sdxl_train_cli.importers.entry import Entry, What, became, computed, ignored, shown
+from sdxl_train_cli.importers.foreign_settings import ForeignKey, KeyFate, became, computed, ignored, shown
 
 PARTS = frozenset({"unet", "text_encoder", "text_encoder_2", "vae"})
 OTHER_TRAINER = "OneTrainer's own way of training; sd-scripts has no such option"
@@ -19,7 +19,7 @@ _DEFAULT_PRECISION = "FLOAT_16"
 _TOLD = frozenset({"train", "learning_rate"})
 
 
-def read(found: Mapping[str, object], *, full: bool) -> Iterator[Entry]:
+def read(found: Mapping[str, object], *, full: bool) -> Iterator[ForeignKey]:
     """Yield what the parts say, and each of their keys once."""
     yield from _trained(found, full=full)
     yield from _unet_weights(found, full=full)
@@ -44,7 +44,7 @@ def rate_factor(found: Mapping[str, object]) -> float:
     return math.sqrt(abs(scales.get(scaler, 1)))
 
 
-def rate(key: str, raw: object, option: str, found: Mapping[str, object], note: str = "") -> Entry | None:
+def rate(key: str, raw: object, option: str, found: Mapping[str, object], note: str = "") -> ForeignKey | None:
     """A rate as sd-scripts has to be given it; None where there is none."""
     number, factor = values.number(raw), rate_factor(found)
     if number is None:
@@ -57,7 +57,7 @@ def rate(key: str, raw: object, option: str, found: Mapping[str, object], note: 
     return computed(key, raw, option, value, note) if note else became(key, raw, option, value)
 
 
-def _trained(found: Mapping[str, object], *, full: bool) -> Iterator[Entry]:
+def _trained(found: Mapping[str, object], *, full: bool) -> Iterator[ForeignKey]:
     """Which parts are trained, and at which rates."""
     trains = {name: values.switch(part(found, name).get("train", True)) for name in PARTS - {"vae"}}
     texts = [name for name in ("text_encoder", "text_encoder_2") if trains[name]]
@@ -80,7 +80,7 @@ def _trained(found: Mapping[str, object], *, full: bool) -> Iterator[Entry]:
         yield computed(", ".join(texts), True, "cache_text_encoder_outputs", None, "they are trained")
 
 
-def _full_text_encoders(found: Mapping[str, object], texts: list[str]) -> Iterator[Entry]:
+def _full_text_encoders(found: Mapping[str, object], texts: list[str]) -> Iterator[ForeignKey]:
     trained = ", ".join(texts) or "none"
     yield computed("text_encoder.train", trained, "train_text_encoder", bool(texts) or None, "whether one is trained")
     for name, option in (("text_encoder", "learning_rate_te1"), ("text_encoder_2", "learning_rate_te2")):
@@ -101,7 +101,7 @@ def _weights(found: Mapping[str, object], name: str) -> tuple[str, str | None]:
     return ("FLOAT_32", None) if common is None else (str(common).upper(), "weight_dtype")
 
 
-def _unet_weights(found: Mapping[str, object], *, full: bool) -> Iterator[Entry]:
+def _unet_weights(found: Mapping[str, object], *, full: bool) -> Iterator[ForeignKey]:
     own, key = _weights(found, "unet")
     if key is None:
         return
@@ -112,7 +112,7 @@ def _unet_weights(found: Mapping[str, object], *, full: bool) -> Iterator[Entry]
         yield computed(key, own, "fp8_base" if both else "fp8_base_unet", True, "the frozen U-Net in 8 bits")
     elif not full and precision is not None:
         note = "the frozen model has the precision of mixed_precision"
-        yield Entry(key, shown(own), What.TAKEN, note=note)
+        yield ForeignKey(key, shown(own), KeyFate.TAKEN, note=note)
     elif full and own in _FULL and precision == trained_in:
         yield computed(key, own, _FULL[own], True, "trained weights are kept in it")
     elif full and own in _FULL:
@@ -123,20 +123,20 @@ def _unet_weights(found: Mapping[str, object], *, full: bool) -> Iterator[Entry]
         yield ignored(key, own, "sd-scripts has no such precision")
 
 
-def _vae(found: Mapping[str, object]) -> Iterator[Entry]:
+def _vae(found: Mapping[str, object]) -> Iterator[ForeignKey]:
     own, key = _weights(found, "vae")
     note = "whether the VAE has full precision" if key else "not in the file: OneTrainer's default"
     yield computed(key or "(vae.weight_dtype)", own, "no_half_vae", own == "FLOAT_32" or None, note)
 
 
-def _checkpointing(found: Mapping[str, object]) -> Iterator[Entry]:
+def _checkpointing(found: Mapping[str, object]) -> Iterator[ForeignKey]:
     """Newer files tell it of each part; sd-scripts has one switch, which counts most for the U-Net."""
     own = part(found, "unet").get("gradient_checkpointing")
     if own is not None and "gradient_checkpointing" not in found:
         yield became("unet.gradient_checkpointing", own, "gradient_checkpointing", values.switch(own) or None)
 
 
-def _rest(name: str, key: str, value: object) -> Iterator[Entry]:
+def _rest(name: str, key: str, value: object) -> Iterator[ForeignKey]:
     shared = {"weight_dtype": ("unet", "vae"), "gradient_checkpointing": ("unet",)}
     if key == "train":
         yield ignored(f"{name}.train", value, "decides what is trained")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sdxl_train_cli.importers.entry import What
-from sdxl_train_cli.importers.settle import Imported
+from sdxl_train_cli.importers.foreign_settings import KeyFate
+from sdxl_train_cli.importers.preset_building import ImportedPreset
 from sdxl_train_cli.recipes import yaml_file
 
 _LONGEST_NAME = 80
 
 
-def of(imported: Imported, source: str) -> str:
+def of(imported: ImportedPreset, source: str) -> str:
     """The file's text; `source` is the imported file's bare name."""
     name = "".join(char if char.isprintable() else "?" for char in source)[:_LONGEST_NAME]
     head = [f"# Imported from {name} ({imported.format})", *(f"# {fact}" for fact in imported.facts)]
@@ -20,7 +20,7 @@ def of(imported: Imported, source: str) -> str:
     return "\n".join([*head, *lines]).rstrip() + "\n"
 
 
-def _options(imported: Imported) -> Iterator[str]:
+def _options(imported: ImportedPreset) -> Iterator[str]:
     spoken = {entry.option for entry in imported.entries}
     for option, value in imported.changes.items():
         if option in spoken:
@@ -33,8 +33,8 @@ def _options(imported: Imported) -> Iterator[str]:
         yield from (yaml_file.line(option, imported.changes[option]) for option in silent)
 
 
-def _comment(imported: Imported, option: str) -> str:
+def _comment(imported: ImportedPreset, option: str) -> str:
     """The key that an option came from, where it is called otherwise."""
     entry = next(entry for entry in reversed(imported.entries) if entry.option == option)
-    source = "" if entry.what is What.TAKEN else f"{entry.key.strip('()')} {entry.shown}".strip()
+    source = "" if entry.what is KeyFate.TAKEN else f"{entry.key.strip('()')} {entry.shown}".strip()
     return source if source.isprintable() else ""

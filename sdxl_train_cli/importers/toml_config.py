@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import values
-from sdxl_train_cli.importers.entry import Entry, Reading, became, ignored, unknown
+from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, unknown
 
 FORMAT = "sd-scripts TOML"
 _SIGNS = frozenset(
@@ -44,7 +44,7 @@ def is_one(found: Mapping[str, object]) -> bool:
     return bool(_SIGNS & flat) or "v2" in flat
 
 
-def read(found: Mapping[str, object], where: str) -> Reading:
+def read(found: Mapping[str, object], where: str) -> ForeignSettings:
     """The file's options, sections or not; RecipeError where they are not for SDXL."""
     flat = list(_flat(found))
     given = {key: raw for key, _, raw in flat}
@@ -55,7 +55,7 @@ def read(found: Mapping[str, object], where: str) -> Reading:
         raise RecipeError(Problem("is for Stable Diffusion 2, not for SDXL", "import SDXL settings", where))
     has_network = any(key.startswith("network_") for key in given)
     is_full = not has_network and bool(_ONLY_FULL & given.keys() or "unet_lr" not in given)
-    return Reading(FORMAT, is_full, tuple(_entry(key, option, raw) for option, key, raw in flat))
+    return ForeignSettings(FORMAT, is_full, tuple(_entry(key, option, raw) for option, key, raw in flat))
 
 
 def _flat(found: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
@@ -68,7 +68,7 @@ def _flat(found: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
             yield key, key, raw
 
 
-def _entry(key: str, option: str, raw: object) -> Entry:
+def _entry(key: str, option: str, raw: object) -> ForeignKey:
     if option in _GUI_ONLY:
         return ignored(key, raw, _GUI_ONLY[option])
     try:

@@ -17,7 +17,7 @@ _MIB = 1 / 1024
 
 
 @dataclass(frozen=True)
-class Case:
+class ActivationCase:
     """What was counted: the names are those of the table's columns."""
 
     part: str = "unet"
@@ -33,7 +33,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Counted:
+class CountedActivations:
     """GiB of one row."""
 
     kept_gib: float
@@ -47,15 +47,15 @@ class Counted:
 
 
 @cache
-def rows() -> Mapping[Case, Counted]:
+def rows() -> Mapping[ActivationCase, CountedActivations]:
     """The whole table."""
     with TABLE.open(encoding="utf-8", newline="") as file:
         lines = csv.DictReader(line for line in file if not line.startswith("#"))
         return {_case(line): _counted(line) for line in lines}
 
 
-def _case(line: Mapping[str, str]) -> Case:
-    return Case(
+def _case(line: Mapping[str, str]) -> ActivationCase:
+    return ActivationCase(
         part=line["part"],
         network=line["network"],
         network_dim=int(line["network_dim"]),
@@ -69,12 +69,12 @@ def _case(line: Mapping[str, str]) -> Case:
     )
 
 
-def _counted(line: Mapping[str, str]) -> Counted:
-    return Counted(*(float(line[f"{size}_mib"]) * _MIB for size in ("kept", "recomputed", "copies")))
+def _counted(line: Mapping[str, str]) -> CountedActivations:
+    return CountedActivations(*(float(line[f"{size}_mib"]) * _MIB for size in ("kept", "recomputed", "copies")))
 
 
 @cache
-def _most(case: Case) -> float:
+def _most(case: ActivationCase) -> float:
     return rows()[case].most_gib
 
 
@@ -83,7 +83,7 @@ def full_gib(*, checkpointing: bool, half_weights: bool, half: bool) -> float:
     """GiB for one 1024x1024 image while the U-Net itself is trained."""
     precision = "bf16" if half else "fp32"
     base = "bf16" if half_weights and half else "fp32"
-    return _most(Case("unet", "full", 0, base=base, precision=precision, checkpointing=checkpointing))
+    return _most(ActivationCase("unet", "full", 0, base=base, precision=precision, checkpointing=checkpointing))
 
 
 @cache
@@ -95,20 +95,20 @@ def network_gib(dim: int, *, conv: bool, checkpointing: bool, half: bool) -> flo
     """
     plain = _by_dim("unet", dim, checkpointing=checkpointing)
     if conv:
-        counted = _most(Case(network_dim=_LOCON, conv_dim=_CONV, checkpointing=checkpointing))
+        counted = _most(ActivationCase(network_dim=_LOCON, conv_dim=_CONV, checkpointing=checkpointing))
         plain += max(0.0, counted - _by_dim("unet", _LOCON, checkpointing=checkpointing))
     return plain if half else plain * _in_float32(checkpointing=checkpointing)
 
 
 def _by_dim(part: str, dim: int, *, checkpointing: bool) -> float:
-    narrow = _most(Case(part, checkpointing=checkpointing))
-    wide = _most(Case(part, network_dim=_WIDE, checkpointing=checkpointing))
+    narrow = _most(ActivationCase(part, checkpointing=checkpointing))
+    wide = _most(ActivationCase(part, network_dim=_WIDE, checkpointing=checkpointing))
     return narrow + (dim - _NARROW) * max(0.0, wide - narrow) / (_WIDE - _NARROW)
 
 
 def _in_float32(*, checkpointing: bool) -> float:
-    wide = _most(Case(base="fp32", precision="fp32", checkpointing=checkpointing))
-    return wide / _most(Case(checkpointing=checkpointing))
+    wide = _most(ActivationCase(base="fp32", precision="fp32", checkpointing=checkpointing))
+    return wide / _most(ActivationCase(checkpointing=checkpointing))
 
 
 def attention_maps_gib(area: float, *, checkpointing: bool) -> float:
@@ -119,8 +119,8 @@ def attention_maps_gib(area: float, *, checkpointing: bool) -> float:
     """
     half_side = 512
     small, large = (
-        _most(Case(attention="plain", side=side, checkpointing=checkpointing))
-        - _most(Case(side=side, checkpointing=checkpointing))
+        _most(ActivationCase(attention="plain", side=side, checkpointing=checkpointing))
+        - _most(ActivationCase(side=side, checkpointing=checkpointing))
         for side in (half_side, SIDE)
     )
     part = (half_side / SIDE) ** 2
@@ -131,8 +131,8 @@ def attention_maps_gib(area: float, *, checkpointing: bool) -> float:
 @cache
 def fp8_casts_gib(*, checkpointing: bool) -> float:
     """GiB of an fp8 U-Net's weights as autograd keeps them, cast for the multiplications: all, or one block's."""
-    casts = rows()[Case(base="fp8", checkpointing=checkpointing)]
-    return max(0.0, casts.copies_gib - rows()[Case(checkpointing=checkpointing)].copies_gib)
+    casts = rows()[ActivationCase(base="fp8", checkpointing=checkpointing)]
+    return max(0.0, casts.copies_gib - rows()[ActivationCase(checkpointing=checkpointing)].copies_gib)
 
 
 def text_gib(windows: int, *, full: bool, checkpointing: bool) -> float:
@@ -140,19 +140,19 @@ def text_gib(windows: int, *, full: bool, checkpointing: bool) -> float:
 
     What is counted on the way back is a gradient of the vocabulary, which does not grow with the captions.
     """
-    case = Case("text", checkpointing=checkpointing)
-    counted = rows()[Case("text", "full", 0, base="fp32", checkpointing=checkpointing) if full else case]
+    case = ActivationCase("text", checkpointing=checkpointing)
+    counted = rows()[ActivationCase("text", "full", 0, base="fp32", checkpointing=checkpointing) if full else case]
     return counted.kept_gib * windows + counted.recomputed_gib
 
 
 @cache
 def text_casts_gib() -> float:
     """GiB of the text encoders' weights in half precision as autograd keeps them, the vocabulary apart."""
-    return rows()[Case("text", "full", 0, base="fp32")].copies_gib
+    return rows()[ActivationCase("text", "full", 0, base="fp32")].copies_gib
 
 
 @cache
 def picture_gib(way: str, *, half: bool) -> float:
     """GiB that the VAE takes for one 1024x1024 picture; `way` is "encode" or "decode"."""
     precision = "bf16" if half else "fp32"
-    return _most(Case(way, "none", 0, base=precision, precision=precision))
+    return _most(ActivationCase(way, "none", 0, base=precision, precision=precision))

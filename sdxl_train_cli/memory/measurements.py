@@ -12,14 +12,14 @@ from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import folders, largest_bucket
-from sdxl_train_cli.dataset.folders import Picture, Pictures
+from sdxl_train_cli.dataset.folders import PictureFile, TrainingPictures
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import memory_settings
-from sdxl_train_cli.memory.memory_settings import Settings
-from sdxl_train_cli.memory.vram import Need
+from sdxl_train_cli.memory.memory_settings import MemorySettings
+from sdxl_train_cli.memory.vram import MemoryNeed
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.sdscripts import buckets
 
@@ -30,7 +30,7 @@ _ROUNDING_GIB = 0.5
 """How far a peak may seem to exceed the GPU: drivers round the card's size, and count it with and without reserve."""
 
 
-class Measurement(Settings):
+class Measurement(MemorySettings):
     """One run that was measured: its settings, what it took, and on what."""
 
     width: int = Field(ge=1, le=8192)
@@ -78,7 +78,7 @@ class Measurement(Settings):
 
 def of(  # noqa: PLR0913, PLR0917 - what a run was is told in as many words
     recipe: Recipe,
-    pictures: Pictures,
+    pictures: TrainingPictures,
     environment: Environment,
     device: Gpu,
     peak_gib: float,
@@ -165,17 +165,17 @@ def load(home: Home) -> tuple[list[Measurement], list[Problem]]:
 
 
 @dataclass(frozen=True)
-class Records:
+class MeasuredRuns:
     """Measured runs, to be asked what a run will take on one GPU."""
 
     found: Sequence[Measurement]
     device: Gpu
     commit: str
     """Of the sd-scripts that is installed."""
-    pictures: Sequence[Picture] | None = None
+    pictures: Sequence[PictureFile] | None = None
     """None speaks of full batches of pictures as large as `resolution` lets them be."""
 
-    def need(self, recipe: Recipe) -> Need | None:
+    def need(self, recipe: Recipe) -> MemoryNeed | None:
         """What a run of the same settings took; None where none was measured."""
         record = self.like(recipe)
         return None if record is None else need(record, self.commit)
@@ -208,10 +208,10 @@ def _nearest(same: Sequence[Measurement], commit: str) -> Measurement | None:
     return max(as_now or own or same, key=lambda record: record.peak_gib, default=None)
 
 
-def need(record: Measurement, commit: str) -> Need:
+def need(record: Measurement, commit: str) -> MemoryNeed:
     """What a record says of a run."""
     another = (
         "" if record.sd_scripts_commit == commit else f" with sd-scripts {record.sd_scripts or 'of another commit'}"
     )
     source = f"{record.where_and_when}{another}"
-    return Need(record.peak_gib, record.peak_gib, measured=True, source=source)
+    return MemoryNeed(record.peak_gib, record.peak_gib, measured=True, source=source)

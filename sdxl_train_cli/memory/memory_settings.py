@@ -43,7 +43,7 @@ _RATES = ("learning_rate", "unet_lr", "text_encoder_lr")
 _NEUTRAL_ARGUMENTS = ("alpha", "conv_alpha", "loraplus")
 
 
-class Settings(BaseModel):
+class MemorySettings(BaseModel):
     """The settings that memory goes by; empty text stands for what a run does not have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -97,15 +97,15 @@ class Settings(BaseModel):
         ]  # fmt: skip
         return ", ".join(word for word in told if word)
 
-    def is_like(self, other: Settings) -> bool:
+    def is_like(self, other: MemorySettings) -> bool:
         """Whether all that shapes memory is the same, whatever else the two are."""
-        return all(getattr(self, name) == getattr(other, name) for name in Settings.model_fields)
+        return all(getattr(self, name) == getattr(other, name) for name in MemorySettings.model_fields)
 
 
-def read(recipe: Recipe) -> Settings:
+def read(recipe: Recipe) -> MemorySettings:
     """The settings of a typed recipe whose figures are possible (demand.read)."""
     full = recipe.kind is Kind.DREAMBOOTH
-    return Settings(
+    return MemorySettings(
         kind=recipe.kind,
         network_module="" if full else str(recipe.get("network_module") or ""),
         network_dim=None if full else _whole(recipe, "network_dim"),
@@ -165,7 +165,7 @@ def _text(value: Value | None) -> str:
     return "set" if any(mark in text for mark in "/\\") else text  # a path is nobody else's business
 
 
-def recipe(settings: Settings, size: tuple[int, int], batch_size: int) -> Recipe:
+def recipe(settings: MemorySettings, size: tuple[int, int], batch_size: int) -> Recipe:
     """A recipe of these settings for pictures of one size: `read` gives them back."""
     full = settings.kind is Kind.DREAMBOOTH
     vae, _, vae_batch = settings.vae.rpartition(" x")

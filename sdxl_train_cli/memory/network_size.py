@@ -20,7 +20,7 @@ VAE_WEIGHTS = 83_653_863
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerGroup:
     """Layers of one shape."""
 
     inputs: int
@@ -30,24 +30,55 @@ class Layer:
     """Weights between one input and one output: 9 in a 3x3 convolution."""
 
 
-LAYERS: Mapping[str, tuple[Layer, ...]] = {
-    "attention": (Layer(640, 640, 60), Layer(2048, 640, 20), Layer(1280, 1280, 360), Layer(2048, 1280, 120)),
+LAYERS: Mapping[str, tuple[LayerGroup, ...]] = {
+    "attention": (
+        LayerGroup(640, 640, 60),
+        LayerGroup(2048, 640, 20),
+        LayerGroup(1280, 1280, 360),
+        LayerGroup(2048, 1280, 120),
+    ),
     "transformer": (
-        *(Layer(640, 640, 10), Layer(640, 5120, 10), Layer(2560, 640, 10)),
-        *(Layer(1280, 1280, 12), Layer(1280, 10240, 60), Layer(5120, 1280, 60)),
+        *(LayerGroup(640, 640, 10), LayerGroup(640, 5120, 10), LayerGroup(2560, 640, 10)),
+        *(LayerGroup(1280, 1280, 12), LayerGroup(1280, 10240, 60), LayerGroup(5120, 1280, 60)),
     ),
     "resnet": (
-        *(Layer(320, 640, 1), Layer(640, 320, 2), Layer(640, 1280, 1), Layer(960, 320, 1), Layer(960, 640, 1)),
-        *(Layer(1280, 320, 5), Layer(1280, 640, 6), Layer(1280, 1280, 7), Layer(1920, 640, 1)),
-        *(Layer(1920, 1280, 1), Layer(2560, 1280, 2)),
+        *(
+            LayerGroup(320, 640, 1),
+            LayerGroup(640, 320, 2),
+            LayerGroup(640, 1280, 1),
+            LayerGroup(960, 320, 1),
+            LayerGroup(960, 640, 1),
+        ),
+        *(LayerGroup(1280, 320, 5), LayerGroup(1280, 640, 6), LayerGroup(1280, 1280, 7), LayerGroup(1920, 640, 1)),
+        *(LayerGroup(1920, 1280, 1), LayerGroup(2560, 1280, 2)),
     ),
     "conv": (
-        *(Layer(320, 320, 8, 9), Layer(320, 640, 1, 9), Layer(640, 320, 2, 9), Layer(640, 640, 8, 9)),
-        *(Layer(640, 1280, 1, 9), Layer(960, 320, 1, 9), Layer(960, 640, 1, 9), Layer(1280, 640, 1, 9)),
-        *(Layer(1280, 1280, 11, 9), Layer(1920, 640, 1, 9), Layer(1920, 1280, 1, 9), Layer(2560, 1280, 2, 9)),
+        *(
+            LayerGroup(320, 320, 8, 9),
+            LayerGroup(320, 640, 1, 9),
+            LayerGroup(640, 320, 2, 9),
+            LayerGroup(640, 640, 8, 9),
+        ),
+        *(
+            LayerGroup(640, 1280, 1, 9),
+            LayerGroup(960, 320, 1, 9),
+            LayerGroup(960, 640, 1, 9),
+            LayerGroup(1280, 640, 1, 9),
+        ),
+        *(
+            LayerGroup(1280, 1280, 11, 9),
+            LayerGroup(1920, 640, 1, 9),
+            LayerGroup(1920, 1280, 1, 9),
+            LayerGroup(2560, 1280, 2, 9),
+        ),
     ),
-    "text attention": (Layer(768, 768, 48), Layer(1280, 1280, 128)),
-    "text": (Layer(768, 3072, 12), Layer(3072, 768, 12), Layer(1280, 5120, 32), Layer(5120, 1280, 32)),
+    "text attention": (LayerGroup(768, 768, 48), LayerGroup(1280, 1280, 128)),
+    "text": (
+        LayerGroup(768, 3072, 12),
+        LayerGroup(3072, 768, 12),
+        LayerGroup(1280, 5120, 32),
+        LayerGroup(5120, 1280, 32),
+    ),
 }
 """The layers that networks reach: those of the transformers and the text encoders, 722 and 264; with convolutions the
 28 others of the ResNet blocks, which network_dim sizes, and 38 convolutions, which conv_dim does."""
@@ -57,7 +88,7 @@ _ALL = lycoris.PRESETS["full"]
 
 _AS_LORA = frozenset({"networks.lora", "networks.dylora", "networks.lora_fa"})
 
-Weights = Callable[[Layer, int], float]
+Weights = Callable[[LayerGroup, int], float]
 """The weights that one layer gets, for its dim."""
 
 
@@ -138,12 +169,12 @@ def _counted(
     return NetworkSize(unet, text, conv="conv" in reached and bool(conv_dim), merged=whole if merges else 0)
 
 
-def _lora(layer: Layer, dim: int) -> float:
+def _lora(layer: LayerGroup, dim: int) -> float:
     """A pair of matrices, which meet at the dim."""
     return dim * (layer.inputs * layer.kernel + layer.outputs)
 
 
-def _lokr(layer: Layer, dim: int, factor: int, *, whole: bool) -> float:
+def _lokr(layer: LayerGroup, dim: int, factor: int, *, whole: bool) -> float:
     """A small matrix whole, and a larger one as a pair that meets at the dim, or whole where that is smaller."""
     small_in, large_in = _factors(layer.inputs, factor)
     small_out, large_out = _factors(layer.outputs, factor)

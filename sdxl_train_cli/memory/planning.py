@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import formatting
 from sdxl_train_cli.memory import savings, vram
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
@@ -14,12 +14,12 @@ BATCH_SIZES = (8, 4, 2, 1)
 
 
 @dataclass(frozen=True)
-class Offer:
+class FittingRun:
     """One run that fits."""
 
     preset: str
     recipe: Recipe
-    need: vram.Need
+    need: vram.MemoryNeed
     gives_up: tuple[str, ...]
     command: str
 
@@ -35,7 +35,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Question:
+class PlanRequest:
     """What is asked of a card."""
 
     kind: Kind
@@ -47,7 +47,7 @@ class Question:
     """What was measured on this card."""
 
 
-def offers(question: Question, user_presets: Path | None) -> list[Offer]:
+def offers(question: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
     """The kind's presets that fit as they are, what gives up least first; where none does, the best mended one."""
     names = presets.names(question.kind, user_presets)
     sizes = [] if question.resolution is None else presets.sized(question.resolution)
@@ -60,34 +60,38 @@ def offers(question: Question, user_presets: Path | None) -> list[Offer]:
     return sorted((offer for offer in mended if offer is not None), key=_loss)[:1]
 
 
-def _as_it_is(recipe: Recipe, question: Question) -> Offer | None:
+def _as_it_is(recipe: Recipe, question: PlanRequest) -> FittingRun | None:
     """With the largest batch that fits."""
     for size in BATCH_SIZES:
         sized = recipe.replaced({"train_batch_size": Setting(value=size, origin="--batch-size")})
         need = vram.need(sized, question.known)
         if need.high_gib <= question.free_gib:
-            return Offer(recipe.name, sized, need, _given_up(sized), _command(recipe, question, f"--batch-size {size}"))
+            return FittingRun(
+                recipe.name, sized, need, _given_up(sized), _command(recipe, question, f"--batch-size {size}")
+            )
     return None
 
 
-def _beats(one: Offer, other: Offer) -> bool:
+def _beats(one: FittingRun, other: FittingRun) -> bool:
     """Whether it trains the same network, gives up less, and takes as many pictures at once."""
     same = all(one.recipe.get(option) == other.recipe.get(option) for option in ("network_dim", "network_args"))
     return same and set(one.gives_up) < set(other.gives_up) and one.batch_size >= other.batch_size
 
 
-def _mended(recipe: Recipe, question: Question) -> Offer | None:
+def _mended(recipe: Recipe, question: PlanRequest) -> FittingRun | None:
     """With the cheapest changes that make it fit."""
     for way in savings.ways_out(recipe, question.free_gib, question.known):
-        return Offer(recipe.name, way.recipe, way.need, _given_up(way.recipe), _command(recipe, question, way.flags))
+        return FittingRun(
+            recipe.name, way.recipe, way.need, _given_up(way.recipe), _command(recipe, question, way.flags)
+        )
     return None
 
 
-def _command(recipe: Recipe, question: Question, flags: str) -> str:
+def _command(recipe: Recipe, question: PlanRequest, flags: str) -> str:
     words: list[object] = ["sdxl-train", recipe.kind.value, "--preset", recipe.name]
     words += [] if question.data is None else ["--data", question.data]
     words += [] if question.resolution is None else ["--resolution", question.resolution]
-    return f"{spelling.shell_line(words)} {flags}"
+    return f"{formatting.shell_line(words)} {flags}"
 
 
 _LOSSES = (
@@ -104,7 +108,7 @@ def _given_up(recipe: Recipe) -> tuple[str, ...]:
     return (*lost, "detail: pictures of 768 pixels") if small else tuple(lost)
 
 
-def _loss(offer: Offer) -> tuple[object, ...]:
+def _loss(offer: FittingRun) -> tuple[object, ...]:
     small = str(offer.recipe.get("resolution")).startswith("768,")
     switches = tuple(offer.recipe.is_on(option) for option, _ in _LOSSES)
     return (small, *switches, -(offer.recipe.number("network_dim") or 0))

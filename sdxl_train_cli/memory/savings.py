@@ -117,19 +117,19 @@ LADDER = (
 
 
 @dataclass(frozen=True)
-class WayOut:
+class FittingChanges:
     """Changes that make a run fit."""
 
     flags: str
     costs: tuple[str, ...]
     recipe: Recipe
-    need: vram.Need
+    need: vram.MemoryNeed
 
     def __str__(self) -> str:
         return f"{self.flags}   needs {self.need}; costs {', '.join(self.costs)}"
 
 
-def ways_out(recipe: Recipe, free_gib: float, known: vram.Known = vram.unmeasured) -> list[WayOut]:
+def ways_out(recipe: Recipe, free_gib: float, known: vram.Known = vram.unmeasured) -> list[FittingChanges]:
     """Up to three ways to make a typed recipe fit, the cheapest first: single changes, else what they do together."""
     single = [_way(recipe, [saving], known) for saving in LADDER if saving.changes(recipe)]
     fitting = [way for way in single if way.need.high_gib <= free_gib]
@@ -140,7 +140,7 @@ def ways_out(recipe: Recipe, free_gib: float, known: vram.Known = vram.unmeasure
     return fitting[:WAYS]
 
 
-def _distinct(ways: Iterator[WayOut], known: list[WayOut]) -> Iterator[WayOut]:
+def _distinct(ways: Iterator[FittingChanges], known: list[FittingChanges]) -> Iterator[FittingChanges]:
     seen = {way.flags for way in known} | {""}
     for way in ways:
         if way.flags not in seen:
@@ -148,7 +148,7 @@ def _distinct(ways: Iterator[WayOut], known: list[WayOut]) -> Iterator[WayOut]:
             yield way
 
 
-def _way(recipe: Recipe, savings: list[Saving], known: vram.Known) -> WayOut:
+def _way(recipe: Recipe, savings: list[Saving], known: vram.Known) -> FittingChanges:
     costs, changed = [], dict[str, Value]()
     for saving in savings:
         changes = saving.changes(_with(recipe, changed))
@@ -156,7 +156,7 @@ def _way(recipe: Recipe, savings: list[Saving], known: vram.Known) -> WayOut:
             changed |= changes
             costs.append(saving.costs)
     after = _with(recipe, changed)
-    return WayOut(flags(changed), tuple(dict.fromkeys(costs)), after, vram.need(after, known))
+    return FittingChanges(flags(changed), tuple(dict.fromkeys(costs)), after, vram.need(after, known))
 
 
 def flags(changes: Changes) -> str:

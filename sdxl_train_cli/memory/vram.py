@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sdxl_train_cli.errors import VramError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.memory import terms
+from sdxl_train_cli.memory import estimation
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.sdscripts import optimizer
 
@@ -24,7 +24,7 @@ TIGHT_GIB = 0.3
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of the table: the settings that it was measured with, and GiB by batch size."""
 
     kind: Kind
@@ -83,15 +83,15 @@ def _takes_more(recipe: Recipe) -> bool:
 
 
 @cache
-def rows() -> tuple[Row, ...]:
+def rows() -> tuple[TableRow, ...]:
     """The table as it was measured with sd-scripts 0.8.3 on 2024-02-09: the Python process alone."""
     with TABLE.open(encoding="utf-8", newline="") as file:
         lines = csv.DictReader(line for line in file if not line.startswith("#"))
         return tuple(_row(line) for line in lines)
 
 
-def _row(line: Mapping[str, str]) -> Row:
-    return Row(
+def _row(line: Mapping[str, str]) -> TableRow:
+    return TableRow(
         kind=Kind(line["kind"]),
         network_dim=int(line["network_dim"]) if line["network_dim"] else None,
         conv_dim=int(line["conv_dim"]) if line["conv_dim"] else None,
@@ -102,7 +102,7 @@ def _row(line: Mapping[str, str]) -> Row:
     )
 
 
-def row_of(recipe: Recipe) -> Row | None:
+def row_of(recipe: Recipe) -> TableRow | None:
     """The row that the recipe is named after: the options that the table names are the same."""
     return next((row for row in rows() if row.is_like(recipe)), None)
 
@@ -117,7 +117,7 @@ def measured_gib(recipe: Recipe) -> float | None:
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryNeed:
     """What a run takes, the Python process alone, and how that is known."""
 
     low_gib: float
@@ -134,7 +134,7 @@ class Need:
         return f"{figure} GB ({self.source})"
 
 
-Known = Callable[[Recipe], Need | None]
+Known = Callable[[Recipe], MemoryNeed | None]
 """What a run of just these settings took on this kind of GPU, where one was measured: it goes before all else."""
 
 
@@ -142,24 +142,24 @@ def unmeasured(_recipe: Recipe) -> None:
     """No run was measured."""
 
 
-def need(recipe: Recipe, known: Known = unmeasured) -> Need:
+def need(recipe: Recipe, known: Known = unmeasured) -> MemoryNeed:
     """The need of a typed recipe; RecipeError where its values are out of range."""
     record = known(recipe)
     if record is not None:
         return record
     gib = measured_gib(recipe)
-    return _estimated(recipe) if gib is None else Need(gib, gib, measured=True)
+    return _estimated(recipe) if gib is None else MemoryNeed(gib, gib, measured=True)
 
 
-def _estimated(recipe: Recipe) -> Need:
-    estimate = terms.estimate(recipe)
-    return Need(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts, source="an estimate")
+def _estimated(recipe: Recipe) -> MemoryNeed:
+    estimate = estimation.estimate(recipe)
+    return MemoryNeed(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts, source="an estimate")
 
 
-def cell(row: Row, batch_size: int) -> Need:
+def cell(row: TableRow, batch_size: int) -> MemoryNeed:
     """A cell of the table: as it was measured, else estimated for the row's own settings."""
     gib = row.measured_gib.get(batch_size)
-    return _estimated(terms.table_recipe(row, batch_size)) if gib is None else Need(gib, gib, measured=True)
+    return _estimated(estimation.table_recipe(row, batch_size)) if gib is None else MemoryNeed(gib, gib, measured=True)
 
 
 def require(

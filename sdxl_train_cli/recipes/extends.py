@@ -16,14 +16,14 @@ DEEPEST = 8
 
 
 @dataclass(frozen=True)
-class Layer:
+class PresetLayer:
     """One file of the chain."""
 
     path: Path
-    document: yaml_file.Document
+    document: yaml_file.YamlDocument
 
     @property
-    def extends(self) -> yaml_file.Entry | None:
+    def extends(self) -> yaml_file.YamlEntry | None:
         """The entry that names the preset it builds on."""
         return self.document.get("extends")
 
@@ -45,7 +45,7 @@ class Layer:
         }
 
 
-def load(path: Path, shown: str, kind: Kind | None, user_folder: Path | None) -> list[Layer]:
+def load(path: Path, shown: str, kind: Kind | None, user_folder: Path | None) -> list[PresetLayer]:
     """Read the chain; without a kind, a bare name in `extends` is looked up among the presets of every kind.
 
     Raises RecipeError with the file and line at fault.
@@ -66,13 +66,13 @@ def load(path: Path, shown: str, kind: Kind | None, user_folder: Path | None) ->
     return layers
 
 
-def shipped_kind(layers: list[Layer]) -> Kind | None:
+def shipped_kind(layers: list[PresetLayer]) -> Kind | None:
     """The kind of the nearest layer that is a shipped preset."""
     kinds = (preset_folders.kind_by_folder(layer.path) for layer in layers if preset_folders.is_shipped(layer.path))
     return next((kind for kind in kinds if kind is not None), None)
 
 
-def _layer(path: Path, shown: str) -> Layer:
+def _layer(path: Path, shown: str) -> PresetLayer:
     document = yaml_file.load(path, shown)
     problems = [
         Problem(f"{entry.key} takes one line of text", None, document.where(entry))
@@ -81,7 +81,7 @@ def _layer(path: Path, shown: str) -> Layer:
     ]
     if problems:
         raise RecipeError(problems)
-    return Layer(path, document)
+    return PresetLayer(path, document)
 
 
 def _parent(extends: str, child: Path, kind: Kind | None, user_folder: Path | None) -> Path | None:

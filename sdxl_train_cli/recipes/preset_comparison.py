@@ -11,7 +11,7 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedSide:
     """What one of the two has."""
 
     value: Value | None
@@ -21,21 +21,21 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Difference:
+class OptionDifference:
     """One option that differs."""
 
     option: str
-    one: Side
-    other: Side
+    one: ComparedSide
+    other: ComparedSide
 
 
-def differences(one: Recipe, other: Recipe, table: OptionTable | None) -> Iterator[Difference]:
+def differences(one: Recipe, other: Recipe, table: OptionTable | None) -> Iterator[OptionDifference]:
     """Yield what differs, by name; without a table, an option that is left out has no value."""
     sides = [_typed(recipe, table) for recipe in (one, other)]
     for option in sorted({name for recipe in sides for name in recipe.settings}):
         found = [_side(recipe, option, table) for recipe in sides]
         if _meant(found[0].value) != _meant(found[1].value):
-            yield Difference(option, *found)
+            yield OptionDifference(option, *found)
 
 
 def _typed(recipe: Recipe, table: OptionTable | None) -> Recipe:
@@ -51,11 +51,11 @@ def _is_wrong(recipe: Recipe, name: str, table: OptionTable) -> bool:
     return any(options.problems(only, table))
 
 
-def _side(recipe: Recipe, option: str, table: OptionTable | None) -> Side:
+def _side(recipe: Recipe, option: str, table: OptionTable | None) -> ComparedSide:
     if option in recipe.settings:
-        return Side(recipe.get(option), recipe.origin(option))
+        return ComparedSide(recipe.get(option), recipe.origin(option))
     known = None if table is None else table.of(recipe.kind).get(option)
-    return Side(None if known is None else known.default, None)
+    return ComparedSide(None if known is None else known.default, None)
 
 
 def _meant(value: Value | None) -> object:

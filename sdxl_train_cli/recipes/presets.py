@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, spelling
+from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import extends, preset_folders
@@ -16,7 +16,7 @@ from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 __all__ = [
-    "Found",
+    "ListedPreset",
     "Override",
     "available",
     "check_file",
@@ -40,7 +40,7 @@ class Override:
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedPreset:
     """A preset as it is listed."""
 
     kind: Kind | None
@@ -94,7 +94,7 @@ def names(kind: Kind, user_folder: Path | None = None) -> list[str]:
     return list(dict.fromkeys(path.stem for folder in folders for path in preset_folders.listed(folder)))
 
 
-def available(kind: Kind | None = None, user_folder: Path | None = None) -> list[Found]:
+def available(kind: Kind | None = None, user_folder: Path | None = None) -> list[ListedPreset]:
     """Every preset of the kind, or of all; a broken one is listed with what is wrong as its description."""
     kinds = list(Kind) if kind is None else [kind]
     folders = [(one, root / one.value) for root in _roots(user_folder) for one in kinds]
@@ -151,12 +151,12 @@ def _elsewhere(kind: Kind, name: str, user_folder: Path | None) -> str | None:
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     def likeness(candidate: str) -> float:
-        return difflib.SequenceMatcher(None, spelling.cut(name), spelling.cut(candidate)).ratio()
+        return difflib.SequenceMatcher(None, formatting.cut(name), formatting.cut(candidate)).ratio()
 
     return "try one of: " + ", ".join(sorted(known, key=likeness, reverse=True)[:5])
 
 
-def _merged(kind: Kind, name: str, layers: Sequence[extends.Layer]) -> Recipe:
+def _merged(kind: Kind, name: str, layers: Sequence[extends.PresetLayer]) -> Recipe:
     recipe = Recipe(kind=kind, name=name, description=layers[0].description, settings={})
     for layer in reversed(layers):
         recipe = recipe.replaced(layer.settings)
@@ -167,10 +167,10 @@ def _roots(user_folder: Path | None) -> list[Path]:
     return [shipped_folder()] if user_folder is None else [shipped_folder(), user_folder]
 
 
-def _found(kind: Kind | None, path: Path, user_folder: Path | None) -> Found:
+def _found(kind: Kind | None, path: Path, user_folder: Path | None) -> ListedPreset:
     is_user = not preset_folders.is_shipped(path)
     try:
         layers = extends.load(path, preset_folders.shown(path), kind, user_folder)
     except RecipeError as error:
-        return Found(kind, path.stem, f"broken: {error.problems[0]}", path, is_user)
-    return Found(kind or extends.shipped_kind(layers), path.stem, layers[0].description, path, is_user)
+        return ListedPreset(kind, path.stem, f"broken: {error.problems[0]}", path, is_user)
+    return ListedPreset(kind or extends.shipped_kind(layers), path.stem, layers[0].description, path, is_user)

@@ -13,7 +13,7 @@ from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import yaml_file
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.recipes.yaml_file import Document, Entry
+from sdxl_train_cli.recipes.yaml_file import YamlDocument, YamlEntry
 
 _TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger")
 _SET = "set"
@@ -37,7 +37,7 @@ class Project:
 
 
 @dataclass(frozen=True)
-class Config:
+class UserConfig:
     """What the user's config file says."""
 
     source: str | None = None
@@ -62,20 +62,20 @@ def load(folder: Path) -> Project:
     return Project(kind=kinds[kind] if kind else None, overrides=overrides, **texts)
 
 
-def load_config(folder: Path) -> Config:
+def load_config(folder: Path) -> UserConfig:
     """Read the user's config file; an empty Config where there is none."""
     path = folder / "config.yaml"
-    return Config(**_texts(yaml_file.load(path), _CONFIG)) if files.is_file(path) else Config()
+    return UserConfig(**_texts(yaml_file.load(path), _CONFIG)) if files.is_file(path) else UserConfig()
 
 
-def _texts(document: Document, known: tuple[str, ...], also: tuple[str, ...] = ()) -> dict[str, str]:
+def _texts(document: YamlDocument, known: tuple[str, ...], also: tuple[str, ...] = ()) -> dict[str, str]:
     problems = [problem for entry in document.entries for problem in _wrong(document, entry, (*known, *also), also)]
     if problems:
         raise RecipeError(problems)
     return {entry.key: entry.value for entry in document.entries if entry.key in known and isinstance(entry.value, str)}
 
 
-def _wrong(document: Document, entry: Entry, known: tuple[str, ...], nested: tuple[str, ...]) -> list[Problem]:
+def _wrong(document: YamlDocument, entry: YamlEntry, known: tuple[str, ...], nested: tuple[str, ...]) -> list[Problem]:
     if entry.key not in known:
         return [Problem(f"unknown key '{entry.key}'", f"known keys: {', '.join(known)}", document.where(entry))]
     is_mapping = entry.entries is not None

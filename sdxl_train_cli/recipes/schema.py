@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.rules import shapes
+from sdxl_train_cli.rules import value_rules
 from sdxl_train_cli.sdscripts import lycoris, optimizer
 from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
@@ -31,7 +31,7 @@ def build(table: OptionTable, kind: Kind | None, names: Mapping[Kind, Sequence[s
     """The schema of one kind's presets, or of every kind's; `names` are the presets that `extends` can name."""
     kinds = list(Kind) if kind is None else [kind]
     tables = [table.of(one) for one in kinds]
-    options = sorted({name for known in tables for name in known if name not in shapes.OWNED})
+    options = sorted({name for known in tables for name in known if name not in value_rules.OWNED})
     extended = sorted({name for one in kinds for name in names.get(one, ())})
     return {
         "$schema": DIALECT,
@@ -98,5 +98,5 @@ def _one(option: Option) -> Schema:
 
 
 def _bounds(name: str) -> Schema:
-    low, high = shapes.RANGES.get(name, (None, None))
+    low, high = value_rules.RANGES.get(name, (None, None))
     return {key: bound for key, bound in (("minimum", low), ("maximum", high)) if bound is not None}

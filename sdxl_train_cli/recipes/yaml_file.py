@@ -27,35 +27,35 @@ _WHOLE_NUMBER = re.compile(r"[-+]?[0-9][0-9_]{0,17}")
 
 
 @dataclass(frozen=True)
-class Entry:
+class YamlEntry:
     """One key with its value and its line, counted from 1."""
 
     key: str
     value: Value | None
     """None where the file says `null` or nothing, and for a mapping."""
     line: int
-    entries: tuple[Entry, ...] | None = None
+    entries: tuple[YamlEntry, ...] | None = None
     """What a nested mapping holds; None for every other entry."""
 
 
 @dataclass(frozen=True)
-class Document:
+class YamlDocument:
     """A file's entries in their order."""
 
     shown: str
     """The file's name as the user knows it."""
-    entries: tuple[Entry, ...]
+    entries: tuple[YamlEntry, ...]
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> YamlEntry | None:
         """The key's entry; None where the file does not have it."""
         return next((entry for entry in self.entries if entry.key == key), None)
 
-    def where(self, entry: Entry) -> str:
+    def where(self, entry: YamlEntry) -> str:
         """`FILE:LINE`, for messages."""
         return f"{self.shown}:{entry.line}"
 
 
-def load(path: Path, shown: str | None = None, nested: Collection[str] = ()) -> Document:
+def load(path: Path, shown: str | None = None, nested: Collection[str] = ()) -> YamlDocument:
     """Read a file; `nested` names the keys that may hold a mapping of their own.
 
     Raises RecipeError with everything that is wrong in it.
@@ -69,11 +69,11 @@ def load(path: Path, shown: str | None = None, nested: Collection[str] = ()) -> 
     return parse(_decoded(content, shown), shown, nested)
 
 
-def parse(text: str, shown: str, nested: Collection[str] = ()) -> Document:
+def parse(text: str, shown: str, nested: Collection[str] = ()) -> YamlDocument:
     """Read YAML text; as `load`."""
     root = _composed(text, shown)
     if root is None:  # empty, or comments only
-        return Document(shown, ())
+        return YamlDocument(shown, ())
     if not isinstance(root, MappingNode):
         raise RecipeError(
             Problem("does not hold `option: value` lines", "write one option a line: `network_dim: 32`", shown)
@@ -81,7 +81,7 @@ def parse(text: str, shown: str, nested: Collection[str] = ()) -> Document:
     problems = list(dict.fromkeys(_problems(root, nested)))
     if problems:
         raise RecipeError([Problem(text, hint, f"{shown}:{line}") for line, text, hint in problems])
-    return Document(shown, _entries(root))
+    return YamlDocument(shown, _entries(root))
 
 
 def quoted(text: str) -> str:
@@ -174,11 +174,11 @@ def _value_problems(line: int, name: str, node: Node) -> Iterator[tuple[int, str
             yield line, f"'{name}' has an empty value in its list", None
 
 
-def _entries(root: MappingNode) -> tuple[Entry, ...]:
+def _entries(root: MappingNode) -> tuple[YamlEntry, ...]:
     return tuple(
-        Entry(key.value, None, key.start_mark.line + 1, _entries(value))
+        YamlEntry(key.value, None, key.start_mark.line + 1, _entries(value))
         if isinstance(value, MappingNode)
-        else Entry(key.value, _value(value), key.start_mark.line + 1)
+        else YamlEntry(key.value, _value(value), key.start_mark.line + 1)
         for key, value in root.value
     )
 

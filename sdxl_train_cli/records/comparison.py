@@ -13,7 +13,7 @@ Fact = Value | None
 
 
 @dataclass(frozen=True)
-class Difference:
+class RunDifference:
     """One thing that two runs do not share; None where one of them lacks it."""
 
     section: str
@@ -23,7 +23,7 @@ class Difference:
     right: Fact
 
 
-def differences(left: Loaded, right: Loaded) -> list[Difference]:
+def differences(left: Loaded, right: Loaded) -> list[RunDifference]:
     """Everything that differs, but for what every two runs differ in: name, folder and time."""
     sections = (
         ("setting", _settings),
@@ -49,11 +49,11 @@ def text(fact: Fact) -> str:
     return " ".join(map(text, fact)) if isinstance(fact, tuple) else str(fact)
 
 
-def _differing(section: str, left: Mapping[str, Fact], right: Mapping[str, Fact]) -> Iterator[Difference]:
+def _differing(section: str, left: Mapping[str, Fact], right: Mapping[str, Fact]) -> Iterator[RunDifference]:
     for name in dict.fromkeys((*left, *right)):
         one, other = left.get(name), right.get(name)
         if one != other and not _both_nan(one, other):
-            yield Difference(section, name, one, other)
+            yield RunDifference(section, name, one, other)
 
 
 def _both_nan(one: Fact, other: Fact) -> bool:

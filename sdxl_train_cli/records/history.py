@@ -14,10 +14,10 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sdxl_train_cli import files, layout, spelling
+from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.records import record
-from sdxl_train_cli.records.record import Heading, Outcome, Record, Supervisor
+from sdxl_train_cli.records.record import Outcome, Record, RunHeading, Supervisor
 
 USUAL_OUTPUT = "output"
 """Where runs are looked for; as preparation's own, whose import would cost more than a whole listing."""
@@ -27,10 +27,10 @@ _LONGEST_HOST, _LONGEST_SHOWN = 64, 300
 _LONE = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
 """Half of a letter, as Python writes bytes that are no UTF-8."""
 _Shape = TypeVar("_Shape", bound=BaseModel)
-_Front_co = TypeVar("_Front_co", bound=Heading, covariant=True)
+_Front_co = TypeVar("_Front_co", bound=RunHeading, covariant=True)
 
 
-class State(str, Enum):
+class RunState(str, Enum):
     """How a run stands."""
 
     DONE = "done"
@@ -44,15 +44,15 @@ class State(str, Enum):
     BROKEN = "record broken"
 
 
-_ENDS = {state.value: state for state in (State.DONE, State.FAILED, State.STOPPED)}
+_ENDS = {state.value: state for state in (RunState.DONE, RunState.FAILED, RunState.STOPPED)}
 
 
 @dataclass(frozen=True)
-class Entry(Generic[_Front_co]):
+class ListedRun(Generic[_Front_co]):
     """One run as its folder tells it: its whole record, or the heading for a list."""
 
     folder: Path
-    state: State
+    state: RunState
     record: _Front_co
     """Without any fact where it is broken."""
     outcome: Outcome | None = None
@@ -67,17 +67,17 @@ class Entry(Generic[_Front_co]):
     @property
     def can_go_on(self) -> bool:
         """Whether it ended before its time."""
-        return self.state in {State.FAILED, State.STOPPED, State.INTERRUPTED}
+        return self.state in {RunState.FAILED, RunState.STOPPED, RunState.INTERRUPTED}
 
 
-Listed = Entry[Heading]
-Loaded = Entry[Record]
+Listed = ListedRun[RunHeading]
+Loaded = ListedRun[Record]
 
 
 def entries(output: Path) -> list[Listed]:
     """Every run directly in a folder, newest first; three small files of each are read and nothing else."""
     try:
-        found = [_look(folder, Heading) for folder in _folders(output)]
+        found = [_look(folder, RunHeading) for folder in _folders(output)]
     except OSError as error:
         raise UsageError(f"{output} can't be read: {error.strerror}", "give --output a folder") from error
     return sorted(found, key=_age, reverse=True)
@@ -96,7 +96,7 @@ def find(text: str, output: Path) -> Loaded:
     folder = _meant(text, output)
     if folder is None:
         names = [path.name for path in _folders(output)] if files.is_folder(output) else []
-        hint = spelling.resembling(text, names) or "see `sdxl-train runs list`, or give a run's folder"
+        hint = formatting.resembling(text, names) or "see `sdxl-train runs list`, or give a run's folder"
         raise UsageError(f"no run '{text[:_LONGEST_SHOWN]}' in {output}", hint)
     if not files.is_file(folder / record.RUN):
         raise UsageError(f"{folder} is no run's folder: it has no {record.RUN}", "see `sdxl-train runs list`")
@@ -106,7 +106,7 @@ def find(text: str, output: Path) -> Loaded:
 def require(text: str, output: Path) -> Loaded:
     """The run that is meant, whose record is whole; else UsageError."""
     entry = find(text, output)
-    if entry.state is State.BROKEN:
+    if entry.state is RunState.BROKEN:
         raise UsageError(
             f"the record of {entry.folder} is broken: {entry.problem}", "its files and its log are untouched"
         )
@@ -118,15 +118,15 @@ def at_rest(entry: Loaded, *, force: bool, command: str) -> Problem | None:
 
     With `force`, a person has looked there; the hint is the `command` of `sdxl-train runs` with it.
     """
-    if entry.state is State.RUNNING:
+    if entry.state is RunState.RUNNING:
         return Problem(f"{entry.name} is running", "stop it first: Ctrl-C where it runs")
-    if entry.state is State.UNKNOWN and not force:
-        retry = f"sdxl-train runs {command} {spelling.shell_word(entry.folder)} --force"
+    if entry.state is RunState.UNKNOWN and not force:
+        retry = f"sdxl-train runs {command} {formatting.shell_word(entry.folder)} --force"
         return Problem(f"{entry.name}: {entry.problem}", f"look there first; if it has ended: {retry}")
     return None
 
 
-def _look(folder: Path, shape: type[_Front_co]) -> Entry[_Front_co]:
+def _look(folder: Path, shape: type[_Front_co]) -> ListedRun[_Front_co]:
     unread = shape(sdxl_train="")
     try:
         kept = _read(folder / record.RUN, shape) or unread
@@ -135,24 +135,24 @@ def _look(folder: Path, shape: type[_Front_co]) -> Entry[_Front_co]:
         outcome = _read(folder / record.OUTCOME, Outcome)  # after that: a run may end just now
         if outcome is None and watcher is None:
             watched = _watched(folder, None)
-        if watched is State.RUNNING:
-            return Entry(folder, State.RUNNING, kept)
-        if watched is State.UNKNOWN and watcher is not None:
-            return Entry(folder, State.UNKNOWN, kept, outcome, _elsewhere(watcher))
-        state = State.INTERRUPTED if outcome is None else _ended(outcome)
+        if watched is RunState.RUNNING:
+            return ListedRun(folder, RunState.RUNNING, kept)
+        if watched is RunState.UNKNOWN and watcher is not None:
+            return ListedRun(folder, RunState.UNKNOWN, kept, outcome, _elsewhere(watcher))
+        state = RunState.INTERRUPTED if outcome is None else _ended(outcome)
     except (OSError, ValueError) as error:
-        return Entry(folder, State.BROKEN, unread, problem=_reason(error))
-    return Entry(folder, state, kept, outcome)
+        return ListedRun(folder, RunState.BROKEN, unread, problem=_reason(error))
+    return ListedRun(folder, state, kept, outcome)
 
 
-def _watched(folder: Path, watcher: Supervisor | None) -> State | None:
+def _watched(folder: Path, watcher: Supervisor | None) -> RunState | None:
     """RUNNING or UNKNOWN; None where nobody watches it."""
     if watcher is None and not os.path.lexists(folder / record.LOCK):
         return None
     from sdxl_train_cli.records import supervisor  # noqa: PLC0415 - most listings hold no run that goes on
 
     life = supervisor.life(folder, watcher)
-    return {supervisor.Life.ALIVE: State.RUNNING, supervisor.Life.UNKNOWN: State.UNKNOWN}.get(life)
+    return {supervisor.Liveness.ALIVE: RunState.RUNNING, supervisor.Liveness.UNKNOWN: RunState.UNKNOWN}.get(life)
 
 
 def _elsewhere(watcher: Supervisor) -> str:
@@ -160,7 +160,7 @@ def _elsewhere(watcher: Supervisor) -> str:
     return f"it was started {where}, and whether it still runs there can't be seen from here"
 
 
-def _ended(outcome: Outcome) -> State:
+def _ended(outcome: Outcome) -> RunState:
     state = _ENDS.get(outcome.outcome)
     if state is None:
         raise ValueError(f"{record.OUTCOME}: outcome: no run ends as {outcome.outcome[:_LONGEST_HOST]!r}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from sdxl_train_cli import files
-from sdxl_train_cli.sdscripts.scalars import Scalars
+from sdxl_train_cli.sdscripts.scalars import LoggedScalars
 
 _LOSSES = ("loss/current", "loss")
 _MEANS = ("loss/average",)
@@ -23,7 +23,7 @@ _MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True)
-class Metric:
+class StepMetrics:
     """One step's figures; None is what could not be known."""
 
     step: int
@@ -61,7 +61,7 @@ def _plain(value: object) -> object:
     return round(value, 6) if isinstance(value, float) and abs(value) >= 1 else value
 
 
-def parse(line: str | bytes) -> Metric | None:
+def parse(line: str | bytes) -> StepMetrics | None:
     """Read one line; None where it is torn or not ours."""
     found = row(line)
     if found is None:
@@ -69,7 +69,7 @@ def parse(line: str | bytes) -> Metric | None:
     try:
         rates = found.get("rates")
         figures = {name: None if found.get(name) is None else float(str(found[name])) for name in _FIGURES}
-        return Metric(
+        return StepMetrics(
             int(str(found["step"])),
             float(str(found["time"])),
             rates={str(name): float(rate) for name, rate in rates.items()} if isinstance(rates, dict) else {},
@@ -105,7 +105,7 @@ def lines(path: Path) -> Iterator[bytes]:
                 pass
 
 
-def load(path: Path) -> list[Metric]:
+def load(path: Path) -> list[StepMetrics]:
     """All steps of a run in their order; lines that are torn are left out, and so is a file that is not there."""
     try:
         found = [metric for metric in map(parse, lines(path)) if metric is not None]
@@ -114,7 +114,7 @@ def load(path: Path) -> list[Metric]:
     return list({metric.step: metric for metric in sorted(found, key=lambda metric: metric.step)}.values())
 
 
-def cut(path: Path, last_step: int, logged: Iterable[Scalars] = ()) -> None:
+def cut(path: Path, last_step: int, logged: Iterable[LoggedScalars] = ()) -> None:
     """Drop the steps after `last_step`, which are made again; what a kill has left out comes from the log."""
     kept = {metric.step: metric for metric in load(path) if metric.step <= last_step}
     for metric in _from_log(logged):
@@ -125,13 +125,13 @@ def cut(path: Path, last_step: int, logged: Iterable[Scalars] = ()) -> None:
     files.write(path, "".join(kept[step].line + "\n" for step in sorted(kept)))
 
 
-def _from_log(logged: Iterable[Scalars]) -> Iterator[Metric]:
+def _from_log(logged: Iterable[LoggedScalars]) -> Iterator[StepMetrics]:
     """Each step's first logging: with accumulated gradients, the parts of the next step follow under its number."""
     for scalars in logged:
         loss = _first(scalars.values, _LOSSES)
         if loss is not None and scalars.step > 0:
-            bare = Metric(scalars.step, scalars.time)
-            yield _joined(bare, Scalars(scalars.step, {**scalars.values, "loss": loss}))
+            bare = StepMetrics(scalars.step, scalars.time)
+            yield _joined(bare, LoggedScalars(scalars.step, {**scalars.values, "loss": loss}))
 
 
 class Recorder:
@@ -142,8 +142,8 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8", newline="\n")
-        self._waiting: dict[int, Metric] = {}
-        self._logged: dict[int, Scalars] = {}
+        self._waiting: dict[int, StepMetrics] = {}
+        self._logged: dict[int, LoggedScalars] = {}
         self._parts: list[float] = []
         self._last_logged = 0
 
@@ -156,11 +156,11 @@ class Recorder:
         with contextlib.suppress(OSError):
             self._file.close()
 
-    def step(self, metric: Metric) -> None:
+    def step(self, metric: StepMetrics) -> None:
         """Take what the bar and the driver tell of a step; of one step told twice, the first counts."""
         self._waiting.setdefault(metric.step, metric)
 
-    def log(self, logged: Iterable[Scalars]) -> None:
+    def log(self, logged: Iterable[LoggedScalars]) -> None:
         """Take what the trainer has logged."""
         for scalars in logged:
             loss = _first(scalars.values, _LOSSES)
@@ -171,10 +171,10 @@ class Recorder:
             if scalars.step <= self._last_logged:
                 continue  # a part of the next step: gradients are accumulated
             mean = sum(self._parts) / len(self._parts)
-            self._logged[scalars.step] = Scalars(scalars.step, {**scalars.values, "loss": mean})
+            self._logged[scalars.step] = LoggedScalars(scalars.step, {**scalars.values, "loss": mean})
             self._last_logged, self._parts = scalars.step, []
 
-    def _complete(self, rest: Scalars) -> None:
+    def _complete(self, rest: LoggedScalars) -> None:
         """Take what was not written yet when the step's loss was read."""
         begun = self._logged.get(rest.step)
         if begun is not None:
@@ -188,7 +188,7 @@ class Recorder:
         }
         return self._waiting.keys() <= logged
 
-    def ready(self, *, ended: bool = False) -> Iterator[Metric]:
+    def ready(self, *, ended: bool = False) -> Iterator[StepMetrics]:
         """Write and give the steps before the last one, in their order; that too once the run has `ended`."""
         newest = max(self._waiting, default=0)
         for step in sorted(self._waiting):
@@ -202,7 +202,7 @@ class Recorder:
             yield metric
 
 
-def _joined(metric: Metric, logged: Scalars | None) -> Metric:
+def _joined(metric: StepMetrics, logged: LoggedScalars | None) -> StepMetrics:
     if logged is None:
         return metric
     rates = {name.removeprefix(_RATE): rate for name, rate in logged.values.items() if name.startswith(_RATE)}

@@ -78,13 +78,13 @@ Amount = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 Code = Annotated[int, Field(ge=-_MOST, le=_MOST)]
 
 
-class _Kept(BaseModel):
+class _RecordModel(BaseModel):
     """Older runs lack what newer ones tell, and may have more: absent is None, unknown is passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
 
-class Inputs(_Kept):
+class Inputs(_RecordModel):
     """What a person chose, in absolute paths, so that the same can be chosen again from any folder."""
 
     preset: str
@@ -107,7 +107,7 @@ class Inputs(_Kept):
     tokenizers: Path | None = None
 
 
-class Folder(_Kept):
+class Folder(_RecordModel):
     """One folder of pictures."""
 
     path: str
@@ -117,7 +117,7 @@ class Folder(_Kept):
     is_reg: bool = False
 
 
-class Dataset(_Kept):
+class Dataset(_RecordModel):
     """What was trained on."""
 
     fingerprint: str
@@ -125,7 +125,7 @@ class Dataset(_Kept):
     folders: tuple[Folder, ...] = ()
 
 
-class Device(_Kept):
+class Device(_RecordModel):
     """The GPU that was chosen."""
 
     index: Count
@@ -134,7 +134,7 @@ class Device(_Kept):
     driver: str | None = None
 
 
-class Installed(_Kept):
+class Installed(_RecordModel):
     """The training side as it was."""
 
     ref: str | None = None
@@ -143,14 +143,14 @@ class Installed(_Kept):
     packages: Mapping[str, str] = {}
 
 
-class Setting(_Kept):
+class Setting(_RecordModel):
     """One option's value and where it was set."""
 
     value: Given
     origin: str = ""
 
 
-class Attempt(_Kept):
+class Attempt(_RecordModel):
     """One more start of the same run."""
 
     started: Moment | None = None
@@ -160,7 +160,7 @@ class Attempt(_Kept):
     argv: tuple[str, ...] = ()
 
 
-class Heading(_Kept):
+class RunHeading(_RecordModel):
     """What a list shows of `run.json`: in a thousand of them, the rest would be felt."""
 
     sdxl_train: str
@@ -172,7 +172,7 @@ class Heading(_Kept):
     pictures: Count | None = None
 
 
-class Record(Heading):
+class Record(RunHeading):
     """`run.json`."""
 
     settings: Mapping[str, Setting] = {}
@@ -192,7 +192,7 @@ class Record(Heading):
         return Recipe(kind=Kind(self.kind), name=self.preset or "", description="", settings=chosen)
 
 
-class Outcome(_Kept):
+class Outcome(_RecordModel):
     """`outcome.json`."""
 
     outcome: str
@@ -208,7 +208,7 @@ class Outcome(_Kept):
     ended: Moment | None = None
 
 
-class Supervisor(_Kept):
+class Supervisor(_RecordModel):
     """`running.json`: the process that watches, told from a later one of the same number by when it began.
 
     Older records hold `pid` and `created` alone.

@@ -12,7 +12,7 @@ from pathlib import Path
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.files import HALF_WRITTEN
 from sdxl_train_cli.records import history, record, supervisor
-from sdxl_train_cli.records.history import Loaded, State
+from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results
 
 _FILES = frozenset({
@@ -27,7 +27,7 @@ _MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Doomed:
+class Deletion:
     """What is to be deleted, and what of it stays."""
 
     entry: Loaded
@@ -53,7 +53,7 @@ def problem(entry: Loaded, *, force: bool = False) -> Problem | None:
     folder = entry.folder
     if folder.is_symlink():
         return Problem(f"{folder} is a link to {folder.readlink()}", "links are not followed: give the folder itself")
-    if entry.state is State.BROKEN:
+    if entry.state is RunState.BROKEN:
         hint = "nothing proves that it is a run of ours: delete it by hand"
         return Problem(f"the record of {folder} is broken: {entry.problem}", hint)
     busy = history.at_rest(entry, force=force, command="rm")
@@ -63,7 +63,7 @@ def problem(entry: Loaded, *, force: bool = False) -> Problem | None:
     return Problem(f"{folder} holds another run: {inner.parent}", "move or remove that one first") if inner else None
 
 
-def doomed(entry: Loaded, *, keep_result: bool) -> Doomed:
+def doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
     """What deleting the run would take away; UsageError where it can't be told what its result is, which shall stay."""
     try:
         return _doomed(entry, keep_result=keep_result)
@@ -71,13 +71,13 @@ def doomed(entry: Loaded, *, keep_result: bool) -> Doomed:
         raise UsageError(f"{error.filename} can't be read: {error.strerror}", "check who may read it") from error
 
 
-def _doomed(entry: Loaded, *, keep_result: bool) -> Doomed:
+def _doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
     kept = _result(entry) if keep_result else ()
     inside = sorted(entry.folder.iterdir())
     ours = [path for path in inside if path not in kept and _is_ours(path, entry.name)]
     files = [file for path in ours for file in _files(path)]
     foreign = tuple(path for path in inside if path not in ours and path not in kept)
-    return Doomed(
+    return Deletion(
         entry,
         len(files),
         sum(path.lstat().st_size for path in files),
@@ -87,7 +87,7 @@ def _doomed(entry: Loaded, *, keep_result: bool) -> Doomed:
     )
 
 
-def remove(doomed_run: Doomed, *, force: bool = False) -> None:
+def remove(doomed_run: Deletion, *, force: bool = False) -> None:
     """Delete it; the record goes last, so that what was left by a failure is still known as a run.
 
     Raises UsageError with what could not be deleted.

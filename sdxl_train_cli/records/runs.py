@@ -13,14 +13,14 @@ from pathlib import Path
 
 from sdxl_train_cli import __version__, files, layout
 from sdxl_train_cli.dataset import trainer_config
-from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.records import metrics, record, supervisor
 from sdxl_train_cli.records.record import Inputs
-from sdxl_train_cli.sdscripts.scalars import Tail
+from sdxl_train_cli.sdscripts.scalars import EventFileTail
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Facts:
     """What a run's record tells."""
 
     recipe: Recipe
-    pictures: Pictures
+    pictures: TrainingPictures
     argv: Sequence[str]
     environment: Environment
     inputs: Inputs
@@ -145,7 +145,7 @@ def _record(run: Run, facts: Facts) -> dict[str, object]:
     }
 
 
-def _folders(pictures: Pictures) -> list[dict[str, object]]:
+def _folders(pictures: TrainingPictures) -> list[dict[str, object]]:
     return [
         {
             "path": str(subset.place),
@@ -175,7 +175,7 @@ def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Settin
             attempt["changed"] = {name: setting.value for name, setting in changes.items()}
             kept["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
         _write_json(run.record, {**kept, "attempts": [*kept.get("attempts", []), attempt]})
-        metrics.cut(run.metrics, step, Tail(run.logs).read())
+        metrics.cut(run.metrics, step, EventFileTail(run.logs).read())
         run.outcome.unlink(missing_ok=True)
         with run.log.open("ab") as log:
             log.write(f"\n--- resumed at step {step} ---\n".encode())

@@ -18,7 +18,7 @@ _FULL_PRECISION = 4
 
 
 @dataclass(frozen=True)
-class Files:
+class SaveFiles:
     """What one saving writes."""
 
     checkpoint_gib: float
@@ -31,7 +31,7 @@ class Files:
         return self.checkpoint_gib + self.state_gib
 
 
-def files(recipe: Recipe) -> Files:
+def files(recipe: Recipe) -> SaveFiles:
     """The files' sizes by the number of weights; RecipeError where the recipe's figures are none."""
     needed = demand.read(recipe).most
     half = recipe.is_on("full_bf16") or recipe.is_on("full_fp16")
@@ -39,7 +39,7 @@ def files(recipe: Recipe) -> Files:
     weights = _CHECKPOINT_WEIGHTS if recipe.kind is Kind.DREAMBOOTH else needed.trained
     per_weight = needed.trained_bytes + needed.state_bytes
     state = needed.trained * per_weight / GIB if recipe.is_on("save_state") else 0.0
-    return Files(weights * stored / GIB, state)
+    return SaveFiles(weights * stored / GIB, state)
 
 
 def free_gib(folder: Path) -> float:

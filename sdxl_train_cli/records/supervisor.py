@@ -65,7 +65,7 @@ Of an overlay the layer that is written to is, whatever lies below.
 """
 
 
-class Life(Enum):
+class Liveness(Enum):
     """Whether a run is watched."""
 
     ALIVE = "alive"
@@ -117,26 +117,26 @@ def noted(folder: Path, lock: int | None) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def life(folder: Path, noted: Supervisor | None) -> Life:
+def life(folder: Path, noted: Supervisor | None) -> Liveness:
     """Whether the run of a folder is being watched, by its lock and what was noted beside it."""
     lock = _look(folder / record.LOCK)
     if lock is _Lock.HELD:
-        return Life.ALIVE
+        return Liveness.ALIVE
     if noted is None:
-        return Life.GONE
+        return Liveness.GONE
     is_told = lock is _Lock.FREE and noted.locked
     if _is_here(noted):
-        return Life.GONE if is_told else _life_here(noted)
+        return Liveness.GONE if is_told else _life_here(noted)
     if (is_told or noted.host == _host()) and _is_local(folder):
-        return Life.GONE  # this computer has been started anew since
-    return Life.UNKNOWN
+        return Liveness.GONE  # this computer has been started anew since
+    return Liveness.UNKNOWN
 
 
-def _life_here(noted: Supervisor) -> Life:
+def _life_here(noted: Supervisor) -> Liveness:
     """By the process alone, where no lock tells."""
     if noted.space not in {None, _space()}:
-        return Life.UNKNOWN  # a container's: its process numbers are others
-    return Life.ALIVE if _lives(noted) else Life.GONE
+        return Liveness.UNKNOWN  # a container's: its process numbers are others
+    return Liveness.ALIVE if _lives(noted) else Liveness.GONE
 
 
 def ourselves(*, is_locked: bool) -> Supervisor:

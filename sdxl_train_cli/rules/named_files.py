@@ -14,7 +14,7 @@ from sdxl_train_cli.errors import ModelError, Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import checkpoint, states
 from sdxl_train_cli.sdscripts.checkpoint import Header
-from sdxl_train_cli.sdscripts.states import State
+from sdxl_train_cli.sdscripts.states import SavedState
 
 _OPTIONS = ("sample_prompts", "network_weights", "base_weights", "resume", "log_tracker_config", "console_log_file")
 _TEXTS = (
@@ -126,7 +126,7 @@ def _state(recipe: Recipe) -> Iterator[Problem]:
             yield from _other_dim(checkpoint.read_header(weights), recipe, f"the state {folder}", where)
 
 
-def _too_short(state: State, recipe: Recipe) -> Iterator[Problem]:
+def _too_short(state: SavedState, recipe: Recipe) -> Iterator[Problem]:
     steps = None if recipe.get("max_train_epochs") else recipe.number("max_train_steps")
     if steps is not None and steps <= state.step:
         message = f"the state has made {state.step} steps, and max_train_steps, which counts them too, is {steps:g}"

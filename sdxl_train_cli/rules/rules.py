@@ -1,6 +1,6 @@
 """What sd-scripts would refuse late, ignore silently or make something else of, as sentences before the run.
 
-The tables stand in `shapes` (single options), `conflicts` (combinations) and `traps` (what only deserves a warning).
+The tables stand in `value_rules` (single options), `conflict_rules` (combinations) and `warning_rules` (what only deserves a warning).
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from collections.abc import Iterator
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.rules import shapes
-from sdxl_train_cli.rules.conflicts import CONFLICTS
+from sdxl_train_cli.rules import value_rules
+from sdxl_train_cli.rules.conflict_rules import CONFLICTS
 from sdxl_train_cli.rules.rule import broken
-from sdxl_train_cli.rules.traps import TRAPS
+from sdxl_train_cli.rules.warning_rules import TRAPS
 from sdxl_train_cli.sdscripts import optimizer, options
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
     """Yield what would stop the run, or make it another one than was asked for."""
-    yield from shapes.problems(recipe)
+    yield from value_rules.problems(recipe)
     yield from broken(CONFLICTS, recipe)
 
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:
     """Yield what sd-scripts would accept and do little, or something odd, with."""
-    yield from shapes.warnings(recipe)
+    yield from value_rules.warnings(recipe)
     yield from broken(TRAPS, recipe)
 
 
@@ -35,7 +35,7 @@ def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     yield from found.values()
     unsound = list(found)
     typed = options.typed(recipe.replaced(dict.fromkeys(unsound)), table)
-    yield from shapes.problems(recipe.replaced(dict(typed.settings)), unsound)
+    yield from value_rules.problems(recipe.replaced(dict(typed.settings)), unsound)
     yield from broken(CONFLICTS, typed, unsound)
     if not {"optimizer_type", "optimizer_args"} & set(unsound):
         yield from optimizer.unknown_arguments(typed, table.optimizers)

@@ -12,9 +12,9 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.run import smoke, trial
-from sdxl_train_cli.run.choice import Choices
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.run.smoke import Size
+from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.smoke import SmokeSize
 from sdxl_train_cli.run.trial import Trial
 
 FIRST = (1, 2, 3, 4, 6, 8)
@@ -22,7 +22,7 @@ FIRST = (1, 2, 3, 4, 6, 8)
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedBatch:
     """One batch size and what came of it."""
 
     batch_size: int
@@ -33,7 +33,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Hands:
+class FitActions:
     """What the command lends: the real preparation and start, and a voice."""
 
     prepare: Callable[[Choices], Prepared]
@@ -49,7 +49,7 @@ def sizes(most: int) -> Iterator[int]:
         yield min(size, most)
 
 
-def run(asked: Choices, most: int, folder: Path, hands: Hands) -> list[Tried]:
+def run(asked: Choices, most: int, folder: Path, hands: FitActions) -> list[TriedBatch]:
     """Try growing batches, then what lies between the last that fits and the first that does not.
 
     Everything is written under `folder`. Raises what the real command would raise, and TrainingError for a failure
@@ -63,7 +63,7 @@ def run(asked: Choices, most: int, folder: Path, hands: Hands) -> list[Tried]:
         f"the largest bucket of these pictures: {bucket.width}x{bucket.height}; {trial.STEPS} steps for each batch size"
     )
     question = _Question(asked, real.recipe, bucket, folder)
-    found: list[Tried] = []
+    found: list[TriedBatch] = []
     for size in sizes(most):
         found.append(question.tried(size, hands))
         if not found[-1].trial.fits:
@@ -75,7 +75,7 @@ def run(asked: Choices, most: int, folder: Path, hands: Hands) -> list[Tried]:
     return sorted(found, key=lambda tried: tried.batch_size)
 
 
-def largest(found: list[Tried]) -> Tried | None:
+def largest(found: list[TriedBatch]) -> TriedBatch | None:
     """The largest batch that fits, or None."""
     return max((tried for tried in found if tried.trial.fits), key=lambda tried: tried.batch_size, default=None)
 
@@ -86,7 +86,7 @@ def on_processor(asked: Choices, installed: Environment, folder: Path, pictures:
     `pictures` None takes some that are made for it.
     """
     scaled = smoke.why_not_scaled(installed) is None
-    size = Size(trial.STEPS, scaled=scaled, gpu_index=None)
+    size = SmokeSize(trial.STEPS, scaled=scaled, gpu_index=None)
     material = smoke.make_material(installed, folder / "material", size)
     small = smoke.choices(asked.kind, material, folder, size, eight_bit=installed.lock.eight_bit)
     own = {override.option for override in small.overrides}
@@ -101,7 +101,7 @@ def on_processor(asked: Choices, installed: Environment, folder: Path, pictures:
     )
 
 
-def _border(found: list[Tried]) -> tuple[int, int | None]:
+def _border(found: list[TriedBatch]) -> tuple[int, int | None]:
     fits = max((tried.batch_size for tried in found if tried.trial.fits), default=0)
     fails = min((tried.batch_size for tried in found if not tried.trial.fits), default=None)
     return fits, fails
@@ -117,10 +117,10 @@ class _Question:
     bucket: Bucket
     folder: Path
 
-    def tried(self, size: int, hands: Hands) -> Tried:
+    def tried(self, size: int, hands: FitActions) -> TriedBatch:
         """One trial, its pictures fresh: nothing that an earlier one has cached beside them spares it work."""
         place = self.folder / f"batch-{size}"
         shown = [placed.picture for placed in self.bucket.placed[:size]]
         trial.write_pictures(shown, place / "pictures")
         prepared = hands.prepare(trial.choices(self.asked, self.recipe, place, size))
-        return Tried(size, self.bucket.width, self.bucket.height, prepared, hands.carry_out(prepared))
+        return TriedBatch(size, self.bucket.width, self.bucket.height, prepared, hands.carry_out(prepared))

@@ -10,7 +10,7 @@ from enum import Enum
 from statistics import median
 
 from sdxl_train_cli.errors import Problem, UsageError
-from sdxl_train_cli.records.metrics import Metric
+from sdxl_train_cli.records.metrics import StepMetrics
 
 NAN_STEPS = 3
 """Steps in a row whose loss is not a number: one alone can be a single bad picture that the gradient scaler skips."""
@@ -69,7 +69,7 @@ class Guards:
         self._seconds: deque[float] = deque(maxlen=BEFORE)
         self._nan_steps = 0
 
-    def look(self, metric: Metric) -> list[Alarm]:
+    def look(self, metric: StepMetrics) -> list[Alarm]:
         """Take a step's figures."""
         found = [look(metric) for look in (self._nan, self._loss, self._speed)]
         return [alarm for alarm in found if alarm is not None and self._is_new(alarm)]
@@ -87,7 +87,7 @@ class Guards:
         self._told.add(alarm.guard)
         return new
 
-    def _nan(self, metric: Metric) -> Alarm | None:
+    def _nan(self, metric: StepMetrics) -> Alarm | None:
         loss = metric.shown_loss if metric.loss is None else metric.loss
         bad = loss is not None and not math.isfinite(loss)
         self._nan_steps = self._nan_steps + 1 if bad else 0
@@ -104,7 +104,7 @@ class Guards:
             stops=True,
         )
 
-    def _loss(self, metric: Metric) -> Alarm | None:
+    def _loss(self, metric: StepMetrics) -> Alarm | None:
         if metric.loss is None or not math.isfinite(metric.loss):
             return None
         self._losses.append(metric.loss)
@@ -122,7 +122,7 @@ class Guards:
             ),
         )
 
-    def _speed(self, metric: Metric) -> Alarm | None:
+    def _speed(self, metric: StepMetrics) -> Alarm | None:
         if metric.seconds is None:
             return None
         self._seconds.append(metric.seconds)

@@ -9,26 +9,26 @@ from pathlib import Path
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.dataset import checking, sources
-from sdxl_train_cli.dataset.folders import Picture, Pictures
+from sdxl_train_cli.dataset.folders import PictureFile, TrainingPictures
 from sdxl_train_cli.dataset.survey import OnProgress
-from sdxl_train_cli.environment import environment, hub, imports
+from sdxl_train_cli.environment import environment, hub, required_packages
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements, savings, vram
-from sdxl_train_cli.memory.measurements import Records
+from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run.choice import Choices
 from sdxl_train_cli.run.guards import Guard
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.supervision import Conditions
 from sdxl_train_cli.sdscripts import checkpoint, command, lycoris
-from sdxl_train_cli.sdscripts.command import Trainer
+from sdxl_train_cli.sdscripts.command import InstalledTrainer
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 
@@ -38,7 +38,7 @@ class Prepared:
 
     environment: Environment
     recipe: Recipe
-    pictures: Pictures
+    pictures: TrainingPictures
     run: Run
     argv: list[str]
     variables: Mapping[str, str]
@@ -123,11 +123,11 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
     recipe = named_files.located(lycoris.settled(rules.require(loaded, table), installed.networks))
     named_code.require_harmless_recipe(recipe)
-    imports.require(installed, recipe)
+    required_packages.require(installed, recipe)
     return recipe
 
 
-def _with_prefix(recipe: Recipe, pictures: Pictures) -> tuple[Recipe, list[str]]:
+def _with_prefix(recipe: Recipe, pictures: TrainingPictures) -> tuple[Recipe, list[str]]:
     """Encode captions anew at each step where the trigger is put before them: cached outputs would lack it."""
     cached = [name for name in ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk") if recipe.get(name)]
     if not pictures.has_prefix or not cached:
@@ -162,13 +162,13 @@ def device_now(index: int | None) -> Gpu | None:
 
 
 def _known(
-    pictures: Sequence[Picture], installed: Environment, device: Gpu | None, home: Home
+    pictures: Sequence[PictureFile], installed: Environment, device: Gpu | None, home: Home
 ) -> tuple[vram.Known, list[Problem]]:
     """What runs with these pictures took on this GPU, and what is wrong with the records."""
     if device is None:
         return vram.unmeasured, []
     records, problems = measurements.load(home)
-    return Records(records, device, installed.lock.commit, pictures).need, problems
+    return MeasuredRuns(records, device, installed.lock.commit, pictures).need, problems
 
 
 def room(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
@@ -186,9 +186,9 @@ def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
     return [Problem(f"{device.name} has no bf16 of its own, which makes it slow", "--set mixed_precision=fp16")]
 
 
-def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.Inputs:
+def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:
     """What a run reads and where it writes."""
-    return command.Inputs(
+    return command.TrainerInputs(
         model=model,
         vae=vae,
         dataset_config=run.dataset_config,
@@ -199,9 +199,11 @@ def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.In
     )
 
 
-def trained_by(installed: Environment, table: OptionTable, kind: Kind, shim: Path | None, *, fast: bool) -> Trainer:
+def trained_by(
+    installed: Environment, table: OptionTable, kind: Kind, shim: Path | None, *, fast: bool
+) -> InstalledTrainer:
     """The installed script that trains this kind, and ours that run it."""
-    return Trainer(
+    return InstalledTrainer(
         python=installed.python,
         script=installed.checkout / kind.script,
         options=table.of(kind),

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from sdxl_train_cli import files, spelling
-from sdxl_train_cli.environment import environment, imports
+from sdxl_train_cli import files, formatting
+from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SetupError, TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
-from sdxl_train_cli.records import foreign, history, runs, storage
+from sdxl_train_cli.records import history, runs, storage, untrusted_run
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
@@ -24,18 +24,18 @@ from sdxl_train_cli.run import preparation
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.supervision import Conditions
 from sdxl_train_cli.sdscripts import checkpoint, command, states
-from sdxl_train_cli.sdscripts.command import GoingOn
+from sdxl_train_cli.sdscripts.command import Resumption
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 
 @dataclass(frozen=True)
-class Resumed:
+class ResumedRun:
     """A run that can go on; nothing of its record is changed yet."""
 
     environment: Environment
     run: Run
     recipe: Recipe
-    going_on: GoingOn
+    going_on: Resumption
     argv: list[str]
     variables: Mapping[str, str]
     device: Gpu | None
@@ -63,7 +63,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     check_vram: bool,
     force: bool = False,
     changes: Mapping[str, Setting] = MappingProxyType({}),
-) -> Resumed:
+) -> ResumedRun:
     """Check all that can be checked; raises what is wrong, writes nothing.
 
     The command line is built anew from the recorded settings: a record, which may be a stranger's, never says what is
@@ -78,13 +78,13 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     recipe, inputs = _recipe(entry, installed, table, changes)
     going_on = _going_on(entry, recipe, installed, steps)
     if not force:
-        foreign.require_harmless_state(entry, going_on.state)
-    foreign.require_harmless_files(entry, recipe)
+        untrusted_run.require_harmless_state(entry, going_on.state)
+    untrusted_run.require_harmless_files(entry, recipe)
     model = checkpoint.require_sdxl(inputs.model)
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
     device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
     notes = [f"going on from step {going_on.step}: {going_on.state.name}", *_changes(entry.record, installed)]
-    notes += foreign.notes(entry.record)
+    notes += untrusted_run.notes(entry.record)
     if check_vram and inputs.check_vram and not inputs.on_processor:
         notes.append(preparation.room(recipe, device))
     run = Run(entry.folder, entry.name)
@@ -94,9 +94,9 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
         )
     storage.require(run.folder, recipe)
     paths = preparation.paths(run, model, vae, inputs.tokenizers or home.tokenizers)
-    shim = foreign.own_script(inputs.shim)
+    shim = untrusted_run.own_script(inputs.shim)
     trainer = preparation.trained_by(installed, table, recipe.kind, shim, fast=inputs.fast)
-    return Resumed(
+    return ResumedRun(
         environment=installed,
         run=run,
         recipe=recipe,
@@ -109,13 +109,13 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     )
 
 
-def begin(resumed: Resumed) -> None:
+def begin(resumed: ResumedRun) -> None:
     """Note in the record that the run goes on; the run must be held. TrainingError where its state is gone since."""
     state = states.read(resumed.going_on.state)
     if state is None or state.step != resumed.going_on.step:
         raise TrainingError(
             f"{resumed.going_on.state} has changed just now: another run of this folder has ended",
-            f"try again: sdxl-train runs resume {spelling.shell_word(resumed.run.folder)}",
+            f"try again: sdxl-train runs resume {formatting.shell_word(resumed.run.folder)}",
         )
     runs.go_on(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
 
@@ -134,17 +134,17 @@ def _recipe(
         )
     recipe = rules.require(recipe.replaced(changes), table)
     named_code.require_harmless_recipe(recipe)
-    imports.require(installed, recipe)
+    required_packages.require(installed, recipe)
     named_files.require(recipe.replaced({"resume": None}))
     return recipe, inputs
 
 
-def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> GoingOn:
+def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> Resumption:
     found = states.complete(entry.folder)
     if not found:
         raise TrainingError(
             f"{entry.name} has no whole state to go on from",
-            f"start it again: sdxl-train runs rerun {spelling.shell_word(entry.folder)}\n"
+            f"start it again: sdxl-train runs rerun {formatting.shell_word(entry.folder)}\n"
             "a state is saved beside each checkpoint, unless --no-save-state says otherwise",
         )
     state, length = found[-1], steps or _length(recipe)
@@ -152,7 +152,7 @@ def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int 
         raise UsageError(
             f"{entry.name} has made all its {length} steps", f"to make it longer: --steps {state.step + length // 2}"
         )
-    return GoingOn(state.folder, state.step, steps, None if installed.is_rehearsal else _shim(installed))
+    return Resumption(state.folder, state.step, steps, None if installed.is_rehearsal else _shim(installed))
 
 
 def _shim(installed: Environment) -> Path:

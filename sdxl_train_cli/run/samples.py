@@ -14,7 +14,7 @@ _MOST_PIXELS = 32_000_000
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
-class Samples:
+class NewSamples:
     """The samples of a folder that were not there before."""
 
     def __init__(self, folder: Path) -> None:

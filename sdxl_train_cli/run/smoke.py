@@ -14,10 +14,10 @@ from sdxl_train_cli.environment.toolchain import Extra
 from sdxl_train_cli.errors import Problem, TrainingError, UsageError
 from sdxl_train_cli.recipe import Kind, Scalar
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.run import choice
-from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run import run_choices
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.run.training import Outcome
+from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.training import RunResult
 from sdxl_train_cli.sdscripts import checkpoint, lycoris
 
 U_NET_MODULES = {Kind.LORA: 722, Kind.LOCON: 788, Kind.LOHA: 722, Kind.LOKR: 722}
@@ -36,7 +36,7 @@ _SIDE = 64
 
 
 @dataclass(frozen=True)
-class Material:
+class SmokeMaterial:
     """What a smoke run trains on."""
 
     model: Path
@@ -45,7 +45,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Facts:
+class SmokeFacts:
     """What a smoke's result was found to be."""
 
     path: Path
@@ -53,7 +53,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Size:
+class SmokeSize:
     """How much is trained, and on what."""
 
     steps: int
@@ -64,11 +64,11 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Hands:
+class SmokeActions:
     """What the real commands do, so that the smoke does exactly that."""
 
     prepare: Callable[[Choices], Prepared]
-    carry_out: Callable[[Prepared], Outcome]
+    carry_out: Callable[[Prepared], RunResult]
     report: Callable[[str], None]
 
 
@@ -85,7 +85,7 @@ def trainable(installed: Environment) -> tuple[list[Kind], list[Kind]]:
 _MARK = ".sdxl-train-smoke"
 
 
-def make_material(installed: Environment, folder: Path, size: Size) -> Material:
+def make_material(installed: Environment, folder: Path, size: SmokeSize) -> SmokeMaterial:
     """Make the model, tokenizers and pictures in the training environment."""
     shapes = ["--without-weights"] if installed.is_rehearsal else [] if size.scaled else ["--full-size"]
     mark = folder / _MARK
@@ -94,7 +94,7 @@ def make_material(installed: Environment, folder: Path, size: Size) -> Material:
     folder.mkdir(parents=True, exist_ok=True)
     files.write(mark, "sdxl-train smoke makes the files of this folder, and writes over them.\n")
     made = environment.ask(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
-    return Material(Path(made["model"]), Path(made["tokenizers"]), Path(made["pictures"]))
+    return SmokeMaterial(Path(made["model"]), Path(made["tokenizers"]), Path(made["pictures"]))
 
 
 def why_not_scaled(installed: Environment) -> str | None:
@@ -105,7 +105,7 @@ def why_not_scaled(installed: Environment) -> str | None:
     return None if answer["scalable"] else str(answer["reason"])
 
 
-def choices(kind: Kind, material: Material, output: Path, size: Size, *, eight_bit: bool) -> Choices:
+def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, *, eight_bit: bool) -> Choices:
     """The choices of the real command, with a smaller picture and fewer steps; the preset is the kind's default.
 
     Without `eight_bit` the optimizer keeps its state in 32 bits: bitsandbytes' older releases need a GPU.
@@ -124,7 +124,7 @@ def choices(kind: Kind, material: Material, output: Path, size: Size, *, eight_b
         small["learning_rate"] = 1e-3  # in a few steps of the real rate, fp16 rounds most changes away
     return Choices(
         kind=kind,
-        preset=choice.DEFAULT_PRESETS[kind],
+        preset=run_choices.DEFAULT_PRESETS[kind],
         model=str(material.model),
         data=material.pictures,
         output=output,
@@ -138,7 +138,7 @@ def choices(kind: Kind, material: Material, output: Path, size: Size, *, eight_b
     )
 
 
-def examine(prepared: Prepared, outcome: Outcome, material: Material) -> Facts:
+def examine(prepared: Prepared, outcome: RunResult, material: SmokeMaterial) -> SmokeFacts:
     """Look at the trained file; TrainingError names everything that is not as it must be."""
     kind, header = prepared.recipe.kind, checkpoint.read_header(outcome.result)
     if kind is Kind.DREAMBOOTH:
@@ -151,7 +151,7 @@ def examine(prepared: Prepared, outcome: Outcome, material: Material) -> Facts:
         wrong += [*_wrong_metadata(prepared, header.metadata), *_wrong_weights(prepared, outcome.result, material)]
     if wrong:
         raise TrainingError(wrong)
-    return Facts(outcome.result, f"{kind.label}: {found} {what}, {outcome.result.stat().st_size / 1e6:.1f} MB")
+    return SmokeFacts(outcome.result, f"{kind.label}: {found} {what}, {outcome.result.stat().st_size / 1e6:.1f} MB")
 
 
 def _u_net_modules(kind: Kind, names: Mapping[str, object]) -> int:
@@ -173,7 +173,7 @@ def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Pro
     ]
 
 
-def _wrong_weights(prepared: Prepared, path: Path, material: Material) -> list[Problem]:
+def _wrong_weights(prepared: Prepared, path: Path, material: SmokeMaterial) -> list[Problem]:
     full = prepared.recipe.kind is Kind.DREAMBOOTH
     against = ["--against", str(material.model)] if full else []
     facts = environment.ask(prepared.environment, "weights.py", str(path), *against)["files"][0]
@@ -189,7 +189,9 @@ def _wrong_weights(prepared: Prepared, path: Path, material: Material) -> list[P
     return wrong
 
 
-def run(installed: Environment, kinds: Sequence[Kind], folder: Path, size: Size, hands: Hands) -> list[Facts]:
+def run(
+    installed: Environment, kinds: Sequence[Kind], folder: Path, size: SmokeSize, hands: SmokeActions
+) -> list[SmokeFacts]:
     """Train each kind in turn and examine what came out."""
     hands.report(f"making a {'tiny ' if size.scaled else ''}SDXL of random weights")
     material = make_material(installed, folder / "material", size)

@@ -12,15 +12,15 @@ from statistics import median
 from types import TracebackType
 
 from sdxl_train_cli.records import storage
-from sdxl_train_cli.records.metrics import Metric, Recorder
+from sdxl_train_cli.records.metrics import Recorder, StepMetrics
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run import guards, samples
 from sdxl_train_cli.run.guards import Alarm, Guard, Guards
-from sdxl_train_cli.run.samples import Samples
-from sdxl_train_cli.run.telemetry import Sample, Sampler
+from sdxl_train_cli.run.samples import NewSamples
+from sdxl_train_cli.run.telemetry import ResourceSample, Sampler
 from sdxl_train_cli.sdscripts import progress
-from sdxl_train_cli.sdscripts.progress import Finished, Length, NoData, Step, Told
-from sdxl_train_cli.sdscripts.scalars import Tail, event_files
+from sdxl_train_cli.sdscripts.progress import Length, ModelSaved, NoData, Step, TrainerNotice
+from sdxl_train_cli.sdscripts.scalars import EventFileTail, event_files
 
 LAST_LINES = 400
 """Lines of output that a diagnosis looks at."""
@@ -34,14 +34,14 @@ _MOST_TOLD = 500
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampleDrawn:
     """A sample picture was drawn."""
 
     path: str
 
 
 @dataclass(frozen=True)
-class Load:
+class ResourceUse:
     """What the run takes at this moment."""
 
     gpu_used_gib: float | None
@@ -50,7 +50,7 @@ class Load:
     resident_gib: float
 
 
-Event = progress.Event | Metric | Alarm | Sampled | Load
+Event = progress.Event | StepMetrics | Alarm | SampleDrawn | ResourceUse
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,16 @@ class Supervision:
     def __init__(self, run: Run, conditions: Conditions, pid: int, activity: Callable[[], str]) -> None:
         self._run, self._conditions, self._activity = run, conditions, activity
         self._guards = Guards(conditions.guards_off)
-        self._tail = Tail(run.logs, event_files(run.logs))
+        self._tail = EventFileTail(run.logs, event_files(run.logs))
         self._recorder = Recorder(run.metrics)
         self._sampler = Sampler(pid, conditions.gpu_index)
-        self._samples = Samples(run.samples)
-        self._sample = Sample(None, None, None, None, 0.0)
+        self._samples = NewSamples(run.samples)
+        self._sample = ResourceSample(None, None, None, None, 0.0)
         self._seconds: deque[float] = deque(maxlen=_SPEED_STEPS)
         self._step_at: float | None = None
         self._heard_at = self._looked_at = self._looked_slowly_at = time.monotonic()
         self._steps = conditions.steps
-        self._told = set[Told]()
+        self._told = set[TrainerNotice]()
         self._second, self._told_in_it = 0, 0
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self.step: Step | None = None
@@ -125,7 +125,7 @@ class Supervision:
         if words.strip():
             self.last_lines.append(words)
         event = progress.parse(words)
-        self.finished |= isinstance(event, Finished)
+        self.finished |= isinstance(event, ModelSaved)
         self.no_data |= isinstance(event, NoData)
         if isinstance(event, Length):
             self._steps = event.steps
@@ -139,7 +139,7 @@ class Supervision:
 
     def _is_told(self, event: progress.Event) -> bool:
         """Whether an event goes on: a warning does once, and of a flood of others a share."""
-        if isinstance(event, Told):
+        if isinstance(event, TrainerNotice):
             is_new = event not in self._told
             self._told.add(event)
             return is_new
@@ -155,7 +155,7 @@ class Supervision:
             return
         self._looked_at = now
         self._sample = self._sampler.sample()
-        yield Load(
+        yield ResourceUse(
             self._sample.used_gib, self._sample.gpu_total_gib, self._sample.power_watts, self._sample.resident_gib
         )
         yield from self.figures()
@@ -189,8 +189,8 @@ class Supervision:
         self.step = replace(bar, step=done, steps=steps, seconds_per_step=speed, seconds_left=left)
         return self.step
 
-    def _metric(self, step: int, average_loss: float | None, seconds: float | None) -> Metric:
-        return Metric(
+    def _metric(self, step: int, average_loss: float | None, seconds: float | None) -> StepMetrics:
+        return StepMetrics(
             step,
             time.time(),
             average_loss=average_loss,
@@ -222,7 +222,7 @@ class Supervision:
                 free_gib = storage.free_gib(self._run.folder)
                 yield from self._guards.hear(guards.disk(free_gib, self._conditions.saving_gib, str(self._run.folder)))
         for path in self._samples.new():
-            yield Sampled(str(path))
+            yield SampleDrawn(str(path))
             spread = samples.spread(path) if self._guards.is_on(Guard.SAMPLES) else None
             if spread is not None:
                 yield from self._guards.hear(guards.sample(path.name, spread))

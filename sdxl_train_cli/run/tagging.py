@@ -19,7 +19,7 @@ from typing import BinaryIO
 from sdxl_train_cli import files, layout, process
 from sdxl_train_cli.dataset import caption_text
 from sdxl_train_cli.dataset.folders import PICTURE_SUFFIXES
-from sdxl_train_cli.dataset.untagged import Job
+from sdxl_train_cli.dataset.untagged import TaggingJob
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import DatasetError, ModelError, SetupError
@@ -48,7 +48,7 @@ class Tagger:
 
 
 @dataclass(frozen=True)
-class Wish:
+class TaggingOptions:
     """What the captions are to be."""
 
     threshold: float
@@ -57,7 +57,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Tagged:
+class TaggingResult:
     """What a tagging has brought."""
 
     written: tuple[Path, ...]
@@ -93,8 +93,8 @@ def require_script(installed: Environment) -> None:
 
 
 def tag(  # noqa: PLR0913, PLR0917 - one story
-    installed: Environment, home: Home, tagger: Tagger, jobs: Sequence[Job], wish: Wish, tell: Tell
-) -> Tagged:
+    installed: Environment, home: Home, tagger: Tagger, jobs: Sequence[TaggingJob], wish: TaggingOptions, tell: Tell
+) -> TaggingResult:
     """Run the tagger; each caption is in its place as soon as it is whole, also where the run is cut off.
 
     Raises ModelError where the tagger fails, DatasetError where a caption can't be written.
@@ -107,14 +107,14 @@ def tag(  # noqa: PLR0913, PLR0917 - one story
             if tagger.must_be_fetched:
                 script.run([*_named(tagger), "--force_download"], links, lambda: None)
             _level(tagger, model)
-            desk = _Desk(links, jobs, wish.trigger)
+            desk = _LinkFolder(links, jobs, wish.trigger)
             tell(0, len(jobs))
             named = _named(Tagger(model.parent, model.name, must_be_fetched=False))
             try:
                 script.run([*named, f"--thresh={wish.threshold}"], links, lambda: tell(desk.collect(), len(jobs)))
             finally:
                 tell(desk.collect(), len(jobs))
-    return Tagged(tuple(desk.written), tuple(desk.empty), tuple(desk.kept))
+    return TaggingResult(tuple(desk.written), tuple(desk.empty), tuple(desk.kept))
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,10 @@ def _level(tagger: Tagger, folder: Path) -> None:
         csv.writer(tags).writerows([head, *levelled])
 
 
-class _Desk:
+class _LinkFolder:
     """A folder of links to pictures, in which the script writes their captions."""
 
-    def __init__(self, folder: Path, jobs: Sequence[Job], trigger: str | None) -> None:
+    def __init__(self, folder: Path, jobs: Sequence[TaggingJob], trigger: str | None) -> None:
         self.folder = folder
         self.written: list[Path] = []
         self.empty: list[Path] = []

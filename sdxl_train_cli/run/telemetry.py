@@ -15,7 +15,7 @@ _TREE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Sample:
+class ResourceSample:
     """One moment; None is what can't be known here."""
 
     used_gib: float | None
@@ -56,19 +56,19 @@ class Sampler:
         """Whether the peak is what the driver told of these very processes, and not all that came on top."""
         return self._told_peak_gib is not None
 
-    def sample(self) -> Sample:
+    def sample(self) -> ResourceSample:
         """Look once."""
         resident_gib = self._resident_gib()
         self.peak_resident_gib = max(self.peak_resident_gib, resident_gib)
         if self._meter is None:
-            return Sample(None, None, None, None, resident_gib)
+            return ResourceSample(None, None, None, None, resident_gib)
         usage = self._meter.read()
         told = self._told_gib(usage)
         added = self._added_gib(usage)
         self._told_peak_gib = _larger(self._told_peak_gib, told)
         self._added_peak_gib = _larger(self._added_peak_gib, added)
         used = added if told is None else told
-        return Sample(used, usage.used_gib, usage.total_gib, usage.power_watts, resident_gib)
+        return ResourceSample(used, usage.used_gib, usage.total_gib, usage.power_watts, resident_gib)
 
     def close(self) -> None:
         """Let the driver go."""

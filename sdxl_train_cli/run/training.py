@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from sdxl_train_cli import files, process, signals, spelling
+from sdxl_train_cli import files, formatting, process, signals
 from sdxl_train_cli.errors import GpuMemoryError, ModelError, Problem, SdxlTrainError, TrainingError
 from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
@@ -19,7 +19,7 @@ from sdxl_train_cli.records import runs
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run.supervision import Conditions, Event, Supervision
 from sdxl_train_cli.sdscripts import checkpoint, results, states
-from sdxl_train_cli.sdscripts.progress import SAVING_STATE, Phase, Saved
+from sdxl_train_cli.sdscripts.progress import SAVING_STATE, CheckpointSaving, TrainerPhase
 
 LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
 """How long a stop waits for the step to end: three steps, but within these."""
@@ -30,7 +30,7 @@ OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """A run that delivered."""
 
     result: Path
@@ -60,7 +60,7 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
     on_event: OnEvent,
     conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
     begin: Callable[[], None] = lambda: None,
-) -> Outcome:
+) -> RunResult:
     """Start the trainer and follow it; blocks until it has ended, and leaves none of its processes behind.
 
     `begin` is called first, once the run is ours alone: what it writes, nobody else writes meanwhile.
@@ -83,7 +83,7 @@ def _watch(  # noqa: PLR0913 - as above
     on_event: OnEvent,
     conditions: Conditions,
     lock: int | None,
-) -> Outcome:
+) -> RunResult:
     started = time.monotonic()
     # Unbuffered: whatever ends us, the log holds the trainer's last words.
     with (
@@ -113,7 +113,7 @@ def _watch(  # noqa: PLR0913 - as above
     states.prune(run.folder, run.name)
     odd = {"exit_code": code, "note": _odd_end(code)} if code else {}
     runs.write_outcome(run, {"outcome": "done", **_facts(story, started), **odd})
-    return Outcome(
+    return RunResult(
         run.result,
         _steps(story),
         time.monotonic() - started,
@@ -148,7 +148,7 @@ def _let_step_end(child: process.Child, story: Supervision, log: BinaryIO, on_ev
     what = "all steps are made, and the result is being saved" if at_end else "stopping after this step"
     ended = False
     try:
-        on_event(Phase(f"{what}; Ctrl-C again stops at once"))
+        on_event(TrainerPhase(f"{what}; Ctrl-C again stops at once"))
         for line in child.lines(log):
             for event in chain(story.hear(line) if line else (), story.figures()):
                 on_event(event)
@@ -176,7 +176,7 @@ def _take_last_words(child: process.Child, story: Supervision, log: BinaryIO, on
 
 
 def _is_saving(event: Event) -> bool:
-    return isinstance(event, Saved) or event == SAVING_STATE
+    return isinstance(event, CheckpointSaving) or event == SAVING_STATE
 
 
 def _steps(story: Supervision) -> int:
@@ -247,7 +247,7 @@ def _stopped(run: Run, story: Supervision, signum: int) -> StoppedError:
     runs.write_outcome(run, {"outcome": "stopped", "steps": _steps(story)})
     hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
     if states.complete(run.folder):
-        hint = f"to go on: sdxl-train runs resume {spelling.shell_word(run.folder)}\n{hint}"
+        hint = f"to go on: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"
     return StoppedError(Problem(f"stopped {_position(story)}", hint), signum)
 
 

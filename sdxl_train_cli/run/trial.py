@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdxl_train_cli import process
-from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.errors import Problem, TrainingError
 from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
@@ -17,9 +17,9 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import runs
-from sdxl_train_cli.run import repetition
-from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run import repeating
 from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.telemetry import Sampler
 from sdxl_train_cli.sdscripts import progress
 
@@ -78,7 +78,7 @@ def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int) -> Ch
     )
 
 
-def write_pictures(pictures: Sequence[Picture], folder: Path) -> None:
+def write_pictures(pictures: Sequence[PictureFile], folder: Path) -> None:
     """Copy pictures under plain names, each with a caption: what it says takes no memory."""
     folder.mkdir(parents=True)
     for number, picture in enumerate(pictures):
@@ -91,8 +91,8 @@ def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:
 
     `argv` may stand for the prepared one.
     """
-    runs.write(prepared.run, repetition.facts(prepared))
-    story = _Story(prepared.device)
+    runs.write(prepared.run, repeating.facts(prepared))
+    story = _TrialProgress(prepared.device)
     launched = list(prepared.argv if argv is None else argv)
     cwd, env = prepared.environment.checkout, prepared.variables
     with prepared.run.log.open("wb", buffering=0) as log, process.Child(launched, cwd=cwd, env=env) as child:
@@ -110,7 +110,7 @@ def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:
 
 
 @dataclass
-class _Story:
+class _TrialProgress:
     """What the output and the samples have told so far."""
 
     device: Gpu | None
@@ -130,7 +130,7 @@ class _Story:
             self.told.append((step.step, time.monotonic()))
         if words.strip():
             self.last_lines.append(words)
-        self.finished |= isinstance(progress.parse(words), progress.Finished)
+        self.finished |= isinstance(progress.parse(words), progress.ModelSaved)
 
     @property
     def seconds_per_step(self) -> float | None:
@@ -141,7 +141,7 @@ class _Story:
         return (ended - began) / (last - first)
 
 
-def _judged(story: _Story, sampler: Sampler, code: int, prepared: Prepared) -> Trial:
+def _judged(story: _TrialProgress, sampler: Sampler, code: int, prepared: Prepared) -> Trial:
     trial = Trial(True, sampler.peak_gib, sampler.peak_resident_gib, story.seconds_per_step)
     device = prepared.device
     if story.spilled:

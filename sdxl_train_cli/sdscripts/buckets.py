@@ -10,7 +10,7 @@ _SMALL_AREA = 768 * 768
 
 
 @dataclass(frozen=True)
-class Limits:
+class BucketLimits:
     """Between which sides buckets are made, in pixels and whole steps."""
 
     least: int
@@ -29,12 +29,12 @@ def sides(recipe: Recipe) -> tuple[int, int] | None:
     return (numbers[0], numbers[-1]) if len(numbers) in {1, 2} else None
 
 
-def limits(recipe: Recipe) -> Limits:
+def limits(recipe: Recipe) -> BucketLimits:
     """`min_bucket_reso` rounded down to a step, `max_bucket_reso` rounded up, with sd-scripts' own defaults."""
     step = max(1, int(recipe.number("bucket_reso_steps") or 64))
     least, most = (recipe.number(f"{which}_bucket_reso") for which in ("min", "max"))
     least, most = 256 if least is None else int(least), 1024 if most is None else int(most)
-    return Limits(least // step * step, -(-most // step) * step, step)
+    return BucketLimits(least // step * step, -(-most // step) * step, step)
 
 
 def is_small(recipe: Recipe) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, layout, spelling
+from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.errors import ModelError
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -162,7 +162,8 @@ def _as_opened(path: Path) -> str:
         return str(path)
     raise ModelError(
         f"{path} is a link to a file without the suffix .safetensors, which sd-scripts can't load",
-        f"a link to the link can be: ln -s {spelling.shell_word(path)} base.safetensors, then --model base.safetensors",
+        f"a link to the link can be: ln -s {formatting.shell_word(path)} base.safetensors,"
+        " then --model base.safetensors",
     )
 
 

@@ -16,7 +16,7 @@ _LENGTHS = ("max_train_steps", "max_train_epochs")
 
 
 @dataclass(frozen=True)
-class Trainer:
+class InstalledTrainer:
     """The installed training side."""
 
     python: Path
@@ -31,7 +31,7 @@ class Trainer:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class TrainerInputs:
     """What a run reads and where it writes."""
 
     model: str
@@ -44,7 +44,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class GoingOn:
+class Resumption:
     """Where a run that was cut off is taken up again."""
 
     state: Path
@@ -63,7 +63,11 @@ class GoingOn:
 
 
 def build(
-    recipe: Recipe, inputs: Inputs, trainer: Trainer, gpu_index: int | None, going_on: GoingOn | None = None
+    recipe: Recipe,
+    inputs: TrainerInputs,
+    trainer: InstalledTrainer,
+    gpu_index: int | None,
+    going_on: Resumption | None = None,
 ) -> list[str]:
     """The whole command line, every launch flag given so that accelerate asks no file of the user's.
 
@@ -92,7 +96,7 @@ def _launch(recipe: Recipe, python: Path, gpu_index: int | None) -> list[str]:
     ]
 
 
-def _given(inputs: Inputs, trainer: Trainer) -> list[str]:
+def _given(inputs: TrainerInputs, trainer: InstalledTrainer) -> list[str]:
     values: dict[str, Value | None] = {
         "pretrained_model_name_or_path": inputs.model,
         "vae": inputs.vae,
@@ -107,7 +111,7 @@ def _given(inputs: Inputs, trainer: Trainer) -> list[str]:
     return [word for name, value in known.items() for word in _words(trainer.options[name].flag, value)]
 
 
-def _chosen(recipe: Recipe, trainer: Trainer) -> list[str]:
+def _chosen(recipe: Recipe, trainer: InstalledTrainer) -> list[str]:
     return [
         word
         for name, setting in sorted(recipe.settings.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import formatting
 from sdxl_train_cli.sdscripts import lycoris
 
 _SHARES = frozenset({"dropout", "rank_dropout", "module_dropout"})
@@ -32,7 +32,7 @@ def _algorithm(arguments: Mapping[str, str]) -> Iterator[str]:
     if algo in lycoris.BROKEN_ALGORITHMS:
         yield f"has 'algo={algo}', which LyCORIS names and can't train"
     elif algo not in lycoris.ALGORITHMS:
-        known = spelling.resembling(algo, sorted(lycoris.ALGORITHMS), 1) or ", ".join(sorted(lycoris.ALGORITHMS))
+        known = formatting.resembling(algo, sorted(lycoris.ALGORITHMS), 1) or ", ".join(sorted(lycoris.ALGORITHMS))
         yield f"has 'algo={algo}', which LyCORIS does not know: {known}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 
@@ -78,7 +78,7 @@ def unknown_arguments(recipe: Recipe, known: Mapping[str, Sequence[str] | None])
     name = recipe.get("optimizer_type") or "AdamW"
     for argument in recipe.arguments("optimizer_args"):
         if argument not in takes:
-            hint = spelling.resembling(argument, takes) or f"it takes {', '.join(takes)}"
+            hint = formatting.resembling(argument, takes) or f"it takes {', '.join(takes)}"
             yield Problem(f"{name} has no argument '{argument}'", hint, recipe.origin("optimizer_args"))
 
 

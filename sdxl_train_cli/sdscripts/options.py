@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sdxl_train_cli import files, spelling
+from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
 
@@ -75,7 +75,7 @@ def by_option(recipe: Recipe, table: OptionTable) -> Iterator[tuple[str, Problem
         option = known.get(name)
         if option is None:
             unknown += 1  # looking for what was meant takes milliseconds, of thousands a minute
-            meant = spelling.resembling(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
+            meant = formatting.resembling(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
             yield name, Problem(_unknown(name, recipe.kind, table), meant, setting.origin)
             continue
         try:
@@ -166,7 +166,7 @@ def _int(value: Scalar) -> int:
     except ValueError:
         number = math.nan
     if not number.is_integer() or abs(number) > _LARGEST_INT:
-        raise ValueError(f"takes a whole number, not '{spelling.cut(str(value))}'")
+        raise ValueError(f"takes a whole number, not '{formatting.cut(str(value))}'")
     return int(number)
 
 

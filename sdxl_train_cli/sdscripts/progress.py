@@ -20,14 +20,14 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Phase:
+class TrainerPhase:
     """What the trainer does before and between steps."""
 
     words: str
 
 
 @dataclass(frozen=True)
-class Part:
+class Subtask:
     """A bar of something else than training moved: caching, loading, tagging."""
 
     done: int
@@ -57,14 +57,14 @@ class Validated:
 
 
 @dataclass(frozen=True)
-class Saved:
+class CheckpointSaving:
     """A checkpoint's writing has begun."""
 
     path: str
 
 
 @dataclass(frozen=True)
-class Told:
+class TrainerNotice:
     """The trainer mentions something that a person should hear, and goes on."""
 
     words: str
@@ -72,7 +72,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Finished:
+class ModelSaved:
     """The trainer says that the final model is saved."""
 
 
@@ -81,9 +81,11 @@ class NoData:
     """The trainer found nothing to train on; it will exit with 0."""
 
 
-Event = Step | Phase | Part | Epoch | Length | Validated | Saved | Told | Finished | NoData
+Event = (
+    Step | TrainerPhase | Subtask | Epoch | Length | Validated | CheckpointSaving | TrainerNotice | ModelSaved | NoData
+)
 
-SAVING_STATE = Phase("saving the state")
+SAVING_STATE = TrainerPhase("saving the state")
 
 _NUMBER = r"nan|-?inf|-?\d{1,19}(?:\.\d{1,19})?(?:[eE][-+]?\d{1,9})?"
 # Every run of letters has a bound and begins where no other does: a line of 64,000 digits once took half a minute.
@@ -99,23 +101,23 @@ _LENGTH = re.compile(r"total optimization steps[^:]{0,99}: (?P<steps>\d{1,9})(?!
 _VALIDATED = re.compile(rf"(?<!\w)val\w{{0,40}}_loss=(?P<loss>{_NUMBER})")
 _SAVED = re.compile(r"^.{0,99}?saving checkpoint: (?P<path>.+\.(?:safetensors|ckpt|pt))")
 _MARKS: tuple[tuple[str, Event], ...] = (
-    ("model saved.", Finished()),
+    ("model saved.", ModelSaved()),
     ("No data found", NoData()),
-    ("caching latents", Phase("caching latents")),
-    ("caching Text Encoder outputs", Phase("caching text-encoder outputs")),
-    ("building U-Net", Phase("loading the model")),
-    ("load Diffusers pretrained models", Phase("loading the model")),
-    ("loading u-net", Phase("loading the model")),
-    ("prepare optimizer", Phase("preparing")),
-    ("running training", Phase("training")),
-    ("generating sample images", Phase("drawing samples")),
+    ("caching latents", TrainerPhase("caching latents")),
+    ("caching Text Encoder outputs", TrainerPhase("caching text-encoder outputs")),
+    ("building U-Net", TrainerPhase("loading the model")),
+    ("load Diffusers pretrained models", TrainerPhase("loading the model")),
+    ("loading u-net", TrainerPhase("loading the model")),
+    ("prepare optimizer", TrainerPhase("preparing")),
+    ("running training", TrainerPhase("training")),
+    ("generating sample images", TrainerPhase("drawing samples")),
     ("saving state", SAVING_STATE),
     ("saving last state", SAVING_STATE),
-    ("NaN found in latents", Told(
+    ("NaN found in latents", TrainerNotice(
         "the VAE gave NaN for a picture, and sd-scripts trains on zeros in its place",
         "--set no_half_vae=true, or a repaired VAE with --vae",
     )),
-    ("ignore directory without repeats", Told(
+    ("ignore directory without repeats", TrainerNotice(
         "sd-scripts leaves a folder out whose name does not begin with a number", "name folders like 10_cat"
     )),
 )  # fmt: skip
@@ -137,9 +139,9 @@ def parse(line: str) -> Event | None:
 
 
 _SHAPES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Event]], ...] = (
-    (_SAVED, lambda found: Saved(found["path"].strip())),
+    (_SAVED, lambda found: CheckpointSaving(found["path"].strip())),
     (_VALIDATED, lambda found: Validated(float(found["loss"]))),
-    (_PART, lambda found: Part(int(found["done"]), int(found["total"]))),
+    (_PART, lambda found: Subtask(int(found["done"]), int(found["total"]))),
     (_EPOCH, lambda found: Epoch(int(found["epoch"]), int(found["epochs"]))),
     (_LENGTH, lambda found: Length(int(found["steps"]))),
 )

@@ -24,7 +24,7 @@ _LAST = 1 << 62
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointFile:
     """One saved file."""
 
     path: Path
@@ -35,7 +35,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleFile:
     """One sample picture."""
 
     path: Path
@@ -46,7 +46,7 @@ class Sample:
     """Which of the sample prompts, from 0."""
 
 
-def checkpoints(folder: Path, name: str) -> list[Checkpoint]:
+def checkpoints(folder: Path, name: str) -> list[CheckpointFile]:
     """The saved files, the final one last."""
     found = []
     for path in folder.glob("*"):
@@ -54,7 +54,7 @@ def checkpoints(folder: Path, name: str) -> list[Checkpoint]:
         if moment is not None:
             found.append((moment, path))
     return [
-        Checkpoint(path, words, path.stat().st_size, _is_whole(path))
+        CheckpointFile(path, words, path.stat().st_size, _is_whole(path))
         for (_, words), path in sorted(found, key=lambda pair: (pair[0][0], pair[1].stat().st_mtime))
     ]
 
@@ -77,7 +77,7 @@ def states(folder: Path, name: str) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
-def samples(folder: Path, name: str) -> list[Sample]:
+def samples(folder: Path, name: str) -> list[SampleFile]:
     """The sample pictures, in the order in which they were made."""
     pattern = re.compile(rf"{re.escape(name)}_(e?)(\d{{6,18}})_(\d{{2,9}})_(\d{{8,18}})(?:_\d+)?", re.DOTALL)
     found = []
@@ -86,7 +86,7 @@ def samples(folder: Path, name: str) -> list[Sample]:
         if match and files.is_file(path):
             number, taken = int(match[2]), float(match[4])
             moment = f"epoch {number}" if match[1] else f"step {number}"
-            found.append(Sample(path, moment, (int(taken), number), int(match[3])))
+            found.append(SampleFile(path, moment, (int(taken), number), int(match[3])))
     return sorted(found, key=lambda sample: (sample.order, sample.prompt))
 
 

@@ -24,7 +24,7 @@ _LONGEST_VARINT = 10
 
 
 @dataclass(frozen=True)
-class Scalars:
+class LoggedScalars:
     """What was logged at once."""
 
     step: int
@@ -33,7 +33,7 @@ class Scalars:
     """Unix seconds."""
 
 
-class Tail:
+class EventFileTail:
     """The event files of a folder that are not in `known`, read on from where the last reading ended."""
 
     def __init__(self, folder: Path, known: frozenset[Path] = frozenset()) -> None:
@@ -45,9 +45,9 @@ class Tail:
         """Whether there was a file to read."""
         return bool(self._read)
 
-    def read(self) -> list[Scalars]:
+    def read(self) -> list[LoggedScalars]:
         """What was added since; empty where nothing was, or where a file can't be read."""
-        found: list[Scalars] = []
+        found: list[LoggedScalars] = []
         for path in event_files(self._folder) - self._known:
             try:
                 with files.open_plain(path) as file:
@@ -66,9 +66,9 @@ def event_files(folder: Path) -> frozenset[Path]:
     return frozenset(folder.rglob("events.out.tfevents.*"))
 
 
-def parse(content: bytes) -> tuple[list[Scalars], int]:
+def parse(content: bytes) -> tuple[list[LoggedScalars], int]:
     """The records of a file's part, and the bytes that whole ones take: the last may still be half written."""
-    found: list[Scalars] = []
+    found: list[LoggedScalars] = []
     at = 0
     while at + _HEAD <= len(content):
         (length,) = struct.unpack_from("<Q", content, at)
@@ -82,9 +82,9 @@ def parse(content: bytes) -> tuple[list[Scalars], int]:
     return _together(found), at
 
 
-def _together(found: list[Scalars]) -> list[Scalars]:
+def _together(found: list[LoggedScalars]) -> list[LoggedScalars]:
     """Each number is a record of its own: join those of a step that follow one another, until a name comes again."""
-    joined: list[Scalars] = []
+    joined: list[LoggedScalars] = []
     for scalars in found:
         last = joined[-1] if joined else None
         if last is not None and last.step == scalars.step and not last.values.keys() & scalars.values.keys():
@@ -94,7 +94,7 @@ def _together(found: list[Scalars]) -> list[Scalars]:
     return joined
 
 
-def _event(record: bytes) -> Scalars | None:
+def _event(record: bytes) -> LoggedScalars | None:
     step, seconds, values = 0, 0.0, dict[str, float]()
     try:
         for number, value in _fields(record):
@@ -106,7 +106,7 @@ def _event(record: bytes) -> Scalars | None:
                 values |= _summary(value)
     except (ValueError, IndexError, struct.error):
         return None
-    return Scalars(step, values, seconds) if values else None
+    return LoggedScalars(step, values, seconds) if values else None
 
 
 def _summary(message: bytes) -> dict[str, float]:

@@ -19,7 +19,7 @@ _MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True)
-class State:
+class SavedState:
     """A whole state."""
 
     folder: Path
@@ -27,7 +27,7 @@ class State:
     """Steps of the optimizer that were made when it was saved."""
 
 
-def complete(folder: Path) -> list[State]:
+def complete(folder: Path) -> list[SavedState]:
     """Every whole state of a run, the furthest last."""
     found = [read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if files.is_folder(path)]
     # Of two at the same step, the one of the run's end comes first by name and stays.
@@ -46,7 +46,7 @@ def prune(folder: Path, name: str) -> None:
         shutil.rmtree(state.folder, ignore_errors=True)
 
 
-def read(folder: Path) -> State | None:
+def read(folder: Path) -> SavedState | None:
     """The state in a folder; None where a part is missing or cut off: it was being saved when the run ended."""
     try:
         counted = files.read_json(folder / _COUNT)
@@ -59,4 +59,4 @@ def read(folder: Path) -> State | None:
         has_weights = any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
     except (OSError, ValueError, KeyError, ModelError):
         return None
-    return State(folder, step) if whole and has_weights else None
+    return SavedState(folder, step) if whole and has_weights else None

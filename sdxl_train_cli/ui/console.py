@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sdxl_train_cli import redact, spelling, visible
+from sdxl_train_cli import formatting, redact, visible
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.ui.printing import data, document, out, to_nowhere
 
 if TYPE_CHECKING:
-    from sdxl_train_cli.run.training import Outcome
+    from sdxl_train_cli.run.training import RunResult
 
 __all__ = [
     "bar",
@@ -79,7 +79,7 @@ def errors(problems: Iterable[Problem]) -> None:
 
 
 def _told(label: str, style: str, problem: Problem) -> None:
-    message = visible.line(redact.text(spelling.cut(str(problem), _LONGEST_MESSAGE)))
+    message = visible.line(redact.text(formatting.cut(str(problem), _LONGEST_MESSAGE)))
     err.print(Text(label, style=style) + Text(message, style=""))
     # A hint may have several lines; set in, none of them passes for an error's first.
     for number, line in enumerate((problem.hint or "").splitlines()):
@@ -177,8 +177,8 @@ def bar(count: int, most: int, width: int = 24) -> str:
     return block * max(1, round(width * count / most))
 
 
-def finished(outcome: Outcome) -> None:
+def finished(outcome: RunResult) -> None:
     """Say that a run has delivered; the file's path goes to stdout."""
     loss = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
-    note(f"done: {outcome.steps} steps in {spelling.clock(outcome.seconds)}{loss}")
+    note(f"done: {outcome.steps} steps in {formatting.clock(outcome.seconds)}{loss}")
     out(str(outcome.result))

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sdxl_train_cli.dataset import caption, overview
-from sdxl_train_cli.dataset.bucketing import Arrangement, Bucket, Placed
-from sdxl_train_cli.dataset.checking import Checked
-from sdxl_train_cli.dataset.facts import Finding
+from sdxl_train_cli.dataset.bucketing import Bucket, BucketedPicture, BucketPlan
+from sdxl_train_cli.dataset.checking import CheckedDataset
+from sdxl_train_cli.dataset.file_facts import Finding
 from sdxl_train_cli.dataset.overview import Overview
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.ui import album, console
+from sdxl_train_cli.ui import console, dataset_page_data
 
 Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
 """Of each picture: its words as they are trained on, and how many tokens they are."""
 
 
-def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | None) -> None:
+def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe, page: Path | None) -> None:
     """Print it; names that are no text are escaped, so that a script gets them back."""
     survey = checked.survey
     lengths = caption.lengths(survey.seen)
@@ -38,7 +38,8 @@ def show(checked: Checked, arranged: Arrangement, recipe: Recipe, page: Path | N
         ],
         "findings": [finding(each) for each in checked.findings],
         "duplicates": [
-            {"kind": each.kind, "pictures": [str(file) for file in each.files]} for each in album.alike(survey)
+            {"kind": each.kind, "pictures": [str(file) for file in each.files]}
+            for each in dataset_page_data.alike(survey)
         ],
         "page": None if page is None else str(page),
     }  # fmt: skip
@@ -62,7 +63,7 @@ def _counted(counted: Overview) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _arranged(arranged: Arrangement, captions: Captions) -> dict[str, object]:
+def _arranged(arranged: BucketPlan, captions: Captions) -> dict[str, object]:
     return {
         "batch_size": arranged.batch_size,
         "gradient_accumulation_steps": arranged.accumulation,
@@ -90,7 +91,7 @@ def _bucket(bucket: Bucket, batch_size: int, captions: Captions) -> dict[str, ob
     }
 
 
-def _placed(one: Placed) -> dict[str, object]:
+def _placed(one: BucketedPicture) -> dict[str, object]:
     return {
         "path": str(one.picture.path),
         "width": one.picture.width,

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sdxl_train_cli.dataset.decode_memory import DecodeMemory
 from sdxl_train_cli.dataset.picture import memory_in_turns
-from sdxl_train_cli.dataset.room import Room
-from sdxl_train_cli.ui import document, thumbnails
+from sdxl_train_cli.ui import thumbnails, web_page
 
 _PARTS = Path(__file__).with_name("dataset_page_parts")
 PICTURES_BYTES = 16_000_000
@@ -20,7 +20,7 @@ _BYTES_PER_PIXEL = 0.2
 
 
 @dataclass(frozen=True)
-class Card:
+class PictureCard:
     """One picture."""
 
     name: str
@@ -48,7 +48,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Found:
+class FindingGroup:
     """One kind of problem."""
 
     kind: str
@@ -62,7 +62,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class BucketView:
     """One bucket."""
 
     width: int
@@ -76,7 +76,7 @@ class Shelf:
 
 
 @dataclass(frozen=True)
-class Group:
+class LookalikeGroup:
     """Pictures that resemble each other, as places among the cards."""
 
     kind: str
@@ -84,7 +84,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Page:
+class DatasetPage:
     """All that the page shows."""
 
     name: str
@@ -94,8 +94,8 @@ class Page:
     tiles: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     folders: tuple[str, ...]
-    findings: tuple[Found, ...]
-    buckets: tuple[Shelf, ...]
+    findings: tuple[FindingGroup, ...]
+    buckets: tuple[BucketView, ...]
     batch_size: int
     sizes: tuple[tuple[int, int, int], ...]
     tags: tuple[tuple[str, int], ...]
@@ -105,16 +105,16 @@ class Page:
     """Tokens of a caption that are read at most."""
     lengths: tuple[tuple[str, int, bool], ...]
     """Label, captions, and whether they are longer than what is read."""
-    alike: tuple[Group, ...]
+    alike: tuple[LookalikeGroup, ...]
     alike_more: int
     """Groups beyond those that are shown."""
-    cards: tuple[Card, ...]
+    cards: tuple[PictureCard, ...]
 
 
-def html(shown: Page, sources: Sequence[str | None]) -> str:
+def html(shown: DatasetPage, sources: Sequence[str | None]) -> str:
     """The whole page; `sources` are the cards' pictures as `data:` addresses."""
     content = {**asdict(shown), "sources": sources}
-    return document.html(content, _part("page.css"), (_part("page.js"),))
+    return web_page.html(content, _part("page.css"), (_part("page.js"),))
 
 
 def side(count: int) -> int:
@@ -126,7 +126,7 @@ def side(count: int) -> int:
 def sources(pictures: Sequence[Path | None]) -> Iterator[str | None]:
     """The thumbnail of each, one after the other; None where there is no picture."""
     known = [picture for picture in pictures if picture is not None]
-    made = thumbnails.data_uris(known, side(len(known)), QUALITY, PICTURES_BYTES // max(1, len(known)), Room())
+    made = thumbnails.data_uris(known, side(len(known)), QUALITY, PICTURES_BYTES // max(1, len(known)), DecodeMemory())
     with memory_in_turns():
         for each in pictures:
             yield None if each is None else next(made)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdxl_train_cli import spelling
+from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import overview
-from sdxl_train_cli.dataset.bucketing import Arrangement, Bucket
-from sdxl_train_cli.dataset.checking import Checked
-from sdxl_train_cli.dataset.facts import Finding, Severity
+from sdxl_train_cli.dataset.bucketing import Bucket, BucketPlan
+from sdxl_train_cli.dataset.checking import CheckedDataset
+from sdxl_train_cli.dataset.file_facts import Finding, Severity
+from sdxl_train_cli.dataset.finding_kinds import shown
 from sdxl_train_cli.dataset.folders import Subset
-from sdxl_train_cli.dataset.kinds import shown
 from sdxl_train_cli.dataset.overview import Overview
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui import console
@@ -23,7 +23,7 @@ _NOTICED = 1.05
 """Below, nobody sees that a picture was enlarged."""
 
 
-def show(checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
+def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> None:
     """Print tables, and at the end, where a person looks first, what the run makes of them."""
     counted = overview.of(checked.survey)
     _show_folders(counted.folders)
@@ -37,7 +37,7 @@ def show(checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
 
 def show_page(page: Path) -> None:
     """Print where the page is, and on a terminal how large."""
-    console.note(f"{spelling.size(page.stat().st_size)}, and it needs no other file: open it in a browser")
+    console.note(f"{formatting.size(page.stat().st_size)}, and it needs no other file: open it in a browser")
     console.out(str(page))
 
 
@@ -102,7 +102,7 @@ def _tell_rest(count: int, noun: str, having: str) -> None:
         console.out(f"and {count} more {noun if count == 1 else noun + 's'} with {having}: --json has all")
 
 
-def _summary(checked: Checked, arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]:
+def _summary(checked: CheckedDataset, arranged: BucketPlan, counted: Overview) -> list[tuple[str, str]]:
     whole = len(checked.survey.seen)
     regularisation = sum(each.subset.is_reg for each in checked.survey.seen)
     beside = f" and {regularisation} for regularisation" if regularisation else ""
@@ -112,7 +112,7 @@ def _summary(checked: Checked, arranged: Arrangement, counted: Overview) -> list
         ("an epoch", _epoch(arranged)),
     ]
     if arranged.batches:
-        rows.append(("the run", f"{spelling.counted(arranged.steps, 'step')}, {arranged.epochs:.4g} epochs"))
+        rows.append(("the run", f"{formatting.counted(arranged.steps, 'step')}, {arranged.epochs:.4g} epochs"))
     if not arranged.is_exact:
         rows.append(("", "validation_split draws anew in each run: set validation_seed for exact figures"))
     for severity in Severity:
@@ -125,17 +125,17 @@ def _kind(finding: Finding) -> str:
     return f"{finding.kind} ({len(finding.files)})" if len(finding.files) > 1 else finding.kind
 
 
-def _epoch(arranged: Arrangement) -> str:
-    pictures, batches = spelling.counted(arranged.count, "picture"), spelling.counted(arranged.batches, "batch")
+def _epoch(arranged: BucketPlan) -> str:
+    pictures, batches = formatting.counted(arranged.count, "picture"), formatting.counted(arranged.batches, "batch")
     words = f"{pictures} in {batches} of {arranged.batch_size}"
     if arranged.gpus > 1:
         words += f" on {arranged.gpus} GPUs"
     if arranged.accumulation > 1:
         words += f", {arranged.accumulation} to a step"
-    return f"{words}: {spelling.counted(arranged.steps_per_epoch, 'step')}"
+    return f"{words}: {formatting.counted(arranged.steps_per_epoch, 'step')}"
 
 
-def _left_out(arranged: Arrangement, counted: Overview) -> list[tuple[str, str]]:
+def _left_out(arranged: BucketPlan, counted: Overview) -> list[tuple[str, str]]:
     left = (
         (counted.unread, "can't be decoded, and are left out of the buckets"),
         (len(arranged.unplaced), "too narrow for a bucket: sd-scripts fails on them"),

@@ -18,12 +18,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sdxl_train_cli import spelling, visible
+from sdxl_train_cli import formatting, visible
 from sdxl_train_cli.errors import Problem
-from sdxl_train_cli.records.metrics import Metric
+from sdxl_train_cli.records.metrics import StepMetrics
 from sdxl_train_cli.run.guards import Alarm
-from sdxl_train_cli.run.supervision import Event, Load, Sampled
-from sdxl_train_cli.sdscripts.progress import Epoch, Part, Phase, Saved, Step, Told, Validated
+from sdxl_train_cli.run.supervision import Event, ResourceUse, SampleDrawn
+from sdxl_train_cli.sdscripts.progress import (
+    CheckpointSaving,
+    Epoch,
+    Step,
+    Subtask,
+    TrainerNotice,
+    TrainerPhase,
+    Validated,
+)
 from sdxl_train_cli.ui import console
 
 _PLAIN_SHARE = 0.05
@@ -37,10 +45,10 @@ _SPARK_STEPS = 512
 """Steps that the sparkline looks back on; each of its points is a mean."""
 
 
-class View:
+class LiveView:
     """What every view does: warnings are told as they come, and leaving it leaves the terminal as it was."""
 
-    def __enter__(self) -> View:  # noqa: PYI034 - typing.Self needs Python 3.11
+    def __enter__(self) -> LiveView:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
 
     def __exit__(
@@ -52,11 +60,11 @@ class View:
         """Take one event of the run."""
         if isinstance(event, Alarm) and not event.stops:
             console.warn(event.problem)
-        elif isinstance(event, Told):
+        elif isinstance(event, TrainerNotice):
             console.warn(Problem(event.words, event.remedy))
 
 
-class Plain(View):
+class PlainView(LiveView):
     """Lines for a pipe, a log or CI: each phase, each file, and a step now and then."""
 
     def __init__(self) -> None:
@@ -69,12 +77,12 @@ class Plain(View):
         super().show(event)
         if isinstance(event, Step):
             self._step(event)
-        elif isinstance(event, Phase) and event.words != self._phase:
+        elif isinstance(event, TrainerPhase) and event.words != self._phase:
             self._phase = event.words
             console.note(event.words)
-        elif isinstance(event, Saved):
+        elif isinstance(event, CheckpointSaving):
             console.note(f"saving {event.path}")
-        elif isinstance(event, Sampled):
+        elif isinstance(event, SampleDrawn):
             console.note(f"sample {event.path}")
         elif isinstance(event, Validated):
             self._phase = ""
@@ -87,7 +95,7 @@ class Plain(View):
             console.note(f"step {event.step} of {event.steps}  {'  '.join(step_facts(event))}".rstrip())
 
 
-class Json(View):
+class JsonView(LiveView):
     """One JSON object a line on stdout for each event: `{"event": "step", "step": 12, ...}`."""
 
     def show(self, event: Event) -> None:
@@ -95,14 +103,14 @@ class Json(View):
         console.out(event_line(event))
 
 
-class Terminal(View):
+class TerminalView(LiveView):
     """Phase, bar, loss, rate, memory, speed, time left, the last files; warnings go by above it."""
 
     def __init__(self) -> None:
         self._phase, self._part = "starting", ""
         self._step: Step | None = None
         self._epoch: Epoch | None = None
-        self._load: Load | None = None
+        self._load: ResourceUse | None = None
         self._rates = ""
         self._validated: float | None = None
         self._losses: deque[float] = deque(maxlen=_SPARK_STEPS)
@@ -112,7 +120,7 @@ class Terminal(View):
             get_renderable=self.picture, console=console.err, refresh_per_second=_REFRESHES, transient=True
         )
 
-    def __enter__(self) -> Terminal:  # noqa: PYI034 - typing.Self needs Python 3.11
+    def __enter__(self) -> TerminalView:  # noqa: PYI034 - typing.Self needs Python 3.11
         self._live.start()
         return self
 
@@ -127,26 +135,26 @@ class Terminal(View):
         match event:
             case Step():
                 self._step, self._phase, self._part = event, "training", ""
-            case Metric():
+            case StepMetrics():
                 self._take(event)
-            case Phase():
+            case TrainerPhase():
                 self._phase, self._part = event.words, ""
-            case Part():
+            case Subtask():
                 self._part = f"{event.done}/{event.total}"
             case Epoch():
                 self._epoch = event
-            case Load():
+            case ResourceUse():
                 self._load = event
             case Validated():
                 self._validated = event.loss
-            case Saved():
+            case CheckpointSaving():
                 self._files["saved"] = Path(event.path).name
-            case Sampled():
+            case SampleDrawn():
                 self._files["sample"] = Path(event.path).name
             case _:
                 pass
 
-    def _take(self, metric: Metric) -> None:
+    def _take(self, metric: StepMetrics) -> None:
         if metric.loss is not None and math.isfinite(metric.loss):
             self._losses.append(metric.loss)
         if metric.rates:
@@ -166,7 +174,7 @@ class Terminal(View):
         bar = ProgressBar(
             total=step.steps if step else None, completed=step.step if step else 0, width=30, pulse=step is None
         )
-        spent = spelling.clock(time.monotonic() - self._started)
+        spent = formatting.clock(time.monotonic() - self._started)
         phase = Text(visible.line(self._phase), style="bold")
         grid.add_row(phase, bar, Text(count), Text(share), Text(epoch), Text(spent, "dim"))
         return grid
@@ -184,17 +192,17 @@ class Terminal(View):
         ]
 
 
-def view(*, as_json: bool) -> View:
+def view(*, as_json: bool) -> LiveView:
     """The view that fits where it is looked at."""
     if as_json:
-        return Json()
-    return Terminal() if console.err.is_terminal else Plain()
+        return JsonView()
+    return TerminalView() if console.err.is_terminal else PlainView()
 
 
 def event_line(event: Event) -> str:
     """An event as one line of JSON: its class in small letters, and its fields."""
     name = type(event).__name__.lower()
-    if isinstance(event, Metric):
+    if isinstance(event, StepMetrics):
         return visible.as_json({"event": name, **json.loads(event.line)})
     facts = {key: _plain(value) for key, value in asdict(event).items()}
     return visible.as_json({"event": name, **facts})
@@ -213,11 +221,11 @@ def step_facts(event: Step) -> list[str]:
         slow = event.seconds_per_step >= 1
         facts.append(f"{event.seconds_per_step:.2f} s/step" if slow else f"{1 / event.seconds_per_step:.2f} steps/s")
     if event.seconds_left is not None and event.step < event.steps:
-        facts.append(f"{spelling.clock(event.seconds_left)} left")
+        facts.append(f"{formatting.clock(event.seconds_left)} left")
     return facts
 
 
-def load_facts(load: Load) -> list[str]:
+def load_facts(load: ResourceUse) -> list[str]:
     """Memory and power in words; what the driver does not tell is left out."""
     facts = []
     if load.gpu_used_gib is not None:

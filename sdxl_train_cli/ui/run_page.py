@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdxl_train_cli.records.curves import Curves
-from sdxl_train_cli.ui import document
+from sdxl_train_cli.ui import web_page
 
 _PARTS = Path(__file__).with_name("run_page_parts")
 
 
 @dataclass(frozen=True)
-class Rows:
+class PageTable:
     """One table."""
 
     title: str
@@ -23,7 +23,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Picture:
+class GridPicture:
     """One sample in the grid."""
 
     moment: str
@@ -33,17 +33,17 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleGrid:
     """The grid of pictures: a row for each prompt, a column for each moment."""
 
     moments: tuple[str, ...]
     prompts: tuple[str, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[GridPicture, ...]
     note: str
 
 
 @dataclass(frozen=True)
-class Page:
+class RunPage:
     """All that the page shows."""
 
     name: str
@@ -56,20 +56,20 @@ class Page:
     remedy: str
     curves: Curves
     curves_note: str
-    samples: Samples
-    tables: tuple[Rows, ...]
+    samples: SampleGrid
+    tables: tuple[PageTable, ...]
     command: str
 
 
-def write(shown: Page, target: Path) -> None:
+def write(shown: RunPage, target: Path) -> None:
     """Write the page whole or not at all; UsageError where it can't be written."""
-    document.write(html(shown), target, "--to")
+    web_page.write(html(shown), target, "--to")
 
 
-def html(shown: Page) -> str:
+def html(shown: RunPage) -> str:
     """The whole page; lone surrogates in file names become what can be written."""
     plots = "The plots are drawn by uPlot 1.6.32 (https://github.com/leeoniya/uPlot), under this licence:\n"
-    return document.html(
+    return web_page.html(
         asdict(shown),
         _part("uPlot.min.css") + _part("page.css"),
         (_part("uPlot.iife.min.js"), _part("page.js")),

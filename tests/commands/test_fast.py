@@ -14,13 +14,13 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.run import choice, preparation
+from sdxl_train_cli.run import preparation, run_choices
 
 
-def choices(model: Path, pictures: Path, kind: Kind = Kind.LORA, *, fast: bool = True) -> choice.Choices:
+def choices(model: Path, pictures: Path, kind: Kind = Kind.LORA, *, fast: bool = True) -> run_choices.Choices:
     texts = {**dict.fromkeys(("preset", "output", "name", "vae", "reg", "trigger")), "model": str(model),
              "data": str(pictures)}  # fmt: skip
-    return choice.choose(
+    return run_choices.choose(
         kind, texts, [], repeats=None, gpu_index=None, gpu_memory_gib=80.0, check_vram=True, fast=fast
     )  # fmt: skip
 

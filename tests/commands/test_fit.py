@@ -180,9 +180,9 @@ def test_a_run_that_delivered_is_remembered_with_its_peak_and_pace(
 ) -> None:
     watch = training.watch
 
-    def watched(*given: object, **named: object) -> training.Outcome:
+    def watched(*given: object, **named: object) -> training.RunResult:
         outcome = watch(*given, **named)  # type: ignore[arg-type]
-        return training.Outcome(outcome.result, outcome.steps, outcome.seconds, outcome.loss, 7.25, 1.5)
+        return training.RunResult(outcome.result, outcome.steps, outcome.seconds, outcome.loss, 7.25, 1.5)
 
     monkeypatch.setattr(training, "watch", watched)
     result = main("lora", "--model", model, "--data", pictures, "--steps", "2")

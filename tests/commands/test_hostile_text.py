@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sdxl_train_cli import visible
 from sdxl_train_cli.errors import SdxlTrainError
 from sdxl_train_cli.failures import diagnosis, log
-from sdxl_train_cli.importers import recognise
+from sdxl_train_cli.importers import format_detection
 from sdxl_train_cli.recipes import yaml_file
 
 EXAMPLES = int(os.environ.get("SDXL_TRAIN_EXAMPLES", "40"))
@@ -175,7 +175,7 @@ SETTINGS = {
 def test_settings_of_any_shape_are_read_or_refused_soon(text: str) -> None:
     began = time.process_time()
     try:
-        reading = recognise.of_text(text, "odd")
+        reading = format_detection.of_text(text, "odd")
     except SdxlTrainError:
         pass
     else:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdxl_train_cli.dataset import bucketing, folders, sources
-from sdxl_train_cli.dataset.bucketing import Arrangement, Placed
-from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.dataset.bucketing import BucketedPicture, BucketPlan
+from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -24,11 +24,11 @@ def recipe(**changes: Value | None) -> Recipe:
     return presets.load(Kind.LORA, "dim32-gc", [Override(option, value, "") for option, value in changes.items()])
 
 
-def picture(width: int, height: int, repeats: int = 1, *, is_reg: bool = False, name: str = "") -> Picture:
-    return Picture(Path(name or f"{width}x{height}.png"), width, height, repeats, is_reg)
+def picture(width: int, height: int, repeats: int = 1, *, is_reg: bool = False, name: str = "") -> PictureFile:
+    return PictureFile(Path(name or f"{width}x{height}.png"), width, height, repeats, is_reg)
 
 
-def placed(one: Picture, **changes: Value | None) -> Placed:
+def placed(one: PictureFile, **changes: Value | None) -> BucketedPicture:
     """The picture in the bucket that it alone makes."""
     (bucket,) = bucketing.arrange(recipe(**changes), [one]).buckets
     (found,) = bucket.placed
@@ -36,7 +36,7 @@ def placed(one: Picture, **changes: Value | None) -> Placed:
     return found
 
 
-def squares(count: int, repeats: int = 1, **changes: Value | None) -> Arrangement:
+def squares(count: int, repeats: int = 1, **changes: Value | None) -> BucketPlan:
     return bucketing.arrange(recipe(**changes), [picture(1024, 1024, repeats)] * count)
 
 
@@ -167,7 +167,7 @@ def test_files_tell_which_pictures_are_for_regularisation(tmp_path: Path, pictur
     st.sampled_from([32, 64, 128]),
 )
 def test_every_picture_is_somewhere_and_none_is_cropped_beyond_its_edges(
-    pictures: list[Picture], small: bool, batch: int, step: int
+    pictures: list[PictureFile], small: bool, batch: int, step: int
 ) -> None:
     found = bucketing.arrange(recipe(bucket_no_upscale=small, train_batch_size=batch, bucket_reso_steps=step), pictures)
 

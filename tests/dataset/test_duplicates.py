@@ -12,7 +12,7 @@ from odd_files import photo
 from PIL import Image, ImageDraw
 
 from sdxl_train_cli.dataset import duplicates, picture
-from sdxl_train_cli.dataset.facts import PictureFacts
+from sdxl_train_cli.dataset.file_facts import PictureFacts
 
 SIDE = 256
 

@@ -13,7 +13,7 @@ from odd_files import SIDE, check, kinds, photo, picture, png, saved, turned
 from PIL import Image
 
 from sdxl_train_cli.dataset import checking
-from sdxl_train_cli.dataset.checking import Source
+from sdxl_train_cli.dataset.checking import DatasetSource
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
@@ -31,14 +31,14 @@ def recipe(**settings: object) -> Recipe:
 def refused(data: Path, **source: object) -> Problem:
     """The one error of a dataset that a training does not start with."""
     with pytest.raises(DatasetError) as caught:
-        checking.require(Source(data, **source), None)
+        checking.require(DatasetSource(data, **source), None)
     (problem,) = caught.value.problems
     return problem
 
 
 def warnings(data: Path, **source: object) -> list[str]:
     """What a training tells, of pictures alone."""
-    return [problem.message for problem in checking.require(Source(data, **source), None).warnings]
+    return [problem.message for problem in checking.require(DatasetSource(data, **source), None).warnings]
 
 
 # --- one of each
@@ -155,7 +155,7 @@ def test_errors_come_first_and_a_training_has_each_in_one_line(tmp_path: Path) -
     weights = [each.severity.value for each in check(tmp_path, recipe(), trigger="ohwx").findings]
 
     with pytest.raises(DatasetError) as caught:
-        checking.require(Source(tmp_path), recipe())
+        checking.require(DatasetSource(tmp_path), recipe())
 
     assert weights == sorted(weights)
     assert len(caught.value.problems) == weights.count("error")
@@ -320,7 +320,7 @@ def test_every_broken_file_is_told_at_once(tmp_path: Path) -> None:
         picture(tmp_path / name, "").write_bytes(b"")
 
     with pytest.raises(DatasetError) as caught:
-        checking.require(Source(tmp_path), None)
+        checking.require(DatasetSource(tmp_path), None)
 
     assert [problem.message for problem in caught.value.problems] == [
         "2 files are not pictures that can be read: 1.png, 2.png",

@@ -14,7 +14,7 @@ import pytest
 from conftest import Cli, Result
 from PIL import Image
 
-from sdxl_train_cli.dataset import fix_order, sources
+from sdxl_train_cli.dataset import fix_request, sources
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 
@@ -183,11 +183,11 @@ def test_large_pictures_shrink_to_what_their_bucket_needs_and_none_grows(
 def test_a_shrunk_picture_still_covers_its_bucket(width: int, height: int) -> None:
     recipe = presets.load(Kind.LORA, "dim32-gc", presets.sized(1024))
 
-    shrunk = fix_order.shrunk(recipe, width, height)
+    shrunk = fix_request.shrunk(recipe, width, height)
 
     assert shrunk < (width, height)
-    assert fix_order.shrunk(recipe, *shrunk) == shrunk
-    assert min(shrunk) >= min(1024, fix_order.MARGIN * 512)
+    assert fix_request.shrunk(recipe, *shrunk) == shrunk
+    assert min(shrunk) >= min(1024, fix_request.MARGIN * 512)
 
 
 def test_the_copy_can_be_trained_on(fix: Callable[..., Result], data: Path, new: Path) -> None:

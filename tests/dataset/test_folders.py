@@ -11,7 +11,7 @@ from conftest import write_pictures
 from PIL import Image
 
 from sdxl_train_cli.dataset import sources, trainer_config
-from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.errors import DatasetError, Problem
 
 NOT_ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
@@ -25,7 +25,9 @@ def picture(path: Path, caption: str | None = None, suffix: str = ".txt") -> Pat
     return path
 
 
-def scan(data: Path, reg: Path | None = None, repeats: int | None = None, trigger: str | None = None) -> Pictures:
+def scan(
+    data: Path, reg: Path | None = None, repeats: int | None = None, trigger: str | None = None
+) -> TrainingPictures:
     return sources.scan(data, regularisation=reg, repeats=repeats, trigger=trigger)
 
 

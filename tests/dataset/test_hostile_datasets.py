@@ -19,11 +19,11 @@ from conftest import Result
 from odd_files import picture
 from PIL import Image
 
-from sdxl_train_cli.dataset import checking, fix_sources, fixing, room, sources, untagged
-from sdxl_train_cli.dataset.checking import Source
-from sdxl_train_cli.dataset.facts import Fault
+from sdxl_train_cli.dataset import checking, decode_memory, fix_sources, fixing, sources, untagged
+from sdxl_train_cli.dataset.checking import DatasetSource
+from sdxl_train_cli.dataset.file_facts import FileFault
 from sdxl_train_cli.dataset.fix_journal import NAME
-from sdxl_train_cli.dataset.fix_order import order
+from sdxl_train_cli.dataset.fix_request import order
 from sdxl_train_cli.dataset.picture import look
 from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.errors import DatasetError, SdxlTrainError
@@ -98,7 +98,7 @@ def call(folder: Path, drawn: random.Random) -> None:
     reg = folder / drawn.choice(TEXTS) if drawn.random() < 0.2 else None
     repeats = drawn.choice((None, None, 0, -3, 10**400))
     recipe = presets.load(Kind.LORA, "dim32-gc", sources.overrides(data))
-    checking.check(Source(data, reg, repeats, drawn.choice((None, LONG, NUL, HALF))), recipe)
+    checking.check(DatasetSource(data, reg, repeats, drawn.choice((None, LONG, NUL, HALF))), recipe)
     fix_sources.listed(data)
     untagged.work(data, overwrite=False)
 
@@ -124,7 +124,7 @@ def test_a_caption_in_the_place_of_a_name_is_told_as_a_picture_that_is_not_there
     picture(tmp_path / "a.png")
     (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": LONG, "text": "a.png"}), encoding="utf-8")
 
-    checked = checking.check(Source(tmp_path), None)
+    checked = checking.check(DatasetSource(tmp_path), None)
 
     assert "names pictures that are not there" in str(checked.errors[0].problem)
 
@@ -137,7 +137,7 @@ def test_a_pipe_in_a_dataset_keeps_nobody_waiting(tmp_path: Path, name: str) -> 
         picture(data / "a.png")
     os.mkfifo(data / name)
 
-    checking.check(Source(data), None)
+    checking.check(DatasetSource(data), None)
     fixed = fix(data, tmp_path / "fixed")
 
     made = {entry.source for entry in fixed.entries if entry.picture}
@@ -149,22 +149,22 @@ def test_a_file_of_50_gb_with_the_name_of_a_picture_is_not_read(tmp_path: Path) 
 
     facts = look(tmp_path / "a.png")
 
-    assert (facts.fault, facts.error) == (Fault.TOO_LARGE, "53.7 GB, and no more than 1.1 are read")
+    assert (facts.fault, facts.error) == (FileFault.TOO_LARGE, "53.7 GB, and no more than 1.1 are read")
 
 
 def test_a_picture_that_takes_too_much_memory_is_told_with_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("RGB", (3000, 2000)).save(tmp_path / "a.webp")
-    monkeypatch.setattr(room, "LARGEST_BYTES", 51_000_000)
+    monkeypatch.setattr(decode_memory, "LARGEST_BYTES", 51_000_000)
 
     facts = look(tmp_path / "a.webp")
 
-    assert facts.fault is Fault.TOO_LARGE
+    assert facts.fault is FileFault.TOO_LARGE
     assert facts.error == "6 million pixels, and of such a WEBP no more than 3 million are decoded"
 
 
-def fix(data: Path, folder: Path) -> fixing.Fixed:
+def fix(data: Path, folder: Path) -> fixing.FixResult:
     wanted = order(size=64, alpha=Alpha.WHITE, quality=90, trigger=None, encoding=None, keep_duplicates=True)
     return fixing.fix(fix_sources.listed(data).items, data, folder, wanted, lambda _done, _all: None)
 

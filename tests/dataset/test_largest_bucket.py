@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdxl_train_cli.dataset import largest_bucket
-from sdxl_train_cli.dataset.folders import Picture
+from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -21,8 +21,8 @@ def recipe(**changes: Value | None) -> Recipe:
     return presets.load(Kind.LORA, "dim32-gc", [Override(option, value, "") for option, value in changes.items()])
 
 
-def picture(width: int, height: int, repeats: int = 1) -> Picture:
-    return Picture(Path(f"{width}x{height}.png"), width, height, repeats)
+def picture(width: int, height: int, repeats: int = 1) -> PictureFile:
+    return PictureFile(Path(f"{width}x{height}.png"), width, height, repeats)
 
 
 def test_the_largest_bucket_is_the_one_of_most_pixels() -> None:
@@ -48,7 +48,7 @@ def test_without_pictures_or_a_size_there_is_none(changes: dict[str, Value | Non
 
 
 @given(st.lists(st.builds(picture, sides, sides), min_size=1, max_size=20), st.booleans(), st.integers(1, 9))
-def test_no_bucket_has_more_pixels_than_the_resolution(pictures: list[Picture], small: bool, batch: int) -> None:
+def test_no_bucket_has_more_pixels_than_the_resolution(pictures: list[PictureFile], small: bool, batch: int) -> None:
     asked = recipe(bucket_no_upscale=small, train_batch_size=batch)
     largest = largest_bucket.largest(asked, pictures)
     fullest = largest_bucket.fullest(asked, pictures)
@@ -60,5 +60,5 @@ def test_no_bucket_has_more_pixels_than_the_resolution(pictures: list[Picture], 
     assert fullest is None or 1 <= fullest[1] <= batch
 
 
-def _shape(one: Picture) -> float:
+def _shape(one: PictureFile) -> float:
     return max(one.width, one.height) / min(one.width, one.height)

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from sdxl_train_cli.dataset import repair
-from sdxl_train_cli.dataset.repair import Alpha, Repaired, Wish
+from sdxl_train_cli.dataset.repair import Alpha, RepairedPicture, RepairOptions
 from sdxl_train_cli.errors import DatasetError
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
 
 
-def wish(alpha: Alpha = Alpha.WHITE, size: tuple[int, int] | None = None) -> Wish:
-    return Wish(alpha, 95, lambda width, height: size or (width, height))
+def wish(alpha: Alpha = Alpha.WHITE, size: tuple[int, int] | None = None) -> RepairOptions:
+    return RepairOptions(alpha, 95, lambda width, height: size or (width, height))
 
 
 def halves(left: object = RED, right: object = BLUE, mode: str = "RGB") -> Image.Image:
@@ -28,7 +28,7 @@ def halves(left: object = RED, right: object = BLUE, mode: str = "RGB") -> Image
     return image
 
 
-def shown(repaired: Repaired) -> Image.Image:
+def shown(repaired: RepairedPicture) -> Image.Image:
     assert repaired.content is not None
     image = Image.open(io.BytesIO(repaired.content))
     image.load()
@@ -46,15 +46,15 @@ def near(found: object, wanted: tuple[int, ...], by: int = 12) -> bool:
 def test_what_is_right_needs_no_change(tmp_path: Path, name: str, mode: str) -> None:
     halves(*([200, 40] if mode == "L" else [RED, BLUE]), mode=mode).save(tmp_path / name)
 
-    assert repair.repair(tmp_path / name, wish()) == Repaired(Path(name).suffix, None, ())
+    assert repair.repair(tmp_path / name, wish()) == RepairedPicture(Path(name).suffix, None, ())
 
 
 def test_the_suffix_becomes_what_the_content_is(tmp_path: Path) -> None:
     halves().save(tmp_path / "a.png", format="JPEG")
     halves().save(tmp_path / "b.JPG", format="JPEG")
 
-    assert repair.repair(tmp_path / "a.png", wish()) == Repaired(".jpg", None, ())
-    assert repair.repair(tmp_path / "b.JPG", wish()) == Repaired(".jpg", None, ())
+    assert repair.repair(tmp_path / "a.png", wish()) == RepairedPicture(".jpg", None, ())
+    assert repair.repair(tmp_path / "b.JPG", wish()) == RepairedPicture(".jpg", None, ())
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

@@ -35,12 +35,12 @@ def test_every_name_becomes_one_that_can_be_kept(name: str) -> None:
 
 
 def test_a_taken_name_is_numbered_also_where_only_the_case_differs() -> None:
-    names = safe_names.Names(["cat"])
+    names = safe_names.UniqueNames(["cat"])
 
     assert [names.take(name) for name in ("dog", "Cat", "CAT", "dog")] == ["dog", "Cat-2", "CAT-3", "dog-2"]
 
 
 def test_one_letter_spelled_in_two_ways_is_one() -> None:
-    names = safe_names.Names(["caf\u00e9"])
+    names = safe_names.UniqueNames(["caf\u00e9"])
 
     assert names.take("cafe\u0301") == "cafe\u0301-2"

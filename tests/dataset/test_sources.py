@@ -11,9 +11,9 @@ from conftest import Cli, write_pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_train_cli.dataset import catalogue, checking, config_file, sources, survey, trainer_config, untagged
-from sdxl_train_cli.dataset.checking import Source
-from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset import checking, config_file, metadata_file, sources, survey, trainer_config, untagged
+from sdxl_train_cli.dataset.checking import DatasetSource
+from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
@@ -25,7 +25,7 @@ def bare(folder: Path) -> Path:
     return write_pictures(folder, caption=None, size=(1024, 1024))
 
 
-def found(data: Path, trigger: str | None = None) -> Pictures:
+def found(data: Path, trigger: str | None = None) -> TrainingPictures:
     return sources.scan(data, regularisation=None, repeats=None, trigger=trigger)
 
 
@@ -210,12 +210,12 @@ def test_what_sd_scripts_can_not_do_with_metadata_is_refused(tmp_path: Path) -> 
     full = presets.load(Kind.DREAMBOOTH, "gc", [*off, Override("validation_split", 0.5, "--set")])
     lora = presets.load(Kind.LORA, "dim32-gc", off)
 
-    kinds = {finding.kind for finding in checking.check(Source(file), full).errors}
+    kinds = {finding.kind for finding in checking.check(DatasetSource(file), full).errors}
 
     assert {"metadata-uncached", "metadata-split"} <= kinds
-    assert checking.check(Source(file), lora).errors == []
+    assert checking.check(DatasetSource(file), lora).errors == []
     with pytest.raises(DatasetError, match="--reg is given"):
-        checking.check(Source(file, regularisation=file.parent), lora)
+        checking.check(DatasetSource(file, regularisation=file.parent), lora)
 
 
 def test_the_same_pictures_and_captions_have_the_same_fingerprint_until_a_caption_changes(tmp_path: Path) -> None:
@@ -336,8 +336,8 @@ def test_whatever_a_config_holds_is_told_in_words(
 def test_whatever_a_metadata_file_holds_is_told_in_words(
     content: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    for suffix in catalogue.SUFFIXES:
+    for suffix in metadata_file.SUFFIXES:
         file = tmp_path_factory.getbasetemp() / f"metadata{suffix}"
         file.write_text(content, encoding="utf-8", errors="replace")
 
-        assert all(told(lambda path: catalogue.read(path, path.parent), file))
+        assert all(told(lambda path: metadata_file.read(path, path.parent), file))

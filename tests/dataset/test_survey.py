@@ -17,8 +17,8 @@ from odd_files import photo, saved
 from PIL import Image
 
 from sdxl_train_cli.dataset import folders, picture, survey
-from sdxl_train_cli.dataset.facts import Fault, Survey
-from sdxl_train_cli.dataset.room import Room
+from sdxl_train_cli.dataset.decode_memory import DecodeMemory
+from sdxl_train_cli.dataset.file_facts import FileFault, Survey
 from sdxl_train_cli.dataset.survey_cache import BY_CONTENT, NAME, SurveyCache
 
 MARK = 7
@@ -154,7 +154,7 @@ def test_a_picture_is_found_by_its_content_without_reading_all_that_is_kept(tmp_
 
 
 def test_pictures_wait_until_there_is_room_for_them() -> None:
-    room, order = Room(100), list[str]()
+    room, order = DecodeMemory(100), list[str]()
 
     def take(pixels: int, name: str) -> None:
         with room.taken(pixels):
@@ -176,7 +176,7 @@ def test_a_picture_that_breaks_off_in_its_head_is_told_without_our_own_file_obje
 
     facts = picture.look(path)
 
-    assert (facts.fault, facts.error) == (Fault.TRUNCATED, "nothing after its first bytes makes sense")
+    assert (facts.fault, facts.error) == (FileFault.TRUNCATED, "nothing after its first bytes makes sense")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell a process's peak")

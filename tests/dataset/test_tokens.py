@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli.dataset import caption, caption_findings, tokens
-from sdxl_train_cli.dataset.facts import Caption, Fault, PictureFacts, Seen
+from sdxl_train_cli.dataset.file_facts import Caption, FileFault, PictureFacts, SurveyedPicture
 from sdxl_train_cli.dataset.folders import Subset
 
 COUNTS = {
@@ -30,11 +30,11 @@ COUNTS = {
 """As the tokenizer that OpenAI published with CLIP counts them."""
 
 
-def seen(folder: Path, read: Caption) -> Seen:
+def seen(folder: Path, read: Caption) -> SurveyedPicture:
     subset = Subset(folder, 1, None, ".txt", None, is_reg=False, pictures=1, captions=1)
     path = folder / "1.png"
     facts = PictureFacts(path, 1, "", "PNG", 64, 64, "RGB", 1, 1, has_alpha=False, difference_hash=None, error=None)
-    return Seen(subset, facts, read)
+    return SurveyedPicture(subset, facts, read)
 
 
 needs_clip = pytest.mark.skipif(tokens.counter()[1], reason="no instant-clip-tokenizer is built for this Python")
@@ -69,7 +69,7 @@ def test_a_caption_that_is_gone_meanwhile_is_told(tmp_path: Path) -> None:
 
     (found,) = caption_findings.of([seen(tmp_path, read)], None, None)
 
-    assert read.fault is Fault.UNREADABLE
+    assert read.fault is FileFault.UNREADABLE
     assert (found.kind, found.problem.message) == (
         "caption-unreadable", f"{tmp_path / '1.txt'} can't be read: No such file or directory",
     )  # fmt: skip

@@ -14,8 +14,8 @@ import uv
 
 from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.environment import building, environment, installer, network, ownership, toolchain
-from sdxl_train_cli.environment.environment import Request
-from sdxl_train_cli.environment.toolchain import Plan, TorchBuild
+from sdxl_train_cli.environment.environment import SetupRequest
+from sdxl_train_cli.environment.toolchain import InstallPlan, TorchBuild
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
@@ -39,11 +39,11 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def request_(repository: Path) -> Request:
-    return Request(source=str(repository))
+def request_(repository: Path) -> SetupRequest:
+    return SetupRequest(source=str(repository))
 
 
-def refusal(place: Home, request: Request, told: list[str]) -> SetupError:
+def refusal(place: Home, request: SetupRequest, told: list[str]) -> SetupError:
     """A setup that is refused: one line, a hint, and nothing half-made."""
     with pytest.raises(SetupError) as raised:
         building.create(place, request, recreate=False, report=told.append)
@@ -55,7 +55,7 @@ def refusal(place: Home, request: Request, told: list[str]) -> SetupError:
     return raised.value
 
 
-def test_an_environment_has_checkout_interpreter_options_and_lock(place: Home, request_: Request) -> None:
+def test_an_environment_has_checkout_interpreter_options_and_lock(place: Home, request_: SetupRequest) -> None:
     made = building.create(place, request_, recreate=False, report=lambda _line: None)
 
     assert environment.require(place) == made
@@ -70,7 +70,7 @@ def test_an_environment_has_checkout_interpreter_options_and_lock(place: Home, r
     assert "network_dim" not in made.options().of(Kind.DREAMBOOTH)
 
 
-def test_the_same_request_again_makes_nothing(place: Home, request_: Request, told: list[str]) -> None:
+def test_the_same_request_again_makes_nothing(place: Home, request_: SetupRequest, told: list[str]) -> None:
     first = building.create(place, request_, recreate=False, report=told.append)
     told.clear()
 
@@ -78,7 +78,7 @@ def test_the_same_request_again_makes_nothing(place: Home, request_: Request, to
     assert told == []
 
 
-def test_another_request_makes_another_and_removes_the_one_before(place: Home, request_: Request) -> None:
+def test_another_request_makes_another_and_removes_the_one_before(place: Home, request_: SetupRequest) -> None:
     first = building.create(place, request_, recreate=False, report=lambda _line: None)
 
     second = building.create(
@@ -96,7 +96,7 @@ def test_a_source_typed_in_another_folder_is_the_same_request(
     """Once, a setup from `--source ./sd-scripts` could be repeated only in the same folder."""
     monkeypatch.chdir(repository.parent)
 
-    assert Request(source="./sd-scripts") == Request(source=str(repository))
+    assert SetupRequest(source="./sd-scripts") == SetupRequest(source=str(repository))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_source_typed_in_another_folder_is_the_same_request(
 )
 @pytest.mark.parametrize("name", ["current", "lock.json", "options.json"])
 def test_a_broken_file_makes_the_environment_absent_and_the_next_setup_whole(
-    place: Home, home: Path, request_: Request, broken: bytes, name: str
+    place: Home, home: Path, request_: SetupRequest, broken: bytes, name: str
 ) -> None:
     """Once, the NUL bytes that a power cut leaves in `current` ended every command with a traceback."""
     shutil.copytree(home, place.path, symlinks=True)
@@ -129,7 +129,7 @@ PARTS = ["venv", "sd-scripts", "options.json", "lock.json", "sd-scripts/sdxl_tra
 
 @pytest.mark.parametrize("gone", PARTS)
 def test_an_environment_that_lacks_a_part_is_told_and_made_anew(
-    place: Home, home: Path, request_: Request, gone: str
+    place: Home, home: Path, request_: SetupRequest, gone: str
 ) -> None:
     """Once, `setup` said "ready" with the trainer's scripts deleted, and the first run failed."""
     shutil.copytree(home, place.path, symlinks=True)
@@ -145,7 +145,7 @@ def test_an_environment_that_lacks_a_part_is_told_and_made_anew(
 
 
 @pytest.mark.skipif(process.WINDOWS, reason="Windows tells programs by their names")
-def test_a_python_that_may_not_be_run_is_told_and_made_anew(place: Home, home: Path, request_: Request) -> None:
+def test_a_python_that_may_not_be_run_is_told_and_made_anew(place: Home, home: Path, request_: SetupRequest) -> None:
     shutil.copytree(home, place.path, symlinks=True)
     there = environment.require(place)
     there.python.unlink()
@@ -202,7 +202,7 @@ def test_an_absurd_file_of_the_environment_is_told(place: Home, home: Path, name
 
 
 def test_where_the_pointer_is_lost_setup_takes_the_newest_whole_environment_and_fetches_nothing(
-    place: Home, request_: Request, told: list[str]
+    place: Home, request_: SetupRequest, told: list[str]
 ) -> None:
     """Once, a torn `current` and a setup without network took the good environment away."""
     made = building.create(place, request_, recreate=False, report=told.append)
@@ -219,7 +219,7 @@ def test_where_the_pointer_is_lost_setup_takes_the_newest_whole_environment_and_
 
 
 @pytest.mark.parametrize("torn", ["current", "options.json"])
-def test_a_build_that_fails_takes_nothing_away(place: Home, request_: Request, told: list[str], torn: str) -> None:
+def test_a_build_that_fails_takes_nothing_away(place: Home, request_: SetupRequest, told: list[str], torn: str) -> None:
     made = building.create(place, request_, recreate=False, report=told.append)
     (place.current if torn == "current" else made.folder / torn).write_bytes(b"")
     elsewhere = request_.model_copy(update={"source": "http://127.0.0.1:9/x"})
@@ -232,7 +232,7 @@ def test_a_build_that_fails_takes_nothing_away(place: Home, request_: Request, t
 
 
 def test_what_counts_and_what_is_known_of_it_are_on_disk_before_the_one_before_goes(
-    place: Home, request_: Request, monkeypatch: pytest.MonkeyPatch
+    place: Home, request_: SetupRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     building.create(place, request_, recreate=False, report=lambda _line: None)
     story = list[str]()
@@ -251,7 +251,7 @@ def test_too_little_disk_is_told_before_anything_is_fetched(
     monkeypatch.setattr(gpu, "devices", lambda: ())
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(100 * GIB, 99 * GIB, 1 * GIB))
 
-    error = refusal(place, Request(source=str(real_looking)), told)
+    error = refusal(place, SetupRequest(source=str(real_looking)), told)
 
     assert str(error) == f"{place.path} has 1.0 GB free; torch and its libraries need 8"
     assert not any(line.startswith("making") for line in told)
@@ -270,7 +270,7 @@ def ample(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_build_that_was_named_is_not_exchanged_where_its_index_is_out_of_reach(
     place: Home, real_looking: Path, told: list[str], torch: TorchBuild
 ) -> None:
-    error = refusal(place, Request(source=str(real_looking), torch=torch), told)
+    error = refusal(place, SetupRequest(source=str(real_looking), torch=torch), told)
 
     assert str(error) == f"PyTorch's package index can't be reached, and only it has the {torch.value} build"
     assert "--torch default" in str(error.problems[0].hint)
@@ -283,7 +283,7 @@ def test_on_windows_a_gpu_never_gets_the_default_indexs_build_which_knows_none(
     monkeypatch.setattr(gpu, "devices", lambda: (CARD,))
     monkeypatch.setattr(process, "WINDOWS", True)
 
-    assert "only it has the cu124 build" in str(refusal(place, Request(source=str(real_looking)), told))
+    assert "only it has the cu124 build" in str(refusal(place, SetupRequest(source=str(real_looking)), told))
 
 
 class FakeUv:
@@ -328,7 +328,7 @@ def test_a_failed_installation_is_told_in_one_line_and_logged_whole(  # noqa: PL
     fake = FakeUv(tmp_path / "fake", words, 1)
     monkeypatch.setattr(uv, "find_uv_bin", lambda: str(fake.program))
 
-    error = refusal(place, Request(source=str(real_looking)), told)
+    error = refusal(place, SetupRequest(source=str(real_looking)), told)
 
     assert told_words in str(error)
     assert words in place.setup_log.read_text(encoding="utf-8")
@@ -346,19 +346,19 @@ def test_an_environment_whose_torch_does_not_import_is_not_kept(
     fake = FakeUv(tmp_path / "fake", "Installed 1 package", 0)
     monkeypatch.setattr(uv, "find_uv_bin", lambda: str(fake.program))
 
-    error = refusal(place, Request(source=str(real_looking)), told)
+    error = refusal(place, SetupRequest(source=str(real_looking)), told)
 
     assert str(error).startswith("the environment does not work: torch: ModuleNotFoundError")
 
 
-def test_a_python_that_is_nowhere_is_told(place: Home, request_: Request, told: list[str]) -> None:
+def test_a_python_that_is_nowhere_is_told(place: Home, request_: SetupRequest, told: list[str]) -> None:
     error = refusal(place, request_.model_copy(update={"python": "2.1"}), told)
 
     assert str(error) == "no Python 2.1 was found, and none could be fetched"
 
 
 def test_a_disk_that_fills_up_on_the_way_is_told(
-    place: Home, request_: Request, told: list[str], monkeypatch: pytest.MonkeyPatch
+    place: Home, request_: SetupRequest, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(folder: Path, *_others: object) -> None:
         folder.mkdir()
@@ -372,7 +372,7 @@ def test_a_disk_that_fills_up_on_the_way_is_told(
     assert "--home" in str(error.problems[0].hint)
 
 
-def test_a_home_that_cannot_be_locked_is_told(place: Home, request_: Request, told: list[str]) -> None:
+def test_a_home_that_cannot_be_locked_is_told(place: Home, request_: SetupRequest, told: list[str]) -> None:
     """Once, a home in which setup.lock can't be made ended with a traceback."""
     place.setup_lock.mkdir(parents=True)
 
@@ -380,7 +380,7 @@ def test_a_home_that_cannot_be_locked_is_told(place: Home, request_: Request, to
 
 
 def test_a_current_that_is_a_folder_is_told_before_anything_is_made(
-    place: Home, request_: Request, told: list[str]
+    place: Home, request_: SetupRequest, told: list[str]
 ) -> None:
     """Once, it was noticed after the whole build, which takes minutes."""
     (place.current / "in the way").mkdir(parents=True)
@@ -389,14 +389,14 @@ def test_a_current_that_is_a_folder_is_told_before_anything_is_made(
     assert told == []
 
 
-def test_a_home_that_is_a_file_is_told(place: Home, request_: Request, told: list[str]) -> None:
+def test_a_home_that_is_a_file_is_told(place: Home, request_: SetupRequest, told: list[str]) -> None:
     place.path.touch()
 
     assert "can't be made" in str(refusal(place, request_, told))
 
 
 @pytest.mark.skipif(process.WINDOWS, reason="Windows' read-only folders can be written")
-def test_a_read_only_home_is_told(place: Home, request_: Request, told: list[str]) -> None:
+def test_a_read_only_home_is_told(place: Home, request_: SetupRequest, told: list[str]) -> None:
     if os.geteuid() == 0:
         pytest.skip("root writes into read-only folders too")
     place.path.mkdir()
@@ -405,7 +405,7 @@ def test_a_read_only_home_is_told(place: Home, request_: Request, told: list[str
     assert "can't be made: Permission denied" in str(refusal(place, request_, told))
 
 
-def test_a_stop_leaves_nothing_half_made(place: Home, request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_leaves_nothing_half_made(place: Home, request_: SetupRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(folder: Path, *_others: object) -> None:
         folder.mkdir()
         raise KeyboardInterrupt
@@ -433,7 +433,7 @@ def test_what_misleads_python_does_not_reach_the_training_side(monkeypatch: pyte
 def test_nothing_to_install_starts_nothing(place: Home, told: list[str]) -> None:
     installer.install(
         place.path / "no-python",
-        Plan(None, TorchBuild.DEFAULT, (), None),
-        installer.Tools(sys.stderr.buffer, place.setup_log, told.append),
+        InstallPlan(None, TorchBuild.DEFAULT, (), None),
+        installer.Installer(sys.stderr.buffer, place.setup_log, told.append),
     )
     assert told == []

@@ -9,7 +9,7 @@ import pytest
 
 from sdxl_train_cli import process
 from sdxl_train_cli.environment import building, environment, ownership
-from sdxl_train_cli.environment.environment import Request
+from sdxl_train_cli.environment.environment import SetupRequest
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
 
@@ -26,8 +26,8 @@ def place(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def request_(repository: Path) -> Request:
-    return Request(source=str(repository))
+def request_(repository: Path) -> SetupRequest:
+    return SetupRequest(source=str(repository))
 
 
 @pytest.fixture
@@ -59,7 +59,9 @@ def everything(folder: Path) -> dict[str, bytes | None]:
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_a_folder_of_somebody_elses_is_refused_and_left_as_it_is(place: Home, request_: Request, kind: str) -> None:
+def test_a_folder_of_somebody_elses_is_refused_and_left_as_it_is(
+    place: Home, request_: SetupRequest, kind: str
+) -> None:
     """Once, `setup --home .` removed what stood in `environments`, without a word."""
     for name in FOREIGN[kind]:
         _file(place.path / name)
@@ -72,7 +74,7 @@ def test_a_folder_of_somebody_elses_is_refused_and_left_as_it_is(place: Home, re
     assert everything(place.path) == before
 
 
-def test_in_a_home_of_ours_what_setup_did_not_make_stays(place: Home, request_: Request, tmp_path: Path) -> None:
+def test_in_a_home_of_ours_what_setup_did_not_make_stays(place: Home, request_: SetupRequest, tmp_path: Path) -> None:
     building.create(place, request_, recreate=False, report=told)
     for name in ("prod/main.tf", "list.txt", f"{NAME}/thesis.tex"):
         _file(place.environments / name)
@@ -88,7 +90,7 @@ def test_in_a_home_of_ours_what_setup_did_not_make_stays(place: Home, request_: 
     assert (tmp_path / "elsewhere" / ownership.MARKER).is_file()
 
 
-def test_a_home_that_an_earlier_release_made_is_known_and_marked(older: Home, request_: Request) -> None:
+def test_a_home_that_an_earlier_release_made_is_known_and_marked(older: Home, request_: SetupRequest) -> None:
     first = environment.require(older)
     _file(older.path / "notes.txt")
     _file(older.environments / NAME / "venv" / "pyvenv.cfg")  # of a setup that was killed
@@ -103,7 +105,7 @@ def test_a_home_that_an_earlier_release_made_is_known_and_marked(older: Home, re
 
 
 @pytest.mark.parametrize("left", ["tokenizers/openai/vocab.json", "setup.log", "measurements.jsonl", "setup.lock"])
-def test_a_home_that_holds_only_what_we_put_there_is_ours(place: Home, request_: Request, left: str) -> None:
+def test_a_home_that_holds_only_what_we_put_there_is_ours(place: Home, request_: SetupRequest, left: str) -> None:
     """The tokenizers may be brought in before the first setup, and a setup without network leaves its log."""
     _file(place.path / left)
 
@@ -112,7 +114,7 @@ def test_a_home_that_holds_only_what_we_put_there_is_ours(place: Home, request_:
 
 
 def test_what_a_removal_leaves_that_is_cut_off_counts_no_more_and_is_removed_by_the_next_setup(
-    place: Home, request_: Request, monkeypatch: pytest.MonkeyPatch
+    place: Home, request_: SetupRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = building.create(place, request_, recreate=False, report=told)
 
@@ -133,7 +135,7 @@ def test_what_a_removal_leaves_that_is_cut_off_counts_no_more_and_is_removed_by_
 
 
 def test_a_signal_just_after_the_new_one_counts_does_not_take_it_away(
-    place: Home, request_: Request, monkeypatch: pytest.MonkeyPatch
+    place: Home, request_: SetupRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     building.create(place, request_, recreate=False, report=told)
     write = building.files.write
@@ -152,7 +154,9 @@ def test_a_signal_just_after_the_new_one_counts_does_not_take_it_away(
 
 
 @pytest.mark.skipif(process.WINDOWS, reason="Windows lets few people make links")
-def test_environments_may_lie_on_another_disk_behind_a_link(place: Home, request_: Request, tmp_path: Path) -> None:
+def test_environments_may_lie_on_another_disk_behind_a_link(
+    place: Home, request_: SetupRequest, tmp_path: Path
+) -> None:
     (tmp_path / "disk").mkdir()
     place.path.mkdir()
     place.environments.symlink_to(tmp_path / "disk")

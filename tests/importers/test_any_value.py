@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sdxl_train_cli.errors import RecipeError
 from sdxl_train_cli.importers import kohya_fields, onetrainer, onetrainer_network
-from sdxl_train_cli.importers.entry import What
+from sdxl_train_cli.importers.foreign_settings import KeyFate
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import options
 
@@ -127,5 +127,5 @@ def test_thousands_of_unknown_options_are_judged_at_once(monkeypatch: pytest.Mon
     keys = "\n".join(f"k{number} = {number}" for number in range(2000))
     found = of_text(f'[train_mode]\ntrain_mode = "lora"\n[general_args.args]\nsdxl = true\n{keys}\n')
 
-    assert len([entry for entry in found.entries if entry.what is What.UNKNOWN]) == 2000
+    assert len([entry for entry in found.entries if entry.what is KeyFate.UNKNOWN]) == 2000
     assert 0 < len(judged) < 10

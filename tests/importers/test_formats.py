@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdxl_train_cli.errors import ModelError, RecipeError
-from sdxl_train_cli.importers import recognise, settle, values
-from sdxl_train_cli.importers.entry import What
-from sdxl_train_cli.importers.settle import Imported
+from sdxl_train_cli.importers import format_detection, preset_building, values
+from sdxl_train_cli.importers.foreign_settings import KeyFate
+from sdxl_train_cli.importers.preset_building import ImportedPreset
 from sdxl_train_cli.recipe import Kind, Value
 
 ALL = sorted(path.name for path in FOLDER.iterdir())
@@ -81,7 +81,7 @@ def test_a_toml_of_sd_scripts_is_taken_with_its_zero() -> None:
     assert given["lr_scheduler_num_cycles"] == 3
     assert given["sdpa"] is True
     assert "training_comment" not in given
-    assert entry(found, "epoch").what is What.IGNORED
+    assert entry(found, "epoch").what is KeyFate.IGNORED
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_misspelt_option_is_not_understood_and_not_lost() -> None:
         'network_module = "networks.lora"\nlearning_rat = 1\nmixed_precision = "bf-16"\nlearning_rate = "1e-4"'
     )
 
-    assert entry(found, "learning_rat").what is What.UNKNOWN
+    assert entry(found, "learning_rat").what is KeyFate.UNKNOWN
     assert "bf-16" in entry(found, "mixed_precision").note
     assert options(found)["learning_rate"] == 1e-4
     require_sound(found)
@@ -124,7 +124,7 @@ def test_options_of_the_pictures_stay_ours_where_a_dataset_config_has_them() -> 
     found = of_text('network_module = "networks.lora"\nlearning_rate = 0.001\ndataset_config = "some.toml"')
 
     assert "min_bucket_reso" not in found.changes
-    assert entry(found, "dataset_config").what is What.IGNORED
+    assert entry(found, "dataset_config").what is KeyFate.IGNORED
 
 
 # --- LoRA Easy Training Scripts
@@ -161,7 +161,7 @@ def test_subsets_that_differ_leave_the_option_out() -> None:
     text = (FOLDER / "easy.toml").read_text(encoding="utf-8")
     found = of_text(text + '\n[[subsets]]\nshuffle_caption = false\nkeep_tokens = 1\nname = "second"\n')
 
-    assert entry(found, "subsets.shuffle_caption").what is What.IGNORED
+    assert entry(found, "subsets.shuffle_caption").what is KeyFate.IGNORED
     assert options(found)["keep_tokens"] == 1
 
 
@@ -214,10 +214,10 @@ def test_a_onetrainer_lora_is_taken_as_far_as_sd_scripts_has_its_settings() -> N
     assert (given["min_snr_gamma"], given["max_train_epochs"]) == (7.0, 12)
     assert given["optimizer_args"] == ("weight_decay=0.03", "betas=0.9,0.98")
     assert found.changes["max_grad_norm"] == 0
-    assert entry(found, "ema").what is What.IGNORED
+    assert entry(found, "ema").what is KeyFate.IGNORED
 
 
-def onetrainer(**changes: object) -> Imported:
+def onetrainer(**changes: object) -> ImportedPreset:
     form = json.loads((FOLDER / "onetrainer.json").read_text(encoding="utf-8"))
     return of_text(json.dumps({**form, **changes}))
 
@@ -245,7 +245,7 @@ def test_the_layers_that_onetrainer_trains_are_those_that_are_trained_here(
     changes: dict[str, object], kind: Kind, module: str, arguments: tuple[str, ...] | None
 ) -> None:
     found = onetrainer(**changes)
-    given = settle.recipe_of(found)
+    given = preset_building.recipe_of(found)
 
     assert found.kind is kind
     assert (given.get("network_module"), given.get("network_args")) == (module, arguments)
@@ -278,16 +278,16 @@ def test_what_onetrainer_multiplies_rates_by_is_multiplied_here() -> None:
 def test_precisions_and_switches_of_onetrainer_are_those_of_sd_scripts(
     changes: dict[str, object], option: str, value: Value | None
 ) -> None:
-    assert (settle.recipe_of(onetrainer(**changes)).get(option) or None) == value
+    assert (preset_building.recipe_of(onetrainer(**changes)).get(option) or None) == value
 
 
 def test_a_key_of_onetrainer_is_taken_renamed_or_computed_as_it_was() -> None:
     found = onetrainer(train_dtype="BFLOAT_16")
 
-    assert entry(found, "learning_rate").what is What.TAKEN
-    assert entry(found, "batch_size").what is What.RENAMED
-    assert entry(found, "train_dtype").what is What.COMPUTED
-    assert entry(found, "(layer_filter_preset)").what is What.COMPUTED
+    assert entry(found, "learning_rate").what is KeyFate.TAKEN
+    assert entry(found, "batch_size").what is KeyFate.RENAMED
+    assert entry(found, "train_dtype").what is KeyFate.COMPUTED
+    assert entry(found, "(layer_filter_preset)").what is KeyFate.COMPUTED
     assert not any(one.key == "loss_weight_fn" for one in of_text(json.dumps(
         {"model_type": "STABLE_DIFFUSION_XL_10_BASE", "training_method": "LORA"})).entries)  # fmt: skip
 
@@ -324,8 +324,8 @@ def test_a_shell_line_is_taken_with_its_variables_and_stops_at_its_end() -> None
     assert found.kind is Kind.LOCON
     assert given["learning_rate"] == 1e-4
     assert given["optimizer_args"] == ("weight_decay=0.1", "betas=(0.9,0.99)")
-    assert entry(found, "--seed").what is What.UNKNOWN
-    assert entry(found, "--foo").what is What.UNKNOWN
+    assert entry(found, "--seed").what is KeyFate.UNKNOWN
+    assert entry(found, "--foo").what is KeyFate.UNKNOWN
     assert not any("done" in one.shown for one in found.entries)
 
 
@@ -344,14 +344,14 @@ def test_lines_of_every_shell_are_read(text: str) -> None:
 
     assert found.kind is Kind.DREAMBOOTH
     assert found.changes["learning_rate"] == 3e-5
-    assert entry(found, "--sdpa").what is What.TAKEN
+    assert entry(found, "--sdpa").what is KeyFate.TAKEN
     assert not any("rm" in one.shown.split() for one in found.entries)
 
 
 def test_only_the_first_of_two_calls_is_taken_and_the_other_is_told() -> None:
     found = of_text("python sdxl_train.py --learning_rate 1e-5\npython sdxl_train.py --learning_rate 1e-4")
 
-    assert entry(found, "call 2").what is What.IGNORED
+    assert entry(found, "call 2").what is KeyFate.IGNORED
 
 
 def test_a_quote_that_is_not_closed_is_refused() -> None:
@@ -366,7 +366,7 @@ def test_a_network_tells_what_made_it(tmp_path: Path) -> None:
     tensors = ("lora_unet_a.lora_down.weight", "lora_te1_a.lora_down.weight")
     path = write_network(tmp_path / "моя.safetensors", RECORD, tensors)
 
-    found = settle.settle(recognise.read(path, path.name), TABLE, path.name)
+    found = preset_building.build(format_detection.read(path, path.name), TABLE, path.name)
 
     given = options(found)
     assert found.kind is Kind.LOCON
@@ -380,7 +380,7 @@ def test_a_network_tells_what_made_it(tmp_path: Path) -> None:
     assert "cache_text_encoder_outputs" not in given
     assert "min_snr_gamma" not in given
     assert found.changes["max_grad_norm"] == 0
-    assert entry(found, "ss_new_thing").what is What.UNKNOWN
+    assert entry(found, "ss_new_thing").what is KeyFate.UNKNOWN
     assert found.facts == (
         f"trained by sd-scripts {RECORD['ss_sd_scripts_commit_hash']}",
         "its captions had 2 different tags",
@@ -404,7 +404,7 @@ def test_a_network_that_is_not_for_sdxl_or_tells_nothing_is_refused(
 ) -> None:
     path = write_network(tmp_path / "a.safetensors", record)
     with pytest.raises(RecipeError, match=words):
-        recognise.read(path, path.name)
+        format_detection.read(path, path.name)
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04rest", b"\x80\x02}q\x00."])
@@ -412,20 +412,20 @@ def test_no_pickle_is_opened_whatever_it_is_called(tmp_path: Path, content: byte
     for name in ("a.ckpt", "a.json", "a.safetensors", "a.pt"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(RecipeError, match="pickle"):
-            recognise.read(tmp_path / name, name)
+            format_detection.read(tmp_path / name, name)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 40, b"\xff" * 40, b"caf\xe9 = 1", b"a" * (1024 * 1024 + 1)])
 def test_what_is_no_text_or_too_much_of_it_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(RecipeError):
-        recognise.read(tmp_path / "a.json", "a.json")
+        format_detection.read(tmp_path / "a.json", "a.json")
 
 
 def test_a_folder_or_nothing_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent.json", Path("a\0b")):
         with pytest.raises(RecipeError, match="cannot be read"):
-            recognise.read(path, "x")
+            format_detection.read(path, "x")
 
 
 # --- nothing is smuggled in
@@ -442,7 +442,7 @@ def test_a_value_that_could_be_more_than_a_value_is_not_taken(text: str) -> None
     }
     found = of_text(json.dumps(form))
 
-    assert entry(found, "training_comment").what is What.UNKNOWN
+    assert entry(found, "training_comment").what is KeyFate.UNKNOWN
     assert "training_comment" not in found.changes
     assert entry(found, "training_comment").shown.isprintable()
 
@@ -458,7 +458,7 @@ def test_a_list_that_could_hold_an_option_is_not_taken(text: str) -> None:
     }
 
     assert "--output_dir" not in str(of_text(json.dumps(form)).changes)
-    assert entry(of_text(json.dumps(form)), "optimizer_args").what is What.UNKNOWN
+    assert entry(of_text(json.dumps(form)), "optimizer_args").what is KeyFate.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_a_file_that_names_other_code_than_a_trainers_is_refused(
     path = write_network(tmp_path / "a.safetensors", {**RECORD, **record})
 
     with pytest.raises(RecipeError, match=words):
-        settle.settle(recognise.read(path, "some"), TABLE, "some")
+        preset_building.build(format_detection.read(path, "some"), TABLE, "some")
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ def test_of_two_bases_that_leave_as_much_to_say_the_one_with_the_same_network_co
     rest = {"ss_network_dim": "16", "ss_network_alpha": "1.0", "ss_gradient_checkpointing": "True"}
     path = write_network(tmp_path / "a.safetensors", {**RECORD, **network, **rest})
 
-    assert settle.settle(recognise.read(path, "some"), TABLE, "some").base == base
+    assert preset_building.build(format_detection.read(path, "some"), TABLE, "some").base == base
 
 
 @pytest.mark.parametrize("name", ["schedulefree.AdamWScheduleFree", "pytorch_optimizer.CAME", "AdamW8bit"])
@@ -519,7 +519,7 @@ def test_a_schedule_of_pythons_own_code_is_refused_too() -> None:
 
 def attempt(path: Path) -> None:
     with suppress(RecipeError, ModelError):
-        require_sound(settle.settle(recognise.read(path, "some"), TABLE, "some"))
+        require_sound(preset_building.build(format_detection.read(path, "some"), TABLE, "some"))
 
 
 PIECES = [b"", b"\0", b"\n", b'"', b"\\", b"--", b"[", b"{", b"=", b"\xff", b"9" * 400, b"1e999", b"nan", b"true", b"-",

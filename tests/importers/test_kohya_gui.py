@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sdxl_train_cli.errors import RecipeError
 from sdxl_train_cli.importers import kohya_fields
-from sdxl_train_cli.importers.entry import What
+from sdxl_train_cli.importers.foreign_settings import KeyFate
 from sdxl_train_cli.recipe import Kind
 
 
@@ -44,19 +44,19 @@ def test_what_stands_in_additional_parameters_wins() -> None:
     found = imported("gui_lora.json")
 
     assert found.changes["max_grad_norm"] == 0
-    assert entry(found, "additional_parameters --max_grad_norm").what is What.TAKEN
+    assert entry(found, "additional_parameters --max_grad_norm").what is KeyFate.TAKEN
 
 
 def test_a_place_on_its_authors_machine_stays_behind_and_what_goes_with_it() -> None:
     found = imported("gui_lora.json")
 
     for key in ("lora_network_weights", "dim_from_weights", "output_dir", "pretrained_model_name_or_path"):
-        assert entry(found, key).what is What.IGNORED, key
+        assert entry(found, key).what is KeyFate.IGNORED, key
     assert "first try" not in str(found.changes)
 
 
 def test_a_key_that_the_gui_has_not_got_is_not_understood() -> None:
-    assert entry(imported("gui_lora.json"), "my_own_key").what is What.UNKNOWN
+    assert entry(imported("gui_lora.json"), "my_own_key").what is KeyFate.UNKNOWN
 
 
 def test_buckets_that_sdxl_does_not_take_are_raised_to_what_it_takes() -> None:

@@ -21,8 +21,8 @@ from foreign_files import differing, of_text
 from foreign_files import options as options_of
 from option_facts import option_table
 
-from sdxl_train_cli import structured
-from sdxl_train_cli.importers import command_line, export, recognise, sense, settle, values
+from sdxl_train_cli import untrusted_files
+from sdxl_train_cli.importers import command_line, export, format_detection, option_translation, preset_building, values
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import options
@@ -130,14 +130,14 @@ def launch(gui: Path, tab: str, paths: list[Path], pictures: Path) -> list[dict[
 
 def meaning(recipe_options: Mapping[str, Value], kind: Kind) -> dict[str, object]:
     """Options in a form in which two runs that do the same are equal."""
-    found = {option: value for option, value in recipe_options.items() if not sense.is_off(option, value)}
+    found = {option: value for option, value in recipe_options.items() if not option_translation.is_off(option, value)}
     if found.pop("xformers", None):
         found["sdpa"] = True  # another kernel for the same attention
     rate = found.get("learning_rate")
     for part in ("unet_lr", "text_encoder_lr"):
         rates = found.get(part)
         each = set(rates) if isinstance(rates, tuple) else {rates}
-        if len(each) == 1 and sense.same(each.pop(), rate):
+        if len(each) == 1 and option_translation.same(each.pop(), rate):
             del found[part]
         elif isinstance(rates, tuple):
             found[part] = tuple(dict.fromkeys(rates))
@@ -150,7 +150,7 @@ def meaning(recipe_options: Mapping[str, Value], kind: Kind) -> dict[str, object
     if "network_args" in found:
         found["network_args"] = network_arguments(found["network_args"])
     found["bucket_reso_steps"] = max(32, int(str(found.get("bucket_reso_steps", 64))))
-    return {option: sense._plain(value) if option != "network_args" else value  # noqa: SLF001 - one way to compare
+    return {option: option_translation._plain(value) if option != "network_args" else value  # noqa: SLF001 - one way to compare
             for option, value in found.items() if option not in OUR_CHOICE}  # fmt: skip
 
 
@@ -169,8 +169,10 @@ def test_all_twenty_one_of_them_are_there(shipped: list[Preset]) -> None:
 
 def test_each_means_what_the_gui_would_have_launched_option_by_option(shipped: list[Preset]) -> None:
     for preset in shipped:
-        imported = settle.settle(recognise.read(preset.path, preset.path.name), OPTIONS, preset.path.name)
-        recipe = rules.require(settle.recipe_of(imported), OPTIONS)
+        imported = preset_building.build(
+            format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name
+        )
+        recipe = rules.require(preset_building.recipe_of(imported), OPTIONS)
         ours = {option: setting.value for option, setting in recipe.settings.items()}
 
         assert meaning(ours, imported.kind) == meaning(preset.launched, imported.kind), preset.path.name
@@ -179,8 +181,10 @@ def test_each_means_what_the_gui_would_have_launched_option_by_option(shipped: l
 
 def test_each_runs_as_long_as_in_the_gui(shipped: list[Preset]) -> None:
     for preset in shipped:
-        imported = settle.settle(recognise.read(preset.path, preset.path.name), OPTIONS, preset.path.name)
-        recipe = settle.recipe_of(imported)
+        imported = preset_building.build(
+            format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name
+        )
+        recipe = preset_building.recipe_of(imported)
         epochs, steps = recipe.number("max_train_epochs"), recipe.number("max_train_steps")
         theirs = preset.launched
         if theirs.get("max_train_epochs"):
@@ -195,7 +199,7 @@ def test_each_runs_as_long_as_in_the_gui(shipped: list[Preset]) -> None:
 def test_edg_keeps_its_zero(shipped: list[Preset]) -> None:
     edg = next(preset for preset in shipped if preset.path.stem == "SDXL - edgLoRAXL")
 
-    imported = settle.settle(recognise.read(edg.path, edg.path.name), OPTIONS, edg.path.name)
+    imported = preset_building.build(format_detection.read(edg.path, edg.path.name), OPTIONS, edg.path.name)
 
     assert imported.changes["max_grad_norm"] == 0
     assert edg.launched["max_grad_norm"] == 0
@@ -203,11 +207,11 @@ def test_edg_keeps_its_zero(shipped: list[Preset]) -> None:
 
 def test_each_goes_to_every_program_and_comes_back(shipped: list[Preset]) -> None:
     for preset in shipped:
-        first = settle.settle(recognise.read(preset.path, preset.path.name), OPTIONS, preset.path.name)
-        recipe = rules.require(settle.recipe_of(first), OPTIONS)
+        first = preset_building.build(format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name)
+        recipe = rules.require(preset_building.recipe_of(first), OPTIONS)
         form = export.kohya_gui(recipe)
         assert form.lost == ()
-        for text in (structured.json_text(form.fields), export.toml(recipe), shlex.join(export.command(recipe))):
+        for text in (untrusted_files.json_text(form.fields), export.toml(recipe), shlex.join(export.command(recipe))):
             again = of_text(text)
             assert again.kind is first.kind
             assert differing(options_of(first), options_of(again)) == {}, preset.path.name
@@ -218,7 +222,9 @@ def test_every_key_is_reported_and_no_place_of_its_author_gets_in(shipped: list[
 
     for preset in shipped:
         form = json.loads(preset.path.read_text(encoding="utf-8"))
-        imported = settle.settle(recognise.read(preset.path, preset.path.name), OPTIONS, preset.path.name)
+        imported = preset_building.build(
+            format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name
+        )
         text = preset_text.of(imported, preset.path.name)
 
         told = {entry.key for entry in imported.entries}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_train_cli import structured
+from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.errors import RecipeError
-from sdxl_train_cli.importers import sense, values
+from sdxl_train_cli.importers import option_translation, values
 from sdxl_train_cli.recipe import Scalar, Value
 from sdxl_train_cli.recipes import yaml_file
 
@@ -47,14 +47,14 @@ def test_text_that_yaml_would_take_for_something_else_is_quoted(value: str) -> N
     [(1, 1.0), (1024, "1024,1024"), ("5e-05", 0.00005), ((1.0,), (1,)), (("a=1", "b=2"), ("b=2", "a=1"))],
 )
 def test_values_that_mean_the_same_are_the_same(one: Value, other: Value) -> None:
-    assert sense.same(one, other)
+    assert option_translation.same(one, other)
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [(0, False), (1, True), (0, None), ("", None), ("1024,768", 1024), ((1, 2), (2, 1))]
 )
 def test_zero_is_neither_off_nor_absent(one: Value, other: Value | None) -> None:
-    assert not sense.same(one, other)
+    assert not option_translation.same(one, other)
 
 
 @pytest.mark.parametrize(
@@ -84,20 +84,20 @@ def test_what_is_no_place_on_a_machine_is_left_alone(text: str) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 1, "a": 2}', '{"a": ' * 2000, '{"a": ' + "9" * 9999 + "}", "{}x"])
 def test_json_that_is_doubtful_is_refused(text: str) -> None:
     with pytest.raises(RecipeError):
-        structured.json_object(text, "some.json")
+        untrusted_files.json_object(text, "some.json")
 
 
 @pytest.mark.parametrize("text", ["a = 1\na = 2", "a = [" * 2000, "a = " + "9" * 9999, "[a]\n[a]", "a = 1 b"])
 def test_toml_that_is_doubtful_is_refused(text: str) -> None:
     with pytest.raises(RecipeError):
-        structured.toml_table(text, "some.toml")
+        untrusted_files.toml_table(text, "some.toml")
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z_]{1,9}", fullmatch=True), SCALARS.filter(lambda one: "\r" not in str(one))))
 def test_a_toml_is_written_so_that_it_reads_back(table: dict[str, Scalar]) -> None:
     try:
-        text = structured.toml_text(table)
+        text = untrusted_files.toml_text(table)
         text.encode()
     except UnicodeEncodeError:
         return
-    assert structured.toml_table(text, "some.toml") == table
+    assert untrusted_files.toml_table(text, "some.toml") == table

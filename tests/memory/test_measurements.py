@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import folders, sources
-from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements
-from sdxl_train_cli.memory.measurements import Measurement, Records
+from sdxl_train_cli.memory.measurements import MeasuredRuns, Measurement
 from sdxl_train_cli.recipe import Recipe, Setting
 
 
@@ -28,12 +28,14 @@ def place(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def scanned(tmp_path: Path) -> Pictures:
+def scanned(tmp_path: Path) -> TrainingPictures:
     return sources.scan(write_pictures(tmp_path / "cats"), regularisation=None, repeats=None, trigger=None)
 
 
-def like(records: list[Measurement], asked: Recipe, scanned: Pictures, installed: Environment) -> Measurement | None:
-    return Records(records, CARD, installed.lock.commit, folders.files(scanned)).like(asked)
+def like(
+    records: list[Measurement], asked: Recipe, scanned: TrainingPictures, installed: Environment
+) -> Measurement | None:
+    return MeasuredRuns(records, CARD, installed.lock.commit, folders.files(scanned)).like(asked)
 
 
 def test_what_is_added_is_loaded_again(place: Home) -> None:
@@ -46,7 +48,7 @@ def test_what_is_added_is_loaded_again(place: Home) -> None:
 
 
 def test_a_run_becomes_a_record_of_its_settings_its_fullest_batch_and_its_machine(
-    scanned: Pictures, installed: Environment
+    scanned: TrainingPictures, installed: Environment
 ) -> None:
     measured = measurements.of(recipe(train_batch_size=8), scanned, installed, CARD, 9.87654, 2.0)
 
@@ -60,7 +62,9 @@ def test_a_run_becomes_a_record_of_its_settings_its_fullest_batch_and_its_machin
     assert like([measured], recipe(train_batch_size=8), scanned, installed) == measured
 
 
-def test_figures_that_can_not_be_are_not_kept(scanned: Pictures, installed: Environment, tmp_path: Path) -> None:
+def test_figures_that_can_not_be_are_not_kept(
+    scanned: TrainingPictures, installed: Environment, tmp_path: Path
+) -> None:
     gone = sources.scan(write_pictures(tmp_path / "dogs"), regularisation=None, repeats=None, trigger=None)
     for file in (tmp_path / "dogs").iterdir():
         file.unlink()
@@ -155,7 +159,7 @@ def test_a_record_that_can_not_be_is_refused(wrong: dict[str, object]) -> None:
 # --- like
 
 
-def test_the_highest_record_of_the_same_settings_counts(scanned: Pictures, installed: Environment) -> None:
+def test_the_highest_record_of_the_same_settings_counts(scanned: TrainingPictures, installed: Environment) -> None:
     records = [record(), record(peak_gib=7.9), record(peak_gib=7.5), record(network_dim=64, peak_gib=9.0)]
 
     found = like(records, recipe(), scanned, installed)
@@ -177,7 +181,7 @@ def test_the_highest_record_of_the_same_settings_counts(scanned: Pictures, insta
     ],
 )
 def test_another_run_says_nothing_of_this_one(
-    scanned: Pictures, installed: Environment, other: dict[str, object]
+    scanned: TrainingPictures, installed: Environment, other: dict[str, object]
 ) -> None:
     assert like([record(**other)], recipe(), scanned, installed) is None
 
@@ -189,26 +193,30 @@ def test_a_batch_that_was_never_full_says_nothing_of_a_full_one(tmp_path: Path, 
     assert like([starved], recipe(train_batch_size=8), many, installed) is None
 
 
-def test_figures_that_no_run_could_have_are_no_fault_of_the_records(scanned: Pictures, installed: Environment) -> None:
+def test_figures_that_no_run_could_have_are_no_fault_of_the_records(
+    scanned: TrainingPictures, installed: Environment
+) -> None:
     absurd = recipe().replaced({"train_batch_size": Setting(value=10**6, origin="--set")})
 
     assert like([record()], absurd, scanned, installed) is None
 
 
 def test_without_pictures_full_batches_of_the_largest_are_spoken_of(installed: Environment) -> None:
-    records = Records([record(width=1024, height=1024)], CARD, installed.lock.commit)
+    records = MeasuredRuns([record(width=1024, height=1024)], CARD, installed.lock.commit)
 
     assert records.like(recipe()) is not None
     assert records.like(recipe(train_batch_size=2)) is None
-    assert Records([record()], CARD, installed.lock.commit).like(recipe()) is None  # 1152x896 has a few pixels less
+    assert (
+        MeasuredRuns([record()], CARD, installed.lock.commit).like(recipe()) is None
+    )  # 1152x896 has a few pixels less
 
 
-def test_a_slightly_larger_picture_speaks_for_a_smaller_one(scanned: Pictures, installed: Environment) -> None:
+def test_a_slightly_larger_picture_speaks_for_a_smaller_one(scanned: TrainingPictures, installed: Environment) -> None:
     assert like([record(width=1024, height=1024)], recipe(), scanned, installed) is not None
 
 
 def test_own_records_come_before_others_and_this_sd_scripts_before_another(
-    scanned: Pictures, installed: Environment
+    scanned: TrainingPictures, installed: Environment
 ) -> None:
     commit = installed.lock.commit
     elsewhere = record(peak_gib=9.0, is_from_elsewhere=True, sd_scripts_commit=commit)

@@ -6,8 +6,8 @@ import pytest
 from option_facts import option_table
 from pydantic import ValidationError
 
-from sdxl_train_cli.memory import memory_settings, terms
-from sdxl_train_cli.memory.memory_settings import Settings
+from sdxl_train_cli.memory import estimation, memory_settings
+from sdxl_train_cli.memory.memory_settings import MemorySettings
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -27,7 +27,7 @@ def test_a_recipe_made_of_the_settings_has_the_same_settings_and_estimate(kind: 
     again = memory_settings.recipe(memory_settings.read(original), (1024, 1024), 3)
 
     assert memory_settings.read(again) == memory_settings.read(original)
-    assert terms.estimate(again) == terms.estimate(original)
+    assert estimation.estimate(again) == estimation.estimate(original)
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_text_that_a_terminal_would_obey_is_refused(text: str) -> None:
     known = memory_settings.read(recipe())
 
     with pytest.raises(ValidationError):
-        Settings(**{**dict(known), "others": text})
+        MemorySettings(**{**dict(known), "others": text})

@@ -64,8 +64,8 @@ def test_fp8_is_never_offered_without_checkpointing_which_it_would_cost_memory()
 def test_a_way_out_goes_by_what_was_measured_and_says_so() -> None:
     """As a run with the same changes has shown, whatever the estimate says."""
 
-    def known(asked: Recipe) -> vram.Need | None:
-        return vram.Need(5.0, 5.0, measured=True, source="measured here") if asked.is_on("full_bf16") else None
+    def known(asked: Recipe) -> vram.MemoryNeed | None:
+        return vram.MemoryNeed(5.0, 5.0, measured=True, source="measured here") if asked.is_on("full_bf16") else None
 
     asked = recipe(name="dim32-gc")
     by_record, by_estimate = savings.ways_out(asked, 5.1, known), savings.ways_out(asked, 5.1)

@@ -6,7 +6,7 @@ from option_facts import option_table
 
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import preset_comparison, presets
-from sdxl_train_cli.recipes.preset_comparison import Side
+from sdxl_train_cli.recipes.preset_comparison import ComparedSide
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.sdscripts.options import OptionTable
 
@@ -54,14 +54,14 @@ def test_what_is_left_out_counts_as_sd_scripts_default() -> None:
 
     (difference,) = preset_comparison.differences(recipe(), recipe(network_dim=None), table)
 
-    assert (difference.one, difference.other) == (Side(32, "dim32.yaml:4"), Side(4, None))
+    assert (difference.one, difference.other) == (ComparedSide(32, "dim32.yaml:4"), ComparedSide(4, None))
     assert differing(recipe(network_dim=4), recipe(network_dim=None), table) == []
 
 
 def test_without_sd_scripts_nothing_is_known_of_what_is_left_out() -> None:
     (difference,) = preset_comparison.differences(recipe(), recipe(network_dim=None), None)
 
-    assert difference.other == Side(None, None)
+    assert difference.other == ComparedSide(None, None)
 
 
 def test_a_value_that_sd_scripts_would_refuse_is_shown_as_it_stands() -> None:

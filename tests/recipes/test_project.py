@@ -13,7 +13,7 @@ from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.recipes.project import Config, Project
+from sdxl_train_cli.recipes.project import Project, UserConfig
 
 TEXTS = {"kind": "lora", "preset": "dim32-gc", "model": "base.safetensors", "data": "data", "output": "output"}
 
@@ -31,7 +31,7 @@ def refused(folder: Path, text: str) -> list[str]:
 
 def test_without_a_file_nothing_is_said(tmp_path: Path) -> None:
     assert project.load(tmp_path) == Project()
-    assert project.load_config(tmp_path) == Config()
+    assert project.load_config(tmp_path) == UserConfig()
 
 
 def test_a_file_says_what_is_trained(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_every_wrong_line_is_told(tmp_path: Path) -> None:
 def test_the_config_file_names_source_and_home(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("source: ../sd-scripts\nhome: ~/big disk\n", encoding="utf-8")
 
-    assert project.load_config(tmp_path) == Config(source="../sd-scripts", home="~/big disk")
+    assert project.load_config(tmp_path) == UserConfig(source="../sd-scripts", home="~/big disk")
 
 
 def test_the_config_file_knows_no_other_key(tmp_path: Path) -> None:

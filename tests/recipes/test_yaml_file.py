@@ -79,7 +79,7 @@ def test_a_mapping_is_read_where_it_is_asked_for() -> None:
 
     entry = document.get("set")
     assert entry is not None
-    assert entry.entries == (yaml_file.Entry("network_dim", 64, 3),)
+    assert entry.entries == (yaml_file.YamlEntry("network_dim", 64, 3),)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from pathlib import Path
 from kept_runs import DONE, SETTINGS, keep
 
 from sdxl_train_cli.records import comparison, history
-from sdxl_train_cli.records.comparison import Difference
+from sdxl_train_cli.records.comparison import RunDifference
 
 DATASET = {"fingerprint": "f1", "folders": [{"path": "/cats", "pictures": 3, "repeats": 2}]}
 
 
-def found(left: Path, right: Path) -> list[Difference]:
+def found(left: Path, right: Path) -> list[RunDifference]:
     return comparison.differences(history.load(left), history.load(right))
 
 
@@ -38,15 +38,15 @@ def test_settings_data_environment_gpu_and_results_are_compared(tmp_path: Path) 
     )
 
     assert found(left, right) == [
-        Difference("setting", "network_dim", 32, 64),
-        Difference("setting", "seed", None, 0),
-        Difference("data", "fingerprint", "f1", "f2"),
-        Difference("data", "/cats: pictures", 3, 4),
-        Difference("environment", "torch", "2.6.0", "2.7.0"),
-        Difference("gpu", "name", "RTX 3060", "RTX 4090"),
-        Difference("result", "state", "done", "failed"),
-        Difference("result", "loss", 0.125, 0.5),
-        Difference("result", "cause", None, "out of memory"),
+        RunDifference("setting", "network_dim", 32, 64),
+        RunDifference("setting", "seed", None, 0),
+        RunDifference("data", "fingerprint", "f1", "f2"),
+        RunDifference("data", "/cats: pictures", 3, 4),
+        RunDifference("environment", "torch", "2.6.0", "2.7.0"),
+        RunDifference("gpu", "name", "RTX 3060", "RTX 4090"),
+        RunDifference("result", "state", "done", "failed"),
+        RunDifference("result", "loss", 0.125, 0.5),
+        RunDifference("result", "cause", None, "out of memory"),
     ]
 
 
@@ -56,8 +56,8 @@ def test_what_was_chosen_is_compared_but_for_where_it_went(tmp_path: Path) -> No
     right = keep(tmp_path / "b", inputs={**inputs, "model": "/b.safetensors", "output": "/two", "trigger": None})
 
     assert found(left, right) == [
-        Difference("input", "model", "/a.safetensors", "/b.safetensors"),
-        Difference("input", "trigger", "ohwx", None),
+        RunDifference("input", "model", "/a.safetensors", "/b.safetensors"),
+        RunDifference("input", "trigger", "ohwx", None),
     ]
 
 

@@ -11,37 +11,37 @@ from kept_runs import DONE, NOBODY, US, keep, write_json
 
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.records import history
-from sdxl_train_cli.records.history import State
-from sdxl_train_cli.run import choice
+from sdxl_train_cli.records.history import RunState
+from sdxl_train_cli.run import run_choices
 
 
-def state(folder: Path) -> State:
+def state(folder: Path) -> RunState:
     return history.load(folder).state
 
 
 @pytest.mark.parametrize("word", ["done", "failed", "stopped"])
 def test_a_run_that_ended_says_how(tmp_path: Path, word: str) -> None:
-    assert state(keep(tmp_path / "cat", {"outcome": word})) is State(word)
+    assert state(keep(tmp_path / "cat", {"outcome": word})) is RunState(word)
 
 
 def test_a_run_whose_supervisor_lives_is_running(tmp_path: Path) -> None:
-    assert state(keep(tmp_path / "cat", None, supervisor=US)) is State.RUNNING
+    assert state(keep(tmp_path / "cat", None, supervisor=US)) is RunState.RUNNING
 
 
 def test_a_run_that_was_resumed_is_running_whatever_its_last_outcome_was(tmp_path: Path) -> None:
-    assert state(keep(tmp_path / "cat", {"outcome": "stopped"}, supervisor=US)) is State.RUNNING
+    assert state(keep(tmp_path / "cat", {"outcome": "stopped"}, supervisor=US)) is RunState.RUNNING
 
 
 @pytest.mark.parametrize("supervisor", [None, NOBODY])
 def test_a_run_without_outcome_that_nobody_watches_is_interrupted(tmp_path: Path, supervisor: int | None) -> None:
-    assert state(keep(tmp_path / "cat", None, supervisor)) is State.INTERRUPTED
+    assert state(keep(tmp_path / "cat", None, supervisor)) is RunState.INTERRUPTED
 
 
 def test_another_process_of_the_same_number_is_not_the_supervisor(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat", None, supervisor=US)
     write_json(folder / "running.json", {"pid": US, "created": 1000.0})
 
-    assert state(folder) is State.INTERRUPTED
+    assert state(folder) is RunState.INTERRUPTED
 
 
 @pytest.mark.parametrize("pid", [-1, 0, 2**70])
@@ -49,7 +49,7 @@ def test_a_number_that_no_process_can_have_is_nobody(tmp_path: Path, pid: int) -
     folder = keep(tmp_path / "cat", None)
     write_json(folder / "running.json", {"pid": pid, "created": 1000.0})
 
-    assert state(folder) in {State.INTERRUPTED, State.BROKEN}
+    assert state(folder) in {RunState.INTERRUPTED, RunState.BROKEN}
 
 
 def test_an_older_record_lacks_what_newer_ones_tell(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_an_older_record_lacks_what_newer_ones_tell(tmp_path: Path) -> None:
 def test_a_newer_record_may_tell_more(tmp_path: Path) -> None:
     entry = history.load(keep(tmp_path / "cat", {**DONE, "mood": "good"}, weather={"rain": True}))
 
-    assert entry.state is State.DONE
+    assert entry.state is RunState.DONE
 
 
 def test_values_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_broken_record_is_a_broken_run_with_a_reason(tmp_path: Path, text: str
     (folder / "run.json").write_text(text, encoding="utf-8")
     (entry,) = history.entries(tmp_path)
 
-    assert entry.state is State.BROKEN
+    assert entry.state is RunState.BROKEN
     assert entry.name == "cat"
     assert str(entry.problem).startswith("run.json: ")
     with pytest.raises(UsageError, match=r"the record of .*cat is broken: run\.json"):
@@ -94,7 +94,7 @@ def test_a_broken_outcome_is_told_too(tmp_path: Path, text: str) -> None:
     folder = keep(tmp_path / "cat")
     (folder / "outcome.json").write_text(text, encoding="utf-8")
 
-    assert history.load(folder).state is State.BROKEN
+    assert history.load(folder).state is RunState.BROKEN
 
 
 def test_a_loss_that_is_no_number_is_read(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_folder_without_a_record_is_no_runs(tmp_path: Path) -> None:
 
 
 def test_runs_are_looked_for_where_they_are_made() -> None:
-    assert history.USUAL_OUTPUT == choice.DEFAULT_OUTPUT
+    assert history.USUAL_OUTPUT == run_choices.DEFAULT_OUTPUT
 
 
 def test_a_record_that_may_not_be_read_is_told(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_record_that_may_not_be_read_is_told(tmp_path: Path) -> None:
     (folder / "outcome.json").mkdir()
 
     entry = history.load(folder)
-    assert entry.state is State.BROKEN
+    assert entry.state is RunState.BROKEN
     assert "outcome.json" in str(entry.problem)
     assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["kind"] == "lora"
 
@@ -193,4 +193,4 @@ def test_a_path_that_is_no_utf8_does_not_break_its_record(tmp_path: Path) -> Non
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
 
     entry = history.load(folder)
-    assert (entry.state, entry.name, entry.record.argv) == (State.DONE, "кот 🐈", ("/pictures/?",))
+    assert (entry.state, entry.name, entry.record.argv) == (RunState.DONE, "кот 🐈", ("/pictures/?",))

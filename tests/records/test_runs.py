@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli.dataset import sources, trainer_config
-from sdxl_train_cli.dataset.folders import Pictures
+from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
@@ -27,12 +27,12 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
-def scanned(pictures: Path) -> Pictures:
+def scanned(pictures: Path) -> TrainingPictures:
     return sources.scan(pictures, regularisation=None, repeats=2, trigger=None)
 
 
 @pytest.fixture
-def facts(recipe: Recipe, scanned: Pictures, installed: Environment, pictures: Path, tmp_path: Path) -> Facts:
+def facts(recipe: Recipe, scanned: TrainingPictures, installed: Environment, pictures: Path, tmp_path: Path) -> Facts:
     inputs = Inputs(preset="dim32-gc", model="/base.safetensors", data=pictures, output=tmp_path, repeats=2)
     card = Gpu(1, "RTX 3060", 12.0, 11.5, (8, 6), "550.54.14")
     return Facts(recipe, scanned, ["python", "кот"], installed, inputs, card)
@@ -101,7 +101,7 @@ def test_the_record_tells_what_was_run_with_what(tmp_path: Path, facts: Facts, i
 
 
 def test_the_record_is_read_as_it_was_written(
-    tmp_path: Path, facts: Facts, scanned: Pictures, installed: Environment, pictures: Path
+    tmp_path: Path, facts: Facts, scanned: TrainingPictures, installed: Environment, pictures: Path
 ) -> None:
     run = runs.plan(tmp_path, "кот")
     runs.write(run, facts)

@@ -22,7 +22,7 @@ from patience import PATIENCE_SECONDS, lives, until
 from sdxl_train_cli import process
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.records import history, record, removal, supervisor
-from sdxl_train_cli.records.history import State
+from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.runs import Run
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="boot, ticks and process namespaces are Linux's")
@@ -50,7 +50,7 @@ def watched(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             watcher.kill()
 
 
-def state(folder: Path) -> State:
+def state(folder: Path) -> RunState:
     return history.load(folder).state
 
 
@@ -63,10 +63,10 @@ def noted(folder: Path, **changes: object) -> None:
 def test_a_run_is_running_for_as_long_as_its_watcher_lives(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat", None)
     with watched(folder) as watcher:
-        assert state(folder) is State.RUNNING
+        assert state(folder) is RunState.RUNNING
         watcher.kill()
         watcher.wait(PATIENCE_SECONDS)
-        assert state(folder) is State.INTERRUPTED
+        assert state(folder) is RunState.INTERRUPTED
 
 
 @pytest.mark.parametrize("clock", [-1e6, -3.0, 3.0, 1e6, None])
@@ -78,7 +78,7 @@ def test_a_clock_that_was_set_makes_no_live_run_dead(tmp_path: Path, clock: floa
         created = None if clock is None else told["created"] + clock
         write_json(folder / record.RUNNING, {**told, "created": created})
 
-        assert state(folder) is State.RUNNING
+        assert state(folder) is RunState.RUNNING
         assert "cat is running" in str(removal.problem(history.load(folder)))
 
 
@@ -87,7 +87,7 @@ def test_a_note_that_a_full_disk_swallowed_makes_no_live_run_dead(tmp_path: Path
     with watched(folder):
         (folder / record.RUNNING).unlink()
 
-        assert state(folder) is State.RUNNING
+        assert state(folder) is RunState.RUNNING
 
 
 @only_linux
@@ -96,8 +96,8 @@ def test_a_container_sees_a_run_of_the_same_computer_by_its_lock(tmp_path: Path)
     with watched(folder):
         noted(folder, space="pid:[1]", host="0c0ffee", pid=NOBODY)
 
-        assert state(folder) is State.RUNNING
-    assert state(folder) is State.INTERRUPTED
+        assert state(folder) is RunState.RUNNING
+    assert state(folder) is RunState.INTERRUPTED
 
 
 def test_a_copy_of_a_folder_that_is_watched_is_watched_by_nobody(tmp_path: Path) -> None:
@@ -105,26 +105,26 @@ def test_a_copy_of_a_folder_that_is_watched_is_watched_by_nobody(tmp_path: Path)
     with watched(folder):
         shutil.copytree(folder, tmp_path / "copy")
 
-        assert state(tmp_path / "copy") is State.INTERRUPTED
-        assert state(folder) is State.RUNNING
+        assert state(tmp_path / "copy") is RunState.INTERRUPTED
+        assert state(folder) is RunState.RUNNING
 
 
 @only_linux
 @pytest.mark.parametrize(
     ("facts", "is_local", "expected"),
     [
-        ({}, False, State.RUNNING),
-        ({"created": 1.0}, False, State.RUNNING),
-        ({"ticks": 1}, False, State.INTERRUPTED),
-        ({"pid": NOBODY}, False, State.INTERRUPTED),
-        ({"space": "pid:[1]"}, False, State.UNKNOWN),
-        ({"boot": "another"}, True, State.INTERRUPTED),
-        ({"boot": "another"}, False, State.UNKNOWN),  # another computer may have the same name
-        ({"boot": "another", "host": "elsewhere"}, True, State.UNKNOWN),
+        ({}, False, RunState.RUNNING),
+        ({"created": 1.0}, False, RunState.RUNNING),
+        ({"ticks": 1}, False, RunState.INTERRUPTED),
+        ({"pid": NOBODY}, False, RunState.INTERRUPTED),
+        ({"space": "pid:[1]"}, False, RunState.UNKNOWN),
+        ({"boot": "another"}, True, RunState.INTERRUPTED),
+        ({"boot": "another"}, False, RunState.UNKNOWN),  # another computer may have the same name
+        ({"boot": "another", "host": "elsewhere"}, True, RunState.UNKNOWN),
     ],
 )
 def test_on_a_drive_without_locks_what_is_noted_decides(
-    tmp_path: Path, facts: dict[str, object], is_local: bool, expected: State, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, facts: dict[str, object], is_local: bool, expected: RunState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(_handle: int) -> None:
         raise OSError(95, "Operation not supported")
@@ -141,9 +141,9 @@ def test_on_a_drive_without_locks_what_is_noted_decides(
 
 
 @only_linux
-@pytest.mark.parametrize(("is_local", "expected"), [(True, State.INTERRUPTED), (False, State.UNKNOWN)])
+@pytest.mark.parametrize(("is_local", "expected"), [(True, RunState.INTERRUPTED), (False, RunState.UNKNOWN)])
 def test_a_free_lock_says_nothing_of_another_computer_on_a_shared_drive(
-    tmp_path: Path, is_local: bool, expected: State, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, is_local: bool, expected: RunState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "_is_local", lambda _folder: is_local)
     folder = keep(tmp_path / "cat", None)
@@ -203,7 +203,7 @@ def test_many_who_look_at_once_all_see_a_dead_run_dead(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as lookers:
         seen = list(lookers.map(lambda _each: supervisor.life(folder, None), range(4000)))
 
-    assert set(seen) == {supervisor.Life.GONE}
+    assert set(seen) == {supervisor.Liveness.GONE}
 
 
 @only_posix
@@ -215,7 +215,7 @@ def test_what_lies_in_the_locks_place_is_neither_opened_nor_followed(tmp_path: P
 
     with pytest.raises(UsageError, match="can't be locked"), supervisor.hold(folder):
         pass
-    assert state(folder) is State.INTERRUPTED
+    assert state(folder) is RunState.INTERRUPTED
     assert (tmp_path / "mine").read_text(encoding="utf-8") == "precious"
 
 
@@ -225,7 +225,7 @@ def test_a_lock_that_may_only_be_read_tells_too(tmp_path: Path) -> None:
     with watched(folder):
         (folder / record.LOCK).chmod(0o400)
 
-        assert state(folder) is State.RUNNING
+        assert state(folder) is RunState.RUNNING
 
 
 @only_posix
@@ -257,9 +257,9 @@ def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead_and_no_trainer_
         watcher.send_signal(signal.SIGKILL)
         watcher.wait(PATIENCE_SECONDS)
         assert lives(int(pid))
-        assert state(folder) is State.RUNNING
+        assert state(folder) is RunState.RUNNING
         until(lambda: not lives(int(pid)))
-        until(lambda: state(folder) is State.INTERRUPTED)
+        until(lambda: state(folder) is RunState.INTERRUPTED)
 
 
 def test_what_is_noted_is_ours(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from option_facts import option_table
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.rules import rules, shapes
-from sdxl_train_cli.rules.conflicts import CONFLICTS
-from sdxl_train_cli.rules.traps import TRAPS
+from sdxl_train_cli.rules import rules, value_rules
+from sdxl_train_cli.rules.conflict_rules import CONFLICTS
+from sdxl_train_cli.rules.warning_rules import TRAPS
 
 TABLE = option_table()
 NAMES = {
@@ -457,17 +457,17 @@ def test_every_rule_has_a_case() -> None:
 def test_every_option_in_a_rule_is_one_of_sd_scripts() -> None:
     looked_at = {option for rule in (*CONFLICTS, *TRAPS) for option in rule.options}
 
-    assert looked_at | shapes.OWNED.keys() | shapes.RANGES.keys() <= ALL_OPTIONS
+    assert looked_at | value_rules.OWNED.keys() | value_rules.RANGES.keys() <= ALL_OPTIONS
 
 
-@pytest.mark.parametrize("option", sorted(shapes.OWNED))
+@pytest.mark.parametrize("option", sorted(value_rules.OWNED))
 def test_what_sdxl_train_sets_itself_is_refused_with_the_way_to_say_it(option: str) -> None:
     recipe = changed(FULL, {option: "3" if option == "dataset_repeats" else "true"})
 
     found = [problem for problem in rules.all_problems(recipe, TABLE) if problem.message.startswith(option)]
 
     assert [problem.message for problem in found] == [f"{option} is set by sdxl-train itself"]
-    assert found[0].hint == shapes.OWNED[option]
+    assert found[0].hint == value_rules.OWNED[option]
     assert found[0].where == f"--set {option}"
 
 
@@ -475,7 +475,7 @@ def test_a_switch_of_ours_that_is_off_is_let_pass() -> None:
     assert words(rules.all_problems(changed(LORA, {"v2": "false"}), TABLE)) == []
 
 
-@pytest.mark.parametrize("option", sorted(shapes.RANGES))
+@pytest.mark.parametrize("option", sorted(value_rules.RANGES))
 def test_a_number_below_its_range_is_refused(option: str) -> None:
     kind = LORA if option in TABLE.of(LORA) else FULL
 

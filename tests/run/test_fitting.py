@@ -18,9 +18,9 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.run import fitting, preparation, trial
-from sdxl_train_cli.run.choice import Choices
-from sdxl_train_cli.run.fitting import Hands, Tried
+from sdxl_train_cli.run.fitting import FitActions, TriedBatch
 from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.trial import Trial
 
 
@@ -33,14 +33,14 @@ class World:
     prepare: Callable[[Choices], Prepared]
     notes: list[str]
 
-    def fit(self, largest: int, most: int = 16) -> list[Tried]:
+    def fit(self, largest: int, most: int = 16) -> list[TriedBatch]:
         """Fit with a GPU that takes batches up to `largest`."""
 
         def tried(prepared: Prepared) -> Trial:
             size = int(prepared.recipe.number("train_batch_size") or 0)
             return Trial(size <= largest, 5.0 + size, 1.0, 0.5, None if size <= largest else "full")
 
-        return fitting.run(self.asked, most, self.folder, Hands(self.prepare, tried, self.notes.append))
+        return fitting.run(self.asked, most, self.folder, FitActions(self.prepare, tried, self.notes.append))
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_rehearsal_on_the_processor_takes_material_that_is_made_for_it(
 
 def real_trial(world: World, monkeypatch: pytest.MonkeyPatch, fault: str = "") -> Trial:
     monkeypatch.setenv("STANDIN_FAIL", fault)
-    trial_of = Hands(world.prepare, trial.run, world.notes.append)
+    trial_of = FitActions(world.prepare, trial.run, world.notes.append)
     (found,) = fitting.run(world.asked, 1, world.folder, trial_of)
     return found.trial
 
@@ -161,7 +161,7 @@ def test_a_full_gpu_on_windows_is_a_spill_and_the_trial_ends_at_once(
     def on_gpu(prepared: Prepared) -> Trial:
         return trial.run(replace(prepared, device=Gpu(0, "card", 12.0, 11.0, (8, 9), "550")))
 
-    (found,) = fitting.run(world.asked, 1, world.folder, Hands(world.prepare, on_gpu, world.notes.append))
+    (found,) = fitting.run(world.asked, 1, world.folder, FitActions(world.prepare, on_gpu, world.notes.append))
 
     assert not found.trial.fits
     assert "Windows" in str(found.trial.why_not)

@@ -14,7 +14,7 @@ from sdxl_train_cli.process import Child
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run.supervision import Conditions, Event, Supervision
 from sdxl_train_cli.sdscripts import progress
-from sdxl_train_cli.sdscripts.progress import Told
+from sdxl_train_cli.sdscripts.progress import TrainerNotice
 
 LINES = 8_000
 UNITS = {
@@ -48,7 +48,7 @@ def test_a_flood_is_watched_to_its_end(unit: str, tmp_path: Path) -> None:
 
     assert story.finished
     assert len(told) <= 500 * (seconds + 2)
-    assert sum(isinstance(event, Told) for event in told) <= 1
+    assert sum(isinstance(event, TrainerNotice) for event in told) <= 1
     assert peak < 50 * 2**20
     assert run.log.stat().st_size >= LINES * (len(unit) - 2)
 

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records.metrics import Metric
+from sdxl_train_cli.records.metrics import StepMetrics
 from sdxl_train_cli.run import guards
 from sdxl_train_cli.run.guards import Alarm, Guard, Guards
 
@@ -18,7 +18,7 @@ def alarms(losses: list[float], seconds: list[float] | None = None, used: float 
     found = []
     for step, loss in enumerate(losses, 1):
         took = seconds[step - 1] if seconds else 1.0
-        found += watching.look(Metric(step, 0.0, loss, None, {}, took, used, 12.0))
+        found += watching.look(StepMetrics(step, 0.0, loss, None, {}, took, used, 12.0))
     return found
 
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.dataset.folders import Pictures, Subset
+from sdxl_train_cli.dataset.folders import Subset, TrainingPictures
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.project import Project
-from sdxl_train_cli.run import choice, preparation
-from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run import preparation, run_choices
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.sdscripts import checkpoint
 
 KEYS = ("preset", "model", "vae", "data", "reg", "output", "name", "trigger")
@@ -25,7 +25,7 @@ KEYS = ("preset", "model", "vae", "data", "reg", "output", "name", "trigger")
 
 def choose(kind: Kind = Kind.LORA, **texts: str) -> Choices:
     given_texts = {**dict.fromkeys(KEYS), **texts}
-    return choice.choose(kind, given_texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True)
+    return run_choices.choose(kind, given_texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True)
 
 
 # --- choose
@@ -70,8 +70,10 @@ def test_what_was_typed_counts(tmp_path: Path) -> None:
 
 
 def test_an_empty_text_takes_away_what_the_project_file_says() -> None:
-    texts = choice.filled(Kind.LORA, Project(trigger="ohwx", vae="vae.pt", data="x"), {"trigger": "", "vae": ""})
-    chosen = choice.choose(Kind.LORA, texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True)
+    texts = run_choices.filled(Kind.LORA, Project(trigger="ohwx", vae="vae.pt", data="x"), {"trigger": "", "vae": ""})
+    chosen = run_choices.choose(
+        Kind.LORA, texts, (), repeats=None, gpu_index=None, gpu_memory_gib=None, check_vram=True
+    )
 
     assert (chosen.trigger, chosen.vae) == (None, None)
 
@@ -82,14 +84,14 @@ def test_an_empty_text_takes_away_what_the_project_file_says() -> None:
 def test_what_was_typed_comes_before_the_project_file() -> None:
     written = Project(kind=Kind.LORA, preset="mine", model="a", data="b")
 
-    filled = choice.filled(Kind.LORA, written, {"model": "typed", "data": None})
+    filled = run_choices.filled(Kind.LORA, written, {"model": "typed", "data": None})
 
     assert filled == {**dict.fromkeys(KEYS), "preset": "mine", "model": "typed", "data": "b"}
 
 
 @pytest.mark.parametrize(("kind", "preset"), [(Kind.LOCON, None), (None, "mine"), (Kind.LORA, "mine")])
 def test_the_project_files_preset_counts_for_its_own_kind(kind: Kind | None, preset: str | None) -> None:
-    filled = choice.filled(Kind.LORA, Project(kind=kind, preset="mine", model="a"), {})
+    filled = run_choices.filled(Kind.LORA, Project(kind=kind, preset="mine", model="a"), {})
 
     assert (filled["preset"], filled["model"]) == (preset, "a")
 
@@ -112,12 +114,12 @@ def test_the_project_files_preset_counts_for_its_own_kind(kind: Kind | None, pre
     ],
 )
 def test_a_run_is_named_after_its_pictures(folder: str, name: str) -> None:
-    assert choice.name_for(Path(folder)) == name
+    assert run_choices.name_for(Path(folder)) == name
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 def test_any_folder_gives_a_name_that_every_file_system_takes(folder: str) -> None:
-    name = choice.name_for(Path("/pictures") / folder)
+    name = run_choices.name_for(Path("/pictures") / folder)
 
     assert name
     assert set(name) <= set(string.ascii_letters + string.digits + "_.-")
@@ -127,8 +129,8 @@ def test_any_folder_gives_a_name_that_every_file_system_takes(folder: str) -> No
 # --- _with_prefix
 
 
-def pictures(prefix: str | None) -> Pictures:
-    return Pictures((Subset(Path("/p"), 1, "ohwx", ".txt", prefix, is_reg=False, pictures=2, captions=2),), ())
+def pictures(prefix: str | None) -> TrainingPictures:
+    return TrainingPictures((Subset(Path("/p"), 1, "ohwx", ".txt", prefix, is_reg=False, pictures=2, captions=2),), ())
 
 
 def test_captions_that_are_changed_on_the_fly_are_not_cached() -> None:

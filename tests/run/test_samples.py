@@ -7,12 +7,12 @@ from pathlib import Path
 from PIL import Image
 
 from sdxl_train_cli.run import samples
-from sdxl_train_cli.run.samples import Samples
+from sdxl_train_cli.run.samples import NewSamples
 
 
 def test_only_pictures_that_came_since_are_new(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "old.png")
-    seen = Samples(tmp_path)
+    seen = NewSamples(tmp_path)
     Image.new("RGB", (8, 8)).save(tmp_path / "new.png")
     (tmp_path / "notes.txt").write_text("no picture")
 
@@ -21,7 +21,7 @@ def test_only_pictures_that_came_since_are_new(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_comes_later_is_looked_into(tmp_path: Path) -> None:
-    seen = Samples(tmp_path / "sample")
+    seen = NewSamples(tmp_path / "sample")
     assert seen.new() == []
     (tmp_path / "sample").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "sample" / "a.png")

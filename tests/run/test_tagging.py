@@ -11,7 +11,7 @@ from conftest import Cli, Result
 from patience import until
 from PIL import Image
 
-from sdxl_train_cli.dataset.untagged import Job
+from sdxl_train_cli.dataset.untagged import TaggingJob
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.environment.toolchain import Extra
 from sdxl_train_cli.run import tagging
@@ -199,10 +199,10 @@ def test_a_caption_that_somebody_writes_meanwhile_is_kept(tmp_path: Path) -> Non
     (tmp_path / "links").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     jobs = [
-        Job(tmp_path / "a.png", tmp_path / "a.txt"),
-        Job(tmp_path / "a.png", tmp_path / "b.txt", replaces_words=True),
+        TaggingJob(tmp_path / "a.png", tmp_path / "a.txt"),
+        TaggingJob(tmp_path / "a.png", tmp_path / "b.txt", replaces_words=True),
     ]
-    desk = tagging._Desk(tmp_path / "links", jobs, None)  # noqa: SLF001 - between its start and its end
+    desk = tagging._LinkFolder(tmp_path / "links", jobs, None)  # noqa: SLF001 - between its start and its end
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("mine\n", encoding="utf-8")
     for file in ("000000.txt", "000001.txt"):

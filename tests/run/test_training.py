@@ -24,14 +24,14 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import metrics, runs
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.run import preparation, repetition, training
-from sdxl_train_cli.run.choice import Choices
+from sdxl_train_cli.run import preparation, repeating, training
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.supervision import Conditions, Event
-from sdxl_train_cli.run.training import Outcome, StoppedError
+from sdxl_train_cli.run.training import RunResult, StoppedError
 from sdxl_train_cli.sdscripts import checkpoint
-from sdxl_train_cli.sdscripts.progress import NoData, Phase, Saved, Step
+from sdxl_train_cli.sdscripts.progress import CheckpointSaving, NoData, Step, TrainerPhase
 
 only_posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
 
@@ -53,9 +53,9 @@ class Trainer:
         on_event: Callable[[Event], None] | None = None,
         conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
         **environ: str,
-    ) -> Outcome:
+    ) -> RunResult:
         prepared = self.prepared
-        runs.write(prepared.run, repetition.facts(prepared))
+        runs.write(prepared.run, repeating.facts(prepared))
         return training.watch(
             prepared.run,
             prepared.argv,
@@ -139,8 +139,11 @@ def test_events_come_in_the_order_of_the_run(trainer: Trainer) -> None:
     steps = [event.step for event in trainer.heard if isinstance(event, Step)]
 
     assert steps == list(range(7))
-    assert [Path(event.path).name for event in trainer.heard if isinstance(event, Saved)] == [*WHOLE, "my.safetensors"]
-    assert Phase("training") in trainer.heard
+    assert [Path(event.path).name for event in trainer.heard if isinstance(event, CheckpointSaving)] == [
+        *WHOLE,
+        "my.safetensors",
+    ]
+    assert TrainerPhase("training") in trainer.heard
 
 
 def test_the_log_holds_all_that_was_printed(trainer: Trainer) -> None:
@@ -263,7 +266,7 @@ def test_a_second_stop_while_the_result_is_being_saved_ends_at_once(trainer: Tra
     def stop(event: Event) -> None:
         if isinstance(event, Step) and event.step == 6:
             raise signals.Stopped(signal.SIGINT)
-        if isinstance(event, Phase) and "Ctrl-C again" in event.words:
+        if isinstance(event, TrainerPhase) and "Ctrl-C again" in event.words:
             raise signals.Stopped(signal.SIGINT)
 
     began = time.monotonic()
@@ -345,7 +348,7 @@ def test_a_stop_before_the_first_checkpoint_says_so(trainer: Trainer) -> None:
 
 def test_a_checkpoint_that_the_stop_cut_off_is_set_aside(trainer: Trainer) -> None:
     def half_written(event: Event) -> bool:
-        if not isinstance(event, Saved) or "00000004" not in event.path:
+        if not isinstance(event, CheckpointSaving) or "00000004" not in event.path:
             return False
         return bool(until(lambda: Path(event.path).exists() and Path(event.path).stat().st_size))
 

@@ -16,11 +16,11 @@ from option_facts import option_table
 
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import command, options
-from sdxl_train_cli.sdscripts.command import GoingOn, Inputs, Trainer
+from sdxl_train_cli.sdscripts.command import InstalledTrainer, Resumption, TrainerInputs
 from sdxl_train_cli.sdscripts.options import Option
 
 TABLE = option_table()
-INPUTS = Inputs(
+INPUTS = TrainerInputs(
     model="/models/base.safetensors",
     vae=None,
     dataset_config=Path("/out/cat/dataset.json"),
@@ -29,7 +29,7 @@ INPUTS = Inputs(
     logging_dir=Path("/out/cat/logs"),
     tokenizers=Path("/home/tokenizers"),
 )
-TRAINER = Trainer(Path("/venv/bin/python"), Path("/sd-scripts/sdxl_train_network.py"), TABLE.of(Kind.LORA))
+TRAINER = InstalledTrainer(Path("/venv/bin/python"), Path("/sd-scripts/sdxl_train_network.py"), TABLE.of(Kind.LORA))
 OURS = {"pretrained_model_name_or_path", "vae", "tokenizer_cache_dir", "dataset_config", "output_dir", "output_name",
         "logging_dir", "console_log_simple"}  # fmt: skip
 
@@ -39,7 +39,7 @@ def recipe(settings: dict[str, Value]) -> Recipe:
     return Recipe(kind=Kind.LORA, name="mine", description="", settings=given)
 
 
-def build(settings: dict[str, Value], inputs: Inputs = INPUTS, trainer: Trainer = TRAINER) -> list[str]:
+def build(settings: dict[str, Value], inputs: TrainerInputs = INPUTS, trainer: InstalledTrainer = TRAINER) -> list[str]:
     return command.build(recipe(settings), inputs, trainer, 0)
 
 
@@ -96,7 +96,7 @@ def test_a_fast_run_is_started_through_the_script_that_makes_it_fast() -> None:
 
 
 def test_a_fast_run_that_is_resumed_stays_fast() -> None:
-    going_on = GoingOn(Path("run/state"), 6, shim=Path("/ours/resumed.py"))
+    going_on = Resumption(Path("run/state"), 6, shim=Path("/ours/resumed.py"))
 
     argv = gone_on({}, going_on, replace(TRAINER, fast=Path("/ours/fast.py")))
 
@@ -199,14 +199,14 @@ def test_argparse_reads_exactly_the_values_of_the_recipe(settings: dict[str, Val
     assert read["console_log_simple"] is True
 
 
-def gone_on(settings: dict[str, Value], going_on: GoingOn, trainer: Trainer = TRAINER) -> list[str]:
+def gone_on(settings: dict[str, Value], going_on: Resumption, trainer: InstalledTrainer = TRAINER) -> list[str]:
     return command.build(recipe(settings), INPUTS, trainer, 0, going_on)
 
 
 def test_a_run_that_goes_on_is_the_same_run_from_its_state_on() -> None:
     settings: dict[str, Value] = {"seed": 42, "max_train_steps": 12, "sdpa": True}
     before: dict[str, Value] = {"resume": "before", "initial_step": 3, "skip_until_initial_step": True}
-    going_on = GoingOn(Path("run/state"), 6, shim=Path("resumed.py"))
+    going_on = Resumption(Path("run/state"), 6, shim=Path("resumed.py"))
 
     argv = gone_on({**settings, **before}, going_on, replace(TRAINER, shim=Path("scaled.py")))
     first = build(settings)
@@ -219,7 +219,7 @@ def test_a_run_that_goes_on_is_the_same_run_from_its_state_on() -> None:
 
 
 def test_a_run_that_is_made_longer_gets_its_new_length_in_place_of_the_old() -> None:
-    argv = gone_on({"max_train_epochs": 2, "max_train_steps": 12}, GoingOn(Path("s"), 12, steps=20))
+    argv = gone_on({"max_train_epochs": 2, "max_train_steps": 12}, Resumption(Path("s"), 12, steps=20))
 
     assert argv.count("--max_train_steps") == 1
     assert argv[argv.index("--max_train_steps") + 1] == "20"

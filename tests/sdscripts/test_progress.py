@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdxl_train_cli.sdscripts import progress
-from sdxl_train_cli.sdscripts.progress import Epoch, Finished, Length, NoData, Part, Phase, Saved, Step, Told, Validated
+from sdxl_train_cli.sdscripts.progress import (
+    CheckpointSaving,
+    Epoch,
+    Length,
+    ModelSaved,
+    NoData,
+    Step,
+    Subtask,
+    TrainerNotice,
+    TrainerPhase,
+    Validated,
+)
 
 BAR = "steps:  33%|███▎      | 2/6 [00:01<00:02,  1.73it/s, avr_loss=1.15]"
 
@@ -56,22 +67,25 @@ def test_words_glued_to_the_bar_are_not_lost() -> None:
     step, words = progress.split(f"{BAR}model saved.")
 
     assert step is not None
-    assert progress.parse(words) == Finished()
+    assert progress.parse(words) == ModelSaved()
 
 
 @pytest.mark.parametrize(
     ("line", "event"),
     [
-        ("saving checkpoint: /out/my lora-step00000002.safetensors", Saved("/out/my lora-step00000002.safetensors")),
-        ("2026-02-13 INFO  saving checkpoint: C:\\out\\my.ckpt", Saved("C:\\out\\my.ckpt")),
-        ("model saved.", Finished()),
+        (
+            "saving checkpoint: /out/my lora-step00000002.safetensors",
+            CheckpointSaving("/out/my lora-step00000002.safetensors"),
+        ),
+        ("2026-02-13 INFO  saving checkpoint: C:\\out\\my.ckpt", CheckpointSaving("C:\\out\\my.ckpt")),
+        ("model saved.", ModelSaved()),
         ("No data found. Please verify arguments", NoData()),
-        ("running training / 学習開始", Phase("training")),
-        ("caching latents with caching strategy.", Phase("caching latents")),
+        ("running training / 学習開始", TrainerPhase("training")),
+        ("caching latents with caching strategy.", TrainerPhase("caching latents")),
         ("epoch 1/2", Epoch(1, 2)),
         ("epoch is incremented. current_epoch: 0, epoch: 1", None),
         ("  total optimization steps / 学習ステップ数: 12", Length(12)),
-        (" 33%|███▎      | 1/3 [00:00<00:01,  1.73it/s]", Part(1, 3)),
+        (" 33%|███▎      | 1/3 [00:00<00:01,  1.73it/s]", Subtask(1, 3)),
         ("validation steps:  50%|█████     | 2/4 [00:01<00:01, val_avg_loss=0.966, timestep=800]", Validated(0.966)),
         ("epoch validation steps:  50%|█████ | 2/4 [00:01<00:01, val_epoch_avg_loss=inf]", Validated(math.inf)),
         ("", None),
@@ -88,7 +102,7 @@ def test_other_lines_are_told_by_their_signs(line: str, event: object) -> None:
 def test_what_a_person_should_hear_comes_with_its_remedy(line: str) -> None:
     event = progress.parse(line)
 
-    assert isinstance(event, Told)
+    assert isinstance(event, TrainerNotice)
     assert event.remedy
 
 

@@ -16,7 +16,7 @@ from web_browser import EVIL, Listener, data, needs_browser, opened
 from sdxl_train_cli.dataset import bucketing
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.ui import album, dataset_page
+from sdxl_train_cli.ui import dataset_page, dataset_page_data
 
 
 def html(folder: Path) -> str:
@@ -24,8 +24,8 @@ def html(folder: Path) -> str:
     recipe = presets.load(Kind.LORA, "dim32-gc", [])
     checked = check(folder, recipe)
     arranged = bucketing.arrange(recipe, checked.survey.readable)
-    sources = list(dataset_page.sources(album.files(checked.survey)))
-    return dataset_page.html(album.gather(checked, arranged, recipe), sources)
+    sources = list(dataset_page.sources(dataset_page_data.files(checked.survey)))
+    return dataset_page.html(dataset_page_data.gather(checked, arranged, recipe), sources)
 
 
 @pytest.fixture

@@ -10,27 +10,35 @@ import pytest
 from rich.console import Console
 
 from sdxl_train_cli.errors import Problem
-from sdxl_train_cli.records.metrics import Metric
+from sdxl_train_cli.records.metrics import StepMetrics
 from sdxl_train_cli.run.guards import Alarm, Guard
-from sdxl_train_cli.run.supervision import Event, Load, Sampled
-from sdxl_train_cli.sdscripts.progress import Epoch, Part, Phase, Saved, Step, Told, Validated
+from sdxl_train_cli.run.supervision import Event, ResourceUse, SampleDrawn
+from sdxl_train_cli.sdscripts.progress import (
+    CheckpointSaving,
+    Epoch,
+    Step,
+    Subtask,
+    TrainerNotice,
+    TrainerPhase,
+    Validated,
+)
 from sdxl_train_cli.ui import live
 
 Printed = pytest.CaptureFixture[str]
 
 EVERY_EVENT: tuple[Event, ...] = (
-    Phase("caching latents"),
-    Part(3, 10),
+    TrainerPhase("caching latents"),
+    Subtask(3, 10),
     Epoch(2, 5),
-    Load(9.42, 12.0, 180.4, 6.1),
-    Metric(7, 1e9, 0.1, 0.09, {"unet": 9.3e-05}, 1.5),
-    Metric(8, 1e9, math.nan, math.inf, {}, None),
+    ResourceUse(9.42, 12.0, 180.4, 6.1),
+    StepMetrics(7, 1e9, 0.1, 0.09, {"unet": 9.3e-05}, 1.5),
+    StepMetrics(8, 1e9, math.nan, math.inf, {}, None),
     Step(8, 1000, 0.1234, 1.5, 60.0),
     Validated(0.2),
-    Saved("out/my-step00000008.safetensors"),
-    Sampled("out/sample/my_000008_00.png"),
+    CheckpointSaving("out/my-step00000008.safetensors"),
+    SampleDrawn("out/sample/my_000008_00.png"),
     Alarm(Guard.LOSS, Problem("the loss rises", "lower the rate")),
-    Told("the VAE gave NaN", "--set no_half_vae=true"),
+    TrainerNotice("the VAE gave NaN", "--set no_half_vae=true"),
 )
 
 
@@ -39,7 +47,7 @@ def step(number: int, steps: int = 1000, loss: float | None = 0.1234) -> Step:
 
 
 def test_a_long_run_leaves_few_lines_in_a_log(capsys: Printed) -> None:
-    with live.Plain() as view:
+    with live.PlainView() as view:
         for number in range(2001):
             view.show(step(number, 2000))
 
@@ -49,7 +57,7 @@ def test_a_long_run_leaves_few_lines_in_a_log(capsys: Printed) -> None:
 
 
 def test_a_short_run_tells_every_step_once(capsys: Printed) -> None:
-    with live.Plain() as view:
+    with live.PlainView() as view:
         for number in (0, 1, 1, 2, 3, 3):
             view.show(step(number, 3))
 
@@ -70,22 +78,27 @@ def test_a_short_run_tells_every_step_once(capsys: Printed) -> None:
     ],
 )
 def test_odd_figures_do_no_harm(capsys: Printed, event: Step) -> None:
-    with live.Plain() as view:
+    with live.PlainView() as view:
         view.show(event)
 
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_loss_that_is_no_number_is_shown(capsys: Printed) -> None:
-    with live.Plain() as view:
+    with live.PlainView() as view:
         view.show(step(1, 1, math.nan))
 
     assert "loss nan" in capsys.readouterr().err
 
 
 def test_a_phase_is_told_once_and_a_saved_file_by_its_name(capsys: Printed) -> None:
-    with live.Plain() as view:
-        for event in (Phase("loading"), Phase("loading"), Saved("out/[bold]x[/bold].safetensors"), Phase("training")):
+    with live.PlainView() as view:
+        for event in (
+            TrainerPhase("loading"),
+            TrainerPhase("loading"),
+            CheckpointSaving("out/[bold]x[/bold].safetensors"),
+            TrainerPhase("training"),
+        ):
             view.show(event)
 
     assert capsys.readouterr().err.splitlines() == [
@@ -96,9 +109,9 @@ def test_a_phase_is_told_once_and_a_saved_file_by_its_name(capsys: Printed) -> N
 
 
 def test_a_warning_is_told_with_its_remedy(capsys: Printed) -> None:
-    with live.Plain() as view:
+    with live.PlainView() as view:
         view.show(Alarm(Guard.LOSS, Problem("the loss rises", "lower the rate")))
-        view.show(Told("the VAE gave NaN", "--set no_half_vae=true"))
+        view.show(TrainerNotice("the VAE gave NaN", "--set no_half_vae=true"))
 
     assert capsys.readouterr().err.splitlines() == [
         "warning: the loss rises",
@@ -121,7 +134,7 @@ def test_every_event_is_one_line_of_json_with_its_name(capsys: Printed) -> None:
 
 
 def test_the_picture_shows_phase_loss_rate_memory_speed_time_and_files() -> None:
-    view = live.Terminal()
+    view = live.TerminalView()
     for event in EVERY_EVENT[:-2]:
         view.show(event)
 

@@ -16,12 +16,12 @@ from web_browser import EVIL, Listener, data, needs_browser, opened
 
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.records import history
-from sdxl_train_cli.ui import report, run_page
-from sdxl_train_cli.ui.run_page import Page
+from sdxl_train_cli.ui import run_page, run_page_data
+from sdxl_train_cli.ui.run_page import RunPage
 
 
-def gathered(folder: Path) -> Page:
-    return report.gather(history.load(folder), "python train.py")
+def gathered(folder: Path) -> RunPage:
+    return run_page_data.gather(history.load(folder), "python train.py")
 
 
 def test_what_comes_from_the_run_never_ends_its_block(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdxl_train_cli.dataset.room import Room
+from sdxl_train_cli.dataset.decode_memory import DecodeMemory
 from sdxl_train_cli.ui import thumbnails
 
 
@@ -49,7 +49,7 @@ def test_pictures_are_decoded_only_where_there_is_room(tmp_path: Path) -> None:
         Image.new("RGB", (300, 200)).save(tmp_path / name)
     taken: list[int] = []
 
-    class Counting(Room):
+    class Counting(DecodeMemory):
         def taken(self, size: int) -> AbstractContextManager[None]:
             taken.append(size)
             return super().taken(size)

@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import layout
-from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset.options import Directory
-from sdxl_train_cli.commands.place import HomeOption
-from sdxl_train_cli.dataset import caption_text, kinds, untagged
-from sdxl_train_cli.dataset.untagged import Work
-from sdxl_train_cli.environment import environment, imports
+from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.dataset import caption_text, finding_kinds, untagged
+from sdxl_train_cli.dataset.untagged import UntaggedPictures
+from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.environment.toolchain import Extra
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.run import tagging
-from sdxl_train_cli.run.tagging import Tagged
+from sdxl_train_cli.run.tagging import TaggingResult
 from sdxl_train_cli.ui import console
 
 Model = Annotated[
@@ -36,11 +36,11 @@ def caption(
     overwrite: Overwrite = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Tag pictures without a caption, by sd-scripts' own tagger."""
-    where = place.home(home)
+    where = workspace.home(home)
     installed = environment.require(where)
-    imports.require_extras(installed, [Extra.TAGGER], "command")
+    required_packages.require_extras(installed, [Extra.TAGGER], "command")
     tagging.require_script(installed)
-    wish = tagging.Wish(threshold, caption_text.trigger(trigger))
+    wish = tagging.TaggingOptions(threshold, caption_text.trigger(trigger))
     work = untagged.work(layout.expanded(directory), overwrite=overwrite)
     if work.jobs:
         tagger = tagging.find_tagger(model or tagging.USUAL_MODEL, where, os.environ)
@@ -51,16 +51,16 @@ def caption(
     _tell_rest(work)
 
 
-def _tell(tagged: Tagged, threshold: float) -> None:
+def _tell(tagged: TaggingResult, threshold: float) -> None:
     console.note(f"done: {len(tagged.written)} captions written")
     if tagged.kept:
-        console.note(f"written by somebody else meanwhile, and left as they are: {kinds.some(tagged.kept)}")
+        console.note(f"written by somebody else meanwhile, and left as they are: {finding_kinds.some(tagged.kept)}")
     if tagged.empty:
-        names = kinds.some(tagged.empty)
+        names = finding_kinds.some(tagged.empty)
         console.warn(Problem(f"no tag reached {threshold}, so no caption: {names}", "try a lower --threshold"))
 
 
-def _tell_rest(work: Work) -> None:
+def _tell_rest(work: UntaggedPictures) -> None:
     """Say what was left alone; DatasetError where that is because a picture can't be read."""
     if work.kept:
         console.note(f"{work.kept} pictures keep their captions (--overwrite tags them anew)")

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import layout, spelling
-from sdxl_train_cli.commands import place
+from sdxl_train_cli import formatting, layout
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
-from sdxl_train_cli.commands.place import HomeOption
 from sdxl_train_cli.commands.train import (
     BatchSize,
     Epochs,
@@ -26,10 +25,11 @@ from sdxl_train_cli.commands.train import (
     from_flags,
     from_set,
 )
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import checking
-from sdxl_train_cli.dataset.checking import Checked
-from sdxl_train_cli.dataset.facts import Finding
-from sdxl_train_cli.dataset.kinds import names_its_file, shown
+from sdxl_train_cli.dataset.checking import CheckedDataset
+from sdxl_train_cli.dataset.file_facts import Finding
+from sdxl_train_cli.dataset.finding_kinds import names_its_file, shown
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.ui import console, dataset_facts
 
@@ -49,7 +49,7 @@ def check(
     overrides = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
     source = training.source(directory, reg, trigger, repeats)
     recipe = training.load(kind, preset, source.data, overrides, home)
-    with place.looking() as on_progress:
+    with workspace.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     if as_json:
         _print_json(checked)
@@ -59,13 +59,13 @@ def check(
         raise typer.Exit(DatasetError.exit_code)
 
 
-def _print_json(checked: Checked) -> None:
+def _print_json(checked: CheckedDataset) -> None:
     """Names that are no text are escaped, so that a script gets them back."""
     findings = [dataset_facts.finding(each) for each in checked.findings]
     console.data({**_counts(checked), "findings": findings})
 
 
-def _counts(checked: Checked) -> dict[str, int]:
+def _counts(checked: CheckedDataset) -> dict[str, int]:
     return {
         "pictures": len(checked.survey.seen),
         "captions": sum(each.caption is not None for each in checked.survey.seen),
@@ -74,7 +74,7 @@ def _counts(checked: Checked) -> dict[str, int]:
     }
 
 
-def _show(checked: Checked, data: Path) -> None:
+def _show(checked: CheckedDataset, data: Path) -> None:
     """Each kind once, with its files as they are called in the folder; the last line sums up."""
     root = shown(layout.expanded(data))
     before = root + os.sep
@@ -82,7 +82,7 @@ def _show(checked: Checked, data: Path) -> None:
         problem = Problem(finding.problem.message.replace(before, ""), finding.problem.hint)
         console.finding(finding.severity.value, problem, [line.removeprefix(before) for line in _lines(finding)])
     counts = _counts(checked)
-    told = {each: spelling.counted(count, each.removesuffix("s")) for each, count in counts.items()}
+    told = {each: formatting.counted(count, each.removesuffix("s")) for each, count in counts.items()}
     found = " and ".join(told[each] for each in ("errors", "warnings") if counts[each])
     console.out(f"{told['pictures']}, {told['captions']} in {root}: {found or 'nothing is wrong'}")
 

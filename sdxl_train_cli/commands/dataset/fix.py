@@ -9,9 +9,9 @@ import typer
 
 from sdxl_train_cli import layout
 from sdxl_train_cli.commands.dataset.options import Directory
-from sdxl_train_cli.commands.place import within_reason
-from sdxl_train_cli.dataset import fix_order, fix_sources, fixing
-from sdxl_train_cli.dataset.fixing import Fixed
+from sdxl_train_cli.commands.workspace import within_reason
+from sdxl_train_cli.dataset import fix_request, fix_sources, fixing
+from sdxl_train_cli.dataset.fixing import FixResult
 from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.ui import console
 
@@ -37,22 +37,22 @@ def fix(
 ) -> None:  # fmt: skip
     """Make a copy that training takes as it is. The originals are never touched."""
     source, folder = layout.expanded(directory), layout.expanded(to)
-    fix_order.require_apart(source, folder)
-    order = fix_order.order(
+    fix_request.require_apart(source, folder)
+    order = fix_request.order(
         size=size, alpha=alpha, quality=quality, trigger=trigger, encoding=encoding, keep_duplicates=keep_duplicates
     )
     listed = fix_sources.listed(source)
     for place in listed.places:
-        fix_order.require_apart(place, folder)
+        fix_request.require_apart(place, folder)
     for note in listed.notes:
         console.warn(note)
     with console.counting("fixing") as tell:
         fixed = fixing.fix(listed.items, source, folder, order, tell)
     _tell(fixed)
-    fix_order.require_nothing_to_look_at(fixed)
+    fix_request.require_nothing_to_look_at(fixed)
 
 
-def _tell(fixed: Fixed) -> None:
+def _tell(fixed: FixResult) -> None:
     """Say what was done, in numbers; the rest is in the log."""
     made = [entry for entry in fixed.entries if entry.picture is not None]
     changed = [entry for entry in made if entry.did]

@@ -9,10 +9,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
-from sdxl_train_cli.commands.place import HomeOption, within_reason
 from sdxl_train_cli.commands.train import (
     BatchSize,
     Epochs,
@@ -26,13 +25,14 @@ from sdxl_train_cli.commands.train import (
     from_flags,
     from_set,
 )
+from sdxl_train_cli.commands.workspace import HomeOption, within_reason
 from sdxl_train_cli.dataset import bucketing, checking
-from sdxl_train_cli.dataset.bucketing import Arrangement
-from sdxl_train_cli.dataset.checking import Checked
-from sdxl_train_cli.dataset.kinds import in_a_line
+from sdxl_train_cli.dataset.bucketing import BucketPlan
+from sdxl_train_cli.dataset.checking import CheckedDataset
+from sdxl_train_cli.dataset.finding_kinds import in_a_line
 from sdxl_train_cli.errors import DatasetError, UsageError
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.ui import album, dataset_facts, dataset_page, dataset_tables, document
+from sdxl_train_cli.ui import dataset_facts, dataset_page, dataset_page_data, dataset_tables, web_page
 
 Gpus = Annotated[int, typer.Option("--gpus", min=1, callback=within_reason, help="GPUs that share the batches")]
 Html = Annotated[
@@ -53,7 +53,7 @@ def show(
     typed = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
     source = training.source(directory, reg, trigger, repeats)
     recipe = training.load(kind, preset, source.data, typed, home)
-    with place.looking() as on_progress:
+    with workspace.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)
     arranged = bucketing.arrange(recipe, checked.survey.readable, gpus)
@@ -67,7 +67,7 @@ def show(
         dataset_tables.show(checked, arranged, recipe)
 
 
-def _require_pictures(checked: Checked) -> None:
+def _require_pictures(checked: CheckedDataset) -> None:
     """What is wrong with some pictures is shown; without any there is nothing to show."""
     if not checked.survey.seen:
         raise DatasetError([in_a_line(finding) for finding in checked.errors])
@@ -84,16 +84,16 @@ def _target(html: Path) -> Path:
     return target
 
 
-def _write_page(target: Path, checked: Checked, arranged: Arrangement, recipe: Recipe) -> None:
-    shown = album.gather(checked, arranged, recipe)
-    files = album.files(checked.survey)
+def _write_page(target: Path, checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> None:
+    shown = dataset_page_data.gather(checked, arranged, recipe)
+    files = dataset_page_data.files(checked.survey)
     sources = list(_counted(dataset_page.sources(files), len(files)))
-    document.write(dataset_page.html(shown, sources), target, "--html")
+    web_page.write(dataset_page.html(shown, sources), target, "--html")
 
 
 def _counted(pieces: Iterable[Piece], whole: int) -> Iterator[Piece]:
     """The same pieces, with a bar on a terminal."""
-    with place.looking("making thumbnails") as on_progress:
+    with workspace.looking("making thumbnails") as on_progress:
         for done, piece in enumerate(pieces, start=1):
             if on_progress is not None:
                 on_progress(done, whole)

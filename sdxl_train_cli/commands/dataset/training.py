@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.commands import place
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.presets.listing import kind_called, kind_for
 from sdxl_train_cli.dataset import sources
-from sdxl_train_cli.dataset.checking import Source
+from sdxl_train_cli.dataset.checking import DatasetSource
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import RecipeError, UsageError
 from sdxl_train_cli.recipe import Kind, Recipe
@@ -17,7 +17,7 @@ from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.project import Project
 from sdxl_train_cli.rules import rules
-from sdxl_train_cli.run import choice
+from sdxl_train_cli.run import run_choices
 from sdxl_train_cli.sdscripts import options
 
 
@@ -28,10 +28,10 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
     """
     written = project.load(Path.cwd())
     what = _kind(kind, preset, written)
-    name = choice.filled(what, written, {"preset": preset})["preset"] or choice.DEFAULT_PRESETS[what]
-    overrides = (*sources.overrides(data), *choice.overrides(what, written), *typed)
-    recipe = presets.load(what, name, overrides, place.user_presets())
-    installed = environment.find(place.home(home))
+    name = run_choices.filled(what, written, {"preset": preset})["preset"] or run_choices.DEFAULT_PRESETS[what]
+    overrides = (*sources.overrides(data), *run_choices.overrides(what, written), *typed)
+    recipe = presets.load(what, name, overrides, workspace.user_presets())
+    installed = environment.find(workspace.home(home))
     if installed is not None:
         return rules.require(recipe, installed.options())
     recipe = options.as_they_look(recipe)
@@ -41,15 +41,15 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
     return recipe
 
 
-def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> Source:
+def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> DatasetSource:
     """The dataset that it would train on: typed, else from the project file, else ./data; UsageError where none is."""
     written = project.load(Path.cwd())
-    given = Path(written.data or choice.DEFAULT_DATA) if data is None else data
+    given = Path(written.data or run_choices.DEFAULT_DATA) if data is None else data
     if data is None and not written.data and not files.is_folder(given):
         raise UsageError("no pictures are named, and there is no folder ./data", "name the folder of pictures")
     reg = written.reg if reg is None else reg
     trigger = written.trigger if trigger is None else trigger
-    return Source(given, Path(reg) if reg else None, repeats, trigger or None, "give")
+    return DatasetSource(given, Path(reg) if reg else None, repeats, trigger or None, "give")
 
 
 def _kind(kind: str | None, preset: str | None, written: Project) -> Kind:

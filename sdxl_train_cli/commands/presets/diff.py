@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import redact
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.commands.presets.listing import Json, KindFilter
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.recipes import preset_comparison
 from sdxl_train_cli.recipes import presets as recipes
-from sdxl_train_cli.recipes.preset_comparison import Difference, Side
+from sdxl_train_cli.recipes.preset_comparison import ComparedSide, OptionDifference
 from sdxl_train_cli.sdscripts.options import OptionTable
 from sdxl_train_cli.ui import console
 
@@ -26,9 +26,9 @@ Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE)]
 
 def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home: HomeOption = None) -> None:
     """What two presets do differently, sd-scripts' defaults included."""
-    installed = environment.find(place.home(home))
+    installed = environment.find(workspace.home(home))
     table: OptionTable | None = None if installed is None else installed.options()
-    one, other = (recipes.load(listing.kind_for(name, kind), name, (), place.user_presets()) for name in (a, b))
+    one, other = (recipes.load(listing.kind_for(name, kind), name, (), workspace.user_presets()) for name in (a, b))
     found = [_without_key(each) for each in preset_comparison.differences(one, other, table)]
     if as_json:
         console.data([_facts(difference) for difference in found])
@@ -44,7 +44,7 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
     console.table(("option", a, b), rows)
 
 
-def _without_key(found: Difference) -> Difference:
+def _without_key(found: OptionDifference) -> OptionDifference:
     """That two keys differ is told, not the keys."""
     if found.option not in redact.KEYS:
         return found
@@ -52,7 +52,7 @@ def _without_key(found: Difference) -> Difference:
     return replace(found, one=one, other=other)
 
 
-def _shown(side: Side, table: OptionTable | None) -> str:
+def _shown(side: ComparedSide, table: OptionTable | None) -> str:
     if side.origin is not None and side.value is not None:
         return listing.text(side.value)
     if table is None or side.value is None:
@@ -60,7 +60,7 @@ def _shown(side: Side, table: OptionTable | None) -> str:
     return f"{listing.text(side.value)} (default)"
 
 
-def _facts(difference: Difference) -> dict[str, object]:
+def _facts(difference: OptionDifference) -> dict[str, object]:
     return {
         "option": difference.option,
         "a": _side(difference.one),
@@ -68,6 +68,6 @@ def _facts(difference: Difference) -> dict[str, object]:
     }
 
 
-def _side(side: Side) -> dict[str, object]:
+def _side(side: ComparedSide) -> dict[str, object]:
     is_default = side.origin is None and side.value is not None
     return {"value": side.value, "from": "sd-scripts' default" if is_default else side.origin}

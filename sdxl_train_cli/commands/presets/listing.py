@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files, redact
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.memory import vram
-from sdxl_train_cli.memory.vram import Need
+from sdxl_train_cli.memory.vram import MemoryNeed
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.recipes.presets import Found
+from sdxl_train_cli.recipes.presets import ListedPreset
 from sdxl_train_cli.sdscripts.options import OptionTable
 from sdxl_train_cli.ui import console
 
@@ -26,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
     """Every preset, with the GPU memory that it needs."""
-    found = presets.available(kind_called(kind), place.user_presets())
+    found = presets.available(kind_called(kind), workspace.user_presets())
     if as_json:
         console.data([_facts(preset) for preset in found])
         return
@@ -49,7 +49,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """A preset in full, and where each value comes from."""
-    recipe = redact.masked(presets.load(kind_for(preset, kind), preset, (), place.user_presets()))
+    recipe = redact.masked(presets.load(kind_for(preset, kind), preset, (), workspace.user_presets()))
     if as_json:
         console.data(recipe.model_dump(mode="json"))
         return
@@ -66,7 +66,7 @@ def check(
     found = [
         problem
         for file in files
-        for problem in presets.check_file(file, table, kind_called(kind), place.user_presets())
+        for problem in presets.check_file(file, table, kind_called(kind), workspace.user_presets())
     ]
     if found:
         raise RecipeError(found)
@@ -74,7 +74,7 @@ def check(
 
 
 def _installed_options(home: str | None) -> OptionTable | None:
-    installed = environment.find(place.home(home))
+    installed = environment.find(workspace.home(home))
     if installed is None:
         console.warn(Problem("names and types of options are not checked", "run `sdxl-train setup` first"))
         return None
@@ -83,34 +83,34 @@ def _installed_options(home: str | None) -> OptionTable | None:
 
 def kind_called(text: str | None) -> Kind | None:
     """The kind of that name, if one is given; UsageError where there is none."""
-    return None if text is None else place.kind(text)
+    return None if text is None else workspace.kind(text)
 
 
 def kind_for(preset: str, typed: str | None) -> Kind:
     """The kind that was typed, else the first that has a preset of this name."""
     kind = kind_called(typed)
     if kind is None and files.is_file(preset):
-        kind = presets.kind_of(Path(preset), place.user_presets())
-    having = (one for one in Kind if preset in presets.names(one, place.user_presets()))
+        kind = presets.kind_of(Path(preset), workspace.user_presets())
+    having = (one for one in Kind if preset in presets.names(one, workspace.user_presets()))
     return kind or next(having, Kind.LORA)
 
 
-def _need(preset: Found) -> Need | None:
+def _need(preset: ListedPreset) -> MemoryNeed | None:
     """The need of a preset that says what it trains; None where it is broken."""
     if preset.kind is None:
         return None
     try:
-        return vram.need(presets.load(preset.kind, str(preset.path), (), place.user_presets()))
+        return vram.need(presets.load(preset.kind, str(preset.path), (), workspace.user_presets()))
     except RecipeError:
         return None
 
 
-def _shown(preset: Found) -> str:
+def _shown(preset: ListedPreset) -> str:
     need = _need(preset)
     return "" if need is None else f"{need.low_gib:.1f}-{need.high_gib:.1f}"
 
 
-def _facts(preset: Found) -> dict[str, object]:
+def _facts(preset: ListedPreset) -> dict[str, object]:
     need = _need(preset)
     return {
         "kind": preset.kind.value if preset.kind else None,

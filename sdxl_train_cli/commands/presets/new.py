@@ -10,14 +10,14 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from sdxl_train_cli import gpu, spelling
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import within_reason
+from sdxl_train_cli import formatting, gpu
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.commands.presets.listing import KindFilter
+from sdxl_train_cli.commands.workspace import within_reason
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.memory import drafting
-from sdxl_train_cli.memory.drafting import CUSTOMS, Answers, Subject, Taste
+from sdxl_train_cli.memory import preset_drafting
+from sdxl_train_cli.memory.preset_drafting import CUSTOMS, DraftAnswers, Priority, TrainingSubject
 from sdxl_train_cli.recipes import preset_folders
 from sdxl_train_cli.ui import console
 
@@ -34,33 +34,33 @@ Force = Annotated[bool, typer.Option("--force", help="Write over a preset that i
 
 def new(
     name: Name = None, what: What = None, kind: KindFilter = None, gpu: GpuSize = None, pictures: Pictures = None,
-    taste: For = None, to: To = None, force: Force = False,
+    priority: For = None, to: To = None, force: Force = False,
 ) -> None:  # fmt: skip
     """Five questions, and a commented preset that fits your card."""
-    answers = _answers(name, what, kind, gpu, pictures, taste)
-    drafted = drafting.draft(answers, place.user_presets())
-    folder = to or place.user_presets() / answers.kind.value
+    answers = _answers(name, what, kind, gpu, pictures, priority)
+    drafted = preset_drafting.draft(answers, workspace.user_presets())
+    folder = to or workspace.user_presets() / answers.kind.value
     path = folder / f"{answers.name}.yaml"
     preset_folders.write(path, drafted.text, force=force)
     console.note(f"needs {drafted.need} of {answers.free_gib:.1f} GB free; read it, then:")
-    shown = spelling.shell_word(answers.name if to is None else path)
+    shown = formatting.shell_word(answers.name if to is None else path)
     console.note(f"sdxl-train {answers.kind.value} --preset {shown} --data YOUR-PICTURES")
     console.out(str(path))
 
 
 def _answers(
-    name: str | None, what: str | None, kind: str | None, gpu: float | None, pictures: int | None, taste: str | None
-) -> Answers:
+    name: str | None, what: str | None, kind: str | None, gpu: float | None, pictures: int | None, priority: str | None
+) -> DraftAnswers:
     size = _real_gib() if gpu is None else gpu
-    _require_askable({"--what": what, "--gpu": size, "--pictures": pictures, "--for": taste, "NAME": name})
-    subject = Subject(_one_of("What do you train?", "--what", [one.value for one in Subject], what))
-    asks = name is None or pictures is None or taste is None or what is None
+    _require_askable({"--what": what, "--gpu": size, "--pictures": pictures, "--for": priority, "NAME": name})
+    subject = TrainingSubject(_one_of("What do you train?", "--what", [one.value for one in TrainingSubject], what))
+    asks = name is None or pictures is None or priority is None or what is None
     card = size if size is not None and (gpu is not None or not asks) else _card(size)
     count = int(_asked("How many pictures have you got?", None, int, least=1)) if pictures is None else pictures
-    wanted = Taste(_one_of("What counts more?", "--for", [one.value for one in Taste], taste))
+    wanted = Priority(_one_of("What counts more?", "--for", [one.value for one in Priority], priority))
     chosen = listing.kind_called(kind) or CUSTOMS[subject].kind
     called = _prompt("What is the preset called?", f"my-{subject.value}", str) if name is None else name
-    return Answers(subject, chosen, _free_gib(card), count, wanted, _safe(called))
+    return DraftAnswers(subject, chosen, _free_gib(card), count, wanted, _safe(called))
 
 
 def _card(real: float | None) -> float:

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.commands.presets.listing import KindFilter
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
@@ -25,8 +25,8 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file for 
 
 def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = None) -> None:
     """JSON Schema of presets, for editors."""
-    table = environment.require(place.home(home)).options()
-    names = {one: recipes.names(one, place.user_presets()) for one in Kind}
+    table = environment.require(workspace.home(home)).options()
+    names = {one: recipes.names(one, workspace.user_presets()) for one in Kind}
     text = json.dumps(schemas.build(table, listing.kind_called(kind), names), indent=1, ensure_ascii=False)
     if output is None:
         console.note("into a file and into your editor: sdxl-train presets schema --output preset.schema.json")

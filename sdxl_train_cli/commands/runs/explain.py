@@ -11,18 +11,18 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from sdxl_train_cli import files, layout, spelling
-from sdxl_train_cli.commands import place
+from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.failures import diagnosis, log
-from sdxl_train_cli.failures.diagnosis import Ending, Finding
+from sdxl_train_cli.failures.diagnosis import Ending, LogFinding
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.memory import remedies
 from sdxl_train_cli.records import history, record
-from sdxl_train_cli.records.history import Loaded, State
+from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.run.choice import DEFAULT_OUTPUT
 from sdxl_train_cli.run.preparation import device_now
+from sdxl_train_cli.run.run_choices import DEFAULT_OUTPUT
 from sdxl_train_cli.ui import console
 
 _CHUNK_BYTES = 64 * 1024
@@ -104,37 +104,37 @@ def _entry(path: Path | None) -> Loaded | None:
     if path is None or path.name != record.LOG or not files.is_file(path.with_name(record.RUN)):
         return None
     entry = history.load(path.parent)
-    return None if entry.state is State.BROKEN else entry
+    return None if entry.state is RunState.BROKEN else entry
 
 
-def _as_recorded(finding: Finding, entry: Loaded | None) -> Finding:
+def _as_recorded(finding: LogFinding, entry: Loaded | None) -> LogFinding:
     """What the log tells of a run that is done: it finished, whatever else went wrong around it."""
-    if entry is None or entry.state is not State.DONE:
+    if entry is None or entry.state is not RunState.DONE:
         return finding
     return replace(finding, ending=Ending.FINISHED, diagnosis=None)
 
 
-def _recorded(entry: Loaded | None, finding: Finding) -> list[str]:
+def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
     """What the record says where the log says less; empty where there is no such thing."""
     if entry is None or finding.diagnosis is not None:
         return []
     outcome = entry.outcome
     steps = None if outcome is None or outcome.steps is None else f" at step {outcome.steps}"
-    go_on = f"to go on: sdxl-train runs resume {spelling.shell_word(entry.folder)}"
-    told: dict[State, list[str | None]] = {
-        State.RUNNING: ["this run is going on"],
-        State.UNKNOWN: [entry.problem],
-        State.STOPPED: [f"this run was stopped{steps or ''} by Ctrl-C or a request to end", go_on],
-        State.INTERRUPTED: ["this run was cut off: sdxl-train was killed, or the computer lost power", go_on],
+    go_on = f"to go on: sdxl-train runs resume {formatting.shell_word(entry.folder)}"
+    told: dict[RunState, list[str | None]] = {
+        RunState.RUNNING: ["this run is going on"],
+        RunState.UNKNOWN: [entry.problem],
+        RunState.STOPPED: [f"this run was stopped{steps or ''} by Ctrl-C or a request to end", go_on],
+        RunState.INTERRUPTED: ["this run was cut off: sdxl-train was killed, or the computer lost power", go_on],
     }
     if outcome is not None and outcome.cause:
-        told[State.FAILED] = [f"cause:   {outcome.cause}", f"remedy:  {outcome.remedy}" if outcome.remedy else None]
+        told[RunState.FAILED] = [f"cause:   {outcome.cause}", f"remedy:  {outcome.remedy}" if outcome.remedy else None]
     if outcome is not None and outcome.note:
-        told[State.DONE] = ["this run finished: its model was saved", outcome.note]
+        told[RunState.DONE] = ["this run finished: its model was saved", outcome.note]
     return [line for line in told.get(entry.state, []) if line]
 
 
-def _told(finding: Finding) -> list[str]:
+def _told(finding: LogFinding) -> list[str]:
     known = finding.diagnosis
     if known is not None:
         told = [f"cause:   {known.cause}", f"remedy:  {known.remedy}"]
@@ -148,16 +148,16 @@ def _told(finding: Finding) -> list[str]:
     return [head, *(f"  {line}" for line in finding.last_words)] if finding.last_words else ["this log says nothing"]
 
 
-def _ways(finding: Finding, entry: Loaded | None) -> list[str]:
+def _ways(finding: LogFinding, entry: Loaded | None) -> list[str]:
     """For a run of ours whose memory ran out: what would fit, as the flags to type."""
     known = finding.diagnosis
     if entry is None or known is None or known.kind is not Failure.GPU_MEMORY or entry.record.recipe is None:
         return []
     device = device_now(entry.record.gpu.index if entry.record.gpu else None)
-    return remedies.for_memory(entry.record.recipe, device, place.user_presets()).splitlines()
+    return remedies.for_memory(entry.record.recipe, device, workspace.user_presets()).splitlines()
 
 
-def _facts(finding: Finding, path: Path | None) -> dict[str, object]:
+def _facts(finding: LogFinding, path: Path | None) -> dict[str, object]:
     known = finding.diagnosis
     return {
         "ending": finding.ending.value,

@@ -11,15 +11,15 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import spelling, visible
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import OutputOption
+from sdxl_train_cli import formatting, visible
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.records import comparison, history
 from sdxl_train_cli.records.comparison import Fact
 from sdxl_train_cli.records.history import Listed, Loaded
 from sdxl_train_cli.sdscripts import results
-from sdxl_train_cli.sdscripts.results import Checkpoint
+from sdxl_train_cli.sdscripts.results import CheckpointFile
 from sdxl_train_cli.ui import console, printing
 
 Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
@@ -31,7 +31,7 @@ _PRESET_FILE = re.compile(r".+\.ya?ml:\d+")
 
 def list_(output: OutputOption = None, as_json: Json = False) -> None:
     """Every run, newest first."""
-    folder = place.output(output)
+    folder = workspace.output(output)
     found = history.entries(folder)
     if as_json:
         _print_json([_facts(entry) for entry in found])
@@ -49,7 +49,7 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
     """One run: its settings, results, end, and how to go on."""
-    entry = history.require(run, place.output(output))
+    entry = history.require(run, workspace.output(output))
     made = results.checkpoints(entry.folder, entry.name)
     states = results.states(entry.folder, entry.name)
     if as_json:
@@ -62,7 +62,7 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
         if all_ or _is_own(setting.origin)
     ]
     files = [
-        (one.path.name, one.moment, spelling.size(one.size_bytes) + ("" if one.is_whole else ", incomplete"))
+        (one.path.name, one.moment, formatting.size(one.size_bytes) + ("" if one.is_whole else ", incomplete"))
         for one in made
     ]
     option = "option" if all_ else "changed option"
@@ -71,12 +71,12 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
             console.out("")
             console.table(headings, rows)
     if entry.can_go_on and states:
-        console.note(f"to go on: sdxl-train runs resume {spelling.shell_word(entry.folder)}")
+        console.note(f"to go on: sdxl-train runs resume {formatting.shell_word(entry.folder)}")
 
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
     """Where two runs differ: settings, data, results."""
-    folder = place.output(output)
+    folder = workspace.output(output)
     left, right = history.require(run, folder), history.require(other, folder)
     found = comparison.differences(left, right)
     if as_json:
@@ -116,7 +116,7 @@ def _facts(entry: Listed) -> dict[str, object]:
     }
 
 
-def _all_facts(entry: Loaded, made: Sequence[Checkpoint], states: Sequence[Path]) -> dict[str, object]:
+def _all_facts(entry: Loaded, made: Sequence[CheckpointFile], states: Sequence[Path]) -> dict[str, object]:
     checkpoints = [
         {"path": str(one.path), "moment": one.moment, "bytes": one.size_bytes, "whole": one.is_whole} for one in made
     ]
@@ -147,8 +147,8 @@ def _row(entry: Listed) -> tuple[str, ...]:
         kept.preset or "",
         "" if steps is None else str(steps),
         "" if loss is None else f"{loss:.4f}",
-        spelling.clock(outcome.seconds if outcome else None),
-        spelling.moment(kept.started),
+        formatting.clock(outcome.seconds if outcome else None),
+        formatting.moment(kept.started),
     )
 
 
@@ -164,10 +164,10 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("kind", kept.kind),
         ("preset", kept.preset),
         ("folder", entry.folder),
-        ("started", spelling.moment(kept.started)),
+        ("started", formatting.moment(kept.started)),
         ("steps", steps),
         ("loss", outcome.loss if outcome else None),
-        ("time", spelling.clock(outcome.seconds if outcome else None)),
+        ("time", formatting.clock(outcome.seconds if outcome else None)),
         ("peak memory", f"{outcome.peak_gib:.1f} GB" if outcome and outcome.peak_gib is not None else None),
         ("model", inputs.model if inputs else None),
         ("vae", inputs.vae if inputs else None),
@@ -183,7 +183,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("sd-scripts", f"{installed.ref or ''} {(installed.commit or '')[:10]}".strip() if installed else None),
         ("sdxl-train", kept.sdxl_train),
         ("started again", len(kept.attempts) or None),
-        ("command line", spelling.shell_line(kept.argv)),
+        ("command line", formatting.shell_line(kept.argv)),
     ]
     return [(name, str(fact)) for name, fact in facts if fact not in {None, ""}]
 

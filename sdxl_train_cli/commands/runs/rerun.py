@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import spelling
-from sdxl_train_cli.commands import place, train
-from sdxl_train_cli.commands.place import HomeOption, OutputOption
+from sdxl_train_cli import formatting
+from sdxl_train_cli.commands import train, workspace
 from sdxl_train_cli.commands.runs.listing import Run
+from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.records import history
-from sdxl_train_cli.run import preparation, repetition
+from sdxl_train_cli.run import preparation, repeating
 from sdxl_train_cli.ui import console, live, printing
 
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the new run [default: the old, numbered]")]
@@ -24,14 +24,14 @@ def rerun(
     run: Run, name: Name = None, dry_run: DryRun = False, output: OutputOption = None, home: HomeOption = None
 ) -> None:
     """Make the same run again, under a new name."""
-    entry = history.require(run, place.output(output))
-    again = repetition.again(entry, name, place.user_presets())
-    where = place.home(home)
-    prepared = preparation.prepare(again.choices, where, place.user_presets())
-    for note in (*again.notes, *repetition.changes(entry, prepared)):
+    entry = history.require(run, workspace.output(output))
+    again = repeating.again(entry, name, workspace.user_presets())
+    where = workspace.home(home)
+    prepared = preparation.prepare(again.choices, where, workspace.user_presets())
+    for note in (*again.notes, *repeating.changes(entry, prepared)):
         console.note(note)
     if dry_run:
-        printing.out(spelling.shell_line(prepared.argv))
+        printing.out(formatting.shell_line(prepared.argv))
         return
     if again.choices.tokenizers is None:
         hub.require(prepared.model, where, os.environ)

@@ -6,19 +6,19 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import spelling
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption, OutputOption, within_reason
+from sdxl_train_cli import formatting
+from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
-from sdxl_train_cli.memory.stepdown import Rung
+from sdxl_train_cli.commands.workspace import HomeOption, OutputOption, within_reason
+from sdxl_train_cli.memory.reductions import Reduction
 from sdxl_train_cli.records import history
-from sdxl_train_cli.run import attempts, guards, resuming, training
+from sdxl_train_cli.run import guards, resuming, retry, training
 from sdxl_train_cli.run.guards import Guard
-from sdxl_train_cli.run.resuming import Resumed
-from sdxl_train_cli.run.training import Outcome
+from sdxl_train_cli.run.resuming import ResumedRun
+from sdxl_train_cli.run.training import RunResult
 from sdxl_train_cli.ui import console, live, printing
-from sdxl_train_cli.ui.live import View
+from sdxl_train_cli.ui.live import LiveView
 
 Steps = Annotated[
     int | None,
@@ -35,26 +35,26 @@ def resume(
 ) -> None:  # fmt: skip
     """Go on with a run that was stopped or cut off."""
     off = guards.parse(no_guard or [])
-    entry = history.require(run, place.output(output))
-    where = place.home(home)
+    entry = history.require(run, workspace.output(output))
+    where = workspace.home(home)
     resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check, force=force)
     if dry_run:
-        printing.out(spelling.shell_line(resumed.argv))
+        printing.out(formatting.shell_line(resumed.argv))
         return
 
-    def lower(_ready: Resumed, rung: Rung) -> Resumed:
+    def lower(_ready: ResumedRun, rung: Reduction) -> ResumedRun:
         """From the furthest state that there is by now."""
         now = history.load(entry.folder)
         return resuming.prepare(now, where, steps=steps, check_vram=False, force=force, changes=rung.changes)
 
-    hands = attempts.Hands(lambda ready: carry_on(ready, live.view(as_json=as_json), off), lower, console.warn)
+    hands = retry.RunActions(lambda ready: carry_on(ready, live.view(as_json=as_json), off), lower, console.warn)
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
-    manner = attempts.going_on(entry.folder)
-    outcome = attempts.carry_out(resumed, hands, manner, step_downs=allowed, user_presets=place.user_presets())
+    manner = retry.going_on(entry.folder)
+    outcome = retry.carry_out(resumed, hands, manner, step_downs=allowed, user_presets=workspace.user_presets())
     console.finished(outcome)
 
 
-def carry_on(resumed: Resumed, view: View, guards_off: frozenset[Guard] = frozenset()) -> Outcome:
+def carry_on(resumed: ResumedRun, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
     """Note the attempt in the run's record, start the trainer and follow it to its end."""
     for note in resumed.notes:
         console.note(note)

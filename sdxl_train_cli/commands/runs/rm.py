@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import spelling
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import OutputOption
+from sdxl_train_cli import formatting
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.errors import Gathering, UsageError
 from sdxl_train_cli.records import history, removal
 from sdxl_train_cli.ui import console
@@ -24,7 +24,7 @@ def rm(
     runs: Runs, yes: Yes = False, keep_result: KeepResult = False, force: Force = False, output: OutputOption = None
 ) -> None:
     """Delete runs: all that they have made. What is not theirs stays in their folders."""
-    folder = place.output(output)
+    folder = workspace.output(output)
     gathering = Gathering()
     found = {}
     for run in runs:
@@ -35,7 +35,7 @@ def rm(
             found[entry.folder] = removal.doomed(entry, keep_result=keep_result)
     gathering.require_none()
     for doomed in found.values():
-        console.note(f"{spelling.size(doomed.size_bytes):>9}  {doomed.words}")
+        console.note(f"{formatting.size(doomed.size_bytes):>9}  {doomed.words}")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is nobody to ask here", "add --yes to delete without a question")

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files
-from sdxl_train_cli.commands import place
-from sdxl_train_cli.commands.place import HomeOption, OutputOption
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.records import history
@@ -21,9 +21,9 @@ Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[def
 
 def serve(run: MaybeRun = None, port: Port = None, output: OutputOption = None, home: HomeOption = None) -> None:
     """Serve the logs of a run, or of all. Until Ctrl-C; the address goes to stdout."""
-    installed = environment.require(place.home(home))
+    installed = environment.require(workspace.home(home))
     tensorboard.require(installed)
-    folder = place.output(output)
+    folder = workspace.output(output)
     logs = folder if run is None else history.find(run, folder).folder / "logs"
     if not files.is_folder(logs):
         raise UsageError(f"there are no logs: {logs} does not exist", "see `sdxl-train runs list`")

@@ -1,0 +1,153 @@
+"""`sdxl-train presets import` and `export`: other programs' settings, both ways."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli import files, formatting, untrusted_files
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.errors import Gathering, Problem, RecipeError, UsageError
+from sdxl_train_cli.importers import export as exports
+from sdxl_train_cli.importers import format_detection, preset_building, preset_text
+from sdxl_train_cli.importers import import_report as reports
+from sdxl_train_cli.importers.preset_building import ImportedPreset
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipes import preset_folders, presets
+from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.ui import console
+
+
+class ReportForm(str, Enum):
+    """What `--report` takes."""
+
+    TABLE = "table"
+    JSON = "json"
+    NONE = "none"
+
+
+class TargetForm(str, Enum):
+    """What `export --to` takes."""
+
+    TOML = "toml"
+    KOHYA_GUI = "kohya-gui"
+    COMMAND = "command"
+
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(help="Settings of kohya_ss, sd-scripts, LoRA Easy Training Scripts or OneTrainer, or a LoRA"),
+]
+Folder = Annotated[Path | None, typer.Option("--to", help="Where presets are written [default: your own presets]")]
+NameOption = Annotated[str | None, typer.Option("--name", "-n", help="The preset's name [default: the file's]")]
+ReportOption = Annotated[ReportForm, typer.Option("--report", help="What became of every key")]
+KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="Refuse anything but this kind")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a preset that is there")]
+PresetName = Annotated[str, typer.Argument(help="A name from `sdxl-train presets list`, or a file")]
+To = Annotated[TargetForm, typer.Option("--to", help="For which program")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="A new file [default: print it]")]
+
+
+def import_(
+    files: Files, to: Folder = None, name: NameOption = None, report: ReportOption = ReportForm.TABLE,
+    kind: KindOption = None, force: Force = False, home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Make presets of other programs' settings."""
+    if name is not None and len(files) > 1:
+        raise UsageError("--name is for one file", "import the files one by one, or leave --name away")
+    _require_different_names(files)
+    table = _options(home)
+    if table is None:
+        console.warn(Problem("names and types of options are not checked", "run `sdxl-train setup` first"))
+    wanted = None if kind is None else workspace.kind(kind)
+    gathering, facts = Gathering(), []
+    for file in files:
+        with gathering.part():
+            imported = preset_building.build(format_detection.read(file, str(file)), table, str(file), wanted)
+            path = _written(imported, file, _folder(to, imported.kind), name, force=force)
+            facts.append(reports.facts(imported, str(path)))
+            console.note(f"{path.stem}: {imported.kind.label}, extends {imported.base}; {imported.format}")
+            if report is ReportForm.TABLE:
+                console.told_table(reports.HEADINGS, reports.rows(imported))
+            console.note(reports.summary(imported))
+            if report is not ReportForm.JSON:
+                console.out(str(path))
+    if report is ReportForm.JSON:
+        console.data(facts)
+    gathering.require_none()
+
+
+def export(
+    preset: PresetName, to: To, output: Output = None, kind: KindOption = None, force: Force = False,
+    home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Write a preset for another program."""
+    recipe = _recipe(preset, kind, _options(home))
+    lost: tuple[str, ...] = ()
+    if to is TargetForm.KOHYA_GUI:
+        form = exports.kohya_gui(recipe)
+        text, lost = untrusted_files.json_text(form.fields), form.lost
+    else:
+        text = exports.toml(recipe) if to is TargetForm.TOML else formatting.shell_line(exports.command(recipe)) + "\n"
+    for option in lost:
+        console.warn(Problem(f"the GUI can't hold {option}", "set it there by hand"))
+    console.note(
+        f"{recipe.name}: {recipe.kind.label}, for {recipe.kind.script}; model, pictures and output are named there"
+    )
+    if output is None:
+        console.document(text.rstrip("\n"))
+        return
+    preset_folders.write(output, text, force=force)
+    console.out(str(output))
+
+
+def _options(home: str | None) -> OptionTable | None:
+    installed = environment.find(workspace.home(home))
+    return None if installed is None else installed.options()
+
+
+def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
+    user = workspace.user_presets()
+    found = None if kind is None else workspace.kind(kind)
+    if found is None and files.is_file(preset):
+        found = presets.kind_of(Path(preset), user)
+    having = (one for one in Kind if preset in presets.names(one, user))
+    recipe = presets.load(found or next(having, Kind.LORA), preset, (), user)
+    if table is not None:
+        return rules.require(recipe, table)
+    problems = list(rules.problems(recipe))  # a key, for one, is nobody else's
+    if problems:
+        raise RecipeError(problems)
+    return recipe
+
+
+def _folder(typed: Path | None, kind: Kind) -> Path:
+    return workspace.user_presets() / kind.value if typed is None else typed
+
+
+def _written(imported: ImportedPreset, file: Path, folder: Path, name: str | None, *, force: bool) -> Path:
+    bare = _file_name(file.stem if name is None else name)
+    if not bare:
+        raise UsageError(f"'{name or file.stem}' can't be a preset's name", "give it one with --name")
+    path = folder / f"{bare}.yaml"
+    preset_folders.write(path, preset_text.of(imported, file.name), force=force)
+    return path
+
+
+def _require_different_names(files: list[Path]) -> None:
+    """One call must not write over what it has just written."""
+    names = [_file_name(file.stem) for file in files]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"more than one of the files is named '{twice}'", "import them one by one, with --name")
+
+
+def _file_name(text: str) -> str:
+    """A name that every file system takes, and that is listed: without a leading underscore."""
+    return "".join(char if char.isalnum() or char in " ._-+()" else "-" for char in text).strip(" .-_")[:100]

@@ -1,0 +1,100 @@
+"""Where a command works: home, the user's presets, the current folder's project; and the options that say so."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli import layout
+from sdxl_train_cli.dataset.survey import OnProgress
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import project
+from sdxl_train_cli.recipes.project import UserConfig
+from sdxl_train_cli.records import history
+from sdxl_train_cli.ui import console
+
+LARGEST = 2**32 - 1
+"""Of all that is counted: no seed is larger, and Python divides no number of 400 digits."""
+
+
+def within_reason(count: int | None) -> int | None:
+    """The same count; a bound of its own would stand as a long number in each line of help."""
+    if count is not None and count > LARGEST:
+        raise typer.BadParameter(f"no run counts so far: at most {LARGEST}")
+    return count
+
+
+HomeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--home",
+        metavar="PATH",
+        help="Where setup installs [env: SDXL_TRAIN_HOME; default: the user's data folder]",
+    ),
+]
+"""Text: of a Path, nobody can tell an empty one, which is an unset variable, from the current folder."""
+
+
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder of runs [default: the project's, else output]")
+]
+
+
+def output(typed: Path | None) -> Path:
+    """The folder of runs: typed, the project file's, the usual one."""
+    written = None
+    if typed is None and Path(layout.PROJECT_FILE).is_file():  # else nothing of YAML is imported
+        written = project.load(Path.cwd()).output
+    return layout.expanded(typed or Path(written or history.USUAL_OUTPUT))
+
+
+def config() -> UserConfig:
+    """The user's config file."""
+    return project.load_config(layout.config_folder(os.environ))
+
+
+def home(typed: str | None) -> Home:
+    """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place."""
+    if typed == "":
+        raise UsageError("--home is empty", "give it a folder, or leave it away")
+    chosen = typed or os.environ.get("SDXL_TRAIN_HOME") or config().home
+    if chosen and not _is_name(chosen):
+        raise UsageError(f"{chosen!a} can't be the home: it is no name in UTF-8", "give --home another folder")
+    return Home.find(Path(chosen) if chosen else None, {})
+
+
+def _is_name(text: str) -> bool:
+    """Whether every program of an installation can take it; Python tells odd bytes as surrogates."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def user_presets() -> Path:
+    """The user's own presets."""
+    return layout.config_folder(os.environ) / "presets"
+
+
+def kind(text: str) -> Kind:
+    """The kind of training of this name; UsageError where there is none."""
+    kinds = {one.value: one for one in Kind}
+    if text not in kinds:
+        raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
+    return kinds[text]
+
+
+@contextmanager
+def looking(what: str = "looking at pictures") -> Iterator[OnProgress | None]:
+    """A bar for work on pictures; nothing, and nothing of rich imported, where there is no terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+
+    with console.counting(what) as on_progress:
+        yield on_progress

@@ -1,0 +1,76 @@
+"""Room for pictures in memory: what one takes, and however many are decoded at a time, together no more than there is.
+
+All figures are measured with Pillow 12, as the growth of a process that decodes one picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+USUAL_BYTES = 100_000_000
+LARGEST_BYTES = 850_000_000
+"""That one picture may take, so that no command takes a GB."""
+LARGEST_FILE = 1 << 30
+"""Bytes on disk: more than any picture has that Pillow opens."""
+_BYTES_PER_PIXEL = {"WEBP": 17, "JPEG2000": 20, "AVIF": 11, "TIFF": 12, "GIF": 9}
+"""Of formats whose decoders work on copies of their own: a WebP is decoded into two canvases, and copied twice."""
+_OF_PROGRESSIVE = 2
+"""Bytes of a JPEG's pixel and channel, which is kept whole whatever size it is decoded at."""
+_SLOW = {"bmp_rle", "ppm_plain"}
+"""Decoders that are written in Python and would take minutes for what others do in a second: they count as if they
+took so much memory."""
+_OF_SLOW = 100
+_NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
+_WIDE = 4
+
+
+class TooLargeError(ValueError):
+    """A picture would take too much memory or time; in words that can follow `it has`."""
+
+
+class DecodeMemory:
+    """A picture waits until there is room for it; one that is larger than the room waits until it is alone."""
+
+    def __init__(self, size: int = USUAL_BYTES) -> None:
+        self._all = self._free = size
+        self._changed = Condition()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Take so many bytes for the time of the block."""
+        wanted = min(size, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
+
+
+def needed_bytes(image: Image, whole: tuple[int, int], work: int = 0) -> int:
+    """What decoding takes of an opened picture of the size `whole`, which a draft may have made smaller.
+
+    `work` is what is done with each pixel, in bytes. TooLargeError tells the limit in pixels.
+    """
+    own = _BYTES_PER_PIXEL.get(image.format or "") or (_OF_SLOW if _is_slow(image) else _NARROW.get(image.mode, _WIDE))
+    kept = whole[0] * whole[1] * len(image.getbands()) * _OF_PROGRESSIVE if image.info.get("progressive") else 0
+    needed = image.width * image.height * (own + work) + kept
+    if needed > LARGEST_BYTES:
+        pixels = whole[0] * whole[1] / 1e6
+        limit = int(pixels * LARGEST_BYTES / needed)
+        words = f"{pixels:.0f} million pixels, and of such a {image.format} no more than {limit} million are decoded"
+        raise TooLargeError(words)
+    return needed
+
+
+def _is_slow(image: Image) -> bool:
+    return any(tile[0] in _SLOW for tile in getattr(image, "tile", ()))

@@ -1,0 +1,128 @@
+"""What is known of a dataset's files once they were looked at: plain frozen facts, and findings about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from sdxl_train_cli.dataset.folders import PictureFile, Subset, TrainingPictures
+from sdxl_train_cli.errors import Problem
+
+
+class FileFault(str, Enum):
+    """Why a file is of no use; the value is also the kind of the finding."""
+
+    UNREADABLE = "unreadable"
+    """The system won't give it out."""
+    NO_PICTURE = "no-picture"
+    TRUNCATED = "truncated"
+    """It begins as a picture and can't be decoded to its end."""
+    TOO_LARGE = "too-large"
+    NOT_UTF8 = "not-utf8"
+    NO_CAPTION = "no-caption"
+    """Too long to be one."""
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """One picture file, every byte of it decoded; where `error` is set, what stands before it may be zero."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    """Of the file's content."""
+    format: str
+    """By content, as Pillow names it: JPEG, PNG; empty where it can't be told."""
+    width: int
+    height: int
+    """As stored, which is what sd-scripts sees: it ignores `orientation`."""
+    mode: str
+    """As Pillow names it: RGB, RGBA, L, P, CMYK, I;16."""
+    frames: int
+    orientation: int
+    """EXIF, 1 to 8; 1 is upright."""
+    has_alpha: bool
+    """Whether some pixel is not opaque."""
+    difference_hash: int | None
+    """128 bits, of which similar pictures differ in few; None where the picture shows nothing to compare."""
+    error: str | None
+    """Why it can't be decoded, in words."""
+    fault: FileFault | None = None
+    """The same as a class."""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One caption file as it was read."""
+
+    path: Path
+    """Of the picture where metadata has the caption."""
+    text: str
+    """The first line, stripped, which is all that sd-scripts trains on."""
+    lines: int
+    """That are not empty."""
+    tokens: int | None
+    """Of CLIP, without the two that mark beginning and end."""
+    error: str | None
+    """Why it can't be read, in words."""
+    is_estimate: bool = False
+    """Whether `tokens` are estimated, where CLIP's vocabulary is not at hand."""
+    fault: FileFault | None = None
+    """What `error` says, as a class."""
+
+
+@dataclass(frozen=True)
+class SurveyedPicture:
+    """One picture of a dataset with its caption."""
+
+    subset: Subset
+    facts: PictureFacts
+    caption: Caption | None
+    """None where there is no caption file."""
+
+    @property
+    def picture(self) -> PictureFile:
+        """What a bucket is made of."""
+        return PictureFile(
+            self.facts.path, self.facts.width, self.facts.height, self.subset.num_repeats, self.subset.is_reg
+        )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Everything that a look at a dataset has brought."""
+
+    pictures: TrainingPictures
+    """Its subsets with their `caption_prefix`, which hangs on the captions."""
+    seen: tuple[SurveyedPicture, ...]
+    beside: tuple[Path, ...] = ()
+    """What else lies in the folders: neither a picture nor the caption of one."""
+
+    @property
+    def readable(self) -> list[PictureFile]:
+        """The pictures as buckets are made of them: those that can be decoded."""
+        return [each.picture for each in self.seen if each.facts.error is None]
+
+
+class Severity(str, Enum):
+    """How much a finding weighs."""
+
+    ERROR = "error"
+    """The run would fail, or train on something else than was meant."""
+    WARNING = "warning"
+    """The run goes, worse than it could."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of problem with the files that have it."""
+
+    kind: str
+    """A stable name for scripts and filters: `truncated`, `near-duplicate`."""
+    severity: Severity
+    files: tuple[Path, ...]
+    problem: Problem
+    """The words for it, with the remedy as hint; one file is named in them, several are not."""
+    details: tuple[str, ...] = ()
+    """What there is to say of each file, in the order of `files`; empty where there is nothing."""

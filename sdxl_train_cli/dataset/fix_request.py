@@ -1,0 +1,75 @@
+"""What a fix is asked for, checked before anything is done, and what of its result is an error."""
+
+from __future__ import annotations
+
+import codecs
+import math
+import os
+from pathlib import Path
+
+from sdxl_train_cli import files
+from sdxl_train_cli.dataset import caption_text, fixing, largest_bucket, repair
+from sdxl_train_cli.dataset.fix_plan import FixRequest
+from sdxl_train_cli.dataset.fixing import FixResult
+from sdxl_train_cli.dataset.folders import PictureFile
+from sdxl_train_cli.dataset.repair import Alpha
+from sdxl_train_cli.errors import DatasetError, Problem, UsageError
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipes import presets
+
+MARGIN = 1.25
+"""How much longer than its bucket needs a shrunk picture's sides are: for a training at a larger size later."""
+TOO_LARGE = 1.5
+"""How much longer they are before it is shrunk: a little more is not worth another compression."""
+_SHOWN = 10
+
+
+def order(  # noqa: PLR0913 - keyword-only, each is one flag
+    *, size: int, alpha: Alpha, quality: int, trigger: str | None, encoding: str | None, keep_duplicates: bool
+) -> FixRequest:
+    """UsageError where an encoding is none, or the trigger could not stand in a caption."""
+    if encoding is not None:
+        try:
+            encoding = codecs.lookup(encoding).name
+        except LookupError as error:
+            raise UsageError(f"no encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
+    recipe = presets.load(Kind.LORA, "dim32-gc", presets.sized(size))
+    wish = repair.RepairOptions(alpha, quality, lambda width, height: shrunk(recipe, width, height))
+    spelling = f"{alpha.value} {quality} {size}"
+    return FixRequest(wish, spelling, caption_text.trigger(trigger), encoding, keep_duplicates)
+
+
+def shrunk(recipe: Recipe, width: int, height: int) -> tuple[int, int]:
+    """The size to which a picture may be shrunk: so that it still covers its bucket, with a margin."""
+    bucket = largest_bucket.largest(recipe, [PictureFile(Path(), width, height, 1)])
+    if bucket is None:
+        return width, height
+    needed = max(bucket.width / width, bucket.height / height)
+    if needed * TOO_LARGE >= 1:
+        return width, height
+    return math.ceil(width * needed * MARGIN), math.ceil(height * needed * MARGIN)
+
+
+def require_apart(data: Path, folder: Path) -> None:
+    """UsageError where one folder would be within the other."""
+    one, other = (Path(os.path.realpath(path)) for path in (data, folder))
+    if one == other:
+        raise UsageError(f"--to is {data} itself: the originals are never touched", "give --to a new folder")
+    if one in other.parents or other in one.parents:
+        inner, outer = (folder, data) if one in other.parents else (data, folder)
+        raise UsageError(f"{inner} lies within {outer}", "give --to a new folder beside it")
+    if files.exists(folder) and not files.is_folder(folder):
+        raise UsageError(f"{folder} is a file, not a folder", "give --to a new folder")
+
+
+def require_nothing_to_look_at(fixed: FixResult) -> None:
+    """DatasetError where something of the person's is missing in the copy; all else is done."""
+    entries = fixed.to_look_at
+    if not entries:
+        return
+    problems = [Problem(entry.told) for entry in entries[:_SHOWN]]
+    odd = any(fixing.UNTOLD in entry.did for entry in entries)
+    encoding = "or name the captions' encoding: --encoding cp1251" if odd else None
+    more = f"{len(entries) - _SHOWN} more: {fixed.log}" if len(entries) > _SHOWN else None
+    hint = "\n".join(filter(None, ("the copy lacks them: mend the originals and type the same again", encoding, more)))
+    raise DatasetError([*problems[:-1], Problem(problems[-1].message, hint)])

@@ -1,0 +1,133 @@
+"""Metadata files: one file that names many pictures with their captions.
+
+Three forms are read: sd-scripts' JSON (an object of paths), its JSON lines (`image_path`), and the metadata.csv or
+metadata.jsonl of a Hugging Face imagefolder (`file_name`). Captions stand under `caption` or `text`; `tags` follow
+them, as in sd-scripts (library/train_util.py: FineTuningDataset).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import files, untrusted_files
+from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
+
+SUFFIXES = (".json", ".jsonl", ".csv")
+NAMES = ("metadata.csv", "metadata.jsonl")
+"""Of the file in a Hugging Face imagefolder."""
+LARGEST_BYTES = 256 << 20
+"""A caption of 250 letters for a million pictures."""
+_PATHS = ("image_path", "file_name")
+_TEXTS = ("caption", "text")
+_MOST_TOLD = 10
+_FORM = 'write {"cat.png": {"caption": "a cat"}}'
+
+Row = tuple[str, str, Mapping[str, object]]
+"""Where it stands, the picture as it is named there, and what is told of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class MetadataFile:
+    """What a metadata file says; one is equal to itself alone."""
+
+    file: Path
+    captions: Mapping[Path, str]
+    """By picture, as a path that needs no folder; empty where there is no caption."""
+
+
+def read(file: Path, folder: Path) -> MetadataFile:
+    """Read a metadata file whose relative paths count from `folder`; DatasetError names every line that is wrong."""
+    captions: dict[Path, str] = {}
+    problems: list[Problem] = []
+    for where, name, record in _rows(file):
+        path, caption = Path(os.path.normpath(folder / name)), _caption(record)
+        if not name or not _can_be(name):
+            problems.append(Problem("names no picture", f"under {' or '.join(_PATHS)}", where))
+        elif path in captions:
+            problems.append(Problem(f"names {name} a second time", None, where))
+        elif caption is None:
+            problems.append(Problem("has a caption that is no text", None, where))
+        else:
+            captions[path] = caption
+    if problems:
+        more = len(problems) - _MOST_TOLD
+        rest = [Problem(f"{more} more like these", None, str(file))] if more > 0 else []
+        raise DatasetError([*problems[:_MOST_TOLD], *rest])
+    if not captions:
+        raise DatasetError(f"{file} names no picture", _FORM)
+    return MetadataFile(file, captions)
+
+
+def _can_be(name: str) -> bool:
+    """Whether a file system could have a file of this name, which may be a caption in the wrong column."""
+    try:
+        os.fsencode(name)
+    except UnicodeError:
+        return False
+    return "\0" not in name
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    shown = str(file)
+    if files.exists(file) and not files.is_file(file):  # a pipe would keep us waiting
+        raise DatasetError(Problem("is not a plain file", _FORM, shown))
+    try:
+        content = untrusted_files.text_of(file, shown, LARGEST_BYTES)
+        if file.suffix.lower() == ".json":
+            yield from _of_object(untrusted_files.json_object(content, shown), shown)
+        elif file.suffix.lower() == ".jsonl":
+            yield from _of_lines(content, shown)
+        else:
+            yield from _of_table(content, shown)
+    except RecipeError as error:
+        raise DatasetError(error.problems) from error
+
+
+def _of_object(found: Mapping[str, object], shown: str) -> Iterator[Row]:
+    for name, record in found.items():
+        if not isinstance(record, dict):
+            raise DatasetError(Problem(f"'{name}' is not an object with a caption", _FORM, shown))
+        yield f"{shown}: {name}", name, record
+
+
+def _of_lines(content: str, shown: str) -> Iterator[Row]:
+    # Text in JSON may hold what str.splitlines takes for the end of a line.
+    for number, line in enumerate(content.split("\n"), 1):
+        if line.strip():
+            record = untrusted_files.json_object(line, f"{shown}:{number}")
+            yield f"{shown}:{number}", _name(record), record
+
+
+def _of_table(content: str, shown: str) -> Iterator[Row]:
+    reader = csv.DictReader(io.StringIO(content, newline=""))
+    try:
+        columns = reader.fieldnames or ()
+        if not set(columns) & set(_PATHS) or not set(columns) & {*_TEXTS, "tags"}:
+            there = ", ".join(columns) or "none"
+            raise DatasetError(Problem(f"has the columns {there}", "it needs file_name and text", shown))
+        for record in reader:
+            plain: dict[str, object] = {str(key): found for key, found in record.items() if key is not None}
+            yield f"{shown}:{reader.line_num}", _name(plain), plain
+    except csv.Error as error:
+        raise DatasetError(Problem(f"is not CSV: {error}", None, f"{shown}:{reader.line_num}")) from error
+
+
+def _name(record: Mapping[str, object]) -> str:
+    found = next((record[key] for key in _PATHS if record.get(key)), "")
+    return found if isinstance(found, str) else ""
+
+
+def _caption(record: Mapping[str, object]) -> str | None:
+    """None where it is no text."""
+    told = next((record[key] for key in _TEXTS if record.get(key)), "")
+    tags = record.get("tags") or ""
+    if isinstance(tags, list):
+        tags = ", ".join(map(str, tags))
+    if not isinstance(told, str) or not isinstance(tags, str):
+        return None
+    return ", ".join(filter(None, (told.strip(), tags.strip())))

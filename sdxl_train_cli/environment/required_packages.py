@@ -1,0 +1,81 @@
+"""What a recipe's options make sd-scripts import, and whether it is there: without it, the run would end there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sdxl_train_cli import files, formatting
+from sdxl_train_cli.environment.environment import Environment
+from sdxl_train_cli.environment.toolchain import Extra
+from sdxl_train_cli.errors import Problem, SetupError
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.sdscripts import optimizer
+
+_EXTRAS = {extra.package: extra for extra in Extra}
+_NAMES = {Extra.LYCORIS: "LyCORIS", Extra.TAGGER: "onnxruntime (for the tagger)"}
+"""What extras are called where it is not what `--extra` takes."""
+
+
+def named(recipe: Recipe) -> Mapping[str, str]:
+    """Every module that an option asks for, by dotted name, and that option; of an extra, its package."""
+    found = {
+        "network_module": str(recipe.get("network_module") or ""),
+        "optimizer_type": optimizer.module(recipe),
+        "lr_scheduler_type": str(recipe.get("lr_scheduler_type") or "").rpartition(".")[0],
+        "xformers": "xformers" if recipe.is_on("xformers") or recipe.is_on("diffusers_xformers") else "",
+        "deepspeed": "deepspeed" if recipe.is_on("deepspeed") else "",
+        "log_with": "wandb" if recipe.get("log_with") in {"wandb", "all"} else "",
+    }
+    return {_of_an_extra(name): option for option, name in found.items() if name}
+
+
+def _of_an_extra(name: str) -> str:
+    top = name.partition(".")[0]
+    return top if top in _EXTRAS else name
+
+
+def extras(recipe: Recipe) -> tuple[Extra, ...]:
+    """The extras of setup among them."""
+    return tuple(_EXTRAS[name] for name in named(recipe) if name in _EXTRAS)
+
+
+def require(installed: Environment, recipe: Recipe) -> None:
+    """SetupError with all that the recipe imports and that is not there."""
+    of_extras = lacking(installed, extras(recipe), "run")
+    others = {name: option for name, option in named(recipe).items() if name not in _EXTRAS}
+    found = [] if of_extras is None else [of_extras]
+    for name, option in others.items():
+        if not installed.has_module(name):
+            message = f"sd-scripts has no module {name}, which {option} asks for"
+            found.append(Problem(message, _instead(installed, name, option)))
+    if found:
+        raise SetupError(found)
+
+
+def _instead(installed: Environment, name: str, option: str) -> str:
+    package = name.partition(".")[0]
+    if files.is_folder(installed.checkout / package):
+        there = [f"{package}.{path.stem}" for path in sorted((installed.checkout / package).glob("*.py"))]
+        return formatting.resembling(name, there) or f"--set {option}=null"
+    return f"--set {option}=null, or uv pip install -p {formatting.shell_word(installed.python)} {package}"
+
+
+def require_extras(installed: Environment, wanted: Collection[Extra], what: str) -> None:
+    """SetupError with the command that installs what is missing beside what is there."""
+    problem = lacking(installed, wanted, what)
+    if problem is not None:
+        raise SetupError(problem)
+
+
+def lacking(installed: Environment, wanted: Collection[Extra], what: str) -> Problem | None:
+    """The same as a problem; None where all is there."""
+    missing = [extra for extra in wanted if not installed.has(extra)]
+    if not missing:
+        return None
+    whole = sorted({*installed.lock.request.extras, *missing})
+    instead = ", or --set xformers=false --set sdpa=true" if missing == [Extra.XFORMERS] else ""
+    names = " and ".join(_NAMES.get(extra, extra.value) for extra in missing)
+    return Problem(
+        f"{names} is not installed, and this {what} needs it",
+        f"run `sdxl-train setup {' '.join(f'--extra {extra.value}' for extra in whole)}`{instead}",
+    )

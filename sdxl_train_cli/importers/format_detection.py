@@ -1,0 +1,75 @@
+"""What a file of settings is, told from its content and never from its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sdxl_train_cli import files, untrusted_files
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.importers import command_line, derrian, kohya_gui, lora_metadata, onetrainer, toml_config
+from sdxl_train_cli.importers.foreign_settings import ForeignSettings
+from sdxl_train_cli.sdscripts import checkpoint
+
+_KNOWN = (
+    "a JSON of kohya_ss or OneTrainer, a TOML of sd-scripts or LoRA_Easy_Training_Scripts, a script that calls"
+    " sdxl_train_network.py or sdxl_train.py, or a trained .safetensors"
+)
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl"})
+_HEAD_BYTES = 9
+
+
+def read(path: Path, shown: str) -> ForeignSettings:
+    """The file's settings; RecipeError or ModelError where it holds none for SDXL."""
+    head = _head(path, shown)
+    if head.startswith(_PICKLES) or path.suffix.lower() in _PICKLE_SUFFIXES:
+        hint = "no such file is ever opened here; import its .safetensors, or the settings that it was made with"
+        raise RecipeError(Problem("is a pickle, which runs whatever its author put into it", hint, shown))
+    if _is_safetensors(head, path):
+        return lora_metadata.read(checkpoint.read_header(path), shown)
+    text = untrusted_files.text_of(path, shown)
+    return of_text(text, shown)
+
+
+def of_text(text: str, shown: str) -> ForeignSettings:
+    """The settings in a text; RecipeError where there are none for SDXL."""
+    if text.lstrip().startswith(("{", "[{")):
+        return _of_json(text, shown)
+    if command_line.is_one(text):
+        return command_line.read(text, shown)
+    found = untrusted_files.toml_table(text, shown) if "=" in text else {}
+    untrusted_files.require_settings(found, shown)
+    if derrian.is_one(found):
+        return derrian.read(found, shown)
+    if toml_config.is_one(found):
+        return toml_config.read(found, shown)
+    if isinstance(found.get("datasets"), list):
+        hint = "it says where pictures are: sdxl-train lora --data FOLDER"
+        raise RecipeError(Problem("is a dataset configuration, which holds no settings of a training", hint, shown))
+    raise RecipeError(Problem("is no file of settings that is known here", f"known are {_KNOWN}", shown))
+
+
+def _of_json(text: str, shown: str) -> ForeignSettings:
+    found = untrusted_files.json_object(text, shown)
+    untrusted_files.require_settings(found, shown)
+    if onetrainer.is_one(found):
+        return onetrainer.read(found, shown)
+    if kohya_gui.is_one(found):
+        return kohya_gui.read(found, shown)
+    raise RecipeError(Problem("is JSON, but neither of kohya_ss nor of OneTrainer", f"known are {_KNOWN}", shown))
+
+
+def _head(path: Path, shown: str) -> bytes:
+    try:
+        with files.open_plain(path) as file:
+            return file.read(_HEAD_BYTES)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RecipeError(Problem(f"cannot be read: {reason}", where=shown)) from error
+
+
+def _is_safetensors(head: bytes, path: Path) -> bool:
+    """By the length that it begins with and the brace behind it; a broken one still by its suffix."""
+    return (
+        len(head) == _HEAD_BYTES and head[8:] == b"{" and b"\0" in head[:8]
+    ) or path.suffix.lower() == ".safetensors"

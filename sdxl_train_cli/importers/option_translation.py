@@ -1,0 +1,202 @@
+"""What an option of another person's run is worth here: a table of what stays behind, and of what has another form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from sdxl_train_cli.importers import values
+from sdxl_train_cli.importers.foreign_settings import ForeignKey, KeyFate
+from sdxl_train_cli.recipe import Scalar, Value
+from sdxl_train_cli.rules.value_rules import OWNED
+
+_THEIR_FILE = "a file on its author's machine"
+_THEIR_PLACE = "its author's account"
+_DATASET = "belongs to the pictures, which are read anew"
+
+STAYS: Mapping[str, str] = {
+    **OWNED,
+    "network_weights": f"{_THEIR_FILE}: --set network_weights=FILE",
+    "base_weights": f"{_THEIR_FILE}: --set base_weights=FILE",
+    "base_weights_multiplier": "goes with base_weights",
+    "resume": f"{_THEIR_FILE}: --set resume=FOLDER",
+    "sample_prompts": f"{_THEIR_FILE}: --set sample_prompts=FILE",
+    "sample_sampler": "goes with sample_prompts",
+    "sample_every_n_steps": "goes with sample_prompts",
+    "sample_every_n_epochs": "goes with sample_prompts",
+    "sample_at_first": "goes with sample_prompts",
+    "dim_from_weights": "goes with network_weights",
+    "log_tracker_config": _THEIR_FILE,
+    "offload_optimizer_nvme_path": _THEIR_FILE,
+    "offload_param_nvme_path": _THEIR_FILE,
+    "config_file": _THEIR_FILE,
+    "caption_extension": "captions are found beside the pictures",
+    "class_tokens": _DATASET,
+    "log_with": "TensorBoard's log is written; for wandb: `sdxl-train setup --extra wandb`, then --set log_with=wandb",
+    "wandb_run_name": "goes with wandb",
+    "log_tracker_name": "goes with wandb",
+    "log_config": "would write paths into the log",
+    "huggingface_repo_id": _THEIR_PLACE,
+    "huggingface_repo_type": _THEIR_PLACE,
+    "huggingface_repo_visibility": _THEIR_PLACE,
+    "huggingface_path_in_repo": _THEIR_PLACE,
+    "async_upload": _THEIR_PLACE,
+    "save_state_to_huggingface": _THEIR_PLACE,
+    "resume_from_huggingface": _THEIR_PLACE,
+    "clip_skip": "does nothing in SDXL training",
+    "v2": "is not for SDXL",
+    "dynamo_backend": "belongs to torch_compile; sdxl-train launches without it",
+    "deepspeed": "one GPU is used",
+    "ddp_timeout": "one GPU is used",
+    "ddp_gradient_as_bucket_view": "one GPU is used",
+    "ddp_static_graph": "one GPU is used",
+    "initial_step": "belongs to one run",
+    "initial_epoch": "belongs to one run",
+    "skip_until_initial_step": "belongs to one run",
+    "diffusers_xformers": "leaves the U-Net with plain attention",
+    "lowvram": "sd-scripts has it no more",
+}
+"""Options that no imported preset holds, and why."""
+
+OFF: Mapping[str, Scalar] = {
+    "adaptive_noise_scale": 0,
+    "bucket_reso_steps": 64,
+    "caption_dropout_every_n_epochs": 0,
+    "caption_dropout_rate": 0,
+    "caption_tag_dropout_rate": 0,
+    "fused_optimizer_groups": 0,
+    "gradient_accumulation_steps": 1,
+    "huber_c": 0.1,
+    "huber_scale": 1,
+    "huber_schedule": "snr",
+    "ip_noise_gamma": 0,
+    "keep_tokens": 0,
+    "loss_type": "l2",
+    "lr_scheduler": "constant",
+    "lr_scheduler_num_cycles": 1,
+    "lr_scheduler_power": 1,
+    "lr_warmup_steps": 0,
+    "max_bucket_reso": 1024,
+    "max_data_loader_n_workers": 8,
+    "max_grad_norm": 1,
+    "max_timestep": 1000,
+    "max_token_length": 75,
+    "max_train_epochs": 0,
+    "max_train_steps": 1600,
+    "min_bucket_reso": 256,
+    "min_snr_gamma": 0,
+    "min_timestep": 0,
+    "multires_noise_discount": 0.3,
+    "multires_noise_iterations": 0,
+    "network_alpha": 1,
+    "network_dropout": 0,
+    "noise_offset": 0,
+    "prior_loss_weight": 1,
+    "save_every_n_epochs": 0,
+    "save_every_n_steps": 0,
+    "save_last_n_epochs": 0,
+    "save_last_n_epochs_state": 0,
+    "save_last_n_steps": 0,
+    "save_last_n_steps_state": 0,
+    "scale_weight_norms": 0,
+    "token_warmup_min": 1,
+    "token_warmup_step": 0,
+    "train_batch_size": 1,
+    "v_pred_like_loss": 0,
+    "vae_batch_size": 1,
+    "validation_split": 0,
+}
+"""Values that mean the same as leaving the option out: sd-scripts' defaults, and what it takes for off."""
+
+MUST_BE_ABSENT = frozenset(
+    {option for option in OFF if option.startswith("save_")}
+    | {"max_token_length", "max_train_epochs", "fused_optimizer_groups"}
+)
+"""Options that can't be given the value that means off."""
+
+_SECRETS = ("wandb_api_key", "huggingface_token", "hf_token", "secret", "password")
+_XFORMERS = "torch's own attention does the same; xformers is not among what sd-scripts installs"
+_STEP = 32
+"""Pixels: SDXL's buckets are whole multiples of it."""
+
+
+def made_of(entry: ForeignKey) -> Iterator[ForeignKey]:
+    """The entry as it is worth here: as it is, in another form, or without its option and why."""
+    if entry.option is None:
+        yield entry
+    elif entry.value is not None and entry.option in STAYS:
+        yield entry.dropped(STAYS[entry.option] if entry.value is not False else "off")
+    elif entry.value is not None and values.names_a_path(entry.value) and entry.option not in values.WORDS:
+        yield entry.dropped("names a place on its author's machine")
+    elif entry.option == "xformers":
+        yield _other(entry, "sdpa", entry.value is True or None, _XFORMERS) if entry.value else entry
+    elif entry.option == "bucket_reso_steps":
+        yield _whole_buckets(entry)
+    elif entry.option == "text_encoder_lr":
+        yield _one_rate(entry)
+    elif entry.option in values.WORDS:
+        yield _without_paths(entry)
+    else:
+        yield entry
+
+
+def without_secrets(entry: ForeignKey) -> ForeignKey:
+    """The entry as it may be shown to others: a report is copied into an issue soon enough."""
+    is_secret = any(name in entry.key.lower() for name in _SECRETS) and bool(entry.shown)
+    return replace(entry, shown="(not shown)") if is_secret else entry
+
+
+def is_off(option: str, value: Value | None) -> bool:
+    """Whether the value says nothing: absent, a switch that is off, or what sd-scripts does anyway."""
+    if value is None or value is False:
+        return True
+    return option in OFF and not isinstance(value, bool) and same(value, OFF[option])
+
+
+def same(one: Value | None, other: Value | None) -> bool:
+    """Whether two values mean the same, however they are written: 1 and 1.0, 1024 and "1024,1024"."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(value: Value | None) -> object:
+    if isinstance(value, tuple):
+        pairs = all(isinstance(part, str) and "=" in part for part in value)  # whose order does not matter
+        return tuple(sorted(map(str, value))) if pairs else tuple(map(_plain, value))
+    if isinstance(value, bool):
+        return str(value).lower()  # to Python, 0 equals False
+    if value is None:
+        return None
+    text = str(value)
+    sides = text.replace(" ", "").split(",")
+    if len(sides) == 2 and sides[0] == sides[1] and sides[0].isdecimal():  # noqa: PLR2004 - a square
+        text = sides[0]
+    found = values.number(text)
+    return text if found is None else float(found)
+
+
+def _other(entry: ForeignKey, option: str, value: Value | None, note: str) -> ForeignKey:
+    return replace(entry, what=KeyFate.COMPUTED, option=option, value=value, note=note)
+
+
+def _whole_buckets(entry: ForeignKey) -> ForeignKey:
+    steps = values.number(entry.value)
+    if steps is None or steps <= 0 or steps % _STEP == 0:
+        return entry
+    raised = int(-(-steps // _STEP) * _STEP)
+    return _other(entry, "bucket_reso_steps", raised, f"SDXL needs a multiple of {_STEP}: sd-scripts refuses {steps}")
+
+
+def _one_rate(entry: ForeignKey) -> ForeignKey:
+    rates = entry.value if isinstance(entry.value, tuple) else (entry.value,)
+    if len(rates) > 1 and len(set(map(_plain, rates))) == 1:
+        return _other(entry, "text_encoder_lr", (rates[0],) if rates[0] is not None else None, "one rate for both")
+    return entry
+
+
+def _without_paths(entry: ForeignKey) -> ForeignKey:
+    parts = entry.value if isinstance(entry.value, tuple) else ()
+    kept = tuple(part for part in parts if not values.names_a_path(part))
+    if len(kept) == len(parts):
+        return entry
+    gone = ", ".join(str(part).partition("=")[0] for part in parts if part not in kept)
+    return _other(entry, str(entry.option), kept or None, f"without {gone}: {_THEIR_FILE}")

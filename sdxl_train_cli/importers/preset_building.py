@@ -1,0 +1,260 @@
+"""A reading becomes a preset that sd-scripts will take: kind, base, what differs, and what became of each key."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.importers import named_code, networks, option_translation
+from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, KeyFate
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.rules import value_rules
+from sdxl_train_cli.rules.conflict_rules import CONFLICTS
+from sdxl_train_cli.sdscripts import options
+from sdxl_train_cli.sdscripts.options import OptionTable
+
+Changes = Mapping[str, "Value | None"]
+
+_HOW_FAST = frozenset({"sdpa", "max_data_loader_n_workers"})
+_NEEDED = frozenset({"resolution", "network_module", "save_model_as"})
+_OF_THE_DATASET = frozenset(
+    [
+        "resolution", "train_batch_size", "enable_bucket", "min_bucket_reso", "max_bucket_reso",
+        "bucket_reso_steps", "bucket_no_upscale", "shuffle_caption", "keep_tokens", "flip_aug", "color_aug",
+        "random_crop", "caption_dropout_rate"
+    ]
+)  # fmt: skip
+_ATTENTIONS = frozenset({"sdpa", "xformers", "mem_eff_attn"})
+_MEANING = frozenset(
+    [
+        "learning_rate", "unet_lr", "text_encoder_lr", "optimizer_type", "network_module", "network_args",
+        "network_dim", "network_train_unet_only", "resolution"
+    ]
+)  # fmt: skip
+"""Options that are never left out to make a run possible: without them it would be another run."""
+_RATES: Mapping[str, str] = {
+    "unet_lr": "network_train_text_encoder_only",
+    "text_encoder_lr": "network_train_unet_only",
+}
+"""Rates of parts, and the switch that leaves the part out."""
+_DEFAULT_RATE = 2e-6
+"""What sd-scripts takes where learning_rate is left out."""
+_REFUSED = "sd-scripts would refuse it: "
+
+
+@dataclass(frozen=True)
+class ImportedPreset:
+    """A preset that is not yet written."""
+
+    format: str
+    kind: Kind
+    base: str
+    """The shipped preset that it extends."""
+    changes: Changes
+    """What differs from the base; None leaves an option of the base to sd-scripts."""
+    entries: tuple[ForeignKey, ...]
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _PresetDraft:
+    """The options of a reading on their way."""
+
+    kind: Kind
+    whole: bool
+    known: Changes
+    """Every option that the reading speaks of."""
+    entries: tuple[ForeignKey, ...]
+    silent_on_dataset: bool
+    bases: Mapping[str, Recipe]
+    """Every shipped preset of the kind."""
+
+
+def build(
+    reading: ForeignSettings, table: OptionTable | None, shown: str, typed_kind: Kind | None = None
+) -> ImportedPreset:
+    """Make sense of a reading; RecipeError where it is not for SDXL, or can't be trained whatever is left out."""
+    entries = [
+        option_translation.without_secrets(made)
+        for entry in reading.entries
+        for made in option_translation.made_of(entry)
+    ]
+    named_code.require_harmless(entries, shown)
+    entries = _superseded(entries)
+    module, arguments = _network(entries)
+    if module in networks.OTHER_MODELS:
+        raise RecipeError(
+            Problem(f"is for {networks.OTHER_MODELS[module]}, not for SDXL", "import SDXL settings", shown)
+        )
+    entries = _fitting(entries, module, arguments)
+    kind = networks.kind(reading.full, module, arguments)
+    if typed_kind is not None and typed_kind is not kind:
+        raise RecipeError(Problem(f"is for a {kind.label}, not a {typed_kind.label}", "leave --kind away", shown))
+    known = {entry.option: entry.value for entry in entries if entry.option is not None}
+    has_dataset = any(entry.key == "dataset_config" and entry.shown for entry in reading.entries)
+    bases = {name: presets.load(kind, name) for name in presets.names(kind)}
+    draft = _PresetDraft(kind, reading.whole, known, tuple(entries), has_dataset, bases)
+    draft = _mended(draft, table, shown)
+    base = min(bases, key=lambda name: _distance(draft, name))
+    changes = _changes(draft, base)
+    return ImportedPreset(reading.format, kind, base, changes, draft.entries, reading.facts)
+
+
+def _distance(draft: _PresetDraft, base: str) -> tuple[int, int, int]:
+    """How much would have to be said, how many network arguments differ, how much the file does not speak of."""
+    settings = draft.bases[base].settings
+    theirs = networks.pairs(settings["network_args"].value if "network_args" in settings else None)
+    differing = networks.pairs(draft.known.get("network_args")).items() ^ theirs.items()
+    return len(_changes(draft, base)), len(differing), len(settings.keys() - draft.known.keys())
+
+
+def recipe_of(imported: ImportedPreset) -> Recipe:
+    """The preset as it will be read, each option's name as its origin."""
+    return _recipe(presets.load(imported.kind, imported.base), imported.changes)
+
+
+def _superseded(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
+    last = {entry.option: entry for entry in entries if entry.option is not None}
+    found = []
+    for entry in entries:
+        final = None if entry.option is None else last[entry.option]
+        if final is None or final is entry:
+            found.append(entry)
+        else:
+            said = (
+                "says the same" if option_translation.same(entry.value, final.value) else "says otherwise, and counts"
+            )
+            found.append(entry.dropped(f"{final.key} {said}"))
+    return found
+
+
+def _network(entries: Sequence[ForeignKey]) -> tuple[str, dict[str, str]]:
+    known = {entry.option: entry.value for entry in entries}
+    return str(known.get("network_module") or "networks.lora"), networks.pairs(known.get("network_args"))
+
+
+def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str, str]) -> list[ForeignKey]:
+    mended = networks.mended(module, arguments)
+    found = list(entries)
+    if mended != dict(arguments):
+        for place, entry in enumerate(found):
+            if entry.option == "network_args":
+                note = entry.note or "as LyCORIS has to be given it to mean what it says"
+                found[place] = replace(entry, what=KeyFate.COMPUTED, value=networks.words(mended), note=note)
+    found = _plain_rates(found)
+    if any(entry.option == "mixed_precision" and entry.value == "fp16" for entry in entries):
+        found = [
+            replace(entry, what=KeyFate.COMPUTED, value=True, note="on: in fp16 SDXL's VAE gives NaN")
+            if entry.option == "no_half_vae" and not entry.value
+            else entry
+            for entry in found
+        ]
+    return found
+
+
+def _plain_rates(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
+    """A part's own rate says nothing where it is the common one, or where the part is not trained."""
+    known = {entry.option: entry.value for entry in entries if entry.option is not None}
+    common = known.get("learning_rate") or _DEFAULT_RATE
+    found = []
+    for entry in entries:
+        rate = entry.value[0] if isinstance(entry.value, tuple) and len(entry.value) == 1 else entry.value
+        if entry.option is None or entry.option not in _RATES or entry.value is None:
+            found.append(entry)
+        elif known.get(_RATES[entry.option]):
+            found.append(replace(entry, what=KeyFate.COMPUTED, value=None, note="this part is not trained"))
+        elif option_translation.same(rate, common):
+            found.append(replace(entry, what=KeyFate.COMPUTED, value=None, note="the same as learning_rate"))
+        else:
+            found.append(entry)
+    return found
+
+
+def _changes(draft: _PresetDraft, base: str) -> Changes:
+    """What a preset that extends this base has to say."""
+    inherited = draft.bases[base].settings
+    changes: dict[str, Value | None] = {}
+    for option, value in sorted(draft.known.items()):
+        below = inherited[option].value if option in inherited else None
+        if option_translation.same(value, below) or (
+            option_translation.is_off(option, value) and option_translation.is_off(option, below)
+        ):
+            continue
+        absent = option_translation.is_off(option, value) and (
+            option in option_translation.MUST_BE_ABSENT or _is_nothing(value)
+        )
+        changes[option] = (False if below is True else None) if absent else value
+    if draft.known.get("max_train_epochs") and "max_train_steps" in inherited:
+        changes.setdefault("max_train_steps", None)
+    if draft.whole:
+        for option in sorted(inherited.keys() - draft.known.keys() - _kept(draft)):
+            below = inherited[option].value
+            if not option_translation.is_off(option, below):
+                changes[option] = False if below is True else None
+    return changes
+
+
+def _is_nothing(value: Value | None) -> bool:
+    """Absent, or a switch that is off; zero is a value."""
+    return value is None or value is False
+
+
+def _kept(draft: _PresetDraft) -> frozenset[str]:
+    """Options of the base that stay though the file does not speak of them."""
+    kept = _NEEDED | (_OF_THE_DATASET if draft.silent_on_dataset else frozenset())
+    chosen = any(draft.known.get(option) for option in _ATTENTIONS)
+    kept |= _HOW_FAST - ({"sdpa"} if chosen else set())
+    is_fp16 = draft.known.get("mixed_precision") == "fp16"
+    return kept | ({"no_half_vae"} if is_fp16 else set())  # in fp16 SDXL's VAE gives NaN
+
+
+def _recipe(recipe: Recipe, changes: Changes) -> Recipe:
+    merged = {option: setting.value for option, setting in recipe.settings.items()} | dict(changes)
+    return recipe.replaced(dict.fromkeys(recipe.settings)).replaced(
+        {option: Setting(value=value, origin=option) for option, value in merged.items() if value is not None}
+    )
+
+
+def _mended(draft: _PresetDraft, table: OptionTable | None, shown: str) -> _PresetDraft:
+    """Leave out what sd-scripts would refuse; RecipeError where that would be another run."""
+    name, base = next(iter(draft.bases.items()))
+    for _ in range(len(draft.known) + len(base.settings) + 1):
+        refused = _refused(draft, _recipe(base, _changes(draft, name)), table)
+        if not refused:
+            return draft
+        for problem, option in refused:
+            if option is None or option in _MEANING:
+                raise RecipeError(replace(problem, where=shown))
+            draft = _left_out(draft, option, problem.message)
+    raise RecipeError(Problem("can't be made into a preset that sd-scripts takes", None, shown))
+
+
+def _refused(draft: _PresetDraft, recipe: Recipe, table: OptionTable | None) -> list[tuple[Problem, str | None]]:
+    """What to leave out next: all that the table refuses, each by itself, else one: the next may go with it."""
+    alone = [] if table is None else [(problem, problem.where) for problem in options.problems(recipe, table)]
+    return [*alone] or list(itertools.islice(_refusals(draft, recipe, table), 1))
+
+
+def _refusals(draft: _PresetDraft, recipe: Recipe, table: OptionTable | None) -> Iterator[tuple[Problem, str | None]]:
+    """Yield each problem of options that the table takes, with the one that is best left out."""
+    if table is not None:
+        recipe = options.typed(recipe, table)
+    yield from ((problem, problem.where) for problem in value_rules.problems(recipe))
+    for rule in CONFLICTS:
+        problem = rule.problem(recipe)
+        if problem is not None:
+            given = [option for option in rule.options if not _is_nothing(recipe.get(option))]
+            ours = [option for option in given if not draft.known.get(option)]
+            yield problem, next(iter((*ours, *given)), None)
+
+
+def _left_out(draft: _PresetDraft, option: str, message: str) -> _PresetDraft:
+    is_unknown = f"'{option}'" in message
+    note, what = (message, KeyFate.UNKNOWN) if is_unknown else (_REFUSED + message, KeyFate.IGNORED)
+    entries = tuple(entry.dropped(note, what) if entry.option == option else entry for entry in draft.entries)
+    if not any(entry.option == option for entry in draft.entries):
+        entries = (*entries, ForeignKey(f"({option})", "", KeyFate.COMPUTED, option, None, _REFUSED + message))
+    return replace(draft, known={**draft.known, option: None}, entries=entries)

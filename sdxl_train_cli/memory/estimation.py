@@ -1,0 +1,285 @@
+"""The need of GPU memory of a run, from first principles: named terms, and a range that the measurements gave.
+
+Some memory stays for the whole run. Some comes and goes within each step, in phases: the forward pass keeps
+activations, the backward pass turns them into gradients, and the VAE may encode pictures before. PyTorch's caching
+allocator gives one phase's blocks to the next only as far as their sizes fit, so the phases cost more than the largest
+and less than their sum: the root of a sum of powers. docs/vram.md shows how well all this agrees with the table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from sdxl_train_cli.memory import activations
+from sdxl_train_cli.memory.demand import Demand, Demands, read
+from sdxl_train_cli.memory.network_size import EMBEDDING_WEIGHTS, TEXT_WEIGHTS, UNET_WEIGHTS, VAE_WEIGHTS
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+
+CONSTANTS = Path(__file__).with_name("vram_constants.json")
+_GIB = 2**30
+_HALF = 2.0
+_FLOAT = 4.0
+_LARGEST_TENSOR = 29_491_200
+"""Weights of the U-Net's largest: what a gradient that is used at once, or an optimizer's step in float32, takes."""
+_STEP_TENSORS = 3
+"""Float32 tensors of the largest weight's shape that an optimizer works with, tensor by tensor."""
+
+
+@dataclass(frozen=True)
+class FittedConstants:
+    """What first principles don't give: fitted to the measured table by scripts/fit_vram.py."""
+
+    context_gib: float
+    """CUDA's context, its libraries and their workspaces."""
+    activations: float
+    """GiB reserved for each GiB of activations that autograd keeps: rounding, workspaces, scraps."""
+    checkpointed: float
+    """The same with gradient checkpointing, where most of them are made again on the way back."""
+    overlap: float
+    """The power by which phases add up: 1 would be their sum, and a large one the largest of them."""
+
+
+@dataclass(frozen=True)
+class EstimateSpread:
+    """How measured cells differ from an estimate that has not seen their row, at worst, as factors."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class MemoryTerm:
+    """One part of the need; `gib` is below zero for what phases share."""
+
+    name: str
+    gib: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take, the Python process alone."""
+
+    low_gib: float
+    likely_gib: float
+    high_gib: float
+    terms: tuple[MemoryTerm, ...]
+    """They add up to `likely_gib`."""
+    doubts: tuple[str, ...] = ()
+    """Why the range is wider than measurements make it, where it is."""
+
+
+class MeasuredRow(Protocol):
+    """What the measured table says of a row's settings."""
+
+    @property
+    def kind(self) -> Kind: ...  # noqa: D102  the names speak
+    @property
+    def network_dim(self) -> int | None: ...  # noqa: D102
+    @property
+    def conv_dim(self) -> int | None: ...  # noqa: D102
+    @property
+    def full_bf16(self) -> bool: ...  # noqa: D102
+    @property
+    def fp8_base(self) -> bool: ...  # noqa: D102
+    @property
+    def gradient_checkpointing(self) -> bool: ...  # noqa: D102
+
+
+def estimate(recipe: Recipe) -> Estimate:
+    """Estimate a run's need; RecipeError where a figure is none that a run could have."""
+    return estimated(read(recipe), *fitted())
+
+
+def estimated(demands: Demands, constants: FittedConstants, spread: EstimateSpread) -> Estimate:
+    """Estimate with other constants than the shipped ones."""
+    terms = breakdown(demands.likely, constants)
+    return Estimate(
+        low_gib=total_gib(demands.least, constants) * spread.low,
+        likely_gib=sum(term.gib for term in terms),
+        high_gib=total_gib(demands.most, constants) * spread.high,
+        terms=terms,
+        doubts=tuple(doubt.reason for doubt in demands.doubts),
+    )
+
+
+@cache
+def fitted() -> tuple[FittedConstants, EstimateSpread]:
+    """The shipped constants."""
+    shipped = json.loads(CONSTANTS.read_text(encoding="utf-8"))
+    return FittedConstants(**shipped["constants"]), EstimateSpread(**shipped["spread"])
+
+
+def table_recipe(row: MeasuredRow, batch_size: int) -> Recipe:
+    """A row of the measured table as a recipe, with what the table does not say filled in as fits it best.
+
+    That is: 1024x1024, AdamW8bit, text encoders trained, latents cached, bf16, and an attention that spares memory.
+    """
+    values: dict[str, Value | None] = {
+        "mixed_precision": "bf16",
+        "xformers": True,
+        "resolution": f"{activations.SIDE},{activations.SIDE}",
+        "cache_latents": True,
+        "optimizer_type": "AdamW8bit",
+        "train_batch_size": batch_size,
+        "gradient_checkpointing": row.gradient_checkpointing,
+        "full_bf16": row.full_bf16,
+        "fp8_base": row.fp8_base,
+        "train_text_encoder": True if row.kind is Kind.DREAMBOOTH else None,
+        "network_module": None if row.kind is Kind.DREAMBOOTH else "networks.lora",
+        "network_dim": row.network_dim,
+        "network_args": None if row.conv_dim is None else (f"conv_dim={row.conv_dim}",),
+    }
+    settings = {name: Setting(value=value, origin="the table") for name, value in values.items() if value is not None}
+    return Recipe(kind=row.kind, name="measured", description="", settings=settings)
+
+
+def breakdown(demand: Demand, constants: FittedConstants) -> tuple[MemoryTerm, ...]:
+    """Every term of the need, in GiB."""
+    staying = [MemoryTerm(name, term(demand)) for name, term in STAYING.items()]
+    phases = [MemoryTerm(name, phase(demand, constants)) for name, phase in PHASES.items()]
+    largest = max(phase.gib for phase in phases)
+    together = largest * sum((phase.gib / largest) ** constants.overlap for phase in phases) ** (1 / constants.overlap)
+    shared = MemoryTerm("shared between phases", together - sum(phase.gib for phase in phases))
+    terms = [MemoryTerm("CUDA context", constants.context_gib), *staying, *phases, shared]
+    whole = sum(term.gib for term in terms)
+    terms.append(MemoryTerm("pictures encoded before the first step", max(0.0, caching(demand, constants) - whole)))
+    terms.append(MemoryTerm("not counted", (demand.scale - 1) * sum(term.gib for term in terms)))
+    return tuple(terms)
+
+
+def total_gib(demand: Demand, constants: FittedConstants) -> float:
+    """The sum of all terms."""
+    return sum(term.gib for term in breakdown(demand, constants))
+
+
+def unet_weights(demand: Demand) -> float:
+    """SDXL's U-Net in the precision that the training script gives it (train_network.py, sdxl_train.py)."""
+    return UNET_WEIGHTS * demand.unet_bytes / _GIB
+
+
+def text_encoder_weights(demand: Demand) -> float:
+    """Both text encoders, unless what they say is cached; fp8 leaves the vocabulary in 16 bits (train_network.py)."""
+    vocabulary = EMBEDDING_WEIGHTS if demand.text_is_fp8 else 0
+    return (TEXT_WEIGHTS * demand.text_bytes + vocabulary) / _GIB
+
+
+def vae_weights(demand: Demand) -> float:
+    """The VAE, which leaves the GPU once latents are cached (train_network.py, sdxl_train.py)."""
+    return VAE_WEIGHTS * demand.vae_bytes / _GIB if demand.vae_stays else 0.0
+
+
+def network_weights(demand: Demand) -> float:
+    """A network's own weights: float32, or 16 bits under full_bf16 and full_fp16 (train_network.py)."""
+    return 0.0 if demand.full else demand.trained * demand.trained_bytes / _GIB
+
+
+def optimizer_states(demand: Demand) -> float:
+    """What the optimizer keeps for each trained weight (optimizer_state.py names each package)."""
+    return demand.trained * demand.state_bytes / _GIB
+
+
+def vocabulary_gradient(demand: Demand) -> float:
+    """Checkpointed text encoders get a gradient for their embeddings that nothing takes away (train_network.py)."""
+    trains_beside = demand.checkpointing and not demand.full and demand.trained_text > 0
+    return EMBEDDING_WEIGHTS * (_HALF if demand.half else _FLOAT) / _GIB if trains_beside else 0.0
+
+
+def accumulated_gradients(demand: Demand) -> float:
+    """Gradients that wait for the next micro-batch, and so meet its activations (accelerate's accumulate)."""
+    return gradients(demand) if demand.accumulates else 0.0
+
+
+def gradients(demand: Demand) -> float:
+    """One for each trained weight, in its precision; a fused backward pass uses each up at once (sdxl_train.py)."""
+    each = demand.trained * demand.trained_bytes * demand.gradient_share
+    return max(each, min(_LARGEST_TENSOR, demand.trained) * demand.trained_bytes) / _GIB
+
+
+def weight_copies(demand: Demand) -> float:
+    """16-bit copies of trained float32 weights, which autocast makes and keeps through the forward pass.
+
+    An fp8 base is cast for each multiplication. Autograd keeps the cast weights for the way back, all of them unless
+    checkpointing drops them: without it, fp8 costs memory.
+    """
+    copies = demand.trained * _HALF / _GIB if demand.half and demand.trained_bytes == _FLOAT else 0.0
+    if demand.unet_is_fp8:
+        copies += activations.fp8_casts_gib(checkpointing=demand.checkpointing)
+    if demand.text_is_fp8 and demand.trained_text and not demand.checkpointing:
+        copies += activations.text_casts_gib()
+    if not demand.checkpointing:
+        copies += demand.merged * (_HALF if demand.half else _FLOAT) / _GIB
+    return copies
+
+
+def kept_activations(demand: Demand) -> float:
+    """What autograd keeps of the whole batch, and recomputes at most (activations.csv, counted on the real U-Net)."""
+    gc = demand.checkpointing
+    if demand.full:
+        half_weights = demand.unet_bytes == _HALF
+        image = activations.full_gib(checkpointing=gc, half_weights=half_weights, half=demand.half)
+    else:
+        image = activations.network_gib(
+            demand.network_dim, conv=demand.reaches_conv, checkpointing=gc, half=demand.half
+        )
+    image *= demand.area
+    if not demand.spares_attention:
+        image += activations.attention_maps_gib(demand.area, checkpointing=gc)
+    kept = demand.batch * image
+    if demand.trained_text:
+        kept += activations.text_gib(demand.batch * demand.windows, full=demand.full, checkpointing=gc)
+    return kept
+
+
+def forward(demand: Demand, constants: FittedConstants) -> float:
+    """The phase that ends with the loss: activations as reserved, and copies of weights."""
+    factor = constants.checkpointed if demand.checkpointing else constants.activations
+    return factor * kept_activations(demand) + weight_copies(demand)
+
+
+def update(demand: Demand, _constants: FittedConstants) -> float:
+    """The phase that ends with the optimizer's step: gradients, and what the step works with."""
+    passing = demand.trained * demand.trained_bytes * demand.optimizer.passing_copies * demand.gradient_share
+    tensors = _STEP_TENSORS * min(_LARGEST_TENSOR, demand.trained) * _FLOAT if demand.optimizer.is_factored else 0.0
+    return (0.0 if demand.accumulates else gradients(demand)) + max(passing, tensors) / _GIB
+
+
+def pictures(demand: Demand, _constants: FittedConstants) -> float:
+    """The VAE at work during training: encoding what is not cached, decoding samples, for which it comes back."""
+    half = demand.vae_bytes == _HALF
+    encoded = 0.0
+    if demand.vae_stays:
+        at_once = demand.batch if demand.full else min(demand.batch, demand.vae_batch)
+        encoded = at_once * demand.area * activations.picture_gib("encode", half=half)
+    if not demand.samples:
+        return encoded
+    returned = 0.0 if demand.vae_stays else VAE_WEIGHTS * demand.vae_bytes / _GIB
+    return max(encoded, returned + demand.area * activations.picture_gib("decode", half=half))
+
+
+def caching(demand: Demand, constants: FittedConstants) -> float:
+    """The whole need while latents are cached, before the U-Net comes to the GPU (train_network.py, sdxl_train.py)."""
+    if demand.vae_stays:
+        return 0.0
+    encoded = activations.picture_gib("encode", half=demand.vae_bytes == _HALF) * demand.vae_batch * demand.area
+    return constants.context_gib + VAE_WEIGHTS * demand.vae_bytes / _GIB + encoded
+
+
+STAYING: Mapping[str, Callable[[Demand], float]] = {
+    "U-Net": unet_weights,
+    "text encoders": text_encoder_weights,
+    "VAE": vae_weights,
+    "network": network_weights,
+    "optimizer states": optimizer_states,
+    "gradient of the vocabulary": vocabulary_gradient,
+    "accumulated gradients": accumulated_gradients,
+}
+PHASES: Mapping[str, Callable[[Demand, FittedConstants], float]] = {
+    "forward: activations and copies of weights": forward,
+    "update: gradients and the optimizer's step": update,
+    "pictures through the VAE": pictures,
+}

@@ -1,0 +1,311 @@
+"""Single options: those that sdxl-train sets itself, the range of numbers, and the form of texts and lists."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from sdxl_train_cli import formatting
+from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.sdscripts import lycoris, network_arguments
+
+_DATA = "name the folder of pictures with --data"
+_RUN_FOLDER = "each run has a folder of its own"
+OWNED: Mapping[str, str] = {
+    "pretrained_model_name_or_path": "name the base model with --model",
+    "vae": "name the VAE with --vae",
+    "output_dir": "name the folder with --output",
+    "output_name": "name the result with --name",
+    "train_data_dir": _DATA,
+    "in_json": _DATA,
+    "dataset_config": _DATA,
+    "dataset_class": _DATA,
+    "dataset_repeats": "repeats are set with --data",
+    "reg_data_dir": "name the folder of regularization pictures with --reg",
+    "conditioning_data_dir": "a mask is the picture's own alpha channel: alpha_mask",
+    "caption_extention": "it is written caption_extension",
+    "logging_dir": _RUN_FOLDER,
+    "tokenizer_cache_dir": "setup keeps the tokenizers",
+    "config_file": "write the options into a preset",
+    "output_config": "sd-scripts would write the options and train nothing; see --dry-run",
+    "console_log_file": _RUN_FOLDER,
+    "console_log_simple": "the run is read from sd-scripts' log, whose form has to stay",
+    "console_log_level": "the run is read from sd-scripts' log, whose form has to stay",
+    "debug_dataset": "sd-scripts would show the pictures and train nothing",
+    "v2": "SDXL is not Stable Diffusion 2",
+    "wandb_api_key": "a secret does not belong on a command line: set the environment variable WANDB_API_KEY",
+    "huggingface_token": "a secret does not belong on a command line: set the environment variable HF_TOKEN",
+}
+"""Options that no recipe may set, and what to do instead."""
+
+_Range = tuple[float, float | None]
+_FROM_ZERO: _Range = (0, None)
+_FROM_ONE: _Range = (1, None)
+_SHARE: _Range = (0, 1)
+_LARGEST_SIDE = 65_536
+_SIDE: _Range = (1, _LARGEST_SIDE)
+"""Of a picture or a bucket; all buckets up to it are counted out."""
+_MOST_BITS = 63
+"""Of a whole number: a longer one is no figure of a run, and no float could hold what is made of it."""
+RANGES: Mapping[str, _Range] = {
+    **dict.fromkeys(
+        (
+            "network_dim",
+            "train_batch_size",
+            "max_train_steps",
+            "max_train_epochs",
+            "gradient_accumulation_steps",
+            "vae_batch_size",
+            "save_every_n_steps",
+            "save_every_n_epochs",
+            "save_n_epoch_ratio",
+            "save_last_n_steps",
+            "save_last_n_epochs",  # 0 would delete each checkpoint as it is saved
+            "save_last_n_steps_state",
+            "save_last_n_epochs_state",
+            "sample_every_n_steps",
+            "sample_every_n_epochs",
+            "validate_every_n_steps",
+            "validate_every_n_epochs",
+            "max_validation_steps",
+            "lr_scheduler_num_cycles",
+            "fused_optimizer_groups",
+            "initial_epoch",
+        ),
+        _FROM_ONE,
+    ),
+    **dict.fromkeys(("bucket_reso_steps", "min_bucket_reso", "max_bucket_reso"), _SIDE),
+    **dict.fromkeys(
+        (
+            "network_alpha",
+            "learning_rate",
+            "unet_lr",
+            "text_encoder_lr",
+            "learning_rate_te1",
+            "learning_rate_te2",
+            "max_grad_norm",
+            "min_snr_gamma",
+            "max_data_loader_n_workers",
+            "keep_tokens",
+            "token_warmup_min",
+            "token_warmup_step",
+            "caption_dropout_every_n_epochs",
+            "multires_noise_iterations",
+            "ip_noise_gamma",
+            "v_pred_like_loss",
+            "prior_loss_weight",
+            "scale_weight_norms",
+            "huber_c",
+            "initial_step",
+        ),
+        _FROM_ZERO,
+    ),
+    **dict.fromkeys(
+        (
+            "network_dropout",
+            "caption_dropout_rate",
+            "caption_tag_dropout_rate",
+            "validation_split",
+            "multires_noise_discount",
+            "lr_scheduler_min_lr_ratio",
+        ),
+        _SHARE,
+    ),
+    "seed": (0, 2**32 - 1),  # numpy takes no other
+    "min_timestep": (0, 1000),
+    "max_timestep": (0, 1000),
+}
+
+_BLOCKS = 23  # SDXL's U-Net: 1 + 9 + 3 + 9 + 1
+_LR_WEIGHTS = {"down_lr_weight": 9, "mid_lr_weight": 3, "up_lr_weight": 9}
+_LR_CURVES = frozenset({"cosine", "sine", "linear", "reverse_linear", "zeros"})
+_POSITIONAL = frozenset(
+    {"multiplier", "network_dim", "network_alpha", "vae", "text_encoder", "unet", "neuron_dropout", "kwargs"}
+)
+_NETWORK_WHOLE = frozenset({"conv_dim"})
+_NETWORK_NUMBERS = frozenset({"conv_alpha", "rank_dropout", "module_dropout", "block_lr_zero_threshold", "dropout"})
+_NETWORK_BLOCKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas"})
+_LORAPLUS = frozenset({"loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio"})
+NETWORK_ARGUMENTS = frozenset({*_NETWORK_WHOLE, *_NETWORK_NUMBERS, *_NETWORK_BLOCKS, *_LORAPLUS, *_LR_WEIGHTS})
+"""What networks.lora looks for in network_args; it passes over everything else in silence."""
+_KNOWN_ARGUMENTS: Mapping[str, frozenset[str]] = {
+    "networks.lora": NETWORK_ARGUMENTS,
+    lycoris.MODULE: lycoris.ARGUMENTS,
+    **dict.fromkeys(lycoris.NATIVE, lycoris.NATIVE_ARGUMENTS),
+}
+
+
+def problems(recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]:
+    """Yield a problem for each option whose value can't be meant, except for the `unsound` ones."""
+    for option, setting in recipe.settings.items():
+        if option in OWNED:
+            if setting.value is not False:  # a switch that is off asks for nothing
+                yield Problem(f"{option} is set by sdxl-train itself", OWNED[option], setting.origin)
+        elif option not in unsound:
+            for message in _complaints(option, setting.value, recipe):
+                yield Problem(f"{option} {message}", None, setting.origin)
+
+
+def warnings(recipe: Recipe) -> Iterator[Problem]:
+    """Yield a warning for each key in network_args that the network module would pass over."""
+    module = str(recipe.get("network_module"))
+    known = _KNOWN_ARGUMENTS.get(module)
+    if recipe.kind is Kind.DREAMBOOTH or known is None:
+        return
+    for key in sorted(recipe.arguments("network_args").keys() - known):
+        hint = formatting.resembling(key, sorted(known), 1)
+        yield Problem(f"network_args: {module} knows no '{key}'", hint, recipe.origin("network_args"))
+
+
+def _complaints(option: str, value: Value, recipe: Recipe) -> Iterator[str]:
+    if any(isinstance(each, int) and each.bit_length() > _MOST_BITS for each in _each(value)):
+        yield "is a number of more than 18 digits"
+    elif option in RANGES:
+        yield from _out_of_range(value, RANGES[option])
+    elif option == "network_args":
+        module = str(recipe.get("network_module"))
+        yield from _network_arguments(value, module)
+        if module == lycoris.MODULE or module in lycoris.NATIVE:
+            yield from network_arguments.complaints(recipe.arguments("network_args"), recipe.number("network_dim"))
+    elif option in _FORMS:
+        yield from _FORMS[option](value)
+
+
+def _each(value: Value) -> tuple[bool | float | str, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _out_of_range(value: Value, allowed: _Range) -> Iterator[str]:
+    low, high = allowed
+    for number in _each(value):
+        if isinstance(number, bool | str) or (low <= number and (high is None or number <= high)):
+            continue
+        bounds = f"at least {low:g}" if high is None else f"between {low:g} and {high:.10g}"
+        yield f"has to be {bounds}, not {number}"
+
+
+def _resolution(value: Value) -> Iterator[str]:
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    sides = str(value).split(",")
+    if len(sides) not in {1, 2} or not all(map(_is_size, sides)) or max(map(float, sides)) > _LARGEST_SIDE:
+        yield f"is one size or WIDTH,HEIGHT, such as 1024,1024, not '{str(value)[:40]}'"
+
+
+def _numbers(value: Value, count: int) -> Iterator[str]:
+    parts = [str(part) for part in value] if isinstance(value, tuple) else str(value).split(",")
+    if len(parts) != count or not all(map(_is_number, parts)):
+        yield f"takes {count} numbers with commas between them, and has {len(parts)} values"
+
+
+def _face_crop(value: Value) -> Iterator[str]:
+    parts = [str(part) for part in value] if isinstance(value, tuple) else str(value).split(",")
+    numbers = [float(part) for part in parts if _is_number(part)]
+    if len(parts) != 2 or len(numbers) != 2 or numbers[0] > numbers[1]:  # noqa: PLR2004 - a pair
+        yield f"is two numbers, the smaller first, such as 2.0,4.0, not '{value}'"
+
+
+def _warmup(value: Value) -> Iterator[str]:
+    text = str(value)
+    share = text.removesuffix("%")
+    number = float(share) if _is_number(share) else -1
+    is_whole = not text.endswith("%") and text.lstrip("+").isdecimal()
+    if number < 0 or (number >= 1 and not (is_whole or text.endswith("%"))):
+        yield f"is a number of steps, or a share below 1 such as 0.05, not '{value}'"
+
+
+def _prompts_file(value: Value) -> Iterator[str]:
+    if not str(value).endswith((".txt", ".toml", ".json")):
+        yield f"is a file that ends in .txt, .toml or .json, not '{value}'"
+
+
+def _token_length(value: Value) -> Iterator[str]:
+    if value not in {150, 225}:
+        yield f"is 150 or 225 (75 if left out), not {value}"
+
+
+def _literals(value: Value) -> Iterator[str]:
+    yield from _pairs(value)
+    for part in _parts(value):
+        key, equals, text = part.partition("=")
+        if not equals:
+            continue
+        if "=" in text:
+            yield f"has '{part}', with more than one ="
+        elif not _is_literal(text):
+            yield f"has '{part}', whose value is not a Python one: text needs quotes, as in {key}='text'"
+
+
+def _network_arguments(value: Value, module: str) -> Iterator[str]:
+    yield from _pairs(value)
+    for part in _parts(value):
+        key, equals, text = part.partition("=")
+        if key in _POSITIONAL:
+            yield f"has '{key}', which is an option of its own"
+        elif equals and module == "networks.lora":
+            yield from _native_argument(key, text)
+
+
+def _native_argument(key: str, text: str) -> Iterator[str]:
+    if key in _NETWORK_WHOLE and not _is_size(text):
+        yield f"has '{key}={text}', which has to be a whole number above 0"
+    elif key in _NETWORK_NUMBERS | _LORAPLUS and not _is_number(text):
+        yield f"has '{key}={text}', which has to be a number"
+    elif key in _NETWORK_BLOCKS:
+        for message in _numbers(text, _BLOCKS):
+            yield f"has {key}, which {message}"
+        if key.endswith("dims") and not all(dim.strip().isdecimal() for dim in text.split(",")):
+            yield f"has {key}, which takes whole numbers"
+    elif key in _LR_WEIGHTS and text.partition("+")[0] not in _LR_CURVES:
+        for message in _numbers(text, _LR_WEIGHTS[key]):
+            yield f"has {key}, which {message}"
+
+
+def _pairs(value: Value) -> Iterator[str]:
+    """Complain of parts that are no `key=value`, and of keys that come twice."""
+    seen: set[str] = set()
+    for part in _parts(value):
+        key, equals, _ = part.partition("=")
+        if not equals or not key:
+            yield f"takes key=value, not '{part}'"
+        elif key in seen:
+            yield f"has '{key}' more than once"
+        seen.add(key)
+
+
+def _parts(value: Value) -> list[str]:
+    return [str(part) for part in value] if isinstance(value, tuple) else str(value).split()
+
+
+def _is_size(text: str) -> bool:
+    return text.strip().isdecimal() and float(text) > 0
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+_FORMS: Mapping[str, Callable[[Value], Iterator[str]]] = {
+    "resolution": _resolution,
+    "block_lr": lambda value: _numbers(value, _BLOCKS),
+    "face_crop_aug_range": _face_crop,
+    "lr_warmup_steps": _warmup,
+    "lr_decay_steps": _warmup,
+    "sample_prompts": _prompts_file,
+    "max_token_length": _token_length,
+    "optimizer_args": _literals,
+    "lr_scheduler_args": _literals,
+}

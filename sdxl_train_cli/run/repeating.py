@@ -1,0 +1,144 @@
+"""What a person chose, kept in a run's record so that the same run can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli.dataset import trainer_config
+from sdxl_train_cli.errors import RecipeError, UsageError
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipes import preset_folders, presets
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.records import untrusted_run
+from sdxl_train_cli.records.history import Loaded
+from sdxl_train_cli.records.record import Inputs
+from sdxl_train_cli.records.runs import Facts
+from sdxl_train_cli.run import run_choices
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.sdscripts import checkpoint, command
+
+
+@dataclass(frozen=True)
+class RepeatedChoices:
+    """The choices of a recorded run, and what could not be taken over as it was."""
+
+    choices: Choices
+    notes: tuple[str, ...]
+
+
+def facts(prepared: Prepared) -> Facts:
+    """What the record of a run that is about to start tells."""
+    return Facts(
+        prepared.recipe,
+        prepared.pictures,
+        prepared.argv,
+        prepared.environment,
+        inputs(prepared.choices),
+        prepared.device,
+    )
+
+
+def inputs(choices: Choices) -> Inputs:
+    """The choices, free of the folder in which they were made."""
+    return Inputs(
+        preset=_anywhere(choices.preset) if preset_folders.is_path(choices.preset) else choices.preset,
+        model=choices.model if checkpoint.is_hub_id(choices.model) else _anywhere(choices.model),
+        data=layout.expanded(choices.data),
+        output=layout.expanded(choices.output),
+        vae=_anywhere(choices.vae) if choices.vae else None,
+        regularisation=layout.expanded(choices.regularisation) if choices.regularisation else None,
+        trigger=choices.trigger,
+        repeats=choices.repeats,
+        gpu_index=choices.gpu_index,
+        on_processor=choices.on_processor,
+        check_vram=choices.check_vram,
+        shim=Path(choices.shim.name) if choices.shim else None,
+        fast=choices.fast,
+        tokenizers=choices.tokenizers,
+    )
+
+
+def again(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoices:
+    """The choices that make the recorded run once more, every setting as it was.
+
+    Raises UsageError where the record is too old to tell what was chosen.
+    """
+    kept, recipe = entry.record.inputs, entry.record.recipe
+    kinds = {kind.value: kind for kind in Kind}
+    if kept is None or entry.record.kind not in kinds or not entry.record.settings:
+        raise UsageError(
+            f"the record of {entry.name} does not tell what was chosen: an older sdxl-train wrote it",
+            f"its settings: sdxl-train runs show {formatting.shell_word(entry.folder)} --all",
+        )
+    kind = kinds[entry.record.kind]
+    if recipe is not None:
+        untrusted_run.require_harmless_files(entry, recipe)
+    base, notes = _base(kind, kept.preset, user_presets)
+    is_gone = bool(notes)
+    settings = dict(entry.record.settings)
+    begun = settings.get("resume")
+    if begun is not None:  # another's state would be loaded, and one on the hub can't be looked at
+        settings = {option: setting for option, setting in settings.items() if option not in command.STARTS}
+        notes = (*notes, f"the run began with a state, and the new one begins at step 0 without it: {begun.value}")
+    overrides = [Override(option, setting.value, setting.origin) for option, setting in settings.items()]
+    overrides += [Override(option, None, "the record") for option in base.settings if option not in settings]
+    choices = Choices(
+        kind=kind,
+        preset=run_choices.DEFAULT_PRESETS[kind] if is_gone else kept.preset,
+        model=kept.model,
+        data=kept.data,
+        output=kept.output,
+        name=name or entry.name,
+        vae=kept.vae,
+        regularisation=kept.regularisation,
+        trigger=kept.trigger,
+        repeats=kept.repeats,
+        overrides=tuple(overrides),
+        gpu_index=kept.gpu_index,
+        on_processor=kept.on_processor,
+        check_vram=kept.check_vram,
+        shim=untrusted_run.own_script(kept.shim),
+        fast=kept.fast,
+        tokenizers=kept.tokenizers,
+    )
+    return RepeatedChoices(choices, (*notes, *untrusted_run.notes(entry.record)))
+
+
+def changes(entry: Loaded, prepared: Prepared) -> Iterator[str]:
+    """Yield what has become other than it was, so that the same settings may give another result."""
+    before, now = entry.record.environment, prepared.environment.lock
+    if before is not None and before.commit != now.commit:
+        yield f"sd-scripts has changed since that run: it was {_short(before.commit)}, and is {_short(now.commit)}"
+    if before is not None:
+        others = [name for name, version in now.packages.items() if before.packages.get(name) != version]
+        if others and before.packages:
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004 - enough to see which
+            yield f"other versions of packages are installed now: {', '.join(sorted(others)[:3])}{more}"
+    data = entry.record.dataset
+    if data is not None and data.fingerprint != trainer_config.fingerprint(prepared.pictures):
+        yield "the pictures or captions have changed since"
+    if prepared.recipe.get("seed") is None:
+        yield "the run had no seed: its noise and its order of pictures will be others"
+
+
+def _base(kind: Kind, preset: str, user_presets: Path) -> tuple[Recipe, tuple[str, ...]]:
+    try:
+        return presets.load(kind, preset, (), user_presets), ()
+    except RecipeError:
+        usual = run_choices.DEFAULT_PRESETS[kind]
+        note = f"the preset {preset} is gone or broken: the settings are taken from the record all the same"
+        return presets.load(kind, usual, (), user_presets), (note,)
+
+
+def _anywhere(text: str) -> str:
+    """A path that holds in every folder; what is no path, such as a hub id, as it is."""
+    path = layout.expanded(Path(text))
+    return str(path) if files.exists(path) else text
+
+
+def _short(commit: str | None) -> str:
+    return (commit or "unknown")[:10]

@@ -1,0 +1,100 @@
+"""Start a run, and again one rung lower where the GPU's memory ran out: as often as allowed, saying what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from sdxl_train_cli import formatting
+from sdxl_train_cli.errors import GpuMemoryError, Problem
+from sdxl_train_cli.memory import reductions, remedies
+from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.run import preparation
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.resuming import ResumedRun
+from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.training import RunResult
+
+Start = TypeVar("Start", Prepared, ResumedRun)
+"""A new run, or one that goes on."""
+
+
+@dataclass(frozen=True)
+class RunActions(Generic[Start]):
+    """What the real commands do."""
+
+    carry_out: Callable[[Start], RunResult]
+    lower: Callable[[Start, Reduction], Start]
+    """Prepare it anew with the rung's changes."""
+    warn: Callable[[Problem], None]
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How a start is told, and what it has to keep."""
+
+    verb: str
+    to_allow: str
+    """What to type for more attempts; it ends with the flag."""
+    at_end: str
+    """What to say where nothing is left to change."""
+    keeps_state: bool
+    """Only what leaves a saved state loadable is changed."""
+
+
+NEW = RetryPolicy(
+    "starting again",
+    "or let it step down by itself: --on-oom step-down",
+    "nothing smaller is left to step down to",
+    keeps_state=False,
+)
+"""Each start is a run of its own."""
+
+
+def going_on(folder: Path) -> RetryPolicy:
+    """A run that goes on stays one run."""
+    return RetryPolicy(
+        "going on",
+        f"go on with less: sdxl-train runs resume {formatting.shell_word(folder)} --on-oom step-down",
+        "nothing is left that a run with this state could do without; start anew with less",
+        keeps_state=True,
+    )
+
+
+def carry_out(
+    start: Start, hands: RunActions[Start], manner: RetryPolicy, *, step_downs: int, user_presets: Path
+) -> RunResult:
+    """Carry it out; where memory runs out, at most `step_downs` times again with less.
+
+    Raises what preparing and training raise; GpuMemoryError names what would fit.
+    """
+    left = step_downs
+    while True:
+        try:
+            return hands.carry_out(start)
+        except GpuMemoryError as error:
+            table = start.environment.options()
+            rung = reductions.next_rung(start.recipe, table, keep_state=manner.keeps_state)
+            if rung is None or not left:
+                more = f" --step-downs {2 * step_downs}" if step_downs else ""
+                last = manner.at_end if rung is None else manner.to_allow + more
+                raise _with_remedy(error, start, user_presets, last) from error
+            hands.warn(Problem(error.problems[0].message, f"{manner.verb} with {rung.words}: {rung.flags}"))
+            left -= 1
+            start = hands.lower(start, rung)
+
+
+def lower(choices: Choices, rung: Reduction) -> Choices:
+    """The same choices and the rung's changes."""
+    changed = [Override(option, setting.value, setting.origin) for option, setting in rung.changes.items()]
+    return replace(choices, overrides=(*choices.overrides, *changed))
+
+
+def _with_remedy(error: GpuMemoryError, start: Start, user_presets: Path, last: str) -> GpuMemoryError:
+    (problem, *others) = error.problems
+    now = start.device and preparation.device_now(start.device.index)  # as it is free after the trainer's end
+    ways = remedies.for_memory(start.recipe, now or start.device, user_presets)
+    return GpuMemoryError([replace(problem, hint=f"{ways}\n{last}\n{problem.hint or ''}".strip()), *others])

@@ -1,0 +1,128 @@
+"""What a person chose for a run: typed, else in the project file, else the default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import files, layout
+from sdxl_train_cli.dataset import checking
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.recipes.project import Project
+from sdxl_train_cli.sdscripts import checkpoint
+
+DEFAULT_PRESETS = {
+    Kind.LORA: "dim32-gc",
+    Kind.LOCON: "dim64-conv32-gc",
+    Kind.LOHA: "dim16-gc",
+    Kind.LOKR: "factor8-gc",
+    Kind.DREAMBOOTH: "gc",
+}
+DEFAULT_DATA = "data"
+DEFAULT_OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person asked for, after the project file and the defaults have filled it in."""
+
+    kind: Kind
+    preset: str
+    model: str
+    data: Path
+    output: Path
+    name: str
+    vae: str | None = None
+    regularisation: Path | None = None
+    trigger: str | None = None
+    repeats: int | None = None
+    overrides: tuple[Override, ...] = ()
+    gpu_index: int | None = None
+    """None takes the GPU with the most free memory."""
+    gpu_memory_gib: float | None = None
+    """Checks as if the GPU had this much; None asks the real one."""
+    on_processor: bool = False
+    """Trains without a GPU, as the smoke does."""
+    check_vram: bool = True
+    shim: Path | None = None
+    """A script of ours that runs sd-scripts' own scaled down (the smoke)."""
+    tokenizers: Path | None = None
+    """Where the CLIP tokenizers are, if not in the home folder."""
+    fast: bool = False
+    """Through inside/fast.py, which trains the same in less time."""
+
+    @property
+    def source(self) -> checking.DatasetSource:
+        """The dataset."""
+        return checking.DatasetSource(self.data, self.regularisation, self.repeats, self.trigger)
+
+
+def name_for(data: Path) -> str:
+    """A run's name from its data folder's or file's, in characters that every file system takes."""
+    path = layout.expanded(data)
+    called = path.name if files.is_folder(path) else path.stem
+    return re.sub(r"[^\w.-]+", "-", called, flags=re.ASCII).strip("-.") or "run"
+
+
+def filled(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
+    """What was typed, else what the project file says; its preset counts for its own kind only."""
+    same_kind = project.kind in {None, kind}
+    from_project = {
+        "preset": project.preset if same_kind else None,
+        "model": project.model,
+        "vae": project.vae,
+        "data": project.data,
+        "reg": project.reg,
+        "output": project.output,
+        "name": project.name,
+        "trigger": project.trigger,
+    }
+    return {key: text if typed.get(key) is None else typed[key] for key, text in from_project.items()}
+
+
+def overrides(kind: Kind, project: Project) -> tuple[Override, ...]:
+    """What the project file sets; for its own kind only, where it names one."""
+    return project.overrides if project.kind in {None, kind} else ()
+
+
+def choose(  # noqa: PLR0913 - keyword-only, each is one flag
+    kind: Kind,
+    texts: Mapping[str, str | None],
+    changes: Sequence[Override],
+    *,
+    repeats: int | None,
+    gpu_index: int | None,
+    gpu_memory_gib: float | None,
+    check_vram: bool,
+    fast: bool = False,
+) -> Choices:
+    """Fill in the defaults; UsageError where there is none to fill in, or the kind can't be trained so."""
+    if fast and kind is Kind.DREAMBOOTH:
+        raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave --fast away")
+    data = Path(texts["data"] or DEFAULT_DATA)
+    if not texts["data"] and not files.is_folder(data):
+        raise UsageError(
+            "no pictures are named, and there is no folder ./data",
+            f"sdxl-train {kind.value} --data FOLDER, or `sdxl-train init` for a project file",
+        )
+    return Choices(
+        kind=kind,
+        preset=texts["preset"] or DEFAULT_PRESETS[kind],
+        model=texts["model"] or checkpoint.SDXL_BASE,
+        data=data,
+        output=Path(texts["output"] or DEFAULT_OUTPUT),
+        name=texts["name"] or name_for(data),
+        vae=texts["vae"] or None,  # --vae "" takes away what the project file names
+        regularisation=Path(texts["reg"]) if texts["reg"] else None,
+        trigger=texts["trigger"] or None,
+        repeats=repeats,
+        overrides=tuple(changes),
+        gpu_index=gpu_index,
+        gpu_memory_gib=gpu_memory_gib,
+        check_vram=check_vram,
+        fast=fast,
+    )

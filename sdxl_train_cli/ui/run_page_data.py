@@ -1,0 +1,244 @@
+"""What a run's folder tells, gathered for its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sdxl_train_cli import __version__, files, formatting
+from sdxl_train_cli.records import comparison, curves
+from sdxl_train_cli.records import record as kept
+from sdxl_train_cli.records.curves import Column, Curves
+from sdxl_train_cli.records.history import Loaded, RunState
+from sdxl_train_cli.sdscripts import results
+from sdxl_train_cli.ui import thumbnails
+from sdxl_train_cli.ui.run_page import GridPicture, PageTable, RunPage, SampleGrid
+
+FILE = kept.REPORT
+MOST_STEPS = 120_000
+"""Points of a curve: more would make the page heavy; peaks stay."""
+PICTURES_BYTES = 6_000_000
+"""Of all sample pictures together, as the page holds them."""
+PICTURE_SIDE = 320
+_DIGITS = 5
+_LONGEST_PROMPTS = 64_000
+
+
+def gather(entry: Loaded, command: str, *, with_hashes: bool = True) -> RunPage:
+    """Gather what the run's folder tells; `command` is its command line as this system's shell takes it.
+
+    Reads every checkpoint whole where hashes are wanted: a second or so for each GB.
+    """
+    found = curves.load(entry.folder / kept.METRICS)
+    outcome = entry.outcome
+    return RunPage(
+        name=entry.name,
+        state=entry.state.value,
+        kind=" · ".join(filter(None, (entry.record.kind, entry.record.preset))),
+        folder=str(entry.folder),
+        made=f"{formatting.moment(datetime.now(timezone.utc))} by sdxl-train {__version__}",
+        tiles=_tiles(entry, found),
+        cause=(outcome.cause or "") if outcome else "",
+        remedy=(outcome.remedy or "") if outcome else "",
+        curves=_rounded(curves.thinned(found, MOST_STEPS)),
+        curves_note=_curves_note(found),
+        samples=_samples(entry),
+        tables=(
+            _checkpoints(entry, with_hashes=with_hashes), _settings(entry), _inputs(entry), _data(entry),
+            _environment(entry), _packages(entry),
+        ),
+        command=command,
+    )  # fmt: skip
+
+
+def _tiles(entry: Loaded, found: Curves) -> tuple[tuple[str, str], ...]:
+    outcome, settings = entry.outcome, entry.record.settings
+    planned = settings.get("max_train_steps")
+    made = outcome.steps if outcome and outcome.steps is not None else found.steps[-1] if found.steps else None
+    of = f" of {planned.value}" if planned is not None and made is not None and made != planned.value else ""
+    last = _last(found.average_losses) or _last(found.losses)
+    loss = outcome.loss if outcome and outcome.loss is not None else last
+    pace = _median(found.seconds)
+    peak = outcome.peak_gib if outcome and outcome.peak_gib is not None else _most(found.used_gib)
+    tiles = (
+        ("steps", "" if made is None else f"{made}{of}"),
+        ("loss", "" if loss is None else f"{loss:.4f}"),
+        ("time", formatting.clock(outcome.seconds) if outcome and outcome.seconds is not None else ""),
+        ("seconds per step", "" if pace is None else f"{pace:.2f}"),
+        ("peak GPU memory", "" if peak is None else f"{peak:.1f} GB"),
+        ("pictures", "" if entry.record.pictures is None else str(entry.record.pictures)),
+        ("started", formatting.moment(entry.record.started)),
+    )
+    return tuple((name, text) for name, text in tiles if text)
+
+
+def _curves_note(found: Curves) -> str:
+    notes = []
+    if not found.steps:
+        notes.append("This run's folder holds no metrics: there is nothing to draw.")
+    if found.odd:
+        notes.append(f"{_steps(len(found.odd))} a loss that is not a number: marked at the top.")
+    if len(found.steps) > MOST_STEPS:
+        notes.append(f"Of {len(found.steps):,} steps, the least and the greatest loss of each stretch are drawn.")
+    if found.unread:
+        notes.append(f"Lines of the metrics that could not be read: {found.unread}.")
+    return " ".join(notes)
+
+
+def _steps(count: int) -> str:
+    return "1 step has" if count == 1 else f"{count:,} steps have"
+
+
+def _samples(entry: Loaded) -> SampleGrid:
+    found = results.samples(entry.folder, entry.name)
+    pictures: list[GridPicture] = []
+    spent = unread = left = 0
+    for sample in _spread(found):
+        if spent > PICTURES_BYTES:
+            left += 1
+            continue
+        try:
+            source = thumbnails.data_uri(sample.path, PICTURE_SIDE)
+        except ValueError:
+            unread += 1
+            continue
+        spent += len(source)
+        pictures.append(GridPicture(sample.moment, sample.prompt, sample.path.name, source))
+    shown = {picture.moment for picture in pictures}
+    notes = [f"{left} of {len(found)} pictures are left out to keep this page small." if left else ""]
+    notes += [f"Pictures that could not be read: {unread}." if unread else ""]
+    notes += ["The prompts are what their file says now." if pictures and _prompt_file(entry) else ""]
+    return SampleGrid(
+        moments=tuple(dict.fromkeys(sample.moment for sample in found if sample.moment in shown)),
+        prompts=_prompts(entry, 1 + max((picture.prompt for picture in pictures), default=-1)),
+        pictures=tuple(pictures),
+        note=" ".join(filter(None, notes)),
+    )
+
+
+def _spread(found: Sequence[results.SampleFile]) -> list[results.SampleFile]:
+    """The first and the last moment, then those halfway between: what is left out is left out evenly."""
+    moments = list(dict.fromkeys(sample.moment for sample in found))
+    order = sorted(range(len(moments)), key=lambda index: _coarseness(index, len(moments)))
+    rank = {moments[index]: place for place, index in enumerate(order)}
+    return sorted(found, key=lambda sample: (rank[sample.moment], sample.prompt))
+
+
+def _coarseness(index: int, count: int) -> tuple[int, int]:
+    if index in {0, count - 1}:
+        return -count, index
+    return -(index & -index), index  # how often it can be halved: 8, then 4 and 12, then 2, 6, 10 ...
+
+
+def _prompts(entry: Loaded, count: int) -> tuple[str, ...]:
+    """What the prompt file says now, where it is one of lines; sd-scripts keeps no prompt with a picture."""
+    path = _prompt_file(entry)
+    lines: list[str] = []
+    if path is not None:
+        with files.open_plain(path) as file:
+            text = file.read(_LONGEST_PROMPTS).decode("utf-8-sig", "replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return tuple(lines[number] if number < len(lines) else f"prompt {number + 1}" for number in range(count))
+
+
+def _prompt_file(entry: Loaded) -> Path | None:
+    """The file of sample prompts, one a line; a relative path would mean another file in another folder."""
+    setting = entry.record.settings.get("sample_prompts")
+    path = Path(str(setting.value)) if setting else Path()
+    return path if path.is_absolute() and path.suffix.lower() == ".txt" and files.is_file(path) else None
+
+
+def _checkpoints(entry: Loaded, *, with_hashes: bool) -> PageTable:
+    running = entry.state is RunState.RUNNING
+    rows = []
+    for made in results.checkpoints(entry.folder, entry.name):
+        checksum = results.sha256(made.path) if with_hashes and made.is_whole else ""
+        unfinished = "being written" if running else "incomplete"
+        rows.append(
+            (made.path.name, made.moment, formatting.size(made.size_bytes), checksum if made.is_whole else unfinished)
+        )
+    note = "" if rows else "No checkpoint was saved."
+    return PageTable("Checkpoints", ("file", "saved at", "size", "SHA-256"), tuple(rows), note)
+
+
+def _settings(entry: Loaded) -> PageTable:
+    rows = tuple(
+        (name, comparison.text(setting.value), setting.origin)
+        for name, setting in sorted(entry.record.settings.items())
+    )
+    return PageTable("Settings", ("option", "value", "from"), rows, is_open=False)
+
+
+def _inputs(entry: Loaded) -> PageTable:
+    chosen = entry.record.inputs
+    shown = chosen.model_dump(mode="json", exclude={"on_processor", "check_vram"}) if chosen else {}
+    rows = tuple((name, str(value)) for name, value in shown.items() if value is not None)
+    return PageTable(
+        "Chosen", ("what", "as it was given"), rows, "" if rows else "The record does not tell.", is_open=False
+    )
+
+
+def _data(entry: Loaded) -> PageTable:
+    data = entry.record.dataset
+    rows = tuple(
+        (folder.path, str(folder.pictures), str(folder.repeats), folder.class_tokens or "",
+         "regularisation" if folder.is_reg else "training")
+        for folder in (data.folders if data else ())
+    )  # fmt: skip
+    note = f"Fingerprint (names, sizes, captions): {data.fingerprint}" if data else "The record does not tell."
+    return PageTable("Data", ("folder", "pictures", "repeats", "class tokens", "for"), rows, note)
+
+
+def _environment(entry: Loaded) -> PageTable:
+    installed, gpu = entry.record.environment, entry.record.gpu
+    memory = f", {gpu.total_gib:.1f} GB" if gpu and gpu.total_gib is not None else ""
+    facts = (
+        ("GPU", f"{gpu.index}: {gpu.name}{memory}, driver {gpu.driver or 'unknown'}" if gpu else ""),
+        ("sdxl-train", entry.record.sdxl_train),
+        ("sd-scripts", f"{installed.ref or ''} {installed.commit or ''}".strip() if installed else ""),
+        ("Python", (installed.python or "") if installed else ""),
+        ("torch", installed.packages.get("torch", "") if installed else ""),
+    )
+    return PageTable("Environment", ("what", "version"), tuple(fact for fact in facts if fact[1]))
+
+
+def _packages(entry: Loaded) -> PageTable:
+    packages = entry.record.environment.packages if entry.record.environment else {}
+    return PageTable("Packages", ("package", "version"), tuple(sorted(packages.items())), is_open=False)
+
+
+def _rounded(found: Curves) -> Curves:
+    """Five digits: what a plot can show, at half the size."""
+    return Curves(
+        steps=found.steps,
+        losses=_short(found.losses),
+        average_losses=_short(found.average_losses),
+        rates={name: _short(column) for name, column in found.rates.items()},
+        seconds=_short(found.seconds),
+        used_gib=_short(found.used_gib),
+        total_gib=_short(found.total_gib),
+        watts=_short(found.watts),
+        odd=found.odd,
+        unread=found.unread,
+    )
+
+
+def _short(column: Column) -> Column:
+    """An empty column where there is nothing to draw."""
+    if all(value is None for value in column):
+        return ()
+    return tuple(None if value is None else float(f"{value:.{_DIGITS}g}") for value in column)
+
+
+def _last(column: Column) -> float | None:
+    return next((value for value in reversed(column) if value is not None), None)
+
+
+def _most(column: Column) -> float | None:
+    return max((value for value in column if value is not None), default=None)
+
+
+def _median(column: Column) -> float | None:
+    known = sorted(value for value in column if value is not None)
+    return known[len(known) // 2] if known else None

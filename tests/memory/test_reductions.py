@@ -1,0 +1,114 @@
+"""One rung after the other: none takes more memory, changes the effective batch or breaks a rule; there is an end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from option_facts import option_table
+
+from sdxl_train_cli.memory import estimation, reductions
+from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.rules import rules
+
+PRESETS = [(kind, name) for kind in Kind for name in presets.names(kind)]
+
+
+def recipe(kind: Kind, name: str, **changes: Value | None) -> Recipe:
+    overrides = [Override(option, value, "--set") for option, value in changes.items()]
+    return rules.require(presets.load(kind, name, overrides), option_table())
+
+
+def ladder(top: Recipe) -> Iterator[Reduction]:
+    rung = reductions.next_rung(top, option_table())
+    while rung is not None:
+        yield rung
+        rung = reductions.next_rung(rung.recipe, option_table())
+
+
+def effective_batch(one: Recipe) -> float:
+    return (one.number("train_batch_size") or 1) * (one.number("gradient_accumulation_steps") or 1)
+
+
+@pytest.mark.parametrize("batch", [1, 6])
+@pytest.mark.parametrize(("kind", "name"), PRESETS)
+def test_from_every_preset_each_rung_is_lower_and_sound_and_there_is_a_last(kind: Kind, name: str, batch: int) -> None:
+    above = top = recipe(kind, name, train_batch_size=batch)
+    rungs = []
+    for rung in ladder(top):
+        rungs.append(rung)
+        assert len(rungs) < 20
+        assert estimation.estimate(rung.recipe).high_gib <= estimation.estimate(above).high_gib
+        assert effective_batch(rung.recipe) == effective_batch(top)
+        assert rules.require(rung.recipe, option_table()).settings == rung.recipe.settings
+        assert rung.flags
+        assert rung.words
+        above = rung.recipe
+
+    assert estimation.estimate(above).high_gib < estimation.estimate(top).high_gib or not rungs
+
+
+def test_the_order_is_checkpointing_then_halves_of_the_batch_then_fp8() -> None:
+    flags = [rung.flags for rung in ladder(recipe(Kind.LORA, "dim128", train_batch_size=4))]
+
+    assert flags[:4] == [
+        "--set gradient_checkpointing=true",
+        "--set train_batch_size=2 --set gradient_accumulation_steps=2",
+        "--set train_batch_size=1 --set gradient_accumulation_steps=4",
+        "--set fp8_base=true",
+    ]
+
+
+def test_with_a_state_only_what_it_holds_nothing_of_is_changed() -> None:
+    one = recipe(Kind.LORA, "dim128", train_batch_size=4, optimizer_type="AdamW")
+    flags = []
+    while (rung := reductions.next_rung(one, option_table(), keep_state=True)) is not None:
+        flags.append(rung.flags)
+        assert all(rung.recipe.get(name) == one.get(name) for name in ("network_dim", "optimizer_type", "resolution"))
+        one = rung.recipe
+
+    assert "--set gradient_checkpointing=true" in flags
+    assert "--set fp8_base=true" in flags
+    assert len(flags) == 4
+
+
+def test_what_is_trained_is_never_changed() -> None:
+    top = recipe(
+        Kind.LORA, "dim32-gc", network_train_unet_only=None, cache_text_encoder_outputs=None, shuffle_caption=True
+    )
+
+    assert all(rung.recipe.get("network_train_unet_only") is None for rung in ladder(top))
+    assert all(rung.recipe.get("cache_text_encoder_outputs") is None for rung in ladder(top))
+
+
+def test_captions_are_cached_where_the_text_encoders_are_not_trained() -> None:
+    top = recipe(Kind.LORA, "dim32-gc", network_train_unet_only=True, cache_text_encoder_outputs=None)
+
+    assert next(ladder(top)).flags == "--set network_train_unet_only=true --set cache_text_encoder_outputs=true"
+
+
+def test_a_rung_says_where_its_settings_come_from() -> None:
+    rung = next(ladder(recipe(Kind.LORA, "dim128")))
+
+    assert rung.recipe.origin("gradient_checkpointing") == "--on-oom step-down"
+    assert rung.recipe.origin("network_dim") != "--on-oom step-down"
+
+
+def test_an_older_sd_scripts_is_not_given_an_option_that_it_lacks() -> None:
+    table = option_table()
+    older = table.model_copy(
+        update={
+            "scripts": {
+                script: tuple(option for option in options if option.name != "fp8_base")
+                for script, options in table.scripts.items()
+            }
+        }
+    )
+    top = recipe(Kind.LORA, "dim128-gc")
+
+    rung = reductions.next_rung(top, older)
+    assert rung is not None
+    assert "fp8_base" not in rung.flags
