@@ -219,7 +219,7 @@ def test_every_module_opens_with_its_promise(path: Path) -> None:
     assert promise.rstrip(":").strip()
 
 
-PRINTERS = {"ui.printing", "ui.console", "__main__", "guard"}
+PRINTERS = {"ui.printing", "ui.console", "__main__", "process_guard"}
 """The doors to stdout and stderr, and what runs before or without them."""
 PAST_THE_DOOR = {"print", "echo", "secho", "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"}
 

@@ -43,7 +43,8 @@ _KINDS: tuple[tuple[FindingKind, Told], ...] = (
     ),
     (
         FindingKind("caption-first-line", ERROR, "{file} begins with an empty line, and only the first is trained on",
-                    "{count} captions begin with an empty line, and only the first is trained on", "delete the empty line"),
+                    "{count} captions begin with an empty line, and only the first is trained on",
+                    "delete the empty line"),
         lambda read: "" if read.error is None and read.lines and not read.text else None,
     ),
 )  # fmt: skip

@@ -60,7 +60,7 @@ class ImportedPreset:
 
 
 @dataclass(frozen=True)
-class _PresetDraft:
+class _ImportDraft:
     """The options of a reading on their way."""
 
     kind: Kind
@@ -96,14 +96,14 @@ def build(
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
     has_dataset = any(entry.key == "dataset_config" and entry.shown for entry in reading.entries)
     bases = {name: presets.load(kind, name) for name in presets.names(kind)}
-    draft = _PresetDraft(kind, reading.whole, known, tuple(entries), has_dataset, bases)
+    draft = _ImportDraft(kind, reading.whole, known, tuple(entries), has_dataset, bases)
     draft = _mended(draft, table, shown)
     base = min(bases, key=lambda name: _distance(draft, name))
     changes = _changes(draft, base)
     return ImportedPreset(reading.format, kind, base, changes, draft.entries, reading.facts)
 
 
-def _distance(draft: _PresetDraft, base: str) -> tuple[int, int, int]:
+def _distance(draft: _ImportDraft, base: str) -> tuple[int, int, int]:
     """How much would have to be said, how many network arguments differ, how much the file does not speak of."""
     settings = draft.bases[base].settings
     theirs = networks.pairs(settings["network_args"].value if "network_args" in settings else None)
@@ -173,7 +173,7 @@ def _plain_rates(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
     return found
 
 
-def _changes(draft: _PresetDraft, base: str) -> Changes:
+def _changes(draft: _ImportDraft, base: str) -> Changes:
     """What a preset that extends this base has to say."""
     inherited = draft.bases[base].settings
     changes: dict[str, Value | None] = {}
@@ -202,7 +202,7 @@ def _is_nothing(value: Value | None) -> bool:
     return value is None or value is False
 
 
-def _kept(draft: _PresetDraft) -> frozenset[str]:
+def _kept(draft: _ImportDraft) -> frozenset[str]:
     """Options of the base that stay though the file does not speak of them."""
     kept = _NEEDED | (_OF_THE_DATASET if draft.silent_on_dataset else frozenset())
     chosen = any(draft.known.get(option) for option in _ATTENTIONS)
@@ -218,7 +218,7 @@ def _recipe(recipe: Recipe, changes: Changes) -> Recipe:
     )
 
 
-def _mended(draft: _PresetDraft, table: OptionTable | None, shown: str) -> _PresetDraft:
+def _mended(draft: _ImportDraft, table: OptionTable | None, shown: str) -> _ImportDraft:
     """Leave out what sd-scripts would refuse; RecipeError where that would be another run."""
     name, base = next(iter(draft.bases.items()))
     for _ in range(len(draft.known) + len(base.settings) + 1):
@@ -232,13 +232,13 @@ def _mended(draft: _PresetDraft, table: OptionTable | None, shown: str) -> _Pres
     raise RecipeError(Problem("can't be made into a preset that sd-scripts takes", None, shown))
 
 
-def _refused(draft: _PresetDraft, recipe: Recipe, table: OptionTable | None) -> list[tuple[Problem, str | None]]:
+def _refused(draft: _ImportDraft, recipe: Recipe, table: OptionTable | None) -> list[tuple[Problem, str | None]]:
     """What to leave out next: all that the table refuses, each by itself, else one: the next may go with it."""
     alone = [] if table is None else [(problem, problem.where) for problem in options.problems(recipe, table)]
     return [*alone] or list(itertools.islice(_refusals(draft, recipe, table), 1))
 
 
-def _refusals(draft: _PresetDraft, recipe: Recipe, table: OptionTable | None) -> Iterator[tuple[Problem, str | None]]:
+def _refusals(draft: _ImportDraft, recipe: Recipe, table: OptionTable | None) -> Iterator[tuple[Problem, str | None]]:
     """Yield each problem of options that the table takes, with the one that is best left out."""
     if table is not None:
         recipe = options.typed(recipe, table)
@@ -251,7 +251,7 @@ def _refusals(draft: _PresetDraft, recipe: Recipe, table: OptionTable | None) ->
             yield problem, next(iter((*ours, *given)), None)
 
 
-def _left_out(draft: _PresetDraft, option: str, message: str) -> _PresetDraft:
+def _left_out(draft: _ImportDraft, option: str, message: str) -> _ImportDraft:
     is_unknown = f"'{option}'" in message
     note, what = (message, KeyFate.UNKNOWN) if is_unknown else (_REFUSED + message, KeyFate.IGNORED)
     entries = tuple(entry.dropped(note, what) if entry.option == option else entry for entry in draft.entries)

@@ -1,4 +1,4 @@
-"""A preset from five answers: what is trained, on which card, with how many pictures, for quality or speed, and its name."""
+"""A preset from five answers: what is trained, on which card, with how many pictures, for what, and its name."""
 
 from __future__ import annotations
 

@@ -9,8 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sdxl_train_cli.recipe import Kind, Recipe, Value
-from sdxl_train_cli.recipe import Setting as Chosen
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 
 RUN = "run.json"
 """What was run with what; written before the start."""
@@ -143,7 +142,7 @@ class Installed(_RecordModel):
     packages: Mapping[str, str] = {}
 
 
-class Setting(_RecordModel):
+class RecordedSetting(_RecordModel):
     """One option's value and where it was set."""
 
     value: Given
@@ -175,7 +174,7 @@ class RunHeading(_RecordModel):
 class Record(RunHeading):
     """`run.json`."""
 
-    settings: Mapping[str, Setting] = {}
+    settings: Mapping[str, RecordedSetting] = {}
     dataset: Dataset | None = None
     inputs: Inputs | None = None
     argv: tuple[str, ...] = ()
@@ -188,7 +187,7 @@ class Record(RunHeading):
         """What it was made with, each value with its origin; None where its kind is none that is known here."""
         if self.kind not in [kind.value for kind in Kind]:
             return None
-        chosen = {name: Chosen(value=each.value, origin=each.origin) for name, each in self.settings.items()}
+        chosen = {name: Setting(value=each.value, origin=each.origin) for name, each in self.settings.items()}
         return Recipe(kind=Kind(self.kind), name=self.preset or "", description="", settings=chosen)
 
 

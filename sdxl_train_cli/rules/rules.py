@@ -1,6 +1,6 @@
 """What sd-scripts would refuse late, ignore silently or make something else of, as sentences before the run.
 
-The tables stand in `value_rules` (single options), `conflict_rules` (combinations) and `warning_rules` (what only deserves a warning).
+The tables: `value_rules` for single options, `conflict_rules` for combinations, `warning_rules` for mere warnings.
 """
 
 from __future__ import annotations
