@@ -13,7 +13,8 @@ from sdxl_train_cli.importers import format_detection, option_translation, prese
 from sdxl_train_cli.importers.foreign_settings import ForeignKey
 from sdxl_train_cli.importers.preset_building import ImportedPreset
 from sdxl_train_cli.recipe import Recipe, Value
-from sdxl_train_cli.recipes import yaml_file
+from sdxl_train_cli.recipes import presets, yaml_file
+from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
 
 FOLDER = Path(__file__).with_name("foreign")
@@ -41,9 +42,15 @@ def entry(found: ImportedPreset, key: str) -> ForeignKey:
     return next(one for one in found.entries if one.key == key)
 
 
+def recipe_of(found: ImportedPreset) -> Recipe:
+    """The preset as it will be read."""
+    changes = [Override(option, value, option) for option, value in found.changes.items()]
+    return presets.load(found.kind, found.base, changes)
+
+
 def options(found: ImportedPreset) -> dict[str, Value]:
     """Every option of the preset, those of its base too."""
-    return said(preset_building.recipe_of(found))
+    return said(recipe_of(found))
 
 
 def said(recipe: Recipe) -> dict[str, Value]:
@@ -63,7 +70,7 @@ def differing(one: Mapping[str, Value], other: Mapping[str, Value]) -> dict[str,
 
 def require_sound(found: ImportedPreset) -> None:
     """The preset passes the check, and its YAML reads back as what it says."""
-    rules.require(preset_building.recipe_of(found), TABLE)
+    rules.require(recipe_of(found), TABLE)
     document = yaml_file.parse(preset_text.of(found, "some file.json"), "some.yaml")
     written = {one.key: one.value for one in document.entries if one.key not in {"extends", "description"}}
     assert written == dict(found.changes)

@@ -31,16 +31,16 @@ pytestmark = [
     pytest.mark.skipif(SOURCE is None, reason="no source of sd-scripts: set SDXL_TRAIN_SOURCE to a clone"),
 ]
 SCRIPT = Path(__file__).with_name("upstream_buckets.py")
-SETTINGS: dict[str, tuple[dict[str, Value | None], int]] = {
-    "no-upscale": ({"bucket_no_upscale": True, "train_batch_size": 2}, 1),
-    "steps-32": ({"bucket_reso_steps": 32, "train_batch_size": 3, "gradient_accumulation_steps": 4}, 2),
-    "max-1024": ({"max_bucket_reso": 1024, "min_bucket_reso": None, "max_train_steps": None}, 1),
-    "max-1536": ({"max_bucket_reso": 1536, "train_batch_size": 4, "max_train_epochs": 7}, 3),
-    "max-2048": ({"max_bucket_reso": 2048, "train_batch_size": 5, "gradient_accumulation_steps": 3}, 1),
-    "no-upscale-32": ({"bucket_no_upscale": True, "bucket_reso_steps": 32, "resolution": "768,1152"}, 1),
-    "uneven-limits": ({"min_bucket_reso": 400, "max_bucket_reso": 1500, "bucket_reso_steps": 96}, 1),
-    "no-buckets": ({"enable_bucket": None, "train_batch_size": 7, "max_train_epochs": 3}, 4),
-    "validation": ({"validation_split": 0.13, "validation_seed": 11, "train_batch_size": 3}, 2),
+SETTINGS: dict[str, dict[str, Value | None]] = {
+    "no-upscale": {"bucket_no_upscale": True, "train_batch_size": 2},
+    "steps-32": {"bucket_reso_steps": 32, "train_batch_size": 3, "gradient_accumulation_steps": 4},
+    "max-1024": {"max_bucket_reso": 1024, "min_bucket_reso": None, "max_train_steps": None},
+    "max-1536": {"max_bucket_reso": 1536, "train_batch_size": 4, "max_train_epochs": 7},
+    "max-2048": {"max_bucket_reso": 2048, "train_batch_size": 5, "gradient_accumulation_steps": 3},
+    "no-upscale-32": {"bucket_no_upscale": True, "bucket_reso_steps": 32, "resolution": "768,1152"},
+    "uneven-limits": {"min_bucket_reso": 400, "max_bucket_reso": 1500, "bucket_reso_steps": 96},
+    "no-buckets": {"enable_bucket": None, "train_batch_size": 7, "max_train_epochs": 3},
+    "validation": {"validation_split": 0.13, "validation_seed": 11, "train_batch_size": 3},
 }
 DATASET_OPTIONS = (
     "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale",
@@ -101,10 +101,10 @@ def real(
         config.write_text(
             json.dumps(trainer_config.config(looked(material, with_reg=with_reg), folder)), encoding="utf-8"
         )
-        for changes, gpus in SETTINGS.values():
+        for changes in SETTINGS.values():
             wanted = recipe(changes)
             options = {name: wanted.get(name) for name in DATASET_OPTIONS if wanted.get(name) is not None}
-            asked.append((str(config), options, gpus))
+            asked.append((str(config), options))
     (folder / "request.json").write_text(json.dumps({"asked": asked}), encoding="utf-8")
     argv = [str(installed.python), str(SCRIPT), str(installed.checkout), str(folder / "request.json")]
     done = subprocess.run(argv, check=False, capture_output=True, encoding="utf-8")
@@ -113,8 +113,7 @@ def real(
 
 
 def ours(material: Path, setting: str, *, with_reg: bool) -> BucketPlan:
-    changes, gpus = SETTINGS[setting]
-    return bucketing.arrange(recipe(changes), folders.files(looked(material, with_reg=with_reg)), gpus)
+    return bucketing.arrange(recipe(SETTINGS[setting]), folders.files(looked(material, with_reg=with_reg)))
 
 
 def told(arranged: BucketPlan) -> dict[str, object]:

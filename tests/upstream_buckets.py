@@ -69,17 +69,17 @@ def buckets(found: Theirs) -> list[dict[str, object]]:
     return made
 
 
-def lengths(script: str, found: Theirs, args: Theirs, gpus: int) -> dict[str, int]:
+def lengths(script: str, found: Theirs, args: Theirs) -> dict[str, int]:
     """Evaluate the script's own lines for the steps of a run and of an epoch, on the real data loader."""
     loader = torch.utils.data.DataLoader(found, batch_size=1, shuffle=True)
-    shard = prepare_data_loader(loader, num_processes=gpus, process_index=0, put_on_device=False)
+    prepared = prepare_data_loader(loader, num_processes=1, process_index=0, put_on_device=False)
     lines = {
         ast.unparse(node.targets[0]): compile(ast.Expression(node.value), script, "eval")
         for node in ast.walk(ast.parse((CHECKOUT / script).read_text(encoding="utf-8")))
         if isinstance(node, ast.Assign) and "train_dataloader" in ast.unparse(node.value)
     }
-    names = {"math": math, "args": args, "accelerator": SimpleNamespace(num_processes=gpus)}
-    whole, part = {**names, "train_dataloader": loader}, {**names, "train_dataloader": shard}
+    names = {"math": math, "args": args, "accelerator": SimpleNamespace(num_processes=1)}
+    whole, part = {**names, "train_dataloader": loader}, {**names, "train_dataloader": prepared}
     steps = args.max_train_steps
     if args.max_train_epochs is not None:
         steps = eval(lines["args.max_train_steps"], whole)  # noqa: S307 - the script's own line
@@ -89,8 +89,8 @@ def lengths(script: str, found: Theirs, args: Theirs, gpus: int) -> dict[str, in
 
 answers = []
 with contextlib.redirect_stdout(sys.stderr):
-    for config, options, gpus in json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))["asked"]:
+    for config, options in json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))["asked"]:
         found, args = dataset(config, options)
-        steps = [lengths(script, found, args, gpus) for script in ("train_network.py", "sdxl_train.py")]
+        steps = [lengths(script, found, args) for script in ("train_network.py", "sdxl_train.py")]
         answers.append({"buckets": buckets(found), "lengths": steps})
 print(json.dumps(answers))  # noqa: T201 - the answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,19 +20,9 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.run import preparation, smoke
 from sdxl_train_cli.ui import console, live
 
+_ALL = "all"
 
-class SmokeKind(str, Enum):
-    """What `--kind` takes."""
-
-    LORA = "lora"
-    LOCON = "locon"
-    LOHA = "loha"
-    LOKR = "lokr"
-    DREAMBOOTH = "dreambooth"
-    ALL = "all"
-
-
-KindOption = Annotated[SmokeKind, typer.Option("--kind", help="What to train")]
+KindOption = Annotated[str, typer.Option("--kind", "-k", help=f"{', '.join(kind.value for kind in Kind)} or {_ALL}")]
 Steps = Annotated[int, typer.Option("--steps", min=2, callback=within_reason, help="Length of each run")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
 FullSize = Annotated[bool, typer.Option("--full-size", help="SDXL's true shapes: about 7 GB of disk and memory")]
@@ -44,7 +33,7 @@ GpuIndex = Annotated[
 
 
 def train_tiny(
-    kind: KindOption = SmokeKind.LORA, steps: Steps = 4, output: Output = None, full_size: FullSize = False,
+    kind: KindOption = "lora", steps: Steps = 4, output: Output = None, full_size: FullSize = False,
     keep: Keep = False, gpu: GpuIndex = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Prove that training works, on any machine."""
@@ -82,12 +71,13 @@ def _copied(made: Path, target: Path) -> Path:
     return target
 
 
-def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
+def _kinds(installed: Environment, asked: str) -> list[Kind]:
     """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
     kinds, missing = smoke.trainable(installed)
-    if asked is not SmokeKind.ALL:
-        required_packages.require_extras(installed, [Extra.LYCORIS] if Kind(asked.value) in missing else [], "run")
-        return [Kind(asked.value)]
+    if asked != _ALL:
+        kind = workspace.kind(asked)
+        required_packages.require_extras(installed, [Extra.LYCORIS] if kind in missing else [], "run")
+        return [kind]
     if missing:
         names = " and ".join(kind.label for kind in missing)
         console.note(f"{names} left out, as LyCORIS is not installed: `sdxl-train setup --extra lycoris`")

@@ -99,7 +99,6 @@ class BucketPlan:
     batch_size: int
     accumulation: int
     """Batches whose gradients make one step (`gradient_accumulation_steps`)."""
-    gpus: int
     steps: int
     """Of the whole run."""
 
@@ -110,13 +109,13 @@ class BucketPlan:
 
     @property
     def batches(self) -> int:
-        """In an epoch, of all GPUs together: `num batches per epoch` on one of them."""
+        """In an epoch: sd-scripts' own `num batches per epoch`."""
         return sum(bucket.batches(self.batch_size) for bucket in self.buckets)
 
     @property
     def steps_per_epoch(self) -> int:
         """The last of an epoch may be made of fewer batches."""
-        return _steps_per_epoch(self.batches, self.gpus, self.accumulation)
+        return _steps_per_epoch(self.batches, self.accumulation)
 
     @property
     def epochs(self) -> float:
@@ -124,7 +123,7 @@ class BucketPlan:
         return self.steps / self.steps_per_epoch if self.batches else 0.0
 
 
-def arrange(recipe: Recipe, pictures: Sequence[PictureFile], gpus: int = 1) -> BucketPlan:
+def arrange(recipe: Recipe, pictures: Sequence[PictureFile]) -> BucketPlan:
     """Sort pictures, as `folders.files` gives them, into buckets.
 
     Without a `resolution` there are no buckets. Settings that sd-scripts refuses are the rulebook's to refuse.
@@ -142,8 +141,7 @@ def arrange(recipe: Recipe, pictures: Sequence[PictureFile], gpus: int = 1) -> B
         is_exact=not held_back or recipe.number("validation_seed") is not None,
         batch_size=batch_size,
         accumulation=accumulation,
-        gpus=gpus,
-        steps=_steps(recipe, _steps_per_epoch(batches, gpus, accumulation)),
+        steps=_steps(recipe, _steps_per_epoch(batches, accumulation)),
     )
 
 
@@ -151,8 +149,8 @@ def _at_least_one(recipe: Recipe, *options: str) -> list[int]:
     return [max(1, int(recipe.number(option) or 1)) for option in options]
 
 
-def _steps_per_epoch(batches: int, gpus: int, accumulation: int) -> int:
-    return -(-batches // gpus // accumulation)
+def _steps_per_epoch(batches: int, accumulation: int) -> int:
+    return -(-batches // accumulation)
 
 
 def _steps(recipe: Recipe, steps_per_epoch: int) -> int:

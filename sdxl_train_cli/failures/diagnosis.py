@@ -89,11 +89,6 @@ def explain(lines: Sequence[str]) -> Diagnosis | None:
     return examine(lines).diagnosis
 
 
-def last_words(lines: Sequence[str]) -> tuple[str, ...]:
-    """The last lines that say something: the last error's own where there is one. At most six."""
-    return _last_words(tracebacks.take_apart(log.plain(lines)))
-
-
 def last_error(lines: Sequence[str]) -> str | None:
     """The first line of the last error that is not only the launcher's."""
     errors = _errors(tracebacks.take_apart(log.plain(lines)))

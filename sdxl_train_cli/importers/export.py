@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
 
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.importers import kohya_form
 from sdxl_train_cli.importers.kohya_form import FilledForm
 from sdxl_train_cli.recipe import Recipe, Scalar, Value
-
-
-class ExportTarget(str, Enum):
-    """What can be written."""
-
-    TOML = "toml"
-    KOHYA_GUI = "kohya-gui"
-    COMMAND = "command"
 
 
 def toml(recipe: Recipe) -> str:

@@ -111,11 +111,6 @@ def _distance(draft: _ImportDraft, base: str) -> tuple[int, int, int]:
     return len(_changes(draft, base)), len(differing), len(settings.keys() - draft.known.keys())
 
 
-def recipe_of(imported: ImportedPreset) -> Recipe:
-    """The preset as it will be read, each option's name as its origin."""
-    return _recipe(presets.load(imported.kind, imported.base), imported.changes)
-
-
 def _superseded(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
     last = {entry.option: entry for entry in entries if entry.option is not None}
     found = []

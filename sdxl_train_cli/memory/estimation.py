@@ -9,7 +9,7 @@ and less than their sum: the root of a sum of powers. docs/vram.md shows how wel
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,22 +53,12 @@ class EstimateSpread:
 
 
 @dataclass(frozen=True)
-class MemoryTerm:
-    """One part of the need; `gib` is below zero for what phases share."""
-
-    name: str
-    gib: float
-
-
-@dataclass(frozen=True)
 class Estimate:
     """What a run will take, the Python process alone."""
 
     low_gib: float
     likely_gib: float
     high_gib: float
-    terms: tuple[MemoryTerm, ...]
-    """They add up to `likely_gib`."""
     doubts: tuple[str, ...] = ()
     """Why the range is wider than measurements make it, where it is."""
 
@@ -97,12 +87,10 @@ def estimate(recipe: Recipe) -> Estimate:
 
 def estimated(demands: Demands, constants: FittedConstants, spread: EstimateSpread) -> Estimate:
     """Estimate with other constants than the shipped ones."""
-    terms = breakdown(demands.likely, constants)
     return Estimate(
         low_gib=total_gib(demands.least, constants) * spread.low,
-        likely_gib=sum(term.gib for term in terms),
+        likely_gib=total_gib(demands.likely, constants),
         high_gib=total_gib(demands.most, constants) * spread.high,
-        terms=terms,
         doubts=tuple(doubt.reason for doubt in demands.doubts),
     )
 
@@ -138,23 +126,14 @@ def table_recipe(row: MeasuredRow, batch_size: int) -> Recipe:
     return Recipe(kind=row.kind, name="measured", description="", settings=settings)
 
 
-def breakdown(demand: Demand, constants: FittedConstants) -> tuple[MemoryTerm, ...]:
-    """Every term of the need, in GiB."""
-    staying = [MemoryTerm(name, term(demand)) for name, term in STAYING.items()]
-    phases = [MemoryTerm(name, phase(demand, constants)) for name, phase in PHASES.items()]
-    largest = max(phase.gib for phase in phases)
-    together = largest * sum((phase.gib / largest) ** constants.overlap for phase in phases) ** (1 / constants.overlap)
-    shared = MemoryTerm("shared between phases", together - sum(phase.gib for phase in phases))
-    terms = [MemoryTerm("CUDA context", constants.context_gib), *staying, *phases, shared]
-    whole = sum(term.gib for term in terms)
-    terms.append(MemoryTerm("pictures encoded before the first step", max(0.0, caching(demand, constants) - whole)))
-    terms.append(MemoryTerm("not counted", (demand.scale - 1) * sum(term.gib for term in terms)))
-    return tuple(terms)
-
-
 def total_gib(demand: Demand, constants: FittedConstants) -> float:
-    """The sum of all terms."""
-    return sum(term.gib for term in breakdown(demand, constants))
+    """The whole need: what stays, and the phases of a step, which share memory; or caching, where that takes more."""
+    phases = [phase(demand, constants) for phase in PHASES]
+    largest = max(phases)
+    shares = sum((phase / largest) ** constants.overlap for phase in phases)
+    together: float = largest * shares ** (1 / constants.overlap)
+    training = constants.context_gib + sum(term(demand) for term in STAYING) + together
+    return demand.scale * max(training, caching(demand, constants))
 
 
 def unet_weights(demand: Demand) -> float:
@@ -269,17 +248,15 @@ def caching(demand: Demand, constants: FittedConstants) -> float:
     return constants.context_gib + VAE_WEIGHTS * demand.vae_bytes / _GIB + encoded
 
 
-STAYING: Mapping[str, Callable[[Demand], float]] = {
-    "U-Net": unet_weights,
-    "text encoders": text_encoder_weights,
-    "VAE": vae_weights,
-    "network": network_weights,
-    "optimizer states": optimizer_states,
-    "gradient of the vocabulary": vocabulary_gradient,
-    "accumulated gradients": accumulated_gradients,
-}
-PHASES: Mapping[str, Callable[[Demand, FittedConstants], float]] = {
-    "forward: activations and copies of weights": forward,
-    "update: gradients and the optimizer's step": update,
-    "pictures through the VAE": pictures,
-}
+STAYING: tuple[Callable[[Demand], float], ...] = (
+    unet_weights,
+    text_encoder_weights,
+    vae_weights,
+    network_weights,
+    optimizer_states,
+    vocabulary_gradient,
+    accumulated_gradients,
+)
+"""What is there for the whole run."""
+PHASES: tuple[Callable[[Demand, FittedConstants], float], ...] = (forward, update, pictures)
+"""What comes and goes within a step."""

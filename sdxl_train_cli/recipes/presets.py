@@ -11,22 +11,8 @@ from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import extends, preset_folders
-from sdxl_train_cli.recipes.preset_folders import shipped_folder
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts.options import OptionTable
-
-__all__ = [
-    "ListedPreset",
-    "Override",
-    "available",
-    "check_file",
-    "kind_of",
-    "load",
-    "names",
-    "parse_override",
-    "shipped_folder",
-    "sized",
-]
 
 
 @dataclass(frozen=True)
@@ -48,15 +34,14 @@ class ListedPreset:
     name: str
     description: str
     path: Path
-    is_user: bool
 
 
-def parse_override(text: str, origin: str = "--set") -> Override:
-    """Read `option=value`; `option=null` takes the option away."""
+def parse_override(text: str) -> Override:
+    """Read what `--set` takes: `option=value`; `option=null` takes the option away."""
     option, equals, value = text.partition("=")
     if not equals or not option.strip():
-        raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", origin))
-    return Override(option.strip(), None if value.strip() == "null" else value, origin)
+        raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", "--set"))
+    return Override(option.strip(), None if value.strip() == "null" else value, "--set")
 
 
 def sized(side: int) -> list[Override]:
@@ -164,13 +149,12 @@ def _merged(kind: Kind, name: str, layers: Sequence[extends.PresetLayer]) -> Rec
 
 
 def _roots(user_folder: Path | None) -> list[Path]:
-    return [shipped_folder()] if user_folder is None else [shipped_folder(), user_folder]
+    return [preset_folders.shipped_folder(), *([] if user_folder is None else [user_folder])]
 
 
 def _found(kind: Kind | None, path: Path, user_folder: Path | None) -> ListedPreset:
-    is_user = not preset_folders.is_shipped(path)
     try:
         layers = extends.load(path, preset_folders.shown(path), kind, user_folder)
     except RecipeError as error:
-        return ListedPreset(kind, path.stem, f"broken: {error.problems[0]}", path, is_user)
-    return ListedPreset(kind or extends.shipped_kind(layers), path.stem, layers[0].description, path, is_user)
+        return ListedPreset(kind, path.stem, f"broken: {error.problems[0]}", path)
+    return ListedPreset(kind or extends.shipped_kind(layers), path.stem, layers[0].description, path)

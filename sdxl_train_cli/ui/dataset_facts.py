@@ -67,7 +67,6 @@ def _arranged(arranged: BucketPlan, captions: Captions) -> dict[str, object]:
     return {
         "batch_size": arranged.batch_size,
         "gradient_accumulation_steps": arranged.accumulation,
-        "gpus": arranged.gpus,
         "pictures_per_epoch": arranged.count,
         "batches_per_epoch": arranged.batches,
         "steps_per_epoch": arranged.steps_per_epoch,

@@ -128,8 +128,6 @@ def _kind(finding: Finding) -> str:
 def _epoch(arranged: BucketPlan) -> str:
     pictures, batches = formatting.counted(arranged.count, "picture"), formatting.counted(arranged.batches, "batch")
     words = f"{pictures} in {batches} of {arranged.batch_size}"
-    if arranged.gpus > 1:
-        words += f" on {arranged.gpus} GPUs"
     if arranged.accumulation > 1:
         words += f", {arranged.accumulation} to a step"
     return f"{words}: {formatting.counted(arranged.steps_per_epoch, 'step')}"

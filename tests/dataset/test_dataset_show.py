@@ -104,15 +104,15 @@ def test_json_counts_tags_sizes_and_lengths(fresh: Cli, mixed: Path) -> None:
     assert sum(bar["captions"] for bar in found["caption_lengths"]["bars"]) == 6
 
 
-def test_gpus_and_regularisation_count_in_the_steps(fresh: Cli, tmp_path: Path) -> None:
+def test_regularisation_counts_in_the_steps(fresh: Cli, tmp_path: Path) -> None:
     for number in range(6):
         saved(tmp_path / "data" / f"{number}.png", photo(number), "ohwx cat")
     saved(tmp_path / "reg" / "a.png", photo(7), "a cat")
-    found = facts(fresh, tmp_path / "data", "--reg", tmp_path / "reg", "--gpus", "2", "--repeats", "2", "--epochs", "3")
+    found = facts(fresh, tmp_path / "data", "--reg", tmp_path / "reg", "--repeats", "2", "--epochs", "3")
 
-    # 6 pictures twice and one for regularisation as often as all of them: 24 batches of one, shared by two
+    # 6 pictures twice and one for regularisation as often as all of them: 24 batches of one
     assert (found["regularisation"], found["pictures_per_epoch"]) == (1, 24)
-    assert (found["batches_per_epoch"], found["steps_per_epoch"], found["steps"]) == (24, 12, 36)
+    assert (found["batches_per_epoch"], found["steps_per_epoch"], found["steps"]) == (24, 24, 72)
 
 
 # --- on a terminal, in a pipe

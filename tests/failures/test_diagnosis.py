@@ -57,7 +57,7 @@ def test_nothing_is_guessed_where_no_sign_stands(lines: list[str]) -> None:
 def test_the_last_words_are_the_trainers_and_not_its_launchers() -> None:
     lines = ["ValueError: the first", "RuntimeError: the real one", "  more of it", CALLED + "returned 1."]
 
-    assert diagnosis.last_words(lines) == ("RuntimeError: the real one", "more of it")
+    assert diagnosis.examine(lines).last_words == ("RuntimeError: the real one", "more of it")
     assert diagnosis.last_error(lines) == "RuntimeError: the real one"
 
 
@@ -193,7 +193,7 @@ def test_the_evidence_is_the_line_that_says_it() -> None:
 
 
 def test_the_last_words_are_few_and_hold_no_command_line() -> None:
-    words = diagnosis.last_words((START * 20 + EXIT_1.replace("status 1", "status 7")).splitlines())
+    words = diagnosis.examine((START * 20 + EXIT_1.replace("status 1", "status 7")).splitlines()).last_words
 
     assert 0 < len(words) <= diagnosis.WORDS
     assert not any("CalledProcessError" in line or "--xformers" in line or "it/s" in line for line in words)

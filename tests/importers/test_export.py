@@ -6,14 +6,14 @@ import json
 import shlex
 
 import pytest
-from foreign_files import FOLDER, TABLE, differing, imported, of_text, options, said
+from foreign_files import FOLDER, TABLE, differing, imported, of_text, options, recipe_of, said
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from sdxl_train_cli import untrusted_files
+from sdxl_train_cli.commands.presets.import_export import TargetForm
 from sdxl_train_cli.errors import RecipeError
-from sdxl_train_cli.importers import export, preset_building
-from sdxl_train_cli.importers.export import ExportTarget
+from sdxl_train_cli.importers import export
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules
@@ -22,17 +22,17 @@ SHIPPED = [(kind, name) for kind in Kind for name in presets.names(kind)]
 IMPORTED = sorted(path.name for path in FOLDER.iterdir())
 
 
-def written(recipe: Recipe, target: ExportTarget) -> str:
-    if target is ExportTarget.KOHYA_GUI:
+def written(recipe: Recipe, target: TargetForm) -> str:
+    if target is TargetForm.KOHYA_GUI:
         form = export.kohya_gui(recipe)
         assert form.lost == ()
         return untrusted_files.json_text(form.fields)
-    return export.toml(recipe) if target is ExportTarget.TOML else shlex.join(export.command(recipe))
+    return export.toml(recipe) if target is TargetForm.TOML else shlex.join(export.command(recipe))
 
 
-@pytest.mark.parametrize("target", ExportTarget)
+@pytest.mark.parametrize("target", TargetForm)
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)
-def test_every_shipped_preset_comes_back_from_every_program(kind: Kind, name: str, target: ExportTarget) -> None:
+def test_every_shipped_preset_comes_back_from_every_program(kind: Kind, name: str, target: TargetForm) -> None:
     recipe = rules.require(presets.load(kind, name), TABLE)
 
     found = of_text(written(recipe, target))
@@ -41,13 +41,13 @@ def test_every_shipped_preset_comes_back_from_every_program(kind: Kind, name: st
     assert differing(options(found), said(recipe)) == {}
 
 
-@pytest.mark.parametrize("target", ExportTarget)
+@pytest.mark.parametrize("target", TargetForm)
 @pytest.mark.parametrize("name", IMPORTED)
-def test_import_export_import_is_stable(name: str, target: ExportTarget) -> None:
+def test_import_export_import_is_stable(name: str, target: TargetForm) -> None:
     first = imported(name)
 
-    second = of_text(written(rules.require(preset_building.recipe_of(first), TABLE), target))
-    third = of_text(written(rules.require(preset_building.recipe_of(second), TABLE), target))
+    second = of_text(written(rules.require(recipe_of(first), TABLE), target))
+    third = of_text(written(rules.require(recipe_of(second), TABLE), target))
 
     assert differing(options(first), options(second)) == {}
     assert (second.kind, second.base, second.changes) == (third.kind, third.base, third.changes)
@@ -110,8 +110,8 @@ OPTIONS: dict[str, st.SearchStrategy[Value]] = {
 
 
 @settings(deadline=None, max_examples=120, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-@given(changes=st.fixed_dictionaries({}, optional=OPTIONS), target=st.sampled_from(ExportTarget))
-def test_any_settings_come_back_from_any_program(changes: dict[str, Value], target: ExportTarget) -> None:
+@given(changes=st.fixed_dictionaries({}, optional=OPTIONS), target=st.sampled_from(TargetForm))
+def test_any_settings_come_back_from_any_program(changes: dict[str, Value], target: TargetForm) -> None:
     changed = {option: Setting(value=value, origin="--set") for option, value in changes.items()}
     try:
         recipe = rules.require(presets.load(Kind.LORA, "dim32").replaced(changed), TABLE)
@@ -125,6 +125,6 @@ def test_any_settings_come_back_from_any_program(changes: dict[str, Value], targ
     expected = said(recipe)
     if "unet_lr" in expected and expected["unet_lr"] == expected["learning_rate"]:
         del expected["unet_lr"]
-    if target is ExportTarget.KOHYA_GUI and "multires_noise_iterations" not in expected:
+    if target is TargetForm.KOHYA_GUI and "multires_noise_iterations" not in expected:
         expected.pop("multires_noise_discount", None)
     assert differing(options(found), expected) == {}

@@ -8,7 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from foreign_files import FOLDER, TABLE, entry, imported, of_form, of_text, options, require_sound, write_network
+from foreign_files import (
+    FOLDER,
+    TABLE,
+    entry,
+    imported,
+    of_form,
+    of_text,
+    options,
+    recipe_of,
+    require_sound,
+    write_network,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -245,7 +256,7 @@ def test_the_layers_that_onetrainer_trains_are_those_that_are_trained_here(
     changes: dict[str, object], kind: Kind, module: str, arguments: tuple[str, ...] | None
 ) -> None:
     found = onetrainer(**changes)
-    given = preset_building.recipe_of(found)
+    given = recipe_of(found)
 
     assert found.kind is kind
     assert (given.get("network_module"), given.get("network_args")) == (module, arguments)
@@ -278,7 +289,7 @@ def test_what_onetrainer_multiplies_rates_by_is_multiplied_here() -> None:
 def test_precisions_and_switches_of_onetrainer_are_those_of_sd_scripts(
     changes: dict[str, object], option: str, value: Value | None
 ) -> None:
-    assert (preset_building.recipe_of(onetrainer(**changes)).get(option) or None) == value
+    assert (recipe_of(onetrainer(**changes)).get(option) or None) == value
 
 
 def test_a_key_of_onetrainer_is_taken_renamed_or_computed_as_it_was() -> None:

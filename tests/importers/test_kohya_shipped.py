@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, write_pictures
-from foreign_files import differing, of_text
+from foreign_files import differing, of_text, recipe_of
 from foreign_files import options as options_of
 from option_facts import option_table
 
@@ -172,7 +172,7 @@ def test_each_means_what_the_gui_would_have_launched_option_by_option(shipped: l
         imported = preset_building.build(
             format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name
         )
-        recipe = rules.require(preset_building.recipe_of(imported), OPTIONS)
+        recipe = rules.require(recipe_of(imported), OPTIONS)
         ours = {option: setting.value for option, setting in recipe.settings.items()}
 
         assert meaning(ours, imported.kind) == meaning(preset.launched, imported.kind), preset.path.name
@@ -184,7 +184,7 @@ def test_each_runs_as_long_as_in_the_gui(shipped: list[Preset]) -> None:
         imported = preset_building.build(
             format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name
         )
-        recipe = preset_building.recipe_of(imported)
+        recipe = recipe_of(imported)
         epochs, steps = recipe.number("max_train_epochs"), recipe.number("max_train_steps")
         theirs = preset.launched
         if theirs.get("max_train_epochs"):
@@ -208,7 +208,7 @@ def test_edg_keeps_its_zero(shipped: list[Preset]) -> None:
 def test_each_goes_to_every_program_and_comes_back(shipped: list[Preset]) -> None:
     for preset in shipped:
         first = preset_building.build(format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name)
-        recipe = rules.require(preset_building.recipe_of(first), OPTIONS)
+        recipe = rules.require(recipe_of(first), OPTIONS)
         form = export.kohya_gui(recipe)
         assert form.lost == ()
         for text in (untrusted_files.json_text(form.fields), export.toml(recipe), shlex.join(export.command(recipe))):

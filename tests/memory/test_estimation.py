@@ -203,10 +203,9 @@ def test_many_large_pictures_encoded_at_once_take_more_than_the_training_itself(
 
 
 @given(recipes())
-def test_the_terms_add_up_and_the_range_holds_the_likely_figure(any_recipe: Recipe) -> None:
+def test_the_range_holds_the_likely_figure(any_recipe: Recipe) -> None:
     estimate = estimation.estimate(any_recipe)
 
-    assert sum(term.gib for term in estimate.terms) == pytest.approx(estimate.likely_gib)
     assert estimate.low_gib < estimate.likely_gib < estimate.high_gib
 
 

@@ -13,7 +13,7 @@ from option_facts import option_table
 import sdxl_train_cli
 from sdxl_train_cli.errors import RecipeError
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes import preset_folders, presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
 
@@ -250,7 +250,7 @@ def test_our_own_keys_take_one_line_of_text(tmp_path: Path, text: str) -> None:
 
 
 def test_a_preset_file_that_extends_another_kind_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "own.yaml", f"extends: {presets.shipped_folder() / 'locon' / 'dim64-conv32.yaml'}\n")
+    path = write(tmp_path / "own.yaml", f"extends: {preset_folders.shipped_folder() / 'locon' / 'dim64-conv32.yaml'}\n")
 
     error = refusal(Kind.LORA, str(path))
 
@@ -264,7 +264,7 @@ def test_a_users_presets_are_listed_even_when_one_is_broken(tmp_path: Path) -> N
     write(tmp_path / "any.yaml", "description: For every kind\nseed: 1\n")
     write(tmp_path / "full-own.yaml", "extends: full\n")
 
-    own = [found for found in presets.available(None, tmp_path) if found.is_user]
+    own = [found for found in presets.available(None, tmp_path) if not preset_folders.is_shipped(found.path)]
 
     assert [(found.kind, found.name) for found in own] == [
         (Kind.LORA, "bad"),
@@ -274,7 +274,9 @@ def test_a_users_presets_are_listed_even_when_one_is_broken(tmp_path: Path) -> N
     ]
     assert own[0].description.startswith("broken: ")
     assert own[1].description == "extends dim32-gc"
-    assert [found.name for found in presets.available(Kind.LOCON, tmp_path) if found.is_user] == ["any"]
+    assert [
+        found.name for found in presets.available(Kind.LOCON, tmp_path) if not preset_folders.is_shipped(found.path)
+    ] == ["any"]
 
 
 def test_the_kind_of_a_file_is_told_by_its_folder_or_by_what_it_extends(tmp_path: Path) -> None:
@@ -285,7 +287,7 @@ def test_the_kind_of_a_file_is_told_by_its_folder_or_by_what_it_extends(tmp_path
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)
 def test_every_shipped_file_passes_the_check(kind: Kind, name: str) -> None:
-    path = presets.shipped_folder() / kind.value / f"{name}.yaml"
+    path = preset_folders.shipped_folder() / kind.value / f"{name}.yaml"
 
     assert presets.check_file(path, TABLE) == []
     assert presets.check_file(path, None) == []

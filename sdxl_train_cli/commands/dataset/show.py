@@ -25,7 +25,7 @@ from sdxl_train_cli.commands.train import (
     from_flags,
     from_set,
 )
-from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import bucketing, checking
 from sdxl_train_cli.dataset.bucketing import BucketPlan
 from sdxl_train_cli.dataset.checking import CheckedDataset
@@ -34,7 +34,6 @@ from sdxl_train_cli.errors import DatasetError, UsageError
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui import dataset_facts, dataset_page, dataset_page_data, dataset_tables, web_page
 
-Gpus = Annotated[int, typer.Option("--gpus", min=1, callback=within_reason, help="GPUs that share the batches")]
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; it needs no network")
 ]
@@ -45,7 +44,7 @@ Piece = TypeVar("Piece")
 def show(
     directory: DirectoryOfProject = None, preset: Preset = None, kind: KindOption = None, trigger: Trigger = None,
     reg: Reg = None, repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
-    resolution: Resolution = None, set_: Set = None, gpus: Gpus = 1, as_json: Json = False, html: Html = None,
+    resolution: Resolution = None, set_: Set = None, as_json: Json = False, html: Html = None,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """What SDXL will really see: buckets, crops, steps, tags."""
@@ -56,7 +55,7 @@ def show(
     with workspace.looking() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)
-    arranged = bucketing.arrange(recipe, checked.survey.readable, gpus)
+    arranged = bucketing.arrange(recipe, checked.survey.readable)
     if target is not None:
         _write_page(target, checked, arranged, recipe)
     if as_json:
