@@ -60,7 +60,6 @@ DOORS = {
         "memory.measurements",
         "memory.shared_measurements",
     },
-    "dhash": {"dataset.picture"},
     "instant_clip_tokenizer": {"dataset.tokens"},
     "ftfy": {"dataset.tokens"},
     "typer": {"cli", "commands"},

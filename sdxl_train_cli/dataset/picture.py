@@ -195,14 +195,21 @@ def _has_alpha(image: Image) -> bool:
 
 
 def _difference_hash(image: Image) -> int | None:
-    import dhash  # noqa: PLC0415 - only a look at pictures pays for it
-    from PIL.Image import Resampling  # noqa: PLC0415 - the same
+    from PIL.Image import Resampling  # noqa: PLC0415 - only a look at pictures pays for it
 
     sampled = image.resize((_SAMPLES, _SAMPLES), Resampling.NEAREST).convert("RGB").convert("L")
-    greys = list(sampled.resize((_CELLS, _CELLS), Resampling.BOX).tobytes())
-    if max(greys) - min(greys) < _FLAT:
-        return None
-    return int(dhash.dhash_int(greys, size=_CELLS - 1))
+    greys = sampled.resize((_CELLS, _CELLS), Resampling.BOX).tobytes()
+    return None if max(greys) - min(greys) < _FLAT else _hash(greys)
+
+
+def _hash(greys: bytes) -> int:
+    """Whether each square is darker than the one to its right, then than the one below: a bit each."""
+    cells = [row * _CELLS + column for row in range(_CELLS - 1) for column in range(_CELLS - 1)]
+    found = 0
+    for step in (1, _CELLS):
+        for cell in cells:
+            found = found << 1 | (greys[cell] < greys[cell + step])
+    return found
 
 
 def _words(error: Exception) -> str:

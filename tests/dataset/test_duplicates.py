@@ -40,6 +40,19 @@ def of_hash(number: int, difference_hash: int) -> PictureFacts:
     )
 
 
+def test_a_difference_hash_tells_which_squares_grow_lighter_to_the_right_and_then_downwards(tmp_path: Path) -> None:
+    across = Image.linear_gradient("L").rotate(90)
+    one_light_square = Image.new("L", (9, 9))
+    one_light_square.putpixel((1, 0), 255)
+
+    hashes = [
+        facts(tmp_path / f"{number}.png", image).difference_hash
+        for number, image in enumerate((across, across.rotate(270), one_light_square.resize((144, 144), 0)))
+    ]
+
+    assert hashes == [(2**64 - 1) << 64, 2**64 - 1, 1 << 127]
+
+
 @pytest.mark.parametrize("image", [photo(1, (SIDE, SIDE)), drawn(1, 8)], ids=["photo", "on white"])
 def test_a_picture_that_was_saved_again_smaller_is_near(tmp_path: Path, image: Image.Image) -> None:
     one = facts(tmp_path / "1.png", image)
