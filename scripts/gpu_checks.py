@@ -147,7 +147,7 @@ def prepare(options: argparse.Namespace, folder: Path) -> Bench:
     home = Home.find(options.home, os.environ)
     installed = environment.require(home)
     device = preparation.choose_device(options.gpu)
-    if device is None and not installed.is_rehearsal:
+    if device is None and installed.trains:
         raise SdxlTrainError("no GPU was found", "without one, a setup of the stand-in in tests/standin shows the way")
     there = (options.work or folder) / "material"
     if not (there / "model.safetensors").is_file():

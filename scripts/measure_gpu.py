@@ -189,7 +189,7 @@ def measure(options: argparse.Namespace, known: Sequence[Line]) -> Iterator[Line
     left = [cell for cell in wanted if (cell.name, device.name if device else "") not in done]
     with tempfile.TemporaryDirectory(prefix="sdxl-train-measure-") as name, contextlib.ExitStack() as living:
         folder = Path(name)
-        is_scaled = device is None and smoke.why_not_scaled(installed) is None
+        is_scaled = device is None and environment.abilities(installed).not_scaled is None
         size = SmokeSize(STEPS, scaled=is_scaled, gpu_index=device.index if device else None)
         place = Place(home, installed, device, made(installed, options.work or folder, size), is_scaled, folder)
         # The next cell loads its libraries while this one runs, and waits with the GPU.

@@ -164,13 +164,13 @@ def measure(options: argparse.Namespace, known: list[Measured]) -> list[Measured
     device = chosen(options.gpu)
     with tempfile.TemporaryDirectory(prefix="sdxl-train-measure-") as name:
         folder = Path(name)
-        scaled = device is None and smoke.why_not_scaled(installed) is None
+        scaled = device is None and environment.abilities(installed).not_scaled is None
         size = SmokeSize(trial.STEPS, scaled=scaled, gpu_index=device.index if device else None)
         wanted = list(cells(options))
         if device is None:
             print(WITHOUT_GPU, file=sys.stderr, flush=True)
             wanted = [cell for cell in wanted if cell.variant == AS_SHIPPED][:1]
-        model = STAND_IN if installed.is_rehearsal else SCALED if scaled else FULL
+        model = STAND_IN if not installed.trains else SCALED if scaled else FULL
         name_of_gpu = device.name if device else ""
         done = {line.key for line in known}
         left = [cell for cell in wanted if (cell.variant, cell.row, str(cell.batch), model, name_of_gpu) not in done]

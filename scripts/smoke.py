@@ -21,6 +21,8 @@ from project_venv import ROOT
 
 STAND_IN = ROOT / "tests" / "standin" / "build.py"
 REHEARSAL_HOME = ROOT / ".rehearsal"
+REHEARSAL_OUTPUT = ROOT / "rehearsal-output"
+"""What a stand-in wrote must never lie where a real result would."""
 
 
 def main() -> int:
@@ -52,7 +54,9 @@ def _rehearse(python: Path, passed_on: list[str]) -> int:
         if subprocess.run([sys.executable, str(STAND_IN), str(repository)], check=False).returncode != 0:
             return 1
         home = ["--home", str(REHEARSAL_HOME)]
-        code = _run(python, "setup", "--source", str(repository), *home) or _run(python, "smoke", *home, *passed_on)
+        output = ["--output", str(REHEARSAL_OUTPUT)]
+        code = _run(python, "setup", "--source", str(repository), *home)
+        code = code or _run(python, "smoke", *home, *output, *passed_on)
     if (REHEARSAL_HOME / ".sdxl-train-home").is_file():  # setup made it
         shutil.rmtree(REHEARSAL_HOME, ignore_errors=True)
     print("REHEARSAL: ended; nothing was trained", file=sys.stderr, flush=True)

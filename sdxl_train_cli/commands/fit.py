@@ -23,6 +23,7 @@ from sdxl_train_cli.commands.train import (
     Vae,
     from_flags,
     from_set,
+    note_untrained,
     remember,
 )
 from sdxl_train_cli.commands.workspace import HomeOption
@@ -70,8 +71,7 @@ def fit(
     most = max_batch or (_MOST if has_gpu else _MOST_ON_PROCESSOR)
     with tempfile.TemporaryDirectory(prefix="sdxl-train-fit-") as name:
         folder = Path(name)
-        if installed.is_rehearsal:
-            console.note("REHEARSAL: the trainer is a stand-in, nothing is measured but itself")
+        note_untrained(installed)
         if not has_gpu:
             _require_sense(asked, installed, own_pictures=own_pictures)
             for line in _NO_GPU:

@@ -48,7 +48,7 @@ def _request(
 ) -> SetupRequest:  # fmt: skip
     """What is typed changes what is installed; what is not typed stays as it is."""
     there = environment.known(home)
-    now = there.request if there and not there.is_rehearsal else environment.SetupRequest()
+    now = there.request if there and there.trains else environment.SetupRequest()
     return environment.SetupRequest(
         source=address or now.source,
         ref=ref or now.ref,
@@ -60,8 +60,8 @@ def _request(
 
 def _summary(installed: Environment) -> str:
     lock = installed.lock
-    if installed.is_rehearsal:
-        return f"ready: a stand-in for sd-scripts, for rehearsals (commit {lock.commit[:10]})"
+    if not installed.trains:
+        return f"ready, but it trains nothing: {lock.ref} ({lock.commit[:10]}) brings its own accelerate and no torch"
     return (
         f"ready: sd-scripts {lock.ref} ({lock.commit[:10]}), Python {lock.python}, torch {lock.packages.get('torch')}"
     )

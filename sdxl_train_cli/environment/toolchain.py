@@ -106,7 +106,7 @@ class InstallPlan:
     """What to install: resolved for this checkout and this machine."""
 
     toolchain: Toolchain | None
-    """None for a checkout that brings its own accelerate, as the rehearsal's stand-in does."""
+    """None for a checkout that brings its own accelerate."""
     build: TorchBuild
     requirements: tuple[str, ...]
     backend: str | None

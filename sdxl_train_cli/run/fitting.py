@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli.dataset import folders, largest_bucket
 from sdxl_train_cli.dataset.bucketing import Bucket
+from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Recipe
@@ -85,7 +86,7 @@ def on_processor(asked: Choices, installed: Environment, folder: Path, pictures:
 
     `pictures` None takes some that are made for it.
     """
-    scaled = smoke.why_not_scaled(installed) is None
+    scaled = environment.abilities(installed).not_scaled is None
     size = SmokeSize(trial.STEPS, scaled=scaled, gpu_index=None)
     material = smoke.make_material(installed, folder / "material", size)
     small = smoke.choices(asked.kind, material, folder, size, eight_bit=installed.lock.eight_bit)

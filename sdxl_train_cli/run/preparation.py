@@ -208,7 +208,7 @@ def trained_by(
         script=installed.checkout / kind.script,
         options=table.of(kind),
         shim=shim,
-        fast=INSIDE / "fast.py" if fast and not installed.is_rehearsal else None,  # a stand-in has no model
+        fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
     )
 
 

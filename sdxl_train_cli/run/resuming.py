@@ -152,14 +152,14 @@ def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int 
         raise UsageError(
             f"{entry.name} has made all its {length} steps", f"to make it longer: --steps {state.step + length // 2}"
         )
-    return Resumption(state.folder, state.step, steps, None if installed.is_rehearsal else _shim(installed))
+    return Resumption(state.folder, state.step, steps, _shim(installed))
 
 
 def _shim(installed: Environment) -> Path:
-    answer = environment.ask(installed, "resumed.py", "--check")
-    if not answer["resumable"]:
+    reason = environment.abilities(installed).not_resumed
+    if reason is not None:
         raise SetupError(
-            f"this sd-scripts can't be resumed with a right count: {answer['reason']}",
+            f"this sd-scripts can't be resumed with a right count: {reason}",
             "sdxl-train setup --ref v0.10.1 installs one that can",
         )
     return INSIDE / "resumed.py"

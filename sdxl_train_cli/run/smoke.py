@@ -87,7 +87,7 @@ _MARK = ".sdxl-train-smoke"
 
 def make_material(installed: Environment, folder: Path, size: SmokeSize) -> SmokeMaterial:
     """Make the model, tokenizers and pictures in the training environment."""
-    shapes = ["--without-weights"] if installed.is_rehearsal else [] if size.scaled else ["--full-size"]
+    shapes = ["--without-weights"] if not installed.trains else [] if size.scaled else ["--full-size"]
     mark = folder / _MARK
     if files.exists(folder) and not files.is_file(mark):
         raise UsageError(f"{folder} holds something else than a smoke's material", "give --output another folder")
@@ -95,14 +95,6 @@ def make_material(installed: Environment, folder: Path, size: SmokeSize) -> Smok
     files.write(mark, "sdxl-train smoke makes the files of this folder, and writes over them.\n")
     made = environment.ask(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
     return SmokeMaterial(Path(made["model"]), Path(made["tokenizers"]), Path(made["pictures"]))
-
-
-def why_not_scaled(installed: Environment) -> str | None:
-    """Why this sd-scripts can't be run scaled down, or None where it can."""
-    if installed.is_rehearsal:
-        return "a stand-in has no model"
-    answer = environment.ask(installed, "scaled.py", "--check")
-    return None if answer["scalable"] else str(answer["reason"])
 
 
 def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, *, eight_bit: bool) -> Choices:
@@ -147,7 +139,7 @@ def examine(prepared: Prepared, outcome: RunResult, material: SmokeMaterial) -> 
     else:
         found, expected, what = _u_net_modules(kind, header.shapes), U_NET_MODULES[kind], "U-Net modules"
     wrong = [Problem(f"{outcome.result} holds {found} {what}, not {expected}")] if found != expected else []
-    if not prepared.environment.is_rehearsal:
+    if prepared.environment.trains:
         wrong += [*_wrong_metadata(prepared, header.metadata), *_wrong_weights(prepared, outcome.result, material)]
     if wrong:
         raise TrainingError(wrong)

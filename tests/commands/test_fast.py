@@ -1,4 +1,4 @@
-"""`--fast`: kept in the run's record, refused where it does not exist, and no part of a rehearsal."""
+"""`--fast`: kept in the run's record, refused where it does not exist, and nothing for a trainer without torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def choices(model: Path, pictures: Path, kind: Kind = Kind.LORA, *, fast: bool =
 
 def play_real(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in, taken for an environment that trains."""
-    monkeypatch.setattr(Environment, "is_rehearsal", property(lambda _self: False))
+    monkeypatch.setattr(Environment, "trains", property(lambda _self: True))
     monkeypatch.setattr(Environment, "has_module", lambda *_: True)
 
 

@@ -41,7 +41,7 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch, records: Path) -> Path:
 
     monkeypatch.setattr(gpu, "devices", lambda: (CARD,))
     monkeypatch.setattr(trial, "run", tried)
-    monkeypatch.setattr(Environment, "is_rehearsal", False)
+    monkeypatch.setattr(Environment, "trains", True)
     monkeypatch.setattr(Environment, "has_module", lambda _self, _name: True)
     return records
 
@@ -97,7 +97,7 @@ def test_the_table_goes_to_stdout_and_the_story_to_stderr(cli: Cli, pictures: Pa
     assert result.code == 0, result.stderr
     assert result.stdout.splitlines()[0].split() == ["batch", "RAM,", "GB", "s", "a", "step", "fits"]
     assert result.stdout.splitlines()[1].split()[0] == "1"
-    assert "REHEARSAL" in result.stderr
+    assert "NOTHING WILL BE TRAINED" in result.stderr
 
 
 def test_on_a_gpu_the_largest_batch_is_told_and_each_measurement_kept(
@@ -192,7 +192,7 @@ def test_a_run_that_delivered_is_remembered_with_its_peak_and_pace(
     assert (found.peak_gib, found.seconds_per_step, found.gpu, found.network_dim) == (7.25, 1.5, "card", 32)
 
 
-def test_a_rehearsal_leaves_no_record(
+def test_a_trainer_without_torch_leaves_no_record(
     main: Callable[..., Result], records: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path, model: Path
 ) -> None:
     monkeypatch.setattr(gpu, "devices", lambda: (CARD,))

@@ -65,7 +65,7 @@ def test_setup_without_the_branch_says_which_release_it_takes(fresh: Cli) -> Non
     assert result.code == 0, result.stderr
     assert result.stdout == ""
     assert "this source has no branch 'sdxl' (upstream merged it): using v0.10.1" in result.stderr
-    assert "ready: a stand-in" in result.stderr
+    assert "ready, but it trains nothing: v0.10.1" in result.stderr
     assert environments(fresh) == [current(fresh)]
 
 

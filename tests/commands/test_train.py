@@ -95,8 +95,8 @@ def test_a_run_leaves_its_record_its_log_and_its_file(cli: Cli, tmp_path: Path, 
     assert not processes_with(str(tmp_path))
 
 
-def test_a_rehearsal_says_that_it_is_one(cli: Cli, line: list[str]) -> None:
-    assert "REHEARSAL" in cli("lora", *line).stderr
+def test_a_run_that_changes_no_weights_says_so(cli: Cli, line: list[str]) -> None:
+    assert "NOTHING WILL BE TRAINED" in cli("lora", *line).stderr
 
 
 def test_a_second_run_of_the_same_name_gets_a_folder_of_its_own(cli: Cli, tmp_path: Path, line: list[str]) -> None:

@@ -14,7 +14,7 @@ import uv
 
 from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.environment import building, environment, installer, network, ownership, toolchain
-from sdxl_train_cli.environment.environment import SetupRequest
+from sdxl_train_cli.environment.environment import Abilities, Environment, SetupRequest
 from sdxl_train_cli.environment.toolchain import InstallPlan, TorchBuild
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.gpu import Gpu
@@ -61,13 +61,33 @@ def test_an_environment_has_checkout_interpreter_options_and_lock(place: Home, r
     assert environment.require(place) == made
     assert made.lock.request == request_
     assert made.lock.ref == "v0.10.1"
-    assert made.is_rehearsal
+    assert not made.trains
     assert (made.checkout / "sdxl_train.py").is_file()
     assert process.run([str(made.python), "-c", "import sys; print(sys.prefix)"]).stdout.strip() == str(
         made.folder / "venv"
     )
     assert "network_dim" in made.options().of(Kind.LORA)
     assert "network_dim" not in made.options().of(Kind.DREAMBOOTH)
+
+
+def test_what_the_trainer_can_do_is_asked_once(installed: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = installed.lock.abilities
+    assert recorded is not None
+    assert recorded.not_resumed is None
+    assert "cannot be scaled down" in (recorded.not_scaled or "")
+
+    monkeypatch.setattr(environment, "ask", lambda *_: pytest.fail("it was asked again"))
+    assert environment.abilities(installed) == recorded
+
+
+def test_what_another_release_of_ours_found_is_asked_again(installed: Environment) -> None:
+    old = Abilities(not_scaled=None, not_resumed="it was too old", asked_by="0.0.1")
+    for abilities in (old, None):
+        lock = installed.lock.model_copy(update={"abilities": abilities})
+
+        found = environment.abilities(installed.model_copy(update={"lock": lock}))
+
+        assert found == installed.lock.abilities
 
 
 def test_the_same_request_again_makes_nothing(place: Home, request_: SetupRequest, told: list[str]) -> None:

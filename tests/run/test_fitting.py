@@ -102,7 +102,7 @@ def test_what_the_real_run_can_not_cache_is_not_cached_in_the_trial(world: World
     assert found.prepared.recipe.get("cache_text_encoder_outputs") is None
 
 
-def test_a_rehearsal_on_the_processor_takes_material_that_is_made_for_it(
+def test_a_fit_on_the_processor_takes_material_that_is_made_for_it(
     world: World, installed: Environment, tmp_path: Path
 ) -> None:
     made = fitting.on_processor(world.asked, installed, tmp_path / "made", None)
