@@ -25,7 +25,7 @@ Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE)]
 
 
 def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home: HomeOption = None) -> None:
-    """What two presets do differently, sd-scripts' defaults included."""
+    """Compare two presets, sd-scripts' defaults included."""
     installed = environment.find(workspace.home(home))
     table: OptionTable | None = None if installed is None else installed.options()
     one, other = (recipes.load(listing.kind_for(name, kind), name, (), workspace.user_presets()) for name in (a, b))

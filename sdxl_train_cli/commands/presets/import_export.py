@@ -46,11 +46,11 @@ Files = Annotated[
 ]
 Folder = Annotated[Path | None, typer.Option("--to", help="Where presets are written [default: your own presets]")]
 NameOption = Annotated[str | None, typer.Option("--name", "-n", help="The preset's name [default: the file's]")]
-ReportOption = Annotated[ReportForm, typer.Option("--report", help="What became of every key")]
+ReportOption = Annotated[ReportForm, typer.Option("--report", help="How to report what became of each key")]
 KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="Refuse anything but this kind")]
-Force = Annotated[bool, typer.Option("--force", help="Write over a preset that is there")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing preset")]
 PresetName = Annotated[str, typer.Argument(help="A name from `sdxl-train presets list`, or a file")]
-To = Annotated[TargetForm, typer.Option("--to", help="For which program")]
+To = Annotated[TargetForm, typer.Option("--to", help="Program to write for")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="A new file [default: print it]")]
 
 
@@ -58,7 +58,7 @@ def import_(
     files: Files, to: Folder = None, name: NameOption = None, report: ReportOption = ReportForm.TABLE,
     kind: KindOption = None, force: Force = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Make presets of other programs' settings."""
+    """Make presets from other programs' settings."""
     if name is not None and len(files) > 1:
         raise UsageError("--name is for one file", "import the files one by one, or leave --name away")
     _require_different_names(files)

@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
-    """Every preset, with the GPU memory that it needs."""
+    """List every preset with the GPU memory that it needs."""
     found = presets.available(kind_called(kind), workspace.user_presets())
     if as_json:
         console.data([_facts(preset) for preset in found])
@@ -48,7 +48,7 @@ def show(
     kind: KindFilter = None,
     as_json: Json = False,
 ) -> None:
-    """A preset in full, and where each value comes from."""
+    """Show a preset in full, and where each value comes from."""
     recipe = redact.masked(presets.load(kind_for(preset, kind), preset, (), workspace.user_presets()))
     if as_json:
         console.data(recipe.model_dump(mode="json"))
