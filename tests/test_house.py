@@ -53,6 +53,7 @@ DOORS = {
         "recipe",
         "sdscripts.options",
         "environment.environment",
+        "failures.signature",
         "records.record",
         "records.history",
         "memory.memory_settings",
