@@ -53,6 +53,7 @@ DOORS = {
         "recipe",
         "sdscripts.options",
         "environment.environment",
+        "environment.toolchain",
         "failures.signature",
         "records.record",
         "records.history",
