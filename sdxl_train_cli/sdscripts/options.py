@@ -1,6 +1,7 @@
-"""The options that the installed sd-scripts understands, and a recipe's values in their types.
+"""The options that sd-scripts understands, and a recipe's values in their types.
 
-The table is asked of sd-scripts' own argparse once, at setup (`inside/flags.py`), and kept beside the environment.
+The table is asked of sd-scripts' own argparse once, at setup (`inside/flags.py`), and kept beside the environment;
+before that the pinned release's counts (`shipped.py`).
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class OptionTable(BaseModel):
     scripts: Mapping[str, tuple[Option, ...]]
     optimizers: Mapping[str, tuple[str, ...] | None] = {}
     """Arguments of optimizers by lower-case name, `lr` left out; None takes any. An older setup did not ask."""
+    release: str | None = None
+    """The release whose shipped table this is; None where an installed sd-scripts was asked."""
 
     @classmethod
     def load(cls, path: Path) -> OptionTable:
