@@ -1,4 +1,4 @@
-"""What is built holds all that the product reads."""
+"""What is built holds all that the product reads, and works from there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import variables
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sdxl_train_cli"
@@ -35,3 +36,20 @@ def test_wheel_and_sdist_hold_every_data_file(built: Path) -> None:
         assert read_files() <= set(archive.namelist())
     with tarfile.open(sdist) as archive:
         assert read_files() <= {name.partition("/")[2] for name in archive.getnames()}
+
+
+def test_what_is_unpacked_from_the_wheel_checks_presets_before_setup(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "unpacked")  # noqa: S202 - our own wheel
+    (tmp_path / "lora").mkdir()
+    preset = tmp_path / "lora" / "mine.yaml"
+    preset.write_text("extends: dim32-gc\nnetwork_dims: 8\n", encoding="utf-8")
+    environ = {**variables(tmp_path), "PYTHONPATH": str(tmp_path / "unpacked"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    argv = [sys.executable, "-v", "-m", "sdxl_train_cli", "presets", "check", str(preset)]
+    ran = subprocess.run(argv, env=environ, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+
+    assert str(PACKAGE) not in ran.stderr
+    assert ran.returncode == 3
+    assert f"{preset}:2: sdxl_train_network.py has no option 'network_dims'" in ran.stderr

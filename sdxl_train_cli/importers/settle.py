@@ -73,7 +73,7 @@ class _Draft:
     """Every shipped preset of the kind."""
 
 
-def settle(reading: Reading, table: OptionTable | None, shown: str, typed_kind: Kind | None = None) -> Imported:
+def settle(reading: Reading, table: OptionTable, shown: str, typed_kind: Kind | None = None) -> Imported:
     """Make sense of a reading; RecipeError where it is not for SDXL, or can't be trained whatever is left out."""
     entries = [sense.without_secrets(made) for entry in reading.entries for made in sense.made_of(entry)]
     named_code.require_harmless(entries, shown)
@@ -206,7 +206,7 @@ def _recipe(recipe: Recipe, changes: Changes) -> Recipe:
     )
 
 
-def _mended(draft: _Draft, table: OptionTable | None, shown: str) -> _Draft:
+def _mended(draft: _Draft, table: OptionTable, shown: str) -> _Draft:
     """Leave out what sd-scripts would refuse; RecipeError where that would be another run."""
     name, base = next(iter(draft.bases.items()))
     for _ in range(len(draft.known) + len(base.settings) + 1):
@@ -220,16 +220,15 @@ def _mended(draft: _Draft, table: OptionTable | None, shown: str) -> _Draft:
     raise RecipeError(Problem("can't be made into a preset that sd-scripts takes", None, shown))
 
 
-def _refused(draft: _Draft, recipe: Recipe, table: OptionTable | None) -> list[tuple[Problem, str | None]]:
+def _refused(draft: _Draft, recipe: Recipe, table: OptionTable) -> list[tuple[Problem, str | None]]:
     """What to leave out next: all that the table refuses, each by itself, else one: the next may go with it."""
-    alone = [] if table is None else [(problem, problem.where) for problem in options.problems(recipe, table)]
-    return [*alone] or list(itertools.islice(_refusals(draft, recipe, table), 1))
+    alone: list[tuple[Problem, str | None]] = [(each, each.where) for each in options.problems(recipe, table)]
+    return alone or list(itertools.islice(_refusals(draft, recipe, table), 1))
 
 
-def _refusals(draft: _Draft, recipe: Recipe, table: OptionTable | None) -> Iterator[tuple[Problem, str | None]]:
+def _refusals(draft: _Draft, recipe: Recipe, table: OptionTable) -> Iterator[tuple[Problem, str | None]]:
     """Yield each problem of options that the table takes, with the one that is best left out."""
-    if table is not None:
-        recipe = options.typed(recipe, table)
+    recipe = options.typed(recipe, table)
     yield from ((problem, problem.where) for problem in shapes.problems(recipe))
     for rule in CONFLICTS:
         problem = rule.problem(recipe)

@@ -6,7 +6,6 @@ before that the pinned release's counts (`shipped.py`).
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -99,30 +98,11 @@ def typed(recipe: Recipe, table: OptionTable) -> Recipe:
     )
 
 
-def as_they_look(recipe: Recipe) -> Recipe:
-    """The recipe with what was typed as text in the type that it looks like: for where no table is installed yet."""
-    return recipe.replaced(
-        {
-            name: Setting(value=_looks_like(setting.value), origin=setting.origin)
-            for name, setting in recipe.settings.items()
-        }
-    )
-
-
-def _looks_like(value: Value) -> Value:
-    if isinstance(value, tuple):
-        return value
-    for convert in (_switch, _int, _float):
-        with contextlib.suppress(ValueError):
-            return convert(value)
-    return value
-
-
 def _unknown(name: str, kind: Kind, table: OptionTable) -> str:
     elsewhere = [script for script, options in table.scripts.items() if name in {option.name for option in options}]
     if elsewhere:
         return f"'{name}' is an option of {elsewhere[0]}, not of {kind.script}"
-    return f"{kind.script} has no option '{name}'"
+    return f"{kind.script} has no option '{name}'" + (f" in {table.release}" if table.release else "")
 
 
 def _typed(value: Value, option: Option) -> Value:

@@ -25,7 +25,9 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file for 
 
 def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = None) -> None:
     """JSON Schema of presets, for editors."""
-    table = environment.require(place.home(home)).options()
+    table = environment.option_table(place.home(home))
+    if table.release:
+        console.note(f"made of the options of sd-scripts {table.release}; once it is installed, with its words on each")
     names = {one: recipes.names(one, place.user_presets()) for one in Kind}
     text = json.dumps(schemas.build(table, listing.kind_called(kind), names), indent=1, ensure_ascii=False)
     if output is None:
