@@ -12,6 +12,7 @@ from sdxl_train_cli.importers import sense, values
 from sdxl_train_cli.importers.entry import Entry, Reading, became, computed, ignored, shown, unknown
 from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.sdscripts import lycoris
+from sdxl_train_cli.sdscripts.options import PAIRS
 
 FORMAT = "LoRA_Easy_Training_Scripts TOML"
 _OF_THE_UI: Mapping[str, str] = {
@@ -131,7 +132,7 @@ def _optimizer(key: str, raw: str) -> Entry:
 
 def _mapping(key: str, option: str, raw: Mapping[str, object]) -> Iterator[Entry]:
     """A table of arguments becomes a list of key=value."""
-    if option not in values.WORDS:
+    if option not in PAIRS:
         yield unknown(key, raw, "holds no plain value")
         return
     words = []

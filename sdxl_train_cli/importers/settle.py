@@ -13,7 +13,8 @@ from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import shapes
 from sdxl_train_cli.rules.conflicts import CONFLICTS
-from sdxl_train_cli.sdscripts import options
+from sdxl_train_cli.sdscripts import options, shipped
+from sdxl_train_cli.sdscripts.attention import ATTENTIONS
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 Changes = Mapping[str, "Value | None"]
@@ -27,7 +28,6 @@ _OF_THE_DATASET = frozenset(
         "random_crop", "caption_dropout_rate"
     ]
 )  # fmt: skip
-_ATTENTIONS = frozenset({"sdpa", "xformers", "mem_eff_attn"})
 _MEANING = frozenset(
     [
         "learning_rate", "unet_lr", "text_encoder_lr", "optimizer_type", "network_module", "network_args",
@@ -40,8 +40,6 @@ _RATES: Mapping[str, str] = {
     "text_encoder_lr": "network_train_unet_only",
 }
 """Rates of parts, and the switch that leaves the part out."""
-_DEFAULT_RATE = 2e-6
-"""What sd-scripts takes where learning_rate is left out."""
 _REFUSED = "sd-scripts would refuse it: "
 
 
@@ -150,7 +148,7 @@ def _fitting(entries: Sequence[Entry], module: str, arguments: Mapping[str, str]
 def _plain_rates(entries: Sequence[Entry]) -> list[Entry]:
     """A part's own rate says nothing where it is the common one, or where the part is not trained."""
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
-    common = known.get("learning_rate") or _DEFAULT_RATE
+    common = known.get("learning_rate") or shipped.number("learning_rate")
     found = []
     for entry in entries:
         rate = entry.value[0] if isinstance(entry.value, tuple) and len(entry.value) == 1 else entry.value
@@ -193,7 +191,7 @@ def _is_nothing(value: Value | None) -> bool:
 def _kept(draft: _Draft) -> frozenset[str]:
     """Options of the base that stay though the file does not speak of them."""
     kept = _NEEDED | (_OF_THE_DATASET if draft.silent_on_dataset else frozenset())
-    chosen = any(draft.known.get(option) for option in _ATTENTIONS)
+    chosen = any(draft.known.get(option) for option in ATTENTIONS)
     kept |= _HOW_FAST - ({"sdpa"} if chosen else set())
     is_fp16 = draft.known.get("mixed_precision") == "fp16"
     return kept | ({"no_half_vae"} if is_fp16 else set())  # in fp16 SDXL's VAE gives NaN

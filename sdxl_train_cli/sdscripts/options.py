@@ -18,6 +18,8 @@ from sdxl_train_cli import files, spelling
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
 
+PAIRS = frozenset({"network_args", "optimizer_args", "lr_scheduler_args"})
+"""Options that take a list of `key=value`."""
 OptionType = Literal["switch", "int", "float", "str"]
 
 

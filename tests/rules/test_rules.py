@@ -450,8 +450,8 @@ def test_every_rule_has_a_case() -> None:
     }
     warnings = {message for kind, change, _, _ in WARNED for message in warned(changed(kind, change))}
 
-    assert {rule.message for rule in CONFLICTS} <= problems
-    assert {rule.message for rule in TRAPS} <= warnings
+    assert {rule.words for rule in CONFLICTS} <= problems
+    assert {rule.words for rule in TRAPS} <= warnings
 
 
 def test_every_option_in_a_rule_is_one_of_sd_scripts() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sdxl_train_cli.dataset import bucketing
+from sdxl_train_cli.importers import export, sense
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes import presets, schema
+from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import optimizer, shipped
 
@@ -74,6 +78,39 @@ def test_what_is_no_number_is_not_given_as_one() -> None:
 def test_an_optimizer_whose_arguments_are_known_is_one_that_setup_asks_for() -> None:
     assert shipped.table().optimizers.keys() <= optimizer.CLASSES.keys()
     assert "betas" in (shipped.table().optimizers["adamw8bit"] or ())
+
+
+@pytest.fixture
+def other_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The pinned release's file with another default in one line."""
+    text = (shipped.RELEASES / f"{shipped.PINNED_RELEASE}.json").read_text(encoding="utf-8")
+    line = '{"name": "max_train_steps", "type": "int", "default": 1600}'
+    assert text.count(line) == 1
+    (tmp_path / f"{shipped.PINNED_RELEASE}.json").write_text(text.replace(line, line.replace("1600", "1700")), "utf-8")
+    caches = (shipped.table, shipped.defaults)
+    monkeypatch.setattr(shipped, "RELEASES", tmp_path)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.usefixtures("other_default")
+def test_a_default_stands_in_one_line_of_one_file_and_all_that_is_told_follows_it() -> None:
+    recipe = presets.load(Kind.LORA, "dim32-gc", [Override("max_train_steps", None, "--set")])
+    late = presets.load(
+        Kind.LORA, "dim32-gc", [Override("max_train_steps", None, "--set"), Override("initial_step", 1650, "--set")]
+    )
+
+    assert bucketing.arrange(recipe, []).steps == 1700
+    assert not list(rules.problems(late))
+    assert sense.is_off("max_train_steps", 1700)
+    assert not sense.is_off("max_train_steps", 1600)
+    assert export.kohya_gui(recipe).fields["max_train_steps"] == 1700
+    properties = schema.build(shipped.table(), None, {})["properties"]
+    assert isinstance(properties, dict)
+    assert properties["max_train_steps"]["default"] == 1700
 
 
 def test_no_module_reads_the_files_when_it_is_imported() -> None:
