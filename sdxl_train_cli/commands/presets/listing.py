@@ -60,7 +60,7 @@ def show(
 def check(
     files: Annotated[list[Path], typer.Argument(help="Preset files")], kind: KindFilter = None, home: HomeOption = None
 ) -> None:
-    """Every problem of preset files. With line numbers; exit code 3 if there is one."""
+    """Find every problem in preset files. With line numbers; exit code 3 if there is one."""
     table = environment.option_table(workspace.home(home))
     found = [
         problem

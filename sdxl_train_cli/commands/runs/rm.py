@@ -23,7 +23,7 @@ Force = Annotated[bool, typer.Option("--force", help="Even where another compute
 def rm(
     runs: Runs, yes: Yes = False, keep_result: KeepResult = False, force: Force = False, output: OutputOption = None
 ) -> None:
-    """Delete runs: all that they have made. What is not theirs stays in their folders."""
+    """Delete runs and all that they made. What is not theirs stays in their folders."""
     folder = workspace.output(output)
     gathering = Gathering()
     found = {}
