@@ -48,7 +48,7 @@ _LARGE = (
 )
 
 COMMANDS: Mapping[str, Command | CommandGroup] = {
-    "setup": Command("Install sd-scripts and torch, apart from all else.", "setup.setup"),
+    "setup": Command("Install sd-scripts and torch in an environment of their own.", "setup.setup"),
     "smoke": Command("Prove that training works, on any machine.", "smoke.train_tiny"),
     "init": Command("Write a project file for this folder.", "init.init"),
     "lora": Command("Train a LoRA: small, quick, the usual choice.", "train.train"),
@@ -56,40 +56,40 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "loha": Command("Train a LoHa: two LoRAs multiplied, for many subjects.", "train.train"),
     "lokr": Command("Train a LoKr: the closest likeness for its size.", "train.train"),
     "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
-    "plan": Command("What to train on this GPU, and the command for it.", "vram.plan"),
-    "fit": Command("Measure the largest batch that fits: a few real steps.", "fit.fit"),
-    "vram": Command("GPU memory by settings: measured and estimated.", "vram.vram"),
+    "plan": Command("Say what to train on this GPU, and the command for it.", "vram.plan"),
+    "fit": Command("Measure the largest batch that fits, with a few real steps.", "fit.fit"),
+    "vram": Command("Show GPU memory by settings: measured and estimated.", "vram.vram"),
     "dataset": CommandGroup("Check, show, repair and caption your pictures.", {
         "check": Command("Find what is wrong with pictures and captions.", "dataset.check.check",
                          "Exit code 4 where there are errors."),
-        "show": Command("What SDXL will really see: buckets, crops, steps, tags.", "dataset.show.show"),
+        "show": Command("Show what SDXL will really see: buckets, crops, steps, tags.", "dataset.show.show"),
         "fix": Command("Make a copy that training takes as it is.", "dataset.fix.fix",
                        "The originals are never touched."),
         "caption": Command("Tag pictures without a caption, by sd-scripts' own tagger.", "dataset.caption.caption"),
     }),
     "presets": CommandGroup("List, show, check, import and export presets.", {
-        "list": Command("Every preset, with the GPU memory that it needs.", "presets.listing.list_"),
-        "show": Command("A preset in full, and where each value comes from.", "presets.listing.show"),
-        "check": Command("Every problem of preset files.", "presets.listing.check",
+        "list": Command("List every preset with the GPU memory that it needs.", "presets.listing.list_"),
+        "show": Command("Show a preset in full, and where each value comes from.", "presets.listing.show"),
+        "check": Command("Find every problem in preset files.", "presets.listing.check",
                          "With line numbers; exit code 3 if there is one."),
-        "new": Command("Five questions, and a commented preset that fits your card.", "presets.new.new"),
-        "diff": Command("What two presets do differently, sd-scripts' defaults included.", "presets.diff.diff"),
-        "schema": Command("JSON Schema of presets, for editors.", "presets.schema.schema"),
-        "import": Command("Make presets of other programs' settings.", "presets.import_export.import_"),
+        "new": Command("Make a commented preset that fits your card, from five answers.", "presets.new.new"),
+        "diff": Command("Compare two presets, sd-scripts' defaults included.", "presets.diff.diff"),
+        "schema": Command("Write a JSON Schema of presets, for editors.", "presets.schema.schema"),
+        "import": Command("Make presets from other programs' settings.", "presets.import_export.import_"),
         "export": Command("Write a preset for another program.", "presets.import_export.export"),
     }),
-    "runs": CommandGroup("Look back on runs, and go on with them.", {
-        "list": Command("Every run, newest first.", "runs.listing.list_"),
-        "show": Command("One run: its settings, results, end, and how to go on.", "runs.listing.show"),
-        "diff": Command("Where two runs differ: settings, data, results.", "runs.listing.diff"),
-        "explain": Command("Why a run failed, and what to type.", "runs.explain.explain",
+    "runs": CommandGroup("List, show, compare and resume runs.", {
+        "list": Command("List every run, newest first.", "runs.listing.list_"),
+        "show": Command("Show one run: settings, results, how it ended.", "runs.listing.show"),
+        "diff": Command("Compare two runs: settings, data, results.", "runs.listing.diff"),
+        "explain": Command("Say why a run failed, and what to type.", "runs.explain.explain",
                            "Takes any log of sd-scripts."),
-        "resume": Command("Go on with a run that was stopped or cut off.", "runs.resume.resume"),
-        "rerun": Command("Make the same run again, under a new name.", "runs.rerun.rerun"),
+        "resume": Command("Resume a run that was stopped or cut off.", "runs.resume.resume"),
+        "rerun": Command("Repeat a run under a new name.", "runs.rerun.rerun"),
         "report": Command("Write a run as one web page.", "runs.report.write_report",
                           "Curves, samples, settings and checkpoints; it needs no network."),
-        "rm": Command("Delete runs: all that they have made.", "runs.rm.rm",
-                      "What is not theirs stays in their folders."),
+        "rm": Command("Delete runs and all that they made.", "runs.rm.rm",
+                      "Files that aren't the run's own stay."),
         "tensorboard": Command("Serve the logs of a run, or of all.", "runs.tensorboard.serve",
                                "Until Ctrl-C; the address goes to stdout."),
     }),
@@ -142,7 +142,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version")
     ] = False,
 ) -> None:
     """Train SDXL with kohya-ss/sd-scripts: set up, checked before it starts, watched to its end."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pynvml
+
 from sdxl_train_cli.errors import UsageError
 
 GIB = 1024**3
@@ -54,8 +56,6 @@ def usual_headroom_gib() -> float:
 
 def devices() -> tuple[Gpu, ...]:
     """Every GPU that the driver shows; empty where there is no NVIDIA driver."""
-    import pynvml  # noqa: PLC0415 - only commands that look at the GPU pay for it
-
     with contextlib.suppress(pynvml.NVMLError), _driver():
         driver = str(pynvml.nvmlSystemGetDriverVersion())
         found = (_gpu(index, driver) for index in range(pynvml.nvmlDeviceGetCount()))
@@ -65,8 +65,6 @@ def devices() -> tuple[Gpu, ...]:
 
 @contextlib.contextmanager
 def _driver() -> Iterator[None]:
-    import pynvml  # noqa: PLC0415 - as above
-
     pynvml.nvmlInit()
     try:
         yield
@@ -76,8 +74,6 @@ def _driver() -> Iterator[None]:
 
 def _gpu(index: int, driver: str) -> Gpu | None:
     """None where the driver shows a GPU and won't tell of it: another one may still be asked."""
-    import pynvml  # noqa: PLC0415 - as above
-
     try:
         whole = pynvml.nvmlDeviceGetHandleByIndex(index)
         handle = _part(whole)
@@ -103,8 +99,6 @@ def _part(handle: Any) -> Any:  # noqa: ANN401 - NVML's own handles
 
     None where it is to be cut and has no part yet: CUDA sees nothing then, whatever the driver tells of the whole.
     """
-    import pynvml  # noqa: PLC0415 - as above
-
     if _asked(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0]) != pynvml.NVML_DEVICE_MIG_ENABLE:
         return handle
     for number in range(_asked(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
@@ -116,8 +110,6 @@ def _part(handle: Any) -> Any:  # noqa: ANN401 - NVML's own handles
 
 def _asked(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - as NVML answers
     """The driver's answer, or None where it has none: not every GPU can tell everything."""
-    import pynvml  # noqa: PLC0415 - as above
-
     try:
         return question()
     except pynvml.NVMLError:
@@ -139,8 +131,6 @@ class Meter:
     """One GPU, asked again and again; the driver stays open until `close`. Never raises."""
 
     def __init__(self, index: int) -> None:
-        import pynvml  # noqa: PLC0415 - as above
-
         self._open = False
         self._whole = self._part = None
         with contextlib.suppress(pynvml.NVMLError):
@@ -151,8 +141,6 @@ class Meter:
 
     def read(self) -> Usage:
         """Ask once."""
-        import pynvml  # noqa: PLC0415 - as above
-
         if self._part is None:
             return Usage()
         memory = _asked(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._part))
@@ -169,8 +157,6 @@ class Meter:
 
     def close(self) -> None:
         """Let the driver go."""
-        import pynvml  # noqa: PLC0415 - as above
-
         if self._open:
             self._open = False
             self._part = None

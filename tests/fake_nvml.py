@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 
 import pytest
+
+from sdxl_train_cli import gpu
 
 GIB = 1024**3
 
@@ -75,5 +76,5 @@ def install(monkeypatch: pytest.MonkeyPatch, *cards: Card | None, without_driver
     }
     for name, answer in answers.items():
         setattr(module, name, answer)
-    monkeypatch.setitem(sys.modules, "pynvml", module)
+    monkeypatch.setattr(gpu, "pynvml", module)
     return calls

@@ -7,8 +7,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from option_facts import option_table
-
 from sdxl_train_cli.importers import format_detection, option_translation, preset_building, preset_text
 from sdxl_train_cli.importers.foreign_settings import ForeignKey
 from sdxl_train_cli.importers.preset_building import ImportedPreset
@@ -16,9 +14,10 @@ from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes import presets, yaml_file
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import shipped
 
 FOLDER = Path(__file__).with_name("foreign")
-TABLE = option_table()
+TABLE = shipped.table()
 
 
 def imported(name: str) -> ImportedPreset:

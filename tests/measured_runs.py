@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from option_facts import option_table
-
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import memory_settings
 from sdxl_train_cli.memory.measurements import Measurement
@@ -13,13 +11,14 @@ from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import shipped
 
 CARD = Gpu(0, "NVIDIA GeForce RTX 4070", 12.0, 11.5, (8, 9), "550.54.14")
 
 
 def recipe(**changes: Value | None) -> Recipe:
     overrides = [Override(option, value, "--set") for option, value in changes.items()]
-    return rules.require(presets.load(Kind.LORA, "dim32-gc", overrides), option_table())
+    return rules.require(presets.load(Kind.LORA, "dim32-gc", overrides), shipped.table())
 
 
 def record(**changes: object) -> Measurement:

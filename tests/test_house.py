@@ -54,6 +54,8 @@ DOORS = {
         "recipe",
         "sdscripts.options",
         "environment.environment",
+        "environment.toolchain",
+        "failures.signature",
         "records.record",
         "records.history",
         "memory.memory_settings",

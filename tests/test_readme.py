@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from option_facts import option_table
 
 from sdxl_train_cli.gpu import imagined
 from sdxl_train_cli.memory import vram
@@ -17,6 +16,7 @@ from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.run import run_choices
+from sdxl_train_cli.sdscripts import shipped
 
 README = Path(__file__).parents[1] / "README.md"
 HEADROOM_GIB = 0.5
@@ -52,7 +52,7 @@ def overrides(words: list[str]) -> Iterator[Override]:
 def needed(typed: str) -> vram.MemoryNeed:
     kind, *words = shlex.split(typed)
     name = words[words.index("--preset") + 1] if "--preset" in words else run_choices.DEFAULT_PRESETS[Kind(kind)]
-    return vram.need(rules.require(presets.load(Kind(kind), name, list(overrides(words))), option_table()))
+    return vram.need(rules.require(presets.load(Kind(kind), name, list(overrides(words))), shipped.table()))
 
 
 def test_the_readme_names_runs_for_cards() -> None:

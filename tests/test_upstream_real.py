@@ -17,16 +17,21 @@ from pathlib import Path
 import psutil
 import pytest
 import upstream_source
-from option_facts import option_table
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment import environment, upstream
+from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.importers import option_translation
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.run import run_choices
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import checkpoint, optimizer, shipped
+from sdxl_train_cli.sdscripts.options import OptionTable
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+import ship_options
 
 SOURCE = upstream_source.find()
 pytestmark = [
@@ -88,15 +93,21 @@ def test_a_second_setup_has_nothing_to_do(place: Path) -> None:
     assert sorted((place / "home" / "environments").iterdir()) == before
 
 
-def test_the_tests_know_the_real_options(place: Path) -> None:
-    real, known = environment.require(Home(place / "home")).options(), option_table()
-    assert real.scripts.keys() == known.scripts.keys()
-    for script, options in real.scripts.items():
-        facts = {option.name: (option.flag, option.type, option.many) for option in known.scripts[script]}
-        assert {option.name: (option.flag, option.type, option.many) for option in options} == facts
-    assert real.optimizers["adamw8bit"]
-    assert {"prodigy", "adafactor", "lion", "adamwschedulefree", "sgd"} <= real.optimizers.keys()
-    assert "lr" not in str(real.optimizers["prodigy"])
+@pytest.mark.parametrize("shipped_file", sorted(shipped.RELEASES.glob("*.json")), ids=lambda path: path.stem)
+def test_a_shipped_table_is_what_that_release_says(place: Path, tmp_path: Path, shipped_file: Path) -> None:
+    commit = json.loads(shipped_file.read_text(encoding="utf-8"))["commit"]
+    try:
+        checkout = upstream.create(tmp_path / "sd-scripts", str(SOURCE), commit)
+    except SetupError as error:
+        pytest.skip(f"this source has no {shipped_file.stem}: {error}")
+    python = environment.require(Home(place / "home")).python
+    optimizers = [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
+    argv = [str(python), str(environment.INSIDE / "flags.py"), *optimizers]
+    ran = subprocess.run(argv, check=True, capture_output=True, encoding="utf-8", cwd=checkout.folder)
+    asked = OptionTable.model_validate_json(ran.stdout)
+
+    assert ship_options.text(asked, commit) == shipped_file.read_text(encoding="utf-8")
+    assert "lr" not in str(asked.optimizers["prodigy"])
 
 
 def test_all_kinds_train_and_their_files_are_examined(smoked: Path) -> None:

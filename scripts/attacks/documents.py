@@ -11,6 +11,7 @@ from attacks.attempt import Attempt
 
 PRESETS = world.TESTS.parent / "presets"
 FOREIGN = world.TESTS / "foreign"
+SIGNATURES = world.TESTS.parent / "sdxl_train_cli" / "failures" / "signatures"
 
 
 def preset(attempt: Attempt) -> None:
@@ -204,7 +205,7 @@ def metadata(attempt: Attempt) -> None:
 
 def log(attempt: Attempt) -> None:
     """Any text as a log, and any table as measurements."""
-    known = (world.TESTS / "failure_logs.py").read_text(encoding="utf-8")
+    known = "".join(path.read_text(encoding="utf-8") for path in sorted(SIGNATURES.glob("*.toml")))
     at = attempt.drawn.randrange(len(known))
     name = attempt.write("a.log", attempt.spoiler.lines(known[at : at + 4000], ":("))
     attempt.call((["runs", "explain", name], ["runs", "explain", name, "--json"], ["vram", "--merge", name]))

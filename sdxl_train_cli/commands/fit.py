@@ -45,7 +45,7 @@ from sdxl_train_cli.ui import console
 
 KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 MaxBatch = Annotated[
-    int | None, typer.Option("--max-batch", min=1, max=256, help="Try no more [default: 16; without a GPU 2]")
+    int | None, typer.Option("--max-batch", min=1, max=256, help="Largest batch to try [default: 16; without a GPU 2]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
@@ -55,7 +55,7 @@ def fit(
     repeats: Repeats = None, resolution: Resolution = None, vae: Vae = None, set_: Set = None, gpu: GpuIndex = None,
     max_batch: MaxBatch = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Measure the largest batch that fits: a few real steps."""
+    """Measure the largest batch that fits, with a few real steps."""
     where, asked_kind = workspace.home(home), workspace.kind(kind)
     installed = environment.require(where)
     written = project.load(Path.cwd())

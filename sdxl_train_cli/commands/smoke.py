@@ -25,8 +25,8 @@ _ALL = "all"
 KindOption = Annotated[str, typer.Option("--kind", "-k", help=f"{', '.join(kind.value for kind in Kind)} or {_ALL}")]
 Steps = Annotated[int, typer.Option("--steps", min=2, callback=within_reason, help="Length of each run")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
-FullSize = Annotated[bool, typer.Option("--full-size", help="SDXL's true shapes: about 7 GB of disk and memory")]
-Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs too, not the trained files alone")]
+FullSize = Annotated[bool, typer.Option("--full-size", help="Full-size SDXL: about 7 GB of disk and memory")]
+Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs, not only the trained files")]
 GpuIndex = Annotated[
     int | None, typer.Option("--gpu", min=0, callback=within_reason, help="Train on this GPU [default: the processor]")
 ]

@@ -45,15 +45,18 @@ BatchSize = Annotated[
 Steps = Annotated[int | None, typer.Option("--steps", min=1, callback=within_reason, help="Length of the run in steps")]
 Epochs = Annotated[
     int | None,
-    typer.Option("--epochs", min=1, callback=within_reason, help="Length of the run in passes over the pictures"),
+    typer.Option(
+        "--epochs", min=1, callback=within_reason, help="Length of the run in epochs: passes over the pictures"
+    ),
 ]
 Repeats = Annotated[
-    int | None, typer.Option("--repeats", min=1, callback=within_reason, help="How often a pass takes each picture")
+    int | None,
+    typer.Option("--repeats", min=1, callback=within_reason, help="How often each picture is used in an epoch"),
 ]
 Resolution = Annotated[
     int | None,
     typer.Option(
-        "--resolution", min=64, callback=within_reason, help="Side of the square, in pixels, whose area is kept"
+        "--resolution", min=64, callback=within_reason, help="Side in pixels of the square that has a bucket's area"
     ),
 ]
 Vae = Annotated[str | None, typer.Option("--vae", help="A VAE in place of the model's own")]
@@ -61,9 +64,13 @@ Seed = Annotated[int | None, typer.Option("--seed", min=0, callback=within_reaso
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
 GpuIndex = Annotated[
     int | None,
-    typer.Option("--gpu", min=0, callback=within_reason, help="GPU as nvidia-smi counts [default: the freest]"),
+    typer.Option(
+        "--gpu", min=0, callback=within_reason, help="Number of the GPU, as in nvidia-smi [default: the freest]"
+    ),
 ]
-GpuMemory = Annotated[float | None, typer.Option("--gpu-memory", help="With --dry-run: as if the GPU had so many GB")]
+GpuMemory = Annotated[
+    float | None, typer.Option("--gpu-memory", help="With --dry-run: pretend that the GPU has this many GB")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print events as JSON lines")]
 NoGuard = Annotated[
@@ -82,10 +89,13 @@ class OnOom(str, Enum):
 OnOomOption = Annotated[OnOom, typer.Option("--on-oom", help="What to do when the GPU's memory runs out")]
 StepDowns = Annotated[
     int,
-    typer.Option("--step-downs", min=1, callback=within_reason, help="With --on-oom step-down: at most so many times"),
+    typer.Option(
+        "--step-downs", min=1, callback=within_reason, help="With --on-oom step-down: at most this many times"
+    ),
 ]
 SaveState = Annotated[
-    bool | None, typer.Option("--save-state/--no-save-state", help="Keep what resuming needs [default: by preset]")
+    bool | None,
+    typer.Option("--save-state/--no-save-state", help="Save the state that resuming needs [default: by preset]"),
 ]
 Fast = Annotated[bool, typer.Option("--fast", help="The same training in less time, on a GPU (docs/speed.md)")]
 NoVramCheck = Annotated[bool, typer.Option("--no-vram-check", help="Start even if the GPU seems too small")]

@@ -29,7 +29,7 @@ from sdxl_train_cli.ui import console
 
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
 Headroom = Annotated[
-    float | None, typer.Option("--headroom", min=0, help="GB that others take [default: by the system]")
+    float | None, typer.Option("--headroom", min=0, help="GB that other programs use [default: by the system]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV")]
@@ -44,14 +44,14 @@ Mine = Annotated[bool, typer.Option("--mine", help="Show the runs that were meas
 Export = Annotated[
     Path | None, typer.Option("--export", allow_dash=True, help="Write the measured runs as CSV, to share; - prints it")
 ]
-Merge = Annotated[Path | None, typer.Option("--merge", help="Take in somebody else's CSV of measured runs")]
+Merge = Annotated[Path | None, typer.Option("--merge", help="Add another person's CSV of measured runs")]
 
 
 def vram(
     gpu: GpuSize = None, headroom: Headroom = None, as_json: Json = False, as_csv: Csv = False, mine: Mine = False,
     export: Export = None, merge: Merge = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """GPU memory by settings: measured and estimated."""
+    """Show GPU memory by settings: measured and estimated."""
     if merge is not None or export is not None:
         measured.exchange(workspace.home(home), merge, export)
         return
@@ -111,7 +111,7 @@ def plan(
     gpu: GpuSize = None, headroom: Headroom = None, kind: KindFilter = None, data: Data = None,
     resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """What to train on this GPU, and the command for it."""
+    """Say what to train on this GPU, and the command for it."""
     card = _card(gpu, headroom)
     if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")

@@ -15,13 +15,11 @@ from itertools import groupby
 
 from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.sdscripts import buckets
+from sdxl_train_cli.sdscripts import buckets, shipped
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom; the last two are the first that are not in it."""
-USUAL_STEPS = 1600
-"""The length of a run where none is given."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ def _steps(recipe: Recipe, steps_per_epoch: int) -> int:
     epochs, steps = recipe.number("max_train_epochs"), recipe.number("max_train_steps")
     if epochs is not None:
         return int(epochs) * steps_per_epoch
-    return USUAL_STEPS if steps is None else int(steps)
+    return int(shipped.number("max_train_steps") if steps is None else steps)
 
 
 def _split(recipe: Recipe, pictures: Sequence[PictureFile]) -> tuple[list[PictureFile], tuple[PictureFile, ...]]:

@@ -17,6 +17,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, picture, repair
 from sdxl_train_cli.dataset.decode_memory import LARGEST_BYTES, LARGEST_FILE, DecodeMemory
@@ -226,8 +228,6 @@ def _require_own(place: Path, folder: Path) -> None:
 @contextlib.contextmanager
 def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, JournalEntry]]:
     """Have the folder for us alone; give what an earlier fix has done there."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - only a fix needs it
-
     before = journal.load()
     if before is None and folder.exists() and any(file.name != _LOCK for file in folder.iterdir()):
         raise DatasetError(f"{folder} holds files already, and they are not of a fix", "give --to a new folder")

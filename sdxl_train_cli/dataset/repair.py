@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.Image import Image as Picture
+from PIL.Image import Transpose
+from PIL.ImageCms import ImageCmsProfile
 
 from sdxl_train_cli.dataset.decode_memory import DecodeMemory, TooLargeError, needed_bytes
 from sdxl_train_cli.dataset.picture import SUFFIXES, formats, is_opaque, opened, orientation, strips
 from sdxl_train_cli.errors import DatasetError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-    from PIL.ImageCms import ImageCmsProfile
 
 _WORK = 12
 """Bytes a pixel that the steps take beside the decoded picture: three copies."""
@@ -72,8 +72,6 @@ def require_readable(path: Path, room: DecodeMemory | None = None) -> None:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Picture]:
     """The picture, of which only the header is read; whatever goes wrong in the block is a DatasetError."""
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only a look at pictures pays for it
-
     try:
         with opened(path) as file, Image.open(file, formats=formats()) as image:
             yield image
@@ -128,8 +126,6 @@ def _changed(
 
 def _reduced(image: Picture, factor: int) -> tuple[Picture, list[str]]:
     """A whole fraction of the picture, strip by strip: a JPEG is decoded so, and all else as good but by us."""
-    from PIL import Image  # noqa: PLC0415 - as above
-
     rows = max(1, next(strips(image))[3] // factor) * factor
     whole: Picture | None = None
     did: str | None = None
@@ -170,8 +166,6 @@ def _encoded(image: Picture, form: str, did: list[str], quality: int) -> Repaire
 
 
 def _upright(image: Picture, turned: int) -> tuple[Picture, str | None]:
-    from PIL.Image import Transpose  # noqa: PLC0415 - as above
-
     turns = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,
              5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE,
              8: Transpose.ROTATE_90}  # fmt: skip
@@ -194,8 +188,6 @@ def _eight_bits(image: Picture) -> tuple[Picture, str | None]:
 
 def _in_srgb(image: Picture) -> tuple[Picture, str | None]:
     """Apply the colour profile; sd-scripts would read the numbers as sRGB whatever they mean."""
-    from PIL import ImageCms  # noqa: PLC0415 - as above
-
     profile = image.info.get("icc_profile")
     if not profile:
         return image, None
@@ -210,8 +202,6 @@ def _in_srgb(image: Picture) -> tuple[Picture, str | None]:
 
 
 def _transformed(image: Picture, source: ImageCmsProfile) -> Picture:
-    from PIL import ImageCms  # noqa: PLC0415 - as above
-
     alpha = image.convert("RGBA").getchannel("A") if _has_alpha(image) else None
     plain = image.convert("RGB") if alpha is not None or image.mode not in {"RGB", "L", "CMYK", "LAB"} else image
     target = ImageCms.createProfile("sRGB")
@@ -224,8 +214,6 @@ def _transformed(image: Picture, source: ImageCmsProfile) -> Picture:
 
 
 def _opaque(image: Picture, alpha: Alpha) -> tuple[Picture, str | None]:
-    from PIL import Image  # noqa: PLC0415 - as above
-
     if not _has_alpha(image):
         return image, None
     full = image if image.mode == "RGBA" else image.convert("RGBA")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from pathvalidate import sanitize_filename
+
 LONGEST_STEM = 180
 """Bytes: sd-scripts adds up to 30 for its caches, and file systems end at 255."""
 
 
 def safe(name: str) -> str:
     """The name with what Windows or a line of text can't hold replaced; never empty."""
-    from pathvalidate import sanitize_filename  # noqa: PLC0415 - only a fix pays for it
-
     readable = name.encode("utf-8", "replace").decode()  # a name that is no UTF-8 has lone surrogates
     plain = sanitize_filename(readable, replacement_text="_", platform="universal", max_len=LONGEST_STEM)
     short = plain.encode()[:LONGEST_STEM].decode("utf-8", "ignore").strip(". ")

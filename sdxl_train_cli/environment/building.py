@@ -5,6 +5,7 @@ One small file says which folder counts; the environment before stays usable unt
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shutil
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.environment import environment, installer, network, ownership, toolchain, upstream
@@ -76,8 +79,6 @@ def _found_again(home: Home, report: Report) -> Environment | None:
 
 @contextmanager
 def _only_one(home: Home, report: Report) -> Iterator[None]:
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - only setup needs it
-
     lock = FileLock(home.setup_lock)
     try:
         lock.acquire(timeout=0)
@@ -217,8 +218,6 @@ def _require_gpu_support(facts: Mapping[str, Any], plan: InstallPlan) -> None:
 
 def _sync(folder: Path) -> None:
     """Put all of its disk's files on disk, as Linux can: one that counts is whole after a power cut too."""
-    import ctypes  # noqa: PLC0415 - only setup needs it
-
     sync = getattr(ctypes.CDLL(None), "syncfs", None) if sys.platform == "linux" else None
     if sync is not None:
         handle = os.open(folder, os.O_RDONLY)

@@ -18,7 +18,7 @@ from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.sdscripts import lycoris
+from sdxl_train_cli.sdscripts import lycoris, shipped
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 INSIDE = Path(__file__).parents[1] / "inside"
@@ -175,6 +175,12 @@ def find(home: Home) -> Environment | None:
         return require(home)
     except SetupError:
         return None
+
+
+def option_table(home: Home) -> OptionTable:
+    """Every option of the sd-scripts that is installed; of the pinned release where none is."""
+    found = find(home)
+    return shipped.table() if found is None else found.options()
 
 
 def require(home: Home) -> Environment:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from uv import find_uv_bin
+
 from sdxl_train_cli import process, redact
 from sdxl_train_cli.environment.toolchain import InstallPlan, Toolchain
 from sdxl_train_cli.errors import SetupError
@@ -53,8 +55,6 @@ def install(python: Path, plan: InstallPlan, tools: Installer) -> None:
 
 
 def _uv(arguments: Sequence[str], tools: Installer) -> tuple[int, list[str]]:
-    from uv import find_uv_bin  # noqa: PLC0415 - only setup needs it
-
     lines = []
     # The system's certificates are trusted, as pip and git do: a company's proxy has its own.
     variables = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **os.environ}

@@ -1,16 +1,22 @@
-"""Which Python, torch and pins a checkout of sd-scripts needs: one small table, chosen from what it declares itself."""
+"""Which Python, torch and pins a checkout of sd-scripts needs: a row of toolchain.toml, chosen by what it declares."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
+from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.gpu import Gpu
 
+TABLE = Path(__file__).with_suffix(".toml")
 MACOS = sys.platform == "darwin"
 
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
@@ -44,9 +50,32 @@ class Extra(str, Enum):
         return "onnxruntime" if self is Extra.TAGGER else self.value
 
 
-@dataclass(frozen=True)
-class Toolchain:
-    """Python, torch and pins that one generation of sd-scripts runs with."""
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    """Where the versions are known from."""
+
+
+class Pin(_Row):
+    """A package that the checkout's own requirements leave open and the field found out."""
+
+    package: str
+    """As uv takes it: its name and its versions."""
+    extra: Extra | None = None
+    """The extra that asks for it; None for what is always installed."""
+
+
+class Rtx50Torch(_Row):
+    """torch, torchvision and xformers for RTX 50, in place of the row's own."""
+
+    torch: str
+    torchvision: str
+    xformers: str
+
+
+class Toolchain(_Row):
+    """Python, torch and pins that one generation of sd-scripts runs with: a row of toolchain.toml."""
 
     name: str
     transformers: tuple[tuple[int, int], tuple[int, int]]
@@ -55,50 +84,11 @@ class Toolchain:
     python_range: str
     torch: str
     torchvision: str
-    pins: tuple[str, ...]
-    """What the checkout's own requirements leave open and the field found out."""
-    extras: tuple[tuple[Extra, str], ...]
-
-
-MODERN = Toolchain(
-    name="sd-scripts v0.10",
-    transformers=((4, 50), (99, 0)),
-    python="3.11",
-    python_range=">=3.10,<3.13",
-    torch="2.6.0",
-    torchvision="0.21.0",
-    pins=("bitsandbytes==0.50.2", "numpy<3"),
-    extras=(
-        (Extra.XFORMERS, "xformers==0.0.29.post3"),
-        (Extra.LYCORIS, "lycoris-lora==3.2.0.post2"),  # version 4 does not import beside torch 2.6
-        (Extra.DADAPTATION, "dadaptation==3.2"),
-        (Extra.WANDB, "wandb>=0.19,<1"),
-        (Extra.TAGGER, "onnx==1.18.0"),
-        (Extra.TAGGER, "onnxruntime==1.22.1"),
-    ),
-)
-CLASSIC = Toolchain(
-    name="sd-scripts v0.7 to v0.9",
-    transformers=((0, 0), (4, 50)),
-    python="3.10",
-    python_range=">=3.10,<3.12",
-    torch="2.1.2",
-    torchvision="0.16.2",
-    # its OpenCV and torch were built against numpy 1; its pytorch-lightning needs pkg_resources
-    pins=("bitsandbytes>=0.43,<0.46", "numpy<2", "setuptools<81"),
-    extras=(
-        (Extra.XFORMERS, "xformers==0.0.23.post1"),
-        (Extra.LYCORIS, "lycoris-lora==3.2.0.post2"),
-        (Extra.DADAPTATION, "dadaptation==3.2"),
-        (Extra.WANDB, "wandb>=0.15,<1"),
-        (Extra.TAGGER, "onnx>=1.12,<1.16"),  # before v0.9 tensorboard holds protobuf back, and only 1.12 takes that
-        (Extra.TAGGER, "onnxruntime>=1.15,<1.18"),
-    ),
-)
-TABLE = (MODERN, CLASSIC)
-
-BLACKWELL_TORCH = ("2.8.0", "0.23.0", "xformers==0.0.32.post2")
-"""torch, torchvision and xformers for RTX 50, in place of the modern row's."""
+    backends: Mapping[TorchBuild, str] = {}
+    """uv's name for a build's index, where it is another than the build's."""
+    pins: tuple[Pin, ...]
+    rtx_50: Rtx50Torch | None = None
+    """None where this generation has no torch for it."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +103,13 @@ class InstallPlan:
     """uv's name for the index of PyTorch's own builds; None is the default package index."""
 
 
+@cache
+def load() -> tuple[Toolchain, ...]:
+    """Every generation of sd-scripts that is known, the newest first."""
+    table = untrusted_files.toml_table(TABLE.read_text(encoding="utf-8"), TABLE.name)
+    return TypeAdapter(tuple[Toolchain, ...]).validate_python(table["toolchain"])
+
+
 def choose(requirements: str, *, brings_accelerate: bool) -> Toolchain | None:
     """Pick the row for a checkout from the text of its requirements.txt."""
     pin = re.search(r"^transformers==(\d+)\.(\d+)", requirements, re.MULTILINE)
@@ -124,7 +121,7 @@ def choose(requirements: str, *, brings_accelerate: bool) -> Toolchain | None:
             "try `sdxl-train setup --ref sdxl`",
         )
     version = (int(pin[1]), int(pin[2]))
-    return next(row for row in TABLE if row.transformers[0] <= version < row.transformers[1])
+    return next(row for row in load() if row.transformers[0] <= version < row.transformers[1])
 
 
 def plan(
@@ -134,17 +131,17 @@ def plan(
     if toolchain is None:
         return InstallPlan(None, TorchBuild.DEFAULT, (), None)
     build = _build(torch, gpus)
-    packages = [package for extra, package in toolchain.extras if extra in extras]
+    packages = [pin.package for pin in toolchain.pins if pin.extra is None or pin.extra in extras]
     version, vision = toolchain.torch, toolchain.torchvision
     if build is TorchBuild.CU128:
-        version, vision, xformers = BLACKWELL_TORCH
+        if toolchain.rtx_50 is None:
+            raise SetupError(
+                f"{toolchain.name} needs torch {toolchain.torch}, which has no build for CUDA 12.8 and RTX 50 cards",
+                "use a current release: `sdxl-train setup --ref sdxl`",
+            )
+        version, vision, xformers = toolchain.rtx_50.torch, toolchain.rtx_50.torchvision, toolchain.rtx_50.xformers
         packages = [xformers if package.startswith("xformers") else package for package in packages]
-    if build is TorchBuild.CU128 and toolchain is not MODERN:
-        raise SetupError(
-            f"{toolchain.name} needs torch {toolchain.torch}, which has no build for CUDA 12.8 and RTX 50 cards",
-            "use a current release: `sdxl-train setup --ref sdxl`",
-        )
-    wanted = [f"torch=={version}", f"torchvision=={vision}", *_declared(requirements), *toolchain.pins, *packages]
+    wanted = [f"torch=={version}", f"torchvision=={vision}", *_declared(requirements), *packages]
     return InstallPlan(toolchain, build, tuple(wanted), _backend(build, toolchain))
 
 
@@ -161,9 +158,7 @@ def _build(torch: TorchBuild, gpus: Sequence[Gpu]) -> TorchBuild:
 def _backend(build: TorchBuild, toolchain: Toolchain) -> str | None:
     if build is TorchBuild.DEFAULT:
         return None
-    if build is TorchBuild.CU124 and toolchain is CLASSIC:
-        return "cu121"  # torch 2.1 ended at CUDA 12.1, which every driver for 12.4 runs
-    return str(build.value)
+    return toolchain.backends.get(build, str(build.value))
 
 
 def _declared(requirements: str) -> list[str]:

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 
 from sdxl_train_cli import files, layout, process, process_guard, redact
 from sdxl_train_cli.errors import SetupError
+from sdxl_train_cli.sdscripts.shipped import PINNED_RELEASE
 
 if TYPE_CHECKING:
     from git import Repo
 
 DEFAULT_SOURCE = "https://github.com/kohya-ss/sd-scripts"
 DEFAULT_REF = "sdxl"
-PINNED_RELEASE = "v0.10.1"
-"""What `sdxl` means where the branch was merged away, as upstream did for v0.7.0."""
-
 NEEDED = ("sdxl_train.py", "sdxl_train_network.py", "requirements.txt")
 _A_CLONE = "give --source a clone of sd-scripts or its URL"
 _ENCODED = "write / as %2F, # as %23 and ? as %3F in a password, and @ as %40 in a path"

@@ -8,20 +8,15 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
-from sdxl_train_cli.failures import log, tracebacks
-from sdxl_train_cli.failures.files import FILES, NAN_LOSS
-from sdxl_train_cli.failures.machine import MACHINE
-from sdxl_train_cli.failures.packages import PACKAGES
-from sdxl_train_cli.failures.settings import SETTINGS
+from sdxl_train_cli.failures import known_failures, log, tracebacks
 from sdxl_train_cli.failures.signature import Failure, Rank, Signature
-from sdxl_train_cli.failures.stages import STAGES
 from sdxl_train_cli.failures.tracebacks import ParsedLog, RaisedError
 from sdxl_train_cli.sdscripts import progress
 
-SIGNATURES = (*MACHINE, *FILES, *SETTINGS, *PACKAGES, *STAGES)
-"""The more specific before the more general, where both could match the same words."""
 WORDS = 6
 """Lines that are shown of a failure that is not known."""
+_NAN_LOSS = "nan-loss"
+"""The signature that stands in bars, which count for no other."""
 _FINISHED = "model saved."
 _CUT = "the log breaks off within a traceback"
 _MENTION = re.compile(r"\w{1,60}(?:Error|Exception)\b|\b(?:[Ee]rror|ERROR|[Ff]ailed)\b")
@@ -75,9 +70,9 @@ def examine(lines: Sequence[str]) -> LogFinding:
     account = tracebacks.take_apart(rest)
     known = _known(account)
     if known is None and _last_loss_is_nan(lines):
-        known = _diagnosis(NAN_LOSS, _last_bar(lines))
+        known = _diagnosis(known_failures.named(_NAN_LOSS), _last_bar(lines))
     words = _last_words(account)
-    if known is not None and (not finished or known.name == NAN_LOSS.name or _errors(account)):
+    if known is not None and (not finished or known.name == _NAN_LOSS or _errors(account)):
         return LogFinding(Ending.KNOWN, known, words)
     if _errors(account):
         return LogFinding(Ending.UNKNOWN, None, words)
@@ -161,8 +156,8 @@ def _first(rank: Rank, text: str, account: ParsedLog | None) -> Diagnosis | None
 
 def _matching(rank: Rank, text: str, frames: str, *, loose: bool) -> Diagnosis | None:
     """The first signature of a rank that is in a text; `loose` takes those too that count in errors alone."""
-    for signature in SIGNATURES:
-        if signature.rank is not rank or signature is NAN_LOSS or not (loose or signature.anywhere):
+    for signature in known_failures.load():
+        if signature.rank is not rank or signature.name == _NAN_LOSS or not (loose or signature.anywhere):
             continue
         match = _compiled(signature.pattern).search(text)
         if match and (signature.within is None or _compiled(signature.within).search(frames + "\n" + text)):
@@ -212,4 +207,4 @@ def _last_bar(lines: Sequence[str]) -> str:
 
 
 def _last_loss_is_nan(lines: Sequence[str]) -> bool:
-    return re.search(NAN_LOSS.pattern, _last_bar(lines)) is not None
+    return re.search(known_failures.named(_NAN_LOSS).pattern, _last_bar(lines)) is not None

@@ -17,7 +17,7 @@ _COMMANDS = re.compile(
 )
 """Colours, titles and whatever else a terminal would obey: a stranger's log is only to be read."""
 _HEAD, _TAIL = 3000, 1000
-"""Letters that are kept of a longer line: an error's name stands at its head, and what came of a command at its tail."""
+"""Letters kept of a longer line: an error's name stands at its head, and what came of a command at its tail."""
 _GAP_LETTERS = 100
 _GAP = re.compile(rf"\s{{{_GAP_LETTERS},}}")
 

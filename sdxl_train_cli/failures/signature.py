@@ -1,12 +1,10 @@
-"""How one kind of failure shows in a log, and what to tell about it: a row of the tables of failures."""
+"""How one kind of failure shows in a log, and what to tell about it: a row of the files in `signatures/`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
-OS_ERROR = r"\[WinError (?:{0})\]|os error (?:{0})\b|\bcode: (?:{0}),"
-"""How Windows' and Linux' numbers are told: by Python, and by safetensors in two ways."""
+from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class Failure(str, Enum):
@@ -26,22 +24,23 @@ class Failure(str, Enum):
     STOPPED = "stopped"
 
 
-class Rank(int, Enum):
+class Rank(str, Enum):
     """Which of several signatures in one log is the cause."""
 
-    ROOT = 0
+    ROOT = "root"
     """Wherever it stands: whatever is raised after it follows from it."""
-    CAUSE = 1
+    CAUSE = "cause"
     """What the last error says."""
-    STAGE = 2
+    STAGE = "stage"
     """Where the last error's words are not known: what was being done."""
-    AFTERMATH = 3
+    AFTERMATH = "aftermath"
     """Only where nothing else speaks: how a process died, not why."""
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(BaseModel):
     """One failure that is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     kind: Failure
@@ -57,3 +56,13 @@ class Signature:
     """Counts in any line; otherwise in the words of an error alone."""
     within: str | None = None
     """What a frame of the traceback has to hold besides."""
+    sample: str = ""
+    """The end of a traceback that it explains: the frames that count, and the error. A test fails for a row without."""
+    sample_is_whole: bool = False
+    """The sample is a whole log instead."""
+
+    @field_validator("pattern", mode="before")
+    @classmethod
+    def _join_alternatives(cls, found: object) -> object:
+        """A file may list the pattern's alternatives, one a line."""
+        return "|".join(found) if isinstance(found, list) else found

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import values
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, unknown
+from sdxl_train_cli.sdscripts import shipped
 
 FORMAT = "command line"
 _SCRIPT = re.compile(r"(?:^|[\\/\s\"'])(sdxl_train(?:_network)?\.py)(?=[\s\"']|$)")
@@ -72,7 +73,7 @@ def _entry(key: str, option: str, raw: Sequence[str]) -> ForeignKey:
     if any(_VARIABLE.search(part) for part in raw):
         return unknown(key, text, "is a variable, whose value the text does not tell")
     try:
-        value = values.taken(list(raw) if option in values.LISTS else _one(raw), option)
+        value = values.taken(list(raw) if option in shipped.lists() else _one(raw), option)
     except ValueError as error:
         return unknown(key, text, str(error))
     return became(key, "true" if value is True and not raw else text, option, value)

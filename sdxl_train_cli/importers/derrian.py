@@ -20,6 +20,7 @@ from sdxl_train_cli.importers.foreign_settings import (
 )
 from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.sdscripts import lycoris
+from sdxl_train_cli.sdscripts.options import PAIRS
 
 FORMAT = "LoRA_Easy_Training_Scripts TOML"
 _OF_THE_UI: Mapping[str, str] = {
@@ -139,7 +140,7 @@ def _optimizer(key: str, raw: str) -> ForeignKey:
 
 def _mapping(key: str, option: str, raw: Mapping[str, object]) -> Iterator[ForeignKey]:
     """A table of arguments becomes a list of key=value."""
-    if option not in values.WORDS:
+    if option not in PAIRS:
         yield unknown(key, raw, "holds no plain value")
         return
     words = []

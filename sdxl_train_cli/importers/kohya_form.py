@@ -17,6 +17,7 @@ from sdxl_train_cli.importers.kohya_fields import (
     GuiNetwork,
 )
 from sdxl_train_cli.recipe import Kind, Scalar, Value
+from sdxl_train_cli.sdscripts import shipped
 
 _OF_THE_TAB: Mapping[bool, frozenset[str]] = {
     # Fields that one of the tabs lacks, or does not pass on; as flags they count.
@@ -40,8 +41,6 @@ _MULTIRES = ("multires_noise_iterations", "multires_noise_discount")
 _OFFSET = ("noise_offset", "adaptive_noise_scale", "noise_offset_random_strength")
 _NOT_WRITABLE = re.compile(r"[\s\"']")
 _PERCENT = 100
-_DEFAULT_RATE = 2e-6
-"""What sd-scripts takes where learning_rate is left out."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ def _filled(field: GuiField, value: Value | None) -> object:
     if field.form is FieldForm.SWITCH:
         return value is True
     if value is None:
-        absent = {FieldForm.OFF_AT_ZERO: 0, FieldForm.NUMBER: option_translation.OFF.get(field.option, "")}
+        off = option_translation.off(field.option)
+        absent = {FieldForm.OFF_AT_ZERO: 0, FieldForm.NUMBER: "" if off is None else off}
         return absent.get(field.form, "")
     if field.form is FieldForm.WORDS:
         return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -105,7 +105,7 @@ def _attention(given: Mapping[str, Value]) -> dict[str, object]:
 
 def _length(given: Mapping[str, Value]) -> dict[str, object]:
     epochs, steps = given.get("max_train_epochs"), given.get("max_train_steps")
-    default = option_translation.OFF["max_train_steps"]
+    default = shipped.number("max_train_steps")
     return {"epoch": 0, "max_train_epochs": epochs or 0, "max_train_steps": steps or (0 if epochs else default)}
 
 
@@ -114,7 +114,7 @@ def _noise(given: Mapping[str, Value], *, full: bool) -> tuple[dict[str, object]
     shown, hidden = (_MULTIRES, _OFFSET) if multires else (_OFFSET, _MULTIRES)
     fields: dict[str, object] = {"noise_offset_type": "Multires" if multires else "Original"}
     for option in (*_OFFSET, *_MULTIRES):
-        default = False if option == "noise_offset_random_strength" else option_translation.OFF[option]
+        default = False if option == "noise_offset_random_strength" else option_translation.off(option)
         fields[option] = given.get(option, default) if full or option in shown else default
     flags = {} if full else {option: given[option] for option in hidden if option in given}
     return fields, flags
@@ -179,7 +179,7 @@ def _arguments(network: GuiNetwork, arguments: Mapping[str, str]) -> dict[str, o
 
 def _rates(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, Value]]:
     """The GUI tells from the rates what is trained, and always gives rates of their own."""
-    rate = given.get("learning_rate", _DEFAULT_RATE)
+    rate = given.get("learning_rate", shipped.number("learning_rate"))
     unet_only, text_only = given.get("network_train_unet_only"), given.get("network_train_text_encoder_only")
     text = given.get("text_encoder_lr")
     text = text[0] if isinstance(text, tuple) and len(text) == 1 else text

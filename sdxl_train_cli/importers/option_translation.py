@@ -9,6 +9,8 @@ from sdxl_train_cli.importers import values
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, KeyFate
 from sdxl_train_cli.recipe import Scalar, Value
 from sdxl_train_cli.rules.value_rules import OWNED
+from sdxl_train_cli.sdscripts import shipped
+from sdxl_train_cli.sdscripts.options import PAIRS
 
 _THEIR_FILE = "a file on its author's machine"
 _THEIR_PLACE = "its author's account"
@@ -58,58 +60,23 @@ STAYS: Mapping[str, str] = {
 }
 """Options that no imported preset holds, and why."""
 
-OFF: Mapping[str, Scalar] = {
-    "adaptive_noise_scale": 0,
-    "bucket_reso_steps": 64,
-    "caption_dropout_every_n_epochs": 0,
-    "caption_dropout_rate": 0,
-    "caption_tag_dropout_rate": 0,
-    "fused_optimizer_groups": 0,
-    "gradient_accumulation_steps": 1,
-    "huber_c": 0.1,
-    "huber_scale": 1,
-    "huber_schedule": "snr",
-    "ip_noise_gamma": 0,
-    "keep_tokens": 0,
-    "loss_type": "l2",
-    "lr_scheduler": "constant",
-    "lr_scheduler_num_cycles": 1,
-    "lr_scheduler_power": 1,
-    "lr_warmup_steps": 0,
-    "max_bucket_reso": 1024,
-    "max_data_loader_n_workers": 8,
-    "max_grad_norm": 1,
+_OFF: Mapping[str, Scalar] = {
+    **dict.fromkeys(
+        [
+            "adaptive_noise_scale", "fused_optimizer_groups", "ip_noise_gamma", "max_train_epochs", "min_snr_gamma",
+            "min_timestep", "multires_noise_iterations", "network_dropout", "noise_offset", "save_every_n_epochs",
+            "save_every_n_steps", "save_last_n_epochs", "save_last_n_epochs_state", "save_last_n_steps",
+            "save_last_n_steps_state", "scale_weight_norms", "v_pred_like_loss",
+        ],
+        0,
+    ),
     "max_timestep": 1000,
     "max_token_length": 75,
-    "max_train_epochs": 0,
-    "max_train_steps": 1600,
-    "min_bucket_reso": 256,
-    "min_snr_gamma": 0,
-    "min_timestep": 0,
-    "multires_noise_discount": 0.3,
-    "multires_noise_iterations": 0,
-    "network_alpha": 1,
-    "network_dropout": 0,
-    "noise_offset": 0,
-    "prior_loss_weight": 1,
-    "save_every_n_epochs": 0,
-    "save_every_n_steps": 0,
-    "save_last_n_epochs": 0,
-    "save_last_n_epochs_state": 0,
-    "save_last_n_steps": 0,
-    "save_last_n_steps_state": 0,
-    "scale_weight_norms": 0,
-    "token_warmup_min": 1,
-    "token_warmup_step": 0,
-    "train_batch_size": 1,
-    "v_pred_like_loss": 0,
-    "vae_batch_size": 1,
-    "validation_split": 0,
-}
-"""Values that mean the same as leaving the option out: sd-scripts' defaults, and what it takes for off."""
+}  # fmt: skip
+"""What sd-scripts takes for off where the parser has no default."""
 
 MUST_BE_ABSENT = frozenset(
-    {option for option in OFF if option.startswith("save_")}
+    {option for option in _OFF if option.startswith("save_")}
     | {"max_token_length", "max_train_epochs", "fused_optimizer_groups"}
 )
 """Options that can't be given the value that means off."""
@@ -126,7 +93,7 @@ def made_of(entry: ForeignKey) -> Iterator[ForeignKey]:
         yield entry
     elif entry.value is not None and entry.option in STAYS:
         yield entry.dropped(STAYS[entry.option] if entry.value is not False else "off")
-    elif entry.value is not None and values.names_a_path(entry.value) and entry.option not in values.WORDS:
+    elif entry.value is not None and values.names_a_path(entry.value) and entry.option not in PAIRS:
         yield entry.dropped("names a place on its author's machine")
     elif entry.option == "xformers":
         yield _other(entry, "sdpa", entry.value is True or None, _XFORMERS) if entry.value else entry
@@ -134,7 +101,7 @@ def made_of(entry: ForeignKey) -> Iterator[ForeignKey]:
         yield _whole_buckets(entry)
     elif entry.option == "text_encoder_lr":
         yield _one_rate(entry)
-    elif entry.option in values.WORDS:
+    elif entry.option in PAIRS:
         yield _without_paths(entry)
     else:
         yield entry
@@ -150,7 +117,12 @@ def is_off(option: str, value: Value | None) -> bool:
     """Whether the value says nothing: absent, a switch that is off, or what sd-scripts does anyway."""
     if value is None or value is False:
         return True
-    return option in OFF and not isinstance(value, bool) and same(value, OFF[option])
+    return not isinstance(value, bool) and same(value, off(option))
+
+
+def off(option: str) -> Value | None:
+    """The value that means the same as leaving the option out; None where only its absence does."""
+    return shipped.defaults().get(option, _OFF.get(option))
 
 
 def same(one: Value | None, other: Value | None) -> bool:

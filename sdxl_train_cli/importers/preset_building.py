@@ -13,7 +13,8 @@ from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import value_rules
 from sdxl_train_cli.rules.conflict_rules import CONFLICTS
-from sdxl_train_cli.sdscripts import options
+from sdxl_train_cli.sdscripts import options, shipped
+from sdxl_train_cli.sdscripts.attention import ATTENTIONS
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 Changes = Mapping[str, "Value | None"]
@@ -27,7 +28,6 @@ _OF_THE_DATASET = frozenset(
         "random_crop", "caption_dropout_rate"
     ]
 )  # fmt: skip
-_ATTENTIONS = frozenset({"sdpa", "xformers", "mem_eff_attn"})
 _MEANING = frozenset(
     [
         "learning_rate", "unet_lr", "text_encoder_lr", "optimizer_type", "network_module", "network_args",
@@ -40,8 +40,6 @@ _RATES: Mapping[str, str] = {
     "text_encoder_lr": "network_train_unet_only",
 }
 """Rates of parts, and the switch that leaves the part out."""
-_DEFAULT_RATE = 2e-6
-"""What sd-scripts takes where learning_rate is left out."""
 _REFUSED = "sd-scripts would refuse it: "
 
 
@@ -73,9 +71,7 @@ class _ImportDraft:
     """Every shipped preset of the kind."""
 
 
-def build(
-    reading: ForeignSettings, table: OptionTable | None, shown: str, typed_kind: Kind | None = None
-) -> ImportedPreset:
+def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: Kind | None = None) -> ImportedPreset:
     """Make sense of a reading; RecipeError where it is not for SDXL, or can't be trained whatever is left out."""
     entries = [
         option_translation.without_secrets(made)
@@ -153,7 +149,7 @@ def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str,
 def _plain_rates(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
     """A part's own rate says nothing where it is the common one, or where the part is not trained."""
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
-    common = known.get("learning_rate") or _DEFAULT_RATE
+    common = known.get("learning_rate") or shipped.number("learning_rate")
     found = []
     for entry in entries:
         rate = entry.value[0] if isinstance(entry.value, tuple) and len(entry.value) == 1 else entry.value
@@ -200,7 +196,7 @@ def _is_nothing(value: Value | None) -> bool:
 def _kept(draft: _ImportDraft) -> frozenset[str]:
     """Options of the base that stay though the file does not speak of them."""
     kept = _NEEDED | (_OF_THE_DATASET if draft.silent_on_dataset else frozenset())
-    chosen = any(draft.known.get(option) for option in _ATTENTIONS)
+    chosen = any(draft.known.get(option) for option in ATTENTIONS)
     kept |= _HOW_FAST - ({"sdpa"} if chosen else set())
     is_fp16 = draft.known.get("mixed_precision") == "fp16"
     return kept | ({"no_half_vae"} if is_fp16 else set())  # in fp16 SDXL's VAE gives NaN
@@ -213,7 +209,7 @@ def _recipe(recipe: Recipe, changes: Changes) -> Recipe:
     )
 
 
-def _mended(draft: _ImportDraft, table: OptionTable | None, shown: str) -> _ImportDraft:
+def _mended(draft: _ImportDraft, table: OptionTable, shown: str) -> _ImportDraft:
     """Leave out what sd-scripts would refuse; RecipeError where that would be another run."""
     name, base = next(iter(draft.bases.items()))
     for _ in range(len(draft.known) + len(base.settings) + 1):
@@ -227,16 +223,15 @@ def _mended(draft: _ImportDraft, table: OptionTable | None, shown: str) -> _Impo
     raise RecipeError(Problem("can't be made into a preset that sd-scripts takes", None, shown))
 
 
-def _refused(draft: _ImportDraft, recipe: Recipe, table: OptionTable | None) -> list[tuple[Problem, str | None]]:
+def _refused(draft: _ImportDraft, recipe: Recipe, table: OptionTable) -> list[tuple[Problem, str | None]]:
     """What to leave out next: all that the table refuses, each by itself, else one: the next may go with it."""
-    alone = [] if table is None else [(problem, problem.where) for problem in options.problems(recipe, table)]
-    return [*alone] or list(itertools.islice(_refusals(draft, recipe, table), 1))
+    alone: list[tuple[Problem, str | None]] = [(each, each.where) for each in options.problems(recipe, table)]
+    return alone or list(itertools.islice(_refusals(draft, recipe, table), 1))
 
 
-def _refusals(draft: _ImportDraft, recipe: Recipe, table: OptionTable | None) -> Iterator[tuple[Problem, str | None]]:
+def _refusals(draft: _ImportDraft, recipe: Recipe, table: OptionTable) -> Iterator[tuple[Problem, str | None]]:
     """Yield each problem of options that the table takes, with the one that is best left out."""
-    if table is not None:
-        recipe = options.typed(recipe, table)
+    recipe = options.typed(recipe, table)
     yield from ((problem, problem.where) for problem in value_rules.problems(recipe))
     for rule in CONFLICTS:
         problem = rule.problem(recipe)

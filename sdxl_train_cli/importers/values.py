@@ -5,20 +5,8 @@ from __future__ import annotations
 import re
 
 from sdxl_train_cli.recipe import Scalar, Value
-
-LISTS = frozenset(
-    {
-        "network_args",
-        "optimizer_args",
-        "lr_scheduler_args",
-        "base_weights",
-        "base_weights_multiplier",
-        "text_encoder_lr",
-    }
-)
-"""Options of sd-scripts that take several values."""
-WORDS = frozenset({"network_args", "optimizer_args", "lr_scheduler_args"})
-"""Lists of key=value."""
+from sdxl_train_cli.sdscripts import shipped
+from sdxl_train_cli.sdscripts.options import PAIRS
 
 _TEXTS = re.compile(
     r"resolution|training_comment|metadata_.*|log_prefix|log_tracker_name|output_name|wandb_run_name|face_crop_aug_range"
@@ -36,7 +24,7 @@ def taken(raw: object, option: str) -> Value | None:
     """The value that a raw one means for this option; None for one that is empty. ValueError says what is wrong."""
     if raw is None:
         return None
-    if option in LISTS:
+    if option in shipped.lists():
         return _list(raw, option)
     if isinstance(raw, list | tuple):
         raw = ",".join(str(_scalar(part, option)) for part in raw)
@@ -80,7 +68,7 @@ def _list(raw: object, option: str) -> tuple[Scalar, ...] | None:
     for part in parts if isinstance(parts, list | tuple) else ():
         one = _scalar(part, option)
         if one is not None:
-            found.append(str(one) if option in WORDS else one)
+            found.append(str(one) if option in PAIRS else one)
     return tuple(found) or None
 
 
@@ -104,7 +92,7 @@ def _text(raw: str, option: str) -> Scalar | None:
         raise ValueError("has line breaks or control characters, which no option takes")
     if text.startswith("--"):
         raise ValueError("would be taken for an option, as it begins with --")
-    if option in WORDS or _TEXTS.fullmatch(option):
+    if option in PAIRS or _TEXTS.fullmatch(option):
         return text
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"

@@ -77,7 +77,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tiny_sdxl.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full-size", action="store_true", help="SDXL's true shapes, 6.9 GB")
+    size.add_argument("--full-size", action="store_true", help="Full-size SDXL, 6.9 GB")
     size.add_argument("--without-weights", action="store_true", help="only the names that tell SDXL; needs no torch")
     parser.add_argument("--pictures", type=int, default=6, metavar="N")
     parser.add_argument("--seed", type=int, default=0)

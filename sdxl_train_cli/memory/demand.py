@@ -24,11 +24,12 @@ from sdxl_train_cli.memory.optimizer_state import (
     factored_bytes,
 )
 from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.sdscripts.attention import chosen_attention
 from sdxl_train_cli.sdscripts.buckets import sides
+from sdxl_train_cli.sdscripts.network_arguments import DEFAULT_DIM
 from sdxl_train_cli.sdscripts.optimizer import optimizer
 
 _FLOAT, _HALF, _FP8 = 4.0, 2.0, 1.0
-_DEFAULT_DIM = 4
 _WINDOW = 75
 _LARGEST_SIDE = 8_192
 _LARGEST_BATCH = 4_096
@@ -37,7 +38,6 @@ _LARGEST_LOKR_DIM = 1_000_000
 """A LoKr is told by a dim beyond any layer to keep its second factor whole."""
 _LONGEST_SHOWN = 20
 """Characters of a value in an error: 1e300 is a whole number of 301."""
-_SPARING = ("sdpa", "xformers", "mem_eff_attn")
 _SAMPLES = ("sample_every_n_steps", "sample_every_n_epochs", "sample_at_first")
 
 
@@ -139,7 +139,7 @@ def read(recipe: Recipe) -> Demands:
     half = recipe.get("mixed_precision") in {"fp16", "bf16"}
     trains_half = half and (recipe.is_on("full_bf16") or recipe.is_on("full_fp16"))
     size = _full_size(recipe) if full else _network_size(recipe)
-    dim = _integer(recipe, "network_dim") or _DEFAULT_DIM
+    dim = _integer(recipe, "network_dim") or DEFAULT_DIM
     trained_bytes = _HALF if trains_half else _FLOAT
     state, state_doubts = _optimizer(recipe)
     likely = Demand(
@@ -148,7 +148,7 @@ def read(recipe: Recipe) -> Demands:
         area=_area(recipe),
         half=half,
         checkpointing=recipe.is_on("gradient_checkpointing"),
-        spares_attention=any(recipe.is_on(option) for option in _SPARING),
+        spares_attention=chosen_attention(recipe) is not None,
         unet_bytes=_unet_bytes(recipe, size, half=half, trained_bytes=trained_bytes),
         text_bytes=_text_bytes(recipe, size, half=half, trained_bytes=trained_bytes),
         trained_bytes=trained_bytes,
@@ -239,7 +239,7 @@ def _network_size(recipe: Recipe) -> NetworkSize:
     conv_dim = int(arguments["conv_dim"]) if "conv_dim" in arguments else None
     size = network_size(
         str(recipe.get("network_module") or ""),
-        _integer(recipe, "network_dim") or _DEFAULT_DIM,
+        _integer(recipe, "network_dim") or DEFAULT_DIM,
         arguments,
         conv_dim,
         int(arguments.get("factor", "-1")),

@@ -6,9 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import optimizer
+from sdxl_train_cli.sdscripts.attention import ATTENTIONS, chosen_attention
 
-_ATTENTIONS = ("mem_eff_attn", "xformers", "sdpa")
-"""In the order in which sd-scripts asks (library/train_util.py, replace_unet_modules)."""
 _CACHES = (
     "cache_latents",
     "cache_latents_to_disk",
@@ -20,7 +19,7 @@ _READ = {
     "network_module", "network_dim", "network_args", "network_train_unet_only", "network_train_text_encoder_only",
     "train_text_encoder", "optimizer_type", "use_8bit_adam", "use_lion_optimizer", "optimizer_args", "mixed_precision",
     "full_bf16", "full_fp16", "fp8_base", "fp8_base_unet", "gradient_checkpointing", "train_batch_size",
-    "gradient_accumulation_steps", "max_token_length", "no_half_vae", "vae_batch_size", *_ATTENTIONS, *_CACHES,
+    "gradient_accumulation_steps", "max_token_length", "no_half_vae", "vae_batch_size", *ATTENTIONS, *_CACHES,
 }  # fmt: skip
 _NEUTRAL = {
     "network_alpha", "network_dropout", "seed", "resolution", "enable_bucket", "bucket_reso_steps",
@@ -117,7 +116,7 @@ def read(recipe: Recipe) -> MemorySettings:
         full_precision=_on(recipe, "full_bf16", "full_fp16"),
         fp8="" if full else _on(recipe, "fp8_base", "fp8_base_unet"),
         gradient_checkpointing=recipe.is_on("gradient_checkpointing"),
-        attention=next((name for name in _ATTENTIONS if recipe.is_on(name)), _PLAIN),
+        attention=chosen_attention(recipe) or _PLAIN,
         caches=_on(recipe, *_CACHES),
         max_token_length=_whole(recipe, "max_token_length") or _ONE_WINDOW,
         vae=f"{'float32' if recipe.is_on('no_half_vae') else '16 bit'} x{_whole(recipe, 'vae_batch_size') or 1}",

@@ -66,18 +66,17 @@ LADDER: tuple[tuple[str, Callable[[Recipe], Changes], bool], ...] = (
 """In the order in which they are taken; whether a state that was saved before can still be loaded after it."""
 
 
-def next_rung(recipe: Recipe, table: OptionTable | None = None, *, keep_state: bool = False) -> Reduction | None:
+def next_rung(recipe: Recipe, table: OptionTable, *, keep_state: bool = False) -> Reduction | None:
     """The next change that breaks no rule and, by the estimate, takes no more memory; None where none is left.
 
-    With a table, its options are the only ones that are changed: older sd-scripts lack some. RecipeError where the
-    recipe's own values are out of range. `keep_state` leaves network, optimizer and pictures alone,
-    so that a state fits still.
+    Only options of the table are changed: older sd-scripts lack some. RecipeError where the recipe's own values are
+    out of range. `keep_state` leaves network, optimizer and pictures alone, so that a state fits still.
     """
-    known = None if table is None else table.of(recipe.kind)
+    known = table.of(recipe.kind)
     now_gib = estimation.estimate(recipe).high_gib
     for words, saving, keeps_state in LADDER:
         changes = saving(recipe) if keeps_state or not keep_state else {}
-        if not changes or (known is not None and not changes.keys() <= known.keys()):
+        if not changes or not changes.keys() <= known.keys():
             continue
         settings = {name: Setting(value=value, origin=ORIGIN) for name, value in changes.items()}
         lower = recipe.replaced(settings)

@@ -9,6 +9,7 @@ from itertools import accumulate
 from sdxl_train_cli.memory import vram
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import optimizer
+from sdxl_train_cli.sdscripts.attention import chosen_attention
 
 WAYS = 3
 """How many ways out a person is shown."""
@@ -28,8 +29,7 @@ class Saving:
 
 def attention(recipe: Recipe) -> Changes:
     """One that spares memory, part of torch."""
-    has_one = any(recipe.is_on(name) for name in ("sdpa", "xformers", "mem_eff_attn"))
-    return {} if has_one else {"sdpa": True}
+    return {} if chosen_attention(recipe) else {"sdpa": True}
 
 
 def latents(recipe: Recipe) -> Changes:

@@ -13,6 +13,7 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import estimation
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.sdscripts import optimizer
+from sdxl_train_cli.sdscripts.attention import chosen_attention
 
 TABLE = Path(__file__).with_name("vram_table.csv")
 RESOLUTION = 1024
@@ -76,7 +77,7 @@ def _takes_more(recipe: Recipe) -> bool:
     name = optimizer.optimizer(recipe)
     return (
         not (name.endswith("8bit") or name in {"adafactor", "lion", "pagedlion"})
-        or not any(recipe.is_on(attention) for attention in ("sdpa", "xformers", "mem_eff_attn"))
+        or chosen_attention(recipe) is None
         or recipe.get("mixed_precision") not in {"bf16", "fp16"}
         or module not in {None, "networks.lora"}
     )

@@ -17,7 +17,7 @@ class ComparedSide:
     value: Value | None
     """None where neither the recipe nor sd-scripts says anything."""
     origin: str | None
-    """Where the recipe sets it; None where it is sd-scripts' default, or not known."""
+    """Where the recipe sets it; None where it is sd-scripts' default."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class OptionDifference:
     other: ComparedSide
 
 
-def differences(one: Recipe, other: Recipe, table: OptionTable | None) -> Iterator[OptionDifference]:
-    """Yield what differs, by name; without a table, an option that is left out has no value."""
+def differences(one: Recipe, other: Recipe, table: OptionTable) -> Iterator[OptionDifference]:
+    """Yield what differs, by name."""
     sides = [_typed(recipe, table) for recipe in (one, other)]
     for option in sorted({name for recipe in sides for name in recipe.settings}):
         found = [_side(recipe, option, table) for recipe in sides]
@@ -38,10 +38,8 @@ def differences(one: Recipe, other: Recipe, table: OptionTable | None) -> Iterat
             yield OptionDifference(option, *found)
 
 
-def _typed(recipe: Recipe, table: OptionTable | None) -> Recipe:
+def _typed(recipe: Recipe, table: OptionTable) -> Recipe:
     """As far as the table can: a value that sd-scripts would not take stays as it is written."""
-    if table is None:
-        return recipe
     wrong = {name: recipe.settings[name] for name in recipe.settings if _is_wrong(recipe, name, table)}
     return options.typed(recipe.replaced(dict.fromkeys(wrong)), table).replaced(wrong)
 
@@ -51,10 +49,10 @@ def _is_wrong(recipe: Recipe, name: str, table: OptionTable) -> bool:
     return any(options.problems(only, table))
 
 
-def _side(recipe: Recipe, option: str, table: OptionTable | None) -> ComparedSide:
+def _side(recipe: Recipe, option: str, table: OptionTable) -> ComparedSide:
     if option in recipe.settings:
         return ComparedSide(recipe.get(option), recipe.origin(option))
-    known = None if table is None else table.of(recipe.kind).get(option)
+    known = table.of(recipe.kind).get(option)
     return ComparedSide(None if known is None else known.default, None)
 
 

@@ -99,12 +99,9 @@ def kind_of(path: Path, user_folder: Path | None = None) -> Kind | None:
 
 
 def check_file(
-    path: Path, table: OptionTable | None, kind: Kind | None = None, user_folder: Path | None = None
+    path: Path, table: OptionTable, kind: Kind | None = None, user_folder: Path | None = None
 ) -> list[Problem]:
-    """Everything that is wrong with a preset file, with lines.
-
-    Without a table, when nothing is set up yet, only our own rules are asked: names and types go unchecked.
-    """
+    """Everything that is wrong with a preset file, with lines."""
     try:
         kind = kind or kind_of(path, user_folder)
         layers = extends.load(path, str(path), kind, user_folder)
@@ -113,8 +110,7 @@ def check_file(
     if kind is None:
         hint = f"put it into a folder named {Kind.listed()}, or let it extend a shipped preset"
         return [Problem("does not say what it trains", hint, str(path))]
-    recipe = _merged(kind, path.stem, layers)
-    return list(rules.problems(recipe) if table is None else rules.all_problems(recipe, table))
+    return list(rules.all_problems(_merged(kind, path.stem, layers), table))
 
 
 def _located(kind: Kind, name_or_path: str, user_folder: Path | None) -> tuple[Path, str]:

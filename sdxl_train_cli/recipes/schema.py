@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.rules import value_rules
 from sdxl_train_cli.sdscripts import lycoris, optimizer
-from sdxl_train_cli.sdscripts.options import Option, OptionTable
+from sdxl_train_cli.sdscripts.options import PAIRS, Option, OptionTable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 """A number as text: to YAML 1.1 `1e-4` is one, and `1.0e-4` is not."""
 _WHOLE = r"^[-+]?\d+$"
 _PAIR = r"^[^=]+="
-_PAIRS = ("network_args", "optimizer_args", "lr_scheduler_args")
-"""Lists of `key=value`."""
 
 _EXAMPLES: Mapping[str, Sequence[str]] = {
     "lr_scheduler": optimizer.SCHEDULERS,
@@ -78,7 +76,7 @@ def _english(text: str) -> str:
 def _taken(option: Option) -> Schema:
     """What a preset may hold; null takes away what was inherited."""
     if option.many:
-        one = {"type": "string", "pattern": _PAIR} if option.name in _PAIRS else _one(option)
+        one = {"type": "string", "pattern": _PAIR} if option.name in PAIRS else _one(option)
         return {"anyOf": [one, {"type": "array", "items": one}, {"type": "null"}]}
     if option.type == "str" and option.choices is None:  # resolution: [1024, 1024]
         return {"type": ["string", "number", "array", "null"], "items": {"type": ["string", "number"]}}

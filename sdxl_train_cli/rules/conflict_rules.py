@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, is_set, lacks, sets
-from sdxl_train_cli.sdscripts import lycoris
+from sdxl_train_cli.sdscripts import lycoris, shipped
 from sdxl_train_cli.sdscripts.buckets import (
     bucket_is_larger_than_resolution,
     bucket_is_nothing,
@@ -106,7 +106,9 @@ def _leaves_convolutions_out(recipe: Recipe) -> bool:
 
 def _steps_are_behind(recipe: Recipe) -> bool:
     first, total = recipe.number("initial_step"), recipe.number("max_train_steps")
-    return first is not None and first > 0 and not is_set(recipe, "max_train_epochs") and first >= (total or 1600)
+    if first is None or first <= 0 or is_set(recipe, "max_train_epochs"):
+        return False
+    return first >= (total or shipped.number("max_train_steps"))
 
 
 _MODEL = (

@@ -14,6 +14,7 @@ from sdxl_train_cli.errors import ModelError, Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import checkpoint, states
 from sdxl_train_cli.sdscripts.checkpoint import Header
+from sdxl_train_cli.sdscripts.network_arguments import DEFAULT_DIM
 from sdxl_train_cli.sdscripts.states import SavedState
 
 _OPTIONS = ("sample_prompts", "network_weights", "base_weights", "resume", "log_tracker_config", "console_log_file")
@@ -26,8 +27,6 @@ _TORCH = (".pt", ".pth", ".ckpt", ".bin")
 """Suffixes of weights that torch loads, as it would every other file but .safetensors (networks/lora.py)."""
 _NETWORK = ("lora_", "lycoris_")
 """How the names of a trained network's tensors begin."""
-_DEFAULT_DIM = 4
-"""networks/lora.py: create_network."""
 
 
 def located(recipe: Recipe) -> Recipe:
@@ -97,7 +96,7 @@ def _other_dim(header: Header, recipe: Recipe, what: str, where: str | None, hin
     """Compare the dim of linear layers, where each has the same: with blocks of their own, or LyCORIS, it says less."""
     if recipe.get("network_module") != "networks.lora" or "block_dims" in recipe.arguments("network_args"):
         return
-    ours = int(recipe.number("network_dim") or _DEFAULT_DIM)
+    ours = int(recipe.number("network_dim") or DEFAULT_DIM)
     theirs = {
         shape[0]
         for name, shape in header.shapes.items()

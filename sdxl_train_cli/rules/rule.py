@@ -18,16 +18,22 @@ class Rule:
     options: tuple[str, ...]
     """Every option that it looks at; the first of them that the recipe sets is shown as the place."""
     breaks: Callable[[Recipe], bool]
-    message: str
+    message: str | Callable[[], str]
+    """A function where a default of sd-scripts is part of the words: its table is not read before a rule is broken."""
     hint: str | None = None
     kinds: tuple[Kind, ...] = tuple(Kind)
+
+    @property
+    def words(self) -> str:
+        """The message as it is told."""
+        return self.message if isinstance(self.message, str) else self.message()
 
     def problem(self, recipe: Recipe) -> Problem | None:
         """The rule in words where the recipe breaks it."""
         if recipe.kind not in self.kinds or not self.breaks(recipe):
             return None
         origins = (recipe.origin(option) for option in self.options)
-        return Problem(self.message, self.hint, next((origin for origin in origins if origin is not None), None))
+        return Problem(self.words, self.hint, next((origin for origin in origins if origin is not None), None))
 
 
 def broken(table: Iterable[Rule], recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]:

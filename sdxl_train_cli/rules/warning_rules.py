@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, is_set, lacks, sets
-from sdxl_train_cli.sdscripts import lycoris
+from sdxl_train_cli.sdscripts import lycoris, shipped
+from sdxl_train_cli.sdscripts.attention import ATTENTIONS
 from sdxl_train_cli.sdscripts.buckets import is_small
+from sdxl_train_cli.sdscripts.network_arguments import DEFAULT_DIM
 from sdxl_train_cli.sdscripts.optimizer import chooses_own_rate, is_schedule_free, optimizer, sets_own_rate
 
 _FULL = (Kind.DREAMBOOTH,)
-_ATTENTIONS = ("mem_eff_attn", "xformers", "sdpa")
 _LARGEST_FP16 = 65_504
 _LARGEST_LOHA = 32
 """The dim up to which LyCORIS' authors advise it."""
@@ -44,7 +47,7 @@ _IDLE_WITHOUT: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def _attentions(recipe: Recipe) -> int:
-    return sum(is_set(recipe, option) for option in _ATTENTIONS)
+    return sum(is_set(recipe, option) for option in ATTENTIONS)
 
 
 def _rate(recipe: Recipe) -> float | None:
@@ -85,18 +88,22 @@ def _takes_dim_for_convolutions(recipe: Recipe) -> bool:
     return leaves_it_open and "conv" in (lycoris.reached(_arguments(recipe)) or ())
 
 
+def _left_out(option: str, more: str = "") -> Callable[[], str]:
+    return lambda: f"{option} is left out: sd-scripts takes {shipped.number(option)}{more}"
+
+
 _MODEL = (
     Rule(
         ("network_dim", "network_module", "dim_from_weights"),
         lambda recipe: recipe.get("network_dim") is None and not is_set(recipe, "dim_from_weights"),
-        "network_dim is left out: sd-scripts takes 4",
+        f"network_dim is left out: sd-scripts takes {DEFAULT_DIM}",
         "--set network_dim=32",
         NETWORK_KINDS,
     ),
     Rule(
         ("network_alpha", "network_dim", "dim_from_weights"),
         lambda recipe: recipe.get("network_alpha") is None and not is_set(recipe, "dim_from_weights"),
-        "network_alpha is left out: sd-scripts takes 1, which makes the steps small",
+        _left_out("network_alpha", ", which makes the steps small"),
         "--set network_alpha=16, or half of network_dim",
         NETWORK_KINDS,
     ),
@@ -224,13 +231,13 @@ _MODEL = (
 
 _MEMORY = (
     Rule(
-        _ATTENTIONS,
+        ATTENTIONS,
         lambda recipe: _attentions(recipe) == 0,
         "no attention is chosen: the plain one takes far more memory",
         "--set sdpa=true",
     ),
     Rule(
-        _ATTENTIONS,
+        ATTENTIONS,
         lambda recipe: _attentions(recipe) > 1,
         "more than one attention is chosen: mem_eff_attn goes before xformers, and xformers before sdpa",
         "keep one of them, such as sdpa",
@@ -285,7 +292,7 @@ _RATE = (
     Rule(
         ("learning_rate", "unet_lr"),
         lambda recipe: _rate(recipe) is None and not chooses_own_rate(recipe) and not recipe.get("block_lr"),
-        "learning_rate is left out: sd-scripts takes 2e-6",
+        _left_out("learning_rate"),
         "--set learning_rate=1e-4",
     ),
     Rule(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.sdscripts import shipped
 
 _SMALL_AREA = 768 * 768
 
@@ -31,10 +32,14 @@ def sides(recipe: Recipe) -> tuple[int, int] | None:
 
 def limits(recipe: Recipe) -> BucketLimits:
     """`min_bucket_reso` rounded down to a step, `max_bucket_reso` rounded up, with sd-scripts' own defaults."""
-    step = max(1, int(recipe.number("bucket_reso_steps") or 64))
-    least, most = (recipe.number(f"{which}_bucket_reso") for which in ("min", "max"))
-    least, most = 256 if least is None else int(least), 1024 if most is None else int(most)
+    step = max(1, int(recipe.number("bucket_reso_steps") or shipped.number("bucket_reso_steps")))
+    least, most = (_pixels(recipe, option) for option in ("min_bucket_reso", "max_bucket_reso"))
     return BucketLimits(least // step * step, -(-most // step) * step, step)
+
+
+def _pixels(recipe: Recipe, option: str) -> int:
+    typed = recipe.number(option)
+    return int(shipped.number(option) if typed is None else typed)
 
 
 def is_small(recipe: Recipe) -> bool:

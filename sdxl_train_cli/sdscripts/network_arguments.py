@@ -8,6 +8,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from sdxl_train_cli import formatting
 from sdxl_train_cli.sdscripts import lycoris
 
+DEFAULT_DIM = 4
+"""What networks take where network_dim is left out (networks/lora.py: create_network); the parser has no default."""
 _SHARES = frozenset({"dropout", "rank_dropout", "module_dropout"})
 _NUMBERS = frozenset({"conv_alpha", "constraint", "constrain"})
 
@@ -55,7 +57,7 @@ def _sizes(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]:
     size = arguments.get("block_size", "4").strip()
     if not size.isdecimal() or int(size) < 1:
         yield f"has 'block_size={size}', which has to be a whole number above 0"
-    elif arguments.get("algo", "").lower() == "dylora" and (dim or 4) % int(size):
+    elif arguments.get("algo", "").lower() == "dylora" and (dim or DEFAULT_DIM) % int(size):
         yield f"has algo=dylora, whose dim has to be a multiple of block_size, {size}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.sdscripts import shipped
 
 SCHEDULERS = (
     "constant",
@@ -54,7 +55,8 @@ TORCH_OPTIMIZERS = frozenset(
     {"ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"}
 )
 """Names that it hands to torch.optim as they are."""
-
+_DEFAULT = "AdamW"
+"""What it takes for the parser's own default, which is empty."""
 
 CLASSES = {**OWN_OPTIMIZERS, **{name.lower(): f"torch.optim.{name}" for name in sorted(TORCH_OPTIMIZERS)}}
 """The class of every optimizer that has no dot in its name, by the name in lower case."""
@@ -75,7 +77,7 @@ def unknown_arguments(recipe: Recipe, known: Mapping[str, Sequence[str] | None])
     takes = known.get(optimizer(recipe))
     if takes is None:
         return
-    name = recipe.get("optimizer_type") or "AdamW"
+    name = recipe.get("optimizer_type") or _DEFAULT
     for argument in recipe.arguments("optimizer_args"):
         if argument not in takes:
             hint = formatting.resembling(argument, takes) or f"it takes {', '.join(takes)}"
@@ -88,17 +90,17 @@ def optimizer(recipe: Recipe) -> str:
         return "adamw8bit"
     if recipe.is_on("use_lion_optimizer"):
         return "lion"
-    return str(recipe.get("optimizer_type") or "AdamW").lower()
+    return str(recipe.get("optimizer_type") or _DEFAULT).lower()
 
 
 def schedule(recipe: Recipe) -> str:
     """The schedule's name, with what stands behind a colon."""
-    return str(recipe.get("lr_scheduler") or "constant")
+    return str(recipe.get("lr_scheduler") or shipped.defaults()["lr_scheduler"])
 
 
 def unknown_optimizer(recipe: Recipe) -> bool:
     """Whether sd-scripts would find no optimizer of that name; one of another package has a dot in its name."""
-    name = str(recipe.get("optimizer_type") or "AdamW")
+    name = str(recipe.get("optimizer_type") or _DEFAULT)
     return "." not in name and name.lower() not in OWN_OPTIMIZERS and name not in TORCH_OPTIMIZERS
 
 

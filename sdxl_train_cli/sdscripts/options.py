@@ -1,11 +1,11 @@
-"""The options that the installed sd-scripts understands, and a recipe's values in their types.
+"""The options that sd-scripts understands, and a recipe's values in their types.
 
-The table is asked of sd-scripts' own argparse once, at setup (`inside/flags.py`), and kept beside the environment.
+The table is asked of sd-scripts' own argparse once, at setup (`inside/flags.py`), and kept beside the environment;
+before that the pinned release's counts (`shipped.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +18,8 @@ from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
 
+PAIRS = frozenset({"network_args", "optimizer_args", "lr_scheduler_args"})
+"""Options that take a list of `key=value`."""
 OptionType = Literal["switch", "int", "float", "str"]
 
 
@@ -47,6 +49,8 @@ class OptionTable(BaseModel):
     scripts: Mapping[str, tuple[Option, ...]]
     optimizers: Mapping[str, tuple[str, ...] | None] = {}
     """Arguments of optimizers by lower-case name, `lr` left out; None takes any. An older setup did not ask."""
+    release: str | None = None
+    """The release whose shipped table this is; None where an installed sd-scripts was asked."""
 
     @classmethod
     def load(cls, path: Path) -> OptionTable:
@@ -96,30 +100,11 @@ def typed(recipe: Recipe, table: OptionTable) -> Recipe:
     )
 
 
-def as_they_look(recipe: Recipe) -> Recipe:
-    """The recipe with what was typed as text in the type that it looks like: for where no table is installed yet."""
-    return recipe.replaced(
-        {
-            name: Setting(value=_looks_like(setting.value), origin=setting.origin)
-            for name, setting in recipe.settings.items()
-        }
-    )
-
-
-def _looks_like(value: Value) -> Value:
-    if isinstance(value, tuple):
-        return value
-    for convert in (_switch, _int, _float):
-        with contextlib.suppress(ValueError):
-            return convert(value)
-    return value
-
-
 def _unknown(name: str, kind: Kind, table: OptionTable) -> str:
     elsewhere = [script for script, options in table.scripts.items() if name in {option.name for option in options}]
     if elsewhere:
         return f"'{name}' is an option of {elsewhere[0]}, not of {kind.script}"
-    return f"{kind.script} has no option '{name}'"
+    return f"{kind.script} has no option '{name}'" + (f" in {table.release}" if table.release else "")
 
 
 def _typed(value: Value, option: Option) -> Value:

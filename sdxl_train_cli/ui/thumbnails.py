@@ -9,12 +9,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from sdxl_train_cli.dataset.decode_memory import DecodeMemory, needed_bytes
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 QUALITY = 80
 _LEAST_SIDE = 16
@@ -28,8 +26,6 @@ def data_uri(
     It lies as it is stored, whatever its EXIF says, and transparent parts show the colour below them: so sd-scripts
     sees it. Where the address would be longer than `most`, the picture becomes smaller.
     """
-    from PIL import Image  # noqa: PLC0415 - only a page pays for it
-
     try:
         with Image.open(picture) as image:
             whole = image.size

@@ -126,6 +126,9 @@ def test_presets_are_compared_before_anything_is_set_up(bare: Cli) -> None:
     assert result.code == 0
     assert "dim32-gc trains a LoRA, factor8-gc a LoKr" in result.stderr
     assert any(line.split()[:2] == ["network_args", "-"] for line in result.stdout.splitlines())
+    assert "defaults are those of sd-scripts v0.10.1\n" in result.stderr
+    (_, row) = bare("presets", "diff", "dim32", "dim32-gc").stdout.splitlines()
+    assert row.split() == ["gradient_checkpointing", "false", "(default)", "true"]
 
 
 def test_the_schema_goes_into_a_file_with_the_line_for_the_editor(cli: Cli, tmp_path: Path) -> None:
@@ -137,5 +140,10 @@ def test_the_schema_goes_into_a_file_with_the_line_for_the_editor(cli: Cli, tmp_
     assert json.loads(cli("presets", "schema").stdout)["title"] == "sdxl-train preset"
 
 
-def test_without_sd_scripts_there_is_no_schema(bare: Cli) -> None:
-    assert bare("presets", "schema").code == 5
+def test_without_sd_scripts_the_schema_is_made_of_the_pinned_releases_options(bare: Cli) -> None:
+    result = bare("presets", "schema")
+
+    assert result.code == 0
+    assert "made of the options of sd-scripts v0.10.1" in result.stderr
+    steps = json.loads(result.stdout)["properties"]["max_train_steps"]
+    assert (steps["description"], steps["default"]) == ("(default: 1600)", 1600)

@@ -103,11 +103,12 @@ def test_a_folder_that_cannot_be_made_is_told(cli: Cli, tmp_path: Path) -> None:
     assert "can't be made" in result.stderr
 
 
-def test_without_sd_scripts_names_go_unchecked_and_it_says_so(fresh: Cli) -> None:
-    result = fresh("presets", "import", FOLDER / "gui_finetune.json")
+def test_without_sd_scripts_the_pinned_release_says_what_is_taken(fresh: Cli, cli: Cli) -> None:
+    result, installed = (run("presets", "import", FOLDER / "gui_finetune.json") for run in (fresh, cli))
 
     assert result.code == 0
-    assert "are not checked" in result.stderr
+    assert "checked by the options of sd-scripts v0.10.1\n" in result.stderr
+    assert "v0.10.1" not in installed.stderr
 
 
 @pytest.mark.parametrize("target", ["toml", "kohya-gui", "command"])

@@ -7,10 +7,11 @@ import re
 import pytest
 
 from sdxl_train_cli.environment import toolchain
-from sdxl_train_cli.environment.toolchain import CLASSIC, MODERN, Extra, TorchBuild
+from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.gpu import Gpu
 
+MODERN, CLASSIC = toolchain.load()
 V10 = "accelerate==1.6.0\ntransformers==4.54.1\n# a comment\nopencv-python==4.8.1.78 # for masks\n-e .\n"
 V08 = "accelerate==0.25.0\ntransformers==4.36.2\n-e .\n"
 
@@ -75,7 +76,8 @@ def test_the_plan_holds_torch_the_checkouts_own_requirements_and_our_pins() -> N
         "accelerate==1.6.0",
         "transformers==4.54.1",
         "opencv-python==4.8.1.78",
-        *MODERN.pins,
+        "bitsandbytes==0.50.2",
+        "numpy<3",
     )
 
 
@@ -98,3 +100,10 @@ def test_every_extra_is_in_every_row(row: toolchain.Toolchain) -> None:
 
     names = [re.split("[=<>]", text)[0] for text in wanted[-6:]]
     assert names == ["xformers", "lycoris-lora", "dadaptation", "wandb", "onnx", "onnxruntime"]
+
+
+@pytest.mark.parametrize("row", [MODERN, CLASSIC])
+def test_every_version_has_its_source(row: toolchain.Toolchain) -> None:
+    facts = [row, *row.pins, *([row.rtx_50] if row.rtx_50 else [])]
+
+    assert all(fact.source.strip() for fact in facts)

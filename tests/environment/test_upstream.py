@@ -11,6 +11,7 @@ from standin.build import DEAD_WEIGHT, make_repository
 
 from sdxl_train_cli.environment import upstream
 from sdxl_train_cli.errors import SetupError
+from sdxl_train_cli.sdscripts import shipped
 
 
 def refusal(folder: Path, source: Path | str, ref: str = "sdxl") -> SetupError:
@@ -30,7 +31,7 @@ def into(tmp_path: Path) -> Path:
 def test_where_the_branch_sdxl_is_gone_the_pinned_release_is_taken(into: Path, repository: Path) -> None:
     made = upstream.create(into, str(repository), "sdxl")
 
-    assert made.ref == upstream.PINNED_RELEASE
+    assert made.ref == shipped.PINNED_RELEASE
     assert made.commit == git(repository, "rev-parse", "HEAD")
     assert (into / "sdxl_train_network.py").is_file()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 import time
 
@@ -68,35 +67,6 @@ def test_errors_of_every_shape_are_last_words(line: str) -> None:
 
 def test_there_may_be_no_error() -> None:
     assert diagnosis.last_error(["INFO an Error in the middle of a line", ""]) is None
-
-
-def test_every_signature_has_its_log_and_every_log_its_signature() -> None:
-    names = [signature.name for signature in diagnosis.SIGNATURES]
-
-    assert sorted(names) == sorted(set(names))
-    assert set(names) == set(LOGS)
-
-
-@pytest.mark.parametrize("name", LOGS)
-def test_a_log_is_explained_by_its_signature(name: str) -> None:
-    found = diagnosis.examine(LOGS[name].splitlines())
-
-    assert found.ending is Ending.KNOWN
-    assert found.diagnosis is not None
-    assert found.diagnosis.name == name
-    assert found.diagnosis.evidence
-    assert "CalledProcessError" not in "".join(found.last_words)
-
-
-def test_a_signature_matches_no_other_signatures_log_with_equal_rank_before_it() -> None:
-    """Each log is named by its own signature alone, whatever comes before or behind it in the tables."""
-    for name, log in LOGS.items():
-        found = diagnosis.explain(log.splitlines())
-        assert found is not None
-        assert found.name == name
-    for signature in diagnosis.SIGNATURES:
-        assert re.compile(signature.pattern)
-        assert all((signature.cause, signature.remedy, signature.source))
 
 
 @pytest.mark.parametrize("name", [name for name in LOGS if "Error: " in LOGS[name]])

@@ -19,15 +19,14 @@ import pytest
 from conftest import Cli, write_pictures
 from foreign_files import differing, of_text, recipe_of
 from foreign_files import options as options_of
-from option_facts import option_table
 
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.importers import command_line, export, format_detection, option_translation, preset_building, values
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.rules import rules
-from sdxl_train_cli.sdscripts import options
+from sdxl_train_cli.sdscripts import options, shipped
 
-OPTIONS = option_table()
+OPTIONS = shipped.table()
 SOURCE = os.environ.get("SDXL_TRAIN_KOHYA_GUI", "")
 pytestmark = pytest.mark.skipif(not SOURCE, reason="set SDXL_TRAIN_KOHYA_GUI to a git directory of bmaltais/kohya_ss")
 

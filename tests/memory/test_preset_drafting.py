@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 
 import pytest
-from option_facts import option_table
 
 from sdxl_train_cli.errors import VramError
 from sdxl_train_cli.memory import preset_drafting, vram
@@ -14,8 +13,9 @@ from sdxl_train_cli.memory.preset_drafting import CUSTOMS, DraftAnswers, Priorit
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import shipped
 
-TABLE = option_table()
+TABLE = shipped.table()
 CARDS = (5.5, 7.5, 11.5, 23.5, 47.0)
 GRID = list(itertools.product(TrainingSubject, Priority, CARDS, (1, 8, 25, 400)))
 

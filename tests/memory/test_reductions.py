@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from option_facts import option_table
 
 from sdxl_train_cli.memory import estimation, reductions
 from sdxl_train_cli.memory.reductions import Reduction
@@ -13,20 +12,21 @@ from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import shipped
 
 PRESETS = [(kind, name) for kind in Kind for name in presets.names(kind)]
 
 
 def recipe(kind: Kind, name: str, **changes: Value | None) -> Recipe:
     overrides = [Override(option, value, "--set") for option, value in changes.items()]
-    return rules.require(presets.load(kind, name, overrides), option_table())
+    return rules.require(presets.load(kind, name, overrides), shipped.table())
 
 
 def ladder(top: Recipe) -> Iterator[Reduction]:
-    rung = reductions.next_rung(top, option_table())
+    rung = reductions.next_rung(top, shipped.table())
     while rung is not None:
         yield rung
-        rung = reductions.next_rung(rung.recipe, option_table())
+        rung = reductions.next_rung(rung.recipe, shipped.table())
 
 
 def effective_batch(one: Recipe) -> float:
@@ -43,7 +43,7 @@ def test_from_every_preset_each_rung_is_lower_and_sound_and_there_is_a_last(kind
         assert len(rungs) < 20
         assert estimation.estimate(rung.recipe).high_gib <= estimation.estimate(above).high_gib
         assert effective_batch(rung.recipe) == effective_batch(top)
-        assert rules.require(rung.recipe, option_table()).settings == rung.recipe.settings
+        assert rules.require(rung.recipe, shipped.table()).settings == rung.recipe.settings
         assert rung.flags
         assert rung.words
         above = rung.recipe
@@ -65,7 +65,7 @@ def test_the_order_is_checkpointing_then_halves_of_the_batch_then_fp8() -> None:
 def test_with_a_state_only_what_it_holds_nothing_of_is_changed() -> None:
     one = recipe(Kind.LORA, "dim128", train_batch_size=4, optimizer_type="AdamW")
     flags = []
-    while (rung := reductions.next_rung(one, option_table(), keep_state=True)) is not None:
+    while (rung := reductions.next_rung(one, shipped.table(), keep_state=True)) is not None:
         flags.append(rung.flags)
         assert all(rung.recipe.get(name) == one.get(name) for name in ("network_dim", "optimizer_type", "resolution"))
         one = rung.recipe
@@ -98,7 +98,7 @@ def test_a_rung_says_where_its_settings_come_from() -> None:
 
 
 def test_an_older_sd_scripts_is_not_given_an_option_that_it_lacks() -> None:
-    table = option_table()
+    table = shipped.table()
     older = table.model_copy(
         update={
             "scripts": {

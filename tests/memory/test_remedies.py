@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
-from option_facts import option_table
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.memory import remedies, vram
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import shipped
 
 
 def recipe(kind: Kind, name: str) -> Recipe:
-    return rules.require(presets.load(kind, name), option_table())
+    return rules.require(presets.load(kind, name), shipped.table())
 
 
 @pytest.mark.parametrize("kind", list(Kind))

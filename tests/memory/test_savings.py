@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from option_facts import option_table
 
 from sdxl_train_cli.memory import savings, vram
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import shipped
 
 
 def recipe(kind: Kind = Kind.LORA, name: str = "dim128", **changes: Value | None) -> Recipe:
     overrides = [Override(option, value, "--set") for option, value in changes.items()]
-    return rules.require(presets.load(kind, name, overrides), option_table())
+    return rules.require(presets.load(kind, name, overrides), shipped.table())
 
 
 def test_a_larger_batch_is_first_made_of_smaller_ones_with_the_same_effect() -> None:
@@ -35,7 +35,7 @@ def test_every_way_out_fits_and_breaks_no_rule(kind: Kind, free_gib: float) -> N
             assert way.need.high_gib <= free_gib
             typed = [presets.parse_override(flag) for flag in way.flags.split(" --set ") if flag]
             overrides = [Override(one.option.removeprefix("--set "), one.value, "--set") for one in typed]
-            again = rules.require(presets.load(kind, name, overrides), option_table())
+            again = rules.require(presets.load(kind, name, overrides), shipped.table())
             assert vram.need(again) == way.need
 
 

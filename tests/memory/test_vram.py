@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 
 import pytest
-from option_facts import option_table
 
 from sdxl_train_cli.errors import VramError
 from sdxl_train_cli.gpu import Gpu
@@ -14,13 +13,14 @@ from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import shipped
 
 SHIPPED = [(found.kind, found.name) for found in presets.available() if found.kind]
 
 
 def recipe(kind: Kind = Kind.LORA, name: str = "dim32-gc", **changes: Value | None) -> Recipe:
     overrides = [Override(option, value, "--set") for option, value in changes.items()]
-    return rules.require(presets.load(kind, name, overrides), option_table())
+    return rules.require(presets.load(kind, name, overrides), shipped.table())
 
 
 def gpu(free_gib: float) -> Gpu:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from option_facts import option_table
-
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import preset_comparison, presets
 from sdxl_train_cli.recipes.preset_comparison import ComparedSide
 from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.sdscripts import shipped
 from sdxl_train_cli.sdscripts.options import OptionTable
 
-TABLE = option_table()
+TABLE = shipped.table()
 
 
 def recipe(**changes: Value | None) -> Recipe:
@@ -27,7 +26,7 @@ def with_default(name: str, default: int) -> OptionTable:
     return OptionTable(scripts=scripts)
 
 
-def differing(one: Recipe, other: Recipe, table: OptionTable | None = TABLE) -> list[str]:
+def differing(one: Recipe, other: Recipe, table: OptionTable = TABLE) -> list[str]:
     return [difference.option for difference in preset_comparison.differences(one, other, table)]
 
 
@@ -58,8 +57,8 @@ def test_what_is_left_out_counts_as_sd_scripts_default() -> None:
     assert differing(recipe(network_dim=4), recipe(network_dim=None), table) == []
 
 
-def test_without_sd_scripts_nothing_is_known_of_what_is_left_out() -> None:
-    (difference,) = preset_comparison.differences(recipe(), recipe(network_dim=None), None)
+def test_what_sd_scripts_says_nothing_of_has_no_value() -> None:
+    (difference,) = preset_comparison.differences(recipe(), recipe(network_dim=None), TABLE)
 
     assert difference.other == ComparedSide(None, None)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from option_facts import option_table
 
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import preset_folders, presets, schema, yaml_file
+from sdxl_train_cli.sdscripts import shipped
 from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
-TABLE = option_table()
+TABLE = shipped.table()
 SHIPPED = sorted(preset_folders.shipped_folder().rglob("*.yaml"))
 NAMES = {kind: presets.names(kind) for kind in Kind}
 

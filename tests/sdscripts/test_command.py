@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from option_facts import option_table
 
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
-from sdxl_train_cli.sdscripts import command, options
+from sdxl_train_cli.sdscripts import command, options, shipped
 from sdxl_train_cli.sdscripts.command import InstalledTrainer, Resumption, TrainerInputs
 from sdxl_train_cli.sdscripts.options import Option
 
-TABLE = option_table()
+TABLE = shipped.table()
 INPUTS = TrainerInputs(
     model="/models/base.safetensors",
     vae=None,

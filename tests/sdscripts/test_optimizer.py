@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from option_facts import option_table
 
 from sdxl_train_cli.errors import RecipeError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import shipped
 
 KNOWN = {"adamw8bit": ("betas", "eps", "weight_decay"), "prodigy": ("betas", "d_coef", "decouple"), "came": None}
-TABLE = option_table().model_copy(update={"optimizers": KNOWN})
+TABLE = shipped.table().model_copy(update={"optimizers": KNOWN})
 
 
 def told(optimizer: str | None, arguments: str) -> list[tuple[str, str | None, str | None]]:

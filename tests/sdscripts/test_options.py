@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from option_facts import option_table
 
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
-from sdxl_train_cli.sdscripts import options
+from sdxl_train_cli.sdscripts import options, shipped
 from sdxl_train_cli.sdscripts.options import Option, OptionTable, OptionType
 
-TABLE = option_table()
+TABLE = shipped.table()
 
 
 def recipe(settings: dict[str, Value], kind: Kind = Kind.LORA) -> Recipe:
@@ -119,11 +118,11 @@ def test_a_negative_number_that_argparse_would_take_for_an_option_is_refused() -
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("network_dims", "sdxl_train_network.py has no option 'network_dims' / did you mean network_dim"),
+        ("network_dims", "sdxl_train_network.py has no option 'network_dims' in v0.10.1 / did you mean network_dim"),
         ("--network-dim", "did you mean network_dim"),
         ("fused_backward_pas", "did you mean fused_backward_pass?"),
         ("block_lr", "'block_lr' is an option of sdxl_train.py, not of sdxl_train_network.py"),
-        ("qwertyuiop", "sdxl_train_network.py has no option 'qwertyuiop'"),
+        ("qwertyuiop", "sdxl_train_network.py has no option 'qwertyuiop' in v0.10.1"),
         ("", "has no option ''"),
     ],
 )
@@ -141,6 +140,12 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     found = options.problems(recipe({"network_dims": 1, "network_dim": "x", "sdpa": 2, "seed": 1}), TABLE)
 
     assert len(list(found)) == 3
+
+
+def test_an_installed_sd_scripts_is_what_is_meant_where_no_release_is_named() -> None:
+    (problem,) = options.problems(recipe({"qwertyuiop": 1}), TABLE.model_copy(update={"release": None}))
+
+    assert problem.message == "sdxl_train_network.py has no option 'qwertyuiop'"
 
 
 def one(type_: OptionType, choices: tuple[Scalar | None, ...]) -> OptionTable:
@@ -173,13 +178,3 @@ def test_any_value_is_typed_or_refused_in_words(name: str, value: Value) -> None
     if not list(options.problems(given, TABLE)):
         once = options.typed(given, TABLE)
         assert options.typed(once, TABLE).settings == once.settings
-
-
-@pytest.mark.parametrize(
-    ("written", "value"),
-    [("true", True), ("32", 32), ("1e-4", 1e-4), ("1024,768", "1024,768"), ((1024, 768), (1024, 768)), (False, False)],
-)
-def test_without_a_table_text_takes_the_type_that_it_looks_like(written: Value, value: Value) -> None:
-    found = options.as_they_look(recipe({"anything": written})).get("anything")
-
-    assert (found, type(found)) == (value, type(value))

@@ -26,7 +26,7 @@ Model = Annotated[
         "--model", "-m", help="WD14 tagger: Hugging Face id, or folder [default: SmilingWolf/wd-swinv2-tagger-v3]"
     ),
 ]
-Threshold = Annotated[float, typer.Option("--threshold", min=0, max=1, help="How sure the tagger must be of a tag")]
+Threshold = Annotated[float, typer.Option("--threshold", min=0, max=1, help="Least confidence at which a tag is taken")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every new caption")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Retag pictures that already have a caption")]
 

@@ -18,7 +18,7 @@ from sdxl_train_cli.ui import console
 To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Where the copy is made")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every caption")]
 AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Lay transparency on white, or keep it for masks")]
-KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep pictures that are there twice")]
+KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep duplicate pictures")]
 Size = Annotated[
     int,
     typer.Option(
@@ -27,7 +27,8 @@ Size = Annotated[
 ]
 Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="JPEG quality of rewritten files")]
 Encoding = Annotated[
-    str | None, typer.Option("--encoding", metavar="NAME", help="Of captions that are no Unicode, such as cp1251")
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="Code page of captions that aren't Unicode, such as cp1251"),
 ]
 
 

@@ -47,7 +47,7 @@ def show(
     resolution: Resolution = None, set_: Set = None, as_json: Json = False, html: Html = None,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """What SDXL will really see: buckets, crops, steps, tags."""
+    """Show what SDXL will really see: buckets, crops, steps, tags."""
     target = None if html is None else _target(html)
     typed = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
     source = training.source(directory, reg, trigger, repeats)

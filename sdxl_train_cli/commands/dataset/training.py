@@ -11,34 +11,26 @@ from sdxl_train_cli.commands.presets.listing import kind_called, kind_for
 from sdxl_train_cli.dataset import sources
 from sdxl_train_cli.dataset.checking import DatasetSource
 from sdxl_train_cli.environment import environment
-from sdxl_train_cli.errors import RecipeError, UsageError
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.project import Project
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.run import run_choices
-from sdxl_train_cli.sdscripts import options
 
 
 def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Override], home: str | None) -> Recipe:
     """What `sdxl-train lora` would train with here: typed, else from the project file, else the usual preset.
 
-    Raises RecipeError, and DatasetError for a dataset config. Without an environment only our own rules are asked.
+    Raises RecipeError, and DatasetError for a dataset config.
     """
     written = project.load(Path.cwd())
     what = _kind(kind, preset, written)
     name = run_choices.filled(what, written, {"preset": preset})["preset"] or run_choices.DEFAULT_PRESETS[what]
     overrides = (*sources.overrides(data), *run_choices.overrides(what, written), *typed)
     recipe = presets.load(what, name, overrides, workspace.user_presets())
-    installed = environment.find(workspace.home(home))
-    if installed is not None:
-        return rules.require(recipe, installed.options())
-    recipe = options.as_they_look(recipe)
-    problems = list(rules.problems(recipe))
-    if problems:
-        raise RecipeError(problems)
-    return recipe
+    return rules.require(recipe, environment.option_table(workspace.home(home)))
 
 
 def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> DatasetSource:

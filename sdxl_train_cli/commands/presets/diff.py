@@ -16,7 +16,6 @@ from sdxl_train_cli.environment import environment
 from sdxl_train_cli.recipes import preset_comparison
 from sdxl_train_cli.recipes import presets as recipes
 from sdxl_train_cli.recipes.preset_comparison import ComparedSide, OptionDifference
-from sdxl_train_cli.sdscripts.options import OptionTable
 from sdxl_train_cli.ui import console
 
 _NAME_OR_FILE = "A name from `sdxl-train presets list`, or a file"
@@ -25,9 +24,8 @@ Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE)]
 
 
 def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home: HomeOption = None) -> None:
-    """What two presets do differently, sd-scripts' defaults included."""
-    installed = environment.find(workspace.home(home))
-    table: OptionTable | None = None if installed is None else installed.options()
+    """Compare two presets, sd-scripts' defaults included."""
+    table = environment.option_table(workspace.home(home))
     one, other = (recipes.load(listing.kind_for(name, kind), name, (), workspace.user_presets()) for name in (a, b))
     found = [_without_key(each) for each in preset_comparison.differences(one, other, table)]
     if as_json:
@@ -35,12 +33,12 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
         return
     if one.kind is not other.kind:
         console.note(f"{a} trains a {one.kind.label}, {b} a {other.kind.label}")
-    if table is None:
-        console.note("what sd-scripts takes where an option is left out is not known before `sdxl-train setup`")
+    if table.release:
+        console.note(f"defaults are those of sd-scripts {table.release}")
     if not found:
         console.note("no option differs in effect")
         return
-    rows = [(each.option, _shown(each.one, table), _shown(each.other, table)) for each in found]
+    rows = [(each.option, _shown(each.one), _shown(each.other)) for each in found]
     console.table(("option", a, b), rows)
 
 
@@ -52,10 +50,10 @@ def _without_key(found: OptionDifference) -> OptionDifference:
     return replace(found, one=one, other=other)
 
 
-def _shown(side: ComparedSide, table: OptionTable | None) -> str:
+def _shown(side: ComparedSide) -> str:
     if side.origin is not None and side.value is not None:
         return listing.text(side.value)
-    if table is None or side.value is None:
+    if side.value is None:
         return "-"
     return f"{listing.text(side.value)} (default)"
 

@@ -12,7 +12,7 @@ from sdxl_train_cli import files, formatting, untrusted_files
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
-from sdxl_train_cli.errors import Gathering, Problem, RecipeError, UsageError
+from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.importers import export as exports
 from sdxl_train_cli.importers import format_detection, preset_building, preset_text
 from sdxl_train_cli.importers import import_report as reports
@@ -46,11 +46,11 @@ Files = Annotated[
 ]
 Folder = Annotated[Path | None, typer.Option("--to", help="Where presets are written [default: your own presets]")]
 NameOption = Annotated[str | None, typer.Option("--name", "-n", help="The preset's name [default: the file's]")]
-ReportOption = Annotated[ReportForm, typer.Option("--report", help="What became of every key")]
+ReportOption = Annotated[ReportForm, typer.Option("--report", help="How to report what became of each key")]
 KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="Refuse anything but this kind")]
-Force = Annotated[bool, typer.Option("--force", help="Write over a preset that is there")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing preset")]
 PresetName = Annotated[str, typer.Argument(help="A name from `sdxl-train presets list`, or a file")]
-To = Annotated[TargetForm, typer.Option("--to", help="For which program")]
+To = Annotated[TargetForm, typer.Option("--to", help="Program to write for")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="A new file [default: print it]")]
 
 
@@ -58,13 +58,13 @@ def import_(
     files: Files, to: Folder = None, name: NameOption = None, report: ReportOption = ReportForm.TABLE,
     kind: KindOption = None, force: Force = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Make presets of other programs' settings."""
+    """Make presets from other programs' settings."""
     if name is not None and len(files) > 1:
         raise UsageError("--name is for one file", "import the files one by one, or leave --name away")
     _require_different_names(files)
-    table = _options(home)
-    if table is None:
-        console.warn(Problem("names and types of options are not checked", "run `sdxl-train setup` first"))
+    table = environment.option_table(workspace.home(home))
+    if table.release:
+        console.note(f"checked by the options of sd-scripts {table.release}")
     wanted = None if kind is None else workspace.kind(kind)
     gathering, facts = Gathering(), []
     for file in files:
@@ -88,7 +88,7 @@ def export(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Write a preset for another program."""
-    recipe = _recipe(preset, kind, _options(home))
+    recipe = _recipe(preset, kind, environment.option_table(workspace.home(home)))
     lost: tuple[str, ...] = ()
     if to is TargetForm.KOHYA_GUI:
         form = exports.kohya_gui(recipe)
@@ -107,24 +107,13 @@ def export(
     console.out(str(output))
 
 
-def _options(home: str | None) -> OptionTable | None:
-    installed = environment.find(workspace.home(home))
-    return None if installed is None else installed.options()
-
-
-def _recipe(preset: str, kind: str | None, table: OptionTable | None) -> Recipe:
+def _recipe(preset: str, kind: str | None, table: OptionTable) -> Recipe:
     user = workspace.user_presets()
     found = None if kind is None else workspace.kind(kind)
     if found is None and files.is_file(preset):
         found = presets.kind_of(Path(preset), user)
     having = (one for one in Kind if preset in presets.names(one, user))
-    recipe = presets.load(found or next(having, Kind.LORA), preset, (), user)
-    if table is not None:
-        return rules.require(recipe, table)
-    problems = list(rules.problems(recipe))  # a key, for one, is nobody else's
-    if problems:
-        raise RecipeError(problems)
-    return recipe
+    return rules.require(presets.load(found or next(having, Kind.LORA), preset, (), user), table)
 
 
 def _folder(typed: Path | None, kind: Kind) -> Path:

@@ -11,13 +11,12 @@ from sdxl_train_cli import files, redact
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
-from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.errors import RecipeError
 from sdxl_train_cli.memory import vram
 from sdxl_train_cli.memory.vram import MemoryNeed
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import ListedPreset
-from sdxl_train_cli.sdscripts.options import OptionTable
 from sdxl_train_cli.ui import console
 
 KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
@@ -25,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
-    """Every preset, with the GPU memory that it needs."""
+    """List every preset with the GPU memory that it needs."""
     found = presets.available(kind_called(kind), workspace.user_presets())
     if as_json:
         console.data([_facts(preset) for preset in found])
@@ -48,7 +47,7 @@ def show(
     kind: KindFilter = None,
     as_json: Json = False,
 ) -> None:
-    """A preset in full, and where each value comes from."""
+    """Show a preset in full, and where each value comes from."""
     recipe = redact.masked(presets.load(kind_for(preset, kind), preset, (), workspace.user_presets()))
     if as_json:
         console.data(recipe.model_dump(mode="json"))
@@ -61,8 +60,8 @@ def show(
 def check(
     files: Annotated[list[Path], typer.Argument(help="Preset files")], kind: KindFilter = None, home: HomeOption = None
 ) -> None:
-    """Every problem of preset files. With line numbers; exit code 3 if there is one."""
-    table = _installed_options(home)
+    """Find every problem in preset files. With line numbers; exit code 3 if there is one."""
+    table = environment.option_table(workspace.home(home))
     found = [
         problem
         for file in files
@@ -70,15 +69,7 @@ def check(
     ]
     if found:
         raise RecipeError(found)
-    console.note("no problem found" if table else "no problem found, as far as can be told without sd-scripts")
-
-
-def _installed_options(home: str | None) -> OptionTable | None:
-    installed = environment.find(workspace.home(home))
-    if installed is None:
-        console.warn(Problem("names and types of options are not checked", "run `sdxl-train setup` first"))
-        return None
-    return installed.options()
+    console.note("no problem found" + (f" by the options of sd-scripts {table.release}" if table.release else ""))
 
 
 def kind_called(text: str | None) -> Kind | None:

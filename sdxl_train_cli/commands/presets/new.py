@@ -26,17 +26,19 @@ Answer = TypeVar("Answer")
 Name = Annotated[str | None, typer.Argument(help="The preset's name")]
 What = Annotated[str | None, typer.Option("--what", help="character, object, style or several")]
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
-Pictures = Annotated[int | None, typer.Option("--pictures", min=1, callback=within_reason, help="How many you have")]
+Pictures = Annotated[
+    int | None, typer.Option("--pictures", min=1, callback=within_reason, help="Number of pictures that you have")
+]
 For = Annotated[str | None, typer.Option("--for", help="speed or quality")]
 To = Annotated[Path | None, typer.Option("--to", help="The folder for it [default: your own presets]")]
-Force = Annotated[bool, typer.Option("--force", help="Write over a preset that is there")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing preset")]
 
 
 def new(
     name: Name = None, what: What = None, kind: KindFilter = None, gpu: GpuSize = None, pictures: Pictures = None,
     priority: For = None, to: To = None, force: Force = False,
 ) -> None:  # fmt: skip
-    """Five questions, and a commented preset that fits your card."""
+    """Make a commented preset that fits your card, from five answers."""
     answers = _answers(name, what, kind, gpu, pictures, priority)
     drafted = preset_drafting.draft(answers, workspace.user_presets())
     folder = to or workspace.user_presets() / answers.kind.value

@@ -24,8 +24,10 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file for 
 
 
 def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = None) -> None:
-    """JSON Schema of presets, for editors."""
-    table = environment.require(workspace.home(home)).options()
+    """Write a JSON Schema of presets, for editors."""
+    table = environment.option_table(workspace.home(home))
+    if table.release:
+        console.note(f"made from the options of sd-scripts {table.release}; after setup, with their descriptions too")
     names = {one: recipes.names(one, workspace.user_presets()) for one in Kind}
     text = json.dumps(schemas.build(table, listing.kind_called(kind), names), indent=1, ensure_ascii=False)
     if output is None:

@@ -24,13 +24,13 @@ from sdxl_train_cli.ui import console, printing
 
 Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
-All = Annotated[bool, typer.Option("--all", "-a", help="Every setting, also what the preset says")]
+All = Annotated[bool, typer.Option("--all", "-a", help="Every setting, including the preset's own")]
 
 _PRESET_FILE = re.compile(r".+\.ya?ml:\d+")
 
 
 def list_(output: OutputOption = None, as_json: Json = False) -> None:
-    """Every run, newest first."""
+    """List every run, newest first."""
     folder = workspace.output(output)
     found = history.entries(folder)
     if as_json:
@@ -48,7 +48,7 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
 
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
-    """One run: its settings, results, end, and how to go on."""
+    """Show one run: settings, results, how it ended, what to do next."""
     entry = history.require(run, workspace.output(output))
     made = results.checkpoints(entry.folder, entry.name)
     states = results.states(entry.folder, entry.name)
@@ -75,7 +75,7 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
 
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
-    """Where two runs differ: settings, data, results."""
+    """Compare two runs: settings, data, results."""
     folder = workspace.output(output)
     left, right = history.require(run, folder), history.require(other, folder)
     found = comparison.differences(left, right)

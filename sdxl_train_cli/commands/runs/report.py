@@ -17,10 +17,8 @@ from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.ui import console, run_page, run_page_data
 
 To = Annotated[Path | None, typer.Option("--to", help="The file to write [default: report.html in the run's folder]")]
-Open = Annotated[bool, typer.Option("--open", help="Show it in the browser")]
-NoHashes = Annotated[
-    bool, typer.Option("--no-hashes", help="Leave out the checkpoints' SHA-256, which read each whole")
-]
+Open = Annotated[bool, typer.Option("--open", help="Open it in the browser")]
+NoHashes = Annotated[bool, typer.Option("--no-hashes", help="Skip the SHA-256 of checkpoints, which reads them whole")]
 
 _LARGE_BYTES = 2_000_000_000
 

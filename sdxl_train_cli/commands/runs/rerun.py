@@ -23,7 +23,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 def rerun(
     run: Run, name: Name = None, dry_run: DryRun = False, output: OutputOption = None, home: HomeOption = None
 ) -> None:
-    """Make the same run again, under a new name."""
+    """Repeat a run under a new name."""
     entry = history.require(run, workspace.output(output))
     again = repeating.again(entry, name, workspace.user_presets())
     where = workspace.home(home)

@@ -33,7 +33,7 @@ def resume(
     step_downs: StepDowns = 3, no_guard: NoGuard = None, as_json: AsJson = False,
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, force: Force = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Go on with a run that was stopped or cut off."""
+    """Resume a run that was stopped or cut off."""
     off = guards.parse(no_guard or [])
     entry = history.require(run, workspace.output(output))
     where = workspace.home(home)

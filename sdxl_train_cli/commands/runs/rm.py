@@ -17,13 +17,13 @@ from sdxl_train_cli.ui import console
 Runs = Annotated[list[str], typer.Argument(help="Names from `sdxl-train runs list`, or runs' folders")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing")]
 KeepResult = Annotated[bool, typer.Option("--keep-result", help="Keep the final trained file")]
-Force = Annotated[bool, typer.Option("--force", help="Also a run that another computer may be training")]
+Force = Annotated[bool, typer.Option("--force", help="Even where another computer may be training it")]
 
 
 def rm(
     runs: Runs, yes: Yes = False, keep_result: KeepResult = False, force: Force = False, output: OutputOption = None
 ) -> None:
-    """Delete runs: all that they have made. What is not theirs stays in their folders."""
+    """Delete runs and all that they made. What is not theirs stays in their folders."""
     folder = workspace.output(output)
     gathering = Gathering()
     found = {}

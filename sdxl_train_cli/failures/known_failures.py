@@ -1,0 +1,54 @@
+"""The failures that are known: the files in `signatures/`, read once, when a log is first looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from sdxl_train_cli import untrusted_files
+from sdxl_train_cli.failures.signature import Signature
+
+FOLDER = Path(__file__).with_name("signatures")
+FILES = ("machine", "files", "settings", "packages", "stages")
+"""In the order in which they are tried: a specific row before a general one that could match the same words."""
+SHARED = "shared"
+"""The file of the words that rows share."""
+SHARED_WORDS = re.compile(r"<<([a-z-]+)(?: ([^<>]+))?>>")
+"""Where a row takes them: their name and, for os-error, the numbers."""
+
+
+@cache
+def load() -> tuple[Signature, ...]:
+    """Every known failure, in the order in which they are tried; ValueError names the row that has a mistake."""
+    shared = {name: str(words) for name, words in _table(SHARED).items()}
+    return tuple(signature for file in FILES for signature in _signatures(file, shared))
+
+
+def named(name: str) -> Signature:
+    """The known failure of this name."""
+    return next(signature for signature in load() if signature.name == name)
+
+
+def _signatures(file: str, shared: Mapping[str, str]) -> Iterator[Signature]:
+    rows = _table(file)["signature"]
+    for row in rows if isinstance(rows, list) else ():
+        try:
+            yield Signature.model_validate({key: _in_full(key, value, shared) for key, value in row.items()})
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{file}.toml, {row.get('name', 'a row without a name')}: {error}") from error
+
+
+def _table(file: str) -> dict[str, object]:
+    path = FOLDER / f"{file}.toml"
+    return untrusted_files.toml_table(path.read_text(encoding="utf-8"), path.name)
+
+
+def _in_full(key: str, value: object, shared: Mapping[str, str]) -> object:
+    """What a row holds, with the words that it shares with others in their place; a sample stays as it is."""
+    if isinstance(value, list):
+        return [_in_full(key, part, shared) for part in value]
+    if not isinstance(value, str) or key == "sample":
+        return value
+    return SHARED_WORDS.sub(lambda taken: shared[taken[1]].replace("<<numbers>>", taken[2] or ""), value)

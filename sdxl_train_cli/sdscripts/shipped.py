@@ -1,0 +1,71 @@
+"""The option tables of known releases, shipped as data: what is known of sd-scripts before it is installed.
+
+`scripts/ship_options.py` writes the files in `releases/` from an installed environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from sdxl_train_cli import files
+from sdxl_train_cli.recipe import Kind, Value
+from sdxl_train_cli.sdscripts.options import Option, OptionTable
+
+PINNED_RELEASE = "v0.10.1"
+"""What setup takes for `sdxl` where that branch was merged away, as upstream did for v0.7.0."""
+RELEASES = Path(__file__).with_name("releases")
+"""A file for each release: an option a line, what every option has left out, an optimizer's arguments a line."""
+
+
+@cache
+def table(release: str = PINNED_RELEASE) -> OptionTable:
+    """Every option of one release, without upstream's help texts."""
+    found: Any = files.read_json(RELEASES / f"{release}.json")
+    rows = [(row.pop("script", None), _option(row)) for row in found["options"]]
+    scripts = {
+        script: tuple(option for only, option in rows if only in {None, script})
+        for script in sorted({kind.script for kind in Kind})
+    }
+    return OptionTable(release=release, scripts=scripts, optimizers=found["optimizers"])
+
+
+def _option(row: dict[str, Any]) -> Option:
+    return Option.model_validate({**usual(row["name"], row["type"]), **row})
+
+
+def usual(name: str, type_: str) -> dict[str, object]:
+    """What a row leaves out, because most options have it."""
+    default = False if type_ == "switch" else None
+    return {"flag": f"--{name}", "many": False, "choices": None, "default": default, "required": False}
+
+
+@cache
+def defaults() -> Mapping[str, Value]:
+    """What the pinned release takes where an option is left out, as far as both scripts take the same."""
+    found: dict[str, list[Value | None]] = {}
+    for options in table().scripts.values():
+        for option in options:
+            found.setdefault(option.name, []).append(option.default)
+    return {name: first for name, (first, *more) in found.items() if _says_something(first) and set(more) <= {first}}
+
+
+def _says_something(default: Value | None) -> TypeGuard[Value]:
+    """Whether a default is more than an option's absence; zero is a value."""
+    return default is not None and default is not False and default != ""
+
+
+def number(option: str) -> float | int:
+    """The default of an option that has one and is a number."""
+    value = defaults()[option]
+    if isinstance(value, bool | str | tuple):
+        raise TypeError(f"{option} is no number")
+    return value
+
+
+@cache
+def lists() -> frozenset[str]:
+    """Options that take several values."""
+    return frozenset(option.name for options in table().scripts.values() for option in options if option.many)
