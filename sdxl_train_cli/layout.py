@@ -83,6 +83,11 @@ def config_folder(environ: Mapping[str, str]) -> Path:
     return expanded(Path(chosen))
 
 
+def user_presets(environ: Mapping[str, str]) -> Path:
+    """The user's own presets."""
+    return config_folder(environ) / "presets"
+
+
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """What may be deleted at any time: SDXL_TRAIN_CACHE, or the platform's place for it."""
     chosen = environ.get("SDXL_TRAIN_CACHE") or platformdirs.user_cache_path(APP, appauthor=False)

@@ -15,12 +15,11 @@ from sdxl_train_cli.commands.workspace import HomeOption, within_reason
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.memory import measurements
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import runs
-from sdxl_train_cli.run import guards, preparation, repeating, retry, run_choices, training
+from sdxl_train_cli.run import guards, launching, preparation, repeating, retry, run_choices
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.training import RunResult
@@ -155,14 +154,7 @@ def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] =
     runs.write(prepared.run, repeating.facts(prepared))
     console.note(f"run: {prepared.run.folder}")
     with view:
-        outcome = training.watch(
-            prepared.run,
-            prepared.argv,
-            cwd=prepared.environment.checkout,
-            env=prepared.variables,
-            on_event=view.show,
-            conditions=prepared.conditions(guards_off),
-        )
+        outcome = launching.follow(prepared, view.show, guards_off)
     remember(prepared, outcome.peak_gib, outcome.seconds_per_step)
     return outcome
 
@@ -174,17 +166,8 @@ def note_untrained(installed: Environment) -> None:
 
 
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> None:
-    """Record what a run took, for the next one's check.
-
-    A scaled model and a trainer without torch say nothing of it, and a fast run takes less than a plain one would.
-    """
-    says_nothing = prepared.is_scaled or prepared.choices.fast or not prepared.environment.trains
-    if prepared.device is None or peak_gib is None or says_nothing:
-        return
-    measured = measurements.of(
-        prepared.recipe, prepared.pictures, prepared.environment, prepared.device, peak_gib, seconds_per_step
-    )
-    problem = measurements.add(prepared.home, measured) if measured else None
+    """Keep what a run took, for the next one's check, and warn where that can't be kept."""
+    problem = launching.remember(prepared, peak_gib, seconds_per_step)
     if problem is not None:
         console.warn(problem)
 

@@ -63,22 +63,12 @@ def config() -> UserConfig:
 
 def home(typed: str | None) -> Home:
     """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place."""
-    if typed == "":
-        raise UsageError("--home is empty", "give it a folder, or leave it away")
-    chosen = typed or os.environ.get("SDXL_TRAIN_HOME") or config().home
-    if chosen and not _is_name(chosen):
-        raise UsageError(f"{chosen!a} can't be the home: it is no name in UTF-8", "give --home another folder")
-    return Home.find(Path(chosen) if chosen else None, {})
-
-
-def _is_name(text: str) -> bool:
-    """Whether every program of an installation can take it; Python tells odd bytes as surrogates."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return project.home(typed, os.environ)
 
 
 def user_presets() -> Path:
     """The user's own presets."""
-    return layout.config_folder(os.environ) / "presets"
+    return layout.user_presets(os.environ)
 
 
 def kind(text: str) -> Kind:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, layout
 from sdxl_train_cli.errors import Problem, RecipeError, UsageError
-from sdxl_train_cli.layout import PROJECT_FILE
+from sdxl_train_cli.layout import PROJECT_FILE, Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import yaml_file
 from sdxl_train_cli.recipes.presets import Override
@@ -66,6 +67,21 @@ def load_config(folder: Path) -> UserConfig:
     """Read the user's config file; an empty Config where there is none."""
     path = folder / "config.yaml"
     return UserConfig(**_texts(yaml_file.load(path), _CONFIG)) if files.is_file(path) else UserConfig()
+
+
+def home(typed: str | None, environ: Mapping[str, str]) -> Home:
+    """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place. Raises UsageError."""
+    if typed == "":
+        raise UsageError("--home is empty", "give it a folder, or leave it away")
+    chosen = typed or environ.get("SDXL_TRAIN_HOME") or load_config(layout.config_folder(environ)).home
+    if chosen and not _is_name(chosen):
+        raise UsageError(f"{chosen!a} can't be the home: it is no name in UTF-8", "give --home another folder")
+    return Home.find(Path(chosen) if chosen else None, {})
+
+
+def _is_name(text: str) -> bool:
+    """Whether every program of an installation can take it; Python tells odd bytes as surrogates."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _texts(document: YamlDocument, known: tuple[str, ...], also: tuple[str, ...] = ()) -> dict[str, str]:
