@@ -8,26 +8,16 @@ import inspect
 import subprocess
 import sys
 from collections import defaultdict
-from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-import sdxl_train_cli
 from sdxl_train_cli import cli
 
-PACKAGE = Path(sdxl_train_cli.__file__).parent
-INSIDE = PACKAGE / "inside"
-OURS = sdxl_train_cli.__name__
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
-PACKAGES = (
-    "sdscripts", "rules", "recipes", "failures", "environment", "dataset", "importers", "memory", "records", "run",
-    "api", "ui", "commands", "cli",
-)  # fmt: skip
-"""From the ground up: a package imports what stands before it, and the ground, which is the modules of no package."""
-ALONE = ("process_guard", "__init__")
-"""Run by path, and the version."""
+from house import ALONE, INSIDE, OURS, PACKAGE, PACKAGES, imports, modules, outside, own_imports, place
 
 DOORS = {
     "rich": {"ui.console", "ui.live"},
@@ -69,45 +59,6 @@ DOORS = {
     "tomli_w": {"untrusted_files"},
 }
 TRAINING_SIDE = {"torch", "torchvision", "accelerate", "bitsandbytes", "transformers", "diffusers", "safetensors"}
-
-
-@cache
-def modules() -> dict[str, Path]:
-    """Our side, by dotted name."""
-    files = (path for path in PACKAGE.rglob("*.py") if INSIDE not in path.parents)
-    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in files}
-
-
-@cache
-def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in it: `pathlib`, `sdxl_train_cli.errors`."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def own_imports(path: Path) -> set[str]:
-    """The modules of ours that a file imports, by the names that `modules` gives them."""
-    names = {name.removeprefix(f"{OURS}.") for name in imports(path) if name.startswith(f"{OURS}.")}
-    known = modules()
-    return {name if name in known else name.rpartition(".")[0] or "__init__" for name in names}
-
-
-def outside(path: Path) -> set[str]:
-    """The libraries that a file imports, Python's own included."""
-    return {name.partition(".")[0] for name in imports(path)} - {OURS, "__future__"}
-
-
-def place(name: str) -> int:
-    """Where a module's package stands: the ground is 0."""
-    package = {"__main__": "cli"}.get(name, name).partition(".")[0]
-    is_ground = "." not in name and package not in PACKAGES
-    return 0 if is_ground else 1 + PACKAGES.index(package)
 
 
 NAMES = sorted(name for name in modules() if name not in ALONE and not name.endswith("__init__"))

@@ -109,7 +109,7 @@ def train(
     no_guard: NoGuard = None, as_json: AsJson = False,
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, fast: Fast = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Registered once for each kind: what is trained is the command's own name."""
+    """Train the kind that the command is named after; the command table has a row for each."""
     if gpu_memory is not None and not dry_run:
         raise UsageError(
             "--gpu-memory imagines a GPU, and a real run needs the real one", "add --dry-run, or leave it away"

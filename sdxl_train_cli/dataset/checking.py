@@ -58,7 +58,7 @@ def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress 
 
 
 def require(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
-    """The same for a training: DatasetError has every error in a line."""
+    """Look at pictures and captions before a training; DatasetError has every error in a line."""
     checked = check(source, recipe, on_progress)
     if checked.errors:
         raise DatasetError([in_a_line(finding) for finding in checked.errors])

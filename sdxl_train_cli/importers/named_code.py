@@ -29,7 +29,7 @@ def require_harmless(entries: Iterable[ForeignKey], where: str) -> None:
 
 
 def require_harmless_recipe(recipe: Recipe) -> None:
-    """The same of a recipe, wherever its options come from: a preset, a project file or a run's record."""
+    """RecipeError where an option of a recipe names code that a stranger could have meant harm with."""
     found = [
         Problem(f"{option}: '{shown(str(setting.value))}' is {wrong}", _HINT, setting.origin or None)
         for option, setting in recipe.settings.items()

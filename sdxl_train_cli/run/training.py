@@ -84,6 +84,7 @@ def _watch(  # noqa: PLR0913 - as above
     conditions: Conditions,
     lock: int | None,
 ) -> RunResult:
+    """Follow the trainer, look at what it has left, and write down how it ended."""
     started = time.monotonic()
     # Unbuffered: whatever ends us, the log holds the trainer's last words.
     with (
@@ -206,6 +207,7 @@ def _position(story: Supervision) -> str:
 
 
 def _error(run: Run, story: Supervision, code: int) -> TrainingError | None:
+    """What went wrong; None where the trainer said that it was done, and the whole file is there."""
     if story.fatal is not None:
         return TrainingError(_given_up(run, story, story.fatal.problem))
     if story.no_data or not story.finished:
@@ -230,6 +232,7 @@ def _given_up(run: Run, story: Supervision, problem: Problem) -> Problem:
 
 
 def _failure(run: Run, story: Supervision, code: int) -> TrainingError:
+    """The error of a trainer that ended early, with the cause and the remedy that its output tells."""
     where, log = f"training failed {_position(story)}", f"the whole output: {run.log}"
     known = diagnosis.explain(list(story.last_lines))
     if known is None:
