@@ -58,7 +58,7 @@ def vram_rows() -> list[dict[str, str]]:
     return list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
 
-def test_there_is_one_preset_for_each_row_of_the_vram_table_and_its_description_has_the_figures() -> None:
+def test_each_row_of_the_vram_table_has_a_preset_and_a_description_has_figures_of_its_row_alone() -> None:
     figures = {shape_of_row(row): vram_of_row(row) for row in vram_rows()}
     measured = {Kind(row["kind"]) for row in vram_rows()}
     described = {
@@ -67,17 +67,18 @@ def test_there_is_one_preset_for_each_row_of_the_vram_table_and_its_description_
         if found.kind in measured
     }
 
-    assert described.keys() == figures.keys()
+    assert figures.keys() <= described.keys()
     for shape, description in described.items():
-        assert description.endswith(f": {figures[shape]}"), shape
+        if shape in figures:
+            assert description.endswith(f": {figures[shape]}"), shape
+        else:
+            assert "GB" not in description, shape
 
 
-def test_the_presets_have_their_names() -> None:
+def test_presets_are_listed_by_the_numbers_in_their_names() -> None:
     assert presets.names(Kind.DREAMBOOTH) == ["full", "gc"]
     assert presets.names(Kind.LORA)[:5] == ["dim32", "dim32-bf16", "dim32-bf16-gc", "dim32-fp8-gc", "dim32-gc"]
-    assert presets.names(Kind.LOHA) == ["dim16", "dim16-bf16-gc", "dim16-conv8-gc", "dim16-gc"]
-    assert presets.names(Kind.LOKR) == ["factor8", "factor8-bf16-gc", "factor8-gc", "factor16-gc"]
-    assert len(SHIPPED) == 24
+    assert presets.names(Kind.LOKR).index("factor8-gc") < presets.names(Kind.LOKR).index("factor16-gc")
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)
