@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,8 +112,7 @@ def package_rows() -> Iterator[str]:
     for name in reversed(PACKAGES):
         folder = PACKAGE / name
         path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-        count = sum(place(module) == place(name) and not module.endswith("__init__") for module in modules())
-        yield f"| `{name}` | {promise(path)} | {count} |"
+        yield f"| `{name}` | {promise(path)} |"
 
 
 def ground_rows() -> Iterator[str]:
@@ -125,19 +123,19 @@ def ground_rows() -> Iterator[str]:
 
 
 def matrix() -> Iterator[str]:
-    """How many imports go from a layer, a row, to another, a column; an empty right upper half is the order."""
-    found = Counter(
+    """Which layer, a row, imports from which other, a column; an empty half on the right is the order."""
+    found = {
         (place(name), place(other))
         for name, path in modules().items()
         if name not in ALONE
         for other in own_imports(path)
         if other not in ALONE
-    )
+    }
     width = max(map(len, LAYERS))
-    yield " " * (width + 4) + "".join(f"{number:4}" for number in range(len(LAYERS)))
+    yield " " * (width + 4) + "".join(f"{number:3}" for number in range(len(LAYERS)))
     for row in reversed(range(len(LAYERS))):
-        cells = ("   ." if row == column else f"{found[row, column] or '':4}" for column in range(len(LAYERS)))
-        yield f"{row:3} {LAYERS[row]:{width}}{''.join(cells)}".rstrip()
+        marks = ("." if row == column else "x" if (row, column) in found else "" for column in range(len(LAYERS)))
+        yield f"{row:3} {LAYERS[row]:{width}}{''.join(f'{mark:>3}' for mark in marks)}".rstrip()
 
 
 def inside_rows() -> Iterator[str]:
@@ -228,8 +226,8 @@ The floors never import each other. Files in `inside/` are run by path, and impo
 
 A package imports what stands below it in this table, and the ground.
 
-| package | holds | modules |
-| --- | --- | --- |
+| package | holds |
+| --- | --- |
 {packages}
 
 The ground is the modules of no package:
@@ -238,8 +236,8 @@ The ground is the modules of no package:
 | --- | --- |
 {ground}
 
-How many imports go from the layer of a row to the layer of a column. Nothing stands right of the points: no package
-imports one above it.
+Which layer of a row imports from which layer of a column. Nothing stands right of the points: no package imports one
+above it.
 
 ```
 {matrix}
