@@ -12,6 +12,9 @@ from conftest import Cli, variables
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
+from sdxl_train_cli.recipes.presets import available
+
+SHIPPED = available()
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def test_the_list_has_one_line_for_each_preset_and_its_vram(bare: Cli) -> None:
     assert result.code == 0
     heading, *rows = result.stdout.splitlines()
     assert heading.split() == ["kind", "preset", "needs", "GB", "description"]
-    assert len(rows) == 24
+    assert len(rows) == len(SHIPPED)
     gc = next(row for row in rows if row.split()[1] == "dim32-gc")
     assert gc.split()[:3] == ["lora", "dim32-gc", "6.7-7.8"]
     assert gc.endswith("9.4 GB at batch 1, 13.1 GB at 2")
@@ -50,7 +53,7 @@ def test_the_list_as_json_is_for_programs(bare: Cli, tmp_path: Path) -> None:
 
     presets = {preset["name"]: preset for preset in json.loads(bare("presets", "list", "--json").stdout)}
 
-    assert len(presets) == 27
+    assert len(presets) == len(SHIPPED) + 3
     assert 0 < presets["full"]["low_gib"] < presets["full"]["high_gib"] < 38.5
     assert presets["моё"]["kind"] == "locon"
     assert presets["any"]["high_gib"] is None
