@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator
 
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 
 RUN = "run.json"
@@ -146,7 +147,16 @@ class RecordedSetting(_RecordModel):
     """One option's value and where it was set."""
 
     value: Given
-    origin: str = ""
+    origin: Origin = Origin()
+
+    @field_validator("origin", mode="before")
+    @classmethod
+    def _parse_origin(cls, origin: object) -> object:
+        return Origin.parse(origin) if isinstance(origin, str) else origin
+
+    @field_serializer("origin")
+    def _write_origin(self, origin: Origin) -> str:
+        return str(origin)
 
 
 class Attempt(_RecordModel):

@@ -9,6 +9,7 @@ from pathlib import Path
 from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import RecipeError, UsageError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import preset_folders, presets
 from sdxl_train_cli.recipes.presets import Override
@@ -85,7 +86,7 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoice
         settings = {option: setting for option, setting in settings.items() if option not in command.STARTS}
         notes = (*notes, f"the run began with a state, and the new one begins at step 0 without it: {begun.value}")
     overrides = [Override(option, setting.value, setting.origin) for option, setting in settings.items()]
-    overrides += [Override(option, None, "the record") for option in base.settings if option not in settings]
+    overrides += [Override(option, None, Origin("the record")) for option in base.settings if option not in settings]
     choices = Choices(
         kind=kind,
         preset=run_choices.DEFAULT_PRESETS[kind] if is_gone else kept.preset,

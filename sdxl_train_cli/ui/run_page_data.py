@@ -164,7 +164,7 @@ def _checkpoints(entry: Loaded, *, with_hashes: bool) -> PageTable:
 
 def _settings(entry: Loaded) -> PageTable:
     rows = tuple(
-        (name, comparison.text(setting.value), setting.origin)
+        (name, comparison.text(setting.value), str(setting.origin))
         for name, setting in sorted(entry.record.settings.items())
     )
     return PageTable("Settings", ("option", "value", "from"), rows, is_open=False)
