@@ -234,7 +234,7 @@ class Running:
         self.report, self.turn = self.folder / "report.json", self.folder / "turn"
         counted = ["--count", str(min(cell.steps, LEFT_OUT))] if count else []
         self.argv = through(self.prepared.argv, [*counted, "--wait", str(self.turn), str(self.report)], cell.way)
-        runs.write(self.prepared.run, repeating.facts(self.prepared))
+        runs.write(self.prepared.run, repeating.record(self.prepared), self.prepared.pictures)
         self.child = process.Child(self.argv, cwd=self.prepared.environment.checkout, env=self.prepared.variables)
 
     def __enter__(self) -> Running:  # noqa: PYI034 - typing.Self needs Python 3.11

@@ -53,10 +53,10 @@ _LABELS = {
 class Setting(BaseModel):
     """One option's value and where it was set: `dim32-gc.yaml:7`, `--set`, `--batch-size`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     value: Value
-    origin: Origin
+    origin: Origin = Origin()
 
     @field_validator("origin", mode="before")
     @classmethod

@@ -143,7 +143,7 @@ def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] =
         console.warn(problem)
     for note in prepared.notes:
         console.note(note)
-    runs.write(prepared.run, repeating.facts(prepared))
+    runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
     console.note(f"run: {prepared.run.folder}")
     with view:
         outcome = training.watch(

@@ -92,7 +92,7 @@ def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:
 
     `argv` may stand for the prepared one.
     """
-    runs.write(prepared.run, repeating.facts(prepared))
+    runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
     story = _TrialProgress(prepared.device)
     launched = list(prepared.argv if argv is None else argv)
     cwd, env = prepared.environment.checkout, prepared.variables

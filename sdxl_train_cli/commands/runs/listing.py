@@ -121,7 +121,7 @@ def _all_facts(entry: Loaded, made: Sequence[CheckpointFile], states: Sequence[P
     return {
         **_facts(entry),
         "record": entry.record.model_dump(mode="json"),
-        "outcome": entry.outcome.model_dump(mode="json") if entry.outcome else None,
+        "outcome": entry.outcome.model_dump(mode="json", exclude={"seconds_per_step"}) if entry.outcome else None,
         "checkpoints": checkpoints,
         "states": [str(path) for path in states],
     }
