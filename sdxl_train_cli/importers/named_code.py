@@ -31,7 +31,7 @@ def require_harmless(entries: Iterable[ForeignKey], where: str) -> None:
 def require_harmless_recipe(recipe: Recipe) -> None:
     """The same of a recipe, wherever its options come from: a preset, a project file or a run's record."""
     found = [
-        Problem(f"{option}: '{shown(str(setting.value))}' is {wrong}", _HINT, setting.origin or None)
+        recipe.problem(option, f"{option}: '{shown(str(setting.value))}' is {wrong}", _HINT)
         for option, setting in recipe.settings.items()
         if (wrong := problem(option, setting.value)) is not None
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import extends, preset_folders
 from sdxl_train_cli.recipes.preset_folders import shipped_folder
@@ -28,6 +29,8 @@ __all__ = [
     "sized",
 ]
 
+_SET = Origin("--set")
+
 
 @dataclass(frozen=True)
 class Override:
@@ -35,7 +38,7 @@ class Override:
 
     option: str
     value: Value | None
-    origin: str
+    origin: Origin
     """What the user typed it with or in: `--set`, `--batch-size`, `sdxl-train.yaml:4`."""
 
 
@@ -51,21 +54,22 @@ class ListedPreset:
     is_user: bool
 
 
-def parse_override(text: str, origin: str = "--set") -> Override:
+def parse_override(text: str) -> Override:
     """Read `option=value`; `option=null` takes the option away."""
     option, equals, value = text.partition("=")
     if not equals or not option.strip():
-        raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", origin))
-    return Override(option.strip(), None if value.strip() == "null" else value, origin)
+        raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", _SET))
+    return Override(option.strip(), None if value.strip() == "null" else value, _SET)
 
 
 def sized(side: int) -> list[Override]:
     """What `--resolution` sets: buckets keep the shapes that they have at 1024, half to twice the side, in 64s."""
     smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
+    origin = Origin("--resolution")
     return [
-        Override("resolution", f"{side},{side}", "--resolution"),
-        Override("min_bucket_reso", smallest, "--resolution"),
-        Override("max_bucket_reso", largest, "--resolution"),
+        Override("resolution", f"{side},{side}", origin),
+        Override("min_bucket_reso", smallest, origin),
+        Override("max_bucket_reso", largest, origin),
     ]
 
 
