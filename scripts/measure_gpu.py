@@ -44,6 +44,7 @@ from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.gpu import GIB, Gpu
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -233,7 +234,7 @@ class Running:
         self.report, self.turn = self.folder / "report.json", self.folder / "turn"
         counted = ["--count", str(min(cell.steps, LEFT_OUT))] if count else []
         self.argv = through(self.prepared.argv, [*counted, "--wait", str(self.turn), str(self.report)], cell.way)
-        runs.write(self.prepared.run, repeating.facts(self.prepared))
+        runs.write(self.prepared.run, repeating.record(self.prepared), self.prepared.pictures)
         self.child = process.Child(self.argv, cwd=self.prepared.environment.checkout, env=self.prepared.variables)
 
     def __enter__(self) -> Running:  # noqa: PYI034 - typing.Self needs Python 3.11
@@ -312,7 +313,7 @@ def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
     trial.write_pictures([PictureFile(square(source, folder), SIDE, SIDE, 1)] * PICTURES, folder / "pictures")
     recipe = presets.load(cell.kind, cell.preset, asked.overrides)
     made = trial.choices(asked, recipe, folder, cell.batch)
-    length = Override("max_train_steps", cell.steps, "measure")
+    length = Override("max_train_steps", cell.steps, Origin("measure"))
     changed = replace(made, overrides=(*made.overrides, length), repeats=cell.steps * cell.batch)
     return preparation.prepare(changed, place.home, folder / "presets")
 

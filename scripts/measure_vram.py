@@ -38,6 +38,7 @@ from sdxl_train_cli.errors import SdxlTrainError, TrainingError
 from sdxl_train_cli.gpu import GIB, Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import estimation, vram
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -286,7 +287,7 @@ def choices(cell: Cell, place: Place, folder: Path) -> Choices:
         data=folder / "pictures",
         output=folder / "runs",
         name="cell",
-        overrides=tuple(Override(option, value, "measure") for option, value in changed.items()),
+        overrides=tuple(Override(option, value, Origin("measure")) for option, value in changed.items()),
         gpu_index=place.device.index,
         check_vram=False,
         tokenizers=place.material.tokenizers,

@@ -6,6 +6,7 @@ config file), the tests marked `upstream` run too: setup and all smokes against 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ def main() -> int:
     source = subprocess.run([python, "-c", FIND_SOURCE], check=False, cwd=ROOT, capture_output=True, text=True)
     found = source.stdout.strip()
     tier = "WITH the real sd-scripts" if found else "WITHOUT sd-scripts (stand-in only)"
+    if found and os.environ.get("SDXL_TRAIN_SLOW_TESTS") != "1":
+        tier += ", without its slow tests (SDXL_TRAIN_SLOW_TESTS=1)"
     _say(f"test tier: {tier}")
     if not found:
         print("to run the other tier too: SDXL_TRAIN_SOURCE=<a clone of sd-scripts> python scripts/test.py", flush=True)

@@ -17,6 +17,7 @@ from sdxl_train_cli.errors import Problem, SdxlTrainError
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import vram
 from sdxl_train_cli.memory.vram import MemoryNeed
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.recipes.presets import Override
@@ -54,6 +55,7 @@ __all__ = [
     "read_run",
 ]
 
+_ORIGIN = Origin("changes")
 _NONE: Mapping[str, Value | None] = MappingProxyType({})
 
 
@@ -140,7 +142,7 @@ def launch(prepared: Prepared, on_event: OnEvent = lambda _event: None) -> RunRe
     another process has the run; ModelError or SetupError where something must still be fetched and can't be.
     """
     hub.require(prepared.model, prepared.home, os.environ)
-    runs.write(prepared.run, repeating.facts(prepared))
+    runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
     result = launching.follow(prepared, on_event)
     launching.remember(prepared, result.peak_gib, result.seconds_per_step)
     return result
@@ -165,7 +167,7 @@ def read_curves(run: Loaded) -> Curves:
 
 
 def _overrides(changes: Mapping[str, Value | None]) -> list[Override]:
-    return [Override(option, value, "changes") for option, value in changes.items()]
+    return [Override(option, value, _ORIGIN) for option, value in changes.items()]
 
 
 def _home(typed: Path | None) -> Home:

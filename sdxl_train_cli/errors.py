@@ -6,18 +6,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sdxl_train_cli.origin import Origin
+
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, in words, and the next thing to type."""
+    """One thing that is wrong: what it is about, the words for a person, and the next thing to type.
+
+    Code goes by the fields; the words are for reading alone.
+    """
 
     message: str
     hint: str | None = None
-    where: str | None = None
-    """File and line, or the flag, that the problem comes from."""
+    where: Origin | str | None = None
+    """The line or the flag that it comes from; text names a whole file."""
+    options: tuple[str, ...] = ()
+    """The options of sd-scripts that it is about."""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}" if self.where else self.message
+        where = str(self.where or "")
+        return f"{where}: {self.message}" if where else self.message
+
+    @property
+    def hint_lines(self) -> list[str]:
+        """The hint as it is printed: several ways out have a line each."""
+        return (self.hint or "").splitlines()
 
 
 class SdxlTrainError(Exception):

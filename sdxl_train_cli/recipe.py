@@ -8,6 +8,9 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
+from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.origin import Origin
+
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
 
@@ -50,10 +53,19 @@ _LABELS = {
 class Setting(BaseModel):
     """One option's value and where it was set: `dim32-gc.yaml:7`, `--set`, `--batch-size`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     value: Value
-    origin: str
+    origin: Origin = Origin()
+
+    @field_validator("origin", mode="before")
+    @classmethod
+    def _parse_origin(cls, origin: object) -> object:
+        return Origin.parse(origin) if isinstance(origin, str) else origin
+
+    @field_serializer("origin")
+    def _write_origin(self, origin: Origin) -> str:
+        return str(origin)
 
 
 class Recipe(BaseModel):
@@ -95,10 +107,14 @@ class Recipe(BaseModel):
         parts = value if isinstance(value, tuple) else () if value is None else (value,)
         return dict(str(part).partition("=")[::2] for part in parts)
 
-    def origin(self, option: str) -> str | None:
+    def origin(self, option: str) -> Origin | None:
         """Where the option was set."""
         setting = self.settings.get(option)
         return None if setting is None else setting.origin
+
+    def problem(self, option: str, message: str, hint: str | None = None) -> Problem:
+        """A problem of an option, at the place where it was set."""
+        return Problem(message, hint, self.origin(option), (option,))
 
     def replaced(self, changes: Mapping[str, Setting | None]) -> Recipe:
         """A copy with the changes applied; None takes an option away."""

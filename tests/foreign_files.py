@@ -10,6 +10,7 @@ from pathlib import Path
 from sdxl_train_cli.importers import format_detection, option_translation, preset_building, preset_text
 from sdxl_train_cli.importers.foreign_settings import ForeignKey
 from sdxl_train_cli.importers.preset_building import ImportedPreset
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes import presets, yaml_file
 from sdxl_train_cli.recipes.presets import Override
@@ -43,7 +44,7 @@ def entry(found: ImportedPreset, key: str) -> ForeignKey:
 
 def recipe_of(found: ImportedPreset) -> Recipe:
     """The preset as it will be read."""
-    changes = [Override(option, value, option) for option, value in found.changes.items()]
+    changes = [Override(option, value, Origin(option)) for option, value in found.changes.items()]
     return presets.load(found.kind, found.base, changes)
 
 

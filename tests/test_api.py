@@ -60,7 +60,7 @@ def test_a_run_is_prepared_launched_and_read(pictures: Path, model: Path) -> Non
     assert (result.steps, api.read_curves(run).steps) == (3, (1, 2, 3))
     assert sum(isinstance(event, StepMetrics) for event in events) == 3
     assert run.state is api.RunState.DONE
-    assert run.record.settings["max_train_steps"].origin == "changes"
+    assert str(run.record.settings["max_train_steps"].origin) == "changes"
     assert [listed.name for listed in api.list_runs()] == ["cat"]
 
 

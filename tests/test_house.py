@@ -189,3 +189,39 @@ def test_all_that_is_printed_goes_through_the_door_that_cleans_it() -> None:
     found = {name: past for name, path in modules().items() if (past := printed_past_the_door(path))}
 
     assert not {name: past for name, past in found.items() if name not in PRINTERS}
+
+
+WORDS = {"message", "hint"}
+"""What a problem says to a person."""
+OTHERS_WORDS = {"cli"}
+"""Modules that look at click's own errors, which have words alone."""
+
+
+def are_words(node: ast.AST) -> bool:
+    """A problem's words, or those of nothing: `problem.message`, `(problem.hint or "")`, `str(problem)`."""
+    if isinstance(node, ast.BoolOp):
+        return any(map(are_words, node.values))
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func) == "str" and any("problem" in ast.unparse(value) for value in node.args)
+    return isinstance(node, ast.Attribute) and node.attr in WORDS
+
+
+def read_back(path: Path) -> list[str]:
+    """Where words are compared, searched, taken apart, or given to `re`."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Compare):
+            looked_at = [] if ast.unparse(node.comparators[0]) == "None" else [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr != "format":
+            of_re = ast.unparse(node.func.value) == "re" or node.func.attr in {"search", "match", "fullmatch"}
+            looked_at = [node.func.value, *(node.args if of_re else ())]
+        else:
+            looked_at = [node.value] if isinstance(node, ast.Subscript) else []
+        found += [ast.unparse(node) for part in looked_at if are_words(part)]
+    return found
+
+
+def test_nothing_reads_a_problems_words_back() -> None:
+    found = {name: read for name, path in modules().items() if (read := read_back(path))}
+
+    assert {name: read for name, read in found.items() if name not in {*OTHERS_WORDS, "errors"}} == {}

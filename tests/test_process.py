@@ -18,7 +18,7 @@ from patience import PATIENCE_SECONDS, lives, processes_with, until
 from sdxl_train_cli import process
 from sdxl_train_cli.process import Child
 
-GUARD = Path(process.__file__).with_name("guard.py")
+GUARD = Path(process.__file__).with_name("process_guard.py")
 SLEEP = "import time; time.sleep(60)"
 only_posix = pytest.mark.skipif(process.WINDOWS, reason="Windows has no process groups that take signals")
 

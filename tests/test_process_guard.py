@@ -13,7 +13,7 @@ from patience import PATIENCE_SECONDS
 
 from sdxl_train_cli import process
 
-GUARD = Path(process.__file__).with_name("guard.py")
+GUARD = Path(process.__file__).with_name("process_guard.py")
 pytestmark = pytest.mark.skipif(process.WINDOWS, reason="signals and process groups are POSIX")
 READY = "print('ready', flush=True); time.sleep(60)"
 

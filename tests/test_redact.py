@@ -57,7 +57,7 @@ def test_a_recipe_shows_that_it_holds_a_key_and_not_which() -> None:
     settings = {"wandb_api_key": Setting(value="KEY", origin="mine.yaml:2"), "seed": Setting(value=1, origin="--seed")}
     masked = redact.masked(Recipe(kind=Kind.LORA, name="mine", description="", settings=settings))
 
-    assert (masked.get("wandb_api_key"), masked.origin("wandb_api_key")) == ("***", "mine.yaml:2")
+    assert (masked.get("wandb_api_key"), str(masked.origin("wandb_api_key"))) == ("***", "mine.yaml:2")
     assert masked.get("seed") == 1
 
 

@@ -119,30 +119,34 @@ CASES: list[tuple[dict[str, Value], int, str, str]] = [
     ({"optimizer_type": "AdamW", "optimizer_args": "weight_decay"}, 3, "takes key=value", "literal"),
     ({"lr_scheduler": "cosin"}, 3, "no such lr_scheduler", "unknown-schedule"),
     ({"network_module": "networks.nope"}, 5, "no module networks.nope", "unknown-network"),
-    ({"network_dim": 0}, 3, "at least 1", "nothing-to-train"),
-    ({"network_alpha": "x"}, 3, "takes a number", "option-value"),
     ({"network_args": "conv_dim"}, 3, "takes key=value", "network-arguments"),
-    ({"network_args": "conv_dim=abc"}, 3, "whole number above 0", "network-arguments"),
-    ({"network_weights": "NOPE"}, 4, "no weights at", "no-file"),
     ({"network_weights": "LORA", "network_dim": 8}, 4, "is of dim 32", "other-network"),
-    ({"base_weights": "NOPE"}, 4, "no weights at", "no-file"),
-    ({"resume": "NOPE"}, 4, "no whole state", "no-state"),
-    ({"resume": "STATE", "network_dim": 8, "max_train_steps": 40}, 4, "is of dim 32", "state-unfit"),
     ({"resume": "STATE", "max_train_steps": 4}, 4, "has made 4 steps", "steps-behind"),
     ({"network_train_unet_only": False}, 3, "outputs are cached", "network-text-cached"),
     ({"shuffle_caption": True}, 3, "captions are encoded once", "moving-captions"),
-    ({"full_bf16": True, "mixed_precision": "fp16"}, 3, "needs mixed_precision bf16", "full-precision"),
     ({"fp8_base": True, "mixed_precision": "no"}, 3, "fp8 base needs", "fp8-precision"),
     ({"xformers": True, "sdpa": False}, 5, "setup --extra xformers", "no-xformers"),
     ({"log_with": "wandb"}, 5, "setup --extra wandb", "no-logger"),
     ({"deepspeed": True}, 5, "no module deepspeed", "no-deepspeed"),
 ]  # fmt: skip
+SLOW_CASES: list[tuple[dict[str, Value], int, str, str]] = [
+    ({"network_dim": 0}, 3, "at least 1", "nothing-to-train"),
+    ({"network_alpha": "x"}, 3, "takes a number", "option-value"),
+    ({"network_args": "conv_dim=abc"}, 3, "whole number above 0", "network-arguments"),
+    ({"network_weights": "NOPE"}, 4, "no weights at", "no-file"),
+    ({"base_weights": "NOPE"}, 4, "no weights at", "no-file"),
+    ({"resume": "NOPE"}, 4, "no whole state", "no-state"),
+    ({"resume": "STATE", "network_dim": 8, "max_train_steps": 40}, 4, "is of dim 32", "state-unfit"),
+    ({"full_bf16": True, "mixed_precision": "fp16"}, 3, "needs mixed_precision bf16", "full-precision"),
+]  # fmt: skip
+
+
+def named(cases: list[tuple[dict[str, Value], int, str, str]], *marks: pytest.MarkDecorator) -> list[object]:
+    return [pytest.param(*case, marks=marks, id="+".join(case[0]) + f"-{case[3]}") for case in cases]
 
 
 @pytest.mark.parametrize(
-    ("settings", "code", "words", "signature"),
-    CASES,
-    ids=["+".join(map(str, case[0])) + f"-{case[3]}" for case in CASES],
+    ("settings", "code", "words", "signature"), [*named(CASES), *named(SLOW_CASES, pytest.mark.slow)]
 )
 def test_what_would_fail_is_refused_first(
     world: World, settings: Mapping[str, Value], code: int, words: str, signature: str

@@ -319,7 +319,7 @@ def test_ctrl_c_stops_the_real_trainer_and_leaves_no_process(smoked: Path) -> No
 
 
 @only_posix
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_and_resumed_twice_ends_as_if_it_had_not_been(smoked: Path, parts: int) -> None:
     """Stopped at 5 and at 9 of 12 steps; the state at 6 lies at the end of an epoch, where sd-scripts loses count.
 
@@ -471,7 +471,9 @@ RECORDED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("network", RECORDED)
+@pytest.mark.parametrize(
+    "network", [pytest.param(name, marks=() if name == "lora" else pytest.mark.slow) for name in RECORDED]
+)
 def test_recorded_steps_learn_what_the_plain_ones_learn(smoked: Path, tmp_path: Path, network: str) -> None:
     """Several shapes of batch; a processor runs again what a GPU would replay (recorded_on_processor.py)."""
     installed = environment.require(Home(smoked.parent / "home"))

@@ -15,6 +15,7 @@ from sdxl_train_cli.commands.workspace import HomeOption, within_reason
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.recipes.presets import Override
@@ -151,7 +152,7 @@ def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] =
         console.warn(problem)
     for note in prepared.notes:
         console.note(note)
-    runs.write(prepared.run, repeating.facts(prepared))
+    runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
     console.note(f"run: {prepared.run.folder}")
     with view:
         outcome = launching.follow(prepared, view.show, guards_off)
@@ -176,9 +177,9 @@ def _state(wanted: bool | None) -> list[Override]:
     if wanted is None:
         return []
     if wanted:
-        return [Override("save_state", True, "--save-state")]
+        return [Override("save_state", True, Origin("--save-state"))]
     options = ("save_state", "save_last_n_steps_state", "save_last_n_epochs_state")
-    return [Override(option, None, "--no-save-state") for option in options]
+    return [Override(option, None, Origin("--no-save-state")) for option in options]
 
 
 def from_flags(
@@ -193,15 +194,17 @@ def from_flags(
         raise UsageError("--steps and --epochs say the same thing twice", "give one of them")
     overrides = []
     if batch_size is not None:
-        overrides.append(Override("train_batch_size", batch_size, "--batch-size"))
+        overrides.append(Override("train_batch_size", batch_size, Origin("--batch-size")))
     if steps is not None:
-        overrides += [Override("max_train_steps", steps, "--steps"), Override("max_train_epochs", None, "--steps")]
+        origin = Origin("--steps")
+        overrides += [Override("max_train_steps", steps, origin), Override("max_train_epochs", None, origin)]
     if epochs is not None:
-        overrides += [Override("max_train_epochs", epochs, "--epochs"), Override("max_train_steps", None, "--epochs")]
+        origin = Origin("--epochs")
+        overrides += [Override("max_train_epochs", epochs, origin), Override("max_train_steps", None, origin)]
     if resolution is not None:
         overrides += presets.sized(resolution)
     if seed is not None:
-        overrides.append(Override("seed", seed, "--seed"))
+        overrides.append(Override("seed", seed, Origin("--seed")))
     return overrides
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sdxl_train_cli.dataset import caption, tokens
 from sdxl_train_cli.dataset.file_facts import Caption, FileFault, Finding, SurveyedPicture
-from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit, shown
+from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.recipe import Recipe
 
@@ -116,7 +116,7 @@ def _missing(subset: Subset, group: Sequence[SurveyedPicture]) -> list[Finding]:
     if subset.class_tokens is not None or subset.is_reg:
         return []
     kind = _NONE if len(bare) == len(group) else _MISSING
-    return kind.found(bare, missing=len(bare), whole=len(group), folder=shown(subset.place))
+    return kind.found(bare, missing=len(bare), whole=len(group), folder=subset.place)
 
 
 def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | None) -> list[Finding]:
@@ -125,7 +125,7 @@ def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | No
     texts = [each.caption for each in group if each.caption is not None and each.caption.text]
     having: list[Hit] = [(each.path, "") for each in texts if trigger.lower() in each.text.lower()]
     lacking: list[Hit] = [(each.path, "") for each in texts if trigger.lower() not in each.text.lower()]
-    folder, whole = shown(subset.place), len(texts)
+    folder, whole = subset.place, len(texts)
     if subset.is_reg:
         return _CALLED.found(having, trigger=trigger)
     kind = _LACKING if having else _LACKING_ALL

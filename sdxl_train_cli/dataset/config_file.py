@@ -17,6 +17,7 @@ from sdxl_train_cli import files, formatting, untrusted_files
 from sdxl_train_cli.dataset import metadata_file
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.recipes.presets import Override
 
@@ -223,9 +224,9 @@ def _of_run(general: Table, datasets: Sequence[Table], shown: str) -> Iterator[O
             raise DatasetError(Problem(words, "a run has one size and one batch: give each a file of its own", shown))
         value = found[0]
         if isinstance(value, list):
-            yield Override(key, ",".join(map(str, value)), shown)
+            yield Override(key, ",".join(map(str, value)), Origin(shown))
         elif value is not None:
-            yield Override(_OPTION.get(key, key), _value(value), shown)
+            yield Override(_OPTION.get(key, key), _value(value), Origin(shown))
 
 
 def _of_subsets(subsets: Sequence[Subset], shown: str) -> Iterator[Override]:
@@ -233,4 +234,4 @@ def _of_subsets(subsets: Sequence[Subset], shown: str) -> Iterator[Override]:
     for key in (*_INHERITED, "alpha_mask"):
         found = [dict(subset.options)[key] for subset in subsets if key in dict(subset.options)]
         if found:
-            yield Override(key, next((value for value in found if value), found[0]), shown)
+            yield Override(key, next((value for value in found if value), found[0]), Origin(shown))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -122,7 +123,42 @@ class Finding:
     """A stable name for scripts and filters: `truncated`, `near-duplicate`."""
     severity: Severity
     files: tuple[Path, ...]
-    problem: Problem
-    """The words for it, with the remedy as hint; one file is named in them, several are not."""
+    wording: str
+    """The words for it, with {names} in the places of what they name; one file is named in them, several are not."""
+    named: Mapping[str, Path | str | int]
+    """What the wording names."""
+    hint: str | None = None
+    """The remedy."""
     details: tuple[str, ...] = ()
     """What there is to say of each file, in the order of `files`; empty where there is nothing."""
+
+    @property
+    def problem(self) -> Problem:
+        """The words, with the remedy as hint."""
+        return Problem(self.message(), self.hint)
+
+    @property
+    def names_its_file(self) -> bool:
+        """Whether the words have the path of the only file, or of something in it."""
+        paths = [named for named in self.named.values() if isinstance(named, Path)]
+        return len(self.files) == 1 and any(self.files[0] in {path, *path.parents} for path in paths)
+
+    def message(self, root: Path | None = None) -> str:
+        """The words; what lies in `root` is called as it is there."""
+        words = {
+            name: shown(below(named, root)) if isinstance(named, Path) else named for name, named in self.named.items()
+        }
+        return self.wording.format(**words)
+
+
+def below(path: Path, root: Path | None) -> Path:
+    """A path as it is called in a folder that it lies in."""
+    return path.relative_to(root) if root is not None and root in path.parents else path
+
+
+def shown(path: Path | str) -> str:
+    """A path as one line: what no terminal should get (line ends, escapes, bytes that are no text) is spelled out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
+        for letter in str(path)
+    )

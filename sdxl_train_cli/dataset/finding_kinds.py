@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import string
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.dataset.file_facts import Finding, Severity
+from sdxl_train_cli.dataset.file_facts import Finding, Severity, shown
 from sdxl_train_cli.errors import Problem
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
@@ -31,49 +32,36 @@ class FindingKind:
     many: str
     hint: str | None = None
 
-    def found(self, hits: Sequence[Hit], severity: Severity | None = None, **words: str | int) -> list[Finding]:
+    def found(self, hits: Sequence[Hit], severity: Severity | None = None, **words: Path | str | int) -> list[Finding]:
         """Tell of these files in one finding; in none where there are none."""
         if not hits:
             return []
-        said = {"file": shown(hits[0][0]), "detail": hits[0][1], "count": len(hits), **words}
-        message = (self.one if len(hits) == 1 else self.many).format(**said)
-        typed = {**said, "file": formatting.shell_word(shown(hits[0][0]))}
-        hint = None if self.hint is None else self.hint.format(**typed)
+        file, detail = hits[0]
+        said = {"file": file, "detail": detail, "count": len(hits), **words}
+        wording = self.one if len(hits) == 1 else self.many
+        hint = None if self.hint is None else self.hint.format(**{**said, "file": formatting.shell_word(shown(file))})
         details = tuple(detail for _, detail in hits)
+        files = tuple(file for file, _ in hits)
+        named = {name: said[name] for name in _names(wording)}
         return [
-            Finding(
-                self.name,
-                severity or self.severity,
-                tuple(file for file, _ in hits),
-                Problem(message, hint),
-                details if any(details) else (),
-            )
+            Finding(self.name, severity or self.severity, files, wording, named, hint, details if any(details) else ())
         ]
 
     def of_all(self, **words: str | int) -> list[Finding]:
         """Tell of the dataset as a whole, by the words for many."""
         hint = None if self.hint is None else self.hint.format(**words)
-        return [Finding(self.name, self.severity, (), Problem(self.many.format(**words), hint))]
+        return [Finding(self.name, self.severity, (), self.many, words, hint)]
 
 
-def shown(path: Path | str) -> str:
-    """A path as one line: what no terminal should get (line ends, escapes, bytes that are no text) is spelled out."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
-        for letter in str(path)
-    )
+def _names(wording: str) -> Iterator[str]:
+    return (name for _, name, _, _ in string.Formatter().parse(wording) if name)
 
 
 def in_a_line(finding: Finding) -> Problem:
     """A finding in one line, with the names of some of its files."""
-    if not finding.files or names_its_file(finding):
+    if not finding.files or finding.names_its_file:
         return finding.problem
-    return Problem(f"{finding.problem.message}: {some(finding.files)}", finding.problem.hint)
-
-
-def names_its_file(finding: Finding) -> bool:
-    """Whether the message has the name of the only file."""
-    return len(finding.files) == 1 and shown(finding.files[0]) in finding.problem.message
+    return Problem(f"{finding.message()}: {some(finding.files)}", finding.hint)
 
 
 def some(files: Sequence[Path]) -> str:

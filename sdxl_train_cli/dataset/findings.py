@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
+from pathlib import Path
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import (
@@ -14,10 +15,8 @@ from sdxl_train_cli.dataset import (
     metadata_findings,
     picture_findings,
 )
-from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey
-from sdxl_train_cli.dataset.finding_kinds import shown
+from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey, shown
 from sdxl_train_cli.dataset.folders import FolderProblem, TrainingPictures
-from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 
 
@@ -38,12 +37,16 @@ def of(found: Survey, recipe: Recipe | None) -> list[Finding]:
 
 def of_folders(problems: Iterable[FolderProblem]) -> list[Finding]:
     """The same for folders that can't be trained on."""
-    return [Finding(problem.kind, Severity.ERROR, (problem.file,), _in_a_line(problem)) for problem in problems]
+    return [_of_folder(problem) for problem in problems]
 
 
-def _in_a_line(problem: FolderProblem) -> Problem:
-    """Whatever signs the folders' names have."""
-    return Problem(shown(problem.message), None if problem.hint is None else shown(problem.hint))
+def _of_folder(problem: FolderProblem) -> Finding:
+    """In one line, whatever signs the folders' names have."""
+    named: dict[str, Path | str | int] = {"words": shown(problem.words)}
+    if problem.place is not None:
+        named["place"] = problem.place
+    wording = "{words}" if problem.place is None else "{place} {words}"
+    return Finding(problem.kind, Severity.ERROR, (problem.file,), wording, named, shown(problem.hint))
 
 
 def ordered(found: Iterable[Finding]) -> list[Finding]:

@@ -25,6 +25,7 @@ from sdxl_train_cli.dataset.decode_memory import LARGEST_BYTES, LARGEST_FILE, De
 from sdxl_train_cli.dataset.fix_journal import Journal, JournalEntry
 from sdxl_train_cli.dataset.fix_plan import FixJob, FixPlan, FixRequest
 from sdxl_train_cli.dataset.fix_sources import SourcePicture
+from sdxl_train_cli.dataset.repair import UnusablePictureError
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
@@ -128,9 +129,8 @@ class _FixWorkers:
         """Make one picture and its caption; what can't be made is told in the entry."""
         try:
             repaired = repair.repair(job.item.path, self.order.wish, self.room)
-        except DatasetError as error:
-            words = error.problems[0].message.removeprefix(f"{job.item.path} ")
-            return JournalEntry(job.item.name, None, None, (), words, look=True, stamp=job.stamp, size=0)
+        except UnusablePictureError as error:
+            return JournalEntry(job.item.name, None, None, (), error.reason, look=True, stamp=job.stamp, size=0)
         name, caption = f"{job.stem}{repaired.suffix}", None
         text, did, look = _caption(job.item, self.order)
         place = self.folder / name

@@ -79,13 +79,22 @@ class TrainingPictures:
 
 
 @dataclass(frozen=True)
-class FolderProblem(Problem):
+class FolderProblem:
     """Why a folder would be left out, or taken for something else."""
 
-    kind: str = ""
+    kind: str
     """A stable name: `empty-folder`, `skipped-folder`."""
-    file: Path = Path()
+    file: Path
     """The folder, or one of its files."""
+    place: Path | None
+    """What the words are said of; None where they name it themselves."""
+    words: str
+    hint: str
+
+    @property
+    def problem(self) -> Problem:
+        """The same as an error."""
+        return Problem(self.words if self.place is None else f"{self.place} {self.words}", self.hint)
 
 
 def find(
@@ -220,8 +229,8 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
             f"move the pictures into a numbered folder, or {called} one of the folders",
         )
     for folder in _unnumbered(inside) if numbered else ():
-        message = f"{folder} has pictures, but no number of repeats in its name"
-        problems.append(FolderProblem(message, f"rename it to 1_{folder.name}", kind="skipped-folder", file=folder))
+        words = "has pictures, but no number of repeats in its name"
+        problems.append(FolderProblem("skipped-folder", folder, folder, words, f"rename it to 1_{folder.name}"))
     if numbered and repeats is not None:
         raise DatasetError(
             f"--repeats is given, and the folders in {data} have their repeats in their names",
@@ -282,9 +291,9 @@ def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
     problems = []
     for folder in (folder.image_dir.resolve() for folder in folders):
         if folder in seen:
-            message = f"{folder} is given for training and for regularisation: sd-scripts would leave the second out"
+            words = "is given for training and for regularisation: sd-scripts would leave the second out"
             hint = "give --reg pictures of the class, which are others than the subject's"
-            problems.append(FolderProblem(message, hint, kind="skipped-folder", file=folder))
+            problems.append(FolderProblem("skipped-folder", folder, folder, words, hint))
         seen.add(folder)
     return problems
 
@@ -294,7 +303,7 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
     there = listing(folder.image_dir)
     named = None if folder.metadata_file is None else list(map(str, folder.metadata_file.captions))
     pictures = list(filter(is_picture_name, there)) if named is None else named
-    what = f"{folder.place} "
+    file, place = folder.image_dir, folder.place
     if not pictures:
         others = sorted({suffix for name in there if (suffix := Path(name).suffix).lower() in OTHER_PICTURES})
         hint = (
@@ -302,15 +311,15 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
             if others
             else "it needs png, jpg or webp files"
         )
-        what += "holds no picture that sd-scripts can read"
-        problems.append(FolderProblem(what, hint, kind="empty-folder", file=folder.image_dir))
+        words = "holds no picture that sd-scripts can read"
+        problems.append(FolderProblem("empty-folder", file, place, words, hint))
     elif folder.num_repeats < 1:
-        what += f"is repeated {folder.num_repeats} times: it would be left out"
-        problems.append(FolderProblem(what, "write 1 or more", kind="skipped-folder", file=folder.image_dir))
+        words = f"is repeated {folder.num_repeats} times: it would be left out"
+        problems.append(FolderProblem("skipped-folder", file, place, words, "write 1 or more"))
     elif folder.num_repeats > MOST_REPEATS:
-        what += f"would be repeated {folder.num_repeats} times in each pass"
+        words = f"would be repeated {folder.num_repeats} times in each pass"
         hint = f"a date belongs behind the repeats: 1_{folder.image_dir.name}"
-        problems.append(FolderProblem(what, hint, kind="repeats", file=folder.image_dir))
+        problems.append(FolderProblem("repeats", file, place, words, hint))
     elif folder.metadata_file is not None:
         captions = sum(map(bool, folder.metadata_file.captions.values()))
         yield replace(folder, pictures=len(pictures), captions=captions)
@@ -330,7 +339,7 @@ def _caption_suffix(folder: Path, found: Mapping[str, Mapping[str, str]], proble
     fewest = min(found, key=lambda suffix: len(found[suffix]))
     odd = list(found[fewest].values())
     more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-    message = f"some captions are .txt and some .caption: {odd[0]}{more}"
+    words = f"some captions are .txt and some .caption: {odd[0]}{more}"
     hint = "sd-scripts reads one suffix a folder: rename the fewer ones"
-    problems.append(FolderProblem(message, hint, kind="mixed-captions", file=folder / odd[0]))
+    problems.append(FolderProblem("mixed-captions", folder / odd[0], None, words, hint))
     return CAPTION_SUFFIXES[0]

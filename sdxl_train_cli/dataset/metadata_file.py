@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files, untrusted_files
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
+from sdxl_train_cli.origin import Origin
 
 SUFFIXES = (".json", ".jsonl", ".csv")
 NAMES = ("metadata.csv", "metadata.jsonl")
@@ -27,7 +28,7 @@ _TEXTS = ("caption", "text")
 _MOST_TOLD = 10
 _FORM = 'write {"cat.png": {"caption": "a cat"}}'
 
-Row = tuple[str, str, Mapping[str, object]]
+Row = tuple[Origin, str, Mapping[str, object]]
 """Where it stands, the picture as it is named there, and what is told of it."""
 
 
@@ -92,15 +93,16 @@ def _of_object(found: Mapping[str, object], shown: str) -> Iterator[Row]:
     for name, record in found.items():
         if not isinstance(record, dict):
             raise DatasetError(Problem(f"'{name}' is not an object with a caption", _FORM, shown))
-        yield f"{shown}: {name}", name, record
+        yield Origin(f"{shown}: {name}"), name, record
 
 
 def _of_lines(content: str, shown: str) -> Iterator[Row]:
     # Text in JSON may hold what str.splitlines takes for the end of a line.
     for number, line in enumerate(content.split("\n"), 1):
         if line.strip():
-            record = untrusted_files.json_object(line, f"{shown}:{number}")
-            yield f"{shown}:{number}", _name(record), record
+            where = Origin(shown, number)
+            record = untrusted_files.json_object(line, str(where))
+            yield where, _name(record), record
 
 
 def _of_table(content: str, shown: str) -> Iterator[Row]:
@@ -112,9 +114,9 @@ def _of_table(content: str, shown: str) -> Iterator[Row]:
             raise DatasetError(Problem(f"has the columns {there}", "it needs file_name and text", shown))
         for record in reader:
             plain: dict[str, object] = {str(key): found for key, found in record.items() if key is not None}
-            yield f"{shown}:{reader.line_num}", _name(plain), plain
+            yield Origin(shown, reader.line_num), _name(plain), plain
     except csv.Error as error:
-        raise DatasetError(Problem(f"is not CSV: {error}", None, f"{shown}:{reader.line_num}")) from error
+        raise DatasetError(Problem(f"is not CSV: {error}", None, Origin(shown, reader.line_num))) from error
 
 
 def _name(record: Mapping[str, object]) -> str:

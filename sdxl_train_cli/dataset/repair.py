@@ -32,6 +32,19 @@ class Alpha(str, Enum):
     KEEP = "keep"
 
 
+class UnusablePictureError(DatasetError):
+    """A picture that can't be decoded whole, or holds nothing to train on."""
+
+    def __init__(self, path: Path, reason: str, hint: str | None = None) -> None:
+        super().__init__(f"{path} {reason}", hint)
+        self.reason = reason
+        """In words that can follow the picture's name."""
+
+
+class _NoNumbersError(ValueError):
+    """Pixels that no picture can have."""
+
+
 @dataclass(frozen=True)
 class RepairOptions:
     """What the pictures are for."""
@@ -55,13 +68,13 @@ class RepairedPicture:
 
 
 def repair(path: Path, wish: RepairOptions, room: DecodeMemory | None = None) -> RepairedPicture:
-    """Decode every byte, and change what must be changed; DatasetError where it can't be read."""
+    """Decode every byte, and change what must be changed; UnusablePictureError where it can't be read."""
     with _opened(path) as image:
         return _repaired(image, path, wish, room or DecodeMemory())
 
 
 def require_readable(path: Path, room: DecodeMemory | None = None) -> None:
-    """Decode every byte; DatasetError where that can't be done."""
+    """Decode every byte; UnusablePictureError where that can't be done."""
     with _opened(path) as image:
         whole = image.size
         image.draft(None, (1, 1))
@@ -71,24 +84,24 @@ def require_readable(path: Path, room: DecodeMemory | None = None) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Picture]:
-    """The picture, of which only the header is read; whatever goes wrong in the block is a DatasetError."""
+    """The picture, of which only the header is read; whatever goes wrong in the block is an UnusablePictureError."""
     try:
         with opened(path) as file, Image.open(file, formats=formats()) as image:
             yield image
     except TooLargeError as error:
-        raise DatasetError(f"{path} has {error}", _EDITOR) from error
+        raise UnusablePictureError(path, f"has {error}", _EDITOR) from error
     except UnidentifiedImageError as error:
-        raise DatasetError(f"{path} is not a picture that can be read") from error
+        raise UnusablePictureError(path, "is not a picture that can be read") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise DatasetError(f"{path} has more than {limit:.0f} million pixels", _EDITOR) from error
-    except DatasetError:
-        raise
+        raise UnusablePictureError(path, f"has more than {limit:.0f} million pixels", _EDITOR) from error
+    except _NoNumbersError as error:
+        raise UnusablePictureError(path, "holds pixels that are no numbers") from error
     except MemoryError as error:
-        raise DatasetError(f"{path} takes more memory than there is", _EDITOR) from error
+        raise UnusablePictureError(path, "takes more memory than there is", _EDITOR) from error
     except Exception as error:  # decoders of a dozen formats: anything can come out of a broken file
         reason = isinstance(error, OSError) and error.strerror
-        raise DatasetError(f"{path} can't be read: {reason or error}") from error
+        raise UnusablePictureError(path, f"can't be read: {reason or error}") from error
 
 
 def _repaired(image: Picture, path: Path, wish: RepairOptions, room: DecodeMemory) -> RepairedPicture:
@@ -181,7 +194,7 @@ def _eight_bits(image: Picture) -> tuple[Picture, str | None]:
     least, most = wide.getextrema()
     least, most = float(least), float(most)  # type: ignore[arg-type]  # of one band
     if not (math.isfinite(least) and math.isfinite(most)):
-        raise DatasetError(f"{getattr(image, 'filename', 'it')} holds pixels that are no numbers")
+        raise _NoNumbersError
     scale = 1.0 if image.mode == "I" and most <= 255 else 1 / 256 if image.mode.startswith("I") else 255 / (most or 1)  # noqa: PLR2004
     return _with_info(wide.point(lambda value: value * scale + 0).convert("L"), image), f"{image.mode} became 8 bits"
 

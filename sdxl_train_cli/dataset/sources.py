@@ -44,10 +44,10 @@ def find(
 
 def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None) -> TrainingPictures:
     """The same; DatasetError names all that is wrong."""
-    found, problems = find(data, regularisation=regularisation, repeats=repeats, trigger=trigger)
+    pictures, problems = find(data, regularisation=regularisation, repeats=repeats, trigger=trigger)
     if problems:
-        raise DatasetError(problems)
-    return found
+        raise DatasetError([found.problem for found in problems])
+    return pictures
 
 
 def laid_out(data: Path) -> list[Subset]:
@@ -119,8 +119,7 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
             (others, "names files that sd-scripts does not take for pictures", "convert them to png or jpg"),
         ):
             if found:
-                words = f"{file} {message}: {finding_kinds.some(found)}"
-                problems.append(FolderProblem(words, hint, kind="metadata", file=file))
+                problems.append(FolderProblem("metadata", file, file, f"{message}: {finding_kinds.some(found)}", hint))
         unnamed = [path for path in folders.in_folder(subset.image_dir) if path not in listed]
         if unnamed:
             words = f"{finding_kinds.some(unnamed)} in {subset.image_dir} are not named in {file}: not trained on"

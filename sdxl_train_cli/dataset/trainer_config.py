@@ -14,6 +14,9 @@ from sdxl_train_cli.dataset.folders import Subset, TrainingPictures
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Value
 
+METADATA = r"metadata-\d+\.json"
+"""How the metadata files are called, as a pattern."""
+
 
 def config(pictures: TrainingPictures, folder: Path) -> dict[str, object]:
     """The `--dataset_config` of sd-scripts, every subset explicit; buckets and batch size are options of the run.

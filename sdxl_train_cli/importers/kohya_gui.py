@@ -88,14 +88,11 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
         *_attention(form),
         *(_network(form, where) if form.tab == "LoRA" else ()),
         *(_rates(form) if form.tab == "LoRA" else _text_encoders(form)),
-        *_additional(form),
     ]
-    told = {entry.key.split(" ")[0] for entry in entries}
-    entries += [
-        ignored(key, raw, "this tab has no such field")
-        for key, raw in form.fields.items()
-        if key.split(" ")[0] not in told
-    ]
+    additional = list(_additional(form))
+    told = {entry.key for entry in entries} | ({"additional_parameters"} if additional else set())
+    unused = [(key, raw) for key, raw in form.fields.items() if key not in told]
+    entries += [*additional, *(ignored(key, raw, "this tab has no such field") for key, raw in unused)]
     return ForeignSettings(f"{FORMAT}, {form.tab} tab", form.tab != "LoRA", tuple(entries))
 
 

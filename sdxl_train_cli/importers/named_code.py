@@ -31,7 +31,7 @@ def require_harmless(entries: Iterable[ForeignKey], where: str) -> None:
 def require_harmless_recipe(recipe: Recipe) -> None:
     """RecipeError where an option of a recipe names code that a stranger could have meant harm with."""
     found = [
-        Problem(f"{option}: '{shown(str(setting.value))}' is {wrong}", _HINT, setting.origin or None)
+        recipe.problem(option, f"{option}: '{shown(str(setting.value))}' is {wrong}", _HINT)
         for option, setting in recipe.settings.items()
         if (wrong := problem(option, setting.value)) is not None
     ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import named_code, networks, option_translation
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, KeyFate
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.rules import value_rules
-from sdxl_train_cli.rules.conflict_rules import CONFLICTS
+from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import options, shipped
 from sdxl_train_cli.sdscripts.attention import ATTENTIONS
 from sdxl_train_cli.sdscripts.options import OptionTable
@@ -205,46 +205,46 @@ def _kept(draft: _ImportDraft) -> frozenset[str]:
 def _recipe(recipe: Recipe, changes: Changes) -> Recipe:
     merged = {option: setting.value for option, setting in recipe.settings.items()} | dict(changes)
     return recipe.replaced(dict.fromkeys(recipe.settings)).replaced(
-        {option: Setting(value=value, origin=option) for option, value in merged.items() if value is not None}
+        {option: Setting(value=value, origin=Origin(option)) for option, value in merged.items() if value is not None}
     )
 
 
 def _mended(draft: _ImportDraft, table: OptionTable, shown: str) -> _ImportDraft:
     """Leave out what sd-scripts would refuse; RecipeError where that would be another run."""
     name, base = next(iter(draft.bases.items()))
+    known = table.of(draft.kind)
     for _ in range(len(draft.known) + len(base.settings) + 1):
-        refused = _refused(draft, _recipe(base, _changes(draft, name)), table)
+        recipe = _recipe(base, _changes(draft, name))
+        refused = _refused(recipe, table)
         if not refused:
             return draft
-        for problem, option in refused:
+        for problem in refused:
+            option = _to_leave_out(problem, draft, recipe)
             if option is None or option in _MEANING:
                 raise RecipeError(replace(problem, where=shown))
-            draft = _left_out(draft, option, problem.message)
+            draft = _left_out(draft, option, problem, is_known=option in known)
     raise RecipeError(Problem("can't be made into a preset that sd-scripts takes", None, shown))
 
 
-def _refused(draft: _ImportDraft, recipe: Recipe, table: OptionTable) -> list[tuple[Problem, str | None]]:
-    """What to leave out next: all that the table refuses, each by itself, else one: the next may go with it."""
-    alone: list[tuple[Problem, str | None]] = [(each, each.where) for each in options.problems(recipe, table)]
-    return alone or list(itertools.islice(_refusals(draft, recipe, table), 1))
+def _refused(recipe: Recipe, table: OptionTable) -> list[Problem]:
+    """What to mend next: all that the table refuses, each by itself, else one: the next may go with it."""
+    alone = list(options.problems(recipe, table))
+    return alone or list(itertools.islice(rules.problems(options.typed(recipe, table)), 1))
 
 
-def _refusals(draft: _ImportDraft, recipe: Recipe, table: OptionTable) -> Iterator[tuple[Problem, str | None]]:
-    """Yield each problem of options that the table takes, with the one that is best left out."""
-    recipe = options.typed(recipe, table)
-    yield from ((problem, problem.where) for problem in value_rules.problems(recipe))
-    for rule in CONFLICTS:
-        problem = rule.problem(recipe)
-        if problem is not None:
-            given = [option for option in rule.options if not _is_nothing(recipe.get(option))]
-            ours = [option for option in given if not draft.known.get(option)]
-            yield problem, next(iter((*ours, *given)), None)
+def _to_leave_out(problem: Problem, draft: _ImportDraft, recipe: Recipe) -> str | None:
+    """The option that is best left out, one that the file does not speak of before its own; None where none is set."""
+    if len(problem.options) == 1:
+        return problem.options[0]
+    given = [option for option in problem.options if not _is_nothing(recipe.get(option))]
+    ours = [option for option in given if not draft.known.get(option)]
+    return next(iter((*ours, *given)), None)
 
 
-def _left_out(draft: _ImportDraft, option: str, message: str) -> _ImportDraft:
-    is_unknown = f"'{option}'" in message
-    note, what = (message, KeyFate.UNKNOWN) if is_unknown else (_REFUSED + message, KeyFate.IGNORED)
+def _left_out(draft: _ImportDraft, option: str, problem: Problem, *, is_known: bool) -> _ImportDraft:
+    refused = _REFUSED + problem.message
+    note, what = (refused, KeyFate.IGNORED) if is_known else (problem.message, KeyFate.UNKNOWN)
     entries = tuple(entry.dropped(note, what) if entry.option == option else entry for entry in draft.entries)
     if not any(entry.option == option for entry in draft.entries):
-        entries = (*entries, ForeignKey(f"({option})", "", KeyFate.COMPUTED, option, None, _REFUSED + message))
+        entries = (*entries, ForeignKey(f"({option})", "", KeyFate.COMPUTED, option, None, refused))
     return replace(draft, known={**draft.known, option: None}, entries=entries)

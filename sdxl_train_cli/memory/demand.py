@@ -185,12 +185,12 @@ def _require_possible(recipe: Recipe) -> None:
     for key, least in (("conv_dim", 0), ("factor", -1)):
         text = arguments.get(key, "1").strip()
         if not text.removeprefix("-").isdigit() or not least <= int(text) <= _LARGEST_LOKR_DIM:
-            problems.append(Problem(f"{key}={text} in network_args is no size", None, recipe.origin("network_args")))
+            problems.append(recipe.problem("network_args", f"{key}={text} in network_args is no size"))
     size = sides(recipe)
     if size is None or not all(0 < side <= _LARGEST_SIDE for side in size):
         shown = recipe.get("resolution")
         message = "resolution is missing" if shown is None else f"resolution {shown} is no size to train at"
-        problems.append(Problem(message, "--set resolution=1024", recipe.origin("resolution")))
+        problems.append(recipe.problem("resolution", message, "--set resolution=1024"))
     if problems:
         raise RecipeError(problems)
 
@@ -202,7 +202,7 @@ def _out_of_range(recipe: Recipe, option: str, limit: int) -> Problem | None:
         return None
     text = str(value)
     shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-    return Problem(f"{option} is {shown}: a whole number from {least} to {limit}", None, recipe.origin(option))
+    return recipe.problem(option, f"{option} is {shown}: a whole number from {least} to {limit}")
 
 
 def _integer(recipe: Recipe, option: str) -> int | None:

@@ -18,6 +18,7 @@ from typing import Protocol
 from sdxl_train_cli.memory import activations
 from sdxl_train_cli.memory.demand import Demand, Demands, read
 from sdxl_train_cli.memory.network_size import EMBEDDING_WEIGHTS, TEXT_WEIGHTS, UNET_WEIGHTS, VAE_WEIGHTS
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 
 CONSTANTS = Path(__file__).with_name("vram_constants.json")
@@ -122,7 +123,8 @@ def table_recipe(row: MeasuredRow, batch_size: int) -> Recipe:
         "network_dim": row.network_dim,
         "network_args": None if row.conv_dim is None else (f"conv_dim={row.conv_dim}",),
     }
-    settings = {name: Setting(value=value, origin="the table") for name, value in values.items() if value is not None}
+    origin = Origin("the table")
+    settings = {name: Setting(value=value, origin=origin) for name, value in values.items() if value is not None}
     return Recipe(kind=row.kind, name="measured", description="", settings=settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import optimizer
 from sdxl_train_cli.sdscripts.attention import ATTENTIONS, chosen_attention
@@ -191,9 +192,8 @@ def recipe(settings: MemorySettings, size: tuple[int, int], batch_size: int) -> 
     on = f"{settings.full_precision} {settings.fp8} {settings.attention} {settings.caches}".split()
     values |= dict.fromkeys((name for name in on if name != _PLAIN), True)
     values |= {name: _value(text) for name, _, text in (part.partition("=") for part in settings.others.split())}
-    kept = {
-        name: Setting(value=value, origin="a record") for name, value in values.items() if value not in {None, False}
-    }
+    origin = Origin("a record")
+    kept = {name: Setting(value=value, origin=origin) for name, value in values.items() if value not in {None, False}}
     return Recipe(kind=settings.kind, name="measured", description="", settings=kept)
 
 

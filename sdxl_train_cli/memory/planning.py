@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.memory import savings, vram
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
 
@@ -63,7 +64,7 @@ def offers(question: PlanRequest, user_presets: Path | None) -> list[FittingRun]
 def _as_it_is(recipe: Recipe, question: PlanRequest) -> FittingRun | None:
     """With the largest batch that fits."""
     for size in BATCH_SIZES:
-        sized = recipe.replaced({"train_batch_size": Setting(value=size, origin="--batch-size")})
+        sized = recipe.replaced({"train_batch_size": Setting(value=size, origin=Origin("--batch-size"))})
         need = vram.need(sized, question.known)
         if need.high_gib <= question.free_gib:
             return FittingRun(

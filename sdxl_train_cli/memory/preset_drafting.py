@@ -11,6 +11,7 @@ from pathlib import Path
 from sdxl_train_cli.errors import VramError
 from sdxl_train_cli.memory import planning, vram
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets, yaml_file
 
@@ -119,7 +120,7 @@ def draft(answers: DraftAnswers, user_presets: Path | None = None) -> PresetDraf
         )
     offer = min(found, key=lambda offer: _distance(offer, answers))
     lines = tuple(_lines(answers, offer, presets.load(answers.kind, offer.preset, (), user_presets)))
-    changes = {line.option: Setting(value=line.value, origin="draft") for line in lines}
+    changes = {line.option: Setting(value=line.value, origin=Origin("draft")) for line in lines}
     return PresetDraft(answers, offer, lines, vram.need(offer.recipe.replaced(changes)))
 
 

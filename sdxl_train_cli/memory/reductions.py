@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from sdxl_train_cli.memory import estimation, savings
 from sdxl_train_cli.memory.savings import Changes
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts.options import OptionTable
 
-ORIGIN = "--on-oom step-down"
+ORIGIN = Origin("--on-oom step-down")
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,13 @@ class Reduction:
     recipe: Recipe
     words: str
     """What changed, for a person: `gradient checkpointing; costs about a third of the speed`."""
-    flags: str
-    """The same as flags to type."""
     changes: Mapping[str, Setting]
     """The same as settings."""
+
+    @property
+    def flags(self) -> str:
+        """The same as flags to type."""
+        return savings.flags({name: setting.value for name, setting in self.changes.items()})
 
 
 def _text_outputs(recipe: Recipe) -> Changes:
@@ -81,5 +85,5 @@ def next_rung(recipe: Recipe, table: OptionTable, *, keep_state: bool = False) -
         settings = {name: Setting(value=value, origin=ORIGIN) for name, value in changes.items()}
         lower = recipe.replaced(settings)
         if not any(rules.problems(lower)) and estimation.estimate(lower).high_gib <= now_gib:
-            return Reduction(lower, words, savings.flags(changes), settings)
+            return Reduction(lower, words, settings)
     return None

@@ -14,8 +14,8 @@ _PRESETS = 2
 _NOTHING = "nothing smaller is known to fit: close programs that use the GPU, or train on a larger one"
 
 
-def for_memory(recipe: Recipe, device: Gpu | None, user_presets: Path | None = None) -> str:
-    """Presets and flags, a line each, the least loss first.
+def for_memory(recipe: Recipe, device: Gpu | None, user_presets: Path | None = None) -> list[str]:
+    """Presets and flags, the least loss first.
 
     `device` is the GPU as it is free now that the trainer has ended; without one only the size of what was tried
     counts. What ran out is taken at its word: only what needs less than its own lowest estimate is named, or, where
@@ -26,8 +26,8 @@ def for_memory(recipe: Recipe, device: Gpu | None, user_presets: Path | None = N
     for limit_gib in (tried.low_gib, tried.high_gib):
         ways = _ways(recipe, min(free_gib, math.nextafter(limit_gib, 0)), user_presets)
         if ways:
-            return "\n".join(ways)
-    return _NOTHING
+            return ways
+    return [_NOTHING]
 
 
 def _ways(recipe: Recipe, free_gib: float, user_presets: Path | None) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from sdxl_train_cli.memory import vram
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import optimizer
 from sdxl_train_cli.sdscripts.attention import chosen_attention
@@ -120,10 +121,15 @@ LADDER = (
 class FittingChanges:
     """Changes that make a run fit."""
 
-    flags: str
+    changes: Changes
     costs: tuple[str, ...]
     recipe: Recipe
     need: vram.MemoryNeed
+
+    @property
+    def flags(self) -> str:
+        """What to type."""
+        return flags(self.changes)
 
     def __str__(self) -> str:
         return f"{self.flags}   needs {self.need}; costs {', '.join(self.costs)}"
@@ -141,10 +147,10 @@ def ways_out(recipe: Recipe, free_gib: float, known: vram.Known = vram.unmeasure
 
 
 def _distinct(ways: Iterator[FittingChanges], known: list[FittingChanges]) -> Iterator[FittingChanges]:
-    seen = {way.flags for way in known} | {""}
+    seen = [way.changes for way in known]
     for way in ways:
-        if way.flags not in seen:
-            seen.add(way.flags)
+        if way.changes and way.changes not in seen:
+            seen.append(way.changes)
             yield way
 
 
@@ -156,7 +162,7 @@ def _way(recipe: Recipe, savings: list[Saving], known: vram.Known) -> FittingCha
             changed |= changes
             costs.append(saving.costs)
     after = _with(recipe, changed)
-    return FittingChanges(flags(changed), tuple(dict.fromkeys(costs)), after, vram.need(after, known))
+    return FittingChanges(changed, tuple(dict.fromkeys(costs)), after, vram.need(after, known))
 
 
 def flags(changes: Changes) -> str:
@@ -165,7 +171,7 @@ def flags(changes: Changes) -> str:
 
 
 def _with(recipe: Recipe, changes: Changes) -> Recipe:
-    return recipe.replaced({name: Setting(value=value, origin="--set") for name, value in changes.items()})
+    return recipe.replaced({name: Setting(value=value, origin=Origin("--set")) for name, value in changes.items()})
 
 
 def _text(value: Value) -> str:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.memory.measurements import Measurement
+from sdxl_train_cli.origin import Origin
 
 COLUMNS = tuple(name for name in Measurement.model_fields if name != "is_from_elsewhere")
 _HINT = "it takes what `sdxl-train vram --export` wrote"
@@ -69,7 +70,7 @@ def read(path: Path) -> list[Measurement]:
         try:
             found.append(_measurement(row))
         except ValidationError as error:
-            problems.append(Problem(_why(error), None, f"{path}:{number}"))
+            problems.append(Problem(_why(error), None, Origin(str(path), number)))
     if problems:
         more = [Problem(f"and {len(problems) - _SHOWN} more rows")] if len(problems) > _SHOWN else []
         raise UsageError([*problems[:_SHOWN], *more])

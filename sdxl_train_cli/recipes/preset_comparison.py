@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.sdscripts import options
 from sdxl_train_cli.sdscripts.options import OptionTable
@@ -16,7 +17,7 @@ class ComparedSide:
 
     value: Value | None
     """None where neither the recipe nor sd-scripts says anything."""
-    origin: str | None
+    origin: Origin | None
     """Where the recipe sets it; None where it is sd-scripts' default."""
 
 
@@ -40,13 +41,9 @@ def differences(one: Recipe, other: Recipe, table: OptionTable) -> Iterator[Opti
 
 def _typed(recipe: Recipe, table: OptionTable) -> Recipe:
     """As far as the table can: a value that sd-scripts would not take stays as it is written."""
-    wrong = {name: recipe.settings[name] for name in recipe.settings if _is_wrong(recipe, name, table)}
+    names = [name for problem in options.problems(recipe, table) for name in problem.options]
+    wrong = {name: recipe.settings[name] for name in names}
     return options.typed(recipe.replaced(dict.fromkeys(wrong)), table).replaced(wrong)
-
-
-def _is_wrong(recipe: Recipe, name: str, table: OptionTable) -> bool:
-    only = recipe.replaced({other: None for other in recipe.settings if other != name})
-    return any(options.problems(only, table))
 
 
 def _side(recipe: Recipe, option: str, table: OptionTable) -> ComparedSide:

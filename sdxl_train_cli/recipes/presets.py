@@ -9,10 +9,13 @@ from pathlib import Path
 
 from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import extends, preset_folders
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts.options import OptionTable
+
+_SET = Origin("--set")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Override:
 
     option: str
     value: Value | None
-    origin: str
+    origin: Origin
     """What the user typed it with or in: `--set`, `--batch-size`, `sdxl-train.yaml:4`."""
 
 
@@ -40,17 +43,18 @@ def parse_override(text: str) -> Override:
     """Read what `--set` takes: `option=value`; `option=null` takes the option away."""
     option, equals, value = text.partition("=")
     if not equals or not option.strip():
-        raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", "--set"))
-    return Override(option.strip(), None if value.strip() == "null" else value, "--set")
+        raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", _SET))
+    return Override(option.strip(), None if value.strip() == "null" else value, _SET)
 
 
 def sized(side: int) -> list[Override]:
     """What `--resolution` sets: buckets keep the shapes that they have at 1024, half to twice the side, in 64s."""
     smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
+    origin = Origin("--resolution")
     return [
-        Override("resolution", f"{side},{side}", "--resolution"),
-        Override("min_bucket_reso", smallest, "--resolution"),
-        Override("max_bucket_reso", largest, "--resolution"),
+        Override("resolution", f"{side},{side}", origin),
+        Override("min_bucket_reso", smallest, origin),
+        Override("max_bucket_reso", largest, origin),
     ]
 
 

@@ -13,6 +13,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Scalar, Value
 
 SIZE_LIMIT_BYTES = 128 * 1024
@@ -50,9 +51,9 @@ class YamlDocument:
         """The key's entry; None where the file does not have it."""
         return next((entry for entry in self.entries if entry.key == key), None)
 
-    def where(self, entry: YamlEntry) -> str:
-        """`FILE:LINE`, for messages."""
-        return f"{self.shown}:{entry.line}"
+    def where(self, entry: YamlEntry) -> Origin:
+        """The entry's line."""
+        return Origin(self.shown, entry.line)
 
 
 def load(path: Path, shown: str | None = None, nested: Collection[str] = ()) -> YamlDocument:
@@ -80,7 +81,7 @@ def parse(text: str, shown: str, nested: Collection[str] = ()) -> YamlDocument:
         )
     problems = list(dict.fromkeys(_problems(root, nested)))
     if problems:
-        raise RecipeError([Problem(text, hint, f"{shown}:{line}") for line, text, hint in problems])
+        raise RecipeError([Problem(text, hint, Origin(shown, line)) for line, text, hint in problems])
     return YamlDocument(shown, _entries(root))
 
 
@@ -114,7 +115,7 @@ def _decoded(content: bytes, shown: str) -> str:
         return content.decode("utf-8-sig")  # Windows editors like to put a byte order mark before UTF-8
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise RecipeError(Problem("is not UTF-8", "save it as UTF-8", f"{shown}:{line}")) from error
+        raise RecipeError(Problem("is not UTF-8", "save it as UTF-8", Origin(shown, line))) from error
 
 
 def _composed(text: str, shown: str) -> Node | None:
@@ -122,11 +123,11 @@ def _composed(text: str, shown: str) -> Node | None:
         node: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = shown if mark is None else f"{shown}:{mark.line + 1}"
+        where = Origin(shown, None if mark is None else mark.line + 1)
         raise RecipeError(Problem(*_syntax_problem(error), where)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise RecipeError(Problem("holds a character that YAML does not allow", None, f"{shown}:{line}")) from error
+        raise RecipeError(Problem("holds a character that YAML does not allow", None, Origin(shown, line))) from error
     except RecursionError as error:
         raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
     except (ValueError, OverflowError) as error:  # PyYAML on "\\UFFFFFFFF" and on a directive of absurd length

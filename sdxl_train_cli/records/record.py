@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    SerializeAsAny,
+    field_serializer,
+)
 
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 
@@ -27,6 +37,8 @@ REPORT = "report.html"
 """The run as one page, where nothing else was asked for."""
 DATASET = "dataset.json"
 """The `--dataset_config` of sd-scripts."""
+EVENTS = "logs"
+"""TensorBoard's events, a folder."""
 
 _FORBIDDEN = set('<>:"/\\|?*')
 LONGEST_NAME = 120
@@ -69,6 +81,11 @@ def _not_endless(value: Value) -> Value:
     return value
 
 
+def _of_usual_size(setting: Setting) -> Setting:
+    _not_endless(setting.value)
+    return setting
+
+
 Name = Annotated[str, AfterValidator(_file_name)]
 Moment = Annotated[datetime, AfterValidator(_of_our_time)]
 Given = Annotated[Value, AfterValidator(_not_endless)]
@@ -83,8 +100,12 @@ class _RecordModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
 
-class Inputs(_RecordModel):
-    """What a person chose, in absolute paths, so that the same can be chosen again from any folder."""
+@dataclass(frozen=True)
+class Inputs:
+    """What a person chose; records have it in absolute paths, so that the same can be chosen again from any folder.
+
+    Checked where it is read from a record.
+    """
 
     preset: str
     """Name or file."""
@@ -97,13 +118,16 @@ class Inputs(_RecordModel):
     trigger: str | None = None
     repeats: Count | None = None
     gpu_index: Count | None = None
-    """None took the freest GPU."""
+    """None takes the GPU with the most free memory."""
     on_processor: bool = False
+    """Trains without a GPU, as the smoke does."""
     check_vram: bool = True
     shim: Path | None = None
-    """The name of a script of ours that ran sd-scripts' own; of an older record's path, the name alone counts."""
+    """A script of ours that runs sd-scripts' own scaled down (the smoke); of a recorded path, the name alone counts."""
     fast: bool = False
+    """Through inside/fast.py, which trains the same in less time."""
     tokenizers: Path | None = None
+    """Where the CLIP tokenizers are, if not in the home folder."""
 
 
 class Folder(_RecordModel):
@@ -134,7 +158,7 @@ class Device(_RecordModel):
 
 
 class Installed(_RecordModel):
-    """The training side as it was."""
+    """The training side as it was, as far as it is read."""
 
     ref: str | None = None
     commit: str | None = None
@@ -142,11 +166,10 @@ class Installed(_RecordModel):
     packages: Mapping[str, str] = {}
 
 
-class RecordedSetting(_RecordModel):
-    """One option's value and where it was set."""
+class WholeInstalled(Installed):
+    """The same with all else that setup has noted, which is written too."""
 
-    value: Given
-    origin: str = ""
+    model_config = ConfigDict(extra="allow")
 
 
 class Attempt(_RecordModel):
@@ -174,11 +197,11 @@ class RunHeading(_RecordModel):
 class Record(RunHeading):
     """`run.json`."""
 
-    settings: Mapping[str, RecordedSetting] = {}
+    settings: Mapping[str, Annotated[Setting, AfterValidator(_of_usual_size)]] = {}
     dataset: Dataset | None = None
     inputs: Inputs | None = None
     argv: tuple[str, ...] = ()
-    environment: Installed | None = None
+    environment: SerializeAsAny[Installed] | None = None
     gpu: Device | None = None
     attempts: tuple[Attempt, ...] = ()
 
@@ -187,8 +210,7 @@ class Record(RunHeading):
         """What it was made with, each value with its origin; None where its kind is none that is known here."""
         if self.kind not in [kind.value for kind in Kind]:
             return None
-        chosen = {name: Setting(value=each.value, origin=each.origin) for name, each in self.settings.items()}
-        return Recipe(kind=Kind(self.kind), name=self.preset or "", description="", settings=chosen)
+        return Recipe(kind=Kind(self.kind), name=self.preset or "", description="", settings=self.settings)
 
 
 class Outcome(_RecordModel):
@@ -204,7 +226,14 @@ class Outcome(_RecordModel):
     """What else happened, to a run that is done."""
     exit_code: Code | None = None
     peak_gib: Amount | None = None
+    seconds_per_step: Amount | None = None
     ended: Moment | None = None
+
+    @field_serializer("loss")
+    def _write_loss(self, loss: float | None, info: FieldSerializationInfo) -> float | str | None:
+        """JSON has no NaN and no infinity: in the file they are text."""
+        is_text = info.mode == "python" and loss is not None and not math.isfinite(loss)
+        return str(loss) if is_text else loss
 
 
 class Supervisor(_RecordModel):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.files import HALF_WRITTEN
 from sdxl_train_cli.records import history, record, supervisor
@@ -18,8 +19,9 @@ from sdxl_train_cli.sdscripts import results
 _FILES = frozenset({
     record.RUN, record.OUTCOME, record.RUNNING, record.LOCK, record.METRICS, record.LOG, record.DATASET, record.REPORT,
 })  # fmt: skip
-_FOLDERS = frozenset({"logs", "sample"})
-_OTHERS = re.compile(rf"metadata-\d+\.json|{HALF_WRITTEN}|(run|outcome|running|dataset)\.json\.new|metrics\.jsonl\.new")
+_FOLDERS = frozenset({record.EVENTS, results.SAMPLES})
+_WRITTEN = "|".join(map(re.escape, (record.RUN, record.OUTCOME, record.RUNNING, record.DATASET, record.METRICS)))
+_OTHERS = re.compile(rf"{trainer_config.METADATA}|{HALF_WRITTEN}|({_WRITTEN})\.new")
 """Metadata files, and what a kill has left of a file that was being written."""
 _LAST = (record.RUN, record.LOCK)
 """What proves that the rest is a run's, and keeps others from it meanwhile."""

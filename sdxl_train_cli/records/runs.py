@@ -19,7 +19,8 @@ from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.records import metrics, record, supervisor
-from sdxl_train_cli.records.record import Inputs
+from sdxl_train_cli.records.record import Attempt, Dataset, Device, Folder, Inputs, Outcome, Record, WholeInstalled
+from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sdscripts.scalars import EventFileTail
 
 
@@ -63,12 +64,12 @@ class Run:
     @property
     def samples(self) -> Path:
         """Where sd-scripts draws its sample pictures."""
-        return self.folder / "sample"
+        return self.folder / results.SAMPLES
 
     @property
     def logs(self) -> Path:
         """TensorBoard's events."""
-        return self.folder / "logs"
+        return self.folder / record.EVENTS
 
     @property
     def result(self) -> Path:
@@ -94,28 +95,64 @@ def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name}-{number}"
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a run's record tells."""
+def record_of(  # noqa: PLR0913 - keyword-only, each is a part of the record
+    run: Run,
+    *,
+    recipe: Recipe,
+    pictures: TrainingPictures,
+    argv: Sequence[str],
+    environment: Environment,
+    inputs: Inputs,
+    gpu: Gpu | None,
+) -> Record:
+    """What is to be kept of a run that is about to start; it looks at the pictures once more.
 
-    recipe: Recipe
-    pictures: TrainingPictures
-    argv: Sequence[str]
-    environment: Environment
-    inputs: Inputs
-    gpu: Gpu | None
-    """None trains on the processor."""
+    No GPU means that it trains on the processor.
+    """
+    return Record(
+        sdxl_train=__version__,
+        name=run.name,
+        kind=recipe.kind.value,
+        preset=recipe.name,
+        started=datetime.now(timezone.utc),
+        settings=dict(sorted(recipe.settings.items())),
+        pictures=pictures.count,
+        dataset=_dataset(pictures),
+        inputs=inputs,
+        argv=tuple(argv),
+        environment=WholeInstalled.model_validate(environment.lock.model_dump(mode="json")),
+        gpu=None if gpu is None else _device(gpu),
+    )
 
 
-def write(run: Run, facts: Facts) -> None:
+def _dataset(pictures: TrainingPictures) -> Dataset:
+    return Dataset(
+        fingerprint=trainer_config.fingerprint(pictures),
+        folders=tuple(
+            Folder(
+                path=str(subset.place),
+                pictures=subset.pictures,
+                repeats=subset.num_repeats,
+                class_tokens=subset.class_tokens,
+                is_reg=subset.is_reg,
+            )
+            for subset in pictures.subsets
+        ),
+    )
+
+
+def _device(gpu: Gpu) -> Device:
+    return Device(index=gpu.index, name=gpu.name, total_gib=gpu.total_gib, driver=gpu.driver)
+
+
+def write(run: Run, kept: Record, pictures: TrainingPictures) -> None:
     """Write the run's record; TrainingError where the folder can't be written or another run just took it."""
-    content = _record(run, facts)  # looks at the pictures once more: before there is a folder
     try:
         run.folder.mkdir(parents=True, exist_ok=False)
-        for path, entries in trainer_config.metadata(facts.pictures, run.folder).items():
+        for path, entries in trainer_config.metadata(pictures, run.folder).items():
             _write_json(path, entries)
-        _write_json(run.dataset_config, trainer_config.config(facts.pictures, run.folder))
-        _write_json(run.record, content)
+        _write_json(run.dataset_config, trainer_config.config(pictures, run.folder))
+        _write_json(run.record, kept.model_dump(exclude_unset=True))
     except FileExistsError as error:
         raise TrainingError(
             f"another run has just taken {run.folder}", "start again, or choose another --name"
@@ -124,38 +161,6 @@ def write(run: Run, facts: Facts) -> None:
         raise TrainingError(
             f"{run.folder} can't be written: {error.strerror}", "choose another place with --output"
         ) from error
-
-
-def _record(run: Run, facts: Facts) -> dict[str, object]:
-    """`run.json` in the shape that `record.Record` reads."""
-    recipe, gpu = facts.recipe, facts.gpu
-    return {
-        "sdxl_train": __version__,
-        "name": run.name,
-        "kind": recipe.kind.value,
-        "preset": recipe.name,
-        "started": datetime.now(timezone.utc).isoformat(),
-        "settings": {name: setting.model_dump() for name, setting in sorted(recipe.settings.items())},
-        "pictures": facts.pictures.count,
-        "dataset": {"fingerprint": trainer_config.fingerprint(facts.pictures), "folders": _folders(facts.pictures)},
-        "inputs": facts.inputs.model_dump(mode="json"),
-        "argv": list(facts.argv),
-        "environment": facts.environment.lock.model_dump(mode="json"),
-        "gpu": gpu and {"index": gpu.index, "name": gpu.name, "total_gib": gpu.total_gib, "driver": gpu.driver},
-    }
-
-
-def _folders(pictures: TrainingPictures) -> list[dict[str, object]]:
-    return [
-        {
-            "path": str(subset.place),
-            "pictures": subset.pictures,
-            "repeats": subset.num_repeats,
-            "class_tokens": subset.class_tokens,
-            "is_reg": subset.is_reg,
-        }
-        for subset in pictures.subsets
-    ]
 
 
 def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Setting] | None = None) -> None:
@@ -169,12 +174,13 @@ def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Settin
         kept = files.read_json(run.record)
         if not isinstance(kept, dict):
             raise TrainingError(f"{run.record} is no record of a run", "start the run anew")
-        now = datetime.now(timezone.utc).isoformat()
-        attempt = {"started": now, "from_step": step, "argv": list(argv)}
+        changed = {name: setting.value for name, setting in (changes or {}).items()}
+        attempt = Attempt(started=datetime.now(timezone.utc), from_step=step, changed=changed, argv=tuple(argv))
+        # All else stays as it is: an sdxl-train of another version may have told more.
+        kept.setdefault("attempts", []).append(attempt.model_dump(exclude_defaults=True))
         if changes:
-            attempt["changed"] = {name: setting.value for name, setting in changes.items()}
             kept["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
-        _write_json(run.record, {**kept, "attempts": [*kept.get("attempts", []), attempt]})
+        _write_json(run.record, kept)
         metrics.cut(run.metrics, step, EventFileTail(run.logs).read())
         run.outcome.unlink(missing_ok=True)
         with run.log.open("ab") as log:
@@ -193,10 +199,11 @@ def _require_own_files(run: Run) -> None:
                 raise TrainingError(f"{path} is no plain file, and a run writes there", "put a file in its place")
 
 
-def write_outcome(run: Run, facts: Mapping[str, object]) -> None:
+def write_outcome(run: Run, outcome: Outcome) -> None:
     """Write how the run ended; a full disk must not hide it from the person, so this never raises for one."""
     with contextlib.suppress(OSError):
-        _write_json(run.outcome, {**facts, "ended": datetime.now(timezone.utc).isoformat()})
+        ended = outcome.model_copy(update={"ended": datetime.now(timezone.utc)})
+        _write_json(run.outcome, ended.model_dump(exclude_unset=True))
 
 
 @contextlib.contextmanager
@@ -210,9 +217,13 @@ def running(run: Run) -> Iterator[int | None]:
 
 
 def _write_json(path: Path, content: object) -> None:
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=_plain) + "\n"
     try:
         encoded = text.encode()
     except UnicodeEncodeError:  # a file's name that is no UTF-8: only escaped can it be kept
-        encoded = json.dumps(content, indent=1).encode() + b"\n"
+        encoded = json.dumps(content, indent=1, default=_plain).encode() + b"\n"
     files.write(path, encoded)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -56,7 +56,7 @@ def _texts(recipe: Recipe) -> Iterator[Problem]:
     for option, what, hint in _TEXTS:
         for path in _paths(recipe, option):
             if not files.is_file(path):
-                yield Problem(f"no {what} at {path}", hint, recipe.origin(option))
+                yield recipe.problem(option, f"no {what} at {path}", hint)
 
 
 def _networks(recipe: Recipe) -> Iterator[Problem]:
@@ -64,13 +64,13 @@ def _networks(recipe: Recipe) -> Iterator[Problem]:
         for path in _paths(recipe, option):
             if not files.is_file(path):
                 hint = f"{option} takes a trained LoRA's file"
-                yield Problem(f"no weights at {path}", hint, recipe.origin(option))
+                yield recipe.problem(option, f"no weights at {path}", hint)
             elif path.suffix == ".safetensors":
                 yield from _weights(path, option, recipe)
             elif path.suffix not in _TORCH:
                 known = f".safetensors, {', '.join(_TORCH)}"
                 hint = f"sd-scripts goes by the suffix, small letters alone: rename the file to what it is, {known}"
-                yield Problem(f"{path} has no suffix of weights", hint, recipe.origin(option))
+                yield recipe.problem(option, f"{path} has no suffix of weights", hint)
 
 
 def _paths(recipe: Recipe, option: str) -> list[Path]:
@@ -80,19 +80,19 @@ def _paths(recipe: Recipe, option: str) -> list[Path]:
 
 
 def _weights(path: Path, option: str, recipe: Recipe) -> Iterator[Problem]:
-    where = recipe.origin(option)
+    hint = "give a trained LoRA's file"
     try:
         header = checkpoint.read_header(path)
     except ModelError as error:
-        yield from (Problem(problem.message, problem.hint, where) for problem in error.problems)
+        yield from (recipe.problem(option, problem.message, problem.hint) for problem in error.problems)
         return
     if not any(map(header.has, _NETWORK)):
-        yield Problem(f"{path} holds no LoRA: sd-scripts would load nothing of it", "give a trained LoRA's file", where)
+        yield recipe.problem(option, f"{path} holds no LoRA: sd-scripts would load nothing of it", hint)
     elif option == "network_weights" and not recipe.is_on("dim_from_weights"):
-        yield from _other_dim(header, recipe, str(path), where, "--set dim_from_weights=true, or ")
+        yield from _other_dim(header, recipe, str(path), option, "--set dim_from_weights=true, or ")
 
 
-def _other_dim(header: Header, recipe: Recipe, what: str, where: str | None, hint: str = "") -> Iterator[Problem]:
+def _other_dim(header: Header, recipe: Recipe, what: str, option: str, hint: str = "") -> Iterator[Problem]:
     """Compare the dim of linear layers, where each has the same: with blocks of their own, or LyCORIS, it says less."""
     if recipe.get("network_module") != "networks.lora" or "block_dims" in recipe.arguments("network_args"):
         return
@@ -105,28 +105,29 @@ def _other_dim(header: Header, recipe: Recipe, what: str, where: str | None, hin
     if theirs and theirs != {ours}:
         dims = " and ".join(map(str, sorted(theirs)))
         only = f"--set network_dim={dims}" if len(theirs) == 1 else "a preset of the same dims"
-        yield Problem(f"{what} is of dim {dims}, and this run of {ours}", hint + only, where)
+        yield recipe.problem(option, f"{what} is of dim {dims}, and this run of {ours}", hint + only)
 
 
 def _state(recipe: Recipe) -> Iterator[Problem]:
-    value, where = recipe.get("resume"), recipe.origin("resume")
+    value = recipe.get("resume")
     if value is None or recipe.is_on("resume_from_huggingface"):
         return
     folder = Path(str(value))
     state = states.read(folder)
     if state is None:
         is_there = files.is_folder(folder)
+        hint = "`sdxl-train runs resume RUN` finds it by itself"
         known = "its writing was cut off, or it is another folder" if is_there else "it is the folder NAME-state"
-        yield Problem(f"no whole state at {folder}: {known}", "`sdxl-train runs resume RUN` finds it by itself", where)
+        yield recipe.problem("resume", f"no whole state at {folder}: {known}", hint)
         return
     if recipe.kind is not Kind.DREAMBOOTH:
         yield from _too_short(state, recipe)
         for weights in folder.glob("*.safetensors"):
-            yield from _other_dim(checkpoint.read_header(weights), recipe, f"the state {folder}", where)
+            yield from _other_dim(checkpoint.read_header(weights), recipe, f"the state {folder}", "resume")
 
 
 def _too_short(state: SavedState, recipe: Recipe) -> Iterator[Problem]:
     steps = None if recipe.get("max_train_epochs") else recipe.number("max_train_steps")
     if steps is not None and steps <= state.step:
         message = f"the state has made {state.step} steps, and max_train_steps, which counts them too, is {steps:g}"
-        yield Problem(message, f"--steps {state.step + int(steps)}", recipe.origin("resume"))
+        yield recipe.problem("resume", message, f"--steps {state.step + int(steps)}")

@@ -33,7 +33,8 @@ class Rule:
         if recipe.kind not in self.kinds or not self.breaks(recipe):
             return None
         origins = (recipe.origin(option) for option in self.options)
-        return Problem(self.words, self.hint, next((origin for origin in origins if origin is not None), None))
+        where = next((origin for origin in origins if origin is not None), None)
+        return Problem(self.words, self.hint, where, self.options)
 
 
 def broken(table: Iterable[Rule], recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]:

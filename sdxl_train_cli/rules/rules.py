@@ -31,9 +31,9 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
 
 def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     """Yield the problems of names, types and combinations; an option of the wrong type is not judged further."""
-    found = dict(options.by_option(recipe, table))
-    yield from found.values()
-    unsound = list(found)
+    found = list(options.problems(recipe, table))
+    yield from found
+    unsound = [option for problem in found for option in problem.options]
     typed = options.typed(recipe.replaced(dict.fromkeys(unsound)), table)
     yield from value_rules.problems(recipe.replaced(dict(typed.settings)), unsound)
     yield from broken(CONFLICTS, typed, unsound)

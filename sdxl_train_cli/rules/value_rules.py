@@ -141,10 +141,10 @@ def problems(recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]
     for option, setting in recipe.settings.items():
         if option in OWNED:
             if setting.value is not False:  # a switch that is off asks for nothing
-                yield Problem(f"{option} is set by sdxl-train itself", OWNED[option], setting.origin)
+                yield recipe.problem(option, f"{option} is set by sdxl-train itself", OWNED[option])
         elif option not in unsound:
             for message in _complaints(option, setting.value, recipe):
-                yield Problem(f"{option} {message}", None, setting.origin)
+                yield recipe.problem(option, f"{option} {message}")
 
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:
@@ -155,7 +155,7 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
         return
     for key in sorted(recipe.arguments("network_args").keys() - known):
         hint = formatting.resembling(key, sorted(known), 1)
-        yield Problem(f"network_args: {module} knows no '{key}'", hint, recipe.origin("network_args"))
+        yield recipe.problem("network_args", f"network_args: {module} knows no '{key}'", hint)
 
 
 def _complaints(option: str, value: Value, recipe: Recipe) -> Iterator[str]:

@@ -32,22 +32,28 @@ from sdxl_train_cli.sdscripts.command import InstalledTrainer
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A run that can start; nothing of it is on disk yet."""
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A trainer that can be started; nothing of it is on disk yet."""
 
     environment: Environment
-    recipe: Recipe
-    pictures: TrainingPictures
     run: Run
+    recipe: Recipe
     argv: list[str]
     variables: Mapping[str, str]
-    model: str
-    """As sd-scripts takes it: a path, or a hub id that is still to be fetched."""
-    notes: tuple[str, ...]
-    warnings: tuple[Problem, ...]
     device: Gpu | None
     """None trains on the processor."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared(Launch):
+    """A run that can start."""
+
+    pictures: TrainingPictures
+    model: str
+    """As sd-scripts takes it: a path, or a hub id that is still to be fetched."""
+    warnings: tuple[Problem, ...]
     home: Home
     choices: Choices
 

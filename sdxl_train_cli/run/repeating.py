@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import RecipeError, UsageError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import preset_folders, presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.records import untrusted_run
+from sdxl_train_cli.records import runs, untrusted_run
 from sdxl_train_cli.records.history import Loaded
-from sdxl_train_cli.records.record import Inputs
-from sdxl_train_cli.records.runs import Facts
+from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.run import run_choices
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
@@ -30,35 +30,30 @@ class RepeatedChoices:
     notes: tuple[str, ...]
 
 
-def facts(prepared: Prepared) -> Facts:
-    """What the record of a run that is about to start tells."""
-    return Facts(
-        prepared.recipe,
-        prepared.pictures,
-        prepared.argv,
-        prepared.environment,
-        inputs(prepared.choices),
-        prepared.device,
+def record(prepared: Prepared) -> Record:
+    """What is to be kept of a run that is about to start."""
+    return runs.record_of(
+        prepared.run,
+        recipe=prepared.recipe,
+        pictures=prepared.pictures,
+        argv=prepared.argv,
+        environment=prepared.environment,
+        inputs=inputs(prepared.choices),
+        gpu=prepared.device,
     )
 
 
 def inputs(choices: Choices) -> Inputs:
     """The choices, free of the folder in which they were made."""
-    return Inputs(
+    return replace(
+        choices,
         preset=_anywhere(choices.preset) if preset_folders.is_path(choices.preset) else choices.preset,
         model=choices.model if checkpoint.is_hub_id(choices.model) else _anywhere(choices.model),
         data=layout.expanded(choices.data),
         output=layout.expanded(choices.output),
         vae=_anywhere(choices.vae) if choices.vae else None,
         regularisation=layout.expanded(choices.regularisation) if choices.regularisation else None,
-        trigger=choices.trigger,
-        repeats=choices.repeats,
-        gpu_index=choices.gpu_index,
-        on_processor=choices.on_processor,
-        check_vram=choices.check_vram,
         shim=Path(choices.shim.name) if choices.shim else None,
-        fast=choices.fast,
-        tokenizers=choices.tokenizers,
     )
 
 
@@ -85,26 +80,13 @@ def again(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoice
         settings = {option: setting for option, setting in settings.items() if option not in command.STARTS}
         notes = (*notes, f"the run began with a state, and the new one begins at step 0 without it: {begun.value}")
     overrides = [Override(option, setting.value, setting.origin) for option, setting in settings.items()]
-    overrides += [Override(option, None, "the record") for option in base.settings if option not in settings]
-    choices = Choices(
-        kind=kind,
+    overrides += [Override(option, None, Origin("the record")) for option in base.settings if option not in settings]
+    chosen = replace(
+        kept,
         preset=run_choices.DEFAULT_PRESETS[kind] if is_gone else kept.preset,
-        model=kept.model,
-        data=kept.data,
-        output=kept.output,
-        name=name or entry.name,
-        vae=kept.vae,
-        regularisation=kept.regularisation,
-        trigger=kept.trigger,
-        repeats=kept.repeats,
-        overrides=tuple(overrides),
-        gpu_index=kept.gpu_index,
-        on_processor=kept.on_processor,
-        check_vram=kept.check_vram,
         shim=untrusted_run.own_script(kept.shim),
-        fast=kept.fast,
-        tokenizers=kept.tokenizers,
     )
+    choices = Choices(**vars(chosen), kind=kind, name=name or entry.name, overrides=tuple(overrides))
     return RepeatedChoices(choices, (*notes, *untrusted_run.notes(entry.record)))
 
 

@@ -11,7 +11,6 @@ from sdxl_train_cli import files, formatting
 from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SetupError, TrainingError, UsageError
-from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
@@ -22,25 +21,18 @@ from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
 from sdxl_train_cli.run import preparation
 from sdxl_train_cli.run.guards import Guard
+from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
 from sdxl_train_cli.sdscripts import checkpoint, command, states
 from sdxl_train_cli.sdscripts.command import Resumption
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 
-@dataclass(frozen=True)
-class ResumedRun:
+@dataclass(frozen=True, kw_only=True)
+class ResumedRun(Launch):
     """A run that can go on; nothing of its record is changed yet."""
 
-    environment: Environment
-    run: Run
-    recipe: Recipe
     going_on: Resumption
-    argv: list[str]
-    variables: Mapping[str, str]
-    device: Gpu | None
-    """None on a processor."""
-    notes: tuple[str, ...]
     changes: Mapping[str, Setting]
     """Settings other than the record's: memory has run out."""
 

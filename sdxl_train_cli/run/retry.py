@@ -9,8 +9,10 @@ from typing import Generic, TypeVar
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import GpuMemoryError, Problem
+from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import reductions, remedies
 from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import preparation
 from sdxl_train_cli.run.preparation import Prepared
@@ -81,7 +83,7 @@ def carry_out(
             if rung is None or not left:
                 more = f" --step-downs {2 * step_downs}" if step_downs else ""
                 last = manner.at_end if rung is None else manner.to_allow + more
-                raise _with_remedy(error, start, user_presets, last) from error
+                raise _with_remedy(error, start.recipe, start.device, user_presets, last) from error
             hands.warn(Problem(error.problems[0].message, f"{manner.verb} with {rung.words}: {rung.flags}"))
             left -= 1
             start = hands.lower(start, rung)
@@ -93,8 +95,11 @@ def lower(choices: Choices, rung: Reduction) -> Choices:
     return replace(choices, overrides=(*choices.overrides, *changed))
 
 
-def _with_remedy(error: GpuMemoryError, start: Start, user_presets: Path, last: str) -> GpuMemoryError:
-    (problem, *others) = error.problems
-    now = start.device and preparation.device_now(start.device.index)  # as it is free after the trainer's end
-    ways = remedies.for_memory(start.recipe, now or start.device, user_presets)
-    return GpuMemoryError([replace(problem, hint=f"{ways}\n{last}\n{problem.hint or ''}".strip()), *others])
+def _with_remedy(
+    error: GpuMemoryError, recipe: Recipe, device: Gpu | None, user_presets: Path, last: str
+) -> GpuMemoryError:
+    problem, *others = error.problems
+    now = device and preparation.device_now(device.index)  # as it is free after the trainer's end
+    ways = remedies.for_memory(recipe, now or device, user_presets)
+    hint = "\n".join([*ways, last, *problem.hint_lines])
+    return GpuMemoryError([replace(problem, hint=hint), *others])

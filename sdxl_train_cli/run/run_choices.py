@@ -13,6 +13,7 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.project import Project
+from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.sdscripts import checkpoint
 
 DEFAULT_PRESETS = {
@@ -26,34 +27,15 @@ DEFAULT_DATA = "data"
 DEFAULT_OUTPUT = "output"
 
 
-@dataclass(frozen=True)
-class Choices:
+@dataclass(frozen=True, kw_only=True)
+class Choices(Inputs):
     """What a person asked for, after the project file and the defaults have filled it in."""
 
     kind: Kind
-    preset: str
-    model: str
-    data: Path
-    output: Path
     name: str
-    vae: str | None = None
-    regularisation: Path | None = None
-    trigger: str | None = None
-    repeats: int | None = None
     overrides: tuple[Override, ...] = ()
-    gpu_index: int | None = None
-    """None takes the GPU with the most free memory."""
     gpu_memory_gib: float | None = None
     """Checks as if the GPU had this much; None asks the real one."""
-    on_processor: bool = False
-    """Trains without a GPU, as the smoke does."""
-    check_vram: bool = True
-    shim: Path | None = None
-    """A script of ours that runs sd-scripts' own scaled down (the smoke)."""
-    tokenizers: Path | None = None
-    """Where the CLIP tokenizers are, if not in the home folder."""
-    fast: bool = False
-    """Through inside/fast.py, which trains the same in less time."""
 
     @property
     def source(self) -> checking.DatasetSource:

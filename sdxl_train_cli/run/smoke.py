@@ -12,6 +12,7 @@ from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.environment.toolchain import Extra
 from sdxl_train_cli.errors import Problem, TrainingError, UsageError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Scalar
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import run_choices
@@ -121,7 +122,7 @@ def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, 
         data=material.pictures,
         output=output,
         name=f"smoke-{kind.value}",
-        overrides=tuple(Override(option, value, "smoke") for option, value in small.items()),
+        overrides=tuple(Override(option, value, Origin("smoke")) for option, value in small.items()),
         gpu_index=size.gpu_index,
         on_processor=size.gpu_index is None,
         check_vram=False,

@@ -16,6 +16,7 @@ from sdxl_train_cli.errors import GpuMemoryError, ModelError, Problem, SdxlTrain
 from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.records import runs
+from sdxl_train_cli.records.record import Outcome
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run.supervision import Conditions, Event, Supervision
 from sdxl_train_cli.sdscripts import checkpoint, results, states
@@ -109,11 +110,11 @@ def _watch(  # noqa: PLR0913 - as above
         problem = error.problems[0]
         _set_aside_broken(run)
         facts = {"exit_code": code, "cause": problem.message, "remedy": problem.hint}
-        runs.write_outcome(run, {"outcome": "failed", **_facts(story, started), **facts})
+        runs.write_outcome(run, _outcome("failed", story, started).model_copy(update=facts))
         raise error
     states.prune(run.folder, run.name)
     odd = {"exit_code": code, "note": _odd_end(code)} if code else {}
-    runs.write_outcome(run, {"outcome": "done", **_facts(story, started), **odd})
+    runs.write_outcome(run, _outcome("done", story, started).model_copy(update=odd))
     return RunResult(
         run.result,
         _steps(story),
@@ -184,15 +185,15 @@ def _steps(story: Supervision) -> int:
     return story.step.step if story.step else 0
 
 
-def _facts(story: Supervision, started: float) -> dict[str, object]:
-    loss, peak_gib = story.loss, story.peak_gib
-    return {
-        "steps": _steps(story),
-        "seconds": round(time.monotonic() - started, 1),
-        "loss": loss if loss is None or math.isfinite(loss) else str(loss),
-        "peak_gib": None if peak_gib is None else round(peak_gib, 3),
-        "seconds_per_step": story.seconds_per_step,
-    }
+def _outcome(word: str, story: Supervision, started: float) -> Outcome:
+    return Outcome(
+        outcome=word,
+        steps=_steps(story),
+        seconds=round(time.monotonic() - started, 1),
+        loss=story.loss,
+        peak_gib=None if story.peak_gib is None else round(story.peak_gib, 3),
+        seconds_per_step=story.seconds_per_step,
+    )
 
 
 def _odd_end(code: int) -> str:
@@ -247,7 +248,7 @@ def _failure(run: Run, story: Supervision, code: int) -> TrainingError:
 def _stopped(run: Run, story: Supervision, signum: int) -> StoppedError:
     _set_aside_broken(run)
     kept = _checkpoints(run)
-    runs.write_outcome(run, {"outcome": "stopped", "steps": _steps(story)})
+    runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(story)))
     hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
     if states.complete(run.folder):
         hint = f"to go on: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"

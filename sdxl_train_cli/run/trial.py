@@ -14,6 +14,7 @@ from sdxl_train_cli.errors import Problem, TrainingError
 from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import runs
@@ -64,7 +65,7 @@ def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int) -> Ch
         "train_batch_size": batch_size,
         "lr_warmup_steps": 0,  # the run is shorter than any warm-up
     }
-    overrides = tuple(Override(option, value, "trial") for option, value in changed.items())
+    overrides = tuple(Override(option, value, Origin("trial")) for option, value in changed.items())
     return replace(
         asked,
         data=folder / "pictures",
@@ -91,7 +92,7 @@ def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:
 
     `argv` may stand for the prepared one.
     """
-    runs.write(prepared.run, repeating.facts(prepared))
+    runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
     story = _TrialProgress(prepared.device)
     launched = list(prepared.argv if argv is None else argv)
     cwd, env = prepared.environment.checkout, prepared.variables

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.errors import RecipeError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Recipe, Setting
 
 MODULE = "lycoris.kohya"
@@ -114,10 +115,10 @@ def settled(recipe: Recipe, native: Collection[str]) -> Recipe:
     if stands_in:
         arguments = _in_lycoris_words(recipe, module, arguments)
     written = tuple(f"{key}={text}" for key, text in _said(arguments))
-    place = recipe.origin("network_args") or recipe.origin("network_module") or ""
+    place = recipe.origin("network_args") or recipe.origin("network_module") or Origin()
     changes = {"network_args": Setting(value=written, origin=place) if written else None}
     if stands_in:
-        changes["network_module"] = Setting(value=MODULE, origin=recipe.origin("network_module") or "")
+        changes["network_module"] = Setting(value=MODULE, origin=recipe.origin("network_module") or Origin())
     return recipe.replaced(changes)
 
 
@@ -126,7 +127,7 @@ def _in_lycoris_words(recipe: Recipe, module: str, arguments: Mapping[str, str])
     lacking = sorted((ONLY_NATIVE - {"verbose"}) & arguments.keys())
     if lacking:
         message = f"{', '.join(lacking)} in network_args: only {module} knows that, and this sd-scripts has none"
-        raise RecipeError(Problem(message, "set up a newer sd-scripts: --ref", recipe.origin("network_args")))
+        raise RecipeError(recipe.problem("network_args", message, "set up a newer sd-scripts: --ref"))
     kept = {key: text for key, text in arguments.items() if key not in ONLY_NATIVE}
     reach = {"conv_alpha": "1"} if "conv_dim" in arguments else {"preset": WITHOUT_CONVOLUTIONS}
     return {"algo": NATIVE[module], **reach, **kept}

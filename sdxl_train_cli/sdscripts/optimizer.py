@@ -81,7 +81,7 @@ def unknown_arguments(recipe: Recipe, known: Mapping[str, Sequence[str] | None])
     for argument in recipe.arguments("optimizer_args"):
         if argument not in takes:
             hint = formatting.resembling(argument, takes) or f"it takes {', '.join(takes)}"
-            yield Problem(f"{name} has no argument '{argument}'", hint, recipe.origin("optimizer_args"))
+            yield recipe.problem("optimizer_args", f"{name} has no argument '{argument}'", hint)
 
 
 def optimizer(recipe: Recipe) -> str:

@@ -68,11 +68,6 @@ class OptionTable(BaseModel):
 
 def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     """Yield one problem for each option that this sd-scripts lacks or whose value it would not take."""
-    return (problem for _, problem in by_option(recipe, table))
-
-
-def by_option(recipe: Recipe, table: OptionTable) -> Iterator[tuple[str, Problem]]:
-    """Yield the same, each with its option's name."""
     known = table.of(recipe.kind)
     unknown = 0
     for name, setting in recipe.settings.items():
@@ -80,12 +75,12 @@ def by_option(recipe: Recipe, table: OptionTable) -> Iterator[tuple[str, Problem
         if option is None:
             unknown += 1  # looking for what was meant takes milliseconds, of thousands a minute
             meant = formatting.resembling(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
-            yield name, Problem(_unknown(name, recipe.kind, table), meant, setting.origin)
+            yield recipe.problem(name, _unknown(name, recipe.kind, table), meant)
             continue
         try:
             _typed(setting.value, option)
         except ValueError as error:
-            yield name, Problem(f"{name}: {error}", None, setting.origin)
+            yield recipe.problem(name, f"{name}: {error}")
 
 
 def typed(recipe: Recipe, table: OptionTable) -> Recipe:

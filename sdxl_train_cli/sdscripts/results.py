@@ -14,6 +14,8 @@ from sdxl_train_cli import files
 from sdxl_train_cli.errors import ModelError
 from sdxl_train_cli.sdscripts import checkpoint
 
+SAMPLES = "sample"
+"""The folder of sample pictures, in the run's."""
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 _BLOCK_BYTES = 1 << 20
 FINAL = "final"
@@ -81,7 +83,7 @@ def samples(folder: Path, name: str) -> list[SampleFile]:
     """The sample pictures, in the order in which they were made."""
     pattern = re.compile(rf"{re.escape(name)}_(e?)(\d{{6,18}})_(\d{{2,9}})_(\d{{8,18}})(?:_\d+)?", re.DOTALL)
     found = []
-    for path in (folder / "sample").glob("*.png"):
+    for path in (folder / SAMPLES).glob("*.png"):
         match = pattern.fullmatch(path.stem)
         if match and files.is_file(path):
             number, taken = int(match[2]), float(match[4])

@@ -82,7 +82,7 @@ def _told(label: str, style: str, problem: Problem) -> None:
     message = visible.line(redact.text(formatting.cut(str(problem), _LONGEST_MESSAGE)))
     err.print(Text(label, style=style) + Text(message, style=""))
     # A hint may have several lines; set in, none of them passes for an error's first.
-    for number, line in enumerate((problem.hint or "").splitlines()):
+    for number, line in enumerate(problem.hint_lines):
         err.print(
             Text(" " * 7 if number else "hint:  ", style="cyan") + Text(visible.line(redact.text(line)), style="")
         )

@@ -110,8 +110,8 @@ def finding(found: Finding) -> dict[str, object]:
     return {
         "kind": found.kind,
         "severity": found.severity.value,
-        "message": found.problem.message,
-        "hint": found.problem.hint,
+        "message": found.message(),
+        "hint": found.hint,
         "files": [
             {"path": str(file), "detail": detail or None}
             for file, detail in zip(found.files, details, strict=True)

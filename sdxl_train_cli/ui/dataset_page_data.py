@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__
-from sdxl_train_cli.dataset import caption, duplicates, finding_kinds, overview, tokens
+from sdxl_train_cli.dataset import caption, duplicates, overview, tokens
 from sdxl_train_cli.dataset.bucketing import BucketedPicture, BucketPlan
 from sdxl_train_cli.dataset.checking import CheckedDataset
-from sdxl_train_cli.dataset.file_facts import Finding, Survey, SurveyedPicture
+from sdxl_train_cli.dataset.file_facts import Finding, Survey, SurveyedPicture, shown
 from sdxl_train_cli.dataset.overview import Overview
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui.dataset_page import BucketView, DatasetPage, FindingGroup, LookalikeGroup, PictureCard
@@ -113,23 +113,23 @@ def _notes(arranged: BucketPlan, recipe: Recipe) -> list[str]:
 
 def _found(at: int, finding: Finding, survey: Survey, cards: Sequence[PictureCard]) -> FindingGroup:
     details = finding.details or ("",) * len(finding.files)
-    shown = _shown(survey)
+    on_cards = _on_cards(survey)
     others = [
-        f"{finding_kinds.shown(file)}: {detail}" if detail else finding_kinds.shown(file)
+        f"{shown(file)}: {detail}" if detail else shown(file)
         for file, detail in zip(finding.files, details, strict=True)
-        if file not in shown and finding_kinds.shown(file) not in finding.problem.message
+        if file not in on_cards and not finding.names_its_file
     ]
     return FindingGroup(
         kind=finding.kind,
         severity=finding.severity.value,
-        message=str(finding.problem),
-        hint=finding.problem.hint or "",
+        message=finding.message(),
+        hint=finding.hint or "",
         cards=sum(any(at == each for each, _ in card.findings) for card in cards),
         others=tuple(others),
     )
 
 
-def _shown(survey: Survey) -> set[Path]:
+def _on_cards(survey: Survey) -> set[Path]:
     """Every file that a card stands for."""
     return {file for seen in survey.seen for file in _files(seen)}
 

@@ -9,8 +9,7 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import overview
 from sdxl_train_cli.dataset.bucketing import Bucket, BucketPlan
 from sdxl_train_cli.dataset.checking import CheckedDataset
-from sdxl_train_cli.dataset.file_facts import Finding, Severity
-from sdxl_train_cli.dataset.finding_kinds import shown
+from sdxl_train_cli.dataset.file_facts import Finding, Severity, shown
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.dataset.overview import Overview
 from sdxl_train_cli.recipe import Recipe

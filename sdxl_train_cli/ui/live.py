@@ -180,13 +180,12 @@ class TerminalView(LiveView):
         return grid
 
     def _lines(self) -> list[str]:
-        facts = step_facts(self._step) if self._step else []
-        loss = [fact for fact in facts if fact.startswith("loss")]
-        others = [fact for fact in facts if not fact.startswith("loss")]
+        loss = loss_facts(self._step) if self._step else []
+        speed = speed_facts(self._step) if self._step else []
         rates = [f"lr {self._rates}"] if self._rates else []
         validated = [] if self._validated is None else [f"validation {self._validated:.4f}"]
         return [
-            "   ".join([*loss, sparkline(self._losses), *validated, *rates, *others]).strip(),
+            "   ".join([*loss, sparkline(self._losses), *validated, *rates, *speed]).strip(),
             "   ".join(load_facts(self._load)) if self._load else "",
             "   ".join(f"{what} {name}" for what, name in self._files.items()),
         ]
@@ -214,9 +213,17 @@ def _plain(value: object) -> object:
 
 def step_facts(event: Step) -> list[str]:
     """Loss, speed and time left in words."""
+    return [*loss_facts(event), *speed_facts(event)]
+
+
+def loss_facts(event: Step) -> list[str]:
+    """The loss in words; nothing where the step has none."""
+    return [] if event.loss is None else [f"loss {event.loss:.4f}"]
+
+
+def speed_facts(event: Step) -> list[str]:
+    """Speed and time left in words."""
     facts = []
-    if event.loss is not None:
-        facts.append(f"loss {event.loss:.4f}")
     if event.seconds_per_step:
         slow = event.seconds_per_step >= 1
         facts.append(f"{event.seconds_per_step:.2f} s/step" if slow else f"{1 / event.seconds_per_step:.2f} steps/s")

@@ -38,7 +38,7 @@ def told_document(text: str) -> None:
 def told_error(problem: Problem) -> None:
     """Print what is wrong, with its hint, where nothing may be drawn any more."""
     told(f"error: {problem}")
-    for number, line in enumerate((problem.hint or "").splitlines()):
+    for number, line in enumerate(problem.hint_lines):
         told(f"{' ' * 7 if number else 'hint:  '}{line}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -22,6 +23,7 @@ PICTURES_BYTES = 6_000_000
 """Of all sample pictures together, as the page holds them."""
 PICTURE_SIDE = 320
 _DIGITS = 5
+_NOT_SHOWN = ("on_processor", "check_vram")
 _LONGEST_PROMPTS = 64_000
 
 
@@ -164,7 +166,7 @@ def _checkpoints(entry: Loaded, *, with_hashes: bool) -> PageTable:
 
 def _settings(entry: Loaded) -> PageTable:
     rows = tuple(
-        (name, comparison.text(setting.value), setting.origin)
+        (name, comparison.text(setting.value), str(setting.origin))
         for name, setting in sorted(entry.record.settings.items())
     )
     return PageTable("Settings", ("option", "value", "from"), rows, is_open=False)
@@ -172,8 +174,8 @@ def _settings(entry: Loaded) -> PageTable:
 
 def _inputs(entry: Loaded) -> PageTable:
     chosen = entry.record.inputs
-    shown = chosen.model_dump(mode="json", exclude={"on_processor", "check_vram"}) if chosen else {}
-    rows = tuple((name, str(value)) for name, value in shown.items() if value is not None)
+    shown = {} if chosen is None else asdict(chosen)
+    rows = tuple((name, str(value)) for name, value in shown.items() if value is not None and name not in _NOT_SHOWN)
     return PageTable(
         "Chosen", ("what", "as it was given"), rows, "" if rows else "The record does not tell.", is_open=False
     )

@@ -196,7 +196,7 @@ def test_a_config_sets_options_of_the_run_and_a_typed_flag_wins(tmp_path: Path) 
 
     assert recipe.get("resolution") == "512,768"
     assert recipe.get("train_batch_size") == 2
-    assert recipe.settings["resolution"].origin == str(path)
+    assert str(recipe.settings["resolution"].origin) == str(path)
     assert recipe.get("shuffle_caption") is True  # so that rules see it
     assert recipe.get("keep_tokens") == 2
     assert first == {"image_dir": str(cats), "num_repeats": 3, "caption_extension": ".txt", "is_reg": False,

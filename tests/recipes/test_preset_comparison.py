@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import preset_comparison, presets
 from sdxl_train_cli.recipes.preset_comparison import ComparedSide
@@ -53,7 +54,7 @@ def test_what_is_left_out_counts_as_sd_scripts_default() -> None:
 
     (difference,) = preset_comparison.differences(recipe(), recipe(network_dim=None), table)
 
-    assert (difference.one, difference.other) == (ComparedSide(32, "dim32.yaml:4"), ComparedSide(4, None))
+    assert (difference.one, difference.other) == (ComparedSide(32, Origin("dim32.yaml", 4)), ComparedSide(4, None))
     assert differing(recipe(network_dim=4), recipe(network_dim=None), table) == []
 
 

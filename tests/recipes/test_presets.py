@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import sdxl_train_cli
 from sdxl_train_cli.errors import RecipeError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import preset_folders, presets
 from sdxl_train_cli.recipes.presets import Override
@@ -109,7 +110,7 @@ def test_alpha_is_1_where_matrices_are_multiplied(kind: Kind, name: str) -> None
 def test_every_setting_knows_its_file_and_line() -> None:
     recipe = presets.load(Kind.LORA, "dim32-gc")
 
-    assert recipe.origin("gradient_checkpointing") == "dim32-gc.yaml:4"
+    assert str(recipe.origin("gradient_checkpointing")) == "dim32-gc.yaml:4"
     assert str(recipe.origin("network_dim")).startswith("dim32.yaml:")
     assert str(recipe.origin("resolution")).startswith("_sdxl.yaml:")
 
@@ -135,7 +136,7 @@ def test_what_is_no_name_of_a_preset_is_refused(name: str) -> None:
 def test_an_override_replaces_a_value_and_keeps_where_it_came_from() -> None:
     recipe = presets.load(Kind.LORA, "dim32-gc", [Override("train_batch_size", 4, "--batch-size")])
 
-    assert (recipe.get("train_batch_size"), recipe.origin("train_batch_size")) == (4, "--batch-size")
+    assert (recipe.get("train_batch_size"), str(recipe.origin("train_batch_size"))) == (4, "--batch-size")
 
 
 def test_an_override_with_null_takes_an_option_away() -> None:
@@ -152,7 +153,7 @@ def test_the_last_of_two_overrides_counts() -> None:
 
 def test_an_override_keeps_everything_behind_the_first_equals_sign() -> None:
     assert presets.parse_override("network_args=conv_dim=8 conv_alpha=4") == Override(
-        "network_args", "conv_dim=8 conv_alpha=4", "--set"
+        "network_args", "conv_dim=8 conv_alpha=4", Origin("--set")
     )
 
 
@@ -169,7 +170,7 @@ def test_a_path_is_read_as_a_file_and_shown_as_typed(tmp_path: Path, monkeypatch
     recipe = presets.load(Kind.LORA, "mine/own.yaml")
 
     assert (recipe.name, recipe.description) == ("own", "Mine")
-    assert recipe.origin("network_dim") == "mine/own.yaml:3"
+    assert str(recipe.origin("network_dim")) == "mine/own.yaml:3"
     assert recipe.is_on("gradient_checkpointing")
 
 
@@ -177,7 +178,7 @@ def test_a_file_in_the_current_folder_needs_no_suffix(tmp_path: Path, monkeypatc
     write(tmp_path / "own", "seed: 1\n")
     monkeypatch.chdir(tmp_path)
 
-    assert presets.load(Kind.LORA, "own").origin("seed") == "own:1"
+    assert str(presets.load(Kind.LORA, "own").origin("seed")) == "own:1"
 
 
 def test_a_users_preset_is_found_by_name_in_the_folder_of_its_kind_and_above(tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_extends_takes_a_name_or_a_path_beside_the_file(tmp_path: Path, parent: 
     recipe = presets.load(Kind.LORA, str(path))
 
     assert recipe.get("seed") == 3
-    assert recipe.origin("seed") == f"{tmp_path / 'lora' / 'parent.yaml'}:1"
+    assert str(recipe.origin("seed")) == f"{tmp_path / 'lora' / 'parent.yaml'}:1"
 
 
 def test_a_missing_parent_is_told_with_file_and_line(tmp_path: Path) -> None:

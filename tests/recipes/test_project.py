@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sdxl_train_cli.errors import RecipeError, UsageError
 from sdxl_train_cli.layout import PROJECT_FILE
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
 from sdxl_train_cli.recipes.presets import Override
@@ -41,7 +42,10 @@ def test_a_file_says_what_is_trained(tmp_path: Path) -> None:
         kind=Kind.LOCON,
         data="../картинки",
         trigger="ohwx woman",
-        overrides=(Override("network_dim", 64, f"{PROJECT_FILE}:6"), Override("seed", None, f"{PROJECT_FILE}:7")),
+        overrides=(
+            Override("network_dim", 64, Origin(PROJECT_FILE, 6)),
+            Override("seed", None, Origin(PROJECT_FILE, 7)),
+        ),
     )
 
 

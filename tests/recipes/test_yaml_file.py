@@ -63,7 +63,7 @@ def test_every_key_knows_its_line() -> None:
     document = yaml_file.parse("# a comment\nfirst: 1\n\nsecond: 2\n", "file.yaml")
 
     assert [(entry.key, entry.line) for entry in document.entries] == [("first", 2), ("second", 4)]
-    assert document.where(document.entries[1]) == "file.yaml:4"
+    assert str(document.where(document.entries[1])) == "file.yaml:4"
 
 
 def test_an_empty_file_has_no_entries() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,8 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.records import runs
-from sdxl_train_cli.records.record import Inputs, Record
-from sdxl_train_cli.records.runs import Facts, Run
+from sdxl_train_cli.records.record import Inputs, Outcome, Record
+from sdxl_train_cli.records.runs import Run
 
 
 @pytest.fixture
@@ -32,10 +31,18 @@ def scanned(pictures: Path) -> TrainingPictures:
 
 
 @pytest.fixture
-def facts(recipe: Recipe, scanned: TrainingPictures, installed: Environment, pictures: Path, tmp_path: Path) -> Facts:
+def kept(recipe: Recipe, scanned: TrainingPictures, installed: Environment, pictures: Path, tmp_path: Path) -> Record:
     inputs = Inputs(preset="dim32-gc", model="/base.safetensors", data=pictures, output=tmp_path, repeats=2)
     card = Gpu(1, "RTX 3060", 12.0, 11.5, (8, 6), "550.54.14")
-    return Facts(recipe, scanned, ["python", "кот"], installed, inputs, card)
+    return runs.record_of(
+        Run(tmp_path / "кот", "кот"),
+        recipe=recipe,
+        pictures=scanned,
+        argv=["python", "кот"],
+        environment=installed,
+        inputs=inputs,
+        gpu=card,
+    )
 
 
 def test_a_plan_leaves_no_trace(tmp_path: Path) -> None:
@@ -85,9 +92,11 @@ def test_an_output_in_the_users_home_is_found(tmp_path: Path, monkeypatch: pytes
     assert runs.plan(Path("~/output"), "cat").folder == tmp_path / "output" / "cat"
 
 
-def test_the_record_tells_what_was_run_with_what(tmp_path: Path, facts: Facts, installed: Environment) -> None:
+def test_the_record_tells_what_was_run_with_what(
+    tmp_path: Path, kept: Record, scanned: TrainingPictures, installed: Environment
+) -> None:
     run = runs.plan(tmp_path, "кот")
-    runs.write(run, facts)
+    runs.write(run, kept, scanned)
     record = json.loads(run.record.read_text(encoding="utf-8"))
 
     assert record["argv"] == ["python", "кот"]
@@ -101,14 +110,14 @@ def test_the_record_tells_what_was_run_with_what(tmp_path: Path, facts: Facts, i
 
 
 def test_the_record_is_read_as_it_was_written(
-    tmp_path: Path, facts: Facts, scanned: TrainingPictures, installed: Environment, pictures: Path
+    tmp_path: Path, kept: Record, scanned: TrainingPictures, installed: Environment, pictures: Path
 ) -> None:
     run = runs.plan(tmp_path, "кот")
-    runs.write(run, facts)
+    runs.write(run, kept, scanned)
     record = Record.model_validate_json(run.record.read_bytes())
 
     assert record.name == "кот"
-    assert record.inputs == facts.inputs
+    assert record.inputs == kept.inputs
     assert record.gpu is not None
     assert (record.gpu.index, record.gpu.name, record.gpu.driver) == (1, "RTX 3060", "550.54.14")
     assert record.dataset is not None
@@ -118,39 +127,41 @@ def test_the_record_is_read_as_it_was_written(
     assert record.environment is not None
     assert record.environment.commit == installed.lock.commit
     assert {name: (one.value, one.origin) for name, one in record.settings.items()} == {
-        name: (one.value, one.origin) for name, one in facts.recipe.settings.items()
+        name: (one.value, one.origin) for name, one in kept.settings.items()
     }
 
 
-def test_a_run_on_the_processor_records_no_gpu(tmp_path: Path, facts: Facts) -> None:
+def test_a_run_on_the_processor_records_no_gpu(tmp_path: Path, kept: Record, scanned: TrainingPictures) -> None:
     run = runs.plan(tmp_path, "cat")
-    runs.write(run, replace(facts, gpu=None))
+    runs.write(run, kept.model_copy(update={"gpu": None}), scanned)
 
     assert json.loads(run.record.read_text(encoding="utf-8"))["gpu"] is None
 
 
-def test_a_folder_that_another_run_just_took_is_not_shared(tmp_path: Path, facts: Facts) -> None:
+def test_a_folder_that_another_run_just_took_is_not_shared(
+    tmp_path: Path, kept: Record, scanned: TrainingPictures
+) -> None:
     run = runs.plan(tmp_path, "cat")
-    runs.write(run, replace(facts, argv=["first"]))
+    runs.write(run, kept.model_copy(update={"argv": ("first",)}), scanned)
 
     with pytest.raises(TrainingError, match="another run has just taken"):
-        runs.write(run, replace(facts, argv=["second"]))
+        runs.write(run, kept.model_copy(update={"argv": ("second",)}), scanned)
     assert json.loads(run.record.read_text(encoding="utf-8"))["argv"] == ["first"]
 
 
-def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, facts: Facts) -> None:
+def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, kept: Record, scanned: TrainingPictures) -> None:
     run = runs.plan(tmp_path / "file" / "output", "cat")
     (tmp_path / "file").touch()
 
     with pytest.raises(TrainingError, match="can't be written: Not a directory") as raised:
-        runs.write(run, facts)
+        runs.write(run, kept, scanned)
     assert "--output" in str(raised.value.problems[0].hint)
 
 
 @pytest.mark.parametrize(("name", "written"), [("кот", "кот"), ("\udcff", "\\udcff")])
 def test_a_name_that_is_no_text_is_kept_escaped_and_all_else_as_it_is(tmp_path: Path, name: str, written: str) -> None:
     run = Run(tmp_path, "cat")
-    runs.write_outcome(run, {"file": name})
+    runs.write_outcome(run, Outcome(outcome="done", note=name))
 
     assert f'"{written}"' in run.outcome.read_text(encoding="utf-8")
-    assert json.loads(run.outcome.read_text(encoding="utf-8"))["file"] == name
+    assert json.loads(run.outcome.read_text(encoding="utf-8"))["note"] == name

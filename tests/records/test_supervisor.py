@@ -247,7 +247,7 @@ def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead_and_no_trainer_
     trainer += "files = os.listdir('/proc/self/fd') if os.path.isdir('/proc/self/fd') else [];"
     trainer += "print(os.getpid(), files, flush=True); time.sleep(600)"
     guard = tmp_path / "guard.py"
-    source = Path(process.__file__).with_name("guard.py").read_text(encoding="utf-8")
+    source = Path(process.__file__).with_name("process_guard.py").read_text(encoding="utf-8")
     guard.write_text(source.replace("GRACE_SECONDS = 10.0", "GRACE_SECONDS = 2.0"), encoding="utf-8")
     argv = [sys.executable, "-c", parent, str(folder), str(guard), trainer]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as watcher:

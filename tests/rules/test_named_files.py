@@ -26,7 +26,7 @@ def told(settings: dict[str, Value], kind: Kind = Kind.LORA) -> str:
     with pytest.raises(ModelError) as raised:
         named_files.require(recipe(settings, kind))
     (problem,) = raised.value.problems
-    assert problem.where == "--set"
+    assert str(problem.where) == "--set"
     return f"{problem.message} / {problem.hint}"
 
 

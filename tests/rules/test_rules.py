@@ -468,7 +468,7 @@ def test_what_sdxl_train_sets_itself_is_refused_with_the_way_to_say_it(option: s
 
     assert [problem.message for problem in found] == [f"{option} is set by sdxl-train itself"]
     assert found[0].hint == value_rules.OWNED[option]
-    assert found[0].where == f"--set {option}"
+    assert str(found[0].where) == f"--set {option}"
 
 
 def test_a_switch_of_ours_that_is_off_is_let_pass() -> None:
@@ -487,7 +487,7 @@ def test_a_number_below_its_range_is_refused(option: str) -> None:
 def test_a_problem_points_at_the_line_that_caused_it() -> None:
     problem = next(rules.all_problems(changed(LORA, {"shuffle_caption": "true"}), TABLE))
 
-    assert problem.where == "--set shuffle_caption"
+    assert str(problem.where) == "--set shuffle_caption"
     assert problem.hint == "--set cache_text_encoder_outputs=false, or --set shuffle_caption=null"
 
 
@@ -497,7 +497,7 @@ def test_everything_that_is_wrong_is_raised_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         rules.require(changed(LORA, change), TABLE)
 
-    assert [problem.where for problem in caught.value.problems] == [
+    assert [str(problem.where) for problem in caught.value.problems] == [
         "--set seed",
         "--set netwrk_dim",
         "--set vae",

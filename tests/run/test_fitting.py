@@ -46,7 +46,14 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, home: Path, model: Path, pictures: Path) -> World:
     asked = Choices(
-        Kind.LORA, "dim32-gc", str(model), pictures, tmp_path / "never", "cat", trigger="ohwx", on_processor=True
+        kind=Kind.LORA,
+        preset="dim32-gc",
+        model=str(model),
+        data=pictures,
+        output=tmp_path / "never",
+        name="cat",
+        trigger="ohwx",
+        on_processor=True,
     )
     return World(asked, tmp_path / "fit", lambda choices: preparation.prepare(choices, Home(home), tmp_path), [])
 

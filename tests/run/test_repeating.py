@@ -50,7 +50,7 @@ def prepare(chosen: Choices, home: Path) -> Prepared:
 
 def recorded(chosen: Choices, home: Path) -> tuple[Prepared, Loaded]:
     prepared = prepare(chosen, home)
-    runs.write(prepared.run, repeating.facts(prepared))
+    runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
     return prepared, history.load(prepared.run.folder)
 
 
@@ -85,7 +85,10 @@ def test_a_preset_that_is_gone_or_has_changed_changes_nothing(choices: Choices, 
 def test_what_was_chosen_holds_in_every_folder(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_pictures(tmp_path / "data")
-    chosen = Choices(Kind.LORA, "dim32-gc", model.name, Path("data"), Path("output"), "cat", vae="gone.pt")
+    chosen = Choices(
+        kind=Kind.LORA, preset="dim32-gc", model=model.name, data=Path("data"), output=Path("output"), name="cat",
+        vae="gone.pt",
+    )  # fmt: skip
     kept = repeating.inputs(chosen)
 
     assert (kept.model, kept.data, kept.output) == (str(model), tmp_path / "data", tmp_path / "output")

@@ -80,7 +80,7 @@ def test_it_goes_down_until_it_fits_and_keeps_the_effective_batch(home: Path, ch
     assert [str(problem) for problem in card.told] == [OUT] * 3
     assert "gradient_checkpointing=true" in str(card.told[0].hint)
     assert "train_batch_size=2" in str(card.told[1].hint)
-    assert card.tried[-1].origin("train_batch_size") == "--on-oom step-down"
+    assert str(card.tried[-1].origin("train_batch_size")) == "--on-oom step-down"
 
 
 def test_it_gives_up_after_as_many_times_as_allowed(home: Path, choices: Choices) -> None:

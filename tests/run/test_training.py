@@ -55,7 +55,7 @@ class Trainer:
         **environ: str,
     ) -> RunResult:
         prepared = self.prepared
-        runs.write(prepared.run, repeating.facts(prepared))
+        runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
         return training.watch(
             prepared.run,
             prepared.argv,

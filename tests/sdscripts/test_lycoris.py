@@ -100,7 +100,7 @@ def test_settling_twice_changes_nothing_more() -> None:
     once = lycoris.settled(recipe("networks.lokr", "conv_dim=4", "use_cp=1"), NONE)
 
     assert lycoris.settled(once, NONE) == once
-    assert once.origin("network_args") == "a.yaml:2"
+    assert str(once.origin("network_args")) == "a.yaml:2"
 
 
 def test_the_algorithm_is_told_by_module_and_argument() -> None:

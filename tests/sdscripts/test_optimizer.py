@@ -22,7 +22,7 @@ def told(optimizer: str | None, arguments: str) -> list[tuple[str, str | None, s
     try:
         rules.require(recipe, TABLE)
     except RecipeError as error:
-        return [(problem.message, problem.hint, problem.where) for problem in error.problems]
+        return [(problem.message, problem.hint, str(problem.where)) for problem in error.problems]
     return []
 
 

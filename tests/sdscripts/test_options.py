@@ -26,7 +26,7 @@ def recipe(settings: dict[str, Value], kind: Kind = Kind.LORA) -> Recipe:
 
 def told(name: str, value: Value, kind: Kind = Kind.LORA) -> str:
     (problem,) = options.problems(recipe({name: value}, kind), TABLE)
-    assert problem.where == "--set"
+    assert str(problem.where) == "--set"
     return f"{problem.message} / {problem.hint}" if problem.hint else problem.message
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +27,7 @@ from sdxl_train_cli.commands.train import (
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.dataset.checking import CheckedDataset
-from sdxl_train_cli.dataset.file_facts import Finding
-from sdxl_train_cli.dataset.finding_kinds import names_its_file, shown
+from sdxl_train_cli.dataset.file_facts import Finding, below, shown
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.ui import console, dataset_facts
 
@@ -76,24 +74,23 @@ def _counts(checked: CheckedDataset) -> dict[str, int]:
 
 def _show(checked: CheckedDataset, data: Path) -> None:
     """Each kind once, with its files as they are called in the folder; the last line sums up."""
-    root = shown(layout.expanded(data))
-    before = root + os.sep
+    root = layout.expanded(data)
     for finding in checked.findings:
-        problem = Problem(finding.problem.message.replace(before, ""), finding.problem.hint)
-        console.finding(finding.severity.value, problem, [line.removeprefix(before) for line in _lines(finding)])
+        problem = Problem(finding.message(root), finding.hint)
+        console.finding(finding.severity.value, problem, _lines(finding, root))
     counts = _counts(checked)
     told = {each: formatting.counted(count, each.removesuffix("s")) for each, count in counts.items()}
     found = " and ".join(told[each] for each in ("errors", "warnings") if counts[each])
-    console.out(f"{told['pictures']}, {told['captions']} in {root}: {found or 'nothing is wrong'}")
+    console.out(f"{told['pictures']}, {told['captions']} in {shown(root)}: {found or 'nothing is wrong'}")
 
 
-def _lines(finding: Finding) -> list[str]:
+def _lines(finding: Finding, root: Path) -> list[str]:
     """The first of the files, where the message does not name the only one, and how many more there are."""
-    if names_its_file(finding):
+    if finding.names_its_file:
         return []
     details = finding.details or ("",) * len(finding.files)
     named = [
-        f"{shown(file)}: {detail}" if detail else shown(file)
+        f"{shown(below(file, root))}: {detail}" if detail else shown(below(file, root))
         for file, detail in zip(finding.files, details, strict=True)
     ]  # fmt: skip
     more = len(named) - _MOST_NAMED

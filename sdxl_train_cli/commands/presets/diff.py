@@ -67,5 +67,5 @@ def _facts(difference: OptionDifference) -> dict[str, object]:
 
 
 def _side(side: ComparedSide) -> dict[str, object]:
-    is_default = side.origin is None and side.value is not None
-    return {"value": side.value, "from": "sd-scripts' default" if is_default else side.origin}
+    default = None if side.value is None else "sd-scripts' default"
+    return {"value": side.value, "from": default if side.origin is None else str(side.origin)}

@@ -53,7 +53,7 @@ def show(
         console.data(recipe.model_dump(mode="json"))
         return
     console.note(f"{recipe.name} ({recipe.kind.label}): {recipe.description}")
-    rows = [(name, text(setting.value), setting.origin) for name, setting in sorted(recipe.settings.items())]
+    rows = [(name, text(setting.value), str(setting.origin)) for name, setting in sorted(recipe.settings.items())]
     console.table(("option", "value", "from"), rows)
 
 

@@ -154,7 +154,7 @@ def _ways(finding: LogFinding, entry: Loaded | None) -> list[str]:
     if entry is None or known is None or known.kind is not Failure.GPU_MEMORY or entry.record.recipe is None:
         return []
     device = device_now(entry.record.gpu.index if entry.record.gpu else None)
-    return remedies.for_memory(entry.record.recipe, device, workspace.user_presets()).splitlines()
+    return remedies.for_memory(entry.record.recipe, device, workspace.user_presets())
 
 
 def _facts(finding: LogFinding, path: Path | None) -> dict[str, object]:

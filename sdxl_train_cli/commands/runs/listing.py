@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from sdxl_train_cli import formatting, visible
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.layout import PROJECT_FILE
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.records import comparison, history
 from sdxl_train_cli.records.comparison import Fact
 from sdxl_train_cli.records.history import Listed, Loaded
@@ -25,8 +25,6 @@ from sdxl_train_cli.ui import console, printing
 Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 All = Annotated[bool, typer.Option("--all", "-a", help="Every setting, including the preset's own")]
-
-_PRESET_FILE = re.compile(r".+\.ya?ml:\d+")
 
 
 def list_(output: OutputOption = None, as_json: Json = False) -> None:
@@ -57,7 +55,7 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
         return
     console.table(("run", entry.name), _overview(entry))
     settings = [
-        (name, _text(setting.value), setting.origin)
+        (name, _text(setting.value), str(setting.origin))
         for name, setting in sorted(entry.record.settings.items())
         if all_ or _is_own(setting.origin)
     ]
@@ -123,7 +121,7 @@ def _all_facts(entry: Loaded, made: Sequence[CheckpointFile], states: Sequence[P
     return {
         **_facts(entry),
         "record": entry.record.model_dump(mode="json"),
-        "outcome": entry.outcome.model_dump(mode="json") if entry.outcome else None,
+        "outcome": entry.outcome.model_dump(mode="json", exclude={"seconds_per_step"}) if entry.outcome else None,
         "checkpoints": checkpoints,
         "states": [str(path) for path in states],
     }
@@ -188,9 +186,9 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
     return [(name, str(fact)) for name, fact in facts if fact not in {None, ""}]
 
 
-def _is_own(origin: str) -> bool:
+def _is_own(origin: Origin) -> bool:
     """Whether a person set it beside the preset: by a flag, or in the project file."""
-    return not _PRESET_FILE.fullmatch(origin) or origin.startswith(f"{PROJECT_FILE}:")
+    return origin.line is None or origin.name == PROJECT_FILE
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -11,7 +11,7 @@ from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import history
+from sdxl_train_cli.records import history, record
 from sdxl_train_cli.run import tensorboard
 from sdxl_train_cli.ui import console
 
@@ -24,7 +24,7 @@ def serve(run: MaybeRun = None, port: Port = None, output: OutputOption = None, 
     installed = environment.require(workspace.home(home))
     tensorboard.require(installed)
     folder = workspace.output(output)
-    logs = folder if run is None else history.find(run, folder).folder / "logs"
+    logs = folder if run is None else history.find(run, folder).folder / record.EVENTS
     if not files.is_folder(logs):
         raise UsageError(f"there are no logs: {logs} does not exist", "see `sdxl-train runs list`")
     console.note(f"TensorBoard reads {logs}; Ctrl-C ends it")
