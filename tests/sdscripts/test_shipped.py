@@ -22,12 +22,12 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 import ship_options
 
-RELEASES = ("v0.10.1", "v0.11.1")
+RELEASES = sorted(path.stem for path in shipped.RELEASES.iterdir())
 PRESETS = [(kind, name) for kind in Kind for name in presets.names(kind)]
 
 
-def test_both_releases_that_count_are_shipped_and_one_of_them_is_pinned() -> None:
-    assert sorted(path.stem for path in shipped.RELEASES.iterdir()) == list(RELEASES)
+def test_both_releases_that_count_are_shipped_and_one_is_pinned() -> None:
+    assert {"v0.10.1", "v0.11.1", shipped.PINNED_RELEASE} <= set(RELEASES)
     assert shipped.table().release == shipped.PINNED_RELEASE
 
 
@@ -40,7 +40,7 @@ def test_a_file_is_as_the_script_writes_it_and_holds_no_help_of_upstreams(releas
 
 
 def test_the_two_releases_differ_by_what_v0_11_added() -> None:
-    old, new = (shipped.table(release) for release in RELEASES)
+    old, new = shipped.table("v0.10.1"), shipped.table("v0.11.1")
 
     for kind in Kind:
         assert new.of(kind).keys() - old.of(kind).keys() == {"train_inpainting", "skip_image_resolution"}
