@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -88,6 +89,22 @@ def test_a_class_name_stands_once() -> None:
                 found[node.name.lstrip("_")].append(name)
 
     assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
+def test_imports_stand_at_the_top_but_for_a_few_each_with_its_reason() -> None:
+    """The command table in cli.py and the first line of all in __main__.py are where imports are to be late."""
+    late, without_reason = [], []
+    for name in set(NAMES) - {"cli", "__main__"}:
+        source = modules()[name].read_text(encoding="utf-8")
+        functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
+        for node in {node for each in functions for node in ast.walk(each)}:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                late.append(name)
+                if not re.search(r"PLC0415 - \w", source.splitlines()[node.lineno - 1]):
+                    without_reason.append(f"{name}:{node.lineno}")
+
+    assert not without_reason
+    assert len(late) < 20, sorted(late)
 
 
 def test_only_commands_and_the_app_import_commands() -> None:
