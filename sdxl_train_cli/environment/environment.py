@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from sdxl_train_cli import __version__, files, process, redact
+from sdxl_train_cli import files, process, redact
 from sdxl_train_cli.environment import upstream
 from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
 from sdxl_train_cli.errors import SetupError
@@ -55,8 +56,8 @@ class Abilities(BaseModel):
     """Why it can't train a scaled-down model; None where it can."""
     not_resumed: str | None
     """Why it can't take up a run with a right count of steps; None where it can."""
-    asked_by: str = __version__
-    """The release of sdxl-train whose scripts answered: another one's may be able to do more."""
+    asked_by: str
+    """SHA-256 of our scripts that answered: later ones may be able to do more."""
 
 
 class EnvironmentLock(BaseModel):
@@ -260,15 +261,22 @@ def _whole(folder: Path) -> Environment:
 
 
 def abilities(installed: Environment) -> Abilities:
-    """What setup has recorded; asked now where it was another release's setup, or none that asked."""
+    """What setup has recorded; asked now where it did not ask, or asked with other scripts of ours."""
     recorded = installed.lock.abilities
-    return recorded if recorded is not None and recorded.asked_by == __version__ else ask_abilities(installed)
+    return recorded if recorded is not None and recorded.asked_by == _digest() else ask_abilities(installed)
 
 
 def ask_abilities(place: Environment | EnvironmentFiles) -> Abilities:
     """Try what can be done with the installed trainer; SetupError where that can't be told."""
-    scaled, resumed = ask(place, "scaled.py", "--check"), ask(place, "resumed.py", "--check")
-    return Abilities(not_scaled=scaled["reason"], not_resumed=resumed["reason"])
+    scaled, resumed = (ask(place, script, "--check") for script in _CHECKING)
+    return Abilities(not_scaled=scaled["reason"], not_resumed=resumed["reason"], asked_by=_digest())
+
+
+_CHECKING = ("scaled.py", "resumed.py")
+
+
+def _digest() -> str:
+    return hashlib.sha256(b"".join((INSIDE / script).read_bytes() for script in _CHECKING)).hexdigest()
 
 
 def ask(place: Environment | EnvironmentFiles, script: str, *arguments: str) -> dict[str, Any]:

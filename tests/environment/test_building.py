@@ -80,8 +80,8 @@ def test_what_the_trainer_can_do_is_asked_once(installed: Environment, monkeypat
     assert environment.abilities(installed) == recorded
 
 
-def test_what_another_release_of_ours_found_is_asked_again(installed: Environment) -> None:
-    old = Abilities(not_scaled=None, not_resumed="it was too old", asked_by="0.0.1")
+def test_what_other_scripts_of_ours_found_is_asked_again(installed: Environment) -> None:
+    old = Abilities(not_scaled=None, not_resumed="it was too old", asked_by="0" * 64)
     for abilities in (old, None):
         lock = installed.lock.model_copy(update={"abilities": abilities})
 
@@ -346,7 +346,7 @@ def test_a_failed_installation_is_told_in_one_line_and_logged_whole(  # noqa: PL
     told_words: str,
 ) -> None:
     fake = FakeUv(tmp_path / "fake", words, 1)
-    monkeypatch.setattr(uv, "find_uv_bin", lambda: str(fake.program))
+    monkeypatch.setattr(installer, "find_uv_bin", lambda: str(fake.program))
 
     error = refusal(place, SetupRequest(source=str(real_looking)), told)
 
@@ -364,7 +364,7 @@ def test_an_environment_whose_torch_does_not_import_is_not_kept(
     place: Home, real_looking: Path, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeUv(tmp_path / "fake", "Installed 1 package", 0)
-    monkeypatch.setattr(uv, "find_uv_bin", lambda: str(fake.program))
+    monkeypatch.setattr(installer, "find_uv_bin", lambda: str(fake.program))
 
     error = refusal(place, SetupRequest(source=str(real_looking)), told)
 
