@@ -205,7 +205,7 @@ def chosen(index: int | None) -> Gpu | None:
 
 def cells(options: argparse.Namespace) -> Iterator[Cell]:
     """Every row by batch size, in both variants; the measured table's first."""
-    shipped = [(found.kind, found.name) for found in presets.available() if found.kind]
+    shipped = [(found.kind, found.name) for found in presets.list_presets() if found.kind]
     for variant in (AS_TABLE, AS_SHIPPED):
         if options.variant not in {None, variant}:
             continue

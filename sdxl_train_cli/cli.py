@@ -178,7 +178,7 @@ def _code() -> int:
     except Exception as error:  # noqa: BLE001 - whatever it is, a person is told in a line and not in a traceback
         from sdxl_train_cli import crash_report
 
-        problem, code = crash_report.explained(error, os.environ)
+        problem, code = crash_report.explain(error, os.environ)
         printing.told_error(problem)
         return code
     return code if isinstance(code, int) else 0

@@ -15,7 +15,7 @@ _LONGEST_TRACEBACK = 100_000
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def explained(error: Exception, environ: Mapping[str, str]) -> tuple[Problem, int]:
+def explain(error: Exception, environ: Mapping[str, str]) -> tuple[Problem, int]:
     """What to tell, and the exit code; a file's name that the system refuses is the person's to mend.
 
     The traceback of that is kept too: the name may be one of ours.

@@ -23,7 +23,7 @@ class Home:
     def find(cls, typed: Path | None, environ: Mapping[str, str]) -> Home:
         """Take what was typed, then SDXL_TRAIN_HOME, then the platform's place."""
         chosen = typed or environ.get("SDXL_TRAIN_HOME") or platformdirs.user_data_path(APP, appauthor=False)
-        return cls(expanded(Path(chosen)))
+        return cls(expand(Path(chosen)))
 
     @property
     def marker(self) -> Path:
@@ -80,7 +80,7 @@ class Home:
 def config_folder(environ: Mapping[str, str]) -> Path:
     """The user's own settings and presets: SDXL_TRAIN_CONFIG, or the platform's place for them."""
     chosen = environ.get("SDXL_TRAIN_CONFIG") or platformdirs.user_config_path(APP, appauthor=False)
-    return expanded(Path(chosen))
+    return expand(Path(chosen))
 
 
 def user_presets(environ: Mapping[str, str]) -> Path:
@@ -91,10 +91,10 @@ def user_presets(environ: Mapping[str, str]) -> Path:
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """What may be deleted at any time: SDXL_TRAIN_CACHE, or the platform's place for it."""
     chosen = environ.get("SDXL_TRAIN_CACHE") or platformdirs.user_cache_path(APP, appauthor=False)
-    return expanded(Path(chosen))
+    return expand(Path(chosen))
 
 
-def expanded(path: Path) -> Path:
+def expand(path: Path) -> Path:
     """The absolute path, `~` resolved; `~name` is a plain name where there is no such user."""
     try:
         return path.expanduser().absolute()

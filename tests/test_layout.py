@@ -36,8 +36,8 @@ def test_a_tilde_is_the_home_folder_and_an_unknown_user_a_plain_name(
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "me"))
 
-    assert layout.expanded(Path("~/a")) == tmp_path / "me" / "a"
-    assert layout.expanded(Path("~nobody-of-this-name/a")) == tmp_path / "~nobody-of-this-name" / "a"
+    assert layout.expand(Path("~/a")) == tmp_path / "me" / "a"
+    assert layout.expand(Path("~nobody-of-this-name/a")) == tmp_path / "~nobody-of-this-name" / "a"
 
 
 def test_all_that_setup_makes_lies_in_the_home(tmp_path: Path) -> None:

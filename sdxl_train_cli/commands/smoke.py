@@ -40,7 +40,7 @@ def train_tiny(
     where = workspace.home(home)
     installed = environment.require(where)
     kinds = _kinds(installed, kind)
-    target = _made(layout.expanded(output or Path("smoke-output")))
+    target = _made(layout.expand(output or Path("smoke-output")))
     reason = None if full_size else environment.abilities(installed).not_scaled
     if reason and installed.trains:
         console.note(f"taking SDXL's full size, 6.9 GB: {reason}")

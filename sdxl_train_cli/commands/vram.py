@@ -119,7 +119,7 @@ def plan(
     chosen = list(Kind) if kind is None else [workspace.kind(kind)]
     known = needs.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
     questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
-    offers = [offer for question in questions for offer in planning.offers(question, workspace.user_presets())]
+    offers = [offer for question in questions for offer in planning.fitting_runs(question, workspace.user_presets())]
     if as_json:
         console.data([_offer(offer) for offer in offers])
         return
@@ -137,7 +137,7 @@ def _tell_of_extras(offers: list[FittingRun], home: Home) -> None:
     installed = environment.find(home)
     if installed is None:
         return
-    recipes = [lycoris.settled(offer.recipe, installed.networks) for offer in offers]
+    recipes = [lycoris.resolve(offer.recipe, installed.networks) for offer in offers]
     kinds = sorted(
         {recipe.kind.label for recipe in recipes if not all(map(installed.has, required_packages.extras(recipe)))}
     )
@@ -150,7 +150,7 @@ def _tell_of_extras(offers: list[FittingRun], home: Home) -> None:
 def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
     """What is told where nothing fits: of other kinds the first that does."""
     others = [replace(question, kind=one) for one in Kind if one not in chosen]
-    fits = next((one.kind for one in others if planning.offers(one, workspace.user_presets())), None)
+    fits = next((one.kind for one in others if planning.fitting_runs(one, workspace.user_presets())), None)
     what = "nothing" if others == [] else f"no {question.kind.label}"
     hint = f"a {fits.label} does: --kind {fits.value}" if fits else "the smallest runs need about 5 GB"
     return VramError(f"{what} fits into {question.free_gib:.1f} GB", hint)

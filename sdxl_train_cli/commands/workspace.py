@@ -53,7 +53,7 @@ def output(typed: Path | None) -> Path:
     written = None
     if typed is None and Path(layout.PROJECT_FILE).is_file():  # else nothing of YAML is imported
         written = project.load(Path.cwd()).output
-    return layout.expanded(typed or Path(written or history.USUAL_OUTPUT))
+    return layout.expand(typed or Path(written or history.USUAL_OUTPUT))
 
 
 def config() -> UserConfig:

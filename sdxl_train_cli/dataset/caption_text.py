@@ -17,7 +17,7 @@ _UNSEEN = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b\u2060\
 """Control characters and spaces without width, which CLIP would take for words."""
 
 
-def decoded(content: bytes, code_page: str | None) -> tuple[str, str] | None:
+def decode(content: bytes, code_page: str | None) -> tuple[str, str] | None:
     """The text and the name of its encoding, `code_page` where it is no Unicode; None where it can't be read so."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
@@ -45,7 +45,7 @@ def code_page(contents: Sequence[bytes]) -> str | None:
     return str(readings[0].encoding)
 
 
-def cleaned(text: str) -> str:
+def clean(text: str) -> str:
     """One line, trimmed: the lines become parts of one caption, for sd-scripts trains on the first alone."""
     lines = (" ".join(_UNSEEN.sub("", line).split()) for line in text.splitlines())
     joined = ""

@@ -49,7 +49,7 @@ class FixPlan:
     left_out: tuple[JournalEntry, ...]
 
 
-def planned(items: Sequence[SourcePicture], before: Mapping[str, JournalEntry], order: FixRequest) -> FixPlan:
+def plan(items: Sequence[SourcePicture], before: Mapping[str, JournalEntry], order: FixRequest) -> FixPlan:
     """Give each picture its place; what had one keeps it."""
     same = {} if order.keep_duplicates else _same(items)
     taken = defaultdict(list)

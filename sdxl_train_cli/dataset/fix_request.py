@@ -24,7 +24,7 @@ TOO_LARGE = 1.5
 _SHOWN = 10
 
 
-def order(  # noqa: PLR0913 - keyword-only, each is one flag
+def build(  # noqa: PLR0913 - keyword-only, each is one flag
     *, size: int, alpha: Alpha, quality: int, trigger: str | None, encoding: str | None, keep_duplicates: bool
 ) -> FixRequest:
     """UsageError where an encoding is none, or the trigger could not stand in a caption."""
@@ -33,7 +33,7 @@ def order(  # noqa: PLR0913 - keyword-only, each is one flag
             encoding = codecs.lookup(encoding).name
         except LookupError as error:
             raise UsageError(f"no encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
-    recipe = presets.load(Kind.LORA, "dim32-gc", presets.sized(size))
+    recipe = presets.load(Kind.LORA, "dim32-gc", presets.with_sizes(size))
     wish = repair.RepairOptions(alpha, quality, lambda width, height: shrunk(recipe, width, height))
     spelling = f"{alpha.value} {quality} {size}"
     return FixRequest(wish, spelling, caption_text.trigger(trigger), encoding, keep_duplicates)

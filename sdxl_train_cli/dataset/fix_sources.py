@@ -84,12 +84,12 @@ class SourceFolder:
         return sorted({item.path.parent for item in self.items})
 
 
-def listed(data: Path) -> SourceFolder:
+def list_pictures(data: Path) -> SourceFolder:
     """Every picture of a folder, of the numbered folders in it, or of what a file names; DatasetError if there is none.
 
     Each is taken once: what stands in two subsets of a dataset config has the caption of the first.
     """
-    data = layout.expanded(data)
+    data = layout.expand(data)
     every = sources.laid_out(data)
     subsets = [subset for subset in every if not subset.is_reg]
     notes = [_left_behind(subset) for subset in every if subset.is_reg]

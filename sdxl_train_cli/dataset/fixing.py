@@ -60,7 +60,7 @@ def fix(items: Sequence[SourcePicture], data: Path, folder: Path, order: FixRequ
     journal = Journal(folder, data)
     with _disk_errors(folder), _only_one(folder, journal) as before:
         order = replace(order, code_page=order.code_page or _code_page(items))
-        plan = fix_plan.planned(items, before, order)
+        plan = fix_plan.plan(items, before, order)
         kept = [entry for entry in plan.finished if _stands(folder, entry)]
         journal.write(before.values())
         done = _carry_out(plan, {entry.source for entry in kept}, folder, order, journal, before, tell)
@@ -96,7 +96,7 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     pool = ThreadPoolExecutor(WORKERS)
     tell(done, total)
     try:
-        with warnings.catch_warnings(), picture.memory_in_turns():
+        with warnings.catch_warnings(), picture.limit_memory():
             warnings.simplefilter("ignore")  # odd pictures that can be read all the same
             for entry in _as_they_come(pool, hands, jobs):
                 results.append(entry)
@@ -160,11 +160,11 @@ def _caption(item: SourcePicture, order: FixRequest) -> tuple[str, list[str], bo
         return "", [found.problem], True
     if not found.content:
         return "", list(found.did), False
-    read = caption_text.decoded(found.content, order.code_page)
+    read = caption_text.decode(found.content, order.code_page)
     if read is None:
         return "", [*found.did, UNTOLD], True
     text, encoding = read
-    clean = caption_text.cleaned(text)
+    clean = caption_text.clean(text)
     if not clean:
         return "", [*found.did, "empty caption left out"], False
     did = [*found.did, *([] if encoding == "utf-8" else [f"caption from {encoding} to UTF-8"])]
@@ -180,7 +180,7 @@ def _code_page(items: Sequence[SourcePicture]) -> str | None:
 
 
 def _is_unicode(content: bytes) -> bool:
-    return caption_text.decoded(content, None) is not None
+    return caption_text.decode(content, None) is not None
 
 
 def _remove_former(folder: Path, before: Mapping[str, JournalEntry], entries: Sequence[JournalEntry]) -> None:

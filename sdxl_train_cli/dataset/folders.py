@@ -215,7 +215,7 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
     data: Path, repeats: int | None, trigger: str | None, problems: list[FolderProblem], called: str, *, is_reg: bool
 ) -> Iterator[Subset]:
     """Yield the folders to train on, not looked at yet."""
-    data = layout.expanded(data)
+    data = layout.expand(data)
     if not is_folder(data):
         what = "is a file, not a folder" if exists(data) else "does not exist"
         raise DatasetError(f"{data} {what}", f"{called} a folder of pictures")

@@ -53,7 +53,7 @@ Known = Callable[[str, int], PictureFacts | None]
 
 
 @contextmanager
-def memory_in_turns() -> Iterator[None]:
+def limit_memory() -> Iterator[None]:
     """Reuse the memory of earlier pictures within this block.
 
     Given back by many threads and taken anew each time, it would pile up (MALLOC_ARENA_MAX tells why).

@@ -27,7 +27,7 @@ def find(
 
     `called` begins the hints that tell to name another folder.
     """
-    data = layout.expanded(data)
+    data = layout.expand(data)
     config = _config(data)
     given = _given(data, config)
     if given is None:
@@ -52,14 +52,14 @@ def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigge
 
 def laid_out(data: Path) -> list[Subset]:
     """What would be trained on, not looked at yet; DatasetError where it is laid out in no known way."""
-    data = layout.expanded(data)
+    data = layout.expand(data)
     given = _given(data, _config(data))
     return folders.laid_out(data) if given is None else given
 
 
 def overrides(data: Path) -> tuple[Override, ...]:
     """What a dataset config sets for the run; nothing for any other kind. Raises DatasetError."""
-    config = _config(layout.expanded(data))
+    config = _config(layout.expand(data))
     return config.overrides if config else ()
 
 

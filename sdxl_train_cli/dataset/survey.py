@@ -124,7 +124,7 @@ class _RunningSurvey:
         if not new:
             return found  # and nothing of Pillow is imported
         logging.getLogger("PIL").addHandler(_SILENCE)
-        with warnings.catch_warnings(), picture.memory_in_turns():
+        with warnings.catch_warnings(), picture.limit_memory():
             warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
             for facts in self._looked(new):
                 found[facts.path] = facts

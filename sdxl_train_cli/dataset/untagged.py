@@ -38,9 +38,9 @@ class UntaggedPictures:
     """Pictures that can't be read."""
 
 
-def work(data: Path, *, overwrite: bool) -> UntaggedPictures:
+def find_untagged(data: Path, *, overwrite: bool) -> UntaggedPictures:
     """Look which pictures have no caption, and which of them can be read; DatasetError where there are none at all."""
-    items = fix_sources.listed(data).items
+    items = fix_sources.list_pictures(data).items
     _require_files(items, data)
     suffixes = _suffixes(items)
     wanted: dict[Path, SourcePicture] = {}

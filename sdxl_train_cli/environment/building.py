@@ -54,7 +54,8 @@ def create(
             _clear(home, [found.folder])
             return found
         counts = environment.counting(home)
-        _clear(home, [folder for folder in ownership.made(home) if folder == counts or ownership.was_finished(folder)])
+        made = ownership.list_made(home)
+        _clear(home, [folder for folder in made if folder == counts or ownership.was_finished(folder)])
         folder = home.environments / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         try:
             ownership.make(folder)
@@ -93,7 +94,7 @@ def _only_one(home: Home, report: Report) -> Iterator[None]:
 
 def _clear(home: Home, keep: Sequence[Path]) -> None:
     """Remove what setup made, but those to keep and those that a run still uses."""
-    for folder in ownership.made(home):
+    for folder in ownership.list_made(home):
         if folder not in keep and not process.running_from(folder):
             ownership.remove(folder)
 

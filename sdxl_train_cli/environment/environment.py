@@ -44,7 +44,7 @@ class SetupRequest(BaseModel):
     @classmethod
     def _from_anywhere(cls, source: str) -> str:
         """Keep a folder whole, as the next setup may be asked from another one, and no password."""
-        return redact.text(upstream.located(source))
+        return redact.text(upstream.resolve_source(source))
 
 
 class Abilities(BaseModel):
@@ -232,7 +232,7 @@ def lock(folder: Path) -> EnvironmentLock | None:
         return None
 
 
-def known(home: Home) -> EnvironmentLock | None:
+def read_lock(home: Home) -> EnvironmentLock | None:
     """What is installed, also where the environment is damaged or the file that names it is lost."""
     folder = counting(home)
     if folder is not None:

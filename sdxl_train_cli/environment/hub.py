@@ -23,7 +23,7 @@ def _has_model(hub_id: str, environ: Mapping[str, str]) -> bool:
     cache_home = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     home = Path(environ.get("HF_HOME") or Path(cache_home) / "huggingface")
     typed = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
-    cache = layout.expanded(Path(typed or home / "hub"))
+    cache = layout.expand(Path(typed or home / "hub"))
     return any((cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*/model_index.json"))
 
 

@@ -29,7 +29,7 @@ def words(arguments: Mapping[str, str]) -> tuple[str, ...] | None:
     return tuple(f"{key}={text}" for key, text in arguments.items()) or None
 
 
-def mended(module: str, arguments: Mapping[str, str]) -> dict[str, str]:
+def mend(module: str, arguments: Mapping[str, str]) -> dict[str, str]:
     """The arguments by their present names, without switches that are off: LyCORIS takes some of those for on."""
     if not module.startswith("lycoris."):
         return dict(arguments)

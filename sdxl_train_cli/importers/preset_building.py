@@ -128,7 +128,7 @@ def _network(entries: Sequence[ForeignKey]) -> tuple[str, dict[str, str]]:
 
 
 def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str, str]) -> list[ForeignKey]:
-    mended = networks.mended(module, arguments)
+    mended = networks.mend(module, arguments)
     found = list(entries)
     if mended != dict(arguments):
         for place, entry in enumerate(found):
@@ -229,7 +229,7 @@ def _mended(draft: _ImportDraft, table: OptionTable, shown: str) -> _ImportDraft
 def _refused(recipe: Recipe, table: OptionTable) -> list[Problem]:
     """What to mend next: all that the table refuses, each by itself, else one: the next may go with it."""
     alone = list(options.problems(recipe, table))
-    return alone or list(itertools.islice(rules.problems(options.typed(recipe, table)), 1))
+    return alone or list(itertools.islice(rules.problems(options.convert(recipe, table)), 1))
 
 
 def _to_leave_out(problem: Problem, draft: _ImportDraft, recipe: Recipe) -> str | None:

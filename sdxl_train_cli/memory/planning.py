@@ -48,10 +48,10 @@ class PlanRequest:
     """What was measured on this card."""
 
 
-def offers(question: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
+def fitting_runs(question: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
     """The kind's presets that fit as they are, what gives up least first; where none does, the best mended one."""
     names = presets.names(question.kind, user_presets)
-    sizes = [] if question.resolution is None else presets.sized(question.resolution)
+    sizes = [] if question.resolution is None else presets.with_sizes(question.resolution)
     recipes = {name: presets.load(question.kind, name, sizes, user_presets) for name in names}
     found = [_as_it_is(recipe, question) for recipe in recipes.values()]
     fitting = sorted((offer for offer in found if offer is not None), key=_loss)

@@ -43,7 +43,7 @@ def _typed(recipe: Recipe, table: OptionTable) -> Recipe:
     """As far as the table can: a value that sd-scripts would not take stays as it is written."""
     names = [name for problem in options.problems(recipe, table) for name in problem.options]
     wrong = {name: recipe.settings[name] for name in names}
-    return options.typed(recipe.replaced(dict.fromkeys(wrong)), table).replaced(wrong)
+    return options.convert(recipe.replaced(dict.fromkeys(wrong)), table).replaced(wrong)
 
 
 def _side(recipe: Recipe, option: str, table: OptionTable) -> ComparedSide:

@@ -47,7 +47,7 @@ def parse_override(text: str) -> Override:
     return Override(option.strip(), None if value.strip() == "null" else value, _SET)
 
 
-def sized(side: int) -> list[Override]:
+def with_sizes(side: int) -> list[Override]:
     """What `--resolution` sets: buckets keep the shapes that they have at 1024, half to twice the side, in 64s."""
     smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
     origin = Origin("--resolution")
@@ -83,7 +83,7 @@ def names(kind: Kind, user_folder: Path | None = None) -> list[str]:
     return list(dict.fromkeys(path.stem for folder in folders for path in preset_folders.listed(folder)))
 
 
-def available(kind: Kind | None = None, user_folder: Path | None = None) -> list[ListedPreset]:
+def list_presets(kind: Kind | None = None, user_folder: Path | None = None) -> list[ListedPreset]:
     """Every preset of the kind, or of all; a broken one is listed with what is wrong as its description."""
     kinds = list(Kind) if kind is None else [kind]
     folders = [(one, root / one.value) for root in _roots(user_folder) for one in kinds]

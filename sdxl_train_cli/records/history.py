@@ -151,7 +151,7 @@ def _watched(folder: Path, watcher: Supervisor | None) -> RunState | None:
         return None
     from sdxl_train_cli.records import supervisor  # noqa: PLC0415 - most listings hold no run that goes on
 
-    life = supervisor.life(folder, watcher)
+    life = supervisor.liveness(folder, watcher)
     return {supervisor.Liveness.ALIVE: RunState.RUNNING, supervisor.Liveness.UNKNOWN: RunState.UNKNOWN}.get(life)
 
 
@@ -178,7 +178,7 @@ def _folders(output: Path) -> Iterator[Path]:
 
 
 def _meant(text: str, output: Path) -> Path | None:
-    typed = layout.expanded(Path(text))
+    typed = layout.expand(Path(text))
     is_path = len(Path(text).parts) > 1 or Path(text).is_absolute() or text in {".", ".."}
     candidates = [typed] if is_path else [output / text, typed]
     if typed.name == record.RUN and files.is_file(typed):

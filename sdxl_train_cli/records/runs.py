@@ -82,7 +82,7 @@ def plan(output: Path, name: str) -> Run:
     problem = record.name_problem(name)
     if problem:
         raise UsageError(f"'{name}' can't be a run's name: {problem}", "--name takes letters, digits, - and _")
-    output = layout.expanded(output)
+    output = layout.expand(output)
     if files.exists(output) and not files.is_folder(output):
         raise UsageError(f"{output} is a file, not a folder", "give --output a folder")
     number = 1
@@ -163,7 +163,7 @@ def write(run: Run, kept: Record, pictures: TrainingPictures) -> None:
         ) from error
 
 
-def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Setting] | None = None) -> None:
+def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Setting] | None = None) -> None:
     """Note in the run's record that it is taken up at `step`, and forget its end and what comes after that step.
 
     `changes` are settings that it has from now on; the attempt tells which they were.
@@ -212,7 +212,7 @@ def running(run: Run) -> Iterator[int | None]:
 
     Gives the lock's handle. UsageError where somebody else has the run.
     """
-    with supervisor.hold(run.folder) as lock, supervisor.noted(run.folder, lock):
+    with supervisor.hold(run.folder) as lock, supervisor.read_noted(run.folder, lock):
         yield lock
 
 

@@ -105,11 +105,11 @@ def hold(folder: Path) -> Iterator[int | None]:
 
 
 @contextlib.contextmanager
-def noted(folder: Path, lock: int | None) -> Iterator[None]:
+def read_noted(folder: Path, lock: int | None) -> Iterator[None]:
     """Say in the run's folder who watches it, for as long as the block lasts."""
     path = folder / record.RUNNING
     with contextlib.suppress(OSError):  # a full disk: the lock tells all the same
-        files.write(path, ourselves(is_locked=lock is not None).model_dump_json(indent=1) + "\n")
+        files.write(path, current_process(is_locked=lock is not None).model_dump_json(indent=1) + "\n")
     try:
         yield
     finally:
@@ -117,7 +117,7 @@ def noted(folder: Path, lock: int | None) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def life(folder: Path, noted: Supervisor | None) -> Liveness:
+def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
     """Whether the run of a folder is being watched, by its lock and what was noted beside it."""
     lock = _look(folder / record.LOCK)
     if lock is _Lock.HELD:
@@ -139,7 +139,7 @@ def _life_here(noted: Supervisor) -> Liveness:
     return Liveness.ALIVE if _lives(noted) else Liveness.GONE
 
 
-def ourselves(*, is_locked: bool) -> Supervisor:
+def current_process(*, is_locked: bool) -> Supervisor:
     """What is noted of this process."""
     pid = os.getpid()
     created = psutil.Process(pid).create_time()

@@ -75,7 +75,7 @@ def notes(record: Record) -> Iterator[str]:
 def _models(inputs: Inputs | None) -> Iterator[Path]:
     """The files of model and VAE that are loaded with torch; sd-scripts takes all others for safetensors."""
     for name in filter(None, (inputs.model, inputs.vae) if inputs else ()):
-        path = layout.expanded(Path(name))
+        path = layout.expand(Path(name))
         if files.is_folder(path):
             yield from _within(path)
         elif path.suffix.lower() != ".safetensors":
@@ -87,7 +87,7 @@ def _weights(recipe: Recipe) -> Iterator[Path]:
     for option in _WEIGHTS:
         value = recipe.get(option)
         for name in value if isinstance(value, tuple) else () if value is None else (value,):
-            path = layout.expanded(Path(str(name)))
+            path = layout.expand(Path(str(name)))
             if path.suffix != ".safetensors":
                 yield path
 

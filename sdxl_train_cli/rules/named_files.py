@@ -29,7 +29,7 @@ _NETWORK = ("lora_", "lycoris_")
 """How the names of a trained network's tensors begin."""
 
 
-def located(recipe: Recipe) -> Recipe:
+def resolve_paths(recipe: Recipe) -> Recipe:
     """The recipe with every such path whole, counted from the current folder."""
     found = {name: recipe.settings[name] for name in _OPTIONS if name in recipe.settings}
     if recipe.is_on("resume_from_huggingface"):
@@ -41,8 +41,8 @@ def located(recipe: Recipe) -> Recipe:
 
 def _whole(value: Value) -> Value:
     if isinstance(value, tuple):
-        return tuple(str(layout.expanded(Path(str(part)))) for part in value)
-    return str(layout.expanded(Path(str(value))))
+        return tuple(str(layout.expand(Path(str(part)))) for part in value)
+    return str(layout.expand(Path(str(value))))
 
 
 def require(recipe: Recipe) -> None:

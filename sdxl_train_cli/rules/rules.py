@@ -34,7 +34,7 @@ def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     found = list(options.problems(recipe, table))
     yield from found
     unsound = [option for problem in found for option in problem.options]
-    typed = options.typed(recipe.replaced(dict.fromkeys(unsound)), table)
+    typed = options.convert(recipe.replaced(dict.fromkeys(unsound)), table)
     yield from value_rules.problems(recipe.replaced(dict(typed.settings)), unsound)
     yield from broken(CONFLICTS, typed, unsound)
     if not {"optimizer_type", "optimizer_args"} & set(unsound):
@@ -46,4 +46,4 @@ def require(recipe: Recipe, table: OptionTable) -> Recipe:
     found = list(all_problems(recipe, table))
     if found:
         raise RecipeError(found)
-    return options.typed(recipe, table)
+    return options.convert(recipe, table)

@@ -101,7 +101,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     if need_is_known and choices.check_vram and not choices.on_processor:
         known, record_warnings = _known(checked.survey.readable, installed, device, home)
         with gathering.part():
-            notes.append(room(recipe, device, known))
+            notes.append(check_memory(recipe, device, known))
     gathering.require_none()
     run = runs.plan(choices.output, choices.name)
     storage.require(run.folder, recipe)
@@ -127,7 +127,7 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     """The recipe as it will be launched, which the installed network modules decide too."""
     overrides = (*sources.overrides(choices.data), *choices.overrides)
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
-    recipe = named_files.located(lycoris.settled(rules.require(loaded, table), installed.networks))
+    recipe = named_files.resolve_paths(lycoris.resolve(rules.require(loaded, table), installed.networks))
     named_code.require_harmless_recipe(recipe)
     required_packages.require(installed, recipe)
     return recipe
@@ -177,7 +177,7 @@ def _known(
     return MeasuredRuns(records, device, installed.lock.commit, pictures).need, problems
 
 
-def room(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
+def check_memory(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
     """The check of GPU memory, in words; VramError where it is too little."""
     return vram.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
 

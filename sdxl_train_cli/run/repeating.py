@@ -49,15 +49,15 @@ def inputs(choices: Choices) -> Inputs:
         choices,
         preset=_anywhere(choices.preset) if preset_folders.is_path(choices.preset) else choices.preset,
         model=choices.model if checkpoint.is_hub_id(choices.model) else _anywhere(choices.model),
-        data=layout.expanded(choices.data),
-        output=layout.expanded(choices.output),
+        data=layout.expand(choices.data),
+        output=layout.expand(choices.output),
         vae=_anywhere(choices.vae) if choices.vae else None,
-        regularisation=layout.expanded(choices.regularisation) if choices.regularisation else None,
+        regularisation=layout.expand(choices.regularisation) if choices.regularisation else None,
         shim=Path(choices.shim.name) if choices.shim else None,
     )
 
 
-def again(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoices:
+def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoices:
     """The choices that make the recorded run once more, every setting as it was.
 
     Raises UsageError where the record is too old to tell what was chosen.
@@ -118,7 +118,7 @@ def _base(kind: Kind, preset: str, user_presets: Path) -> tuple[Recipe, tuple[st
 
 def _anywhere(text: str) -> str:
     """A path that holds in every folder; what is no path, such as a hub id, as it is."""
-    path = layout.expanded(Path(text))
+    path = layout.expand(Path(text))
     return str(path) if files.exists(path) else text
 
 

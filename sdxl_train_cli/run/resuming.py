@@ -78,7 +78,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     notes = [f"going on from step {going_on.step}: {going_on.state.name}", *_changes(entry.record, installed)]
     notes += untrusted_run.notes(entry.record)
     if check_vram and inputs.check_vram and not inputs.on_processor:
-        notes.append(preparation.room(recipe, device))
+        notes.append(preparation.check_memory(recipe, device))
     run = Run(entry.folder, entry.name)
     if not files.is_file(run.dataset_config):
         raise TrainingError(
@@ -109,7 +109,7 @@ def begin(resumed: ResumedRun) -> None:
             f"{resumed.going_on.state} has changed just now: another run of this folder has ended",
             f"try again: sdxl-train runs resume {formatting.shell_word(resumed.run.folder)}",
         )
-    runs.go_on(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
+    runs.add_attempt(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
 
 
 def _recipe(

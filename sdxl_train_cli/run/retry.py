@@ -79,7 +79,7 @@ def carry_out(
             return hands.carry_out(start)
         except GpuMemoryError as error:
             table = start.environment.options()
-            rung = reductions.next_rung(start.recipe, table, keep_state=manner.keeps_state)
+            rung = reductions.next_reduction(start.recipe, table, keep_state=manner.keeps_state)
             if rung is None or not left:
                 more = f" --step-downs {2 * step_downs}" if step_downs else ""
                 last = manner.at_end if rung is None else manner.to_allow + more

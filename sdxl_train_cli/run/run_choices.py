@@ -45,12 +45,12 @@ class Choices(Inputs):
 
 def name_for(data: Path) -> str:
     """A run's name from its data folder's or file's, in characters that every file system takes."""
-    path = layout.expanded(data)
+    path = layout.expand(data)
     called = path.name if files.is_folder(path) else path.stem
     return re.sub(r"[^\w.-]+", "-", called, flags=re.ASCII).strip("-.") or "run"
 
 
-def filled(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
+def fill_in(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
     """What was typed, else what the project file says; its preset counts for its own kind only."""
     same_kind = project.kind in {None, kind}
     from_project = {

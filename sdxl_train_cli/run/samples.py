@@ -34,7 +34,7 @@ def _pictures(folder: Path) -> list[Path]:
     return []
 
 
-def spread(path: Path) -> int | None:
+def color_spread(path: Path) -> int | None:
     """The widest difference of brightness within a colour channel, 0 to 255; None where it can't be read (yet)."""
     try:
         with files.open_plain(path) as file, Image.open(file) as picture:

@@ -223,6 +223,6 @@ class Supervision:
                 yield from self._guards.hear(guards.disk(free_gib, self._conditions.saving_gib, str(self._run.folder)))
         for path in self._samples.new():
             yield SampleDrawn(str(path))
-            spread = samples.spread(path) if self._guards.is_on(Guard.SAMPLES) else None
+            spread = samples.color_spread(path) if self._guards.is_on(Guard.SAMPLES) else None
             if spread is not None:
                 yield from self._guards.hear(guards.sample(path.name, spread))

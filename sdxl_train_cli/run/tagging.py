@@ -69,7 +69,7 @@ class TaggingResult:
 
 def find_tagger(model: str, home: Home, environ: Mapping[str, str]) -> Tagger:
     """A folder, or a name on the hub; ModelError where it is neither, or can't be fetched."""
-    folder = layout.expanded(Path(model))
+    folder = layout.expand(Path(model))
     if files.is_folder(folder):
         missing = [name for name in NEEDED if not (folder / name).is_file()]
         if missing:
@@ -186,7 +186,7 @@ class _LinkFolder:
         for file in [file for file in self.folder.iterdir() if file.name in self._waiting]:
             text = file.read_text(encoding="utf-8", errors="replace")
             if text.endswith("\n"):  # the last that the script writes
-                self._place(file.name, caption_text.cleaned(text))
+                self._place(file.name, caption_text.clean(text))
         return len(self.written) + len(self.empty) + len(self.kept)
 
     def _place(self, name: str, tags: str) -> None:

@@ -124,7 +124,7 @@ _WITH_WEIGHTS = _DIFFUSERS_PARTS[:4]
 
 def require_sdxl(model: str) -> str:
     """Check that `model` is an SDXL checkpoint file, a diffusers folder or a hub id; give it as sd-scripts takes it."""
-    path = layout.expanded(Path(model))
+    path = layout.expand(Path(model))
     if files.is_file(path):
         if path.suffix.lower() == ".safetensors":
             _require_parts(path)
@@ -224,7 +224,7 @@ def require_vae(vae: str) -> str:
 
     A file's links are not followed: sd-scripts goes by the suffix that it is given.
     """
-    path = layout.expanded(Path(vae))
+    path = layout.expand(Path(vae))
     if files.is_file(path):
         _require_vae_file(path)
     elif files.is_folder(path):

@@ -101,7 +101,7 @@ def switched_on(text: str) -> bool | None:
     return True if word in _TRUE else False if word in _FALSE else None
 
 
-def settled(recipe: Recipe, native: Collection[str]) -> Recipe:
+def resolve(recipe: Recipe, native: Collection[str]) -> Recipe:
     """The recipe with the module that is there, and arguments that say to it what they mean.
 
     `native` are the modules of NATIVE that the installed sd-scripts has; LyCORIS stands in for the others. Raises

@@ -83,7 +83,7 @@ def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
             yield recipe.problem(name, f"{name}: {error}")
 
 
-def typed(recipe: Recipe, table: OptionTable) -> Recipe:
+def convert(recipe: Recipe, table: OptionTable) -> Recipe:
     """The recipe with every value in the type that sd-scripts gives it; call after `problems` found none."""
     known = table.of(recipe.kind)
     return recipe.replaced(

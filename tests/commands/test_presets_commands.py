@@ -12,9 +12,9 @@ from conftest import Cli, variables
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
-from sdxl_train_cli.recipes.presets import available
+from sdxl_train_cli.recipes.presets import list_presets
 
-SHIPPED = available()
+SHIPPED = list_presets()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from sdxl_train_cli.dataset import checking, decode_memory, fix_sources, fixing,
 from sdxl_train_cli.dataset.checking import DatasetSource
 from sdxl_train_cli.dataset.file_facts import FileFault
 from sdxl_train_cli.dataset.fix_journal import NAME
-from sdxl_train_cli.dataset.fix_request import order
+from sdxl_train_cli.dataset.fix_request import build
 from sdxl_train_cli.dataset.picture import look
 from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.errors import DatasetError, SdxlTrainError
@@ -99,8 +99,8 @@ def call(folder: Path, drawn: random.Random) -> None:
     repeats = drawn.choice((None, None, 0, -3, 10**400))
     recipe = presets.load(Kind.LORA, "dim32-gc", sources.overrides(data))
     checking.check(DatasetSource(data, reg, repeats, drawn.choice((None, LONG, NUL, HALF))), recipe)
-    fix_sources.listed(data)
-    untagged.work(data, overwrite=False)
+    fix_sources.list_pictures(data)
+    untagged.find_untagged(data, overwrite=False)
 
 
 def test_every_hostile_dataset_ends_in_facts_or_in_an_error_of_ours(tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_a_picture_that_takes_too_much_memory_is_told_with_the_limit(
 
 
 def fix(data: Path, folder: Path) -> fixing.FixResult:
-    wanted = order(size=64, alpha=Alpha.WHITE, quality=90, trigger=None, encoding=None, keep_duplicates=True)
-    return fixing.fix(fix_sources.listed(data).items, data, folder, wanted, lambda _done, _all: None)
+    wanted = build(size=64, alpha=Alpha.WHITE, quality=90, trigger=None, encoding=None, keep_duplicates=True)
+    return fixing.fix(fix_sources.list_pictures(data).items, data, folder, wanted, lambda _done, _all: None)
 
 
 @pytest.mark.parametrize("where", ["../{name}", "{folder}/{name}", "..\\{name}", "./{name}"])

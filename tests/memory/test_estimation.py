@@ -242,7 +242,7 @@ def test_every_measured_cell_but_that_one_lies_within_its_range() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_shipped_preset_needs_no_more_than_the_row_it_is_named_after(kind: Kind) -> None:
-    for found in presets.available(kind):
+    for found in presets.list_presets(kind):
         preset = presets.load(kind, found.name)
         row = next((row for row in vram.rows() if row.is_like(preset)), None)
         if row is not None:

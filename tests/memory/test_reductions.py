@@ -23,10 +23,10 @@ def recipe(kind: Kind, name: str, **changes: Value | None) -> Recipe:
 
 
 def ladder(top: Recipe) -> Iterator[Reduction]:
-    rung = reductions.next_rung(top, shipped.table())
+    rung = reductions.next_reduction(top, shipped.table())
     while rung is not None:
         yield rung
-        rung = reductions.next_rung(rung.recipe, shipped.table())
+        rung = reductions.next_reduction(rung.recipe, shipped.table())
 
 
 def effective_batch(one: Recipe) -> float:
@@ -65,7 +65,7 @@ def test_the_order_is_checkpointing_then_halves_of_the_batch_then_fp8() -> None:
 def test_with_a_state_only_what_it_holds_nothing_of_is_changed() -> None:
     one = recipe(Kind.LORA, "dim128", train_batch_size=4, optimizer_type="AdamW")
     flags = []
-    while (rung := reductions.next_rung(one, shipped.table(), keep_state=True)) is not None:
+    while (rung := reductions.next_reduction(one, shipped.table(), keep_state=True)) is not None:
         flags.append(rung.flags)
         assert all(rung.recipe.get(name) == one.get(name) for name in ("network_dim", "optimizer_type", "resolution"))
         one = rung.recipe
@@ -109,6 +109,6 @@ def test_an_older_sd_scripts_is_not_given_an_option_that_it_lacks() -> None:
     )
     top = recipe(Kind.LORA, "dim128-gc")
 
-    rung = reductions.next_rung(top, older)
+    rung = reductions.next_reduction(top, older)
     assert rung is not None
     assert "fp8_base" not in rung.flags

@@ -15,7 +15,7 @@ from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import shipped
 
-SHIPPED = [(found.kind, found.name) for found in presets.available() if found.kind]
+SHIPPED = [(found.kind, found.name) for found in presets.list_presets() if found.kind]
 
 
 def recipe(kind: Kind = Kind.LORA, name: str = "dim32-gc", **changes: Value | None) -> Recipe:

@@ -19,7 +19,7 @@ from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import shipped
 
 TABLE = shipped.table()
-SHIPPED = [(found.kind, found.name) for found in presets.available()]
+SHIPPED = [(found.kind, found.name) for found in presets.list_presets()]
 MULTIPLIED = (Kind.LOHA, Kind.LOKR)
 VRAM_TABLE = Path(sdxl_train_cli.__file__).parent / "memory" / "vram_table.csv"
 
@@ -64,7 +64,7 @@ def test_each_row_of_the_vram_table_has_a_preset_and_a_description_has_figures_o
     measured = {Kind(row["kind"]) for row in vram_rows()}
     described = {
         shape_of_preset(found.kind, found.name): found.description
-        for found in presets.available()
+        for found in presets.list_presets()
         if found.kind in measured
     }
 
@@ -266,7 +266,7 @@ def test_a_users_presets_are_listed_even_when_one_is_broken(tmp_path: Path) -> N
     write(tmp_path / "any.yaml", "description: For every kind\nseed: 1\n")
     write(tmp_path / "full-own.yaml", "extends: full\n")
 
-    own = [found for found in presets.available(None, tmp_path) if not preset_folders.is_shipped(found.path)]
+    own = [found for found in presets.list_presets(None, tmp_path) if not preset_folders.is_shipped(found.path)]
 
     assert [(found.kind, found.name) for found in own] == [
         (Kind.LORA, "bad"),
@@ -277,7 +277,7 @@ def test_a_users_presets_are_listed_even_when_one_is_broken(tmp_path: Path) -> N
     assert own[0].description.startswith("broken: ")
     assert own[1].description == "extends dim32-gc"
     assert [
-        found.name for found in presets.available(Kind.LOCON, tmp_path) if not preset_folders.is_shipped(found.path)
+        found.name for found in presets.list_presets(Kind.LOCON, tmp_path) if not preset_folders.is_shipped(found.path)
     ] == ["any"]
 
 

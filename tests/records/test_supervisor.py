@@ -56,7 +56,7 @@ def state(folder: Path) -> RunState:
 
 def noted(folder: Path, **changes: object) -> None:
     """Note a watcher by hand, as another moment or computer would have written it."""
-    here = json.loads(supervisor.ourselves(is_locked=True).model_dump_json())
+    here = json.loads(supervisor.current_process(is_locked=True).model_dump_json())
     write_json(folder / record.RUNNING, {**here, **changes})
 
 
@@ -201,7 +201,7 @@ def test_many_who_look_at_once_all_see_a_dead_run_dead(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat", None)
     (folder / record.LOCK).touch()
     with ThreadPoolExecutor(4) as lookers:
-        seen = list(lookers.map(lambda _each: supervisor.life(folder, None), range(4000)))
+        seen = list(lookers.map(lambda _each: supervisor.liveness(folder, None), range(4000)))
 
     assert set(seen) == {supervisor.Liveness.GONE}
 
@@ -264,7 +264,7 @@ def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead_and_no_trainer_
 
 def test_what_is_noted_is_ours(tmp_path: Path) -> None:
     run = Run(keep(tmp_path / "cat", None), "cat")
-    with supervisor.hold(run.folder) as lock, supervisor.noted(run.folder, lock):
+    with supervisor.hold(run.folder) as lock, supervisor.read_noted(run.folder, lock):
         told = json.loads(run.alive.read_text(encoding="utf-8"))
 
     assert (told["pid"], told["locked"]) == (os.getpid(), True)

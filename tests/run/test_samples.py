@@ -34,6 +34,6 @@ def test_one_colour_has_no_spread_and_a_gradient_has(tmp_path: Path) -> None:
     Image.linear_gradient("L").save(tmp_path / "gradient.png")
     (tmp_path / "half.png").write_bytes(b"\x89PNG\r\n\x1a\n")
 
-    assert samples.spread(tmp_path / "flat.png") == 0
-    assert samples.spread(tmp_path / "gradient.png") == 255
-    assert samples.spread(tmp_path / "half.png") is None
+    assert samples.color_spread(tmp_path / "flat.png") == 0
+    assert samples.color_spread(tmp_path / "gradient.png") == 255
+    assert samples.color_spread(tmp_path / "half.png") is None

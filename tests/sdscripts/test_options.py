@@ -33,7 +33,7 @@ def told(name: str, value: Value, kind: Kind = Kind.LORA) -> str:
 def typed(name: str, value: Value) -> Value | None:
     given = recipe({name: value})
     assert list(options.problems(given, TABLE)) == []
-    return options.typed(given, TABLE).get(name)
+    return options.convert(given, TABLE).get(name)
 
 
 @pytest.mark.parametrize(
@@ -176,5 +176,5 @@ def test_any_value_is_typed_or_refused_in_words(name: str, value: Value) -> None
     given = recipe({name: value})
 
     if not list(options.problems(given, TABLE)):
-        once = options.typed(given, TABLE)
-        assert options.typed(once, TABLE).settings == once.settings
+        once = options.convert(given, TABLE)
+        assert options.convert(once, TABLE).settings == once.settings

@@ -41,7 +41,7 @@ def caption(
     required_packages.require_extras(installed, [Extra.TAGGER], "command")
     tagging.require_script(installed)
     wish = tagging.TaggingOptions(threshold, caption_text.trigger(trigger))
-    work = untagged.work(layout.expanded(directory), overwrite=overwrite)
+    work = untagged.find_untagged(layout.expand(directory), overwrite=overwrite)
     if work.jobs:
         tagger = tagging.find_tagger(model or tagging.USUAL_MODEL, where, os.environ)
         if tagger.must_be_fetched:

@@ -74,7 +74,7 @@ def _counts(checked: CheckedDataset) -> dict[str, int]:
 
 def _show(checked: CheckedDataset, data: Path) -> None:
     """Each kind once, with its files as they are called in the folder; the last line sums up."""
-    root = layout.expanded(data)
+    root = layout.expand(data)
     for finding in checked.findings:
         problem = Problem(finding.message(root), finding.hint)
         console.finding(finding.severity.value, problem, _lines(finding, root))

@@ -37,12 +37,12 @@ def fix(
     keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
 ) -> None:  # fmt: skip
     """Make a copy that training takes as it is. The originals are never touched."""
-    source, folder = layout.expanded(directory), layout.expanded(to)
+    source, folder = layout.expand(directory), layout.expand(to)
     fix_request.require_apart(source, folder)
-    order = fix_request.order(
+    order = fix_request.build(
         size=size, alpha=alpha, quality=quality, trigger=trigger, encoding=encoding, keep_duplicates=keep_duplicates
     )
-    listed = fix_sources.listed(source)
+    listed = fix_sources.list_pictures(source)
     for place in listed.places:
         fix_request.require_apart(place, folder)
     for note in listed.notes:

@@ -74,7 +74,7 @@ def _require_pictures(checked: CheckedDataset) -> None:
 
 def _target(html: Path) -> Path:
     """Where the page is written; UsageError before a long look at pictures where it can't be."""
-    target = layout.expanded(html)
+    target = layout.expand(html)
     if files.is_folder(target):
         return target / "dataset.html"
     if not files.is_folder(target.parent):

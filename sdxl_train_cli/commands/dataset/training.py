@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.presets.listing import kind_called, kind_for
+from sdxl_train_cli.commands.presets.listing import find_kind, kind_for
 from sdxl_train_cli.dataset import sources
 from sdxl_train_cli.dataset.checking import DatasetSource
 from sdxl_train_cli.environment import environment
@@ -27,7 +27,7 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
     """
     written = project.load(Path.cwd())
     what = _kind(kind, preset, written)
-    name = run_choices.filled(what, written, {"preset": preset})["preset"] or run_choices.DEFAULT_PRESETS[what]
+    name = run_choices.fill_in(what, written, {"preset": preset})["preset"] or run_choices.DEFAULT_PRESETS[what]
     overrides = (*sources.overrides(data), *run_choices.overrides(what, written), *typed)
     recipe = presets.load(what, name, overrides, workspace.user_presets())
     return rules.require(recipe, environment.option_table(workspace.home(home)))
@@ -48,4 +48,4 @@ def _kind(kind: str | None, preset: str | None, written: Project) -> Kind:
     if kind is None and preset is not None:
         return kind_for(preset, None)
 
-    return kind_called(kind) or written.kind or Kind.LORA
+    return find_kind(kind) or written.kind or Kind.LORA

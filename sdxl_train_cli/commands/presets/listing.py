@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
     """List every preset with the GPU memory that it needs."""
-    found = presets.available(kind_called(kind), workspace.user_presets())
+    found = presets.list_presets(find_kind(kind), workspace.user_presets())
     if as_json:
         console.data([_facts(preset) for preset in found])
         return
@@ -65,21 +65,21 @@ def check(
     found = [
         problem
         for file in files
-        for problem in presets.check_file(file, table, kind_called(kind), workspace.user_presets())
+        for problem in presets.check_file(file, table, find_kind(kind), workspace.user_presets())
     ]
     if found:
         raise RecipeError(found)
     console.note("no problem found" + (f" by the options of sd-scripts {table.release}" if table.release else ""))
 
 
-def kind_called(text: str | None) -> Kind | None:
+def find_kind(text: str | None) -> Kind | None:
     """The kind of that name, if one is given; UsageError where there is none."""
     return None if text is None else workspace.kind(text)
 
 
 def kind_for(preset: str, typed: str | None) -> Kind:
     """The kind that was typed, else the first that has a preset of this name."""
-    kind = kind_called(typed)
+    kind = find_kind(typed)
     if kind is None and files.is_file(preset):
         kind = presets.kind_of(Path(preset), workspace.user_presets())
     having = (one for one in Kind if preset in presets.names(one, workspace.user_presets()))

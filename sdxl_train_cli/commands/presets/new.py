@@ -60,7 +60,7 @@ def _answers(
     card = size if size is not None and (gpu is not None or not asks) else _card(size)
     count = int(_asked("How many pictures have you got?", None, int, least=1)) if pictures is None else pictures
     wanted = Priority(_one_of("What counts more?", "--for", [one.value for one in Priority], priority))
-    chosen = listing.kind_called(kind) or CUSTOMS[subject].kind
+    chosen = listing.find_kind(kind) or CUSTOMS[subject].kind
     called = _prompt("What is the preset called?", f"my-{subject.value}", str) if name is None else name
     return DraftAnswers(subject, chosen, _free_gib(card), count, wanted, _safe(called))
 

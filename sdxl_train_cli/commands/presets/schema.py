@@ -29,7 +29,7 @@ def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = No
     if table.release:
         console.note(f"made from the options of sd-scripts {table.release}; after setup, with their descriptions too")
     names = {one: recipes.names(one, workspace.user_presets()) for one in Kind}
-    text = json.dumps(schemas.build(table, listing.kind_called(kind), names), indent=1, ensure_ascii=False)
+    text = json.dumps(schemas.build(table, listing.find_kind(kind), names), indent=1, ensure_ascii=False)
     if output is None:
         console.note("into a file and into your editor: sdxl-train presets schema --output preset.schema.json")
         console.document(text)

@@ -69,8 +69,8 @@ def _end_of(stream: BinaryIO) -> bytes:
 
 def _log(target: str) -> Path:
     """The log that is meant; UsageError where there is none."""
-    typed = layout.expanded(Path(target))
-    folders = [typed, layout.expanded(Path(DEFAULT_OUTPUT)) / target]
+    typed = layout.expand(Path(target))
+    folders = [typed, layout.expand(Path(DEFAULT_OUTPUT)) / target]
     try:
         if typed.exists() and not typed.is_dir():
             return typed

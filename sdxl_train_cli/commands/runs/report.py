@@ -28,7 +28,7 @@ def write_report(
 ) -> None:
     """Write a run as one web page. Curves, samples, settings and checkpoints; it needs no network."""
     entry = history.require(run, workspace.output(output))
-    target = layout.expanded(to) if to else entry.folder / run_page_data.FILE
+    target = layout.expand(to) if to else entry.folder / run_page_data.FILE
     if files.is_folder(target):
         target /= f"{entry.name}.html"
     total = sum(made.size_bytes for made in results.checkpoints(entry.folder, entry.name))
