@@ -38,8 +38,9 @@ def train_tiny(
 ) -> None:  # fmt: skip
     """Prove that training works, on any machine."""
     where = workspace.home(home)
+    asked = None if kind == _ALL else workspace.kind(kind)
     installed = environment.require(where)
-    kinds = _kinds(installed, kind)
+    kinds = _kinds(installed, asked)
     target = _made(layout.expand(output or Path("smoke-output")))
     reason = None if full_size else environment.abilities(installed).not_scaled
     if reason and installed.trains:
@@ -67,13 +68,12 @@ def _copied(made: Path, target: Path) -> Path:
     return target
 
 
-def _kinds(installed: Environment, asked: str) -> list[Kind]:
+def _kinds(installed: Environment, asked: Kind | None) -> list[Kind]:
     """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
     kinds, missing = smoke.trainable(installed)
-    if asked != _ALL:
-        kind = workspace.kind(asked)
-        required_packages.require_extras(installed, [Extra.LYCORIS] if kind in missing else [], "run")
-        return [kind]
+    if asked is not None:
+        required_packages.require_extras(installed, [Extra.LYCORIS] if asked in missing else [], "run")
+        return [asked]
     if missing:
         names = " and ".join(kind.label for kind in missing)
         console.note(f"{names} left out, as LyCORIS is not installed: `sdxl-train setup --extra lycoris`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import Cli
+from conftest import Cli, variables
 
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.run.smoke import U_NET_MODULES
@@ -66,3 +66,10 @@ def test_without_setup_the_smoke_names_the_next_step(cli: Cli, tmp_path: Path) -
 
     assert result.code == 5
     assert "`sdxl-train setup`" in result.stderr
+
+
+def test_a_misspelt_kind_is_told_before_setup_is_asked_for(tmp_path: Path) -> None:
+    result = Cli(tmp_path, variables(tmp_path))("smoke", "--kind", "loar")
+
+    assert result.code == 2
+    assert "no kind 'loar'" in result.stderr
