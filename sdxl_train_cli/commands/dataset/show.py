@@ -36,7 +36,7 @@ from sdxl_train_cli.ui import dataset_facts, dataset_page, dataset_page_data, da
 
 Gpus = Annotated[int, typer.Option("--gpus", min=1, callback=within_reason, help="GPUs that share the batches")]
 Html = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; it needs no network")
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; works offline")
 ]
 
 Piece = TypeVar("Piece")
