@@ -106,14 +106,14 @@ model: {model}
 # A folder of pictures, each with a caption in a .txt file of the same name; or a parent of folders such as 10_cat
 data: {data}
 
-# The word that will call your subject; pictures without a caption get it as theirs
+# The trigger word for your subject; pictures without a caption get it as their caption
 {trigger}
 
-# Where the runs go, and their name (the data folder's, if you give none)
+# The folder for the runs, and their name (by default the data folder's)
 output: {output}
 {name}
 
-# Any option of sd-scripts, in its own name
+# Any option of sd-scripts, by its own name
 set:
   # max_train_steps: 2000
   # learning_rate: 1.0e-4
@@ -130,7 +130,7 @@ def write_template(folder: Path, texts: dict[str, str]) -> Path:
     quoted = {key: _scalar(text) for key, text in texts.items()}
     text = _TEMPLATE.format(**{**quoted, **lines})
     if os.path.lexists(path):
-        raise UsageError(f"{path} is there already", "change it in an editor, or delete it first")
+        raise UsageError(f"{path} already exists", "change it in an editor, or delete it first")
     try:
         files.write(path, text)
     except OSError as error:
