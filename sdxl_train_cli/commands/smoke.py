@@ -36,7 +36,7 @@ class SmokeKind(str, Enum):
 KindOption = Annotated[SmokeKind, typer.Option("--kind", help="What to train")]
 Steps = Annotated[int, typer.Option("--steps", min=2, callback=within_reason, help="Length of each run")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
-FullSize = Annotated[bool, typer.Option("--full-size", help="Full-size SDXL: about 7 GB of disk and memory")]
+FullSize = Annotated[bool, typer.Option("--full-size", help="Use full-size SDXL: about 7 GB of disk and memory")]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs, not only the trained files")]
 GpuIndex = Annotated[
     int | None, typer.Option("--gpu", min=0, callback=within_reason, help="Train on this GPU [default: the processor]")
@@ -56,7 +56,7 @@ def train_tiny(
     target = _made(layout.expanded(output or usual))
     reason = None if full_size else smoke.why_not_scaled(installed)
     if reason and not installed.is_rehearsal:
-        console.note(f"taking SDXL's full size, 6.9 GB: {reason}")
+        console.note(f"using full-size SDXL, 6.9 GB: {reason}")
     size = smoke.SmokeSize(steps, scaled=not full_size and reason is None, gpu_index=gpu)
     hands = smoke.SmokeActions(
         lambda choices: preparation.prepare(choices, where, workspace.user_presets()),
@@ -68,7 +68,7 @@ def train_tiny(
         found = smoke.run(installed, kinds, folder, size, hands)
         kept = [facts.path if keep else _copied(facts.path, target / facts.path.name) for facts in found]
     if installed.is_rehearsal:
-        console.note("REHEARSAL: all of it worked, with a stand-in trainer; nothing was trained")
+        console.note("REHEARSAL: everything worked with a stand-in trainer; nothing was trained")
     for path in kept:
         console.out(str(path))
 

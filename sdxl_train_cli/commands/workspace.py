@@ -28,7 +28,7 @@ LARGEST = 2**32 - 1
 def within_reason(count: int | None) -> int | None:
     """The same count; a bound of its own would stand as a long number in each line of help."""
     if count is not None and count > LARGEST:
-        raise typer.BadParameter(f"no run counts so far: at most {LARGEST}")
+        raise typer.BadParameter(f"the largest number allowed is {LARGEST}")
     return count
 
 
@@ -64,10 +64,12 @@ def config() -> UserConfig:
 def home(typed: str | None) -> Home:
     """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place."""
     if typed == "":
-        raise UsageError("--home is empty", "give it a folder, or leave it away")
+        raise UsageError("--home is empty", "give it a folder, or omit it")
     chosen = typed or os.environ.get("SDXL_TRAIN_HOME") or config().home
     if chosen and not _is_name(chosen):
-        raise UsageError(f"{chosen!a} can't be the home: it is no name in UTF-8", "give --home another folder")
+        raise UsageError(
+            f"{chosen!a} can't be the home folder: its name is not valid UTF-8", "give --home another folder"
+        )
     return Home.find(Path(chosen) if chosen else None, {})
 
 

@@ -17,7 +17,7 @@ def test_a_rehearsal_of_all_kinds_delivers_and_says_what_it_is(cli: Cli, tmp_pat
 
     assert result.code == 0, result.stderr
     told = result.stderr.splitlines()
-    assert told[-1].startswith("REHEARSAL: all of it worked")
+    assert told[-1].startswith("REHEARSAL: everything worked")
     assert any(line.startswith("REHEARSAL") for line in told[:4])
     kept = [Path(line) for line in result.stdout.splitlines()]
     names = [f"smoke-{kind.value}.safetensors" for kind in Kind]

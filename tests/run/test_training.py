@@ -228,7 +228,7 @@ def test_a_stop_names_the_step_and_the_last_checkpoint(trainer: Trainer, signum:
 
     assert str(stopped) == "stopped at step 3 of 6"
     assert stopped.problems[0].hint == (
-        f"to go on: sdxl-train runs resume {trainer.run.folder}\nthe last checkpoint: {trainer.run.folder / WHOLE[0]}"
+        f"to resume: sdxl-train runs resume {trainer.run.folder}\nthe last checkpoint: {trainer.run.folder / WHOLE[0]}"
     )
     assert stopped.exit_code == 128 + signum
     assert trainer.outcome["outcome"] == "stopped"

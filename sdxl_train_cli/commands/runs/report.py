@@ -18,7 +18,9 @@ from sdxl_train_cli.ui import console, run_page, run_page_data
 
 To = Annotated[Path | None, typer.Option("--to", help="The file to write [default: report.html in the run's folder]")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser")]
-NoHashes = Annotated[bool, typer.Option("--no-hashes", help="Skip the SHA-256 of checkpoints, which reads them whole")]
+NoHashes = Annotated[
+    bool, typer.Option("--no-hashes", help="Skip SHA-256 checksums, which read every checkpoint in full")
+]
 
 _LARGE_BYTES = 2_000_000_000
 
@@ -41,4 +43,4 @@ def write_report(
     )
     console.out(str(target))
     if open_ and not webbrowser.open(target.as_uri()):
-        console.note("no browser could be started: open the file by hand")
+        console.note("no browser could be opened: open the file yourself")

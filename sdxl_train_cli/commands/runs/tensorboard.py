@@ -15,7 +15,7 @@ from sdxl_train_cli.records import history, record
 from sdxl_train_cli.run import tensorboard
 from sdxl_train_cli.ui import console
 
-MaybeRun = Annotated[str | None, typer.Argument(help="A run [default: all of the folder]", show_default=False)]
+MaybeRun = Annotated[str | None, typer.Argument(help="A run [default: all runs in the folder]", show_default=False)]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[default: TensorBoard's own, 6006]")]
 
 
