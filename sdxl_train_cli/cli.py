@@ -58,7 +58,7 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
     "plan": Command("Suggest what to train on this GPU, with the command to type.", "vram.plan"),
     "fit": Command("Measure the largest batch that fits, with a few real steps.", "fit.fit"),
-    "vram": Command("Show how much GPU memory settings need, measured and estimated.", "vram.vram"),
+    "vram": Command("Show the GPU memory that settings need: measured, estimated.", "vram.vram"),
     "dataset": CommandGroup("Check, show, repair and caption your pictures.", {
         "check": Command("Find what is wrong with pictures and captions.", "dataset.check.check",
                          "Exit code 4 if there are errors."),

@@ -52,7 +52,7 @@ def vram(
     gpu: GpuSize = None, headroom: Headroom = None, as_json: Json = False, as_csv: Csv = False, mine: Mine = False,
     export: Export = None, merge: Merge = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Show how much GPU memory settings need, measured and estimated."""
+    """Show the GPU memory that settings need: measured, estimated."""
     if merge is not None or export is not None:
         measured.exchange(workspace.home(home), merge, export)
         return
