@@ -259,26 +259,27 @@ TEMPLATE = """\
 # GPU memory: the estimate and how it was fitted
 
 Written by `python scripts/fit_vram.py --write`; a test compares it with the shipped data.
-A GB of memory here is 2^30 bytes: what nvidia-smi tells in MiB, divided by 1024.
+A GB of memory here is 2^30 bytes: the MiB that nvidia-smi shows, divided by 1024.
 
 ## The model
 
-Some memory stays for the whole run: CUDA's context, the weights of U-Net and text encoders, those of the network, the
-optimizer's states. It follows from counts of weights and bytes (`network_size.py`, `optimizer_state.py`, `demand.py`).
+Some memory is held for the whole run: CUDA's context, the weights of the U-Net, the text encoders and the network, and
+the optimizer's states. It follows from counts of weights and bytes (`network_size.py`, `optimizer_state.py`,
+`demand.py`).
 
-Some comes and goes within a step. The forward pass keeps activations and 16-bit copies of float32 weights; the
+Some memory comes and goes within a step. The forward pass keeps activations and 16-bit copies of float32 weights; the
 backward pass turns them into gradients, which stay until the optimizer has stepped. How much autograd keeps was counted
 on sd-scripts' own U-Net without a GPU, operation by operation (`activations.csv`, made by
-`scripts/measure_activations.py`). PyTorch's allocator gives one phase's blocks to the next only as far as their sizes
-fit, so the phases take more than the largest and less than their sum: the root of a sum of powers.
+`scripts/measure_activations.py`). PyTorch's allocator reuses one phase's blocks in the next only if their sizes fit, so
+the phases need more than the largest and less than their sum. This is modelled as the root of a sum of powers.
 
-What remains is fitted to the measured table, four constants in all:
+The rest is fitted to the measured table, with four constants in all:
 
 | constant | value | stands for |
 | --- | --- | --- |
 | `context_gib` | {context_gib:g} | CUDA's context, its libraries and their workspaces, GB |
 | `activations` | {activations:g} | GB reserved for each GB that autograd keeps |
-| `checkpointed` | {checkpointed:g} | the same with gradient checkpointing, which computes blocks again on the way |
+| `checkpointed` | {checkpointed:g} | the same with gradient checkpointing, which recomputes blocks |
 | `overlap` | {overlap:g} | the power by which the phases of a step add up |
 
 ## The fit
@@ -286,9 +287,9 @@ What remains is fitted to the measured table, four constants in all:
 Mean absolute error over the 25 measured cells: {mean:.2f} %. Leave-one-row-out: {held_out:.2f} %. Without the cell
 marked (*): {mean_fitted:.2f} % and {held_out_fitted:.2f} %; the largest error is then {worst:.1f} %.
 
-(*) is left out of the fit, by name: LoRA 32 with gradient checkpointing goes from 9.4 to 13.1 for one more image, where
-every other checkpointed row adds 0.8 to 1.6 an image. The table contradicts itself here, so its error is shown and not
-fitted away.
+(*) is explicitly excluded from the fit: LoRA 32 with gradient checkpointing goes from 9.4 to 13.1 for one more image,
+while every other checkpointed row adds 0.8 to 1.6 per image. The table contradicts itself here, so the error is shown
+instead of being fitted away.
 
 | row | batch | measured | estimated | error | error with the row left out |
 | --- | --- | --- | --- | --- | --- |
@@ -296,8 +297,8 @@ fitted away.
 
 ## What the table does not say
 
-It names neither the optimizer nor whether text encoders were trained, nor the attention. Each pair was tried, with all
-four constants fitted anew; errors without (*):
+It does not name the optimizer or the attention, or say whether text encoders were trained. Each pair was tried, with
+all four constants fitted again; errors without (*):
 
 | text encoders | optimizer | mean error | largest |
 | --- | --- | --- | --- |
@@ -305,65 +306,65 @@ four constants fitted anew; errors without (*):
 
 The table is therefore read as: text encoders trained, AdamW8bit, 75 tokens, latents cached, bf16, an attention that
 spares memory (xformers and sdpa keep the same), 1024x1024. The shipped presets differ: they train the U-Net alone and
-cache what the text encoders say, so they need less than the row that they are named after.
+cache the text encoders' outputs, so they need less than the row that they are named after.
 
 ## The range
 
 The upper end is the estimate times {high:g}, the lower end times {low:g}: the worst ratios of measured to
-estimated over the fitted cells, each estimated by constants that had not seen its row. The check uses the upper end.
-What can't be known (an optimizer or a network module that is not in the tables, a state that may be paged out) widens
-the range further and is named.
+estimated over the fitted cells, each estimated with constants fitted without its row. The check uses the upper end.
+Anything unknown (an optimizer or a network module that is not in the tables, a state that may be paged out) widens the
+range further and is named.
 
-## What it does not hold for
+## Where it does not apply
 
 The table was measured with sd-scripts 0.8.3 on a machine that it does not name. Its largest figures, 47.7 and 47.8,
-may be those of a 48 GB card that was full, where PyTorch's allocator gives back what it can spare.
+may come from a full 48 GB card, on which PyTorch's allocator releases what it can spare.
 
-An fp8 base saves memory with gradient checkpointing only. Without it, autograd keeps a 16-bit copy of every weight that
+An fp8 base saves memory only with gradient checkpointing. Without it, autograd keeps a 16-bit copy of every weight that
 was cast for a multiplication, and the run takes more than with a 16-bit base. All fp8 rows of the table are
 checkpointed.
 
-What saves memory costs some in three more cases, each found by drawing thousands of settings, and each held by a test.
-Gradient checkpointing of text encoders that are trained makes sd-scripts let their vocabulary have a gradient (0.19
-GB in 16 bits, 0.38 in 32), which nothing takes away: with pictures far below 512 pixels that can be more than what
-checkpointing saves. Cached latents are encoded `vae_batch_size` at a time before the U-Net comes: many large pictures
-at once take more than the training. A LoKr of a dim beyond half its larger factor keeps that whole, which is smaller
-than the pair before.
+In three more cases a setting that usually saves memory costs some. Each was found by drawing thousands of settings at
+random, and each has a test. When text encoders are trained with gradient checkpointing, sd-scripts gives their
+vocabulary a gradient (0.19 GB in 16 bits, 0.38 in 32), which is never freed: with pictures far below 512 pixels it can
+be more than checkpointing saves. Cached latents are encoded `vae_batch_size` at a time before the U-Net is loaded: many
+large pictures at once take more than the training. A LoKr whose dim is more than half its larger factor keeps that
+factor whole, which is smaller than the pair of matrices.
 
-No LoHa and no LoKr was measured on a GPU. Their weights are counted to the last one. Both multiply their matrices out
-in each step, and autograd keeps a 16-bit copy of the size of every weight that they change: counted as above, LyCORIS
-and sd-scripts' own modules keep 11.57 GB at 1024x1024 where a LoRA keeps 8.14. With gradient checkpointing only one
-block's copies are there at a time: 0.62 GB where a LoRA keeps 0.58.
+LoHa and LoKr have not been measured on a GPU. Their weights are counted exactly. Both multiply out their matrices in
+each step, and autograd keeps a 16-bit copy the size of every weight that they change: counted as above, LyCORIS and
+sd-scripts' own modules keep 11.57 GB at 1024x1024 where a LoRA keeps 8.14. With gradient checkpointing only one block's
+copies exist at a time: 0.62 GB where a LoRA keeps 0.58.
 
-A run that draws samples is underestimated: on an H100 one at 1024x1024 took 15.1 GB, and 8.4 to 9.8 were told
-(docs/gpu_checks.md). The text encoders, which the estimate leaves on the processor, probably come to the GPU for the
-samples and stay there.
+A run that draws samples is underestimated: on an H100 one at 1024x1024 took 15.1 GB, while 8.4 to 9.8 were estimated
+(docs/gpu_checks.md). The estimate assumes that the text encoders stay on the processor; for samples they probably move
+to the GPU and stay there.
 
 ## Your own measurements
 
-A check before a start goes by the best of three, and says which: a run of the same settings that was measured on this
-machine, else the measured table, else the estimate. The ways out of a refusal go by the same, and so does
-`sdxl-train plan` for the GPU that is here: with `--data` it asks for runs with pictures as large as these, else for
-full batches of the largest that the resolution lets be.
+The check before a run uses the best of three sources, and says which: a run with the same settings measured on this
+machine, otherwise the measured table, otherwise the estimate. The suggestions after a refusal use the same sources, and
+so does `sdxl-train plan` for this machine's GPU. With `--data` it looks for runs with pictures as large as these,
+otherwise for full batches of the largest pictures that the resolution allows.
 
-Each real run that delivers leaves one line in `measurements.jsonl` in the home folder: what shapes memory (all but
-options that are known to be harmless; paths are left out), the size and number of pictures in its fullest batch, the
-peak of GPU memory of the trainer's processes, seconds a step, GPU, driver, torch, sd-scripts, date. The driver is asked
-from outside. Where it does not tell who holds what (Windows, containers), the peak is what came on top since the start.
-A record speaks for a run with the same settings, the same name of GPU, as many pictures at once, and pictures of the
-same size, or up to a tenth smaller.
+Each real run that succeeds adds one line to `measurements.jsonl` in the home folder: the settings that affect memory
+(all options except those known to be harmless; paths are left out), the size and number of pictures in its fullest
+batch, the peak GPU memory of the trainer's processes, seconds per step, GPU, driver, torch, sd-scripts and date. The
+memory is read from the driver. If it does not report memory per process (Windows, containers), the peak is the increase
+since the start. A record applies to a run with the same settings, the same GPU name, the same number of pictures at
+once, and pictures of the same size or up to a tenth smaller.
 
-- `sdxl-train fit --preset X --model M --data D` measures at once: three real steps on the largest bucket of your
+- `sdxl-train fit --preset X --model M --data D` measures right away: three real steps on the largest bucket of your
   pictures, with 1, 2, 3, 4, 6, 8 ... at a time, until it does not fit. Without a GPU it shows the RAM of a
-  scaled-down model instead, which says nothing of GPU memory.
-- `sdxl-train vram --mine` shows the records beside the table, each with what the estimate says of it; with `--json`
-  the output is an object of `table` and `mine`.
-- `sdxl-train vram --export FILE` writes them as CSV, `--merge FILE` takes in somebody else's, row by row checked; they
-  count for the same name of GPU where there is no record of one's own.
+  scaled-down model instead, which says nothing about GPU memory.
+- `sdxl-train vram --mine` shows the records along with the table, each with its estimate; with `--json` the output is
+  an object with `table` and `mine`.
+- `sdxl-train vram --export FILE` writes them as CSV. `--merge FILE` adds another person's records and checks every row;
+  they count for GPUs with the same name if you have no record of your own.
 
-`python scripts/measure_vram.py --output FILE --against` measures the table's cells on the GPU that is here, with SDXL's
-true shapes and random weights, and prints the error of the estimate for each. The estimate has not been held against
-such a file yet: it stands on the table above alone.
+`python scripts/measure_vram.py --output FILE --against` measures the table's cells on this machine's GPU, with SDXL's
+real shapes and random weights, and prints the error of the estimate for each. The estimate has not been compared with
+such a file yet: it rests on the table above alone.
 """
 
 if __name__ == "__main__":

@@ -133,12 +133,12 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("gpu_checks"), help="a folder for what the runs say")
-    parser.add_argument("--minutes", type=float, default=10.0, help="begin no check after so many")
+    parser.add_argument("--minutes", type=float, default=10.0, help="start no check after this many")
     parser.add_argument("--only", action="append", choices=[check.name for check in CHECKS])
     parser.add_argument("--list", action="store_true", help="name the checks")
-    parser.add_argument("--gpu", type=int, help="as nvidia-smi counts [default: the freest]")
-    parser.add_argument("--home", type=Path, help="where sdxl-train is set up")
-    parser.add_argument("--work", type=Path, help="keep the model here, 6.9 GB, for another time")
+    parser.add_argument("--gpu", type=int, help="as in nvidia-smi [default: the one with most free memory]")
+    parser.add_argument("--home", type=Path, help="the home of sdxl-train")
+    parser.add_argument("--work", type=Path, help="keep the model here, 6.9 GB, for next time")
     return parser.parse_args()
 
 
@@ -148,7 +148,9 @@ def prepare(options: argparse.Namespace, folder: Path) -> Bench:
     installed = environment.require(home)
     device = preparation.choose_device(options.gpu)
     if device is None and installed.trains:
-        raise SdxlTrainError("no GPU was found", "without one, a setup of the stand-in in tests/standin shows the way")
+        raise SdxlTrainError(
+            "no GPU was found", "without a GPU, a setup of the stand-in in tests/standin shows how it works"
+        )
     there = (options.work or folder) / "material"
     if not (there / "model.safetensors").is_file():
         print("making a model of random weights", file=sys.stderr, flush=True)

@@ -154,12 +154,12 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("measured_gpu.jsonl"), help="JSON lines")
-    parser.add_argument("--minutes", type=float, default=10.0, help="stop after so many")
-    parser.add_argument("--cell", action="append", help="KIND/PRESET:BATCH:WAY[:STEPS]; may be given again")
-    parser.add_argument("--count", action="store_true", help="count the operations of a step as well, which slows it")
-    parser.add_argument("--gpu", type=int, help="as nvidia-smi counts [default: the freest]")
-    parser.add_argument("--home", type=Path, help="where sdxl-train is set up")
-    parser.add_argument("--work", type=Path, help="keep the model here, 6.9 GB, for another time")
+    parser.add_argument("--minutes", type=float, default=10.0, help="stop after this many")
+    parser.add_argument("--cell", action="append", help="KIND/PRESET:BATCH:WAY[:STEPS]; repeatable")
+    parser.add_argument("--count", action="store_true", help="also count the operations of a step, which slows it down")
+    parser.add_argument("--gpu", type=int, help="as in nvidia-smi [default: the one with most free memory]")
+    parser.add_argument("--home", type=Path, help="the home of sdxl-train")
+    parser.add_argument("--work", type=Path, help="keep the model here, 6.9 GB, for next time")
     return parser.parse_args()
 
 
@@ -172,7 +172,7 @@ def parse(text: str) -> Cell:
     except ValueError:
         cell = None
     if cell is None or min(cell.batch, cell.steps) < 1 or len(steps) > 1:
-        raise UsageError(f"{text!r} is no cell", "KIND/PRESET:BATCH:WAY[:STEPS], such as lora/dim32:4:default")
+        raise UsageError(f"{text!r} is not a cell", "KIND/PRESET:BATCH:WAY[:STEPS], such as lora/dim32:4:default")
     return cell
 
 
@@ -197,7 +197,7 @@ def measure(options: argparse.Namespace, known: Sequence[Line]) -> Iterator[Line
         coming = [living.enter_context(Running(cell, place, count=options.count)) for cell in left[:1]]
         for number, cell in enumerate(left):
             if time.monotonic() > deadline:
-                print(f"the time is over: {len(left) - number} cells are left", file=sys.stderr, flush=True)
+                print(f"time is up: {len(left) - number} cells are left", file=sys.stderr, flush=True)
                 return
             running = coming.pop()
             coming += [
@@ -210,8 +210,8 @@ def measure(options: argparse.Namespace, known: Sequence[Line]) -> Iterator[Line
 
 
 WITHOUT_GPU = (
-    "NO GPU: two cells of a scaled-down model on the processor, to prove the way.\n"
-    "These figures say nothing of a GPU; its columns stay empty."
+    "NO GPU: two cells of a scaled-down model on the processor, to show that it works.\n"
+    "These figures say nothing about a GPU; its columns stay empty."
 )
 
 

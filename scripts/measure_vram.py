@@ -141,12 +141,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("measured_vram.csv"), help="the CSV")
     parser.add_argument("--against", action="store_true", help="print the estimate's error for each cell")
-    parser.add_argument("--rows", default="", help="only rows whose name holds these words, such as 'LoRA 32'")
+    parser.add_argument("--rows", default="", help="only rows whose name contains these words, such as 'LoRA 32'")
     parser.add_argument("--batches", type=sizes, default=vram.BATCH_SIZES, help="such as 1,2,4")
     parser.add_argument("--variant", choices=(AS_TABLE, AS_SHIPPED), help="only as the table, or as the preset ships")
-    parser.add_argument("--gpu", type=int, help="as nvidia-smi counts [default: the freest]")
-    parser.add_argument("--home", type=Path, help="where sdxl-train is set up")
-    parser.add_argument("--work", type=Path, help="keep the model here, 6.9 GB, for another time")
+    parser.add_argument("--gpu", type=int, help="as in nvidia-smi [default: the one with most free memory]")
+    parser.add_argument("--home", type=Path, help="the home of sdxl-train")
+    parser.add_argument("--work", type=Path, help="keep the model here, 6.9 GB, for next time")
     return parser.parse_args()
 
 
@@ -182,7 +182,7 @@ def measure(options: argparse.Namespace, known: list[Measured]) -> list[Measured
         place = Place(home, installed, device, material, model, folder)
         for cell in left:
             if ran_out(known, cell, name_of_gpu):
-                print(f"{cell.variant}: {cell.row}, batch {cell.batch}: left away, a smaller one ran out of memory")
+                print(f"{cell.variant}: {cell.row}, batch {cell.batch}: skipped, a smaller one ran out of memory")
                 continue
             known = [*known, measured(cell, place)]
             write(options.output, known[-1])
@@ -190,7 +190,7 @@ def measure(options: argparse.Namespace, known: list[Measured]) -> list[Measured
 
 
 WITHOUT_GPU = (
-    "NO GPU: one cell of a scaled-down model on the processor, to prove the way.\n"
+    "NO GPU: one cell of a scaled-down model on the processor, to show that it works.\n"
     "This measures no GPU memory; the GPU's columns stay empty."
 )
 
@@ -350,7 +350,7 @@ def read(path: Path) -> list[Measured]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
-            sys.exit(f"error: {path} has other columns than this script writes\nhint:  give --output another name")
+            sys.exit(f"error: {path} has different columns than this script writes\nhint:  give --output another name")
         lines = [Measured(**{name: line[name] or "" for name in COLUMNS}) for line in reader]
     broken = [line for line in lines if not line.batch.isdecimal()]
     if broken:
@@ -373,7 +373,7 @@ def compare(lines: Sequence[Measured]) -> None:
     """Print each measured cell beside its estimate, and the mean of the errors."""
     told = [line for line in lines if line.status == OK and line.process_gib and line.estimated_gib]
     if not told:
-        print("no cell was measured on a GPU yet: there is nothing to hold the estimate against")
+        print("no cell has been measured on a GPU yet: there is nothing to compare the estimate with")
         return
     errors, inside = [], 0
     for line in told:

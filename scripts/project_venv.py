@@ -25,7 +25,7 @@ def make(name: str, *, extra: str = "") -> Path:
     if mark.is_file() and mark.read_text(encoding="utf-8") == wanted and python.exists():
         return python
     if folder.exists() and not mark.is_file():
-        sys.exit(f"error: {folder} is there, and not of this script\nhint:  move or remove it, and try again")
+        sys.exit(f"error: {folder} exists and was not made by this script\nhint:  move or remove it, and try again")
     print(f"making {name} and installing the project into it", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     try:

@@ -28,8 +28,8 @@ def main() -> int:
     """Write, or compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("release", help="the release's name, such as v0.11.1")
-    parser.add_argument("--home", type=Path, required=True, help="where setup has installed it")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the file says otherwise")
+    parser.add_argument("--home", type=Path, required=True, help="the home in which setup has installed it")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file differs")
     typed = parser.parse_args()
     installed = environment.require(Home.find(typed.home, {}))
     path = shipped.RELEASES / f"{typed.release}.json"

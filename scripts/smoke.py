@@ -29,7 +29,7 @@ def main() -> int:
     """Give the exit code of the first step that fails, or 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", help="a clone or mirror of sd-scripts (also: SDXL_TRAIN_SOURCE)")
-    parser.add_argument("--rehearse", action="store_true", help="the same flow with a stand-in trainer")
+    parser.add_argument("--rehearse", action="store_true", help="the same procedure with a stand-in trainer")
     known, passed_on = parser.parse_known_args()
     python = project_venv.make(".venv")
     if known.rehearse:
@@ -38,8 +38,8 @@ def main() -> int:
     code = _run(python, "setup", *source)
     if code != 0:
         print(
-            "two ways on: name a clone or mirror of sd-scripts with --source PATH|URL,\n"
-            "             or see the whole flow without it: python scripts/smoke.py --rehearse",
+            "two options: name a clone or mirror of sd-scripts with --source PATH|URL,\n"
+            "             or see the whole procedure without it: python scripts/smoke.py --rehearse",
             file=sys.stderr,
         )
         return code
@@ -48,7 +48,7 @@ def main() -> int:
 
 def _rehearse(python: Path, passed_on: list[str]) -> int:
     """Setup to LoRA file with the tests' stand-in, in a home of its own: a real environment is not touched."""
-    print("REHEARSAL: a stand-in trainer plays sd-scripts, nothing will be trained", file=sys.stderr, flush=True)
+    print("REHEARSAL: a stand-in trainer replaces sd-scripts; nothing will be trained", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "sd-scripts"
         if subprocess.run([sys.executable, str(STAND_IN), str(repository)], check=False).returncode != 0:
@@ -59,7 +59,7 @@ def _rehearse(python: Path, passed_on: list[str]) -> int:
         code = code or _run(python, "smoke", *home, *output, *passed_on)
     if (REHEARSAL_HOME / ".sdxl-train-home").is_file():  # setup made it
         shutil.rmtree(REHEARSAL_HOME, ignore_errors=True)
-    print("REHEARSAL: ended; nothing was trained", file=sys.stderr, flush=True)
+    print("REHEARSAL: done; nothing was trained", file=sys.stderr, flush=True)
     return code
 
 

@@ -43,12 +43,12 @@ class CommandGroup(NamedTuple):
 
 
 _LARGE = (
-    "On 24 GB add `--set fused_backward_pass=true`; from 32 GB on the preset gc fits as it is. Smaller cards: "
+    "With 24 GB add `--set fused_backward_pass=true`; with 32 GB or more the preset gc fits as it is. Smaller cards: "
     "`sdxl-train plan --kind dreambooth`."
 )
 
 COMMANDS: Mapping[str, Command | CommandGroup] = {
-    "setup": Command("Install sd-scripts and torch in an environment of their own.", "setup.setup"),
+    "setup": Command("Install sd-scripts and torch in their own environment.", "setup.setup"),
     "smoke": Command("Prove that training works, on any machine.", "smoke.train_tiny"),
     "init": Command("Write a project file for this folder.", "init.init"),
     "lora": Command("Train a LoRA: small, quick, the usual choice.", "train.train"),
@@ -56,22 +56,22 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "loha": Command("Train a LoHa: two LoRAs multiplied, for many subjects.", "train.train"),
     "lokr": Command("Train a LoKr: the closest likeness for its size.", "train.train"),
     "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
-    "plan": Command("Say what to train on this GPU, and the command for it.", "vram.plan"),
+    "plan": Command("Suggest what to train on this GPU, with the command to type.", "vram.plan"),
     "fit": Command("Measure the largest batch that fits, with a few real steps.", "fit.fit"),
-    "vram": Command("Show GPU memory by settings: measured and estimated.", "vram.vram"),
+    "vram": Command("Show the GPU memory that settings need: measured, estimated.", "vram.vram"),
     "dataset": CommandGroup("Check, show, repair and caption your pictures.", {
         "check": Command("Find what is wrong with pictures and captions.", "dataset.check.check",
-                         "Exit code 4 where there are errors."),
+                         "Exit code 4 if there are errors."),
         "show": Command("Show what SDXL will really see: buckets, crops, steps, tags.", "dataset.show.show"),
-        "fix": Command("Make a copy that training takes as it is.", "dataset.fix.fix",
+        "fix": Command("Make a repaired copy that is ready to train.", "dataset.fix.fix",
                        "The originals are never touched."),
-        "caption": Command("Tag pictures without a caption, by sd-scripts' own tagger.", "dataset.caption.caption"),
+        "caption": Command("Tag pictures that have no caption with sd-scripts' tagger.", "dataset.caption.caption"),
     }),
     "presets": CommandGroup("List, show, check, import and export presets.", {
         "list": Command("List every preset with the GPU memory that it needs.", "presets.listing.list_"),
         "show": Command("Show a preset in full, and where each value comes from.", "presets.listing.show"),
         "check": Command("Find every problem in preset files.", "presets.listing.check",
-                         "With line numbers; exit code 3 if there is one."),
+                         "Shows line numbers; exit code 3 if there are any."),
         "new": Command("Make a commented preset that fits your card, from five answers.", "presets.new.new"),
         "diff": Command("Compare two presets, sd-scripts' defaults included.", "presets.diff.diff"),
         "schema": Command("Write a JSON Schema of presets, for editors.", "presets.schema.schema"),
@@ -82,16 +82,16 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "list": Command("List every run, newest first.", "runs.listing.list_"),
         "show": Command("Show one run: settings, results, how it ended.", "runs.listing.show"),
         "diff": Command("Compare two runs: settings, data, results.", "runs.listing.diff"),
-        "explain": Command("Say why a run failed, and what to type.", "runs.explain.explain",
-                           "Takes any log of sd-scripts."),
+        "explain": Command("Explain why a run failed and what to type next.", "runs.explain.explain",
+                           "Reads any sd-scripts log."),
         "resume": Command("Resume a run that was stopped or cut off.", "runs.resume.resume"),
         "rerun": Command("Repeat a run under a new name.", "runs.rerun.rerun"),
-        "report": Command("Write a run as one web page.", "runs.report.write_report",
-                          "Curves, samples, settings and checkpoints; it needs no network."),
-        "rm": Command("Delete runs and all that they made.", "runs.rm.rm",
-                      "Files that aren't the run's own stay."),
-        "tensorboard": Command("Serve the logs of a run, or of all.", "runs.tensorboard.serve",
-                               "Until Ctrl-C; the address goes to stdout."),
+        "report": Command("Write an HTML report of a run.", "runs.report.write_report",
+                          "Curves, samples, settings and checkpoints on one page; works offline."),
+        "rm": Command("Delete runs and everything that they made.", "runs.rm.rm",
+                      "Files that don't belong to the run are kept."),
+        "tensorboard": Command("Show the logs of one run, or of all, in TensorBoard.", "runs.tensorboard.serve",
+                               "Runs until Ctrl-C; prints its address to stdout."),
     }),
 }  # fmt: skip
 
@@ -199,7 +199,7 @@ def _require_folder() -> None:
     try:
         Path.cwd()
     except OSError as error:
-        raise UsageError("the current folder is gone", "change into a folder that exists") from error
+        raise UsageError("the current folder no longer exists", "cd to a folder that exists") from error
 
 
 def _prepare_streams() -> None:

@@ -25,7 +25,7 @@ def explain(error: Exception, environ: Mapping[str, str]) -> tuple[Problem, int]
         return _of_a_file(error), UsageError.exit_code
     kind = type(error).__name__
     what = formatting.cut(redact.text(f"{kind}: {error}" if str(error) else kind), _LONGEST_MESSAGE)
-    return Problem(f"a fault of sdxl-train itself: {what}", kept), SdxlTrainError.exit_code
+    return Problem(f"a bug in sdxl-train: {what}", kept), SdxlTrainError.exit_code
 
 
 def _of_a_file(error: OSError) -> Problem:
@@ -33,7 +33,7 @@ def _of_a_file(error: OSError) -> Problem:
     if error.filename is None:
         return Problem(f"a file could not be written: {reason}", "free some space, and try again")
     name = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else str(error.filename)
-    hint = "look at its name, at who may read and write it, and at the free space"
+    hint = "check its name, its permissions and the free space"
     return Problem(f"{formatting.cut(redact.text(name), _LONGEST_MESSAGE)}: {reason}", hint)
 
 

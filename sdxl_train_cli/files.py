@@ -35,7 +35,7 @@ def write(path: Path, content: str | bytes, *, over: bool = True) -> None:
     FileExistsError where something is there already and `over` is false; a device or a pipe is never renamed over.
     """
     if not over and os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, "is there already", str(path))
+        raise FileExistsError(errno.EEXIST, "already exists", str(path))
     with _beside(path) as beside, beside.open("xb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
@@ -146,7 +146,7 @@ def parse_json(
     try:
         return json.loads(text, object_pairs_hook=object_pairs_hook, parse_int=_integer)
     except RecursionError:
-        raise ValueError("it is nested far too deeply") from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -265,9 +265,9 @@ class Child:
         after = {process.pid: _times(process) for process in processes}
         spent = {pid: now - then for pid, then in before.items() if then and (now := after[pid])}
         if not spent:
-            return "none of its processes is there any more"
+            return "none of its processes is left"
         share = max(spent.values()) / _ACTIVITY_SECONDS
-        doing = "waits for something" if share < _IDLE_SHARE else "computes"
+        doing = "is waiting for something" if share < _IDLE_SHARE else "computes"
         return f"the trainer {doing}: its busiest process takes {100 * share:.0f} % of a core"
 
     def wait(self) -> int:

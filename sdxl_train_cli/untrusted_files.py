@@ -38,11 +38,11 @@ def json_object(text: str, shown: str) -> dict[str, object]:
         found = files.parse_json(text, object_pairs_hook=files.unique)
         _count(found)
     except RecursionError as error:
-        raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
+        raise RecipeError(Problem("is nested too deeply", None, shown)) from error
     except ValueError as error:
         raise RecipeError(Problem(f"is not JSON: {error}", None, shown)) from error
     if not isinstance(found, dict):
-        raise RecipeError(Problem("is JSON, and holds no settings", None, shown))
+        raise RecipeError(Problem("is JSON, but holds no settings", None, shown))
     return found
 
 
@@ -52,7 +52,7 @@ def toml_table(text: str, shown: str) -> dict[str, object]:
         found = tomli.loads(text.replace("\r\n", "\n"))
         _count(found)
     except RecursionError as error:
-        raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
+        raise RecipeError(Problem("is nested too deeply", None, shown)) from error
     except ValueError as error:  # numbers of absurd length, too
         raise RecipeError(Problem(f"is not TOML: {error}", None, shown)) from error
     return found
@@ -71,7 +71,9 @@ def json_text(table: Mapping[str, object]) -> str:
 def require_settings(found: object, shown: str) -> None:
     """Raise RecipeError where it holds more than settings ever are: each is told of in a row."""
     if _count(found) > _MOST_SETTINGS:
-        raise RecipeError(Problem(f"holds over {_MOST_SETTINGS:,} values, which no file of settings does", where=shown))
+        raise RecipeError(
+            Problem(f"holds over {_MOST_SETTINGS:,} values, more than any settings file has", where=shown)
+        )
 
 
 def _count(found: object, depth: int = 0) -> int:

@@ -27,7 +27,7 @@ def test_a_fault_of_ours_is_one_line_and_its_traceback_a_file(
     kept = tmp_path / "cache" / "last-fault.txt"
     assert result.code == 1
     assert result.stderr.splitlines() == [
-        r"error: a fault of sdxl-train itself: KeyError: '\x1b[31mred\nerror: two'",
+        r"error: a bug in sdxl-train: KeyError: '\x1b[31mred\nerror: two'",
         f"hint:  please report it with {kept}",
     ]
     assert "break_down" in kept.read_text(encoding="utf-8")

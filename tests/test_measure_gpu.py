@@ -32,7 +32,7 @@ def test_a_cell_is_read_as_it_is_typed() -> None:
 @pytest.mark.parametrize("text", ["", "lora", "lora/dim32", "lora:1:plain", "cat/dim32:1:plain", "lora/dim32:0:plain",
                                   "lora/dim32:x:plain", "lora/dim32:1:plain:0", "lora/dim32:1:plain:2:3"])  # fmt: skip
 def test_what_is_no_cell_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no cell"):
+    with pytest.raises(UsageError, match="is not a cell"):
         measure_gpu.parse(text)
 
 

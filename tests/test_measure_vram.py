@@ -45,7 +45,7 @@ def test_without_a_gpu_one_cell_proves_the_way_and_the_gpus_columns_stay_empty(t
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
     assert "NO GPU" in first.stderr
     assert "0 cells to measure, 1 known" in again.stderr
-    assert "no cell was measured on a GPU yet" in again.stdout
+    assert "no cell has been measured on a GPU yet" in again.stdout
     assert (line["row"], line["batch"], line["status"], line["model"]) == (
         "LoRA 32, gc",
         "1",

@@ -120,7 +120,7 @@ CASES: list[tuple[dict[str, Value], int, str, str]] = [
     ({"lr_scheduler": "cosin"}, 3, "no such lr_scheduler", "unknown-schedule"),
     ({"network_module": "networks.nope"}, 5, "no module networks.nope", "unknown-network"),
     ({"network_args": "conv_dim"}, 3, "takes key=value", "network-arguments"),
-    ({"network_weights": "LORA", "network_dim": 8}, 4, "is of dim 32", "other-network"),
+    ({"network_weights": "LORA", "network_dim": 8}, 4, "has dim 32", "other-network"),
     ({"resume": "STATE", "max_train_steps": 4}, 4, "has made 4 steps", "steps-behind"),
     ({"network_train_unet_only": False}, 3, "outputs are cached", "network-text-cached"),
     ({"shuffle_caption": True}, 3, "captions are encoded once", "moving-captions"),
@@ -135,8 +135,8 @@ SLOW_CASES: list[tuple[dict[str, Value], int, str, str]] = [
     ({"network_args": "conv_dim=abc"}, 3, "whole number above 0", "network-arguments"),
     ({"network_weights": "NOPE"}, 4, "no weights at", "no-file"),
     ({"base_weights": "NOPE"}, 4, "no weights at", "no-file"),
-    ({"resume": "NOPE"}, 4, "no whole state", "no-state"),
-    ({"resume": "STATE", "network_dim": 8, "max_train_steps": 40}, 4, "is of dim 32", "state-unfit"),
+    ({"resume": "NOPE"}, 4, "no complete state", "no-state"),
+    ({"resume": "STATE", "network_dim": 8, "max_train_steps": 40}, 4, "has dim 32", "state-unfit"),
     ({"full_bf16": True, "mixed_precision": "fp16"}, 3, "needs mixed_precision bf16", "full-precision"),
 ]  # fmt: skip
 

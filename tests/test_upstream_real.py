@@ -338,7 +338,7 @@ def test_a_run_that_is_stopped_and_resumed_twice_ends_as_if_it_had_not_been(smok
     ended = sdxl_train(smoked.parent, "runs", "resume", str(run), "--no-vram-check")
 
     assert ended.returncode == 0, ended.stderr
-    assert "going on from step 6" in ended.stderr
+    assert "resuming from step 6" in ended.stderr
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [metric["step"] for metric in metrics] == list(range(1, 13))
     assert all(metric["loss"] is not None and metric["rates"] for metric in metrics)

@@ -104,8 +104,8 @@ def _require_sense(asked: Choices, installed: Environment, *, own_pictures: bool
 
 _MOST, _MOST_ON_PROCESSOR = 16, 2
 _NO_GPU = (
-    "NO GPU was found: this measures the RAM of a scaled-down model on the processor, to show that the way works.",
-    "The figures say nothing of GPU memory; for an estimate of that: `sdxl-train plan --gpu 12`",
+    "NO GPU was found: this measures the RAM of a scaled-down model on the processor, to show that it works.",
+    "The figures say nothing about GPU memory; for an estimate: `sdxl-train plan --gpu 12`",
 )
 
 
@@ -194,13 +194,16 @@ def _conclude(found: list[TriedBatch], most: int) -> None:
         ways = savings.ways_out(found[0].prepared.recipe, device.free_gib) if device else []
         raise VramError(
             f"not even one picture fits: {found[0].trial.why_not}",
-            "\n".join(map(str, ways)) or "take a smaller preset: `sdxl-train plan`",
+            "\n".join(map(str, ways)) or "use a smaller preset: `sdxl-train plan`",
         )
-    more = "; more was not tried (--max-batch)" if best.batch_size == most else ""
+    more = "; larger batches were not tried (--max-batch)" if best.batch_size == most else ""
     if device is not None:
         of = f"{_amount(best.trial)} of {device.free_gib:.1f} free on {device.name}"
         console.note(
             f"the largest batch that fits: {best.batch_size} ({of}){more}; to train: --batch-size {best.batch_size}"
         )
     else:
-        console.note(f"the largest batch tried: {best.batch_size}; RAM of a scaled model, no word on GPU memory")
+        console.note(
+            f"the largest batch tried: {best.batch_size}; this is the RAM of a scaled model and "
+            "says nothing about GPU memory"
+        )

@@ -18,7 +18,10 @@ from sdxl_train_cli.ui import console
 def show(records: list[Measurement]) -> None:
     """Print them as a table, each beside its estimate."""
     if not records:
-        console.note("no run was measured here yet: each real run on a GPU is, and `sdxl-train fit` measures at once")
+        console.note(
+            "no run has been measured here yet: every real run on a GPU is measured, and "
+            "`sdxl-train fit` measures right away"
+        )
         return
     console.out("")
     console.out("measured runs")
@@ -81,7 +84,7 @@ def known(home: Home, card: Gpu, data: str | None) -> Known:
         if data is not None:
             pictures = folders.files(sources.scan(Path(data), regularisation=None, repeats=None, trigger=None))
     except DatasetError as error:
-        console.warn(Problem(f"planned without a look at the pictures: {error.problems[0]}", error.problems[0].hint))
+        console.warn(Problem(f"planned without checking the pictures: {error.problems[0]}", error.problems[0].hint))
     return MeasuredRuns(records(home), card, installed.lock.commit if installed else "", pictures).need
 
 
@@ -92,7 +95,7 @@ def exchange(home: Home, merge: Path | None, export: Path | None) -> None:
         problem = measurements.add(home, *new)
         if problem is not None:
             raise UsageError(problem.message, "choose another place with --home")
-        console.note(f"{len(new)} measured runs taken in; they count for the same name of GPU")
+        console.note(f"{len(new)} measured runs added; they count for GPUs with the same name")
     if export is not None:
         own = [record for record in records(home) if not record.is_from_elsewhere]
         text = shared_measurements.text(own)

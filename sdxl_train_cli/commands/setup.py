@@ -21,9 +21,9 @@ Source = Annotated[
 ]
 Ref = Annotated[str | None, typer.Option("--ref", help="Branch, tag or commit [default: sdxl]")]
 Python = Annotated[str | None, typer.Option("--python", help="Python of the environment [default: 3.11]")]
-Torch = Annotated[TorchBuild | None, typer.Option("--torch", help="Build of torch [default: auto, by the GPU]")]
-Extras = Annotated[list[Extra] | None, typer.Option("--extra", help="Install this too; repeatable")]
-Recreate = Annotated[bool, typer.Option("--recreate", help="Rebuild it, even if nothing has changed")]
+Torch = Annotated[TorchBuild | None, typer.Option("--torch", help="Build of torch [default: auto, chosen for the GPU]")]
+Extras = Annotated[list[Extra] | None, typer.Option("--extra", help="Also install this; repeatable")]
+Recreate = Annotated[bool, typer.Option("--recreate", help="Rebuild the environment even if nothing has changed")]
 Json = Annotated[bool, typer.Option("--json", help="Print what is installed as JSON")]
 
 
@@ -31,7 +31,7 @@ def setup(
     source: Source = None, ref: Ref = None, python: Python = None, torch: Torch = None, extra: Extras = None,
     recreate: Recreate = False, json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Install sd-scripts and torch in an environment of their own."""
+    """Install sd-scripts and torch in their own environment."""
     where = workspace.home(home)
     address = source or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source
     request = _request(where, address, ref, python, torch, extra)

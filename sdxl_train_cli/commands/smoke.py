@@ -25,7 +25,7 @@ _ALL = "all"
 KindOption = Annotated[str, typer.Option("--kind", "-k", help=f"{', '.join(kind.value for kind in Kind)} or {_ALL}")]
 Steps = Annotated[int, typer.Option("--steps", min=2, callback=within_reason, help="Length of each run")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
-FullSize = Annotated[bool, typer.Option("--full-size", help="Full-size SDXL: about 7 GB of disk and memory")]
+FullSize = Annotated[bool, typer.Option("--full-size", help="Use full-size SDXL: about 7 GB of disk and memory")]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs, not only the trained files")]
 GpuIndex = Annotated[
     int | None, typer.Option("--gpu", min=0, callback=within_reason, help="Train on this GPU [default: the processor]")
@@ -44,7 +44,7 @@ def train_tiny(
     target = _made(layout.expand(output or Path("smoke-output")))
     reason = None if full_size else environment.abilities(installed).not_scaled
     if reason and installed.trains:
-        console.note(f"taking SDXL's full size, 6.9 GB: {reason}")
+        console.note(f"using full-size SDXL, 6.9 GB: {reason}")
     size = smoke.SmokeSize(steps, scaled=not full_size and reason is None, gpu_index=gpu)
     hands = smoke.SmokeActions(
         lambda choices: preparation.prepare(choices, where, workspace.user_presets()),

@@ -38,9 +38,9 @@ Data = Annotated[
 Reg = Annotated[str | None, typer.Option("--reg", help="Regularisation pictures, laid out like --data")]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Where the run's folder is made [default: output]")]
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of run and file [default: the data folder's]")]
-Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="The word that calls your subject")]
+Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Trigger word for your subject")]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", "-b", min=1, callback=within_reason, help="Pictures in one step")
+    int | None, typer.Option("--batch-size", "-b", min=1, callback=within_reason, help="Pictures per step")
 ]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, callback=within_reason, help="Length of the run in steps")]
 Epochs = Annotated[
@@ -56,16 +56,22 @@ Repeats = Annotated[
 Resolution = Annotated[
     int | None,
     typer.Option(
-        "--resolution", min=64, callback=within_reason, help="Side in pixels of the square that has a bucket's area"
+        "--resolution",
+        min=64,
+        callback=within_reason,
+        help="Resolution: side in pixels of the square with a bucket's area",
     ),
 ]
-Vae = Annotated[str | None, typer.Option("--vae", help="A VAE in place of the model's own")]
+Vae = Annotated[str | None, typer.Option("--vae", help="VAE to use instead of the model's own")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, callback=within_reason, help="Random seed")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
 GpuIndex = Annotated[
     int | None,
     typer.Option(
-        "--gpu", min=0, callback=within_reason, help="Number of the GPU, as in nvidia-smi [default: the freest]"
+        "--gpu",
+        min=0,
+        callback=within_reason,
+        help="Number of the GPU, as in nvidia-smi [default: the one with most free memory]",
     ),
 ]
 GpuMemory = Annotated[
@@ -75,7 +81,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 AsJson = Annotated[bool, typer.Option("--json", help="Print events as JSON lines")]
 NoGuard = Annotated[
     list[str] | None,
-    typer.Option("--no-guard", metavar="NAME", help="Switch off: nan, loss, speed, silence, disk or samples"),
+    typer.Option("--no-guard", metavar="NAME", help="Guard to switch off: nan, loss, speed, silence, disk or samples"),
 ]
 
 
@@ -90,14 +96,16 @@ OnOomOption = Annotated[OnOom, typer.Option("--on-oom", help="What to do when th
 StepDowns = Annotated[
     int,
     typer.Option(
-        "--step-downs", min=1, callback=within_reason, help="With --on-oom step-down: at most this many times"
+        "--step-downs", min=1, callback=within_reason, help="Most times that --on-oom step-down may step down"
     ),
 ]
 SaveState = Annotated[
     bool | None,
-    typer.Option("--save-state/--no-save-state", help="Save the state that resuming needs [default: by preset]"),
+    typer.Option(
+        "--save-state/--no-save-state", help="Save the state that resuming needs [default: as the preset says]"
+    ),
 ]
-Fast = Annotated[bool, typer.Option("--fast", help="The same training in less time, on a GPU (docs/speed.md)")]
+Fast = Annotated[bool, typer.Option("--fast", help="Train the same in less time, on a GPU (docs/speed.md)")]
 NoVramCheck = Annotated[bool, typer.Option("--no-vram-check", help="Start even if the GPU seems too small")]
 
 
@@ -113,7 +121,7 @@ def train(
     """Train the kind that the command is named after; the command table has a row for each."""
     if gpu_memory is not None and not dry_run:
         raise UsageError(
-            "--gpu-memory imagines a GPU, and a real run needs the real one", "add --dry-run, or leave it away"
+            "--gpu-memory simulates a GPU, but a real run needs a real one", "add --dry-run, or omit --gpu-memory"
         )
     kind = Kind(context.command.name)
     off = guards.parse(no_guard or [])
@@ -191,7 +199,7 @@ def from_flags(
 ) -> list[Override]:
     """What the flags of a run's usual options say."""
     if steps is not None and epochs is not None:
-        raise UsageError("--steps and --epochs say the same thing twice", "give one of them")
+        raise UsageError("--steps and --epochs both set the length of the run", "give one of them")
     overrides = []
     if batch_size is not None:
         overrides.append(Override("train_batch_size", batch_size, Origin("--batch-size")))

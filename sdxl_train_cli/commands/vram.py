@@ -29,14 +29,15 @@ from sdxl_train_cli.ui import console
 
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
 Headroom = Annotated[
-    float | None, typer.Option("--headroom", min=0, help="GB that other programs use [default: by the system]")
+    float | None, typer.Option("--headroom", min=0, help="GB that other programs use [default: depends on the system]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV")]
 KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="Your pictures, for the commands that are shown")]
 Resolution = Annotated[
-    int | None, typer.Option("--resolution", min=64, callback=within_reason, help="Pixels: side of the square")
+    int | None,
+    typer.Option("--resolution", min=64, callback=within_reason, help="Resolution: side of the square in pixels"),
 ]
 
 
@@ -51,7 +52,7 @@ def vram(
     gpu: GpuSize = None, headroom: Headroom = None, as_json: Json = False, as_csv: Csv = False, mine: Mine = False,
     export: Export = None, merge: Merge = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Show GPU memory by settings: measured and estimated."""
+    """Show the GPU memory that settings need: measured, estimated."""
     if merge is not None or export is not None:
         measured.exchange(workspace.home(home), merge, export)
         return
@@ -96,22 +97,22 @@ def _show_table(card: Gpu | None) -> None:
         faint=over,
     )
     console.note(
-        "a figure alone was measured, a range is estimated (docs/vram.md); 1024x1024, the Python process alone,"
+        "a single figure was measured, a range is estimated (docs/vram.md); 1024x1024, the Python process alone,"
     )
     console.note(
         "text encoders trained, AdamW8bit. The presets leave the text encoders out and need less: `sdxl-train plan`"
     )
     console.note("a GB here is 2^30 bytes: the MiB of nvidia-smi divided by 1024")
     if card is not None:
-        told = "in parentheses: more than" if over else "all of it fits into"
-        console.note(f"{told} the {card.free_gib:.1f} GB that are free on {card.name}")
+        told = "in parentheses: more than" if over else "everything fits into"
+        console.note(f"{told} the {card.free_gib:.1f} GB free on {card.name}")
 
 
 def plan(
     gpu: GpuSize = None, headroom: Headroom = None, kind: KindFilter = None, data: Data = None,
     resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Say what to train on this GPU, and the command for it."""
+    """Suggest what to train on this GPU, with the command to type."""
     card = _card(gpu, headroom)
     if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")
@@ -125,7 +126,7 @@ def plan(
         return
     if not offers:
         raise _too_small(chosen, planning.PlanRequest(chosen[0], free_gib, resolution, data))
-    console.note(f"for the {free_gib:.1f} GB that are free on {card.name}, what gives up least first:")
+    console.note(f"for the {free_gib:.1f} GB free on {card.name}, fewest compromises first:")
     for offer in offers:
         console.out(offer.command)
         console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
@@ -159,15 +160,22 @@ def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
 def _card(size: float | None, headroom: float | None) -> Gpu | None:
     """The GPU that is spoken of: an imagined one, or the freest real one, whose free memory the driver has measured."""
     if headroom is not None and not math.isfinite(headroom):
-        raise UsageError(f"--headroom {headroom:g} is no size", "GB that others take, such as --headroom 1.5")
+        raise UsageError(
+            f"--headroom {headroom:g} is not a size in GB",
+            "give the GB that other programs use, such as --headroom 1.5",
+        )
     if size is not None:
         return gpu.imagined(size, gpu.usual_headroom_gib() if headroom is None else headroom)
     found = gpu.devices()
     freest = max(found, key=lambda device: device.free_gib, default=None)
     if freest is not None and headroom is not None:
-        console.note(f"--headroom is not needed: {freest.name} has {freest.free_gib:.1f} GB free, as its driver tells")
+        console.note(
+            f"--headroom is not needed: {freest.name} has {freest.free_gib:.1f} GB free, as its driver reports"
+        )
     if freest is not None and len(found) > 1:
-        console.note(f"of {len(found)} GPUs, the freest is spoken of: {freest.index}, {freest.name}")
+        console.note(
+            f"of {len(found)} GPUs, this is for the one with the most free memory: {freest.index}, {freest.name}"
+        )
     return freest
 
 

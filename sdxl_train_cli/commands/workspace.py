@@ -28,7 +28,7 @@ LARGEST = 2**32 - 1
 def within_reason(count: int | None) -> int | None:
     """The same count; a bound of its own would stand as a long number in each line of help."""
     if count is not None and count > LARGEST:
-        raise typer.BadParameter(f"no run counts so far: at most {LARGEST}")
+        raise typer.BadParameter(f"the largest number allowed is {LARGEST}")
     return count
 
 

@@ -16,23 +16,23 @@ from sdxl_train_cli.recipe import Recipe
 
 _LATENTS = re.compile(r"(.*)_(\d+)x(\d+)_sdxl\.npz", re.DOTALL)
 _TEXT = "_te_outputs.npz"
-_ANEW = "delete it: sd-scripts makes it anew"
+_ANEW = "delete it: sd-scripts will make it again"
 
 _OTHER_SIZE = FindingKind(
-    "stale-latents", ERROR, "{file} is a cache of another size than its picture, which is {detail}",
-    "{count} caches are of another size than their pictures, and sd-scripts would go by them", _ANEW,
+    "stale-latents", ERROR, "{file} was cached at a different size than its picture, which is {detail}",
+    "{count} caches have a different size than their pictures, and sd-scripts would use them", _ANEW,
 )  # fmt: skip
 _OLD = FindingKind(
-    "old-latents", WARNING, "{file} is a cache of an old sd-scripts, perhaps of another model",
-    "{count} caches are of an old sd-scripts, perhaps of another model", _ANEW,
+    "old-latents", WARNING, "{file} is a cache from an old sd-scripts, perhaps of another model",
+    "{count} caches are from an old sd-scripts, perhaps of another model", _ANEW,
 )  # fmt: skip
 _OLDER_LATENTS = FindingKind(
-    "older-latents", WARNING, "{file} is a cache that is older than its picture",
-    "{count} caches are older than their pictures", "where the picture was changed, delete its cache",
+    "older-latents", WARNING, "{file} is a cache older than its picture",
+    "{count} caches are older than their pictures", "if the picture has changed, delete its cache",
 )  # fmt: skip
 _OLDER_TEXT = FindingKind(
-    "stale-text-cache", WARNING, "{file} is a cache that is older than its caption, which is not read any more",
-    "{count} caches are older than their captions, which are not read any more", _ANEW,
+    "stale-text-cache", WARNING, "{file} is a cache older than its caption, so the new caption is not read",
+    "{count} caches are older than their captions, so the new captions are not read", _ANEW,
 )  # fmt: skip
 
 

@@ -24,17 +24,17 @@ def _fault(fault: FileFault) -> Told:
 _KINDS: tuple[tuple[FindingKind, Told], ...] = (
     (
         FindingKind("caption-unreadable", ERROR, "{file} can't be read: {detail}", "{count} captions can't be read",
-                    "see that the file is there, and that you may read it"),
+                    "check that the file exists and that you can read it"),
         _fault(FileFault.UNREADABLE),
     ),
     (
         FindingKind("caption-not-utf8", ERROR, "{file} is not UTF-8", "{count} captions are not UTF-8",
-                    "save it as UTF-8; editors call it an encoding"),
+                    "save it with the encoding UTF-8"),
         _fault(FileFault.NOT_UTF8),
     ),
     (
-        FindingKind("caption-too-large", ERROR, "{file} is no caption: {detail}",
-                    "{count} files are named as captions and are none", "delete it, or move it elsewhere"),
+        FindingKind("caption-too-large", ERROR, "{file} is not a caption: {detail}",
+                    "{count} files are named like captions but are not captions", "delete it, or move it elsewhere"),
         _fault(FileFault.NO_CAPTION),
     ),
     (
@@ -42,8 +42,9 @@ _KINDS: tuple[tuple[FindingKind, Told], ...] = (
         lambda read: "" if read.error is None and not read.lines else None,
     ),
     (
-        FindingKind("caption-first-line", ERROR, "{file} begins with an empty line, and only the first is trained on",
-                    "{count} captions begin with an empty line, and only the first is trained on",
+        FindingKind("caption-first-line", ERROR,
+                    "{file} begins with an empty line, and only the first line is trained on",
+                    "{count} captions begin with an empty line, and only the first line is trained on",
                     "delete the empty line"),
         lambda read: "" if read.error is None and read.lines and not read.text else None,
     ),
@@ -53,37 +54,37 @@ _LINES = FindingKind(
     "{count} captions have several lines, of which only the first is trained on", "write each as one line",
 )  # fmt: skip
 _MISSING = FindingKind(
-    "caption-missing", WARNING, "no caption for {missing} of {whole} in {folder}: training takes an empty one",
-    "no captions for {missing} of {whole} in {folder}: training takes empty ones", _A_TRIGGER,
+    "caption-missing", WARNING, "no caption for {missing} of {whole} in {folder}: training uses an empty one",
+    "no captions for {missing} of {whole} in {folder}: training uses empty ones", _A_TRIGGER,
 )  # fmt: skip
 _NONE = FindingKind(
     "caption-missing", ERROR,
-    "all {whole} in {folder} have no caption, and no --trigger is given: nothing would name what they show",
-    "all {whole} in {folder} have no caption, and no --trigger is given: nothing would name what they show", _A_TRIGGER,
+    "all {whole} in {folder} have no caption, and no --trigger is given: nothing would say what they show",
+    "all {whole} in {folder} have no caption, and no --trigger is given: nothing would say what they show", _A_TRIGGER,
 )  # fmt: skip
 _LACKING = FindingKind(
     "trigger-absent", WARNING, "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
     "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
-    "write it into them: training puts it first only where no caption has it",
+    "add it to them: training puts it first only if no caption has it",
 )  # fmt: skip
 _LACKING_ALL = FindingKind(
     "trigger-absent", WARNING, "no caption in {folder} has the trigger '{trigger}'",
     "no caption in {folder} has the trigger '{trigger}'",
-    "training puts it first in each; to have it in the files: `sdxl-train dataset fix`",
+    "training puts it first in each; to write it into the files: `sdxl-train dataset fix`",
 )  # fmt: skip
 _CALLED = FindingKind(
-    "trigger-in-regularisation", WARNING, "{file} is of regularisation and has the trigger '{trigger}'",
-    "{count} captions of regularisation have the trigger '{trigger}'",
+    "trigger-in-regularisation", WARNING, "{file} is a regularisation caption and has the trigger '{trigger}'",
+    "{count} regularisation captions have the trigger '{trigger}'",
     "regularisation pictures show the class without the subject: take the trigger out of their captions",
 )  # fmt: skip
-_LONGEST = "write it shorter: more than 225 are never read"
+_LONGEST = "shorten it: tokens beyond 225 are never read"
 _LONG = {
     75: FindingKind("caption-over-75", WARNING, "{file} has {detail}, of which {read} are read",
                     "{count} captions have more than 75 tokens, of which {read} are read",
-                    "--set max_token_length=150, or write them shorter"),
+                    "--set max_token_length=150, or shorten them"),
     150: FindingKind("caption-over-150", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 150 tokens, of which {read} are read",
-              "--set max_token_length=225, or write them shorter"),
+              "--set max_token_length=225, or shorten them"),
     225: FindingKind("caption-over-225", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 225 tokens, of which {read} are read", _LONGEST),
 }  # fmt: skip

@@ -58,7 +58,7 @@ def clean(text: str) -> str:
 def trigger(typed: str | None) -> str | None:
     """The trigger as it can stand in a caption; UsageError where it can't."""
     if typed is not None and (not typed.strip() or not typed.isprintable()):
-        raise UsageError("--trigger is empty, or of several lines", 'give it a word: --trigger "ohwx woman"')
+        raise UsageError("--trigger is empty or has several lines", 'give it a word: --trigger "ohwx woman"')
     return typed.strip() if typed else None
 
 

@@ -139,13 +139,13 @@ def _wrong(table: object, known: Mapping[str, str | None], where: str) -> Iterat
         elif key == "caption_extension" and not str(value).startswith("."):
             yield Problem(f"caption_extension begins with a dot: '.{value}'", None, where)
         elif key == "caption_extension" and not _SUFFIX.fullmatch(str(value)):
-            yield Problem("caption_extension is no suffix of a file", "write it as in '.txt'", where)
+            yield Problem("caption_extension is not a file suffix", "write it as in '.txt'", where)
 
 
 def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem]:
     names = sorted(known)
     for key in table.keys() - set(names):
-        yield Problem(f"'{key}' is not known here", formatting.resembling(key, names, 1), where)
+        yield Problem(f"'{key}' is not a known key", formatting.resembling(key, names, 1), where)
 
 
 def _is(value: object, wanted: str) -> bool:
@@ -210,9 +210,7 @@ def _value(value: object) -> Value:
 def _require_one_kind(subsets: Sequence[Subset], shown: str) -> None:
     with_file = [subset for subset in subsets if subset.metadata_file is not None]
     if with_file and len(with_file) < len(subsets):
-        raise DatasetError(
-            Problem("has metadata files and folders of captions side by side", "train with one of the two kinds", shown)
-        )
+        raise DatasetError(Problem("mixes metadata files and folders of captions", "use one of the two", shown))
 
 
 def _of_run(general: Table, datasets: Sequence[Table], shown: str) -> Iterator[Override]:
@@ -221,7 +219,9 @@ def _of_run(general: Table, datasets: Sequence[Table], shown: str) -> Iterator[O
         found = [{**general, **dataset}.get(key) for dataset in datasets]
         if any(value != found[0] for value in found):
             words = f"the datasets differ in {key}: {', '.join(map(str, found))}"
-            raise DatasetError(Problem(words, "a run has one size and one batch: give each a file of its own", shown))
+            raise DatasetError(
+                Problem(words, "a run has one size and one batch size: put each dataset in its own file", shown)
+            )
         value = found[0]
         if isinstance(value, list):
             yield Override(key, ",".join(map(str, value)), Origin(shown))

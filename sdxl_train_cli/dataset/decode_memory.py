@@ -67,7 +67,7 @@ def needed_bytes(image: Image, whole: tuple[int, int], work: int = 0) -> int:
     if needed > LARGEST_BYTES:
         pixels = whole[0] * whole[1] / 1e6
         limit = int(pixels * LARGEST_BYTES / needed)
-        words = f"{pixels:.0f} million pixels, and of such a {image.format} no more than {limit} million are decoded"
+        words = f"{pixels:.0f} million pixels; for a {image.format} like this the limit is {limit} million"
         raise TooLargeError(words)
     return needed
 

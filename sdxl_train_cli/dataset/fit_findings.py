@@ -21,37 +21,38 @@ _MANY_PASSES = 300
 """Beyond, pictures are learned by heart."""
 
 _TOO_NARROW = FindingKind(
-    "too-narrow", ERROR, "{file} is {detail}: nothing of it fits into a bucket",
-    "{count} pictures are so small or narrow that nothing of them fits into a bucket",
-    "leave it out, or take a larger one",
+    "too-narrow", ERROR, "{file} is {detail}: no part of it fits into a bucket",
+    "{count} pictures are too small or narrow to fit into a bucket",
+    "leave it out, or use a larger one",
 )  # fmt: skip
 _IS_ENLARGED = FindingKind(
     "enlarged", WARNING, "{file} is enlarged {detail}, and trains blurred",
     "{count} pictures are enlarged, and train blurred",
-    "take larger ones; or keep their size: --set bucket_no_upscale=true; or train smaller: --resolution",
+    "use larger ones; or keep their size: --set bucket_no_upscale=true; or train smaller: --resolution",
 )  # fmt: skip
 _IS_CROPPED = FindingKind(
-    "cropped", WARNING, "{file} loses {detail} of itself to the crop", "{count} pictures lose much to the crop",
+    "cropped", WARNING, "{file} loses {detail} of its area to the crop", "{count} pictures lose a lot to the crop",
     "crop them yourself to what matters; `sdxl-train dataset show` draws the frames",
 )  # fmt: skip
 _SHORT = FindingKind(
-    "small-bucket", WARNING, "{file} is in a bucket of less than a batch: {detail}",
-    "{count} pictures are in buckets of less than a batch",
-    "their steps weigh as much as full ones; crop them to the shape of others, or take a smaller --batch-size",
+    "small-bucket", WARNING, "{file} is in a bucket with less than a full batch: {detail}",
+    "{count} pictures are in buckets with less than a full batch",
+    "their steps count as much as full ones; crop them to the shape of others, or use a smaller --batch-size",
 )  # fmt: skip
 _UNUSED = FindingKind(
-    "unused-regularisation", WARNING, "{file} is not used: there are more regularisation pictures than others",
-    "{count} regularisation pictures are not used: there are more of them than of the others with their repeats",
-    "give fewer of them, or repeat the others more often",
+    "unused-regularisation", WARNING,
+    "{file} is not used: there are more regularisation pictures than training pictures",
+    "{count} regularisation pictures are not used: there are more of them than training pictures with repeats",
+    "use fewer of them, or repeat the training pictures more often",
 )  # fmt: skip
 _FEW = FindingKind(
     "few-passes", WARNING, "",
-    "{steps} steps show each of the {pictures} pictures {passes} times: they would hardly be learned",
+    "{steps} steps show each of the {pictures} pictures {passes} times: too few to learn them",
     "--steps {better}, or --epochs",
 )  # fmt: skip
 _MANY = FindingKind(
     "many-passes", WARNING, "",
-    "{steps} steps show each of the {pictures} pictures {passes} times: they would be learned by heart",
+    "{steps} steps show each of the {pictures} pictures {passes} times: enough to memorise them",
     "--steps {better}, or more pictures",
 )  # fmt: skip
 

@@ -90,7 +90,8 @@ class Journal:
 
     def _foreign(self) -> DatasetError:
         return DatasetError(
-            f"{self._path} is not of a fix of {self._data}", "give --to a new folder, or the one that it was made for"
+            f"{self._path} does not belong to a fix of {self._data}",
+            "give --to a new folder, or the one that it was made for",
         )
 
     def write(self, entries: Iterable[JournalEntry]) -> None:

@@ -32,7 +32,7 @@ def build(  # noqa: PLR0913 - keyword-only, each is one flag
         try:
             encoding = codecs.lookup(encoding).name
         except LookupError as error:
-            raise UsageError(f"no encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
+            raise UsageError(f"unknown encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
     recipe = presets.load(Kind.LORA, "dim32-gc", presets.with_sizes(size))
     wish = repair.RepairOptions(alpha, quality, lambda width, height: shrunk(recipe, width, height))
     spelling = f"{alpha.value} {quality} {size}"
@@ -71,5 +71,7 @@ def require_nothing_to_look_at(fixed: FixResult) -> None:
     odd = any(fixing.UNTOLD in entry.did for entry in entries)
     encoding = "or name the captions' encoding: --encoding cp1251" if odd else None
     more = f"{len(entries) - _SHOWN} more: {fixed.log}" if len(entries) > _SHOWN else None
-    hint = "\n".join(filter(None, ("the copy lacks them: mend the originals and type the same again", encoding, more)))
+    hint = "\n".join(
+        filter(None, ("the copy lacks them: repair the originals and run the same command again", encoding, more))
+    )
     raise DatasetError([*problems[:-1], Problem(problems[-1].message, hint)])

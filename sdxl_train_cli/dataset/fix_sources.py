@@ -103,7 +103,7 @@ def list_pictures(data: Path) -> SourceFolder:
             found, odd = _in(subset, data if files.is_folder(data) else data.parent, folder)
         notes += odd
         twice = [item.path for item in found if item.path in items]
-        notes += [Problem(f"named in two places, and taken once: {finding_kinds.some(twice)}")] if twice else []
+        notes += [Problem(f"listed twice, used once: {finding_kinds.some(twice)}")] if twice else []
         items = {**{item.path: item for item in found}, **items}
     if not items:
         raise DatasetError(f"{data} holds no pictures", "it needs files such as png, jpg or webp")
@@ -112,7 +112,7 @@ def list_pictures(data: Path) -> SourceFolder:
 
 def _left_behind(subset: Subset) -> Problem:
     hint = f"`sdxl-train dataset fix {formatting.shell_word(subset.image_dir)} --to DIR` makes a copy of it for --reg"
-    return Problem(f"{subset.place} is of regularisation, and left behind", hint)
+    return Problem(f"{subset.place} is for regularisation, and left out", hint)
 
 
 def _folder_name(subset: Subset) -> str:
@@ -130,7 +130,7 @@ def _in(subset: Subset, root: Path, target: str) -> tuple[list[SourcePicture], l
     try:
         there = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and not files.is_folder(file))
     except OSError as error:
-        raise DatasetError(f"{folder} can't be read: {error.strerror}", "mend its rights") from error
+        raise DatasetError(f"{folder} can't be read: {error.strerror}", "fix its permissions") from error
     captions = _captions(there, suffixes)
     items = [
         SourcePicture(file, _name(file, root), target, tuple(captions.get(file.stem, ())), caption_suffix=suffix)
@@ -139,7 +139,7 @@ def _in(subset: Subset, root: Path, target: str) -> tuple[list[SourcePicture], l
     ]
     used = {file for item in items for file in item.caption_files}
     lost = [file for file in there if file.suffix.lower() in suffixes and file not in used]
-    notes = [Problem(f"captions of no picture are left behind: {finding_kinds.some(lost)}")] if lost else []
+    notes = [Problem(f"captions without a picture are left out: {finding_kinds.some(lost)}")] if lost else []
     return items, notes
 
 

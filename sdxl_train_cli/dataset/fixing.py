@@ -29,7 +29,7 @@ from sdxl_train_cli.dataset.repair import UnusablePictureError
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
-UNTOLD = "caption left out: its encoding can't be told"
+UNTOLD = "caption left out: its encoding can't be detected"
 _BESIDE = re.compile(rf"{files.HALF_WRITTEN}|\.fix-.*\.new")
 """What is written beside its place before it is renamed; the second is of earlier versions."""
 
@@ -222,7 +222,7 @@ def _is_as_made(folder: Path, entry: JournalEntry) -> bool:
 def _require_own(place: Path, folder: Path) -> None:
     """DatasetError where a folder of the copy is a link: what is written there would land elsewhere."""
     if place != folder and place.is_symlink():
-        raise DatasetError(f"{place} is a link, and the copy would be made where it leads", "give --to a new folder")
+        raise DatasetError(f"{place} is a link, and the copy would be made at its target", "give --to a new folder")
 
 
 @contextlib.contextmanager
@@ -230,18 +230,18 @@ def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, JournalEntry
     """Have the folder for us alone; give what an earlier fix has done there."""
     before = journal.load()
     if before is None and folder.exists() and any(file.name != _LOCK for file in folder.iterdir()):
-        raise DatasetError(f"{folder} holds files already, and they are not of a fix", "give --to a new folder")
+        raise DatasetError(f"{folder} already holds files that are not from a fix", "give --to a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     link = next(
         (path for path in folder.iterdir() if path.is_symlink() and (path.is_dir() or path.name == _LOCK)), None
     )
     if link is not None:  # what is written and taken away there would be elsewhere
-        raise DatasetError(f"{link} is a link, and a fix works in its own folder alone", "give --to a new folder")
+        raise DatasetError(f"{link} is a link, and a fix works only inside its own folder", "give --to a new folder")
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise DatasetError(f"another fix is at work in {folder}", "wait for it to end") from error
+        raise DatasetError(f"another fix is running in {folder}", "wait for it to end") from error
     try:
         for left in (*folder.glob("*.new"), *folder.glob("*/*.new")):
             if _BESIDE.fullmatch(left.name) and not left.parent.is_symlink():
@@ -260,7 +260,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            hint = "free some space and type the same again: it goes on where it stopped"
+            hint = "free some space and run the same command again: it continues where it stopped"
             raise DatasetError(f"the disk of {folder} is full", hint) from error
         words = f"{error.filename or folder} can't be written: {error.strerror or error}"
         raise DatasetError(words, "choose another place with --to") from error

@@ -18,21 +18,22 @@ _MOST_FOLDERS = 10_000
 """Inner folders that are looked into, of all together."""
 
 _OTHER = FindingKind(
-    "other-format", WARNING, "{file}: sd-scripts reads no such pictures", "sd-scripts reads no such pictures",
+    "other-format", WARNING, "{file}: sd-scripts can't read this kind of picture",
+    "sd-scripts can't read this kind of picture",
     "convert them to png or jpg",
 )  # fmt: skip
 _UNREAD = FindingKind(
-    "unread-caption", WARNING, "{file}: sd-scripts reads no caption from it",
-    "sd-scripts reads no captions from these files", "the caption of cat.png is cat.txt",
+    "unread-caption", WARNING, "{file}: sd-scripts does not read it as a caption",
+    "sd-scripts does not read these files as captions", "the caption of cat.png is cat.txt",
 )  # fmt: skip
 _INNER = FindingKind(
-    "skipped-folder", WARNING, "{file} has pictures, and sd-scripts does not look into folders of folders",
-    "{count} folders have pictures, and sd-scripts does not look into folders of folders",
+    "skipped-folder", WARNING, "{file} has pictures, but sd-scripts does not look into nested folders",
+    "{count} folders have pictures, but sd-scripts does not look into nested folders",
     "move the pictures up, or give each folder a number of repeats: 1_name",
 )  # fmt: skip
 _LOOP = FindingKind(
-    "link-loop", ERROR, "{file} is a link that leads back to where it lies",
-    "{count} links lead back to where they lie", "delete it",
+    "link-loop", ERROR, "{file} is a link that leads back to its own folder",
+    "{count} links lead back to their own folders", "delete it",
 )  # fmt: skip
 
 

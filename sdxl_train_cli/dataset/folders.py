@@ -124,7 +124,7 @@ def look(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
     except ValueError as error:  # NUL, or half of a letter
-        raise DatasetError("an image_dir has a name that no folder can have", "write the folder's name anew") from error
+        raise DatasetError("an image_dir is not a valid folder name", "correct the folder's name") from error
     return found, [*problems, *_twice(subset for subset in subsets if subset.metadata_file is None)]
 
 
@@ -225,7 +225,7 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
     numbered = [folder for folder in inside if NUMBERED.fullmatch(folder.name)]
     if direct and numbered:
         raise DatasetError(
-            f"{data} holds pictures and also numbered folders such as {numbered[0].name}",
+            f"{data} holds both pictures and numbered folders such as {numbered[0].name}",
             f"move the pictures into a numbered folder, or {called} one of the folders",
         )
     for folder in _unnumbered(inside) if numbered else ():
@@ -233,8 +233,8 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
         problems.append(FolderProblem("skipped-folder", folder, folder, words, f"rename it to 1_{folder.name}"))
     if numbered and repeats is not None:
         raise DatasetError(
-            f"--repeats is given, and the folders in {data} have their repeats in their names",
-            "leave --repeats away, or rename the folders",
+            f"--repeats is given, but the folders in {data} have their repeats in their names",
+            "omit --repeats, or rename the folders",
         )
     if not numbered and not direct:
         _require_none_below(data, inside, called)
@@ -291,8 +291,8 @@ def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
     problems = []
     for folder in (folder.image_dir.resolve() for folder in folders):
         if folder in seen:
-            words = "is given for training and for regularisation: sd-scripts would leave the second out"
-            hint = "give --reg pictures of the class, which are others than the subject's"
+            words = "is given for both training and regularisation: sd-scripts would ignore the second"
+            hint = "give --reg pictures of the class, not of the subject"
             problems.append(FolderProblem("skipped-folder", folder, folder, words, hint))
         seen.add(folder)
     return problems
@@ -318,7 +318,7 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
         problems.append(FolderProblem("skipped-folder", file, place, words, "write 1 or more"))
     elif folder.num_repeats > MOST_REPEATS:
         words = f"would be repeated {folder.num_repeats} times in each pass"
-        hint = f"a date belongs behind the repeats: 1_{folder.image_dir.name}"
+        hint = f"put a date after the repeats: 1_{folder.image_dir.name}"
         problems.append(FolderProblem("repeats", file, place, words, hint))
     elif folder.metadata_file is not None:
         captions = sum(map(bool, folder.metadata_file.captions.values()))
@@ -340,6 +340,6 @@ def _caption_suffix(folder: Path, found: Mapping[str, Mapping[str, str]], proble
     odd = list(found[fewest].values())
     more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
     words = f"some captions are .txt and some .caption: {odd[0]}{more}"
-    hint = "sd-scripts reads one suffix a folder: rename the fewer ones"
+    hint = "sd-scripts reads one suffix per folder: rename the fewer ones"
     problems.append(FolderProblem("mixed-captions", folder / odd[0], None, words, hint))
     return CAPTION_SUFFIXES[0]

@@ -52,7 +52,7 @@ def read(file: Path, folder: Path) -> MetadataFile:
         elif path in captions:
             problems.append(Problem(f"names {name} a second time", None, where))
         elif caption is None:
-            problems.append(Problem("has a caption that is no text", None, where))
+            problems.append(Problem("has a caption that is not text", None, where))
         else:
             captions[path] = caption
     if problems:

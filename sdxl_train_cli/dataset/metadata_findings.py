@@ -16,8 +16,9 @@ _UNCACHED = FindingKind(
     "--set cache_latents=true; or " + _FOLDERS,
 )  # fmt: skip
 _SPLIT = FindingKind(
-    "metadata-split", ERROR, "{file}: sd-scripts holds nothing back of metadata, and would validate on what it trains",
-    "", "leave validation_split away; or " + _FOLDERS,
+    "metadata-split", ERROR,
+    "{file}: sd-scripts can't hold back pictures from metadata, and would validate on the training pictures",
+    "", "remove validation_split; or " + _FOLDERS,
 )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ class HistogramBar:
     def label(self) -> str:
         """`0`, `1-15`, `226 and more`."""
         if self.most is None:
-            return f"{self.least} and more"
+            return f"{self.least} or more"
         return str(self.least) if self.least == self.most else f"{self.least}-{self.most}"
 
 

@@ -95,7 +95,7 @@ def opened(path: Path) -> BinaryIO:
     size = os.fstat(file.fileno()).st_size
     if size > LARGEST_FILE:
         file.close()
-        raise TooLargeError(f"{size / 1e9:.1f} GB, and no more than {LARGEST_FILE / 1e9:.1f} are read")
+        raise TooLargeError(f"{size / 1e9:.1f} GB; the limit is {LARGEST_FILE / 1e9:.1f} GB")
     return file
 
 
@@ -107,13 +107,13 @@ def _opened(facts: PictureFacts, file: BinaryIO, room: DecodeMemory, known: Know
         image = Image.open(file, formats=formats())
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        words = f"more than {limit:,} pixels: Pillow, and so sd-scripts, takes it for a decompression bomb"
+        words = f"more than {limit:,} pixels: Pillow, and so sd-scripts, treats it as a decompression bomb"
         return replace(facts, fault=FileFault.TOO_LARGE, error=words)
     except Exception as error:  # noqa: BLE001 - decoders of a dozen formats: anything can come out of a broken file
         file.seek(0)
         if file.read(_BLOCK).startswith(_BEGINNINGS) and facts.bytes > len(_BEGINNINGS[0]):
             return replace(facts, fault=FileFault.TRUNCATED, error=_words(error))
-        return replace(facts, fault=FileFault.NO_PICTURE, error="it is not a picture that can be read")
+        return replace(facts, fault=FileFault.NO_PICTURE, error="it is not a readable picture")
     with image:
         facts = replace(
             facts, format=image.format or "", width=image.width, height=image.height, mode=image.mode,

@@ -15,7 +15,7 @@ from sdxl_train_cli.recipe import Recipe
 
 _WINDOWS = sys.platform == "win32"
 _DELETE = "delete it, or save it again as png or jpg"
-_FIX = "`sdxl-train dataset fix {root} --to NEWDIR` makes a copy that is right"
+_FIX = "`sdxl-train dataset fix {root} --to NEWDIR` makes a repaired copy"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """No list of files and no log can hold such a name in a line."""
 _DEEP = {"I", "F"}
@@ -54,12 +54,12 @@ def _deep(facts: PictureFacts) -> str | None:
 _KINDS: tuple[tuple[FindingKind, Told], ...] = (
     (
         FindingKind("unreadable", ERROR, "{file} can't be read: {detail}", "{count} pictures can't be read",
-                    "see that it is there, and that you may read it; or delete it"),
+                    "check that it exists and that you can read it; or delete it"),
         _fault(FileFault.UNREADABLE),
     ),
     (
-        FindingKind("no-picture", ERROR, "{file} is not a picture that can be read",
-                    "{count} files are not pictures that can be read", _DELETE),
+        FindingKind("no-picture", ERROR, "{file} is not a readable picture",
+                    "{count} files are not readable pictures", _DELETE),
         _fault(FileFault.NO_PICTURE),
     ),
     (
@@ -68,8 +68,8 @@ _KINDS: tuple[tuple[FindingKind, Told], ...] = (
         _fault(FileFault.TRUNCATED),
     ),
     (
-        FindingKind("too-large", ERROR, "{file} is too large: {detail}", "{count} pictures are too large to be decoded",
-                    "make it smaller: no more than a few million pixels are ever trained on"),
+        FindingKind("too-large", ERROR, "{file} is too large: {detail}", "{count} pictures are too large to decode",
+                    "make it smaller: training never uses more than a few million pixels"),
         _fault(FileFault.TOO_LARGE),
     ),
     (
@@ -78,13 +78,15 @@ _KINDS: tuple[tuple[FindingKind, Told], ...] = (
         _mixed_case,
     ),
     (
-        FindingKind("odd-name", ERROR, "{file} has a line end or another control character in its name",
-                    "{count} pictures have line ends or other control characters in their names", "rename it. " + _FIX),
+        FindingKind("odd-name", ERROR, "{file} has a line break or another control character in its name",
+                    "{count} pictures have line breaks or other control characters in their names",
+                    "rename it. " + _FIX),
         lambda facts: "" if _CONTROL.search(facts.path.name) else None,
     ),
     (
-        FindingKind("rotated", ERROR, "{file} is stored {detail}, and sd-scripts ignores the EXIF entry that turns it",
-                    "{count} pictures are stored turned, and sd-scripts ignores the EXIF entry that turns them", _FIX),
+        FindingKind("rotated", ERROR,
+                    "{file} is stored {detail}, and sd-scripts ignores the EXIF entry that rotates it",
+                    "{count} pictures are stored rotated, and sd-scripts ignores their EXIF entry", _FIX),
         lambda facts: _SHIFTS.get(facts.orientation),
     ),
     (
@@ -95,38 +97,39 @@ _KINDS: tuple[tuple[FindingKind, Told], ...] = (
     ),
     (
         FindingKind("wrong-suffix", WARNING, "{file} is a {detail}, whatever its suffix says",
-                    "{count} pictures are of another format than their suffix says",
-                    "training takes it all the same, other programs may not. " + _FIX),
+                    "{count} pictures have a different format than their suffix says",
+                    "training reads it anyway; other programs may not. " + _FIX),
         _other_suffix,
     ),
     (
         FindingKind("animated", WARNING, "{file} is animated, and only the first of its {detail} is trained on",
                     "{count} pictures are animated: only the first frame of each is trained on",
-                    "save the frames that you want as pictures of their own"),
+                    "save the frames that you want as separate pictures"),
         _animated,
     ),
     (
-        FindingKind("cmyk", WARNING, "{file} has the colours of print (CMYK), which turn out wrong",
-                    "{count} pictures have the colours of print (CMYK), which turn out wrong", _FIX),
+        FindingKind("cmyk", WARNING, "{file} has print colours (CMYK), which come out wrong",
+                    "{count} pictures have print colours (CMYK), which come out wrong", _FIX),
         lambda facts: "" if facts.mode == "CMYK" else None,
     ),
 )  # fmt: skip
 _ALPHA = FindingKind(
-    "alpha", WARNING, "{file} is transparent in parts, which train as whatever colour lies beneath",
-    "{count} pictures are transparent in parts, which train as whatever colour lies beneath",
+    "alpha", WARNING, "{file} is partly transparent, and those parts train as whatever colour lies beneath",
+    "{count} pictures are partly transparent, and those parts train as whatever colour lies beneath",
     _FIX + "; or leave these parts out of training: --set alpha_mask=true",
 )  # fmt: skip
 _SAME_STEM = FindingKind(
-    "same-stem", WARNING, "", "{count} pictures share a name but for the suffix, and so one caption and one cache",
+    "same-stem", WARNING, "",
+    "{count} pictures share a name except for the suffix, and so share one caption and one cache",
     "rename one of each pair",
 )  # fmt: skip
 _DUPLICATE = FindingKind(
-    "duplicate", WARNING, "", "{count} pictures are there more than once, byte for byte",
-    "delete the copies: a picture counts double with each",
+    "duplicate", WARNING, "", "{count} pictures are exact copies of each other",
+    "delete the copies: each one makes its picture count once more",
 )  # fmt: skip
 _NEAR = FindingKind(
-    "near-duplicate", WARNING, "", "{count} pictures look all but the same as another",
-    "keep one of each, unless their weight in the training is meant",
+    "near-duplicate", WARNING, "", "{count} pictures look almost the same as another",
+    "keep one of each, unless you want them to count more",
 )  # fmt: skip
 
 

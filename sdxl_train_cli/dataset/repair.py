@@ -91,14 +91,14 @@ def _opened(path: Path) -> Iterator[Picture]:
     except TooLargeError as error:
         raise UnusablePictureError(path, f"has {error}", _EDITOR) from error
     except UnidentifiedImageError as error:
-        raise UnusablePictureError(path, "is not a picture that can be read") from error
+        raise UnusablePictureError(path, "is not a readable picture") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise UnusablePictureError(path, f"has more than {limit:.0f} million pixels", _EDITOR) from error
     except _NoNumbersError as error:
-        raise UnusablePictureError(path, "holds pixels that are no numbers") from error
+        raise UnusablePictureError(path, "holds pixels that are not numbers") from error
     except MemoryError as error:
-        raise UnusablePictureError(path, "takes more memory than there is", _EDITOR) from error
+        raise UnusablePictureError(path, "needs more memory than there is", _EDITOR) from error
     except Exception as error:  # decoders of a dozen formats: anything can come out of a broken file
         reason = isinstance(error, OSError) and error.strerror
         raise UnusablePictureError(path, f"can't be read: {reason or error}") from error

@@ -34,9 +34,9 @@ def find(
         return folders.find(data, regularisation=regularisation, repeats=repeats, trigger=trigger, called=called)
     if regularisation is not None:
         hint = "set is_reg in it" if config else "`sdxl-train dataset fix` makes folders of both"
-        raise DatasetError(f"--reg is given, and {data} says itself what is trained on", hint)
+        raise DatasetError(f"--reg is given, but {data} already says what to train on", hint)
     if repeats is not None and config:
-        raise DatasetError(f"--repeats is given, and {data} says num_repeats itself", "leave --repeats away")
+        raise DatasetError(f"--repeats is given, but {data} sets num_repeats itself", "omit --repeats")
     found, problems = folders.look(_with_flags(subset, repeats, trigger) for subset in given)
     missing, notes = _compared(found)
     return TrainingPictures(tuple(found), tuple(notes), trigger), [*problems, *missing]
@@ -115,13 +115,16 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
         gone = set(missing)
         others = [path for path in listed if path not in gone and not folders.is_picture(path)]
         for found, message, hint in (
-            (missing, "names pictures that are not there", f"relative paths count from {subset.image_dir}"),
-            (others, "names files that sd-scripts does not take for pictures", "convert them to png or jpg"),
+            (missing, "names pictures that do not exist", f"relative paths count from {subset.image_dir}"),
+            (others, "names files that sd-scripts does not read as pictures", "convert them to png or jpg"),
         ):
             if found:
                 problems.append(FolderProblem("metadata", file, file, f"{message}: {finding_kinds.some(found)}", hint))
         unnamed = [path for path in folders.in_folder(subset.image_dir) if path not in listed]
         if unnamed:
-            words = f"{finding_kinds.some(unnamed)} in {subset.image_dir} are not named in {file}: not trained on"
+            words = (
+                f"{finding_kinds.some(unnamed)} in {subset.image_dir} are not listed in {file}, so "
+                "they are not trained on"
+            )
             notes.append(Problem(words))
     return problems, notes

@@ -75,7 +75,9 @@ def fingerprint(pictures: TrainingPictures) -> str:
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
     except ValueError as error:
-        raise DatasetError(f"a caption has changed since it was looked at: {error}", "type the same again") from error
+        raise DatasetError(
+            f"a caption has changed since it was checked: {error}", "run the same command again"
+        ) from error
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 

@@ -63,7 +63,7 @@ def _require_files(items: Sequence[SourcePicture], data: Path) -> None:
     if any(item.caption is not None for item in items):
         typed = f"sdxl-train dataset fix {formatting.shell_word(data)} --to NEWDIR"
         hint = f"`{typed}` makes a folder of captions; then tag that"
-        raise DatasetError(f"the captions of {data} stand in metadata, and tags are written beside the pictures", hint)
+        raise DatasetError(f"the captions of {data} are in metadata, but tags are written beside the pictures", hint)
 
 
 def _has_words(item: SourcePicture) -> bool:

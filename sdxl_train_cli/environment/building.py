@@ -84,7 +84,7 @@ def _only_one(home: Home, report: Report) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        report("another setup is at work: waiting for it to end (Ctrl-C stops waiting)")
+        report("another setup is running: waiting for it to end (Ctrl-C stops waiting)")
         lock.acquire()
     try:
         yield
@@ -102,7 +102,7 @@ def _clear(home: Home, keep: Sequence[Path]) -> None:
 def _build(home: Home, folder: Path, request: SetupRequest, address: str, report: Report) -> Environment:
     parts = EnvironmentFiles(folder)
     with files.open_new(home.setup_log) as log:
-        report(f"sd-scripts: taking {request.ref} from {request.source}")
+        report(f"sd-scripts: fetching {request.ref} from {request.source}")
         checkout = upstream.create(parts.checkout, address, request.ref)
         if checkout.ref != request.ref:
             report(f"sd-scripts: this source has no branch '{request.ref}' (upstream merged it): using {checkout.ref}")
@@ -154,7 +154,7 @@ def _options(parts: EnvironmentFiles) -> OptionTable:
     try:
         return OptionTable.model_validate(environment.ask(parts, "flags.py", *asked))
     except ValueError as error:
-        raise SetupError("the options of this sd-scripts can't be told", "try `sdxl-train setup --ref sdxl`") from error
+        raise SetupError("the options of this sd-scripts can't be read", "try `sdxl-train setup --ref sdxl`") from error
 
 
 def _abilities(parts: EnvironmentFiles) -> Abilities | None:
@@ -173,7 +173,7 @@ def _within_reach(plan: InstallPlan, request: SetupRequest, report: Report) -> I
     if request.torch is not TorchBuild.AUTO or windows_gpu:
         raise SetupError(
             f"PyTorch's package index can't be reached, and only it has the {plan.build.value} build",
-            "check the network or proxy, or take the default index's build with --torch default",
+            "check the network or proxy, or use the default index's build with --torch default",
         )
     report(f"PyTorch's package index can't be reached: using the default index's build, not {plan.build.value}")
     return InstallPlan(plan.toolchain, TorchBuild.DEFAULT, plan.requirements, None)
@@ -194,7 +194,7 @@ def _require_64_bit(python: Path) -> None:
     except TimeoutError as error:
         raise SetupError(str(error), "give another with --python") from error
     if bits != "64":
-        raise SetupError(f"{python} is not a 64-bit Python, and torch has no other", "install a 64-bit Python 3.11")
+        raise SetupError(f"{python} is not a 64-bit Python, and torch needs one", "install a 64-bit Python 3.11")
 
 
 _BITS = "import struct; print(struct.calcsize('P') * 8)"
@@ -209,12 +209,12 @@ def _require_gpu_support(facts: Mapping[str, Any], plan: InstallPlan) -> None:
     torch = facts["torch"]
     if not torch["cuda_available"]:
         raise SetupError(
-            f"torch {torch['version']} sees no GPU, and there is {there[0].name} (driver {there[0].driver})",
+            f"torch {torch['version']} sees no GPU, but this machine has {there[0].name} (driver {there[0].driver})",
             "update the NVIDIA driver, or choose a build: --torch cu124",
         )
     lacking = [device["name"] for device in torch["devices"] if not device["arch_supported"]]
     if lacking:
-        raise SetupError(f"torch {torch['version']} holds no code for {', '.join(lacking)}", "try --torch cu128")
+        raise SetupError(f"torch {torch['version']} has no code for {', '.join(lacking)}", "try --torch cu128")
 
 
 def _sync(folder: Path) -> None:

@@ -191,8 +191,8 @@ def require(home: Home) -> Environment:
         return _whole(counts)
     if newest(home) is not None:
         raise SetupError(
-            f"{home.current} does not tell which environment counts, and there is a whole one",
-            "run `sdxl-train setup`: it takes that one, and fetches nothing",
+            f"{home.current} does not say which environment to use, but there is a complete one",
+            "run `sdxl-train setup`: it uses that one and downloads nothing",
         )
     raise SetupError("sd-scripts is not installed yet", "run `sdxl-train setup`")
 
@@ -254,7 +254,7 @@ def _whole(folder: Path) -> Environment:
     gone = [path for path in scripts if not files.is_file(path)]
     gone += [path for path in (parts.checkout / "library", parts.venv) if not files.is_folder(path)]
     if gone:
-        raise SetupError(f"the environment is damaged: {gone[0]} is gone", _ANEW)
+        raise SetupError(f"the environment is damaged: {gone[0]} is missing", _ANEW)
     if not (files.is_file(parts.python) and os.access(parts.python, os.X_OK)):
         raise SetupError(f"the environment is damaged: {parts.python} can't be run", _ANEW)
     return Environment(folder=folder, lock=kept)

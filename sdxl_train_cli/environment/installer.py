@@ -78,7 +78,7 @@ _CAUSES = (
      "set SSL_CERT_FILE to the certificates of your network"),
     (r"dns error|error sending request|Failed to fetch|Could not connect|timed out",
      "the package index can't be reached", "check the network or proxy (HTTPS_PROXY, UV_DEFAULT_INDEX) and try again"),
-    (r"[Nn]o solution found", "the requirements can't be met together",
+    (r"[Nn]o solution found", "the requirements conflict with each other",
      "try without --extra, or another --python"),
     (r"[Pp]ermission denied|os error 13", "a file can't be written", "choose another place with --home"),
 )  # fmt: skip
@@ -88,6 +88,6 @@ def _explained(lines: Sequence[str], tools: Installer) -> SetupError:
     words = "\n".join(lines)
     for sign, message, hint in _CAUSES:
         if re.search(sign, words):
-            return SetupError(f"{message} (all of it: {tools.log_path})", hint)
+            return SetupError(f"{message} (full log: {tools.log_path})", hint)
     last = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "uv said nothing")
-    return SetupError(f"packages could not be installed: {last.strip()}", f"all of it: {tools.log_path}")
+    return SetupError(f"packages could not be installed: {last.strip()}", f"full log: {tools.log_path}")

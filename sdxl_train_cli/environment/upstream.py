@@ -46,7 +46,7 @@ def is_remote(source: str) -> bool:
 def resolve_source(source: str) -> str:
     """A source that means the same from every folder; SetupError where a password may stand in it and is not found."""
     if redact.is_doubtful(source):
-        raise SetupError("the address of sd-scripts has an @ that ends no user's name", _ENCODED)
+        raise SetupError("the address of sd-scripts has an @ that does not follow a user name", _ENCODED)
     return source if is_remote(source) else str(layout.expand(Path(source)))
 
 
@@ -69,7 +69,8 @@ def create(folder: Path, address: str, ref: str) -> Checkout:
     missing += [] if files.is_folder(folder / "library") else ["library"]
     if missing:
         raise SetupError(
-            f"{git.source} at {taken} is not an sd-scripts that trains SDXL: it has no {' and no '.join(missing)}",
+            f"{git.source} at {taken} is not a version of sd-scripts that trains SDXL: it has no "
+            f"{' and no '.join(missing)}",
             "every release since v0.7.0 has them: try `sdxl-train setup --ref sdxl`",
         )
     return Checkout(folder, taken, commit)
@@ -109,7 +110,7 @@ class _Git:
         if is_remote(self.source):
             return SetupError(_UNREACHABLE[0].format(source=self.source), _UNREACHABLE[1])
         last = (words.strip().splitlines() or [f"exit code {code}"])[-1]
-        return SetupError(f"git could not take {self.ref} from {self.source}: {last}", _A_CLONE)
+        return SetupError(f"git could not fetch {self.ref} from {self.source}: {last}", _A_CLONE)
 
 
 def _variables(address: str) -> dict[str, str]:
@@ -148,7 +149,7 @@ def _resolve(git: _Git) -> tuple[str, str]:
     if git.ref == DEFAULT_REF:
         raise SetupError(
             f"{git.source} has neither a branch 'sdxl' nor the release {PINNED_RELEASE}",
-            "name what it has: `sdxl-train setup --ref BRANCH|TAG|COMMIT`",
+            "choose one that it has: `sdxl-train setup --ref BRANCH|TAG|COMMIT`",
         )
     raise SetupError(
         f"{git.source} has no branch, tag or commit '{git.ref}'",
@@ -171,7 +172,7 @@ def _by_number(tag: str) -> list[int]:
 
 _CAUSES = (
     ("No space left on device", "the disk is full", _ANOTHER_PLACE),
-    ("could not create", "sd-scripts could not be written: its folder can't be made", _ANOTHER_PLACE),
+    ("could not create", "sd-scripts could not be written: its folder can't be created", _ANOTHER_PLACE),
     ("dubious ownership", "git does not trust {source}: it belongs to another user",
      "git config --global --add safe.directory {source}"),
     ("does not appear to be a git repository", "{source} is not a git repository",
@@ -181,7 +182,8 @@ _CAUSES = (
     ("Authentication failed", "{source} asks for a password", "check the address: sd-scripts itself is public"),
     ("could not read Username", "{source} asks for a password", "check the address: sd-scripts itself is public"),
     ("terminal prompts disabled", "{source} asks for a password", "check the address: sd-scripts itself is public"),
-    ("Permission denied (publickey", "{source} knows no key of yours", "ssh-add your key, or take an https address"),
+    ("Permission denied (publickey", "{source} accepts none of your SSH keys",
+     "ssh-add your key, or use an https address"),
     ("unknown option", "git is too old", "install git 2.27 or newer"),
     ("is not a git command", "git is too old", "install git 2.27 or newer"),
 )  # fmt: skip

@@ -21,7 +21,7 @@ _ASSIGNED = (
 )
 _VARIABLE = re.compile(r"\$\{(?P<braced>\w+)\}|\$(?P<plain>[A-Za-z_]\w*)|%(?P<batch>\w+)%")
 _ENDS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>"})
-_LAUNCH = "sdxl-train launches by itself, on one GPU"
+_LAUNCH = "sdxl-train launches the trainer itself, on one GPU"
 _MOST_CALLS = 100
 """Told of, each in a row."""
 _MEMORY_LIMIT = 64 * 1024
@@ -38,7 +38,7 @@ def read(text: str, shown: str) -> ForeignSettings:
     calls = [line for line in _lines(text) if _SCRIPT.search(line)]
     if not calls:
         other = _OTHER_SCRIPT.search(text)
-        what = f"calls {other[0]}, which does not train SDXL" if other else "calls no training script"
+        what = f"calls {other[0]}, which does not train SDXL" if other else "does not call a training script"
         raise RecipeError(Problem(what, "SDXL is trained by sdxl_train_network.py and sdxl_train.py", shown))
     words = _words(calls[0], shown)
     place = next((place for place, word in enumerate(words) if _SCRIPT.search(f" {word}")), len(words))
@@ -48,7 +48,7 @@ def read(text: str, shown: str) -> ForeignSettings:
     entries = [
         *(ignored(key, value, _LAUNCH) for key, value in _launch(words[:place])),
         *flags([_filled(word, assigned) for word in ours]),
-        *(ignored(f"call {number}", line.strip()[:200], "another call: only the first is imported")
+        *(ignored(f"call {number}", line.strip()[:200], "a further call: only the first is imported")
           for number, line in enumerate(calls[1:_MOST_CALLS], 2)),
     ]  # fmt: skip
     return ForeignSettings(FORMAT, is_full, tuple(entries))
@@ -63,7 +63,7 @@ def flags(words: Sequence[str], prefix: str = "") -> Iterator[ForeignKey]:
         text = " ".join(raw)
         option = name.replace("-", "_")
         if not flag.startswith("--"):
-            yield unknown(f"{prefix}{text[:40]}", text, "stands behind no option")
+            yield unknown(f"{prefix}{text[:40]}", text, "does not belong to an option")
             continue
         yield _entry(key.partition("=")[0], option, raw)
 
@@ -71,7 +71,7 @@ def flags(words: Sequence[str], prefix: str = "") -> Iterator[ForeignKey]:
 def _entry(key: str, option: str, raw: Sequence[str]) -> ForeignKey:
     text = " ".join(raw)
     if any(_VARIABLE.search(part) for part in raw):
-        return unknown(key, text, "is a variable, whose value the text does not tell")
+        return unknown(key, text, "is a variable whose value is not in the text")
     try:
         value = values.taken(list(raw) if option in shipped.lists() else _one(raw), option)
     except ValueError as error:
@@ -117,7 +117,7 @@ def _lines(text: str) -> list[str]:
 
 def _words(line: str, shown: str) -> list[str]:
     if len(line) > _MEMORY_LIMIT:
-        raise RecipeError(Problem("holds a command line longer than any system takes", None, shown))
+        raise RecipeError(Problem("holds a command line longer than any system accepts", None, shown))
     windows = "\\" in line and re.search(r"[A-Za-z]:\\|\.exe\b|\\[\w.-]+\.py", line)
     for escape in ("", "\\") if windows else ("\\", ""):
         lexer = shlex.shlex(line, posix=True, punctuation_chars=False)

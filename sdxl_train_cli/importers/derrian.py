@@ -26,7 +26,7 @@ FORMAT = "LoRA_Easy_Training_Scripts TOML"
 _OF_THE_UI: Mapping[str, str] = {
     **dict.fromkeys(
         ("easy_name", "save_toml", "save_toml_location", "tag_occurrence", "tag_file_location"),
-        "belongs to its own program",
+        "is used only by that program",
     ),
     "sdxl": "decides how other keys are read",
     "fa": "decides how other keys are read",
@@ -47,8 +47,8 @@ _OWN_OPTIMIZERS: Mapping[str, str] = {
     "lpfadamw": f"{_EXTRA_PACKAGE}.lpfadamw.LPFAdamW",
     "rmsprop": f"{_EXTRA_PACKAGE}.rmsprop.RMSProp",
 }
-_MISSING = "missing: the package {package} is not among what setup installs; put it into the environment yourself"
-_LOST_ZERO = "its own program loses this zero and trains with what sd-scripts does without one; here it counts"
+_MISSING = "missing: the package {package} is not installed by setup; put it into the environment yourself"
+_LOST_ZERO = "that program drops this zero and trains with sd-scripts' default; here the zero is kept"
 _ONCE_PER_RUN = "the subsets differ in it, and a preset has one value"
 
 
@@ -69,13 +69,13 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
         if section in {"subsets", "train_mode"}:
             continue
         if not isinstance(part, dict):
-            entries.append(unknown(section, part, "is no section of this program"))
+            entries.append(unknown(section, part, "is not a section that this program knows"))
             continue
         for key, raw in _table(part, "args").items():
             entries += _entries(f"{section}.{key}", key, raw, custom_schedule=scheduler)
         for key, raw in _table(part, "dataset_args").items():
             entries += _entries(f"{section}.{key}", key, raw, custom_schedule=False)
-        entries += [unknown(f"{section}.{key}", raw, "is no part of a section")
+        entries += [unknown(f"{section}.{key}", raw, "is not part of a section")
                     for key, raw in part.items() if key not in {"args", "dataset_args"}]  # fmt: skip
     entries += _module(network)
     entries += _subsets(found.get("subsets"))
@@ -112,7 +112,7 @@ def _entries(key: str, option: str, raw: object, *, custom_schedule: bool) -> It
         yield _optimizer(key, raw)
         return
     if custom_schedule and option in {"lr_scheduler_num_cycles", "warmup_ratio"}:
-        yield ignored(key, raw, "counts in steps of its own schedule, which is not among what setup installs")
+        yield ignored(key, raw, "counts in steps of its own schedule, which setup does not install")
         return
     try:
         value = values.taken(raw, option)
@@ -141,7 +141,7 @@ def _optimizer(key: str, raw: str) -> ForeignKey:
 def _mapping(key: str, option: str, raw: Mapping[str, object]) -> Iterator[ForeignKey]:
     """A table of arguments becomes a list of key=value."""
     if option not in PAIRS:
-        yield unknown(key, raw, "holds no plain value")
+        yield unknown(key, raw, "is not a plain value")
         return
     words = []
     for name, value in raw.items():
@@ -149,7 +149,7 @@ def _mapping(key: str, option: str, raw: Mapping[str, object]) -> Iterator[Forei
         if text is None:
             yield ignored(f"{key}.{name}", value, "off")
         elif not f"{name}{text}".isprintable():
-            yield unknown(f"{key}.{name}", value, "has line breaks or control characters, which no option takes")
+            yield unknown(f"{key}.{name}", value, "has line breaks or control characters, which no option accepts")
         else:
             words.append(f"{name}={text}")
     yield became(key, ", ".join(words), option, tuple(words) or None)
@@ -180,7 +180,7 @@ def _subsets(raw: object) -> Iterator[ForeignKey]:
         given = [subset.get(key) for subset in subsets]
         text = ", ".join(shown(value) for value in given)
         if key not in _OF_A_SUBSET:
-            yield ignored(f"subsets.{key}", text, "belongs to the pictures, which are read anew")
+            yield ignored(f"subsets.{key}", text, "belongs to the pictures, which are read again")
             continue
         found: set[Value | None] = set()
         try:

@@ -23,8 +23,8 @@ def read(path: Path, shown: str) -> ForeignSettings:
     """The file's settings; RecipeError or ModelError where it holds none for SDXL."""
     head = _head(path, shown)
     if head.startswith(_PICKLES) or path.suffix.lower() in _PICKLE_SUFFIXES:
-        hint = "no such file is ever opened here; import its .safetensors, or the settings that it was made with"
-        raise RecipeError(Problem("is a pickle, which runs whatever its author put into it", hint, shown))
+        hint = "files like this are never opened here; import its .safetensors, or the settings that it was made with"
+        raise RecipeError(Problem("is a pickle, which can run any code that its author put into it", hint, shown))
     if _is_safetensors(head, path):
         return lora_metadata.read(checkpoint.read_header(path), shown)
     text = untrusted_files.text_of(path, shown)
@@ -45,8 +45,8 @@ def of_text(text: str, shown: str) -> ForeignSettings:
         return toml_config.read(found, shown)
     if isinstance(found.get("datasets"), list):
         hint = "it says where pictures are: sdxl-train lora --data FOLDER"
-        raise RecipeError(Problem("is a dataset configuration, which holds no settings of a training", hint, shown))
-    raise RecipeError(Problem("is no file of settings that is known here", f"known are {_KNOWN}", shown))
+        raise RecipeError(Problem("is a dataset configuration, which holds no training settings", hint, shown))
+    raise RecipeError(Problem("is not a known settings file", f"known formats: {_KNOWN}", shown))
 
 
 def _of_json(text: str, shown: str) -> ForeignSettings:
@@ -56,7 +56,7 @@ def _of_json(text: str, shown: str) -> ForeignSettings:
         return onetrainer.read(found, shown)
     if kohya_gui.is_one(found):
         return kohya_gui.read(found, shown)
-    raise RecipeError(Problem("is JSON, but neither of kohya_ss nor of OneTrainer", f"known are {_KNOWN}", shown))
+    raise RecipeError(Problem("is JSON, but from neither kohya_ss nor OneTrainer", f"known formats: {_KNOWN}", shown))
 
 
 def _head(path: Path, shown: str) -> bytes:

@@ -8,9 +8,9 @@ from sdxl_train_cli.importers import option_translation
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, KeyFate, shown
 from sdxl_train_cli.importers.preset_building import ImportedPreset
 
-HEADINGS = ("key", "value", "what became of it")
+HEADINGS = ("key", "value", "what happened to it")
 _ORDER = (KeyFate.UNKNOWN, KeyFate.COMPUTED, KeyFate.RENAMED, KeyFate.TAKEN)
-_NOTHING = "taken: off, or as sd-scripts has it"
+_NOTHING = "taken: off, or sd-scripts' default"
 
 
 def rows(imported: ImportedPreset) -> Iterator[tuple[str, str, str]]:

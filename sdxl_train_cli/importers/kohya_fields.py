@@ -64,9 +64,9 @@ FIELDS: Mapping[str, GuiField] = {
 }
 """Fields that are one option each."""
 
-_LAUNCH = "sdxl-train launches by itself, on one GPU"
+_LAUNCH = "sdxl-train launches the trainer itself, on one GPU"
 _NONE = "sd-scripts has no such option"
-_PREPARATION = "prepared the pictures; sdxl-train reads them anew"
+_PREPARATION = "prepared the pictures; sdxl-train reads them again"
 _READING = "decides how other keys are read"
 
 NO_OPTION: Mapping[str, str] = {
@@ -93,9 +93,9 @@ NO_OPTION: Mapping[str, str] = {
         ],
         _PREPARATION,
     ),
-    **dict.fromkeys(("model_list", "model_type", "save_as_bool", "file_path"), "belongs to the GUI alone"),
+    **dict.fromkeys(("model_list", "model_type", "save_as_bool", "file_path"), "is used only by the GUI"),
     **dict.fromkeys(("sdxl", "sdxl_checkbox", "noise_offset_type"), _READING),
-    "use_wandb": "TensorBoard's log is written; for wandb: `sdxl-train setup --extra wandb`, then --set log_with=wandb",
+    "use_wandb": "TensorBoard logs are written; for wandb: `sdxl-train setup --extra wandb`, then --set log_with=wandb",
     "use_8bit_adam": "the optimizer is named",
 }  # fmt: skip
 """Keys that become no option, and why."""

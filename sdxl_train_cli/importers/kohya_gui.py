@@ -157,11 +157,11 @@ def _plain(form: _Form) -> Iterator[ForeignKey]:
         elif key in FIELDS:
             yield _field(form, key, raw)
         elif re.fullmatch(OTHER_MODELS_KEYS, key):
-            yield ignored(key, raw, "is for another model than SDXL")
+            yield ignored(key, raw, "is for a model other than SDXL")
         elif key not in OTHER_MODELS and key not in NETWORK_KEYS:
             yield unknown(key, raw, "the GUI has no such key")
         else:
-            yield ignored(key, raw, "is for another model than SDXL" if key in OTHER_MODELS else "is for LoRA alone")
+            yield ignored(key, raw, "is for a model other than SDXL" if key in OTHER_MODELS else "is for LoRA only")
 
 
 def _field(form: _Form, key: str, raw: object) -> ForeignKey:
@@ -173,7 +173,7 @@ def _field(form: _Form, key: str, raw: object) -> ForeignKey:
     except ValueError as error:
         return unknown(key, raw, str(error))
     zero_lost = key in _LOST_ZEROS and form.tab == "LoRA" and value == 0 and value is not False
-    note = "the GUI loses this zero and trains with 1; here it counts" if zero_lost else ""
+    note = "the GUI drops this zero and trains with 1; here the zero is kept" if zero_lost else ""
     return became(key, raw, field.option, value, note)
 
 
@@ -189,7 +189,7 @@ def _formed(form: FieldForm, raw: object, option: str) -> Value | None:
         return _of(values.split_words(raw), option)
     number = values.number(int(raw) if isinstance(raw, bool) else raw)
     if number is None:
-        raise ValueError("is no number")
+        raise ValueError("is not a number")
     if isinstance(number, float) and number.is_integer() and option in _WHOLE:
         number = int(number)
     return None if form is FieldForm.OFF_AT_ZERO and number == 0 else number
@@ -263,7 +263,7 @@ def _attention(form: _Form) -> Iterator[ForeignKey]:
     if raw in {"xformers", "sdpa"} if isinstance(raw, str) else False:
         yield became(key, raw, str(raw), True)
     else:
-        yield ignored(key, raw, "no attention is chosen: the base's stays, which computes the same")
+        yield ignored(key, raw, "no attention is chosen: the base preset's is kept, which gives the same result")
 
 
 def _network(form: _Form, where: str) -> Iterator[ForeignKey]:
@@ -312,7 +312,7 @@ def _argument(key: str, raw: object, *, always: bool) -> str | None:
         return None
     text = raw.strip()
     if len(text) > _LONGEST_ARGUMENT or not text.isprintable() or re.search(r"\s", text):
-        raise ValueError("is not one word, as an argument of a network has to be")
+        raise ValueError("is not one word, and a network argument must be")
     return text
 
 
@@ -333,7 +333,7 @@ def _rates(form: _Form) -> Iterator[ForeignKey]:
         note = "its rate of 0 means that the U-Net is not trained"
         yield computed("unet_lr", form.fields.get("unet_lr"), "network_train_text_encoder_only", True, note)
     if "t5xxl_lr" in form.fields:
-        yield ignored("t5xxl_lr", form.fields["t5xxl_lr"], "is for another model than SDXL")
+        yield ignored("t5xxl_lr", form.fields["t5xxl_lr"], "is for a model other than SDXL")
 
 
 def _text_encoders(form: _Form) -> Iterator[ForeignKey]:
@@ -357,7 +357,7 @@ def _additional(form: _Form) -> Iterator[ForeignKey]:
     text = form.fields.get("additional_parameters")
     if not isinstance(text, str) or not text.strip():
         if text not in (None, ""):
-            yield unknown("additional_parameters", text, "is no text")
+            yield unknown("additional_parameters", text, "is not text")
         elif text == "":
             yield ignored("additional_parameters", text, "empty")
         return

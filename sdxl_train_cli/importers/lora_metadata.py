@@ -69,7 +69,7 @@ def read(header: Header, where: str) -> ForeignSettings:
     if not record:
         raise RecipeError(Problem("holds no record of its training", "ask its author for the settings", where))
     if len(record) > _MOST_KEYS:
-        raise RecipeError(Problem(f"holds over {_MOST_KEYS:,} keys, which no record of a training does", where=where))
+        raise RecipeError(Problem(f"holds over {_MOST_KEYS:,} keys, more than any training record has", where=where))
     base = record.get("ss_base_model_version", "")
     if values.switch(record.get("ss_v2")) or (base and not base.startswith("sdxl")):
         raise RecipeError(
@@ -81,7 +81,7 @@ def read(header: Header, where: str) -> ForeignSettings:
         known = record.get("ss_network_module")
         if known is None:
             raise RecipeError(
-                Problem("does not tell what it was trained with", "ask its author for the settings", where)
+                Problem("does not say what it was trained with", "ask its author for the settings", where)
             )
     entries: list[ForeignKey] = []
     for key, text in record.items():
@@ -101,13 +101,13 @@ def _entries(key: str, text: str) -> Iterator[ForeignKey]:
     elif key in {"ss_v2", "ss_base_model_version"}:
         yield ignored(key, text, "says that it is for SDXL")
     elif key == "ss_sd_scripts_commit_hash":
-        yield ignored(key, text, "the trainer's version stands as a comment in the preset")
+        yield ignored(key, text, "the trainer's version is a comment in the preset")
     elif name in _OF_THE_RUN:
         yield ignored(key, text, _REASONS)
     elif key in _OPTIONS:
         yield _option(key, _OPTIONS[key], text)
     else:
-        yield unknown(key, text, "sd-scripts v0.10.1 records no such key")
+        yield unknown(key, text, "sd-scripts v0.10.1 does not record this key")
 
 
 def _option(key: str, option: str, text: str) -> ForeignKey:
@@ -128,15 +128,13 @@ def _option(key: str, option: str, text: str) -> ForeignKey:
 def _optimizer(key: str, text: str) -> Iterator[ForeignKey]:
     match = _OPTIMIZER.fullmatch(text.strip())
     if match is None:
-        yield unknown(key, text, "is no optimizer's name")
+        yield unknown(key, text, "is not the name of an optimizer")
         return
     full = match["name"]
     last = full.rpartition(".")[2]
     known = _NAMES.get(last.lower())
     name = last if known is not None else full
-    note = (
-        "" if known is not None else f"missing: the package {full.partition('.')[0]} is not among what setup installs"
-    )
+    note = "" if known is not None else f"missing: the package {full.partition('.')[0]} is not installed by setup"
     yield computed(key, text, "optimizer_type", name, note or "by its class")
     words = _split_arguments(match["arguments"] or "")
     try:
@@ -161,7 +159,7 @@ def _arguments(key: str, text: str, record: Mapping[str, str]) -> Iterator[Forei
     """The network's arguments; sd-scripts adds network_dropout to them, which has an option of its own."""
     found = _json(text)
     if not isinstance(found, dict):
-        yield unknown(key, text, "is no mapping")
+        yield unknown(key, text, "is not a mapping")
         return
     added = ("dropout", record.get("ss_network_dropout"))
     plain = {name: value for name, value in found.items() if not isinstance(value, dict | list)}

@@ -45,8 +45,8 @@ def problem(option: str, value: Value) -> str | None:
         return None
     name = str(value)
     if not _NAME.fullmatch(name):
-        return f"no name of a {_what(option)}"
-    return f"code of another sort and no {_what(option)}" if _is_elsewhere(name, option) else None
+        return f"not the name of {_what(option)}"
+    return f"another kind of code, not {_what(option)}" if _is_elsewhere(name, option) else None
 
 
 def _is_elsewhere(name: str, option: str) -> bool:
@@ -58,4 +58,4 @@ def _is_elsewhere(name: str, option: str) -> bool:
 
 
 def _what(option: str) -> str:
-    return {"network_module": "network", "optimizer_type": "optimizer"}.get(option, "schedule")
+    return {"network_module": "a network", "optimizer_type": "an optimizer"}.get(option, "a schedule")

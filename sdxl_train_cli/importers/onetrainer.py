@@ -115,7 +115,7 @@ _ELSEWHERE = """base_model_name output_model_destination output_model_format con
 _STAYS: Mapping[str, str] = {
     **dict.fromkeys(_ELSEWHERE.split(), "belongs to the run and its pictures"),
     **dict.fromkeys(("training_method", "model_type"), "decides how other keys are read"),
-    "attention_mechanism": "no attention changes the result: the base's stays",
+    "attention_mechanism": "attention does not change the result: the base preset's is kept",
 }
 _SPECIAL = PARTS | {
     *("loss_weight_fn", "loss_weight_strength", "min_noising_strength", "max_noising_strength", "min_snr_gamma"),
@@ -169,7 +169,7 @@ def _entries(key: str, raw: object, found: Mapping[str, object], *, name: str, f
     elif key == "gradient_checkpointing":
         yield from _checkpointing(name, raw, found, note)
     elif key == "learning_rate":
-        yield onetrainer_parts.rate(name, raw, key, found, note) or unknown(name, raw, "is no number")
+        yield onetrainer_parts.rate(name, raw, key, found, note) or unknown(name, raw, "is not a number")
     elif key in _NUMBERS:
         yield _number(name, _NUMBERS[key], raw, note, full=full)
     elif key in _SWITCHES:
@@ -184,7 +184,7 @@ def _rest(key: str, raw: object, name: str, note: str) -> Iterator[ForeignKey]:
         chosen = choices.get(str(raw).upper())
         yield computed(name, raw, option, chosen, note) if chosen else ignored(name, raw, OTHER_TRAINER)
     elif key in PARTS and not isinstance(raw, dict):
-        yield unknown(name, raw, "is no part of a model")
+        yield unknown(name, raw, "is not part of a model")
     elif key not in _SPECIAL and key not in onetrainer_network.KEYS:
         yield ignored(name, raw, OTHER_TRAINER)
 
@@ -192,9 +192,9 @@ def _rest(key: str, raw: object, name: str, note: str) -> Iterator[ForeignKey]:
 def _number(name: str, option: str, raw: object, note: str, *, full: bool) -> ForeignKey:
     number = values.number(raw)
     if full and option.startswith("network_"):
-        return ignored(name, raw, "is for networks alone")
+        return ignored(name, raw, "is for networks only")
     if number is None:
-        return unknown(name, raw, "is no number") if raw is not None else computed(name, raw, option, 0, "off")
+        return unknown(name, raw, "is not a number") if raw is not None else computed(name, raw, option, 0, "off")
     if option in _WHOLE:
         number = int(number)
     return _made(name, raw, option, None if option in _OFF_AT_ZERO and not number else number, note)
@@ -226,7 +226,7 @@ def _resolution(name: str, raw: object, note: str) -> ForeignKey:
     if len(sizes) == 1 and re.fullmatch(r"\d{2,5}(x\d{2,5})?", sizes[0]):
         width, _, height = sizes[0].partition("x")
         return computed(name, raw, "resolution", f"{width},{height or width}", note)
-    return unknown(name, raw, "is not one size, as sd-scripts takes it")
+    return unknown(name, raw, "is not a single size, which sd-scripts needs")
 
 
 def _warmup(name: str, raw: object, found: Mapping[str, object]) -> ForeignKey:
@@ -249,7 +249,7 @@ def _optimizer(name: str, raw: object, note: str) -> Iterator[ForeignKey]:
     chosen = _CHOICES["optimizer"][1].get(typed)
     if chosen is None:
         chosen = "Prodigy" if "PRODIGY" in typed else "AdamW"
-        note = f"missing: sd-scripts has no {shown(typed)}; this is the nearest that it has"
+        note = f"missing: sd-scripts has no {shown(typed)}; this is the closest that it has"
     yield computed(name, typed, "optimizer_type", chosen, note)
     words = [f"{key}={settings[key]}" for key in _OPTIMIZER_ARGUMENTS.get(chosen, ())
              if _is_plain(settings.get(key))]  # fmt: skip

@@ -35,7 +35,7 @@ def read(found: Mapping[str, object], where: str) -> Iterator[ForeignKey]:
     """Yield what the network's keys say; RecipeError where it is of a type that is not known here."""
     kind = str(found.get("peft_type") or "LORA").upper()
     if kind not in {"LORA", *_ALGOS}:
-        raise RecipeError(Problem(f"trains a network of the type {shown(kind)}, which is not known here", None, where))
+        raise RecipeError(Problem(f"trains a network of the type {shown(kind)}, which is unknown here", None, where))
     words = [f"algo={_ALGOS[kind]}"] if kind in _ALGOS else []
     for key in _ARGUMENTS:
         if found.get(key) is not None:
@@ -56,7 +56,7 @@ def of_a_whole_model(found: Mapping[str, object]) -> Iterator[ForeignKey]:
         if key in {*_FILTERS, *_PRESETS} and _layers(found) != "full":
             yield ignored(key, found[key], "sd-scripts trains every layer of the U-Net")
         else:
-            yield ignored(key, found[key], "is for networks alone")
+            yield ignored(key, found[key], "is for networks only")
 
 
 def _argument(key: str, raw: object, kind: str, words: list[str]) -> ForeignKey:
@@ -67,7 +67,7 @@ def _argument(key: str, raw: object, kind: str, words: list[str]) -> ForeignKey:
     if key == "lokr_dim":
         return computed(key, raw, "network_dim", values.number(raw), "")
     if values.number(raw) is None and raw is not True:
-        return unknown(key, raw, "is no plain value")
+        return unknown(key, raw, "is not a plain value")
     words.append(f"{_ARGUMENTS[key]}={raw}")
     return ForeignKey(key, shown(raw), KeyFate.RENAMED, note=f"network_args {words[-1]}")
 
@@ -84,7 +84,7 @@ def _reach(found: Mapping[str, object], layers: str, words: list[str]) -> Iterat
     is_lycoris = any(word.startswith("algo=") for word in words)
     note = f"network_args preset={layers}"
     if not layers:
-        note = "a choice of layers that neither sd-scripts nor LyCORIS has: all that they reach are trained"
+        note = "neither sd-scripts nor LyCORIS offers this choice of layers: all layers they reach are trained"
     elif layers == "full" and is_lycoris:
         note = "every layer, as LyCORIS does"
     elif layers == "full":

@@ -14,7 +14,7 @@ from sdxl_train_cli.sdscripts.options import PAIRS
 
 _THEIR_FILE = "a file on its author's machine"
 _THEIR_PLACE = "its author's account"
-_DATASET = "belongs to the pictures, which are read anew"
+_DATASET = "belongs to the pictures, which are read again"
 
 STAYS: Mapping[str, str] = {
     **OWNED,
@@ -34,7 +34,7 @@ STAYS: Mapping[str, str] = {
     "config_file": _THEIR_FILE,
     "caption_extension": "captions are found beside the pictures",
     "class_tokens": _DATASET,
-    "log_with": "TensorBoard's log is written; for wandb: `sdxl-train setup --extra wandb`, then --set log_with=wandb",
+    "log_with": "TensorBoard logs are written; for wandb: `sdxl-train setup --extra wandb`, then --set log_with=wandb",
     "wandb_run_name": "goes with wandb",
     "log_tracker_name": "goes with wandb",
     "log_config": "would write paths into the log",
@@ -56,7 +56,7 @@ STAYS: Mapping[str, str] = {
     "initial_epoch": "belongs to one run",
     "skip_until_initial_step": "belongs to one run",
     "diffusers_xformers": "leaves the U-Net with plain attention",
-    "lowvram": "sd-scripts has it no more",
+    "lowvram": "sd-scripts no longer has it",
 }
 """Options that no imported preset holds, and why."""
 
@@ -82,7 +82,7 @@ MUST_BE_ABSENT = frozenset(
 """Options that can't be given the value that means off."""
 
 _SECRETS = ("wandb_api_key", "huggingface_token", "hf_token", "secret", "password")
-_XFORMERS = "torch's own attention does the same; xformers is not among what sd-scripts installs"
+_XFORMERS = "torch's own attention does the same; sd-scripts does not install xformers"
 _STEP = 32
 """Pixels: SDXL's buckets are whole multiples of it."""
 
@@ -94,7 +94,7 @@ def made_of(entry: ForeignKey) -> Iterator[ForeignKey]:
     elif entry.value is not None and entry.option in STAYS:
         yield entry.dropped(STAYS[entry.option] if entry.value is not False else "off")
     elif entry.value is not None and values.names_a_path(entry.value) and entry.option not in PAIRS:
-        yield entry.dropped("names a place on its author's machine")
+        yield entry.dropped("is a path on its author's machine")
     elif entry.option == "xformers":
         yield _other(entry, "sdpa", entry.value is True or None, _XFORMERS) if entry.value else entry
     elif entry.option == "bucket_reso_steps":

@@ -88,7 +88,7 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
     entries = _fitting(entries, module, arguments)
     kind = networks.kind(reading.full, module, arguments)
     if typed_kind is not None and typed_kind is not kind:
-        raise RecipeError(Problem(f"is for a {kind.label}, not a {typed_kind.label}", "leave --kind away", shown))
+        raise RecipeError(Problem(f"is for a {kind.label}, not a {typed_kind.label}", "omit --kind", shown))
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
     has_dataset = any(entry.key == "dataset_config" and entry.shown for entry in reading.entries)
     bases = {name: presets.load(kind, name) for name in presets.names(kind)}
@@ -116,7 +116,9 @@ def _superseded(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
             found.append(entry)
         else:
             said = (
-                "says the same" if option_translation.same(entry.value, final.value) else "says otherwise, and counts"
+                "says the same"
+                if option_translation.same(entry.value, final.value)
+                else "says otherwise and takes precedence"
             )
             found.append(entry.dropped(f"{final.key} {said}"))
     return found
@@ -133,7 +135,7 @@ def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str,
     if mended != dict(arguments):
         for place, entry in enumerate(found):
             if entry.option == "network_args":
-                note = entry.note or "as LyCORIS has to be given it to mean what it says"
+                note = entry.note or "rewritten so that LyCORIS does what it says"
                 found[place] = replace(entry, what=KeyFate.COMPUTED, value=networks.words(mended), note=note)
     found = _plain_rates(found)
     if any(entry.option == "mixed_precision" and entry.value == "fp16" for entry in entries):
@@ -223,7 +225,7 @@ def _mended(draft: _ImportDraft, table: OptionTable, shown: str) -> _ImportDraft
             if option is None or option in _MEANING:
                 raise RecipeError(replace(problem, where=shown))
             draft = _left_out(draft, option, problem, is_known=option in known)
-    raise RecipeError(Problem("can't be made into a preset that sd-scripts takes", None, shown))
+    raise RecipeError(Problem("can't be made into a preset that sd-scripts accepts", None, shown))
 
 
 def _refused(recipe: Recipe, table: OptionTable) -> list[Problem]:

@@ -29,7 +29,7 @@ def _options(imported: ImportedPreset) -> Iterator[str]:
     silent = [option for option in imported.changes if option not in spoken]
     if silent:
         yield ""
-        yield "# The file does not speak of these, which leaves them to sd-scripts"
+        yield "# The file does not mention these, so sd-scripts decides"
         yield from (yaml_file.line(option, imported.changes[option]) for option in silent)
 
 

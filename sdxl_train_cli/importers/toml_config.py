@@ -29,11 +29,11 @@ _ONLY_FULL = frozenset(
     {"train_text_encoder", "learning_rate_te1", "learning_rate_te2", "block_lr", "fused_optimizer_groups"}
 )
 _GUI_ONLY: Mapping[str, str] = {
-    "epoch": "only the GUI counts with it, for max_train_steps",
-    "noise_offset_type": "the GUI's own; sd-scripts passes over it",
-    "stop_text_encoder_training": "sd-scripts passes over it",
-    "no_token_padding": "sd-scripts passes over it",
-    "train_inpainting": "sd-scripts v0.10.1 passes over it",
+    "epoch": "only the GUI uses it, to compute max_train_steps",
+    "noise_offset_type": "the GUI's own; sd-scripts ignores it",
+    "stop_text_encoder_training": "sd-scripts ignores it",
+    "no_token_padding": "sd-scripts ignores it",
+    "train_inpainting": "sd-scripts v0.10.1 ignores it",
     "sdxl": "sdxl-train trains nothing else",
 }
 

@@ -77,10 +77,10 @@ def _scalar(raw: object, option: str) -> Scalar | None:
         return raw
     if isinstance(raw, int | float):
         if number(raw) is None:
-            raise ValueError("is no number that a training takes")
+            raise ValueError("is not a number that training accepts")
         return raw
     if not isinstance(raw, str):
-        raise ValueError("holds no plain value")  # noqa: TRY004 - the file's fault, not the caller's
+        raise ValueError("is not a plain value")  # noqa: TRY004 - the file's fault, not the caller's
     return _text(raw, option)
 
 
@@ -89,7 +89,7 @@ def _text(raw: str, option: str) -> Scalar | None:
     if not text:
         return None
     if len(text) > _LONGEST_TEXT or not all(char.isprintable() for char in text):
-        raise ValueError("has line breaks or control characters, which no option takes")
+        raise ValueError("has line breaks or control characters, which no option accepts")
     if text.startswith("--"):
         raise ValueError("would be taken for an option, as it begins with --")
     if option in PAIRS or _TEXTS.fullmatch(option):

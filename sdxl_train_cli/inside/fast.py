@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
         return 2
     sys.path[0] = str(Path.cwd())  # where SCRIPT's own folder would stand if it were run directly
     if why := why_not_here(argv[1:]):
-        tell(f"trains plainly: {why}")
+        tell(f"not used: {why}")
     else:
         install(possible(wanted, argv[1:]), argv[1:])
     sys.argv = argv[1:]
@@ -116,7 +116,7 @@ def possible(wanted: set[str], argv: Sequence[str]) -> set[str]:
     elif not any(map(shutil.which, ("gcc", "cc", "clang", "cl"))):
         lacking["compile"] = "no C compiler"
     if any(word.lower().startswith("paged") for word in argv):
-        lacking["sync"] = "a paged optimizer needs its waits"
+        lacking["sync"] = "a paged optimizer needs these waits"
     for name in sorted(wanted & lacking.keys()):
         tell(f"without {name}: {lacking[name]}")
     return wanted - lacking.keys()
@@ -198,9 +198,9 @@ def owners(model: nn.Module) -> list[Any]:
 def why_not_recorded(owners: Sequence[Any]) -> str | None:
     """Why this network's steps can't be recorded, or None: each must launch the same kernels."""
     if any(map(has_dropout, owners)):
-        return "the network leaves parts out by chance, which a recording would repeat"
+        return "the network drops parts at random, which a recording would repeat"
     unknown = {type(owner).__module__ for owner in owners} - RECORDED_NETWORKS
-    return f"{', '.join(sorted(unknown))} may do something else in each step" if unknown else None
+    return f"{', '.join(sorted(unknown))} may do something different in each step" if unknown else None
 
 
 def has_dropout(owner: object) -> bool:
@@ -226,7 +226,7 @@ def without_waits() -> None:
     if hasattr(optimizer, "sync_gpu"):
         optimizer.sync_gpu = lambda _tensor: None
     else:
-        tell("without sync: this bitsandbytes has no such wait")
+        tell("without sync: this bitsandbytes does not wait there")
 
 
 class Faster:

@@ -185,11 +185,11 @@ def _require_possible(recipe: Recipe) -> None:
     for key, least in (("conv_dim", 0), ("factor", -1)):
         text = arguments.get(key, "1").strip()
         if not text.removeprefix("-").isdigit() or not least <= int(text) <= _LARGEST_LOKR_DIM:
-            problems.append(recipe.problem("network_args", f"{key}={text} in network_args is no size"))
+            problems.append(recipe.problem("network_args", f"{key}={text} in network_args is not a size"))
     size = sides(recipe)
     if size is None or not all(0 < side <= _LARGEST_SIDE for side in size):
         shown = recipe.get("resolution")
-        message = "resolution is missing" if shown is None else f"resolution {shown} is no size to train at"
+        message = "resolution is missing" if shown is None else f"resolution {shown} is not a size to train at"
         problems.append(recipe.problem("resolution", message, "--set resolution=1024"))
     if problems:
         raise RecipeError(problems)
@@ -280,7 +280,7 @@ def _optimizer(recipe: Recipe) -> tuple[OptimizerState, list[Doubt]]:
     name = optimizer(recipe)
     state = STATES.get(name)
     if state is None:
-        reason = f"what the optimizer {recipe.get('optimizer_type')} keeps is not known: taken for AdamW's"
+        reason = f"what the optimizer {recipe.get('optimizer_type')} keeps in memory is unknown: counted as for AdamW"
         worst = {"optimizer": UNKNOWN_MOST, "state_bytes": UNKNOWN_MOST.copies * _FLOAT}
         return UNKNOWN, [Doubt(reason, {"optimizer": UNKNOWN_LEAST, "state_bytes": 0.0}, worst)]
     if state.is_paged:
@@ -299,7 +299,7 @@ def _size_doubts(size: NetworkSize) -> list[Doubt]:
     if size.low != 1.0 or size.high != 1.0:
         best = {"trained_unet": size.unet * size.low, "trained_text": size.text * size.low}
         worst = {"trained_unet": size.unet * size.high, "trained_text": size.text * size.high}
-        doubts.append(Doubt(size.doubt or "the network's weights are counted within a tenth", best, worst))
+        doubts.append(Doubt(size.doubt or "the network's weights are counted to within 10 %", best, worst))
     if size.merged and size.doubt:
         doubts.append(Doubt("it may add its weights to the model's in every step", {"merged": 0.0}))
     return doubts
@@ -308,12 +308,12 @@ def _size_doubts(size: NetworkSize) -> list[Doubt]:
 def _other_doubts(recipe: Recipe) -> list[Doubt]:
     doubts = []
     if recipe.is_on("torch_compile"):
-        doubts.append(Doubt("what torch_compile saves or takes is not known", {"scale": 0.8}, {"scale": 1.2}))
+        doubts.append(Doubt("how torch_compile changes memory use is unknown", {"scale": 0.8}, {"scale": 1.2}))
     if recipe.is_on("deepspeed"):
         doubts.append(Doubt("deepspeed spreads memory over GPUs and RAM", {"scale": 0.3}, {"scale": 1.2}))
     if recipe.is_on("fused_backward_pass") and recipe.is_on("full_bf16"):
         # sd-scripts' pull request 1259 tells of 10 GB, and OneTrainer of 10.3, where the terms add up to 7.5.
-        doubts.append(Doubt("others saw 10 GB for a fused backward pass in bf16", {}, {"scale": 1.3}))
+        doubts.append(Doubt("others have reported 10 GB for a fused backward pass in bf16", {}, {"scale": 1.3}))
     if recipe.is_on("dim_from_weights"):
         doubts.append(Doubt("network_dim comes from the weights that are loaded", {"scale": 0.9}, {"scale": 1.5}))
     return doubts

@@ -124,8 +124,8 @@ def add(home: Home, *found: Measurement) -> Problem | None:
         finally:
             os.close(file)
     except OSError as error:
-        message = f"the measured memory could not be kept in {home.measurements}: {error.strerror}"
-        return Problem(message, "the run itself is not harmed")
+        message = f"the measured memory could not be saved in {home.measurements}: {error.strerror}"
+        return Problem(message, "the run itself is not affected")
     return None
 
 
@@ -147,7 +147,9 @@ def load(home: Home) -> tuple[list[Measurement], list[Problem]]:
     except OSError as error:
         return [], [Problem(f"{home.measurements} can't be read: {error.strerror}")]
     except ValueError as error:
-        return [], [Problem(f"{home.measurements} can't be read: {error}", "move it away: a run begins a new one")]
+        return [], [
+            Problem(f"{home.measurements} can't be read: {error}", "move it away: the next run starts a new one")
+        ]
     found, broken = list[Measurement](), list[int]()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -160,8 +162,8 @@ def load(home: Home) -> tuple[list[Measurement], list[Problem]]:
         return found, []
     more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
     which = f"line{'s' if len(broken) > 1 else ''} {', '.join(map(str, broken[:_SHOWN]))}{more}"
-    message = f"{home.measurements}: {which} can't be read and {'are' if len(broken) > 1 else 'is'} passed over"
-    return found, [Problem(message, "delete what is broken, or leave it: the other records count")]
+    message = f"{home.measurements}: {which} can't be read and {'are' if len(broken) > 1 else 'is'} skipped"
+    return found, [Problem(message, "delete what is broken, or leave it: the other records still count")]
 
 
 @dataclass(frozen=True)

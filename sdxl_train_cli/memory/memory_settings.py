@@ -79,7 +79,7 @@ class MemorySettings(BaseModel):
     def _is_plain(cls, value: object) -> object:
         """Keep what somebody else's file could do to a terminal out of it."""
         if isinstance(value, str) and not (value.isprintable() and len(value) <= _LONGEST_TEXT):
-            raise ValueError("holds characters that can't be printed, or too many of them")
+            raise ValueError("is too long, or has characters that can't be printed")
         return value
 
     @property

@@ -122,20 +122,20 @@ def network_size(module: str, dim: int, arguments: dict[str, str], conv_dim: int
         return _counted(_weights(algo, arguments, factor), dim, conv_dim, reached, merges=True)
     if module == lycoris.MODULE:
         return _lycoris(dim, arguments, dim if conv_dim is None else conv_dim, factor)
-    return _unknown(dim, f"network_module {module or '(none)'} is not known: taken for a LoRA of dim {dim}")
+    return _unknown(dim, f"network_module {module or '(none)'} is unknown: counted as a LoRA of dim {dim}")
 
 
 def _lycoris(dim: int, arguments: Mapping[str, str], conv_dim: int, factor: int) -> NetworkSize:
     algo = arguments.get("algo", "").lower() or "lora"
     reached = lycoris.reached(arguments)
     if reached is None:
-        doubt = f"what {arguments.get('preset')} reaches is not known: taken for all that LyCORIS can reach"
+        doubt = f"what {arguments.get('preset')} reaches is unknown: counted as all that LyCORIS can reach"
         counted = _counted(_weights(algo, arguments, factor), dim, conv_dim, _ALL, merges=algo not in lycoris.PLAIN)
         return replace(counted, low=0.0, high=2.0, doubt=doubt)
     if algo in lycoris.PLAIN or algo in {"loha", "lokr", "full"}:
         merges = algo not in lycoris.PLAIN
         return _counted(_weights(algo, arguments, factor), dim, conv_dim, reached, merges=merges)
-    return _unknown(dim, f"LyCORIS' algo={algo} is not counted: taken for a LoRA of dim {dim}")
+    return _unknown(dim, f"LyCORIS' algo={algo} is not modelled: counted as a LoRA of dim {dim}")
 
 
 def _weights(algo: str, arguments: Mapping[str, str], factor: int) -> Weights:
@@ -200,7 +200,7 @@ def _factors(side: int, factor: int) -> tuple[int, int]:
 def _by_blocks(size: NetworkSize, arguments: dict[str, str]) -> NetworkSize:
     if not {"block_dims", "conv_block_dims"} & arguments.keys():
         return size
-    doubt = "block_dims give each block a dim of its own: taken for network_dim everywhere"
+    doubt = "block_dims give each block its own dim: counted as network_dim everywhere"
     return NetworkSize(size.unet, size.text, conv=True, low=0.1, high=2.0, doubt=doubt)
 
 

@@ -101,7 +101,7 @@ class PresetDraft:
         description = f"{answers.kind.label}: {what}; needs {self.need}"
         written = [
             f"# Made by `sdxl-train presets new` for {what}, on a card with {answers.free_gib:.1f} GB free.",
-            f"# All that is not here comes from {offer.preset}: sdxl-train presets show FILE",
+            f"# Everything else comes from {offer.preset}: sdxl-train presets show FILE",
             yaml_file.line("extends", offer.preset),
             yaml_file.line("description", description),
         ]
@@ -144,7 +144,7 @@ def _lines(answers: DraftAnswers, offer: FittingRun, base: Recipe) -> Iterator[D
     plain = answers.kind is Kind.LORA and answers.pictures <= FEW_PICTURES and dim > SMALL_DIM
     if plain:
         yield DraftLine(
-            "network_dim", SMALL_DIM, f"{answers.pictures} pictures are few: a larger network would know them by heart"
+            "network_dim", SMALL_DIM, f"{answers.pictures} pictures are few: a larger network would memorise them"
         )
         yield DraftLine("network_alpha", SMALL_DIM // 2, "half of dim, as in the shipped presets")
     yield DraftLine("train_batch_size", batch, _batch_reason(batch, most, answers))
@@ -152,7 +152,9 @@ def _lines(answers: DraftAnswers, offer: FittingRun, base: Recipe) -> Iterator[D
     accumulated = int(offer.recipe.number("gradient_accumulation_steps") or 1)
     if rate and batch > 1:
         yield DraftLine(
-            "learning_rate", float(f"{rate * math.sqrt(batch):.2g}"), f"{rate:g} times the root of the batch"
+            "learning_rate",
+            float(f"{rate * math.sqrt(batch):.2g}"),
+            f"{rate:g} times the square root of the batch size",
         )
     views, reason = _views(answers)
     steps = max(1, round(views / batch / accumulated / 50)) * 50

@@ -54,10 +54,10 @@ def _smaller_batch(recipe: Recipe) -> Changes:
 
 
 LADDER: tuple[tuple[str, Callable[[Recipe], Changes], bool], ...] = (
-    ("an attention that spares memory; costs nothing", savings.attention, True),
+    ("a memory-efficient attention; costs nothing", savings.attention, True),
     ("gradient checkpointing; costs about a third of the speed", savings.checkpointing, True),
-    ("pictures are encoded once; costs nothing but the time for it", savings.latents, True),
-    ("captions are encoded once; costs nothing but the time for it", _text_outputs, True),
+    ("pictures are encoded once; costs only the time for it", savings.latents, True),
+    ("captions are encoded once; costs only the time for it", _text_outputs, True),
     ("the VAE takes one picture at a time; costs a little time before the first step", _pictures_one_by_one, True),
     ("a smaller batch, gradients collected over as many more; costs a little speed", _smaller_batch, True),
     ("the base model in fp8; costs precision of the base model", savings.fp8, True),

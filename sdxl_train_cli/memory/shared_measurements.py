@@ -15,7 +15,7 @@ from sdxl_train_cli.memory.measurements import Measurement
 from sdxl_train_cli.origin import Origin
 
 COLUMNS = tuple(name for name in Measurement.model_fields if name != "is_from_elsewhere")
-_HINT = "it takes what `sdxl-train vram --export` wrote"
+_HINT = "it reads what `sdxl-train vram --export` wrote"
 _MAY_BE_EMPTY = {"network_dim", "seconds_per_step"}
 _SHOWN = 10
 _LARGEST_BYTES = 50_000_000
@@ -64,7 +64,7 @@ def read(path: Path) -> list[Measurement]:
             raise UsageError(message, _HINT)
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise UsageError(f"{path}: line {reader.line_num} is no CSV: {error}", _HINT) from error
+        raise UsageError(f"{path}: line {reader.line_num} is not CSV: {error}", _HINT) from error
     found, problems = list[Measurement](), list[Problem]()
     for number, row in rows:
         try:

@@ -56,8 +56,8 @@ def load(path: Path, shown: str, kind: Kind | None, user_folder: Path | None) ->
         where = child.document.where(entry)
         parent = _parent(str(entry.value), child.path, kind, user_folder)
         if parent is None:
-            hint = "name a preset, or a file as seen from this one: ../mine.yaml"
-            raise RecipeError(Problem(f"extends '{entry.value}', which is not there", hint, where))
+            hint = "name a preset, or a file relative to this one: ../mine.yaml"
+            raise RecipeError(Problem(f"extends '{entry.value}', which does not exist", hint, where))
         if any(parent.samefile(layer.path) for layer in layers):
             raise RecipeError(Problem(f"extends '{entry.value}', which leads back to itself", None, where))
         if len(layers) == DEEPEST:

@@ -65,7 +65,7 @@ def write(path: Path, text: str, *, force: bool) -> None:
     try:
         files.write(path, text, over=force)
     except FileExistsError as error:
-        raise UsageError(f"{path} is there already", "give another name, or write over it: --force") from error
+        raise UsageError(f"{path} already exists", "choose another name, or overwrite it: --force") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} can't be written: {_reason(error)}", "choose another place") from error
 

@@ -112,7 +112,7 @@ def check_file(
     except RecipeError as error:
         return list(error.problems)
     if kind is None:
-        hint = f"put it into a folder named {Kind.listed()}, or let it extend a shipped preset"
+        hint = f"put it into a folder named {Kind.listed()}, or make it extend a shipped preset"
         return [Problem("does not say what it trains", hint, str(path))]
     return list(rules.all_problems(_merged(kind, path.stem, layers), table))
 

@@ -72,10 +72,12 @@ def load_config(folder: Path) -> UserConfig:
 def home(typed: str | None, environ: Mapping[str, str]) -> Home:
     """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place. Raises UsageError."""
     if typed == "":
-        raise UsageError("--home is empty", "give it a folder, or leave it away")
+        raise UsageError("--home is empty", "give it a folder, or omit it")
     chosen = typed or environ.get("SDXL_TRAIN_HOME") or load_config(layout.config_folder(environ)).home
     if chosen and not _is_name(chosen):
-        raise UsageError(f"{chosen!a} can't be the home: it is no name in UTF-8", "give --home another folder")
+        raise UsageError(
+            f"{chosen!a} can't be the home folder: its name is not valid UTF-8", "give --home another folder"
+        )
     return Home.find(Path(chosen) if chosen else None, {})
 
 
@@ -122,14 +124,14 @@ model: {model}
 # A folder of pictures, each with a caption in a .txt file of the same name; or a parent of folders such as 10_cat
 data: {data}
 
-# The word that will call your subject; pictures without a caption get it as theirs
+# The trigger word for your subject; pictures without a caption get it as their caption
 {trigger}
 
-# Where the runs go, and their name (the data folder's, if you give none)
+# The folder for the runs, and their name (by default the data folder's)
 output: {output}
 {name}
 
-# Any option of sd-scripts, in its own name
+# Any option of sd-scripts, by its own name
 set:
   # max_train_steps: 2000
   # learning_rate: 1.0e-4
@@ -146,7 +148,7 @@ def write_template(folder: Path, texts: dict[str, str]) -> Path:
     quoted = {key: _scalar(text) for key, text in texts.items()}
     text = _TEMPLATE.format(**{**quoted, **lines})
     if os.path.lexists(path):
-        raise UsageError(f"{path} is there already", "change it in an editor, or delete it first")
+        raise UsageError(f"{path} already exists", "change it in an editor, or delete it first")
     try:
         files.write(path, text)
     except OSError as error:

@@ -37,7 +37,7 @@ def build(table: OptionTable, kind: Kind | None, names: Mapping[Kind, Sequence[s
         "type": "object",
         "properties": {
             "extends": {
-                "description": "The preset that this one builds on: a name, or a file as seen from this one",
+                "description": "The preset that this one builds on: a name, or a file relative to this one",
                 "type": "string",
                 "minLength": 1,
                 "examples": extended,

@@ -77,7 +77,7 @@ def parse(text: str, shown: str, nested: Collection[str] = ()) -> YamlDocument:
         return YamlDocument(shown, ())
     if not isinstance(root, MappingNode):
         raise RecipeError(
-            Problem("does not hold `option: value` lines", "write one option a line: `network_dim: 32`", shown)
+            Problem("does not hold `option: value` lines", "write one option per line: `network_dim: 32`", shown)
         )
     problems = list(dict.fromkeys(_problems(root, nested)))
     if problems:
@@ -129,18 +129,18 @@ def _composed(text: str, shown: str) -> Node | None:
         line = text.count("\n", 0, error.position) + 1
         raise RecipeError(Problem("holds a character that YAML does not allow", None, Origin(shown, line))) from error
     except RecursionError as error:
-        raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
+        raise RecipeError(Problem("is nested too deeply", None, shown)) from error
     except (ValueError, OverflowError) as error:  # PyYAML on "\\UFFFFFFFF" and on a directive of absurd length
-        raise RecipeError(Problem("is not YAML: it has an impossible escape or directive", None, shown)) from error
+        raise RecipeError(Problem("is not YAML: it has an invalid escape or directive", None, shown)) from error
     return node
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> tuple[str, str | None]:
     reason = error.problem or error.context or "it cannot be read"
     if r"'\t'" in reason:
-        return "a tab stands where YAML takes only spaces", "put spaces in its place"
+        return "a tab is used where YAML allows only spaces", "replace it with spaces"
     if "single document" in str(error.context):
-        return "a second document begins here", "take the `---` away"
+        return "a second document begins here", "remove the `---`"
     return f"is not YAML: {reason}", 'write `option: value`, and put text with special characters into "quotes"'
 
 
@@ -149,7 +149,7 @@ def _problems(root: MappingNode, nested: Collection[str]) -> Iterator[tuple[int,
     for key, value in root.value:
         line = key.start_mark.line + 1
         if not isinstance(key, ScalarNode):
-            yield line, "a key has to be a name, not a list or a mapping", None
+            yield line, "a key must be a name, not a list or a mapping", None
             continue
         if key.value in first_lines:
             message = f"'{key.value}' is set a second time (first in line {first_lines[key.value]})"
@@ -170,7 +170,7 @@ def _value_problems(line: int, name: str, node: Node) -> Iterator[tuple[int, str
         if not isinstance(part, ScalarNode):
             yield line, f"'{name}' takes a list of plain values, not of lists or mappings", None
         elif part.tag not in _TEXT_TAGS and part.tag.removeprefix(_TAG) not in {"int", "float", "bool", "null"}:
-            yield line, f"'{name}' has the tag {part.tag.replace(_TAG, '!!')}, which is not taken here", None
+            yield line, f"'{name}' has the tag {part.tag.replace(_TAG, '!!')}, which is not supported", None
         elif part.tag == _TAG + "null" and node is not part:
             yield line, f"'{name}' has an empty value in its list", None
 

@@ -99,7 +99,7 @@ def find(text: str, output: Path) -> Loaded:
         hint = formatting.resembling(text, names) or "see `sdxl-train runs list`, or give a run's folder"
         raise UsageError(f"no run '{text[:_LONGEST_SHOWN]}' in {output}", hint)
     if not files.is_file(folder / record.RUN):
-        raise UsageError(f"{folder} is no run's folder: it has no {record.RUN}", "see `sdxl-train runs list`")
+        raise UsageError(f"{folder} is not a run's folder: it has no {record.RUN}", "see `sdxl-train runs list`")
     return load(folder)
 
 
@@ -122,7 +122,7 @@ def at_rest(entry: Loaded, *, force: bool, command: str) -> Problem | None:
         return Problem(f"{entry.name} is running", "stop it first: Ctrl-C where it runs")
     if entry.state is RunState.UNKNOWN and not force:
         retry = f"sdxl-train runs {command} {formatting.shell_word(entry.folder)} --force"
-        return Problem(f"{entry.name}: {entry.problem}", f"look there first; if it has ended: {retry}")
+        return Problem(f"{entry.name}: {entry.problem}", f"check there first; if it has ended: {retry}")
     return None
 
 
@@ -157,7 +157,7 @@ def _watched(folder: Path, watcher: Supervisor | None) -> RunState | None:
 
 def _elsewhere(watcher: Supervisor) -> str:
     where = f"on {watcher.host[:_LONGEST_HOST]}" if watcher.host else "elsewhere"
-    return f"it was started {where}, and whether it still runs there can't be seen from here"
+    return f"it was started {where}, and this computer can't see whether it is still running there"
 
 
 def _ended(outcome: Outcome) -> RunState:

@@ -70,14 +70,14 @@ def _file_name(name: str) -> str:
 
 def _of_our_time(when: datetime) -> datetime:
     if not _FIRST_YEAR <= when.year <= _LAST_YEAR:
-        raise ValueError("no run was made then")
+        raise ValueError("no run can have this date")
     return when
 
 
 def _not_endless(value: Value) -> Value:
     parts = value if isinstance(value, tuple) else (value,)
     if any(isinstance(part, int) and abs(part) > _LARGEST_INTEGER for part in parts):
-        raise ValueError("no option takes a number of so many digits")
+        raise ValueError("no option takes a number with that many digits")
     return value
 
 

@@ -46,7 +46,7 @@ class Deletion:
     def words(self) -> str:
         """One line for the question."""
         stays = "" if self.kept is None else f", keeping {_names(self.kept) or 'nothing'}"
-        stays += f", leaving what is not the run's: {_names(self.foreign)}" if self.foreign else ""
+        stays += f", leaving what does not belong to the run: {_names(self.foreign)}" if self.foreign else ""
         return f"{self.entry.folder} ({self.entry.state.value}, {self.files} files){stays}"
 
 
@@ -56,7 +56,7 @@ def problem(entry: Loaded, *, force: bool = False) -> Problem | None:
     if folder.is_symlink():
         return Problem(f"{folder} is a link to {folder.readlink()}", "links are not followed: give the folder itself")
     if entry.state is RunState.BROKEN:
-        hint = "nothing proves that it is a run of ours: delete it by hand"
+        hint = "nothing proves that sdxl-train made it: delete it by hand"
         return Problem(f"the record of {folder} is broken: {entry.problem}", hint)
     busy = history.at_rest(entry, force=force, command="rm")
     if busy is not None:
@@ -70,7 +70,7 @@ def doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
     try:
         return _doomed(entry, keep_result=keep_result)
     except OSError as error:
-        raise UsageError(f"{error.filename} can't be read: {error.strerror}", "check who may read it") from error
+        raise UsageError(f"{error.filename} can't be read: {error.strerror}", "check its permissions") from error
 
 
 def _doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
@@ -108,7 +108,7 @@ def remove(doomed_run: Deletion, *, force: bool = False) -> None:
             folder.rmdir()
     except OSError as error:
         raise UsageError(
-            f"{error.filename} can't be deleted: {error.strerror}", "close what uses it, then try again"
+            f"{error.filename} can't be deleted: {error.strerror}", "close the program that uses it, then try again"
         ) from error
 
 
@@ -123,7 +123,8 @@ def _result(entry: Loaded) -> tuple[Path, ...]:
         others = sorted(path for path in entry.folder.iterdir() if _may_be_weights(path, entry.name))
         if others:
             raise UsageError(
-                f"{entry.name} has no {entry.name}.safetensors, so that its result can't be told from {_names(others)}",
+                f"{entry.name} has no {entry.name}.safetensors, so its result can't be told apart from "
+                f"{_names(others)}",
                 "move what you want to keep out of the folder, then delete it without --keep-result",
             )
     targets = {Path(os.path.realpath(path)) for path in finals}

@@ -81,7 +81,7 @@ def plan(output: Path, name: str) -> Run:
     """Choose the run's folder: `OUTPUT/NAME`, or `NAME-2` and so on where that is taken. Nothing is written."""
     problem = record.name_problem(name)
     if problem:
-        raise UsageError(f"'{name}' can't be a run's name: {problem}", "--name takes letters, digits, - and _")
+        raise UsageError(f"'{name}' is not a valid run name: {problem}", "--name takes letters, digits, - and _")
     output = layout.expand(output)
     if files.exists(output) and not files.is_folder(output):
         raise UsageError(f"{output} is a file, not a folder", "give --output a folder")
@@ -173,7 +173,7 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
     try:
         kept = files.read_json(run.record)
         if not isinstance(kept, dict):
-            raise TrainingError(f"{run.record} is no record of a run", "start the run anew")
+            raise TrainingError(f"{run.record} is not a run's record", "start a new run")
         changed = {name: setting.value for name, setting in (changes or {}).items()}
         attempt = Attempt(started=datetime.now(timezone.utc), from_step=step, changed=changed, argv=tuple(argv))
         # All else stays as it is: an sdxl-train of another version may have told more.
@@ -188,7 +188,7 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
     except OSError as error:
         raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
     except ValueError as error:
-        raise TrainingError(f"{run.record} can't be read: {error}", "start the run anew") from error
+        raise TrainingError(f"{run.record} can't be read: {error}", "start a new run") from error
 
 
 def _require_own_files(run: Run) -> None:
@@ -196,7 +196,7 @@ def _require_own_files(run: Run) -> None:
     for path in (run.record, run.outcome, run.alive, run.metrics, run.log, run.dataset_config):
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(path.lstat().st_mode):
-                raise TrainingError(f"{path} is no plain file, and a run writes there", "put a file in its place")
+                raise TrainingError(f"{path} is not a plain file, and a run writes to it", "replace it with a file")
 
 
 def write_outcome(run: Run, outcome: Outcome) -> None:

@@ -58,6 +58,6 @@ def require(folder: Path, recipe: Recipe) -> None:
         return  # the writing itself tells it in better words
     if left_gib < least_gib:
         raise TrainingError(
-            f"{folder} has {left_gib:.1f} GB of disk left, and a checkpoint and the result take {least_gib:.1f}",
+            f"{folder} has {left_gib:.1f} GB of disk left, but a checkpoint and the result take {least_gib:.1f}",
             "free some space, or choose another place with --output",
         )

@@ -93,7 +93,8 @@ def hold(folder: Path) -> Iterator[int | None]:
         handle = _open(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise UsageError(
-            f"{path} can't be locked: {error.strerror}", "a run is kept from being trained twice by this file"
+            f"{path} can't be locked: {error.strerror}",
+            "check its permissions: this lock keeps a run from being trained twice",
         ) from error
     try:
         found = _taken(handle, lock_now, _PATIENCE_SECONDS)

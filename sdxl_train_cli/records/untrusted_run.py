@@ -28,7 +28,7 @@ def own_script(named: Path | None) -> Path | None:
     if named.name not in _SCRIPTS:
         raise UsageError(
             f"the record names {named} as a launch script, and sdxl-train has no such script",
-            "start the run anew with settings that you know",
+            "start a new run with settings that you know",
         )
     return INSIDE / named.name
 
@@ -37,7 +37,7 @@ def require_harmless_state(entry: Loaded, state: Path) -> None:
     """ModelError where loading the state would run code that no trainer's state holds."""
     problems = [
         Problem(
-            f"{path} calls {code} when it is loaded, and no trainer writes that",
+            f"{path} calls {code} when it is loaded, which no trainer writes",
             f"if this run is your own: sdxl-train runs resume {formatting.shell_word(entry.folder)} --force",
         )
         for path in _within(state)
@@ -69,7 +69,7 @@ def notes(record: Record) -> Iterator[str]:
             yield f"the record names a {what} on the hub, which is fetched and loaded: {name}"
     place = recipe.get("huggingface_repo_id") if recipe else None
     if place is not None:
-        yield f"the record has the results sent to the hub, to huggingface_repo_id: {place}"
+        yield f"the record sends the results to the hub, to huggingface_repo_id: {place}"
 
 
 def _models(inputs: Inputs | None) -> Iterator[Path]:

@@ -37,11 +37,11 @@ _NOT_WITH_CACHED_CAPTIONS = (
     ("caption_tag_dropout_rate", "captions are encoded once, so caption_tag_dropout_rate can't be used"),
     ("token_warmup_step", "captions are encoded once, so token_warmup_step can't be used"),
     ("caption_dropout_every_n_epochs", "caption_dropout_every_n_epochs does nothing while captions are encoded once"),
-    ("caption_prefix", "caption_prefix is not put before captions that are encoded once"),
-    ("caption_suffix", "caption_suffix is not put behind captions that are encoded once"),
-    ("keep_tokens_separator", "keep_tokens_separator stays in the text of captions that are encoded once"),
-    ("secondary_separator", "secondary_separator stays in the text of captions that are encoded once"),
-    ("enable_wildcard", "{a|b} stays in the text of captions that are encoded once"),
+    ("caption_prefix", "caption_prefix is not added to captions that are encoded once"),
+    ("caption_suffix", "caption_suffix is not added to captions that are encoded once"),
+    ("keep_tokens_separator", "keep_tokens_separator stays as plain text in captions that are encoded once"),
+    ("secondary_separator", "secondary_separator stays as plain text in captions that are encoded once"),
+    ("enable_wildcard", "{a|b} stays as plain text in captions that are encoded once"),
 )
 
 
@@ -136,7 +136,7 @@ _MODEL = (
     Rule(
         ("network_args", "network_module"),
         _leaves_convolutions_out,
-        "this preset of LyCORIS leaves the convolutions out, which makes it a plain LoRA",
+        "this LyCORIS preset leaves out the convolutions, which makes it a plain LoRA",
         "train it with `sdxl-train lora`, or take preset out of network_args",
         (Kind.LOCON,),
     ),
@@ -208,7 +208,7 @@ _PICTURES = (
     Rule(
         ("min_bucket_reso", "bucket_reso_steps", "enable_bucket"),
         bucket_is_nothing,
-        "min_bucket_reso is smaller than one of bucket_reso_steps",
+        "min_bucket_reso is smaller than one step of bucket_reso_steps",
         "--set min_bucket_reso=256",
     ),
     Rule(
@@ -220,7 +220,7 @@ _PICTURES = (
     Rule(
         ("max_bucket_reso", "resolution", "bucket_reso_steps", "enable_bucket"),
         bucket_is_smaller_than_resolution,
-        "max_bucket_reso (1024 if left out) is smaller than the longer side of resolution",
+        "max_bucket_reso (1024 if not set) is smaller than the longer side of resolution",
         "raise max_bucket_reso: --set max_bucket_reso=2048",
     ),
     Rule(

@@ -69,8 +69,10 @@ def _networks(recipe: Recipe) -> Iterator[Problem]:
                 yield from _weights(path, option, recipe)
             elif path.suffix not in _TORCH:
                 known = f".safetensors, {', '.join(_TORCH)}"
-                hint = f"sd-scripts goes by the suffix, small letters alone: rename the file to what it is, {known}"
-                yield recipe.problem(option, f"{path} has no suffix of weights", hint)
+                hint = (
+                    f"sd-scripts goes by the suffix, in lower case only: rename the file to match its format, {known}"
+                )
+                yield recipe.problem(option, f"{path} does not have the suffix of a weights file", hint)
 
 
 def _paths(recipe: Recipe, option: str) -> list[Path]:
@@ -87,7 +89,7 @@ def _weights(path: Path, option: str, recipe: Recipe) -> Iterator[Problem]:
         yield from (recipe.problem(option, problem.message, problem.hint) for problem in error.problems)
         return
     if not any(map(header.has, _NETWORK)):
-        yield recipe.problem(option, f"{path} holds no LoRA: sd-scripts would load nothing of it", hint)
+        yield recipe.problem(option, f"{path} holds no LoRA: sd-scripts would load nothing from it", hint)
     elif option == "network_weights" and not recipe.is_on("dim_from_weights"):
         yield from _other_dim(header, recipe, str(path), option, "--set dim_from_weights=true, or ")
 
@@ -105,7 +107,7 @@ def _other_dim(header: Header, recipe: Recipe, what: str, option: str, hint: str
     if theirs and theirs != {ours}:
         dims = " and ".join(map(str, sorted(theirs)))
         only = f"--set network_dim={dims}" if len(theirs) == 1 else "a preset of the same dims"
-        yield recipe.problem(option, f"{what} is of dim {dims}, and this run of {ours}", hint + only)
+        yield recipe.problem(option, f"{what} has dim {dims}, but this run has {ours}", hint + only)
 
 
 def _state(recipe: Recipe) -> Iterator[Problem]:
@@ -117,8 +119,8 @@ def _state(recipe: Recipe) -> Iterator[Problem]:
     if state is None:
         is_there = files.is_folder(folder)
         hint = "`sdxl-train runs resume RUN` finds it by itself"
-        known = "its writing was cut off, or it is another folder" if is_there else "it is the folder NAME-state"
-        yield recipe.problem("resume", f"no whole state at {folder}: {known}", hint)
+        known = "writing it was cut off, or it is a different folder" if is_there else "it is the folder NAME-state"
+        yield recipe.problem("resume", f"no complete state at {folder}: {known}", hint)
         return
     if recipe.kind is not Kind.DREAMBOOTH:
         yield from _too_short(state, recipe)
@@ -129,5 +131,5 @@ def _state(recipe: Recipe) -> Iterator[Problem]:
 def _too_short(state: SavedState, recipe: Recipe) -> Iterator[Problem]:
     steps = None if recipe.get("max_train_epochs") else recipe.number("max_train_steps")
     if steps is not None and steps <= state.step:
-        message = f"the state has made {state.step} steps, and max_train_steps, which counts them too, is {steps:g}"
+        message = f"the state has made {state.step} steps, but max_train_steps, which includes them, is {steps:g}"
         yield recipe.problem("resume", message, f"--steps {state.step + int(steps)}")

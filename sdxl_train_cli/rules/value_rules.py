@@ -24,14 +24,14 @@ OWNED: Mapping[str, str] = {
     "dataset_repeats": "repeats are set with --data",
     "reg_data_dir": "name the folder of regularization pictures with --reg",
     "conditioning_data_dir": "a mask is the picture's own alpha channel: alpha_mask",
-    "caption_extention": "it is written caption_extension",
+    "caption_extention": "the name is caption_extension",
     "logging_dir": _RUN_FOLDER,
     "tokenizer_cache_dir": "setup keeps the tokenizers",
     "config_file": "write the options into a preset",
     "output_config": "sd-scripts would write the options and train nothing; see --dry-run",
     "console_log_file": _RUN_FOLDER,
-    "console_log_simple": "the run is read from sd-scripts' log, whose form has to stay",
-    "console_log_level": "the run is read from sd-scripts' log, whose form has to stay",
+    "console_log_simple": "sdxl-train reads sd-scripts' log, so its format must not change",
+    "console_log_level": "sdxl-train reads sd-scripts' log, so its format must not change",
     "debug_dataset": "sd-scripts would show the pictures and train nothing",
     "v2": "SDXL is not Stable Diffusion 2",
     "wandb_api_key": "a secret does not belong on a command line: set the environment variable WANDB_API_KEY",
@@ -190,20 +190,20 @@ def _resolution(value: Value) -> Iterator[str]:
         value = ",".join(map(str, value))
     sides = str(value).split(",")
     if len(sides) not in {1, 2} or not all(map(_is_size, sides)) or max(map(float, sides)) > _LARGEST_SIDE:
-        yield f"is one size or WIDTH,HEIGHT, such as 1024,1024, not '{str(value)[:40]}'"
+        yield f"must be one size or WIDTH,HEIGHT, such as 1024,1024, not '{str(value)[:40]}'"
 
 
 def _numbers(value: Value, count: int) -> Iterator[str]:
     parts = [str(part) for part in value] if isinstance(value, tuple) else str(value).split(",")
     if len(parts) != count or not all(map(_is_number, parts)):
-        yield f"takes {count} numbers with commas between them, and has {len(parts)} values"
+        yield f"takes {count} comma-separated numbers, but has {len(parts)}"
 
 
 def _face_crop(value: Value) -> Iterator[str]:
     parts = [str(part) for part in value] if isinstance(value, tuple) else str(value).split(",")
     numbers = [float(part) for part in parts if _is_number(part)]
     if len(parts) != 2 or len(numbers) != 2 or numbers[0] > numbers[1]:  # noqa: PLR2004 - a pair
-        yield f"is two numbers, the smaller first, such as 2.0,4.0, not '{value}'"
+        yield f"must be two numbers, the smaller first, such as 2.0,4.0, not '{value}'"
 
 
 def _warmup(value: Value) -> Iterator[str]:
@@ -212,17 +212,17 @@ def _warmup(value: Value) -> Iterator[str]:
     number = float(share) if _is_number(share) else -1
     is_whole = not text.endswith("%") and text.lstrip("+").isdecimal()
     if number < 0 or (number >= 1 and not (is_whole or text.endswith("%"))):
-        yield f"is a number of steps, or a share below 1 such as 0.05, not '{value}'"
+        yield f"must be a number of steps, or a share below 1 such as 0.05, not '{value}'"
 
 
 def _prompts_file(value: Value) -> Iterator[str]:
     if not str(value).endswith((".txt", ".toml", ".json")):
-        yield f"is a file that ends in .txt, .toml or .json, not '{value}'"
+        yield f"must be a file that ends in .txt, .toml or .json, not '{value}'"
 
 
 def _token_length(value: Value) -> Iterator[str]:
     if value not in {150, 225}:
-        yield f"is 150 or 225 (75 if left out), not {value}"
+        yield f"must be 150 or 225 (75 if not set), not {value}"
 
 
 def _literals(value: Value) -> Iterator[str]:
@@ -234,7 +234,7 @@ def _literals(value: Value) -> Iterator[str]:
         if "=" in text:
             yield f"has '{part}', with more than one ="
         elif not _is_literal(text):
-            yield f"has '{part}', whose value is not a Python one: text needs quotes, as in {key}='text'"
+            yield f"has '{part}', whose value is not valid Python: text needs quotes, as in {key}='text'"
 
 
 def _network_arguments(value: Value, module: str) -> Iterator[str]:
@@ -242,7 +242,7 @@ def _network_arguments(value: Value, module: str) -> Iterator[str]:
     for part in _parts(value):
         key, equals, text = part.partition("=")
         if key in _POSITIONAL:
-            yield f"has '{key}', which is an option of its own"
+            yield f"has '{key}', which is a separate option"
         elif equals and module == "networks.lora":
             yield from _native_argument(key, text)
 

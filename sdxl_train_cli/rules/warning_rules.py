@@ -89,14 +89,14 @@ def _takes_dim_for_convolutions(recipe: Recipe) -> bool:
 
 
 def _left_out(option: str, more: str = "") -> Callable[[], str]:
-    return lambda: f"{option} is left out: sd-scripts takes {shipped.number(option)}{more}"
+    return lambda: f"{option} is not set: sd-scripts uses {shipped.number(option)}{more}"
 
 
 _MODEL = (
     Rule(
         ("network_dim", "network_module", "dim_from_weights"),
         lambda recipe: recipe.get("network_dim") is None and not is_set(recipe, "dim_from_weights"),
-        f"network_dim is left out: sd-scripts takes {DEFAULT_DIM}",
+        f"network_dim is not set: sd-scripts uses {DEFAULT_DIM}",
         "--set network_dim=32",
         NETWORK_KINDS,
     ),
@@ -110,7 +110,7 @@ _MODEL = (
     Rule(
         ("network_alpha", "network_dim"),
         _alpha_exceeds_dim,
-        "network_alpha is larger than network_dim, which multiplies what is learned",
+        "network_alpha is larger than network_dim, which scales up what is learned",
         "set it to network_dim or to half of it",
         NETWORK_KINDS,
     ),
@@ -121,7 +121,7 @@ _MODEL = (
             and "conv_dim" in _arguments(recipe)
             and "conv_alpha" not in _arguments(recipe)
         ),
-        "conv_alpha is left out of network_args: sd-scripts takes 1, which makes the steps small",
+        "conv_alpha is missing from network_args: sd-scripts uses 1, which makes the steps small",
         "add conv_alpha=16, or half of conv_dim",
         NETWORK_KINDS,
     ),
@@ -131,15 +131,15 @@ _MODEL = (
             not {"block_dims", "down_lr_weight", "mid_lr_weight", "up_lr_weight"} & _arguments(recipe).keys()
             and bool({"block_alphas", "conv_block_dims", "conv_block_alphas"} & _arguments(recipe).keys())
         ),
-        "block_alphas, conv_block_dims and conv_block_alphas are not looked at without block_dims",
+        "block_alphas, conv_block_dims and conv_block_alphas are ignored without block_dims",
         "add block_dims to network_args",
         NETWORK_KINDS,
     ),
     Rule(
         ("network_args", "network_module"),
         _takes_dim_for_convolutions,
-        "conv_dim is left out of network_args: LyCORIS takes network_dim for the convolutions too",
-        "say which: conv_dim=8, or preset=attn-mlp to leave them as they are",
+        "conv_dim is missing from network_args: LyCORIS uses network_dim for the convolutions too",
+        "choose: conv_dim=8, or preset=attn-mlp to leave them as they are",
         NETWORK_KINDS,
     ),
     Rule(
@@ -150,7 +150,7 @@ _MODEL = (
             and (recipe.number("network_dim") or 0) > _LARGEST_FP16
         ),
         "a LoKr's alpha is its dim where a layer is whole, and fp16 has no number above 65504: it is saved as infinite",
-        "--set network_dim=10000, which is whole as well",
+        "--set network_dim=10000, which also keeps the layers whole",
         NETWORK_KINDS,
     ),
     Rule(
@@ -174,7 +174,7 @@ _MODEL = (
     Rule(
         ("network_dim",),
         lambda recipe: lycoris.algorithm(recipe) == "loha" and (recipe.number("network_dim") or 0) > _LARGEST_LOHA,
-        f"above dim {_LARGEST_LOHA} a LoHa easily ends in NaN",
+        f"above dim {_LARGEST_LOHA} a LoHa tends to end in NaN",
         f"--set network_dim={_LARGEST_LOHA}, or lower learning_rate",
         NETWORK_KINDS,
     ),
@@ -202,7 +202,7 @@ _MODEL = (
     Rule(
         ("text_encoder_lr", "network_module"),
         _many_text_encoder_rates,
-        "this network_module takes the first text_encoder_lr for both text encoders",
+        "this network_module uses the first text_encoder_lr for both text encoders",
         "give one value",
         NETWORK_KINDS,
     ),
@@ -239,7 +239,7 @@ _MEMORY = (
     Rule(
         ATTENTIONS,
         lambda recipe: _attentions(recipe) > 1,
-        "more than one attention is chosen: mem_eff_attn goes before xformers, and xformers before sdpa",
+        "more than one attention is chosen: mem_eff_attn takes precedence over xformers, and xformers over sdpa",
         "keep one of them, such as sdpa",
     ),
     Rule(
@@ -277,7 +277,7 @@ _MEMORY = (
     Rule(
         ("deepspeed",),
         sets("deepspeed"),
-        "deepspeed is not among what sd-scripts installs, and needs Linux",
+        "sd-scripts does not install deepspeed, which needs Linux",
         "--set deepspeed=null",
     ),
     Rule(
@@ -298,19 +298,19 @@ _RATE = (
     Rule(
         ("learning_rate", "unet_lr", "optimizer_type"),
         lambda recipe: sets_own_rate(recipe) and (_rate(recipe) or 0) <= _HIGH_RATE,
-        "this optimizer finds the rate by itself and wants learning_rate 1",
+        "this optimizer finds the rate by itself and expects learning_rate 1",
         "--set learning_rate=1",
     ),
     Rule(
         ("optimizer_type",),
         lambda recipe: optimizer(recipe).startswith("dadapt"),
-        "dadaptation is not among what sd-scripts installs",
+        "sd-scripts does not install dadaptation",
         "--set optimizer_type=Prodigy",
     ),
     Rule(
         ("network_args", "optimizer_type"),
         lambda recipe: sets_own_rate(recipe) and any(key.startswith("loraplus_") for key in _arguments(recipe)),
-        "LoRA+ gives two rates, and this optimizer heeds the first only",
+        "LoRA+ gives two rates, but this optimizer uses only the first",
         "take loraplus_... out of network_args",
         NETWORK_KINDS,
     ),
@@ -338,7 +338,7 @@ _NOISE = (
     Rule(
         ("zero_terminal_snr", "v_parameterization"),
         lacks("zero_terminal_snr", "v_parameterization"),
-        "zero_terminal_snr is made for v_parameterization; without it the result is hard to foresee",
+        "zero_terminal_snr is made for v_parameterization; without it the result is hard to predict",
         "--set zero_terminal_snr=false",
     ),
     Rule(
@@ -389,27 +389,27 @@ _COURSE = (
     Rule(
         ("cache_text_encoder_outputs_to_disk",),
         sets("cache_text_encoder_outputs_to_disk"),
-        "captions that are changed later are not noticed by the cache on disk",
+        "the cache on disk does not notice captions that change later",
         "delete the *_te_outputs.npz files after editing captions",
     ),
     Rule(
         ("resume",),
         sets("resume"),
-        "a full training that is resumed counts its steps and epochs from the start again",
+        "a resumed full training counts its steps and epochs from zero again",
         "lower max_train_steps to what is left",
         _FULL,
     ),
     Rule(
         ("resume", "skip_until_initial_step"),
         lacks("resume", "skip_until_initial_step"),
-        "a resumed run starts counting steps anew unless skip_until_initial_step is on",
+        "a resumed run counts its steps from zero again unless skip_until_initial_step is on",
         "--set skip_until_initial_step=true",
         NETWORK_KINDS,
     ),
     Rule(
         ("save_model_as", "use_safetensors"),
         lambda recipe: not is_set(recipe, "save_model_as", "use_safetensors"),
-        "save_model_as is left out: the result may be a .ckpt",
+        "save_model_as is not set: the result may be a .ckpt",
         "--set save_model_as=safetensors",
         _FULL,
     ),

@@ -117,7 +117,7 @@ class Guards:
         return Alarm(
             Guard.LOSS,
             Problem(
-                f"the loss has risen from {usual:.3g} to {recent:.3g} (medians): the run seems to come apart",
+                f"the loss has risen from {usual:.3g} to {recent:.3g} (medians): training seems to be diverging",
                 "stop it with Ctrl-C, and start again with a lower learning rate: --set learning_rate=...",
             ),
         )
@@ -136,8 +136,9 @@ class Guards:
             Guard.SPEED,
             Problem(
                 f"a step takes {recent:.1f} s instead of {usual:.1f} s, and the GPU's memory is full ({used:.1f} of "
-                f"{total:.1f} GB): the driver seems to move it to the computer's memory",
-                "stop with Ctrl-C and take less: `sdxl-train plan` names what fits; on Windows, set the driver's "
+                f"{total:.1f} GB): the driver seems to be moving it to the computer's memory",
+                "stop with Ctrl-C and use smaller settings: `sdxl-train plan` names what fits; on "
+                "Windows, set the driver's "
                 "'CUDA - Sysmem Fallback Policy' to 'Prefer No Sysmem Fallback'",
             ),
         )

@@ -189,7 +189,7 @@ def _ways_out(recipe: Recipe, device: Gpu | None, known: vram.Known) -> list[str
 def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
     if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
         return []
-    return [Problem(f"{device.name} has no bf16 of its own, which makes it slow", "--set mixed_precision=fp16")]
+    return [Problem(f"{device.name} has no native bf16, which makes it slow", "--set mixed_precision=fp16")]
 
 
 def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:

@@ -66,7 +66,7 @@ def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedC
     kinds = {kind.value: kind for kind in Kind}
     if kept is None or entry.record.kind not in kinds or not entry.record.settings:
         raise UsageError(
-            f"the record of {entry.name} does not tell what was chosen: an older sdxl-train wrote it",
+            f"the record of {entry.name} does not say what was chosen: an older sdxl-train wrote it",
             f"its settings: sdxl-train runs show {formatting.shell_word(entry.folder)} --all",
         )
     kind = kinds[entry.record.kind]
@@ -78,7 +78,7 @@ def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedC
     begun = settings.get("resume")
     if begun is not None:  # another's state would be loaded, and one on the hub can't be looked at
         settings = {option: setting for option, setting in settings.items() if option not in command.STARTS}
-        notes = (*notes, f"the run began with a state, and the new one begins at step 0 without it: {begun.value}")
+        notes = (*notes, f"the run started from a state, but the new one starts at step 0 without it: {begun.value}")
     overrides = [Override(option, setting.value, setting.origin) for option, setting in settings.items()]
     overrides += [Override(option, None, Origin("the record")) for option in base.settings if option not in settings]
     chosen = replace(
@@ -99,12 +99,12 @@ def changes(entry: Loaded, prepared: Prepared) -> Iterator[str]:
         others = [name for name, version in now.packages.items() if before.packages.get(name) != version]
         if others and before.packages:
             more = f" and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004 - enough to see which
-            yield f"other versions of packages are installed now: {', '.join(sorted(others)[:3])}{more}"
+            yield f"package versions have changed since: {', '.join(sorted(others)[:3])}{more}"
     data = entry.record.dataset
     if data is not None and data.fingerprint != trainer_config.fingerprint(prepared.pictures):
         yield "the pictures or captions have changed since"
     if prepared.recipe.get("seed") is None:
-        yield "the run had no seed: its noise and its order of pictures will be others"
+        yield "the run had no seed: its noise and its order of pictures will differ"
 
 
 def _base(kind: Kind, preset: str, user_presets: Path) -> tuple[Recipe, tuple[str, ...]]:
@@ -112,7 +112,7 @@ def _base(kind: Kind, preset: str, user_presets: Path) -> tuple[Recipe, tuple[st
         return presets.load(kind, preset, (), user_presets), ()
     except RecipeError:
         usual = run_choices.DEFAULT_PRESETS[kind]
-        note = f"the preset {preset} is gone or broken: the settings are taken from the record all the same"
+        note = f"the preset {preset} is gone or broken: the settings are taken from the record"
         return presets.load(kind, usual, (), user_presets), (note,)
 
 

@@ -75,15 +75,13 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     model = checkpoint.require_sdxl(inputs.model)
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
     device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
-    notes = [f"going on from step {going_on.step}: {going_on.state.name}", *_changes(entry.record, installed)]
+    notes = [f"resuming from step {going_on.step}: {going_on.state.name}", *_changes(entry.record, installed)]
     notes += untrusted_run.notes(entry.record)
     if check_vram and inputs.check_vram and not inputs.on_processor:
         notes.append(preparation.check_memory(recipe, device))
     run = Run(entry.folder, entry.name)
     if not files.is_file(run.dataset_config):
-        raise TrainingError(
-            f"{run.dataset_config} is gone: it says which pictures are trained on", "start the run anew"
-        )
+        raise TrainingError(f"{run.dataset_config} is gone: it says which pictures are trained on", "start a new run")
     storage.require(run.folder, recipe)
     paths = preparation.paths(run, model, vae, inputs.tokenizers or home.tokenizers)
     shim = untrusted_run.own_script(inputs.shim)
@@ -106,7 +104,7 @@ def begin(resumed: ResumedRun) -> None:
     state = states.read(resumed.going_on.state)
     if state is None or state.step != resumed.going_on.step:
         raise TrainingError(
-            f"{resumed.going_on.state} has changed just now: another run of this folder has ended",
+            f"{resumed.going_on.state} has just changed: another run in this folder has ended",
             f"try again: sdxl-train runs resume {formatting.shell_word(resumed.run.folder)}",
         )
     runs.add_attempt(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
@@ -118,11 +116,11 @@ def _recipe(
     """What was trained, by the same rules as a new run."""
     recipe, inputs = entry.record.recipe, entry.record.inputs
     if recipe is None or inputs is None or not recipe.settings:
-        raise UsageError(f"the record of {entry.folder} does not say what was run", "start the run anew")
+        raise UsageError(f"the record of {entry.folder} does not say what was run", "start a new run")
     if recipe.kind is Kind.DREAMBOOTH:
         raise TrainingError(
-            "sd-scripts can't take up a Dreambooth run: it would make all steps again from the first",
-            f"train on from a checkpoint in {entry.folder}: sdxl-train dreambooth --model CHECKPOINT",
+            "sd-scripts can't resume a Dreambooth run: it would repeat all steps from the first",
+            f"continue from a checkpoint in {entry.folder}: sdxl-train dreambooth --model CHECKPOINT",
         )
     recipe = rules.require(recipe.replaced(changes), table)
     named_code.require_harmless_recipe(recipe)
@@ -135,14 +133,15 @@ def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int 
     found = states.complete(entry.folder)
     if not found:
         raise TrainingError(
-            f"{entry.name} has no whole state to go on from",
+            f"{entry.name} has no complete state to resume from",
             f"start it again: sdxl-train runs rerun {formatting.shell_word(entry.folder)}\n"
-            "a state is saved beside each checkpoint, unless --no-save-state says otherwise",
+            "a state is saved beside each checkpoint, unless --no-save-state is given",
         )
     state, length = found[-1], steps or _length(recipe)
     if length is not None and state.step >= length:
         raise UsageError(
-            f"{entry.name} has made all its {length} steps", f"to make it longer: --steps {state.step + length // 2}"
+            f"{entry.name} has already made all its {length} steps",
+            f"to make it longer: --steps {state.step + length // 2}",
         )
     return Resumption(state.folder, state.step, steps, _shim(installed))
 
@@ -151,7 +150,7 @@ def _shim(installed: Environment) -> Path:
     reason = environment.abilities(installed).not_resumed
     if reason is not None:
         raise SetupError(
-            f"this sd-scripts can't be resumed with a right count: {reason}",
+            f"this sd-scripts can't resume with a correct step count: {reason}",
             "sdxl-train setup --ref v0.10.1 installs one that can",
         )
     return INSIDE / "resumed.py"

@@ -49,8 +49,8 @@ class RetryPolicy:
 
 NEW = RetryPolicy(
     "starting again",
-    "or let it step down by itself: --on-oom step-down",
-    "nothing smaller is left to step down to",
+    "or let it step down automatically: --on-oom step-down",
+    "there is nothing smaller to step down to",
     keeps_state=False,
 )
 """Each start is a run of its own."""
@@ -59,9 +59,9 @@ NEW = RetryPolicy(
 def going_on(folder: Path) -> RetryPolicy:
     """A run that goes on stays one run."""
     return RetryPolicy(
-        "going on",
-        f"go on with less: sdxl-train runs resume {formatting.shell_word(folder)} --on-oom step-down",
-        "nothing is left that a run with this state could do without; start anew with less",
+        "resuming",
+        f"resume with less: sdxl-train runs resume {formatting.shell_word(folder)} --on-oom step-down",
+        "a run with this state has nothing left to give up; start a new run with less",
         keeps_state=True,
     )
 

@@ -88,7 +88,7 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
     data = Path(texts["data"] or DEFAULT_DATA)
     if not texts["data"] and not files.is_folder(data):
         raise UsageError(
-            "no pictures are named, and there is no folder ./data",
+            "no pictures are given, and there is no folder ./data",
             f"sdxl-train {kind.value} --data FOLDER, or `sdxl-train init` for a project file",
         )
     return Choices(

@@ -91,7 +91,7 @@ def make_material(installed: Environment, folder: Path, size: SmokeSize) -> Smok
     shapes = ["--without-weights"] if not installed.trains else [] if size.scaled else ["--full-size"]
     mark = folder / _MARK
     if files.exists(folder) and not files.is_file(mark):
-        raise UsageError(f"{folder} holds something else than a smoke's material", "give --output another folder")
+        raise UsageError(f"{folder} holds files that are not from a smoke run", "give --output another folder")
     folder.mkdir(parents=True, exist_ok=True)
     files.write(mark, "sdxl-train smoke makes the files of this folder, and writes over them.\n")
     made = environment.ask(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
@@ -176,7 +176,7 @@ def _wrong_weights(prepared: Prepared, path: Path, material: SmokeMaterial) -> l
             Problem(f"only {facts['changed']} of {facts['tensors']} tensors differ from the base: not trained")
         )
     if not facts["finite"]:
-        wrong.append(Problem(f"{path} holds weights that are no numbers: {', '.join(facts['nonfinite'])}"))
+        wrong.append(Problem(f"{path} holds weights that are not numbers: {', '.join(facts['nonfinite'])}"))
     if facts["zero_tensors"]:
         wrong.append(Problem(f"{facts['zero_tensors']} of {facts['tensors']} tensors are all zero: not trained"))
     return wrong

@@ -73,10 +73,12 @@ def find_tagger(model: str, home: Home, environ: Mapping[str, str]) -> Tagger:
     if files.is_folder(folder):
         missing = [name for name in NEEDED if not (folder / name).is_file()]
         if missing:
-            raise ModelError(f"{folder} is no tagger: it has no {' and no '.join(missing)}", f"--model {USUAL_MODEL}")
+            raise ModelError(
+                f"{folder} is not a tagger: it has no {' and no '.join(missing)}", f"--model {USUAL_MODEL}"
+            )
         return Tagger(folder.parent, folder.name, must_be_fetched=False)
     if not _HUB_ID.fullmatch(model):
-        raise ModelError(f"no folder {folder}, and '{model}' is no name on the hub either", f"--model {USUAL_MODEL}")
+        raise ModelError(f"no folder {folder}, and '{model}' is not a name on the hub either", f"--model {USUAL_MODEL}")
     fetched = home.taggers / model.replace("/", "_")
     if all((fetched / name).is_file() for name in NEEDED):
         return Tagger(home.taggers, model, must_be_fetched=False)
@@ -88,7 +90,7 @@ def require_script(installed: Environment) -> None:
     """SetupError where this sd-scripts has no tagger."""
     if not (installed.checkout / SCRIPT).is_file():
         raise SetupError(
-            f"this sd-scripts has no {SCRIPT.as_posix()}", "take a newer one: `sdxl-train setup --ref sdxl`"
+            f"this sd-scripts has no {SCRIPT.as_posix()}", "install a newer one: `sdxl-train setup --ref sdxl`"
         )
 
 
@@ -139,7 +141,7 @@ class _Script:
                 collect()
             code = child.wait()
         if code != 0:
-            raise ModelError(f"the tagger failed: {last}", f"all of it: {self.log_path}")
+            raise ModelError(f"the tagger failed: {last}", f"full log: {self.log_path}")
 
 
 def _named(tagger: Tagger) -> list[str]:
@@ -161,7 +163,7 @@ def _level(tagger: Tagger, folder: Path) -> None:
             head, *rows = csv.reader(tags)
         at = head.index("category")
     except (ValueError, csv.Error) as error:
-        raise ModelError(f"{source / _TAGS} is no list of a tagger's tags", f"--model {USUAL_MODEL}") from error
+        raise ModelError(f"{source / _TAGS} is not a tagger's list of tags", f"--model {USUAL_MODEL}") from error
     levelled = ([*row[:at], _GENERAL if row[at] == _CHARACTER else row[at], *row[at + 1 :]] for row in rows if row[at:])
     with (folder / _TAGS).open("w", encoding="utf-8", newline="") as tags:
         csv.writer(tags).writerows([head, *levelled])
@@ -222,4 +224,4 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         words = f"{error.filename2 or error.filename or 'a caption'} can't be written: {error.strerror or error}"
-        raise DatasetError(words, "what was tagged before is kept: mend this and type the same again") from error
+        raise DatasetError(words, "earlier tags are kept: fix this and run the same command again") from error

@@ -41,5 +41,5 @@ def serve(installed: Environment, logs: Path, port: int | None, on_address: Call
         except signals.Stopped:
             return
     raise TrainingError(
-        f"TensorBoard ended with {code}: {' '.join(said) or 'it gave no reason'}", "another port: --port 0"
+        f"TensorBoard ended with {code}: {' '.join(said) or 'it gave no reason'}", "choose another port: --port 0"
     )

@@ -147,7 +147,7 @@ def _let_step_end(child: process.Child, story: Supervision, log: BinaryIO, on_ev
     began = time.monotonic()
     patience = min(max(LEAST_PATIENCE_SECONDS, 3 * (story.seconds_per_step or 0)), MOST_PATIENCE_SECONDS)
     patience = MOST_PATIENCE_SECONDS if at_end else patience
-    what = "all steps are made, and the result is being saved" if at_end else "stopping after this step"
+    what = "all steps are done, and the result is being saved" if at_end else "stopping after this step"
     ended = False
     try:
         on_event(TrainerPhase(f"{what}; Ctrl-C again stops at once"))
@@ -216,7 +216,7 @@ def _error(run: Run, story: Supervision, code: int) -> TrainingError | None:
     try:
         checkpoint.read_header(run.result)
     except ModelError as error:
-        return TrainingError(f"the trainer said it was done, but {error}", f"the whole output: {run.log}")
+        return TrainingError(f"the trainer said it was done, but {error}", f"full output: {run.log}")
     if story.loss is not None and not math.isfinite(story.loss):
         return TrainingError(
             "the loss is not a number: the trained file is worthless",
@@ -234,7 +234,7 @@ def _given_up(run: Run, story: Supervision, problem: Problem) -> Problem:
 
 def _failure(run: Run, story: Supervision, code: int) -> TrainingError:
     """The error of a trainer that ended early, with the cause and the remedy that its output tells."""
-    where, log = f"training failed {_position(story)}", f"the whole output: {run.log}"
+    where, log = f"training failed {_position(story)}", f"full output: {run.log}"
     known = diagnosis.explain(list(story.last_lines))
     if known is None:
         told = diagnosis.last_error(list(story.last_lines))
@@ -251,7 +251,7 @@ def _stopped(run: Run, story: Supervision, signum: int) -> StoppedError:
     runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(story)))
     hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
     if states.complete(run.folder):
-        hint = f"to go on: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"
+        hint = f"to resume: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"
     return StoppedError(Problem(f"stopped {_position(story)}", hint), signum)
 
 

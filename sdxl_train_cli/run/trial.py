@@ -146,7 +146,9 @@ def _judged(story: _TrialProgress, sampler: Sampler, code: int, prepared: Prepar
     trial = Trial(True, sampler.peak_gib, sampler.peak_resident_gib, story.seconds_per_step)
     device = prepared.device
     if story.spilled:
-        return replace(trial, fits=False, why_not="the GPU was full, and Windows went on in the computer's slow RAM")
+        return replace(
+            trial, fits=False, why_not="the GPU was full, and Windows spilled over into the computer's slow RAM"
+        )
     lines = list(story.last_lines)
     known = diagnosis.explain(lines)
     if known is not None and known.kind is Failure.GPU_MEMORY:
@@ -156,5 +158,5 @@ def _judged(story: _TrialProgress, sampler: Sampler, code: int, prepared: Prepar
         remedy = known.remedy if known else "the same settings would fail in a real run too"
         raise TrainingError(Problem(f"the trial of {prepared.run.name} failed: {why}", remedy))
     if device is not None and trial.peak_gib is not None and SPILLS and trial.peak_gib > device.free_gib:
-        return replace(trial, fits=False, why_not="it took more than was free")
+        return replace(trial, fits=False, why_not="it needed more memory than was free")
     return trial

@@ -76,7 +76,7 @@ def _require_few(text: bytes) -> None:
 
 def _side(side: object) -> int:
     if not isinstance(side, int) or side < 0:
-        raise ValueError("a side that is no number")
+        raise ValueError("a size that is not a number")
     return side
 
 
@@ -85,7 +85,7 @@ def _instead(start: bytes) -> tuple[str, str]:
     if start == b"version ":
         return "is a Git LFS pointer: the file that it stands for was not fetched", "in its folder: git lfs pull"
     if start.lstrip()[:1] in {b"<", b"{"}:
-        return "is what a web site answered, not a model", "the download may need a login: fetch it in a browser"
+        return "is a web page, not a model", "the download may need a login: fetch it in a browser"
     if start.startswith(b"PK"):
         return "is a zip or a .ckpt by another name", "a .ckpt has to have that suffix"
     return "is not a safetensors file, or its download is broken", "download it again"
@@ -96,7 +96,7 @@ _NOT_SDXL = (
     # a tensor's name begins with, what the file is, what to do
     ("lora_", "a LoRA, not a base model", "give --model the SDXL checkpoint that the LoRA was made for"),
     ("lycoris_", "a LyCORIS network, not a base model", _ANOTHER),
-    ("conditioner.embedders.0.model.", "the SDXL refiner, which sd-scripts does not train", "take the SDXL base model"),
+    ("conditioner.embedders.0.model.", "the SDXL refiner, which sd-scripts does not train", "use the SDXL base model"),
     ("cond_stage_model.transformer.", "an SD 1.x model", _ANOTHER),
     ("cond_stage_model.model.", "an SD 2.x model", _ANOTHER),
     ("model.diffusion_model.joint_blocks.", "an SD3 model", _ANOTHER),
@@ -104,7 +104,7 @@ _NOT_SDXL = (
     ("model.diffusion_model.double_blocks.", "a Flux model", _ANOTHER),
     ("double_blocks.", "a Flux model", _ANOTHER),
     ("down_blocks.", "a diffusers U-Net or VAE alone", "give --model its whole diffusers folder, or a checkpoint file"),
-    ("encoder.", "a VAE alone", "that is for --vae; give --model an SDXL checkpoint"),
+    ("encoder.", "only a VAE", "that is for --vae; give --model an SDXL checkpoint"),
     ("unet.", "a LoRA in diffusers' form", _ANOTHER),
     ("clip_g", "a textual inversion, not a base model", _ANOTHER),
     ("control_model.", "a ControlNet", _ANOTHER),
@@ -162,7 +162,7 @@ def _as_opened(path: Path) -> str:
         return str(path)
     raise ModelError(
         f"{path} is a link to a file without the suffix .safetensors, which sd-scripts can't load",
-        f"a link to the link can be: ln -s {formatting.shell_word(path)} base.safetensors,"
+        f"a link to the link works: ln -s {formatting.shell_word(path)} base.safetensors,"
         " then --model base.safetensors",
     )
 
@@ -215,7 +215,7 @@ def _pipeline(index: Path) -> object:
     """The class that a diffusers folder says it is of; ValueError where the file says nothing."""
     found = files.read_json(index, _LARGEST_INDEX)
     if not isinstance(found, dict):
-        raise ValueError("it is no object")  # noqa: TRY004 - as all that is wrong in a file
+        raise ValueError("it is not an object")  # noqa: TRY004 - as all that is wrong in a file
     return found.get("_class_name", "")
 
 
@@ -229,11 +229,11 @@ def require_vae(vae: str) -> str:
         _require_vae_file(path)
     elif files.is_folder(path):
         if not any(files.is_file(path / place / "config.json") for place in ("", "vae")):
-            raise ModelError(f"{path} is no diffusers VAE: it has no config.json", "give --vae a file")
+            raise ModelError(f"{path} is not a diffusers VAE: it has no config.json", "give --vae a file")
     elif is_hub_id(vae) and not files.is_folder(path.parent):
         return vae
     else:
-        raise ModelError(f"no VAE at {vae}", "leave --vae away to use the model's own")
+        raise ModelError(f"no VAE at {vae}", "omit --vae to use the model's own")
     return str(path)
 
 
@@ -243,6 +243,6 @@ def _require_vae_file(path: Path) -> None:
         if header.has("encoder.down_blocks."):
             raise ModelError(f"{path} is a VAE in diffusers' form", f"give --vae its folder: {path.parent}")
         if not any(header.has(prefix) for prefix in ("encoder.", "first_stage_model.")):
-            raise ModelError(f"{path} is not a VAE", "leave --vae away to use the model's own")
+            raise ModelError(f"{path} is not a VAE", "omit --vae to use the model's own")
     elif path.suffix.lower() not in {".pt", ".ckpt", ".bin"}:
-        raise ModelError(f"{path} is no VAE file: neither .safetensors nor .pt", "leave --vae away")
+        raise ModelError(f"{path} is not a VAE file: neither .safetensors nor .pt", "omit --vae")

@@ -126,7 +126,9 @@ def _in_lycoris_words(recipe: Recipe, module: str, arguments: Mapping[str, str])
     """The same network: LyCORIS has other defaults, above all dim and alpha of the linear layers for convolutions."""
     lacking = sorted((ONLY_NATIVE - {"verbose"}) & arguments.keys())
     if lacking:
-        message = f"{', '.join(lacking)} in network_args: only {module} knows that, and this sd-scripts has none"
+        message = (
+            f"{', '.join(lacking)} in network_args: only {module} supports that, and this sd-scripts does not have it"
+        )
         raise RecipeError(recipe.problem("network_args", message, "set up a newer sd-scripts: --ref"))
     kept = {key: text for key, text in arguments.items() if key not in ONLY_NATIVE}
     reach = {"conv_alpha": "1"} if "conv_dim" in arguments else {"preset": WITHOUT_CONVOLUTIONS}

@@ -32,7 +32,7 @@ def complaints(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]
 def _algorithm(arguments: Mapping[str, str]) -> Iterator[str]:
     algo = arguments.get("algo", "lora").lower()
     if algo in lycoris.BROKEN_ALGORITHMS:
-        yield f"has 'algo={algo}', which LyCORIS names and can't train"
+        yield f"has 'algo={algo}', which LyCORIS lists but can't train"
     elif algo not in lycoris.ALGORITHMS:
         known = formatting.resembling(algo, sorted(lycoris.ALGORITHMS), 1) or ", ".join(sorted(lycoris.ALGORITHMS))
         yield f"has 'algo={algo}', which LyCORIS does not know: {known}"
@@ -43,9 +43,12 @@ def _preset(arguments: Mapping[str, str]) -> Iterator[str]:
     if preset is None or preset in lycoris.PRESETS:
         return
     if not preset.endswith(".toml"):
-        yield f"has 'preset={preset}', which is none of LyCORIS': {', '.join(lycoris.PRESETS)}, or a .toml file"
+        yield (
+            f"has 'preset={preset}', which is not one of LyCORIS' presets: "
+            f"{', '.join(lycoris.PRESETS)}, or a .toml file"
+        )
     elif not (PurePosixPath(preset).is_absolute() or PureWindowsPath(preset).is_absolute()):
-        yield f"has 'preset={preset}', which would be looked for in sd-scripts' folder: give the whole path"
+        yield f"has 'preset={preset}', which would be looked up in sd-scripts' folder: give the full path"
 
 
 def _sizes(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]:
@@ -72,7 +75,7 @@ def _contradictions(arguments: Mapping[str, str]) -> Iterator[str]:
         meant = (not on) if key in lycoris.TURNED and on is not None else on
         other, before = wanted.setdefault(name, (key, meant))
         if before is not meant:
-            yield f"has {other} and {key}, which say the opposite of each other"
+            yield f"has {other} and {key}, which contradict each other"
 
 
 def _number(key: str, text: str) -> Iterator[str]:

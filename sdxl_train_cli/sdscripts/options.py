@@ -58,7 +58,7 @@ class OptionTable(BaseModel):
         table = cls.model_validate(files.read_json(path))
         lacking = {kind.script for kind in Kind} - set(table.scripts)
         if lacking:
-            raise ValueError(f"{path.name} tells nothing of {', '.join(sorted(lacking))}")
+            raise ValueError(f"{path.name} says nothing about {', '.join(sorted(lacking))}")
         return table
 
     def of(self, kind: Kind) -> dict[str, Option]:
@@ -139,7 +139,7 @@ def _switch(value: Scalar) -> bool:
 def _int(value: Scalar) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) > _LARGEST_INT:
-            raise ValueError(f"takes a whole number of usual size, not one of {len(str(abs(value)))} digits")
+            raise ValueError(f"takes a whole number of usual size, not one with {len(str(abs(value)))} digits")
         return value
     try:
         number = math.nan if isinstance(value, bool) else float(value)

@@ -38,7 +38,7 @@ _PICKLES = 5
 
 torch.serialization._legacy_save. An archive's part has one.
 """
-_UNFOLLOWED = "something that can't be followed"
+_UNFOLLOWED = "something that can't be traced"
 _BROKEN = (
     ValueError, LookupError, EOFError, MemoryError, OverflowError, OSError, RuntimeError, struct.error,
     zipfile.BadZipFile, tarfile.TarError,

@@ -114,11 +114,11 @@ _MARKS: tuple[tuple[str, Event], ...] = (
     ("saving state", SAVING_STATE),
     ("saving last state", SAVING_STATE),
     ("NaN found in latents", TrainerNotice(
-        "the VAE gave NaN for a picture, and sd-scripts trains on zeros in its place",
+        "the VAE gave NaN for a picture, and sd-scripts trains on zeros instead",
         "--set no_half_vae=true, or a repaired VAE with --vae",
     )),
     ("ignore directory without repeats", TrainerNotice(
-        "sd-scripts leaves a folder out whose name does not begin with a number", "name folders like 10_cat"
+        "sd-scripts skips a folder whose name does not begin with a number", "name folders like 10_cat"
     )),
 )  # fmt: skip
 

@@ -61,7 +61,7 @@ def number(option: str) -> float | int:
     """The default of an option that has one and is a number."""
     value = defaults()[option]
     if isinstance(value, bool | str | tuple):
-        raise TypeError(f"{option} is no number")
+        raise TypeError(f"{option} is not a number")
     return value
 
 

@@ -107,7 +107,7 @@ def _notes(arranged: BucketPlan, recipe: Recipe) -> list[str]:
             " differ a little: with validation_seed they are always the same."
         )
     if recipe.is_on("random_crop"):
-        notes.append("random_crop is on: the frame has this size, but another place each time.")
+        notes.append("random_crop is on: the frame has this size, but a different position each time.")
     return notes
 
 
@@ -184,7 +184,7 @@ def _reasons(arranged: BucketPlan) -> dict[Path, str]:
     """Why a picture is in no bucket."""
     why = (
         (arranged.unplaced, "too narrow for a bucket"),
-        (arranged.unused, "one too many for regularisation"),
+        (arranged.unused, "surplus regularisation picture"),
         (arranged.held_back, "held back for validation"),
     )
     return {picture.path: reason for pictures, reason in why for picture in pictures}
@@ -215,4 +215,4 @@ def _card(seen: SurveyedPicture, folder: int, known: _KnownPictures) -> PictureC
 def _caption_note(seen: SurveyedPicture) -> str:
     if seen.caption is not None:
         return seen.caption.error or ""
-    return "no file: the folder's or the trigger's words" if seen.subset.class_tokens else "no file"
+    return "no caption file: the words of the folder or the trigger" if seen.subset.class_tokens else "no file"

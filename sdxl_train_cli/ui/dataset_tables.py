@@ -36,7 +36,7 @@ def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> None:
 
 def show_page(page: Path) -> None:
     """Print where the page is, and on a terminal how large."""
-    console.note(f"{formatting.size(page.stat().st_size)}, and it needs no other file: open it in a browser")
+    console.note(f"{formatting.size(page.stat().st_size)}; it is self-contained: open it in a browser")
     console.out(str(page))
 
 
@@ -82,7 +82,7 @@ def _show_counts(counted: Overview) -> None:
     sizes = [(f"{width}x{height}", count) for width, height, count in counted.sizes]
     tags = [(shown(tag), count) for tag, count in counted.tags]
     lengths = [(bar.label, bar.count) for bar in counted.lengths]
-    about = "about so many " if counted.is_estimate else ""
+    about = "about this many " if counted.is_estimate else ""
     for headings, rows, limit, noun in (
         (("file size, pixels", "pictures", ""), sizes, _MOST_SIZES, "size"),
         (("tag", "pictures", ""), tags, _MOST_TAGS, "tag"),
@@ -113,7 +113,7 @@ def _summary(checked: CheckedDataset, arranged: BucketPlan, counted: Overview) -
     if arranged.batches:
         rows.append(("the run", f"{formatting.counted(arranged.steps, 'step')}, {arranged.epochs:.4g} epochs"))
     if not arranged.is_exact:
-        rows.append(("", "validation_split draws anew in each run: set validation_seed for exact figures"))
+        rows.append(("", "validation_split draws other pictures in each run: set validation_seed for exact figures"))
     for severity in Severity:
         kinds = ", ".join(_kind(each) for each in checked.findings if each.severity is severity)
         rows += [(f"{severity.value}s", kinds)] if kinds else []
@@ -134,9 +134,9 @@ def _epoch(arranged: BucketPlan) -> str:
 
 def _left_out(arranged: BucketPlan, counted: Overview) -> list[tuple[str, str]]:
     left = (
-        (counted.unread, "can't be decoded, and are left out of the buckets"),
+        (counted.unread, "can't be decoded: left out of the buckets"),
         (len(arranged.unplaced), "too narrow for a bucket: sd-scripts fails on them"),
-        (len(arranged.unused), "for regularisation, beyond what matches: not used"),
+        (len(arranged.unused), "surplus for regularisation: not used"),
         (len(arranged.held_back), "held back for validation"),
     )
     return [("", f"{count} {why}") for count, why in left if count]

@@ -78,13 +78,13 @@ def _tiles(entry: Loaded, found: Curves) -> tuple[tuple[str, str], ...]:
 def _curves_note(found: Curves) -> str:
     notes = []
     if not found.steps:
-        notes.append("This run's folder holds no metrics: there is nothing to draw.")
+        notes.append("This run's folder has no metrics, so there is nothing to plot.")
     if found.odd:
         notes.append(f"{_steps(len(found.odd))} a loss that is not a number: marked at the top.")
     if len(found.steps) > MOST_STEPS:
-        notes.append(f"Of {len(found.steps):,} steps, the least and the greatest loss of each stretch are drawn.")
+        notes.append(f"Of {len(found.steps):,} steps, only the lowest and highest loss of each stretch are plotted.")
     if found.unread:
-        notes.append(f"Lines of the metrics that could not be read: {found.unread}.")
+        notes.append(f"Unreadable lines in the metrics: {found.unread}.")
     return " ".join(notes)
 
 
@@ -109,8 +109,8 @@ def _samples(entry: Loaded) -> SampleGrid:
         pictures.append(GridPicture(sample.moment, sample.prompt, sample.path.name, source))
     shown = {picture.moment for picture in pictures}
     notes = [f"{left} of {len(found)} pictures are left out to keep this page small." if left else ""]
-    notes += [f"Pictures that could not be read: {unread}." if unread else ""]
-    notes += ["The prompts are what their file says now." if pictures and _prompt_file(entry) else ""]
+    notes += [f"Unreadable pictures: {unread}." if unread else ""]
+    notes += ["The prompts are those in the prompts file now." if pictures and _prompt_file(entry) else ""]
     return SampleGrid(
         moments=tuple(dict.fromkeys(sample.moment for sample in found if sample.moment in shown)),
         prompts=_prompts(entry, 1 + max((picture.prompt for picture in pictures), default=-1)),
@@ -176,9 +176,7 @@ def _inputs(entry: Loaded) -> PageTable:
     chosen = entry.record.inputs
     shown = {} if chosen is None else asdict(chosen)
     rows = tuple((name, str(value)) for name, value in shown.items() if value is not None and name not in _NOT_SHOWN)
-    return PageTable(
-        "Chosen", ("what", "as it was given"), rows, "" if rows else "The record does not tell.", is_open=False
-    )
+    return PageTable("Chosen", ("what", "as given"), rows, "" if rows else "Not recorded.", is_open=False)
 
 
 def _data(entry: Loaded) -> PageTable:
@@ -188,7 +186,7 @@ def _data(entry: Loaded) -> PageTable:
          "regularisation" if folder.is_reg else "training")
         for folder in (data.folders if data else ())
     )  # fmt: skip
-    note = f"Fingerprint (names, sizes, captions): {data.fingerprint}" if data else "The record does not tell."
+    note = f"Fingerprint (names, sizes, captions): {data.fingerprint}" if data else "Not recorded."
     return PageTable("Data", ("folder", "pictures", "repeats", "class tokens", "for"), rows, note)
 
 

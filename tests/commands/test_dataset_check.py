@@ -66,12 +66,12 @@ def test_errors_end_with_4_and_warnings_only_where_that_is_asked_for(bare: Cli, 
     assert (lax.code, strict.code, broken.code) == (0, 4, 4)
     assert lax.stdout == strict.stdout
     assert broken.stdout.splitlines() == [
-        "error: 4.jpg is not a picture that can be read",
+        "error: 4.jpg is not a readable picture",
         "  hint: delete it, or save it again as png or jpg",
-        f"warning: no caption for 1 of 4 in {data}: training takes an empty one",
+        f"warning: no caption for 1 of 4 in {data}: training uses an empty one",
         "  4.jpg",
         '  hint: write captions beside the pictures, or name the subject: --trigger "ohwx woman"',
-        "warning: old.gif: sd-scripts reads no such pictures",
+        "warning: old.gif: sd-scripts can't read this kind of picture",
         "  hint: convert them to png or jpg",
         f"4 pictures, 3 captions in {data}: 1 error and 2 warnings",
     ]
@@ -108,7 +108,7 @@ def test_without_a_name_the_folder_data_is_looked_at(bare: Cli, tmp_path: Path) 
     data = good(tmp_path / "data")
 
     assert (none.code, none.stderr) == (
-        2, "error: no pictures are named, and there is no folder ./data\nhint:  name the folder of pictures\n",
+        2, "error: no pictures are given, and there is no folder ./data\nhint:  name the folder of pictures\n",
     )  # fmt: skip
     assert bare("dataset", "check", *STEPS).stdout == CLEAN.format(data)
 
@@ -161,9 +161,9 @@ def test_photos_of_a_phone_that_lie_on_their_side_are_one_error_with_the_command
     mended = bare("dataset", "fix", data, "--to", tmp_path / "right")
 
     assert lines == [
-        "error: 10 pictures are stored turned, and sd-scripts ignores the EXIF entry that turns them",
+        "error: 10 pictures are stored rotated, and sd-scripts ignores their EXIF entry",
         *(f"  IMG_{number:04}.JPG: on its side" for number in range(1, 20, 2)),
-        f"  hint: `sdxl-train dataset fix {data} --to NEWDIR` makes a copy that is right",
+        f"  hint: `sdxl-train dataset fix {data} --to NEWDIR` makes a repaired copy",
         f"20 pictures, 20 captions in {data}: 1 error",
     ]
     assert mended.code == 0, mended.stderr
@@ -182,7 +182,7 @@ def test_a_training_looks_first_and_does_not_start_with_errors(
 
     assert done.code == 4
     assert [line for line in done.stderr.splitlines() if not line.startswith("hint:  ")] == [
-        f"error: {data / '1.jpg'} is not a picture that can be read",
+        f"error: {data / '1.jpg'} is not a readable picture",
         f"error: {data / '2.txt'} is not UTF-8",
     ]
     assert not (tmp_path / "output").exists()

@@ -31,9 +31,9 @@ def test_a_runs_folder_and_its_name_and_its_log_are_explained(main: Callable[...
     ("log", "words"),
     [
         ("steps: 100%|##| 2/2 [00:01<00:00, 1.00it/s, avr_loss=0.1]\nmodel saved.\n", "this run finished"),
-        ("running training\n", "no failure stands in this log"),
-        ("Traceback (most recent call last):\nKeyError: 'odd'\n", "not a failure that is known here"),
-        ("", "this log says nothing"),
+        ("running training\n", "this log shows no failure"),
+        ("Traceback (most recent call last):\nKeyError: 'odd'\n", "unknown failure"),
+        ("", "this log has nothing useful in it"),
     ],
 )
 def test_what_is_no_known_failure_is_told_as_such(

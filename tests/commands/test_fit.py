@@ -72,7 +72,7 @@ def test_without_a_gpu_it_measures_ram_and_says_plainly_that_it_is_no_gpu_memory
 
     assert result.code == 0, result.stderr
     assert "NO GPU was found" in result.stderr
-    assert "no word on GPU memory" in result.stderr
+    assert "says nothing about GPU memory" in result.stderr
     assert facts["measures"] == "RAM of a scaled model on the processor, not GPU memory"
     assert [size["batch_size"] for size in facts["sizes"]] == [1, 2]
     assert all(size["fits"] and size["resident_gib"] > 0 and size["peak_gib"] is None for size in facts["sizes"])

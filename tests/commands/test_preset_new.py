@@ -44,7 +44,7 @@ def test_a_preset_is_not_written_over_by_chance(bare: Cli, tmp_path: Path) -> No
     second = bare("presets", "new", "mine", *FLAGS, "--to", tmp_path / "a b", "--pictures", "9")
 
     assert (first.code, second.code) == (0, 2)
-    assert "is there already" in second.stderr
+    assert "already exists" in second.stderr
     assert first.path.read_text(encoding="utf-8") == text
     assert bare("presets", "new", "mine", *FLAGS, "--to", tmp_path / "a b", "--pictures", "9", "--force").code == 0
     assert first.path.read_text(encoding="utf-8") != text
@@ -53,9 +53,9 @@ def test_a_preset_is_not_written_over_by_chance(bare: Cli, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "code", "part"),
     [
-        (("../mine", *FLAGS), 2, "is no name for a preset"),
-        (("_mine", *FLAGS), 2, "is no name for a preset"),
-        (("", *FLAGS), 2, "is no name for a preset"),
+        (("../mine", *FLAGS), 2, "is not a valid preset name"),
+        (("_mine", *FLAGS), 2, "is not a valid preset name"),
+        (("", *FLAGS), 2, "is not a valid preset name"),
         (("mine", *FLAGS, "--what", "cats"), 2, "no --what 'cats'"),
         (("mine", *FLAGS, "--for", "fun"), 2, "no --for 'fun'"),
         (("mine", *FLAGS, "--kind", "dora"), 2, "no kind 'dora'"),
@@ -94,7 +94,7 @@ def test_at_a_terminal_five_questions_are_asked_and_a_wrong_answer_asked_again(t
 
     assert child.returncode == 0, told.decode()
     assert told.count(b"What do you train?") == 2
-    assert told.count(b"How many GB has the card?") == 2
+    assert told.count(b"How many GB does the card have?") == 2
     assert (tmp_path / "config" / "presets" / "locon" / "mine.yaml").is_file()
 
 
@@ -117,7 +117,7 @@ def test_presets_that_do_the_same_are_told_to(cli: Cli) -> None:
     result = cli("presets", "diff", "dim32", "dim32")
 
     assert (result.code, result.stdout) == (0, "")
-    assert "no option differs in effect" in result.stderr
+    assert "no options differ in effect" in result.stderr
 
 
 def test_presets_are_compared_before_anything_is_set_up(bare: Cli) -> None:

@@ -140,7 +140,7 @@ def test_a_sound_file_passes_before_setup_by_the_pinned_releases_options(bare: C
     result = bare("presets", "check", path)
 
     assert (result.code, result.stdout) == (0, "")
-    assert result.stderr.endswith("no problem found by the options of sd-scripts v0.10.1\n")
+    assert result.stderr.endswith("no problem found, checked against the options of sd-scripts v0.10.1\n")
 
 
 def test_names_and_types_are_checked_before_setup_and_after_it(bare: Cli, cli: Cli, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_init_overwrites_nothing(bare: Cli, tmp_path: Path) -> None:
     result = bare("init")
 
     assert (result.code, result.stdout) == (2, "")
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
     assert (tmp_path / PROJECT_FILE).read_text(encoding="utf-8") == "kind: lora\n"
 
 

@@ -65,7 +65,7 @@ def test_nothing_is_written_over_unless_it_is_asked_for(cli: Cli) -> None:
 
     second = cli("presets", "import", FOLDER / "onetrainer.json")
     assert (second.code, second.stdout) == (2, "")
-    assert "is there already" in second.stderr
+    assert "already exists" in second.stderr
     assert path.read_text(encoding="utf-8") == "seed: 1\n"
     assert cli("presets", "import", FOLDER / "onetrainer.json", "--force").code == 0
     assert "extends: " in path.read_text(encoding="utf-8")
@@ -107,7 +107,7 @@ def test_without_sd_scripts_the_pinned_release_says_what_is_taken(fresh: Cli, cl
     result, installed = (run("presets", "import", FOLDER / "gui_finetune.json") for run in (fresh, cli))
 
     assert result.code == 0
-    assert "checked by the options of sd-scripts v0.10.1\n" in result.stderr
+    assert "checked against the options of sd-scripts v0.10.1\n" in result.stderr
     assert "v0.10.1" not in installed.stderr
 
 
@@ -133,7 +133,7 @@ def test_an_export_writes_nothing_over(cli: Cli, tmp_path: Path) -> None:
     result = cli("presets", "export", "gc", "--to", "toml", "--output", tmp_path / "there.toml")
 
     assert result.code == 2
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
 
 
 def test_a_preset_that_is_not_there_is_told(cli: Cli) -> None:

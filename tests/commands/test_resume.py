@@ -41,13 +41,13 @@ def test_a_stopped_run_goes_on_in_its_own_folder(cli: Cli, tmp_path: Path, line:
     run = tmp_path / "output" / "cat"
     first = stopped(cli, line)
     assert first.code == 130
-    assert f"to go on: sdxl-train runs resume {run}" in first.stderr
+    assert f"to resume: sdxl-train runs resume {run}" in first.stderr
 
     second = cli("runs", "resume", "cat", "--no-vram-check")
 
     assert second.code == 0, second.stderr
     assert second.path == run / "cat.safetensors"
-    assert "going on from step" in second.stderr
+    assert "resuming from step" in second.stderr
     assert metrics(run) == [1, 2, 3, 4, 5, 6]
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert [attempt["from_step"] for attempt in record["attempts"]] in ([2], [4])
@@ -77,7 +77,7 @@ def test_a_run_that_is_done_says_how_to_make_it_longer(cli: Cli, tmp_path: Path,
     longer = cli("runs", "resume", "cat", "--no-vram-check", "--steps", "9")
 
     assert (done.code, done.stdout) == (2, "")
-    assert "has made all its 6 steps" in done.stderr
+    assert "has already made all its 6 steps" in done.stderr
     assert "--steps 9" in done.stderr
     assert longer.code == 0, longer.stderr
     assert metrics(tmp_path / "output" / "cat") == list(range(1, 10))
@@ -102,7 +102,7 @@ def test_without_a_state_the_way_is_to_start_again(cli: Cli, tmp_path: Path, lin
     told = cli("runs", "resume", "cat", "--no-vram-check")
 
     assert told.code == 7
-    assert "no whole state" in told.stderr
+    assert "no complete state" in told.stderr
     assert f"runs rerun {tmp_path / 'output' / 'cat'}" in told.stderr
 
 
@@ -116,7 +116,7 @@ def test_a_half_written_state_is_passed_over(cli: Cli, tmp_path: Path, line: lis
     told = cli("runs", "resume", "cat", "--no-vram-check")
 
     assert told.code == 0, told.stderr
-    assert "going on from step 2: cat-step00000002-state" in told.stderr
+    assert "resuming from step 2: cat-step00000002-state" in told.stderr
 
 
 def test_a_resumed_run_steps_down_and_stays_one_run(cli: Cli, tmp_path: Path, line: list[str]) -> None:
@@ -130,7 +130,7 @@ def test_a_resumed_run_steps_down_and_stays_one_run(cli: Cli, tmp_path: Path, li
     assert alone.code == 7
     assert f"runs resume {run} --on-oom step-down" in alone.stderr
     assert down.code == 0, down.stderr
-    assert "going on with gradient checkpointing" in down.stderr
+    assert "resuming with gradient checkpointing" in down.stderr
     assert metrics(run) == [1, 2, 3, 4, 5, 6]
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert [attempt.get("changed") for attempt in record["attempts"]] == [None, None, {"gradient_checkpointing": True}]
@@ -148,7 +148,7 @@ def test_dreambooth_is_refused_with_the_reason(cli: Cli, line: list[str]) -> Non
     told = cli("runs", "resume", "cat", "--no-vram-check")
 
     assert told.code == 7
-    assert "can't take up a Dreambooth run" in told.stderr
+    assert "can't resume a Dreambooth run" in told.stderr
     assert "--model" in told.stderr
 
 

@@ -173,7 +173,7 @@ def test_runs_that_do_not_differ_say_so(tmp_path: Path, main: Main) -> None:
     keep(tmp_path / "output" / "b")
     result = main("runs", "diff", "a", "b")
 
-    assert (result.stdout, result.stderr) == ("", "nothing that is recorded differs\n")
+    assert (result.stdout, result.stderr) == ("", "no recorded value differs\n")
 
 
 # --- rerun
@@ -222,7 +222,7 @@ def test_a_rerun_tells_that_the_pictures_have_changed(cli: Cli, trained: Path, p
 def test_an_older_run_that_cannot_be_made_again_says_why(tmp_path: Path, main: Main) -> None:
     keep(tmp_path / "output" / "cat")
 
-    assert "--all" in refused(main("runs", "rerun", "cat"), "does not tell what was chosen")
+    assert "--all" in refused(main("runs", "rerun", "cat"), "does not say what was chosen")
 
 
 # --- report
@@ -248,7 +248,7 @@ def test_a_report_that_is_to_be_shown_is_opened(tmp_path: Path, main: Main, monk
     result = main("runs", "report", "cat", "--open")
 
     assert opened == [(folder / "report.html").as_uri()]
-    assert "open the file by hand" in result.stderr
+    assert "open the file yourself" in result.stderr
 
 
 # --- rm
@@ -268,7 +268,7 @@ def test_deleted_runs_are_named_with_their_size_and_then_gone(tmp_path: Path, ma
 def test_without_anybody_to_ask_nothing_is_deleted(tmp_path: Path, cli: Cli) -> None:
     folder = keep(tmp_path / "output" / "cat")
 
-    assert "--yes" in refused(cli("runs", "rm", "cat"), "there is nobody to ask here")
+    assert "--yes" in refused(cli("runs", "rm", "cat"), "there is no terminal to ask for confirmation")
     assert folder.exists()
 
 

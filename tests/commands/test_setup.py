@@ -184,7 +184,7 @@ def test_a_home_in_an_oddly_named_folder_works(tmp_path: Path, repository: Path)
         (["--ref", "v99"], "has no branch, tag or commit 'v99'"),
         (["--source", "nowhere"], "no folder "),
         (["--source", "plain"], "git repository"),
-        (["--source", "other"], "is not an sd-scripts that trains SDXL"),
+        (["--source", "other"], "is not a version of sd-scripts that trains SDXL"),
         (["--source", "http://127.0.0.1:9/x"], "http://127.0.0.1:9/x can't be reached"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_home_that_cannot_be_made_is_told(fresh: Cli) -> None:
     ("arguments", "words"),
     [
         (["--home", ""], "--home is empty"),
-        (["--home", b"caf\xe9"], "no name in UTF-8"),
+        (["--home", b"caf\xe9"], "not valid UTF-8"),
     ],
     ids=["empty", "not UTF-8"],
 )
@@ -429,7 +429,7 @@ def _fill(path: Path, rest: int) -> None:
 def test_a_second_setup_at_the_same_time_waits_and_says_so(fresh: Cli, hold: Callable[[str], Path]) -> None:
     held = hold("check")
     with fresh.start("setup") as first, fresh.start("setup") as second:
-        until(lambda: "another setup is at work: waiting" in first.stderr + second.stderr)
+        until(lambda: "another setup is running: waiting" in first.stderr + second.stderr)
         held.unlink()
         results = [first.end(), second.end()]
 
@@ -444,7 +444,7 @@ def test_waiting_for_another_setup_ends_with_ctrl_c(fresh: Cli, hold: Callable[[
     with fresh.start("setup") as first:
         first.until_told("checking the environment")
         with fresh.start("setup") as second:
-            second.until_told("another setup is at work")
+            second.until_told("another setup is running")
             second.send(signal.SIGINT)
             assert second.end().code == 130
         first.send(signal.SIGTERM)

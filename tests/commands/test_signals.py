@@ -83,4 +83,4 @@ def test_a_signal_to_one_process_of_a_run_is_recorded_as_what_it_did(
         assert checkpoint.read_header(result)
         assert listed["steps"] == 4
         assert "this run finished" in cli("runs", "explain", "cat").stdout
-        assert "has made all its 4 steps" in cli("runs", "resume", "cat", "--no-vram-check").stderr
+        assert "has already made all its 4 steps" in cli("runs", "resume", "cat", "--no-vram-check").stderr

@@ -322,8 +322,8 @@ def test_without_tokenizers_and_hub_nothing_is_started(cli: Cli, tmp_path: Path,
         (["--set", "seed"], 3, "takes OPTION=VALUE"),
         (["--data", "nowhere"], 4, "nowhere does not exist"),
         (["--model", "nowhere.safetensors"], 4, "nowhere.safetensors"),
-        (["--name", "a/b"], 2, "can't be a run's name"),
-        (["--epochs", "2"], 2, "--steps and --epochs say the same thing twice"),
+        (["--name", "a/b"], 2, "is not a valid run name"),
+        (["--epochs", "2"], 2, "--steps and --epochs both set the length of the run"),
     ],
 )
 def test_what_is_wrong_is_told_with_a_hint_and_its_own_exit_code(  # noqa: PLR0913, PLR0917 - a row of the table
@@ -340,7 +340,7 @@ def test_a_model_that_is_not_sdxl_is_refused(cli: Cli, tmp_path: Path, line: lis
 
 
 def test_no_pictures_at_all_is_a_wrong_command_line(cli: Cli, model: Path) -> None:
-    assert_one_error(cli("lora", "--model", model), 2, "no pictures are named")
+    assert_one_error(cli("lora", "--model", model), 2, "no pictures are given")
 
 
 @pytest.mark.parametrize("arguments", [["--steps", "0"], ["--nope"], ["--steps", "many"]])
@@ -435,4 +435,4 @@ def test_a_folder_that_was_deleted_under_us_is_told(tmp_path: Path) -> None:
         ["sh", "-c", script, sys.executable], check=False, cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the current folder is gone\nhint:")
+    assert done.stderr.startswith("error: the current folder no longer exists\nhint:")

@@ -45,16 +45,16 @@ def test_what_is_too_large_for_the_card_is_marked(cli: Cli) -> None:
 
     assert "(13.1)" in row
     assert " 9.4 " in row
-    assert "in parentheses: more than the 11.5 GB that are free on a GPU of 12 GB" in shown.stderr
+    assert "in parentheses: more than the 11.5 GB free on a GPU of 12 GB" in shown.stderr
 
 
 def test_nothing_is_marked_where_all_of_it_fits_or_no_card_is_known(cli: Cli) -> None:
     large, none = cli("vram", "--gpu", "256"), cli("vram")
 
     assert "(" not in large.stdout
-    assert "all of it fits into the 255.5 GB" in large.stderr
+    assert "everything fits into the 255.5 GB" in large.stderr
     assert "(" not in none.stdout
-    assert "that are free" not in none.stderr
+    assert "GB free on" not in none.stderr
 
 
 def test_a_plan_tells_what_has_to_be_installed_first(
@@ -103,7 +103,7 @@ def test_the_help_of_dreambooth_names_the_cards_that_it_fits(cli: Cli, pictures:
     told = " ".join(cli("dreambooth", "--help").stdout.split())
 
     assert "24 GB of VRAM and up" in told
-    assert "On 24 GB add `--set fused_backward_pass=true`; from 32 GB on the preset gc fits as it is." in told
+    assert "With 24 GB add `--set fused_backward_pass=true`; with 32 GB or more the preset gc fits as it is." in told
     assert "24 GB of VRAM and up." in cli("--help").stdout
     assert (code(24), code(24, "--set", "fused_backward_pass=true"), code(32)) == (6, 0, 0)
 
@@ -152,15 +152,15 @@ def test_of_several_gpus_the_freest_is_named_and_its_headroom_is_measured(main: 
         shown = main("vram", "--headroom", "2")
         planned = main("plan", "--kind", "lora")
 
-    assert "of 2 GPUs, the freest is spoken of: 1, card 1" in shown.stderr
+    assert "of 2 GPUs, this is for the one with the most free memory: 1, card 1" in shown.stderr
     assert "--headroom is not needed: card 1 has 11.0 GB free" in shown.stderr
-    assert "in parentheses: more than the 11.0 GB that are free on card 1" in shown.stderr
-    assert "11.0 GB that are free on card 1" in planned.stderr
+    assert "in parentheses: more than the 11.0 GB free on card 1" in shown.stderr
+    assert "11.0 GB free on card 1" in planned.stderr
 
 
 def test_an_imagined_gpu_has_the_headroom_that_is_said(cli: Cli) -> None:
-    assert "10.0 GB that are free on a GPU of 12 GB" in cli("vram", "--gpu", "12", "--headroom", "2").stderr
-    assert "11.5 GB that are free" in cli("vram", "--gpu", "12").stderr
+    assert "10.0 GB free on a GPU of 12 GB" in cli("vram", "--gpu", "12", "--headroom", "2").stderr
+    assert "11.5 GB free on" in cli("vram", "--gpu", "12").stderr
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_plan_for_pictures_goes_by_runs_with_pictures_as_large(here: Callable[
     batches = {offer["preset"]: offer["batch_size"] for offer in json.loads(here(*asked, few, "--json").stdout)}
 
     assert batches["dim32-gc"] == 1  # a batch of one picture is all that there is: no record speaks of more
-    assert "planned without a look at the pictures" in here(*asked, gone).stderr
+    assert "planned without checking the pictures" in here(*asked, gone).stderr
 
 
 def test_a_plan_for_another_card_goes_by_no_run_of_this_one(here: Callable[..., Result], tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_without_a_record_the_way_to_one_is_told(cli: Cli) -> None:
     shown = cli("vram", "--mine")
 
     assert shown.code == 0
-    assert "`sdxl-train fit` measures at once" in shown.stderr
+    assert "`sdxl-train fit` measures right away" in shown.stderr
     assert json.loads(cli("vram", "--mine", "--json").stdout)["mine"] == []
 
 
@@ -283,9 +283,9 @@ def test_records_go_from_one_machine_to_another_and_back_without_growing(cli: Cl
 
     assert exported.path == Path("runs.csv")
     assert printed.stdout == (tmp_path / "runs.csv").read_text(encoding="utf-8")
-    assert "2 measured runs taken in" in first.stderr
-    assert "0 measured runs taken in" in second.stderr
-    assert "0 measured runs taken in" in back.stderr
+    assert "2 measured runs added" in first.stderr
+    assert "0 measured runs added" in second.stderr
+    assert "0 measured runs added" in back.stderr
     assert shown.stdout.count("2026-11-20, elsewhere") == 2
     assert "0 measured runs written" in cli("vram", "--export", "again.csv", *there).stderr
     assert len(measurements.load(own)[0]) == 2

@@ -214,7 +214,7 @@ def test_a_picture_that_may_not_be_read_is_told(tmp_path: Path) -> None:
 def test_a_file_that_is_no_picture_is_told(tmp_path: Path, content: bytes) -> None:
     picture(tmp_path / "1.png", "a cat").write_bytes(content)
 
-    assert refused(tmp_path).message == f"{tmp_path / '1.png'} is not a picture that can be read"
+    assert refused(tmp_path).message == f"{tmp_path / '1.png'} is not a readable picture"
 
 
 def test_a_program_for_printers_is_not_run_to_see_what_it_shows(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_program_for_printers_is_not_run_to_see_what_it_shows(tmp_path: Path) 
     photo(1, (64, 64)).save(file, "EPS")
     picture(tmp_path / "1.png", "a cat").write_bytes(file.getvalue())
 
-    assert "is not a picture that can be read" in refused(tmp_path).message
+    assert "is not a readable picture" in refused(tmp_path).message
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP"])
@@ -323,7 +323,7 @@ def test_every_broken_file_is_told_at_once(tmp_path: Path) -> None:
         checking.require(DatasetSource(tmp_path), None)
 
     assert [problem.message for problem in caught.value.problems] == [
-        "2 files are not pictures that can be read: 1.png, 2.png",
+        "2 files are not readable pictures: 1.png, 2.png",
         "2 captions are empty: 1.txt, 2.txt",
     ]
 
@@ -332,7 +332,7 @@ def test_where_every_picture_has_both_captions_the_unread_ones_are_told(tmp_path
     picture(tmp_path / "1.png", "a cat")
     picture(tmp_path / "1.png", "cat, indoors", ".caption")
 
-    assert warnings(tmp_path) == [f"{tmp_path / '1.caption'}: sd-scripts reads no caption from it"]
+    assert warnings(tmp_path) == [f"{tmp_path / '1.caption'}: sd-scripts does not read it as a caption"]
 
 
 def test_a_caption_without_a_picture_is_told(tmp_path: Path) -> None:
@@ -347,7 +347,9 @@ def test_of_many_files_a_training_names_a_few(tmp_path: Path) -> None:
     for number in range(7):
         (tmp_path / f"{number}.GIF").touch()
 
-    assert warnings(tmp_path) == ["sd-scripts reads no such pictures: 0.GIF, 1.GIF, 2.GIF, 3.GIF, 4.GIF and 2 more"]
+    assert warnings(tmp_path) == [
+        "sd-scripts can't read this kind of picture: 0.GIF, 1.GIF, 2.GIF, 3.GIF, 4.GIF and 2 more"
+    ]
 
 
 @pytest.mark.parametrize("caption", ["", "\n", "  \n\t\n", "\ufeff"])
@@ -439,7 +441,7 @@ def test_some_pictures_without_a_caption_train_with_an_empty_one(tmp_path: Path)
     saved(tmp_path / "1.png", photo(1, (64, 64)))
     saved(tmp_path / "2.png", photo(2, (64, 64)), None)
 
-    assert warnings(tmp_path) == [f"no caption for 1 of 2 in {tmp_path}: training takes an empty one: 2.png"]
+    assert warnings(tmp_path) == [f"no caption for 1 of 2 in {tmp_path}: training uses an empty one: 2.png"]
     assert warnings(tmp_path, trigger="a photo") == []
 
 

@@ -99,7 +99,7 @@ def test_a_caption_that_can_not_be_read_must_be_looked_at_until_its_encoding_is_
     result = fix()
 
     assert result.code == 4
-    assert "a.png: caption left out: its encoding can't be told" in result.stderr
+    assert "a.png: caption left out: its encoding can't be detected" in result.stderr
     assert "--encoding" in result.stderr
     assert set(tree(new)) == {"a.png"}
     assert fix("--encoding", "cp1251").code == 0
@@ -161,7 +161,7 @@ def test_what_is_broken_is_left_out_told_and_all_else_is_done(
     (data / "d.png").unlink()
     again = fix()
     assert (again.code, set(tree(new))) == (0, {"a.png", "b.jpg"})
-    assert "1 were done already" in again.stderr
+    assert "1 were already done" in again.stderr
 
 
 def test_large_pictures_shrink_to_what_their_bucket_needs_and_none_grows(
@@ -212,8 +212,8 @@ def test_only_what_has_changed_is_done_again(fix: Callable[..., Result], data: P
 
     result = fix()
 
-    assert "2 were done already" not in result.stderr
-    assert "1 were done already" in result.stderr
+    assert "2 were already done" not in result.stderr
+    assert "1 were already done" in result.stderr
     assert (new / "a.png").stat().st_ino == stood
     assert (new / "b.png").read_bytes() == (data / "b.png").read_bytes()
     assert set(tree(new)) == {"a.png", "b.png", "A-2.bmp"}
@@ -261,7 +261,7 @@ def test_a_folder_of_the_copy_that_is_a_link_is_refused(
     result = fix()
 
     assert result.code == 4
-    assert "is a link, and a fix works in its own folder alone" in result.stderr
+    assert "is a link, and a fix works only inside its own folder" in result.stderr
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["a.png"]
 
 
@@ -293,7 +293,7 @@ def test_an_interrupted_fix_goes_on_where_it_stopped(
     result = cli("dataset", "fix", many, "--to", new, "--trigger", "ohwx")
 
     assert result.code == 0, result.stderr
-    assert f"{done} were done already" in result.stderr
+    assert f"{done} were already done" in result.stderr
     assert sum(file.stat().st_ino == inode for file, inode in stood.items()) >= done
     assert len(tree(new)) == 120
     assert (new / "59.txt").read_text(encoding="utf-8") == "ohwx, cat 59\n"
@@ -329,7 +329,7 @@ def test_two_at_once_are_told_apart(cli: Cli, many: Path, new: Path) -> None:
         first = running.end()
 
     assert (first.code, second.code) in {(0, 4), (0, 0)}  # the first may have ended before the second began
-    assert "another fix is at work" in second.stderr or "60 were done already" in second.stderr
+    assert "another fix is running" in second.stderr or "60 were already done" in second.stderr
     assert len(tree(new)) == 120
 
 
@@ -355,7 +355,7 @@ def test_a_folder_with_other_files_is_not_written_into(fix: Callable[..., Result
     result = fix()
 
     assert result.code == 4
-    assert "holds files already" in result.stderr
+    assert "already holds files" in result.stderr
     assert set(tree(new)) == {"diary.md"}
 
 
@@ -369,7 +369,7 @@ def test_the_copy_of_another_folder_is_not_written_into(
     result = main("dataset", "fix", tmp_path / "other", "--to", new)
 
     assert (result.code, set(tree(new))) == (4, {"a.png"})
-    assert f"is not of a fix of {tmp_path / 'other'}" in result.stderr
+    assert f"does not belong to a fix of {tmp_path / 'other'}" in result.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")

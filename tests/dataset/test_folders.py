@@ -131,7 +131,7 @@ def test_pictures_beside_numbered_folders_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "1.png", "a cat")
     picture(tmp_path / "10_cat" / "1.png", "a cat")
 
-    assert "holds pictures and also numbered folders such as 10_cat" in refused(tmp_path).message
+    assert "holds both pictures and numbered folders such as 10_cat" in refused(tmp_path).message
 
 
 def test_every_folder_without_a_number_beside_numbered_ones_is_told(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_date_before_the_name_is_not_taken_for_repeats(tmp_path: Path) -> None
     problem = refused(tmp_path)
 
     assert problem.message == f"{tmp_path / '20240115_birthday'} would be repeated 20240115 times in each pass"
-    assert problem.hint == "a date belongs behind the repeats: 1_20240115_birthday"
+    assert problem.hint == "put a date after the repeats: 1_20240115_birthday"
 
 
 @pytest.mark.parametrize("name", ["-3_cat", " 5_cat", "5 _cat", "+5_cat", "10", "_cat"])
@@ -192,7 +192,7 @@ def test_digits_of_another_script_are_digits_as_they_are_to_sd_scripts(tmp_path:
 def test_repeats_are_said_in_one_place_only(tmp_path: Path) -> None:
     picture(tmp_path / "10_cat" / "1.png", "a cat")
 
-    assert refused(tmp_path, repeats=2).message.startswith("--repeats is given, and the folders in")
+    assert refused(tmp_path, repeats=2).message.startswith("--repeats is given, but the folders in")
 
 
 def test_regularization_pictures_keep_their_own_name_and_need_no_captions(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_regularization_pictures_keep_their_own_name_and_need_no_captions(tmp_pa
 def test_the_same_pictures_cannot_be_trained_on_and_held_against(tmp_path: Path) -> None:
     picture(tmp_path / "1.png", "a cat")
 
-    assert "sd-scripts would leave the second out" in refused(tmp_path, reg=tmp_path / ".").message
+    assert "sd-scripts would ignore the second" in refused(tmp_path, reg=tmp_path / ".").message
 
 
 @NOT_ROOT

@@ -126,7 +126,7 @@ def test_a_caption_in_the_place_of_a_name_is_told_as_a_picture_that_is_not_there
 
     checked = checking.check(DatasetSource(tmp_path), None)
 
-    assert "names pictures that are not there" in str(checked.errors[0].problem)
+    assert "names pictures that do not exist" in str(checked.errors[0].problem)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.txt", "a_0064x0048_sdxl.npz"])
@@ -149,7 +149,7 @@ def test_a_file_of_50_gb_with_the_name_of_a_picture_is_not_read(tmp_path: Path) 
 
     facts = look(tmp_path / "a.png")
 
-    assert (facts.fault, facts.error) == (FileFault.TOO_LARGE, "53.7 GB, and no more than 1.1 are read")
+    assert (facts.fault, facts.error) == (FileFault.TOO_LARGE, "53.7 GB; the limit is 1.1 GB")
 
 
 def test_a_picture_that_takes_too_much_memory_is_told_with_the_limit(
@@ -161,7 +161,7 @@ def test_a_picture_that_takes_too_much_memory_is_told_with_the_limit(
     facts = look(tmp_path / "a.webp")
 
     assert facts.fault is FileFault.TOO_LARGE
-    assert facts.error == "6 million pixels, and of such a WEBP no more than 3 million are decoded"
+    assert facts.error == "6 million pixels; for a WEBP like this the limit is 3 million"
 
 
 def fix(data: Path, folder: Path) -> fixing.FixResult:

@@ -168,7 +168,8 @@ def test_a_large_picture_is_shrunk(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"", "not a picture"), (b"no picture", "not a picture"), (None, "can't be read")]
+    ("content", "words"),
+    [(b"", "not a readable picture"), (b"no picture", "not a readable picture"), (None, "can't be read")],
 )
 def test_what_is_broken_is_told(tmp_path: Path, content: bytes | None, words: str) -> None:
     broken = tmp_path / "a.jpg"
@@ -182,9 +183,9 @@ def test_what_is_broken_is_told(tmp_path: Path, content: bytes | None, words: st
 def test_a_drawing_that_another_program_would_have_to_run_is_no_picture(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.jpg", format="EPS")  # Pillow gives it to Ghostscript
 
-    with pytest.raises(DatasetError, match="not a picture"):
+    with pytest.raises(DatasetError, match="not a readable picture"):
         repair.repair(tmp_path / "a.jpg", wish())
-    with pytest.raises(DatasetError, match="not a picture"):
+    with pytest.raises(DatasetError, match="not a readable picture"):
         repair.require_readable(tmp_path / "a.jpg")
 
 

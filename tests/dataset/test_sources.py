@@ -144,16 +144,17 @@ WRONG = {
     "b.json": ('{"0.png": "a cat"}', "'0.png' is not an object with a caption"),
     "c.json": ("{", "is not JSON"),
     "d.json": ("{}", "names no picture"),
-    "e.json": ('{"0.png": {"caption": 1}}', "has a caption that is no text"),
+    "e.json": ('{"0.png": {"caption": 1}}', "has a caption that is not text"),
     "f.json": ('{"0.png": {}, "0.png": {}}', "'0.png' is set twice"),
     "g.jsonl": ('{"image_path": "0.png"}\n{"image_path": "./0.png"}', "g.jsonl:2: names ./0.png a second time"),
     "h.jsonl": ('{"image_path": "0.png"}\nno json', "h.jsonl:2: is not JSON"),
     "i.jsonl": ('{"caption": "a cat"}', "i.jsonl:1: names no picture"),
     "j.csv": ("picture,words\n0.png,a cat\n", "has the columns picture, words"),
-    "k.json": ('{"gone.png": {}, "also gone.png": {}}', "names pictures that are not there: gone.png, also gone.png"),
-    "l.json": ('{"l.json": {}}', "names files that sd-scripts does not take for pictures: l.json"),
+    "k.json": ('{"gone.png": {}, "also gone.png": {}}', "names pictures that do not exist: gone.png, also gone.png"),
+    "l.json": ('{"l.json": {}}', "names files that sd-scripts does not read as pictures: l.json"),
     "m.toml": ("datasets = 1", "has no [[datasets]]"),
-    "n.toml": ("[[datasets]]\nbatch_sise = 2\n[[datasets.subsets]]\nimage_dir = '.'", "'batch_sise' is not known here"),
+    "n.toml": ("[[datasets]]\nbatch_sise = 2\n[[datasets.subsets]]\nimage_dir = '.'",
+               "'batch_sise' is not a known key"),
     "o.toml": ("[[datasets]]\nbatch_size = '2'\n[[datasets.subsets]]\nimage_dir = '.'",
                "dataset 1: batch_size is a whole number, not '2'"),
     "p.toml": ("[[datasets]]\n[[datasets.subsets]]\nnum_repeats = 2", "dataset 1, subset 1: names no image_dir"),
@@ -251,7 +252,7 @@ def test_folders_of_a_config_are_fixed_into_folders_that_train_as_often(tmp_path
     repeats = {each.image_dir.name: each.num_repeats for each in found(tmp_path / "better").subsets}
     assert repeats == {"3_мои кошки": 3, "2_a dog": 2}
     assert (tmp_path / "better" / "3_мои кошки" / "0.txt").read_text(encoding="utf-8") == "a cat\n"
-    assert "reg is of regularisation, and left behind" in fixed.stderr
+    assert "reg is for regularisation, and left out" in fixed.stderr
 
 
 def test_a_folder_that_a_config_names_twice_is_fixed_once(tmp_path: Path, cli: Cli) -> None:
@@ -261,7 +262,7 @@ def test_a_folder_that_a_config_names_twice_is_fixed_once(tmp_path: Path, cli: C
     fixed = cli("dataset", "fix", data, "--to", tmp_path / "better", "--keep-duplicates")
 
     assert fixed.code == 0, fixed.stderr
-    assert "named in two places" in fixed.stderr
+    assert "listed twice" in fixed.stderr
     assert sorted(path.name for path in (tmp_path / "better").rglob("*.png")) == ["0.png", "1.png", "2.png"]
 
 
@@ -281,7 +282,7 @@ def test_no_form_is_fixed_into_the_folder_of_its_pictures(
 def test_pictures_whose_captions_stand_in_metadata_are_not_tagged_beside_it(tmp_path: Path) -> None:
     folder = as_table(bare(tmp_path / "cats"))
 
-    with pytest.raises(DatasetError, match="stand in metadata"):
+    with pytest.raises(DatasetError, match="are in metadata"):
         untagged.find_untagged(folder, overwrite=True)
 
 

@@ -134,7 +134,7 @@ def test_a_broken_file_makes_the_environment_absent_and_the_next_setup_whole(
     (place.current if name == "current" else there.folder / name).write_bytes(broken)
 
     assert environment.find(place) is None
-    words = "does not tell which environment counts" if name == "current" else f"damaged: .*{name} can't be read"
+    words = "does not say which environment to use" if name == "current" else f"damaged: .*{name} can't be read"
     with pytest.raises(SetupError, match=words):
         environment.require(place)
 
@@ -186,7 +186,7 @@ def test_a_python_that_may_not_be_run_is_told_and_made_anew(place: Home, home: P
         ("#!/nowhere/python\n", "can't be started: No such file or directory"),
         ("#!/bin/sh\necho '{'\n", "weights.py: Expecting"),
         ("#!/bin/sh\necho '[1]'\n", "weights.py printed no JSON object"),
-        ("#!/bin/sh\necho '%s'\n" % ("[" * 100_000), "nested far too deeply"),
+        ("#!/bin/sh\necho '%s'\n" % ("[" * 100_000), "nested too deeply"),
         ("#!/bin/sh\nexit 3\n", "exit code 3"),
     ],
     ids=["no program", "no interpreter", "half", "a list", "deep", "silent"],
@@ -331,7 +331,7 @@ class FakeUv:
         ("error: No space left on device (os error 28)", "the disk is full"),
         ("error: Failed to fetch: https://pypi.org/simple/torch/", "the package index can't be reached"),
         ("error: invalid peer certificate: UnknownIssuer", "certificate is not trusted"),
-        ("  No solution found when resolving dependencies", "the requirements can't be met together"),
+        ("  No solution found when resolving dependencies", "the requirements conflict with each other"),
         ("error: failed to remove file: Permission denied (os error 13)", "a file can't be written"),
         ("error: something else", "packages could not be installed: error: something else"),
     ],

@@ -23,7 +23,10 @@ CALLED = "subprocess.CalledProcessError: Command '['/venv/bin/python', 'sdxl_tra
         ("torch.cuda.OutOfMemoryError: CUDA out of memory.", "the GPU's memory ran out"),
         ("No data found. Please verify arguments", "sd-scripts found no picture to train on"),
         ("RuntimeError: NaN detected in latents: /data/a.png", "the VAE gave NaN for a picture"),
-        ("OSError: Can't load tokenizer for 'openai/clip-vit-large-patch14'.", "a file had to come from the Hugging"),
+        (
+            "OSError: Can't load tokenizer for 'openai/clip-vit-large-patch14'.",
+            "a file had to be downloaded from the Hugging",
+        ),
         ("OSError: [Errno 28] No space left on device: '/out/a.safetensors'", "the disk is full"),
         ("RuntimeError: CUDA error: no kernel image is available for execution", "this torch has no kernels for"),
         ("RuntimeError: Error(s) in loading state_dict for SdxlUNet2DConditionModel:", "the base model is not SDXL"),
@@ -37,7 +40,7 @@ CALLED = "subprocess.CalledProcessError: Command '['/venv/bin/python', 'sdxl_tra
         (CALLED + "died with <Signals.SIGKILL: 9>.", "the computer's own memory ran out"),
         (CALLED + "returned non-zero exit status 3221225477.", "the computer's own memory ran out"),
         ("AssertionError: caption file is empty: /data/a.txt", "a caption file is empty"),
-        ("sdxl_train_network.py: error: unrecognized arguments: --nope", "this sd-scripts does not take one of"),
+        ("sdxl_train_network.py: error: unrecognized arguments: --nope", "this sd-scripts does not accept one of"),
     ],
 )
 def test_a_known_failure_is_named_with_a_remedy(line: str, cause: str) -> None:

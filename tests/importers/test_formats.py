@@ -102,17 +102,17 @@ def test_a_toml_of_sd_scripts_is_taken_with_its_zero() -> None:
         ('clip_l = "x"\nae = "y"\nnetwork_dim = 4\nlearning_rate = 1', "Flux"),
         ('network_module = "networks.lora_flux"\nlearning_rate = 1e-4', "Flux"),
         ('[[datasets]]\nresolution = 512\n[[datasets.subsets]]\nimage_dir = "x"\n', "dataset configuration"),
-        ("a = 1\n", "no file of settings"),
+        ("a = 1\n", "not a known settings file"),
         ("a = [1\n", "not TOML"),
         ("seed = 1\nseed = 2\nlearning_rate = 1", "not TOML"),
         ("learning_rate = " + "[" * 5000 + "]" * 5000, "nested|not TOML"),
         ("{" * 5000, "not JSON|nested"),
         ('{"sdxl": true, "sdxl": false, "LoRA_type": "Standard"}', "set twice"),
-        ('{"hello": 1}', "neither of kohya_ss nor of OneTrainer"),
-        ("[1, 2]", "no file of settings|not TOML"),
+        ('{"hello": 1}', "neither kohya_ss nor OneTrainer"),
+        ("[1, 2]", "not a known settings file|not TOML"),
         ("python train_network.py --network_dim 4", "train_network.py, which does not train SDXL"),
         ("accelerate launch flux_train_network.py --network_dim 4", "does not train SDXL"),
-        ("", "no file of settings"),
+        ("", "not a known settings file"),
     ],
 )  # fmt: skip
 def test_what_holds_no_settings_for_sdxl_is_refused_in_words(text: str, words: str) -> None:
@@ -184,7 +184,7 @@ def test_a_zero_that_its_own_program_loses_counts_here_and_that_is_said() -> Non
     )
 
     assert (options(found)["max_grad_norm"], options(found)["prior_loss_weight"]) == (0, 0)
-    assert "loses this zero" in entry(found, "optimizer_args.max_grad_norm").note
+    assert "drops this zero" in entry(found, "optimizer_args.max_grad_norm").note
     assert not entry(found, "optimizer_args.min_snr_gamma").note
 
 
@@ -407,7 +407,7 @@ def test_a_network_tells_what_made_it(tmp_path: Path) -> None:
         ({"ss_base_model_version": "sd_v1"}, "sd_v1"),
         ({"ss_v2": "True"}, "Stable Diffusion 2"),
         ({"ss_base_model_version": "flux1"}, "flux1"),
-        ({"ss_epoch": "1"}, "does not tell"),
+        ({"ss_epoch": "1"}, "does not say"),
     ],
 )
 def test_a_network_that_is_not_for_sdxl_or_tells_nothing_is_refused(
@@ -477,14 +477,14 @@ def test_a_list_that_could_hold_an_option_is_not_taken(text: str) -> None:
     [
         (
             {"ss_optimizer": "subprocess.Popen(shell=True)"},
-            "optimizer_type as 'subprocess.Popen', which is code of another sort",
+            "optimizer_type as 'subprocess.Popen', which is another kind of code",
         ),
-        ({"ss_optimizer": "builtins.exec"}, "code of another sort and no optimizer"),
-        ({"ss_optimizer": "pip._internal.utils.subprocess.call_subprocess"}, "code of another sort and no optimizer"),
-        ({"ss_optimizer": "torch.utils.cpp_extension.load"}, "code of another sort and no optimizer"),
-        ({"ss_network_module": "os"}, "code of another sort and no network"),
-        ({"ss_network_module": "setuptools.command.easy_install"}, "code of another sort and no network"),
-        ({"ss_network_module": "networks.lora --output_dir /"}, "is no name of a network"),
+        ({"ss_optimizer": "builtins.exec"}, "another kind of code, not an optimizer"),
+        ({"ss_optimizer": "pip._internal.utils.subprocess.call_subprocess"}, "another kind of code, not an optimizer"),
+        ({"ss_optimizer": "torch.utils.cpp_extension.load"}, "another kind of code, not an optimizer"),
+        ({"ss_network_module": "os"}, "another kind of code, not a network"),
+        ({"ss_network_module": "setuptools.command.easy_install"}, "another kind of code, not a network"),
+        ({"ss_network_module": "networks.lora --output_dir /"}, "is not the name of a network"),
     ],
 )
 def test_a_file_that_names_other_code_than_a_trainers_is_refused(
@@ -521,7 +521,7 @@ def test_an_optimizer_of_another_package_is_taken_by_its_name(name: str) -> None
 
 
 def test_a_schedule_of_pythons_own_code_is_refused_too() -> None:
-    with pytest.raises(RecipeError, match="no schedule"):
+    with pytest.raises(RecipeError, match="not a schedule"):
         of_form(lr_scheduler_type="os.system")
 
 

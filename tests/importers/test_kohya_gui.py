@@ -68,7 +68,7 @@ def test_a_zero_that_the_gui_would_lose_counts() -> None:
 
     assert found.changes["max_grad_norm"] == 0
     assert found.changes["prior_loss_weight"] == 0
-    assert "loses this zero" in entry(found, "max_grad_norm").note
+    assert "drops this zero" in entry(found, "max_grad_norm").note
 
 
 def test_a_lokr_form_means_what_lycoris_would_have_made_of_it() -> None:

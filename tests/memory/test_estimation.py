@@ -386,7 +386,7 @@ def test_what_a_preset_in_a_file_reaches_is_a_doubt_that_is_named() -> None:
     size = network_size("lycoris.kohya", 16, {"algo": "loha", "preset": "/home/me/mine.toml"}, None, -1)
 
     assert (size.low, size.high) == (0, 2)
-    assert "what /home/me/mine.toml reaches is not known" in str(size.doubt)
+    assert "what /home/me/mine.toml reaches is unknown" in str(size.doubt)
 
 
 def test_a_loha_keeps_a_copy_of_each_weight_that_it_changes_unless_checkpointed() -> None:

@@ -131,7 +131,7 @@ def test_a_file_that_can_not_be_written_is_told_and_harms_nothing(place: Home) -
     found, problems = measurements.load(place)
 
     assert problem is not None
-    assert "could not be kept" in str(problem)
+    assert "could not be saved" in str(problem)
     assert (found, len(problems)) == ([], 1)
 
 

@@ -96,7 +96,7 @@ def test_every_wrong_row_is_told_up_to_a_few(tmp_path: Path) -> None:
         (b"", "has no column"),
         (b"a,b\n1,2\n", "has no column kind"),
         (b"\xff\xfe\x00", "is not UTF-8"),
-        (b'"open\n', "is no CSV"),
+        (b'"open\n', "is not CSV"),
         (None, "can't be read"),
     ],
 )

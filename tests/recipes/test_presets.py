@@ -218,7 +218,7 @@ def test_extends_takes_a_name_or_a_path_beside_the_file(tmp_path: Path, parent: 
 def test_a_missing_parent_is_told_with_file_and_line(tmp_path: Path) -> None:
     path = write(tmp_path / "own.yaml", "seed: 1\nextends: nowhere\n")
 
-    assert str(refusal(Kind.LORA, str(path))) == f"{path}:2: extends 'nowhere', which is not there"
+    assert str(refusal(Kind.LORA, str(path))) == f"{path}:2: extends 'nowhere', which does not exist"
 
 
 def test_presets_that_extend_each_other_are_refused(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_template_of_any_texts_reads_back(tmp_path_factory: pytest.TempPathFac
 def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     write(tmp_path, "kind: locon\n")
 
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         project.write_template(tmp_path, TEXTS)
 
     assert project.load(tmp_path).kind is Kind.LOCON

@@ -167,7 +167,7 @@ def test_a_misspelt_name_is_answered_with_those_that_resemble_it(tmp_path: Path)
 def test_a_folder_without_a_record_is_no_runs(tmp_path: Path) -> None:
     (tmp_path / "material").mkdir()
 
-    with pytest.raises(UsageError, match=r"is no run's folder: it has no run\.json"):
+    with pytest.raises(UsageError, match=r"is not a run's folder: it has no run\.json"):
         history.find("material", tmp_path)
 
 

@@ -110,7 +110,7 @@ def test_a_result_that_the_record_calls_otherwise_is_not_deleted(tmp_path: Path,
     """Once, `--keep-result` kept what bore the record's name, found nothing, and deleted the result."""
     folder = keep_with_files(tmp_path / "cat", name=name)
 
-    with pytest.raises(UsageError, match=r"its result can't be told from cat-000001\.safetensors"):
+    with pytest.raises(UsageError, match=r"its result can't be told apart from cat-000001\.safetensors"):
         removal.doomed(history.load(folder), keep_result=True)
     remove(folder)
     assert (folder / "cat.safetensors").exists()
@@ -177,7 +177,7 @@ def test_what_nothing_proves_to_be_the_runs_stays(tmp_path: Path) -> None:
 
     stay = ["cat-best.safetensors", "cat.png", "dog.safetensors", "notes.txt", "other-state", "pictures"]
     assert sorted(path.name for path in folder.iterdir()) == stay
-    assert "leaving what is not the run's: cat-best.safetensors, cat.png, " in doomed.words
+    assert "leaving what does not belong to the run: cat-best.safetensors, cat.png, " in doomed.words
     assert " and 1 more" in doomed.words
 
 

@@ -77,7 +77,7 @@ def test_what_torch_itself_wrote_is_harmless(tmp_path: Path, name: str) -> None:
     assert code_of(tmp_path / "a.bin", TORCH_FILES[name]) is None
 
 
-UNFOLLOWED = "something that can't be followed"
+UNFOLLOWED = "something that can't be traced"
 RUN = b"0cos\nsystem\n(X\4\0\0\0truetR."
 """What goes on from a value and calls the system."""
 
@@ -319,7 +319,7 @@ def test_a_run_made_again_takes_up_no_state_that_the_record_names(
     assert told.code == 0, told.stderr
     assert "--resume" not in told.stdout
     assert "--initial_step" not in told.stdout
-    assert "the run began with a state, and the new one begins at step 0 without it: " in told.stderr
+    assert "the run started from a state, but the new one starts at step 0 without it: " in told.stderr
     resumed = cli("runs", "resume", "cat", "--no-vram-check", "--dry-run")
     assert resumed.code == 0, resumed.stderr
     assert "--resume_from_huggingface" not in resumed.stdout
@@ -338,7 +338,7 @@ def test_what_a_record_has_fetched_from_the_hub_or_sent_there_is_told_before_the
     for words in (
         "the record names a model on the hub, which is fetched and loaded: stranger/model",
         "the record names a VAE on the hub, which is fetched and loaded: stranger/vae",
-        "the record has the results sent to the hub, to huggingface_repo_id: stranger/loot",
+        "the record sends the results to the hub, to huggingface_repo_id: stranger/loot",
     ):
         assert words in told.stderr
 
@@ -355,7 +355,7 @@ def test_a_link_in_a_runs_folder_has_nothing_written_elsewhere(cli: Cli, run: Pa
     told = cli("runs", "resume", "cat", "--no-vram-check")
 
     assert told.code == 7
-    assert f"{name} is no plain file" in told.stderr
+    assert f"{name} is not a plain file" in told.stderr
     assert mine.read_bytes() == before
 
 

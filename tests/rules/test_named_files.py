@@ -77,7 +77,7 @@ def test_what_is_not_there_is_told(tmp_path: Path, option: str) -> None:
 
 def test_weights_of_another_dim_do_not_fit(lora: Path) -> None:
     assert told({"network_weights": str(lora)}) == (
-        f"{lora} is of dim 16, and this run of 32 / --set dim_from_weights=true, or --set network_dim=16"
+        f"{lora} has dim 16, but this run has 32 / --set dim_from_weights=true, or --set network_dim=16"
     )
 
 
@@ -90,20 +90,20 @@ def test_a_file_that_is_no_network_is_refused_as_sd_scripts_would_pass_over_it(t
     assert "holds no LoRA" in told({"network_weights": str(model)})
     assert "holds no LoRA" in told({"base_weights": (str(model),)})
     (tmp_path / "page.safetensors").write_text("<!doctype html>")
-    assert "what a web site answered" in told({"network_weights": str(tmp_path / "page.safetensors")})
+    assert "is a web page" in told({"network_weights": str(tmp_path / "page.safetensors")})
 
 
 @pytest.mark.parametrize("name", ["w.SafeTensors", "w.dat", "w"])
 def test_weights_that_torch_would_load_by_a_suffix_of_no_weights_are_refused(tmp_path: Path, name: str) -> None:
     write_safetensors(tmp_path / name, TENSORS)
 
-    assert f"{name} has no suffix of weights" in told({"network_weights": str(tmp_path / name)})
-    assert f"{name} has no suffix of weights" in told({"base_weights": (str(tmp_path / name),)})
+    assert f"{name} does not have the suffix of a weights file" in told({"network_weights": str(tmp_path / name)})
+    assert f"{name} does not have the suffix of a weights file" in told({"base_weights": (str(tmp_path / name),)})
 
 
 def test_a_state_has_to_be_whole_of_this_network_and_behind_the_end(tmp_path: Path, state: Path) -> None:
     assert "it is the folder NAME-state" in told({"resume": str(state / "model.safetensors")})
-    assert "its writing was cut off" in told({"resume": str(tmp_path)})
-    assert "is of dim 32, and this run of 8 / --set network_dim=32" in told({"resume": str(state), "network_dim": 8})
+    assert "writing it was cut off" in told({"resume": str(tmp_path)})
+    assert "has dim 32, but this run has 8 / --set network_dim=32" in told({"resume": str(state), "network_dim": 8})
     assert told({"resume": str(state), "max_train_steps": 400}).endswith("is 400 / --steps 800")
     named_files.require(recipe({"resume": str(state), "max_train_steps": 400}, Kind.DREAMBOOTH))

@@ -66,7 +66,7 @@ REFUSED: list[Case] = [
     (
         LOCON,
         {"network_module": "lycoris.kohya", "network_args": "preset=attn-mlp"},
-        "leaves the convolutions out",
+        "leaves out the convolutions",
         {"network_args": "preset=full"},
     ),
     (LORA, {"network_module": "networks.loha"}, "this trains a LoHa", {"network_module": "networks.lora"}),
@@ -115,8 +115,8 @@ REFUSED: list[Case] = [
     (LORA, {"caption_tag_dropout_rate": "0.1"}, "caption_tag_dropout_rate can't be used", UNCACHED),
     (LORA, {"token_warmup_step": "0.5"}, "token_warmup_step can't be used", UNCACHED),
     (LORA, {"caption_dropout_every_n_epochs": "2"}, "caption_dropout_every_n_epochs does nothing", UNCACHED),
-    (LORA, {"caption_prefix": "ohwx"}, "caption_prefix is not put", {"caption_prefix": ""}),
-    (LORA, {"caption_suffix": "photo"}, "caption_suffix is not put", UNCACHED),
+    (LORA, {"caption_prefix": "ohwx"}, "caption_prefix is not added", {"caption_prefix": ""}),
+    (LORA, {"caption_suffix": "photo"}, "caption_suffix is not added", UNCACHED),
     (FULL, {"keep_tokens_separator": "|||"}, "keep_tokens_separator stays", UNCACHED),
     (FULL, {"secondary_separator": ";;;"}, "secondary_separator stays", UNCACHED),
     (FULL, {"enable_wildcard": "true"}, "{a|b} stays", UNCACHED),
@@ -201,14 +201,14 @@ REFUSED: list[Case] = [
 ]
 
 WARNED: list[Case] = [
-    (LORA, {"network_dim": None}, "network_dim is left out", {"network_dim": "16"}),
-    (LORA, {"network_alpha": None}, "network_alpha is left out", {"network_alpha": "1"}),
+    (LORA, {"network_dim": None}, "network_dim is not set", {"network_dim": "16"}),
+    (LORA, {"network_alpha": None}, "network_alpha is not set", {"network_alpha": "1"}),
     (LORA, {"network_alpha": "64"}, "network_alpha is larger", {"network_alpha": "32"}),
-    (LOCON, {"network_args": "conv_dim=8"}, "conv_alpha is left out", {"network_args": "conv_dim=8 conv_alpha=4"}),
+    (LOCON, {"network_args": "conv_dim=8"}, "conv_alpha is missing", {"network_args": "conv_dim=8 conv_alpha=4"}),
     (
         LORA,
         {"network_args": f"block_alphas={','.join('1' * 23)}"},
-        "not looked at without block_dims",
+        "ignored without block_dims",
         {"network_args": None},
     ),
     (
@@ -220,10 +220,10 @@ WARNED: list[Case] = [
     (
         LOCON,
         {"network_module": "lycoris.kohya", "network_args": "algo=lora"},
-        "LyCORIS takes network_dim for the convolutions",
+        "LyCORIS uses network_dim for the convolutions",
         {"network_args": "conv_dim=8"},
     ),
-    (LOHA, {"network_dim": "64"}, "a LoHa easily ends in NaN", {"network_dim": "32"}),
+    (LOHA, {"network_dim": "64"}, "a LoHa tends to end in NaN", {"network_dim": "32"}),
     (LOKR, {"network_dropout": "0.1"}, "network_dropout does nothing", {"network_dropout": "0"}),
     (
         LOKR,
@@ -232,7 +232,7 @@ WARNED: list[Case] = [
         {"network_args": "algo=lokr"},
     ),
     (LOKR, {"network_dim": "100000"}, "it is saved as infinite", {"network_dim": "10000"}),
-    (LOHA, {"network_args": "conv_dim=8"}, "conv_alpha is left out", {"network_args": "conv_dim=8 conv_alpha=1"}),
+    (LOHA, {"network_args": "conv_dim=8"}, "conv_alpha is missing", {"network_args": "conv_dim=8 conv_alpha=1"}),
     (LOHA, {"network_args": "dora_wd=True"}, "networks.loha knows no 'dora_wd'", {"network_args": None}),
     (
         LOKR,
@@ -241,7 +241,7 @@ WARNED: list[Case] = [
         {"network_args": "algo=lokr factor=8"},
     ),
     (LORA, {"network_module": "networks.oft"}, "neither a LoRA nor a LoCon", {"network_module": "networks.lora_fa"}),
-    (LORA, {"text_encoder_lr": "1e-5 2e-5"}, "takes the first text_encoder_lr", {"text_encoder_lr": "1e-5"}),
+    (LORA, {"text_encoder_lr": "1e-5 2e-5"}, "uses the first text_encoder_lr", {"text_encoder_lr": "1e-5"}),
     (LORA, {"text_encoder_lr": "1e-5"}, "text_encoder_lr does nothing", {**UNCACHED, "network_train_unet_only": None}),
     (FULL, {"alpha_mask": "true", "min_snr_gamma": None}, "alpha_mask does nothing here", {"masked_loss": "true"}),
     (LORA, {"clip_skip": "2"}, "clip_skip does nothing", {"clip_skip": None}),
@@ -257,14 +257,14 @@ WARNED: list[Case] = [
     (LORA, {"mixed_precision": "no"}, "mixed_precision is off", {"mixed_precision": "bf16"}),
     (LORA, {"mixed_precision": "fp16", "no_half_vae": None}, "gives NaN in fp16", {"no_half_vae": "true"}),
     (LORA, {"lowram": "true", "highvram": "true"}, "opposite directions", {"lowram": None}),
-    (LORA, {"deepspeed": "true"}, "deepspeed is not among", {"deepspeed": None}),
+    (LORA, {"deepspeed": "true"}, "does not install deepspeed", {"deepspeed": None}),
     (LORA, {"torch_compile": "true"}, "torch_compile needs triton", {"torch_compile": "false"}),
-    (LORA, {"learning_rate": None}, "learning_rate is left out", {"unet_lr": "1e-4"}),
-    (LORA, {"optimizer_type": "Prodigy"}, "wants learning_rate 1", {"learning_rate": "1"}),
+    (LORA, {"learning_rate": None}, "learning_rate is not set", {"unet_lr": "1e-4"}),
+    (LORA, {"optimizer_type": "Prodigy"}, "expects learning_rate 1", {"learning_rate": "1"}),
     (
         LORA,
         {"optimizer_type": "DAdaptAdam", "learning_rate": "1"},
-        "dadaptation is not among",
+        "does not install dadaptation",
         {"optimizer_type": "Prodigy"},
     ),
     (
@@ -304,11 +304,11 @@ WARNED: list[Case] = [
     (
         LORA,
         {"cache_text_encoder_outputs_to_disk": "true"},
-        "not noticed by the cache",
+        "the cache on disk does not notice",
         {"cache_text_encoder_outputs_to_disk": None},
     ),
-    (FULL, {"resume": "state"}, "counts its steps and epochs from the start", {"resume": None}),
-    (LORA, {"resume": "state"}, "starts counting steps anew", {"skip_until_initial_step": "true"}),
+    (FULL, {"resume": "state"}, "counts its steps and epochs from zero", {"resume": None}),
+    (LORA, {"resume": "state"}, "counts its steps from zero", {"skip_until_initial_step": "true"}),
     (FULL, {"save_model_as": None}, "may be a .ckpt", {"use_safetensors": "true"}),
     (LORA, {"noise_offset_random_strength": "true"}, "does nothing without noise_offset", {"noise_offset": "0.1"}),
     (LORA, {"ip_noise_gamma_random_strength": "true"}, "nothing without ip_noise_gamma", {"ip_noise_gamma": "0.1"}),
@@ -347,20 +347,20 @@ WARNED: list[Case] = [
 ]
 
 SHAPES: list[Case] = [
-    (LORA, {"resolution": "1024x1024"}, "resolution is one size or WIDTH,HEIGHT", {"resolution": "1024, 1024"}),
-    (LORA, {"resolution": "1,2,3"}, "resolution is one size", {"resolution": "1024"}),
-    (LORA, {"resolution": "0"}, "resolution is one size", {"resolution": "768"}),
-    (FULL, {"block_lr": "1e-5,1e-5"}, "takes 23 numbers", {"block_lr": ",".join(["1e-5"] * 23)}),
+    (LORA, {"resolution": "1024x1024"}, "resolution must be one size or WIDTH,HEIGHT", {"resolution": "1024, 1024"}),
+    (LORA, {"resolution": "1,2,3"}, "resolution must be one size", {"resolution": "1024"}),
+    (LORA, {"resolution": "0"}, "resolution must be one size", {"resolution": "768"}),
+    (FULL, {"block_lr": "1e-5,1e-5"}, "takes 23 comma-separated numbers", {"block_lr": ",".join(["1e-5"] * 23)}),
     (LORA, {"face_crop_aug_range": "4,2"}, "the smaller first", {"face_crop_aug_range": "2,4"}),
-    (LORA, {"lr_warmup_steps": "1.5"}, "is a number of steps, or a share", {"lr_warmup_steps": "100"}),
-    (LORA, {"lr_warmup_steps": "-1"}, "is a number of steps, or a share", {"lr_warmup_steps": "10%"}),
-    (LORA, {"lr_warmup_steps": "-5"}, "is a number of steps, or a share", {"lr_warmup_steps": "0"}),
+    (LORA, {"lr_warmup_steps": "1.5"}, "must be a number of steps, or a share", {"lr_warmup_steps": "100"}),
+    (LORA, {"lr_warmup_steps": "-1"}, "must be a number of steps, or a share", {"lr_warmup_steps": "10%"}),
+    (LORA, {"lr_warmup_steps": "-5"}, "must be a number of steps, or a share", {"lr_warmup_steps": "0"}),
     (LORA, {"sample_prompts": "prompts.md"}, "ends in .txt, .toml or .json", {"sample_prompts": "prompts.txt"}),
     (LORA, {"optimizer_args": "weight_decay"}, "takes key=value, not 'weight_decay'", {"optimizer_args": "eps=1e-8"}),
-    (LORA, {"optimizer_args": "betas=0.9,x"}, "whose value is not a Python one", {"optimizer_args": "betas=0.9,0.99"}),
+    (LORA, {"optimizer_args": "betas=0.9,x"}, "whose value is not valid Python", {"optimizer_args": "betas=0.9,0.99"}),
     (LORA, {"optimizer_args": "a='b=c'"}, "with more than one =", {"optimizer_args": "a='b'"}),
     (LORA, {"optimizer_args": "eps=1 eps=2"}, "has 'eps' more than once", {"optimizer_args": "eps=1"}),
-    (LORA, {"lr_scheduler_args": "x=y"}, "whose value is not a Python one", {"lr_scheduler_args": "x='y'"}),
+    (LORA, {"lr_scheduler_args": "x=y"}, "whose value is not valid Python", {"lr_scheduler_args": "x='y'"}),
     (LOCON, {"network_args": "conv_dim=0"}, "a whole number above 0", {"network_args": "conv_dim=1"}),
     (LOCON, {"network_args": "conv_dim=8 conv_dim=4"}, "'conv_dim' more than once", {"network_args": "conv_dim=8"}),
     (LOCON, {"network_args": "conv_dim=8 conv_alpha=x"}, "has to be a number", {"network_args": "conv_dim=8"}),
@@ -380,22 +380,22 @@ SHAPES: list[Case] = [
             ("rank_dropout=2", "between 0 and 1", "rank_dropout=0.2"),
             ("module_dropout=x", "between 0 and 1", "module_dropout=1"),
             ("use_tucker=maybe", "a switch: True or False", "use_tucker=0"),
-            ("use_cp=True disable_conv_cp=True", "the opposite of each other", "use_cp=True disable_conv_cp=False"),
-            ("use_cp=False use_tucker=True", "the opposite of each other", "use_tucker=True"),
-            ("preset=half", "none of LyCORIS'", "preset=full"),
-            ("preset=mine.toml", "give the whole path", "preset=/home/me/mine.toml"),
+            ("use_cp=True disable_conv_cp=True", "contradict each other", "use_cp=True disable_conv_cp=False"),
+            ("use_cp=False use_tucker=True", "contradict each other", "use_tucker=True"),
+            ("preset=half", "not one of LyCORIS'", "preset=full"),
+            ("preset=mine.toml", "give the full path", "preset=/home/me/mine.toml"),
             ("block_size=0", "a whole number above 0", "block_size=4"),
         )
     ),
     *(
         (LOCON, {"network_module": "lycoris.kohya", "network_args": wrong}, sentence, {"network_args": mend})
         for wrong, sentence, mend in (
-            ("algo=ia3", "names and can't train", "algo=lora"),
+            ("algo=ia3", "lists but can't train", "algo=lora"),
             ("algo=lcon", "did you mean locon?", "algo=locon"),
             ("algo=dylora block_size=5", "a multiple of block_size, 5", "algo=dylora block_size=8"),
         )
     ),
-    (LORA, {"network_args": "network_dim=8"}, "which is an option of its own", {"network_args": None}),
+    (LORA, {"network_args": "network_dim=8"}, "which is a separate option", {"network_args": None}),
     (
         LORA,
         {"network_args": "block_dims=4,4"},
@@ -520,7 +520,7 @@ def test_what_require_gives_back_is_typed() -> None:
 def test_max_token_length_is_judged_even_before_anything_is_set_up() -> None:
     recipe = changed(LORA).replaced({"max_token_length": Setting(value=77, origin="a.yaml:1")})
 
-    assert words(rules.problems(recipe)) == ["max_token_length is 150 or 225 (75 if left out), not 77"]
+    assert words(rules.problems(recipe)) == ["max_token_length must be 150 or 225 (75 if not set), not 77"]
 
 
 def test_lists_from_a_file_are_judged_like_text() -> None:

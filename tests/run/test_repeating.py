@@ -116,6 +116,6 @@ def test_what_has_changed_since_is_told(choices: Choices, home: Path) -> None:
 def test_an_older_record_cannot_be_repeated_and_says_why(tmp_path: Path) -> None:
     entry = history.load(keep(tmp_path / "cat"))
 
-    with pytest.raises(UsageError, match="does not tell what was chosen") as caught:
+    with pytest.raises(UsageError, match="does not say what was chosen") as caught:
         repeating.choices_of(entry, None, tmp_path)
     assert "--all" in str(caught.value.problems[0].hint)

@@ -36,7 +36,7 @@ class Card:
     def carry_out(self, prepared: Prepared) -> RunResult:
         self.tried.append(prepared.recipe)
         if not self.fits(prepared.recipe):
-            raise GpuMemoryError(OUT, "the whole output: train.log")
+            raise GpuMemoryError(OUT, "full output: train.log")
         return RunResult(prepared.run.result, 6, 1.0, 0.1)
 
     def train(self, choices: Choices, step_downs: int) -> RunResult:
@@ -91,7 +91,7 @@ def test_it_gives_up_after_as_many_times_as_allowed(home: Path, choices: Choices
 
     assert len(card.tried) == 3
     assert str(raised.value) == OUT
-    assert "--on-oom step-down --step-downs 4\nthe whole output: train.log" in str(raised.value.problems[0].hint)
+    assert "--on-oom step-down --step-downs 4\nfull output: train.log" in str(raised.value.problems[0].hint)
 
 
 def test_without_leave_it_names_what_would_fit(home: Path, choices: Choices) -> None:
@@ -126,5 +126,5 @@ def test_the_ladder_ends(home: Path, choices: Choices) -> None:
 
     hint = str(raised.value.problems[0].hint)
     assert 4 < len(card.tried) < 20
-    assert "nothing smaller is left to step down to" in hint
+    assert "there is nothing smaller to step down to" in hint
     assert "--on-oom" not in hint

@@ -100,7 +100,7 @@ def test_a_broken_picture_is_told_and_the_others_are_tagged(caption: Callable[..
     result = caption()
 
     assert result.code == 4
-    assert f"error: {data / 'b.jpg'} is not a picture that can be read" in result.stderr
+    assert f"error: {data / 'b.jpg'} is not a readable picture" in result.stderr
     assert set(captions(data)) == {"кот 1.txt", "c.txt", "own.txt"}
 
 
@@ -173,7 +173,7 @@ def test_a_list_of_tags_that_is_none_is_told(caption: Callable[..., Result], tag
     result = caption()
 
     assert result.code == 4
-    assert "is no list of a tagger's tags" in result.stderr
+    assert "is not a tagger's list of tags" in result.stderr
 
 
 def test_nothing_starts_where_every_picture_has_a_caption(main: Callable[..., Result], data: Path) -> None:

@@ -159,7 +159,7 @@ def test_the_log_holds_all_that_was_printed(trainer: Trainer) -> None:
     ("fail", "words"),
     [
         ("exit-0-silently", "training failed before the first step: the trainer ended early and gave no reason"),
-        ("tokenizer", "training failed before the first step: a file had to come from the Hugging Face hub"),
+        ("tokenizer", "training failed before the first step: a file had to be downloaded from the Hugging Face hub"),
         ("oom@3", "training failed at step 3 of 6: the GPU's memory ran out"),
         ("crash@3", "training failed at step 3 of 6: RuntimeError: the stand-in was told to crash"),
         ("sigkill@3", "training failed at step 3 of 6: the computer's own memory ran out, or something killed"),
@@ -228,7 +228,7 @@ def test_a_stop_names_the_step_and_the_last_checkpoint(trainer: Trainer, signum:
 
     assert str(stopped) == "stopped at step 3 of 6"
     assert stopped.problems[0].hint == (
-        f"to go on: sdxl-train runs resume {trainer.run.folder}\nthe last checkpoint: {trainer.run.folder / WHOLE[0]}"
+        f"to resume: sdxl-train runs resume {trainer.run.folder}\nthe last checkpoint: {trainer.run.folder / WHOLE[0]}"
     )
     assert stopped.exit_code == 128 + signum
     assert trainer.outcome["outcome"] == "stopped"

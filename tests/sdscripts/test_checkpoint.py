@@ -85,7 +85,7 @@ def test_a_checkpoint_of_8_bit_floats_is_taken(tmp_path: Path) -> None:
         (("model.diffusion_model.double_blocks.0.x",), "is a Flux model"),
         (("double_blocks.0.img_attn.norm.key_norm.scale",), "is a Flux model"),
         (("down_blocks.0.attentions.0.x",), "is a diffusers U-Net or VAE alone"),
-        (("encoder.conv_in.weight", "decoder.conv_in.weight"), "is a VAE alone"),
+        (("encoder.conv_in.weight", "decoder.conv_in.weight"), "is only a VAE"),
         (SDXL_TENSORS[:-1], "is not a whole SDXL checkpoint: it has no VAE"),
         (SDXL_TENSORS[:1], "it has no first text encoder and no second text encoder and no VAE"),
         (("something.else",), "is not a whole SDXL checkpoint"),
@@ -113,9 +113,9 @@ def test_an_inpainting_model_is_told_by_its_9_channels(tmp_path: Path) -> None:
     ("start", "words"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 6938078334\n", "is a Git LFS pointer"),
-        (b"<!DOCTYPE html><html>Sign in</html>", "is what a web site answered"),
-        (b"\n<html>", "is what a web site answered"),
-        (b'{"error":"Unauthorized"}', "is what a web site answered"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "is a web page"),
+        (b"\n<html>", "is a web page"),
+        (b'{"error":"Unauthorized"}', "is a web page"),
         (b"PK\x03\x04" + bytes(60), "is a zip or a .ckpt by another name"),
         (b"", "is not a safetensors file, or its download is broken"),
         (b"\0" * 8, "is not a safetensors file"),
@@ -439,8 +439,8 @@ def test_a_vae_may_come_from_the_hub() -> None:
     [
         ("lora.safetensors", ("lora_unet_x.alpha",), "is not a VAE"),
         ("vae.safetensors", ("encoder.down_blocks.0.x",), "is a VAE in diffusers' form"),
-        ("vae.gguf", (), "is no VAE file"),
-        ("vae.sft", ("encoder.conv_in.weight",), "is no VAE file"),
+        ("vae.gguf", (), "is not a VAE file"),
+        ("vae.sft", ("encoder.conv_in.weight",), "is not a VAE file"),
     ],
 )
 def test_what_is_no_vae_that_sd_scripts_reads_is_refused(

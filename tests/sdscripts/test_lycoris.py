@@ -71,7 +71,7 @@ def test_what_only_sd_scripts_module_knows_is_refused_where_lycoris_stands_in() 
     with pytest.raises(RecipeError) as caught:
         settled("networks.loha", "exclude_patterns=[r'.*']", "network_reg_dims=a=1")
 
-    assert "exclude_patterns, network_reg_dims in network_args: only networks.loha knows that" in str(caught.value)
+    assert "exclude_patterns, network_reg_dims in network_args: only networks.loha supports that" in str(caught.value)
     assert str(caught.value).startswith("a.yaml:2")
     assert settled("networks.loha", "verbose=True")[1] == ("algo=loha", "preset=attn-mlp")
 

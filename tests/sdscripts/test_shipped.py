@@ -71,7 +71,7 @@ def test_a_default_is_one_that_both_scripts_have_and_zero_is_a_value() -> None:
 
 
 def test_what_is_no_number_is_not_given_as_one() -> None:
-    with pytest.raises(TypeError, match="lr_scheduler is no number"):
+    with pytest.raises(TypeError, match="lr_scheduler is not a number"):
         shipped.number("lr_scheduler")
 
 

@@ -127,7 +127,7 @@ facts.frame = [inner.left - outer.left, inner.right - outer.left].map((one) => (
   + " " + (inner.height / outer.height).toFixed(3);
 facts.shape = (outer.width / outer.height).toFixed(2);
 const choose = (select, value) => { select.value = value; select.dispatchEvent(new Event("change")); };
-with_words(".finding", "byte for byte").querySelector("button").click();
+with_words(".finding", "exact copies").querySelector("button").click();
 facts.duplicates = shown();
 choose(tools.problem, "none"); facts.fine = shown();
 choose(tools.problem, ""); choose(tools.folder, "1"); facts.folder = shown();

@@ -102,7 +102,7 @@ def test_regularisation_pictures_that_are_not_used_say_so(tmp_path: Path) -> Non
     found = gathered(tmp_path / "data", regularisation=tmp_path / "reg")
 
     assert [(each.is_reg, each.note) for each in found.cards] == [
-        (False, ""), (True, ""), (True, "one too many for regularisation"),
+        (False, ""), (True, ""), (True, "surplus regularisation picture"),
     ]  # fmt: skip
     assert ("for regularisation", "2") in found.tiles
     assert found.folders == ("data", "reg")

@@ -61,7 +61,7 @@ def test_a_failed_run_tells_its_cause_and_remedy(tmp_path: Path) -> None:
 def test_an_older_run_without_metrics_and_samples_says_so(tmp_path: Path) -> None:
     found = gathered(keep(tmp_path / "cat"))
 
-    assert "holds no metrics" in found.curves_note
+    assert "has no metrics" in found.curves_note
     assert found.samples.pictures == ()
 
 
@@ -75,7 +75,7 @@ def test_samples_stand_by_moment_and_prompt(tmp_path: Path) -> None:
 
     assert samples.moments == ("step 3", "epoch 1")
     assert samples.prompts == ("a cat --n bad", "мой кот", "prompt 3")
-    assert samples.note == "The prompts are what their file says now."
+    assert samples.note == "The prompts are those in the prompts file now."
     assert {(one.moment, one.prompt) for one in samples.pictures} == {("step 3", 0), ("step 3", 2), ("epoch 1", 1)}
 
 
@@ -95,4 +95,4 @@ def test_a_broken_sample_is_told(tmp_path: Path) -> None:
     draw_samples(folder, "000003_00_20260102030401")
     (folder / "sample" / "cat_000006_00_20260102030402.png").write_bytes(b"\x89PNG")
 
-    assert gathered(folder).samples.note == "Pictures that could not be read: 1."
+    assert gathered(folder).samples.note == "Unreadable pictures: 1."

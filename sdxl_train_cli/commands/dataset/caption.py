@@ -26,7 +26,7 @@ Model = Annotated[
         "--model", "-m", help="WD14 tagger: Hugging Face id, or folder [default: SmilingWolf/wd-swinv2-tagger-v3]"
     ),
 ]
-Threshold = Annotated[float, typer.Option("--threshold", min=0, max=1, help="Least confidence at which a tag is taken")]
+Threshold = Annotated[float, typer.Option("--threshold", min=0, max=1, help="Minimum confidence for a tag")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every new caption")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Retag pictures that already have a caption")]
 
@@ -35,7 +35,7 @@ def caption(
     directory: Directory, model: Model = None, threshold: Threshold = 0.35, trigger: Trigger = None,
     overwrite: Overwrite = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Tag pictures without a caption, by sd-scripts' own tagger."""
+    """Tag pictures that have no caption with sd-scripts' tagger."""
     where = workspace.home(home)
     installed = environment.require(where)
     required_packages.require_extras(installed, [Extra.TAGGER], "command")
@@ -54,7 +54,9 @@ def caption(
 def _tell(tagged: TaggingResult, threshold: float) -> None:
     console.note(f"done: {len(tagged.written)} captions written")
     if tagged.kept:
-        console.note(f"written by somebody else meanwhile, and left as they are: {finding_kinds.some(tagged.kept)}")
+        console.note(
+            f"captions that another program wrote meanwhile, left as they are: {finding_kinds.some(tagged.kept)}"
+        )
     if tagged.empty:
         names = finding_kinds.some(tagged.empty)
         console.warn(Problem(f"no tag reached {threshold}, so no caption: {names}", "try a lower --threshold"))
@@ -63,6 +65,6 @@ def _tell(tagged: TaggingResult, threshold: float) -> None:
 def _tell_rest(work: UntaggedPictures) -> None:
     """Say what was left alone; DatasetError where that is because a picture can't be read."""
     if work.kept:
-        console.note(f"{work.kept} pictures keep their captions (--overwrite tags them anew)")
+        console.note(f"{work.kept} pictures keep their captions (--overwrite retags them)")
     if work.problems:
         raise DatasetError(work.problems)

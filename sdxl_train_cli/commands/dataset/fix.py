@@ -15,20 +15,20 @@ from sdxl_train_cli.dataset.fixing import FixResult
 from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.ui import console
 
-To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Where the copy is made")]
+To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Folder for the copy")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every caption")]
-AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Lay transparency on white, or keep it for masks")]
+AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Flatten transparency onto white, or keep it for masks")]
 KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep duplicate pictures")]
 Size = Annotated[
     int,
     typer.Option(
-        "--size", min=64, callback=within_reason, help="Side of the square that is trained: shrink what is larger"
+        "--size", min=64, callback=within_reason, help="Side of the training square in pixels: shrink larger pictures"
     ),
 ]
 Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="JPEG quality of rewritten files")]
 Encoding = Annotated[
     str | None,
-    typer.Option("--encoding", metavar="NAME", help="Code page of captions that aren't Unicode, such as cp1251"),
+    typer.Option("--encoding", metavar="NAME", help="Encoding of captions that aren't Unicode, such as cp1251"),
 ]
 
 
@@ -36,7 +36,7 @@ def fix(
     directory: Directory, to: To, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
     keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
 ) -> None:  # fmt: skip
-    """Make a copy that training takes as it is. The originals are never touched."""
+    """Make a repaired copy that is ready to train. The originals are never touched."""
     source, folder = layout.expand(directory), layout.expand(to)
     fix_request.require_apart(source, folder)
     order = fix_request.build(
@@ -59,6 +59,6 @@ def _tell(fixed: FixResult) -> None:
     changed = [entry for entry in made if entry.did]
     left = len(fixed.entries) - len(made)
     words = f"{len(made)} pictures, {len(changed)} of them changed, {left} left out"
-    console.note(f"done: {words}{f'; {fixed.again} were done already' if fixed.again else ''}")
-    console.note(f"all that was done: {fixed.log}")
+    console.note(f"done: {words}{f'; {fixed.again} were already done' if fixed.again else ''}")
+    console.note(f"full list of changes: {fixed.log}")
     console.out(str(fixed.folder))

@@ -35,7 +35,7 @@ from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui import dataset_facts, dataset_page, dataset_page_data, dataset_tables, web_page
 
 Html = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; it needs no network")
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; works offline")
 ]
 
 Piece = TypeVar("Piece")

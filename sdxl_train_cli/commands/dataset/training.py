@@ -38,7 +38,7 @@ def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int
     written = project.load(Path.cwd())
     given = Path(written.data or run_choices.DEFAULT_DATA) if data is None else data
     if data is None and not written.data and not files.is_folder(given):
-        raise UsageError("no pictures are named, and there is no folder ./data", "name the folder of pictures")
+        raise UsageError("no pictures are given, and there is no folder ./data", "name the folder of pictures")
     reg = written.reg if reg is None else reg
     trigger = written.trigger if trigger is None else trigger
     return DatasetSource(given, Path(reg) if reg else None, repeats, trigger or None, "give")

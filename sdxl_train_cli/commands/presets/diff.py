@@ -36,7 +36,7 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
     if table.release:
         console.note(f"defaults are those of sd-scripts {table.release}")
     if not found:
-        console.note("no option differs in effect")
+        console.note("no options differ in effect")
         return
     rows = [(each.option, _shown(each.one), _shown(each.other)) for each in found]
     console.table(("option", a, b), rows)

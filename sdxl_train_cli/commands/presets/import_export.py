@@ -44,9 +44,9 @@ Files = Annotated[
     list[Path],
     typer.Argument(help="Settings of kohya_ss, sd-scripts, LoRA Easy Training Scripts or OneTrainer, or a LoRA"),
 ]
-Folder = Annotated[Path | None, typer.Option("--to", help="Where presets are written [default: your own presets]")]
+Folder = Annotated[Path | None, typer.Option("--to", help="Folder for the presets [default: your own presets]")]
 NameOption = Annotated[str | None, typer.Option("--name", "-n", help="The preset's name [default: the file's]")]
-ReportOption = Annotated[ReportForm, typer.Option("--report", help="How to report what became of each key")]
+ReportOption = Annotated[ReportForm, typer.Option("--report", help="Format of the report on every key")]
 KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="Refuse anything but this kind")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing preset")]
 PresetName = Annotated[str, typer.Argument(help="A name from `sdxl-train presets list`, or a file")]
@@ -60,11 +60,11 @@ def import_(
 ) -> None:  # fmt: skip
     """Make presets from other programs' settings."""
     if name is not None and len(files) > 1:
-        raise UsageError("--name is for one file", "import the files one by one, or leave --name away")
+        raise UsageError("--name works with one file only", "import the files one by one, or omit --name")
     _require_different_names(files)
     table = environment.option_table(workspace.home(home))
     if table.release:
-        console.note(f"checked by the options of sd-scripts {table.release}")
+        console.note(f"checked against the options of sd-scripts {table.release}")
     wanted = None if kind is None else workspace.kind(kind)
     gathering, facts = Gathering(), []
     for file in files:
@@ -97,9 +97,7 @@ def export(
         text = exports.toml(recipe) if to is TargetForm.TOML else formatting.shell_line(exports.command(recipe)) + "\n"
     for option in lost:
         console.warn(Problem(f"the GUI can't hold {option}", "set it there by hand"))
-    console.note(
-        f"{recipe.name}: {recipe.kind.label}, for {recipe.kind.script}; model, pictures and output are named there"
-    )
+    console.note(f"{recipe.name}: {recipe.kind.label}, for {recipe.kind.script}; give model, pictures and output there")
     if output is None:
         console.document(text.rstrip("\n"))
         return
@@ -123,7 +121,7 @@ def _folder(typed: Path | None, kind: Kind) -> Path:
 def _written(imported: ImportedPreset, file: Path, folder: Path, name: str | None, *, force: bool) -> Path:
     bare = _file_name(file.stem if name is None else name)
     if not bare:
-        raise UsageError(f"'{name or file.stem}' can't be a preset's name", "give it one with --name")
+        raise UsageError(f"'{name or file.stem}' is not a valid preset name", "choose a name with --name")
     path = folder / f"{bare}.yaml"
     preset_folders.write(path, preset_text.of(imported, file.name), force=force)
     return path
@@ -134,7 +132,7 @@ def _require_different_names(files: list[Path]) -> None:
     names = [_file_name(file.stem) for file in files]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UsageError(f"more than one of the files is named '{twice}'", "import them one by one, with --name")
+        raise UsageError(f"several of the files are named '{twice}'", "import them one by one, with --name")
 
 
 def _file_name(text: str) -> str:

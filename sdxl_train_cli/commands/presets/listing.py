@@ -35,10 +35,11 @@ def list_(kind: KindFilter = None, as_json: Json = False) -> None:
          for preset in found],
     )  # fmt: skip
     console.note(
-        "needs: estimated for the preset as it stands (docs/vram.md); the description has what was measured with"
+        "needs: estimated for the preset as it is (docs/vram.md); the description has what was measured with the"
     )
     console.note(
-        "its row's settings, text encoders trained; both of the Python process alone: a desktop takes 1 to 2 more"
+        "settings of its table row, text encoders trained; both are the Python process alone: "
+        "a desktop takes 1 to 2 more"
     )
 
 
@@ -69,7 +70,9 @@ def check(
     ]
     if found:
         raise RecipeError(found)
-    console.note("no problem found" + (f" by the options of sd-scripts {table.release}" if table.release else ""))
+    console.note(
+        "no problem found" + (f", checked against the options of sd-scripts {table.release}" if table.release else "")
+    )
 
 
 def find_kind(text: str | None) -> Kind | None:

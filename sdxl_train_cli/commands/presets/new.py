@@ -27,10 +27,10 @@ Name = Annotated[str | None, typer.Argument(help="The preset's name")]
 What = Annotated[str | None, typer.Option("--what", help="character, object, style or several")]
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
 Pictures = Annotated[
-    int | None, typer.Option("--pictures", min=1, callback=within_reason, help="Number of pictures that you have")
+    int | None, typer.Option("--pictures", min=1, callback=within_reason, help="Number of pictures you have")
 ]
 For = Annotated[str | None, typer.Option("--for", help="speed or quality")]
-To = Annotated[Path | None, typer.Option("--to", help="The folder for it [default: your own presets]")]
+To = Annotated[Path | None, typer.Option("--to", help="Folder for the preset [default: your own presets]")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing preset")]
 
 
@@ -58,15 +58,15 @@ def _answers(
     subject = TrainingSubject(_one_of("What do you train?", "--what", [one.value for one in TrainingSubject], what))
     asks = name is None or pictures is None or priority is None or what is None
     card = size if size is not None and (gpu is not None or not asks) else _card(size)
-    count = int(_asked("How many pictures have you got?", None, int, least=1)) if pictures is None else pictures
-    wanted = Priority(_one_of("What counts more?", "--for", [one.value for one in Priority], priority))
+    count = int(_asked("How many pictures do you have?", None, int, least=1)) if pictures is None else pictures
+    wanted = Priority(_one_of("What matters more?", "--for", [one.value for one in Priority], priority))
     chosen = listing.find_kind(kind) or CUSTOMS[subject].kind
     called = _prompt("What is the preset called?", f"my-{subject.value}", str) if name is None else name
     return DraftAnswers(subject, chosen, _free_gib(card), count, wanted, _safe(called))
 
 
 def _card(real: float | None) -> float:
-    return _asked("How many GB has the card?", real, float, least=1.0)
+    return _asked("How many GB does the card have?", real, float, least=1.0)
 
 
 def _require_askable(given: dict[str, object]) -> None:
@@ -75,7 +75,7 @@ def _require_askable(given: dict[str, object]) -> None:
     if missing and (sys.stdin is None or not sys.stdin.isatty()):
         raise UsageError(
             f"not answered: {', '.join(missing)}",
-            "there is no terminal to ask at: "
+            "there is no terminal for the questions; answer with flags: "
             "sdxl-train presets new NAME --what character --gpu 12 --pictures 30 --for quality",
         )
 
@@ -110,7 +110,7 @@ def _prompt(question: str, default: object, convert: Callable[[str], Answer]) ->
     try:
         answer: Answer = typer.prompt(question, default=default, value_proc=convert, err=True)
     except typer.Abort as error:  # the input ended: Ctrl-D
-        raise UsageError("the questions were left without an answer", "they can be given as flags: --help") from error
+        raise UsageError("the questions were not answered", "answer with flags instead: --help") from error
     return answer
 
 
@@ -126,5 +126,5 @@ def _free_gib(size: float) -> float:
 def _safe(name: str) -> str:
     """A name that every file system takes, and that `presets list` shows."""
     if not re.fullmatch(r"[^\W_][\w .+-]{0,99}", name) or name.endswith((".", " ")):
-        raise UsageError(f"'{name}' is no name for a preset", "letters, digits, - and _: my-style")
+        raise UsageError(f"'{name}' is not a valid preset name", "use letters, digits, - and _, such as my-style")
     return name

@@ -20,24 +20,28 @@ from sdxl_train_cli.recipes import presets as recipes
 from sdxl_train_cli.recipes import schema as schemas
 from sdxl_train_cli.ui import console
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file for it [default: print it]")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="File for the schema [default: print it]")]
 
 
 def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = None) -> None:
     """Write a JSON Schema of presets, for editors."""
     table = environment.option_table(workspace.home(home))
     if table.release:
-        console.note(f"made from the options of sd-scripts {table.release}; after setup, with their descriptions too")
+        console.note(f"built from the options of sd-scripts {table.release}; after setup it has their descriptions too")
     names = {one: recipes.names(one, workspace.user_presets()) for one in Kind}
     text = json.dumps(schemas.build(table, listing.find_kind(kind), names), indent=1, ensure_ascii=False)
     if output is None:
-        console.note("into a file and into your editor: sdxl-train presets schema --output preset.schema.json")
+        console.note(
+            "to use it in your editor, write it to a file: sdxl-train presets schema --output preset.schema.json"
+        )
         console.document(text)
         return
     try:
         files.write(output, text + "\n")
     except OSError as error:
         raise UsageError(f"{output} can't be written: {error.strerror}", "give --output a file") from error
-    console.note("put this line first in a preset; VS Code needs its YAML extension, others yaml-language-server:")
+    console.note(
+        "put this line at the top of a preset; VS Code needs its YAML extension, other editors yaml-language-server:"
+    )
     console.note(f"# yaml-language-server: $schema={output.resolve().as_uri()}")
     console.out(str(output))

@@ -32,7 +32,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def explain(target: Target, as_json: Json = False) -> None:
-    """Say why a run failed, and what to type. Takes any log of sd-scripts."""
+    """Explain why a run failed and what to type next. Takes any log of sd-scripts."""
     if target == "-":
         path, lines = None, log.decoded(_stdin())
     else:
@@ -52,7 +52,7 @@ def explain(target: Target, as_json: Json = False) -> None:
     ):
         console.out(line)
     if path is not None:
-        console.note(f"the whole output: {path}")
+        console.note(f"full output: {path}")
 
 
 def _stdin() -> bytes:
@@ -77,7 +77,7 @@ def _log(target: str) -> Path:
         logs = [Run(folder, folder.name).log for folder in folders if folder.is_dir()]
         found = next((path for path in logs if path.is_file()), None)
     except (OSError, ValueError) as error:  # a name that is too long, or has a NUL byte
-        raise UsageError(f"'{target[:80]}' can't be the name of a run or a log", "give a path") from error
+        raise UsageError(f"'{target[:80]}' is not a valid name of a run or a log", "give a path") from error
     if found is not None:
         return found
     if logs:
@@ -96,7 +96,7 @@ def _read(path: Path) -> list[str]:
                 return log.decoded(_end_of(file))
             return log.read_tail(file, file.seek(0, io.SEEK_END))
     except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}", "check who may read it") from error
+        raise UsageError(f"{path} can't be read: {error.strerror}", "check its permissions") from error
 
 
 def _entry(path: Path | None) -> Loaded | None:
@@ -120,11 +120,11 @@ def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
         return []
     outcome = entry.outcome
     steps = None if outcome is None or outcome.steps is None else f" at step {outcome.steps}"
-    go_on = f"to go on: sdxl-train runs resume {formatting.shell_word(entry.folder)}"
+    go_on = f"to resume: sdxl-train runs resume {formatting.shell_word(entry.folder)}"
     told: dict[RunState, list[str | None]] = {
-        RunState.RUNNING: ["this run is going on"],
+        RunState.RUNNING: ["this run is still running"],
         RunState.UNKNOWN: [entry.problem],
-        RunState.STOPPED: [f"this run was stopped{steps or ''} by Ctrl-C or a request to end", go_on],
+        RunState.STOPPED: [f"this run was stopped{steps or ''} by Ctrl-C or a termination signal", go_on],
         RunState.INTERRUPTED: ["this run was cut off: sdxl-train was killed, or the computer lost power", go_on],
     }
     if outcome is not None and outcome.cause:
@@ -142,10 +142,14 @@ def _told(finding: LogFinding) -> list[str]:
     if finding.ending is Ending.FINISHED:
         return ["this run finished: its model was saved"]
     if finding.ending is Ending.UNKNOWN:
-        head = "not a failure that is known here; the last lines that say something:"
+        head = "unknown failure; the last meaningful lines:"
     else:
-        head = "no failure stands in this log: the run goes on, or was cut off; its last lines:"
-    return [head, *(f"  {line}" for line in finding.last_words)] if finding.last_words else ["this log says nothing"]
+        head = "this log shows no failure: the run is still going, or was cut off; its last lines:"
+    return (
+        [head, *(f"  {line}" for line in finding.last_words)]
+        if finding.last_words
+        else ["this log has nothing useful in it"]
+    )
 
 
 def _ways(finding: LogFinding, entry: Loaded | None) -> list[str]:

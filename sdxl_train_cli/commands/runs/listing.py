@@ -69,7 +69,7 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
             console.out("")
             console.table(headings, rows)
     if entry.can_go_on and states:
-        console.note(f"to go on: sdxl-train runs resume {formatting.shell_word(entry.folder)}")
+        console.note(f"to resume: sdxl-train runs resume {formatting.shell_word(entry.folder)}")
 
 
 def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = False) -> None:
@@ -85,7 +85,7 @@ def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = Fals
         _print_json({"left": str(left.folder), "right": str(right.folder), "differences": differences})
         return
     if not found:
-        console.note("nothing that is recorded differs")
+        console.note("no recorded value differs")
         return
     headings = (left.name, right.name) if left.name != right.name else (str(left.folder), str(right.folder))
     rows = [(one.section, one.name, comparison.text(one.left), comparison.text(one.right)) for one in found]

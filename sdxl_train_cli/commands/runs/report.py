@@ -18,7 +18,9 @@ from sdxl_train_cli.ui import console, run_page, run_page_data
 
 To = Annotated[Path | None, typer.Option("--to", help="The file to write [default: report.html in the run's folder]")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser")]
-NoHashes = Annotated[bool, typer.Option("--no-hashes", help="Skip the SHA-256 of checkpoints, which reads them whole")]
+NoHashes = Annotated[
+    bool, typer.Option("--no-hashes", help="Skip SHA-256 checksums, which read every checkpoint in full")
+]
 
 _LARGE_BYTES = 2_000_000_000
 
@@ -26,7 +28,7 @@ _LARGE_BYTES = 2_000_000_000
 def write_report(
     run: Run, to: To = None, open_: Open = False, no_hashes: NoHashes = False, output: OutputOption = None
 ) -> None:
-    """Write a run as one web page. Curves, samples, settings and checkpoints; it needs no network."""
+    """Write an HTML report of a run. Curves, samples, settings and checkpoints; it needs no network."""
     entry = history.require(run, workspace.output(output))
     target = layout.expand(to) if to else entry.folder / run_page_data.FILE
     if files.is_folder(target):
@@ -41,4 +43,4 @@ def write_report(
     )
     console.out(str(target))
     if open_ and not webbrowser.open(target.as_uri()):
-        console.note("no browser could be started: open the file by hand")
+        console.note("no browser could be opened: open the file yourself")

@@ -25,7 +25,7 @@ Steps = Annotated[
     typer.Option("--steps", min=1, callback=within_reason, help="Total steps of the run [default: unchanged]"),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
-Force = Annotated[bool, typer.Option("--force", help="Resume even where it is refused as unsafe; look first")]
+Force = Annotated[bool, typer.Option("--force", help="Resume even if it is refused as unsafe; look at the run first")]
 
 
 def resume(

@@ -15,15 +15,15 @@ from sdxl_train_cli.records import history, removal
 from sdxl_train_cli.ui import console
 
 Runs = Annotated[list[str], typer.Argument(help="Names from `sdxl-train runs list`, or runs' folders")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation")]
 KeepResult = Annotated[bool, typer.Option("--keep-result", help="Keep the final trained file")]
-Force = Annotated[bool, typer.Option("--force", help="Even where another computer may be training it")]
+Force = Annotated[bool, typer.Option("--force", help="Delete it even if another computer may be training it")]
 
 
 def rm(
     runs: Runs, yes: Yes = False, keep_result: KeepResult = False, force: Force = False, output: OutputOption = None
 ) -> None:
-    """Delete runs and all that they made. What is not theirs stays in their folders."""
+    """Delete runs and everything that they made. What is not theirs stays in their folders."""
     folder = workspace.output(output)
     gathering = Gathering()
     found = {}
@@ -38,7 +38,7 @@ def rm(
         console.note(f"{formatting.size(doomed.size_bytes):>9}  {doomed.words}")
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("there is nobody to ask here", "add --yes to delete without a question")
+            raise UsageError("there is no terminal to ask for confirmation", "add --yes to delete without asking")
         if not typer.confirm("delete?" if len(found) == 1 else f"delete these {len(found)} runs?", err=True):
             console.note("nothing was deleted")
             return

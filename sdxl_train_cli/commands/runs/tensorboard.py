@@ -15,12 +15,12 @@ from sdxl_train_cli.records import history, record
 from sdxl_train_cli.run import tensorboard
 from sdxl_train_cli.ui import console
 
-MaybeRun = Annotated[str | None, typer.Argument(help="A run [default: all of the folder]", show_default=False)]
+MaybeRun = Annotated[str | None, typer.Argument(help="A run [default: all runs in the folder]", show_default=False)]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[default: TensorBoard's own, 6006]")]
 
 
 def serve(run: MaybeRun = None, port: Port = None, output: OutputOption = None, home: HomeOption = None) -> None:
-    """Serve the logs of a run, or of all. Until Ctrl-C; the address goes to stdout."""
+    """Show the logs of one run, or of all, in TensorBoard. Until Ctrl-C; the address goes to stdout."""
     installed = environment.require(workspace.home(home))
     tensorboard.require(installed)
     folder = workspace.output(output)

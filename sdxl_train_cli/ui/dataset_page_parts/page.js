@@ -72,7 +72,7 @@ function marks(card, index) {
 }
 
 function item(card, index) {
-  const shot = make("button", { class: "shot", type: "button", "aria-label": "look at " + card.name }, picture(card, index, "var(--side, 190px) * 1.35", false));
+  const shot = make("button", { class: "shot", type: "button", "aria-label": "open " + card.name }, picture(card, index, "var(--side, 190px) * 1.35", false));
   shot.addEventListener("click", () => look(index));
   const signs = marks(card, index);
   const words = card.caption || "no caption";
@@ -161,7 +161,7 @@ function alike() {
     make("div", { class: "faint small" }, many(cards.length, "picture") + ", " + likeness[kind]),
     make("div", { class: "pair" }, ...cards.map((index) => item(data.cards[index], index)))));
   const count = data.alike.length + data.alike_more;
-  const words = (count === 1 ? "1 group" : number(count) + " groups") + " of pictures that are the same, or look the same";
+  const words = (count === 1 ? "1 group" : number(count) + " groups") + " of identical or similar pictures";
   const more = data.alike_more ? make("p", { class: "faint small" }, "and " + many(data.alike_more, "more group")) : null;
   page.append(make("section", { class: "card", id: "alike" },
     make("details", { open: "" }, make("summary", {}, "Side by side ", make("span", { class: "faint" }, words)), make("div", { class: "groups" }, ...groups), more)));
@@ -178,7 +178,7 @@ function toolbar() {
   tools.problem = make("select", { "aria-label": "problem" }, option("", "all pictures"), option("any", "with any problem"), option("none", "without a problem"),
     ...data.findings.map((finding, index) => (finding.cards ? option(String(index), finding.kind + " (" + number(finding.cards) + ")") : null)).filter(Boolean));
   tools.folder = make("select", { "aria-label": "folder" }, option("", "all folders"), ...data.folders.map((folder, index) => option(String(index), folder)));
-  tools.order = make("select", { "aria-label": "order" }, option("name", "by name"), option("lost", "most cut first"), option("enlarged", "most enlarged first"), option("tokens", "longest caption first"));
+  tools.order = make("select", { "aria-label": "order" }, option("name", "by name"), option("lost", "most cropped first"), option("enlarged", "most enlarged first"), option("tokens", "longest caption first"));
   const frames = make("input", { type: "checkbox", checked: "" });
   const captions = make("input", { type: "checkbox", checked: "" });
   const size = make("input", { type: "range", min: "110", max: "420", value: String(shapes.side), "aria-label": "size of the pictures" });
@@ -298,7 +298,7 @@ charts();
 alike();
 toolbar();
 shelves();
-page.append(buckets, dialog, make("footer", { class: "faint small" }, "Made " + data.made + ". The frame is what is trained on; what is dark is cropped away."));
+page.append(buckets, dialog, make("footer", { class: "faint small" }, "Made " + data.made + ". Training uses what is inside the frame; the dark part is cropped away."));
 filter();
 page.style.setProperty("--side", shapes.side + "px");
 document.documentElement.dataset.cards = String(items.length);
