@@ -31,7 +31,7 @@ def setup(
     source: Source = None, ref: Ref = None, python: Python = None, torch: Torch = None, extra: Extras = None,
     recreate: Recreate = False, json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Install sd-scripts and torch in an environment of their own."""
+    """Install sd-scripts and torch in their own environment."""
     where = workspace.home(home)
     address = source or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source
     request = _request(where, address, ref, python, torch, extra)

@@ -52,7 +52,7 @@ def vram(
     gpu: GpuSize = None, headroom: Headroom = None, as_json: Json = False, as_csv: Csv = False, mine: Mine = False,
     export: Export = None, merge: Merge = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Show GPU memory by settings: measured and estimated."""
+    """Show how much GPU memory settings need, measured and estimated."""
     if merge is not None or export is not None:
         measured.exchange(workspace.home(home), merge, export)
         return
@@ -112,7 +112,7 @@ def plan(
     gpu: GpuSize = None, headroom: Headroom = None, kind: KindFilter = None, data: Data = None,
     resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Say what to train on this GPU, and the command for it."""
+    """Suggest what to train on this GPU, with the command to type."""
     card = _card(gpu, headroom)
     if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")

@@ -35,7 +35,7 @@ def caption(
     directory: Directory, model: Model = None, threshold: Threshold = 0.35, trigger: Trigger = None,
     overwrite: Overwrite = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Tag pictures without a caption, by sd-scripts' own tagger."""
+    """Tag pictures that have no caption with sd-scripts' tagger."""
     where = workspace.home(home)
     installed = environment.require(where)
     required_packages.require_extras(installed, [Extra.TAGGER], "command")

@@ -36,7 +36,7 @@ def fix(
     directory: Directory, to: To, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
     keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
 ) -> None:  # fmt: skip
-    """Make a copy that training takes as it is. The originals are never touched."""
+    """Make a repaired copy that is ready to train. The originals are never touched."""
     source, folder = layout.expanded(directory), layout.expanded(to)
     fix_request.require_apart(source, folder)
     order = fix_request.order(

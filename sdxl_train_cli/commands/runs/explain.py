@@ -32,7 +32,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def explain(target: Target, as_json: Json = False) -> None:
-    """Say why a run failed, and what to type. Takes any log of sd-scripts."""
+    """Explain why a run failed and what to type next. Takes any log of sd-scripts."""
     if target == "-":
         path, lines = None, log.decoded(_stdin())
     else:

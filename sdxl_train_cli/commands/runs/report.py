@@ -28,7 +28,7 @@ _LARGE_BYTES = 2_000_000_000
 def write_report(
     run: Run, to: To = None, open_: Open = False, no_hashes: NoHashes = False, output: OutputOption = None
 ) -> None:
-    """Write a run as one web page. Curves, samples, settings and checkpoints; it needs no network."""
+    """Write an HTML report of a run. Curves, samples, settings and checkpoints; it needs no network."""
     entry = history.require(run, workspace.output(output))
     target = layout.expanded(to) if to else entry.folder / run_page_data.FILE
     if files.is_folder(target):

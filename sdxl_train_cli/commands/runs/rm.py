@@ -23,7 +23,7 @@ Force = Annotated[bool, typer.Option("--force", help="Delete it even if another 
 def rm(
     runs: Runs, yes: Yes = False, keep_result: KeepResult = False, force: Force = False, output: OutputOption = None
 ) -> None:
-    """Delete runs and all that they made. What is not theirs stays in their folders."""
+    """Delete runs and everything that they made. What is not theirs stays in their folders."""
     folder = workspace.output(output)
     gathering = Gathering()
     found = {}

@@ -20,7 +20,7 @@ Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[def
 
 
 def serve(run: MaybeRun = None, port: Port = None, output: OutputOption = None, home: HomeOption = None) -> None:
-    """Serve the logs of a run, or of all. Until Ctrl-C; the address goes to stdout."""
+    """Show the logs of one run, or of all, in TensorBoard. Until Ctrl-C; the address goes to stdout."""
     installed = environment.require(workspace.home(home))
     tensorboard.require(installed)
     folder = workspace.output(output)
