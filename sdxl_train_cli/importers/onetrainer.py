@@ -260,7 +260,9 @@ def _optimizer(name: str, raw: object, note: str) -> Iterator[ForeignKey]:
     yield computed(name, ", ".join(words), "optimizer_args", tuple(words) or None, note)
     for key, value in settings.items():
         if key not in used and value not in (None, False):
-            yield ignored(f"{name}.{key}", value, f"sd-scripts' {chosen} takes no such argument, or it is its default")
+            yield ignored(
+                f"{name}.{key}", value, f"sd-scripts' {chosen} does not accept this argument, or this is its default"
+            )
 
 
 def _is_plain(value: object) -> bool:

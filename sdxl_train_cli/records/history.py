@@ -119,7 +119,7 @@ def at_rest(entry: Loaded, *, force: bool, command: str) -> Problem | None:
     With `force`, a person has looked there; the hint is the `command` of `sdxl-train runs` with it.
     """
     if entry.state is RunState.RUNNING:
-        return Problem(f"{entry.name} is running", "stop it first: Ctrl-C where it runs")
+        return Problem(f"{entry.name} is running", "stop it first with Ctrl-C where it runs")
     if entry.state is RunState.UNKNOWN and not force:
         retry = f"sdxl-train runs {command} {formatting.shell_word(entry.folder)} --force"
         return Problem(f"{entry.name}: {entry.problem}", f"check there first; if it has ended: {retry}")

@@ -99,7 +99,7 @@ def hold(folder: Path) -> Iterator[int | None]:
     try:
         found = _taken(handle, lock_now, _PATIENCE_SECONDS)
         if found is _Lock.HELD:
-            raise UsageError(f"{folder.name} is running", "stop it first: Ctrl-C where it runs")
+            raise UsageError(f"{folder.name} is running", "stop it first with Ctrl-C where it runs")
         yield handle if found is _Lock.FREE else None
     finally:
         os.close(handle)

@@ -11,7 +11,7 @@ from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.sdscripts import lycoris, network_arguments
 
 _DATA = "name the folder of pictures with --data"
-_RUN_FOLDER = "each run has a folder of its own"
+_RUN_FOLDER = "each run has its own folder"
 OWNED: Mapping[str, str] = {
     "pretrained_model_name_or_path": "name the base model with --model",
     "vae": "name the VAE with --vae",

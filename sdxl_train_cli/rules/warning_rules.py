@@ -323,7 +323,7 @@ _RATE = (
     Rule(
         ("lr_scheduler", "optimizer_type"),
         lambda recipe: is_schedule_free(recipe) and recipe.get("lr_scheduler") not in {None, "constant"},
-        "this optimizer takes no lr_scheduler",
+        "this optimizer does not accept an lr_scheduler",
         "--set lr_scheduler=constant --set lr_warmup_steps=0",
     ),
     Rule(

@@ -51,7 +51,9 @@ def _keep(text: str) -> None:
         raise
     except OSError as error:
         to_nowhere(sys.stdout)  # what it still holds is lost anyway
-        raise UsageError(f"stdout can't be written: {error.strerror}", "free some space, or print elsewhere") from error
+        raise UsageError(
+            f"stdout can't be written: {error.strerror}", "free some space, or redirect the output elsewhere"
+        ) from error
 
 
 def _tell(text: str) -> None:

@@ -47,7 +47,7 @@ def write(text: str, target: Path, flag: str) -> None:
     try:
         files.write(target, text)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = error.strerror if isinstance(error, OSError) else "no file can have such a name"
+        reason = error.strerror if isinstance(error, OSError) else "that is not a valid file name"
         raise UsageError(f"{target} can't be written: {reason}", f"choose another file with {flag}") from error
 
 

@@ -285,7 +285,7 @@ WARNED: list[Case] = [
         "Adafactor chooses its own",
         {"optimizer_args": "relative_step=False"},
     ),
-    (LORA, {"optimizer_type": "AdamWScheduleFree"}, "takes no lr_scheduler", {"lr_scheduler": "constant"}),
+    (LORA, {"optimizer_type": "AdamWScheduleFree"}, "does not accept an lr_scheduler", {"lr_scheduler": "constant"}),
     (FULL, {"max_train_steps": "100"}, "lr_warmup_steps lasts to the end", {"lr_warmup_steps": "0.1"}),
     (LORA, {"zero_terminal_snr": "true"}, "made for v_parameterization", {"v_parameterization": "true"}),
     (LORA, {"multires_noise_iterations": "6", "noise_offset": "0.1"}, "both brighten", {"noise_offset": "0"}),

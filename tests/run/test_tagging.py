@@ -157,7 +157,11 @@ def test_a_model_that_must_be_fetched_from_a_hub_that_is_away_is_told_before_any
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [("nowhere", "no folder"), ("мои [pics]", "it has no model.onnx and no selected_tags.csv"), ("a/b/c/d", "no name")],
+    [
+        ("nowhere", "no folder"),
+        ("мои [pics]", "it has no model.onnx and no selected_tags.csv"),
+        ("a/b/c/d", "is not a name"),
+    ],
 )
 def test_a_model_that_is_none_is_told(main: Callable[..., Result], data: Path, given: str, words: str) -> None:
     result = main("dataset", "caption", data, "--model", given)
