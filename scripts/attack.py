@@ -48,7 +48,7 @@ def main() -> int:
     unknown = sorted(set(typed.kinds) - set(plan.KINDS))
     if unknown:
         parser.error(f"no kind {', '.join(unknown)}: there are {', '.join(plan.KINDS)}")
-    wish = plan.Wish(
+    wish = plan.AttackOptions(
         kinds=tuple(typed.kinds or plan.KINDS),
         seed=typed.seed if typed.only is None else typed.only,
         count=typed.count if typed.only is None else 1,

@@ -115,7 +115,7 @@ def main() -> int:
             bench = prepare(options, Path(name))
             results = [*side_by_side(wanted, bench, options, started)]
             results += [
-                checked(check, bench, options.output, started + 60 * options.minutes)
+                run_check(check, bench, options.output, started + 60 * options.minutes)
                 for check in wanted
                 if check.is_alone
             ]
@@ -163,18 +163,18 @@ def side_by_side(
 ) -> Iterator[dict[str, object]]:
     """The checks that don't mind others, as many at once as memory allows."""
     shared = [check for check in wanted if not check.is_alone]
-    room = Room(bench.device.free_gib if bench.device else 0.0)
+    room = MemoryBudget(bench.device.free_gib if bench.device else 0.0)
     deadline = started + 60 * options.minutes
 
     def in_turn(check: Check) -> dict[str, object]:
         with room.of(check.gib):
-            return checked(check, bench, options.output, deadline)
+            return run_check(check, bench, options.output, deadline)
 
     with ThreadPoolExecutor(max(1, len(shared))) as pool:
         yield from (done.result() for done in as_completed([pool.submit(in_turn, check) for check in shared]))
 
 
-class Room:
+class MemoryBudget:
     """GPU memory that checks share; one that wants more than there is waits until it is alone."""
 
     def __init__(self, gib: float) -> None:
@@ -196,7 +196,7 @@ class Room:
                 self._changed.notify_all()
 
 
-def checked(check: Check, bench: Bench, output: Path, deadline: float) -> dict[str, object]:
+def run_check(check: Check, bench: Bench, output: Path, deadline: float) -> dict[str, object]:
     """Carry a check out and write down what came of it."""
     began = time.monotonic()
     bench = replace(bench, started=[])

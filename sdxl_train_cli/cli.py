@@ -100,23 +100,23 @@ class CommandTable(TyperGroup):
     """Commands that are listed by their line, and imported when they are used."""
 
     def __init__(self, *, rows: Mapping[str, Command | CommandGroup] = COMMANDS, **attrs: Any) -> None:  # noqa: ANN401 - typer's
-        super().__init__(**{**attrs, "commands": {name: _listed(name, row) for name, row in rows.items()}})
+        super().__init__(**{**attrs, "commands": {name: _placeholder(name, row) for name, row in rows.items()}})
         self._rows = rows
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - click's, or those of typer's own copy
         """Give the command that is named, its module imported."""
         name, listed, rest = super().resolve_command(ctx, args)
         row = self._rows.get(name) if name else None
-        return name, _imported(name, row) if name and isinstance(row, Command) else listed, rest
+        return name, _load_command(name, row) if name and isinstance(row, Command) else listed, rest
 
 
-def _listed(name: str, row: Command | CommandGroup) -> Any:  # noqa: ANN401 - as above
+def _placeholder(name: str, row: Command | CommandGroup) -> Any:  # noqa: ANN401 - as above
     if isinstance(row, CommandGroup):
         return CommandTable(name=name, rows=row.commands, help=row.help, no_args_is_help=True, rich_markup_mode=None)
     return TyperCommand(name, help=row.help, rich_markup_mode=None)
 
 
-def _imported(name: str, row: Command) -> Any:  # noqa: ANN401 - as above
+def _load_command(name: str, row: Command) -> Any:  # noqa: ANN401 - as above
     module, _, function = row.function.rpartition(".")
     command = getattr(importlib.import_module(f"sdxl_train_cli.commands.{module}"), function)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -153,14 +153,14 @@ def main() -> None:
     _prepare_streams()
     signals.raise_stopped()
     try:
-        sys.exit(_code())
+        sys.exit(_exit_code())
     except signals.Stopped as stop:
-        printing.told("")
-        printing.told("stopped")
+        printing.err("")
+        printing.err("stopped")
         sys.exit(128 + stop.signum)
 
 
-def _code() -> int:
+def _exit_code() -> int:
     """Run a command and give its exit code."""
     try:
         _require_folder()
@@ -171,26 +171,26 @@ def _code() -> int:
         console.errors(error.problems)
         return error.exit_code
     except _ClickUsageError as error:
-        return _misused(error)
+        return _report_misuse(error)
     except typer.Abort:
-        printing.told("Aborted!")
+        printing.err("Aborted!")
         return 1
     except Exception as error:  # noqa: BLE001 - whatever it is, a person is told in a line and not in a traceback
         from sdxl_train_cli import crash_report
 
-        problem, code = crash_report.explained(error, os.environ)
-        printing.told_error(problem)
+        problem, code = crash_report.explain(error, os.environ)
+        printing.err_problem(problem)
         return code
     return code if isinstance(code, int) else 0
 
 
-def _misused(error: typer.BadParameter) -> int:
+def _report_misuse(error: typer.BadParameter) -> int:
     """Tell what click says of the command line; what was typed stands in it."""
     words = io.StringIO()
     is_help = error.ctx is not None and error.message == error.ctx.get_help()  # where nothing was typed
     error.message = error.message if is_help else visible.line(error.message)
     error.show(words)
-    printing.told_document(words.getvalue().rstrip("\n"))
+    printing.err_document(words.getvalue().rstrip("\n"))
     return UsageError.exit_code
 
 

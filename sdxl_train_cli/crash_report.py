@@ -15,12 +15,12 @@ _LONGEST_TRACEBACK = 100_000
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def explained(error: Exception, environ: Mapping[str, str]) -> tuple[Problem, int]:
+def explain(error: Exception, environ: Mapping[str, str]) -> tuple[Problem, int]:
     """What to tell, and the exit code; a file's name that the system refuses is the person's to mend.
 
     The traceback of that is kept too: the name may be one of ours.
     """
-    kept = _kept(error, environ)
+    kept = _save(error, environ)
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _NO_ROOM):
         return _of_a_file(error), UsageError.exit_code
     kind = type(error).__name__
@@ -37,7 +37,7 @@ def _of_a_file(error: OSError) -> Problem:
     return Problem(f"{formatting.cut(redact.text(name), _LONGEST_MESSAGE)}: {reason}", hint)
 
 
-def _kept(error: Exception, environ: Mapping[str, str]) -> str:
+def _save(error: Exception, environ: Mapping[str, str]) -> str:
     """Where the traceback stands; itself, where it can't be written."""
     told = redact.text(formatting.cut("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK))
     try:

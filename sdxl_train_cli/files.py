@@ -149,7 +149,7 @@ def parse_json(
         raise ValueError("it is nested far too deeply") from None
 
 
-def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def reject_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An `object_pairs_hook`: ValueError for a key that is set twice, of which each reader would take another."""
     found = dict(pairs)
     if len(found) != len(pairs):

@@ -81,7 +81,7 @@ def cut(text: str, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
 
-def resembling(name: str, known: Iterable[str], most: int = 3) -> str | None:
+def suggestion(name: str, known: Iterable[str], most: int = 3) -> str | None:
     """`did you mean a or b?`, of the names that are most like it; None where none is."""
     import difflib  # noqa: PLC0415 - only what is misspelt pays for it
 

@@ -38,7 +38,7 @@ class Gpu:
         return self.capability >= (8, 0)
 
 
-def imagined(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:
+def hypothetical(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:
     """A GPU to reckon with where the real one is elsewhere: `headroom_gib` of it is taken by others."""
     if not total_gib <= LARGEST_GIB:
         raise UsageError(f"there is no GPU of {total_gib:g} GB", "name its size in GB: 8, 12, 24 ...")
@@ -99,16 +99,16 @@ def _part(handle: Any) -> Any:  # noqa: ANN401 - NVML's own handles
 
     None where it is to be cut and has no part yet: CUDA sees nothing then, whatever the driver tells of the whole.
     """
-    if _asked(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0]) != pynvml.NVML_DEVICE_MIG_ENABLE:
+    if _query(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0]) != pynvml.NVML_DEVICE_MIG_ENABLE:
         return handle
-    for number in range(_asked(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
-        part = _asked(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
+    for number in range(_query(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
+        part = _query(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
         if part is not None:
             return part
     return None
 
 
-def _asked(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - as NVML answers
+def _query(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - as NVML answers
     """The driver's answer, or None where it has none: not every GPU can tell everything."""
     try:
         return question()
@@ -143,9 +143,9 @@ class Meter:
         """Ask once."""
         if self._part is None:
             return Usage()
-        memory = _asked(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._part))
-        power = _asked(lambda: pynvml.nvmlDeviceGetPowerUsage(self._whole))
-        processes = _asked(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._part)) or []
+        memory = _query(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._part))
+        power = _query(lambda: pynvml.nvmlDeviceGetPowerUsage(self._whole))
+        processes = _query(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._part)) or []
         return Usage(
             used_gib=None if memory is None else int(memory.used) / GIB,
             total_gib=None if memory is None else int(memory.total) / GIB,
@@ -160,4 +160,4 @@ class Meter:
         if self._open:
             self._open = False
             self._part = None
-            _asked(pynvml.nvmlShutdown)
+            _query(pynvml.nvmlShutdown)

@@ -35,7 +35,7 @@ def text_of(path: Path, shown: str, largest_bytes: int = SIZE_LIMIT_BYTES) -> st
 def json_object(text: str, shown: str) -> dict[str, object]:
     """The keys of a JSON object; RecipeError where it is none, sets a key twice, or is nested absurdly."""
     try:
-        found = files.parse_json(text, object_pairs_hook=files.unique)
+        found = files.parse_json(text, object_pairs_hook=files.reject_duplicate_keys)
         _count(found)
     except RecursionError as error:
         raise RecipeError(Problem("is nested far too deeply", None, shown)) from error

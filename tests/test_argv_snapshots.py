@@ -26,7 +26,7 @@ def named(kind: Kind, name: str) -> Path:
 
 def argv_of(kind: Kind, name: str, installed: Environment) -> list[str]:
     table = installed.options()
-    recipe = lycoris.settled(rules.require(presets.load(kind, name), table), installed.networks)
+    recipe = lycoris.resolve(rules.require(presets.load(kind, name), table), installed.networks)
     run = PurePosixPath("RUN")  # no path of this system's own kind: the same text on Windows
     inputs = TrainerInputs("MODEL", None, run / "dataset.json", run, "NAME", run / "logs", PurePosixPath("TOKENIZERS"))
     trainer = InstalledTrainer(PurePosixPath("PYTHON"), PurePosixPath("SD-SCRIPTS") / kind.script, table.of(kind))

@@ -36,7 +36,7 @@ def test_a_fault_of_ours_is_one_line_and_its_traceback_a_file(
 def test_where_no_file_can_be_written_the_traceback_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
 
-    problem, code = crash_report.explained(ValueError("x" * 10_000), {"SDXL_TRAIN_CACHE": str(tmp_path / "file")})
+    problem, code = crash_report.explain(ValueError("x" * 10_000), {"SDXL_TRAIN_CACHE": str(tmp_path / "file")})
 
     assert code == 1
     assert len(problem.message) < 400
@@ -47,7 +47,7 @@ def test_where_no_file_can_be_written_the_traceback_is_told(tmp_path: Path) -> N
 def test_a_name_that_the_system_refuses_is_the_persons_to_mend(name: str | bytes, tmp_path: Path) -> None:
     error = OSError(errno.ENAMETOOLONG, "File name too long", name)
 
-    problem, code = crash_report.explained(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
+    problem, code = crash_report.explain(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
 
     assert code == 2
     assert problem.message == f"{'a' * 300}: File name too long"
@@ -58,13 +58,13 @@ def test_a_name_that_the_system_refuses_is_the_persons_to_mend(name: str | bytes
 def test_a_full_disk_is_told_without_a_name(tmp_path: Path) -> None:
     error = OSError(errno.ENOSPC, "No space left on device")
 
-    problem, code = crash_report.explained(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
+    problem, code = crash_report.explain(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
 
     assert (problem.message, code) == ("a file could not be written: No space left on device", 2)
 
 
 def test_an_error_of_the_system_without_a_file_is_a_fault(tmp_path: Path) -> None:
-    _, code = crash_report.explained(OSError(errno.EBADF, "Bad file descriptor"), {"SDXL_TRAIN_CACHE": str(tmp_path)})
+    _, code = crash_report.explain(OSError(errno.EBADF, "Bad file descriptor"), {"SDXL_TRAIN_CACHE": str(tmp_path)})
 
     assert code == 1
 
@@ -81,7 +81,7 @@ def test_what_was_mistyped_is_told_without_what_a_terminal_obeys(main: Callable[
 def test_a_fault_keeps_no_password(tmp_path: Path) -> None:
     error = RuntimeError("no answer from https://me:SECRET@example.org/x")
 
-    problem, _ = crash_report.explained(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
+    problem, _ = crash_report.explain(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
 
     assert "no answer from https://example.org/x" in problem.message
     assert "SECRET" not in (tmp_path / "last-fault.txt").read_text(encoding="utf-8")
@@ -90,7 +90,7 @@ def test_a_fault_keeps_no_password(tmp_path: Path) -> None:
 def test_a_files_name_is_told_without_a_password(tmp_path: Path) -> None:
     error = OSError(errno.ENOENT, "No such file or directory", "https://me:SECRET@example.org/x")
 
-    problem, _ = crash_report.explained(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
+    problem, _ = crash_report.explain(error, {"SDXL_TRAIN_CACHE": str(tmp_path)})
 
     assert problem.message == "https://example.org/x: No such file or directory"
     assert "SECRET" not in (tmp_path / "last-fault.txt").read_text(encoding="utf-8")

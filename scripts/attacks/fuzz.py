@@ -18,13 +18,13 @@ from attacks.tally import Problem, Tally
 from attacks.world import World
 
 if TYPE_CHECKING:
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 REAL_EVERY = 10
 """Inputs whose first call is a process of its own."""
 
 
-def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
+def attack(made: World, tally: Tally, wish: AttackOptions, count: int) -> None:
     """Share the attempts among a few workers, each of which forks for each call."""
     calls.preload()
     sys.stdout.flush()

@@ -23,7 +23,7 @@ from attacks.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 MOST_SECONDS_LEFT = 15.0
 """How long a process may outlive what was killed: a guard gives the trainer ten seconds."""
@@ -35,7 +35,7 @@ _STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 """What the command hears and ends in words."""
 
 
-def setup(made: World, tally: Tally, wish: Wish, count: int) -> None:
+def setup(made: World, tally: Tally, wish: AttackOptions, count: int) -> None:
     """Kill setups into an empty home, and over an environment that is there."""
     source = os.environ.get("SDXL_TRAIN_SOURCE") if wish.is_real else str(made.repository)
     if source is None:
@@ -119,7 +119,7 @@ class _Setup:
             yield Problem(what, used.told[-300:])
 
 
-def signals(made: World, tally: Tally, wish: Wish, count: int) -> None:
+def signals(made: World, tally: Tally, wish: AttackOptions, count: int) -> None:
     """Send one signal to one of the four processes of a run."""
     tally.note(f"a run makes {STEPS} steps; {len(SIGNALS)} signals to {', '.join(PARTS)}")
     for number in range(count):

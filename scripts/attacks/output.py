@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from attacks.calls import Called
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 MOST_MIB = 100
 """Of the supervisor, whatever the trainer prints."""
@@ -24,7 +24,7 @@ MOST_CPU_SECONDS = 15.0
 STEPS = 6
 
 
-def attack(world: World, tally: Tally, wish: Wish, count: int) -> None:
+def attack(world: World, tally: Tally, wish: AttackOptions, count: int) -> None:
     """One run for each shape."""
     shapes = list(SHAPES)
     usual = _peak(world, "")

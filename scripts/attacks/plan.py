@@ -14,7 +14,7 @@ from attacks.world import World
 
 
 @dataclass(frozen=True)
-class Wish:
+class AttackOptions:
     """What was typed."""
 
     kinds: tuple[str, ...]
@@ -30,7 +30,7 @@ class Wish:
 class Kind:
     """One kind of attack."""
 
-    attack: Callable[[World, Tally, Wish, int], None]
+    attack: Callable[[World, Tally, AttackOptions, int], None]
     usual: int
     """Attempts, where no count is typed."""
     short: int
@@ -48,7 +48,7 @@ KINDS = {
 }
 
 
-def carry_out(wish: Wish, folder: Path) -> int:
+def carry_out(wish: AttackOptions, folder: Path) -> int:
     """Attack, print what became of it, and give the exit code."""
     if sys.platform == "win32":
         print("skipped: all of it forks, and sends signals, which Windows does not have")

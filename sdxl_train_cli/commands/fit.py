@@ -59,7 +59,7 @@ def fit(
     installed = environment.require(where)
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "trigger": trigger, "vae": vae}
-    texts = run_choices.filled(asked_kind, written, typed)
+    texts = run_choices.fill_from_project(asked_kind, written, typed)
     has_gpu = _has_gpu(gpu)
     own_pictures = has_gpu or bool(texts["data"])
     overrides = [*run_choices.overrides(asked_kind, written), *from_flags(resolution=resolution), *from_set(set_ or [])]
@@ -73,12 +73,12 @@ def fit(
         if installed.is_rehearsal:
             console.note("REHEARSAL: the trainer is a stand-in, nothing is measured but itself")
         if not has_gpu:
-            _require_sense(asked, installed, own_pictures=own_pictures)
+            _require_possible(asked, installed, own_pictures=own_pictures)
             for line in _NO_GPU:
                 console.note(line)
             asked = fitting.on_processor(asked, installed, folder, asked.data if own_pictures else None)
-        hands = fitting.FitActions(lambda choices: _prepared(choices, where), _carried_out, console.note)
-        found = fitting.run(asked, most, folder, hands)
+        actions = fitting.FitActions(lambda choices: _prepare(choices, where), _carry_out, console.note)
+        found = fitting.run(asked, most, folder, actions)
     if as_json:
         console.data(_facts(found))
     else:
@@ -90,7 +90,7 @@ def _has_gpu(index: int | None) -> bool:
     return index is not None or bool(gpu.devices())
 
 
-def _require_sense(asked: Choices, installed: Environment, *, own_pictures: bool) -> None:
+def _require_possible(asked: Choices, installed: Environment, *, own_pictures: bool) -> None:
     """Refuse now what would be refused after a model is made, which takes half a minute."""
     gathering = Gathering()
     with gathering.part():
@@ -109,7 +109,7 @@ _NO_GPU = (
 )
 
 
-def _prepared(choices: Choices, home: Home) -> Prepared:
+def _prepare(choices: Choices, home: Home) -> Prepared:
     """As the real command does it, down to what has to be fetched first."""
     prepared = preparation.prepare(choices, home, workspace.user_presets())
     if choices.tokenizers is None:  # a made model brings its own
@@ -117,7 +117,7 @@ def _prepared(choices: Choices, home: Home) -> Prepared:
     return prepared
 
 
-def _carried_out(prepared: Prepared) -> Trial:
+def _carry_out(prepared: Prepared) -> Trial:
     """One trial, told as it ends."""
     size = prepared.recipe.get("train_batch_size")
     found = trial.run(prepared)

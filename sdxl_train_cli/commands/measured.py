@@ -88,14 +88,14 @@ def known(home: Home, card: Gpu, data: str | None) -> Known:
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:
     """Take in, then give out; own records alone, as others have theirs from their owners."""
     if merge is not None:
-        new = shared_measurements.unknown(shared_measurements.read(merge), records(home))
+        new = shared_measurements.new_records(shared_measurements.read(merge), records(home))
         problem = measurements.add(home, *new)
         if problem is not None:
             raise UsageError(problem.message, "choose another place with --home")
         console.note(f"{len(new)} measured runs taken in; they count for the same name of GPU")
     if export is not None:
         own = [record for record in records(home) if not record.is_from_elsewhere]
-        text = shared_measurements.text(own)
+        text = shared_measurements.to_csv(own)
         if str(export) == "-":
             console.document(text.rstrip("\n"))
             return

@@ -47,7 +47,7 @@ def _request(
     extras: list[Extra] | None,
 ) -> SetupRequest:  # fmt: skip
     """What is typed changes what is installed; what is not typed stays as it is."""
-    there = environment.known(home)
+    there = environment.installed_lock(home)
     now = there.request if there and not there.is_rehearsal else environment.SetupRequest()
     return environment.SetupRequest(
         source=address or now.source,

@@ -12,7 +12,7 @@ import typer
 
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import train, workspace
-from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.environment.toolchain import Extra
@@ -34,12 +34,13 @@ class SmokeKind(str, Enum):
 
 
 KindOption = Annotated[SmokeKind, typer.Option("--kind", help="What to train")]
-Steps = Annotated[int, typer.Option("--steps", min=2, callback=within_reason, help="Length of each run")]
+Steps = Annotated[int, typer.Option("--steps", min=2, callback=require_reasonable, help="Length of each run")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
 FullSize = Annotated[bool, typer.Option("--full-size", help="Full-size SDXL: about 7 GB of disk and memory")]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs, not only the trained files")]
 GpuIndex = Annotated[
-    int | None, typer.Option("--gpu", min=0, callback=within_reason, help="Train on this GPU [default: the processor]")
+    int | None,
+    typer.Option("--gpu", min=0, callback=require_reasonable, help="Train on this GPU [default: the processor]"),
 ]
 
 
@@ -58,14 +59,14 @@ def train_tiny(
     if reason and not installed.is_rehearsal:
         console.note(f"taking SDXL's full size, 6.9 GB: {reason}")
     size = smoke.SmokeSize(steps, scaled=not full_size and reason is None, gpu_index=gpu)
-    hands = smoke.SmokeActions(
+    actions = smoke.SmokeActions(
         lambda choices: preparation.prepare(choices, where, workspace.user_presets()),
         lambda prepared: train.carry_out(prepared, live.view(as_json=False)),
         console.note,
     )
     with ExitStack() as stack:
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
-        found = smoke.run(installed, kinds, folder, size, hands)
+        found = smoke.run(installed, kinds, folder, size, actions)
         kept = [facts.path if keep else _copied(facts.path, target / facts.path.name) for facts in found]
     if installed.is_rehearsal:
         console.note("REHEARSAL: all of it worked, with a stand-in trainer; nothing was trained")

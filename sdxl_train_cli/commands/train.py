@@ -11,7 +11,7 @@ import typer
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.memory import measurements
@@ -40,32 +40,37 @@ Output = Annotated[str | None, typer.Option("--output", "-o", help="Where the ru
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of run and file [default: the data folder's]")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="The word that calls your subject")]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", "-b", min=1, callback=within_reason, help="Pictures in one step")
+    int | None, typer.Option("--batch-size", "-b", min=1, callback=require_reasonable, help="Pictures in one step")
 ]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, callback=within_reason, help="Length of the run in steps")]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, callback=require_reasonable, help="Length of the run in steps")
+]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        "--epochs", min=1, callback=within_reason, help="Length of the run in epochs: passes over the pictures"
+        "--epochs", min=1, callback=require_reasonable, help="Length of the run in epochs: passes over the pictures"
     ),
 ]
 Repeats = Annotated[
     int | None,
-    typer.Option("--repeats", min=1, callback=within_reason, help="How often each picture is used in an epoch"),
+    typer.Option("--repeats", min=1, callback=require_reasonable, help="How often each picture is used in an epoch"),
 ]
 Resolution = Annotated[
     int | None,
     typer.Option(
-        "--resolution", min=64, callback=within_reason, help="Side in pixels of the square that has a bucket's area"
+        "--resolution",
+        min=64,
+        callback=require_reasonable,
+        help="Side in pixels of the square that has a bucket's area",
     ),
 ]
 Vae = Annotated[str | None, typer.Option("--vae", help="A VAE in place of the model's own")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, callback=within_reason, help="Random seed")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, callback=require_reasonable, help="Random seed")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
 GpuIndex = Annotated[
     int | None,
     typer.Option(
-        "--gpu", min=0, callback=within_reason, help="Number of the GPU, as in nvidia-smi [default: the freest]"
+        "--gpu", min=0, callback=require_reasonable, help="Number of the GPU, as in nvidia-smi [default: the freest]"
     ),
 ]
 GpuMemory = Annotated[
@@ -90,7 +95,7 @@ OnOomOption = Annotated[OnOom, typer.Option("--on-oom", help="What to do when th
 StepDowns = Annotated[
     int,
     typer.Option(
-        "--step-downs", min=1, callback=within_reason, help="With --on-oom step-down: at most this many times"
+        "--step-downs", min=1, callback=require_reasonable, help="With --on-oom step-down: at most this many times"
     ),
 ]
 SaveState = Annotated[
@@ -123,11 +128,11 @@ def train(
     overrides = [*run_choices.overrides(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
     overrides += [*_state(save_state), *from_set(set_ or [])]
     choices = run_choices.choose(
-        kind, run_choices.filled(kind, written, typed), overrides,
+        kind, run_choices.fill_from_project(kind, written, typed), overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check, fast=fast,
     )  # fmt: skip
     where = workspace.home(home)
-    with workspace.looking() as on_progress:
+    with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)
     if dry_run:
         printing.out(formatting.shell_line(prepared.argv))
@@ -135,13 +140,15 @@ def train(
 
     hub.require(prepared.model, where, os.environ)
     user_presets = workspace.user_presets()
-    hands = retry.RunActions(
+    actions = retry.RunActions(
         carry_out=lambda ready: carry_out(ready, live.view(as_json=as_json), off),
-        lower=lambda ready, rung: preparation.prepare(retry.lower(ready.choices, rung), where, user_presets),
+        lower=lambda ready, reduction: preparation.prepare(
+            retry.apply_reduction(ready.choices, reduction), where, user_presets
+        ),
         warn=console.warn,
     )
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
-    outcome = retry.carry_out(prepared, hands, retry.NEW, step_downs=allowed, user_presets=user_presets)
+    outcome = retry.carry_out(prepared, actions, retry.NEW, step_downs=allowed, user_presets=user_presets)
     console.finished(outcome)
 
 
@@ -176,7 +183,7 @@ def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float
     says_nothing = prepared.is_scaled or prepared.choices.fast or prepared.environment.is_rehearsal
     if prepared.device is None or peak_gib is None or says_nothing:
         return
-    measured = measurements.of(
+    measured = measurements.from_run(
         prepared.recipe, prepared.pictures, prepared.environment, prepared.device, peak_gib, seconds_per_step
     )
     problem = measurements.add(prepared.home, measured) if measured else None
@@ -213,7 +220,7 @@ def from_flags(
         origin = Origin("--epochs")
         overrides += [Override("max_train_epochs", epochs, origin), Override("max_train_steps", None, origin)]
     if resolution is not None:
-        overrides += presets.sized(resolution)
+        overrides += presets.resolution_overrides(resolution)
     if seed is not None:
         overrides.append(Override("seed", seed, Origin("--seed")))
     return overrides

@@ -13,7 +13,7 @@ import typer
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.commands import measured, workspace
-from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.errors import UsageError, VramError
 from sdxl_train_cli.gpu import Gpu
@@ -36,7 +36,7 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print CSV")]
 KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 Data = Annotated[str | None, typer.Option("--data", "-d", help="Your pictures, for the commands that are shown")]
 Resolution = Annotated[
-    int | None, typer.Option("--resolution", min=64, callback=within_reason, help="Pixels: side of the square")
+    int | None, typer.Option("--resolution", min=64, callback=require_reasonable, help="Pixels: side of the square")
 ]
 
 
@@ -119,7 +119,9 @@ def plan(
     chosen = list(Kind) if kind is None else [workspace.kind(kind)]
     known = needs.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
     questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
-    offers = [offer for question in questions for offer in planning.offers(question, workspace.user_presets())]
+    offers = [
+        offer for question in questions for offer in planning.find_fitting_runs(question, workspace.user_presets())
+    ]
     if as_json:
         console.data([_offer(offer) for offer in offers])
         return
@@ -129,20 +131,20 @@ def plan(
     for offer in offers:
         console.out(offer.command)
         console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
-    _tell_of_extras(offers, workspace.home(home))
+    _note_missing_extras(offers, workspace.home(home))
 
 
-def _tell_of_extras(offers: list[FittingRun], home: Home) -> None:
+def _note_missing_extras(offers: list[FittingRun], home: Home) -> None:
     """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
     installed = environment.find(home)
     if installed is None:
         return
-    recipes = [lycoris.settled(offer.recipe, installed.networks) for offer in offers]
+    recipes = [lycoris.resolve(offer.recipe, installed.networks) for offer in offers]
     kinds = sorted(
         {recipe.kind.label for recipe in recipes if not all(map(installed.has, required_packages.extras(recipe)))}
     )
     needed = {extra for recipe in recipes for extra in required_packages.extras(recipe)}
-    problem = required_packages.lacking(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
+    problem = required_packages.missing_problem(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
     if problem is not None:
         console.warn(problem)
 
@@ -150,7 +152,7 @@ def _tell_of_extras(offers: list[FittingRun], home: Home) -> None:
 def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
     """What is told where nothing fits: of other kinds the first that does."""
     others = [replace(question, kind=one) for one in Kind if one not in chosen]
-    fits = next((one.kind for one in others if planning.offers(one, workspace.user_presets())), None)
+    fits = next((one.kind for one in others if planning.find_fitting_runs(one, workspace.user_presets())), None)
     what = "nothing" if others == [] else f"no {question.kind.label}"
     hint = f"a {fits.label} does: --kind {fits.value}" if fits else "the smallest runs need about 5 GB"
     return VramError(f"{what} fits into {question.free_gib:.1f} GB", hint)
@@ -161,7 +163,7 @@ def _card(size: float | None, headroom: float | None) -> Gpu | None:
     if headroom is not None and not math.isfinite(headroom):
         raise UsageError(f"--headroom {headroom:g} is no size", "GB that others take, such as --headroom 1.5")
     if size is not None:
-        return gpu.imagined(size, gpu.usual_headroom_gib() if headroom is None else headroom)
+        return gpu.hypothetical(size, gpu.usual_headroom_gib() if headroom is None else headroom)
     found = gpu.devices()
     freest = max(found, key=lambda device: device.free_gib, default=None)
     if freest is not None and headroom is not None:

@@ -25,7 +25,7 @@ LARGEST = 2**32 - 1
 """Of all that is counted: no seed is larger, and Python divides no number of 400 digits."""
 
 
-def within_reason(count: int | None) -> int | None:
+def require_reasonable(count: int | None) -> int | None:
     """The same count; a bound of its own would stand as a long number in each line of help."""
     if count is not None and count > LARGEST:
         raise typer.BadParameter(f"no run counts so far: at most {LARGEST}")
@@ -90,11 +90,11 @@ def kind(text: str) -> Kind:
 
 
 @contextmanager
-def looking(what: str = "looking at pictures") -> Iterator[OnProgress | None]:
+def picture_progress(what: str = "looking at pictures") -> Iterator[OnProgress | None]:
     """A bar for work on pictures; nothing, and nothing of rich imported, where there is no terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
 
-    with console.counting(what) as on_progress:
+    with console.progress_bar(what) as on_progress:
         yield on_progress

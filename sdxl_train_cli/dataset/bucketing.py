@@ -157,7 +157,7 @@ def _steps(recipe: Recipe, steps_per_epoch: int) -> int:
     epochs, steps = recipe.number("max_train_epochs"), recipe.number("max_train_steps")
     if epochs is not None:
         return int(epochs) * steps_per_epoch
-    return int(shipped.number("max_train_steps") if steps is None else steps)
+    return int(shipped.default_number("max_train_steps") if steps is None else steps)
 
 
 def _split(recipe: Recipe, pictures: Sequence[PictureFile]) -> tuple[list[PictureFile], tuple[PictureFile, ...]]:

@@ -32,10 +32,10 @@ def read(path: Path, count: Count, *, is_estimate: bool = False) -> Caption:
         text = "\0"
     if "\0" in text:  # as in UTF-16 without its mark, which else passes for UTF-8
         return Caption(path, "", 0, None, "it is not UTF-8", fault=FileFault.NOT_UTF8)
-    return of(path, text, count, is_estimate=is_estimate)
+    return from_text(path, text, count, is_estimate=is_estimate)
 
 
-def of(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Caption:
+def from_text(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Caption:
     """What is known of a caption's text; `path` is what a person looks for it by."""
     lines = _LINE_END.split(text)
     first = lines[0].strip()
@@ -44,7 +44,7 @@ def of(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Cap
     return Caption(path, first, sum(1 for line in lines if line.strip()), count(first), None, is_estimate)
 
 
-def lengths(seen: Sequence[SurveyedPicture]) -> Mapping[Path, int]:
+def token_counts(seen: Sequence[SurveyedPicture]) -> Mapping[Path, int]:
     """Tokens of each picture's caption as it is trained on, with what is put first; only where a caption was read."""
     prefixes = {each.subset.caption_prefix for each in seen if each.subset.caption_prefix}
     count = tokens.counter()[0] if prefixes else tokens.estimate

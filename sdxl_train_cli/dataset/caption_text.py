@@ -17,7 +17,7 @@ _UNSEEN = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b\u2060\
 """Control characters and spaces without width, which CLIP would take for words."""
 
 
-def decoded(content: bytes, code_page: str | None) -> tuple[str, str] | None:
+def decode(content: bytes, code_page: str | None) -> tuple[str, str] | None:
     """The text and the name of its encoding, `code_page` where it is no Unicode; None where it can't be read so."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
@@ -27,7 +27,7 @@ def decoded(content: bytes, code_page: str | None) -> tuple[str, str] | None:
     return _by(content, "utf-8") or (_by(content, code_page) if code_page else None)
 
 
-def code_page(contents: Sequence[bytes]) -> str | None:
+def detect_code_page(contents: Sequence[bytes]) -> str | None:
     """The code page that captions which are no Unicode were written in, all in the same; None where it can't be told.
 
     It can where only one reading is made of words that some language has, or all readings are the same.
@@ -45,7 +45,7 @@ def code_page(contents: Sequence[bytes]) -> str | None:
     return str(readings[0].encoding)
 
 
-def cleaned(text: str) -> str:
+def clean(text: str) -> str:
     """One line, trimmed: the lines become parts of one caption, for sd-scripts trains on the first alone."""
     lines = (" ".join(_UNSEEN.sub("", line).split()) for line in text.splitlines())
     joined = ""
@@ -55,14 +55,14 @@ def cleaned(text: str) -> str:
     return joined
 
 
-def trigger(typed: str | None) -> str | None:
+def parse_trigger(typed: str | None) -> str | None:
     """The trigger as it can stand in a caption; UsageError where it can't."""
     if typed is not None and (not typed.strip() or not typed.isprintable()):
         raise UsageError("--trigger is empty, or of several lines", 'give it a word: --trigger "ohwx woman"')
     return typed.strip() if typed else None
 
 
-def led(caption: str, trigger: str) -> str:
+def put_trigger_first(caption: str, trigger: str) -> str:
     """The caption with the trigger first; a tag that is the trigger moves there."""
     if re.match(rf"{re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):
         return caption

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli.dataset import findings, sources, survey
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey
-from sdxl_train_cli.dataset.finding_kinds import in_a_line
+from sdxl_train_cli.dataset.finding_kinds import summarize
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipe import Recipe
@@ -41,7 +41,7 @@ class CheckedDataset:
     @property
     def warnings(self) -> list[Problem]:
         """What is odd but trains, a line each."""
-        odd = [in_a_line(finding) for finding in self.findings if finding.severity is Severity.WARNING]
+        odd = [summarize(finding) for finding in self.findings if finding.severity is Severity.WARNING]
         return [*self.survey.pictures.notes, *odd]
 
 
@@ -53,7 +53,7 @@ def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress 
     )  # fmt: skip
     seen = survey.survey(pictures, on_progress)
     gc.freeze()  # of 50,000 pictures, looking for rings among plain facts takes a third of what the findings take
-    found = findings.ordered([*findings.of_folders(problems), *findings.of(seen, recipe)])
+    found = findings.errors_first([*findings.from_folder_problems(problems), *findings.find(seen, recipe)])
     return CheckedDataset(seen, tuple(found))
 
 
@@ -61,5 +61,5 @@ def require(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgres
     """The same for a training: DatasetError has every error in a line."""
     checked = check(source, recipe, on_progress)
     if checked.errors:
-        raise DatasetError([in_a_line(finding) for finding in checked.errors])
+        raise DatasetError([summarize(finding) for finding in checked.errors])
     return checked

@@ -145,7 +145,7 @@ def _wrong(table: object, known: Mapping[str, str | None], where: str) -> Iterat
 def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem]:
     names = sorted(known)
     for key in table.keys() - set(names):
-        yield Problem(f"'{key}' is not known here", formatting.resembling(key, names, 1), where)
+        yield Problem(f"'{key}' is not known here", formatting.suggestion(key, names, 1), where)
 
 
 def _is(value: object, wanted: str) -> bool:

@@ -42,7 +42,7 @@ class DecodeMemory:
         self._changed = Condition()
 
     @contextmanager
-    def taken(self, size: int) -> Iterator[None]:
+    def reserve(self, size: int) -> Iterator[None]:
         """Take so many bytes for the time of the block."""
         wanted = min(size, self._all)
         with self._changed:

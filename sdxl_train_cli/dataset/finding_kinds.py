@@ -32,7 +32,9 @@ class FindingKind:
     many: str
     hint: str | None = None
 
-    def found(self, hits: Sequence[Hit], severity: Severity | None = None, **words: Path | str | int) -> list[Finding]:
+    def of_files(
+        self, hits: Sequence[Hit], severity: Severity | None = None, **words: Path | str | int
+    ) -> list[Finding]:
         """Tell of these files in one finding; in none where there are none."""
         if not hits:
             return []
@@ -47,7 +49,7 @@ class FindingKind:
             Finding(self.name, severity or self.severity, files, wording, named, hint, details if any(details) else ())
         ]
 
-    def of_all(self, **words: str | int) -> list[Finding]:
+    def of_dataset(self, **words: str | int) -> list[Finding]:
         """Tell of the dataset as a whole, by the words for many."""
         hint = None if self.hint is None else self.hint.format(**words)
         return [Finding(self.name, self.severity, (), self.many, words, hint)]
@@ -57,14 +59,14 @@ def _names(wording: str) -> Iterator[str]:
     return (name for _, name, _, _ in string.Formatter().parse(wording) if name)
 
 
-def in_a_line(finding: Finding) -> Problem:
+def summarize(finding: Finding) -> Problem:
     """A finding in one line, with the names of some of its files."""
     if not finding.files or finding.names_its_file:
         return finding.problem
-    return Problem(f"{finding.message()}: {some(finding.files)}", finding.hint)
+    return Problem(f"{finding.message()}: {name_some(finding.files)}", finding.hint)
 
 
-def some(files: Sequence[Path]) -> str:
+def name_some(files: Sequence[Path]) -> str:
     """The names of a few files, and how many more there are."""
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return ", ".join(shown(file.name) for file in files[:SHOWN]) + more

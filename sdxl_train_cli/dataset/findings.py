@@ -20,27 +20,27 @@ from sdxl_train_cli.dataset.folders import FolderProblem, TrainingPictures
 from sdxl_train_cli.recipe import Recipe
 
 
-def of(found: Survey, recipe: Recipe | None) -> list[Finding]:
+def find(found: Survey, recipe: Recipe | None) -> list[Finding]:
     """Everything that is wrong or odd; without a recipe, nothing is said of sizes and steps."""
-    fit = fit_findings.of(recipe, found.readable) if recipe is not None else ()
-    return ordered(
+    fit = fit_findings.find(recipe, found.readable) if recipe is not None else ()
+    return errors_first(
         chain(
-            picture_findings.of(found.seen, recipe, _root(found.pictures)),
-            caption_findings.of(found.seen, recipe, found.pictures.trigger),
-            metadata_findings.of(found.pictures, recipe),
-            cache_findings.of(found.seen, found.beside, recipe),
-            folder_findings.of(found.beside),
+            picture_findings.find(found.seen, recipe, _root(found.pictures)),
+            caption_findings.find(found.seen, recipe, found.pictures.trigger),
+            metadata_findings.find(found.pictures, recipe),
+            cache_findings.find(found.seen, found.beside, recipe),
+            folder_findings.find(found.beside),
             fit,
         )
     )
 
 
-def of_folders(problems: Iterable[FolderProblem]) -> list[Finding]:
+def from_folder_problems(problems: Iterable[FolderProblem]) -> list[Finding]:
     """The same for folders that can't be trained on."""
-    return [_of_folder(problem) for problem in problems]
+    return [_from_folder_problem(problem) for problem in problems]
 
 
-def _of_folder(problem: FolderProblem) -> Finding:
+def _from_folder_problem(problem: FolderProblem) -> Finding:
     """In one line, whatever signs the folders' names have."""
     named: dict[str, Path | str | int] = {"words": shown(problem.words)}
     if problem.place is not None:
@@ -49,7 +49,7 @@ def _of_folder(problem: FolderProblem) -> Finding:
     return Finding(problem.kind, Severity.ERROR, (problem.file,), wording, named, shown(problem.hint))
 
 
-def ordered(found: Iterable[Finding]) -> list[Finding]:
+def errors_first(found: Iterable[Finding]) -> list[Finding]:
     """Errors first, else as they come."""
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
 

@@ -56,17 +56,17 @@ _MANY = FindingKind(
 )  # fmt: skip
 
 
-def of(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
+def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
     """Yield the findings, the worst pictures first; none about steps where nothing can be trained on."""
     arranged = bucketing.arrange(recipe, pictures)
-    yield from _TOO_NARROW.found([(each.path, f"{each.width}x{each.height}") for each in arranged.unplaced])
+    yield from _TOO_NARROW.of_files([(each.path, f"{each.width}x{each.height}") for each in arranged.unplaced])
     placed = [each for bucket in arranged.buckets for each in bucket.placed]
     enlarged = sorted((each for each in placed if each.enlarged > _ENLARGED), key=lambda each: -each.enlarged)
-    yield from _IS_ENLARGED.found([(each.picture.path, f"{each.enlarged:.1f} times") for each in enlarged])
+    yield from _IS_ENLARGED.of_files([(each.picture.path, f"{each.enlarged:.1f} times") for each in enlarged])
     cropped = sorted((each for each in placed if each.lost > _LOST), key=lambda each: -each.lost)
-    yield from _IS_CROPPED.found([(each.picture.path, f"{each.lost:.0%}") for each in cropped])
-    yield from _SHORT.found(_in_short_buckets(arranged))
-    yield from _UNUSED.found([(each.path, "") for each in arranged.unused])
+    yield from _IS_CROPPED.of_files([(each.picture.path, f"{each.lost:.0%}") for each in cropped])
+    yield from _SHORT.of_files(_in_short_buckets(arranged))
+    yield from _UNUSED.of_files([(each.path, "") for each in arranged.unused])
     yield from _passes(arranged)
 
 
@@ -89,7 +89,7 @@ def _passes(arranged: BucketPlan) -> list[Finding]:
     seen = f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"  # noqa: PLR2004 - a digit more says nothing
     words: dict[str, str | int] = {"steps": arranged.steps, "pictures": len(trained), "passes": seen}
     if passes < _FEW_PASSES and views < _FEW_VIEWS:
-        return _FEW.of_all(better=round(2 * _FEW_PASSES * per_pass), **words)
+        return _FEW.of_dataset(better=round(2 * _FEW_PASSES * per_pass), **words)
     if passes > _MANY_PASSES:
-        return _MANY.of_all(better=round(_MANY_PASSES / 2 * per_pass), **words)
+        return _MANY.of_dataset(better=round(_MANY_PASSES / 2 * per_pass), **words)
     return []

@@ -52,7 +52,7 @@ class JournalEntry:
     """Of the new caption: it is told from one that a person has edited since. Empty in older journals."""
 
     @property
-    def told(self) -> str:
+    def line(self) -> str:
         """One line for a person."""
         what = [f"left out: {self.left_out}"] if self.left_out else [*self.did] or ["copied as it is"]
         moved = f" -> {self.picture}" if self.picture not in {None, self.source} else ""

@@ -20,7 +20,7 @@ from sdxl_train_cli.dataset.repair import RepairOptions
 class FixRequest:
     """What a fix was asked for."""
 
-    wish: RepairOptions
+    options: RepairOptions
     spelling: str
     """The wish in words: pictures that were made under another one are made again."""
     trigger: str | None
@@ -49,7 +49,7 @@ class FixPlan:
     left_out: tuple[JournalEntry, ...]
 
 
-def planned(items: Sequence[SourcePicture], before: Mapping[str, JournalEntry], order: FixRequest) -> FixPlan:
+def plan(items: Sequence[SourcePicture], before: Mapping[str, JournalEntry], order: FixRequest) -> FixPlan:
     """Give each picture its place; what had one keeps it."""
     same = {} if order.keep_duplicates else _same(items)
     taken = defaultdict(list)
@@ -86,7 +86,7 @@ def _same(items: Sequence[SourcePicture]) -> dict[Path, str]:
     for alike in by_size.values():
         first: dict[str, str] = {}
         for item in alike if len(alike) > 1 else ():
-            with contextlib.suppress(OSError, TooLargeError), picture.opened(item.path) as file:
+            with contextlib.suppress(OSError, TooLargeError), picture.open_file(item.path) as file:
                 content = picture.digest(file)
                 if content in first:
                     found[item.path] = first[content]

@@ -24,7 +24,7 @@ TOO_LARGE = 1.5
 _SHOWN = 10
 
 
-def order(  # noqa: PLR0913 - keyword-only, each is one flag
+def build(  # noqa: PLR0913 - keyword-only, each is one flag
     *, size: int, alpha: Alpha, quality: int, trigger: str | None, encoding: str | None, keep_duplicates: bool
 ) -> FixRequest:
     """UsageError where an encoding is none, or the trigger could not stand in a caption."""
@@ -33,13 +33,13 @@ def order(  # noqa: PLR0913 - keyword-only, each is one flag
             encoding = codecs.lookup(encoding).name
         except LookupError as error:
             raise UsageError(f"no encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
-    recipe = presets.load(Kind.LORA, "dim32-gc", presets.sized(size))
-    wish = repair.RepairOptions(alpha, quality, lambda width, height: shrunk(recipe, width, height))
+    recipe = presets.load(Kind.LORA, "dim32-gc", presets.resolution_overrides(size))
+    options = repair.RepairOptions(alpha, quality, lambda width, height: shrunk_size(recipe, width, height))
     spelling = f"{alpha.value} {quality} {size}"
-    return FixRequest(wish, spelling, caption_text.trigger(trigger), encoding, keep_duplicates)
+    return FixRequest(options, spelling, caption_text.parse_trigger(trigger), encoding, keep_duplicates)
 
 
-def shrunk(recipe: Recipe, width: int, height: int) -> tuple[int, int]:
+def shrunk_size(recipe: Recipe, width: int, height: int) -> tuple[int, int]:
     """The size to which a picture may be shrunk: so that it still covers its bucket, with a margin."""
     bucket = largest_bucket.largest(recipe, [PictureFile(Path(), width, height, 1)])
     if bucket is None:
@@ -62,12 +62,12 @@ def require_apart(data: Path, folder: Path) -> None:
         raise UsageError(f"{folder} is a file, not a folder", "give --to a new folder")
 
 
-def require_nothing_to_look_at(fixed: FixResult) -> None:
+def require_complete(fixed: FixResult) -> None:
     """DatasetError where something of the person's is missing in the copy; all else is done."""
-    entries = fixed.to_look_at
+    entries = fixed.needing_attention
     if not entries:
         return
-    problems = [Problem(entry.told) for entry in entries[:_SHOWN]]
+    problems = [Problem(entry.line) for entry in entries[:_SHOWN]]
     odd = any(fixing.UNTOLD in entry.did for entry in entries)
     encoding = "or name the captions' encoding: --encoding cp1251" if odd else None
     more = f"{len(entries) - _SHOWN} more: {fixed.log}" if len(entries) > _SHOWN else None

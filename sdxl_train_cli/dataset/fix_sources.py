@@ -84,13 +84,13 @@ class SourceFolder:
         return sorted({item.path.parent for item in self.items})
 
 
-def listed(data: Path) -> SourceFolder:
+def list_pictures(data: Path) -> SourceFolder:
     """Every picture of a folder, of the numbered folders in it, or of what a file names; DatasetError if there is none.
 
     Each is taken once: what stands in two subsets of a dataset config has the caption of the first.
     """
     data = layout.expanded(data)
-    every = sources.laid_out(data)
+    every = sources.find_subsets(data)
     subsets = [subset for subset in every if not subset.is_reg]
     notes = [_left_behind(subset) for subset in every if subset.is_reg]
     names, items = safe_names.UniqueNames(), dict[Path, SourcePicture]()
@@ -103,7 +103,7 @@ def listed(data: Path) -> SourceFolder:
             found, odd = _in(subset, data if files.is_folder(data) else data.parent, folder)
         notes += odd
         twice = [item.path for item in found if item.path in items]
-        notes += [Problem(f"named in two places, and taken once: {finding_kinds.some(twice)}")] if twice else []
+        notes += [Problem(f"named in two places, and taken once: {finding_kinds.name_some(twice)}")] if twice else []
         items = {**{item.path: item for item in found}, **items}
     if not items:
         raise DatasetError(f"{data} holds no pictures", "it needs files such as png, jpg or webp")
@@ -139,7 +139,7 @@ def _in(subset: Subset, root: Path, target: str) -> tuple[list[SourcePicture], l
     ]
     used = {file for item in items for file in item.caption_files}
     lost = [file for file in there if file.suffix.lower() in suffixes and file not in used]
-    notes = [Problem(f"captions of no picture are left behind: {finding_kinds.some(lost)}")] if lost else []
+    notes = [Problem(f"captions of no picture are left behind: {finding_kinds.name_some(lost)}")] if lost else []
     return items, notes
 
 

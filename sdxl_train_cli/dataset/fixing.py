@@ -40,13 +40,13 @@ class FixResult:
 
     folder: Path
     entries: tuple[JournalEntry, ...]
-    again: int
+    already_done: int
     """Pictures that an earlier call had finished."""
     log: Path
     """All that was done, in words."""
 
     @property
-    def to_look_at(self) -> tuple[JournalEntry, ...]:
+    def needing_attention(self) -> tuple[JournalEntry, ...]:
         """What a person must look at: something of theirs is missing."""
         return tuple(entry for entry in self.entries if entry.look)
 
@@ -55,24 +55,24 @@ Tell = Callable[[int, int], None]
 """Takes how many pictures are done, of how many."""
 
 
-def fix(items: Sequence[SourcePicture], data: Path, folder: Path, order: FixRequest, tell: Tell) -> FixResult:
+def fix(items: Sequence[SourcePicture], data: Path, folder: Path, request: FixRequest, tell: Tell) -> FixResult:
     """Make the copy in `folder`; DatasetError where that can't be done at all."""
     journal = Journal(folder, data)
     with _disk_errors(folder), _only_one(folder, journal) as before:
-        order = replace(order, code_page=order.code_page or _code_page(items))
-        plan = fix_plan.planned(items, before, order)
-        kept = [entry for entry in plan.finished if _stands(folder, entry)]
+        request = replace(request, code_page=request.code_page or _code_page(items))
+        plan = fix_plan.plan(items, before, request)
+        kept = [entry for entry in plan.finished if _still_exists(folder, entry)]
         journal.write(before.values())
-        done = _carry_out(plan, {entry.source for entry in kept}, folder, order, journal, before, tell)
+        done = _carry_out(plan, {entry.source for entry in kept}, folder, request, journal, before, tell)
         entries = sorted((*kept, *plan.left_out, *done), key=lambda entry: entry.source)
         _remove_former(folder, before, entries)
         journal.write(entries)
         log = folder / fix_journal.TOLD
-        files.write(log, "".join(f"{entry.told}\n" for entry in entries).encode("utf-8", "replace"))
+        files.write(log, "".join(f"{entry.line}\n" for entry in entries).encode("utf-8", "replace"))
     return FixResult(folder, tuple(entries), len(kept), log)
 
 
-def _stands(folder: Path, entry: JournalEntry) -> bool:
+def _still_exists(folder: Path, entry: JournalEntry) -> bool:
     try:
         whole = (folder / str(entry.picture)).stat().st_size == entry.size
         return whole and (entry.caption is None or files.is_file(folder / entry.caption))
@@ -84,7 +84,7 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     plan: FixPlan,
     finished: set[str],
     folder: Path,
-    order: FixRequest,
+    request: FixRequest,
     journal: Journal,
     before: Mapping[str, JournalEntry],
     tell: Tell,
@@ -92,13 +92,13 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     """Make every picture that is not finished, over the cores, and no more at a time than there is room for."""
     jobs = [job for job in plan.jobs if job.item.name not in finished]
     done, total, results = len(finished) + len(plan.left_out), len(plan.jobs) + len(plan.left_out), list[JournalEntry]()
-    hands = _FixWorkers(folder, order, journal, DecodeMemory(LARGEST_BYTES), before)
+    workers = _FixWorkers(folder, request, journal, DecodeMemory(LARGEST_BYTES), before)
     pool = ThreadPoolExecutor(WORKERS)
     tell(done, total)
     try:
-        with warnings.catch_warnings(), picture.memory_in_turns():
+        with warnings.catch_warnings(), picture.reuse_decoder_memory():
             warnings.simplefilter("ignore")  # odd pictures that can be read all the same
-            for entry in _as_they_come(pool, hands, jobs):
+            for entry in _completed(pool, workers, jobs):
                 results.append(entry)
                 tell(done + len(results), total)
     finally:
@@ -106,10 +106,10 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     return results
 
 
-def _as_they_come(pool: ThreadPoolExecutor, hands: _FixWorkers, jobs: Sequence[FixJob]) -> Iterator[JournalEntry]:
+def _completed(pool: ThreadPoolExecutor, workers: _FixWorkers, jobs: Sequence[FixJob]) -> Iterator[JournalEntry]:
     waiting: set[Future[JournalEntry]] = set()
     for job in jobs:
-        waiting.add(pool.submit(hands.make, job))
+        waiting.add(pool.submit(workers.make, job))
         if len(waiting) >= 2 * WORKERS:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in ready)
@@ -119,20 +119,20 @@ def _as_they_come(pool: ThreadPoolExecutor, hands: _FixWorkers, jobs: Sequence[F
 @dataclass(frozen=True)
 class _FixWorkers:
     folder: Path
-    order: FixRequest
+    request: FixRequest
     journal: Journal
-    room: DecodeMemory
+    memory: DecodeMemory
     before: Mapping[str, JournalEntry]
     """What an earlier fix has made, by source."""
 
     def make(self, job: FixJob) -> JournalEntry:
         """Make one picture and its caption; what can't be made is told in the entry."""
         try:
-            repaired = repair.repair(job.item.path, self.order.wish, self.room)
+            repaired = repair.repair(job.item.path, self.request.options, self.memory)
         except UnusablePictureError as error:
             return JournalEntry(job.item.name, None, None, (), error.reason, look=True, stamp=job.stamp, size=0)
         name, caption = f"{job.stem}{repaired.suffix}", None
-        text, did, look = _caption(job.item, self.order)
+        text, did, look = _caption(job.item, self.request)
         place = self.folder / name
         _require_own(place.parent, self.folder)
         place.parent.mkdir(exist_ok=True)
@@ -153,34 +153,34 @@ class _FixWorkers:
         return entry
 
 
-def _caption(item: SourcePicture, order: FixRequest) -> tuple[str, list[str], bool]:
+def _caption(item: SourcePicture, request: FixRequest) -> tuple[str, list[str], bool]:
     """The caption as it is to be, what was done to it, and whether a person must look at it."""
     found = item.captions()
     if found.problem:
         return "", [found.problem], True
     if not found.content:
         return "", list(found.did), False
-    read = caption_text.decoded(found.content, order.code_page)
+    read = caption_text.decode(found.content, request.code_page)
     if read is None:
         return "", [*found.did, UNTOLD], True
     text, encoding = read
-    clean = caption_text.cleaned(text)
+    clean = caption_text.clean(text)
     if not clean:
         return "", [*found.did, "empty caption left out"], False
     did = [*found.did, *([] if encoding == "utf-8" else [f"caption from {encoding} to UTF-8"])]
     did += ["caption made one clean line"] if clean != text.rstrip("\r\n") else []
-    led = caption_text.led(clean, order.trigger) if order.trigger else clean
+    led = caption_text.put_trigger_first(clean, request.trigger) if request.trigger else clean
     return led, [*did, *(["trigger put first"] if led != clean else [])], False
 
 
 def _code_page(items: Sequence[SourcePicture]) -> str | None:
     """One code page for all captions that are no Unicode: together they tell more than one by one."""
     odd = [content for item in items if (content := item.captions().content) and not _is_unicode(content)]
-    return caption_text.code_page(odd) if odd else None
+    return caption_text.detect_code_page(odd) if odd else None
 
 
 def _is_unicode(content: bytes) -> bool:
-    return caption_text.decoded(content, None) is not None
+    return caption_text.decode(content, None) is not None
 
 
 def _remove_former(folder: Path, before: Mapping[str, JournalEntry], entries: Sequence[JournalEntry]) -> None:

@@ -36,18 +36,18 @@ _LOOP = FindingKind(
 )  # fmt: skip
 
 
-def of(beside: Sequence[Path]) -> Iterator[Finding]:
+def find(beside: Sequence[Path]) -> Iterator[Finding]:
     """Yield the findings."""
     visible = [path for path in beside if not path.name.startswith(".")]
-    yield from _OTHER.found([(path, "") for path in visible if path.suffix.lower() in folders.OTHER_PICTURES])
-    yield from _UNREAD.found(
+    yield from _OTHER.of_files([(path, "") for path in visible if path.suffix.lower() in folders.OTHER_PICTURES])
+    yield from _UNREAD.of_files(
         [(path, "") for path in visible if path.suffix.lower() in folders.CAPTION_SUFFIXES and not path.is_dir()]
     )
     loops = {path for path in visible if _leads_back(path)}
-    yield from _LOOP.found([(path, "") for path in visible if path in loops])
+    yield from _LOOP.of_files([(path, "") for path in visible if path in loops])
     left = _Left(_MOST_FOLDERS)
     inner = [path for path in visible if path not in loops and files.is_folder(path)]
-    yield from _INNER.found([(path, "") for path in inner if _has_pictures(path, left)])
+    yield from _INNER.of_files([(path, "") for path in inner if _has_pictures(path, left)])
 
 
 def _leads_back(path: Path) -> bool:

@@ -111,11 +111,11 @@ def find(
             found += _folders(regularisation, None, None, problems, "give --reg", is_reg=True)
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
-    subsets, more = look(found)
+    subsets, more = inspect(found)
     return TrainingPictures(tuple(subsets), (), trigger), [*problems, *more]
 
 
-def look(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
+def inspect(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
     """Fill in what is in them, and leave out what can't be trained on; DatasetError where one can't be listed."""
     problems: list[FolderProblem] = []
     subsets = list(subsets)
@@ -128,7 +128,7 @@ def look(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
     return found, [*problems, *_twice(subset for subset in subsets if subset.metadata_file is None)]
 
 
-def listing(folder: Path) -> dict[str, os.DirEntry[str]]:
+def list_entries(folder: Path) -> dict[str, os.DirEntry[str]]:
     """What lies in a folder, by name and in the order of names; OSError where it can't be listed.
 
     Of 50,000 files, entries tell apart in no time what as many paths would ask the disk for.
@@ -139,7 +139,7 @@ def listing(folder: Path) -> dict[str, os.DirEntry[str]]:
 
 def in_folder(folder: Path) -> list[Path]:
     """The pictures of one folder; OSError where it can't be listed."""
-    return [folder / name for name in listing(folder) if is_picture_name(name)]
+    return [folder / name for name in list_entries(folder) if is_picture_name(name)]
 
 
 def captions_of(pictures: Iterable[str], suffix: str, there: Mapping[str, os.DirEntry[str]]) -> dict[str, str]:
@@ -162,7 +162,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def laid_out(data: Path) -> list[Subset]:
+def find_subsets(data: Path) -> list[Subset]:
     """The folders that would be trained on, not looked at yet; DatasetError where they are laid out in no known way."""
     try:
         return list(_folders(data, None, None, [], "give", is_reg=False))
@@ -219,7 +219,7 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
     if not is_folder(data):
         what = "is a file, not a folder" if exists(data) else "does not exist"
         raise DatasetError(f"{data} {what}", f"{called} a folder of pictures")
-    there = listing(data)
+    there = list_entries(data)
     direct = any(map(is_picture_name, there))
     inside = [data / name for name, entry in there.items() if not name.startswith(".") and _is_folder(entry)]
     numbered = [folder for folder in inside if NUMBERED.fullmatch(folder.name)]
@@ -300,7 +300,7 @@ def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
 
 def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
     """Fill in the facts of one folder, unless there is a problem that keeps it from being trained on."""
-    there = listing(folder.image_dir)
+    there = list_entries(folder.image_dir)
     named = None if folder.metadata_file is None else list(map(str, folder.metadata_file.captions))
     pictures = list(filter(is_picture_name, there)) if named is None else named
     file, place = folder.image_dir, folder.place

@@ -51,31 +51,31 @@ class Overview:
     """Whether tokens are estimated, where CLIP's vocabulary is not at hand."""
 
 
-def of(survey: Survey) -> Overview:
+def summarize(survey: Survey) -> Overview:
     """Count what was seen; captions are those of training pictures, as they are trained on."""
     readable = [seen for seen in survey.seen if seen.facts.error is None]
     sizes = Counter((seen.facts.width, seen.facts.height) for seen in readable)
     trained = [seen for seen in survey.seen if not seen.subset.is_reg]
-    captions = [text(seen) for seen in trained]
-    known = caption.lengths(survey.seen)
+    captions = [trained_caption(seen) for seen in trained]
+    known = caption.token_counts(survey.seen)
     return Overview(
         folders=survey.pictures.subsets,
         sizes=tuple((*size, count) for size, count in _ordered(sizes)),
         unread=len(survey.seen) - len(readable),
-        tags=tuple(_ordered(Counter(tag for words in captions for tag in tags(words)))),
+        tags=tuple(_ordered(Counter(tag for words in captions for tag in split_tags(words)))),
         lengths=_bars([known[seen.facts.path] for seen in trained if seen.facts.path in known]),
         is_estimate=any(seen.caption is not None and seen.caption.is_estimate for seen in trained),
     )
 
 
-def text(seen: SurveyedPicture) -> str:
+def trained_caption(seen: SurveyedPicture) -> str:
     """What the picture is trained with (library/train_util.py: read_caption, process_caption)."""
     read = seen.caption
     own = (seen.subset.class_tokens or "") if read is None or read.error is not None else read.text
     return f"{seen.subset.caption_prefix} {own}" if seen.subset.caption_prefix else own
 
 
-def tags(words: str) -> set[str]:
+def split_tags(words: str) -> set[str]:
     """What stands between the commas."""
     return {tag for tag in (part.strip().lower() for part in words.split(",")) if tag}
 

@@ -53,7 +53,7 @@ Known = Callable[[str, int], PictureFacts | None]
 
 
 @contextmanager
-def memory_in_turns() -> Iterator[None]:
+def reuse_decoder_memory() -> Iterator[None]:
     """Reuse the memory of earlier pictures within this block.
 
     Given back by many threads and taken anew each time, it would pile up (MALLOC_ARENA_MAX tells why).
@@ -70,23 +70,23 @@ def memory_in_turns() -> Iterator[None]:
         _imaging.set_block_size(before[0])
 
 
-def look(path: Path, room: DecodeMemory | None = None, known: Known | None = None) -> PictureFacts:
+def read_facts(path: Path, memory: DecodeMemory | None = None, known: Known | None = None) -> PictureFacts:
     """Decode a picture; whatever is wrong with the file is in the facts. Pillow's warnings are the caller's to silence.
 
-    `room` limits what is decoded at a time.
+    `memory` limits what is decoded at a time.
     """
     facts = PictureFacts(path, 0, "", "", 0, 0, "", 1, 1, has_alpha=False, difference_hash=None, error=None)
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             facts = replace(facts, bytes=os.fstat(file.fileno()).st_size)
-            return _opened(facts, file, room or DecodeMemory(), known)
+            return _opened(facts, file, memory or DecodeMemory(), known)
     except TooLargeError as error:
         return replace(facts, fault=FileFault.TOO_LARGE, error=str(error))
     except OSError as error:
         return replace(facts, fault=FileFault.UNREADABLE, error=error.strerror or str(error))
 
 
-def opened(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
     """Open a plain file; OSError where it is none: a pipe of this name would keep us waiting for ever.
 
     TooLargeError where it is larger than any picture.
@@ -99,7 +99,7 @@ def opened(path: Path) -> BinaryIO:
     return file
 
 
-def _opened(facts: PictureFacts, file: BinaryIO, room: DecodeMemory, known: Known | None) -> PictureFacts:
+def _opened(facts: PictureFacts, file: BinaryIO, memory: DecodeMemory, known: Known | None) -> PictureFacts:
     """Read the header, which says how much memory the rest would take."""
     from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
 
@@ -120,7 +120,7 @@ def _opened(facts: PictureFacts, file: BinaryIO, room: DecodeMemory, known: Know
             sha256=digest(file),
         )  # fmt: skip
         before = known(facts.sha256, facts.bytes) if known else None
-        return replace(before, path=facts.path) if before else _decoded(facts, image, room)
+        return replace(before, path=facts.path) if before else _decoded(facts, image, memory)
 
 
 def digest(file: BinaryIO) -> str:
@@ -134,13 +134,13 @@ def digest(file: BinaryIO) -> str:
     return found.hexdigest()
 
 
-def _decoded(facts: PictureFacts, image: Image, room: DecodeMemory) -> PictureFacts:
+def _decoded(facts: PictureFacts, image: Image, memory: DecodeMemory) -> PictureFacts:
     """A JPEG is decoded at an eighth of its size where that is enough: each of its bytes is read all the same."""
     try:
         frames = int(getattr(image, "n_frames", 1))
         image.draft(None, (_SAMPLES, _SAMPLES))
         whole = facts.width, facts.height
-        with room.taken(needed_bytes(image, whole)), closing(image):  # its memory is free before the room is
+        with memory.reserve(needed_bytes(image, whole)), closing(image):  # its memory is free before the room is
             image.load()
             return replace(
                 facts,

@@ -130,18 +130,20 @@ _NEAR = FindingKind(
 )  # fmt: skip
 
 
-def of(seen: Sequence[SurveyedPicture], recipe: Recipe | None, root: str) -> Iterator[Finding]:
+def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, root: str) -> Iterator[Finding]:
     """Yield the findings; `root` is the dataset's folder as it can be typed."""
     for kind, told in _KINDS:
         hits = [(each.facts.path, words) for each in seen if (words := told(each.facts)) is not None]
-        yield from kind.found(hits, root=root)
+        yield from kind.of_files(hits, root=root)
     masks = recipe is not None and recipe.is_on("alpha_mask")
-    yield from _ALPHA.found([(each.facts.path, "") for each in seen if each.facts.has_alpha and not masks], root=root)
+    yield from _ALPHA.of_files(
+        [(each.facts.path, "") for each in seen if each.facts.has_alpha and not masks], root=root
+    )
     stems = _stems(seen)
-    yield from _SAME_STEM.found(_grouped(stems), _weight_of_same_stems(stems, recipe))
+    yield from _SAME_STEM.of_files(_grouped(stems), _weight_of_same_stems(stems, recipe))
     facts = [each.facts for each in seen]
-    yield from _DUPLICATE.found(_grouped(duplicates.exact(facts)))
-    yield from _NEAR.found(_grouped(duplicates.near(facts)))
+    yield from _DUPLICATE.of_files(_grouped(duplicates.exact(facts)))
+    yield from _NEAR.of_files(_grouped(duplicates.near(facts)))
 
 
 def _grouped(groups: Sequence[Sequence[PictureFacts]]) -> list[Hit]:

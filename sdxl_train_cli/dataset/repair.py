@@ -16,7 +16,7 @@ from PIL.Image import Transpose
 from PIL.ImageCms import ImageCmsProfile
 
 from sdxl_train_cli.dataset.decode_memory import DecodeMemory, TooLargeError, needed_bytes
-from sdxl_train_cli.dataset.picture import SUFFIXES, formats, is_opaque, opened, orientation, strips
+from sdxl_train_cli.dataset.picture import SUFFIXES, formats, is_opaque, open_file, orientation, strips
 from sdxl_train_cli.errors import DatasetError
 
 _WORK = 12
@@ -67,18 +67,18 @@ class RepairedPicture:
     """In words, one for each change to what the picture shows."""
 
 
-def repair(path: Path, wish: RepairOptions, room: DecodeMemory | None = None) -> RepairedPicture:
+def repair(path: Path, options: RepairOptions, memory: DecodeMemory | None = None) -> RepairedPicture:
     """Decode every byte, and change what must be changed; UnusablePictureError where it can't be read."""
     with _opened(path) as image:
-        return _repaired(image, path, wish, room or DecodeMemory())
+        return _repaired(image, path, options, memory or DecodeMemory())
 
 
-def require_readable(path: Path, room: DecodeMemory | None = None) -> None:
+def require_readable(path: Path, memory: DecodeMemory | None = None) -> None:
     """Decode every byte; UnusablePictureError where that can't be done."""
     with _opened(path) as image:
         whole = image.size
         image.draft(None, (1, 1))
-        with (room or DecodeMemory()).taken(needed_bytes(image, whole)), contextlib.closing(image):
+        with (memory or DecodeMemory()).reserve(needed_bytes(image, whole)), contextlib.closing(image):
             image.load()
 
 
@@ -86,7 +86,7 @@ def require_readable(path: Path, room: DecodeMemory | None = None) -> None:
 def _opened(path: Path) -> Iterator[Picture]:
     """The picture, of which only the header is read; whatever goes wrong in the block is an UnusablePictureError."""
     try:
-        with opened(path) as file, Image.open(file, formats=formats()) as image:
+        with open_file(path) as file, Image.open(file, formats=formats()) as image:
             yield image
     except TooLargeError as error:
         raise UnusablePictureError(path, f"has {error}", _EDITOR) from error
@@ -104,22 +104,22 @@ def _opened(path: Path) -> Iterator[Picture]:
         raise UnusablePictureError(path, f"can't be read: {reason or error}") from error
 
 
-def _repaired(image: Picture, path: Path, wish: RepairOptions, room: DecodeMemory) -> RepairedPicture:
+def _repaired(image: Picture, path: Path, options: RepairOptions, memory: DecodeMemory) -> RepairedPicture:
     form, frames = str(image.format), getattr(image, "n_frames", 1)
     did = [] if frames == 1 or form == "MPO" else [f"kept the first of {frames} frames"]
     whole = image.size
-    shrunk = max(wish.needed(*whole))
+    shrunk = max(options.needed(*whole))
     if shrunk < max(whole) and form in {"JPEG", "MPO"}:
         image.draft(None, (2 * shrunk, 2 * shrunk))  # decodes at half or a quarter: as good, and much less memory
     factor = min(image.width, image.height) // (2 * shrunk)
-    with room.taken(needed_bytes(image, whole, 0 if factor > 1 else _WORK)), contextlib.closing(image):
+    with memory.reserve(needed_bytes(image, whole, 0 if factor > 1 else _WORK)), contextlib.closing(image):
         image.load()
         sideways = orientation(image)  # of a PNG, it is known at its end
         width, height = whole if sideways <= 4 else whole[::-1]  # noqa: PLR2004 - EXIF: 5 to 8 lie on their side
-        size = wish.needed(width, height)
+        size = options.needed(width, height)
         smaller, said = _reduced(image, factor) if factor > 1 else (image, [])
-        changed, words = _changed(smaller, sideways, (width, height), size, wish.alpha)
-        return _made(changed, form, path, [*did, *said, *words], wish.quality)
+        changed, words = _changed(smaller, sideways, (width, height), size, options.alpha)
+        return _made(changed, form, path, [*did, *said, *words], options.quality)
 
 
 def _changed(

@@ -37,7 +37,7 @@ def find(
         raise DatasetError(f"--reg is given, and {data} says itself what is trained on", hint)
     if repeats is not None and config:
         raise DatasetError(f"--repeats is given, and {data} says num_repeats itself", "leave --repeats away")
-    found, problems = folders.look(_with_flags(subset, repeats, trigger) for subset in given)
+    found, problems = folders.inspect(_with_flags(subset, repeats, trigger) for subset in given)
     missing, notes = _compared(found)
     return TrainingPictures(tuple(found), tuple(notes), trigger), [*problems, *missing]
 
@@ -50,11 +50,11 @@ def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigge
     return pictures
 
 
-def laid_out(data: Path) -> list[Subset]:
+def find_subsets(data: Path) -> list[Subset]:
     """What would be trained on, not looked at yet; DatasetError where it is laid out in no known way."""
     data = layout.expanded(data)
     given = _given(data, _config(data))
-    return folders.laid_out(data) if given is None else given
+    return folders.find_subsets(data) if given is None else given
 
 
 def overrides(data: Path) -> tuple[Override, ...]:
@@ -119,9 +119,11 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
             (others, "names files that sd-scripts does not take for pictures", "convert them to png or jpg"),
         ):
             if found:
-                problems.append(FolderProblem("metadata", file, file, f"{message}: {finding_kinds.some(found)}", hint))
+                problems.append(
+                    FolderProblem("metadata", file, file, f"{message}: {finding_kinds.name_some(found)}", hint)
+                )
         unnamed = [path for path in folders.in_folder(subset.image_dir) if path not in listed]
         if unnamed:
-            words = f"{finding_kinds.some(unnamed)} in {subset.image_dir} are not named in {file}: not trained on"
+            words = f"{finding_kinds.name_some(unnamed)} in {subset.image_dir} are not named in {file}: not trained on"
             notes.append(Problem(words))
     return problems, notes

@@ -81,7 +81,7 @@ def _listed(subset: Subset) -> _ListedFolder:
         texts = {path: text for path, text in subset.metadata_file.captions.items() if text}
         return _ListedFolder(subset, subset.files, {}, texts, [])
     try:
-        there = folders.listing(subset.image_dir)
+        there = folders.list_entries(subset.image_dir)
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
     paths = {name: subset.image_dir / name for name in there}
@@ -124,7 +124,7 @@ class _RunningSurvey:
         if not new:
             return found  # and nothing of Pillow is imported
         logging.getLogger("PIL").addHandler(_SILENCE)
-        with warnings.catch_warnings(), picture.memory_in_turns():
+        with warnings.catch_warnings(), picture.reuse_decoder_memory():
             warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
             for facts in self._looked(new):
                 found[facts.path] = facts
@@ -147,7 +147,7 @@ class _RunningSurvey:
     def at_texts(self, texts: Mapping[Path, str]) -> dict[Path, Caption]:
         """Captions that metadata gives, by picture: there is no file of their own to look at, nor to remember."""
         count, is_estimate = tokens.counter() if texts else (tokens.estimate, True)
-        return {path: caption.of(path, text, count, is_estimate=is_estimate) for path, text in texts.items()}
+        return {path: caption.from_text(path, text, count, is_estimate=is_estimate) for path, text in texts.items()}
 
     def end(self) -> None:
         """Keep what is new."""
@@ -161,10 +161,10 @@ class _RunningSurvey:
 
     def _looked(self, paths: Sequence[Path]) -> Iterator[PictureFacts]:
         """In whatever order they are done. When it is stopped, it waits for no more than what is being decoded."""
-        room, left, done = DecodeMemory(), deque(paths), SimpleQueue[PictureFacts | None]()
+        memory, left, done = DecodeMemory(), deque(paths), SimpleQueue[PictureFacts | None]()
         pool = ThreadPoolExecutor(_cores())
         try:
-            workers = [pool.submit(self._work, left, done, room) for _ in range(_cores())]
+            workers = [pool.submit(self._work, left, done, memory) for _ in range(_cores())]
             working = len(workers)
             while working:
                 with contextlib.suppress(Empty):
@@ -180,7 +180,7 @@ class _RunningSurvey:
             left.clear()
             pool.shutdown()
 
-    def _work(self, left: deque[Path], done: SimpleQueue[PictureFacts | None], room: DecodeMemory) -> None:
+    def _work(self, left: deque[Path], done: SimpleQueue[PictureFacts | None], memory: DecodeMemory) -> None:
         """Look at one after the other: of tiny pictures, a task for each would take as long as they do."""
         try:
             while left:
@@ -188,7 +188,7 @@ class _RunningSurvey:
                     path = left.popleft()
                 except IndexError:  # another took the last
                     return
-                done.put(picture.look(path, room, self._before))
+                done.put(picture.read_facts(path, memory, self._before))
         finally:
             done.put(None)
 

@@ -86,7 +86,7 @@ def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
         return
     folder = f"{subset.image_dir.name}/" if folders.NUMBERED.fullmatch(subset.image_dir.name) else ""
     root = f"{'reg' if subset.is_reg else 'data'}/{folder}"
-    there = folders.listing(subset.image_dir)
+    there = folders.list_entries(subset.image_dir)
     pictures = list(filter(folders.is_picture_name, there))
     captions = folders.captions_of(pictures, subset.caption_extension, there)
     for name in pictures:

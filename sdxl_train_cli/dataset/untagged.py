@@ -38,9 +38,9 @@ class UntaggedPictures:
     """Pictures that can't be read."""
 
 
-def work(data: Path, *, overwrite: bool) -> UntaggedPictures:
+def find_untagged(data: Path, *, overwrite: bool) -> UntaggedPictures:
     """Look which pictures have no caption, and which of them can be read; DatasetError where there are none at all."""
-    items = fix_sources.listed(data).items
+    items = fix_sources.list_pictures(data).items
     _require_files(items, data)
     suffixes = _suffixes(items)
     wanted: dict[Path, SourcePicture] = {}
@@ -49,9 +49,9 @@ def work(data: Path, *, overwrite: bool) -> UntaggedPictures:
             suffix = item.caption_suffix or suffixes[item.folder]
             own = item.caption_files[0] if item.caption_files else item.path.with_suffix(suffix)
             wanted.setdefault(own, item)  # pictures of one stem share a caption
-    room = DecodeMemory(LARGEST_BYTES)
+    memory = DecodeMemory(LARGEST_BYTES)
     with ThreadPoolExecutor(WORKERS) as pool:
-        problems = list(pool.map(lambda item: _problem(item, room), wanted.values()))
+        problems = list(pool.map(lambda item: _problem(item, memory), wanted.values()))
     looked = zip(wanted.items(), problems, strict=True)
     jobs = tuple(TaggingJob(item.path, caption, overwrite) for (caption, item), problem in looked if problem is None)
     kept = sum(not overwrite and _has_words(item) for item in items)
@@ -81,9 +81,9 @@ def _suffixes(items: Sequence[SourcePicture]) -> defaultdict[str, str]:
     return defaultdict(lambda: ".txt", usual)
 
 
-def _problem(item: SourcePicture, room: DecodeMemory) -> Problem | None:
+def _problem(item: SourcePicture, memory: DecodeMemory) -> Problem | None:
     try:
-        repair.require_readable(item.path, room)
+        repair.require_readable(item.path, memory)
     except DatasetError as error:
         return error.problems[0]
     return None

@@ -43,28 +43,30 @@ def create(
     """
     ownership.claim(home)
     with _disk_errors(home), _only_one(home, report):
-        found = environment.find(home) or _found_again(home, report)
+        found = environment.find(home) or _recover_lost(home, report)
         if found is not None and found.lock.request == request and not recreate:
             _clear(home, [found.folder])
             return found
-        counts = environment.counting(home)
-        _clear(home, [folder for folder in ownership.made(home) if folder == counts or ownership.was_finished(folder)])
+        counts = environment.current_folder(home)
+        _clear(
+            home, [folder for folder in ownership.list_made(home) if folder == counts or ownership.was_finished(folder)]
+        )
         folder = home.environments / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         try:
             ownership.make(folder)
             built = _build(home, folder, request, address or request.source, report)
             files.write(home.current, folder.name)
         except BaseException:
-            if environment.counting(home) != folder:  # a signal may come just after
+            if environment.current_folder(home) != folder:  # a signal may come just after
                 ownership.remove(folder)
             raise
         _clear(home, [folder])
     return built
 
 
-def _found_again(home: Home, report: Report) -> Environment | None:
+def _recover_lost(home: Home, report: Report) -> Environment | None:
     """The newest whole environment, where `current` names none: from now on it counts."""
-    found = environment.newest(home) if environment.counting(home) is None else None
+    found = environment.newest(home) if environment.current_folder(home) is None else None
     if found is not None:
         files.write(home.current, found.folder.name)
         report(f"{home.current} was unreadable: using environment {found.folder.name}")
@@ -87,7 +89,7 @@ def _only_one(home: Home, report: Report) -> Iterator[None]:
 
 def _clear(home: Home, keep: Sequence[Path]) -> None:
     """Remove what setup made, but those to keep and those that a run still uses."""
-    for folder in ownership.made(home):
+    for folder in ownership.list_made(home):
         if folder not in keep and not process.running_from(folder):
             ownership.remove(folder)
 
@@ -110,7 +112,11 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
         _require_64_bit(parts.python)
         installer.install(parts.python, plan, tools)
         report("checking the environment")
-        facts = environment.ask(parts, "probe.py", *(one.package for one in request.extras)) if plan.toolchain else {}
+        facts = (
+            environment.run_script(parts, "probe.py", *(one.package for one in request.extras))
+            if plan.toolchain
+            else {}
+        )
         _require_gpu_support(facts, plan)
         options = _options(parts)
         files.write(parts.options, options.model_dump_json(indent=1))
@@ -144,14 +150,14 @@ def _options(parts: EnvironmentFiles) -> OptionTable:
     """What the scripts take, and the optimizers: each is named as `name=module.Class`."""
     asked = [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
     try:
-        return OptionTable.model_validate(environment.ask(parts, "flags.py", *asked))
+        return OptionTable.model_validate(environment.run_script(parts, "flags.py", *asked))
     except ValueError as error:
         raise SetupError("the options of this sd-scripts can't be told", "try `sdxl-train setup --ref sdxl`") from error
 
 
 def _within_reach(plan: InstallPlan, request: SetupRequest, report: Report) -> InstallPlan:
     """Fall back to the default package index where PyTorch's own can't be reached and any build will do."""
-    if plan.backend is None or network.reachable(toolchain.TORCH_INDEX):
+    if plan.backend is None or network.is_reachable(toolchain.TORCH_INDEX):
         return plan
     windows_gpu = process.WINDOWS and plan.build is not TorchBuild.CPU
     if request.torch is not TorchBuild.AUTO or windows_gpu:

@@ -43,7 +43,7 @@ class SetupRequest(BaseModel):
     @classmethod
     def _from_anywhere(cls, source: str) -> str:
         """Keep a folder whole, as the next setup may be asked from another one, and no password."""
-        return redact.text(upstream.located(source))
+        return redact.text(upstream.absolute_source(source))
 
 
 class EnvironmentLock(BaseModel):
@@ -170,7 +170,7 @@ def option_table(home: Home) -> OptionTable:
 
 def require(home: Home) -> Environment:
     """The environment that counts; SetupError where there is none, or not the whole of it."""
-    counts = counting(home)
+    counts = current_folder(home)
     if counts is not None:
         return _whole(counts)
     if newest(home) is not None:
@@ -181,7 +181,7 @@ def require(home: Home) -> Environment:
     raise SetupError("sd-scripts is not installed yet", "run `sdxl-train setup`")
 
 
-def counting(home: Home) -> Path | None:
+def current_folder(home: Home) -> Path | None:
     """The folder that is named as the one that counts, whether it is whole or not; None where none is."""
     try:
         name = files.read_text(home.current, _LONGEST_NAME).strip()
@@ -216,9 +216,9 @@ def lock(folder: Path) -> EnvironmentLock | None:
         return None
 
 
-def known(home: Home) -> EnvironmentLock | None:
+def installed_lock(home: Home) -> EnvironmentLock | None:
     """What is installed, also where the environment is damaged or the file that names it is lost."""
-    folder = counting(home)
+    folder = current_folder(home)
     if folder is not None:
         return lock(folder)
     found = newest(home)
@@ -244,7 +244,7 @@ def _whole(folder: Path) -> Environment:
     return Environment(folder=folder, lock=kept)
 
 
-def ask(place: Environment | EnvironmentFiles, script: str, *arguments: str) -> dict[str, Any]:
+def run_script(place: Environment | EnvironmentFiles, script: str, *arguments: str) -> dict[str, Any]:
     """Run one of our scripts in the environment and give the JSON object that it prints; SetupError where it fails."""
     argv = [str(place.python), str(INSIDE / script), *arguments]
     try:

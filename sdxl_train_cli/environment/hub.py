@@ -35,7 +35,7 @@ def has_tokenizers(home: Home) -> bool:
 def require_tagger(model: str, environ: Mapping[str, str]) -> None:
     """ModelError where the tagger must still be fetched and the hub does not answer."""
     address = _address(environ)
-    if not network.reachable(address):
+    if not network.is_reachable(address):
         hint = (
             "connect once, set HF_ENDPOINT to a mirror, or give --model a folder with model.onnx and selected_tags.csv"
         )
@@ -46,7 +46,7 @@ def require(model: str, home: Home, environ: Mapping[str, str]) -> None:
     """Raise where something must still be fetched and the hub does not answer."""
     needs_model = checkpoint.is_hub_id(model) and not _has_model(model, environ)
     needs_tokenizers = not has_tokenizers(home)
-    if not (needs_model or needs_tokenizers) or network.reachable(_address(environ)):
+    if not (needs_model or needs_tokenizers) or network.is_reachable(_address(environ)):
         return
     address = _address(environ)
     if needs_model:

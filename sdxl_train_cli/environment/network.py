@@ -5,7 +5,7 @@ from __future__ import annotations
 TIMEOUT_SECONDS = 5.0
 
 
-def reachable(url: str) -> bool:
+def is_reachable(url: str) -> bool:
     """Ask for the page's head, through the system's proxies; any answer counts, also a refusal."""
     import http.client  # noqa: PLC0415 - few commands ask the network, and it takes long to import
     import urllib.error  # noqa: PLC0415 - the same

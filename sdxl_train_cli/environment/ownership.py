@@ -95,7 +95,7 @@ def make(folder: Path) -> None:
     files.write(folder / MARKER, _WORDS)
 
 
-def made(home: Home) -> list[Path]:
+def list_made(home: Home) -> list[Path]:
     """The folders that setup made."""
     return [
         folder

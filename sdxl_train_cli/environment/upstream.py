@@ -43,7 +43,7 @@ def is_remote(source: str) -> bool:
     return "://" in source or (":" in source and not files.exists(source) and not Path(source).is_absolute())
 
 
-def located(source: str) -> str:
+def absolute_source(source: str) -> str:
     """A source that means the same from every folder; SetupError where a password may stand in it and is not found."""
     if redact.is_doubtful(source):
         raise SetupError("the address of sd-scripts has an @ that ends no user's name", _ENCODED)
@@ -56,7 +56,7 @@ def create(folder: Path, address: str, ref: str) -> Checkout:
     Of a remote source only the history's outline is fetched, then the blobs of the sparse checkout in one go. A
     password in the address is nowhere kept or shown.
     """
-    address = located(address)
+    address = absolute_source(address)
     git = _Git(folder, redact.text(address), ref, _variables(address))
     if not is_remote(address) and not files.exists(address):
         raise SetupError(f"no folder {address} to take sd-scripts from", _A_CLONE)

@@ -65,12 +65,12 @@ class LogFinding:
 
 def examine(lines: Sequence[str]) -> LogFinding:
     """How the run ended that a log tells of; the last one, where it holds several."""
-    lines = log.plain(lines)
+    lines = log.clean_lines(lines)
     finished, rest = _after_the_end(lines)
-    account = tracebacks.take_apart(rest)
+    account = tracebacks.parse(rest)
     known = _known(account)
     if known is None and _last_loss_is_nan(lines):
-        known = _diagnosis(known_failures.named(_NAN_LOSS), _last_bar(lines))
+        known = _diagnosis(known_failures.by_name(_NAN_LOSS), _last_bar(lines))
     words = _last_words(account)
     if known is not None and (not finished or known.name == _NAN_LOSS or _errors(account)):
         return LogFinding(Ending.KNOWN, known, words)
@@ -86,12 +86,12 @@ def explain(lines: Sequence[str]) -> Diagnosis | None:
 
 def last_words(lines: Sequence[str]) -> tuple[str, ...]:
     """The last lines that say something: the last error's own where there is one. At most six."""
-    return _last_words(tracebacks.take_apart(log.plain(lines)))
+    return _last_words(tracebacks.parse(log.clean_lines(lines)))
 
 
 def last_error(lines: Sequence[str]) -> str | None:
     """The first line of the last error that is not only the launcher's."""
-    errors = _errors(tracebacks.take_apart(log.plain(lines)))
+    errors = _errors(tracebacks.parse(log.clean_lines(lines)))
     return errors[-1].words[0] if errors else None
 
 
@@ -212,4 +212,4 @@ def _last_bar(lines: Sequence[str]) -> str:
 
 
 def _last_loss_is_nan(lines: Sequence[str]) -> bool:
-    return re.search(known_failures.named(_NAN_LOSS).pattern, _last_bar(lines)) is not None
+    return re.search(known_failures.by_name(_NAN_LOSS).pattern, _last_bar(lines)) is not None

@@ -26,7 +26,7 @@ def load() -> tuple[Signature, ...]:
     return tuple(signature for file in FILES for signature in _signatures(file, shared))
 
 
-def named(name: str) -> Signature:
+def by_name(name: str) -> Signature:
     """The known failure of this name."""
     return next(signature for signature in load() if signature.name == name)
 

@@ -28,10 +28,10 @@ def read_tail(file: BinaryIO, size: int) -> list[str]:
     head = file.read(3)
     start = max(0, size - TAIL_BYTES) // 4 * 4  # a letter of UTF-16 takes 2 bytes or 4
     file.seek(start)
-    return decoded(file.read(TAIL_BYTES + 4), head)
+    return decode(file.read(TAIL_BYTES + 4), head)
 
 
-def decoded(content: bytes, head: bytes | None = None) -> list[str]:
+def decode(content: bytes, head: bytes | None = None) -> list[str]:
     """Lines out of bytes: UTF-8, or UTF-16 as PowerShell writes it; `head` is how the whole file begins."""
     encoding = _encoding(content[:3] if head is None else head, content)
     text = content.decode(encoding, errors="replace").lstrip("\ufeff")
@@ -51,7 +51,7 @@ def _cut(line: str) -> str:
     return _GAP.sub(" " * _GAP_LETTERS, short)
 
 
-def plain(found: Iterable[str]) -> list[str]:
+def clean_lines(found: Iterable[str]) -> list[str]:
     """The same for lines that come one by one, without those that are blank."""
     return [line for line in lines("\n".join(found)) if line]
 

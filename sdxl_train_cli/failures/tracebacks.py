@@ -111,7 +111,7 @@ def without_bars(line: str) -> str:
     return _BAR.sub(" ", line) if "%|" in line or "it [" in line else line
 
 
-def take_apart(lines: Sequence[str]) -> ParsedLog:
+def parse(lines: Sequence[str]) -> ParsedLog:
     """Errors and other words of a log, in their order; of a long one, those of its end."""
     reading = _Reading()
     kept = list(_unboxed(_last(lines)))
@@ -142,23 +142,23 @@ def take_apart(lines: Sequence[str]) -> ParsedLog:
             continue
         else:
             skip_code = False
-            in_traceback = _hear(reading, bare, in_traceback=in_traceback)
+            in_traceback = _take_line(reading, bare, in_traceback=in_traceback)
     reading.close()
     return ParsedLog(tuple(reading.errors[-_MOST_ERRORS:]), tuple(reading.rest), "\n".join(reading.frames))
 
 
 def _last(lines: Sequence[str]) -> list[str]:
-    room, kept = _MOST_LETTERS, []
+    letters_left, kept = _MOST_LETTERS, []
     for line in reversed(lines):
         if without_bars(line).strip():
-            room -= len(line) + _LINE_COST
+            letters_left -= len(line) + _LINE_COST
             kept.append(line)
-        if room < 0:
+        if letters_left < 0:
             break
     return kept[::-1]
 
 
-def _hear(reading: _Reading, line: str, *, in_traceback: bool) -> bool:
+def _take_line(reading: _Reading, line: str, *, in_traceback: bool) -> bool:
     """Take a line that is no frame; gives whether a traceback still goes on."""
     told = _STAMP.sub("", line)
     logged = told != line or bool(_LEVEL.match(told))

@@ -73,7 +73,7 @@ def _entry(key: str, option: str, raw: Sequence[str]) -> ForeignKey:
     if any(_VARIABLE.search(part) for part in raw):
         return unknown(key, text, "is a variable, whose value the text does not tell")
     try:
-        value = values.taken(list(raw) if option in shipped.lists() else _one(raw), option)
+        value = values.convert(list(raw) if option in shipped.lists() else _one(raw), option)
     except ValueError as error:
         return unknown(key, text, str(error))
     return became(key, "true" if value is True and not raw else text, option, value)

@@ -115,7 +115,7 @@ def _entries(key: str, option: str, raw: object, *, custom_schedule: bool) -> It
         yield ignored(key, raw, "counts in steps of its own schedule, which is not among what setup installs")
         return
     try:
-        value = values.taken(raw, option)
+        value = values.convert(raw, option)
     except ValueError as error:
         yield unknown(key, raw, str(error))
         return
@@ -184,7 +184,7 @@ def _subsets(raw: object) -> Iterator[ForeignKey]:
             continue
         found: set[Value | None] = set()
         try:
-            found = {values.taken(value, key) or None for value in given}
+            found = {values.convert(value, key) or None for value in given}
         except ValueError as error:
             yield unknown(f"subsets.{key}", text, str(error))
             continue

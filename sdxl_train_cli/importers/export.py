@@ -34,7 +34,7 @@ def command(recipe: Recipe) -> list[str]:
 
 def kohya_gui(recipe: Recipe) -> FilledForm:
     """A form of the GUI, and what it can't hold."""
-    return kohya_form.of(recipe.kind, dict(_given(recipe)))
+    return kohya_form.fill(recipe.kind, dict(_given(recipe)))
 
 
 def _given(recipe: Recipe) -> Iterator[tuple[str, Value]]:

@@ -28,10 +28,10 @@ def read(path: Path, shown: str) -> ForeignSettings:
     if _is_safetensors(head, path):
         return lora_metadata.read(checkpoint.read_header(path), shown)
     text = untrusted_files.text_of(path, shown)
-    return of_text(text, shown)
+    return read_text(text, shown)
 
 
-def of_text(text: str, shown: str) -> ForeignSettings:
+def read_text(text: str, shown: str) -> ForeignSettings:
     """The settings in a text; RecipeError where there are none for SDXL."""
     if text.lstrip().startswith(("{", "[{")):
         return _of_json(text, shown)

@@ -51,7 +51,7 @@ class FilledForm:
     lost: tuple[str, ...]
 
 
-def of(kind: Kind, given: Mapping[str, Value]) -> FilledForm:
+def fill(kind: Kind, given: Mapping[str, Value]) -> FilledForm:
     """Fill in the form of the tab LoRA or Finetuning."""
     full = kind is Kind.DREAMBOOTH
     fields: dict[str, object] = {"sdxl_checkbox" if full else "sdxl": True}
@@ -63,7 +63,7 @@ def of(kind: Kind, given: Mapping[str, Value]) -> FilledForm:
         fields[key] = _filled(field, given.get(option))
     for option, value in given.items():
         has_field = option in by_option and option not in _OF_THE_TAB[full] and option not in option_translation.STAYS
-        loses_zero = not full and option in _ZERO_IS_LOST and option_translation.same(value, 0)
+        loses_zero = not full and option in _ZERO_IS_LOST and option_translation.means_same(value, 0)
         if option not in _SPECIAL and (not has_field or loses_zero or not _fits(by_option[option][1], value)):
             flags[option] = value
     fields |= _attention(given) | _length(given)
@@ -82,7 +82,7 @@ def _filled(field: GuiField, value: Value | None) -> object:
     if field.form is FieldForm.SWITCH:
         return value is True
     if value is None:
-        off = option_translation.off(field.option)
+        off = option_translation.value_when_off(field.option)
         absent = {FieldForm.OFF_AT_ZERO: 0, FieldForm.NUMBER: "" if off is None else off}
         return absent.get(field.form, "")
     if field.form is FieldForm.WORDS:
@@ -93,7 +93,7 @@ def _filled(field: GuiField, value: Value | None) -> object:
 def _fits(field: GuiField, value: Value) -> bool:
     """Whether the field gives this value back."""
     if field.form is FieldForm.OFF_AT_ZERO:
-        return not option_translation.same(value, 0) or option_translation.is_off(field.option, value)
+        return not option_translation.means_same(value, 0) or option_translation.is_off(field.option, value)
     if field.form is FieldForm.WORDS:
         return _writable(value)
     return True
@@ -105,7 +105,7 @@ def _attention(given: Mapping[str, Value]) -> dict[str, object]:
 
 def _length(given: Mapping[str, Value]) -> dict[str, object]:
     epochs, steps = given.get("max_train_epochs"), given.get("max_train_steps")
-    default = shipped.number("max_train_steps")
+    default = shipped.default_number("max_train_steps")
     return {"epoch": 0, "max_train_epochs": epochs or 0, "max_train_steps": steps or (0 if epochs else default)}
 
 
@@ -114,7 +114,7 @@ def _noise(given: Mapping[str, Value], *, full: bool) -> tuple[dict[str, object]
     shown, hidden = (_MULTIRES, _OFFSET) if multires else (_OFFSET, _MULTIRES)
     fields: dict[str, object] = {"noise_offset_type": "Multires" if multires else "Original"}
     for option in (*_OFFSET, *_MULTIRES):
-        default = False if option == "noise_offset_random_strength" else option_translation.off(option)
+        default = False if option == "noise_offset_random_strength" else option_translation.value_when_off(option)
         fields[option] = given.get(option, default) if full or option in shown else default
     flags = {} if full else {option: given[option] for option in hidden if option in given}
     return fields, flags
@@ -126,13 +126,13 @@ def _warmup(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, Va
         return {"lr_warmup": 0, "lr_warmup_steps": value}, {}
     share = float(value) if isinstance(value, int | float) else 0.0
     percent = round(share * _PERCENT, 6)
-    fits = percent.is_integer() and option_translation.same(percent / _PERCENT, value)
+    fits = percent.is_integer() and option_translation.means_same(percent / _PERCENT, value)
     fields = {"lr_warmup": int(percent) if fits else 0, "lr_warmup_steps": 0}
     return dict(fields), {} if fits else {"lr_warmup_steps": value}
 
 
 def _network(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, Value]]:
-    module, arguments = str(given.get("network_module", "")), networks.pairs(given.get("network_args"))
+    module, arguments = str(given.get("network_module", "")), networks.parse_pairs(given.get("network_args"))
     found = next((name for name, network in NETWORKS.items() if _holds(network, module, arguments)), None)
     fields: dict[str, object] = {"LoRA_type": found or "Standard"}
     flags: dict[str, Value] = {}
@@ -179,7 +179,7 @@ def _arguments(network: GuiNetwork, arguments: Mapping[str, str]) -> dict[str, o
 
 def _rates(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, Value]]:
     """The GUI tells from the rates what is trained, and always gives rates of their own."""
-    rate = given.get("learning_rate", shipped.number("learning_rate"))
+    rate = given.get("learning_rate", shipped.default_number("learning_rate"))
     unet_only, text_only = given.get("network_train_unet_only"), given.get("network_train_text_encoder_only")
     text = given.get("text_encoder_lr")
     text = text[0] if isinstance(text, tuple) and len(text) == 1 else text

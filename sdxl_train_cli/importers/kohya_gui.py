@@ -145,7 +145,7 @@ def _defaults(form: _Form) -> Iterator[ForeignKey]:
 
 
 def _of(value: object, option: str) -> Value | None:
-    return values.taken(value, option)
+    return values.convert(value, option)
 
 
 def _plain(form: _Form) -> Iterator[ForeignKey]:
@@ -292,7 +292,7 @@ def _network(form: _Form, where: str) -> Iterator[ForeignKey]:
     yield computed("LoRA_type", chosen, "network_module", network.module, "")
     if arguments:
         yield computed(
-            "LoRA_type", chosen, "network_args", _of(list(networks.words(arguments) or ()), "network_args"), ""
+            "LoRA_type", chosen, "network_args", _of(list(networks.format_pairs(arguments) or ()), "network_args"), ""
         )
     else:
         yield computed("LoRA_type", chosen, "network_args", None, "")

@@ -119,7 +119,7 @@ def _option(key: str, option: str, text: str) -> ForeignKey:
     if option == "network_dim" and raw == "Dynamic":
         return unknown(key, text, "the file was resized: its layers have different dims")
     try:
-        value = values.taken(raw, option)
+        value = values.convert(raw, option)
     except ValueError as error:
         return unknown(key, text, str(error))
     return became(key, text, option, value if value is not False else None)
@@ -140,7 +140,7 @@ def _optimizer(key: str, text: str) -> Iterator[ForeignKey]:
     yield computed(key, text, "optimizer_type", name, note or "by its class")
     words = _split_arguments(match["arguments"] or "")
     try:
-        yield computed(key, text, "optimizer_args", values.taken(words, "optimizer_args"), "by its arguments")
+        yield computed(key, text, "optimizer_args", values.convert(words, "optimizer_args"), "by its arguments")
     except ValueError as error:
         yield unknown(key, text, str(error))
 
@@ -167,7 +167,7 @@ def _arguments(key: str, text: str, record: Mapping[str, str]) -> Iterator[Forei
     plain = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
     words = [f"{name}={value}" for name, value in plain.items() if (name, str(value)) != added]
     try:
-        yield became(key, text, "network_args", values.taken(words, "network_args"))
+        yield became(key, text, "network_args", values.convert(words, "network_args"))
     except ValueError as error:
         yield unknown(key, text, str(error))
 

@@ -150,7 +150,7 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
         *_noising(found),
         *_scaler(found),
         *onetrainer_parts.read(found, full=is_full),
-        *(onetrainer_network.of_a_whole_model(found) if is_full else onetrainer_network.read(found, where)),
+        *(onetrainer_network.read_without_network(found) if is_full else onetrainer_network.read(found, where)),
     ]
     name = f"{FORMAT}, {'fine-tune' if is_full else 'LoRA'}"
     return ForeignSettings(name, is_full, tuple(entries), whole=False)

@@ -50,7 +50,7 @@ def read(found: Mapping[str, object], where: str) -> Iterator[ForeignKey]:
     yield computed(key, kind, "network_args", tuple(words) or None, "")
 
 
-def of_a_whole_model(found: Mapping[str, object]) -> Iterator[ForeignKey]:
+def read_without_network(found: Mapping[str, object]) -> Iterator[ForeignKey]:
     """Yield the same keys where no network is trained."""
     for key in sorted(KEYS & found.keys()):
         if key in {*_FILTERS, *_PRESETS} and _layers(found) != "full":

@@ -87,7 +87,7 @@ _STEP = 32
 """Pixels: SDXL's buckets are whole multiples of it."""
 
 
-def made_of(entry: ForeignKey) -> Iterator[ForeignKey]:
+def translate(entry: ForeignKey) -> Iterator[ForeignKey]:
     """The entry as it is worth here: as it is, in another form, or without its option and why."""
     if entry.option is None:
         yield entry
@@ -117,15 +117,15 @@ def is_off(option: str, value: Value | None) -> bool:
     """Whether the value says nothing: absent, a switch that is off, or what sd-scripts does anyway."""
     if value is None or value is False:
         return True
-    return not isinstance(value, bool) and same(value, off(option))
+    return not isinstance(value, bool) and means_same(value, value_when_off(option))
 
 
-def off(option: str) -> Value | None:
+def value_when_off(option: str) -> Value | None:
     """The value that means the same as leaving the option out; None where only its absence does."""
     return shipped.defaults().get(option, _OFF.get(option))
 
 
-def same(one: Value | None, other: Value | None) -> bool:
+def means_same(one: Value | None, other: Value | None) -> bool:
     """Whether two values mean the same, however they are written: 1 and 1.0, 1024 and "1024,1024"."""
     return _plain(one) == _plain(other)
 

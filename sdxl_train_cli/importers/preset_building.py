@@ -76,7 +76,7 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
     entries = [
         option_translation.without_secrets(made)
         for entry in reading.entries
-        for made in option_translation.made_of(entry)
+        for made in option_translation.translate(entry)
     ]
     named_code.require_harmless(entries, shown)
     entries = _superseded(entries)
@@ -102,8 +102,8 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
 def _distance(draft: _ImportDraft, base: str) -> tuple[int, int, int]:
     """How much would have to be said, how many network arguments differ, how much the file does not speak of."""
     settings = draft.bases[base].settings
-    theirs = networks.pairs(settings["network_args"].value if "network_args" in settings else None)
-    differing = networks.pairs(draft.known.get("network_args")).items() ^ theirs.items()
+    theirs = networks.parse_pairs(settings["network_args"].value if "network_args" in settings else None)
+    differing = networks.parse_pairs(draft.known.get("network_args")).items() ^ theirs.items()
     return len(_changes(draft, base)), len(differing), len(settings.keys() - draft.known.keys())
 
 
@@ -121,7 +121,9 @@ def _superseded(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
             found.append(entry)
         else:
             said = (
-                "says the same" if option_translation.same(entry.value, final.value) else "says otherwise, and counts"
+                "says the same"
+                if option_translation.means_same(entry.value, final.value)
+                else "says otherwise, and counts"
             )
             found.append(entry.dropped(f"{final.key} {said}"))
     return found
@@ -129,17 +131,17 @@ def _superseded(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
 
 def _network(entries: Sequence[ForeignKey]) -> tuple[str, dict[str, str]]:
     known = {entry.option: entry.value for entry in entries}
-    return str(known.get("network_module") or "networks.lora"), networks.pairs(known.get("network_args"))
+    return str(known.get("network_module") or "networks.lora"), networks.parse_pairs(known.get("network_args"))
 
 
 def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str, str]) -> list[ForeignKey]:
-    mended = networks.mended(module, arguments)
+    mended = networks.normalize_arguments(module, arguments)
     found = list(entries)
     if mended != dict(arguments):
         for place, entry in enumerate(found):
             if entry.option == "network_args":
                 note = entry.note or "as LyCORIS has to be given it to mean what it says"
-                found[place] = replace(entry, what=KeyFate.COMPUTED, value=networks.words(mended), note=note)
+                found[place] = replace(entry, what=KeyFate.COMPUTED, value=networks.format_pairs(mended), note=note)
     found = _plain_rates(found)
     if any(entry.option == "mixed_precision" and entry.value == "fp16" for entry in entries):
         found = [
@@ -154,7 +156,7 @@ def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str,
 def _plain_rates(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
     """A part's own rate says nothing where it is the common one, or where the part is not trained."""
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
-    common = known.get("learning_rate") or shipped.number("learning_rate")
+    common = known.get("learning_rate") or shipped.default_number("learning_rate")
     found = []
     for entry in entries:
         rate = entry.value[0] if isinstance(entry.value, tuple) and len(entry.value) == 1 else entry.value
@@ -162,7 +164,7 @@ def _plain_rates(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
             found.append(entry)
         elif known.get(_RATES[entry.option]):
             found.append(replace(entry, what=KeyFate.COMPUTED, value=None, note="this part is not trained"))
-        elif option_translation.same(rate, common):
+        elif option_translation.means_same(rate, common):
             found.append(replace(entry, what=KeyFate.COMPUTED, value=None, note="the same as learning_rate"))
         else:
             found.append(entry)
@@ -175,7 +177,7 @@ def _changes(draft: _ImportDraft, base: str) -> Changes:
     changes: dict[str, Value | None] = {}
     for option, value in sorted(draft.known.items()):
         below = inherited[option].value if option in inherited else None
-        if option_translation.same(value, below) or (
+        if option_translation.means_same(value, below) or (
             option_translation.is_off(option, value) and option_translation.is_off(option, below)
         ):
             continue

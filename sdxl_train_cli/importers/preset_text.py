@@ -11,7 +11,7 @@ from sdxl_train_cli.recipes import yaml_file
 _LONGEST_NAME = 80
 
 
-def of(imported: ImportedPreset, source: str) -> str:
+def render(imported: ImportedPreset, source: str) -> str:
     """The file's text; `source` is the imported file's bare name."""
     name = "".join(char if char.isprintable() else "?" for char in source)[:_LONGEST_NAME]
     head = [f"# Imported from {name} ({imported.format})", *(f"# {fact}" for fact in imported.facts)]

@@ -72,7 +72,7 @@ def _entry(key: str, option: str, raw: object) -> ForeignKey:
     if option in _GUI_ONLY:
         return ignored(key, raw, _GUI_ONLY[option])
     try:
-        value = values.taken(raw, option)
+        value = values.convert(raw, option)
     except ValueError as error:
         return unknown(key, raw, str(error))
     if value is None:

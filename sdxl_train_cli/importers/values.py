@@ -20,7 +20,7 @@ _MOST = 10**18
 _LONGEST_TEXT = 10_000
 
 
-def taken(raw: object, option: str) -> Value | None:
+def convert(raw: object, option: str) -> Value | None:
     """The value that a raw one means for this option; None for one that is empty. ValueError says what is wrong."""
     if raw is None:
         return None

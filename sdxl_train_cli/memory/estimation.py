@@ -93,10 +93,10 @@ class MeasuredRow(Protocol):
 
 def estimate(recipe: Recipe) -> Estimate:
     """Estimate a run's need; RecipeError where a figure is none that a run could have."""
-    return estimated(read(recipe), *fitted())
+    return estimate_demands(read(recipe), *load_constants())
 
 
-def estimated(demands: Demands, constants: FittedConstants, spread: EstimateSpread) -> Estimate:
+def estimate_demands(demands: Demands, constants: FittedConstants, spread: EstimateSpread) -> Estimate:
     """Estimate with other constants than the shipped ones."""
     terms = breakdown(demands.likely, constants)
     return Estimate(
@@ -109,7 +109,7 @@ def estimated(demands: Demands, constants: FittedConstants, spread: EstimateSpre
 
 
 @cache
-def fitted() -> tuple[FittedConstants, EstimateSpread]:
+def load_constants() -> tuple[FittedConstants, EstimateSpread]:
     """The shipped constants."""
     shipped = json.loads(CONSTANTS.read_text(encoding="utf-8"))
     return FittedConstants(**shipped["constants"]), EstimateSpread(**shipped["spread"])

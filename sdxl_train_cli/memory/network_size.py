@@ -127,7 +127,7 @@ def network_size(module: str, dim: int, arguments: dict[str, str], conv_dim: int
 
 def _lycoris(dim: int, arguments: Mapping[str, str], conv_dim: int, factor: int) -> NetworkSize:
     algo = arguments.get("algo", "").lower() or "lora"
-    reached = lycoris.reached(arguments)
+    reached = lycoris.reached_parts(arguments)
     if reached is None:
         doubt = f"what {arguments.get('preset')} reaches is not known: taken for all that LyCORIS can reach"
         counted = _counted(_weights(algo, arguments, factor), dim, conv_dim, _ALL, merges=algo not in lycoris.PLAIN)
@@ -142,7 +142,7 @@ def _weights(algo: str, arguments: Mapping[str, str], factor: int) -> Weights:
     if algo == "loha":
         return lambda layer, dim: 2 * _lora(layer, dim)
     if algo == "lokr":
-        whole = bool(lycoris.switched_on(arguments.get("full_matrix", "False")))
+        whole = bool(lycoris.parse_switch(arguments.get("full_matrix", "False")))
         return lambda layer, dim: _lokr(layer, dim, factor, whole=whole)
     if algo == "full":
         return lambda layer, _dim: layer.inputs * layer.outputs * layer.kernel

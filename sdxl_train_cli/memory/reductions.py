@@ -70,7 +70,7 @@ LADDER: tuple[tuple[str, Callable[[Recipe], Changes], bool], ...] = (
 """In the order in which they are taken; whether a state that was saved before can still be loaded after it."""
 
 
-def next_rung(recipe: Recipe, table: OptionTable, *, keep_state: bool = False) -> Reduction | None:
+def next_reduction(recipe: Recipe, table: OptionTable, *, keep_state: bool = False) -> Reduction | None:
     """The next change that breaks no rule and, by the estimate, takes no more memory; None where none is left.
 
     Only options of the table are changed: older sd-scripts lack some. RecipeError where the recipe's own values are

@@ -21,7 +21,7 @@ _SHOWN = 10
 _LARGEST_BYTES = 50_000_000
 
 
-def text(records: Iterable[Measurement]) -> str:
+def to_csv(records: Iterable[Measurement]) -> str:
     """The CSV, each record once and nothing of the machine but its GPU, driver and versions."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
@@ -44,7 +44,7 @@ def write(path: Path, content: str) -> None:
         raise UsageError(f"{path} can't be written: {error.strerror}", "choose another file") from error
 
 
-def unknown(new: Iterable[Measurement], known: Iterable[Measurement]) -> list[Measurement]:
+def new_records(new: Iterable[Measurement], known: Iterable[Measurement]) -> list[Measurement]:
     """Those that are not there yet, be it as an own record: one that comes back from a friend is still one's own."""
     there = {_identity(record) for record in known}
     return [record for record in dict.fromkeys(new) if _identity(record) not in there]

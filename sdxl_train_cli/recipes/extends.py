@@ -90,7 +90,7 @@ def _parent(extends: str, child: Path, kind: Kind | None, user_folder: Path | No
         candidates = beside
     else:
         kinds = list(Kind) if kind is None else [kind]
-        by_name = [path for one in kinds for path in preset_folders.named(one, extends, user_folder)]
+        by_name = [path for one in kinds for path in preset_folders.find_by_name(one, extends, user_folder)]
         # Not itself: a user's own dim32-gc.yaml may extend the shipped preset of that name.
         candidates = [path for path in beside + by_name if not _is_same(path, child)]
     return next((path for path in candidates if files.is_file(path)), None)

@@ -19,21 +19,21 @@ def shipped_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "presets"
 
 
-def searched(kind: Kind, user_folder: Path | None) -> list[Path]:
+def search_folders(kind: Kind, user_folder: Path | None) -> list[Path]:
     """The folders in which a bare name is looked up, in their order."""
     shipped = shipped_folder() / kind.value
     return [shipped] if user_folder is None else [user_folder / kind.value, user_folder, shipped]
 
 
-def listed(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
     """A folder's presets, dim32 before dim128; those with a leading underscore are only for extending."""
     paths = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and not path.stem.startswith("_")]
     return sorted(paths, key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(9), path.stem))
 
 
-def named(kind: Kind, name: str, user_folder: Path | None) -> list[Path]:
+def find_by_name(kind: Kind, name: str, user_folder: Path | None) -> list[Path]:
     """Every preset of that bare name, the one that counts first."""
-    return [path for folder in searched(kind, user_folder) for path in listed(folder) if path.stem == name]
+    return [path for folder in search_folders(kind, user_folder) for path in list_files(folder) if path.stem == name]
 
 
 def kind_by_folder(path: Path) -> Kind | None:

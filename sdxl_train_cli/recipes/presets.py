@@ -25,8 +25,8 @@ __all__ = [
     "load",
     "names",
     "parse_override",
+    "resolution_overrides",
     "shipped_folder",
-    "sized",
 ]
 
 _SET = Origin("--set")
@@ -62,7 +62,7 @@ def parse_override(text: str) -> Override:
     return Override(option.strip(), None if value.strip() == "null" else value, _SET)
 
 
-def sized(side: int) -> list[Override]:
+def resolution_overrides(side: int) -> list[Override]:
     """What `--resolution` sets: buckets keep the shapes that they have at 1024, half to twice the side, in 64s."""
     smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
     origin = Origin("--resolution")
@@ -94,16 +94,16 @@ def load(kind: Kind, name_or_path: str, overrides: Sequence[Override] = (), user
 
 def names(kind: Kind, user_folder: Path | None = None) -> list[str]:
     """What may be given as a bare name for this kind, the user's own first."""
-    folders = preset_folders.searched(kind, user_folder)
-    return list(dict.fromkeys(path.stem for folder in folders for path in preset_folders.listed(folder)))
+    folders = preset_folders.search_folders(kind, user_folder)
+    return list(dict.fromkeys(path.stem for folder in folders for path in preset_folders.list_files(folder)))
 
 
 def available(kind: Kind | None = None, user_folder: Path | None = None) -> list[ListedPreset]:
     """Every preset of the kind, or of all; a broken one is listed with what is wrong as its description."""
     kinds = list(Kind) if kind is None else [kind]
     folders = [(one, root / one.value) for root in _roots(user_folder) for one in kinds]
-    found = [_found(one, path, user_folder) for one, folder in folders for path in preset_folders.listed(folder)]
-    anywhere = [] if user_folder is None else preset_folders.listed(user_folder)
+    found = [_found(one, path, user_folder) for one, folder in folders for path in preset_folders.list_files(folder)]
+    anywhere = [] if user_folder is None else preset_folders.list_files(user_folder)
     found += [_found(None, path, user_folder) for path in anywhere]
     return [preset for preset in found if preset.kind is None or preset.kind in kinds]
 
@@ -136,7 +136,7 @@ def _located(kind: Kind, name_or_path: str, user_folder: Path | None) -> tuple[P
     path = Path(name_or_path)
     if preset_folders.is_path(name_or_path) or files.is_file(path):
         return path, name_or_path
-    paths = preset_folders.named(kind, name_or_path, user_folder)
+    paths = preset_folders.find_by_name(kind, name_or_path, user_folder)
     if not paths:
         hint = _elsewhere(kind, name_or_path, user_folder) or _nearest(name_or_path, names(kind, user_folder))
         raise RecipeError(f"no {kind.label} preset named '{name_or_path}'", hint)
@@ -144,7 +144,7 @@ def _located(kind: Kind, name_or_path: str, user_folder: Path | None) -> tuple[P
 
 
 def _elsewhere(kind: Kind, name: str, user_folder: Path | None) -> str | None:
-    others = (other for other in Kind if other is not kind and preset_folders.named(other, name, user_folder))
+    others = (other for other in Kind if other is not kind and preset_folders.find_by_name(other, name, user_folder))
     other = next(others, None)
     return None if other is None else f"it is a {other.label} preset: sdxl-train {other.value} --preset {name}"
 

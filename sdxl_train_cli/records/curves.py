@@ -50,7 +50,7 @@ def load(path: Path) -> Curves:
     return _columns([rows[step] for step in sorted(rows)], sorted(rows), unread)
 
 
-def thinned(curves: Curves, most: int) -> Curves:
+def thin(curves: Curves, most: int) -> Curves:
     """At most so many steps; of each stretch those with the least and the greatest loss stay, so that no peak is lost.
 
     Steps without a finite loss are told by `odd`, which is kept whole.

@@ -96,7 +96,7 @@ def find(text: str, output: Path) -> Loaded:
     folder = _meant(text, output)
     if folder is None:
         names = [path.name for path in _folders(output)] if files.is_folder(output) else []
-        hint = formatting.resembling(text, names) or "see `sdxl-train runs list`, or give a run's folder"
+        hint = formatting.suggestion(text, names) or "see `sdxl-train runs list`, or give a run's folder"
         raise UsageError(f"no run '{text[:_LONGEST_SHOWN]}' in {output}", hint)
     if not files.is_file(folder / record.RUN):
         raise UsageError(f"{folder} is no run's folder: it has no {record.RUN}", "see `sdxl-train runs list`")
@@ -113,7 +113,7 @@ def require(text: str, output: Path) -> Loaded:
     return entry
 
 
-def at_rest(entry: Loaded, *, force: bool, command: str) -> Problem | None:
+def still_running(entry: Loaded, *, force: bool, command: str) -> Problem | None:
     """Why a run may not be changed now: it goes on, or does so perhaps on another computer; None where it may.
 
     With `force`, a person has looked there; the hint is the `command` of `sdxl-train runs` with it.
@@ -151,7 +151,7 @@ def _watched(folder: Path, watcher: Supervisor | None) -> RunState | None:
         return None
     from sdxl_train_cli.records import supervisor  # noqa: PLC0415 - most listings hold no run that goes on
 
-    life = supervisor.life(folder, watcher)
+    life = supervisor.liveness(folder, watcher)
     return {supervisor.Liveness.ALIVE: RunState.RUNNING, supervisor.Liveness.UNKNOWN: RunState.UNKNOWN}.get(life)
 
 

@@ -114,7 +114,7 @@ def load(path: Path) -> list[StepMetrics]:
     return list({metric.step: metric for metric in sorted(found, key=lambda metric: metric.step)}.values())
 
 
-def cut(path: Path, last_step: int, logged: Iterable[LoggedScalars] = ()) -> None:
+def truncate(path: Path, last_step: int, logged: Iterable[LoggedScalars] = ()) -> None:
     """Drop the steps after `last_step`, which are made again; what a kill has left out comes from the log."""
     kept = {metric.step: metric for metric in load(path) if metric.step <= last_step}
     for metric in _from_log(logged):

@@ -58,22 +58,22 @@ def problem(entry: Loaded, *, force: bool = False) -> Problem | None:
     if entry.state is RunState.BROKEN:
         hint = "nothing proves that it is a run of ours: delete it by hand"
         return Problem(f"the record of {folder} is broken: {entry.problem}", hint)
-    busy = history.at_rest(entry, force=force, command="rm")
+    busy = history.still_running(entry, force=force, command="rm")
     if busy is not None:
         return busy
     inner = next((path for path in _walk(folder) if path.name == record.RUN and path.parent != folder), None)
     return Problem(f"{folder} holds another run: {inner.parent}", "move or remove that one first") if inner else None
 
 
-def doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
+def plan_deletion(entry: Loaded, *, keep_result: bool) -> Deletion:
     """What deleting the run would take away; UsageError where it can't be told what its result is, which shall stay."""
     try:
-        return _doomed(entry, keep_result=keep_result)
+        return _plan(entry, keep_result=keep_result)
     except OSError as error:
         raise UsageError(f"{error.filename} can't be read: {error.strerror}", "check who may read it") from error
 
 
-def _doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
+def _plan(entry: Loaded, *, keep_result: bool) -> Deletion:
     kept = _result(entry) if keep_result else ()
     inside = sorted(entry.folder.iterdir())
     ours = [path for path in inside if path not in kept and _is_ours(path, entry.name)]
@@ -89,22 +89,22 @@ def _doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
     )
 
 
-def remove(doomed_run: Deletion, *, force: bool = False) -> None:
+def remove(deletion: Deletion, *, force: bool = False) -> None:
     """Delete it; the record goes last, so that what was left by a failure is still known as a run.
 
     Raises UsageError with what could not be deleted.
     """
-    folder = doomed_run.entry.folder
+    folder = deletion.entry.folder
     found = problem(history.load(folder), force=force)  # it may have been started since it was looked at
     if found is not None:
         raise UsageError(found)
     try:
         with supervisor.hold(folder):
-            for path in doomed_run.paths:
+            for path in deletion.paths:
                 if path.name != record.LOCK:
                     _delete(path)
         (folder / record.LOCK).unlink(missing_ok=True)  # Windows deletes no open file
-        if not doomed_run.kept and not doomed_run.foreign:
+        if not deletion.kept and not deletion.foreign:
             folder.rmdir()
     except OSError as error:
         raise UsageError(

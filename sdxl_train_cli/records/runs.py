@@ -181,7 +181,7 @@ def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Settin
         if changes:
             kept["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
         _write_json(run.record, kept)
-        metrics.cut(run.metrics, step, EventFileTail(run.logs).read())
+        metrics.truncate(run.metrics, step, EventFileTail(run.logs).read())
         run.outcome.unlink(missing_ok=True)
         with run.log.open("ab") as log:
             log.write(f"\n--- resumed at step {step} ---\n".encode())
@@ -212,7 +212,7 @@ def running(run: Run) -> Iterator[int | None]:
 
     Gives the lock's handle. UsageError where somebody else has the run.
     """
-    with supervisor.hold(run.folder) as lock, supervisor.noted(run.folder, lock):
+    with supervisor.hold(run.folder) as lock, supervisor.note_supervisor(run.folder, lock):
         yield lock
 
 

@@ -105,7 +105,7 @@ def hold(folder: Path) -> Iterator[int | None]:
 
 
 @contextlib.contextmanager
-def noted(folder: Path, lock: int | None) -> Iterator[None]:
+def note_supervisor(folder: Path, lock: int | None) -> Iterator[None]:
     """Say in the run's folder who watches it, for as long as the block lasts."""
     path = folder / record.RUNNING
     with contextlib.suppress(OSError):  # a full disk: the lock tells all the same
@@ -117,7 +117,7 @@ def noted(folder: Path, lock: int | None) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def life(folder: Path, noted: Supervisor | None) -> Liveness:
+def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
     """Whether the run of a folder is being watched, by its lock and what was noted beside it."""
     lock = _look(folder / record.LOCK)
     if lock is _Lock.HELD:

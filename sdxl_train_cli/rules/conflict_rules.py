@@ -108,7 +108,7 @@ def _steps_are_behind(recipe: Recipe) -> bool:
     first, total = recipe.number("initial_step"), recipe.number("max_train_steps")
     if first is None or first <= 0 or is_set(recipe, "max_train_epochs"):
         return False
-    return first >= (total or shipped.number("max_train_steps"))
+    return first >= (total or shipped.default_number("max_train_steps"))
 
 
 _MODEL = (

@@ -29,7 +29,7 @@ _NETWORK = ("lora_", "lycoris_")
 """How the names of a trained network's tensors begin."""
 
 
-def located(recipe: Recipe) -> Recipe:
+def with_absolute_paths(recipe: Recipe) -> Recipe:
     """The recipe with every such path whole, counted from the current folder."""
     found = {name: recipe.settings[name] for name in _OPTIONS if name in recipe.settings}
     if recipe.is_on("resume_from_huggingface"):

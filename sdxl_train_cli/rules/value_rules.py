@@ -154,7 +154,7 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
     if recipe.kind is Kind.DREAMBOOTH or known is None:
         return
     for key in sorted(recipe.arguments("network_args").keys() - known):
-        hint = formatting.resembling(key, sorted(known), 1)
+        hint = formatting.suggestion(key, sorted(known), 1)
         yield recipe.problem("network_args", f"network_args: {module} knows no '{key}'", hint)
 
 

@@ -85,11 +85,11 @@ def _is_multiplied(recipe: Recipe) -> bool:
 
 def _takes_dim_for_convolutions(recipe: Recipe) -> bool:
     leaves_it_open = recipe.get("network_module") == lycoris.MODULE and "conv_dim" not in _arguments(recipe)
-    return leaves_it_open and "conv" in (lycoris.reached(_arguments(recipe)) or ())
+    return leaves_it_open and "conv" in (lycoris.reached_parts(_arguments(recipe)) or ())
 
 
 def _left_out(option: str, more: str = "") -> Callable[[], str]:
-    return lambda: f"{option} is left out: sd-scripts takes {shipped.number(option)}{more}"
+    return lambda: f"{option} is left out: sd-scripts takes {shipped.default_number(option)}{more}"
 
 
 _MODEL = (

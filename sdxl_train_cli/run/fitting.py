@@ -49,35 +49,39 @@ def sizes(most: int) -> Iterator[int]:
         yield min(size, most)
 
 
-def run(asked: Choices, most: int, folder: Path, hands: FitActions) -> list[TriedBatch]:
+def run(asked: Choices, most: int, folder: Path, actions: FitActions) -> list[TriedBatch]:
     """Try growing batches, then what lies between the last that fits and the first that does not.
 
     Everything is written under `folder`. Raises what the real command would raise, and TrainingError for a failure
     that is not about memory.
     """
-    real = hands.prepare(replace(asked, check_vram=False))
+    real = actions.prepare(replace(asked, check_vram=False))
     bucket = largest_bucket.largest(real.recipe, folders.files(real.pictures))
     if bucket is None:
         raise DatasetError("no picture can be read", "see what is wrong with --data")
-    hands.report(
+    actions.report(
         f"the largest bucket of these pictures: {bucket.width}x{bucket.height}; {trial.STEPS} steps for each batch size"
     )
-    question = _Question(asked, real.recipe, bucket, folder)
+    search = _FitSearch(asked, real.recipe, bucket, folder)
     found: list[TriedBatch] = []
     for size in sizes(most):
-        found.append(question.tried(size, hands))
+        found.append(search.try_batch(size, actions))
         if not found[-1].trial.fits:
             break
     fits, fails = _border(found)
     while fails is not None and fails - fits > 1:
-        found.append(question.tried((fits + fails) // 2, hands))
+        found.append(search.try_batch((fits + fails) // 2, actions))
         fits, fails = _border(found)
-    return sorted(found, key=lambda tried: tried.batch_size)
+    return sorted(found, key=lambda each: each.batch_size)
 
 
 def largest(found: list[TriedBatch]) -> TriedBatch | None:
     """The largest batch that fits, or None."""
-    return max((tried for tried in found if tried.trial.fits), key=lambda tried: tried.batch_size, default=None)
+    return max(
+        (each for each in found if each.trial.fits),
+        key=lambda each: each.batch_size,
+        default=None,
+    )
 
 
 def on_processor(asked: Choices, installed: Environment, folder: Path, pictures: Path | None) -> Choices:
@@ -102,13 +106,13 @@ def on_processor(asked: Choices, installed: Environment, folder: Path, pictures:
 
 
 def _border(found: list[TriedBatch]) -> tuple[int, int | None]:
-    fits = max((tried.batch_size for tried in found if tried.trial.fits), default=0)
-    fails = min((tried.batch_size for tried in found if not tried.trial.fits), default=None)
+    fits = max((each.batch_size for each in found if each.trial.fits), default=0)
+    fails = min((each.batch_size for each in found if not each.trial.fits), default=None)
     return fits, fails
 
 
 @dataclass(frozen=True)
-class _Question:
+class _FitSearch:
     """What all trials of a command share."""
 
     asked: Choices
@@ -117,10 +121,10 @@ class _Question:
     bucket: Bucket
     folder: Path
 
-    def tried(self, size: int, hands: FitActions) -> TriedBatch:
+    def try_batch(self, size: int, actions: FitActions) -> TriedBatch:
         """One trial, its pictures fresh: nothing that an earlier one has cached beside them spares it work."""
         place = self.folder / f"batch-{size}"
         shown = [placed.picture for placed in self.bucket.placed[:size]]
         trial.write_pictures(shown, place / "pictures")
-        prepared = hands.prepare(trial.choices(self.asked, self.recipe, place, size))
-        return TriedBatch(size, self.bucket.width, self.bucket.height, prepared, hands.carry_out(prepared))
+        prepared = actions.prepare(trial.choices(self.asked, self.recipe, place, size))
+        return TriedBatch(size, self.bucket.width, self.bucket.height, prepared, actions.carry_out(prepared))

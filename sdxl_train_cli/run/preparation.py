@@ -99,9 +99,9 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     if need_is_known:
         recipe, notes = _with_prefix(recipe, pictures)
     if need_is_known and choices.check_vram and not choices.on_processor:
-        known, record_warnings = _known(checked.survey.readable, installed, device, home)
+        known, record_warnings = _measured_runs(checked.survey.readable, installed, device, home)
         with gathering.part():
-            notes.append(room(recipe, device, known))
+            notes.append(check_memory(recipe, device, known))
     gathering.require_none()
     run = runs.plan(choices.output, choices.name)
     storage.require(run.folder, recipe)
@@ -116,7 +116,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
         model=model,
         notes=tuple(notes),
-        warnings=(*checked.warnings, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
+        warnings=(*checked.warnings, *rules.warnings(recipe), *_bf16_warnings(recipe, device), *record_warnings),
         device=device,
         home=home,
         choices=choices,
@@ -127,7 +127,7 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     """The recipe as it will be launched, which the installed network modules decide too."""
     overrides = (*sources.overrides(choices.data), *choices.overrides)
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
-    recipe = named_files.located(lycoris.settled(rules.require(loaded, table), installed.networks))
+    recipe = named_files.with_absolute_paths(lycoris.resolve(rules.require(loaded, table), installed.networks))
     named_code.require_harmless_recipe(recipe)
     required_packages.require(installed, recipe)
     return recipe
@@ -145,7 +145,7 @@ def _with_prefix(recipe: Recipe, pictures: TrainingPictures) -> tuple[Recipe, li
 def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
     """The GPU of a number, the freest of those that are visible, or an imagined one; None where there is none."""
     if memory_gib is not None:
-        return gpu.imagined(memory_gib, gpu.usual_headroom_gib(), index or 0)
+        return gpu.hypothetical(memory_gib, gpu.usual_headroom_gib(), index or 0)
     found = gpu.devices()
     visible = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     if index is None and not all(text.isdecimal() for text in visible):  # unset, or names such as GPU-1a2b
@@ -167,7 +167,7 @@ def device_now(index: int | None) -> Gpu | None:
         return None
 
 
-def _known(
+def _measured_runs(
     pictures: Sequence[PictureFile], installed: Environment, device: Gpu | None, home: Home
 ) -> tuple[vram.Known, list[Problem]]:
     """What runs with these pictures took on this GPU, and what is wrong with the records."""
@@ -177,7 +177,7 @@ def _known(
     return MeasuredRuns(records, device, installed.lock.commit, pictures).need, problems
 
 
-def room(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
+def check_memory(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
     """The check of GPU memory, in words; VramError where it is too little."""
     return vram.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
 
@@ -186,7 +186,7 @@ def _ways_out(recipe: Recipe, device: Gpu | None, known: vram.Known) -> list[str
     return [str(way) for way in savings.ways_out(recipe, device.free_gib, known)] if device else []
 
 
-def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
+def _bf16_warnings(recipe: Recipe, device: Gpu | None) -> list[Problem]:
     if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
         return []
     return [Problem(f"{device.name} has no bf16 of its own, which makes it slow", "--set mixed_precision=fp16")]

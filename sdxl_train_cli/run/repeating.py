@@ -57,7 +57,7 @@ def inputs(choices: Choices) -> Inputs:
     )
 
 
-def again(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoices:
+def repeat_choices(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoices:
     """The choices that make the recorded run once more, every setting as it was.
 
     Raises UsageError where the record is too old to tell what was chosen.

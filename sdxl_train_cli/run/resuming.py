@@ -32,7 +32,7 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 class ResumedRun(Launch):
     """A run that can go on; nothing of its record is changed yet."""
 
-    going_on: Resumption
+    resumption: Resumption
     changes: Mapping[str, Setting]
     """Settings other than the record's: memory has run out."""
 
@@ -40,8 +40,8 @@ class ResumedRun(Launch):
         """What the run is watched under."""
         return Conditions(
             gpu_index=self.device.index if self.device else None,
-            first_step=self.going_on.step,
-            steps=self.going_on.steps or _length(self.recipe),
+            first_step=self.resumption.step,
+            steps=self.resumption.steps or _length(self.recipe),
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
         )
@@ -63,22 +63,22 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     person has looked at what another computer or a strange state could do.
     """
     installed = environment.require(home)
-    busy = history.at_rest(entry, force=force, command="resume")
+    busy = history.still_running(entry, force=force, command="resume")
     if busy is not None:
         raise UsageError(busy)
     table = installed.options()
     recipe, inputs = _recipe(entry, installed, table, changes)
-    going_on = _going_on(entry, recipe, installed, steps)
+    resumption = _find_resumption(entry, recipe, installed, steps)
     if not force:
-        untrusted_run.require_harmless_state(entry, going_on.state)
+        untrusted_run.require_harmless_state(entry, resumption.state)
     untrusted_run.require_harmless_files(entry, recipe)
     model = checkpoint.require_sdxl(inputs.model)
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
     device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
-    notes = [f"going on from step {going_on.step}: {going_on.state.name}", *_changes(entry.record, installed)]
+    notes = [f"going on from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
     notes += untrusted_run.notes(entry.record)
     if check_vram and inputs.check_vram and not inputs.on_processor:
-        notes.append(preparation.room(recipe, device))
+        notes.append(preparation.check_memory(recipe, device))
     run = Run(entry.folder, entry.name)
     if not files.is_file(run.dataset_config):
         raise TrainingError(
@@ -92,8 +92,8 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
         environment=installed,
         run=run,
         recipe=recipe,
-        going_on=going_on,
-        argv=command.build(recipe, paths, trainer, device.index if device else None, going_on),
+        resumption=resumption,
+        argv=command.build(recipe, paths, trainer, device.index if device else None, resumption),
         variables=preparation.variables(home, inputs.model, device, own_tokenizers=inputs.tokenizers is not None),
         device=device,
         notes=tuple(notes),
@@ -103,13 +103,13 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
 
 def begin(resumed: ResumedRun) -> None:
     """Note in the record that the run goes on; the run must be held. TrainingError where its state is gone since."""
-    state = states.read(resumed.going_on.state)
-    if state is None or state.step != resumed.going_on.step:
+    state = states.read(resumed.resumption.state)
+    if state is None or state.step != resumed.resumption.step:
         raise TrainingError(
-            f"{resumed.going_on.state} has changed just now: another run of this folder has ended",
+            f"{resumed.resumption.state} has changed just now: another run of this folder has ended",
             f"try again: sdxl-train runs resume {formatting.shell_word(resumed.run.folder)}",
         )
-    runs.go_on(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
+    runs.go_on(resumed.run, resumed.argv, resumed.resumption.step, resumed.changes)
 
 
 def _recipe(
@@ -131,7 +131,7 @@ def _recipe(
     return recipe, inputs
 
 
-def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> Resumption:
+def _find_resumption(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> Resumption:
     found = states.complete(entry.folder)
     if not found:
         raise TrainingError(
@@ -148,7 +148,7 @@ def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int 
 
 
 def _shim(installed: Environment) -> Path:
-    answer = environment.ask(installed, "resumed.py", "--check")
+    answer = environment.run_script(installed, "resumed.py", "--check")
     if not answer["resumable"]:
         raise SetupError(
             f"this sd-scripts can't be resumed with a right count: {answer['reason']}",

@@ -56,7 +56,7 @@ NEW = RetryPolicy(
 """Each start is a run of its own."""
 
 
-def going_on(folder: Path) -> RetryPolicy:
+def resume_policy(folder: Path) -> RetryPolicy:
     """A run that goes on stays one run."""
     return RetryPolicy(
         "going on",
@@ -67,7 +67,7 @@ def going_on(folder: Path) -> RetryPolicy:
 
 
 def carry_out(
-    start: Start, hands: RunActions[Start], manner: RetryPolicy, *, step_downs: int, user_presets: Path
+    start: Start, actions: RunActions[Start], policy: RetryPolicy, *, step_downs: int, user_presets: Path
 ) -> RunResult:
     """Carry it out; where memory runs out, at most `step_downs` times again with less.
 
@@ -76,22 +76,22 @@ def carry_out(
     left = step_downs
     while True:
         try:
-            return hands.carry_out(start)
+            return actions.carry_out(start)
         except GpuMemoryError as error:
             table = start.environment.options()
-            rung = reductions.next_rung(start.recipe, table, keep_state=manner.keeps_state)
-            if rung is None or not left:
+            reduction = reductions.next_reduction(start.recipe, table, keep_state=policy.keeps_state)
+            if reduction is None or not left:
                 more = f" --step-downs {2 * step_downs}" if step_downs else ""
-                last = manner.at_end if rung is None else manner.to_allow + more
+                last = policy.at_end if reduction is None else policy.to_allow + more
                 raise _with_remedy(error, start.recipe, start.device, user_presets, last) from error
-            hands.warn(Problem(error.problems[0].message, f"{manner.verb} with {rung.words}: {rung.flags}"))
+            actions.warn(Problem(error.problems[0].message, f"{policy.verb} with {reduction.words}: {reduction.flags}"))
             left -= 1
-            start = hands.lower(start, rung)
+            start = actions.lower(start, reduction)
 
 
-def lower(choices: Choices, rung: Reduction) -> Choices:
+def apply_reduction(choices: Choices, reduction: Reduction) -> Choices:
     """The same choices and the rung's changes."""
-    changed = [Override(option, setting.value, setting.origin) for option, setting in rung.changes.items()]
+    changed = [Override(option, setting.value, setting.origin) for option, setting in reduction.changes.items()]
     return replace(choices, overrides=(*choices.overrides, *changed))
 
 

@@ -94,7 +94,7 @@ def make_material(installed: Environment, folder: Path, size: SmokeSize) -> Smok
         raise UsageError(f"{folder} holds something else than a smoke's material", "give --output another folder")
     folder.mkdir(parents=True, exist_ok=True)
     files.write(mark, "sdxl-train smoke makes the files of this folder, and writes over them.\n")
-    made = environment.ask(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
+    made = environment.run_script(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
     return SmokeMaterial(Path(made["model"]), Path(made["tokenizers"]), Path(made["pictures"]))
 
 
@@ -102,7 +102,7 @@ def why_not_scaled(installed: Environment) -> str | None:
     """Why this sd-scripts can't be run scaled down, or None where it can."""
     if installed.is_rehearsal:
         return "a stand-in has no model"
-    answer = environment.ask(installed, "scaled.py", "--check")
+    answer = environment.run_script(installed, "scaled.py", "--check")
     return None if answer["scalable"] else str(answer["reason"])
 
 
@@ -177,7 +177,7 @@ def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Pro
 def _wrong_weights(prepared: Prepared, path: Path, material: SmokeMaterial) -> list[Problem]:
     full = prepared.recipe.kind is Kind.DREAMBOOTH
     against = ["--against", str(material.model)] if full else []
-    facts = environment.ask(prepared.environment, "weights.py", str(path), *against)["files"][0]
+    facts = environment.run_script(prepared.environment, "weights.py", str(path), *against)["files"][0]
     wrong = []
     if full and facts["changed"] < _U_NET_SHARE * facts["tensors"]:
         wrong.append(
@@ -191,17 +191,17 @@ def _wrong_weights(prepared: Prepared, path: Path, material: SmokeMaterial) -> l
 
 
 def run(
-    installed: Environment, kinds: Sequence[Kind], folder: Path, size: SmokeSize, hands: SmokeActions
+    installed: Environment, kinds: Sequence[Kind], folder: Path, size: SmokeSize, actions: SmokeActions
 ) -> list[SmokeFacts]:
     """Train each kind in turn and examine what came out."""
-    hands.report(f"making a {'tiny ' if size.scaled else ''}SDXL of random weights")
+    actions.report(f"making a {'tiny ' if size.scaled else ''}SDXL of random weights")
     material = make_material(installed, folder / "material", size)
     found = []
     for kind in kinds:
-        hands.report(f"{kind.label}: {size.steps} steps")
+        actions.report(f"{kind.label}: {size.steps} steps")
         chosen = choices(kind, material, folder, size, eight_bit=installed.lock.eight_bit)
-        prepared = hands.prepare(chosen)
+        prepared = actions.prepare(chosen)
         prepared = replace(prepared, warnings=())  # they speak of settings that suit people's pictures, not these
-        found.append(examine(prepared, hands.carry_out(prepared), material))
-        hands.report(found[-1].summary)
+        found.append(examine(prepared, actions.carry_out(prepared), material))
+        actions.report(found[-1].summary)
     return found

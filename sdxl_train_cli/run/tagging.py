@@ -93,7 +93,7 @@ def require_script(installed: Environment) -> None:
 
 
 def tag(  # noqa: PLR0913, PLR0917 - one story
-    installed: Environment, home: Home, tagger: Tagger, jobs: Sequence[TaggingJob], wish: TaggingOptions, tell: Tell
+    installed: Environment, home: Home, tagger: Tagger, jobs: Sequence[TaggingJob], options: TaggingOptions, tell: Tell
 ) -> TaggingResult:
     """Run the tagger; each caption is in its place as soon as it is whole, also where the run is cut off.
 
@@ -107,14 +107,16 @@ def tag(  # noqa: PLR0913, PLR0917 - one story
             if tagger.must_be_fetched:
                 script.run([*_named(tagger), "--force_download"], links, lambda: None)
             _level(tagger, model)
-            desk = _LinkFolder(links, jobs, wish.trigger)
+            links_folder = _LinkFolder(links, jobs, options.trigger)
             tell(0, len(jobs))
             named = _named(Tagger(model.parent, model.name, must_be_fetched=False))
             try:
-                script.run([*named, f"--thresh={wish.threshold}"], links, lambda: tell(desk.collect(), len(jobs)))
+                script.run(
+                    [*named, f"--thresh={options.threshold}"], links, lambda: tell(links_folder.collect(), len(jobs))
+                )
             finally:
-                tell(desk.collect(), len(jobs))
-    return TaggingResult(tuple(desk.written), tuple(desk.empty), tuple(desk.kept))
+                tell(links_folder.collect(), len(jobs))
+    return TaggingResult(tuple(links_folder.written), tuple(links_folder.empty), tuple(links_folder.kept))
 
 
 @dataclass(frozen=True)
@@ -186,12 +188,12 @@ class _LinkFolder:
         for file in [file for file in self.folder.iterdir() if file.name in self._waiting]:
             text = file.read_text(encoding="utf-8", errors="replace")
             if text.endswith("\n"):  # the last that the script writes
-                self._place(file.name, caption_text.cleaned(text))
+                self._place(file.name, caption_text.clean(text))
         return len(self.written) + len(self.empty) + len(self.kept)
 
     def _place(self, name: str, tags: str) -> None:
         job = self._waiting[name]
-        caption = caption_text.led(tags, self._trigger) if self._trigger else tags
+        caption = caption_text.put_trigger_first(tags, self._trigger) if self._trigger else tags
         if not job.replaces_words and _says_something(job.caption):
             self.kept.append(job.caption)  # somebody has written it while the tagger was at work
         elif caption:

@@ -41,7 +41,7 @@ class Sampler:
         self._tree: list[psutil.Process] = []
         self._listed_at: float | None = None
         self._before_gib = self._meter.read().used_gib if self._meter else None
-        self._told_peak_gib: float | None = None
+        self._driver_peak_gib: float | None = None
         self._added_peak_gib: float | None = None
         self.peak_resident_gib = 0.0
         """The most RAM of all samples."""
@@ -49,12 +49,12 @@ class Sampler:
     @property
     def peak_gib(self) -> float | None:
         """The most GPU memory that the tree held in any sample; None where no sample could tell."""
-        return self._added_peak_gib if self._told_peak_gib is None else self._told_peak_gib
+        return self._added_peak_gib if self._driver_peak_gib is None else self._driver_peak_gib
 
     @property
     def is_exact(self) -> bool:
         """Whether the peak is what the driver told of these very processes, and not all that came on top."""
-        return self._told_peak_gib is not None
+        return self._driver_peak_gib is not None
 
     def sample(self) -> ResourceSample:
         """Look once."""
@@ -63,11 +63,11 @@ class Sampler:
         if self._meter is None:
             return ResourceSample(None, None, None, None, resident_gib)
         usage = self._meter.read()
-        told = self._told_gib(usage)
+        by_driver = self._driver_gib(usage)
         added = self._added_gib(usage)
-        self._told_peak_gib = _larger(self._told_peak_gib, told)
+        self._driver_peak_gib = _larger(self._driver_peak_gib, by_driver)
         self._added_peak_gib = _larger(self._added_peak_gib, added)
-        used = added if told is None else told
+        used = added if by_driver is None else by_driver
         return ResourceSample(used, usage.used_gib, usage.total_gib, usage.power_watts, resident_gib)
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Sampler:
                 total += process.memory_info().rss
         return total / gpu.GIB
 
-    def _told_gib(self, usage: gpu.Usage) -> float | None:
+    def _driver_gib(self, usage: gpu.Usage) -> float | None:
         pids = {process.pid for process in self._tree}
         held = [gib for pid, gib in usage.by_process.items() if pid in pids]
         known = [gib for gib in held if gib is not None]

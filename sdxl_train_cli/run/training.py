@@ -90,87 +90,87 @@ def _watch(  # noqa: PLR0913 - as above
     with (
         run.log.open("ab", buffering=0) as log,
         process.Child(argv, cwd=cwd, env=env, held=lock) as child,
-        Supervision(run, conditions, child.pid, child.activity) as story,
+        Supervision(run, conditions, child.pid, child.activity) as supervision,
     ):
         try:
-            code = _followed(child, story, log, on_event)
+            code = _follow(child, supervision, log, on_event)
         except signals.Stopped as stop:
-            ended = _let_step_end(child, story, log, on_event)
+            ended = _let_step_end(child, supervision, log, on_event)
             child.stop()
             if not ended:
-                _take_last_words(child, story, log, on_event)
-            if not (ended and story.finished):
-                raise _stopped(run, story, stop.signum) from None
+                _take_last_words(child, supervision, log, on_event)
+            if not (ended and supervision.finished):
+                raise _stopped(run, supervision, stop.signum) from None
             code = child.wait()
-        for event in story.close():
+        for event in supervision.close():
             on_event(event)
-    error = _error(run, story, code)
+    error = _error(run, supervision, code)
     if error is not None:
         problem = error.problems[0]
         _set_aside_broken(run)
         facts = {"exit_code": code, "cause": problem.message, "remedy": problem.hint}
-        runs.write_outcome(run, _outcome("failed", story, started).model_copy(update=facts))
+        runs.write_outcome(run, _outcome("failed", supervision, started).model_copy(update=facts))
         raise error
     states.prune(run.folder, run.name)
     odd = {"exit_code": code, "note": _odd_end(code)} if code else {}
-    runs.write_outcome(run, _outcome("done", story, started).model_copy(update=odd))
+    runs.write_outcome(run, _outcome("done", supervision, started).model_copy(update=odd))
     return RunResult(
         run.result,
-        _steps(story),
+        _steps(supervision),
         time.monotonic() - started,
-        story.loss,
-        peak_gib=story.peak_gib,
-        seconds_per_step=story.seconds_per_step,
+        supervision.loss,
+        peak_gib=supervision.peak_gib,
+        seconds_per_step=supervision.seconds_per_step,
     )
 
 
-def _followed(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> int:
+def _follow(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> int:
     """The exit code, once the trainer has ended by itself, or has been ended because going on was worthless."""
     for line in child.lines(log):
-        for event in chain(story.hear(line) if line else (), story.look()):
+        for event in chain(supervision.hear(line) if line else (), supervision.look()):
             on_event(event)
-        if story.fatal is not None:
+        if supervision.fatal is not None:
             child.stop()
             break
     return child.wait()
 
 
-def _let_step_end(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> bool:
+def _let_step_end(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> bool:
     """Go on until the step that is being made has ended and its files are written; a second signal ends it.
 
     After the last step the result is what is being written. Whether the trainer has ended by itself.
     """
-    if story.step is None:
+    if supervision.step is None:
         return False
-    at_step, at_end = story.step.step, story.step.step >= story.step.steps
+    at_step, at_end = supervision.step.step, supervision.step.step >= supervision.step.steps
     began = time.monotonic()
-    patience = min(max(LEAST_PATIENCE_SECONDS, 3 * (story.seconds_per_step or 0)), MOST_PATIENCE_SECONDS)
+    patience = min(max(LEAST_PATIENCE_SECONDS, 3 * (supervision.seconds_per_step or 0)), MOST_PATIENCE_SECONDS)
     patience = MOST_PATIENCE_SECONDS if at_end else patience
     what = "all steps are made, and the result is being saved" if at_end else "stopping after this step"
     ended = False
     try:
         on_event(TrainerPhase(f"{what}; Ctrl-C again stops at once"))
         for line in child.lines(log):
-            for event in chain(story.hear(line) if line else (), story.figures()):
+            for event in chain(supervision.hear(line) if line else (), supervision.figures()):
                 on_event(event)
                 patience = MOST_PATIENCE_SECONDS if _is_saving(event) else patience
-            if (story.step.step > at_step and story.is_settled) or time.monotonic() > began + patience:
+            if (supervision.step.step > at_step and supervision.is_settled) or time.monotonic() > began + patience:
                 break
         else:
             ended = True
-        for event in story.close():
+        for event in supervision.close():
             on_event(event)
     except signals.Stopped:
         return False
     return ended
 
 
-def _take_last_words(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> None:
+def _take_last_words(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> None:
     """Take what a trainer that has ended said faster than it was heard: the step that is told is the last one made."""
     end = time.monotonic() + _LAST_WORDS_SECONDS
     with contextlib.suppress(signals.Stopped):
         for line in child.lines(log):
-            for event in story.hear(line) if line else ():
+            for event in supervision.hear(line) if line else ():
                 on_event(event)
             if time.monotonic() > end:
                 return
@@ -180,18 +180,18 @@ def _is_saving(event: Event) -> bool:
     return isinstance(event, CheckpointSaving) or event == SAVING_STATE
 
 
-def _steps(story: Supervision) -> int:
-    return story.step.step if story.step else 0
+def _steps(supervision: Supervision) -> int:
+    return supervision.step.step if supervision.step else 0
 
 
-def _outcome(word: str, story: Supervision, started: float) -> Outcome:
+def _outcome(word: str, supervision: Supervision, started: float) -> Outcome:
     return Outcome(
         outcome=word,
-        steps=_steps(story),
+        steps=_steps(supervision),
         seconds=round(time.monotonic() - started, 1),
-        loss=story.loss,
-        peak_gib=None if story.peak_gib is None else round(story.peak_gib, 3),
-        seconds_per_step=story.seconds_per_step,
+        loss=supervision.loss,
+        peak_gib=None if supervision.peak_gib is None else round(supervision.peak_gib, 3),
+        seconds_per_step=supervision.seconds_per_step,
     )
 
 
@@ -202,20 +202,22 @@ def _odd_end(code: int) -> str:
     return f"the trainer ended with {code} after it had saved the model"
 
 
-def _position(story: Supervision) -> str:
-    return f"at step {story.step.step} of {story.step.steps}" if story.step else "before the first step"
+def _position(supervision: Supervision) -> str:
+    return (
+        f"at step {supervision.step.step} of {supervision.step.steps}" if supervision.step else "before the first step"
+    )
 
 
-def _error(run: Run, story: Supervision, code: int) -> TrainingError | None:
-    if story.fatal is not None:
-        return TrainingError(_given_up(run, story, story.fatal.problem))
-    if story.no_data or not story.finished:
-        return _failure(run, story, code)
+def _error(run: Run, supervision: Supervision, code: int) -> TrainingError | None:
+    if supervision.fatal is not None:
+        return TrainingError(_given_up(run, supervision, supervision.fatal.problem))
+    if supervision.no_data or not supervision.finished:
+        return _failure(run, supervision, code)
     try:
         checkpoint.read_header(run.result)
     except ModelError as error:
         return TrainingError(f"the trainer said it was done, but {error}", f"the whole output: {run.log}")
-    if story.loss is not None and not math.isfinite(story.loss):
+    if supervision.loss is not None and not math.isfinite(supervision.loss):
         return TrainingError(
             "the loss is not a number: the trained file is worthless",
             "lower the learning rate, or use --set mixed_precision=bf16 and --set no_half_vae=true",
@@ -223,18 +225,18 @@ def _error(run: Run, story: Supervision, code: int) -> TrainingError | None:
     return None
 
 
-def _given_up(run: Run, story: Supervision, problem: Problem) -> Problem:
+def _given_up(run: Run, supervision: Supervision, problem: Problem) -> Problem:
     """A guard has ended the run: name the last checkpoint from before the trouble."""
-    good = [path for path in _checkpoints(run) if path.stat().st_mtime <= (story.sound_until or 0)]
+    good = [path for path in _checkpoints(run) if path.stat().st_mtime <= (supervision.sound_until or 0)]
     kept = f"the last good checkpoint: {good[-1]}" if good else "no checkpoint was saved before it"
-    return Problem(f"stopped {_position(story)}: {problem.message}", f"{problem.hint}\n{kept}")
+    return Problem(f"stopped {_position(supervision)}: {problem.message}", f"{problem.hint}\n{kept}")
 
 
-def _failure(run: Run, story: Supervision, code: int) -> TrainingError:
-    where, log = f"training failed {_position(story)}", f"the whole output: {run.log}"
-    known = diagnosis.explain(list(story.last_lines))
+def _failure(run: Run, supervision: Supervision, code: int) -> TrainingError:
+    where, log = f"training failed {_position(supervision)}", f"the whole output: {run.log}"
+    known = diagnosis.explain(list(supervision.last_lines))
     if known is None:
-        told = diagnosis.last_error(list(story.last_lines))
+        told = diagnosis.last_error(list(supervision.last_lines))
         why = told or (f"exit code {code}" if code else "the trainer ended early and gave no reason")
         return TrainingError(f"{where}: {why}", log)
     if known.kind is Failure.GPU_MEMORY:
@@ -242,14 +244,14 @@ def _failure(run: Run, story: Supervision, code: int) -> TrainingError:
     return TrainingError(f"{where}: {known.cause}", f"{known.remedy}\n{log}")
 
 
-def _stopped(run: Run, story: Supervision, signum: int) -> StoppedError:
+def _stopped(run: Run, supervision: Supervision, signum: int) -> StoppedError:
     _set_aside_broken(run)
     kept = _checkpoints(run)
-    runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(story)))
+    runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(supervision)))
     hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
     if states.complete(run.folder):
         hint = f"to go on: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"
-    return StoppedError(Problem(f"stopped {_position(story)}", hint), signum)
+    return StoppedError(Problem(f"stopped {_position(supervision)}", hint), signum)
 
 
 def _checkpoints(run: Run) -> list[Path]:

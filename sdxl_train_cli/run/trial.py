@@ -93,21 +93,21 @@ def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:
     `argv` may stand for the prepared one.
     """
     runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
-    story = _TrialProgress(prepared.device)
+    trial_progress = _TrialProgress(prepared.device)
     launched = list(prepared.argv if argv is None else argv)
     cwd, env = prepared.environment.checkout, prepared.variables
     with prepared.run.log.open("wb", buffering=0) as log, process.Child(launched, cwd=cwd, env=env) as child:
         sampler = Sampler(child.pid, prepared.device.index if prepared.device else None)
         try:
             for line in child.lines(log):
-                story.hear(line or "", sampler)
-                if story.spilled:
+                trial_progress.hear(line or "", sampler)
+                if trial_progress.spilled:
                     child.kill()
                     break
             code = child.wait()
         finally:
             sampler.close()
-    return _judged(story, sampler, code, prepared)
+    return _judge(trial_progress, sampler, code, prepared)
 
 
 @dataclass
@@ -116,7 +116,7 @@ class _TrialProgress:
 
     device: Gpu | None
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
-    told: list[tuple[int, float]] = field(default_factory=list)
+    steps_seen: list[tuple[int, float]] = field(default_factory=list)
     """Steps that were seen, and when."""
     finished: bool = False
     spilled: bool = False
@@ -127,8 +127,8 @@ class _TrialProgress:
         if full and SPILLS:
             self.spilled |= (sample.gpu_used_gib or 0.0) > (sample.gpu_total_gib or 0.0) - _FULL_GIB
         step, words = progress.split(line)
-        if step is not None and step.step and (not self.told or step.step > self.told[-1][0]):
-            self.told.append((step.step, time.monotonic()))
+        if step is not None and step.step and (not self.steps_seen or step.step > self.steps_seen[-1][0]):
+            self.steps_seen.append((step.step, time.monotonic()))
         if words.strip():
             self.last_lines.append(words)
         self.finished |= isinstance(progress.parse(words), progress.ModelSaved)
@@ -136,22 +136,22 @@ class _TrialProgress:
     @property
     def seconds_per_step(self) -> float | None:
         """The first step is left out: it loads kernels."""
-        if len(self.told) < 2:  # noqa: PLR2004 - a beginning and an end
+        if len(self.steps_seen) < 2:  # noqa: PLR2004 - a beginning and an end
             return None
-        (first, began), (last, ended) = self.told[0], self.told[-1]
+        (first, began), (last, ended) = self.steps_seen[0], self.steps_seen[-1]
         return (ended - began) / (last - first)
 
 
-def _judged(story: _TrialProgress, sampler: Sampler, code: int, prepared: Prepared) -> Trial:
-    trial = Trial(True, sampler.peak_gib, sampler.peak_resident_gib, story.seconds_per_step)
+def _judge(trial_progress: _TrialProgress, sampler: Sampler, code: int, prepared: Prepared) -> Trial:
+    trial = Trial(True, sampler.peak_gib, sampler.peak_resident_gib, trial_progress.seconds_per_step)
     device = prepared.device
-    if story.spilled:
+    if trial_progress.spilled:
         return replace(trial, fits=False, why_not="the GPU was full, and Windows went on in the computer's slow RAM")
-    lines = list(story.last_lines)
+    lines = list(trial_progress.last_lines)
     known = diagnosis.explain(lines)
     if known is not None and known.kind is Failure.GPU_MEMORY:
         return replace(trial, fits=False, why_not=known.cause)
-    if code != 0 or not story.finished:
+    if code != 0 or not trial_progress.finished:
         why = known.cause if known else diagnosis.last_error(lines) or f"exit code {code}"
         remedy = known.remedy if known else "the same settings would fail in a real run too"
         raise TrainingError(Problem(f"the trial of {prepared.run.name} failed: {why}", remedy))

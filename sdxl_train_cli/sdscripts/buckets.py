@@ -32,14 +32,14 @@ def sides(recipe: Recipe) -> tuple[int, int] | None:
 
 def limits(recipe: Recipe) -> BucketLimits:
     """`min_bucket_reso` rounded down to a step, `max_bucket_reso` rounded up, with sd-scripts' own defaults."""
-    step = max(1, int(recipe.number("bucket_reso_steps") or shipped.number("bucket_reso_steps")))
+    step = max(1, int(recipe.number("bucket_reso_steps") or shipped.default_number("bucket_reso_steps")))
     least, most = (_pixels(recipe, option) for option in ("min_bucket_reso", "max_bucket_reso"))
     return BucketLimits(least // step * step, -(-most // step) * step, step)
 
 
 def _pixels(recipe: Recipe, option: str) -> int:
     typed = recipe.number(option)
-    return int(shipped.number(option) if typed is None else typed)
+    return int(shipped.default_number(option) if typed is None else typed)
 
 
 def is_small(recipe: Recipe) -> bool:

@@ -47,7 +47,7 @@ def read_header(path: Path) -> Header:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1  # noqa: PLR2004
             text = file.read(length) if length <= min(LARGEST_HEADER, size) else b""
         _require_few(text)
-        entries = files.parse_json(text.decode("utf-8"), object_pairs_hook=files.unique)
+        entries = files.parse_json(text.decode("utf-8"), object_pairs_hook=files.reject_duplicate_keys)
         if not isinstance(entries, dict):
             raise TypeError(text)  # noqa: TRY301 - as all that is wrong with it
         metadata = {str(key): str(value) for key, value in entries.pop("__metadata__", {}).items()}

@@ -67,19 +67,19 @@ def build(
     inputs: TrainerInputs,
     trainer: InstalledTrainer,
     gpu_index: int | None,
-    going_on: Resumption | None = None,
+    resumption: Resumption | None = None,
 ) -> list[str]:
     """The whole command line, every launch flag given so that accelerate asks no file of the user's.
 
-    `gpu_index` None trains on the processor; with `going_on`, the run goes on from there.
+    `gpu_index` None trains on the processor; with `resumption`, the run goes on from there.
     """
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
     shims += [] if trainer.shim is None else [str(trainer.shim)]
-    if going_on is not None:
-        recipe = recipe.replaced(dict.fromkeys(STARTS if going_on.steps is None else (*STARTS, *_LENGTHS)))
-        shims = [*([] if going_on.shim is None else [str(going_on.shim), "--from", str(going_on.step)]), *shims]
+    if resumption is not None:
+        recipe = recipe.replaced(dict.fromkeys(STARTS if resumption.steps is None else (*STARTS, *_LENGTHS)))
+        shims = [*([] if resumption.shim is None else [str(resumption.shim), "--from", str(resumption.step)]), *shims]
     line = [*_launch(recipe, trainer.python, gpu_index), *shims, str(trainer.script)]
-    return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *(going_on.words if going_on else ())]
+    return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *(resumption.words if resumption else ())]
 
 
 def _launch(recipe: Recipe, python: Path, gpu_index: int | None) -> list[str]:

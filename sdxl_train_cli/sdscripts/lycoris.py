@@ -77,31 +77,31 @@ def algorithm(recipe: Recipe) -> str:
     return NATIVE.get(module, "")
 
 
-def reached(arguments: Mapping[str, str]) -> frozenset[str] | None:
+def reached_parts(arguments: Mapping[str, str]) -> frozenset[str] | None:
     """The parts of SDXL that LyCORIS reaches, or None where a file of the user's says so."""
     parts = PRESETS.get(arguments.get("preset", "full"))
     none = arguments.get("conv_dim", "").strip() == "0"
     return parts - {"conv"} if parts is not None and none else parts
 
 
-def widens(arguments: Mapping[str, str]) -> bool:
+def reaches_more_than_lora(arguments: Mapping[str, str]) -> bool:
     """Whether LyCORIS trains more than the layers of a plain LoRA; a preset in a file is taken to."""
-    parts = reached(arguments)
+    parts = reached_parts(arguments)
     return parts is None or not parts.isdisjoint({"resnet", "conv"})
 
 
 def reaches_convolutions(recipe: Recipe) -> bool:
     """The same of a recipe."""
-    return widens(recipe.arguments("network_args"))
+    return reaches_more_than_lora(recipe.arguments("network_args"))
 
 
-def switched_on(text: str) -> bool | None:
+def parse_switch(text: str) -> bool | None:
     """What a person means who writes this for a switch; None where it means neither."""
     word = text.strip().lower()
     return True if word in _TRUE else False if word in _FALSE else None
 
 
-def settled(recipe: Recipe, native: Collection[str]) -> Recipe:
+def resolve(recipe: Recipe, native: Collection[str]) -> Recipe:
     """The recipe with the module that is there, and arguments that say to it what they mean.
 
     `native` are the modules of NATIVE that the installed sd-scripts has; LyCORIS stands in for the others. Raises
@@ -113,8 +113,8 @@ def settled(recipe: Recipe, native: Collection[str]) -> Recipe:
     arguments = recipe.arguments("network_args")
     stands_in = module in NATIVE and module not in native
     if stands_in:
-        arguments = _in_lycoris_words(recipe, module, arguments)
-    written = tuple(f"{key}={text}" for key, text in _said(arguments))
+        arguments = _lycoris_arguments(recipe, module, arguments)
+    written = tuple(f"{key}={text}" for key, text in _normalized(arguments))
     place = recipe.origin("network_args") or recipe.origin("network_module") or Origin()
     changes = {"network_args": Setting(value=written, origin=place) if written else None}
     if stands_in:
@@ -122,7 +122,7 @@ def settled(recipe: Recipe, native: Collection[str]) -> Recipe:
     return recipe.replaced(changes)
 
 
-def _in_lycoris_words(recipe: Recipe, module: str, arguments: Mapping[str, str]) -> dict[str, str]:
+def _lycoris_arguments(recipe: Recipe, module: str, arguments: Mapping[str, str]) -> dict[str, str]:
     """The same network: LyCORIS has other defaults, above all dim and alpha of the linear layers for convolutions."""
     lacking = sorted((ONLY_NATIVE - {"verbose"}) & arguments.keys())
     if lacking:
@@ -133,7 +133,7 @@ def _in_lycoris_words(recipe: Recipe, module: str, arguments: Mapping[str, str])
     return {"algo": NATIVE[module], **reach, **kept}
 
 
-def _said(arguments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _normalized(arguments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Each argument once, by its present name; a switch that is off is left out, where leaving it out means off."""
     seen = set[str]()
     for key, text in arguments.items():
@@ -141,7 +141,7 @@ def _said(arguments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         if name in seen:
             continue
         seen.add(name)
-        on = switched_on(text) if name in SWITCHES else None
+        on = parse_switch(text) if name in SWITCHES else None
         if on is None:
             yield name, text
         elif on is not (key in TURNED):

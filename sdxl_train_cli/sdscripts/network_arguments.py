@@ -20,7 +20,7 @@ def complaints(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]
     yield from _preset(arguments)
     yield from _sizes(arguments, dim)
     for key, text in arguments.items():
-        if key in lycoris.SWITCHES and lycoris.switched_on(text) is None:
+        if key in lycoris.SWITCHES and lycoris.parse_switch(text) is None:
             yield f"has '{key}={text}', which is a switch: True or False"
         elif key in _SHARES and not _is_share(text):
             yield f"has '{key}={text}', which has to be between 0 and 1"
@@ -34,7 +34,7 @@ def _algorithm(arguments: Mapping[str, str]) -> Iterator[str]:
     if algo in lycoris.BROKEN_ALGORITHMS:
         yield f"has 'algo={algo}', which LyCORIS names and can't train"
     elif algo not in lycoris.ALGORITHMS:
-        known = formatting.resembling(algo, sorted(lycoris.ALGORITHMS), 1) or ", ".join(sorted(lycoris.ALGORITHMS))
+        known = formatting.suggestion(algo, sorted(lycoris.ALGORITHMS), 1) or ", ".join(sorted(lycoris.ALGORITHMS))
         yield f"has 'algo={algo}', which LyCORIS does not know: {known}"
 
 
@@ -68,7 +68,7 @@ def _contradictions(arguments: Mapping[str, str]) -> Iterator[str]:
         name = lycoris.TURNED.get(key) or lycoris.RENAMED.get(key) or key
         if name not in lycoris.SWITCHES:
             continue
-        on = lycoris.switched_on(text)
+        on = lycoris.parse_switch(text)
         meant = (not on) if key in lycoris.TURNED and on is not None else on
         other, before = wanted.setdefault(name, (key, meant))
         if before is not meant:

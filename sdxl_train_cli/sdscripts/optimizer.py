@@ -80,7 +80,7 @@ def unknown_arguments(recipe: Recipe, known: Mapping[str, Sequence[str] | None])
     name = recipe.get("optimizer_type") or _DEFAULT
     for argument in recipe.arguments("optimizer_args"):
         if argument not in takes:
-            hint = formatting.resembling(argument, takes) or f"it takes {', '.join(takes)}"
+            hint = formatting.suggestion(argument, takes) or f"it takes {', '.join(takes)}"
             yield recipe.problem("optimizer_args", f"{name} has no argument '{argument}'", hint)
 
 

@@ -74,7 +74,7 @@ def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
         option = known.get(name)
         if option is None:
             unknown += 1  # looking for what was meant takes milliseconds, of thousands a minute
-            meant = formatting.resembling(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
+            meant = formatting.suggestion(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
             yield recipe.problem(name, _unknown(name, recipe.kind, table), meant)
             continue
         try:

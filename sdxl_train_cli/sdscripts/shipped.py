@@ -33,10 +33,10 @@ def table(release: str = PINNED_RELEASE) -> OptionTable:
 
 
 def _option(row: dict[str, Any]) -> Option:
-    return Option.model_validate({**usual(row["name"], row["type"]), **row})
+    return Option.model_validate({**row_defaults(row["name"], row["type"]), **row})
 
 
-def usual(name: str, type_: str) -> dict[str, object]:
+def row_defaults(name: str, type_: str) -> dict[str, object]:
     """What a row leaves out, because most options have it."""
     default = False if type_ == "switch" else None
     return {"flag": f"--{name}", "many": False, "choices": None, "default": default, "required": False}
@@ -57,7 +57,7 @@ def _says_something(default: Value | None) -> TypeGuard[Value]:
     return default is not None and default is not False and default != ""
 
 
-def number(option: str) -> float | int:
+def default_number(option: str) -> float | int:
     """The default of an option that has one and is a number."""
     value = defaults()[option]
     if isinstance(value, bool | str | tuple):

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bar",
-    "counting",
+    "can_encode",
     "data",
     "document",
-    "draws",
     "err",
+    "err_table",
     "errors",
     "finding",
     "finished",
     "note",
     "out",
+    "progress_bar",
     "table",
-    "told_table",
     "warn",
 ]
 
@@ -66,19 +66,19 @@ def note(text: str) -> None:
 
 def warn(problem: Problem) -> None:
     """Tell what is odd but does not stop the run."""
-    _told("warning: ", "yellow", problem)
+    _print_problem("warning: ", "yellow", problem)
 
 
 def errors(problems: Iterable[Problem]) -> None:
     """Print every problem with its hint; of very many the first."""
     found = list(problems)
     for problem in found[:_MOST_ERRORS]:
-        _told("error: ", "bold red", problem)
+        _print_problem("error: ", "bold red", problem)
     if len(found) > _MOST_ERRORS:
         note(f"and {len(found) - _MOST_ERRORS:,} more")
 
 
-def _told(label: str, style: str, problem: Problem) -> None:
+def _print_problem(label: str, style: str, problem: Problem) -> None:
     message = visible.line(redact.text(formatting.cut(str(problem), _LONGEST_MESSAGE)))
     err.print(Text(label, style=style) + Text(message, style=""))
     # A hint may have several lines; set in, none of them passes for an error's first.
@@ -118,7 +118,7 @@ def table(
     document(_in_lines(grid))
 
 
-def told_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def err_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table for the person who waits, where stdout is for something else."""
     grid = _grid(headings, rows, ())
     if err.is_terminal:
@@ -150,7 +150,7 @@ def _in_lines(grid: Table) -> str:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal, for work of so many pieces; the function takes how many are done, of how many."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
@@ -160,7 +160,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def draws(letters: str, encoding: str) -> bool:
+def can_encode(letters: str, encoding: str) -> bool:
     """Whether a terminal of this encoding has all of these letters."""
     try:
         letters.encode(encoding)
@@ -173,7 +173,7 @@ def bar(count: int, most: int, width: int = 24) -> str:
     """A bar of at most `width` characters, for a table on stdout; never empty where the count is not."""
     if not count:
         return ""
-    block = "\u2588" if draws("\u2588", sys.stdout.encoding if sys.stdout is not None else "ascii") else "#"
+    block = "\u2588" if can_encode("\u2588", sys.stdout.encoding if sys.stdout is not None else "ascii") else "#"
     return block * max(1, round(width * count / most))
 
 

@@ -20,9 +20,9 @@ Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
 def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe, page: Path | None) -> None:
     """Print it; names that are no text are escaped, so that a script gets them back."""
     survey = checked.survey
-    lengths = caption.lengths(survey.seen)
+    lengths = caption.token_counts(survey.seen)
     captions: Captions = {
-        seen.facts.path: {"caption": overview.text(seen), "tokens": lengths.get(seen.facts.path)}
+        seen.facts.path: {"caption": overview.trained_caption(seen), "tokens": lengths.get(seen.facts.path)}
         for seen in survey.seen
     }  # fmt: skip
     facts = {
@@ -30,7 +30,7 @@ def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe, page: Pa
         "preset": recipe.name,
         "pictures": sum(not seen.subset.is_reg for seen in survey.seen),
         "regularisation": sum(seen.subset.is_reg for seen in survey.seen),
-        **_counted(overview.of(survey)),
+        **_counted(overview.summarize(survey)),
         **_arranged(arranged, captions),
         "unreadable": [
             {"path": str(seen.facts.path), "error": seen.facts.error}
@@ -39,7 +39,7 @@ def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe, page: Pa
         "findings": [finding(each) for each in checked.findings],
         "duplicates": [
             {"kind": each.kind, "pictures": [str(file) for file in each.files]}
-            for each in dataset_page_data.alike(survey)
+            for each in dataset_page_data.find_lookalikes(survey)
         ],
         "page": None if page is None else str(page),
     }  # fmt: skip

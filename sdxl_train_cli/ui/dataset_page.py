@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdxl_train_cli.dataset.decode_memory import DecodeMemory
-from sdxl_train_cli.dataset.picture import memory_in_turns
+from sdxl_train_cli.dataset.picture import reuse_decoder_memory
 from sdxl_train_cli.ui import thumbnails, web_page
 
 _PARTS = Path(__file__).with_name("dataset_page_parts")
@@ -127,7 +127,7 @@ def sources(pictures: Sequence[Path | None]) -> Iterator[str | None]:
     """The thumbnail of each, one after the other; None where there is no picture."""
     known = [picture for picture in pictures if picture is not None]
     made = thumbnails.data_uris(known, side(len(known)), QUALITY, PICTURES_BYTES // max(1, len(known)), DecodeMemory())
-    with memory_in_turns():
+    with reuse_decoder_memory():
         for each in pictures:
             yield None if each is None else next(made)
 

@@ -30,7 +30,7 @@ class Lookalikes:
     files: tuple[Path, ...]
 
 
-def alike(survey: Survey) -> list[Lookalikes]:
+def find_lookalikes(survey: Survey) -> list[Lookalikes]:
     """Groups of pictures that are the same byte for byte, then of those that look the same."""
     facts = [seen.facts for seen in survey.seen]
     groups = (("duplicate", duplicates.exact(facts)), ("near-duplicate", duplicates.near(facts)))
@@ -40,9 +40,9 @@ def alike(survey: Survey) -> list[Lookalikes]:
 def gather(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> DatasetPage:
     """Put together what the page shows; its cards are in the order of `survey.seen`."""
     survey = checked.survey
-    counted = overview.of(survey)
+    counted = overview.summarize(survey)
     places = {seen.facts.path: at for at, seen in enumerate(survey.seen)}
-    groups = [LookalikeGroup(each.kind, tuple(places[file] for file in each.files)) for each in alike(survey)]
+    groups = [LookalikeGroup(each.kind, tuple(places[file] for file in each.files)) for each in find_lookalikes(survey)]
     read = int(recipe.number("max_token_length") or tokens.USUAL_LENGTH)
     cards = tuple(_cards(survey, arranged, checked.findings))
     return DatasetPage(
@@ -156,7 +156,7 @@ def _cards(survey: Survey, arranged: BucketPlan, findings: Sequence[Finding]) ->
         {one.picture.path: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed},
         _reasons(arranged),
         _by_file(findings),
-        caption.lengths(survey.seen),
+        caption.token_counts(survey.seen),
     )
     places = {subset: at for at, subset in enumerate(survey.pictures.subsets)}
     return [_card(seen, places[seen.subset], known) for seen in survey.seen]
@@ -205,7 +205,7 @@ def _card(seen: SurveyedPicture, folder: int, known: _KnownPictures) -> PictureC
         lost=round(one.lost, _DIGITS) if one else 0.0,
         repeats=one.repeats if one else 0,
         is_reg=seen.subset.is_reg,
-        caption=overview.text(seen),
+        caption=overview.trained_caption(seen),
         caption_note=_caption_note(seen),
         tokens=known.lengths.get(path),
         findings=_findings_of(seen, known.findings),

@@ -24,7 +24,7 @@ _NOTICED = 1.05
 
 def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> None:
     """Print tables, and at the end, where a person looks first, what the run makes of them."""
-    counted = overview.of(checked.survey)
+    counted = overview.summarize(checked.survey)
     _show_folders(counted.folders)
     _show_buckets(arranged.buckets, arranged.batch_size)
     _show_counts(counted)

@@ -25,21 +25,21 @@ def data(found: object, indent: int | None = 1) -> None:
     _keep(visible.as_json(found, indent))
 
 
-def told(text: str) -> None:
+def err(text: str) -> None:
     """Print one line for the person who waits."""
     _tell(visible.line(text))
 
 
-def told_document(text: str) -> None:
+def err_document(text: str) -> None:
     """Print lines for the person who waits."""
     _tell(visible.lines(text))
 
 
-def told_error(problem: Problem) -> None:
+def err_problem(problem: Problem) -> None:
     """Print what is wrong, with its hint, where nothing may be drawn any more."""
-    told(f"error: {problem}")
+    err(f"error: {problem}")
     for number, line in enumerate(problem.hint_lines):
-        told(f"{' ' * 7 if number else 'hint:  '}{line}")
+        err(f"{' ' * 7 if number else 'hint:  '}{line}")
 
 
 def _keep(text: str) -> None:

@@ -19,7 +19,7 @@ _LEAST_SIDE = 16
 
 
 def data_uri(
-    picture: Path, side: int, quality: int = QUALITY, most: int | None = None, room: DecodeMemory | None = None
+    picture: Path, side: int, quality: int = QUALITY, most: int | None = None, memory: DecodeMemory | None = None
 ) -> str:
     """The picture as a WebP of at most `side` pixels, as a `data:` address; ValueError where it can't be read.
 
@@ -30,7 +30,7 @@ def data_uri(
         with Image.open(picture) as image:
             whole = image.size
             image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, only as much as is needed
-            with (room or DecodeMemory()).taken(needed_bytes(image, whole)):
+            with (memory or DecodeMemory()).reserve(needed_bytes(image, whole)):
                 if image.mode != "RGB":  # a second copy of a large picture would take as much memory again
                     image.thumbnail((4 * side, 4 * side), Image.Resampling.NEAREST, reducing_gap=None)
                 small = image if image.mode == "RGB" else image.convert("RGB")
@@ -52,13 +52,13 @@ def _packed(image: Image.Image, quality: int) -> str:
 
 
 def data_uris(
-    pictures: Sequence[Path], side: int, quality: int, most: int, room: DecodeMemory | None = None
+    pictures: Sequence[Path], side: int, quality: int, most: int, memory: DecodeMemory | None = None
 ) -> Iterator[str | None]:
     """One after the other, made on all cores, whose decoders need no lock; None for one that can't be read."""
 
     def made(picture: Path) -> str | None:
         try:
-            return data_uri(picture, side, quality, most, room)
+            return data_uri(picture, side, quality, most, memory)
         except ValueError:
             return None
 

@@ -17,14 +17,14 @@ GERMAN = "schöner Hund mit Mütze\ngroße Wiese, blauer Himmel"
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("text", ["a cat, grass", "a cat, кот, 猫"])
 def test_unicode_is_read_with_its_mark_and_without(encoding: str, text: str) -> None:
-    found = caption_text.decoded(text.encode(encoding), None)
+    found = caption_text.decode(text.encode(encoding), None)
 
     assert found is not None
     assert found[0] == text
 
 
 def test_utf_16_of_the_other_order_is_read_by_its_mark() -> None:
-    assert caption_text.decoded(codecs.BOM_UTF16_BE + "кот".encode("utf-16-be"), None) == ("кот", "utf-16")
+    assert caption_text.decode(codecs.BOM_UTF16_BE + "кот".encode("utf-16-be"), None) == ("кот", "utf-16")
 
 
 @pytest.mark.parametrize(
@@ -33,21 +33,21 @@ def test_utf_16_of_the_other_order_is_read_by_its_mark() -> None:
 def test_a_code_page_is_told_from_what_all_captions_say_together(text: str, page: str) -> None:
     contents = [part.encode(page) for part in text.replace(",", "\n").splitlines()]
 
-    assert caption_text.code_page(contents) == page
+    assert caption_text.detect_code_page(contents) == page
 
 
 def test_a_code_page_that_can_not_be_told_is_not_guessed() -> None:
-    assert caption_text.code_page(["кошка".encode("cp1251")]) is None
-    assert caption_text.decoded("кошка".encode("cp1251"), None) is None
+    assert caption_text.detect_code_page(["кошка".encode("cp1251")]) is None
+    assert caption_text.decode("кошка".encode("cp1251"), None) is None
 
 
 def test_a_code_page_does_not_matter_where_all_read_the_same() -> None:
-    assert caption_text.code_page([GERMAN.encode("cp1252")]) in {"cp1250", "cp1252"}
+    assert caption_text.detect_code_page([GERMAN.encode("cp1252")]) in {"cp1250", "cp1252"}
 
 
 def test_an_encoding_that_does_not_fit_reads_nothing() -> None:
-    assert caption_text.decoded(b"\xff\xfe\x00", None) is None
-    assert caption_text.decoded("кот".encode("cp1251"), "ascii") is None
+    assert caption_text.decode(b"\xff\xfe\x00", None) is None
+    assert caption_text.decode("кот".encode("cp1251"), "ascii") is None
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,16 @@ def test_an_encoding_that_does_not_fit_reads_nothing() -> None:
     ],
 )
 def test_a_caption_becomes_one_line(text: str, line: str) -> None:
-    assert caption_text.cleaned(text) == line
+    assert caption_text.clean(text) == line
 
 
 @given(st.text())
 def test_a_clean_caption_is_one_line_and_stays_as_it_is(text: str) -> None:
-    clean = caption_text.cleaned(text)
+    clean = caption_text.clean(text)
 
     assert clean == clean.strip()
     assert len(clean.splitlines()) <= 1
-    assert caption_text.cleaned(clean) == clean
+    assert caption_text.clean(clean) == clean
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_a_clean_caption_is_one_line_and_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_the_trigger_is_put_first_once(caption: str, led: str) -> None:
-    assert caption_text.led(caption, "ohwx cat") == led
-    assert caption_text.led(led, "ohwx cat") == led
+    assert caption_text.put_trigger_first(caption, "ohwx cat") == led
+    assert caption_text.put_trigger_first(led, "ohwx cat") == led
 
 
 def test_a_few_letters_over_and_over_are_not_taken_for_another_alphabet() -> None:
-    assert caption_text.code_page([f"кот {number}".encode("cp1251") for number in (10, 100, 1, 0, 2, 3)]) is None
+    assert caption_text.detect_code_page([f"кот {number}".encode("cp1251") for number in (10, 100, 1, 0, 2, 3)]) is None
 
 
 def test_a_few_letters_that_every_windows_code_page_reads_alike_are_read() -> None:
-    page = caption_text.code_page([f"a “cat” {number}".encode("cp1252") for number in range(6)])
+    page = caption_text.detect_code_page([f"a “cat” {number}".encode("cp1252") for number in range(6)])
 
-    assert caption_text.decoded("“cat”".encode("cp1252"), page) == ("“cat”", page)
+    assert caption_text.decode("“cat”".encode("cp1252"), page) == ("“cat”", page)

@@ -23,8 +23,8 @@ from sdxl_train_cli.dataset import checking, decode_memory, fix_sources, fixing,
 from sdxl_train_cli.dataset.checking import DatasetSource
 from sdxl_train_cli.dataset.file_facts import FileFault
 from sdxl_train_cli.dataset.fix_journal import NAME
-from sdxl_train_cli.dataset.fix_request import order
-from sdxl_train_cli.dataset.picture import look
+from sdxl_train_cli.dataset.fix_request import build
+from sdxl_train_cli.dataset.picture import read_facts
 from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.errors import DatasetError, SdxlTrainError
 from sdxl_train_cli.recipe import Kind
@@ -99,8 +99,8 @@ def call(folder: Path, drawn: random.Random) -> None:
     repeats = drawn.choice((None, None, 0, -3, 10**400))
     recipe = presets.load(Kind.LORA, "dim32-gc", sources.overrides(data))
     checking.check(DatasetSource(data, reg, repeats, drawn.choice((None, LONG, NUL, HALF))), recipe)
-    fix_sources.listed(data)
-    untagged.work(data, overwrite=False)
+    fix_sources.list_pictures(data)
+    untagged.find_untagged(data, overwrite=False)
 
 
 def test_every_hostile_dataset_ends_in_facts_or_in_an_error_of_ours(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_pipe_in_a_dataset_keeps_nobody_waiting(tmp_path: Path, name: str) -> 
 def test_a_file_of_50_gb_with_the_name_of_a_picture_is_not_read(tmp_path: Path) -> None:
     os.truncate(picture(tmp_path / "a.png"), 50 << 30)
 
-    facts = look(tmp_path / "a.png")
+    facts = read_facts(tmp_path / "a.png")
 
     assert (facts.fault, facts.error) == (FileFault.TOO_LARGE, "53.7 GB, and no more than 1.1 are read")
 
@@ -158,15 +158,15 @@ def test_a_picture_that_takes_too_much_memory_is_told_with_the_limit(
     Image.new("RGB", (3000, 2000)).save(tmp_path / "a.webp")
     monkeypatch.setattr(decode_memory, "LARGEST_BYTES", 51_000_000)
 
-    facts = look(tmp_path / "a.webp")
+    facts = read_facts(tmp_path / "a.webp")
 
     assert facts.fault is FileFault.TOO_LARGE
     assert facts.error == "6 million pixels, and of such a WEBP no more than 3 million are decoded"
 
 
 def fix(data: Path, folder: Path) -> fixing.FixResult:
-    wanted = order(size=64, alpha=Alpha.WHITE, quality=90, trigger=None, encoding=None, keep_duplicates=True)
-    return fixing.fix(fix_sources.listed(data).items, data, folder, wanted, lambda _done, _all: None)
+    wanted = build(size=64, alpha=Alpha.WHITE, quality=90, trigger=None, encoding=None, keep_duplicates=True)
+    return fixing.fix(fix_sources.list_pictures(data).items, data, folder, wanted, lambda _done, _all: None)
 
 
 @pytest.mark.parametrize("where", ["../{name}", "{folder}/{name}", "..\\{name}", "./{name}"])

@@ -282,14 +282,14 @@ def test_pictures_whose_captions_stand_in_metadata_are_not_tagged_beside_it(tmp_
     folder = as_table(bare(tmp_path / "cats"))
 
     with pytest.raises(DatasetError, match="stand in metadata"):
-        untagged.work(folder, overwrite=True)
+        untagged.find_untagged(folder, overwrite=True)
 
 
 def test_tags_of_a_configs_folder_get_the_suffix_that_it_looks_for(tmp_path: Path) -> None:
     bare(tmp_path / "cats")
     data = with_folders(tmp_path, {"image_dir": "cats", "caption_extension": ".cap"})
 
-    captions_to_be = {job.caption.name for job in untagged.work(data, overwrite=False).jobs}
+    captions_to_be = {job.caption.name for job in untagged.find_untagged(data, overwrite=False).jobs}
 
     assert captions_to_be == {"0.cap", "1.cap", "2.cap"}
 

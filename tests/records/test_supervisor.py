@@ -167,8 +167,8 @@ def test_a_run_that_another_computer_may_train_is_left_alone_unless_a_person_say
     assert "it was started on tower, and whether it still runs there can't be seen from here" in found.message
     assert found.hint == f"look there first; if it has ended: sdxl-train runs rm {folder} --force"
     with pytest.raises(UsageError, match="started on tower"):
-        removal.remove(removal.doomed(entry, keep_result=False))
-    removal.remove(removal.doomed(entry, keep_result=False), force=True)
+        removal.remove(removal.plan_deletion(entry, keep_result=False))
+    removal.remove(removal.plan_deletion(entry, keep_result=False), force=True)
     assert not folder.exists()
 
 
@@ -201,7 +201,7 @@ def test_many_who_look_at_once_all_see_a_dead_run_dead(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat", None)
     (folder / record.LOCK).touch()
     with ThreadPoolExecutor(4) as lookers:
-        seen = list(lookers.map(lambda _each: supervisor.life(folder, None), range(4000)))
+        seen = list(lookers.map(lambda _each: supervisor.liveness(folder, None), range(4000)))
 
     assert set(seen) == {supervisor.Liveness.GONE}
 
@@ -264,7 +264,7 @@ def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead_and_no_trainer_
 
 def test_what_is_noted_is_ours(tmp_path: Path) -> None:
     run = Run(keep(tmp_path / "cat", None), "cat")
-    with supervisor.hold(run.folder) as lock, supervisor.noted(run.folder, lock):
+    with supervisor.hold(run.folder) as lock, supervisor.note_supervisor(run.folder, lock):
         told = json.loads(run.alive.read_text(encoding="utf-8"))
 
     assert (told["pid"], told["locked"]) == (os.getpid(), True)

@@ -22,7 +22,7 @@ def recipe(module: str, *arguments: str) -> Recipe:
 
 
 def settled(module: str, *arguments: str, native: frozenset[str] = NONE) -> tuple[object, object]:
-    found = lycoris.settled(recipe(module, *arguments), native)
+    found = lycoris.resolve(recipe(module, *arguments), native)
     return found.get("network_module"), found.get("network_args")
 
 
@@ -97,9 +97,9 @@ def test_two_names_of_one_switch_are_written_once() -> None:
 
 
 def test_settling_twice_changes_nothing_more() -> None:
-    once = lycoris.settled(recipe("networks.lokr", "conv_dim=4", "use_cp=1"), NONE)
+    once = lycoris.resolve(recipe("networks.lokr", "conv_dim=4", "use_cp=1"), NONE)
 
-    assert lycoris.settled(once, NONE) == once
+    assert lycoris.resolve(once, NONE) == once
     assert str(once.origin("network_args")) == "a.yaml:2"
 
 

@@ -40,23 +40,25 @@ def caption(
     installed = environment.require(where)
     required_packages.require_extras(installed, [Extra.TAGGER], "command")
     tagging.require_script(installed)
-    wish = tagging.TaggingOptions(threshold, caption_text.trigger(trigger))
-    work = untagged.work(layout.expanded(directory), overwrite=overwrite)
+    options = tagging.TaggingOptions(threshold, caption_text.parse_trigger(trigger))
+    work = untagged.find_untagged(layout.expanded(directory), overwrite=overwrite)
     if work.jobs:
         tagger = tagging.find_tagger(model or tagging.USUAL_MODEL, where, os.environ)
         if tagger.must_be_fetched:
             console.note(f"fetching {tagger.name}, a few hundred MB, once")
-        with console.counting("tagging") as tell:
-            _tell(tagging.tag(installed, where, tagger, work.jobs, wish, tell), threshold)
+        with console.progress_bar("tagging") as tell:
+            _tell(tagging.tag(installed, where, tagger, work.jobs, options, tell), threshold)
     _tell_rest(work)
 
 
 def _tell(tagged: TaggingResult, threshold: float) -> None:
     console.note(f"done: {len(tagged.written)} captions written")
     if tagged.kept:
-        console.note(f"written by somebody else meanwhile, and left as they are: {finding_kinds.some(tagged.kept)}")
+        console.note(
+            f"written by somebody else meanwhile, and left as they are: {finding_kinds.name_some(tagged.kept)}"
+        )
     if tagged.empty:
-        names = finding_kinds.some(tagged.empty)
+        names = finding_kinds.name_some(tagged.empty)
         console.warn(Problem(f"no tag reached {threshold}, so no caption: {names}", "try a lower --threshold"))
 
 

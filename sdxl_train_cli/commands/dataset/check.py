@@ -47,7 +47,7 @@ def check(
     overrides = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
     source = training.source(directory, reg, trigger, repeats)
     recipe = training.load(kind, preset, source.data, overrides, home)
-    with workspace.looking() as on_progress:
+    with workspace.picture_progress() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     if as_json:
         _print_json(checked)

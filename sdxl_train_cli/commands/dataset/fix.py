@@ -9,7 +9,7 @@ import typer
 
 from sdxl_train_cli import layout
 from sdxl_train_cli.commands.dataset.options import Directory
-from sdxl_train_cli.commands.workspace import within_reason
+from sdxl_train_cli.commands.workspace import require_reasonable
 from sdxl_train_cli.dataset import fix_request, fix_sources, fixing
 from sdxl_train_cli.dataset.fixing import FixResult
 from sdxl_train_cli.dataset.repair import Alpha
@@ -22,7 +22,7 @@ KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep du
 Size = Annotated[
     int,
     typer.Option(
-        "--size", min=64, callback=within_reason, help="Side of the square that is trained: shrink what is larger"
+        "--size", min=64, callback=require_reasonable, help="Side of the square that is trained: shrink what is larger"
     ),
 ]
 Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="JPEG quality of rewritten files")]
@@ -39,18 +39,18 @@ def fix(
     """Make a copy that training takes as it is. The originals are never touched."""
     source, folder = layout.expanded(directory), layout.expanded(to)
     fix_request.require_apart(source, folder)
-    order = fix_request.order(
+    order = fix_request.build(
         size=size, alpha=alpha, quality=quality, trigger=trigger, encoding=encoding, keep_duplicates=keep_duplicates
     )
-    listed = fix_sources.listed(source)
+    listed = fix_sources.list_pictures(source)
     for place in listed.places:
         fix_request.require_apart(place, folder)
     for note in listed.notes:
         console.warn(note)
-    with console.counting("fixing") as tell:
+    with console.progress_bar("fixing") as tell:
         fixed = fixing.fix(listed.items, source, folder, order, tell)
     _tell(fixed)
-    fix_request.require_nothing_to_look_at(fixed)
+    fix_request.require_complete(fixed)
 
 
 def _tell(fixed: FixResult) -> None:
@@ -59,6 +59,6 @@ def _tell(fixed: FixResult) -> None:
     changed = [entry for entry in made if entry.did]
     left = len(fixed.entries) - len(made)
     words = f"{len(made)} pictures, {len(changed)} of them changed, {left} left out"
-    console.note(f"done: {words}{f'; {fixed.again} were done already' if fixed.again else ''}")
+    console.note(f"done: {words}{f'; {fixed.already_done} were done already' if fixed.already_done else ''}")
     console.note(f"all that was done: {fixed.log}")
     console.out(str(fixed.folder))

@@ -25,16 +25,16 @@ from sdxl_train_cli.commands.train import (
     from_flags,
     from_set,
 )
-from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.dataset import bucketing, checking
 from sdxl_train_cli.dataset.bucketing import BucketPlan
 from sdxl_train_cli.dataset.checking import CheckedDataset
-from sdxl_train_cli.dataset.finding_kinds import in_a_line
+from sdxl_train_cli.dataset.finding_kinds import summarize
 from sdxl_train_cli.errors import DatasetError, UsageError
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui import dataset_facts, dataset_page, dataset_page_data, dataset_tables, web_page
 
-Gpus = Annotated[int, typer.Option("--gpus", min=1, callback=within_reason, help="GPUs that share the batches")]
+Gpus = Annotated[int, typer.Option("--gpus", min=1, callback=require_reasonable, help="GPUs that share the batches")]
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; it needs no network")
 ]
@@ -53,7 +53,7 @@ def show(
     typed = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
     source = training.source(directory, reg, trigger, repeats)
     recipe = training.load(kind, preset, source.data, typed, home)
-    with workspace.looking() as on_progress:
+    with workspace.picture_progress() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)
     arranged = bucketing.arrange(recipe, checked.survey.readable, gpus)
@@ -70,7 +70,7 @@ def show(
 def _require_pictures(checked: CheckedDataset) -> None:
     """What is wrong with some pictures is shown; without any there is nothing to show."""
     if not checked.survey.seen:
-        raise DatasetError([in_a_line(finding) for finding in checked.errors])
+        raise DatasetError([summarize(finding) for finding in checked.errors])
 
 
 def _target(html: Path) -> Path:
@@ -93,7 +93,7 @@ def _write_page(target: Path, checked: CheckedDataset, arranged: BucketPlan, rec
 
 def _counted(pieces: Iterable[Piece], whole: int) -> Iterator[Piece]:
     """The same pieces, with a bar on a terminal."""
-    with workspace.looking("making thumbnails") as on_progress:
+    with workspace.picture_progress("making thumbnails") as on_progress:
         for done, piece in enumerate(pieces, start=1):
             if on_progress is not None:
                 on_progress(done, whole)

@@ -74,7 +74,7 @@ def import_(
             facts.append(reports.facts(imported, str(path)))
             console.note(f"{path.stem}: {imported.kind.label}, extends {imported.base}; {imported.format}")
             if report is ReportForm.TABLE:
-                console.told_table(reports.HEADINGS, reports.rows(imported))
+                console.err_table(reports.HEADINGS, reports.rows(imported))
             console.note(reports.summary(imported))
             if report is not ReportForm.JSON:
                 console.out(str(path))
@@ -125,7 +125,7 @@ def _written(imported: ImportedPreset, file: Path, folder: Path, name: str | Non
     if not bare:
         raise UsageError(f"'{name or file.stem}' can't be a preset's name", "give it one with --name")
     path = folder / f"{bare}.yaml"
-    preset_folders.write(path, preset_text.of(imported, file.name), force=force)
+    preset_folders.write(path, preset_text.render(imported, file.name), force=force)
     return path
 
 

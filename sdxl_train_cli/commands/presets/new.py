@@ -14,7 +14,7 @@ from sdxl_train_cli import formatting, gpu
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.commands.presets.listing import KindFilter
-from sdxl_train_cli.commands.workspace import within_reason
+from sdxl_train_cli.commands.workspace import require_reasonable
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.memory import preset_drafting
 from sdxl_train_cli.memory.preset_drafting import CUSTOMS, DraftAnswers, Priority, TrainingSubject
@@ -27,7 +27,7 @@ Name = Annotated[str | None, typer.Argument(help="The preset's name")]
 What = Annotated[str | None, typer.Option("--what", help="character, object, style or several")]
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
 Pictures = Annotated[
-    int | None, typer.Option("--pictures", min=1, callback=within_reason, help="Number of pictures that you have")
+    int | None, typer.Option("--pictures", min=1, callback=require_reasonable, help="Number of pictures that you have")
 ]
 For = Annotated[str | None, typer.Option("--for", help="speed or quality")]
 To = Annotated[Path | None, typer.Option("--to", help="The folder for it [default: your own presets]")]
@@ -120,7 +120,7 @@ def _real_gib() -> float | None:
 
 def _free_gib(size: float) -> float:
     """What a run finds on a card of this size, a desktop beside it."""
-    return gpu.imagined(size, gpu.usual_headroom_gib()).free_gib
+    return gpu.hypothetical(size, gpu.usual_headroom_gib()).free_gib
 
 
 def _safe(name: str) -> str:

@@ -34,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 def explain(target: Target, as_json: Json = False) -> None:
     """Say why a run failed, and what to type. Takes any log of sd-scripts."""
     if target == "-":
-        path, lines = None, log.decoded(_stdin())
+        path, lines = None, log.decode(_stdin())
     else:
         path = _log(target)
         lines = _read(path)
@@ -93,7 +93,7 @@ def _read(path: Path) -> list[str]:
         # A pipe that is typed is read; all else that is no plain file could keep us waiting.
         with path.open("rb") if path.is_fifo() else files.open_plain(path) as file:
             if not file.seekable():
-                return log.decoded(_end_of(file))
+                return log.decode(_end_of(file))
             return log.read_tail(file, file.seek(0, io.SEEK_END))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}", "check who may read it") from error

@@ -35,14 +35,14 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
         _print_json([_facts(entry) for entry in found])
         return
     if not found:
-        printing.told(f"no runs in {folder}")
+        printing.err(f"no runs in {folder}")
         return
     headings = ("name", "state", "kind", "preset", "steps", "loss", "time", "started")
     # Plain text: a drawn table of a thousand rows takes longer than all the rest.
     printing.document("\n".join(_columns([headings, *(_row(entry) for entry in found)])))
     for entry in found:
         if entry.problem:
-            printing.told(f"{entry.folder}: {entry.problem}")
+            printing.err(f"{entry.folder}: {entry.problem}")
 
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
