@@ -1,7 +1,7 @@
-"""Caches that sd-scripts left beside the pictures, and that tell of other pictures or captions than those of today.
+"""Stale caches beside the pictures: sd-scripts' cache files that belong to other pictures or captions.
 
-sd-scripts takes a picture's size from the name of its cache, and never looks whether a cache is older than what it was
-made of (library/train_util.py: load_dreambooth_dir; library/strategy_sd.py, library/strategy_sdxl.py).
+sd-scripts takes a picture's size from the name of its cache, and never checks whether a cache is older than its source
+(library/train_util.py: load_dreambooth_dir; library/strategy_sd.py, library/strategy_sdxl.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OLDER_TEXT = FindingKind(
 
 
 def find(seen: Sequence[SurveyedPicture], beside: Sequence[Path], recipe: Recipe | None) -> Iterator[Finding]:
-    """Yield the findings; a cache that the recipe reads weighs more."""
+    """Yield the findings. A stale cache that the recipe reads is more severe."""
     caches = [path for path in beside if path.suffix == ".npz"]
     if not caches:
         return

@@ -1,4 +1,4 @@
-"""What is wrong or odd with the captions of a dataset."""
+"""Problems and oddities of a dataset's captions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WRITE = "write a caption into it, or delete it"
 _A_TRIGGER = 'write captions beside the pictures, or name the subject: --trigger "ohwx woman"'
 
 Told = Callable[[Caption], str | None]
-"""What there is to say of a caption, or None where all is well."""
+"""Returns what to say about a caption, or None if it is fine."""
 
 
 def _fault(fault: FileFault) -> Told:
@@ -87,7 +87,7 @@ _LONG = {
     225: FindingKind("caption-over-225", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 225 tokens, of which {read} are read", _LONGEST),
 }  # fmt: skip
-"""By the limit that a caption is over; each is told of by the highest alone."""
+"""Findings by token limit. Each caption is reported for the highest limit that it exceeds."""
 
 
 def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | None) -> Iterator[Finding]:
@@ -133,7 +133,7 @@ def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | No
 
 
 def _long(seen: Sequence[SurveyedPicture], recipe: Recipe | None) -> Iterator[Finding]:
-    """Those of which a part is not read; a trigger that is put first takes its share."""
+    """Captions that are cut off. A trigger put in front counts too."""
     length = recipe.number("max_token_length") if recipe else None
     limit = int(length or tokens.USUAL_LENGTH)
     over: dict[int, list[Hit]] = {each: [] for each in _LONG}

@@ -1,4 +1,4 @@
-"""A whole check of a dataset: its folders, every file in them, and how they suit a recipe."""
+"""Complete check of a dataset: its folders, every file in them, and how they suit a recipe."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from sdxl_train_cli.recipe import Recipe
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """What a person gives of a dataset."""
+    """The dataset as the user specified it."""
 
     data: Path
     regularisation: Path | None = None
     repeats: int | None = None
     trigger: str | None = None
     called: str = "give --data"
-    """How hints tell to name another folder."""
+    """Start of hints that suggest another folder."""
 
 
 @dataclass(frozen=True)
 class CheckedDataset:
-    """A dataset that was looked at, and what is wrong or odd with it."""
+    """A surveyed dataset and its findings."""
 
     survey: Survey
     findings: tuple[Finding, ...]
 
     @property
     def errors(self) -> list[Finding]:
-        """What a training must not start with."""
+        """Findings that must stop a training."""
         return [finding for finding in self.findings if finding.severity is Severity.ERROR]
 
     @property
     def warnings(self) -> list[Problem]:
-        """What is odd but trains, a line each."""
+        """Findings that are odd but harmless, one line each."""
         odd = [summarize(finding) for finding in self.findings if finding.severity is Severity.WARNING]
         return [*self.survey.pictures.notes, *odd]
 
 
 def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
-    """Look at everything; DatasetError where there is no dataset to look at."""
+    """Check everything. DatasetError if there is no dataset at all."""
     pictures, problems = sources.find(
         source.data, regularisation=source.regularisation, repeats=source.repeats, trigger=source.trigger,
         called=source.called,
@@ -58,7 +58,7 @@ def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress 
 
 
 def require(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
-    """The same for a training: DatasetError has every error in a line."""
+    """Check before a training. DatasetError lists every error."""
     checked = check(source, recipe, on_progress)
     if checked.errors:
         raise DatasetError([summarize(finding) for finding in checked.errors])

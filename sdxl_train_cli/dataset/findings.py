@@ -1,4 +1,4 @@
-"""What a survey of a dataset means for a training: problems by kind, errors first."""
+"""Turn a survey into findings for a training, errors first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sdxl_train_cli.recipe import Recipe
 
 
 def find(found: Survey, recipe: Recipe | None) -> list[Finding]:
-    """Everything that is wrong or odd; without a recipe, nothing is said of sizes and steps."""
+    """Every problem and oddity. Without a recipe, sizes and steps are not judged."""
     fit = fit_findings.find(recipe, found.readable) if recipe is not None else ()
     return errors_first(
         chain(
@@ -36,12 +36,12 @@ def find(found: Survey, recipe: Recipe | None) -> list[Finding]:
 
 
 def from_folder_problems(problems: Iterable[FolderProblem]) -> list[Finding]:
-    """The same for folders that can't be trained on."""
+    """Findings for folders that can't be trained on."""
     return [_from_folder_problem(problem) for problem in problems]
 
 
 def _from_folder_problem(problem: FolderProblem) -> Finding:
-    """In one line, whatever signs the folders' names have."""
+    """Describe the problem in one line, with control characters in the folder's name escaped."""
     named: dict[str, Path | str | int] = {"words": shown(problem.words)}
     if problem.place is not None:
         named["place"] = problem.place
@@ -50,12 +50,12 @@ def _from_folder_problem(problem: FolderProblem) -> Finding:
 
 
 def errors_first(found: Iterable[Finding]) -> list[Finding]:
-    """Errors first, else as they come."""
+    """Errors first, otherwise in the given order."""
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
 
 
 def _root(pictures: TrainingPictures) -> str:
-    """The folder that was given, as a shell takes it; of several numbered ones it is their parent."""
+    """The given folder, quoted for a shell. For several numbered folders, their parent."""
     folders = [subset.place for subset in pictures.subsets if not subset.is_reg]
     if not folders:
         return "DIR"

@@ -1,4 +1,4 @@
-"""How the pictures suit the recipe: what is enlarged or cropped away in its buckets, and how often each is seen."""
+"""How well the pictures fit the recipe: enlargement and cropping by bucket, and passes over each picture."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.recipe import Recipe
 
 _ENLARGED = 1.1
-"""Above this factor it shows."""
+"""Enlargement is visible above this factor."""
 _LOST = 0.1
-"""The share of a picture that nobody misses."""
+"""Share of a picture that can be cropped unnoticed."""
 _FEW_PASSES, _FEW_VIEWS = 5, 1000
-"""A run that shows each picture fewer times teaches little, unless it shows very many pictures."""
+"""A run with fewer passes over each picture learns little, unless it has very many pictures."""
 _MANY_PASSES = 300
-"""Beyond, pictures are learned by heart."""
+"""With more passes, pictures are memorised."""
 
 _TOO_NARROW = FindingKind(
     "too-narrow", ERROR, "{file} is {detail}: nothing of it fits into a bucket",
@@ -57,7 +57,7 @@ _MANY = FindingKind(
 
 
 def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
-    """Yield the findings, the worst pictures first; none about steps where nothing can be trained on."""
+    """Yield the findings, worst pictures first. Nothing about steps if there is nothing to train on."""
     arranged = bucketing.arrange(recipe, pictures)
     yield from _TOO_NARROW.of_files([(each.path, f"{each.width}x{each.height}") for each in arranged.unplaced])
     placed = [each for bucket in arranged.buckets for each in bucket.placed]

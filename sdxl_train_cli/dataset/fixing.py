@@ -1,7 +1,7 @@
-"""A copy of a dataset in which everything is as training takes it; the originals are never touched.
+"""Copy a dataset so that training accepts everything in it. The originals are never touched.
 
-Every file is written beside its place and renamed, then noted in the journal: cut off at any moment, the same call
-goes on where it stopped.
+Every file is written to a temporary name and renamed, then recorded in the journal. If the command is interrupted,
+repeating it continues where it stopped.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from sdxl_train_cli.errors import DatasetError
 WORKERS = min(8, os.cpu_count() or 1)
 UNTOLD = "caption left out: its encoding can't be told"
 _BESIDE = re.compile(rf"{files.HALF_WRITTEN}|\.fix-.*\.new")
-"""What is written beside its place before it is renamed; the second is of earlier versions."""
+"""Temporary files. The second pattern is of earlier versions."""
 
 
 @dataclass(frozen=True)
 class FixResult:
-    """What a whole fix has brought."""
+    """Result of a complete fix."""
 
     folder: Path
     entries: tuple[JournalEntry, ...]
     already_done: int
     """Pictures that an earlier call had finished."""
     log: Path
-    """All that was done, in words."""
+    """Everything that was done, in words."""
 
     @property
     def needing_attention(self) -> tuple[JournalEntry, ...]:
-        """What a person must look at: something of theirs is missing."""
+        """Entries that the user must look at: something of theirs is missing."""
         return tuple(entry for entry in self.entries if entry.look)
 
 
 Tell = Callable[[int, int], None]
-"""Takes how many pictures are done, of how many."""
+"""Called with the number of finished pictures and the total."""
 
 
 def fix(items: Sequence[SourcePicture], data: Path, folder: Path, request: FixRequest, tell: Tell) -> FixResult:
-    """Make the copy in `folder`; DatasetError where that can't be done at all."""
+    """Create the copy in `folder`. DatasetError if that can't be done at all."""
     journal = Journal(folder, data)
     with _disk_errors(folder), _only_one(folder, journal) as before:
         request = replace(request, code_page=request.code_page or _code_page(items))
@@ -89,7 +89,7 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     before: Mapping[str, JournalEntry],
     tell: Tell,
 ) -> list[JournalEntry]:
-    """Make every picture that is not finished, over the cores, and no more at a time than there is room for."""
+    """Make every unfinished picture on all cores, as many at a time as memory allows."""
     jobs = [job for job in plan.jobs if job.item.name not in finished]
     done, total, results = len(finished) + len(plan.left_out), len(plan.jobs) + len(plan.left_out), list[JournalEntry]()
     workers = _FixWorkers(folder, request, journal, DecodeMemory(LARGEST_BYTES), before)
@@ -123,10 +123,10 @@ class _FixWorkers:
     journal: Journal
     memory: DecodeMemory
     before: Mapping[str, JournalEntry]
-    """What an earlier fix has made, by source."""
+    """Results of an earlier fix, by source."""
 
     def make(self, job: FixJob) -> JournalEntry:
-        """Make one picture and its caption; what can't be made is told in the entry."""
+        """Make one picture and its caption. Failures are reported in the entry."""
         try:
             repaired = repair.repair(job.item.path, self.request.options, self.memory)
         except UnusablePictureError as error:
@@ -154,7 +154,7 @@ class _FixWorkers:
 
 
 def _caption(item: SourcePicture, request: FixRequest) -> tuple[str, list[str], bool]:
-    """The caption as it is to be, what was done to it, and whether a person must look at it."""
+    """Return the new caption, the changes made, and whether the user must look at it."""
     found = item.captions()
     if found.problem:
         return "", [found.problem], True
@@ -174,7 +174,7 @@ def _caption(item: SourcePicture, request: FixRequest) -> tuple[str, list[str], 
 
 
 def _code_page(items: Sequence[SourcePicture]) -> str | None:
-    """One code page for all captions that are no Unicode: together they tell more than one by one."""
+    """One code page for all non-Unicode captions: together they are easier to recognise."""
     odd = [content for item in items if (content := item.captions().content) and not _is_unicode(content)]
     return caption_text.detect_code_page(odd) if odd else None
 
@@ -184,7 +184,7 @@ def _is_unicode(content: bytes) -> bool:
 
 
 def _remove_former(folder: Path, before: Mapping[str, JournalEntry], entries: Sequence[JournalEntry]) -> None:
-    """Take away what an earlier fix made of originals that are gone or became something else."""
+    """Remove results of an earlier fix whose originals are gone or have changed."""
     standing = {name for entry in entries for name in (entry.picture, entry.caption)}
     for entry in before.values():
         if entry.picture is None or not _is_as_made(folder, entry) or _is_edited(folder, entry):
@@ -195,7 +195,7 @@ def _remove_former(folder: Path, before: Mapping[str, JournalEntry], entries: Se
 
 
 def _is_edited(folder: Path, entry: JournalEntry) -> bool:
-    """Whether a person has changed the caption since it was made."""
+    """Whether the user has edited the caption since it was made."""
     if entry.caption is None or not entry.caption_digest:
         return False
     try:
@@ -211,7 +211,7 @@ def _digest(content: bytes) -> str:
 
 
 def _is_as_made(folder: Path, entry: JournalEntry) -> bool:
-    """Whether its picture is the one that the journal tells of, and not one that was put there since."""
+    """Whether the picture is the one that the journal describes, and not a replacement."""
     picture_file = folder / str(entry.picture)
     try:
         return not picture_file.parent.is_symlink() and picture_file.lstat().st_size == entry.size
@@ -220,14 +220,14 @@ def _is_as_made(folder: Path, entry: JournalEntry) -> bool:
 
 
 def _require_own(place: Path, folder: Path) -> None:
-    """DatasetError where a folder of the copy is a link: what is written there would land elsewhere."""
+    """DatasetError if a folder of the copy is a link: writing would end up elsewhere."""
     if place != folder and place.is_symlink():
         raise DatasetError(f"{place} is a link, and the copy would be made where it leads", "give --to a new folder")
 
 
 @contextlib.contextmanager
 def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, JournalEntry]]:
-    """Have the folder for us alone; give what an earlier fix has done there."""
+    """Lock the folder. Yields the entries of an earlier fix."""
     before = journal.load()
     if before is None and folder.exists() and any(file.name != _LOCK for file in folder.iterdir()):
         raise DatasetError(f"{folder} holds files already, and they are not of a fix", "give --to a new folder")

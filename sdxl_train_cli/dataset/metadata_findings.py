@@ -1,4 +1,4 @@
-"""What sd-scripts can't do with pictures that a metadata file names (library/train_util.py: FineTuningDataset)."""
+"""Limits of sd-scripts for pictures from a metadata file (library/train_util.py: FineTuningDataset)."""
 
 from __future__ import annotations
 

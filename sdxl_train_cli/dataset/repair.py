@@ -1,4 +1,4 @@
-"""One picture made what SDXL training takes: upright, sRGB, of one frame, no larger than needed. Writes nothing."""
+"""Convert one picture to what SDXL training needs: upright, sRGB, one frame, no larger than needed. Writes nothing."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from sdxl_train_cli.dataset.picture import SUFFIXES, formats, is_opaque, open_fi
 from sdxl_train_cli.errors import DatasetError
 
 _WORK = 12
-"""Bytes a pixel that the steps take beside the decoded picture: three copies."""
+"""Bytes per pixel used besides the decoded picture: three copies."""
 _EDITOR = "shrink it in a picture editor"
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 class Alpha(str, Enum):
-    """What becomes of transparency."""
+    """How to handle transparency."""
 
     WHITE = "white"
     KEEP = "keep"
 
 
 class UnusablePictureError(DatasetError):
-    """A picture that can't be decoded whole, or holds nothing to train on."""
+    """A picture that can't be decoded completely, or contains nothing to train on."""
 
     def __init__(self, path: Path, reason: str, hint: str | None = None) -> None:
         super().__init__(f"{path} {reason}", hint)
@@ -42,39 +42,39 @@ class UnusablePictureError(DatasetError):
 
 
 class _NoNumbersError(ValueError):
-    """Pixels that no picture can have."""
+    """Pixel values that no picture can have."""
 
 
 @dataclass(frozen=True)
 class RepairOptions:
-    """What the pictures are for."""
+    """How to convert pictures."""
 
     alpha: Alpha
     quality: int
-    """Of JPEG files that are written anew, 1 to 100."""
+    """Quality of rewritten JPEG files, 1 to 100."""
     needed: Callable[[int, int], tuple[int, int]]
-    """The size that a picture of this width and height may be shrunk to."""
+    """Returns the size that a picture of this width and height may be shrunk to."""
 
 
 @dataclass(frozen=True)
 class RepairedPicture:
-    """What a picture has become."""
+    """Result of a repair."""
 
     suffix: str
     content: bytes | None
-    """None where the file is right as it is, byte for byte."""
+    """The new file's bytes. None if the original is fine as it is."""
     did: tuple[str, ...]
-    """In words, one for each change to what the picture shows."""
+    """Descriptions of the changes that are visible in the picture."""
 
 
 def repair(path: Path, options: RepairOptions, memory: DecodeMemory | None = None) -> RepairedPicture:
-    """Decode every byte, and change what must be changed; UnusablePictureError where it can't be read."""
+    """Decode the picture completely and make the necessary changes. UnusablePictureError if it can't be read."""
     with _opened(path) as image:
         return _repaired(image, path, options, memory or DecodeMemory())
 
 
 def require_readable(path: Path, memory: DecodeMemory | None = None) -> None:
-    """Decode every byte; UnusablePictureError where that can't be done."""
+    """Decode every byte. UnusablePictureError if that fails."""
     with _opened(path) as image:
         whole = image.size
         image.draft(None, (1, 1))
@@ -84,7 +84,7 @@ def require_readable(path: Path, memory: DecodeMemory | None = None) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Picture]:
-    """The picture, of which only the header is read; whatever goes wrong in the block is an UnusablePictureError."""
+    """Open the picture, reading only its header. Any error within the block becomes UnusablePictureError."""
     try:
         with open_file(path) as file, Image.open(file, formats=formats()) as image:
             yield image
@@ -138,7 +138,7 @@ def _changed(
 
 
 def _reduced(image: Picture, factor: int) -> tuple[Picture, list[str]]:
-    """A whole fraction of the picture, strip by strip: a JPEG is decoded so, and all else as good but by us."""
+    """Shrink by an integer factor, strip by strip. A JPEG's decoder does it; for all other formats we do."""
     rows = max(1, next(strips(image))[3] // factor) * factor
     whole: Picture | None = None
     did: str | None = None
@@ -200,7 +200,7 @@ def _eight_bits(image: Picture) -> tuple[Picture, str | None]:
 
 
 def _in_srgb(image: Picture) -> tuple[Picture, str | None]:
-    """Apply the colour profile; sd-scripts would read the numbers as sRGB whatever they mean."""
+    """Apply the colour profile. sd-scripts would take the numbers as sRGB whatever they mean."""
     profile = image.info.get("icc_profile")
     if not profile:
         return image, None

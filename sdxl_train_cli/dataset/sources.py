@@ -1,4 +1,4 @@
-"""What a person may give as a dataset: a folder, a dataset config, a metadata file, a Hugging Face imagefolder."""
+"""Dataset sources: a folder, a dataset config, a metadata file, or a Hugging Face imagefolder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipes.presets import Override
 
 _SPLIT = "train"
-"""The folder of an imagefolder that is trained on, where it has several."""
+"""The imagefolder split to train on if there are several."""
 _UNREAD = "metadata.parquet"
 
 
 def find(
     data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None, called: str = "give --data"
 ) -> tuple[TrainingPictures, list[FolderProblem]]:
-    """Lay out what can be trained on, and tell of what can't; DatasetError where there is no telling.
+    """Find what can be trained on, and what can't. DatasetError if the layout is not recognised.
 
-    `called` begins the hints that tell to name another folder.
+    `called` begins the hints that suggest another folder.
     """
     data = layout.expanded(data)
     config = _config(data)
@@ -43,7 +43,7 @@ def find(
 
 
 def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None) -> TrainingPictures:
-    """The same; DatasetError names all that is wrong."""
+    """Find what can be trained on. DatasetError lists every problem."""
     pictures, problems = find(data, regularisation=regularisation, repeats=repeats, trigger=trigger)
     if problems:
         raise DatasetError([found.problem for found in problems])
@@ -51,14 +51,14 @@ def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigge
 
 
 def find_subsets(data: Path) -> list[Subset]:
-    """What would be trained on, not looked at yet; DatasetError where it is laid out in no known way."""
+    """The subsets to train on, before inspection. DatasetError if the layout is not recognised."""
     data = layout.expanded(data)
     given = _given(data, _config(data))
     return folders.find_subsets(data) if given is None else given
 
 
 def overrides(data: Path) -> tuple[Override, ...]:
-    """What a dataset config sets for the run; nothing for any other kind. Raises DatasetError."""
+    """Options that a dataset config sets for the run. Empty for other sources. Raises DatasetError."""
     config = _config(layout.expanded(data))
     return config.overrides if config else ()
 
@@ -68,7 +68,7 @@ def _config(data: Path) -> ConfigFile | None:
 
 
 def _given(data: Path, config: ConfigFile | None) -> list[Subset] | None:
-    """The subsets of what is no plain folder."""
+    """The subsets of a source other than a plain folder."""
     if config is not None:
         return list(config.subsets)
     if files.is_folder(data):
@@ -80,7 +80,7 @@ def _given(data: Path, config: ConfigFile | None) -> list[Subset] | None:
 
 
 def _imagefolder(data: Path) -> MetadataFile | None:
-    """Its metadata, where there is any and the pictures have no captions beside them."""
+    """The imagefolder's metadata. None if there is none, or if the pictures have caption files."""
     for folder in (data, data / _SPLIT):
         file = next((folder / name for name in metadata_file.NAMES if (folder / name).is_file()), None)
         if file is not None and not _has_captions(folder):
@@ -105,7 +105,7 @@ def _with_flags(subset: Subset, repeats: int | None, trigger: str | None) -> Sub
 
 
 def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Problem]]:
-    """Pictures that metadata names and that are not there; pictures beside them that it does not name."""
+    """Problems with pictures that metadata names but that are missing, and notes on pictures it does not name."""
     problems, notes = list[FolderProblem](), list[Problem]()
     for subset in subsets:
         if subset.metadata_file is None:
