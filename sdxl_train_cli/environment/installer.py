@@ -1,4 +1,4 @@
-"""uv, which makes the venv and installs into it; a failure is told in one line, its words are in the log."""
+"""Create the venv and install packages with uv. Failures are summarised in one line; uv's output is in the log."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sdxl_train_cli.environment.toolchain import InstallPlan, Toolchain
 from sdxl_train_cli.errors import SetupError
 
 Report = Callable[[str], None]
-"""Takes one line for the person who waits."""
+"""Called with one line for the waiting user."""
 
 
 @dataclass(frozen=True)
 class Installer:
-    """Where an installation's words go."""
+    """Destinations of an installation's output."""
 
     log: BinaryIO
     log_path: Path
@@ -31,7 +31,7 @@ class Installer:
 
 
 def make_venv(folder: Path, python: str | None, row: Toolchain | None, tools: Installer) -> None:
-    """Make a venv with the asked-for Python, else the best known one, else any that sd-scripts runs with."""
+    """Create a venv with the requested Python, else the best known version, else any that sd-scripts supports."""
     known_good = [row.python, row.python_range] if row else [sys.executable]
     wanted = [python] if python else known_good
     for version in wanted:
@@ -44,7 +44,7 @@ def make_venv(folder: Path, python: str | None, row: Toolchain | None, tools: In
 
 
 def install(python: Path, plan: InstallPlan, tools: Installer) -> None:
-    """Install the plan's requirements in one resolution, so that nothing can replace the chosen torch."""
+    """Install the plan's requirements in a single resolution, so that nothing replaces the chosen torch."""
     if not plan.requirements:
         return
     tools.report(f"installing torch ({plan.build.value}) and {len(plan.requirements) - 1} requirements, several GB")

@@ -1,4 +1,4 @@
-"""Whether a place on the network answers, before something long is started that needs it."""
+"""Check that a host is reachable before starting something long that needs it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 def is_reachable(url: str) -> bool:
-    """Ask for the page's head, through the system's proxies; any answer counts, also a refusal."""
+    """Request the page's headers through the system's proxies. Any response counts, including an error status."""
     import http.client  # noqa: PLC0415 - few commands ask the network, and it takes long to import
     import urllib.error  # noqa: PLC0415 - the same
     import urllib.request  # noqa: PLC0415 - the same

@@ -1,4 +1,4 @@
-"""What a recipe's options make sd-scripts import, and whether it is there: without it, the run would end there."""
+"""Packages that a recipe's options make sd-scripts import, and whether they are installed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sdxl_train_cli.sdscripts import optimizer
 
 _EXTRAS = {extra.package: extra for extra in Extra}
 _NAMES = {Extra.LYCORIS: "LyCORIS", Extra.TAGGER: "onnxruntime (for the tagger)"}
-"""What extras are called where it is not what `--extra` takes."""
+"""Names of extras that differ from what `--extra` accepts."""
 
 
 def required_modules(recipe: Recipe) -> Mapping[str, str]:
-    """Every module that an option asks for, by dotted name, and that option; of an extra, its package."""
+    """Modules that options require, by dotted name, with the option. For an extra, its package."""
     found = {
         "network_module": str(recipe.get("network_module") or ""),
         "optimizer_type": optimizer.module(recipe),
@@ -35,12 +35,12 @@ def _of_an_extra(name: str) -> str:
 
 
 def extras(recipe: Recipe) -> tuple[Extra, ...]:
-    """The extras of setup among them."""
+    """Extras of setup that the recipe requires."""
     return tuple(_EXTRAS[name] for name in required_modules(recipe) if name in _EXTRAS)
 
 
 def require(installed: Environment, recipe: Recipe) -> None:
-    """SetupError with all that the recipe imports and that is not there."""
+    """SetupError listing everything that the recipe imports and that is missing."""
     of_extras = missing_problem(installed, extras(recipe), "run")
     others = {name: option for name, option in required_modules(recipe).items() if name not in _EXTRAS}
     found = [] if of_extras is None else [of_extras]
@@ -61,14 +61,14 @@ def _instead(installed: Environment, name: str, option: str) -> str:
 
 
 def require_extras(installed: Environment, wanted: Collection[Extra], what: str) -> None:
-    """SetupError with the command that installs what is missing beside what is there."""
+    """SetupError with the command that installs the missing extras along with the present ones."""
     problem = missing_problem(installed, wanted, what)
     if problem is not None:
         raise SetupError(problem)
 
 
 def missing_problem(installed: Environment, wanted: Collection[Extra], what: str) -> Problem | None:
-    """The same as a problem; None where all is there."""
+    """The missing extras as a problem. None if all are installed."""
     missing = [extra for extra in wanted if not installed.has(extra)]
     if not missing:
         return None
