@@ -1,6 +1,6 @@
-"""The commands as a table, and main(), the only place that turns our errors into words and exit codes.
+"""The command table, and main(), the only place that turns errors into messages and exit codes.
 
-A command's module is imported when the command is used: --help and a misspelt name must not wait for it.
+A command's module is imported when the command is used: --help and a misspelled name must not wait for it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from sdxl_train_cli.errors import SdxlTrainError, UsageError
 from sdxl_train_cli.ui import printing
 
 _ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
-"""click's own, or that of typer's copy of click; typer gives no other name to it."""
+"""The usage error of click, or of typer's vendored copy of click. Typer has no public name for it."""
 
 
 class Command(NamedTuple):
-    """One command: what it does, and the function that does it."""
+    """One command: its help and the function that runs it."""
 
     help: str
     """One line for the list of commands."""
     function: str
     """`module.function` below sdxl_train_cli.commands."""
     more: str = ""
-    """What its own --help says beside the line."""
+    """Paragraphs that only the command's own --help shows."""
 
 
 class CommandGroup(NamedTuple):
-    """A word with commands of its own."""
+    """A command that has subcommands."""
 
     help: str
     commands: Mapping[str, Command]
@@ -97,14 +97,14 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
 
 
 class CommandTable(TyperGroup):
-    """Commands that are listed by their line, and imported when they are used."""
+    """A group that lists commands without importing them."""
 
     def __init__(self, *, rows: Mapping[str, Command | CommandGroup] = COMMANDS, **attrs: Any) -> None:  # noqa: ANN401 - typer's
         super().__init__(**{**attrs, "commands": {name: _placeholder(name, row) for name, row in rows.items()}})
         self._rows = rows
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - click's, or those of typer's own copy
-        """Give the command that is named, its module imported."""
+        """Return the named command. Imports its module."""
         name, listed, rest = super().resolve_command(ctx, args)
         row = self._rows.get(name) if name else None
         return name, _load_command(name, row) if name and isinstance(row, Command) else listed, rest
@@ -149,7 +149,7 @@ def _options(
 
 
 def main() -> None:
-    """Run a command; every error is a line with a hint and has its own exit code."""
+    """Run a command. Every error becomes one line with a hint, and has its own exit code."""
     _prepare_streams()
     signals.raise_stopped()
     try:
@@ -161,7 +161,7 @@ def main() -> None:
 
 
 def _exit_code() -> int:
-    """Run a command and give its exit code."""
+    """Run a command and return its exit code."""
     try:
         _require_folder()
         code = app(standalone_mode=False)
@@ -185,7 +185,7 @@ def _exit_code() -> int:
 
 
 def _report_misuse(error: typer.BadParameter) -> int:
-    """Tell what click says of the command line; what was typed stands in it."""
+    """Print click's message about the command line. The message quotes what was typed, so it is escaped."""
     words = io.StringIO()
     is_help = error.ctx is not None and error.message == error.ctx.get_help()  # where nothing was typed
     error.message = error.message if is_help else visible.line(error.message)
@@ -195,7 +195,7 @@ def _report_misuse(error: typer.BadParameter) -> int:
 
 
 def _require_folder() -> None:
-    """Every relative path would fail later, each in its own way."""
+    """Raise UsageError if the current folder is gone. Every relative path would fail later, each differently."""
     try:
         Path.cwd()
     except OSError as error:
@@ -203,7 +203,7 @@ def _require_folder() -> None:
 
 
 def _prepare_streams() -> None:
-    """Let no letter that the terminal lacks end a run (a Windows code page, LANG=C)."""
+    """Replace characters that the terminal's encoding lacks (a Windows code page, LANG=C) instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
