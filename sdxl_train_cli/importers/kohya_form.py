@@ -1,4 +1,4 @@
-"""A form of the kohya_ss GUI that launches the same training; what has no field goes into additional_parameters."""
+"""Build a kohya_ss GUI form that launches the same training. Options without a field go to additional_parameters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PERCENT = 100
 
 @dataclass(frozen=True)
 class FilledForm:
-    """A filled-in form, and the options that neither a field nor a flag of it can hold."""
+    """A filled-in form, and the options that it can't express."""
 
     fields: Mapping[str, object]
     lost: tuple[str, ...]
@@ -78,7 +78,7 @@ def fill(kind: Kind, given: Mapping[str, Value]) -> FilledForm:
 
 
 def _filled(field: GuiField, value: Value | None) -> object:
-    """A field's content; the empty one stands for an option that is left out."""
+    """A field's content. An empty field stands for an option that is left out."""
     if field.form is FieldForm.SWITCH:
         return value is True
     if value is None:
@@ -91,7 +91,7 @@ def _filled(field: GuiField, value: Value | None) -> object:
 
 
 def _fits(field: GuiField, value: Value) -> bool:
-    """Whether the field gives this value back."""
+    """Whether the field yields this value again."""
     if field.form is FieldForm.OFF_AT_ZERO:
         return not option_translation.means_same(value, 0) or option_translation.is_off(field.option, value)
     if field.form is FieldForm.WORDS:
@@ -145,7 +145,7 @@ def _network(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, V
 
 
 def _holds(network: GuiNetwork, module: str, arguments: Mapping[str, str]) -> bool:
-    """Whether this choice of LoRA_type launches just this network."""
+    """Whether this LoRA_type launches exactly this network."""
     names = {_name(network, key): key for key in network.arguments}
     rest = {name: text for name, text in arguments.items() if name != "algo"}
     fits = all(name in names and _comes_back(names[name], text) for name, text in rest.items())
@@ -158,7 +158,7 @@ def _name(network: GuiNetwork, key: str) -> str:
 
 
 def _comes_back(key: str, text: str) -> bool:
-    """Whether the form's field gives the same text back."""
+    """Whether the form's field yields the same text again."""
     switch = text in {"True", "False"}
     if switch:
         return text == "True"
@@ -178,7 +178,7 @@ def _arguments(network: GuiNetwork, arguments: Mapping[str, str]) -> dict[str, o
 
 
 def _rates(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, Value]]:
-    """The GUI tells from the rates what is trained, and always gives rates of their own."""
+    """The GUI derives the trained parts from the rates, and always passes separate rates."""
     rate = given.get("learning_rate", shipped.default_number("learning_rate"))
     unet_only, text_only = given.get("network_train_unet_only"), given.get("network_train_text_encoder_only")
     text = given.get("text_encoder_lr")
@@ -207,7 +207,7 @@ def _flags(flags: Mapping[str, Value]) -> Iterator[str]:
 
 
 def _writable(value: Value) -> bool:
-    """Whether the GUI, which cuts its flags at blanks and takes quotes away, leaves the value whole."""
+    """Whether the GUI, which splits flags at spaces and strips quotes, preserves the value."""
     return not any(_NOT_WRITABLE.search(_text(part)) for part in (value if isinstance(value, tuple) else (value,)))
 
 

@@ -1,4 +1,4 @@
-"""A trained network's own record (`ss_*`) as the options that made it; sd-scripts' train_network.py writes it."""
+"""Import a trained network's metadata (`ss_*`) as the options that made it. train_network.py writes it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _DEEPEST_JSON = 4 * 1024 * 1024
 
 
 def read(header: Header, where: str) -> ForeignSettings:
-    """The record's options; RecipeError where the file has none, or is not for SDXL."""
+    """The recorded options. RecipeError if there are none, or if they are not for SDXL."""
     record = {key: text for key, text in header.metadata.items() if key.startswith("ss_")}
     if not record:
         raise RecipeError(Problem("holds no record of its training", "ask its author for the settings", where))
@@ -146,7 +146,7 @@ def _optimizer(key: str, text: str) -> Iterator[ForeignKey]:
 
 
 def _split_arguments(text: str) -> list[str]:
-    """`a=1,betas=(0.9, 0.99)` at the commas that stand in no bracket."""
+    """Split `a=1,betas=(0.9, 0.99)` at commas outside of brackets."""
     parts, depth = [""], 0
     for char in text:
         depth += (char in "([{") - (char in ")]}")
@@ -158,7 +158,7 @@ def _split_arguments(text: str) -> list[str]:
 
 
 def _arguments(key: str, text: str, record: Mapping[str, str]) -> Iterator[ForeignKey]:
-    """The network's arguments; sd-scripts adds network_dropout to them, which has an option of its own."""
+    """The network's arguments. sd-scripts adds network_dropout to them, which is an option of its own."""
     found = _json(text)
     if not isinstance(found, dict):
         yield unknown(key, text, "is no mapping")
@@ -173,7 +173,7 @@ def _arguments(key: str, text: str, record: Mapping[str, str]) -> Iterator[Forei
 
 
 def _datasets(key: str, text: str) -> Iterator[ForeignKey]:
-    """What every dataset and subset agrees on; a single folder of pictures is one of each."""
+    """Values common to all datasets and subsets. A single folder of pictures is one of each."""
     found = _json(text)
     datasets = [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
     if not datasets:
@@ -205,7 +205,7 @@ def _agreed(key: str, parts: list[dict[str, object]], options: frozenset[str]) -
 
 
 def _trained_parts(header: Header) -> Iterator[ForeignKey]:
-    """Which parts were trained is not in the record, but the file's tensors tell."""
+    """Which parts were trained. The metadata does not say, but the tensors do."""
     has_text = any(name.startswith(("lora_te", "lycoris_te")) for name in header.shapes)
     has_unet = any(name.startswith(("lora_unet_", "lycoris_unet_")) for name in header.shapes)
     if has_unet and not has_text:

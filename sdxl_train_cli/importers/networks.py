@@ -1,4 +1,4 @@
-"""Networks by their arguments: which kind they are, and arguments that mean what they say."""
+"""Recognise networks by their arguments, and normalise the arguments."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def parse_pairs(value: Value | None) -> dict[str, str]:
 
 
 def format_pairs(arguments: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The mapping as `key=value` parts; None where there is none."""
+    """The mapping as `key=value` parts. None if it is empty."""
     return tuple(f"{key}={text}" for key, text in arguments.items()) or None
 
 
 def normalize_arguments(module: str, arguments: Mapping[str, str]) -> dict[str, str]:
-    """The arguments by their present names, without switches that are off: LyCORIS takes some of those for on."""
+    """The arguments by current name, without switches that are off: LyCORIS reads some of those as on."""
     if not module.startswith("lycoris."):
         return dict(arguments)
     found: dict[str, str] = {}
@@ -43,7 +43,7 @@ def normalize_arguments(module: str, arguments: Mapping[str, str]) -> dict[str, 
 
 
 def kind(full: bool, module: str, arguments: Mapping[str, str]) -> Kind:
-    """What is trained."""
+    """What the network trains."""
     if full:
         return Kind.DREAMBOOTH
     is_lycoris = module.startswith("lycoris.")

@@ -1,4 +1,4 @@
-"""A JSON of OneTrainer as far as sd-scripts has its settings; what the file leaves out has OneTrainer's defaults.
+"""Import a OneTrainer JSON as far as sd-scripts has its settings. Missing keys have OneTrainer's defaults.
 
 Follows modules/util/config/TrainConfig.py of Nerogar/OneTrainer.
 """
@@ -125,7 +125,7 @@ _TIMESTEPS = 1000
 
 
 def is_one(found: Mapping[str, object]) -> bool:
-    """Whether a JSON object is a configuration of OneTrainer."""
+    """Whether a JSON object is a OneTrainer configuration."""
     return "model_type" in found and bool(
         {"training_method", "base_model_name", "concepts", "concept_file_name", "output_model_destination"}
         & found.keys()
@@ -133,7 +133,7 @@ def is_one(found: Mapping[str, object]) -> bool:
 
 
 def read(found: Mapping[str, object], where: str) -> ForeignSettings:
-    """The file's options; RecipeError where it is not for training SDXL."""
+    """The file's options. RecipeError if it is not for training SDXL."""
     model, method = str(found.get("model_type")), str(found.get("training_method", "FINE_TUNE"))
     if not model.startswith("STABLE_DIFFUSION_XL"):
         raise RecipeError(Problem(f"is for {shown(model)}, not for SDXL", "import SDXL settings", where))
@@ -201,7 +201,7 @@ def _number(name: str, option: str, raw: object, note: str, *, full: bool) -> Fo
 
 
 def _made(name: str, raw: object, option: str, value: Value | None, note: str) -> ForeignKey:
-    """Taken or renamed where the file says it, computed where it does not."""
+    """Taken over or renamed if the file has the key, computed if it does not."""
     return computed(name, raw, option, value, note) if note else became(name, raw, option, value)
 
 
