@@ -1,4 +1,4 @@
-"""What to run on a card: every preset with the largest batch that fits, else with the changes that make it fit."""
+"""Plan what to train on a GPU: every preset with the largest batch that fits, else with changes that make it fit."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ class FittingRun:
 
     @property
     def effective_batch_size(self) -> int:
-        """Pictures to one step of the optimizer."""
+        """Pictures per optimizer step."""
         return self.batch_size * int(self.recipe.number("gradient_accumulation_steps") or 1)
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What is asked of a card."""
+    """What to plan for."""
 
     kind: Kind
     free_gib: float
     resolution: int | None
     data: str | None
-    """Only repeated in the commands."""
+    """Dataset, only repeated in the commands."""
     known: vram.Known = vram.unmeasured
-    """What was measured on this card."""
+    """Measurements on this GPU."""
 
 
 def find_fitting_runs(request: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
-    """The kind's presets that fit as they are, what gives up least first; where none does, the best mended one."""
+    """Presets of the kind that fit unchanged, smallest sacrifice first. If none does, the best changed one."""
     names = presets.names(request.kind, user_presets)
     sizes = [] if request.resolution is None else presets.resolution_overrides(request.resolution)
     recipes = {name: presets.load(request.kind, name, sizes, user_presets) for name in names}
@@ -62,7 +62,7 @@ def find_fitting_runs(request: PlanRequest, user_presets: Path | None) -> list[F
 
 
 def _fit_unchanged(recipe: Recipe, request: PlanRequest) -> FittingRun | None:
-    """With the largest batch that fits."""
+    """The run with the largest batch that fits."""
     for size in BATCH_SIZES:
         sized = recipe.replaced({"train_batch_size": Setting(value=size, origin=Origin("--batch-size"))})
         need = vram.need(sized, request.known)
@@ -80,7 +80,7 @@ def _beats(one: FittingRun, other: FittingRun) -> bool:
 
 
 def _fit_with_savings(recipe: Recipe, request: PlanRequest) -> FittingRun | None:
-    """With the cheapest changes that make it fit."""
+    """The run with the cheapest changes that make it fit."""
     for way in savings.ways_out(recipe, request.free_gib, request.known):
         return FittingRun(
             recipe.name, way.recipe, way.need, _given_up(way.recipe), _command(recipe, request, way.flags)
