@@ -1,4 +1,4 @@
-"""The largest batch that fits, measured and not estimated: real steps with more and more pictures."""
+"""Find the largest batch that fits by real training steps with growing batches."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sdxl_train_cli.run.smoke import SmokeSize
 from sdxl_train_cli.run.trial import Trial
 
 FIRST = (1, 2, 3, 4, 6, 8)
-"""What is tried first; beyond, half as many more each time."""
+"""Batch sizes tried first. After that, each is half as large again."""
 
 
 @dataclass(frozen=True)
 class TriedBatch:
-    """One batch size and what came of it."""
+    """One batch size and its trial."""
 
     batch_size: int
     width: int
@@ -34,7 +34,7 @@ class TriedBatch:
 
 @dataclass(frozen=True)
 class FitActions:
-    """What the command lends: the real preparation and start, and a voice."""
+    """The real preparation and launch, and a progress report, supplied by the command."""
 
     prepare: Callable[[Choices], Prepared]
     carry_out: Callable[[Prepared], Trial]
@@ -50,10 +50,10 @@ def sizes(most: int) -> Iterator[int]:
 
 
 def run(asked: Choices, most: int, folder: Path, actions: FitActions) -> list[TriedBatch]:
-    """Try growing batches, then what lies between the last that fits and the first that does not.
+    """Try growing batches, then sizes between the last that fits and the first that does not.
 
     Everything is written under `folder`. Raises what the real command would raise, and TrainingError for a failure
-    that is not about memory.
+    other than memory.
     """
     real = actions.prepare(replace(asked, check_vram=False))
     bucket = largest_bucket.largest(real.recipe, folders.files(real.pictures))
@@ -85,9 +85,9 @@ def largest(found: list[TriedBatch]) -> TriedBatch | None:
 
 
 def on_processor(asked: Choices, installed: Environment, folder: Path, pictures: Path | None) -> Choices:
-    """The same run of a scaled model of random weights on the processor, where there is no GPU to measure.
+    """The same run with a scaled-down random model on the processor, for machines without a GPU.
 
-    `pictures` None takes some that are made for it.
+    If `pictures` is None, some are generated.
     """
     scaled = smoke.why_not_scaled(installed) is None
     size = SmokeSize(trial.STEPS, scaled=scaled, gpu_index=None)
@@ -113,16 +113,16 @@ def _border(found: list[TriedBatch]) -> tuple[int, int | None]:
 
 @dataclass(frozen=True)
 class _FitSearch:
-    """What all trials of a command share."""
+    """What all trials share."""
 
     asked: Choices
     recipe: Recipe
-    """The real run's."""
+    """The real run's recipe."""
     bucket: Bucket
     folder: Path
 
     def try_batch(self, size: int, actions: FitActions) -> TriedBatch:
-        """One trial, its pictures fresh: nothing that an earlier one has cached beside them spares it work."""
+        """Run one trial on fresh pictures, so that no cache of an earlier one saves it work."""
         place = self.folder / f"batch-{size}"
         shown = [placed.picture for placed in self.bucket.placed[:size]]
         trial.write_pictures(shown, place / "pictures")

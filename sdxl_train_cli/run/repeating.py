@@ -1,4 +1,4 @@
-"""What a person chose, kept in a run's record so that the same run can be made again."""
+"""Store the user's choices in a run's record, and repeat them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from sdxl_train_cli.sdscripts import checkpoint, command
 
 @dataclass(frozen=True)
 class RepeatedChoices:
-    """The choices of a recorded run, and what could not be taken over as it was."""
+    """The choices of a recorded run, and notes on what could not be taken over."""
 
     choices: Choices
     notes: tuple[str, ...]
 
 
 def record(prepared: Prepared) -> Record:
-    """What is to be kept of a run that is about to start."""
+    """The record of a run that is about to start."""
     return runs.record_of(
         prepared.run,
         recipe=prepared.recipe,
@@ -44,7 +44,7 @@ def record(prepared: Prepared) -> Record:
 
 
 def inputs(choices: Choices) -> Inputs:
-    """The choices, free of the folder in which they were made."""
+    """The choices with absolute paths."""
     return replace(
         choices,
         preset=_anywhere(choices.preset) if preset_folders.is_path(choices.preset) else choices.preset,
@@ -58,9 +58,9 @@ def inputs(choices: Choices) -> Inputs:
 
 
 def repeat_choices(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoices:
-    """The choices that make the recorded run once more, every setting as it was.
+    """The choices that repeat a recorded run with the same settings.
 
-    Raises UsageError where the record is too old to tell what was chosen.
+    Raises UsageError if the record is too old to contain the choices.
     """
     kept, recipe = entry.record.inputs, entry.record.recipe
     kinds = {kind.value: kind for kind in Kind}
@@ -91,7 +91,7 @@ def repeat_choices(entry: Loaded, name: str | None, user_presets: Path) -> Repea
 
 
 def changes(entry: Loaded, prepared: Prepared) -> Iterator[str]:
-    """Yield what has become other than it was, so that the same settings may give another result."""
+    """Yield what has changed since, so that the same settings may give a different result."""
     before, now = entry.record.environment, prepared.environment.lock
     if before is not None and before.commit != now.commit:
         yield f"sd-scripts has changed since that run: it was {_short(before.commit)}, and is {_short(now.commit)}"
@@ -117,7 +117,7 @@ def _base(kind: Kind, preset: str, user_presets: Path) -> tuple[Recipe, tuple[st
 
 
 def _anywhere(text: str) -> str:
-    """A path that holds in every folder; what is no path, such as a hub id, as it is."""
+    """An absolute path. Anything else, such as a hub ID, is returned unchanged."""
     path = layout.expanded(Path(text))
     return str(path) if files.exists(path) else text
 

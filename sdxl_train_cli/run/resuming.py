@@ -1,4 +1,4 @@
-"""Go on with a run that was cut off: in its own folder, from its furthest whole state, counting on from there."""
+"""Resume an interrupted run in its own folder, from its latest complete state."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 
 @dataclass(frozen=True, kw_only=True)
 class ResumedRun(Launch):
-    """A run that can go on; nothing of its record is changed yet."""
+    """A run that can be resumed. Its record is unchanged yet."""
 
     resumption: Resumption
     changes: Mapping[str, Setting]
-    """Settings other than the record's: memory has run out."""
+    """Settings that replace the record's after memory ran out."""
 
     def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
-        """What the run is watched under."""
+        """The conditions to supervise the run under."""
         return Conditions(
             gpu_index=self.device.index if self.device else None,
             first_step=self.resumption.step,
@@ -56,11 +56,11 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     force: bool = False,
     changes: Mapping[str, Setting] = MappingProxyType({}),
 ) -> ResumedRun:
-    """Check all that can be checked; raises what is wrong, writes nothing.
+    """Check everything that can be checked. Raises what is wrong, writes nothing.
 
-    The command line is built anew from the recorded settings: a record, which may be a stranger's, never says what is
-    started. `steps` is a new length of the whole run, for one that shall go on beyond its end; `force` says that a
-    person has looked at what another computer or a strange state could do.
+    The command line is built from the recorded settings, never taken from a record, which may be a stranger's. `steps`
+    is a new total length, to train beyond the original end. `force` asserts that the user has checked another
+    computer's run or a foreign state.
     """
     installed = environment.require(home)
     busy = history.still_running(entry, force=force, command="resume")
@@ -102,7 +102,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
 
 
 def begin(resumed: ResumedRun) -> None:
-    """Note in the record that the run goes on; the run must be held. TrainingError where its state is gone since."""
+    """Record that the run resumes. The caller must hold the run. TrainingError if its state has gone or changed."""
     state = states.read(resumed.resumption.state)
     if state is None or state.step != resumed.resumption.step:
         raise TrainingError(
@@ -115,7 +115,7 @@ def begin(resumed: ResumedRun) -> None:
 def _recipe(
     entry: Loaded, installed: Environment, table: OptionTable, changes: Mapping[str, Setting]
 ) -> tuple[Recipe, Inputs]:
-    """What was trained, by the same rules as a new run."""
+    """The recorded recipe, checked by the same rules as a new run."""
     recipe, inputs = entry.record.recipe, entry.record.inputs
     if recipe is None or inputs is None or not recipe.settings:
         raise UsageError(f"the record of {entry.folder} does not say what was run", "start the run anew")
@@ -158,7 +158,7 @@ def _shim(installed: Environment) -> Path:
 
 
 def _length(recipe: Recipe) -> int | None:
-    """The whole run's steps; None where it is told in epochs, which only the trainer can count."""
+    """Total steps. None if the length is in epochs, which only the trainer can convert."""
     steps = recipe.number("max_train_steps")
     return None if steps is None or recipe.get("max_train_epochs") is not None else int(steps)
 

@@ -1,4 +1,4 @@
-"""Start a run, and again one rung lower where the GPU's memory ran out: as often as allowed, saying what changed."""
+"""Start a run, and restart it with less memory if the GPU runs out: up to a limit, saying what changed."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.training import RunResult
 
 Start = TypeVar("Start", Prepared, ResumedRun)
-"""A new run, or one that goes on."""
+"""A new run, or a resumed one."""
 
 
 @dataclass(frozen=True)
 class RunActions(Generic[Start]):
-    """What the real commands do."""
+    """The real commands' actions."""
 
     carry_out: Callable[[Start], RunResult]
     lower: Callable[[Start, Reduction], Start]
-    """Prepare it anew with the rung's changes."""
+    """Prepare the run again with the reduction's changes."""
     warn: Callable[[Problem], None]
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How a start is told, and what it has to keep."""
+    """How restarts are described, and what must be preserved."""
 
     verb: str
     to_allow: str
-    """What to type for more attempts; it ends with the flag."""
+    """What to type for more attempts. It ends with the flag."""
     at_end: str
-    """What to say where nothing is left to change."""
+    """Message if nothing is left to reduce."""
     keeps_state: bool
-    """Only what leaves a saved state loadable is changed."""
+    """Only allow changes after which a saved state still loads."""
 
 
 NEW = RetryPolicy(
@@ -53,11 +53,11 @@ NEW = RetryPolicy(
     "nothing smaller is left to step down to",
     keeps_state=False,
 )
-"""Each start is a run of its own."""
+"""Every start is a new run."""
 
 
 def resume_policy(folder: Path) -> RetryPolicy:
-    """A run that goes on stays one run."""
+    """Policy for a resumed run, which keeps its folder and state."""
     return RetryPolicy(
         "going on",
         f"go on with less: sdxl-train runs resume {formatting.shell_word(folder)} --on-oom step-down",
@@ -69,9 +69,9 @@ def resume_policy(folder: Path) -> RetryPolicy:
 def carry_out(
     start: Start, actions: RunActions[Start], policy: RetryPolicy, *, step_downs: int, user_presets: Path
 ) -> RunResult:
-    """Carry it out; where memory runs out, at most `step_downs` times again with less.
+    """Carry out the run. If memory runs out, retry with less, at most `step_downs` times.
 
-    Raises what preparing and training raise; GpuMemoryError names what would fit.
+    Raises what preparing and training raise. GpuMemoryError names what would fit.
     """
     left = step_downs
     while True:
@@ -90,7 +90,7 @@ def carry_out(
 
 
 def apply_reduction(choices: Choices, reduction: Reduction) -> Choices:
-    """The same choices and the rung's changes."""
+    """The choices with the reduction's changes."""
     changed = [Override(option, setting.value, setting.origin) for option, setting in reduction.changes.items()]
     return replace(choices, overrides=(*choices.overrides, *changed))
 

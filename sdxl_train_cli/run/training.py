@@ -23,7 +23,7 @@ from sdxl_train_cli.sdscripts import checkpoint, results, states
 from sdxl_train_cli.sdscripts.progress import SAVING_STATE, CheckpointSaving, TrainerPhase
 
 LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
-"""How long a stop waits for the step to end: three steps, but within these."""
+"""Limits of the time that a stop waits for the current step to end: three steps' time, within these."""
 
 _LAST_WORDS_SECONDS = 5.0
 
@@ -32,20 +32,20 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run that delivered."""
+    """Result of a successful run."""
 
     result: Path
     steps: int
     seconds: float
     loss: float | None
     peak_gib: float | None = None
-    """The most GPU memory that the run's processes held."""
+    """Peak GPU memory of the run's processes."""
     seconds_per_step: float | None = None
-    """The median of the last steps."""
+    """Median of the last steps."""
 
 
 class StoppedError(SdxlTrainError):
-    """A signal ended the run; the exit code is 128 and the signal's number."""
+    """A signal stopped the run. The exit code is 128 plus the signal's number."""
 
     def __init__(self, problem: Problem, signum: int) -> None:
         super().__init__(problem)
@@ -62,13 +62,13 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
     conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
     begin: Callable[[], None] = lambda: None,
 ) -> RunResult:
-    """Start the trainer and follow it; blocks until it has ended, and leaves none of its processes behind.
+    """Start the trainer and watch it. Blocks until it has ended, and leaves none of its processes behind.
 
-    `begin` is called first, once the run is ours alone: what it writes, nobody else writes meanwhile.
+    `begin` is called first, while the run is locked, so that nobody else writes to it meanwhile.
 
-    Raises UsageError where another process has the run, TrainingError with the cause, StoppedError on Ctrl-C and
-    SIGTERM. Done means: the trainer's own last word, and the whole file there. The exit code says less: sd-scripts
-    ends with 0 also when it has found nothing to train on, and a launcher may be killed while its trainer works on.
+    Raises UsageError if another process has the run, TrainingError with the cause, StoppedError on Ctrl-C and SIGTERM.
+    Success requires the trainer's final message and the complete file. The exit code is not enough: sd-scripts also
+    exits with 0 after finding nothing to train on, and a launcher may be killed while its trainer keeps running.
     """
     with runs.running(run) as lock:
         begin()
@@ -125,7 +125,7 @@ def _watch(  # noqa: PLR0913 - as above
 
 
 def _follow(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> int:
-    """The exit code, once the trainer has ended by itself, or has been ended because going on was worthless."""
+    """Return the exit code once the trainer has ended, by itself or because a guard found the run lost."""
     for line in child.lines(log):
         for event in chain(supervision.hear(line) if line else (), supervision.look()):
             on_event(event)
@@ -136,9 +136,9 @@ def _follow(child: process.Child, supervision: Supervision, log: BinaryIO, on_ev
 
 
 def _let_step_end(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> bool:
-    """Go on until the step that is being made has ended and its files are written; a second signal ends it.
+    """Wait until the current step has ended and its files are written. A second signal ends the wait.
 
-    After the last step the result is what is being written. Whether the trainer has ended by itself.
+    After the last step, the result is being written. Returns whether the trainer has ended by itself.
     """
     if supervision.step is None:
         return False
@@ -166,7 +166,7 @@ def _let_step_end(child: process.Child, supervision: Supervision, log: BinaryIO,
 
 
 def _take_last_words(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> None:
-    """Take what a trainer that has ended said faster than it was heard: the step that is told is the last one made."""
+    """Process output that is still buffered after the trainer has ended, so that the last step is known."""
     end = time.monotonic() + _LAST_WORDS_SECONDS
     with contextlib.suppress(signals.Stopped):
         for line in child.lines(log):
@@ -196,7 +196,7 @@ def _outcome(word: str, supervision: Supervision, started: float) -> Outcome:
 
 
 def _odd_end(code: int) -> str:
-    """What to say of an exit code other than 0, where the trainer has done all that it should."""
+    """What to say about a nonzero exit code if the trainer has completed everything."""
     if code > process.SIGNALLED:
         return f"signal {code - process.SIGNALLED} ended a process around the trainer, which went on to its end"
     return f"the trainer ended with {code} after it had saved the model"
@@ -226,7 +226,7 @@ def _error(run: Run, supervision: Supervision, code: int) -> TrainingError | Non
 
 
 def _given_up(run: Run, supervision: Supervision, problem: Problem) -> Problem:
-    """A guard has ended the run: name the last checkpoint from before the trouble."""
+    """A guard has stopped the run: name the last checkpoint from before the trouble."""
     good = [path for path in _checkpoints(run) if path.stat().st_mtime <= (supervision.sound_until or 0)]
     kept = f"the last good checkpoint: {good[-1]}" if good else "no checkpoint was saved before it"
     return Problem(f"stopped {_position(supervision)}: {problem.message}", f"{problem.hint}\n{kept}")
@@ -255,13 +255,13 @@ def _stopped(run: Run, supervision: Supervision, signum: int) -> StoppedError:
 
 
 def _checkpoints(run: Run) -> list[Path]:
-    """What the run has saved, the newest last."""
+    """The run's checkpoints, newest last."""
     found = [path for path in run.folder.glob("*.safetensors") if results.is_checkpoint(path, run.name)]
     return sorted(filter(files.is_file, found), key=lambda path: path.stat().st_mtime)
 
 
 def _set_aside_broken(run: Run) -> None:
-    """Rename checkpoints that were cut off while being written, so that nobody takes one for whole."""
+    """Rename incomplete checkpoints, so that nobody mistakes them for complete ones."""
     for path in _checkpoints(run):
         try:
             checkpoint.read_header(path)
