@@ -1,4 +1,4 @@
-"""What stops a run late, or turns it into another one than was asked for: a table, read from sd-scripts v0.10.1.
+"""Options that stop a run late, or turn it into a different one: a table based on sd-scripts v0.10.1.
 
 The sources are verify_training_args, get_optimizer, get_scheduler_fix and the datasets in library/train_util.py,
 sdxl_train.py, sdxl_train_network.py with train_network.py, and networks/lora.py.

@@ -1,4 +1,4 @@
-"""What sd-scripts accepts and then does little or something odd with: a table, read from v0.10.1."""
+"""Options that sd-scripts accepts with little or surprising effect: a table based on v0.10.1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdxl_train_cli.sdscripts.optimizer import chooses_own_rate, is_schedule_fre
 _FULL = (Kind.DREAMBOOTH,)
 _LARGEST_FP16 = 65_504
 _LARGEST_LOHA = 32
-"""The dim up to which LyCORIS' authors advise it."""
+"""Largest dim that LyCORIS' authors recommend."""
 _HIGH_RATE = 0.1  # below it sd-scripts itself warns for optimizers that find their own rate
 
 # Options that do nothing unless one of the others is set.

@@ -1,4 +1,4 @@
-"""What stands in network_args for LyCORIS and for networks of its kind: values that can't be meant."""
+"""Check network_args for LyCORIS and similar networks for invalid values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.sdscripts import lycoris
 
 DEFAULT_DIM = 4
-"""What networks take where network_dim is left out (networks/lora.py: create_network); the parser has no default."""
+"""Default of networks if network_dim is not set (networks/lora.py: create_network). The parser has none."""
 _SHARES = frozenset({"dropout", "rank_dropout", "module_dropout"})
 _NUMBERS = frozenset({"conv_alpha", "constraint", "constrain"})
 
 
 def complaints(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]:
-    """Yield a sentence's end for each argument that LyCORIS would stumble over, or make something else of."""
+    """Yield the end of a sentence for each argument that LyCORIS would fail on or misinterpret."""
     yield from _algorithm(arguments)
     yield from _preset(arguments)
     yield from _sizes(arguments, dim)
@@ -62,7 +62,7 @@ def _sizes(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]:
 
 
 def _contradictions(arguments: Mapping[str, str]) -> Iterator[str]:
-    """Two names of one switch that say different things."""
+    """Two names of one switch with different values."""
     wanted: dict[str, tuple[str, bool | None]] = {}
     for key, text in arguments.items():
         name = lycoris.TURNED.get(key) or lycoris.RENAMED.get(key) or key
