@@ -1,4 +1,4 @@
-"""A dataset in JSON: everything that `sdxl-train dataset show` knows of it."""
+"""A dataset as JSON: everything that `sdxl-train dataset show` knows about it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui import console, dataset_page_data
 
 Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
-"""Of each picture: its words as they are trained on, and how many tokens they are."""
+"""Each picture's caption as trained, and its token count."""
 
 
 def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe, page: Path | None) -> None:
-    """Print it; names that are no text are escaped, so that a script gets them back."""
+    """Print it. Undecodable names are escaped, so that scripts can restore them."""
     survey = checked.survey
     lengths = caption.token_counts(survey.seen)
     captions: Captions = {

@@ -1,4 +1,4 @@
-"""The door to stdout and stderr: only visible text passes. It does without rich, whose import takes its time."""
+"""All writing to stdout and stderr. Only terminal-safe text passes. Does not import rich, which is slow."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from sdxl_train_cli.errors import Problem, UsageError
 
 
 def out(text: str) -> None:
-    """Print one line that a script would keep; UsageError where it goes into a file on a full disk."""
+    """Print one line to stdout. UsageError if stdout is a file on a full disk."""
     _keep(visible.line(text))
 
 
 def document(text: str) -> None:
-    """Print lines that a script would keep; raises as `out`."""
+    """Print lines to stdout. Raises as `out`."""
     _keep(visible.lines(text))
 
 
 def data(found: object, indent: int | None = 1) -> None:
-    """Print JSON; raises as `out`."""
+    """Print JSON to stdout. Raises as `out`."""
     _keep(visible.as_json(found, indent))
 
 
 def err(text: str) -> None:
-    """Print one line for the person who waits."""
+    """Print one line to stderr."""
     _tell(visible.line(text))
 
 
 def err_document(text: str) -> None:
-    """Print lines for the person who waits."""
+    """Print lines to stderr."""
     _tell(visible.lines(text))
 
 
 def err_problem(problem: Problem) -> None:
-    """Print what is wrong, with its hint, where nothing may be drawn any more."""
+    """Print a problem with its hint to stderr, without rich."""
     err(f"error: {problem}")
     for number, line in enumerate(problem.hint_lines):
         err(f"{' ' * 7 if number else 'hint:  '}{line}")
@@ -55,7 +55,7 @@ def _keep(text: str) -> None:
 
 
 def _tell(text: str) -> None:
-    """Nobody can be told that telling failed."""
+    """Write to stderr. A failure is ignored, as it could not be reported."""
     if sys.stderr is None:
         return
     try:
@@ -70,5 +70,5 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def to_nowhere(stream: TextIO) -> None:
-    """Let all that is still written to a stream be lost, whose reader is gone or whose disk is full."""
+    """Redirect a stream to os.devnull, after its reader has gone or its disk is full."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,4 @@
-"""Small pictures as text that a page can hold."""
+"""Thumbnails as text for embedding into a page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LEAST_SIDE = 16
 def data_uri(
     picture: Path, side: int, quality: int = QUALITY, most: int | None = None, memory: DecodeMemory | None = None
 ) -> str:
-    """The picture as a WebP of at most `side` pixels, as a `data:` address; ValueError where it can't be read.
+    """The picture as a WebP of at most `side` pixels, as a `data:` URL. ValueError if it can't be read.
 
-    It lies as it is stored, whatever its EXIF says, and transparent parts show the colour below them: so sd-scripts
-    sees it. Where the address would be longer than `most`, the picture becomes smaller.
+    It is oriented as stored, ignoring EXIF, and transparent parts show the colour below, as sd-scripts sees it. If the
+    URL exceeds `most` characters, the picture is shrunk.
     """
     try:
         with Image.open(picture) as image:
@@ -54,7 +54,7 @@ def _packed(image: Image.Image, quality: int) -> str:
 def data_uris(
     pictures: Sequence[Path], side: int, quality: int, most: int, memory: DecodeMemory | None = None
 ) -> Iterator[str | None]:
-    """One after the other, made on all cores, whose decoders need no lock; None for one that can't be read."""
+    """Thumbnails in order, made on all cores, as the decoders release the GIL. None for an unreadable picture."""
 
     def made(picture: Path) -> str | None:
         try:
