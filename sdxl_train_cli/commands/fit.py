@@ -1,4 +1,4 @@
-"""`sdxl-train fit`: measure the largest batch that fits, in place of estimating it."""
+"""`sdxl-train fit`: measure the largest batch that fits instead of estimating it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _has_gpu(index: int | None) -> bool:
 
 
 def _require_possible(asked: Choices, installed: Environment, *, own_pictures: bool) -> None:
-    """Refuse now what would be refused after a model is made, which takes half a minute."""
+    """Refuse early what would otherwise be refused after half a minute of creating a model."""
     gathering = Gathering()
     with gathering.part():
         loaded = presets.load(asked.kind, asked.preset, asked.overrides, workspace.user_presets())
@@ -110,7 +110,7 @@ _NO_GPU = (
 
 
 def _prepare(choices: Choices, home: Home) -> Prepared:
-    """As the real command does it, down to what has to be fetched first."""
+    """Prepare as the real command does, including the check for downloads."""
     prepared = preparation.prepare(choices, home, workspace.user_presets())
     if choices.tokenizers is None:  # a made model brings its own
         hub.require(prepared.model, home, os.environ)
@@ -118,7 +118,7 @@ def _prepare(choices: Choices, home: Home) -> Prepared:
 
 
 def _carry_out(prepared: Prepared) -> Trial:
-    """One trial, told as it ends."""
+    """Run one trial and report it."""
     size = prepared.recipe.get("train_batch_size")
     found = trial.run(prepared)
     if found.fits:
@@ -188,7 +188,7 @@ def _figure(number: float | None) -> str:
 
 
 def _conclude(found: list[TriedBatch], most: int) -> None:
-    """Say what the largest is; VramError where not even one picture fits."""
+    """Report the largest batch. VramError if not even one picture fits."""
     best, device = fitting.largest(found), _device(found)
     if best is None:
         ways = savings.ways_out(found[0].prepared.recipe, device.free_gib) if device else []

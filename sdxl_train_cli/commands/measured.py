@@ -1,4 +1,4 @@
-"""Measured runs as `sdxl-train vram --mine`, `--export` and `--merge` show, give and take them."""
+"""Measured runs in `sdxl-train vram --mine`, `--export` and `--merge`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _record_row(record: Measurement) -> tuple[str, ...]:
 
 
 def _estimated(record: Measurement) -> dict[str, float | None]:
-    """What the estimate says of a measured run; nothing where its figures are beyond what can be estimated."""
+    """Estimate for a measured run. Empty if its values are out of range."""
     try:
         estimate = estimation.estimate(record.recipe)
     except RecipeError:
@@ -62,12 +62,12 @@ def _estimated(record: Measurement) -> dict[str, float | None]:
 
 
 def facts(records: list[Measurement]) -> list[dict[str, object]]:
-    """The same for a script."""
+    """Measured runs with their estimates, for scripts."""
     return [{**record.model_dump(mode="json"), **_estimated(record)} for record in records]
 
 
 def records(home: Home) -> list[Measurement]:
-    """Read them; what can't be read is told."""
+    """Read them. Unreadable lines are reported."""
     found, problems = measurements.load(home)
     for problem in problems:
         console.warn(problem)
@@ -75,7 +75,7 @@ def records(home: Home) -> list[Measurement]:
 
 
 def known(home: Home, card: Gpu, data: str | None) -> Known:
-    """What runs took on this card: with the pictures that are named, else with the largest that there can be."""
+    """Measurements on this GPU, for the given pictures or else for the largest possible ones."""
     installed, pictures = environment.find(home), None
     try:
         if data is not None:
@@ -86,7 +86,7 @@ def known(home: Home, card: Gpu, data: str | None) -> Known:
 
 
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:
-    """Take in, then give out; own records alone, as others have theirs from their owners."""
+    """Import, then export. Only own records are exported, as others get theirs from their owners."""
     if merge is not None:
         new = shared_measurements.new_records(shared_measurements.read(merge), records(home))
         problem = measurements.add(home, *new)

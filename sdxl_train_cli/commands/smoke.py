@@ -23,7 +23,7 @@ from sdxl_train_cli.ui import console, live
 
 
 class SmokeKind(str, Enum):
-    """What `--kind` takes."""
+    """Values of `--kind`."""
 
     LORA = "lora"
     LOCON = "locon"
@@ -75,7 +75,7 @@ def train_tiny(
 
 
 def _copied(made: Path, target: Path) -> Path:
-    """Put the file into the person's folder; what a link in its place leads to is left alone."""
+    """Copy the file to the user's folder. A link at the target is replaced, its destination left alone."""
     try:
         files.copy(made, target)
     except OSError as error:
@@ -84,7 +84,7 @@ def _copied(made: Path, target: Path) -> Path:
 
 
 def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
-    """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
+    """The requested kinds, or all that can be trained here. Reports what the others need."""
     kinds, missing = smoke.trainable(installed)
     if asked is not SmokeKind.ALL:
         required_packages.require_extras(installed, [Extra.LYCORIS] if Kind(asked.value) in missing else [], "run")
@@ -96,7 +96,7 @@ def _kinds(installed: Environment, asked: SmokeKind) -> list[Kind]:
 
 
 def _made(folder: Path) -> Path:
-    """Make the folder before the work that it is for, not after."""
+    """Create the folder before the work whose result it receives."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

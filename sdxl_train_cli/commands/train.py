@@ -85,7 +85,7 @@ NoGuard = Annotated[
 
 
 class OnOom(str, Enum):
-    """What `--on-oom` takes."""
+    """Values of `--on-oom`."""
 
     STOP = "stop"
     STEP_DOWN = "step-down"
@@ -153,7 +153,7 @@ def train(
 
 
 def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
-    """Write the run's record, start the trainer and follow it to its end."""
+    """Write the run's record, start the trainer and watch it to its end."""
     if prepared.environment.is_rehearsal:
         console.note("REHEARSAL: the trainer is a stand-in, nothing will be trained")
     for problem in prepared.warnings:
@@ -176,9 +176,9 @@ def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] =
 
 
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> None:
-    """Record what a run took, for the next one's check.
+    """Record the run's memory for later checks.
 
-    A scaled model and a stand-in say nothing of it, and a fast run takes less than a plain one would.
+    Scaled models and stand-ins are no measurement, and a fast run needs less than a plain one.
     """
     says_nothing = prepared.is_scaled or prepared.choices.fast or prepared.environment.is_rehearsal
     if prepared.device is None or peak_gib is None or says_nothing:
@@ -207,7 +207,7 @@ def from_flags(
     resolution: int | None = None,
     seed: int | None = None,
 ) -> list[Override]:
-    """What the flags of a run's usual options say."""
+    """Overrides from the flags of common options."""
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs say the same thing twice", "give one of them")
     overrides = []
@@ -227,5 +227,5 @@ def from_flags(
 
 
 def from_set(texts: list[str]) -> list[Override]:
-    """What `--set` says."""
+    """Overrides from `--set`."""
     return [presets.parse_override(text) for text in texts]

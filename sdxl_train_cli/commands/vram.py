@@ -1,4 +1,4 @@
-"""`sdxl-train vram` and `sdxl-train plan`: what runs need, and what to run on a card."""
+"""`sdxl-train vram` and `sdxl-train plan`: memory of runs, and what to run on a GPU."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def plan(
 
 
 def _note_missing_extras(offers: list[FittingRun], home: Home) -> None:
-    """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
+    """Say what must be installed first for some of the runs. Silent before setup."""
     installed = environment.find(home)
     if installed is None:
         return
@@ -150,7 +150,7 @@ def _note_missing_extras(offers: list[FittingRun], home: Home) -> None:
 
 
 def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
-    """What is told where nothing fits: of other kinds the first that does."""
+    """The error if nothing fits. It names the first run of another kind that does."""
     others = [replace(question, kind=one) for one in Kind if one not in chosen]
     fits = next((one.kind for one in others if planning.find_fitting_runs(one, workspace.user_presets())), None)
     what = "nothing" if others == [] else f"no {question.kind.label}"
@@ -159,7 +159,7 @@ def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
 
 
 def _card(size: float | None, headroom: float | None) -> Gpu | None:
-    """The GPU that is spoken of: an imagined one, or the freest real one, whose free memory the driver has measured."""
+    """The GPU in question: a hypothetical one, or the real one with the most free memory."""
     if headroom is not None and not math.isfinite(headroom):
         raise UsageError(f"--headroom {headroom:g} is no size", "GB that others take, such as --headroom 1.5")
     if size is not None:

@@ -1,4 +1,4 @@
-"""`sdxl-train dataset caption`: tags for pictures that have no caption."""
+"""`sdxl-train dataset caption`: tag pictures that have no caption."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _tell(tagged: TaggingResult, threshold: float) -> None:
 
 
 def _tell_rest(work: UntaggedPictures) -> None:
-    """Say what was left alone; DatasetError where that is because a picture can't be read."""
+    """Report pictures that were skipped. DatasetError if some are unreadable."""
     if work.kept:
         console.note(f"{work.kept} pictures keep their captions (--overwrite tags them anew)")
     if work.problems:

@@ -1,4 +1,4 @@
-"""`sdxl-train dataset fix`: a copy of a dataset in which everything is as training takes it."""
+"""`sdxl-train dataset fix`: copy a dataset so that training accepts all of it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fix(
 
 
 def _tell(fixed: FixResult) -> None:
-    """Say what was done, in numbers; the rest is in the log."""
+    """Report what was done in numbers. The details are in the log."""
     made = [entry for entry in fixed.entries if entry.picture is not None]
     changed = [entry for entry in made if entry.did]
     left = len(fixed.entries) - len(made)

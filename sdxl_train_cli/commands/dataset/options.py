@@ -1,4 +1,4 @@
-"""What the commands that look at a dataset take alike, so that each is typed and told of in one way."""
+"""Options shared by the dataset commands, so that each has one name and one help text."""
 
 from __future__ import annotations
 

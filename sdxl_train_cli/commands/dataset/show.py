@@ -1,4 +1,4 @@
-"""`sdxl-train dataset show`: what SDXL will really see of a folder of pictures, on the terminal or as a web page."""
+"""`sdxl-train dataset show`: what SDXL sees of a folder of pictures, on the terminal or as a web page."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def show(
 
 
 def _require_pictures(checked: CheckedDataset) -> None:
-    """What is wrong with some pictures is shown; without any there is nothing to show."""
+    """Problems of single pictures are shown. Without any picture there is nothing to show."""
     if not checked.survey.seen:
         raise DatasetError([summarize(finding) for finding in checked.errors])
 
 
 def _target(html: Path) -> Path:
-    """Where the page is written; UsageError before a long look at pictures where it can't be."""
+    """Path of the page. UsageError if it is not writable, before a long survey."""
     target = layout.expanded(html)
     if files.is_folder(target):
         return target / "dataset.html"
@@ -92,7 +92,7 @@ def _write_page(target: Path, checked: CheckedDataset, arranged: BucketPlan, rec
 
 
 def _counted(pieces: Iterable[Piece], whole: int) -> Iterator[Piece]:
-    """The same pieces, with a bar on a terminal."""
+    """The same items, with a progress bar on a terminal."""
     with workspace.picture_progress("making thumbnails") as on_progress:
         for done, piece in enumerate(pieces, start=1):
             if on_progress is not None:

@@ -1,4 +1,4 @@
-"""`sdxl-train presets new`: five questions, and a commented preset."""
+"""`sdxl-train presets new`: create a commented preset from five questions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _card(real: float | None) -> float:
 
 
 def _require_askable(given: dict[str, object]) -> None:
-    """A script gets no questions that nobody would answer."""
+    """Refuse to ask questions of a script, which could not answer."""
     missing = [flag for flag, value in given.items() if value is None]
     if missing and (sys.stdin is None or not sys.stdin.isatty()):
         raise UsageError(
@@ -119,12 +119,12 @@ def _real_gib() -> float | None:
 
 
 def _free_gib(size: float) -> float:
-    """What a run finds on a card of this size, a desktop beside it."""
+    """Free memory of a GPU of this size that also runs a desktop."""
     return gpu.hypothetical(size, gpu.usual_headroom_gib()).free_gib
 
 
 def _safe(name: str) -> str:
-    """A name that every file system takes, and that `presets list` shows."""
+    """A name valid on every file system and shown by `presets list`."""
     if not re.fullmatch(r"[^\W_][\w .+-]{0,99}", name) or name.endswith((".", " ")):
         raise UsageError(f"'{name}' is no name for a preset", "letters, digits, - and _: my-style")
     return name

@@ -1,4 +1,4 @@
-"""`sdxl-train runs explain`: what a log says of how its run ended."""
+"""`sdxl-train runs explain`: how a run ended, according to its log."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _stdin() -> bytes:
 
 
 def _end_of(stream: BinaryIO) -> bytes:
-    """What a pipe gives last, however much it gives."""
+    """The end of a pipe's data, however much there is."""
     chunks = deque[bytes](maxlen=-(-log.TAIL_BYTES // _CHUNK_BYTES))
     while chunk := stream.read(_CHUNK_BYTES):
         chunks.append(chunk)
@@ -68,7 +68,7 @@ def _end_of(stream: BinaryIO) -> bytes:
 
 
 def _log(target: str) -> Path:
-    """The log that is meant; UsageError where there is none."""
+    """The log to explain. UsageError if there is none."""
     typed = layout.expanded(Path(target))
     folders = [typed, layout.expanded(Path(DEFAULT_OUTPUT)) / target]
     try:
@@ -100,7 +100,7 @@ def _read(path: Path) -> list[str]:
 
 
 def _entry(path: Path | None) -> Loaded | None:
-    """The run that a log belongs to, where its record is whole."""
+    """The run that a log belongs to, if its record is valid."""
     if path is None or path.name != record.LOG or not files.is_file(path.with_name(record.RUN)):
         return None
     entry = history.load(path.parent)
@@ -108,14 +108,14 @@ def _entry(path: Path | None) -> Loaded | None:
 
 
 def _as_recorded(finding: LogFinding, entry: Loaded | None) -> LogFinding:
-    """What the log tells of a run that is done: it finished, whatever else went wrong around it."""
+    """The finding for a run recorded as done: it finished, whatever else the log says."""
     if entry is None or entry.state is not RunState.DONE:
         return finding
     return replace(finding, ending=Ending.FINISHED, diagnosis=None)
 
 
 def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
-    """What the record says where the log says less; empty where there is no such thing."""
+    """What the record adds to the log. Empty if nothing."""
     if entry is None or finding.diagnosis is not None:
         return []
     outcome = entry.outcome
@@ -149,7 +149,7 @@ def _told(finding: LogFinding) -> list[str]:
 
 
 def _ways(finding: LogFinding, entry: Loaded | None) -> list[str]:
-    """For a run of ours whose memory ran out: what would fit, as the flags to type."""
+    """Flags with which a run of ours that ran out of memory would fit."""
     known = finding.diagnosis
     if entry is None or known is None or known.kind is not Failure.GPU_MEMORY or entry.record.recipe is None:
         return []

@@ -1,4 +1,4 @@
-"""`sdxl-train runs list`, `show` and `diff`: what is known of runs, on stdout."""
+"""`sdxl-train runs list`, `show` and `diff`: runs and their details, on stdout."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _all_facts(entry: Loaded, made: Sequence[CheckpointFile], states: Sequence[P
 
 
 def _plain(fact: Fact) -> object:
-    """JSON has no NaN and no infinity: they become text."""
+    """Convert NaN and infinity to text, as JSON has neither."""
     if isinstance(fact, float) and not math.isfinite(fact):
         return "nan" if math.isnan(fact) else "inf"
     return fact
@@ -187,7 +187,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
 
 
 def _is_own(origin: Origin) -> bool:
-    """Whether a person set it beside the preset: by a flag, or in the project file."""
+    """Whether the user set the option besides the preset: by a flag, or in the project file."""
     return origin.line is None or origin.name == PROJECT_FILE
 
 

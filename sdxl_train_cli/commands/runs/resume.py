@@ -1,4 +1,4 @@
-"""`sdxl-train runs resume`: go on with a run that was cut off."""
+"""`sdxl-train runs resume`: resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def resume(
 
 
 def carry_on(resumed: ResumedRun, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
-    """Note the attempt in the run's record, start the trainer and follow it to its end."""
+    """Record the attempt, start the trainer and watch it to its end."""
     for note in resumed.notes:
         console.note(note)
     with view:

@@ -1,4 +1,4 @@
-"""`sdxl-train runs rm`: delete runs, after a question."""
+"""`sdxl-train runs rm`: delete runs after confirmation."""
 
 from __future__ import annotations
 
