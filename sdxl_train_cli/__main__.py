@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run a command. Ctrl-C during the imports ends it with the same words and exit code as Ctrl-C later."""
     try:
-        from sdxl_train_cli import cli  # noqa: PLC0415 - that is the point
+        from sdxl_train_cli import cli  # noqa: PLC0415 - late by design
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped\n")
         sys.exit(130)

@@ -129,7 +129,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help comes in half the time
+    rich_markup_mode=None,  # plain help takes half the time
 )
 
 
@@ -175,7 +175,7 @@ def _exit_code() -> int:
     except typer.Abort:
         printing.err("Aborted!")
         return 1
-    except Exception as error:  # noqa: BLE001 - whatever it is, a person is told in a line and not in a traceback
+    except Exception as error:  # noqa: BLE001 - last resort: the user gets one line, not a traceback
         from sdxl_train_cli import crash_report
 
         problem, code = crash_report.explain(error, os.environ)

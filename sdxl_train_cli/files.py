@@ -85,7 +85,7 @@ def _replace(beside: Path, path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Sync a folder's entries to disk, where the system can. Otherwise a power cut may undo a rename."""
-    with contextlib.suppress(OSError):  # Windows opens no folder, and some network drives sync none
+    with contextlib.suppress(OSError):  # Windows can't open folders, and some network drives can't sync them
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -101,8 +101,8 @@ def read_bytes(path: Path, largest_bytes: int = LARGEST_BYTES) -> bytes:
     """
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(min(size, largest_bytes) + 1)  # room for 64 MiB would cost more than most files' reading
-        if len(content) > size:  # it has grown meanwhile, or is one of the system's, which have no size
+        content = file.read(min(size, largest_bytes) + 1)  # allocating 64 MiB would take longer than reading most files
+        if len(content) > size:  # it has grown, or is a system file, which reports no size
             content += file.read(largest_bytes + 1 - len(content))
     if len(content) > largest_bytes:
         raise ValueError(f"{path.name} is larger than {largest_bytes:,} bytes")
@@ -116,12 +116,12 @@ def open_plain(path: Path) -> BinaryIO:
         os.close(handle)
         raise OSError(errno.EINVAL, "not a plain file", str(path))
     try:
-        if not os.fstat(handle).st_size and os.read(handle, 1):  # one of the system's, some of which wait for more
+        if not os.fstat(handle).st_size and os.read(handle, 1):  # a system file, some of which block
             os.lseek(handle, 0, os.SEEK_SET)
     except OSError as error:
         os.close(handle)
         raise OSError(errno.EINVAL, "not a plain file", str(path)) from error
-    return open(handle, "rb")  # noqa: PTH123 - a Path opens no handle; the caller closes it
+    return open(handle, "rb")  # noqa: PTH123 - Path.open takes no handle; the caller closes it
 
 
 def open_new(path: Path) -> BinaryIO:

@@ -63,8 +63,8 @@ def _named(letter: str) -> str:
         return f"\\{letter}"
     if visible.line(letter) == letter:
         return letter
-    is_byte = "\udc80" <= letter <= "\udcff"  # of a name that is no UTF-8
-    # Octal: three digits at most, where \x takes all that follow in some shells.
+    is_byte = "\udc80" <= letter <= "\udcff"  # a byte of a name that is not UTF-8
+    # Octal has at most three digits; in some shells \x consumes all following hex digits.
     return "".join(
         f"\\{byte:03o}" for byte in letter.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
     )
@@ -83,7 +83,7 @@ def cut(text: str, longest: int = 80) -> str:
 
 def suggestion(name: str, known: Iterable[str], most: int = 3) -> str | None:
     """`did you mean a or b?` with the closest names, or None if none is close."""
-    import difflib  # noqa: PLC0415 - only what is misspelt pays for it
+    import difflib  # noqa: PLC0415 - only misspelled names pay for it
 
     if len(name) > _LONGEST_NAME:
         return None

@@ -73,7 +73,7 @@ def run(
     can be started, for example in a deleted folder, and TimeoutError if the command does not end in time.
     """
     mark = secrets.token_hex(8)
-    lifeline, ours = os.pipe()  # its end tells the guard that we are gone
+    lifeline, ours = os.pipe()  # closing it tells the guard that we are gone
     try:
         with subprocess.Popen(
             _guarded(argv),
@@ -108,7 +108,7 @@ def _both_streams(child: subprocess.Popen[bytes], seconds: float) -> tuple[bytes
     while True:
         try:
             return child.communicate(timeout=TICK_SECONDS)
-        except subprocess.TimeoutExpired as error:  # nothing is lost: communicate goes on where it was
+        except subprocess.TimeoutExpired as error:  # nothing is lost: communicate continues where it stopped
             now = time.monotonic()
             if child.poll() is None:
                 if now > end:
@@ -167,7 +167,7 @@ class Child:
             cwd=cwd,
             env=_marked(env, self._mark),
             pass_fds=() if held is None or WINDOWS else (held,),
-            stdin=subprocess.PIPE,  # held open: its end tells the guard that we are gone
+            stdin=subprocess.PIPE,  # held open: closing it tells the guard that we are gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
@@ -209,7 +209,7 @@ class Child:
                 yield None
                 continue
             if log is not None:
-                with contextlib.suppress(OSError):  # a full disk is for the command itself to stumble over and tell
+                with contextlib.suppress(OSError):  # on a full disk, the command itself fails and says so
                     log.write(chunk)
             text = rest + decoder.decode(chunk)
             *lines, rest = _LINE_END.split(text)
@@ -280,12 +280,12 @@ class Child:
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Ask the whole group to end, wait, then kill it. Ctrl-C while waiting kills at once."""
-        self._is_ending = True  # a command that waits at its pipe would not end
+        self._is_ending = True  # a command blocked on its pipe would not end
         try:
             self._ask_to_end()
             end = time.monotonic() + grace_seconds
             while self._asked() and time.monotonic() < end:
-                self._process.poll()  # buries the leader, which counts as living until then
+                self._process.poll()  # reaps the leader, which counts as living until then
                 time.sleep(_LOOK_SECONDS)
         except signals.Stopped:
             pass

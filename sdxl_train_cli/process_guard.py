@@ -31,7 +31,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 def _inherit_orphans() -> None:
     """Become the parent of every descendant whose own parent ends."""
     with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes  # noqa: PLC0415 - Linux alone has use for it
+        import ctypes  # noqa: PLC0415 - only needed on Linux
 
         number, nothing = ctypes.c_ulong, ctypes.c_ulong(0)
         ctypes.CDLL(None).prctl(ctypes.c_int(_PR_SET_CHILD_SUBREAPER), number(1), nothing, nothing, nothing)
@@ -40,7 +40,7 @@ def _inherit_orphans() -> None:
 def _living() -> list[tuple[int, int, int]]:
     """Every living process: its ID, its parent's ID and its session."""
     found = []
-    for name in os.listdir("/proc") if LINUX else ():  # noqa: PTH208 - the lightest import list starts the fastest
+    for name in os.listdir("/proc") if LINUX else ():  # noqa: PTH208 - fewer imports start faster
         if name.isdecimal():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - as above
@@ -113,7 +113,7 @@ def main() -> int:
     if code < 0 and LINUX and not gone.is_set():
         code = _code_of_orphans(code)
     if gone.is_set():
-        watcher.join()  # a launcher dies of the first signal, and the trainer that it leaves may not
+        watcher.join()  # a launcher dies of the first signal; its trainer may not
     return 128 - code if code < 0 else code
 
 

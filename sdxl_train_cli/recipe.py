@@ -85,7 +85,7 @@ class Recipe(BaseModel):
 
     @field_serializer("settings")
     def _thaw(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
-        return dict(settings)  # pydantic writes no MappingProxyType
+        return dict(settings)  # pydantic can't serialise MappingProxyType
 
     def get(self, option: str) -> Value | None:
         """The option's value, or None if the recipe leaves it to sd-scripts."""

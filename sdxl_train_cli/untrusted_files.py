@@ -53,7 +53,7 @@ def toml_table(text: str, shown: str) -> dict[str, object]:
         _count(found)
     except RecursionError as error:
         raise RecipeError(Problem("is nested far too deeply", None, shown)) from error
-    except ValueError as error:  # numbers of absurd length, too
+    except ValueError as error:  # absurdly long numbers, too
         raise RecipeError(Problem(f"is not TOML: {error}", None, shown)) from error
     return found
 

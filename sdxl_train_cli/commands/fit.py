@@ -112,7 +112,7 @@ _NO_GPU = (
 def _prepare(choices: Choices, home: Home) -> Prepared:
     """Prepare as the real command does, including the check for downloads."""
     prepared = preparation.prepare(choices, home, workspace.user_presets())
-    if choices.tokenizers is None:  # a made model brings its own
+    if choices.tokenizers is None:  # the generated model includes its own
         hub.require(prepared.model, home, os.environ)
     return prepared
 

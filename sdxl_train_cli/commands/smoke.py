@@ -52,7 +52,7 @@ def train_tiny(
     where = workspace.home(home)
     installed = environment.require(where)
     kinds = _kinds(installed, kind)
-    # What a stand-in wrote must never lie where a real result would.
+    # A stand-in's output must never be placed where a real result would be.
     usual = Path("rehearsal-output" if installed.is_rehearsal else "smoke-output")
     target = _made(layout.expanded(output or usual))
     reason = None if full_size else smoke.why_not_scaled(installed)

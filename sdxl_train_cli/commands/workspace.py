@@ -51,7 +51,7 @@ OutputOption = Annotated[
 def output(typed: Path | None) -> Path:
     """The folder of runs: typed, else the project file's, else the default."""
     written = None
-    if typed is None and Path(layout.PROJECT_FILE).is_file():  # else nothing of YAML is imported
+    if typed is None and Path(layout.PROJECT_FILE).is_file():  # otherwise PyYAML need not be imported
         written = project.load(Path.cwd()).output
     return layout.expanded(typed or Path(written or history.USUAL_OUTPUT))
 

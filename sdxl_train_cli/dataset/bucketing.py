@@ -168,7 +168,7 @@ def _split(recipe: Recipe, pictures: Sequence[PictureFile]) -> tuple[list[Pictur
     trained, held_back = list[PictureFile](), list[PictureFile]()
     for _, folder in groupby(pictures, key=lambda picture: picture.path.parent):
         drawn = list(folder)
-        random.Random(int(seed or 0)).shuffle(drawn)  # noqa: S311 - the very numbers that sd-scripts draws
+        random.Random(int(seed or 0)).shuffle(drawn)  # noqa: S311 - must match sd-scripts' random numbers
         kept = math.ceil(len(drawn) * (1 - share))
         trained += drawn[:kept]
         held_back += drawn[kept:]

@@ -30,7 +30,7 @@ def read(path: Path, count: Count, *, is_estimate: bool = False) -> Caption:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # as in UTF-16 without its mark, which else passes for UTF-8
+    if "\0" in text:  # UTF-16 without a BOM would otherwise pass as UTF-8
         return Caption(path, "", 0, None, "it is not UTF-8", fault=FileFault.NOT_UTF8)
     return from_text(path, text, count, is_estimate=is_estimate)
 

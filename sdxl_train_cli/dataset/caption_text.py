@@ -22,7 +22,7 @@ def decode(content: bytes, code_page: str | None) -> tuple[str, str] | None:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return _by(content, encoding)
-    if b"\0" in content:  # UTF-16 without its mark: which of the two bytes is zero in Latin letters
+    if b"\0" in content:  # UTF-16 without a BOM: in Latin text, one of the two bytes is zero
         return _by(content, "utf-16-le" if content[1::2].count(0) >= content[::2].count(0) else "utf-16-be")
     return _by(content, "utf-8") or (_by(content, code_page) if code_page else None)
 
@@ -32,7 +32,7 @@ def detect_code_page(contents: Sequence[bytes]) -> str | None:
 
     It is certain if only one reading consists of words of some language, or if all readings are equal.
     """
-    from charset_normalizer import from_bytes  # noqa: PLC0415 - only an odd caption pays for it
+    from charset_normalizer import from_bytes  # noqa: PLC0415 - only an undecodable caption pays for it
 
     content = b"\n".join(contents)
     found = from_bytes(content, cp_isolation=list(CODE_PAGES))

@@ -52,7 +52,7 @@ def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress 
         called=source.called,
     )  # fmt: skip
     seen = survey.survey(pictures, on_progress)
-    gc.freeze()  # of 50,000 pictures, looking for rings among plain facts takes a third of what the findings take
+    gc.freeze()  # with 50,000 pictures, garbage collection takes a third of the findings' time
     found = findings.errors_first([*findings.from_folder_problems(problems), *findings.find(seen, recipe)])
     return CheckedDataset(seen, tuple(found))
 

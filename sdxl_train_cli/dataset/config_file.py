@@ -69,7 +69,7 @@ def find(path: Path) -> ConfigFile | None:
     try:
         table = untrusted_files.json_object(untrusted_files.text_of(path, shown, metadata_file.LARGEST_BYTES), shown)
     except RecipeError:
-        return None  # as metadata it is told in the same words
+        return None  # reading it as metadata reports the same
     return _read(table, path) if isinstance(table.get("datasets"), list) else None
 
 

@@ -20,7 +20,7 @@ _LEAST_LIKENESS = 8
 _LEAST_DRAWN = 10
 """Set bits required before a hash is compared at all."""
 _ROWS = struct.Struct("<8H")
-"""Bit masks that cut a hash into MOST_BITS + 1 pieces."""
+"""Layout that cuts a hash into MOST_BITS + 1 pieces."""
 _EVERY_EIGHTH = int.from_bytes(b"\1" * _ROWS.size, "little")
 _MANY = 64
 """From this many hashes with a common piece, the second cut is used."""
@@ -67,7 +67,7 @@ class _Leads:
             return one
         pieces = _ROWS.unpack(one.to_bytes(_ROWS.size, "little"))
         most = min(MOST_BITS, one.bit_count() // (_LEAST_LIKENESS - 1))
-        plain_ones_too = len(pieces) - pieces.count(0) <= most  # a plain ground is met too often
+        plain_ones_too = len(pieces) - pieces.count(0) <= most  # plain areas are too common
         left = _MOST_COMPARED
         for place, piece in enumerate(pieces):
             if piece or plain_ones_too:

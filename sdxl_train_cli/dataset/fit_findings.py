@@ -86,7 +86,7 @@ def _passes(arranged: BucketPlan) -> list[Finding]:
     views = arranged.epochs * sum(each.repeats for each in trained)
     passes = views / len(trained)
     per_pass = arranged.steps / passes if passes else 0
-    seen = f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"  # noqa: PLR2004 - a digit more says nothing
+    seen = f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"  # noqa: PLR2004 - another digit is meaningless
     words: dict[str, str | int] = {"steps": arranged.steps, "pictures": len(trained), "passes": seen}
     if passes < _FEW_PASSES and views < _FEW_VIEWS:
         return _FEW.of_dataset(better=round(2 * _FEW_PASSES * per_pass), **words)

@@ -77,12 +77,12 @@ class Journal:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise self._foreign() from error
-        except ValueError as error:  # of some hundred thousand pictures, or a stranger's
+        except ValueError as error:  # larger: hundreds of thousands of pictures, or a stranger's file
             raise DatasetError(f"{self._path} can't be read: {error}", "give --to a new folder") from error
         lines = [line for line in text.split("\n") if line]
         records = [record for line in lines if (record := _record(line)) is not None]
         if not lines:
-            return {}  # the disk was full, or the power gone, before its first line
+            return {}  # a full disk or power cut prevented its first line
         if not records or records[0].get("fix") != _FORM or records[0].get("from") != str(self._data):
             raise self._foreign()
         entries = (_entry(record) for record in records[1:])

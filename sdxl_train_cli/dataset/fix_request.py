@@ -24,7 +24,7 @@ TOO_LARGE = 1.5
 _SHOWN = 10
 
 
-def build(  # noqa: PLR0913 - keyword-only, each is one flag
+def build(  # noqa: PLR0913 - keyword-only, one per flag
     *, size: int, alpha: Alpha, quality: int, trigger: str | None, encoding: str | None, keep_duplicates: bool
 ) -> FixRequest:
     """Build the request. UsageError for an unknown encoding, or a trigger that no caption can hold."""

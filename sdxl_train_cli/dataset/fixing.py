@@ -97,7 +97,7 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     tell(done, total)
     try:
         with warnings.catch_warnings(), picture.reuse_decoder_memory():
-            warnings.simplefilter("ignore")  # odd pictures that can be read all the same
+            warnings.simplefilter("ignore")  # warnings about odd pictures, which can be read anyway
             for entry in _completed(pool, workers, jobs):
                 results.append(entry)
                 tell(done + len(results), total)
@@ -235,7 +235,7 @@ def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, JournalEntry
     link = next(
         (path for path in folder.iterdir() if path.is_symlink() and (path.is_dir() or path.name == _LOCK)), None
     )
-    if link is not None:  # what is written and taken away there would be elsewhere
+    if link is not None:  # files would be written and deleted elsewhere
         raise DatasetError(f"{link} is a link, and a fix works in its own folder alone", "give --to a new folder")
     lock = FileLock(folder / _LOCK)
     try:

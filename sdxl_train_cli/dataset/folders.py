@@ -123,7 +123,7 @@ def inspect(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem
         found = [seen for subset in subsets for seen in _look(subset, problems)]
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
-    except ValueError as error:  # NUL, or half of a letter
+    except ValueError as error:  # NUL, or a lone surrogate
         raise DatasetError("an image_dir has a name that no folder can have", "write the folder's name anew") from error
     return found, [*problems, *_twice(subset for subset in subsets if subset.metadata_file is None)]
 
@@ -200,14 +200,14 @@ def _listed(subset: Subset) -> list[Path]:
 
 def size(picture: Path) -> tuple[int, int] | None:
     """Stored width and height. None if unreadable."""
-    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+    from PIL import Image  # noqa: PLC0415 - only commands that read pictures pay for it
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(picture) as image:
                 return image.width, image.height
-        except Exception:  # noqa: BLE001 - it was read a moment ago: gone or changed since
+        except Exception:  # noqa: BLE001 - it was readable a moment ago, and is gone or changed
             return None
 
 

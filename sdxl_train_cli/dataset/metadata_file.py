@@ -75,7 +75,7 @@ def _can_be(name: str) -> bool:
 
 def _rows(file: Path) -> Iterator[Row]:
     shown = str(file)
-    if files.exists(file) and not files.is_file(file):  # a pipe would keep us waiting
+    if files.exists(file) and not files.is_file(file):  # a pipe would block
         raise DatasetError(Problem("is not a plain file", _FORM, shown))
     try:
         content = untrusted_files.text_of(file, shown, LARGEST_BYTES)
@@ -97,7 +97,7 @@ def _of_object(found: Mapping[str, object], shown: str) -> Iterator[Row]:
 
 
 def _of_lines(content: str, shown: str) -> Iterator[Row]:
-    # Text in JSON may hold what str.splitlines takes for the end of a line.
+    # JSON strings may contain characters that str.splitlines treats as line ends.
     for number, line in enumerate(content.split("\n"), 1):
         if line.strip():
             where = Origin(shown, number)

@@ -59,7 +59,7 @@ def reuse_decoder_memory() -> Iterator[None]:
 
     Otherwise memory freed by many threads and allocated again piles up (see MALLOC_ARENA_MAX).
     """
-    from PIL import _imaging  # noqa: PLC0415 - only a look at pictures pays for it
+    from PIL import _imaging  # noqa: PLC0415 - only commands that read pictures pay for it
 
     before = _imaging.get_block_size(), _imaging.get_blocks_max()
     _imaging.set_block_size(_MEMORY_BLOCK)
@@ -102,7 +102,7 @@ def open_file(path: Path) -> BinaryIO:
 
 def _opened(facts: PictureFacts, file: BinaryIO, memory: DecodeMemory, known: Known | None) -> PictureFacts:
     """Read the header, which tells how much memory decoding takes."""
-    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+    from PIL import Image  # noqa: PLC0415 - only commands that read pictures pay for it
 
     try:
         image = Image.open(file, formats=formats())
@@ -110,7 +110,7 @@ def _opened(facts: PictureFacts, file: BinaryIO, memory: DecodeMemory, known: Kn
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         words = f"more than {limit:,} pixels: Pillow, and so sd-scripts, takes it for a decompression bomb"
         return replace(facts, fault=FileFault.TOO_LARGE, error=words)
-    except Exception as error:  # noqa: BLE001 - decoders of a dozen formats: anything can come out of a broken file
+    except Exception as error:  # noqa: BLE001 - a dozen decoders raise anything on a broken file
         file.seek(0)
         if file.read(_BLOCK).startswith(_BEGINNINGS) and facts.bytes > len(_BEGINNINGS[0]):
             return replace(facts, fault=FileFault.TRUNCATED, error=_words(error))
@@ -141,7 +141,7 @@ def _decoded(facts: PictureFacts, image: Image, memory: DecodeMemory) -> Picture
         frames = int(getattr(image, "n_frames", 1))
         image.draft(None, (_SAMPLES, _SAMPLES))
         whole = facts.width, facts.height
-        with memory.reserve(needed_bytes(image, whole)), closing(image):  # its memory is free before the room is
+        with memory.reserve(needed_bytes(image, whole)), closing(image):  # the picture is freed before its reservation
             image.load()
             return replace(
                 facts,
@@ -174,9 +174,9 @@ def orientation(image: Image) -> int:
     """EXIF tag 274. 1 if absent or invalid."""
     try:
         found = image.getexif().get(274, 1)
-    except Exception:  # noqa: BLE001 - broken EXIF hinders nobody from decoding the picture
+    except Exception:  # noqa: BLE001 - the picture decodes even with broken EXIF
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1  # noqa: PLR2004 - all that there are
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1  # noqa: PLR2004 - the complete set
 
 
 def _has_alpha(image: Image) -> bool:
@@ -191,12 +191,12 @@ def _has_alpha(image: Image) -> bool:
         return clear < len(used) and used[clear] > 0
     return isinstance(clear, bytes) and any(
         count and alpha < 255  # noqa: PLR2004 - opaque
-        for count, alpha in zip(used, clear)  # noqa: B905 - shades without a figure are opaque
+        for count, alpha in zip(used, clear)  # noqa: B905 - missing alpha values are opaque
     )
 
 
 def _difference_hash(image: Image) -> int | None:
-    import dhash  # noqa: PLC0415 - only a look at pictures pays for it
+    import dhash  # noqa: PLC0415 - only commands that read pictures pay for it
     from PIL.Image import Resampling  # noqa: PLC0415 - the same
 
     sampled = image.resize((_SAMPLES, _SAMPLES), Resampling.NEAREST).convert("RGB").convert("L")
@@ -215,7 +215,7 @@ def _words(error: Exception) -> str:
 @cache
 def formats() -> list[str]:
     """Pillow's names of the formats that may be opened."""
-    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+    from PIL import Image  # noqa: PLC0415 - only commands that read pictures pay for it
 
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]

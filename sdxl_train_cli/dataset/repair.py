@@ -99,7 +99,7 @@ def _opened(path: Path) -> Iterator[Picture]:
         raise UnusablePictureError(path, "holds pixels that are no numbers") from error
     except MemoryError as error:
         raise UnusablePictureError(path, "takes more memory than there is", _EDITOR) from error
-    except Exception as error:  # decoders of a dozen formats: anything can come out of a broken file
+    except Exception as error:  # a dozen decoders raise anything on a broken file
         reason = isinstance(error, OSError) and error.strerror
         raise UnusablePictureError(path, f"can't be read: {reason or error}") from error
 
@@ -110,11 +110,11 @@ def _repaired(image: Picture, path: Path, options: RepairOptions, memory: Decode
     whole = image.size
     shrunk = max(options.needed(*whole))
     if shrunk < max(whole) and form in {"JPEG", "MPO"}:
-        image.draft(None, (2 * shrunk, 2 * shrunk))  # decodes at half or a quarter: as good, and much less memory
+        image.draft(None, (2 * shrunk, 2 * shrunk))  # decodes at half or a quarter size: same quality, much less memory
     factor = min(image.width, image.height) // (2 * shrunk)
     with memory.reserve(needed_bytes(image, whole, 0 if factor > 1 else _WORK)), contextlib.closing(image):
         image.load()
-        sideways = orientation(image)  # of a PNG, it is known at its end
+        sideways = orientation(image)  # a PNG may have it at its end
         width, height = whole if sideways <= 4 else whole[::-1]  # noqa: PLR2004 - EXIF: 5 to 8 lie on their side
         size = options.needed(width, height)
         smaller, said = _reduced(image, factor) if factor > 1 else (image, [])
@@ -150,7 +150,7 @@ def _reduced(image: Picture, factor: int) -> tuple[Picture, list[str]]:
             strip = strip.convert("RGBA")
         elif image.mode in {"P", "1"}:
             strip = strip.convert("RGB" if image.mode == "P" else "L")
-        if whole is None:  # before the first is made: what is kept must not lie between what goes
+        if whole is None:  # before the first one: permanent allocations must not fragment freed memory
             whole = Image.new(strip.mode, (-(-image.width // factor), -(-image.height // factor)))
         whole.paste(strip.reduce(factor), (0, top // factor))
     found = whole or image
@@ -169,7 +169,7 @@ def _made(changed: Picture, form: str, path: Path, did: list[str], quality: int)
 
 def _encoded(image: Picture, form: str, did: list[str], quality: int) -> RepairedPicture:
     clean = image.copy() if image.info else image
-    clean.info = {}  # no profile, orientation or palette of before
+    clean.info = {}  # drop the old profile, orientation and palette
     content = io.BytesIO()
     if form in {"JPEG", "MPO"} and image.mode == "RGB":
         clean.save(content, "JPEG", quality=quality, subsampling=0, optimize=True)
@@ -211,7 +211,7 @@ def _in_srgb(image: Picture) -> tuple[Picture, str | None]:
             return image, None
         return _with_info(_transformed(image, source), image), f"colours from {name or 'a profile'} to sRGB"
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return image, None  # a broken profile says nothing: sd-scripts passes over it too
+        return image, None  # ignore a broken profile, as sd-scripts does
 
 
 def _transformed(image: Picture, source: ImageCmsProfile) -> Picture:
@@ -242,7 +242,7 @@ def _opaque(image: Picture, alpha: Alpha) -> tuple[Picture, str | None]:
 
 
 def _in_rgb(image: Picture) -> tuple[Picture, str | None]:
-    if image.mode in {"RGB", "RGBA", "L"}:  # sd-scripts makes RGB of L without loss
+    if image.mode in {"RGB", "RGBA", "L"}:  # sd-scripts converts L to RGB without loss
         return image, None
     return image.convert("RGB"), f"{image.mode} became RGB"
 

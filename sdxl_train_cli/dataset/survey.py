@@ -125,7 +125,7 @@ class _RunningSurvey:
             return found  # and nothing of Pillow is imported
         logging.getLogger("PIL").addHandler(_SILENCE)
         with warnings.catch_warnings(), picture.reuse_decoder_memory():
-            warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
+            warnings.simplefilter("ignore")  # warnings about odd pictures, which sd-scripts reads anyway
             for facts in self._looked(new):
                 found[facts.path] = facts
                 if facts.sha256:
@@ -175,7 +175,7 @@ class _RunningSurvey:
                         yield facts
                         self._count(1)
             for worker in workers:
-                worker.result()  # raises what nobody expected
+                worker.result()  # re-raises unexpected errors
         finally:
             left.clear()
             pool.shutdown()
@@ -186,7 +186,7 @@ class _RunningSurvey:
             while left:
                 try:
                     path = left.popleft()
-                except IndexError:  # another took the last
+                except IndexError:  # another worker took the last one
                     return
                 done.put(picture.read_facts(path, memory, self._before))
         finally:
@@ -211,7 +211,7 @@ class _RunningSurvey:
 def _stamp(path: Path) -> str:
     """A value that changes with the file. Empty if unknown."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - a third faster than the path's own
+        status = os.stat(path)  # noqa: PTH116 - a third faster than Path.stat
     except (OSError, ValueError):
         return ""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"

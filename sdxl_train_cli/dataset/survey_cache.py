@@ -35,7 +35,7 @@ DROP INDEX IF EXISTS by_day
 """
 _OF_A_PICTURE, _OF_A_CAPTION = "content != ''", "content = ''"
 """Queries must match the index expression word for word, or SQLite reads the whole table."""
-BY_CONTENT = f"SELECT facts FROM files WHERE content = ? AND {_OF_A_PICTURE} LIMIT 1"  # noqa: S608 - our own words
+BY_CONTENT = f"SELECT facts FROM files WHERE content = ? AND {_OF_A_PICTURE} LIMIT 1"  # noqa: S608 - our own constants
 _COUNT = "SELECT count(*) FROM files WHERE {which}"
 _FORGET = """
 DELETE FROM files WHERE path IN
@@ -122,7 +122,7 @@ class SurveyCache:
     def _connected(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._file, timeout=_SECONDS_TO_WAIT, check_same_thread=False)
         try:
-            database.execute("PRAGMA synchronous = OFF")  # a power cut may break it: it is made anew then
+            database.execute("PRAGMA synchronous = OFF")  # a power cut may corrupt it; it is then recreated
             database.executescript(_TABLE)
         except BaseException:
             database.close()

@@ -23,7 +23,7 @@ Count = Callable[[str], int]
 def counter() -> tuple[Count, bool]:
     """Return a token counter, and whether it estimates. Loading takes a tenth of a second or two."""
     try:
-        from instant_clip_tokenizer import Tokenizer  # noqa: PLC0415 - not built for every machine
+        from instant_clip_tokenizer import Tokenizer  # noqa: PLC0415 - not available for every platform
     except ImportError:
         return estimate, True
     from ftfy import fix_text  # noqa: PLC0415 - as sd-scripts' tokenizer does: curly quotes, mojibake, entities

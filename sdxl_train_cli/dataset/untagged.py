@@ -48,7 +48,7 @@ def find_untagged(data: Path, *, overwrite: bool) -> UntaggedPictures:
         if overwrite or not _has_words(item):
             suffix = item.caption_suffix or suffixes[item.folder]
             own = item.caption_files[0] if item.caption_files else item.path.with_suffix(suffix)
-            wanted.setdefault(own, item)  # pictures of one stem share a caption
+            wanted.setdefault(own, item)  # pictures with the same stem share a caption
     memory = DecodeMemory(LARGEST_BYTES)
     with ThreadPoolExecutor(WORKERS) as pool:
         problems = list(pool.map(lambda item: _problem(item, memory), wanted.values()))

@@ -185,7 +185,7 @@ def current_folder(home: Home) -> Path | None:
     """The folder named as current, complete or not. None if none is named."""
     try:
         name = files.read_text(home.current, _LONGEST_NAME).strip()
-    except (OSError, ValueError):  # absent, or left broken by a power cut: NUL bytes
+    except (OSError, ValueError):  # absent, or filled with NUL bytes by a power cut
         return None
     folder = home.environments / name
     return folder if NAME.fullmatch(name) and files.is_folder(folder) else None

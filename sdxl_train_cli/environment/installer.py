@@ -56,14 +56,14 @@ def install(python: Path, plan: InstallPlan, tools: Installer) -> None:
 
 def _uv(arguments: Sequence[str], tools: Installer) -> tuple[int, list[str]]:
     lines = []
-    # The system's certificates are trusted, as pip and git do: a company's proxy has its own.
+    # Trust the system's certificates, as pip and git do: company proxies use their own.
     variables = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **os.environ}
     with process.Child([find_uv_bin(), *arguments], cwd=tools.log_path.parent, env=variables) as child:
         for heard in child.lines():
             if heard is None:
                 continue
-            line = redact.text(heard)  # an index's address may hold a password
-            with contextlib.suppress(OSError):  # a full disk is for uv itself to stumble over and tell
+            line = redact.text(heard)  # an index URL may contain a password
+            with contextlib.suppress(OSError):  # on a full disk, uv itself fails and says so
                 tools.log.write(f"{line}\n".encode())
             lines.append(line)
             if re.match(r" *Downloading |Resolved |Prepared |Installed ", line):

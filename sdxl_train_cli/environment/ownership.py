@@ -51,7 +51,7 @@ def _is_ours(home: Home) -> bool:
     if any(path.is_symlink() for path in there if path != home.environments) or not _names_an_environment(home.current):
         return False
     made = list(home.environments.iterdir()) if home.environments.is_dir() else []
-    is_known = _was_made if home.environments.is_symlink() else _looks_made  # behind a link may be anybody's folder
+    is_known = _was_made if home.environments.is_symlink() else _looks_made  # a link may point to anybody's folder
     return (only_ours and all(map(is_known, made))) or any(map(_was_made, made))
 
 
@@ -62,7 +62,7 @@ def _names_an_environment(current: Path) -> bool:
     except FileNotFoundError:
         return True
     except (OSError, ValueError):
-        return current.is_dir()  # told on its own
+        return current.is_dir()  # reported separately
     return not text or environment.NAME.fullmatch(text) is not None
 
 

@@ -135,7 +135,7 @@ def _variables(address: str) -> dict[str, str]:
 
 def _resolve(git: _Git) -> tuple[str, str]:
     """Return the ref's name and commit. Reading a clone takes no network and no time."""
-    from git import Repo  # noqa: PLC0415 - importing it raises where the git program is missing
+    from git import Repo  # noqa: PLC0415 - importing it raises if the git program is missing
 
     with Repo(git.folder) as clone:
         names = [git.ref, PINNED_RELEASE] if git.ref == DEFAULT_REF else [git.ref]

@@ -26,7 +26,7 @@ def read_tail(file: BinaryIO, size: int) -> list[str]:
     """Lines of the last 4 MiB of a seekable file. `size` is the file's size in bytes."""
     file.seek(0)
     head = file.read(3)
-    start = max(0, size - TAIL_BYTES) // 4 * 4  # a letter of UTF-16 takes 2 bytes or 4
+    start = max(0, size - TAIL_BYTES) // 4 * 4  # a UTF-16 character takes 2 or 4 bytes
     file.seek(start)
     return decode(file.read(TAIL_BYTES + 4), head)
 

@@ -120,7 +120,7 @@ def parse(lines: Sequence[str]) -> ParsedLog:
     for line in kept:
         bare = _RANK.sub("", line)
         if not bare.strip():
-            continue  # copied logs often have one between every two lines
+            continue  # copied logs often have blank lines in between
         if _FRAME.match(bare):
             reading.close()
             reading.frames.append(bare.strip())

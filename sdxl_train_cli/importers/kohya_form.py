@@ -20,7 +20,7 @@ from sdxl_train_cli.recipe import Kind, Scalar, Value
 from sdxl_train_cli.sdscripts import shipped
 
 _OF_THE_TAB: Mapping[bool, frozenset[str]] = {
-    # Fields that one of the tabs lacks, or does not pass on; as flags they count.
+    # Fields that one of the tabs lacks or ignores. As flags they work.
     False: frozenset({"block_lr", "fused_backward_pass", "fused_optimizer_groups", "train_text_encoder",
                       "learning_rate_te1", "learning_rate_te2", "disable_mmap_load_safetensors"}),
     True: frozenset({"max_grad_norm", "prior_loss_weight", "lr_scheduler_num_cycles", "lr_scheduler_power", "highvram",

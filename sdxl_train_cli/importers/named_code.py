@@ -51,7 +51,7 @@ def problem(option: str, value: Value) -> str | None:
 
 def _is_elsewhere(name: str, option: str) -> bool:
     package, dot, _ = name.partition(".")
-    # A network's module is imported whatever it is called; the others are classes, and a bare name is torch's.
+    # A network's module is always imported. The others are classes, and a bare name is torch's.
     is_imported = bool(dot) or option == "network_module"
     is_no_part = package in _PARTS and (option == "network_module" or not name.startswith(_PARTS[package]))
     return is_imported and (package in sys.stdlib_module_names or package in _TOOLS or is_no_part)

@@ -207,7 +207,7 @@ def _made(name: str, raw: object, option: str, value: Value | None, note: str) -
 
 def _checkpointing(name: str, raw: object, found: Mapping[str, object], note: str) -> Iterator[ForeignKey]:
     if note and "gradient_checkpointing" in onetrainer_parts.part(found, "unet"):
-        return  # newer files tell it of each part
+        return  # newer files set it for each part
     is_on = str(raw).upper() not in {"OFF", "FALSE", "NONE"}
     if str(raw).upper() == "CPU_OFFLOADED":
         note = "without moving activations to the CPU, which sd-scripts does by cpu_offload_checkpointing"
@@ -279,7 +279,7 @@ def _noising(found: Mapping[str, object]) -> Iterator[ForeignKey]:
     weight = str(found.get("loss_weight_fn") or "CONSTANT").upper()
     strength = values.number(found.get("loss_weight_strength", 5.0))
     old = values.number(found.get("min_snr_gamma"))
-    if "min_snr_gamma" in found:  # a name of old
+    if "min_snr_gamma" in found:  # a former name
         yield became("min_snr_gamma", found["min_snr_gamma"], "min_snr_gamma", old or None)
         return
     name = "loss_weight_fn" if "loss_weight_fn" in found else "(loss_weight_fn)"

@@ -206,7 +206,7 @@ def _kept(draft: _ImportDraft) -> frozenset[str]:
     chosen = any(draft.known.get(option) for option in ATTENTIONS)
     kept |= _HOW_FAST - ({"sdpa"} if chosen else set())
     is_fp16 = draft.known.get("mixed_precision") == "fp16"
-    return kept | ({"no_half_vae"} if is_fp16 else set())  # in fp16 SDXL's VAE gives NaN
+    return kept | ({"no_half_vae"} if is_fp16 else set())  # SDXL's VAE yields NaN in fp16
 
 
 def _recipe(recipe: Recipe, changes: Changes) -> Recipe:

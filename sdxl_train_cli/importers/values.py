@@ -47,7 +47,7 @@ def number(raw: object) -> float | int | None:
         if _WHOLE.fullmatch(raw):
             return int(raw)
         raw = float(raw) if _NUMBER.fullmatch(raw) else None
-    # The comparison comes alone: isfinite refuses whole numbers that no float holds, and NaN is below nothing.
+    # Only a comparison: isfinite raises for integers beyond float range, and NaN compares false.
     return raw if isinstance(raw, int | float) and abs(raw) < _MOST else None
 
 
@@ -80,7 +80,7 @@ def _scalar(raw: object, option: str) -> Scalar | None:
             raise ValueError("is no number that a training takes")
         return raw
     if not isinstance(raw, str):
-        raise ValueError("holds no plain value")  # noqa: TRY004 - the file's fault, not the caller's
+        raise ValueError("holds no plain value")  # noqa: TRY004 - the file is at fault, not the caller
     return _text(raw, option)
 
 

@@ -312,7 +312,7 @@ def _other_doubts(recipe: Recipe) -> list[Doubt]:
     if recipe.is_on("deepspeed"):
         doubts.append(Doubt("deepspeed spreads memory over GPUs and RAM", {"scale": 0.3}, {"scale": 1.2}))
     if recipe.is_on("fused_backward_pass") and recipe.is_on("full_bf16"):
-        # sd-scripts' pull request 1259 tells of 10 GB, and OneTrainer of 10.3, where the terms add up to 7.5.
+        # sd-scripts' pull request 1259 reports 10 GB, and OneTrainer 10.3, where the terms add up to 7.5.
         doubts.append(Doubt("others saw 10 GB for a fused backward pass in bf16", {}, {"scale": 1.3}))
     if recipe.is_on("dim_from_weights"):
         doubts.append(Doubt("network_dim comes from the weights that are loaded", {"scale": 0.9}, {"scale": 1.5}))

@@ -78,7 +78,7 @@ class MeasuredRow(Protocol):
     """A row of the measured table, as far as this module reads it."""
 
     @property
-    def kind(self) -> Kind: ...  # noqa: D102  the names speak
+    def kind(self) -> Kind: ...  # noqa: D102  the names suffice
     @property
     def network_dim(self) -> int | None: ...  # noqa: D102
     @property

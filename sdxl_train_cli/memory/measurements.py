@@ -76,7 +76,7 @@ class Measurement(MemorySettings):
         return f"measured {where} on {self.measured:%Y-%m-%d}"
 
 
-def from_run(  # noqa: PLR0913, PLR0917 - what a run was is told in as many words
+def from_run(  # noqa: PLR0913, PLR0917 - one argument per fact of the run
     recipe: Recipe,
     pictures: TrainingPictures,
     environment: Environment,

@@ -132,7 +132,7 @@ def read(recipe: Recipe) -> MemorySettings:
 
 def _matters(option: str, recipe: Recipe) -> bool:
     if option in _RATES or option.startswith("learning_rate_te"):
-        return recipe.number(option) == 0  # what has no rate is not trained
+        return recipe.number(option) == 0  # a part without a rate is not trained
     return option not in _READ and option not in _NEUTRAL and not option.startswith(_NEUTRAL_STARTS)
 
 
@@ -162,7 +162,7 @@ def _text(value: Value | None) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return "set" if any(mark in text for mark in "/\\") else text  # a path is nobody else's business
+    return "set" if any(mark in text for mark in "/\\") else text  # paths are private
 
 
 def recipe(settings: MemorySettings, size: tuple[int, int], batch_size: int) -> Recipe:

@@ -96,7 +96,7 @@ def _command(recipe: Recipe, request: PlanRequest, flags: str) -> str:
 
 
 _LOSSES = (
-    # option that is on, what is given up; the worst first
+    # option that is on, and what it costs; the worst first
     ("fp8_base", "precision of the base model"),
     ("full_bf16", "some precision"),
     ("gradient_checkpointing", "about a third of the speed"),

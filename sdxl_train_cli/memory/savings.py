@@ -81,7 +81,7 @@ def full_bf16(recipe: Recipe) -> Changes:
 
 def fp8(recipe: Recipe) -> Changes:
     """Load the base model in 8 bits."""
-    # Without checkpointing autograd keeps a 16-bit copy of every weight that was cast, and it takes more, not less.
+    # Without checkpointing, autograd keeps a 16-bit copy of every cast weight, so memory would grow.
     possible = recipe.kind is not Kind.DREAMBOOTH and recipe.is_on("gradient_checkpointing")
     return {} if not possible or recipe.is_on("fp8_base") or recipe.is_on("full_bf16") else {"fp8_base": True}
 
@@ -97,7 +97,7 @@ def smaller_dim(recipe: Recipe) -> Changes:
 def smaller_pictures(recipe: Recipe) -> Changes:
     """Use pictures of 768 pixels."""
     width = str(recipe.get("resolution") or "").split(",")[0].strip()
-    if not width.isdecimal() or int(width) <= 768:  # noqa: PLR2004 - below, SDXL does not learn what it was made for
+    if not width.isdecimal() or int(width) <= 768:  # noqa: PLR2004 - below that, SDXL trains far from its native size
         return {}
     return {"resolution": "768,768", "min_bucket_reso": 384, "max_bucket_reso": 1536}
 

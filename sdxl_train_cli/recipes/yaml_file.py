@@ -112,7 +112,7 @@ def _decoded(content: bytes, shown: str) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise RecipeError(Problem("is UTF-16", "save it as UTF-8", shown))
     try:
-        return content.decode("utf-8-sig")  # Windows editors like to put a byte order mark before UTF-8
+        return content.decode("utf-8-sig")  # Windows editors often write a BOM
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RecipeError(Problem("is not UTF-8", "save it as UTF-8", Origin(shown, line))) from error

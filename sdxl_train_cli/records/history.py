@@ -133,7 +133,7 @@ def _look(folder: Path, shape: type[_Front_co]) -> ListedRun[_Front_co]:
         kept = _read(folder / record.RUN, shape) or unread
         watcher = _read(folder / record.RUNNING, Supervisor)
         watched = _watched(folder, watcher) if watcher is not None else None
-        outcome = _read(folder / record.OUTCOME, Outcome)  # after that: a run may end just now
+        outcome = _read(folder / record.OUTCOME, Outcome)  # read last, as a run may just be ending
         if outcome is None and watcher is None:
             watched = _watched(folder, None)
         if watched is RunState.RUNNING:
@@ -150,7 +150,7 @@ def _watched(folder: Path, watcher: Supervisor | None) -> RunState | None:
     """RUNNING or UNKNOWN. None if no process supervises the run."""
     if watcher is None and not os.path.lexists(folder / record.LOCK):
         return None
-    from sdxl_train_cli.records import supervisor  # noqa: PLC0415 - most listings hold no run that goes on
+    from sdxl_train_cli.records import supervisor  # noqa: PLC0415 - most listings contain no active run
 
     life = supervisor.liveness(folder, watcher)
     return {supervisor.Liveness.ALIVE: RunState.RUNNING, supervisor.Liveness.UNKNOWN: RunState.UNKNOWN}.get(life)
@@ -173,7 +173,7 @@ def _folders(output: Path) -> Iterator[Path]:
         return
     with os.scandir(output) as found:
         for entry in found:
-            # Asked of the file alone: a second question for each folder would be felt in a thousand.
+            # Only the file is tested: another test per folder would be slow for a thousand.
             if os.path.isfile(os.path.join(entry.path, record.RUN)):  # noqa: PTH113, PTH118 - as above
                 yield Path(entry.path)
 

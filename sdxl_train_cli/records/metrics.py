@@ -164,12 +164,12 @@ class Recorder:
         """Add what the trainer has logged."""
         for scalars in logged:
             loss = _first(scalars.values, _LOSSES)
-            if loss is None:  # an epoch's mean or a validation, which count otherwise; or the rest of a step
+            if loss is None:  # epoch means and validation number differently; or the rest of a step
                 self._complete(scalars)
                 continue
             self._parts.append(loss)
             if scalars.step <= self._last_logged:
-                continue  # a part of the next step: gradients are accumulated
+                continue  # part of the next step, as gradients are accumulated
             mean = sum(self._parts) / len(self._parts)
             self._logged[scalars.step] = LoggedScalars(scalars.step, {**scalars.values, "loss": mean})
             self._last_logged, self._parts = scalars.step, []
@@ -195,7 +195,7 @@ class Recorder:
             if step == newest and not ended:
                 return
             metric = _joined(self._waiting.pop(step), self._logged.pop(step, None))
-            # A full disk is for the trainer to stumble over and for the person to be told of by the guard.
+            # On a full disk the trainer fails by itself, and the disk guard warns the user.
             with contextlib.suppress(OSError):
                 self._file.write(metric.line + "\n")
                 self._file.flush()
@@ -206,7 +206,7 @@ def _joined(metric: StepMetrics, logged: LoggedScalars | None) -> StepMetrics:
     if logged is None:
         return metric
     rates = {name.removeprefix(_RATE): rate for name, rate in logged.values.items() if name.startswith(_RATE)}
-    # v0.10.1 logs the last group of weights a second time, by its number.
+    # v0.10.1 logs the last parameter group twice, the second time by number.
     named = {name: rate for name, rate in rates.items() if not name.startswith("group")}
     mean = _first(logged.values, _MEANS)
     average = metric.average_loss if mean is None else mean

@@ -95,7 +95,7 @@ def remove(deletion: Deletion, *, force: bool = False) -> None:
     Raises UsageError naming what could not be deleted.
     """
     folder = deletion.entry.folder
-    found = problem(history.load(folder), force=force)  # it may have been started since it was looked at
+    found = problem(history.load(folder), force=force)  # it may have been started since the check
     if found is not None:
         raise UsageError(found)
     try:
@@ -103,7 +103,7 @@ def remove(deletion: Deletion, *, force: bool = False) -> None:
             for path in deletion.paths:
                 if path.name != record.LOCK:
                     _delete(path)
-        (folder / record.LOCK).unlink(missing_ok=True)  # Windows deletes no open file
+        (folder / record.LOCK).unlink(missing_ok=True)  # Windows can't delete an open file
         if not deletion.kept and not deletion.foreign:
             folder.rmdir()
     except OSError as error:

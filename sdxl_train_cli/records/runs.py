@@ -176,7 +176,7 @@ def go_on(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Settin
             raise TrainingError(f"{run.record} is no record of a run", "start the run anew")
         changed = {name: setting.value for name, setting in (changes or {}).items()}
         attempt = Attempt(started=datetime.now(timezone.utc), from_step=step, changed=changed, argv=tuple(argv))
-        # All else stays as it is: an sdxl-train of another version may have told more.
+        # Keep unknown fields: another version of sdxl-train may have written them.
         kept.setdefault("attempts", []).append(attempt.model_dump(exclude_defaults=True))
         if changes:
             kept["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
@@ -220,7 +220,7 @@ def _write_json(path: Path, content: object) -> None:
     text = json.dumps(content, indent=1, ensure_ascii=False, default=_plain) + "\n"
     try:
         encoded = text.encode()
-    except UnicodeEncodeError:  # a file's name that is no UTF-8: only escaped can it be kept
+    except UnicodeEncodeError:  # a file name that is not UTF-8 can only be stored escaped
         encoded = json.dumps(content, indent=1, default=_plain).encode() + b"\n"
     files.write(path, encoded)
 

@@ -55,7 +55,7 @@ def require(folder: Path, recipe: Recipe) -> None:
     try:
         left_gib = free_gib(folder)
     except (OSError, StopIteration):
-        return  # the writing itself tells it in better words
+        return  # writing will report it in better words
     if left_gib < least_gib:
         raise TrainingError(
             f"{folder} has {left_gib:.1f} GB of disk left, and a checkpoint and the result take {least_gib:.1f}",

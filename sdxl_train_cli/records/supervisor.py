@@ -108,7 +108,7 @@ def hold(folder: Path) -> Iterator[int | None]:
 def note_supervisor(folder: Path, lock: int | None) -> Iterator[None]:
     """Record the supervising process in the run's folder for the duration of the block."""
     path = folder / record.RUNNING
-    with contextlib.suppress(OSError):  # a full disk: the lock tells all the same
+    with contextlib.suppress(OSError):  # a full disk: the lock suffices
         files.write(path, ourselves(is_locked=lock is not None).model_dump_json(indent=1) + "\n")
     try:
         yield
@@ -128,14 +128,14 @@ def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
     if _is_here(noted):
         return Liveness.GONE if is_told else _life_here(noted)
     if (is_told or noted.host == _host()) and _is_local(folder):
-        return Liveness.GONE  # this computer has been started anew since
+        return Liveness.GONE  # this computer has rebooted since
     return Liveness.UNKNOWN
 
 
 def _life_here(noted: Supervisor) -> Liveness:
     """Judge by the process alone if there is no lock."""
     if noted.space not in {None, _space()}:
-        return Liveness.UNKNOWN  # a container's: its process numbers are others
+        return Liveness.UNKNOWN  # another PID namespace, with its own process IDs
     return Liveness.ALIVE if _lives(noted) else Liveness.GONE
 
 
@@ -176,7 +176,7 @@ def _taken(handle: int, take: Callable[[int], None], patience_seconds: float) ->
 
 def _look(path: Path) -> _Lock:
     handle = None
-    for flags in (os.O_RDWR, os.O_RDONLY):  # some drives lock only what may be written
+    for flags in (os.O_RDWR, os.O_RDONLY):  # some drives only lock files opened for writing
         try:
             handle = _open(path, flags)
             break
@@ -226,7 +226,7 @@ def _ticks(pid: int) -> int | None:
     """A process's start in clock ticks since boot. Setting the clock does not change it."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return int(fields[19])  # field 22 of the whole line; its second one, the name, may hold blanks
+        return int(fields[19])  # field 22 of the line; the second one, the name, may contain spaces
     return None
 
 
@@ -242,7 +242,7 @@ def _is_local(folder: Path) -> bool:
     with contextlib.suppress(OSError, psutil.Error):
         whole = folder.resolve()
         mounted = [part for part in psutil.disk_partitions(all=True) if whole.is_relative_to(part.mountpoint)]
-        # Of two at one place, the later hides the earlier.
+        # Of two mounts at one place, the later one hides the earlier.
         nearest = max(enumerate(mounted), key=lambda each: (len(each[1].mountpoint), each[0]), default=None)
         return nearest is not None and nearest[1].fstype.lower() in _LOCAL
     return False

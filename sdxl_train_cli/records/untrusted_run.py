@@ -102,4 +102,4 @@ def _foreign_code(path: Path) -> str | None:
     try:
         return pickles.foreign_code(path)
     except (OSError, ValueError):
-        return None  # what can't be opened is told where it is used
+        return None  # an unreadable file is reported where it is used

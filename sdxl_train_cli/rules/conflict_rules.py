@@ -30,7 +30,7 @@ _CACHE_OFF = "--set cache_text_encoder_outputs=false"
 _FULL = (Kind.DREAMBOOTH,)
 _OWN_KINDS = {"loha": Kind.LOHA, "lokr": Kind.LOKR}
 
-# The first four are refused, after the pictures have been read; the others have no effect and nothing says so.
+# The first four are refused after the pictures have been read; the others silently have no effect.
 _NOT_WITH_CACHED_CAPTIONS = (
     ("shuffle_caption", "captions are encoded once, so shuffle_caption can't be used"),
     ("caption_dropout_rate", "captions are encoded once, so caption_dropout_rate can't be used"),

@@ -112,7 +112,7 @@ RANGES: Mapping[str, _Range] = {
         ),
         _SHARE,
     ),
-    "seed": (0, 2**32 - 1),  # numpy takes no other
+    "seed": (0, 2**32 - 1),  # numpy's limit
     "min_timestep": (0, 1000),
     "max_timestep": (0, 1000),
 }
@@ -140,7 +140,7 @@ def problems(recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]
     """Yield a problem for each option with an invalid value, except for `unsound` ones."""
     for option, setting in recipe.settings.items():
         if option in OWNED:
-            if setting.value is not False:  # a switch that is off asks for nothing
+            if setting.value is not False:  # a switch that is off has no effect
                 yield recipe.problem(option, f"{option} is set by sdxl-train itself", OWNED[option])
         elif option not in unsound:
             for message in _complaints(option, setting.value, recipe):

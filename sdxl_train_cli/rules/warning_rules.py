@@ -16,7 +16,7 @@ _FULL = (Kind.DREAMBOOTH,)
 _LARGEST_FP16 = 65_504
 _LARGEST_LOHA = 32
 """Largest dim that LyCORIS' authors recommend."""
-_HIGH_RATE = 0.1  # below it sd-scripts itself warns for optimizers that find their own rate
+_HIGH_RATE = 0.1  # sd-scripts itself warns below it for optimizers that adapt their rate
 
 # Options that do nothing unless one of the others is set.
 _IDLE_WITHOUT: tuple[tuple[str, tuple[str, ...]], ...] = (

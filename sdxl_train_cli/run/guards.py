@@ -171,7 +171,7 @@ def disk(free_gib: float, next_gib: float, where: str) -> Alarm | None:
 
 def sample(name: str, spread: int) -> Alarm | None:
     """Alarm if a sample is blank. `spread` is the largest difference within a colour channel, 0 to 255."""
-    if spread > 8:  # noqa: PLR2004 - a JPEG of one colour scatters by less
+    if spread > 8:  # noqa: PLR2004 - a single-coloured JPEG varies by less
         return None
     return Alarm(
         Guard.SAMPLES,

@@ -79,7 +79,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     installed = environment.require(home)
     table = installed.options()
     gathering = Gathering()
-    loaded: Recipe | None = None  # the pictures are looked at without one too
+    loaded: Recipe | None = None  # pictures are inspected without one too
     with gathering.part():
         loaded = recipe = _recipe(choices, installed, table, user_presets)
     with gathering.part():
@@ -222,11 +222,11 @@ def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: boo
     """The trainer's environment variables."""
     have_tokenizers = own_tokenizers or hub.has_tokenizers(home)
     found = environment.training_variables()
-    found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order that NVML and nvidia-smi count in
+    found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the numbering of NVML and nvidia-smi
     if device is None:
         found["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
         found.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
     if have_tokenizers and not checkpoint.is_hub_id(model):
-        found["HF_HUB_OFFLINE"] = "1"  # all is here: no request can fail or hang
+        found["HF_HUB_OFFLINE"] = "1"  # everything is cached: no request can fail or hang
     return found

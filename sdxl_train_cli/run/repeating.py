@@ -76,7 +76,7 @@ def repeat_choices(entry: Loaded, name: str | None, user_presets: Path) -> Repea
     is_gone = bool(notes)
     settings = dict(entry.record.settings)
     begun = settings.get("resume")
-    if begun is not None:  # another's state would be loaded, and one on the hub can't be looked at
+    if begun is not None:  # a foreign state would be loaded, and one on the hub can't be inspected
         settings = {option: setting for option, setting in settings.items() if option not in command.STARTS}
         notes = (*notes, f"the run began with a state, and the new one begins at step 0 without it: {begun.value}")
     overrides = [Override(option, setting.value, setting.origin) for option, setting in settings.items()]
@@ -98,7 +98,7 @@ def changes(entry: Loaded, prepared: Prepared) -> Iterator[str]:
     if before is not None:
         others = [name for name, version in now.packages.items() if before.packages.get(name) != version]
         if others and before.packages:
-            more = f" and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004 - enough to see which
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004 - enough to identify it
             yield f"other versions of packages are installed now: {', '.join(sorted(others)[:3])}{more}"
     data = entry.record.dataset
     if data is not None and data.fingerprint != trainer_config.fingerprint(prepared.pictures):

@@ -47,7 +47,7 @@ class ResumedRun(Launch):
         )
 
 
-def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
+def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     entry: Loaded,
     home: Home,
     *,

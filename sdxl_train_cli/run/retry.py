@@ -99,7 +99,7 @@ def _with_remedy(
     error: GpuMemoryError, recipe: Recipe, device: Gpu | None, user_presets: Path, last: str
 ) -> GpuMemoryError:
     problem, *others = error.problems
-    now = device and preparation.device_now(device.index)  # as it is free after the trainer's end
+    now = device and preparation.device_now(device.index)  # with the memory that is free now that the trainer has ended
     ways = remedies.for_memory(recipe, now or device, user_presets)
     hint = "\n".join([*ways, last, *problem.hint_lines])
     return GpuMemoryError([replace(problem, hint=hint), *others])

@@ -71,7 +71,7 @@ def overrides(kind: Kind, project: Project) -> tuple[Override, ...]:
     return project.overrides if project.kind in {None, kind} else ()
 
 
-def choose(  # noqa: PLR0913 - keyword-only, each is one flag
+def choose(  # noqa: PLR0913 - keyword-only, one per flag
     kind: Kind,
     texts: Mapping[str, str | None],
     changes: Sequence[Override],
@@ -98,7 +98,7 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
         data=data,
         output=Path(texts["output"] or DEFAULT_OUTPUT),
         name=texts["name"] or name_for(data),
-        vae=texts["vae"] or None,  # --vae "" takes away what the project file names
+        vae=texts["vae"] or None,  # --vae "" removes the project file's VAE
         regularisation=Path(texts["reg"]) if texts["reg"] else None,
         trigger=texts["trigger"] or None,
         repeats=repeats,

@@ -122,7 +122,7 @@ def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, 
     if kind is not Kind.DREAMBOOTH and not eight_bit and size.gpu_index is None:
         small["optimizer_type"] = "AdamW"
     if kind is Kind.DREAMBOOTH:
-        small["learning_rate"] = 1e-3  # in a few steps of the real rate, fp16 rounds most changes away
+        small["learning_rate"] = 1e-3  # at the real rate, fp16 rounds most changes of a few steps away
     return Choices(
         kind=kind,
         preset=run_choices.DEFAULT_PRESETS[kind],
@@ -201,7 +201,7 @@ def run(
         actions.report(f"{kind.label}: {size.steps} steps")
         chosen = choices(kind, material, folder, size, eight_bit=installed.lock.eight_bit)
         prepared = actions.prepare(chosen)
-        prepared = replace(prepared, warnings=())  # they speak of settings that suit people's pictures, not these
+        prepared = replace(prepared, warnings=())  # they concern settings for real pictures, not for these
         found.append(examine(prepared, actions.carry_out(prepared), material))
         actions.report(found[-1].summary)
     return found

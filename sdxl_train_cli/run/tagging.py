@@ -131,7 +131,7 @@ class _Script:
         """Run the tagger to its end, calling `collect` about four times a second. ModelError if it fails."""
         checkout, last = self.installed.checkout, "it said nothing"
         argv = [str(self.installed.python), str(checkout / SCRIPT), *_ALWAYS, *options, str(pictures)]
-        # The script stands in a folder of its own, from which sd-scripts' `library` is not found.
+        # The script is in a subfolder, from which sd-scripts' `library` can't be imported.
         variables = {**environment.training_variables(), "PYTHONPATH": str(checkout)}
         if "--force_download" not in options:
             variables["HF_HUB_OFFLINE"] = "1"
@@ -187,7 +187,7 @@ class _LinkFolder:
         """Move every complete caption into place. Returns the total so far."""
         for file in [file for file in self.folder.iterdir() if file.name in self._waiting]:
             text = file.read_text(encoding="utf-8", errors="replace")
-            if text.endswith("\n"):  # the last that the script writes
+            if text.endswith("\n"):  # written last by the script
                 self._place(file.name, caption_text.clean(text))
         return len(self.written) + len(self.empty) + len(self.kept)
 
@@ -195,13 +195,13 @@ class _LinkFolder:
         job = self._waiting[name]
         caption = caption_text.put_trigger_first(tags, self._trigger) if self._trigger else tags
         if not job.replaces_words and _says_something(job.caption):
-            self.kept.append(job.caption)  # somebody has written it while the tagger was at work
+            self.kept.append(job.caption)  # somebody wrote it while the tagger was running
         elif caption:
             files.write(job.caption, f"{caption}\n")
             self.written.append(job.caption)
         else:
             self.empty.append(job.picture)
-        del self._waiting[name]  # no sooner: what a signal cuts off is placed at the end
+        del self._waiting[name]  # only now, so that captions of an interrupted run are moved at the end
 
 
 def _says_something(caption: Path) -> bool:
@@ -211,7 +211,7 @@ def _says_something(caption: Path) -> bool:
 def _link(picture: Path, link: Path) -> None:
     try:
         link.symlink_to(picture)
-    except OSError:  # Windows lets few people make such links
+    except OSError:  # most Windows users may not create links
         try:
             link.hardlink_to(picture)
         except OSError:  # another disk

@@ -59,7 +59,7 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
     cwd: Path,
     env: Mapping[str, str],
     on_event: OnEvent,
-    conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
+    conditions: Conditions = Conditions(),  # noqa: B008 - the default is frozen
     begin: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Start the trainer and watch it. Blocks until it has ended, and leaves none of its processes behind.
@@ -86,7 +86,7 @@ def _watch(  # noqa: PLR0913 - as above
     lock: int | None,
 ) -> RunResult:
     started = time.monotonic()
-    # Unbuffered: whatever ends us, the log holds the trainer's last words.
+    # Unbuffered, so that the log contains the trainer's last output however we end.
     with (
         run.log.open("ab", buffering=0) as log,
         process.Child(argv, cwd=cwd, env=env, held=lock) as child,

@@ -73,7 +73,7 @@ def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int) -> Ch
         name=f"batch-{batch_size}",
         regularisation=None,
         trigger=None,
-        repeats=STEPS * batch_size,  # so that each batch is full, whatever the number of pictures
+        repeats=STEPS * batch_size,  # so that every batch is full, however many pictures there are
         overrides=(*asked.overrides, *overrides),
         check_vram=False,
     )
@@ -136,7 +136,7 @@ class _TrialProgress:
     @property
     def seconds_per_step(self) -> float | None:
         """Mean step time without the first step, which loads kernels."""
-        if len(self.steps_seen) < 2:  # noqa: PLR2004 - a beginning and an end
+        if len(self.steps_seen) < 2:  # noqa: PLR2004 - a first and a last one
             return None
         (first, began), (last, ended) = self.steps_seen[0], self.steps_seen[-1]
         return (ended - began) / (last - first)

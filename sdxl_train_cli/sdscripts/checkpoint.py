@@ -49,7 +49,7 @@ def read_header(path: Path) -> Header:
         _require_few(text)
         entries = files.parse_json(text.decode("utf-8"), object_pairs_hook=files.reject_duplicate_keys)
         if not isinstance(entries, dict):
-            raise TypeError(text)  # noqa: TRY301 - as all that is wrong with it
+            raise TypeError(text)  # noqa: TRY301 - like every other problem of the file
         metadata = {str(key): str(value) for key, value in entries.pop("__metadata__", {}).items()}
         shapes = {name: tuple(map(_side, entry["shape"])) for name, entry in entries.items()}
         end = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
@@ -69,7 +69,7 @@ def read_header(path: Path) -> Header:
 
 def _require_few(text: bytes) -> None:
     """ValueError for a header with more names and lists than any model has. Long texts are single, small values."""
-    names = text.count(b'":') - text.count(b'\\":')  # those within a text are escaped
+    names = text.count(b'":') - text.count(b'\\":')  # those inside strings are escaped
     if names > _MOST_NAMES or text.count(b"[") > _MOST_LISTS:
         raise ValueError("too many names or lists")
 
@@ -215,7 +215,7 @@ def _pipeline(index: Path) -> object:
     """The pipeline class named by a diffusers folder. ValueError if it names none."""
     found = files.read_json(index, _LARGEST_INDEX)
     if not isinstance(found, dict):
-        raise ValueError("it is no object")  # noqa: TRY004 - as all that is wrong in a file
+        raise ValueError("it is no object")  # noqa: TRY004 - like every other problem of the file
     return found.get("_class_name", "")
 
 

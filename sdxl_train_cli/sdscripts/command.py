@@ -105,7 +105,7 @@ def _given(inputs: TrainerInputs, trainer: InstalledTrainer) -> list[str]:
         "output_dir": str(inputs.output_dir),
         "output_name": inputs.output_name,
         "logging_dir": str(inputs.logging_dir),
-        "console_log_simple": True,  # plain lines: the other form is cut at 80 columns
+        "console_log_simple": True,  # plain lines: rich output is cut at 80 columns
     }
     known = {name: value for name, value in values.items() if value is not None and name in trainer.options}
     return [word for name, value in known.items() for word in _words(trainer.options[name].flag, value)]

@@ -73,7 +73,7 @@ def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     for name, setting in recipe.settings.items():
         option = known.get(name)
         if option is None:
-            unknown += 1  # looking for what was meant takes milliseconds, of thousands a minute
+            unknown += 1  # a suggestion takes milliseconds, thousands would take a minute
             meant = formatting.suggestion(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
             yield recipe.problem(name, _unknown(name, recipe.kind, table), meant)
             continue
@@ -160,7 +160,7 @@ def _float(value: Scalar) -> float | int:
     if not math.isfinite(number):
         raise ValueError(f"takes a number, not '{value}'")
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-        return int(value)  # lr_warmup_steps means steps by 100, and a share by 0.1
+        return int(value)  # lr_warmup_steps: 100 means steps, 0.1 a share
     return value if isinstance(value, int) else number
 
 

@@ -64,7 +64,7 @@ def _in_file(file: IO[bytes]) -> Iterator[str]:
     if start == _ZIP:
         yield from _in_archive(file)
     elif _is_tar(file):
-        yield _UNFOLLOWED  # torch's form of 2016: tried before all others, however else the file can be read
+        yield _UNFOLLOWED  # torch's format of 2016: tried first, whatever else the file could be read as
     else:
         file.seek(0)
         yield from _called(file)
@@ -85,16 +85,16 @@ def _in_archive(file: IO[bytes]) -> Iterator[str]:
             yield _UNFOLLOWED
         names = [part.filename.lower() for part in parts]  # as torch looks for them
         if len(set(names)) != len(names):
-            yield "two parts of one name"  # readers differ in which they take
+            yield "two parts of one name"  # readers differ in which one they use
         for part, name in zip(parts, names, strict=True):
             folder, _, last = name.rpartition("/")
             if last == "constants.pkl" or "/code/" in f"/{folder}/":
                 yield f"a program ({name})"
             if last.endswith(".pkl"):
-                if part.file_size > files.LARGEST_BYTES:  # the tensors are parts of their own
+                if part.file_size > files.LARGEST_BYTES:  # tensors are separate parts
                     yield f"a part of {part.file_size:,} bytes ({name})"
                 if part.compress_type != zipfile.ZIP_STORED or part.compress_size != part.file_size:
-                    yield f"a packed part ({name})"  # torch packs nothing
+                    yield f"a packed part ({name})"  # torch does not compress
                 yield from _called(io.BytesIO(archive.read(part)))
 
 
@@ -127,4 +127,4 @@ def _called(file: IO[bytes]) -> Iterator[str]:
                 if not _HARMLESS.fullmatch(str(argument)):
                     yield ".".join(str(argument).split())
             elif operation.name in {"STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}:
-                yield "code whose name is put together"  # torch writes none such
+                yield "code whose name is put together"  # torch never writes these

@@ -88,7 +88,7 @@ Event = (
 SAVING_STATE = TrainerPhase("saving the state")
 
 _NUMBER = r"nan|-?inf|-?\d{1,19}(?:\.\d{1,19})?(?:[eE][-+]?\d{1,9})?"
-# Every run of letters has a bound and begins where no other does: a line of 64,000 digits once took half a minute.
+# Repetitions are bounded and can't overlap: a line of 64,000 digits once took half a minute.
 _STEP = re.compile(
     r"(?<!validation )steps:\s{1,9}\d{1,9}%\|[^|]{0,400}\|\s{0,9}(?P<step>\d{1,9})/(?P<steps>\d{1,9}) "
     r"\[(?P<spent>[\d:]{1,19})<(?P<left>[\d:?]{1,19}),\s{0,9}(?P<rate>\d{1,19}(?:\.\d{1,19})?|\?)\s?(?P<unit>s/it|it/s)"

@@ -30,7 +30,7 @@ class SavedState:
 def complete(folder: Path) -> list[SavedState]:
     """Complete states of a run, the latest last."""
     found = [read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if files.is_folder(path)]
-    # Of two at the same step, the one of the run's end comes first by name and stays.
+    # Of two at the same step, the one saved at the run's end sorts first and is kept.
     return sorted(
         (state for state in found if state is not None), key=lambda state: (state.step, -len(state.folder.name))
     )

@@ -47,7 +47,7 @@ _NO_NUMBER = ("", "-")
 """Cells allowed in a column of numbers."""
 
 
-# Markup is off: a path such as `pictures [old]` must stand there as it is.
+# Markup is off: a path such as `pictures [old]` must be shown unchanged.
 class _Lasting(Console):
     def on_broken_pipe(self) -> None:
         """Ignore a closed pipe (`| head`). rich would exit, and so end a training."""
@@ -81,7 +81,7 @@ def errors(problems: Iterable[Problem]) -> None:
 def _print_problem(label: str, style: str, problem: Problem) -> None:
     message = visible.line(redact.text(formatting.cut(str(problem), _LONGEST_MESSAGE)))
     err.print(Text(label, style=style) + Text(message, style=""))
-    # A hint may have several lines; set in, none of them passes for an error's first.
+    # Indented, so that no line of a hint looks like a new error.
     for number, line in enumerate(problem.hint_lines):
         err.print(
             Text(" " * 7 if number else "hint:  ", style="cyan") + Text(visible.line(redact.text(line)), style="")

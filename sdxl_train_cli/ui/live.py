@@ -248,7 +248,7 @@ def sparkline(losses: Sequence[float]) -> str:
     """The losses as a row of small bars, each the mean of an equal share. Empty for fewer than two."""
     values = list(losses)
     points = min(_SPARK_POINTS, len(values) // 2)
-    if points < 2 or not console.can_encode(_SPARK, console.err.encoding):  # noqa: PLR2004 - one point is no line
+    if points < 2 or not console.can_encode(_SPARK, console.err.encoding):  # noqa: PLR2004 - one point is not a line
         return ""
     edges = [round(number * len(values) / points) for number in range(points + 1)]
     means = [sum(part) / len(part) for start, end in pairwise(edges) if (part := values[start:end])]

@@ -50,7 +50,7 @@ def _keep(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        to_nowhere(sys.stdout)  # what it still holds is lost anyway
+        to_nowhere(sys.stdout)  # its buffer is lost anyway
         raise UsageError(f"stdout can't be written: {error.strerror}", "free some space, or print elsewhere") from error
 
 

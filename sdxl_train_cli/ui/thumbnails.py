@@ -29,18 +29,18 @@ def data_uri(
     try:
         with Image.open(picture) as image:
             whole = image.size
-            image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, only as much as is needed
+            image.draft("RGB", (2 * side, 2 * side))  # decode a JPEG only as large as needed
             with (memory or DecodeMemory()).reserve(needed_bytes(image, whole)):
-                if image.mode != "RGB":  # a second copy of a large picture would take as much memory again
+                if image.mode != "RGB":  # a needless second copy would double the memory
                     image.thumbnail((4 * side, 4 * side), Image.Resampling.NEAREST, reducing_gap=None)
                 small = image if image.mode == "RGB" else image.convert("RGB")
-                small.thumbnail((side, side))  # and the whole is gone
+                small.thumbnail((side, side))  # frees the full-size picture
             found = _packed(small, quality)
             while most is not None and len(found) > most and side > _LEAST_SIDE:
                 side = side * 7 // 10
                 small.thumbnail((side, side))
                 found = _packed(small, quality)
-    except Exception as error:  # decoders: anything can come out of a broken file
+    except Exception as error:  # decoders raise anything on a broken file
         raise ValueError(f"{picture.name} can't be read") from error
     return found
 
@@ -65,7 +65,7 @@ def data_uris(
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd pictures that are shown all the same
+            warnings.simplefilter("ignore")  # warnings about odd pictures, which are shown anyway
             yield from pool.map(made, pictures)
     finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
+        pool.shutdown(cancel_futures=True)  # don't wait for the rest after Ctrl-C

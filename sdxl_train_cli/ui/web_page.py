@@ -38,7 +38,7 @@ def html(content: object, style: str, scripts: Sequence[str], licence: str = "")
         "licence": f"<!--\n{licence.replace('--', '- -')}\n-->" if licence else "",
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
-    # One pass: what a part holds is not looked at again.
+    # One pass, so that placeholders inside inserted parts are not replaced.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _part("page.html"))
 
 
@@ -46,7 +46,7 @@ def write(text: str, target: Path, flag: str) -> None:
     """Write the page atomically. UsageError, which names the flag, if that fails."""
     try:
         files.write(target, text)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as error:  # ValueError: an invalid file name
         reason = error.strerror if isinstance(error, OSError) else "no file can have such a name"
         raise UsageError(f"{target} can't be written: {reason}", f"choose another file with {flag}") from error
 

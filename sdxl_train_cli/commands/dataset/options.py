@@ -9,7 +9,7 @@ import typer
 
 _LAID_OUT = "Folder of pictures; or a dataset config, or metadata"
 
-# What may not be read is told by those who read it, as all else of the dataset.
+# Existence and permissions are checked where the dataset is read.
 Directory = Annotated[Path, typer.Argument(metavar="DIR", readable=False, help=_LAID_OUT)]
 DirectoryOfProject = Annotated[
     Path | None, typer.Argument(metavar="DIR", readable=False, help=f"{_LAID_OUT} [default: the project's, else data]")

@@ -76,7 +76,7 @@ def _log(target: str) -> Path:
             return typed
         logs = [Run(folder, folder.name).log for folder in folders if folder.is_dir()]
         found = next((path for path in logs if path.is_file()), None)
-    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL byte
+    except (OSError, ValueError) as error:  # a name that is too long, or contains a NUL byte
         raise UsageError(f"'{target[:80]}' can't be the name of a run or a log", "give a path") from error
     if found is not None:
         return found
@@ -90,7 +90,7 @@ def _log(target: str) -> Path:
 
 def _read(path: Path) -> list[str]:
     try:
-        # A pipe that is typed is read; all else that is no plain file could keep us waiting.
+        # A pipe is read if given explicitly. Other special files could block.
         with path.open("rb") if path.is_fifo() else files.open_plain(path) as file:
             if not file.seekable():
                 return log.decode(_end_of(file))

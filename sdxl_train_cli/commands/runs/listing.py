@@ -38,7 +38,7 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
         printing.err(f"no runs in {folder}")
         return
     headings = ("name", "state", "kind", "preset", "steps", "loss", "time", "started")
-    # Plain text: a drawn table of a thousand rows takes longer than all the rest.
+    # Plain text: rendering a table of a thousand rows takes longer than everything else.
     printing.document("\n".join(_columns([headings, *(_row(entry) for entry in found)])))
     for entry in found:
         if entry.problem:
@@ -139,7 +139,7 @@ def _row(entry: Listed) -> tuple[str, ...]:
     steps = outcome.steps if outcome else None
     loss = outcome.loss if outcome else None
     return (
-        entry.folder.name,  # what can be typed, should the folder have another name by now
+        entry.folder.name,  # the name to type, even if the folder was renamed
         entry.state.value,
         kept.kind or "",
         kept.preset or "",
