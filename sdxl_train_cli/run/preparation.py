@@ -76,6 +76,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
 
     `on_progress` receives the number of inspected pictures.
     """
+    # Long on purpose: it only lists the steps, in the order in which they run.
     installed = environment.require(home)
     table = installed.options()
     gathering = Gathering()
