@@ -1,4 +1,4 @@
-"""Which kinds there are, how many attempts each makes, and the table at the end."""
+"""The kinds of attack, their numbers of attempts, and the final table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attacks.world import World
 
 @dataclass(frozen=True)
 class AttackOptions:
-    """What was typed."""
+    """Options from the command line."""
 
     kinds: tuple[str, ...]
     seed: int
@@ -32,7 +32,7 @@ class Kind:
 
     attack: Callable[[World, Tally, AttackOptions, int], None]
     usual: int
-    """Attempts, where no count is typed."""
+    """Default number of attempts."""
     short: int
 
 
@@ -49,7 +49,7 @@ KINDS = {
 
 
 def carry_out(wish: AttackOptions, folder: Path) -> int:
-    """Attack, print what became of it, and give the exit code."""
+    """Run the attacks, print the results, and return the exit code."""
     if sys.platform == "win32":
         print("skipped: all of it forks, and sends signals, which Windows does not have")
         return 0
