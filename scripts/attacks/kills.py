@@ -35,20 +35,20 @@ _STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 """Signals on which the command stops with a message."""
 
 
-def setup(made: World, tally: Tally, wish: AttackOptions, count: int) -> None:
+def setup(made: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Kill setups into an empty home, and over an environment that is there."""
-    source = os.environ.get("SDXL_TRAIN_SOURCE") if wish.is_real else str(made.repository)
+    source = os.environ.get("SDXL_TRAIN_SOURCE") if options.is_real else str(made.repository)
     if source is None:
         tally.skip("--real needs SDXL_TRAIN_SOURCE, a clone of sd-scripts")
         return
-    setup = _Setup(made, source, is_real=wish.is_real)
+    setup = _Setup(made, source, is_real=options.is_real)
     slowest, usual = 0.0, setup.seconds()
     tally.note(f"a setup takes {usual:.1f} s")
     for number in range(count):
-        seed = wish.seed + number
+        seed = options.seed + number
         with tempfile.TemporaryDirectory(dir=made.folder) as place:
             home = Path(place) / "home"
-            over = seed % 2 == 0 and not wish.is_real
+            over = seed % 2 == 0 and not options.is_real
             if over:
                 shutil.copytree(made.home, home, symlinks=True)
             mine = judge.digest(*world.write_mine(home if over else Path(place)))
@@ -66,7 +66,7 @@ def setup(made: World, tally: Tally, wish: AttackOptions, count: int) -> None:
                 *judge.lost(mine, "a killed setup"),
             ]
             told = f"kill -9 of setup after {moment:.2f} s, {'over another' if over else 'anew'}"
-            tally.judge(seed, told, problems, None if wish.is_real else home)
+            tally.judge(seed, told, problems, None if options.is_real else home)
     tally.note(f"no process was left after {slowest:.1f} s")
 
 
@@ -119,11 +119,11 @@ class _Setup:
             yield Problem(what, used.told[-300:])
 
 
-def signals(made: World, tally: Tally, wish: AttackOptions, count: int) -> None:
+def signals(made: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Send one signal to one of the four processes of a run."""
     tally.note(f"a run makes {STEPS} steps; {len(SIGNALS)} signals to {', '.join(PARTS)}")
     for number in range(count):
-        seed = wish.seed + number
+        seed = options.seed + number
         drawn = random.Random(seed)  # noqa: S311 - the same moments each time
         part, signum = PARTS[seed % len(PARTS)], drawn.choice(SIGNALS)
         moment = drawn.uniform(0, int(STEPS) * float(STEP_SECONDS) * 1.3)

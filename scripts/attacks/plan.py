@@ -48,7 +48,7 @@ KINDS = {
 }
 
 
-def carry_out(wish: AttackOptions, folder: Path) -> int:
+def carry_out(options: AttackOptions, folder: Path) -> int:
     """Run the attacks, print the results, and return the exit code."""
     if sys.platform == "win32":
         print("skipped: all of it forks, and sends signals, which Windows does not have")
@@ -56,13 +56,13 @@ def carry_out(wish: AttackOptions, folder: Path) -> int:
     print("making a world with the stand-in trainer", flush=True)
     made = world.create(folder / "world")
     tallies = []
-    for name in wish.kinds:
+    for name in options.kinds:
         kind = KINDS[name]
-        count = wish.count or (kind.short if wish.is_short else kind.usual)
+        count = options.count or (kind.short if options.is_short else kind.usual)
         print(f"{name}: {count} attempts", flush=True)
-        tally = Tally(name, wish.keep)
+        tally = Tally(name, options.keep)
         began = time.monotonic()
-        kind.attack(made, tally, wish, count)
+        kind.attack(made, tally, options, count)
         tally.notes.append(f"{time.monotonic() - began:.0f} s")
         tallies.append(tally)
     _print_table(tallies)

@@ -21,11 +21,11 @@ SECRET = "glpat-NEVERSHOWTHIS"  # noqa: S105 - one that opens nothing
 Found = Iterator[Problem]
 
 
-def attack(made: World, tally: Tally, wish: AttackOptions, count: int) -> None:
+def attack(made: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Each attack once, in a folder of its own."""
     names = list(ATTACKS)
     for number in range(count):
-        seed = wish.seed + number
+        seed = options.seed + number
         name = names[(seed - 1) % len(names)]
         with tempfile.TemporaryDirectory(dir=made.folder) as place:
             folder = Path(place)
