@@ -59,7 +59,7 @@ def fit(
     installed = environment.require(where)
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "trigger": trigger, "vae": vae}
-    texts = run_choices.fill_from_project(asked_kind, written, typed)
+    texts = run_choices.fill_in(asked_kind, written, typed)
     has_gpu = _has_gpu(gpu)
     own_pictures = has_gpu or bool(texts["data"])
     overrides = [*run_choices.overrides(asked_kind, written), *from_flags(resolution=resolution), *from_set(set_ or [])]

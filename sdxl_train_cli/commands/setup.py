@@ -47,7 +47,7 @@ def _request(
     extras: list[Extra] | None,
 ) -> SetupRequest:  # fmt: skip
     """The request: typed values replace the installed ones, untyped values stay."""
-    there = environment.installed_lock(home)
+    there = environment.read_lock(home)
     now = there.request if there and not there.is_rehearsal else environment.SetupRequest()
     return environment.SetupRequest(
         source=address or now.source,

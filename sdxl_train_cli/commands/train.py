@@ -128,7 +128,7 @@ def train(
     overrides = [*run_choices.overrides(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
     overrides += [*_state(save_state), *from_set(set_ or [])]
     choices = run_choices.choose(
-        kind, run_choices.fill_from_project(kind, written, typed), overrides,
+        kind, run_choices.fill_in(kind, written, typed), overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check, fast=fast,
     )  # fmt: skip
     where = workspace.home(home)
@@ -220,7 +220,7 @@ def from_flags(
         origin = Origin("--epochs")
         overrides += [Override("max_train_epochs", epochs, origin), Override("max_train_steps", None, origin)]
     if resolution is not None:
-        overrides += presets.resolution_overrides(resolution)
+        overrides += presets.with_sizes(resolution)
     if seed is not None:
         overrides.append(Override("seed", seed, Origin("--seed")))
     return overrides

@@ -120,7 +120,7 @@ def plan(
     known = needs.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
     questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
     offers = [
-        offer for question in questions for offer in planning.find_fitting_runs(question, workspace.user_presets())
+        offer for question in questions for offer in planning.fitting_runs(question, workspace.user_presets())
     ]
     if as_json:
         console.data([_offer(offer) for offer in offers])
@@ -152,7 +152,7 @@ def _note_missing_extras(offers: list[FittingRun], home: Home) -> None:
 def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
     """The error if nothing fits. It names the first run of another kind that does."""
     others = [replace(question, kind=one) for one in Kind if one not in chosen]
-    fits = next((one.kind for one in others if planning.find_fitting_runs(one, workspace.user_presets())), None)
+    fits = next((one.kind for one in others if planning.fitting_runs(one, workspace.user_presets())), None)
     what = "nothing" if others == [] else f"no {question.kind.label}"
     hint = f"a {fits.label} does: --kind {fits.value}" if fits else "the smallest runs need about 5 GB"
     return VramError(f"{what} fits into {question.free_gib:.1f} GB", hint)

@@ -33,7 +33,7 @@ def build(  # noqa: PLR0913 - keyword-only, one per flag
             encoding = codecs.lookup(encoding).name
         except LookupError as error:
             raise UsageError(f"no encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
-    recipe = presets.load(Kind.LORA, "dim32-gc", presets.resolution_overrides(size))
+    recipe = presets.load(Kind.LORA, "dim32-gc", presets.with_sizes(size))
     options = repair.RepairOptions(alpha, quality, lambda width, height: shrunk_size(recipe, width, height))
     spelling = f"{alpha.value} {quality} {size}"
     return FixRequest(options, spelling, caption_text.parse_trigger(trigger), encoding, keep_duplicates)

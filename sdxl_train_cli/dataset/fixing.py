@@ -96,7 +96,7 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     pool = ThreadPoolExecutor(WORKERS)
     tell(done, total)
     try:
-        with warnings.catch_warnings(), picture.reuse_decoder_memory():
+        with warnings.catch_warnings(), picture.limit_memory():
             warnings.simplefilter("ignore")  # warnings about odd pictures, which can be read anyway
             for entry in _completed(pool, workers, jobs):
                 results.append(entry)

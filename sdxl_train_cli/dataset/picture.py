@@ -54,7 +54,7 @@ Known = Callable[[str, int], PictureFacts | None]
 
 
 @contextmanager
-def reuse_decoder_memory() -> Iterator[None]:
+def limit_memory() -> Iterator[None]:
     """Reuse decoder buffers within this block.
 
     Otherwise memory freed by many threads and allocated again piles up (see MALLOC_ARENA_MAX).

@@ -124,7 +124,7 @@ class _RunningSurvey:
         if not new:
             return found  # and nothing of Pillow is imported
         logging.getLogger("PIL").addHandler(_SILENCE)
-        with warnings.catch_warnings(), picture.reuse_decoder_memory():
+        with warnings.catch_warnings(), picture.limit_memory():
             warnings.simplefilter("ignore")  # warnings about odd pictures, which sd-scripts reads anyway
             for facts in self._looked(new):
                 found[facts.path] = facts

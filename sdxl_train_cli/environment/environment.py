@@ -43,7 +43,7 @@ class SetupRequest(BaseModel):
     @classmethod
     def _from_anywhere(cls, source: str) -> str:
         """Store folders as absolute paths, as the next setup may run elsewhere, and drop passwords."""
-        return redact.text(upstream.absolute_source(source))
+        return redact.text(upstream.resolve_source(source))
 
 
 class EnvironmentLock(BaseModel):
@@ -216,7 +216,7 @@ def lock(folder: Path) -> EnvironmentLock | None:
         return None
 
 
-def installed_lock(home: Home) -> EnvironmentLock | None:
+def read_lock(home: Home) -> EnvironmentLock | None:
     """What is installed, even if the environment is damaged or the file that names it is lost."""
     folder = current_folder(home)
     if folder is not None:

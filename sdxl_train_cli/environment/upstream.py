@@ -43,7 +43,7 @@ def is_remote(source: str) -> bool:
     return "://" in source or (":" in source and not files.exists(source) and not Path(source).is_absolute())
 
 
-def absolute_source(source: str) -> str:
+def resolve_source(source: str) -> str:
     """The source in a form valid from every folder. SetupError if it seems to contain an unrecognised password."""
     if redact.is_doubtful(source):
         raise SetupError("the address of sd-scripts has an @ that ends no user's name", _ENCODED)
@@ -56,7 +56,7 @@ def create(folder: Path, address: str, ref: str) -> Checkout:
     From a remote source only the commit history is fetched, then the blobs of the sparse checkout at once. A password
     in the address is never stored or shown.
     """
-    address = absolute_source(address)
+    address = resolve_source(address)
     git = _Git(folder, redact.text(address), ref, _variables(address))
     if not is_remote(address) and not files.exists(address):
         raise SetupError(f"no folder {address} to take sd-scripts from", _A_CLONE)

@@ -29,7 +29,7 @@ def format_pairs(arguments: Mapping[str, str]) -> tuple[str, ...] | None:
     return tuple(f"{key}={text}" for key, text in arguments.items()) or None
 
 
-def normalize_arguments(module: str, arguments: Mapping[str, str]) -> dict[str, str]:
+def mend(module: str, arguments: Mapping[str, str]) -> dict[str, str]:
     """The arguments by current name, without switches that are off: LyCORIS reads some of those as on."""
     if not module.startswith("lycoris."):
         return dict(arguments)

@@ -135,7 +135,7 @@ def _network(entries: Sequence[ForeignKey]) -> tuple[str, dict[str, str]]:
 
 
 def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str, str]) -> list[ForeignKey]:
-    mended = networks.normalize_arguments(module, arguments)
+    mended = networks.mend(module, arguments)
     found = list(entries)
     if mended != dict(arguments):
         for place, entry in enumerate(found):

@@ -48,10 +48,10 @@ class PlanRequest:
     """Measurements on this GPU."""
 
 
-def find_fitting_runs(request: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
+def fitting_runs(request: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
     """Presets of the kind that fit unchanged, smallest sacrifice first. If none does, the best changed one."""
     names = presets.names(request.kind, user_presets)
-    sizes = [] if request.resolution is None else presets.resolution_overrides(request.resolution)
+    sizes = [] if request.resolution is None else presets.with_sizes(request.resolution)
     recipes = {name: presets.load(request.kind, name, sizes, user_presets) for name in names}
     found = [_fit_unchanged(recipe, request) for recipe in recipes.values()]
     fitting = sorted((offer for offer in found if offer is not None), key=_loss)

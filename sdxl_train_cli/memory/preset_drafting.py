@@ -112,7 +112,7 @@ class PresetDraft:
 
 def draft(answers: DraftAnswers, user_presets: Path | None = None) -> PresetDraft:
     """Choose a preset that fits the GPU and adapt it to the pictures. VramError if nothing fits."""
-    found = planning.find_fitting_runs(PlanRequest(answers.kind, answers.free_gib, None, None), user_presets)
+    found = planning.fitting_runs(PlanRequest(answers.kind, answers.free_gib, None, None), user_presets)
     if not found:
         raise VramError(
             f"no {answers.kind.label} fits into {answers.free_gib:.1f} GB",

@@ -31,6 +31,6 @@ def for_memory(recipe: Recipe, device: Gpu | None, user_presets: Path | None = N
 
 def _ways(recipe: Recipe, free_gib: float, user_presets: Path | None) -> list[str]:
     question = planning.PlanRequest(recipe.kind, free_gib, resolution=None, data=None)
-    offers = [offer for offer in planning.find_fitting_runs(question, user_presets) if offer.need.high_gib <= free_gib]
+    offers = [offer for offer in planning.fitting_runs(question, user_presets) if offer.need.high_gib <= free_gib]
     named = [f"{offer.command}   needs {offer.need}" for offer in offers[:_PRESETS]]
     return [*(str(way) for way in savings.ways_out(recipe, free_gib)), *named]

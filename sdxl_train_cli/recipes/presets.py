@@ -25,7 +25,7 @@ __all__ = [
     "load",
     "names",
     "parse_override",
-    "resolution_overrides",
+    "with_sizes",
     "shipped_folder",
 ]
 
@@ -62,7 +62,7 @@ def parse_override(text: str) -> Override:
     return Override(option.strip(), None if value.strip() == "null" else value, _SET)
 
 
-def resolution_overrides(side: int) -> list[Override]:
+def with_sizes(side: int) -> list[Override]:
     """Options set by `--resolution`. Buckets keep their proportions at 1024: half to twice the side, in 64s."""
     smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
     origin = Origin("--resolution")

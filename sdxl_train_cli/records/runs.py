@@ -212,7 +212,7 @@ def running(run: Run) -> Iterator[int | None]:
 
     Yields the lock's handle. UsageError if another process has the run.
     """
-    with supervisor.hold(run.folder) as lock, supervisor.note_supervisor(run.folder, lock):
+    with supervisor.hold(run.folder) as lock, supervisor.read_noted(run.folder, lock):
         yield lock
 
 

@@ -105,7 +105,7 @@ def hold(folder: Path) -> Iterator[int | None]:
 
 
 @contextlib.contextmanager
-def note_supervisor(folder: Path, lock: int | None) -> Iterator[None]:
+def read_noted(folder: Path, lock: int | None) -> Iterator[None]:
     """Record the supervising process in the run's folder for the duration of the block."""
     path = folder / record.RUNNING
     with contextlib.suppress(OSError):  # a full disk: the lock suffices

@@ -29,7 +29,7 @@ _NETWORK = ("lora_", "lycoris_")
 """Prefixes of a trained network's tensor names."""
 
 
-def with_absolute_paths(recipe: Recipe) -> Recipe:
+def resolve_paths(recipe: Recipe) -> Recipe:
     """The recipe with these paths absolute, resolved against the current folder."""
     found = {name: recipe.settings[name] for name in _OPTIONS if name in recipe.settings}
     if recipe.is_on("resume_from_huggingface"):

@@ -128,7 +128,7 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     """The recipe to launch, adapted to the installed network modules."""
     overrides = (*sources.overrides(choices.data), *choices.overrides)
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
-    recipe = named_files.with_absolute_paths(lycoris.resolve(rules.require(loaded, table), installed.networks))
+    recipe = named_files.resolve_paths(lycoris.resolve(rules.require(loaded, table), installed.networks))
     named_code.require_harmless_recipe(recipe)
     required_packages.require(installed, recipe)
     return recipe

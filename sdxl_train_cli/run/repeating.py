@@ -57,7 +57,7 @@ def inputs(choices: Choices) -> Inputs:
     )
 
 
-def repeat_choices(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoices:
+def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoices:
     """The choices that repeat a recorded run with the same settings.
 
     Raises UsageError if the record is too old to contain the choices.

@@ -50,7 +50,7 @@ def name_for(data: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", called, flags=re.ASCII).strip("-.") or "run"
 
 
-def fill_from_project(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
+def fill_in(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
     """Fill in untyped values from the project file. Its preset applies to its own kind only."""
     same_kind = project.kind in {None, kind}
     from_project = {

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdxl_train_cli.dataset.decode_memory import DecodeMemory
-from sdxl_train_cli.dataset.picture import reuse_decoder_memory
+from sdxl_train_cli.dataset.picture import limit_memory
 from sdxl_train_cli.ui import thumbnails, web_page
 
 _PARTS = Path(__file__).with_name("dataset_page_parts")
@@ -127,7 +127,7 @@ def sources(pictures: Sequence[Path | None]) -> Iterator[str | None]:
     """Yield each thumbnail, or None if there is no picture."""
     known = [picture for picture in pictures if picture is not None]
     made = thumbnails.data_uris(known, side(len(known)), QUALITY, PICTURES_BYTES // max(1, len(known)), DecodeMemory())
-    with reuse_decoder_memory():
+    with limit_memory():
         for each in pictures:
             yield None if each is None else next(made)
 

@@ -181,7 +181,7 @@ def test_large_pictures_shrink_to_what_their_bucket_needs_and_none_grows(
 
 @pytest.mark.parametrize(("width", "height"), [(5000, 5000), (6000, 1000), (1400, 9000), (3000, 2000)])
 def test_a_shrunk_picture_still_covers_its_bucket(width: int, height: int) -> None:
-    recipe = presets.load(Kind.LORA, "dim32-gc", presets.resolution_overrides(1024))
+    recipe = presets.load(Kind.LORA, "dim32-gc", presets.with_sizes(1024))
 
     shrunk = fix_request.shrunk_size(recipe, width, height)
 

@@ -85,10 +85,10 @@ def test_a_source_is_the_same_from_every_folder(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("USERPROFILE" if os.name == "nt" else "HOME", str(tmp_path / "user"))
 
-    assert upstream.absolute_source("clone") == str(tmp_path / "clone")
-    assert upstream.absolute_source("~/clone") == str(tmp_path / "user" / "clone")
-    assert upstream.absolute_source(upstream.DEFAULT_SOURCE) == upstream.DEFAULT_SOURCE
-    assert upstream.absolute_source("git@github.com:kohya-ss/sd-scripts") == "git@github.com:kohya-ss/sd-scripts"
+    assert upstream.resolve_source("clone") == str(tmp_path / "clone")
+    assert upstream.resolve_source("~/clone") == str(tmp_path / "user" / "clone")
+    assert upstream.resolve_source(upstream.DEFAULT_SOURCE) == upstream.DEFAULT_SOURCE
+    assert upstream.resolve_source("git@github.com:kohya-ss/sd-scripts") == "git@github.com:kohya-ss/sd-scripts"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_an_address_whose_password_would_not_be_found_is_refused(into: Path, add
      "git@host:a/b", "file:///srv/a@b", "/srv/a@b", "https://host/x%40v1"],
 )  # fmt: skip
 def test_an_address_whose_password_is_found_is_taken(address: str) -> None:
-    assert upstream.absolute_source(address) == address
+    assert upstream.resolve_source(address) == address
 
 
 def test_a_folder_that_is_not_there_is_told(into: Path, tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead_and_no_trainer_
 
 def test_what_is_noted_is_ours(tmp_path: Path) -> None:
     run = Run(keep(tmp_path / "cat", None), "cat")
-    with supervisor.hold(run.folder) as lock, supervisor.note_supervisor(run.folder, lock):
+    with supervisor.hold(run.folder) as lock, supervisor.read_noted(run.folder, lock):
         told = json.loads(run.alive.read_text(encoding="utf-8"))
 
     assert (told["pid"], told["locked"]) == (os.getpid(), True)

@@ -19,7 +19,7 @@ TENSORS = ("lora_unet_a.lora_down.weight", "lora_unet_b.lora_down.weight", "lora
 def recipe(settings: dict[str, Value], kind: Kind = Kind.LORA) -> Recipe:
     preset = "dim32-gc" if kind is Kind.LORA else "gc"
     changes = {name: Setting(value=value, origin="--set") for name, value in settings.items()}
-    return named_files.with_absolute_paths(presets.load(kind, preset, []).replaced(changes))
+    return named_files.resolve_paths(presets.load(kind, preset, []).replaced(changes))
 
 
 def told(settings: dict[str, Value], kind: Kind = Kind.LORA) -> str:

@@ -70,7 +70,7 @@ def test_what_was_typed_counts(tmp_path: Path) -> None:
 
 
 def test_an_empty_text_takes_away_what_the_project_file_says() -> None:
-    texts = run_choices.fill_from_project(
+    texts = run_choices.fill_in(
         Kind.LORA, Project(trigger="ohwx", vae="vae.pt", data="x"), {"trigger": "", "vae": ""}
     )
     chosen = run_choices.choose(
@@ -86,14 +86,14 @@ def test_an_empty_text_takes_away_what_the_project_file_says() -> None:
 def test_what_was_typed_comes_before_the_project_file() -> None:
     written = Project(kind=Kind.LORA, preset="mine", model="a", data="b")
 
-    filled = run_choices.fill_from_project(Kind.LORA, written, {"model": "typed", "data": None})
+    filled = run_choices.fill_in(Kind.LORA, written, {"model": "typed", "data": None})
 
     assert filled == {**dict.fromkeys(KEYS), "preset": "mine", "model": "typed", "data": "b"}
 
 
 @pytest.mark.parametrize(("kind", "preset"), [(Kind.LOCON, None), (None, "mine"), (Kind.LORA, "mine")])
 def test_the_project_files_preset_counts_for_its_own_kind(kind: Kind | None, preset: str | None) -> None:
-    filled = run_choices.fill_from_project(Kind.LORA, Project(kind=kind, preset="mine", model="a"), {})
+    filled = run_choices.fill_in(Kind.LORA, Project(kind=kind, preset="mine", model="a"), {})
 
     assert (filled["preset"], filled["model"]) == (preset, "a")
 

@@ -56,7 +56,7 @@ def recorded(chosen: Choices, home: Path) -> tuple[Prepared, Loaded]:
 
 def test_a_run_made_again_has_the_same_arguments_but_for_its_folder(choices: Choices, home: Path) -> None:
     first, entry = recorded(choices, home)
-    again = repeating.repeat_choices(entry, None, home / "presets")
+    again = repeating.choices_of(entry, None, home / "presets")
     second = prepare(again.choices, home)
 
     assert again.notes == ()
@@ -75,7 +75,7 @@ def test_a_preset_that_is_gone_or_has_changed_changes_nothing(choices: Choices, 
             preset.unlink()
         else:
             preset.write_text(text, encoding="utf-8")
-        again = repeating.repeat_choices(entry, "cat", home / "presets")
+        again = repeating.choices_of(entry, "cat", home / "presets")
 
         second = prepare(again.choices, home)
         assert [word.replace("cat-2", "cat") for word in second.argv] == first.argv
@@ -106,7 +106,7 @@ def test_what_has_changed_since_is_told(choices: Choices, home: Path) -> None:
     older = installed.model_copy(update={"commit": "0123456789abcdef", "packages": {"torch": "1"}})
     entry = Loaded(entry.folder, entry.state, entry.record.model_copy(update={"environment": older}))
 
-    told = list(repeating.changes(entry, prepare(repeating.repeat_choices(entry, None, home).choices, home)))
+    told = list(repeating.changes(entry, prepare(repeating.choices_of(entry, None, home).choices, home)))
 
     assert any("sd-scripts has changed since that run" in note and "0123456789" in note for note in told)
     assert "the pictures or captions have changed since" in told
@@ -117,5 +117,5 @@ def test_an_older_record_cannot_be_repeated_and_says_why(tmp_path: Path) -> None
     entry = history.load(keep(tmp_path / "cat"))
 
     with pytest.raises(UsageError, match="does not tell what was chosen") as caught:
-        repeating.repeat_choices(entry, None, tmp_path)
+        repeating.choices_of(entry, None, tmp_path)
     assert "--all" in str(caught.value.problems[0].hint)

@@ -28,7 +28,7 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
     written = project.load(Path.cwd())
     what = _kind(kind, preset, written)
     name = (
-        run_choices.fill_from_project(what, written, {"preset": preset})["preset"] or run_choices.DEFAULT_PRESETS[what]
+        run_choices.fill_in(what, written, {"preset": preset})["preset"] or run_choices.DEFAULT_PRESETS[what]
     )
     overrides = (*sources.overrides(data), *run_choices.overrides(what, written), *typed)
     recipe = presets.load(what, name, overrides, workspace.user_presets())

@@ -25,7 +25,7 @@ def rerun(
 ) -> None:
     """Repeat a run under a new name."""
     entry = history.require(run, workspace.output(output))
-    again = repeating.repeat_choices(entry, name, workspace.user_presets())
+    again = repeating.choices_of(entry, name, workspace.user_presets())
     where = workspace.home(home)
     prepared = preparation.prepare(again.choices, where, workspace.user_presets())
     for note in (*again.notes, *repeating.changes(entry, prepared)):
