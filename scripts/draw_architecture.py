@@ -56,7 +56,7 @@ STRAIGHT_LINE = {
     "run.training._watch": (
         "process.Child",
         "run.supervision.Supervision",
-        "run.training._followed",
+        "run.training._follow",
         "run.training._error",
         "records.runs.write_outcome",
     ),
@@ -64,8 +64,8 @@ STRAIGHT_LINE = {
     "run.training._failure": ("failures.diagnosis.explain",),
 }
 """Who calls whom, in this order. Not every call: those that tell the story."""
-LENT = "hands"
-"""What a command lends is called by this name: `hands.carry_out`."""
+LENT = "actions"
+"""What a command lends is called by this name: `actions.carry_out`."""
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_train_cli.gpu import imagined
+from sdxl_train_cli.gpu import hypothetical
 from sdxl_train_cli.memory import vram
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
@@ -67,4 +67,4 @@ def test_a_run_that_the_readme_names_for_a_card_needs_what_it_says_and_fits(row:
 
     if typed != "lora --batch-size 2":  # its row tells the larger one's figure
         assert (round(need.low_gib, 1), round(need.high_gib, 1)) == (low, high)
-    assert need.high_gib <= imagined(card, HEADROOM_GIB).free_gib
+    assert need.high_gib <= hypothetical(card, HEADROOM_GIB).free_gib

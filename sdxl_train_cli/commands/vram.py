@@ -1,4 +1,4 @@
-"""`sdxl-train vram` and `sdxl-train plan`: what runs need, and what to run on a card."""
+"""`sdxl-train vram` and `sdxl-train plan`: memory of runs, and what to run on a GPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.commands import measured, workspace
-from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.errors import UsageError, VramError
 from sdxl_train_cli.gpu import Gpu
@@ -37,7 +37,7 @@ KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, loco
 Data = Annotated[str | None, typer.Option("--data", "-d", help="Your pictures, for the commands that are shown")]
 Resolution = Annotated[
     int | None,
-    typer.Option("--resolution", min=64, callback=within_reason, help="Resolution: side of the square in pixels"),
+    typer.Option("--resolution", min=64, callback=require_reasonable, help="Resolution: side of the square in pixels"),
 ]
 
 
@@ -130,11 +130,11 @@ def plan(
     for offer in offers:
         console.out(offer.command)
         console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
-    _tell_of_extras(offers, workspace.home(home))
+    _note_missing_extras(offers, workspace.home(home))
 
 
-def _tell_of_extras(offers: list[FittingRun], home: Home) -> None:
-    """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
+def _note_missing_extras(offers: list[FittingRun], home: Home) -> None:
+    """Say what must be installed first for some of the runs. Silent before setup."""
     installed = environment.find(home)
     if installed is None:
         return
@@ -143,13 +143,13 @@ def _tell_of_extras(offers: list[FittingRun], home: Home) -> None:
         {recipe.kind.label for recipe in recipes if not all(map(installed.has, required_packages.extras(recipe)))}
     )
     needed = {extra for recipe in recipes for extra in required_packages.extras(recipe)}
-    problem = required_packages.lacking(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
+    problem = required_packages.missing_problem(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
     if problem is not None:
         console.warn(problem)
 
 
 def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
-    """What is told where nothing fits: of other kinds the first that does."""
+    """The error if nothing fits. It names the first run of another kind that does."""
     others = [replace(question, kind=one) for one in Kind if one not in chosen]
     fits = next((one.kind for one in others if planning.fitting_runs(one, workspace.user_presets())), None)
     what = "nothing" if others == [] else f"no {question.kind.label}"
@@ -158,14 +158,14 @@ def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
 
 
 def _card(size: float | None, headroom: float | None) -> Gpu | None:
-    """The GPU that is spoken of: an imagined one, or the freest real one, whose free memory the driver has measured."""
+    """The GPU in question: a hypothetical one, or the real one with the most free memory."""
     if headroom is not None and not math.isfinite(headroom):
         raise UsageError(
             f"--headroom {headroom:g} is not a size in GB",
             "give the GB that other programs use, such as --headroom 1.5",
         )
     if size is not None:
-        return gpu.imagined(size, gpu.usual_headroom_gib() if headroom is None else headroom)
+        return gpu.hypothetical(size, gpu.usual_headroom_gib() if headroom is None else headroom)
     found = gpu.devices()
     freest = max(found, key=lambda device: device.free_gib, default=None)
     if freest is not None and headroom is not None:

@@ -137,7 +137,7 @@ def test_a_lokr_grows_with_its_dim_until_its_larger_factor_is_kept_whole_which_i
 def test_checkpointing_never_adds_to_the_need_but_the_gradient_that_sd_scripts_leaves_behind(before: Recipe) -> None:
     """Of the vocabulary, where text encoders are trained; the smaller the pictures, the less there is to save."""
     on, off = changed(before, gradient_checkpointing=True), changed(before, gradient_checkpointing=False)
-    left = estimation.vocabulary_gradient(read(on).likely) * estimation.fitted()[1].high
+    left = estimation.vocabulary_gradient(read(on).likely) * estimation.load_constants()[1].high
 
     assert all(a <= b + left + 1e-9 for a, b in zip(ends(on), ends(off), strict=True))
 

@@ -23,7 +23,7 @@ def test_what_is_named_needs_less_than_what_ran_out_and_fits_the_card(kind: Kind
     for name in presets.names(kind):
         tried = recipe(kind, name)
         for size_gib in (8, 12, 24, 48):
-            told = "\n".join(remedies.for_memory(tried, gpu.imagined(size_gib, 0.5)))
+            told = "\n".join(remedies.for_memory(tried, gpu.hypothetical(size_gib, 0.5)))
             needs = [float(figure) for figure in re.findall(r"needs (?:[\d.]+ to )?([\d.]+) GB", told)]
             limit = min(size_gib - 0.5, vram.need(tried).high_gib) + 0.05  # figures are rounded
             assert all(need <= limit for need in needs)
@@ -31,7 +31,7 @@ def test_what_is_named_needs_less_than_what_ran_out_and_fits_the_card(kind: Kind
 
 
 def test_a_preset_that_fits_is_named_with_its_command() -> None:
-    told = "\n".join(remedies.for_memory(recipe(Kind.LORA, "dim128"), gpu.imagined(12, 0.5)))
+    told = "\n".join(remedies.for_memory(recipe(Kind.LORA, "dim128"), gpu.hypothetical(12, 0.5)))
 
     assert "sdxl-train lora --preset " in told
     assert "--set " in told
@@ -42,6 +42,6 @@ def test_without_a_gpu_only_the_size_of_what_was_tried_counts() -> None:
 
 
 def test_where_nothing_is_smaller_that_is_said() -> None:
-    (told,) = remedies.for_memory(recipe(Kind.LORA, "dim32-fp8-gc"), gpu.imagined(2, 0.5))
+    (told,) = remedies.for_memory(recipe(Kind.LORA, "dim32-fp8-gc"), gpu.hypothetical(2, 0.5))
 
     assert told.startswith("nothing smaller")

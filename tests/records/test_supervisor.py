@@ -167,8 +167,8 @@ def test_a_run_that_another_computer_may_train_is_left_alone_unless_a_person_say
     assert "it was started on tower, and this computer can't see whether it is still running there" in found.message
     assert found.hint == f"check there first; if it has ended: sdxl-train runs rm {folder} --force"
     with pytest.raises(UsageError, match="started on tower"):
-        removal.remove(removal.doomed(entry, keep_result=False))
-    removal.remove(removal.doomed(entry, keep_result=False), force=True)
+        removal.remove(removal.plan_deletion(entry, keep_result=False))
+    removal.remove(removal.plan_deletion(entry, keep_result=False), force=True)
     assert not folder.exists()
 
 

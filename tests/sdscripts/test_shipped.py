@@ -63,8 +63,8 @@ def test_every_preset_is_taken_by_every_release(kind: Kind, name: str, release: 
 
 
 def test_a_default_is_one_that_both_scripts_have_and_zero_is_a_value() -> None:
-    assert shipped.number("max_train_steps") == 1600
-    assert shipped.number("learning_rate") == 2e-6
+    assert shipped.default_number("max_train_steps") == 1600
+    assert shipped.default_number("learning_rate") == 2e-6
     assert shipped.defaults()["keep_tokens"] == 0
     assert shipped.defaults()["lr_scheduler"] == "constant"
     assert not {"save_model_as", "network_dim", "sdpa", "optimizer_type"} & shipped.defaults().keys()
@@ -72,7 +72,7 @@ def test_a_default_is_one_that_both_scripts_have_and_zero_is_a_value() -> None:
 
 def test_what_is_no_number_is_not_given_as_one() -> None:
     with pytest.raises(TypeError, match="lr_scheduler is not a number"):
-        shipped.number("lr_scheduler")
+        shipped.default_number("lr_scheduler")
 
 
 def test_an_optimizer_whose_arguments_are_known_is_one_that_setup_asks_for() -> None:

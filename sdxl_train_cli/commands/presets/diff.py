@@ -1,4 +1,4 @@
-"""`sdxl-train presets diff`: what two presets do differently."""
+"""`sdxl-train presets diff`: compare two presets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
 
 
 def _without_key(found: OptionDifference) -> OptionDifference:
-    """That two keys differ is told, not the keys."""
+    """Show that two keys differ, but not the keys."""
     if found.option not in redact.KEYS:
         return found
     one, other = (side if side.value is None else replace(side, value=redact.MASK) for side in (found.one, found.other))

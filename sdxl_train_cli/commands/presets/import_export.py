@@ -1,4 +1,4 @@
-"""`sdxl-train presets import` and `export`: other programs' settings, both ways."""
+"""`sdxl-train presets import` and `export`: exchange settings with other programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sdxl_train_cli.ui import console
 
 
 class ReportForm(str, Enum):
-    """What `--report` takes."""
+    """Values of `--report`."""
 
     TABLE = "table"
     JSON = "json"
@@ -33,7 +33,7 @@ class ReportForm(str, Enum):
 
 
 class TargetForm(str, Enum):
-    """What `export --to` takes."""
+    """Values of `export --to`."""
 
     TOML = "toml"
     KOHYA_GUI = "kohya-gui"
@@ -74,7 +74,7 @@ def import_(
             facts.append(reports.facts(imported, str(path)))
             console.note(f"{path.stem}: {imported.kind.label}, extends {imported.base}; {imported.format}")
             if report is ReportForm.TABLE:
-                console.told_table(reports.HEADINGS, reports.rows(imported))
+                console.err_table(reports.HEADINGS, reports.rows(imported))
             console.note(reports.summary(imported))
             if report is not ReportForm.JSON:
                 console.out(str(path))
@@ -123,12 +123,12 @@ def _written(imported: ImportedPreset, file: Path, folder: Path, name: str | Non
     if not bare:
         raise UsageError(f"'{name or file.stem}' is not a valid preset name", "choose a name with --name")
     path = folder / f"{bare}.yaml"
-    preset_folders.write(path, preset_text.of(imported, file.name), force=force)
+    preset_folders.write(path, preset_text.render(imported, file.name), force=force)
     return path
 
 
 def _require_different_names(files: list[Path]) -> None:
-    """One call must not write over what it has just written."""
+    """Prevent one call from overwriting a preset that it has just written."""
     names = [_file_name(file.stem) for file in files]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -136,5 +136,5 @@ def _require_different_names(files: list[Path]) -> None:
 
 
 def _file_name(text: str) -> str:
-    """A name that every file system takes, and that is listed: without a leading underscore."""
+    """A name valid on every file system and shown in lists: without a leading underscore."""
     return "".join(char if char.isalnum() or char in " ._-+()" else "-" for char in text).strip(" .-_")[:100]

@@ -1,4 +1,4 @@
-"""`sdxl-train presets schema`: presets that complete and check themselves in an editor."""
+"""`sdxl-train presets schema`: completion and validation of presets in an editor."""
 
 from __future__ import annotations
 
