@@ -28,7 +28,7 @@ class HistogramBar:
 
     @property
     def label(self) -> str:
-        """Label such as `0`, `1-15`, `226 and more`."""
+        """Label such as `0`, `1-15`, `226 or more`."""
         if self.most is None:
             return f"{self.least} or more"
         return str(self.least) if self.least == self.most else f"{self.least}-{self.most}"

@@ -68,7 +68,7 @@ def test_the_last_bar_has_no_end(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", " ".join(["cat"] * 400))
     last = counted(tmp_path).lengths[-1]
 
-    assert (last.label, last.most, last.count) == ("226 and more", None, 1)
+    assert (last.label, last.most, last.count) == ("226 or more", None, 1)
 
 
 def test_the_trigger_that_is_put_first_counts_in_the_length(tmp_path: Path) -> None:

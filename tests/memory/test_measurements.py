@@ -107,7 +107,7 @@ def test_broken_lines_are_told_in_one_line_and_stay_in_the_file(place: Home) -> 
 
     assert [one.peak_gib for one in found] == [7.3, 8.0]
     (problem,) = problems
-    assert "lines 2, 3, 5 can't be read and are passed over" in str(problem)
+    assert "lines 2, 3, 5 can't be read and are skipped" in str(problem)
     assert "\n" not in str(problem)
     assert place.measurements.read_bytes() == before
 
@@ -121,7 +121,7 @@ def test_a_line_that_was_cut_off_spoils_no_other(place: Home) -> None:
     found, problems = measurements.load(place)
 
     assert [one.peak_gib for one in found] == [7.3, 8.0]
-    assert "line 2 can't be read and is passed over" in str(problems[0])
+    assert "line 2 can't be read and is skipped" in str(problems[0])
 
 
 def test_a_file_that_can_not_be_written_is_told_and_harms_nothing(place: Home) -> None:
