@@ -49,7 +49,7 @@ STRAIGHT_LINE = {
         "importers.named_code.require_harmless_recipe",
         "environment.required_packages.require",
     ),
-    "run.retry.carry_out": ("commands.train.carry_out", "memory.reductions.next_reduction"),
+    "run.retry.carry_out": ("commands.train.carry_out", "memory.step_down.next_reduction"),
     "commands.train.carry_out": ("records.runs.write", "run.launching.follow", "commands.train.remember"),
     "run.launching.follow": ("run.training.watch",),
     "run.training.watch": ("records.runs.running", "run.training._watch"),

@@ -19,8 +19,8 @@ from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from sdxl_train_cli.memory import estimation, vram
-from sdxl_train_cli.memory.demand import Demand, read
+from sdxl_train_cli.memory import estimation, requirement
+from sdxl_train_cli.memory.estimate_inputs import Demand, read
 from sdxl_train_cli.memory.estimation import EstimateSpread, FittedConstants
 from sdxl_train_cli.memory.optimizer_state import STATES, factored_bytes
 from sdxl_train_cli.recipe import Kind
@@ -89,12 +89,12 @@ def measured_cells() -> list[Cell]:
     """Every value of the table."""
     return [
         Cell(label(row), batch, gib, read(estimation.table_recipe(row, batch)).likely)
-        for row in vram.rows()
+        for row in requirement.rows()
         for batch, gib in row.measured_gib.items()
     ]
 
 
-def label(row: vram.TableRow) -> str:
+def label(row: requirement.TableRow) -> str:
     """A row's settings in words."""
     dims = "" if row.kind is Kind.DREAMBOOTH else f" {row.network_dim}" + (f"+{row.conv_dim}" if row.conv_dim else "")
     switches = {"full bf16": row.full_bf16, "fp8 base": row.fp8_base}

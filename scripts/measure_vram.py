@@ -37,7 +37,7 @@ from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SdxlTrainError, TrainingError
 from sdxl_train_cli.gpu import GIB, Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import estimation, vram
+from sdxl_train_cli.memory import estimation, requirement
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.recipes import presets
@@ -142,7 +142,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("measured_vram.csv"), help="the CSV")
     parser.add_argument("--against", action="store_true", help="print the estimate's error for each cell")
     parser.add_argument("--rows", default="", help="only rows whose name contains these words, such as 'LoRA 32'")
-    parser.add_argument("--batches", type=sizes, default=vram.BATCH_SIZES, help="such as 1,2,4")
+    parser.add_argument("--batches", type=sizes, default=requirement.BATCH_SIZES, help="such as 1,2,4")
     parser.add_argument("--variant", choices=(AS_TABLE, AS_SHIPPED), help="only as the table, or as the preset ships")
     parser.add_argument("--gpu", type=int, help="as in nvidia-smi [default: the one with most free memory]")
     parser.add_argument("--home", type=Path, help="the home of sdxl-train")
@@ -209,7 +209,7 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
     for variant in (AS_TABLE, AS_SHIPPED):
         if options.variant not in {None, variant}:
             continue
-        for row in vram.rows():
+        for row in requirement.rows():
             kind, name = next((kind, name) for kind, name in shipped if row.is_like(presets.load(kind, name)))
             if options.rows in row.title:
                 yield from (Cell(variant, row.title, batch, kind, name) for batch in options.batches)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli.gpu import hypothetical
-from sdxl_train_cli.memory import vram
+from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -49,10 +49,10 @@ def overrides(words: list[str]) -> Iterator[Override]:
             yield presets.parse_override(text)
 
 
-def needed(typed: str) -> vram.MemoryNeed:
+def needed(typed: str) -> requirement.MemoryNeed:
     kind, *words = shlex.split(typed)
     name = words[words.index("--preset") + 1] if "--preset" in words else run_choices.DEFAULT_PRESETS[Kind(kind)]
-    return vram.need(rules.require(presets.load(Kind(kind), name, list(overrides(words))), shipped.table()))
+    return requirement.need(rules.require(presets.load(Kind(kind), name, list(overrides(words))), shipped.table()))
 
 
 def test_the_readme_names_runs_for_cards() -> None:

@@ -11,7 +11,7 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import estimation, measurements, shared_measurements
 from sdxl_train_cli.memory.measurements import MeasuredRuns, Measurement
-from sdxl_train_cli.memory.vram import Known
+from sdxl_train_cli.memory.requirement import Known
 from sdxl_train_cli.ui import console
 
 

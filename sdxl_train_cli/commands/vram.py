@@ -18,11 +18,10 @@ from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.errors import UsageError, VramError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import planning
-from sdxl_train_cli.memory import vram as needs
+from sdxl_train_cli.memory import planning, requirement
 from sdxl_train_cli.memory.measurements import Measurement
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
-from sdxl_train_cli.memory.vram import BATCH_SIZES, MemoryNeed, TableRow, cell, rows
+from sdxl_train_cli.memory.requirement import BATCH_SIZES, MemoryNeed, TableRow, cell, rows
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import lycoris
 from sdxl_train_cli.ui import console
@@ -118,7 +117,7 @@ def plan(
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")
     free_gib = card.free_gib
     chosen = list(Kind) if kind is None else [workspace.kind(kind)]
-    known = needs.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
+    known = requirement.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
     questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
     offers = [offer for question in questions for offer in planning.fitting_runs(question, workspace.user_presets())]
     if as_json:

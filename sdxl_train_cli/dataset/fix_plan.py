@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli.dataset import picture, safe_names
+from sdxl_train_cli.dataset.convert_picture import RepairOptions
 from sdxl_train_cli.dataset.decode_memory import TooLargeError
 from sdxl_train_cli.dataset.fix_journal import JournalEntry
 from sdxl_train_cli.dataset.fix_sources import SourcePicture
-from sdxl_train_cli.dataset.repair import RepairOptions
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import os
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset import caption_text, fixing, largest_bucket, repair
+from sdxl_train_cli.dataset import caption_text, convert_picture, fixing, largest_bucket
+from sdxl_train_cli.dataset.convert_picture import Alpha
 from sdxl_train_cli.dataset.fix_plan import FixRequest
 from sdxl_train_cli.dataset.fixing import FixResult
 from sdxl_train_cli.dataset.folders import PictureFile
-from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.errors import DatasetError, Problem, UsageError
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
@@ -34,7 +34,7 @@ def build(  # noqa: PLR0913 - keyword-only, one per flag
         except LookupError as error:
             raise UsageError(f"unknown encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
     recipe = presets.load(Kind.LORA, "dim32-gc", presets.with_sizes(size))
-    options = repair.RepairOptions(alpha, quality, lambda width, height: shrunk_size(recipe, width, height))
+    options = convert_picture.RepairOptions(alpha, quality, lambda width, height: shrunk_size(recipe, width, height))
     spelling = f"{alpha.value} {quality} {size}"
     return FixRequest(options, spelling, caption_text.parse_trigger(trigger), encoding, keep_duplicates)
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, picture, repair
+from sdxl_train_cli.dataset import caption_text, convert_picture, fix_journal, fix_plan, picture
+from sdxl_train_cli.dataset.convert_picture import UnusablePictureError
 from sdxl_train_cli.dataset.decode_memory import LARGEST_BYTES, LARGEST_FILE, DecodeMemory
 from sdxl_train_cli.dataset.fix_journal import Journal, JournalEntry
 from sdxl_train_cli.dataset.fix_plan import FixJob, FixPlan, FixRequest
 from sdxl_train_cli.dataset.fix_sources import SourcePicture
-from sdxl_train_cli.dataset.repair import UnusablePictureError
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
@@ -128,7 +128,7 @@ class _FixWorkers:
     def make(self, job: FixJob) -> JournalEntry:
         """Make one picture and its caption. Failures are reported in the entry."""
         try:
-            repaired = repair.repair(job.item.path, self.request.options, self.memory)
+            repaired = convert_picture.repair(job.item.path, self.request.options, self.memory)
         except UnusablePictureError as error:
             return JournalEntry(job.item.name, None, None, (), error.reason, look=True, stamp=job.stamp, size=0)
         name, caption = f"{job.stem}{repaired.suffix}", None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.dataset import fix_sources, repair
+from sdxl_train_cli.dataset import convert_picture, fix_sources
 from sdxl_train_cli.dataset.decode_memory import LARGEST_BYTES, DecodeMemory
 from sdxl_train_cli.dataset.fix_sources import SourcePicture
 from sdxl_train_cli.errors import DatasetError, Problem
@@ -83,7 +83,7 @@ def _suffixes(items: Sequence[SourcePicture]) -> defaultdict[str, str]:
 
 def _problem(item: SourcePicture, memory: DecodeMemory) -> Problem | None:
     try:
-        repair.require_readable(item.path, memory)
+        convert_picture.require_readable(item.path, memory)
     except DatasetError as error:
         return error.problems[0]
     return None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sdxl_train_cli.memory import activations
-from sdxl_train_cli.memory.demand import Demand, Demands, read
+from sdxl_train_cli.memory.estimate_inputs import Demand, Demands, read
 from sdxl_train_cli.memory.network_size import EMBEDDING_WEIGHTS, TEXT_WEIGHTS, UNET_WEIGHTS, VAE_WEIGHTS
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value

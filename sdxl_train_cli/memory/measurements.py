@@ -19,7 +19,7 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import memory_settings
 from sdxl_train_cli.memory.memory_settings import MemorySettings
-from sdxl_train_cli.memory.vram import MemoryNeed
+from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.sdscripts import buckets
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.memory import savings, vram
+from sdxl_train_cli.memory import requirement, savings
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
@@ -20,7 +20,7 @@ class FittingRun:
 
     preset: str
     recipe: Recipe
-    need: vram.MemoryNeed
+    need: requirement.MemoryNeed
     gives_up: tuple[str, ...]
     command: str
 
@@ -44,7 +44,7 @@ class PlanRequest:
     resolution: int | None
     data: str | None
     """Dataset, only repeated in the commands."""
-    known: vram.Known = vram.unmeasured
+    known: requirement.Known = requirement.unmeasured
     """Measurements on this GPU."""
 
 
@@ -65,7 +65,7 @@ def _fit_unchanged(recipe: Recipe, request: PlanRequest) -> FittingRun | None:
     """The run with the largest batch that fits."""
     for size in BATCH_SIZES:
         sized = recipe.replaced({"train_batch_size": Setting(value=size, origin=Origin("--batch-size"))})
-        need = vram.need(sized, request.known)
+        need = requirement.need(sized, request.known)
         if need.high_gib <= request.free_gib:
             return FittingRun(
                 recipe.name, sized, need, _given_up(sized), _command(recipe, request, f"--batch-size {size}")

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from sdxl_train_cli.errors import VramError
-from sdxl_train_cli.memory import planning, vram
+from sdxl_train_cli.memory import planning, requirement
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -91,7 +91,7 @@ class PresetDraft:
     answers: DraftAnswers
     offer: FittingRun
     lines: tuple[DraftLine, ...]
-    need: vram.MemoryNeed
+    need: requirement.MemoryNeed
 
     @property
     def text(self) -> str:
@@ -121,7 +121,7 @@ def draft(answers: DraftAnswers, user_presets: Path | None = None) -> PresetDraf
     offer = min(found, key=lambda offer: _distance(offer, answers))
     lines = tuple(_lines(answers, offer, presets.load(answers.kind, offer.preset, (), user_presets)))
     changes = {line.option: Setting(value=line.value, origin=Origin("draft")) for line in lines}
-    return PresetDraft(answers, offer, lines, vram.need(offer.recipe.replaced(changes)))
+    return PresetDraft(answers, offer, lines, requirement.need(offer.recipe.replaced(changes)))
 
 
 def _distance(offer: FittingRun, answers: DraftAnswers) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from sdxl_train_cli.memory import vram
+from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import optimizer
@@ -124,7 +124,7 @@ class FittingChanges:
     changes: Changes
     costs: tuple[str, ...]
     recipe: Recipe
-    need: vram.MemoryNeed
+    need: requirement.MemoryNeed
 
     @property
     def flags(self) -> str:
@@ -135,7 +135,9 @@ class FittingChanges:
         return f"{self.flags}   needs {self.need}; costs {', '.join(self.costs)}"
 
 
-def ways_out(recipe: Recipe, free_gib: float, known: vram.Known = vram.unmeasured) -> list[FittingChanges]:
+def ways_out(
+    recipe: Recipe, free_gib: float, known: requirement.Known = requirement.unmeasured
+) -> list[FittingChanges]:
     """Up to three ways to make a typed recipe fit, cheapest first: single changes, else all of them combined."""
     single = [_way(recipe, [saving], known) for saving in LADDER if saving.changes(recipe)]
     fitting = [way for way in single if way.need.high_gib <= free_gib]
@@ -154,7 +156,7 @@ def _distinct(ways: Iterator[FittingChanges], known: list[FittingChanges]) -> It
             yield way
 
 
-def _way(recipe: Recipe, savings: list[Saving], known: vram.Known) -> FittingChanges:
+def _way(recipe: Recipe, savings: list[Saving], known: requirement.Known) -> FittingChanges:
     costs, changed = [], dict[str, Value]()
     for saving in savings:
         changes = saving.changes(_with(recipe, changed))
@@ -162,7 +164,7 @@ def _way(recipe: Recipe, savings: list[Saving], known: vram.Known) -> FittingCha
             changed |= changes
             costs.append(saving.costs)
     after = _with(recipe, changed)
-    return FittingChanges(changed, tuple(dict.fromkeys(costs)), after, vram.need(after, known))
+    return FittingChanges(changed, tuple(dict.fromkeys(costs)), after, requirement.need(after, known))
 
 
 def flags(changes: Changes) -> str:

@@ -150,10 +150,10 @@ def _watched(folder: Path, watcher: Supervisor | None) -> RunState | None:
     """RUNNING or UNKNOWN. None if no process supervises the run."""
     if watcher is None and not os.path.lexists(folder / record.LOCK):
         return None
-    from sdxl_train_cli.records import supervisor  # noqa: PLC0415 - most listings contain no active run
+    from sdxl_train_cli.records import run_owner  # noqa: PLC0415 - most listings contain no active run
 
-    life = supervisor.liveness(folder, watcher)
-    return {supervisor.Liveness.ALIVE: RunState.RUNNING, supervisor.Liveness.UNKNOWN: RunState.UNKNOWN}.get(life)
+    life = run_owner.liveness(folder, watcher)
+    return {run_owner.Liveness.ALIVE: RunState.RUNNING, run_owner.Liveness.UNKNOWN: RunState.UNKNOWN}.get(life)
 
 
 def _elsewhere(watcher: Supervisor) -> str:

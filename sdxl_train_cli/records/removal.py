@@ -12,7 +12,7 @@ from pathlib import Path
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.files import HALF_WRITTEN
-from sdxl_train_cli.records import history, record, supervisor
+from sdxl_train_cli.records import history, record, run_owner
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results
 
@@ -99,7 +99,7 @@ def remove(deletion: Deletion, *, force: bool = False) -> None:
     if found is not None:
         raise UsageError(found)
     try:
-        with supervisor.hold(folder):
+        with run_owner.hold(folder):
             for path in deletion.paths:
                 if path.name != record.LOCK:
                     _delete(path)

@@ -18,7 +18,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Recipe, Setting
-from sdxl_train_cli.records import metrics, record, supervisor
+from sdxl_train_cli.records import metrics, record, run_owner
 from sdxl_train_cli.records.record import Attempt, Dataset, Device, Folder, Inputs, Outcome, Record, WholeInstalled
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sdscripts.scalars import EventFileTail
@@ -212,7 +212,7 @@ def running(run: Run) -> Iterator[int | None]:
 
     Yields the lock's handle. UsageError if another process has the run.
     """
-    with supervisor.hold(run.folder) as lock, supervisor.read_noted(run.folder, lock):
+    with run_owner.hold(run.folder) as lock, run_owner.read_noted(run.folder, lock):
         yield lock
 
 

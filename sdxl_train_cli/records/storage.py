@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli.errors import TrainingError
 from sdxl_train_cli.gpu import GIB
-from sdxl_train_cli.memory import demand, network_size
+from sdxl_train_cli.memory import estimate_inputs, network_size
 from sdxl_train_cli.recipe import Kind, Recipe
 
 _CHECKPOINT_WEIGHTS = network_size.UNET_WEIGHTS + network_size.TEXT_WEIGHTS + network_size.VAE_WEIGHTS
@@ -33,7 +33,7 @@ class SaveFiles:
 
 def files(recipe: Recipe) -> SaveFiles:
     """File sizes by the number of weights. RecipeError if the recipe's values are out of range."""
-    needed = demand.read(recipe).most
+    needed = estimate_inputs.read(recipe).most
     half = recipe.is_on("full_bf16") or recipe.is_on("full_fp16")
     stored = _BYTES.get(str(recipe.get("save_precision")), 2 if half else _FULL_PRECISION)
     weights = _CHECKPOINT_WEIGHTS if recipe.kind is Kind.DREAMBOOTH else needed.trained

@@ -17,7 +17,7 @@ from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, savings, vram
+from sdxl_train_cli.memory import measurements, requirement, savings
 from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
@@ -170,20 +170,20 @@ def device_now(index: int | None) -> Gpu | None:
 
 def _measured_runs(
     pictures: Sequence[PictureFile], installed: Environment, device: Gpu | None, home: Home
-) -> tuple[vram.Known, list[Problem]]:
+) -> tuple[requirement.Known, list[Problem]]:
     """Measurements for these pictures on this GPU, and problems with the records."""
     if device is None:
-        return vram.unmeasured, []
+        return requirement.unmeasured, []
     records, problems = measurements.load(home)
     return MeasuredRuns(records, device, installed.lock.commit, pictures).need, problems
 
 
-def check_memory(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
+def check_memory(recipe: Recipe, device: Gpu | None, known: requirement.Known = requirement.unmeasured) -> str:
     """Check GPU memory and return the result in words. VramError if there is too little."""
-    return vram.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
+    return requirement.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
 
 
-def _ways_out(recipe: Recipe, device: Gpu | None, known: vram.Known) -> list[str]:
+def _ways_out(recipe: Recipe, device: Gpu | None, known: requirement.Known) -> list[str]:
     return [str(way) for way in savings.ways_out(recipe, device.free_gib, known)] if device else []
 
 

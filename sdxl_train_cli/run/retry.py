@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import GpuMemoryError, Problem
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.memory import reductions, remedies
-from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.memory import out_of_memory, step_down
+from sdxl_train_cli.memory.step_down import Reduction
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import preparation
@@ -79,7 +79,7 @@ def carry_out(
             return actions.carry_out(start)
         except GpuMemoryError as error:
             table = start.environment.options()
-            reduction = reductions.next_reduction(start.recipe, table, keep_state=policy.keeps_state)
+            reduction = step_down.next_reduction(start.recipe, table, keep_state=policy.keeps_state)
             if reduction is None or not left:
                 more = f" --step-downs {2 * step_downs}" if step_downs else ""
                 last = policy.at_end if reduction is None else policy.to_allow + more
@@ -100,6 +100,6 @@ def _with_remedy(
 ) -> GpuMemoryError:
     problem, *others = error.problems
     now = device and preparation.device_now(device.index)  # with the memory that is free now that the trainer has ended
-    ways = remedies.for_memory(recipe, now or device, user_presets)
+    ways = out_of_memory.for_memory(recipe, now or device, user_presets)
     hint = "\n".join([*ways, last, *problem.hint_lines])
     return GpuMemoryError([replace(problem, hint=hint), *others])

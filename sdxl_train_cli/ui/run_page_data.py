@@ -8,15 +8,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__, files, formatting
-from sdxl_train_cli.records import comparison, curves
-from sdxl_train_cli.records import record as kept
+from sdxl_train_cli.records import comparison, curves, record
 from sdxl_train_cli.records.curves import Column, Curves
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.ui import thumbnails
 from sdxl_train_cli.ui.run_page import GridPicture, PageTable, RunPage, SampleGrid
 
-FILE = kept.REPORT
+FILE = record.REPORT
 MOST_STEPS = 120_000
 """Points of a curve. More would make the page heavy; peaks are kept."""
 PICTURES_BYTES = 6_000_000
@@ -32,7 +31,7 @@ def gather(entry: Loaded, command: str, *, with_hashes: bool = True) -> RunPage:
 
     With hashes, every checkpoint is read in full: about a second per GB.
     """
-    found = curves.load(entry.folder / kept.METRICS)
+    found = curves.load(entry.folder / record.METRICS)
     outcome = entry.outcome
     return RunPage(
         name=entry.name,

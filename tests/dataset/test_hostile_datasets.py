@@ -21,11 +21,11 @@ from PIL import Image
 
 from sdxl_train_cli.dataset import checking, decode_memory, fix_sources, fixing, sources, untagged
 from sdxl_train_cli.dataset.checking import DatasetSource
+from sdxl_train_cli.dataset.convert_picture import Alpha
 from sdxl_train_cli.dataset.file_facts import FileFault
 from sdxl_train_cli.dataset.fix_journal import NAME
 from sdxl_train_cli.dataset.fix_request import build
 from sdxl_train_cli.dataset.picture import read_facts
-from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.errors import DatasetError, SdxlTrainError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets

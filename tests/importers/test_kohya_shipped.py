@@ -21,7 +21,14 @@ from foreign_files import differing, of_text, recipe_of
 from foreign_files import options as options_of
 
 from sdxl_train_cli import untrusted_files
-from sdxl_train_cli.importers import command_line, export, format_detection, option_translation, preset_building, values
+from sdxl_train_cli.importers import (
+    command_line,
+    exporting,
+    format_detection,
+    option_translation,
+    preset_building,
+    values,
+)
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import options, shipped
@@ -208,9 +215,13 @@ def test_each_goes_to_every_program_and_comes_back(shipped: list[Preset]) -> Non
     for preset in shipped:
         first = preset_building.build(format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name)
         recipe = rules.require(recipe_of(first), OPTIONS)
-        form = export.kohya_gui(recipe)
+        form = exporting.kohya_gui(recipe)
         assert form.lost == ()
-        for text in (untrusted_files.json_text(form.fields), export.toml(recipe), shlex.join(export.command(recipe))):
+        for text in (
+            untrusted_files.json_text(form.fields),
+            exporting.toml(recipe),
+            shlex.join(exporting.command(recipe)),
+        ):
             again = of_text(text)
             assert again.kind is first.kind
             assert differing(options_of(first), options_of(again)) == {}, preset.path.name

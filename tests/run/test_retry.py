@@ -10,7 +10,7 @@ import pytest
 
 from sdxl_train_cli.errors import GpuMemoryError, Problem, TrainingError
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.memory.step_down import Reduction
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import preparation, retry

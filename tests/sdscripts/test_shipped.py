@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli.dataset import bucketing
-from sdxl_train_cli.importers import export, option_translation
+from sdxl_train_cli.importers import exporting, option_translation
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import presets, schema
+from sdxl_train_cli.recipes import json_schema, presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import optimizer, shipped
@@ -107,8 +107,8 @@ def test_a_default_stands_in_one_line_of_one_file_and_all_that_is_told_follows_i
     assert not list(rules.problems(late))
     assert option_translation.is_off("max_train_steps", 1700)
     assert not option_translation.is_off("max_train_steps", 1600)
-    assert export.kohya_gui(recipe).fields["max_train_steps"] == 1700
-    properties = schema.build(shipped.table(), None, {})["properties"]
+    assert exporting.kohya_gui(recipe).fields["max_train_steps"] == 1700
+    properties = json_schema.build(shipped.table(), None, {})["properties"]
     assert isinstance(properties, dict)
     assert properties["max_train_steps"]["default"] == 1700
 

@@ -11,8 +11,8 @@ from sdxl_train_cli import layout
 from sdxl_train_cli.commands.dataset.options import Directory
 from sdxl_train_cli.commands.workspace import require_reasonable
 from sdxl_train_cli.dataset import fix_request, fix_sources, fixing
+from sdxl_train_cli.dataset.convert_picture import Alpha
 from sdxl_train_cli.dataset.fixing import FixResult
-from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.ui import console
 
 To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Folder for the copy")]

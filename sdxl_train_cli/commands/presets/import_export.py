@@ -13,9 +13,7 @@ from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
-from sdxl_train_cli.importers import export as exports
-from sdxl_train_cli.importers import format_detection, preset_building, preset_text
-from sdxl_train_cli.importers import import_report as reports
+from sdxl_train_cli.importers import exporting, format_detection, import_report, preset_building, preset_text
 from sdxl_train_cli.importers.preset_building import ImportedPreset
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import preset_folders, presets
@@ -71,11 +69,11 @@ def import_(
         with gathering.part():
             imported = preset_building.build(format_detection.read(file, str(file)), table, str(file), wanted)
             path = _written(imported, file, _folder(to, imported.kind), name, force=force)
-            facts.append(reports.facts(imported, str(path)))
+            facts.append(import_report.facts(imported, str(path)))
             console.note(f"{path.stem}: {imported.kind.label}, extends {imported.base}; {imported.format}")
             if report is ReportForm.TABLE:
-                console.err_table(reports.HEADINGS, reports.rows(imported))
-            console.note(reports.summary(imported))
+                console.err_table(import_report.HEADINGS, import_report.rows(imported))
+            console.note(import_report.summary(imported))
             if report is not ReportForm.JSON:
                 console.out(str(path))
     if report is ReportForm.JSON:
@@ -91,10 +89,12 @@ def export(
     recipe = _recipe(preset, kind, environment.option_table(workspace.home(home)))
     lost: tuple[str, ...] = ()
     if to is TargetForm.KOHYA_GUI:
-        form = exports.kohya_gui(recipe)
+        form = exporting.kohya_gui(recipe)
         text, lost = untrusted_files.json_text(form.fields), form.lost
     else:
-        text = exports.toml(recipe) if to is TargetForm.TOML else formatting.shell_line(exports.command(recipe)) + "\n"
+        text = (
+            exporting.toml(recipe) if to is TargetForm.TOML else formatting.shell_line(exporting.command(recipe)) + "\n"
+        )
     for option in lost:
         console.warn(Problem(f"the GUI can't hold {option}", "set it there by hand"))
     console.note(f"{recipe.name}: {recipe.kind.label}, for {recipe.kind.script}; give model, pictures and output there")

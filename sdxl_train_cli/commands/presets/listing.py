@@ -12,8 +12,8 @@ from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import RecipeError
-from sdxl_train_cli.memory import vram
-from sdxl_train_cli.memory.vram import MemoryNeed
+from sdxl_train_cli.memory import requirement
+from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import ListedPreset
@@ -94,7 +94,7 @@ def _need(preset: ListedPreset) -> MemoryNeed | None:
     if preset.kind is None:
         return None
     try:
-        return vram.need(presets.load(preset.kind, str(preset.path), (), workspace.user_presets()))
+        return requirement.need(presets.load(preset.kind, str(preset.path), (), workspace.user_presets()))
     except RecipeError:
         return None
 

@@ -17,7 +17,7 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.failures import diagnosis, log
 from sdxl_train_cli.failures.diagnosis import Ending, LogFinding
 from sdxl_train_cli.failures.signature import Failure
-from sdxl_train_cli.memory import remedies
+from sdxl_train_cli.memory import out_of_memory
 from sdxl_train_cli.records import history, record
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.runs import Run
@@ -158,7 +158,7 @@ def _ways(finding: LogFinding, entry: Loaded | None) -> list[str]:
     if entry is None or known is None or known.kind is not Failure.GPU_MEMORY or entry.record.recipe is None:
         return []
     device = device_now(entry.record.gpu.index if entry.record.gpu else None)
-    return remedies.for_memory(entry.record.recipe, device, workspace.user_presets())
+    return out_of_memory.for_memory(entry.record.recipe, device, workspace.user_presets())
 
 
 def _facts(finding: LogFinding, path: Path | None) -> dict[str, object]:

@@ -11,7 +11,7 @@ from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption, require_reasonable
-from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.memory.step_down import Reduction
 from sdxl_train_cli.records import history
 from sdxl_train_cli.run import guards, resuming, retry, training
 from sdxl_train_cli.run.guards import Guard

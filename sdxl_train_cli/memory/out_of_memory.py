@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.memory import planning, savings, vram
+from sdxl_train_cli.memory import planning, requirement, savings
 from sdxl_train_cli.recipe import Recipe
 
 _PRESETS = 2
@@ -20,7 +20,7 @@ def for_memory(recipe: Recipe, device: Gpu | None, user_presets: Path | None = N
     `device` is the GPU with the memory that is free now that the trainer has ended. Without one, only the failed run's
     size counts. Suggestions need less than that run's lowest estimate or, if there are none, less than its highest.
     """
-    tried = vram.need(recipe)
+    tried = requirement.need(recipe)
     free_gib = math.inf if device is None else device.free_gib
     for limit_gib in (tried.low_gib, tried.high_gib):
         ways = _ways(recipe, min(free_gib, math.nextafter(limit_gib, 0)), user_presets)

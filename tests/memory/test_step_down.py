@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sdxl_train_cli.memory import estimation, reductions
-from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.memory import estimation, step_down
+from sdxl_train_cli.memory.step_down import Reduction
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -23,10 +23,10 @@ def recipe(kind: Kind, name: str, **changes: Value | None) -> Recipe:
 
 
 def ladder(top: Recipe) -> Iterator[Reduction]:
-    reduction = reductions.next_reduction(top, shipped.table())
+    reduction = step_down.next_reduction(top, shipped.table())
     while reduction is not None:
         yield reduction
-        reduction = reductions.next_reduction(reduction.recipe, shipped.table())
+        reduction = step_down.next_reduction(reduction.recipe, shipped.table())
 
 
 def effective_batch(one: Recipe) -> float:
@@ -65,7 +65,7 @@ def test_the_order_is_checkpointing_then_halves_of_the_batch_then_fp8() -> None:
 def test_with_a_state_only_what_it_holds_nothing_of_is_changed() -> None:
     one = recipe(Kind.LORA, "dim128", train_batch_size=4, optimizer_type="AdamW")
     flags = []
-    while (reduction := reductions.next_reduction(one, shipped.table(), keep_state=True)) is not None:
+    while (reduction := step_down.next_reduction(one, shipped.table(), keep_state=True)) is not None:
         flags.append(reduction.flags)
         assert all(
             reduction.recipe.get(name) == one.get(name) for name in ("network_dim", "optimizer_type", "resolution")
@@ -111,6 +111,6 @@ def test_an_older_sd_scripts_is_not_given_an_option_that_it_lacks() -> None:
     )
     top = recipe(Kind.LORA, "dim128-gc")
 
-    reduction = reductions.next_reduction(top, older)
+    reduction = step_down.next_reduction(top, older)
     assert reduction is not None
     assert "fp8_base" not in reduction.flags
