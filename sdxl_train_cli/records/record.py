@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.sdscripts.base_model import Prediction
 
 RUN = "run.json"
 """What was run with what; written before the start."""
@@ -126,6 +127,8 @@ class Inputs:
     """A script of ours that runs sd-scripts' own scaled down (the smoke); of a recorded path, the name alone counts."""
     fast: bool = False
     """Through inside/fast.py, which trains the same in less time."""
+    prediction: Prediction | None = None
+    """What the base was said to predict; None leaves it to its header."""
     tokenizers: Path | None = None
     """Where the CLIP tokenizers are, if not in the home folder."""
 

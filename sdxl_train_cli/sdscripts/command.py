@@ -28,6 +28,8 @@ class InstalledTrainer:
     """A script that runs `script`, after it has scaled the model down (the tiny smoke)."""
     fast: Path | None = None
     """A script that runs what follows faster (inside/fast.py)."""
+    marking: tuple[str, ...] = ()
+    """A script, and the tensors that it puts into what is saved (inside/marked.py); empty where none are needed."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def build(
     `gpu_index` None trains on the processor; with `going_on`, the run goes on from there.
     """
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
+    shims += trainer.marking
     shims += [] if trainer.shim is None else [str(trainer.shim)]
     if going_on is not None:
         recipe = recipe.replaced(dict.fromkeys(STARTS if going_on.steps is None else (*STARTS, *_LENGTHS)))
