@@ -45,7 +45,10 @@ class RealRuns:
         self, name: str, model: Path, pictures: Path, changes: Mapping[str, Value | None], kind: Kind = Kind.LORA
     ) -> Choices:
         """A run of one step; `changes` are options."""
-        overrides = tuple(Override(option, value, Origin("--set")) for option, value in {**SMALL, **changes}.items())
+        settings = {**SMALL, **changes}
+        if kind is Kind.DREAMBOOTH:
+            del settings["optimizer_type"]
+        overrides = tuple(Override(option, value, Origin("--set")) for option, value in settings.items())
         return Choices(
             kind=kind, preset=run_choices.DEFAULT_PRESETS[kind], model=str(model), data=pictures,
             output=self.folder / "output", name=name, overrides=overrides, on_processor=True, check_vram=False,

@@ -64,6 +64,8 @@ def _parsed(text: str) -> CacheFacts | None:
     """None where it is not as we keep it."""
     try:
         shapes, fault = json.loads(text)
-        return CacheFacts({str(key): tuple(sides) for key, sides in shapes.items()}, CacheFault(fault) if fault else None)
+        return CacheFacts(
+            {str(key): tuple(sides) for key, sides in shapes.items()}, CacheFault(fault) if fault else None
+        )
     except (ValueError, TypeError, AttributeError):
         return None

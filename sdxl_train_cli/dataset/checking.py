@@ -6,7 +6,7 @@ import gc
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli.dataset import findings, sources, survey
+from sdxl_train_cli.dataset import findings, sources, stale_caches, survey
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey
 from sdxl_train_cli.dataset.finding_kinds import summarize
 from sdxl_train_cli.dataset.survey import OnProgress
@@ -53,8 +53,15 @@ def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress 
     )  # fmt: skip
     seen = survey.survey(pictures, on_progress)
     gc.freeze()  # with 50,000 pictures, garbage collection takes a third of the findings' time
-    found = findings.errors_first([*findings.from_folder_problems(problems), *findings.find(seen, recipe)])
+    found = findings.errors_first(
+        [*findings.from_folder_problems(problems), *findings.find(seen, recipe, _cache_command(source, recipe))]
+    )
     return CheckedDataset(seen, tuple(found))
+
+
+def _cache_command(source: DatasetSource, recipe: Recipe | None) -> str:
+    """The command that removes caches which don't belong to the recipe."""
+    return "" if recipe is None else stale_caches.command(source.data, source.regularisation, recipe)
 
 
 def require(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:

@@ -10,8 +10,8 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import cache_findings, cache_fit
 from sdxl_train_cli.dataset.file_facts import Finding, Severity
 from sdxl_train_cli.errors import DatasetError
-from sdxl_train_cli.recipe import Recipe, Value
-from sdxl_train_cli.recipes.presets import with_sizes
+from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipes import presets
 
 _DECIDING = (
     "resolution", "min_bucket_reso", "max_bucket_reso", "enable_bucket", "bucket_reso_steps", "bucket_no_upscale",
@@ -19,6 +19,7 @@ _DECIDING = (
     "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk",
 )  # fmt: skip
 """Options that decide which caches a run reads, and what must be in them."""
+_USUAL = "dim32-gc"
 _KINDS = {kind.name for kind in (*cache_findings.KINDS, *cache_fit.KINDS)}
 
 
@@ -30,23 +31,32 @@ class RemovedCaches:
     bytes: int
 
 
-def command(data: Path, regularisation: Path | None, recipe: Recipe, usual: Recipe) -> str:
-    """The command that removes the caches which don't belong to this recipe; `usual` is what it would judge by."""
+def command(data: Path, regularisation: Path | None, recipe: Recipe) -> str:
+    """The command that removes the caches which don't belong to this recipe.
+
+    It names every option that the default preset has otherwise, and those that were typed.
+    """
+    usual = presets.load(Kind.LORA, _USUAL)
     words = ["sdxl-train", "dataset", "fix", str(data), "--stale-caches"]
     words += ["--reg", str(regularisation)] if regularisation else []
     wanted = {option: recipe.get(option) for option in _DECIDING}
     side = str(wanted["resolution"] or "").partition(",")[0]
-    square = {override.option: override.value for override in with_sizes(int(side))} if side.isdecimal() else {}
+    square = {override.option: override.value for override in presets.with_sizes(int(side))} if side.isdecimal() else {}
     if square and all(_text(wanted[option]) == _text(value) for option, value in square.items()):
         words += ["--resolution", side]
         wanted = {option: value for option, value in wanted.items() if option not in square}
     words += [
         word
         for option, value in wanted.items()
-        if _text(value) != _text(usual.get(option)) or option == "resolution"
+        if option == "resolution" or _text(value) != _text(usual.get(option)) or _is_typed(recipe, option)
         for word in ("--set", f"{option}={_text(value)}")
     ]
     return " ".join(map(formatting.shell_word, words))
+
+
+def _is_typed(recipe: Recipe, option: str) -> bool:
+    origin = recipe.origin(option)
+    return origin is not None and origin.line is None
 
 
 def _text(value: Value | None) -> str:
