@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import upstream_source
+from PIL import Image
 
 from sdxl_train_cli import files
 from sdxl_train_cli.environment import environment
@@ -26,6 +27,7 @@ from sdxl_train_cli.run import launching, preparation, repeating, run_choices, s
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.smoke import SmokeMaterial, SmokeSize
+from sdxl_train_cli.sdscripts import scalars
 
 SMALL: Mapping[str, Value] = {
     "resolution": "64,64", "min_bucket_reso": 64, "max_bucket_reso": 128, "max_train_steps": 1, "lr_warmup_steps": 0,
@@ -103,3 +105,17 @@ def with_tensors(model: Path, path: Path, names: tuple[str, ...]) -> Path:
     text = json.dumps({**header, **empty}).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + rest)
     return path
+
+
+def make_half_transparent(picture: Path) -> None:
+    """Give a picture an alpha channel that hides its left half."""
+    with Image.open(picture) as opened:
+        clear = opened.convert("RGBA")
+    clear.paste((0, 0, 0, 0), (0, 0, clear.width // 2, clear.height))
+    clear.save(picture)
+
+
+def logged_loss(prepared: Prepared) -> float:
+    """The last step's loss of a run that nobody has watched."""
+    values = [logged.values for logged in scalars.EventFileTail(prepared.run.logs).read()]
+    return next(each["loss/current"] for each in reversed(values) if "loss/current" in each)

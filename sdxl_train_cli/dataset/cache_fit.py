@@ -25,7 +25,7 @@ _WINDOW = 77
 
 WRONG_SIZE = FindingKind(
     "wrong-latents", ERROR, "{file} is a cache of another run: {detail}",
-    "{count} caches hold latents of another run, and sd-scripts would train on them", "{command}",
+    "{count} caches are of another run ({detail}), and sd-scripts would train on them", "{command}",
 )  # fmt: skip
 MASKED = FindingKind(
     "unwanted-mask", ERROR, "{file} holds a mask, which sd-scripts would train with though alpha_mask is off",
@@ -33,7 +33,7 @@ MASKED = FindingKind(
 )  # fmt: skip
 WRONG_TEXT = FindingKind(
     "wrong-text-cache", ERROR, "{file} is a cache of another run: {detail}",
-    "{count} caches hold captions encoded by another run, and sd-scripts would train on them", "{command}",
+    "{count} caches are of another run ({detail}), and sd-scripts would train on them", "{command}",
 )  # fmt: skip
 BROKEN = FindingKind(
     "broken-cache", ERROR, "{file} {detail}", "{count} caches can't be loaded by sd-scripts", "{command}",

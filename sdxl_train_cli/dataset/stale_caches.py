@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.dataset import cache_findings, cache_fit
+from sdxl_train_cli.dataset import cache_findings, cache_fit, cache_stamps
 from sdxl_train_cli.dataset.file_facts import Finding, Severity
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Kind, Recipe, Value
@@ -20,7 +20,7 @@ _DECIDING = (
 )  # fmt: skip
 """Options that decide which caches a run reads, and what must be in them."""
 _USUAL = "dim32-gc"
-_KINDS = {kind.name for kind in (*cache_findings.KINDS, *cache_fit.KINDS)}
+_KINDS = {kind.name for kind in (*cache_findings.KINDS, *cache_fit.KINDS, cache_stamps.OTHER_MAKER)}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.dataset import checking, sources
+from sdxl_train_cli.dataset import cache_stamps, checking, sources
 from sdxl_train_cli.dataset.folders import PictureFile, TrainingPictures
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.environment import environment, hub, required_packages
@@ -29,8 +29,9 @@ from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.supervision import Conditions
-from sdxl_train_cli.sdscripts import base_model, checkpoint, command, lycoris
+from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command, lycoris
 from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
+from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
 from sdxl_train_cli.sdscripts.command import InstalledTrainer
 from sdxl_train_cli.sdscripts.options import OptionTable
 
@@ -89,7 +90,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         predicted = _recipe(choices, base, installed, table, user_presets)
         loaded = recipe = predicted.recipe
     with gathering.part():
-        checked = checking.require(choices.source, loaded, on_progress)
+        checked = checking.require(choices.source, loaded, on_progress, cache_makers_of(choices, loaded))
         pictures = checked.survey.pictures
     with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
@@ -135,6 +136,13 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         home=home,
         choices=choices,
     )
+
+
+def cache_makers_of(choices: Choices, recipe: Recipe | None) -> CacheMakers | None:
+    """What the run would make caches on disk with. None if it makes none."""
+    if recipe is None or not cache_stamps.parts(recipe):
+        return None
+    return cache_makers.look(choices.model, choices.vae, hub.fetched(choices.model, os.environ))
 
 
 def _recipe(

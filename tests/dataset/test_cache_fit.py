@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import shlex
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import Result, write_pictures
+from conftest import SDXL_TENSORS, Result, write_pictures
 from PIL import Image
 
-from sdxl_train_cli.dataset import cache_headers
+from sdxl_train_cli.dataset import cache_headers, cache_stamps
+from sdxl_train_cli.recipe import Kind, Setting
+from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.sdscripts import latent_caches
+from sdxl_train_cli.sdscripts.cache_makers import CacheMakers, WeightSample
 from sdxl_train_cli.sdscripts.latent_caches import CacheFault
 
 Main = Callable[..., Result]
@@ -207,7 +212,7 @@ def test_captions_that_were_encoded_shorter_are_refused(dry: Main, folder: Path)
     result = dry("--set", "cache_text_encoder_outputs_to_disk=true", "--set", "max_token_length=150")
 
     assert result.code == 4
-    assert "2 caches hold captions encoded by another run" in result.stderr
+    assert "2 caches are of another run (75 tokens of text, and this run reads 150)" in result.stderr
     assert "max_token_length=150" in result.stderr
 
 
@@ -255,3 +260,68 @@ def test_a_fix_needs_to_know_what_it_is_for(main: Main, folder: Path, tmp_path: 
     nothing = main("dataset", "fix", folder, "--stale-caches")
     assert (nothing.code, nothing.stdout) == (0, "")
     assert "no cache had to be deleted" in nothing.stderr
+
+
+# --- who made them
+
+
+def write_model(path: Path, value: float, dtype: str = "F16") -> Path:
+    """An SDXL checkpoint whose VAE is told by one number."""
+    names = ("encoder.conv_in.weight", "encoder.conv_out.weight", "quant_conv.weight")
+    code, width = {"F16": ("e", 2), "F32": ("f", 4)}[dtype]
+    header: dict[str, object] = {}
+    content = b""
+    for name in (*SDXL_TENSORS, *(f"first_stage_model.{name}" for name in names)):
+        numbers = struct.pack(f"<16{code}", *[value] * 16)
+        header[name] = {"dtype": dtype, "shape": [16], "data_offsets": [len(content), len(content) + 16 * width]}
+        content += numbers
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content)
+    return path
+
+
+def test_caches_of_another_vae_are_refused_and_the_hint_helps(main: Main, folder: Path, tmp_path: Path) -> None:
+    first, other = write_model(tmp_path / "a.safetensors", 0.3), write_model(tmp_path / "b.safetensors", 0.4)
+    line = ["lora", "--data", folder, "--no-vram-check", *FLAGS, "--model"]
+    assert main(*line, first).code == 0
+    stamp = folder / cache_stamps.NAME
+    assert 0 < stamp.stat().st_size < 2000
+    cached(folder)  # the stand-in made none
+
+    assert main(*line, first, "--dry-run").code == 0
+    same = write_model(tmp_path / "c.safetensors", 0.3, "F32")
+    assert main(*line, same, "--dry-run").code == 0  # the same VAE in another precision
+    result = main(*line, other, "--dry-run")
+    assert result.code == 4
+    assert "were made with another VAE than this run's" in result.stderr
+    hint = next(text for text in result.stderr.splitlines() if "--stale-caches" in text)
+    assert main(*shlex.split(hint[hint.index("dataset ") :])).code == 0
+    assert not list(folder.glob("*.npz"))
+
+    assert main(*line, other).code == 0
+    cached(folder)
+    assert main(*line, other, "--dry-run").code == 0
+    assert main(*line, first, "--dry-run").code == 4
+
+
+def test_caches_of_nobody_knows_whom_are_told_and_stay_unknown(main: Main, folder: Path, tmp_path: Path) -> None:
+    base = write_model(tmp_path / "a.safetensors", 0.3)
+    cached(folder)
+
+    result = main("lora", "--data", folder, "--no-vram-check", *FLAGS, "--model", base)
+
+    assert result.code == 0, result.stderr
+    assert f"nothing tells whether 2 caches in {folder} were made with this run's VAE" in result.stderr
+    assert not (folder / cache_stamps.NAME).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"made_by": {"vae": {"dtype": "I64", "values": [1]}}}', b"\xff"])
+def test_a_stamp_that_is_not_ours_says_nothing(folder: Path, content: bytes) -> None:
+    (folder / cache_stamps.NAME).write_bytes(content)
+    paths = cached(folder)
+    makers = CacheMakers(WeightSample("F16", (1.0,)), None)
+    recipe = presets.load(Kind.LORA, "dim32-gc").replaced({"cache_latents_to_disk": Setting(value=True)})
+
+    (found,) = cache_stamps.find([folder], recipe, makers, "")
+
+    assert (found.kind, list(found.files)) == ("unknown-maker", paths)
