@@ -69,20 +69,21 @@ def find(
     yield from _OLD.of_files(old, ERROR if on_disk else None, command=command)
     wrong = {path for path, _ in stale}
     yield from _OLDER_LATENTS.of_files(
-        [(path, "") for path, _, each in found if path not in wrong and _is_older(path, each.facts.path)]
+        [(path, "") for path, _, each in found if path not in wrong and is_older(path, each.facts.path)]
     )
     texts = [(path, by_stem.get(path.with_name(path.name.removesuffix(latent_caches.TEXT_SUFFIX)))) for path in caches
              if path.name.endswith(latent_caches.TEXT_SUFFIX)]  # fmt: skip
     reads_text = recipe is not None and recipe.is_on("cache_text_encoder_outputs_to_disk")
     yield from _OLDER_TEXT.of_files(
-        [(path, "") for path, each in texts if each and each.caption and _is_older(path, each.caption.path)],
+        [(path, "") for path, each in texts if each and each.caption and is_older(path, each.caption.path)],
         ERROR if reads_text else None,
         command=command,
     )
     yield from _OTHER_FAMILY.of_files([(path, "") for path in caches if _OTHERS.fullmatch(path.name)])
 
 
-def _is_older(cache: Path, source: Path) -> bool:
+def is_older(cache: Path, source: Path) -> bool:
+    """Whether a cache was written before what it was made of; False where that can't be told."""
     try:
         return cache.stat().st_mtime_ns < source.stat().st_mtime_ns
     except OSError:

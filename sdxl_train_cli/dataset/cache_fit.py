@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sdxl_train_cli.dataset import bucketing, cache_headers
+from sdxl_train_cli.dataset.cache_findings import is_older
 from sdxl_train_cli.dataset.file_facts import Finding, SurveyedPicture
 from sdxl_train_cli.dataset.finding_kinds import ERROR, FindingKind, Hit
 from sdxl_train_cli.recipe import Recipe
@@ -110,8 +111,9 @@ class _Found:
         """Hold each encoded caption against the length that this run reads."""
         length = self._recipe.number("max_token_length")
         tokens = _WINDOW if length is None else int(length) + 2
-        paths = [_text(each) for each in self._seen]
-        for path, facts in cache_headers.read(paths).items():
+        metadata = {_text(each): each.subset.metadata_file for each in self._seen}
+        texts = {path: listed.file for path, listed in metadata.items() if listed is not None}
+        for path, facts in cache_headers.read(list(metadata)).items():
             states = [facts.shapes.get(key) for key in ("hidden_state1", "hidden_state2")]
             lengths = {shape[0] for shape in states if shape}
             if facts.fault:
@@ -119,6 +121,8 @@ class _Found:
             elif lengths - {tokens}:
                 words = f"{max(lengths - {tokens}) - 2} tokens of text, and this run reads {tokens - 2}"
                 self.hits[WRONG_TEXT].append((path, words))
+            elif path in texts and is_older(path, texts[path]):
+                self.hits[WRONG_TEXT].append((path, f"older than {texts[path].name}, whose captions are not read"))
             elif self._skips and None in states:
                 self.hits[INCOMPLETE].append((path, "hidden_state1 or hidden_state2"))
 

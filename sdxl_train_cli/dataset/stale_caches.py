@@ -9,6 +9,7 @@ from pathlib import Path
 from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import cache_findings, cache_fit, cache_stamps
 from sdxl_train_cli.dataset.file_facts import Finding, Severity
+from sdxl_train_cli.dataset.finding_kinds import summarize
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
@@ -66,15 +67,20 @@ def _text(value: Value | None) -> str:
     return "true" if value is True else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+def _wrong(found: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.kind in _KINDS and finding.severity is Severity.ERROR]
+
+
+def require_none(found: Iterable[Finding]) -> None:
+    """DatasetError if there are caches that a run would train on wrongly. Other findings don't matter here."""
+    wrong = [summarize(finding) for finding in _wrong(found)]
+    if wrong:
+        raise DatasetError(wrong)
+
+
 def remove(found: Iterable[Finding]) -> RemovedCaches:
     """Remove the caches of these findings; DatasetError where one can't be. What is gone already is no error."""
-    paths = {
-        path
-        for finding in found
-        if finding.kind in _KINDS and finding.severity is Severity.ERROR
-        for path in finding.files
-        if path.suffix == ".npz"
-    }
+    paths = {path for finding in _wrong(found) for path in finding.files if path.suffix == ".npz"}
     size, gone = 0, []
     for path in sorted(paths):
         try:

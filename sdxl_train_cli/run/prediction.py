@@ -52,6 +52,15 @@ def settle(recipe: Recipe, base: BaseModel, asked: Prediction | None, model: str
     return PredictionChoice(settled, prediction, _note(settled, prediction, why), tuple(_against(base, asked)))
 
 
+def difference(recipe: Recipe, base: BaseModel, asked: Prediction | None) -> str | None:
+    """What to say of a run that goes on as it began, where its base predicts something else; None if all is well."""
+    known = base.prediction if base.has_sign and asked is None else None
+    if known is None or _is_on(recipe, V) == known.options[V]:
+        return None
+    began = Prediction.V if _is_on(recipe, V) else Prediction.EPSILON
+    return f"this run trains {began.label}, but the base predicts {known.label} ({base.reason}): better start anew"
+
+
 def _known(recipe: Recipe, base: BaseModel, asked: Prediction | None) -> tuple[Prediction | None, str]:
     """What the base predicts, and how that is known: a flag, a sign, else settings that a person has made."""
     if asked is not None:

@@ -109,5 +109,12 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         gpu_memory_gib=gpu_memory_gib,
         check_vram=check_vram,
         fast=fast,
-        prediction=Prediction(texts["prediction"]) if texts.get("prediction") else None,
+        prediction=_prediction(texts.get("prediction")),
     )
+
+
+def _prediction(text: str | None) -> Prediction | None:
+    known = {each.value: each for each in Prediction}
+    if text and text not in known:
+        raise UsageError(f"no prediction '{text}'", f"one of: {', '.join(known)}")
+    return known[text] if text else None

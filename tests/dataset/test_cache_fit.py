@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import shlex
 import struct
@@ -325,3 +326,18 @@ def test_a_stamp_that_is_not_ours_says_nothing(folder: Path, content: bytes) -> 
     (found,) = cache_stamps.find([folder], recipe, makers, "")
 
     assert (found.kind, list(found.files)) == ("unknown-maker", paths)
+
+
+def test_encoded_captions_older_than_their_metadata_are_refused(main: Main, folder: Path, model: Path) -> None:
+    rows = "".join(f"{number}.png,a cat\n" for number in range(2))
+    for number in range(2):
+        (folder / f"{number}.txt").unlink()
+    (folder / "metadata.csv").write_text(f"file_name,text\n{rows}", encoding="utf-8")
+    for path in texts(folder):
+        os.utime(path, (1, 1))
+    line = ["lora", "--model", model, "--data", folder, "--no-vram-check", "--dry-run", *FLAGS]
+
+    result = main(*line, "--set", "cache_text_encoder_outputs_to_disk=true")
+
+    assert result.code == 4
+    assert "2 caches are of another run (older than metadata.csv, whose captions are not read)" in result.stderr

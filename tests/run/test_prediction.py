@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -187,3 +188,20 @@ def test_another_kind_of_model_is_refused_in_words(dry: Dry, tmp_path: Path) -> 
     assert (
         "is an EDM model (CosXL) (tensor edm_vpred.sigma_max in its header), which sd-scripts does not" in result.stderr
     )
+
+
+def test_a_run_that_goes_on_says_where_its_base_predicts_something_else(
+    main: Callable[..., Result], noob: Path, pictures: Path
+) -> None:
+    """As one that an older release has begun would."""
+    line = ["lora", "--model", noob, "--data", pictures, "--no-vram-check", "--name", "a", "--set", "save_state=true"]
+    assert main(*line, "--set", "save_every_n_steps=2", "--steps", "4").code == 0
+    record = Path("output/a/run.json")
+    content = json.loads(record.read_text(encoding="utf-8"))
+    del content["settings"]["v_parameterization"]
+    record.write_text(json.dumps(content), encoding="utf-8")
+
+    resumed = main("runs", "resume", "output/a", "--steps", "8")
+
+    assert resumed.code == 0, resumed.stderr
+    assert "this run trains epsilon, but the base predicts v-prediction with zero terminal SNR" in resumed.stderr
