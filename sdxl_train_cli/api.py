@@ -94,6 +94,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag of `sdxl-train lo
     name: str | None = None,
     trigger: str | None = None,
     vae: str | Path | None = None,
+    prediction: str | None = None,
     regularisation: Path | None = None,
     repeats: int | None = None,
     gpu_index: int | None = None,
@@ -118,6 +119,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag of `sdxl-train lo
         "output": str(output),
         "name": name,
         "trigger": trigger,
+        "prediction": prediction,
     }
     choices = run_choices.choose(
         kind,

@@ -15,6 +15,7 @@ from sdxl_train_cli.commands.train import (
     Data,
     GpuIndex,
     Model,
+    PredictionOption,
     Preset,
     Repeats,
     Resolution,
@@ -52,14 +53,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 def fit(
     kind: KindOption = "lora", preset: Preset = None, model: Model = None, data: Data = None, trigger: Trigger = None,
-    repeats: Repeats = None, resolution: Resolution = None, vae: Vae = None, set_: Set = None, gpu: GpuIndex = None,
+    repeats: Repeats = None, resolution: Resolution = None, vae: Vae = None,
+    prediction: PredictionOption = None, set_: Set = None, gpu: GpuIndex = None,
     max_batch: MaxBatch = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Measure the largest batch that fits, with a few real steps."""
     where, asked_kind = workspace.home(home), workspace.kind(kind)
     installed = environment.require(where)
     written = project.load(Path.cwd())
-    typed = {"preset": preset, "model": model, "data": data, "trigger": trigger, "vae": vae}
+    typed = {"preset": preset, "model": model, "data": data, "trigger": trigger, "vae": vae,
+             "prediction": prediction and prediction.value}  # fmt: skip
     texts = run_choices.fill_in(asked_kind, written, typed)
     has_gpu = _has_gpu(gpu)
     own_pictures = has_gpu or bool(texts["data"])

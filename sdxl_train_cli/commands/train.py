@@ -24,6 +24,7 @@ from sdxl_train_cli.run import guards, launching, preparation, repeating, retry,
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.training import RunResult
+from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.ui import console, live, printing
 from sdxl_train_cli.ui.live import LiveView
 
@@ -63,6 +64,10 @@ Resolution = Annotated[
         callback=require_reasonable,
         help="Resolution: side in pixels of the square with a bucket's area",
     ),
+]
+PredictionOption = Annotated[
+    Prediction | None,
+    typer.Option("--prediction", help="What the base predicts, where its header doesn't say [default: as it says]"),
 ]
 Vae = Annotated[str | None, typer.Option("--vae", help="VAE to use instead of the model's own")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, callback=require_reasonable, help="Random seed")]
@@ -115,7 +120,8 @@ def train(
     context: typer.Context, preset: Preset = None, model: Model = None, data: Data = None, reg: Reg = None,
     output: Output = None, name: Name = None, trigger: Trigger = None, batch_size: BatchSize = None,
     steps: Steps = None, epochs: Epochs = None, repeats: Repeats = None, resolution: Resolution = None,
-    vae: Vae = None, seed: Seed = None, set_: Set = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
+    vae: Vae = None, prediction: PredictionOption = None, seed: Seed = None, set_: Set = None,
+    gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
     save_state: SaveState = None, on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3,
     no_guard: NoGuard = None, as_json: AsJson = False,
     dry_run: DryRun = False, no_vram_check: NoVramCheck = False, fast: Fast = False, home: HomeOption = None,
@@ -129,7 +135,7 @@ def train(
     off = guards.parse(no_guard or [])
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "reg": reg, "output": output, "name": name,
-             "trigger": trigger, "vae": vae}  # fmt: skip
+             "trigger": trigger, "vae": vae, "prediction": prediction and prediction.value}  # fmt: skip
     overrides = [*run_choices.overrides(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
     overrides += [*_state(save_state), *from_set(set_ or [])]
     choices = run_choices.choose(
@@ -140,6 +146,8 @@ def train(
     with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)
     if dry_run:
+        for note in prepared.notes:
+            console.note(note)
         printing.out(formatting.shell_line(prepared.argv))
         return
 

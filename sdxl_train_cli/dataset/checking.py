@@ -6,12 +6,13 @@ import gc
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli.dataset import findings, sources, survey
+from sdxl_train_cli.dataset import cache_stamps, findings, sources, stale_caches, survey
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey
 from sdxl_train_cli.dataset.finding_kinds import summarize
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,34 @@ class CheckedDataset:
         return [*self.survey.pictures.notes, *odd]
 
 
-def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
-    """Check everything. DatasetError if there is no dataset at all."""
+def check(
+    source: DatasetSource,
+    recipe: Recipe | None,
+    on_progress: OnProgress | None = None,
+    makers: CacheMakers | None = None,
+) -> CheckedDataset:
+    """Check everything. DatasetError if there is no dataset at all. `makers` are what the run would cache with."""
     pictures, problems = sources.find(
         source.data, regularisation=source.regularisation, repeats=source.repeats, trigger=source.trigger,
         called=source.called,
     )  # fmt: skip
     seen = survey.survey(pictures, on_progress)
     gc.freeze()  # with 50,000 pictures, garbage collection takes a third of the findings' time
-    found = findings.errors_first([*findings.from_folder_problems(problems), *findings.find(seen, recipe)])
-    return CheckedDataset(seen, tuple(found))
+    command = "" if recipe is None else stale_caches.command(source.data, source.regularisation, recipe)
+    found = [*findings.from_folder_problems(problems), *findings.find(seen, recipe, command)]
+    if recipe is not None and makers is not None:
+        found += cache_stamps.find(cache_stamps.folders_of(pictures), recipe, makers, command)
+    return CheckedDataset(seen, tuple(findings.errors_first(found)))
 
 
-def require(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
+def require(
+    source: DatasetSource,
+    recipe: Recipe | None,
+    on_progress: OnProgress | None = None,
+    makers: CacheMakers | None = None,
+) -> CheckedDataset:
     """Check pictures and captions before a training. DatasetError lists every error."""
-    checked = check(source, recipe, on_progress)
+    checked = check(source, recipe, on_progress, makers)
     if checked.errors:
         raise DatasetError([summarize(finding) for finding in checked.errors])
     return checked

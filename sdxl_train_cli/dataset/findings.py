@@ -9,6 +9,7 @@ from pathlib import Path
 from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import (
     cache_findings,
+    cache_fit,
     caption_findings,
     fit_findings,
     folder_findings,
@@ -20,15 +21,16 @@ from sdxl_train_cli.dataset.folders import FolderProblem, TrainingPictures
 from sdxl_train_cli.recipe import Recipe
 
 
-def find(found: Survey, recipe: Recipe | None) -> list[Finding]:
-    """Every problem and oddity. Without a recipe, sizes and steps are not judged."""
+def find(found: Survey, recipe: Recipe | None, cache_command: str) -> list[Finding]:
+    """Every problem and oddity. Without a recipe, sizes and steps are not judged. `cache_command` removes caches."""
     fit = fit_findings.find(recipe, found.readable) if recipe is not None else ()
     return errors_first(
         chain(
             picture_findings.find(found.seen, recipe, _root(found.pictures)),
             caption_findings.find(found.seen, recipe, found.pictures.trigger),
             metadata_findings.find(found.pictures, recipe),
-            cache_findings.find(found.seen, found.beside, recipe),
+            cache_findings.find(found.seen, found.beside, recipe, cache_command),
+            cache_fit.find(found.seen, found.beside, recipe, cache_command),
             folder_findings.find(found.beside),
             fit,
         )

@@ -19,12 +19,16 @@ def _address(environ: Mapping[str, str]) -> str:
     return environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
-def _has_model(hub_id: str, environ: Mapping[str, str]) -> bool:
+def fetched(hub_id: str, environ: Mapping[str, str]) -> Path | None:
+    """The folder of a model in the hub's own cache; None where it is not there."""
+    if not checkpoint.is_hub_id(hub_id):
+        return None
     cache_home = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     home = Path(environ.get("HF_HOME") or Path(cache_home) / "huggingface")
     typed = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
     cache = layout.expand(Path(typed or home / "hub"))
-    return any((cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*/model_index.json"))
+    found = (cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*/model_index.json")
+    return next((index.parent for index in found), None)
 
 
 def has_tokenizers(home: Home) -> bool:
@@ -44,7 +48,7 @@ def require_tagger(model: str, environ: Mapping[str, str]) -> None:
 
 def require(model: str, home: Home, environ: Mapping[str, str]) -> None:
     """Raise if something must still be downloaded and the hub is unreachable."""
-    needs_model = checkpoint.is_hub_id(model) and not _has_model(model, environ)
+    needs_model = checkpoint.is_hub_id(model) and fetched(model, environ) is None
     needs_tokenizers = not has_tokenizers(home)
     if not (needs_model or needs_tokenizers) or network.is_reachable(_address(environ)):
         return

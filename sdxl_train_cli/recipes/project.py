@@ -15,8 +15,9 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import yaml_file
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.yaml_file import YamlDocument, YamlEntry
+from sdxl_train_cli.sdscripts.base_model import Prediction
 
-_TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger")
+_TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger", "prediction")
 _SET = "set"
 _CONFIG = ("source", "home")
 
@@ -34,6 +35,7 @@ class Project:
     output: str | None = None
     name: str | None = None
     trigger: str | None = None
+    prediction: str | None = None
     overrides: tuple[Override, ...] = ()
 
 
@@ -56,6 +58,10 @@ def load(folder: Path) -> Project:
     kind = texts.pop("kind", None)
     if kind is not None and kind not in kinds:
         raise RecipeError(Problem(f"no kind '{kind}'", f"one of: {', '.join(kinds)}", PROJECT_FILE))
+    known = [each.value for each in Prediction]
+    if texts.get("prediction", known[0]) not in known:
+        problem = Problem(f"no prediction '{texts['prediction']}'", f"one of: {', '.join(known)}", PROJECT_FILE)
+        raise RecipeError(problem)
     chosen = document.get(_SET)
     overrides = tuple(
         Override(entry.key, entry.value, document.where(entry)) for entry in (chosen.entries or () if chosen else ())

@@ -73,6 +73,7 @@ def _inputs(entry: Loaded) -> Iterator[tuple[str, Fact]]:
         paths = ("data", inputs.data), ("regularisation", inputs.regularisation)
         yield from (("model", inputs.model), ("vae", inputs.vae))
         yield from ((name, None if path is None else str(path)) for name, path in paths)
+        yield "prediction", inputs.prediction and inputs.prediction.value
         yield from (("trigger", inputs.trigger), ("repeats", inputs.repeats))
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.sdscripts.base_model import Prediction
 
 RUN = "run.json"
 """The run's settings and inputs. Written before the start."""
@@ -126,6 +127,8 @@ class Inputs:
     """Our script that runs sd-scripts' own scaled down (the smoke test). Only the name of a recorded path counts."""
     fast: bool = False
     """Run through inside/fast.py, which trains the same in less time."""
+    prediction: Prediction | None = None
+    """What the base was said to predict; None leaves it to its header."""
     tokenizers: Path | None = None
     """Folder of the CLIP tokenizers, if not in the home folder."""
 

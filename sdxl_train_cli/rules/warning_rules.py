@@ -334,12 +334,32 @@ _RATE = (
     ),
 )
 
+_MARKED = (None, "safetensors")
 _NOISE = (
     Rule(
         ("zero_terminal_snr", "v_parameterization"),
         lacks("zero_terminal_snr", "v_parameterization"),
         "zero_terminal_snr is made for v_parameterization; without it the result is hard to predict",
         "--set zero_terminal_snr=false",
+    ),
+    Rule(
+        ("noise_offset", "zero_terminal_snr"),
+        sets("noise_offset", "zero_terminal_snr"),
+        "noise_offset stands in for zero_terminal_snr in models without it; together they teach a wrong brightness",
+        "--set noise_offset=null",
+    ),
+    Rule(
+        ("scale_v_pred_loss_like_noise_pred", "min_snr_gamma"),
+        sets("scale_v_pred_loss_like_noise_pred", "min_snr_gamma"),
+        "scale_v_pred_loss_like_noise_pred and min_snr_gamma both weigh the timesteps: one is enough",
+        "--set scale_v_pred_loss_like_noise_pred=false",
+    ),
+    Rule(
+        ("save_model_as", "v_parameterization"),
+        lambda recipe: is_set(recipe, "v_parameterization") and recipe.get("save_model_as") not in _MARKED,
+        "only a .safetensors file can say that it predicts v: image programs take any other for epsilon",
+        "--set save_model_as=safetensors",
+        (Kind.DREAMBOOTH,),
     ),
     Rule(
         ("multires_noise_iterations", "noise_offset"),

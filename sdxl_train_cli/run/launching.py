@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sdxl_train_cli.dataset import cache_stamps
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.memory import measurements
-from sdxl_train_cli.run import training
+from sdxl_train_cli.run import preparation, training
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.training import OnEvent, RunResult
@@ -15,6 +16,9 @@ def follow(prepared: Prepared, on_event: OnEvent, guards_off: frozenset[Guard] =
 
     Raises what `training.watch` raises.
     """
+    makers = preparation.cache_makers_of(prepared.choices, prepared.recipe)
+    if makers is not None:
+        cache_stamps.write(prepared.pictures, prepared.recipe, makers)
     return training.watch(
         prepared.run,
         prepared.argv,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.dataset import checking, sources
+from sdxl_train_cli.dataset import cache_stamps, checking, sources
 from sdxl_train_cli.dataset.folders import PictureFile, TrainingPictures
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.environment import environment, hub, required_packages
@@ -24,10 +24,14 @@ from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
+from sdxl_train_cli.run import prediction
 from sdxl_train_cli.run.guards import Guard
+from sdxl_train_cli.run.prediction import PredictionChoice
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.supervision import Conditions
-from sdxl_train_cli.sdscripts import checkpoint, command, lycoris
+from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command, lycoris
+from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
+from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
 from sdxl_train_cli.sdscripts.command import InstalledTrainer
 from sdxl_train_cli.sdscripts.options import OptionTable
 
@@ -80,17 +84,20 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     installed = environment.require(home)
     table = installed.options()
     gathering = Gathering()
+    base = base_model.look(choices.model, hub.fetched(choices.model, os.environ))
     loaded: Recipe | None = None  # pictures are inspected without one too
     with gathering.part():
-        loaded = recipe = _recipe(choices, installed, table, user_presets)
+        predicted = _recipe(choices, base, installed, table, user_presets)
+        loaded = recipe = predicted.recipe
     with gathering.part():
-        checked = checking.require(choices.source, loaded, on_progress)
+        checked = checking.require(choices.source, loaded, on_progress, cache_makers_of(choices, loaded))
         pictures = checked.survey.pictures
     with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
     need_is_known = gathering.is_empty
     with gathering.part():
         model = checkpoint.require_sdxl(choices.model)
+        base.require_trainable(choices.model)
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
     with gathering.part():
@@ -108,6 +115,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     storage.require(run.folder, recipe)
     inputs = paths(run, model, vae, choices.tokenizers or home.tokenizers)
     trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
+    trainer = replace(trainer, marking=_marking(installed, recipe, predicted.prediction))
     return Prepared(
         environment=installed,
         recipe=recipe,
@@ -116,22 +124,44 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         argv=command.build(recipe, inputs, trainer, device.index if device else None),
         variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
         model=model,
-        notes=tuple(notes),
-        warnings=(*checked.warnings, *rules.warnings(recipe), *_bf16_warnings(recipe, device), *record_warnings),
+        notes=(predicted.note, *notes),
+        warnings=(
+            *predicted.warnings,
+            *checked.warnings,
+            *rules.warnings(recipe),
+            *_bf16_warnings(recipe, device),
+            *record_warnings,
+        ),
         device=device,
         home=home,
         choices=choices,
     )
 
 
-def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_presets: Path) -> Recipe:
-    """The recipe to launch, adapted to the installed network modules."""
+def cache_makers_of(choices: Choices, recipe: Recipe | None) -> CacheMakers | None:
+    """What the run would make caches on disk with. None if it makes none."""
+    if recipe is None or not cache_stamps.parts(recipe):
+        return None
+    return cache_makers.look(choices.model, choices.vae, hub.fetched(choices.model, os.environ))
+
+
+def _recipe(
+    choices: Choices, base: BaseModel, installed: Environment, table: OptionTable, user_presets: Path
+) -> PredictionChoice:
+    """The recipe to launch, adapted to the base model and the installed network modules."""
     overrides = (*sources.overrides(choices.data), *choices.overrides)
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
-    recipe = named_files.resolve_paths(lycoris.resolve(rules.require(loaded, table), installed.networks))
+    gathering = Gathering()
+    predicted = PredictionChoice(loaded, Prediction.EPSILON, "")
+    with gathering.part():
+        predicted = prediction.settle(loaded, base, choices.prediction, choices.model)
+    with gathering.part():
+        typed = rules.require(predicted.recipe, table)
+    gathering.require_none()
+    recipe = named_files.resolve_paths(lycoris.resolve(typed, installed.networks))
     named_code.require_harmless_recipe(recipe)
     required_packages.require(installed, recipe)
-    return recipe
+    return replace(predicted, recipe=recipe)
 
 
 def _with_prefix(recipe: Recipe, pictures: TrainingPictures) -> tuple[Recipe, list[str]]:
@@ -217,6 +247,12 @@ def trained_by(
         shim=shim,
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
     )
+
+
+def _marking(installed: Environment, recipe: Recipe, predicted: Prediction) -> tuple[str, ...]:
+    """What puts the tensors into a checkpoint by which image programs know what it predicts."""
+    is_needed = installed.trains and recipe.kind is Kind.DREAMBOOTH and predicted.tensors
+    return (str(INSIDE / "marked.py"), ",".join(predicted.tensors)) if is_needed else ()
 
 
 def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:

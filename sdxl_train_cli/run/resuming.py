@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sdxl_train_cli import files, formatting
+from sdxl_train_cli.dataset import cache_stamps, checking, stale_caches
 from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SetupError, TrainingError, UsageError
@@ -19,11 +20,11 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import preparation
+from sdxl_train_cli.run import prediction, preparation
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
-from sdxl_train_cli.sdscripts import checkpoint, command, states
+from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command, states
 from sdxl_train_cli.sdscripts.command import Resumption
 from sdxl_train_cli.sdscripts.options import OptionTable
 
@@ -78,6 +79,8 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
     notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
     notes += untrusted_run.notes(entry.record)
+    notes += filter(None, [prediction.difference(recipe, base_model.look(inputs.model), inputs.prediction)])
+    _require_own_caches(recipe, inputs)
     if check_vram and inputs.check_vram and not inputs.on_processor:
         notes.append(preparation.check_memory(recipe, device))
     run = Run(entry.folder, entry.name)
@@ -109,6 +112,14 @@ def begin(resumed: ResumedRun) -> None:
             f"try again: sdxl-train runs resume {formatting.shell_word(resumed.run.folder)}",
         )
     runs.add_attempt(resumed.run, resumed.argv, resumed.resumption.step, resumed.changes)
+
+
+def _require_own_caches(recipe: Recipe, inputs: Inputs) -> None:
+    """DatasetError if caches on disk were made by another run since."""
+    if cache_stamps.parts(recipe):
+        source = checking.DatasetSource(inputs.data, inputs.regularisation, inputs.repeats, inputs.trigger)
+        found = checking.check(source, recipe, None, cache_makers.look(inputs.model, inputs.vae))
+        stale_caches.require_none(found.findings)
 
 
 def _recipe(

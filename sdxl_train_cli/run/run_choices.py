@@ -15,6 +15,7 @@ from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.project import Project
 from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts.base_model import Prediction
 
 DEFAULT_PRESETS = {
     Kind.LORA: "dim32-gc",
@@ -62,6 +63,7 @@ def fill_in(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> di
         "output": project.output,
         "name": project.name,
         "trigger": project.trigger,
+        "prediction": project.prediction,
     }
     return {key: text if typed.get(key) is None else typed[key] for key, text in from_project.items()}
 
@@ -107,4 +109,12 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         gpu_memory_gib=gpu_memory_gib,
         check_vram=check_vram,
         fast=fast,
+        prediction=_prediction(texts.get("prediction")),
     )
+
+
+def _prediction(text: str | None) -> Prediction | None:
+    known = {each.value: each for each in Prediction}
+    if text and text not in known:
+        raise UsageError(f"no prediction '{text}'", f"one of: {', '.join(known)}")
+    return known[text] if text else None

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.errors import ModelError
@@ -32,6 +33,8 @@ class Header:
     """Shapes by tensor name."""
     metadata: Mapping[str, str]
     """The file's metadata, for a trained network its `ss_*` entries."""
+    places: Mapping[str, tuple[str, int, int]]
+    """Type, first byte in the file and length of each tensor."""
 
     def has(self, prefix: str) -> bool:
         """Whether any tensor name has this prefix."""
@@ -52,6 +55,7 @@ def read_header(path: Path) -> Header:
             raise TypeError(text)  # noqa: TRY301 - like every other problem of the file
         metadata = {str(key): str(value) for key, value in entries.pop("__metadata__", {}).items()}
         shapes = {name: tuple(map(_side, entry["shape"])) for name, entry in entries.items()}
+        places = {name: _place(entry, 8 + length) for name, entry in entries.items()}
         end = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except OSError as error:
         raise ModelError(f"{path} can't be read: {error.strerror}") from error
@@ -64,7 +68,7 @@ def read_header(path: Path) -> Header:
         )
     if size > end:
         raise ModelError(f"{path} has {size - end:,} bytes too many: its download is broken", "download it again")
-    return Header(shapes, metadata)
+    return Header(shapes, metadata, places)
 
 
 def _require_few(text: bytes) -> None:
@@ -72,6 +76,11 @@ def _require_few(text: bytes) -> None:
     names = text.count(b'":') - text.count(b'\\":')  # those inside strings are escaped
     if names > _MOST_NAMES or text.count(b"[") > _MOST_LISTS:
         raise ValueError("too many names or lists")
+
+
+def _place(entry: Mapping[str, Any], data: int) -> tuple[str, int, int]:
+    first, last = map(int, entry["data_offsets"])
+    return str(entry["dtype"]), data + first, last - first
 
 
 def _side(side: object) -> int:

@@ -28,6 +28,8 @@ class InstalledTrainer:
     """A script that scales the model down and then runs `script` (the tiny smoke test)."""
     fast: Path | None = None
     """A script that makes the following script faster (inside/fast.py)."""
+    marking: tuple[str, ...] = ()
+    """A script, and the tensors that it puts into what is saved (inside/marked.py); empty where none are needed."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def build(
     `gpu_index` None trains on the processor. `resumption` continues an earlier run.
     """
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
+    shims += trainer.marking
     shims += [] if trainer.shim is None else [str(trainer.shim)]
     if resumption is not None:
         recipe = recipe.replaced(dict.fromkeys(STARTS if resumption.steps is None else (*STARTS, *_LENGTHS)))

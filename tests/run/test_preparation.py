@@ -20,7 +20,7 @@ from sdxl_train_cli.run import preparation, run_choices
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.sdscripts import checkpoint
 
-KEYS = ("preset", "model", "vae", "data", "reg", "output", "name", "trigger")
+KEYS = ("preset", "model", "vae", "data", "reg", "output", "name", "trigger", "prediction")
 
 
 def choose(kind: Kind = Kind.LORA, **texts: str) -> Choices:

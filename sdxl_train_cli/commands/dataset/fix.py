@@ -7,15 +7,24 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import layout
+from sdxl_train_cli import formatting, layout
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import Directory
-from sdxl_train_cli.commands.workspace import require_reasonable
-from sdxl_train_cli.dataset import fix_request, fix_sources, fixing
+from sdxl_train_cli.commands.train import Model, Reg, Resolution, Set, Vae, from_flags, from_set
+from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
+from sdxl_train_cli.dataset import checking, fix_request, fix_sources, fixing
+from sdxl_train_cli.dataset import stale_caches as stale
+from sdxl_train_cli.dataset.checking import DatasetSource
 from sdxl_train_cli.dataset.convert_picture import Alpha
 from sdxl_train_cli.dataset.fixing import FixResult
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.sdscripts import cache_makers
+from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
 from sdxl_train_cli.ui import console
 
-To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Folder for the copy")]
+To = Annotated[Path | None, typer.Option("--to", metavar="NEWDIR", help="Folder for the copy")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every caption")]
 AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Flatten transparency onto white, or keep it for masks")]
 KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep duplicate pictures")]
@@ -35,11 +44,29 @@ Encoding = Annotated[
 ]
 
 
+StaleCaches = Annotated[
+    bool,
+    typer.Option("--stale-caches", help="Only delete caches of sd-scripts that don't fit the settings given here"),
+]
+
+
 def fix(
-    directory: Directory, to: To, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
+    directory: Directory, to: To = None, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
     keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
+    stale_caches: StaleCaches = False, resolution: Resolution = None, set_: Set = None, reg: Reg = None,
+    model: Model = None, vae: Vae = None,
+    home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Make a repaired copy that is ready to train. The originals are never touched."""
+    """Make a repaired copy that is ready to train, or delete caches that don't fit. Pictures are never touched."""
+    if stale_caches:
+        if to is not None:
+            raise UsageError("--stale-caches deletes caches where they are, and makes no copy", "omit --to")
+        overrides = [*from_flags(resolution=resolution), *from_set(set_ or [])]
+        makers = cache_makers.look(model, vae) if model else None
+        _delete_stale(DatasetSource(directory, Path(reg) if reg else None), overrides, makers, home)
+        return
+    if to is None:
+        raise UsageError("no folder for the copy is given", "--to NEWDIR, or --stale-caches to delete caches alone")
     source, folder = layout.expand(directory), layout.expand(to)
     fix_request.require_apart(source, folder)
     order = fix_request.build(
@@ -54,6 +81,24 @@ def fix(
         fixed = fixing.fix(listed.items, source, folder, order, tell)
     _tell(fixed)
     fix_request.require_complete(fixed)
+
+
+def _delete_stale(
+    source: DatasetSource, overrides: list[Override], makers: CacheMakers | None, home: str | None
+) -> None:
+    """Delete the caches that a run with these settings would train on wrongly."""
+    recipe = training.load(None, None, source.data, overrides, home)
+    with workspace.picture_progress() as on_progress:
+        checked = checking.check(source, recipe, on_progress, makers)
+    removed = stale.remove(checked.findings)
+    console.note(
+        f"deleted {formatting.counted(len(removed.files), 'cache')} ({removed.bytes / 1e6:.1f} MB): "
+        "the next run makes them again"
+        if removed.files
+        else "no cache had to be deleted"
+    )
+    for path in removed.files:
+        console.out(str(path))
 
 
 def _tell(fixed: FixResult) -> None:

@@ -1,0 +1,94 @@
+"""Remove the caches that do not belong to a run: sd-scripts makes them again. No picture and no caption is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import formatting
+from sdxl_train_cli.dataset import cache_findings, cache_fit, cache_stamps
+from sdxl_train_cli.dataset.file_facts import Finding, Severity
+from sdxl_train_cli.dataset.finding_kinds import summarize
+from sdxl_train_cli.errors import DatasetError
+from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipes import presets
+
+_DECIDING = (
+    "resolution", "min_bucket_reso", "max_bucket_reso", "enable_bucket", "bucket_reso_steps", "bucket_no_upscale",
+    "flip_aug", "alpha_mask", "max_token_length", "skip_cache_check", "cache_latents", "cache_latents_to_disk",
+    "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk",
+)  # fmt: skip
+"""Options that decide which caches a run reads, and what must be in them."""
+_USUAL = "dim32-gc"
+_KINDS = {kind.name for kind in (*cache_findings.KINDS, *cache_fit.KINDS, cache_stamps.OTHER_MAKER)}
+
+
+@dataclass(frozen=True)
+class RemovedCaches:
+    """What was removed."""
+
+    files: tuple[Path, ...]
+    bytes: int
+
+
+def command(data: Path, regularisation: Path | None, recipe: Recipe) -> str:
+    """The command that removes the caches which don't belong to this recipe.
+
+    It names every option that the default preset has otherwise, and those that were typed.
+    """
+    usual = presets.load(Kind.LORA, _USUAL)
+    words = ["sdxl-train", "dataset", "fix", str(data), "--stale-caches"]
+    words += ["--reg", str(regularisation)] if regularisation else []
+    wanted = {option: recipe.get(option) for option in _DECIDING}
+    side = str(wanted["resolution"] or "").partition(",")[0]
+    square = {override.option: override.value for override in presets.with_sizes(int(side))} if side.isdecimal() else {}
+    if square and all(_text(wanted[option]) == _text(value) for option, value in square.items()):
+        words += ["--resolution", side]
+        wanted = {option: value for option, value in wanted.items() if option not in square}
+    words += [
+        word
+        for option, value in wanted.items()
+        if option == "resolution" or _text(value) != _text(usual.get(option)) or _is_typed(recipe, option)
+        for word in ("--set", f"{option}={_text(value)}")
+    ]
+    return " ".join(map(formatting.shell_word, words))
+
+
+def _is_typed(recipe: Recipe, option: str) -> bool:
+    origin = recipe.origin(option)
+    return origin is not None and origin.line is None
+
+
+def _text(value: Value | None) -> str:
+    """As `--set` takes it. A switch that is off is the same as one that is not set."""
+    if value is None or value is False:
+        return "null"
+    return "true" if value is True else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _wrong(found: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.kind in _KINDS and finding.severity is Severity.ERROR]
+
+
+def require_none(found: Iterable[Finding]) -> None:
+    """DatasetError if there are caches that a run would train on wrongly. Other findings don't matter here."""
+    wrong = [summarize(finding) for finding in _wrong(found)]
+    if wrong:
+        raise DatasetError(wrong)
+
+
+def remove(found: Iterable[Finding]) -> RemovedCaches:
+    """Remove the caches of these findings; DatasetError where one can't be. What is gone already is no error."""
+    paths = {path for finding in _wrong(found) for path in finding.files if path.suffix == ".npz"}
+    size, gone = 0, []
+    for path in sorted(paths):
+        try:
+            size += path.lstat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DatasetError(f"{path} can't be deleted: {error.strerror}", "make its folder writable") from error
+        gone.append(path)
+    return RemovedCaches(tuple(gone), size)
