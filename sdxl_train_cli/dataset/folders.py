@@ -66,6 +66,8 @@ class TrainingPictures:
     """What is odd but trains."""
     trigger: str | None = None
     """The word that calls the subject; it belongs into every caption."""
+    captions: Mapping[Path, str] | None = None
+    """By picture, what the run's own metadata says instead of the caption files; None leaves them to the trainer."""
 
     @property
     def count(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.dataset import checking, sources
+from sdxl_train_cli.dataset import checking, run_captions, sources
 from sdxl_train_cli.dataset.folders import PictureFile, TrainingPictures
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.environment import environment, hub, required_packages
@@ -97,7 +97,8 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
             named_files.require(loaded)
     record_warnings, notes = list[Problem](), list[str]()
     if need_is_known:
-        recipe, notes = _with_prefix(recipe, pictures)
+        planned = run_captions.plan(recipe, checked.survey)
+        recipe, pictures, notes = planned.recipe, planned.pictures, list(planned.notes)
     if need_is_known and choices.check_vram and not choices.on_processor:
         known, record_warnings = _known(checked.survey.readable, installed, device, home)
         with gathering.part():
@@ -131,15 +132,6 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
     named_code.require_harmless_recipe(recipe)
     required_packages.require(installed, recipe)
     return recipe
-
-
-def _with_prefix(recipe: Recipe, pictures: TrainingPictures) -> tuple[Recipe, list[str]]:
-    """Encode captions anew at each step where the trigger is put before them: cached outputs would lack it."""
-    cached = [name for name in ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk") if recipe.get(name)]
-    if not pictures.has_prefix or not cached:
-        return recipe, []
-    note = "no caption has the trigger: it is put first in each, so text-encoder outputs are not cached (+1.5 GB)"
-    return recipe.replaced(dict.fromkeys(cached)), [note]
 
 
 def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
