@@ -81,10 +81,10 @@ _LONGEST = "shorten it: tokens beyond 225 are never read"
 _LONG = {
     75: FindingKind("caption-over-75", WARNING, "{file} has {detail}, of which {read} are read",
                     "{count} captions have more than 75 tokens, of which {read} are read",
-                    "--set max_token_length=150, or shorten them"),
+                    "or shorten them", ways=("max_token_length=150",)),
     150: FindingKind("caption-over-150", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 150 tokens, of which {read} are read",
-              "--set max_token_length=225, or shorten them"),
+              "or shorten them", ways=("max_token_length=225",)),
     225: FindingKind("caption-over-225", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 225 tokens, of which {read} are read", _LONGEST),
 }  # fmt: skip

@@ -60,6 +60,11 @@ def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress 
 def require(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
     """Look at pictures and captions before a training; DatasetError has every error in a line."""
     checked = check(source, recipe, on_progress)
+    require_no_error(checked)
+    return checked
+
+
+def require_no_error(checked: CheckedDataset) -> None:
+    """DatasetError has every error in a line."""
     if checked.errors:
         raise DatasetError([in_a_line(finding) for finding in checked.errors])
-    return checked

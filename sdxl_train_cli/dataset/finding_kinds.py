@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, shown
-from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.errors import Problem, WayOut
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
 SHOWN = 5
@@ -31,6 +31,8 @@ class FindingKind:
     one: str
     many: str
     hint: str | None = None
+    ways: tuple[str, ...] = ()
+    """Remedies that are options to set, `OPTION=VALUE` each; they are told before the hint."""
 
     def found(self, hits: Sequence[Hit], severity: Severity | None = None, **words: Path | str | int) -> list[Finding]:
         """Tell of these files in one finding; in none where there are none."""
@@ -44,13 +46,26 @@ class FindingKind:
         files = tuple(file for file, _ in hits)
         named = {name: said[name] for name in _names(wording)}
         return [
-            Finding(self.name, severity or self.severity, files, wording, named, hint, details if any(details) else ())
+            Finding(
+                self.name,
+                severity or self.severity,
+                files,
+                wording,
+                named,
+                hint,
+                details if any(details) else (),
+                self._ways,
+            )
         ]
 
     def of_all(self, **words: str | int) -> list[Finding]:
         """Tell of the dataset as a whole, by the words for many."""
         hint = None if self.hint is None else self.hint.format(**words)
-        return [Finding(self.name, self.severity, (), self.many, words, hint)]
+        return [Finding(self.name, self.severity, (), self.many, words, hint, ways=self._ways)]
+
+    @property
+    def _ways(self) -> tuple[WayOut, ...]:
+        return tuple(WayOut((setting,)) for setting in self.ways)
 
 
 def _names(wording: str) -> Iterator[str]:
@@ -61,7 +76,7 @@ def in_a_line(finding: Finding) -> Problem:
     """A finding in one line, with the names of some of its files."""
     if not finding.files or finding.names_its_file:
         return finding.problem
-    return Problem(f"{finding.message()}: {some(finding.files)}", finding.hint)
+    return Problem(f"{finding.message()}: {some(finding.files)}", finding.hint, ways=finding.ways)
 
 
 def some(files: Sequence[Path]) -> str:

@@ -16,7 +16,9 @@ from sdxl_train_cli.dataset import (
     picture_findings,
 )
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey, shown
+from sdxl_train_cli.dataset.finding_kinds import in_a_line
 from sdxl_train_cli.dataset.folders import FolderProblem, TrainingPictures
+from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 
 
@@ -33,6 +35,16 @@ def of(found: Survey, recipe: Recipe | None) -> list[Finding]:
             fit,
         )
     )
+
+
+def errors_with(recipe: Recipe, found: Survey) -> list[Problem]:
+    """What keeps a recipe from training on these pictures; what is wrong with the files themselves is left out."""
+    of_recipe = chain(
+        metadata_findings.of(found.pictures, recipe),
+        cache_findings.of(found.seen, found.beside, recipe),
+        fit_findings.of(recipe, found.readable),
+    )
+    return [in_a_line(each) for each in of_recipe if each.severity is Severity.ERROR]
 
 
 def of_folders(problems: Iterable[FolderProblem]) -> list[Finding]:

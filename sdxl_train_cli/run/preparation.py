@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.dataset import checking, run_captions, sources
-from sdxl_train_cli.dataset.folders import PictureFile, TrainingPictures
+from sdxl_train_cli.dataset import checking
+from sdxl_train_cli.dataset.folders import TrainingPictures
+from sdxl_train_cli.dataset.run_captions import RunCaptions
 from sdxl_train_cli.dataset.survey import OnProgress
-from sdxl_train_cli.environment import environment, hub, required_packages
+from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, savings, vram
+from sdxl_train_cli.memory import measurements, vram
 from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.rules import named_files, rules
+from sdxl_train_cli.rules import named_files, tried_ways
 from sdxl_train_cli.run.guards import Guard
+from sdxl_train_cli.run.recipe_checks import RecipeChecks
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.supervision import Conditions
-from sdxl_train_cli.sdscripts import checkpoint, command, lycoris
+from sdxl_train_cli.sdscripts import checkpoint, command
 from sdxl_train_cli.sdscripts.command import InstalledTrainer
 from sdxl_train_cli.sdscripts.options import OptionTable
 
@@ -78,15 +78,54 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     """
     installed = environment.require(home)
     table = installed.options()
-    gathering = Gathering()
+    checks = RecipeChecks(choices=choices, installed=installed, table=table, user_presets=user_presets)
+    found = _check(checks, home, on_progress)
+    recipe, device = found.planned.recipe, found.device
+    run = runs.plan(choices.output, choices.name)
+    storage.require(run.folder, recipe)
+    inputs = paths(run, found.model, found.vae, choices.tokenizers or home.tokenizers)
+    trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
+    return Prepared(
+        environment=installed,
+        recipe=recipe,
+        pictures=found.planned.pictures,
+        run=run,
+        argv=command.build(recipe, inputs, trainer, device.index if device else None),
+        variables=variables(home, found.model, device, own_tokenizers=choices.tokenizers is not None),
+        model=found.model,
+        notes=found.notes,
+        warnings=found.warnings,
+        device=device,
+        home=home,
+        choices=choices,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """What was found where nothing is wrong."""
+
+    planned: RunCaptions
+    device: Gpu | None
+    model: str
+    vae: str | None
+    notes: tuple[str, ...]
+    warnings: tuple[Problem, ...]
+
+
+def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> _Checked:
+    """Look at everything, and raise all that is wrong at once."""
+    choices, gathering = checks.choices, Gathering()
     loaded: Recipe | None = None  # the pictures are looked at without one too
     with gathering.part():
-        loaded = recipe = _recipe(choices, installed, table, user_presets)
+        loaded = recipe = checks.recipe()
     with gathering.part():
-        checked = checking.require(choices.source, loaded, on_progress)
-        pictures = checked.survey.pictures
+        checked = checking.check(choices.source, loaded, on_progress)
+        checks = replace(checks, checked=checked)
+        checking.require_no_error(checked)
     with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
+        checks = replace(checks, device=device)
     need_is_known = gathering.is_empty
     with gathering.part():
         model = checkpoint.require_sdxl(choices.model)
@@ -95,43 +134,29 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     with gathering.part():
         if loaded is not None:
             named_files.require(loaded)
-    record_warnings, notes = list[Problem](), list[str]()
+    checks, record_warnings = _with_records(checks, home)
+    notes = list[str]()
     if need_is_known:
-        planned = run_captions.plan(recipe, checked.survey)
-        recipe, pictures, notes = planned.recipe, planned.pictures, list(planned.notes)
-    if need_is_known and choices.check_vram and not choices.on_processor:
-        known, record_warnings = _known(checked.survey.readable, installed, device, home)
+        planned = checks.planned(recipe)
+        notes += planned.notes
+    if need_is_known and checks.checks_memory:
         with gathering.part():
-            notes.append(check_memory(recipe, device, known))
-    gathering.require_none()
-    run = runs.plan(choices.output, choices.name)
-    storage.require(run.folder, recipe)
-    inputs = paths(run, model, vae, choices.tokenizers or home.tokenizers)
-    trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
-    return Prepared(
-        environment=installed,
-        recipe=recipe,
-        pictures=pictures,
-        run=run,
-        argv=command.build(recipe, inputs, trainer, device.index if device else None),
-        variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
-        model=model,
-        notes=tuple(notes),
-        warnings=(*checked.warnings, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
-        device=device,
-        home=home,
-        choices=choices,
+            notes.append(checks.require_memory(planned))
+    gathering.require_none(lambda problems: tried_ways.only_working(problems, checks.attempt))
+    odd = tried_ways.only_working([*checked.warnings, *checks.warnings(planned.recipe)], checks.attempt)
+    return _Checked(
+        planned=planned, device=device, model=model, vae=vae, notes=tuple(notes), warnings=(*odd, *record_warnings)
     )
 
 
-def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_presets: Path) -> Recipe:
-    """The recipe as it will be launched, which the installed network modules decide too."""
-    overrides = (*sources.overrides(choices.data), *choices.overrides)
-    loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
-    recipe = named_files.resolve_paths(lycoris.resolve(rules.require(loaded, table), installed.networks))
-    named_code.require_harmless_recipe(recipe)
-    required_packages.require(installed, recipe)
-    return recipe
+def _with_records(checks: RecipeChecks, home: Home) -> tuple[RecipeChecks, list[Problem]]:
+    """With what runs with these pictures took on this GPU; and what is wrong with the records."""
+    if checks.checked is None or checks.device is None or not checks.checks_memory:
+        return checks, []
+    records, problems = measurements.load(home)
+    readable = checks.checked.survey.readable
+    measured = MeasuredRuns(records, checks.device, checks.installed.lock.commit, readable)
+    return replace(checks, known=measured.need), problems
 
 
 def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
@@ -159,29 +184,9 @@ def device_now(index: int | None) -> Gpu | None:
         return None
 
 
-def _known(
-    pictures: Sequence[PictureFile], installed: Environment, device: Gpu | None, home: Home
-) -> tuple[vram.Known, list[Problem]]:
-    """What runs with these pictures took on this GPU, and what is wrong with the records."""
-    if device is None:
-        return vram.unmeasured, []
-    records, problems = measurements.load(home)
-    return MeasuredRuns(records, device, installed.lock.commit, pictures).need, problems
-
-
-def check_memory(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
-    """The check of GPU memory, in words; VramError where it is too little."""
-    return vram.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
-
-
-def _ways_out(recipe: Recipe, device: Gpu | None, known: vram.Known) -> list[str]:
-    return [str(way) for way in savings.ways_out(recipe, device.free_gib, known)] if device else []
-
-
-def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
-    if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
-        return []
-    return [Problem(f"{device.name} has no native bf16, which makes it slow", "--set mixed_precision=fp16")]
+def check_memory(recipe: Recipe, device: Gpu | None) -> str:
+    """The check of GPU memory for a run that goes on, in words; VramError where it is too little."""
+    return vram.require(recipe, device, list)
 
 
 def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:

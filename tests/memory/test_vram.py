@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from sdxl_train_cli.errors import VramError
+from sdxl_train_cli.errors import VramError, WayOut
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import vram
 from sdxl_train_cli.recipe import Kind, Recipe, Value
@@ -29,9 +29,9 @@ def gpu(free_gib: float) -> Gpu:
 
 def refused(asked: Recipe, device: Gpu | None) -> tuple[str, str]:
     with pytest.raises(VramError) as caught:
-        vram.require(asked, device, lambda: ["--set way=out"])
+        vram.require(asked, device, lambda: [WayOut(("way=out",))])
     assert caught.value.exit_code == 6
-    return caught.value.problems[0].message, str(caught.value.problems[0].hint)
+    return caught.value.problems[0].message, "\n".join(caught.value.problems[0].hint_lines)
 
 
 def test_the_table_has_16_rows_and_25_cells_as_they_stand_in_the_file() -> None:
