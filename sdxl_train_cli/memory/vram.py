@@ -184,4 +184,4 @@ def require(
         )
         raise VramError(Problem(message, "or try anyway: --no-vram-check", ways=tuple(ways_out())))
     tight = ", a tight fit" if device.free_gib - needed.high_gib < TIGHT_GIB else ""
-    return f"VRAM: needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GB free{tight}"
+    return f"needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GB free{tight}"

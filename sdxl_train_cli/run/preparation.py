@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.dataset import checking
-from sdxl_train_cli.dataset.folders import TrainingPictures
+from sdxl_train_cli.dataset.folders import PictureFile, TrainingPictures
 from sdxl_train_cli.dataset.run_captions import RunCaptions
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.environment import environment, hub
@@ -54,6 +54,10 @@ class Prepared(Launch):
     model: str
     """As sd-scripts takes it: a path, or a hub id that is still to be fetched."""
     warnings: tuple[Problem, ...]
+    readable: tuple[PictureFile, ...]
+    """Every picture that is trained on, with its size."""
+    memory: str | None
+    """What the check of GPU memory said; None where there was none."""
     home: Home
     choices: Choices
 
@@ -93,8 +97,10 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         argv=command.build(recipe, inputs, trainer, device.index if device else None),
         variables=variables(home, found.model, device, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
-        notes=found.notes,
+        notes=found.planned.notes,
         warnings=found.warnings,
+        readable=tuple(found.readable),
+        memory=found.memory,
         device=device,
         home=home,
         choices=choices,
@@ -109,7 +115,8 @@ class _Checked:
     device: Gpu | None
     model: str
     vae: str | None
-    notes: tuple[str, ...]
+    readable: list[PictureFile]
+    memory: str | None
     warnings: tuple[Problem, ...]
 
 
@@ -135,17 +142,22 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         if loaded is not None:
             named_files.require(loaded)
     checks, record_warnings = _with_records(checks, home)
-    notes = list[str]()
+    memory: str | None = None
     if need_is_known:
         planned = checks.planned(recipe)
-        notes += planned.notes
     if need_is_known and checks.checks_memory:
         with gathering.part():
-            notes.append(checks.require_memory(planned))
+            memory = checks.require_memory(planned)
     gathering.require_none(lambda problems: tried_ways.only_working(problems, checks.attempt))
     odd = tried_ways.only_working([*checked.warnings, *checks.warnings(planned.recipe)], checks.attempt)
     return _Checked(
-        planned=planned, device=device, model=model, vae=vae, notes=tuple(notes), warnings=(*odd, *record_warnings)
+        planned=planned,
+        device=device,
+        model=model,
+        vae=vae,
+        readable=checked.survey.readable,
+        memory=memory,
+        warnings=(*odd, *record_warnings),
     )
 
 

@@ -116,7 +116,7 @@ def test_without_a_gpu_the_way_out_is_named() -> None:
 def test_what_was_measured_is_said_to_be_so() -> None:
     told = vram.require(recipe(**AS_MEASURED), gpu(9.4), list)
 
-    assert told == "VRAM: needs 9.4 GB (the measured table); card has 9.4 GB free, a tight fit"
+    assert told == "needs 9.4 GB (the measured table); card has 9.4 GB free, a tight fit"
 
 
 def test_the_upper_end_of_an_estimate_decides() -> None:
