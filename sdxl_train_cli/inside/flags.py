@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def optimizers(classes: dict[str, str]) -> Iterator[tuple[str, list[str] | None]]:
-    """Give each installed optimizer's name and arguments."""
+    """Yield each installed optimizer's name and arguments."""
     for name, path in classes.items():
         module, _, kind = path.rpartition(".")
         passed = {*PASSED, "nesterov"} if "nesterov" in name else PASSED
@@ -57,7 +57,7 @@ def optimizers(classes: dict[str, str]) -> Iterator[tuple[str, list[str] | None]
 
 
 def arguments(optimizer: type, passed: set[str]) -> list[str] | None:
-    """Give the names of what it takes, those left out that sd-scripts passes itself; None where it takes any."""
+    """Return the names of what it takes, those left out that sd-scripts passes itself; None where it takes any."""
     parameters = inspect.signature(optimizer).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return None
@@ -65,7 +65,7 @@ def arguments(optimizer: type, passed: set[str]) -> list[str] | None:
 
 
 def options(script: str) -> list[dict[str, Any]]:
-    """Give the options of one script, in the order in which its parser declares them."""
+    """Return the options of one script, in the order in which its parser declares them."""
     parser = importlib.import_module(script.removesuffix(".py")).setup_parser()
     return [
         described(action)
@@ -75,7 +75,7 @@ def options(script: str) -> list[dict[str, Any]]:
 
 
 def described(action: argparse.Action) -> dict[str, Any]:
-    """Give one option as the CLI wants to know it."""
+    """Return one option as the CLI wants to know it."""
     explained = "" if action.help in (None, argparse.SUPPRESS) else " ".join(str(action.help).split())
     return {
         "name": action.dest,
@@ -91,7 +91,7 @@ def described(action: argparse.Action) -> dict[str, Any]:
 
 
 def kind(action: argparse.Action) -> str:
-    """Tell what an option takes; store_true, store_false and every other action without a value is a switch."""
+    """Return what an option takes; store_true, store_false and every other action without a value is a switch."""
     if action.nargs == 0:
         return "switch"
     name = getattr(action.type, "__name__", "str")
@@ -100,7 +100,7 @@ def kind(action: argparse.Action) -> str:
 
 
 def plain(value: object) -> object:
-    """Give a default or a choice if JSON can carry it, else None."""
+    """Return a default or a choice if JSON can carry it, else None."""
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
     if value == argparse.SUPPRESS:

@@ -1,6 +1,6 @@
-"""What sd-scripts would refuse late, ignore silently or make something else of, as sentences before the run.
+"""What sd-scripts would refuse late, ignore silently or reinterpret, reported before the run.
 
-The tables: `value_rules` for single options, `conflict_rules` for combinations, `warning_rules` for mere warnings.
+The tables: `value_rules` for single options, `conflict_rules` for combinations, `warning_rules` for warnings.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
-    """Yield what would stop the run, or make it another one than was asked for."""
+    """Yield what would stop the run, or turn it into a different one."""
     yield from value_rules.problems(recipe)
     yield from broken(CONFLICTS, recipe)
 
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:
-    """Yield what sd-scripts would accept and do little, or something odd, with."""
+    """Yield what sd-scripts would accept with little or surprising effect."""
     yield from value_rules.warnings(recipe)
     yield from broken(TRAPS, recipe)
 
 
 def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
-    """Yield the problems of names, types and combinations; an option of the wrong type is not judged further."""
+    """Yield problems of names, types and combinations. An option of the wrong type is not checked further."""
     found = list(options.problems(recipe, table))
     yield from found
     unsound = [option for problem in found for option in problem.options]
@@ -42,7 +42,7 @@ def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
 
 
 def require(recipe: Recipe, table: OptionTable) -> Recipe:
-    """The recipe with every value in its type; raises RecipeError with all that is wrong."""
+    """The recipe with every value converted to its type. RecipeError lists every problem."""
     found = list(all_problems(recipe, table))
     if found:
         raise RecipeError(found)

@@ -1,4 +1,4 @@
-"""From what a person chose to a run that can start: every check that can be made beforehand, in one straight line."""
+"""Prepare a run from the user's choices: every check that can be made in advance, in one straight line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, vram
+from sdxl_train_cli.memory import measurements, requirement
 from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
@@ -34,7 +34,7 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """A trainer that can be started; nothing of it is on disk yet."""
+    """A trainer that can be started. Nothing is on disk yet."""
 
     environment: Environment
     run: Run
@@ -52,7 +52,7 @@ class Prepared(Launch):
 
     pictures: TrainingPictures
     model: str
-    """As sd-scripts takes it: a path, or a hub id that is still to be fetched."""
+    """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
     warnings: tuple[Problem, ...]
     readable: tuple[PictureFile, ...]
     """Every picture that is trained on, with its size."""
@@ -63,11 +63,11 @@ class Prepared(Launch):
 
     @property
     def is_scaled(self) -> bool:
-        """Whether the model is scaled down, so that its need of memory is nobody else's."""
+        """Whether the model is scaled down, so that its memory says nothing about real runs."""
         return self.choices.shim is not None
 
     def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
-        """What the run is watched under."""
+        """The conditions to supervise the run under."""
         return Conditions(
             gpu_index=self.device.index if self.device else None,
             guards_off=guards_off,
@@ -76,10 +76,11 @@ class Prepared(Launch):
 
 
 def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnProgress | None = None) -> Prepared:
-    """Check everything and build the command line; raises what is wrong, writes nothing of the run.
+    """Check everything and build the command line. Raises what is wrong, writes nothing of the run.
 
-    `on_progress` hears how many of the pictures are looked at.
+    `on_progress` receives the number of inspected pictures.
     """
+    # Long on purpose: it only lists the steps, in the order in which they run.
     installed = environment.require(home)
     table = installed.options()
     checks = RecipeChecks(choices=choices, installed=installed, table=table, user_presets=user_presets)
@@ -172,9 +173,9 @@ def _with_records(checks: RecipeChecks, home: Home) -> tuple[RecipeChecks, list[
 
 
 def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
-    """The GPU of a number, the freest of those that are visible, or an imagined one; None where there is none."""
+    """The GPU with this index, the freest visible one, or a hypothetical one. None if there is none."""
     if memory_gib is not None:
-        return gpu.imagined(memory_gib, gpu.usual_headroom_gib(), index or 0)
+        return gpu.hypothetical(memory_gib, gpu.usual_headroom_gib(), index or 0)
     found = gpu.devices()
     visible = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     if index is None and not all(text.isdecimal() for text in visible):  # unset, or names such as GPU-1a2b
@@ -189,7 +190,7 @@ def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | N
 
 
 def device_now(index: int | None) -> Gpu | None:
-    """The same where there may be none any more: None then too."""
+    """The GPU's current state. None if it is gone."""
     try:
         return choose_device(index)
     except UsageError:
@@ -198,11 +199,11 @@ def device_now(index: int | None) -> Gpu | None:
 
 def check_memory(recipe: Recipe, device: Gpu | None) -> str:
     """The check of GPU memory for a run that goes on, in words; VramError where it is too little."""
-    return vram.require(recipe, device, list)
+    return requirement.require(recipe, device, list)
 
 
 def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:
-    """What a run reads and where it writes."""
+    """The run's input and output paths."""
     return command.TrainerInputs(
         model=model,
         vae=vae,
@@ -217,7 +218,7 @@ def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.Tr
 def trained_by(
     installed: Environment, table: OptionTable, kind: Kind, shim: Path | None, *, fast: bool
 ) -> InstalledTrainer:
-    """The installed script that trains this kind, and ours that run it."""
+    """The installed script that trains this kind, and our scripts that run it."""
     return InstalledTrainer(
         python=installed.python,
         script=installed.checkout / kind.script,
@@ -228,14 +229,14 @@ def trained_by(
 
 
 def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:
-    """What the trainer's processes find in their environment."""
+    """The trainer's environment variables."""
     have_tokenizers = own_tokenizers or hub.has_tokenizers(home)
     found = environment.training_variables()
-    found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order that NVML and nvidia-smi count in
+    found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the numbering of NVML and nvidia-smi
     if device is None:
         found["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
         found.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
     if have_tokenizers and not checkpoint.is_hub_id(model):
-        found["HF_HUB_OFFLINE"] = "1"  # all is here: no request can fail or hang
+        found["HF_HUB_OFFLINE"] = "1"  # everything is cached: no request can fail or hang
     return found

@@ -14,7 +14,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Problem, SdxlTrainError, WayOut
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
-from sdxl_train_cli.memory import savings, vram
+from sdxl_train_cli.memory import requirement, savings
 from sdxl_train_cli.memory.savings import FittingChanges
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes import presets
@@ -37,7 +37,7 @@ class RecipeChecks:
     checked: CheckedDataset | None = None
     """None where the pictures could not be looked at."""
     device: Gpu | None = None
-    known: vram.Known = vram.unmeasured
+    known: requirement.Known = requirement.unmeasured
 
     def recipe(self, more: Sequence[Override] = ()) -> Recipe:
         """The recipe as it will be launched, which the installed network modules decide too."""
@@ -58,7 +58,7 @@ class RecipeChecks:
     def require_memory(self, planned: RunCaptions) -> str:
         """The check of GPU memory, in words; VramError where it is too little, with ways out that were tried."""
         try:
-            return vram.require(planned.recipe, self.device, lambda: self._ways_out(planned), self.known)
+            return requirement.require(planned.recipe, self.device, lambda: self._ways_out(planned), self.known)
         except SdxlTrainError as error:
             if planned.obstacle is None:
                 raise
@@ -88,7 +88,7 @@ class RecipeChecks:
             return None
         free_gib, known = self.device.free_gib, self.known
         try:
-            vram.require(recipe, self.device, list, known)
+            requirement.require(recipe, self.device, list, known)
         except SdxlTrainError as error:
             found = savings.ways_out(recipe, free_gib, known)
             return replace(error.problems[0], ways=tuple(fitting.way for fitting in found))

@@ -42,7 +42,7 @@ def _length(arranged: BucketPlan) -> str:
 
 def _trained(recipe: Recipe) -> str:
     rate = recipe.number("learning_rate")
-    used = shipped.number("learning_rate") if rate is None else rate
+    used = shipped.default_number("learning_rate") if rate is None else rate
     optimizer = recipe.get("optimizer_type") or "AdamW"
     return f"{_network(recipe)} of {_parts(recipe)}; {optimizer}, learning rate {used:g}"
 

@@ -88,7 +88,7 @@ def test_no_file_makes_a_command_fall_over_or_move_the_terminal(
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
 
-    @settings(max_examples=EXAMPLES // 4, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES // 4, suppress_health_check=list(HealthCheck))
     @given(st.lists(odd, min_size=4, max_size=4))
     @example(list(HOSTILE[:4]))
     @example(["learning_rate", "\x1b[2J", "\x1b[2J", "a\nerror: fake"])
@@ -107,7 +107,7 @@ def test_no_file_makes_a_command_fall_over_or_move_the_terminal(
 def test_nothing_that_is_typed_makes_a_run_fall_over_or_move_the_terminal(
     main: Callable[..., Result], model: Path, pictures: Path, flag: str
 ) -> None:
-    @settings(max_examples=EXAMPLES // 4, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES // 4, suppress_health_check=list(HealthCheck))
     @given(odd)
     @example("a" * 300)
     @example("nul\0byte")
@@ -175,7 +175,7 @@ SETTINGS = {
 def test_settings_of_any_shape_are_read_or_refused_soon(text: str) -> None:
     began = time.process_time()
     try:
-        reading = format_detection.of_text(text, "odd")
+        reading = format_detection.read_text(text, "odd")
     except SdxlTrainError:
         pass
     else:
@@ -220,6 +220,6 @@ def test_a_log_of_any_shape_is_explained_soon(unit: str, length: int) -> None:
     text = (unit * length + "\n") * (400_000 // length)
     began = time.process_time()
 
-    diagnosis.examine(log.decoded(text[:400_000].encode()))
+    diagnosis.examine(log.decode(text[:400_000].encode()))
 
     assert time.process_time() - began < SECONDS
