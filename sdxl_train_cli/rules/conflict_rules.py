@@ -28,6 +28,8 @@ _CACHES_CAPTIONS = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to
 _CACHES_PICTURES = ("cache_latents", "cache_latents_to_disk")
 _LATENTS_OFF = ("cache_latents=null", "cache_latents_to_disk=null")
 _CACHE_OFF = ("cache_text_encoder_outputs=null", "cache_text_encoder_outputs_to_disk=null")
+_PLAIN_LORA = ("network_module=networks.lora", "network_args=null")
+_PLAIN_LOCON = ("network_module=networks.lora", "network_args=conv_dim=32 conv_alpha=16")
 _FULL = (Kind.DREAMBOOTH,)
 _OWN_KINDS = {"loha": Kind.LOHA, "lokr": Kind.LOKR}
 
@@ -124,7 +126,7 @@ _MODEL = (
         ("network_args", "network_module"),
         _is_not_a_lora,
         "this trains the convolutions too, which makes it a LoCon",
-        "train it with `sdxl-train locon`, or take conv_dim out of network_args",
+        ways("network_args=null", _PLAIN_LORA, advice="or train it with a preset of `sdxl-train locon`"),
         (Kind.LORA,),
     ),
     Rule(
@@ -138,7 +140,7 @@ _MODEL = (
         ("network_args", "network_module"),
         _leaves_convolutions_out,
         "this LyCORIS preset leaves out the convolutions, which makes it a plain LoRA",
-        "train it with `sdxl-train lora`, or take preset out of network_args",
+        ways("network_args=conv_dim=32 conv_alpha=16", advice="or train it with a preset of `sdxl-train lora`"),
         (Kind.LOCON,),
     ),
     *(
@@ -146,7 +148,7 @@ _MODEL = (
             ("network_args", "network_module"),
             lambda recipe, algo=algo: lycoris.algorithm(recipe) == algo,  # type: ignore[misc]
             f"this trains a {own.label}",
-            f"train it with `sdxl-train {own.value}`",
+            ways(_PLAIN_LORA, _PLAIN_LOCON, advice=f"or train it with a preset of `sdxl-train {own.value}`"),
             tuple(kind for kind in NETWORK_KINDS if kind is not own),
         )
         for algo, own in _OWN_KINDS.items()
@@ -156,7 +158,7 @@ _MODEL = (
             ("network_module", "network_args"),
             lambda recipe: lycoris.algorithm(recipe) not in _OWN_KINDS,
             f"a {own.label} needs the network_module networks.{algo}, or lycoris.kohya with algo={algo}",
-            ways(f"network_module=networks.{algo}"),
+            ways(f"network_module=networks.{algo}", (f"network_module=networks.{algo}", "network_args=null")),
             (own,),
         )
         for algo, own in _OWN_KINDS.items()

@@ -488,9 +488,9 @@ def test_a_problem_points_at_the_line_that_caused_it() -> None:
     problem = next(rules.all_problems(changed(LORA, {"shuffle_caption": "true"}), TABLE))
 
     assert str(problem.where) == "--set shuffle_caption"
-    assert problem.hint_lines == [
-        "--set shuffle_caption=null, or "
-        "--set cache_text_encoder_outputs=null --set cache_text_encoder_outputs_to_disk=null"
+    assert [way.flags for way in problem.ways] == [
+        "--set shuffle_caption=null",
+        "--set cache_text_encoder_outputs=null --set cache_text_encoder_outputs_to_disk=null",
     ]
 
 
