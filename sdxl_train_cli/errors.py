@@ -18,11 +18,14 @@ class WayOut:
     """`OPTION=VALUE` each; the value null takes the option away."""
     words: str = ""
     """What is told after the flags: need and cost."""
+    preset: str | None = None
+    """Another preset that the settings are for."""
 
     @property
     def flags(self) -> str:
         """What to type."""
-        return " ".join(f"--set {formatting.shell_word(setting)}" for setting in self.settings)
+        preset = [] if self.preset is None else [f"--preset {formatting.shell_word(self.preset)}"]
+        return " ".join([*preset, *(f"--set {formatting.shell_word(setting)}" for setting in self.settings)])
 
     @property
     def options(self) -> frozenset[str]:

@@ -182,6 +182,8 @@ def require(
             f"{recipe.kind.label} {recipe.name} needs {needed}{doubts}; {device.name} has "
             f"{device.free_gib:.1f} GB free of {device.total_gib:.1f}"
         )
-        raise VramError(Problem(message, "or try anyway: --no-vram-check", ways=tuple(ways_out())))
+        ways = tuple(ways_out())
+        anyway = f"{'or ' if ways else ''}try anyway: --no-vram-check"
+        raise VramError(Problem(message, anyway, ways=ways))
     tight = ", a tight fit" if device.free_gib - needed.high_gib < TIGHT_GIB else ""
     return f"needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GB free{tight}"

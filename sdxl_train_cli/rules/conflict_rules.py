@@ -169,11 +169,15 @@ _MODEL = (
         "network_train_text_encoder_only and network_train_unet_only leave nothing to train",
         ways("network_train_text_encoder_only=false"),
     ),
-    Rule(
-        ("learning_rate", "unet_lr", "text_encoder_lr", "network_train_unet_only", "train_text_encoder"),
-        _trains_nothing,
-        "a learning rate of 0 leaves nothing to train",
-        "set learning_rate above 0: a LoRA takes about 1e-4, a full training 1e-5",
+    *(
+        Rule(
+            ("learning_rate", "unet_lr", "text_encoder_lr", "network_train_unet_only", "train_text_encoder"),
+            _trains_nothing,
+            "a learning rate of 0 leaves nothing to train",
+            ways(f"learning_rate={rate}", "unet_lr=null", (f"learning_rate={rate}", "unet_lr=null")),
+            kinds,
+        )
+        for kinds, rate in ((NETWORK_KINDS, "1e-4"), (_FULL, "1e-5"))
     ),
     Rule(
         ("dim_from_weights", "network_weights"),
@@ -428,7 +432,7 @@ _COURSE = (
         ("initial_step", "max_train_steps", "max_train_epochs"),
         _steps_are_behind,
         "max_train_steps counts from the very beginning and has to be larger than initial_step",
-        "raise max_train_steps to the total",
+        ways("initial_step=null", advice="or raise max_train_steps to the total"),
     ),
     Rule(
         ("save_state_to_huggingface", "huggingface_repo_id"),

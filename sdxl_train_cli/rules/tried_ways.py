@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sdxl_train_cli.errors import Problem, WayOut
@@ -12,7 +12,7 @@ _MOST_STEPS = 3
 
 
 @dataclass(frozen=True)
-class Attempt:
+class TryResult:
     """What is wrong, and what is odd, after a way out is taken."""
 
     problems: tuple[Problem, ...] = ()
@@ -21,7 +21,7 @@ class Attempt:
     """That the run does not fit into the GPU; it is looked at only where nothing else is wrong."""
 
 
-Try = Callable[[WayOut], Attempt]
+Try = Callable[[WayOut], TryResult]
 """Prepares the same run with a way out, and writes nothing."""
 
 
@@ -39,7 +39,7 @@ def only_working(problems: Sequence[Problem], attempt: Try) -> list[Problem]:
 @dataclass(frozen=True)
 class _Search:
     attempt: Try
-    before: Attempt
+    before: TryResult
     """As it is now."""
 
     def working(self, problem: Problem) -> list[WayOut]:
@@ -50,7 +50,7 @@ class _Search:
     def _completed(self, way: WayOut, problem: Problem, steps: int = _MOST_STEPS) -> WayOut | None:
         """The way out, with more where it needs more; None where it leads nowhere."""
         after = self.attempt(way)
-        if _has(problem, (*after.problems, *after.warnings)):
+        if problem in (*after.problems, *after.warnings):
             return None
         wrong = _new(after.problems, self.before.problems)
         todo = [*wrong, *filter(None, [after.memory]), *self._new_warnings(after)]
@@ -62,20 +62,16 @@ class _Search:
         solves = not wrong and (after.memory is None or could_not_fit)
         return complete or (way if solves else None)
 
-    def _new_warnings(self, after: Attempt) -> list[Problem]:
+    def _new_warnings(self, after: TryResult) -> list[Problem]:
         return _new(after.warnings, self.before.warnings)
 
 
 def _joined(way: WayOut, more: Problem) -> Iterator[WayOut]:
     """Give the way out with each of those of another problem that take nothing of it back."""
     for other in more.ways:
-        if way.options.isdisjoint(other.options):
-            yield WayOut((*way.settings, *other.settings), other.words or way.words)
+        if way.options.isdisjoint(other.options) and other.preset is None:
+            yield WayOut((*way.settings, *other.settings), other.words or way.words, way.preset)
 
 
 def _new(after: Sequence[Problem], before: Sequence[Problem]) -> list[Problem]:
-    return [problem for problem in after if not _has(problem, before)]
-
-
-def _has(problem: Problem, among: Collection[Problem]) -> bool:
-    return any(problem.message == other.message for other in among)
+    return [problem for problem in after if problem not in before]

@@ -199,7 +199,7 @@ def device_now(index: int | None) -> Gpu | None:
 
 def check_memory(recipe: Recipe, device: Gpu | None) -> str:
     """The check of GPU memory for a run that goes on, in words; VramError where it is too little."""
-    return requirement.require(recipe, device, list)
+    return f"VRAM: {requirement.require(recipe, device, list)}"
 
 
 def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from sdxl_train_cli.dataset import findings, run_captions, sources
@@ -11,19 +12,23 @@ from sdxl_train_cli.dataset.checking import CheckedDataset
 from sdxl_train_cli.dataset.run_captions import RunCaptions
 from sdxl_train_cli.environment import required_packages
 from sdxl_train_cli.environment.environment import Environment
-from sdxl_train_cli.errors import Problem, SdxlTrainError, WayOut
+from sdxl_train_cli.errors import Problem, RecipeError, SdxlTrainError, WayOut
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
-from sdxl_train_cli.memory import requirement, savings
+from sdxl_train_cli.memory import planning, requirement, savings
+from sdxl_train_cli.memory.planning import PlanRequest
 from sdxl_train_cli.memory.savings import FittingChanges
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.rules.tried_ways import Attempt
+from sdxl_train_cli.rules import named_files, rules, tried_ways
+from sdxl_train_cli.rules.tried_ways import TryResult
 from sdxl_train_cli.run.run_choices import Choices
-from sdxl_train_cli.sdscripts import lycoris
+from sdxl_train_cli.sdscripts import lycoris, options
 from sdxl_train_cli.sdscripts.options import OptionTable
+
+_PRESETS = 2
+"""Other presets that are named where no change of this one helps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,21 +72,24 @@ class RecipeChecks:
 
     def warnings(self, recipe: Recipe) -> list[Problem]:
         """What is odd about the recipe."""
-        return [*rules.warnings(recipe), *_slow(recipe, self.device)]
+        return _odd(recipe, self.device)
 
-    def attempt(self, way: WayOut) -> Attempt:
-        """What would be wrong and odd, had these options been typed too."""
+    def attempt(self, way: WayOut) -> TryResult:
+        """What would be wrong and odd, had this been typed too."""
+        if way.preset is not None:
+            other = replace(self, choices=replace(self.choices, preset=way.preset))
+            return other.attempt(replace(way, preset=None))
         try:
             recipe = self.recipe([presets.parse_override(setting) for setting in way.settings])
             named_files.require(recipe)
         except SdxlTrainError as error:
-            return Attempt(error.problems)
+            return TryResult(error.problems)
         if self.checked is None:
-            return Attempt(warnings=tuple(self.warnings(recipe)))
+            return TryResult(warnings=tuple(self.warnings(recipe)))
         wrong = findings.errors_with(recipe, self.checked.survey)
         planned = self.planned(recipe)
         memory = None if wrong or not self.checks_memory else self._too_little_memory(planned.recipe)
-        return Attempt(tuple(wrong), tuple(self.warnings(planned.recipe)), memory)
+        return TryResult(tuple(wrong), tuple(self.warnings(planned.recipe)), memory)
 
     def _too_little_memory(self, recipe: Recipe) -> Problem | None:
         if self.device is None:
@@ -100,16 +108,49 @@ class RecipeChecks:
         return self.choices.check_vram and not self.choices.on_processor
 
     def _ways_out(self, planned: RunCaptions) -> list[WayOut]:
+        """Changes of this preset; where none helps, another preset."""
         if self.device is None:
             return []
-        return [
-            fitting.way
-            for fitting in savings.ways_out(planned.recipe, self.device.free_gib, self.known, works=self._works)
-        ]
+        free_gib, known = self.device.free_gib, self.known
+        fitting = savings.ways_out(planned.recipe, free_gib, known, works=self._works)
+        return [one.way for one in fitting] or list(islice(self._other_presets(free_gib), _PRESETS))
+
+    def _other_presets(self, free_gib: float) -> Iterator[WayOut]:
+        question = PlanRequest(self.choices.kind, free_gib, resolution=None, data=None, known=self.known)
+        for offer in planning.fitting_runs(question, self.user_presets):
+            settings = (f"train_batch_size={offer.batch_size}",)
+            words = f"needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}"
+            way = WayOut(settings, words, offer.preset)
+            after = self.attempt(way)
+            if not after.problems and after.memory is None:
+                yield way
 
     def _works(self, fitting: FittingChanges) -> bool:
         after = self.attempt(fitting.way)
         return not after.problems and after.memory is None
+
+
+def require_sound(recipe: Recipe, table: OptionTable) -> None:
+    """RecipeError with all that is wrong with a recipe by itself, with ways out that were tried."""
+    found = list(rules.all_problems(recipe, table))
+    if found:
+        raise RecipeError(tried_ways.only_working(found, lambda way: _attempt(way, recipe, table, None)))
+
+
+def warnings(recipe: Recipe, table: OptionTable, device: Gpu | None = None) -> list[Problem]:
+    """What a start would warn of that can be told without pictures and model, with ways out that were tried."""
+    found = _odd(options.convert(recipe, table), device)
+    return tried_ways.only_working(found, lambda way: _attempt(way, recipe, table, device))
+
+
+def _attempt(way: WayOut, recipe: Recipe, table: OptionTable, device: Gpu | None) -> TryResult:
+    changed = presets.with_overrides(recipe, [presets.parse_override(setting) for setting in way.settings])
+    found = tuple(rules.all_problems(changed, table))
+    return TryResult(found) if found else TryResult(warnings=tuple(_odd(options.convert(changed, table), device)))
+
+
+def _odd(recipe: Recipe, device: Gpu | None) -> list[Problem]:
+    return [*rules.warnings(recipe), *_slow(recipe, device)]
 
 
 def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:

@@ -52,7 +52,7 @@ SETTINGS = (
 )  # fmt: skip
 """What people set, sound and unsound."""
 _ERROR = re.compile(r"^error: (.*)$", re.MULTILINE)
-_TYPED = re.compile(r"(?:or |or try anyway: )?(--[a-z].*)")
+_TYPED = re.compile(r"(?:or )?(?:try anyway: )?(--[a-z].*)")
 
 
 @dataclass(frozen=True)
