@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.origin import Origin
+
+
+@dataclass(frozen=True)
+class WayOut:
+    """One way out of a problem: options to set, each as `--set` takes it."""
+
+    settings: tuple[str, ...]
+    """`OPTION=VALUE` each; the value null takes the option away."""
+    words: str = ""
+    """What is told after the flags: need and cost."""
+    preset: str | None = None
+    """Another preset that the settings are for."""
+
+    @property
+    def flags(self) -> str:
+        """What to type."""
+        preset = [] if self.preset is None else [f"--preset {formatting.shell_word(self.preset)}"]
+        return " ".join([*preset, *(f"--set {formatting.shell_word(setting)}" for setting in self.settings)])
+
+    @property
+    def options(self) -> frozenset[str]:
+        """The options that it sets."""
+        return frozenset(setting.partition("=")[0] for setting in self.settings)
+
+    def __str__(self) -> str:
+        return f"{self.flags}   {self.words}" if self.words else self.flags
 
 
 @dataclass(frozen=True)
@@ -22,6 +49,8 @@ class Problem:
     """The line or flag at fault. A plain string names a whole file."""
     options: tuple[str, ...] = ()
     """The sd-scripts options involved."""
+    ways: tuple[WayOut, ...] = ()
+    """What can be typed; the hint is told after them."""
 
     def __str__(self) -> str:
         where = str(self.where or "")
@@ -29,8 +58,10 @@ class Problem:
 
     @property
     def hint_lines(self) -> list[str]:
-        """The hint as printed: one line for each alternative."""
-        return (self.hint or "").splitlines()
+        """The ways out and the hint as they are printed; ways out that have words of their own have a line each."""
+        plain = ", or ".join(str(way) for way in self.ways if not way.words)
+        told = [str(way) for way in self.ways if way.words]
+        return [*filter(None, [plain]), *told, *(self.hint or "").splitlines()]
 
 
 class SdxlTrainError(Exception):
@@ -66,10 +97,13 @@ class Gathering:
         """Whether no check has failed so far."""
         return not self._errors
 
-    def require_none(self) -> None:
-        """Raise everything that was collected. The first error's class decides the exit code."""
+    def require_none(self, tried: Callable[[list[Problem]], list[Problem]] = list) -> None:
+        """Raise everything that was collected. The first error's class decides the exit code.
+
+        `tried` gives the problems with those ways out alone that lead somewhere.
+        """
         if self._errors:
-            problems = [problem for error in self._errors for problem in error.problems]
+            problems = tried([problem for error in self._errors for problem in error.problems])
             raise type(self._errors[0])(problems) from self._errors[0]
 
 

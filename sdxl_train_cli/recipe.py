@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
-from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.errors import Problem, WayOut
 from sdxl_train_cli.origin import Origin
 
 Scalar = bool | int | float | str
@@ -115,6 +115,10 @@ class Recipe(BaseModel):
     def problem(self, option: str, message: str, hint: str | None = None) -> Problem:
         """A problem of an option, located where the option was set."""
         return Problem(message, hint, self.origin(option), (option,))
+
+    def problem_of_setting(self, option: str, message: str, hint: str | None = None) -> Problem:
+        """A problem of an option that is solved by taking it away."""
+        return Problem(message, hint, self.origin(option), (option,), (WayOut((f"{option}=null",)),))
 
     def replaced(self, changes: Mapping[str, Setting | None]) -> Recipe:
         """A copy with the changes applied. None removes an option."""

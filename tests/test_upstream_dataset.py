@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import upstream_source
 from PIL import Image
 
+from sdxl_train_cli.commands import train
 from sdxl_train_cli.dataset import bucketing, folders, sources, trainer_config
 from sdxl_train_cli.dataset.bucketing import BucketPlan
 from sdxl_train_cli.dataset.folders import TrainingPictures
@@ -20,6 +23,9 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.run import preparation, smoke
+from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.ui import live
 
 SOURCE = upstream_source.find()
 pytestmark = [
@@ -138,3 +144,49 @@ def test_what_is_compared_are_300_pictures_in_many_buckets(
     assert counts["no-buckets"] == 1
     assert all(count > 10 for setting, count in counts.items() if setting != "no-buckets")
     assert len(real) == len(list(itertools.product(SETTINGS, (False, True))))
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three runs of the scaled model: the trigger put first by us, written into the files, and in none of them."""
+    folder = tmp_path_factory.mktemp("triggers")
+    home = Home(upstream_source.home())
+    installed = environment.require(home)
+    size = smoke.SmokeSize(2, scaled=True, gpu_index=None)
+    material = smoke.make_material(installed, folder / "material", size)
+    usual = smoke.choices(Kind.LORA, material, folder / "runs", size, eight_bit=installed.lock.eight_bit)
+    written = folder / "written"
+    shutil.copytree(material.pictures, written)
+    for file in written.glob("*.txt"):
+        file.write_text(f"ohwx cat, {file.read_text('utf-8')}", encoding="utf-8")
+    runs = {
+        "ours": replace(usual, name="ours", trigger="ohwx cat"),
+        "written": replace(usual, name="written", data=written, trigger="ohwx cat"),
+        "without": replace(usual, name="without"),
+    }
+    for choices in runs.values():
+        ready = preparation.prepare(choices, home, folder / "presets")
+        train.carry_out(ready, live.view(as_json=True))
+    return {name: folder / "runs" / name for name in runs}
+
+
+@pytest.mark.slow
+def test_a_trigger_put_first_is_learned_as_if_it_stood_in_the_caption_files(learned: dict[str, Path]) -> None:
+    losses = {
+        name: [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+        for name, run in learned.items()
+    }
+
+    assert losses["ours"] == losses["written"]
+    assert losses["ours"] != losses["without"]
+
+
+@pytest.mark.slow
+def test_captions_with_a_trigger_put_first_are_cached_and_counted_by_sd_scripts(learned: dict[str, Path]) -> None:
+    run = learned["ours"]
+    metadata = checkpoint.read_header(run / "ours.safetensors").metadata
+    (tags,) = json.loads(metadata["ss_tag_frequency"]).values()
+    pictures = len(json.loads((run / "metadata-1.json").read_text("utf-8")))
+
+    assert tags["ohwx cat"] == pictures > 1
+    assert "caching Text Encoder outputs" in (run / "train.log").read_text("utf-8")

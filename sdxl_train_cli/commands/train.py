@@ -20,7 +20,7 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import runs
-from sdxl_train_cli.run import guards, launching, preparation, repeating, retry, run_choices
+from sdxl_train_cli.run import guards, launching, preparation, repeating, retry, run_choices, summary
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.training import RunResult
@@ -146,9 +146,7 @@ def train(
     with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)
     if dry_run:
-        for note in prepared.notes:
-            console.note(note)
-        printing.out(formatting.shell_line(prepared.argv))
+        show_prepared(prepared)
         return
 
     hub.require(prepared.model, where, os.environ)
@@ -168,16 +166,30 @@ def train(
 def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
     """Write the run's record, start the trainer and watch it to its end."""
     note_untrained(prepared.environment)
-    for problem in prepared.warnings:
-        console.warn(problem)
-    for note in prepared.notes:
-        console.note(note)
+    _tell(prepared)
+    if prepared.memory is not None:
+        console.note(f"VRAM: {prepared.memory}")
     runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
     console.note(f"run: {prepared.run.folder}")
     with view:
         outcome = launching.follow(prepared, view.show, guards_off)
     remember(prepared, outcome.peak_gib, outcome.seconds_per_step)
     return outcome
+
+
+def show_prepared(prepared: Prepared) -> None:
+    """Show what a real start would: warnings and notes, then the run in five lines; stdout gets the command line."""
+    _tell(prepared)
+    for line in summary.lines(prepared):
+        console.note(line)
+    printing.out(formatting.shell_line(prepared.argv))
+
+
+def _tell(prepared: Prepared) -> None:
+    for problem in prepared.warnings:
+        console.warn(problem)
+    for note in prepared.notes:
+        console.note(note)
 
 
 def note_untrained(installed: Environment) -> None:

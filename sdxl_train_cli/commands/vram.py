@@ -15,7 +15,7 @@ from sdxl_train_cli import gpu
 from sdxl_train_cli.commands import measured, workspace
 from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.environment import environment, required_packages
-from sdxl_train_cli.errors import UsageError, VramError
+from sdxl_train_cli.errors import Problem, UsageError, VramError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import planning, requirement
@@ -23,6 +23,7 @@ from sdxl_train_cli.memory.measurements import Measurement
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
 from sdxl_train_cli.memory.requirement import BATCH_SIZES, MemoryNeed, TableRow, cell, rows
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.run import recipe_checks
 from sdxl_train_cli.sdscripts import lycoris
 from sdxl_train_cli.ui import console
 
@@ -120,15 +121,19 @@ def plan(
     known = requirement.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
     questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
     offers = [offer for question in questions for offer in planning.fitting_runs(question, workspace.user_presets())]
+    table = environment.option_table(workspace.home(home))
+    odd = [recipe_checks.warnings(offer.recipe, table, card) for offer in offers]
     if as_json:
-        console.data([_offer(offer) for offer in offers])
+        console.data([_offer(offer, warnings) for offer, warnings in zip(offers, odd, strict=True)])
         return
     if not offers:
         raise _too_small(chosen, planning.PlanRequest(chosen[0], free_gib, resolution, data))
     console.note(f"for the {free_gib:.1f} GB free on {card.name}, fewest compromises first:")
-    for offer in offers:
+    for offer, warnings in zip(offers, odd, strict=True):
         console.out(offer.command)
         console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
+        for problem in warnings:
+            console.warn(problem)
     _note_missing_extras(offers, workspace.home(home))
 
 
@@ -195,7 +200,7 @@ def _facts(need: MemoryNeed) -> dict[str, object]:
     return {"source": "estimated", "low_gib": round(need.low_gib, 2), "high_gib": round(need.high_gib, 2)}
 
 
-def _offer(offer: FittingRun) -> dict[str, object]:
+def _offer(offer: FittingRun, warnings: list[Problem]) -> dict[str, object]:
     return {
         "kind": offer.recipe.kind.value,
         "preset": offer.preset,
@@ -204,6 +209,7 @@ def _offer(offer: FittingRun) -> dict[str, object]:
         "need": {**_facts(offer.need), "by": offer.need.source},
         "gives_up": list(offer.gives_up),
         "command": offer.command,
+        "warnings": [str(problem) for problem in warnings],
     }
 
 

@@ -11,7 +11,7 @@ from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.recipe import Recipe
 
 _WRITE = "write a caption into it, or delete it"
-_A_TRIGGER = 'write captions beside the pictures, or name the subject: --trigger "ohwx woman"'
+_A_TRIGGER = '--trigger "ohwx woman", or write captions beside the pictures'
 
 Told = Callable[[Caption], str | None]
 """Returns what to say about a caption, or None if it is fine."""
@@ -70,7 +70,7 @@ _LACKING = FindingKind(
 _LACKING_ALL = FindingKind(
     "trigger-absent", WARNING, "no caption in {folder} has the trigger '{trigger}'",
     "no caption in {folder} has the trigger '{trigger}'",
-    "training puts it first in each; to write it into the files: `sdxl-train dataset fix`",
+    "training puts it first in each; `sdxl-train dataset fix --trigger` writes it into a copy of the files",
 )  # fmt: skip
 _CALLED = FindingKind(
     "trigger-in-regularisation", WARNING, "{file} is a regularisation caption and has the trigger '{trigger}'",
@@ -81,10 +81,10 @@ _LONGEST = "shorten it: tokens beyond 225 are never read"
 _LONG = {
     75: FindingKind("caption-over-75", WARNING, "{file} has {detail}, of which {read} are read",
                     "{count} captions have more than 75 tokens, of which {read} are read",
-                    "--set max_token_length=150, or shorten them"),
+                    "or shorten them", ways=("max_token_length=150",)),
     150: FindingKind("caption-over-150", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 150 tokens, of which {read} are read",
-              "--set max_token_length=225, or shorten them"),
+              "or shorten them", ways=("max_token_length=225",)),
     225: FindingKind("caption-over-225", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 225 tokens, of which {read} are read", _LONGEST),
 }  # fmt: skip

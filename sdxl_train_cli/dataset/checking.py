@@ -74,6 +74,11 @@ def require(
 ) -> CheckedDataset:
     """Check pictures and captions before a training. DatasetError lists every error."""
     checked = check(source, recipe, on_progress, makers)
+    require_no_error(checked)
+    return checked
+
+
+def require_no_error(checked: CheckedDataset) -> None:
+    """DatasetError has every error in a line."""
     if checked.errors:
         raise DatasetError([summarize(finding) for finding in checked.errors])
-    return checked

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from sdxl_train_cli.dataset.folders import PictureFile, Subset, TrainingPictures
-from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.errors import Problem, WayOut
 
 
 class FileFault(str, Enum):
@@ -131,11 +131,18 @@ class Finding:
     """The remedy."""
     details: tuple[str, ...] = ()
     """One detail per file, in the order of `files`. Empty if there are none."""
+    ways: tuple[WayOut, ...] = ()
+    """Remedies that can be typed; they are told before the hint."""
 
     @property
     def problem(self) -> Problem:
         """The message as a problem, with the remedy as its hint."""
-        return Problem(self.message(), self.hint)
+        return Problem(self.message(), self.hint, ways=self.ways)
+
+    @property
+    def remedy(self) -> str | None:
+        """All that is told of remedies, in one line."""
+        return "; ".join(self.problem.hint_lines) or None
 
     @property
     def names_its_file(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, shown
-from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.errors import Problem, WayOut
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
 SHOWN = 5
@@ -31,6 +31,8 @@ class FindingKind:
     one: str
     many: str
     hint: str | None = None
+    ways: tuple[str, ...] = ()
+    """Remedies that are options to set, `OPTION=VALUE` each; they are told before the hint."""
 
     def of_files(
         self, hits: Sequence[Hit], severity: Severity | None = None, **words: Path | str | int
@@ -46,13 +48,26 @@ class FindingKind:
         files = tuple(file for file, _ in hits)
         named = {name: said[name] for name in _names(wording)}
         return [
-            Finding(self.name, severity or self.severity, files, wording, named, hint, details if any(details) else ())
+            Finding(
+                self.name,
+                severity or self.severity,
+                files,
+                wording,
+                named,
+                hint,
+                details if any(details) else (),
+                self._ways,
+            )
         ]
 
     def of_dataset(self, **words: str | int) -> list[Finding]:
         """One finding about the dataset as a whole, with the text for many."""
         hint = None if self.hint is None else self.hint.format(**words)
-        return [Finding(self.name, self.severity, (), self.many, words, hint)]
+        return [Finding(self.name, self.severity, (), self.many, words, hint, ways=self._ways)]
+
+    @property
+    def _ways(self) -> tuple[WayOut, ...]:
+        return tuple(WayOut((setting,)) for setting in self.ways)
 
 
 def _names(wording: str) -> Iterator[str]:
@@ -63,7 +78,7 @@ def summarize(finding: Finding) -> Problem:
     """The finding in one line, with some of its files' names."""
     if not finding.files or finding.names_its_file:
         return finding.problem
-    return Problem(f"{finding.message()}: {name_some(finding.files)}", finding.hint)
+    return Problem(f"{finding.message()}: {name_some(finding.files)}", finding.hint, ways=finding.ways)
 
 
 def name_some(files: Sequence[Path]) -> str:

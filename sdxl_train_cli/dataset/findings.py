@@ -17,7 +17,9 @@ from sdxl_train_cli.dataset import (
     picture_findings,
 )
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey, shown
+from sdxl_train_cli.dataset.finding_kinds import summarize
 from sdxl_train_cli.dataset.folders import FolderProblem, TrainingPictures
+from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 
 
@@ -35,6 +37,17 @@ def find(found: Survey, recipe: Recipe | None, cache_command: str) -> list[Findi
             fit,
         )
     )
+
+
+def errors_with(recipe: Recipe, found: Survey, cache_command: str) -> list[Problem]:
+    """What keeps a recipe from training on these pictures; what is wrong with the files themselves is left out."""
+    of_recipe = chain(
+        metadata_findings.find(found.pictures, recipe),
+        cache_findings.find(found.seen, found.beside, recipe, cache_command),
+        cache_fit.find(found.seen, found.beside, recipe, cache_command),
+        fit_findings.find(recipe, found.readable),
+    )
+    return [summarize(each) for each in of_recipe if each.severity is Severity.ERROR]
 
 
 def from_folder_problems(problems: Iterable[FolderProblem]) -> list[Finding]:

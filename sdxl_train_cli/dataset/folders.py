@@ -66,6 +66,8 @@ class TrainingPictures:
     """Oddities that do not prevent training."""
     trigger: str | None = None
     """The word that invokes the subject. It belongs in every caption."""
+    captions: Mapping[Path, str] | None = None
+    """By picture, what the run's own metadata says instead of the caption files; None leaves them to the trainer."""
 
     @property
     def count(self) -> int:

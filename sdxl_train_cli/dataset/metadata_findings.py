@@ -13,12 +13,12 @@ from sdxl_train_cli.recipe import Recipe
 _FOLDERS = "`sdxl-train dataset fix {file} --to NEWDIR` makes a folder of pictures and captions"
 _UNCACHED = FindingKind(
     "metadata-uncached", ERROR, "{file}: Dreambooth from metadata needs cached latents, or sd-scripts fails", "",
-    "--set cache_latents=true; or " + _FOLDERS,
+    "or " + _FOLDERS, ways=("cache_latents=true",),
 )  # fmt: skip
 _SPLIT = FindingKind(
     "metadata-split", ERROR,
     "{file}: sd-scripts can't hold back pictures from metadata, and would validate on the training pictures",
-    "", "remove validation_split; or " + _FOLDERS,
+    "", "or " + _FOLDERS, ways=("validation_split=null",),
 )  # fmt: skip
 
 

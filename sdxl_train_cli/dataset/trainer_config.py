@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from sdxl_train_cli import files
@@ -24,9 +24,9 @@ def config(pictures: TrainingPictures, folder: Path) -> dict[str, object]:
     The files of `metadata` must be written to `folder` as well.
     """
     subsets = [
-        _subset_config(subset)
-        if subset.metadata_file is None
-        else _listed_config(subset, _metadata_file(folder, number))
+        _listed_config(subset, _metadata_file(folder, number), has_captions=pictures.captions is not None)
+        if _is_listed(subset, pictures)
+        else _subset_config(subset)
         for number, subset in enumerate(pictures.subsets, 1)
     ]
     return {"datasets": [{"subsets": subsets}]}
@@ -39,12 +39,26 @@ def metadata(pictures: TrainingPictures, folder: Path) -> dict[Path, dict[str, o
     """
     return {
         _metadata_file(folder, number): {
-            str(path): {"caption": caption or subset.class_tokens or "", **_image_size(path)}
-            for path, caption in subset.metadata_file.captions.items()
+            str(path): {**entry, **_image_size(path)} for path, entry in _entries(subset, pictures.captions)
         }
         for number, subset in enumerate(pictures.subsets, 1)
-        if subset.metadata_file is not None
+        if _is_listed(subset, pictures)
     }
+
+
+def _is_listed(subset: Subset, pictures: TrainingPictures) -> bool:
+    return subset.metadata_file is not None or pictures.captions is not None
+
+
+def _entries(subset: Subset, captions: Mapping[Path, str] | None) -> Iterator[tuple[Path, dict[str, object]]]:
+    """What metadata says of each picture. sd-scripts counts `tags` for the trained file's metadata, not `caption`."""
+    if captions is not None:
+        # Without `caption`, every release takes the tags alone for the caption.
+        for path in filter(captions.__contains__, subset.files):
+            yield path, {"tags": captions[path]}
+    elif subset.metadata_file is not None:
+        for path, text in subset.metadata_file.captions.items():
+            yield path, {"caption": text or subset.class_tokens or ""}
 
 
 def _metadata_file(folder: Path, number: int) -> Path:
@@ -56,8 +70,10 @@ def _image_size(path: Path) -> dict[str, object]:
     return {} if size is None else {"image_size": list(size)}
 
 
-def _listed_config(subset: Subset, file: Path) -> dict[str, object]:
-    prefix = {} if subset.caption_prefix is None else {"caption_prefix": subset.caption_prefix}
+def _listed_config(subset: Subset, file: Path, *, has_captions: bool) -> dict[str, object]:
+    """`has_captions` says that the prefix is in them already."""
+    lacks_prefix = subset.caption_prefix is not None and not has_captions
+    prefix = {"caption_prefix": subset.caption_prefix} if lacks_prefix else {}
     return {"metadata_file": str(file), "num_repeats": subset.num_repeats, **prefix, **_plain(subset.options)}
 
 

@@ -7,13 +7,15 @@ from collections.abc import Collection, Mapping
 from sdxl_train_cli import files, formatting
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.environment.toolchain import Extra
-from sdxl_train_cli.errors import Problem, SetupError
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.errors import Problem, SetupError, WayOut
+from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.sdscripts import optimizer
 
 _EXTRAS = {extra.package: extra for extra in Extra}
 _NAMES = {Extra.LYCORIS: "LyCORIS", Extra.TAGGER: "onnxruntime (for the tagger)"}
 """Names of extras that differ from what `--extra` accepts."""
+_HIGH_RATE = 0.1
+"""A rate for optimizers that find their own; others diverge at it."""
 
 
 def required_modules(recipe: Recipe) -> Mapping[str, str]:
@@ -47,17 +49,25 @@ def require(installed: Environment, recipe: Recipe) -> None:
     for name, option in others.items():
         if not installed.has_module(name):
             message = f"sd-scripts has no module {name}, which {option} asks for"
-            found.append(Problem(message, _instead(installed, name, option)))
+            found.append(Problem(message, _instead(installed, name), ways=(_without(recipe, option),)))
     if found:
         raise SetupError(found)
 
 
-def _instead(installed: Environment, name: str, option: str) -> str:
+def _instead(installed: Environment, name: str) -> str | None:
     package = name.partition(".")[0]
     if files.is_folder(installed.checkout / package):
         there = [f"{package}.{path.stem}" for path in sorted((installed.checkout / package).glob("*.py"))]
-        return formatting.suggestion(name, there) or f"--set {option}=null"
-    return f"--set {option}=null, or uv pip install -p {formatting.shell_word(installed.python)} {package}"
+        return formatting.suggestion(name, there)
+    return f"or uv pip install -p {formatting.shell_word(installed.python)} {package}"
+
+
+def _without(recipe: Recipe, option: str) -> WayOut:
+    """What is always there instead. The usual optimizer can't use the rate 1 of those that find their own."""
+    usual = {"optimizer_type": "AdamW8bit", "network_module": "networks.lora"}.get(option, "null")
+    rate = "1e-5" if recipe.kind is Kind.DREAMBOOTH else "1e-4"
+    is_high = option == "optimizer_type" and (recipe.number("learning_rate") or 0) >= _HIGH_RATE
+    return WayOut((f"{option}={usual}", *([f"learning_rate={rate}"] if is_high else [])))
 
 
 def require_extras(installed: Environment, wanted: Collection[Extra], what: str) -> None:
@@ -73,9 +83,10 @@ def missing_problem(installed: Environment, wanted: Collection[Extra], what: str
     if not missing:
         return None
     whole = sorted({*installed.lock.request.extras, *missing})
-    instead = ", or --set xformers=false --set sdpa=true" if missing == [Extra.XFORMERS] else ""
+    ways = (WayOut(("xformers=null", "sdpa=true")),) if missing == [Extra.XFORMERS] else ()
     names = " and ".join(_NAMES.get(extra, extra.value) for extra in missing)
     return Problem(
         f"{names} is not installed, and this {what} needs it",
-        f"run `sdxl-train setup {' '.join(f'--extra {extra.value}' for extra in whole)}`{instead}",
+        f"run `sdxl-train setup {' '.join(f'--extra {extra.value}' for extra in whole)}`",
+        ways=ways,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sdxl_train_cli.errors import VramError
+from sdxl_train_cli.errors import Problem, VramError, WayOut
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import estimation
 from sdxl_train_cli.recipe import Kind, Recipe
@@ -164,7 +164,7 @@ def cell(row: TableRow, batch_size: int) -> MemoryNeed:
 
 
 def require(
-    recipe: Recipe, device: Gpu | None, ways_out: Callable[[], Sequence[str]], known: Known = unmeasured
+    recipe: Recipe, device: Gpu | None, ways_out: Callable[[], Sequence[WayOut]], known: Known = unmeasured
 ) -> str:
     """Compare the need with the GPU's free memory. VramError if it is too little, with ways out as flags.
 
@@ -178,10 +178,12 @@ def require(
     needed = need(recipe, known)
     doubts = "".join(f"; {doubt}" for doubt in needed.doubts)
     if needed.high_gib > device.free_gib:
-        raise VramError(
+        message = (
             f"{recipe.kind.label} {recipe.name} needs {needed}{doubts}; {device.name} has "
-            f"{device.free_gib:.1f} GB free of {device.total_gib:.1f}",
-            "\n".join([*ways_out(), "or try anyway: --no-vram-check"]),
+            f"{device.free_gib:.1f} GB free of {device.total_gib:.1f}"
         )
+        ways = tuple(ways_out())
+        anyway = f"{'or ' if ways else ''}try anyway: --no-vram-check"
+        raise VramError(Problem(message, anyway, ways=ways))
     tight = ", a tight fit" if device.free_gib - needed.high_gib < TIGHT_GIB else ""
-    return f"VRAM: needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GB free{tight}"
+    return f"needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GB free{tight}"

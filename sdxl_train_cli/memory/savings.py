@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 
+from sdxl_train_cli.errors import WayOut
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import optimizer
 from sdxl_train_cli.sdscripts.attention import chosen_attention
 
@@ -131,21 +133,34 @@ class FittingChanges:
         """The flags to type."""
         return flags(self.changes)
 
+    @property
+    def way(self) -> WayOut:
+        """The same as a way out of too little memory."""
+        return WayOut(_settings(self.changes), f"needs {self.need}; costs {', '.join(self.costs)}")
+
     def __str__(self) -> str:
-        return f"{self.flags}   needs {self.need}; costs {', '.join(self.costs)}"
+        return str(self.way)
+
+
+Works = Callable[["FittingChanges"], bool]
+"""Whether a run can be prepared with such changes."""
 
 
 def ways_out(
-    recipe: Recipe, free_gib: float, known: requirement.Known = requirement.unmeasured
+    recipe: Recipe,
+    free_gib: float,
+    known: requirement.Known = requirement.unmeasured,
+    works: Works = lambda _way: True,
 ) -> list[FittingChanges]:
-    """Up to three ways to make a typed recipe fit, cheapest first: single changes, else all of them combined."""
-    single = [_way(recipe, [saving], known) for saving in LADDER if saving.changes(recipe)]
-    fitting = [way for way in single if way.need.high_gib <= free_gib]
-    if len(fitting) < WAYS:
-        rungs = accumulate(([saving] for saving in LADDER), list.__add__)
-        together = (_way(recipe, savings, known) for savings in rungs)
-        fitting += [way for way in _distinct(together, single) if way.need.high_gib <= free_gib]
-    return fitting[:WAYS]
+    """Up to three ways to make a typed recipe fit, the cheapest first: single changes, else what they do together.
+
+    None of them breaks a rule that the recipe keeps; `works` is asked of each before it is offered.
+    """
+    single = [way for saving in LADDER if (way := _way(recipe, [saving], known)).changes]
+    rungs = accumulate(([saving] for saving in LADDER), list.__add__)
+    together = _distinct((_way(recipe, savings, known) for savings in rungs), single)
+    fitting = (way for way in (*single, *together) if way.need.high_gib <= free_gib and works(way))
+    return list(islice(fitting, WAYS))
 
 
 def _distinct(ways: Iterator[FittingChanges], known: list[FittingChanges]) -> Iterator[FittingChanges]:
@@ -158,9 +173,11 @@ def _distinct(ways: Iterator[FittingChanges], known: list[FittingChanges]) -> It
 
 def _way(recipe: Recipe, savings: list[Saving], known: requirement.Known) -> FittingChanges:
     costs, changed = [], dict[str, Value]()
+    kept = {problem.message for problem in rules.problems(recipe)}
     for saving in savings:
         changes = saving.changes(_with(recipe, changed))
-        if changes:
+        broken = {problem.message for problem in rules.problems(_with(recipe, changed | changes))} if changes else set()
+        if changes and broken <= kept:
             changed |= changes
             costs.append(saving.costs)
     after = _with(recipe, changed)
@@ -169,7 +186,11 @@ def _way(recipe: Recipe, savings: list[Saving], known: requirement.Known) -> Fit
 
 def flags(changes: Changes) -> str:
     """Changes as flags to type."""
-    return " ".join(f"--set {name}={_text(value)}" for name, value in changes.items())
+    return WayOut(_settings(changes)).flags
+
+
+def _settings(changes: Changes) -> tuple[str, ...]:
+    return tuple(f"{name}={_text(value)}" for name, value in changes.items())
 
 
 def _with(recipe: Recipe, changes: Changes) -> Recipe:

@@ -69,7 +69,12 @@ def load(kind: Kind, name_or_path: str, overrides: Sequence[Override] = (), user
     if other is not None and other is not kind:
         hint = f"sdxl-train {other.value} --preset {name_or_path}"
         raise RecipeError(Problem(f"is a {other.label} preset, not a {kind.label} one", hint, shown))
-    return _merged(kind, path.stem, layers).replaced(
+    return with_overrides(_merged(kind, path.stem, layers), overrides)
+
+
+def with_overrides(recipe: Recipe, overrides: Sequence[Override]) -> Recipe:
+    """The recipe with what is set outside of its preset; of several for one option the last counts."""
+    return recipe.replaced(
         {
             override.option: None if override.value is None else Setting(value=override.value, origin=override.origin)
             for override in overrides
@@ -102,19 +107,24 @@ def kind_of(path: Path, user_folder: Path | None = None) -> Kind | None:
     return named or extends.shipped_kind(extends.load(path, str(path), None, user_folder))
 
 
+def of_file(path: Path, kind: Kind | None = None, user_folder: Path | None = None) -> Recipe:
+    """The recipe of a preset file, its values as written. RecipeError if it can't be read or names no kind."""
+    kind = kind or kind_of(path, user_folder)
+    layers = extends.load(path, str(path), kind, user_folder)
+    if kind is None:
+        hint = f"put it into a folder named {Kind.listed()}, or make it extend a shipped preset"
+        raise RecipeError(Problem("does not say what it trains", hint, str(path)))
+    return _merged(kind, path.stem, layers)
+
+
 def check_file(
     path: Path, table: OptionTable, kind: Kind | None = None, user_folder: Path | None = None
 ) -> list[Problem]:
     """Every problem of a preset file, with lines."""
     try:
-        kind = kind or kind_of(path, user_folder)
-        layers = extends.load(path, str(path), kind, user_folder)
+        return list(rules.all_problems(of_file(path, kind, user_folder), table))
     except RecipeError as error:
         return list(error.problems)
-    if kind is None:
-        hint = f"put it into a folder named {Kind.listed()}, or make it extend a shipped preset"
-        return [Problem("does not say what it trains", hint, str(path))]
-    return list(rules.all_problems(_merged(kind, path.stem, layers), table))
 
 
 def _located(kind: Kind, name_or_path: str, user_folder: Path | None) -> tuple[Path, str]:

@@ -7,7 +7,7 @@ sdxl_train.py, sdxl_train_network.py with train_network.py, and networks/lora.py
 from __future__ import annotations
 
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, is_set, lacks, sets
+from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, is_set, lacks, sets, ways
 from sdxl_train_cli.sdscripts import lycoris, shipped
 from sdxl_train_cli.sdscripts.buckets import (
     bucket_is_larger_than_resolution,
@@ -26,7 +26,10 @@ from sdxl_train_cli.sdscripts.optimizer import (
 
 _CACHES_CAPTIONS = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 _CACHES_PICTURES = ("cache_latents", "cache_latents_to_disk")
-_CACHE_OFF = "--set cache_text_encoder_outputs=false"
+_LATENTS_OFF = ("cache_latents=null", "cache_latents_to_disk=null")
+_CACHE_OFF = ("cache_text_encoder_outputs=null", "cache_text_encoder_outputs_to_disk=null")
+_PLAIN_LORA = ("network_module=networks.lora", "network_args=null")
+_PLAIN_LOCON = ("network_module=networks.lora", "network_args=conv_dim=32 conv_alpha=16")
 _FULL = (Kind.DREAMBOOTH,)
 _OWN_KINDS = {"loha": Kind.LOHA, "lokr": Kind.LOKR}
 
@@ -54,7 +57,7 @@ def _caption_rule(option: str, message: str) -> Rule:
         (option, *_CACHES_CAPTIONS),
         lambda recipe: is_set(recipe, option) and _caches_captions(recipe),
         message + " (cache_text_encoder_outputs)",
-        f"{_CACHE_OFF}, or --set {option}=null",
+        ways(f"{option}=null", _CACHE_OFF),
     )
 
 
@@ -64,7 +67,7 @@ def _precision_is_not(precision: str) -> Rule:
         (option, "mixed_precision"),
         lambda recipe: is_set(recipe, option) and recipe.get("mixed_precision") != precision,
         f"{option} needs mixed_precision {precision}",
-        f"--set mixed_precision={precision}",
+        ways(f"mixed_precision={precision}", f"{option}=null"),
     )
 
 
@@ -116,28 +119,28 @@ _MODEL = (
         ("network_module",),
         lambda recipe: not _module(recipe),
         "network_module is missing",
-        "--set network_module=networks.lora",
+        ways("network_module=networks.lora"),
         (Kind.LORA, Kind.LOCON),
     ),
     Rule(
         ("network_args", "network_module"),
         _is_not_a_lora,
         "this trains the convolutions too, which makes it a LoCon",
-        "train it with `sdxl-train locon`, or take conv_dim out of network_args",
+        ways("network_args=null", _PLAIN_LORA, advice="or train it with a preset of `sdxl-train locon`"),
         (Kind.LORA,),
     ),
     Rule(
         ("network_args", "network_module"),
         _is_not_a_locon,
         "a LoCon needs conv_dim in network_args; without it this trains a plain LoRA",
-        "--set 'network_args=conv_dim=32 conv_alpha=16'",
+        ways("network_args=conv_dim=32 conv_alpha=16"),
         (Kind.LOCON,),
     ),
     Rule(
         ("network_args", "network_module"),
         _leaves_convolutions_out,
         "this LyCORIS preset leaves out the convolutions, which makes it a plain LoRA",
-        "train it with `sdxl-train lora`, or take preset out of network_args",
+        ways("network_args=conv_dim=32 conv_alpha=16", advice="or train it with a preset of `sdxl-train lora`"),
         (Kind.LOCON,),
     ),
     *(
@@ -145,7 +148,7 @@ _MODEL = (
             ("network_args", "network_module"),
             lambda recipe, algo=algo: lycoris.algorithm(recipe) == algo,  # type: ignore[misc]
             f"this trains a {own.label}",
-            f"train it with `sdxl-train {own.value}`",
+            ways(_PLAIN_LORA, _PLAIN_LOCON, advice=f"or train it with a preset of `sdxl-train {own.value}`"),
             tuple(kind for kind in NETWORK_KINDS if kind is not own),
         )
         for algo, own in _OWN_KINDS.items()
@@ -155,7 +158,7 @@ _MODEL = (
             ("network_module", "network_args"),
             lambda recipe: lycoris.algorithm(recipe) not in _OWN_KINDS,
             f"a {own.label} needs the network_module networks.{algo}, or lycoris.kohya with algo={algo}",
-            f"--set network_module=networks.{algo}",
+            ways(f"network_module=networks.{algo}", (f"network_module=networks.{algo}", "network_args=null")),
             (own,),
         )
         for algo, own in _OWN_KINDS.items()
@@ -164,83 +167,87 @@ _MODEL = (
         ("network_train_text_encoder_only", "network_train_unet_only"),
         sets("network_train_text_encoder_only", "network_train_unet_only"),
         "network_train_text_encoder_only and network_train_unet_only leave nothing to train",
-        "--set network_train_text_encoder_only=false",
+        ways("network_train_text_encoder_only=false"),
     ),
-    Rule(
-        ("learning_rate", "unet_lr", "text_encoder_lr", "network_train_unet_only", "train_text_encoder"),
-        _trains_nothing,
-        "a learning rate of 0 leaves nothing to train",
-        "set learning_rate above 0: a LoRA takes about 1e-4, a full training 1e-5",
+    *(
+        Rule(
+            ("learning_rate", "unet_lr", "text_encoder_lr", "network_train_unet_only", "train_text_encoder"),
+            _trains_nothing,
+            "a learning rate of 0 leaves nothing to train",
+            ways(f"learning_rate={rate}", "unet_lr=null", (f"learning_rate={rate}", "unet_lr=null")),
+            kinds,
+        )
+        for kinds, rate in ((NETWORK_KINDS, "1e-4"), (_FULL, "1e-5"))
     ),
     Rule(
         ("dim_from_weights", "network_weights"),
         lacks("dim_from_weights", "network_weights"),
         "dim_from_weights needs network_weights",
-        "--set dim_from_weights=false",
+        ways("dim_from_weights=false"),
     ),
     Rule(
         ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk", "network_train_unet_only"),
         lambda recipe: _caches_captions(recipe) and not is_set(recipe, "network_train_unet_only"),
         "text encoders can't be trained while their outputs are cached",
-        f"--set network_train_unet_only=true, or {_CACHE_OFF}",
+        ways("network_train_unet_only=true", _CACHE_OFF),
         NETWORK_KINDS,
     ),
     Rule(
         ("train_text_encoder", *_CACHES_CAPTIONS),
         lambda recipe: is_set(recipe, "train_text_encoder") and _caches_captions(recipe),
         "text encoders can't be trained while their outputs are cached",
-        f"{_CACHE_OFF}, or --set train_text_encoder=false",
+        ways("train_text_encoder=null", _CACHE_OFF),
         _FULL,
     ),
     Rule(
         ("weighted_captions", *_CACHES_CAPTIONS),
         lambda recipe: is_set(recipe, "weighted_captions") and _caches_captions(recipe),
         "weighted_captions can't be used while text encoder outputs are cached",
-        _CACHE_OFF,
+        ways("weighted_captions=null", _CACHE_OFF),
         _FULL,
     ),
 )
 
 _PICTURES = (
     Rule(
-        ("resolution",), lambda recipe: not recipe.get("resolution"), "resolution is missing", "--set resolution=1024"
+        ("resolution",), lambda recipe: not recipe.get("resolution"), "resolution is missing", ways("resolution=1024")
     ),
     Rule(
         ("min_bucket_reso", "bucket_reso_steps", "enable_bucket"),
         bucket_is_nothing,
         "min_bucket_reso is smaller than one step of bucket_reso_steps",
-        "--set min_bucket_reso=256",
+        ways("min_bucket_reso=256", "min_bucket_reso=null"),
     ),
     Rule(
         ("min_bucket_reso", "resolution", "bucket_reso_steps", "enable_bucket"),
         bucket_is_larger_than_resolution,
         "min_bucket_reso is larger than the shorter side of resolution",
-        "lower min_bucket_reso: --set min_bucket_reso=256",
+        ways("min_bucket_reso=256", "min_bucket_reso=64", "resolution=1024"),
     ),
     Rule(
         ("max_bucket_reso", "resolution", "bucket_reso_steps", "enable_bucket"),
         bucket_is_smaller_than_resolution,
         "max_bucket_reso (1024 if not set) is smaller than the longer side of resolution",
-        "raise max_bucket_reso: --set max_bucket_reso=2048",
+        ways("max_bucket_reso=2048", "max_bucket_reso=4096", "resolution=1024"),
     ),
     Rule(
         ("bucket_reso_steps", "enable_bucket"),
         lambda recipe: is_set(recipe, "enable_bucket") and (recipe.number("bucket_reso_steps") or 64) % 32 != 0,
         "bucket_reso_steps has to be divisible by 32 for SDXL",
-        "--set bucket_reso_steps=64",
+        ways("bucket_reso_steps=64"),
     ),
     Rule(
         ("resolution", "enable_bucket"),
         sides_do_not_divide,
         "without enable_bucket both sides of resolution have to be divisible by 32",
-        "--set enable_bucket=true",
+        ways("enable_bucket=true"),
     ),
     *(
         Rule(
             (option, *_CACHES_PICTURES),
             lambda recipe, option=option: is_set(recipe, option) and is_set(recipe, *_CACHES_PICTURES),  # type: ignore[misc]
             f"pictures are encoded once (cache_latents), so {option} can't be used",
-            f"--set {option}=false, or --set cache_latents=false",
+            ways(f"{option}=null", _LATENTS_OFF),
         )
         for option in ("color_aug", "random_crop")
     ),
@@ -254,7 +261,7 @@ _PRECISION = (
         ("full_bf16", "full_fp16"),
         sets("full_bf16", "full_fp16"),
         "full_bf16 and full_fp16 can't both be on",
-        "--set full_fp16=false",
+        ways("full_fp16=null", "full_bf16=null"),
     ),
     Rule(
         ("fp8_base", "fp8_base_unet", "mixed_precision"),
@@ -262,27 +269,27 @@ _PRECISION = (
             is_set(recipe, "fp8_base", "fp8_base_unet") and recipe.get("mixed_precision") not in {"bf16", "fp16"}
         ),
         "an fp8 base needs mixed_precision bf16 or fp16",
-        "--set mixed_precision=bf16",
+        ways("mixed_precision=bf16", "mixed_precision=fp16", ("fp8_base=null", "fp8_base_unet=null")),
         NETWORK_KINDS,
     ),
     Rule(
         ("fp8_base",),
         sets("fp8_base"),
         "fp8_base does nothing where the base model itself is trained, and saves no memory",
-        "--set fp8_base=null; use gradient_checkpointing to save memory",
+        ways("fp8_base=null", advice="gradient_checkpointing saves memory"),
         _FULL,
     ),
     Rule(
         ("cpu_offload_checkpointing",),
         sets("cpu_offload_checkpointing"),
         "cpu_offload_checkpointing makes sd-scripts crash with SDXL",
-        "--set cpu_offload_checkpointing=null",
+        ways("cpu_offload_checkpointing=null"),
     ),
     Rule(
         ("torch_compile", "xformers"),
         sets("torch_compile", "xformers"),
         "torch_compile does not work with xformers",
-        "--set xformers=false --set sdpa=true",
+        ways(("xformers=false", "sdpa=true")),
     ),
 )
 
@@ -291,25 +298,25 @@ _NOISE = (
         ("adaptive_noise_scale", "noise_offset"),
         lambda recipe: recipe.get("adaptive_noise_scale") is not None and recipe.get("noise_offset") is None,
         "adaptive_noise_scale needs noise_offset",
-        "--set noise_offset=0.0357",
+        ways("noise_offset=0.0357"),
     ),
     Rule(
         ("scale_v_pred_loss_like_noise_pred", "v_parameterization"),
         lacks("scale_v_pred_loss_like_noise_pred", "v_parameterization"),
         "scale_v_pred_loss_like_noise_pred is only for v_parameterization",
-        "--set scale_v_pred_loss_like_noise_pred=false",
+        ways("scale_v_pred_loss_like_noise_pred=false"),
     ),
     Rule(
         ("v_pred_like_loss", "v_parameterization"),
         sets("v_pred_like_loss", "v_parameterization"),
         "v_pred_like_loss can't be used with v_parameterization",
-        "--set v_pred_like_loss=null",
+        ways("v_pred_like_loss=null"),
     ),
     Rule(
         ("min_timestep", "max_timestep"),
         _timesteps_are_reversed,
         "min_timestep has to be smaller than max_timestep",
-        "--set min_timestep=null",
+        ways("min_timestep=null"),
     ),
 )
 
@@ -318,7 +325,7 @@ _OPTIMIZER = (
         ("optimizer_type",),
         unknown_optimizer,
         "sd-scripts has no such optimizer_type",
-        "such as AdamW8bit, Adafactor, Prodigy, Lion; one of another package by its full name: package.Class",
+        ways("optimizer_type=AdamW8bit", advice="or Adafactor, Prodigy, Lion; of another package by its full name"),
     ),
     Rule(
         ("use_8bit_adam", "use_lion_optimizer", "optimizer_type"),
@@ -326,13 +333,13 @@ _OPTIMIZER = (
             sum(is_set(recipe, one) for one in ("use_8bit_adam", "use_lion_optimizer", "optimizer_type")) > 1
         ),
         "the optimizer is chosen more than once",
-        "keep optimizer_type alone: --set use_8bit_adam=null --set use_lion_optimizer=null",
+        ways(("use_8bit_adam=null", "use_lion_optimizer=null")),
     ),
     Rule(
         ("fused_backward_pass", "optimizer_type"),
         lambda recipe: is_set(recipe, "fused_backward_pass") and optimizer(recipe) != "adafactor",
         "fused_backward_pass works with the optimizer Adafactor only",
-        "--set optimizer_type=Adafactor, or --set fused_backward_pass=false",
+        ways("fused_backward_pass=null", "optimizer_type=Adafactor"),
     ),
     Rule(
         ("fused_backward_pass", "gradient_accumulation_steps"),
@@ -340,13 +347,13 @@ _OPTIMIZER = (
             is_set(recipe, "fused_backward_pass") and (recipe.number("gradient_accumulation_steps") or 1) > 1
         ),
         "fused_backward_pass can't accumulate gradients",
-        "--set gradient_accumulation_steps=1",
+        ways("gradient_accumulation_steps=1"),
     ),
     Rule(
         ("fused_optimizer_groups", "fused_backward_pass"),
         sets("fused_optimizer_groups", "fused_backward_pass"),
         "fused_optimizer_groups together with fused_backward_pass would train the first group only",
-        "--set fused_optimizer_groups=null",
+        ways("fused_optimizer_groups=null"),
     ),
     Rule(
         ("fused_optimizer_groups", "gradient_accumulation_steps"),
@@ -354,26 +361,26 @@ _OPTIMIZER = (
             is_set(recipe, "fused_optimizer_groups") and (recipe.number("gradient_accumulation_steps") or 1) > 1
         ),
         "fused_optimizer_groups can't accumulate gradients",
-        "--set gradient_accumulation_steps=1",
+        ways("gradient_accumulation_steps=1"),
     ),
     Rule(
         ("lr_scheduler",),
         lambda recipe: not recipe.get("lr_scheduler_type") and schedule(recipe).split(":")[0] not in SCHEDULERS,
         "sd-scripts has no such lr_scheduler",
-        "one of " + ", ".join(SCHEDULERS),
+        ways("lr_scheduler=cosine", advice="all: " + ", ".join(SCHEDULERS)),
     ),
     Rule(
         ("lr_warmup_steps", "lr_scheduler", "lr_scheduler_type", "optimizer_type", "optimizer_args"),
         warmup_is_refused,
         "lr_warmup_steps can't be used with this schedule, which has no warm-up"
         " (Adafactor brings its own unless optimizer_args has relative_step=False)",
-        "--set lr_warmup_steps=0",
+        ways("lr_warmup_steps=0"),
     ),
     Rule(
         ("lr_scheduler", "optimizer_type"),
         lambda recipe: schedule(recipe).startswith("adafactor") and optimizer(recipe) != "adafactor",
         "the schedule adafactor is for the optimizer Adafactor",
-        "--set lr_scheduler=cosine",
+        ways("lr_scheduler=cosine"),
     ),
     Rule(
         ("lr_scheduler", "optimizer_type", "optimizer_args"),
@@ -381,7 +388,7 @@ _OPTIMIZER = (
             schedule(recipe) == "adafactor" and optimizer(recipe) == "adafactor" and not chooses_own_rate(recipe)
         ),
         "with relative_step=False the schedule adafactor has no rate to start from",
-        "--set lr_scheduler=constant_with_warmup",
+        ways("lr_scheduler=constant_with_warmup"),
     ),
     Rule(
         ("lr_scheduler", "lr_scheduler_min_lr_ratio", "lr_scheduler_args"),
@@ -391,7 +398,7 @@ _OPTIMIZER = (
             and not {"min_lr", "min_lr_rate"} & recipe.arguments("lr_scheduler_args").keys()
         ),
         "the schedule cosine_with_min_lr needs lr_scheduler_min_lr_ratio",
-        "--set lr_scheduler_min_lr_ratio=0.1",
+        ways("lr_scheduler_min_lr_ratio=0.1"),
     ),
     Rule(
         ("lr_scheduler", "lr_scheduler_args"),
@@ -399,7 +406,7 @@ _OPTIMIZER = (
             schedule(recipe) == "piecewise_constant" and "step_rules" not in recipe.arguments("lr_scheduler_args")
         ),
         "the schedule piecewise_constant needs step_rules in lr_scheduler_args",
-        """--set 'lr_scheduler_args=step_rules="1:1000,0.1"'""",
+        ways("lr_scheduler=constant", advice='or say when the rate changes, such as step_rules="1:1000,0.1"'),
     ),
 )
 
@@ -409,7 +416,7 @@ _COURSE = (
             (option, "sample_prompts"),
             lacks(option, "sample_prompts"),
             f"{option} needs sample_prompts, a .txt, .toml or .json file; without it the run dies at the first sample",
-            f"--set sample_prompts=prompts.txt, or --set {option}=null",
+            ways(f"{option}=null", advice="or write prompts into a file, one a line, and name it with sample_prompts"),
         )
         for option in ("sample_every_n_steps", "sample_every_n_epochs", "sample_at_first")
     ),
@@ -419,19 +426,19 @@ _COURSE = (
             is_set(recipe, "persistent_data_loader_workers") and recipe.number("max_data_loader_n_workers") == 0
         ),
         "persistent_data_loader_workers needs at least one worker",
-        "--set persistent_data_loader_workers=false, or --set max_data_loader_n_workers=2",
+        ways("persistent_data_loader_workers=null", "max_data_loader_n_workers=2"),
     ),
     Rule(
         ("initial_step", "max_train_steps", "max_train_epochs"),
         _steps_are_behind,
         "max_train_steps counts from the very beginning and has to be larger than initial_step",
-        "raise max_train_steps to the total",
+        ways("initial_step=null", advice="or raise max_train_steps to the total"),
     ),
     Rule(
         ("save_state_to_huggingface", "huggingface_repo_id"),
         lacks("save_state_to_huggingface", "huggingface_repo_id"),
         "save_state_to_huggingface needs huggingface_repo_id",
-        "--set save_state_to_huggingface=false",
+        ways("save_state_to_huggingface=false"),
     ),
 )
 

@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.errors import Problem, WayOut
 from sdxl_train_cli.recipe import Kind, Recipe
 
 NETWORK_KINDS = (Kind.LORA, Kind.LOCON, Kind.LOHA, Kind.LOKR)
+
+
+@dataclass(frozen=True)
+class RuleHint:
+    """What to do about a broken rule."""
+
+    ways: tuple[WayOut, ...]
+    """What can be typed; each is tried before it is told."""
+    advice: str | None = None
+    """What is told after them."""
+
+
+def ways(*found: str | tuple[str, ...], advice: str | None = None) -> RuleHint:
+    """Ways out of a broken rule, the best first; each is `OPTION=VALUE`, or several that belong together."""
+    settings = ((one,) if isinstance(one, str) else one for one in found)
+    return RuleHint(tuple(map(WayOut, settings)), advice)
 
 
 @dataclass(frozen=True)
@@ -19,8 +35,9 @@ class Rule:
     """Every option that it reads. The first one that the recipe sets is shown as the location."""
     breaks: Callable[[Recipe], bool]
     message: str | Callable[[], str]
-    """A function if it quotes a default of sd-scripts, so that the table is only loaded when a rule is broken."""
-    hint: str | None = None
+    """A function where a default of sd-scripts is part of the words: its table is not read before a rule is broken."""
+    hint: RuleHint | str | None = None
+    """Text is advice: what can be typed is given by `ways`."""
     kinds: tuple[Kind, ...] = tuple(Kind)
 
     @property
@@ -34,7 +51,8 @@ class Rule:
             return None
         origins = (recipe.origin(option) for option in self.options)
         where = next((origin for origin in origins if origin is not None), None)
-        return Problem(self.words, self.hint, where, self.options)
+        told = self.hint if isinstance(self.hint, RuleHint) else RuleHint((), self.hint)
+        return Problem(self.words, told.advice, where, self.options, told.ways)
 
 
 def broken(table: Iterable[Rule], recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]:

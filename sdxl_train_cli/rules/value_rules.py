@@ -141,10 +141,10 @@ def problems(recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]
     for option, setting in recipe.settings.items():
         if option in OWNED:
             if setting.value is not False:  # a switch that is off has no effect
-                yield recipe.problem(option, f"{option} is set by sdxl-train itself", OWNED[option])
+                yield recipe.problem_of_setting(option, f"{option} is set by sdxl-train itself", OWNED[option])
         elif option not in unsound:
             for message in _complaints(option, setting.value, recipe):
-                yield recipe.problem(option, f"{option} {message}")
+                yield recipe.problem_of_setting(option, f"{option} {message}")
 
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:

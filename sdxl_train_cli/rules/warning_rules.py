@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, is_set, lacks, sets
+from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, is_set, lacks, sets, ways
 from sdxl_train_cli.sdscripts import lycoris, shipped
 from sdxl_train_cli.sdscripts.attention import ATTENTIONS
 from sdxl_train_cli.sdscripts.buckets import is_small
@@ -97,14 +97,14 @@ _MODEL = (
         ("network_dim", "network_module", "dim_from_weights"),
         lambda recipe: recipe.get("network_dim") is None and not is_set(recipe, "dim_from_weights"),
         f"network_dim is not set: sd-scripts uses {DEFAULT_DIM}",
-        "--set network_dim=32",
+        ways("network_dim=32"),
         NETWORK_KINDS,
     ),
     Rule(
         ("network_alpha", "network_dim", "dim_from_weights"),
         lambda recipe: recipe.get("network_alpha") is None and not is_set(recipe, "dim_from_weights"),
         _left_out("network_alpha", ", which makes the steps small"),
-        "--set network_alpha=16, or half of network_dim",
+        ways("network_alpha=16", advice="half of network_dim is usual"),
         NETWORK_KINDS,
     ),
     Rule(
@@ -150,7 +150,7 @@ _MODEL = (
             and (recipe.number("network_dim") or 0) > _LARGEST_FP16
         ),
         "a LoKr's alpha is its dim where a layer is whole, and fp16 has no number above 65504: it is saved as infinite",
-        "--set network_dim=10000, which also keeps the layers whole",
+        ways("network_dim=10000", advice="that keeps the layers whole too"),
         NETWORK_KINDS,
     ),
     Rule(
@@ -175,7 +175,7 @@ _MODEL = (
         ("network_dim",),
         lambda recipe: lycoris.algorithm(recipe) == "loha" and (recipe.number("network_dim") or 0) > _LARGEST_LOHA,
         f"above dim {_LARGEST_LOHA} a LoHa tends to end in NaN",
-        f"--set network_dim={_LARGEST_LOHA}, or lower learning_rate",
+        ways(f"network_dim={_LARGEST_LOHA}", advice="or lower learning_rate"),
         NETWORK_KINDS,
     ),
     Rule(
@@ -196,7 +196,7 @@ _MODEL = (
             not in {None, "networks.lora", "networks.lora_fa", "networks.dylora", *lycoris.NATIVE}
         ),
         "with this network_module the result is neither a LoRA nor a LoCon",
-        "--set network_module=networks.lora",
+        ways("network_module=networks.lora"),
         NETWORK_KINDS,
     ),
     Rule(
@@ -210,7 +210,7 @@ _MODEL = (
         ("text_encoder_lr", "network_train_unet_only"),
         sets("text_encoder_lr", "network_train_unet_only"),
         "text_encoder_lr does nothing while network_train_unet_only is on",
-        "--set text_encoder_lr=null",
+        ways("text_encoder_lr=null"),
     ),
     Rule(
         ("alpha_mask", "min_snr_gamma", "masked_loss"),
@@ -223,10 +223,10 @@ _MODEL = (
             "debiased_estimation_loss",
         ),
         "alpha_mask does nothing here without masked_loss",
-        "--set masked_loss=true",
+        ways("masked_loss=true"),
         _FULL,
     ),
-    Rule(("clip_skip",), sets("clip_skip"), "clip_skip does nothing in SDXL training", "--set clip_skip=null"),
+    Rule(("clip_skip",), sets("clip_skip"), "clip_skip does nothing in SDXL training", ways("clip_skip=null")),
 )
 
 _MEMORY = (
@@ -234,7 +234,7 @@ _MEMORY = (
         ATTENTIONS,
         lambda recipe: _attentions(recipe) == 0,
         "no attention is chosen: the plain one takes far more memory",
-        "--set sdpa=true",
+        ways("sdpa=true"),
     ),
     Rule(
         ATTENTIONS,
@@ -246,27 +246,27 @@ _MEMORY = (
         ("diffusers_xformers",),
         sets("diffusers_xformers"),
         "diffusers_xformers leaves the U-Net with plain attention, whatever else is chosen",
-        "--set diffusers_xformers=false",
+        ways("diffusers_xformers=false"),
         _FULL,
     ),
     Rule(
         ("fused_backward_pass",),
         sets("fused_backward_pass"),
         "fused_backward_pass does nothing for a network",
-        "--set fused_backward_pass=false",
+        ways("fused_backward_pass=false"),
         NETWORK_KINDS,
     ),
     Rule(
         ("mixed_precision",),
         lambda recipe: recipe.get("mixed_precision") in {None, "no"},
         "mixed_precision is off: everything is computed in fp32, slowly and in twice the memory",
-        "--set mixed_precision=bf16",
+        ways("mixed_precision=bf16"),
     ),
     Rule(
         ("mixed_precision", "no_half_vae"),
         lambda recipe: recipe.get("mixed_precision") == "fp16" and not is_set(recipe, "no_half_vae"),
         "SDXL's VAE gives NaN in fp16",
-        "--set no_half_vae=true",
+        ways("no_half_vae=true"),
     ),
     Rule(
         ("lowram", "highvram"),
@@ -278,13 +278,13 @@ _MEMORY = (
         ("deepspeed",),
         sets("deepspeed"),
         "sd-scripts does not install deepspeed, which needs Linux",
-        "--set deepspeed=null",
+        ways("deepspeed=null"),
     ),
     Rule(
         ("torch_compile",),
         sets("torch_compile"),
         "torch_compile needs triton, which PyTorch brings on Linux; on Windows it is the package triton-windows",
-        "--set torch_compile=false",
+        ways("torch_compile=false"),
     ),
 )
 
@@ -293,19 +293,19 @@ _RATE = (
         ("learning_rate", "unet_lr"),
         lambda recipe: _rate(recipe) is None and not chooses_own_rate(recipe) and not recipe.get("block_lr"),
         _left_out("learning_rate"),
-        "--set learning_rate=1e-4",
+        ways("learning_rate=1e-4"),
     ),
     Rule(
         ("learning_rate", "unet_lr", "optimizer_type"),
         lambda recipe: sets_own_rate(recipe) and (_rate(recipe) or 0) <= _HIGH_RATE,
         "this optimizer finds the rate by itself and expects learning_rate 1",
-        "--set learning_rate=1",
+        ways("learning_rate=1"),
     ),
     Rule(
         ("optimizer_type",),
         lambda recipe: optimizer(recipe).startswith("dadapt"),
         "sd-scripts does not install dadaptation",
-        "--set optimizer_type=Prodigy",
+        ways("optimizer_type=Prodigy"),
     ),
     Rule(
         ("network_args", "optimizer_type"),
@@ -318,19 +318,19 @@ _RATE = (
         ("optimizer_args", "optimizer_type", "learning_rate"),
         chooses_own_rate,
         "Adafactor chooses its own rate and schedule unless optimizer_args has relative_step=False",
-        "--set 'optimizer_args=scale_parameter=False relative_step=False warmup_init=False'",
+        ways("optimizer_args=scale_parameter=False relative_step=False warmup_init=False"),
     ),
     Rule(
         ("lr_scheduler", "optimizer_type"),
         lambda recipe: is_schedule_free(recipe) and recipe.get("lr_scheduler") not in {None, "constant"},
         "this optimizer does not accept an lr_scheduler",
-        "--set lr_scheduler=constant --set lr_warmup_steps=0",
+        ways(("lr_scheduler=constant", "lr_warmup_steps=0")),
     ),
     Rule(
         ("lr_warmup_steps", "max_train_steps", "max_train_epochs"),
         _warmup_outlasts_run,
         "lr_warmup_steps lasts to the end of the run, so learning_rate is never reached",
-        "--set lr_warmup_steps=0.05",
+        ways("lr_warmup_steps=0.05"),
     ),
 )
 
@@ -340,7 +340,7 @@ _NOISE = (
         ("zero_terminal_snr", "v_parameterization"),
         lacks("zero_terminal_snr", "v_parameterization"),
         "zero_terminal_snr is made for v_parameterization; without it the result is hard to predict",
-        "--set zero_terminal_snr=false",
+        ways("zero_terminal_snr=false"),
     ),
     Rule(
         ("noise_offset", "zero_terminal_snr"),
@@ -365,13 +365,13 @@ _NOISE = (
         ("multires_noise_iterations", "noise_offset"),
         sets("multires_noise_iterations", "noise_offset"),
         "noise_offset and multires_noise_iterations both brighten and darken: one is enough",
-        "--set noise_offset=null",
+        ways("noise_offset=null"),
     ),
     Rule(
         ("debiased_estimation_loss", "min_snr_gamma"),
         sets("debiased_estimation_loss", "min_snr_gamma"),
         "debiased_estimation_loss and min_snr_gamma both weigh the timesteps: one is enough",
-        "--set min_snr_gamma=null",
+        ways("min_snr_gamma=null"),
     ),
     *(
         Rule(
@@ -381,7 +381,7 @@ _NOISE = (
                 and recipe.get("loss_type") not in {"huber", "smooth_l1"}
             ),
             f"{option} does nothing unless loss_type is huber or smooth_l1",
-            f"--set loss_type=huber, or --set {option}=null",
+            ways("loss_type=huber", f"{option}=null"),
         )
         for option in ("huber_schedule", "huber_c", "huber_scale")
     ),
@@ -392,19 +392,19 @@ _COURSE = (
         ("max_train_steps", "max_train_epochs"),
         sets("max_train_epochs", "max_train_steps"),
         "max_train_epochs is set, so max_train_steps does nothing",
-        "--set max_train_steps=null",
+        ways("max_train_steps=null"),
     ),
     Rule(
         ("sample_every_n_steps", "sample_every_n_epochs"),
         sets("sample_every_n_steps", "sample_every_n_epochs"),
         "sample_every_n_epochs is set, so sample_every_n_steps does nothing",
-        "--set sample_every_n_steps=null",
+        ways("sample_every_n_steps=null"),
     ),
     Rule(
         ("resolution",),
         is_small,
         "resolution is far below the 1024 that SDXL was made for",
-        "--set resolution=1024",
+        ways("resolution=1024"),
     ),
     Rule(
         ("cache_text_encoder_outputs_to_disk",),
@@ -423,14 +423,14 @@ _COURSE = (
         ("resume", "skip_until_initial_step"),
         lacks("resume", "skip_until_initial_step"),
         "a resumed run counts its steps from zero again unless skip_until_initial_step is on",
-        "--set skip_until_initial_step=true",
+        ways("skip_until_initial_step=true"),
         NETWORK_KINDS,
     ),
     Rule(
         ("save_model_as", "use_safetensors"),
         lambda recipe: not is_set(recipe, "save_model_as", "use_safetensors"),
         "save_model_as is not set: the result may be a .ckpt",
-        "--set save_model_as=safetensors",
+        ways("save_model_as=safetensors"),
         _FULL,
     ),
     *(
@@ -438,7 +438,7 @@ _COURSE = (
             (option, *needed),
             lacks(option, *needed),
             f"{option} does nothing without {' or '.join(needed)}",
-            f"--set {option}=null",
+            ways(f"{option}=null"),
         )
         for option, needed in _IDLE_WITHOUT
     ),

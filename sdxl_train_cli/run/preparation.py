@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.dataset import cache_stamps, checking, sources
+from sdxl_train_cli.dataset import cache_stamps, checking
 from sdxl_train_cli.dataset.folders import PictureFile, TrainingPictures
+from sdxl_train_cli.dataset.run_captions import RunCaptions
 from sdxl_train_cli.dataset.survey import OnProgress
-from sdxl_train_cli.environment import environment, hub, required_packages
+from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, requirement, savings
+from sdxl_train_cli.memory import measurements, requirement
 from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import prediction
+from sdxl_train_cli.rules import named_files, tried_ways
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
+from sdxl_train_cli.run.recipe_checks import RecipeChecks
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.supervision import Conditions
-from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command, lycoris
-from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
+from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command
+from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
 from sdxl_train_cli.sdscripts.command import InstalledTrainer
 from sdxl_train_cli.sdscripts.options import OptionTable
@@ -58,6 +57,10 @@ class Prepared(Launch):
     model: str
     """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
     warnings: tuple[Problem, ...]
+    readable: tuple[PictureFile, ...]
+    """Every picture that is trained on, with its size."""
+    memory: str | None
+    """What the check of GPU memory said; None where there was none."""
     home: Home
     choices: Choices
 
@@ -83,58 +86,88 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     # Long on purpose: it only lists the steps, in the order in which they run.
     installed = environment.require(home)
     table = installed.options()
-    gathering = Gathering()
     base = base_model.look(choices.model, hub.fetched(choices.model, os.environ))
-    loaded: Recipe | None = None  # pictures are inspected without one too
+    checks = RecipeChecks(choices=choices, base=base, installed=installed, table=table, user_presets=user_presets)
+    found = _check(checks, home, on_progress)
+    recipe, device = found.planned.recipe, found.device
+    run = runs.plan(choices.output, choices.name)
+    storage.require(run.folder, recipe)
+    inputs = paths(run, found.model, found.vae, choices.tokenizers or home.tokenizers)
+    trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
+    trainer = replace(trainer, marking=_marking(installed, recipe, found.predicted.prediction))
+    return Prepared(
+        environment=installed,
+        recipe=recipe,
+        pictures=found.planned.pictures,
+        run=run,
+        argv=command.build(recipe, inputs, trainer, device.index if device else None),
+        variables=variables(home, found.model, device, own_tokenizers=choices.tokenizers is not None),
+        model=found.model,
+        notes=(found.predicted.note, *found.planned.notes),
+        warnings=found.warnings,
+        readable=tuple(found.readable),
+        memory=found.memory,
+        device=device,
+        home=home,
+        choices=choices,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """What was found where nothing is wrong."""
+
+    planned: RunCaptions
+    predicted: PredictionChoice
+    device: Gpu | None
+    model: str
+    vae: str | None
+    readable: list[PictureFile]
+    memory: str | None
+    warnings: tuple[Problem, ...]
+
+
+def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> _Checked:
+    """Look at everything, and raise all that is wrong at once."""
+    choices, gathering = checks.choices, Gathering()
+    loaded: Recipe | None = None  # the pictures are looked at without one too
     with gathering.part():
-        predicted = _recipe(choices, base, installed, table, user_presets)
+        predicted = checks.predicted()
         loaded = recipe = predicted.recipe
     with gathering.part():
-        checked = checking.require(choices.source, loaded, on_progress, cache_makers_of(choices, loaded))
-        pictures = checked.survey.pictures
+        checked = checking.check(choices.source, loaded, on_progress, cache_makers_of(choices, loaded))
+        checks = replace(checks, checked=checked)
+        checking.require_no_error(checked)
     with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
+        checks = replace(checks, device=device)
     need_is_known = gathering.is_empty
     with gathering.part():
         model = checkpoint.require_sdxl(choices.model)
-        base.require_trainable(choices.model)
+        checks.base.require_trainable(choices.model)
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
     with gathering.part():
         if loaded is not None:
             named_files.require(loaded)
-    record_warnings, notes = list[Problem](), list[str]()
+    checks, record_warnings = _with_records(checks, home)
+    memory: str | None = None
     if need_is_known:
-        recipe, notes = _with_prefix(recipe, pictures)
-    if need_is_known and choices.check_vram and not choices.on_processor:
-        known, record_warnings = _measured_runs(checked.survey.readable, installed, device, home)
+        planned = checks.planned(recipe)
+    if need_is_known and checks.checks_memory:
         with gathering.part():
-            notes.append(check_memory(recipe, device, known))
-    gathering.require_none()
-    run = runs.plan(choices.output, choices.name)
-    storage.require(run.folder, recipe)
-    inputs = paths(run, model, vae, choices.tokenizers or home.tokenizers)
-    trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
-    trainer = replace(trainer, marking=_marking(installed, recipe, predicted.prediction))
-    return Prepared(
-        environment=installed,
-        recipe=recipe,
-        pictures=pictures,
-        run=run,
-        argv=command.build(recipe, inputs, trainer, device.index if device else None),
-        variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
-        model=model,
-        notes=(predicted.note, *notes),
-        warnings=(
-            *predicted.warnings,
-            *checked.warnings,
-            *rules.warnings(recipe),
-            *_bf16_warnings(recipe, device),
-            *record_warnings,
-        ),
+            memory = checks.require_memory(planned)
+    gathering.require_none(lambda problems: tried_ways.only_working(problems, checks.attempt))
+    odd = tried_ways.only_working([*checked.warnings, *checks.warnings(planned.recipe)], checks.attempt)
+    return _Checked(
+        planned=planned,
+        predicted=predicted,
         device=device,
-        home=home,
-        choices=choices,
+        model=model,
+        vae=vae,
+        readable=checked.survey.readable,
+        memory=memory,
+        warnings=(*predicted.warnings, *odd, *record_warnings),
     )
 
 
@@ -145,32 +178,14 @@ def cache_makers_of(choices: Choices, recipe: Recipe | None) -> CacheMakers | No
     return cache_makers.look(choices.model, choices.vae, hub.fetched(choices.model, os.environ))
 
 
-def _recipe(
-    choices: Choices, base: BaseModel, installed: Environment, table: OptionTable, user_presets: Path
-) -> PredictionChoice:
-    """The recipe to launch, adapted to the base model and the installed network modules."""
-    overrides = (*sources.overrides(choices.data), *choices.overrides)
-    loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
-    gathering = Gathering()
-    predicted = PredictionChoice(loaded, Prediction.EPSILON, "")
-    with gathering.part():
-        predicted = prediction.settle(loaded, base, choices.prediction, choices.model)
-    with gathering.part():
-        typed = rules.require(predicted.recipe, table)
-    gathering.require_none()
-    recipe = named_files.resolve_paths(lycoris.resolve(typed, installed.networks))
-    named_code.require_harmless_recipe(recipe)
-    required_packages.require(installed, recipe)
-    return replace(predicted, recipe=recipe)
-
-
-def _with_prefix(recipe: Recipe, pictures: TrainingPictures) -> tuple[Recipe, list[str]]:
-    """Disable cached text-encoder outputs if the trigger is prepended to captions, as they would lack it."""
-    cached = [name for name in ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk") if recipe.get(name)]
-    if not pictures.has_prefix or not cached:
-        return recipe, []
-    note = "no caption has the trigger: it is put first in each, so text-encoder outputs are not cached (+1.5 GB)"
-    return recipe.replaced(dict.fromkeys(cached)), [note]
+def _with_records(checks: RecipeChecks, home: Home) -> tuple[RecipeChecks, list[Problem]]:
+    """With what runs with these pictures took on this GPU; and what is wrong with the records."""
+    if checks.checked is None or checks.device is None or not checks.checks_memory:
+        return checks, []
+    records, problems = measurements.load(home)
+    readable = checks.checked.survey.readable
+    measured = MeasuredRuns(records, checks.device, checks.installed.lock.commit, readable)
+    return replace(checks, known=measured.need), problems
 
 
 def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
@@ -198,29 +213,9 @@ def device_now(index: int | None) -> Gpu | None:
         return None
 
 
-def _measured_runs(
-    pictures: Sequence[PictureFile], installed: Environment, device: Gpu | None, home: Home
-) -> tuple[requirement.Known, list[Problem]]:
-    """Measurements for these pictures on this GPU, and problems with the records."""
-    if device is None:
-        return requirement.unmeasured, []
-    records, problems = measurements.load(home)
-    return MeasuredRuns(records, device, installed.lock.commit, pictures).need, problems
-
-
-def check_memory(recipe: Recipe, device: Gpu | None, known: requirement.Known = requirement.unmeasured) -> str:
-    """Check GPU memory and return the result in words. VramError if there is too little."""
-    return requirement.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
-
-
-def _ways_out(recipe: Recipe, device: Gpu | None, known: requirement.Known) -> list[str]:
-    return [str(way) for way in savings.ways_out(recipe, device.free_gib, known)] if device else []
-
-
-def _bf16_warnings(recipe: Recipe, device: Gpu | None) -> list[Problem]:
-    if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
-        return []
-    return [Problem(f"{device.name} has no native bf16, which makes it slow", "--set mixed_precision=fp16")]
+def check_memory(recipe: Recipe, device: Gpu | None) -> str:
+    """The check of GPU memory for a run that goes on, in words; VramError where it is too little."""
+    return f"VRAM: {requirement.require(recipe, device, list)}"
 
 
 def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:

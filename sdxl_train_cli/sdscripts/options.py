@@ -74,13 +74,14 @@ def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
         option = known.get(name)
         if option is None:
             unknown += 1  # a suggestion takes milliseconds, thousands would take a minute
-            meant = formatting.suggestion(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
-            yield recipe.problem(name, _unknown(name, recipe.kind, table), meant)
+            is_looked_for = unknown <= _MOST_MEANT and not _scripts_with(name, table)
+            meant = formatting.suggestion(name.lstrip("-").replace("-", "_"), known) if is_looked_for else None
+            yield recipe.problem_of_setting(name, _unknown(name, recipe.kind, table), meant)
             continue
         try:
             _typed(setting.value, option)
         except ValueError as error:
-            yield recipe.problem(name, f"{name}: {error}")
+            yield recipe.problem_of_setting(name, f"{name}: {error}")
 
 
 def convert(recipe: Recipe, table: OptionTable) -> Recipe:
@@ -96,10 +97,14 @@ def convert(recipe: Recipe, table: OptionTable) -> Recipe:
 
 
 def _unknown(name: str, kind: Kind, table: OptionTable) -> str:
-    elsewhere = [script for script, options in table.scripts.items() if name in {option.name for option in options}]
+    elsewhere = _scripts_with(name, table)
     if elsewhere:
         return f"'{name}' is an option of {elsewhere[0]}, not of {kind.script}"
     return f"{kind.script} has no option '{name}'" + (f" in {table.release}" if table.release else "")
+
+
+def _scripts_with(name: str, table: OptionTable) -> list[str]:
+    return [script for script, options in table.scripts.items() if name in {option.name for option in options}]
 
 
 def _typed(value: Value, option: Option) -> Value:

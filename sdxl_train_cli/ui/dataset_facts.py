@@ -111,7 +111,7 @@ def finding(found: Finding) -> dict[str, object]:
         "kind": found.kind,
         "severity": found.severity.value,
         "message": found.message(),
-        "hint": found.hint,
+        "hint": found.remedy,
         "files": [
             {"path": str(file), "detail": detail or None}
             for file, detail in zip(found.files, details, strict=True)

@@ -123,7 +123,7 @@ def _found(at: int, finding: Finding, survey: Survey, cards: Sequence[PictureCar
         kind=finding.kind,
         severity=finding.severity.value,
         message=finding.message(),
-        hint=finding.hint or "",
+        hint=finding.remedy or "",
         cards=sum(any(at == each for each, _ in card.findings) for card in cards),
         others=tuple(others),
     )

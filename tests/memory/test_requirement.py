@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from sdxl_train_cli.errors import VramError
+from sdxl_train_cli.errors import VramError, WayOut
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.recipe import Kind, Recipe, Value
@@ -29,9 +29,9 @@ def gpu(free_gib: float) -> Gpu:
 
 def refused(asked: Recipe, device: Gpu | None) -> tuple[str, str]:
     with pytest.raises(VramError) as caught:
-        requirement.require(asked, device, lambda: ["--set way=out"])
+        requirement.require(asked, device, lambda: [WayOut(("way=out",))])
     assert caught.value.exit_code == 6
-    return caught.value.problems[0].message, str(caught.value.problems[0].hint)
+    return caught.value.problems[0].message, "\n".join(caught.value.problems[0].hint_lines)
 
 
 def test_the_table_has_16_rows_and_25_cells_as_they_stand_in_the_file() -> None:
@@ -118,7 +118,7 @@ def test_without_a_gpu_the_way_out_is_named() -> None:
 def test_what_was_measured_is_said_to_be_so() -> None:
     told = requirement.require(recipe(**AS_MEASURED), gpu(9.4), list)
 
-    assert told == "VRAM: needs 9.4 GB (the measured table); card has 9.4 GB free, a tight fit"
+    assert told == "needs 9.4 GB (the measured table); card has 9.4 GB free, a tight fit"
 
 
 def test_the_upper_end_of_an_estimate_decides() -> None:

@@ -506,7 +506,10 @@ def test_a_problem_points_at_the_line_that_caused_it() -> None:
     problem = next(rules.all_problems(changed(LORA, {"shuffle_caption": "true"}), TABLE))
 
     assert str(problem.where) == "--set shuffle_caption"
-    assert problem.hint == "--set cache_text_encoder_outputs=false, or --set shuffle_caption=null"
+    assert [way.flags for way in problem.ways] == [
+        "--set shuffle_caption=null",
+        "--set cache_text_encoder_outputs=null --set cache_text_encoder_outputs_to_disk=null",
+    ]
 
 
 def test_everything_that_is_wrong_is_raised_at_once() -> None:
@@ -551,3 +554,11 @@ def test_lists_from_a_file_are_judged_like_text() -> None:
 
     assert words(rules.problems(changed(FULL).replaced(settings))) == []
     assert words(rules.all_problems(changed(FULL).replaced(settings), TABLE)) == []
+
+
+def test_what_can_be_typed_is_no_prose() -> None:
+    """Only ways out are tried before they are told."""
+    hints = {rule.words: rule.hint for rule in (*CONFLICTS, *TRAPS)}
+    prose = {words: hint if isinstance(hint, str) else hint and hint.advice for words, hint in hints.items()}
+
+    assert not {words: text for words, text in prose.items() if text and "--set" in text}

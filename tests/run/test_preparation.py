@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.dataset.folders import Subset, TrainingPictures
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Kind
@@ -124,29 +123,6 @@ def test_any_folder_gives_a_name_that_every_file_system_takes(folder: str) -> No
     assert name
     assert set(name) <= set(string.ascii_letters + string.digits + "_.-")
     assert name[0] not in "-."
-
-
-# --- _with_prefix
-
-
-def pictures(prefix: str | None) -> TrainingPictures:
-    return TrainingPictures((Subset(Path("/p"), 1, "ohwx", ".txt", prefix, is_reg=False, pictures=2, captions=2),), ())
-
-
-def test_captions_that_are_changed_on_the_fly_are_not_cached() -> None:
-    recipe = presets.load(Kind.LORA, "dim32-gc")
-
-    changed, notes = preparation._with_prefix(recipe, pictures("ohwx,"))  # noqa: SLF001 - a step of a long line
-
-    assert changed.get("cache_text_encoder_outputs") is None
-    assert changed.settings.keys() == recipe.settings.keys() - {"cache_text_encoder_outputs"}
-    assert len(notes) == 1
-
-
-def test_captions_that_stay_as_they_are_are_cached() -> None:
-    recipe = presets.load(Kind.LORA, "dim32-gc")
-
-    assert preparation._with_prefix(recipe, pictures(None)) == (recipe, [])  # noqa: SLF001 - as above
 
 
 # --- choose_device

@@ -76,7 +76,7 @@ def _show(checked: CheckedDataset, data: Path) -> None:
     """Print each kind of problem with its files as named in the folder, and a summary as the last line."""
     root = layout.expand(data)
     for finding in checked.findings:
-        problem = Problem(finding.message(root), finding.hint)
+        problem = Problem(finding.message(root), finding.remedy)
         console.finding(finding.severity.value, problem, _lines(finding, root))
     counts = _counts(checked)
     told = {each: formatting.counted(count, each.removesuffix("s")) for each, count in counts.items()}

@@ -11,12 +11,13 @@ from sdxl_train_cli import files, redact
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
-from sdxl_train_cli.errors import RecipeError
+from sdxl_train_cli.errors import Gathering, Problem, RecipeError
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import ListedPreset
+from sdxl_train_cli.run import recipe_checks
 from sdxl_train_cli.ui import console
 
 KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
@@ -63,13 +64,15 @@ def check(
 ) -> None:
     """Find every problem in preset files. With line numbers; exit code 3 if there is one."""
     table = environment.option_table(workspace.home(home))
-    found = [
-        problem
-        for file in files
-        for problem in presets.check_file(file, table, find_kind(kind), workspace.user_presets())
-    ]
-    if found:
-        raise RecipeError(found)
+    gathering, odd = Gathering(), list[Problem]()
+    for file in files:
+        with gathering.part():
+            recipe = presets.of_file(file, find_kind(kind), workspace.user_presets())
+            recipe_checks.require_sound(recipe, table)
+            odd += recipe_checks.warnings(recipe, table)
+    for problem in odd:
+        console.warn(problem)
+    gathering.require_none()
     console.note(
         "no problem found" + (f", checked against the options of sd-scripts {table.release}" if table.release else "")
     )

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import train, workspace
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.records import history
 from sdxl_train_cli.run import preparation, repeating
-from sdxl_train_cli.ui import console, live, printing
+from sdxl_train_cli.ui import console, live
 
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the new run [default: the old, numbered]")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
@@ -31,7 +30,7 @@ def rerun(
     for note in (*again.notes, *repeating.changes(entry, prepared)):
         console.note(note)
     if dry_run:
-        printing.out(formatting.shell_line(prepared.argv))
+        train.show_prepared(prepared)
         return
     if again.choices.tokenizers is None:
         hub.require(prepared.model, where, os.environ)

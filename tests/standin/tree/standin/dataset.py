@@ -126,6 +126,8 @@ def _shown_reg(reg: list, images: int) -> int:
 
 def _subset(options: dict, args) -> Subset:
     folder = options.get("image_dir")
+    if "metadata_file" in options:
+        return _of_metadata(options, args)
     if not folder:
         raise AssertionError("image_dir must be specified")
     pictures = _pictures(folder)
@@ -141,6 +143,14 @@ def _subset(options: dict, args) -> Subset:
         len(pictures),
         options,
     )
+
+
+def _of_metadata(options: dict, args) -> Subset:
+    file = options["metadata_file"]
+    with open(file, encoding="utf-8") as opened:
+        listed = json.load(opened)
+    _check_caches(options, args)
+    return Subset(os.path.dirname(file), options.get("num_repeats", 1), False, None, len(listed), options)
 
 
 def _pictures(folder: str) -> list:

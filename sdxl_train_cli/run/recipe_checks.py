@@ -1,0 +1,172 @@
+"""A run's recipe, checked: as it was typed, and with each way out before it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from sdxl_train_cli.dataset import findings, run_captions, sources, stale_caches
+from sdxl_train_cli.dataset.checking import CheckedDataset
+from sdxl_train_cli.dataset.run_captions import RunCaptions
+from sdxl_train_cli.environment import required_packages
+from sdxl_train_cli.environment.environment import Environment
+from sdxl_train_cli.errors import Gathering, Problem, RecipeError, SdxlTrainError, WayOut
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.importers import named_code
+from sdxl_train_cli.memory import planning, requirement, savings
+from sdxl_train_cli.memory.planning import PlanRequest
+from sdxl_train_cli.memory.savings import FittingChanges
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.rules import named_files, rules, tried_ways
+from sdxl_train_cli.rules.tried_ways import TryResult
+from sdxl_train_cli.run import prediction
+from sdxl_train_cli.run.prediction import PredictionChoice
+from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.sdscripts import lycoris, options
+from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
+from sdxl_train_cli.sdscripts.options import OptionTable
+
+_PRESETS = 2
+"""Other presets that are named where no change of this one helps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeChecks:
+    """What a recipe is made of, and what it has to suit."""
+
+    choices: Choices
+    base: BaseModel
+    installed: Environment
+    table: OptionTable
+    user_presets: Path
+    checked: CheckedDataset | None = None
+    """None where the pictures could not be looked at."""
+    device: Gpu | None = None
+    known: requirement.Known = requirement.unmeasured
+
+    def predicted(self, more: Sequence[Override] = ()) -> PredictionChoice:
+        """The recipe as it will be launched: the base model and the installed network modules decide too."""
+        overrides = (*sources.overrides(self.choices.data), *self.choices.overrides, *more)
+        loaded = presets.load(self.choices.kind, self.choices.preset, overrides, self.user_presets)
+        gathering = Gathering()
+        predicted = PredictionChoice(loaded, Prediction.EPSILON, "")
+        with gathering.part():
+            predicted = prediction.settle(loaded, self.base, self.choices.prediction, self.choices.model)
+        with gathering.part():
+            typed = rules.require(predicted.recipe, self.table)
+        gathering.require_none()
+        recipe = named_files.resolve_paths(lycoris.resolve(typed, self.installed.networks))
+        named_code.require_harmless_recipe(recipe)
+        required_packages.require(self.installed, recipe)
+        return replace(predicted, recipe=recipe)
+
+    def planned(self, recipe: Recipe) -> RunCaptions:
+        """The recipe and the pictures, after it is decided how the trigger gets into the captions."""
+        if self.checked is None:
+            raise ValueError("the pictures were not looked at")
+        return run_captions.plan(recipe, self.checked.survey)
+
+    def require_memory(self, planned: RunCaptions) -> str:
+        """The check of GPU memory, in words; VramError where it is too little, with ways out that were tried."""
+        try:
+            return requirement.require(planned.recipe, self.device, lambda: self._ways_out(planned), self.known)
+        except SdxlTrainError as error:
+            if planned.obstacle is None:
+                raise
+            problem, *_ = error.problems
+            raise type(error)(replace(problem, message=f"{problem.message}; {planned.obstacle}")) from error
+
+    def warnings(self, recipe: Recipe) -> list[Problem]:
+        """What is odd about the recipe."""
+        return _odd(recipe, self.device)
+
+    def attempt(self, way: WayOut) -> TryResult:
+        """What would be wrong and odd, had this been typed too."""
+        if way.preset is not None:
+            other = replace(self, choices=replace(self.choices, preset=way.preset))
+            return other.attempt(replace(way, preset=None))
+        try:
+            recipe = self.predicted([presets.parse_override(setting) for setting in way.settings]).recipe
+            named_files.require(recipe)
+        except SdxlTrainError as error:
+            return TryResult(error.problems)
+        if self.checked is None:
+            return TryResult(warnings=tuple(self.warnings(recipe)))
+        source = self.choices.source
+        command = stale_caches.command(source.data, source.regularisation, recipe)
+        wrong = findings.errors_with(recipe, self.checked.survey, command)
+        planned = self.planned(recipe)
+        memory = None if wrong or not self.checks_memory else self._too_little_memory(planned.recipe)
+        return TryResult(tuple(wrong), tuple(self.warnings(planned.recipe)), memory)
+
+    def _too_little_memory(self, recipe: Recipe) -> Problem | None:
+        if self.device is None:
+            return None
+        free_gib, known = self.device.free_gib, self.known
+        try:
+            requirement.require(recipe, self.device, list, known)
+        except SdxlTrainError as error:
+            found = savings.ways_out(recipe, free_gib, known)
+            return replace(error.problems[0], ways=tuple(fitting.way for fitting in found))
+        return None
+
+    @property
+    def checks_memory(self) -> bool:
+        """Whether the run has to fit into a GPU."""
+        return self.choices.check_vram and not self.choices.on_processor
+
+    def _ways_out(self, planned: RunCaptions) -> list[WayOut]:
+        """Changes of this preset; where none helps, another preset."""
+        if self.device is None:
+            return []
+        free_gib, known = self.device.free_gib, self.known
+        fitting = savings.ways_out(planned.recipe, free_gib, known, works=self._works)
+        return [one.way for one in fitting] or list(islice(self._other_presets(free_gib), _PRESETS))
+
+    def _other_presets(self, free_gib: float) -> Iterator[WayOut]:
+        question = PlanRequest(self.choices.kind, free_gib, resolution=None, data=None, known=self.known)
+        for offer in planning.fitting_runs(question, self.user_presets):
+            settings = (f"train_batch_size={offer.batch_size}",)
+            words = f"needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}"
+            way = WayOut(settings, words, offer.preset)
+            after = self.attempt(way)
+            if not after.problems and after.memory is None:
+                yield way
+
+    def _works(self, fitting: FittingChanges) -> bool:
+        after = self.attempt(fitting.way)
+        return not after.problems and after.memory is None
+
+
+def require_sound(recipe: Recipe, table: OptionTable) -> None:
+    """RecipeError with all that is wrong with a recipe by itself, with ways out that were tried."""
+    found = list(rules.all_problems(recipe, table))
+    if found:
+        raise RecipeError(tried_ways.only_working(found, lambda way: _attempt(way, recipe, table, None)))
+
+
+def warnings(recipe: Recipe, table: OptionTable, device: Gpu | None = None) -> list[Problem]:
+    """What a start would warn of that can be told without pictures and model, with ways out that were tried."""
+    found = _odd(options.convert(recipe, table), device)
+    return tried_ways.only_working(found, lambda way: _attempt(way, recipe, table, device))
+
+
+def _attempt(way: WayOut, recipe: Recipe, table: OptionTable, device: Gpu | None) -> TryResult:
+    changed = presets.with_overrides(recipe, [presets.parse_override(setting) for setting in way.settings])
+    found = tuple(rules.all_problems(changed, table))
+    return TryResult(found) if found else TryResult(warnings=tuple(_odd(options.convert(changed, table), device)))
+
+
+def _odd(recipe: Recipe, device: Gpu | None) -> list[Problem]:
+    return [*rules.warnings(recipe), *_slow(recipe, device)]
+
+
+def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
+    if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
+        return []
+    ways = (WayOut(("mixed_precision=fp16", "no_half_vae=true")),)
+    return [Problem(f"{device.name} has no native bf16, which makes it slow", ways=ways)]

@@ -1,0 +1,62 @@
+"""What a run that is ready will do, in five lines."""
+
+from __future__ import annotations
+
+from sdxl_train_cli import formatting
+from sdxl_train_cli.dataset import bucketing
+from sdxl_train_cli.dataset.bucketing import BucketPlan
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.sdscripts import shipped
+
+_MOST_SHAPES = 3
+
+
+def lines(prepared: Prepared) -> list[str]:
+    """Pictures, length, what is trained, memory, result."""
+    arranged = bucketing.arrange(prepared.recipe, prepared.readable)
+    return [
+        f"pictures: {_pictures(arranged)}",
+        f"length:   {_length(arranged)}",
+        f"trains:   {_trained(prepared.recipe)}",
+        f"memory:   {prepared.memory or 'not checked'}",
+        f"result:   {prepared.run.result}",
+    ]
+
+
+def _pictures(arranged: BucketPlan) -> str:
+    count = len({one.picture.path for bucket in arranged.buckets for one in bucket.placed})
+    largest = sorted(arranged.buckets, key=lambda bucket: -bucket.count)
+    shapes = [f"{bucket.width}x{bucket.height}" for bucket in largest[:_MOST_SHAPES]]
+    more = ["..."] if len(largest) > _MOST_SHAPES else []
+    buckets = formatting.counted(len(largest), "bucket")
+    return f"{formatting.counted(count, 'picture')} in {buckets}: {', '.join([*shapes, *more])}"
+
+
+def _length(arranged: BucketPlan) -> str:
+    steps, in_epoch = (formatting.counted(count, "step") for count in (arranged.steps, arranged.steps_per_epoch))
+    batch = f"batch {arranged.batch_size}"
+    parts = batch if arranged.accumulation == 1 else f"{batch} x {arranged.accumulation}"
+    return f"{steps}, which is {arranged.epochs:.4g} epochs of {in_epoch} ({parts})"
+
+
+def _trained(recipe: Recipe) -> str:
+    rate = recipe.number("learning_rate")
+    used = shipped.default_number("learning_rate") if rate is None else rate
+    optimizer = recipe.get("optimizer_type") or "AdamW"
+    return f"{_network(recipe)} of {_parts(recipe)}; {optimizer}, learning rate {used:g}"
+
+
+def _network(recipe: Recipe) -> str:
+    dim = recipe.number("network_dim")
+    if recipe.kind is Kind.DREAMBOOTH:
+        return "all weights"
+    return recipe.kind.label if dim is None else f"a {recipe.kind.label} with dim {dim:g}"
+
+
+def _parts(recipe: Recipe) -> str:
+    if recipe.kind is Kind.DREAMBOOTH:
+        return "the U-Net and the text encoders" if recipe.is_on("train_text_encoder") else "the U-Net"
+    if recipe.is_on("network_train_unet_only"):
+        return "the U-Net"
+    return "the text encoders" if recipe.is_on("network_train_text_encoder_only") else "the U-Net and the text encoders"
