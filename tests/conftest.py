@@ -10,12 +10,14 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import upstream_source
 from hypothesis import settings
 from patience import PATIENCE_SECONDS, until
 from PIL import Image
@@ -41,6 +43,15 @@ SDXL_TENSORS = (
     "conditioner.embedders.1.model.ln_final.weight",
     "first_stage_model.decoder.conv_in.bias",
 )
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault(upstream_source.SHARED, tempfile.mkdtemp(prefix="sdxl-train-tests-"))
+
+
+def pytest_unconfigure() -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ.pop(upstream_source.SHARED), ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
