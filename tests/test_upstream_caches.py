@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,9 +30,8 @@ LARGER: dict[str, Value | None] = {
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRuns]:
-    with upstream_runs.real_runs(tmp_path_factory.mktemp("caches")) as found:
-        yield found
+def real(tmp_path_factory: pytest.TempPathFactory) -> RealRuns:
+    return upstream_runs.real_runs(tmp_path_factory.mktemp("caches"))
 
 
 @pytest.fixture

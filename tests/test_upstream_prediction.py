@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,8 @@ TYPED = {"v_parameterization": "true", "zero_terminal_snr": "true"}
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRuns]:
-    with upstream_runs.real_runs(tmp_path_factory.mktemp("prediction")) as found:
-        yield found
+def real(tmp_path_factory: pytest.TempPathFactory) -> RealRuns:
+    return upstream_runs.real_runs(tmp_path_factory.mktemp("prediction"))
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import struct
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,22 +73,10 @@ class RealRuns:
         )  # fmt: skip
 
 
-@contextmanager
-def real_runs(folder: Path) -> Iterator[RealRuns]:
-    """With a home that is there already, else one made here, which takes several GB and goes at the end."""
-    ready = os.environ.get("SDXL_TRAIN_UPSTREAM_HOME")
-    home = Path(ready) if ready else folder / "home"
-    if not ready:
-        argv = [sys.executable, "-m", "sdxl_train_cli.cli", "setup", "--home", str(home)]
-        done = subprocess.run(
-            [*argv, "--source", str(upstream_source.find())], check=False, capture_output=True, encoding="utf-8"
-        )
-        assert done.returncode == 0, done.stderr
-    size = SmokeSize(1, scaled=True, gpu_index=None)
-    material = smoke.make_material(environment.require(Home(home)), folder / "material", size)
-    yield RealRuns(home, folder, material)
-    if not ready:
-        shutil.rmtree(home)
+def real_runs(folder: Path) -> RealRuns:
+    """With the real environment that the tests share, and a model of random weights made in `folder`."""
+    home, size = upstream_source.home(), SmokeSize(1, scaled=True, gpu_index=None)
+    return RealRuns(home, folder, smoke.make_material(environment.require(Home(home)), folder / "material", size))
 
 
 def with_tensors(model: Path, path: Path, names: tuple[str, ...]) -> Path:

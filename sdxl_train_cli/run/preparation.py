@@ -115,7 +115,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     storage.require(run.folder, recipe)
     inputs = paths(run, model, vae, choices.tokenizers or home.tokenizers)
     trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
-    trainer = replace(trainer, marking=_marking(installed, recipe, predicted.prediction))
+    trainer = replace(trainer, marking=prediction.marking(installed, recipe, predicted.prediction))
     return Prepared(
         environment=installed,
         recipe=recipe,
@@ -247,12 +247,6 @@ def trained_by(
         shim=shim,
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
     )
-
-
-def _marking(installed: Environment, recipe: Recipe, predicted: Prediction) -> tuple[str, ...]:
-    """What puts the tensors into a checkpoint by which image programs know what it predicts."""
-    is_needed = installed.trains and recipe.kind is Kind.DREAMBOOTH and predicted.tensors
-    return (str(INSIDE / "marked.py"), ",".join(predicted.tensors)) if is_needed else ()
 
 
 def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:
