@@ -74,11 +74,9 @@ class RealRuns:
 
 
 def real_runs(folder: Path) -> RealRuns:
-    """With the environment that all tests share."""
-    home = upstream_source.home()
-    size = SmokeSize(1, scaled=True, gpu_index=None)
-    material = smoke.make_material(environment.require(Home(home)), folder / "material", size)
-    return RealRuns(home, folder, material)
+    """With the real environment that the tests share, and a model of random weights made in `folder`."""
+    home, size = upstream_source.home(), SmokeSize(1, scaled=True, gpu_index=None)
+    return RealRuns(home, folder, smoke.make_material(environment.require(Home(home)), folder / "material", size))
 
 
 def with_tensors(model: Path, path: Path, names: tuple[str, ...]) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import ModelError, Problem, RecipeError
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.recipe import Recipe, Setting
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
 
 V, ZERO_SNR = "v_parameterization", "zero_terminal_snr"
@@ -59,6 +60,12 @@ def difference(recipe: Recipe, base: BaseModel, asked: Prediction | None) -> str
         return None
     began = Prediction.V if _is_on(recipe, V) else Prediction.EPSILON
     return f"this run trains {began.label}, but the base predicts {known.label} ({base.reason}): better start anew"
+
+
+def marking(installed: Environment, recipe: Recipe, predicted: Prediction) -> tuple[str, ...]:
+    """What puts the tensors into a checkpoint by which image programs know what it predicts."""
+    is_needed = installed.trains and recipe.kind is Kind.DREAMBOOTH and predicted.tensors
+    return (str(INSIDE / "marked.py"), ",".join(predicted.tensors)) if is_needed else ()
 
 
 def _known(recipe: Recipe, base: BaseModel, asked: Prediction | None) -> tuple[Prediction | None, str]:

@@ -23,13 +23,13 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
+from sdxl_train_cli.run import prediction
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
 from sdxl_train_cli.run.recipe_checks import RecipeChecks
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.supervision import Conditions
 from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command
-from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
 from sdxl_train_cli.sdscripts.command import InstalledTrainer
 from sdxl_train_cli.sdscripts.options import OptionTable
@@ -94,7 +94,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     storage.require(run.folder, recipe)
     inputs = paths(run, found.model, found.vae, choices.tokenizers or home.tokenizers)
     trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
-    trainer = replace(trainer, marking=_marking(installed, recipe, found.predicted.prediction))
+    trainer = replace(trainer, marking=prediction.marking(installed, recipe, found.predicted.prediction))
     return Prepared(
         environment=installed,
         recipe=recipe,
@@ -242,12 +242,6 @@ def trained_by(
         shim=shim,
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
     )
-
-
-def _marking(installed: Environment, recipe: Recipe, predicted: Prediction) -> tuple[str, ...]:
-    """What puts the tensors into a checkpoint by which image programs know what it predicts."""
-    is_needed = installed.trains and recipe.kind is Kind.DREAMBOOTH and predicted.tensors
-    return (str(INSIDE / "marked.py"), ",".join(predicted.tensors)) if is_needed else ()
 
 
 def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:
