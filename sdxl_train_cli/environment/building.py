@@ -150,7 +150,7 @@ def _requirements(checkout: Checkout) -> str:
 
 def _options(parts: EnvironmentFiles) -> OptionTable:
     """What the scripts take, and the optimizers: each is named as `name=module.Class`."""
-    asked = [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
+    asked = [f"{name}={path}" for name, path in optimizer.ASKED.items()]
     try:
         return OptionTable.model_validate(environment.ask(parts, "flags.py", *asked))
     except ValueError as error:

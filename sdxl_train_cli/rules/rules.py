@@ -13,7 +13,7 @@ from sdxl_train_cli.rules import value_rules
 from sdxl_train_cli.rules.conflict_rules import CONFLICTS
 from sdxl_train_cli.rules.rule import broken
 from sdxl_train_cli.rules.warning_rules import TRAPS
-from sdxl_train_cli.sdscripts import optimizer, options
+from sdxl_train_cli.sdscripts import optimizer_arguments, options
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 
@@ -25,6 +25,7 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:
     """Yield what sd-scripts would accept and do little, or something odd, with."""
+    yield from _corrections(recipe)
     yield from value_rules.warnings(recipe)
     yield from broken(TRAPS, recipe)
 
@@ -38,7 +39,7 @@ def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     yield from value_rules.problems(recipe.replaced(dict(typed.settings)), unsound)
     yield from broken(CONFLICTS, typed, unsound)
     if not {"optimizer_type", "optimizer_args"} & set(unsound):
-        yield from optimizer.unknown_arguments(typed, table.optimizers)
+        yield from optimizer_arguments.problems(typed, table.optimizers)
 
 
 def require(recipe: Recipe, table: OptionTable) -> Recipe:
@@ -47,3 +48,10 @@ def require(recipe: Recipe, table: OptionTable) -> Recipe:
     if found:
         raise RecipeError(found)
     return options.convert(recipe, table)
+
+
+def _corrections(recipe: Recipe) -> Iterator[Problem]:
+    """Yield what was made of a setting that can't have been meant as it is written."""
+    for option, setting in recipe.settings.items():
+        if setting.note:
+            yield recipe.problem(option, setting.note, "write one key=value after another, without commas")

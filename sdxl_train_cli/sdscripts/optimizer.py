@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-
-from sdxl_train_cli import formatting
-from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.sdscripts import shipped
 
@@ -55,11 +51,26 @@ TORCH_OPTIMIZERS = frozenset(
     {"ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"}
 )
 """Names that it hands to torch.optim as they are."""
-_DEFAULT = "AdamW"
+DEFAULT = "AdamW"
 """What it takes for the parser's own default, which is empty."""
 
 CLASSES = {**OWN_OPTIMIZERS, **{name.lower(): f"torch.optim.{name}" for name in sorted(TORCH_OPTIMIZERS)}}
 """The class of every optimizer that has no dot in its name, by the name in lower case."""
+
+
+PACKAGED = {"prodigyplus.prodigyplusschedulefree": "prodigyplus.ProdigyPlusScheduleFree"}
+"""Classes of packages that sd-scripts installs and has no name of its own for."""
+
+ASKED = {**CLASSES, **PACKAGED}
+"""Every class that setup asks for its arguments."""
+
+_OWN_NAMES = {path.lower(): name for name, path in reversed(CLASSES.items())}
+
+
+def own_name(recipe: Recipe) -> str:
+    """The optimizer's name in lower case; sd-scripts' own name where a class is named that it has one for."""
+    name = optimizer(recipe)
+    return _OWN_NAMES.get(name, name)
 
 
 def module(recipe: Recipe) -> str:
@@ -69,28 +80,13 @@ def module(recipe: Recipe) -> str:
     return path.rpartition(".")[0]
 
 
-def unknown_arguments(recipe: Recipe, known: Mapping[str, Sequence[str] | None]) -> Iterator[Problem]:
-    """Yield one problem for each of optimizer_args that the optimizer does not take.
-
-    `known` are the arguments of optimizers by lower-case name; None takes any.
-    """
-    takes = known.get(optimizer(recipe))
-    if takes is None:
-        return
-    name = recipe.get("optimizer_type") or _DEFAULT
-    for argument in recipe.arguments("optimizer_args"):
-        if argument not in takes:
-            hint = formatting.resembling(argument, takes) or f"it takes {', '.join(takes)}"
-            yield recipe.problem("optimizer_args", f"{name} has no argument '{argument}'", hint)
-
-
 def optimizer(recipe: Recipe) -> str:
     """The optimizer's name in lower case."""
     if recipe.is_on("use_8bit_adam"):
         return "adamw8bit"
     if recipe.is_on("use_lion_optimizer"):
         return "lion"
-    return str(recipe.get("optimizer_type") or _DEFAULT).lower()
+    return str(recipe.get("optimizer_type") or DEFAULT).lower()
 
 
 def schedule(recipe: Recipe) -> str:
@@ -100,7 +96,7 @@ def schedule(recipe: Recipe) -> str:
 
 def unknown_optimizer(recipe: Recipe) -> bool:
     """Whether sd-scripts would find no optimizer of that name; one of another package has a dot in its name."""
-    name = str(recipe.get("optimizer_type") or _DEFAULT)
+    name = str(recipe.get("optimizer_type") or DEFAULT)
     return "." not in name and name.lower() not in OWN_OPTIMIZERS and name not in TORCH_OPTIMIZERS
 
 
