@@ -1,6 +1,7 @@
 """What sd-scripts would refuse late, ignore silently or make something else of, as sentences before the run.
 
-The tables: `value_rules` for single options, `conflict_rules` for combinations, `warning_rules` for mere warnings.
+The tables: `value_rules` for single options, `conflict_rules` for combinations, `rate_rules` for what is trained and
+how fast, `effect_rules` for values that leave nothing to learn, `warning_rules` for mere warnings.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from collections.abc import Iterator
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.rules import value_rules
-from sdxl_train_cli.rules.conflict_rules import CONFLICTS
+from sdxl_train_cli.rules import conflict_rules, effect_rules, rate_rules, unread_rules, value_rules, warning_rules
 from sdxl_train_cli.rules.rule import broken
-from sdxl_train_cli.rules.warning_rules import TRAPS
 from sdxl_train_cli.sdscripts import optimizer_arguments, options
 from sdxl_train_cli.sdscripts.options import OptionTable
+
+CONFLICTS = (*conflict_rules.CONFLICTS, *rate_rules.CONFLICTS, *effect_rules.CONFLICTS)
+TRAPS = (*warning_rules.TRAPS, *rate_rules.WARNINGS, *effect_rules.WARNINGS)
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
@@ -27,6 +29,7 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
     """Yield what sd-scripts would accept and do little, or something odd, with."""
     yield from _corrections(recipe)
     yield from value_rules.warnings(recipe)
+    yield from unread_rules.warnings(recipe)
     yield from broken(TRAPS, recipe)
 
 

@@ -100,9 +100,42 @@ def unknown_optimizer(recipe: Recipe) -> bool:
     return "." not in name and name.lower() not in OWN_OPTIMIZERS and name not in TORCH_OPTIMIZERS
 
 
+STOPS_AT_OTHER_RATES = frozenset(
+    {"prodigy", "dadaptation", "dadaptadampreprint", "dadaptadam", "dadaptlion", "dadaptsgd"}
+)
+"""Optimizers that stop at their first step where parts have different rates other than 0 (prodigyopt 1.1.2 and
+dadaptation 3.2: step)."""
+USES_FIRST_RATE = frozenset({"dadaptadagrad", "dadaptadan", "dadaptadanip"})
+"""Those that train every part with the rate of the first, in silence (dadaptation 3.2: step)."""
+SLOW_DESCENT = frozenset({"sgd", "sgdnesterov", "sgdnesterov8bit", "sgdschedulefree", "asgd"})
+"""Plain gradient descent: its steps are as small as the gradient, so that it takes rates that others can't bear."""
+_OTHER_SCALE = SLOW_DESCENT | {"adadelta", "adafactor", "lbfgs", "rprop"}
+"""Optimizers whose rate is no step's size in a weight."""
+
+
 def sets_own_rate(recipe: Recipe) -> bool:
     """Whether the optimizer finds its rate by itself and learning_rate is only a factor of it."""
-    return optimizer(recipe) == "prodigy" or optimizer(recipe).startswith("dadapt")
+    name = optimizer(recipe).rpartition(".")[2]
+    return "prodigy" in name or name.startswith("dadapt")
+
+
+def steps_by_rate(recipe: Recipe) -> bool:
+    """Whether each step moves a weight by about learning_rate, as Adam and Lion do; an unknown class is taken to."""
+    return not sets_own_rate(recipe) and own_name(recipe) not in _OTHER_SCALE and not is_schedule_free_sgd(recipe)
+
+
+def is_schedule_free_sgd(recipe: Recipe) -> bool:
+    """Whether a class of another package is plain gradient descent."""
+    return optimizer(recipe).rpartition(".")[2].startswith(("sgd", "schedulefreesgd", "asgd"))
+
+
+def is_half_schedule_free(recipe: Recipe) -> bool:
+    """Whether the class is schedule-free and sd-scripts can't tell: it goes by the end of the name.
+
+    It would save the weights of training mode, which are not those that were learned (is_schedulefree_optimizer).
+    """
+    name = optimizer(recipe).rpartition(".")[2].replace("_", "")
+    return "schedulefree" in name and not optimizer(recipe).endswith("schedulefree")
 
 
 def chooses_own_rate(recipe: Recipe) -> bool:
