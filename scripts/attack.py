@@ -48,7 +48,7 @@ def main() -> int:
     unknown = sorted(set(typed.kinds) - set(plan.KINDS))
     if unknown:
         parser.error(f"no kind {', '.join(unknown)}: there are {', '.join(plan.KINDS)}")
-    wish = plan.Wish(
+    options = plan.AttackOptions(
         kinds=tuple(typed.kinds or plan.KINDS),
         seed=typed.seed if typed.only is None else typed.only,
         count=typed.count if typed.only is None else 1,
@@ -60,11 +60,11 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="attack-")).resolve()
     signal.signal(signal.SIGTERM, lambda signum, _frame: sys.exit(128 + signum))  # so that the folder goes too
     try:
-        return plan.carry_out(wish, folder)
+        return plan.carry_out(options, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if typed.keep is None and not any(wish.keep.iterdir()):
-            wish.keep.rmdir()
+        if typed.keep is None and not any(options.keep.iterdir()):
+            options.keep.rmdir()
 
 
 if __name__ == "__main__":

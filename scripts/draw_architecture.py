@@ -49,14 +49,14 @@ STRAIGHT_LINE = {
         "importers.named_code.require_harmless_recipe",
         "environment.required_packages.require",
     ),
-    "run.retry.carry_out": ("commands.train.carry_out", "memory.reductions.next_reduction"),
+    "run.retry.carry_out": ("commands.train.carry_out", "memory.step_down.next_reduction"),
     "commands.train.carry_out": ("records.runs.write", "run.launching.follow", "commands.train.remember"),
     "run.launching.follow": ("run.training.watch",),
     "run.training.watch": ("records.runs.running", "run.training._watch"),
     "run.training._watch": (
         "process.Child",
         "run.supervision.Supervision",
-        "run.training._followed",
+        "run.training._follow",
         "run.training._error",
         "records.runs.write_outcome",
     ),
@@ -64,8 +64,8 @@ STRAIGHT_LINE = {
     "run.training._failure": ("failures.diagnosis.explain",),
 }
 """Who calls whom, in this order. Not every call: those that tell the story."""
-LENT = "hands"
-"""What a command lends is called by this name: `hands.carry_out`."""
+LENT = "actions"
+"""What a command lends is called by this name: `actions.carry_out`."""
 
 
 def main() -> int:

@@ -19,21 +19,21 @@ from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from sdxl_train_cli.memory import estimation, vram
-from sdxl_train_cli.memory.demand import Demand, read
+from sdxl_train_cli.memory import estimation, requirement
+from sdxl_train_cli.memory.estimate_inputs import Demand, read
 from sdxl_train_cli.memory.estimation import EstimateSpread, FittedConstants
 from sdxl_train_cli.memory.optimizer_state import STATES, factored_bytes
 from sdxl_train_cli.recipe import Kind
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "vram.md"
 START = (-0.7, 0.2, 0.6, 0.1)
-"""Logarithms of the constants, of the last one less one: 0.5, 1.2, 1.8 and 2.1."""
+"""Start of the search as logarithms (of the last constant minus 1): 0.5, 1.2, 1.8 and 2.1."""
 LEAST, MOST = -7.0, 4.0
-"""Beyond these logarithms nothing changes any more: no context, or phases that only take as much as the largest."""
+"""Beyond these logarithms the result no longer changes: no context, or phases that cost only the largest one."""
 DIGITS = 3
 SPREAD_DIGITS = 4
 CONTRADICTED = ("LoRA 32, gradient checkpointing", 2)
-"""Left out of the fit: 9.4 to 13.1 for one more image, where every other checkpointed row adds 0.8 to 1.6 an image."""
+"""Excluded: 9.4 to 13.1 for one more image, while every other checkpointed row adds 0.8 to 1.6 per image."""
 ASSUMED_OPTIMIZERS = ("AdamW8bit", "Lion8bit", "Adafactor", "Lion", "AdamW")
 
 Point = tuple[float, ...]
@@ -41,7 +41,7 @@ Point = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Cell:
-    """One measured figure and the demand that it stands for."""
+    """One measured value and its demand."""
 
     row: str
     batch: int
@@ -50,11 +50,11 @@ class Cell:
 
     @property
     def is_contradicted(self) -> bool:
-        """Whether the table itself speaks against it."""
+        """Whether the rest of the table contradicts it."""
         return (self.row, self.batch) == CONTRADICTED
 
     def error(self, constants: FittedConstants) -> float:
-        """How far the estimate is above the measured figure, as a share of it."""
+        """Relative error of the estimate. Positive if it is too high."""
         return estimation.total_gib(self.demand, constants) / self.measured - 1
 
 
@@ -86,15 +86,15 @@ def main() -> int:
 
 
 def measured_cells() -> list[Cell]:
-    """Every figure of the table."""
+    """Every value of the table."""
     return [
         Cell(label(row), batch, gib, read(estimation.table_recipe(row, batch)).likely)
-        for row in vram.rows()
+        for row in requirement.rows()
         for batch, gib in row.measured_gib.items()
     ]
 
 
-def label(row: vram.TableRow) -> str:
+def label(row: requirement.TableRow) -> str:
     """A row's settings in words."""
     dims = "" if row.kind is Kind.DREAMBOOTH else f" {row.network_dim}" + (f"+{row.conv_dim}" if row.conv_dim else "")
     switches = {"full bf16": row.full_bf16, "fp8 base": row.fp8_base}
@@ -104,7 +104,7 @@ def label(row: vram.TableRow) -> str:
 
 
 def fit(cells: Sequence[Cell]) -> Fit:
-    """Fit to all cells, and once more for each row without that row."""
+    """Fit to all cells, then once for each row without that row."""
     constants = fitted_to(cells)
     without = {row: fitted_to([cell for cell in cells if cell.row != row]) for row in {cell.row for cell in cells}}
     return Fit(
@@ -115,7 +115,7 @@ def fit(cells: Sequence[Cell]) -> Fit:
 
 
 def fitted_to(cells: Sequence[Cell]) -> FittedConstants:
-    """The constants with the least squares of the logarithm of estimated to measured."""
+    """Constants that minimise the squared logarithm of estimated over measured."""
     taught = [cell for cell in cells if not cell.is_contradicted]
 
     def badness(point: Point) -> float:
@@ -127,13 +127,13 @@ def fitted_to(cells: Sequence[Cell]) -> FittedConstants:
 
 
 def constants_at(point: Point) -> FittedConstants:
-    """The constants of a point of the search, which knows no bounds: all above zero, and the power above one."""
+    """Constants of a point of the unbounded search: all are positive, and the exponent exceeds one."""
     context, kept, checkpointed, overlap = (math.exp(min(max(number, LEAST), MOST)) for number in point)
     return FittedConstants(context, kept, checkpointed, 1 + overlap)
 
 
 def minimum(badness: Callable[[Point], float], start: Point, steps: int = 400, enough: float = 1e-9) -> Point:
-    """Nelder and Mead's search: a simplex that walks, stretches and shrinks towards the least badness."""
+    """Nelder-Mead search."""
     corners = [start, *(tuple(x + 0.2 * (i == j) for j, x in enumerate(start)) for i in range(len(start)))]
     known = sorted((badness(corner), corner) for corner in corners)
     for _ in range(steps):
@@ -155,13 +155,13 @@ def minimum(badness: Callable[[Point], float], start: Point, steps: int = 400, e
 
 
 def at(badness: Callable[[Point], float], centre: Point, corner: Point, share: float) -> tuple[float, Point]:
-    """The point that lies so far from the centre towards the corner, and its badness."""
+    """Point at a given share of the way from the centre to the corner, and its badness."""
     point = tuple(c + share * (x - c) for c, x in zip(centre, corner, strict=True))
     return badness(point), point
 
 
 def spread(cells: Sequence[Cell], found: Fit) -> EstimateSpread:
-    """The range of measured to estimated over cells whose row the estimate had not seen."""
+    """Range of measured over estimated, for cells whose row was not in the fit."""
     ratios = [1 / (1 + error) for cell, error in zip(cells, found.held_out, strict=True) if not cell.is_contradicted]
     return EstimateSpread(low=round(min(1.0, *ratios), SPREAD_DIGITS), high=round(max(1.0, *ratios), SPREAD_DIGITS))
 
@@ -173,17 +173,17 @@ def constants_text(cells: Sequence[Cell], found: Fit) -> str:
 
 
 def mean(errors: Sequence[float]) -> float:
-    """The mean of the errors' size, in percent."""
+    """Mean absolute error in percent."""
     return 100 * fmean(map(abs, errors))
 
 
 def taught_only(cells: Sequence[Cell], errors: Sequence[float]) -> list[float]:
-    """The errors of all cells but the contradicted one."""
+    """Errors of all cells but the contradicted one."""
     return [error for cell, error in zip(cells, errors, strict=True) if not cell.is_contradicted]
 
 
 def summary(cells: Sequence[Cell], found: Fit) -> list[str]:
-    """What is printed."""
+    """Lines to print."""
     shown = [f"{name:14}{number:8.3f}" for name, number in asdict(found.constants).items()]
     shown += [
         f"{cell.row:40} batch {cell.batch}  measured {cell.measured:5.1f}  "
@@ -201,7 +201,7 @@ def summary(cells: Sequence[Cell], found: Fit) -> list[str]:
 
 
 def assumptions(cells: Sequence[Cell]) -> list[str]:
-    """How well the constants fit where other settings are read into the table: a line for each."""
+    """One line for each alternative reading of the table's settings: how well the constants fit it."""
     lines = []
     for trains_text in (True, False):
         for name in ASSUMED_OPTIMIZERS:
@@ -214,7 +214,7 @@ def assumptions(cells: Sequence[Cell]) -> list[str]:
 
 
 def assumed(demand: Demand, name: str, *, trains_text: bool) -> Demand:
-    """The demand if the table had been measured with another optimizer, or with the U-Net trained alone."""
+    """The demand if the table had been measured with another optimizer, or with only the U-Net trained."""
     state = STATES[name.lower()]
     dim = None if demand.full else demand.network_dim
     each = factored_bytes(dim, conv=False) if state.is_factored else state.bytes_per_weight(demand.trained_bytes)
@@ -247,7 +247,7 @@ def report(cells: Sequence[Cell], found: Fit) -> str:
 
 
 def differs(path: Path, made: str) -> int:
-    """Print how a file differs from what was made; 1 if it does."""
+    """Print a file's differences from the generated text. Returns 1 if there are any."""
     there = path.read_text(encoding="utf-8") if path.is_file() else ""
     lines = difflib.unified_diff(there.splitlines(), made.splitlines(), path.name, "made anew", lineterm="", n=0)
     for line in (shown := list(lines)):

@@ -43,24 +43,24 @@ from sdxl_train_cli.run.smoke import SmokeMaterial, SmokeSize
 
 PASSED, FAILED, SKIPPED, NOT_BEGUN = "passed", "FAILED", "skipped", "not begun"
 GONE_SECONDS = 20.0
-"""Until the driver no longer lists a process that was killed."""
+"""Time limit for the driver to stop listing a killed process."""
 PATIENCE_SECONDS = 240.0
-"""For a step that is waited for."""
+"""Time limit for an expected step."""
 STEP_DOWN_GIB, FIT_GIB = 17.0, 26.0
-"""What a ballast leaves: dim32 fits with one picture and not with two, and with two and not with three."""
+"""Memory that a ballast leaves: dim32 fits with one picture but not two, and with two but not three."""
 
 
 class CheckFailedError(Exception):
-    """Something was not as it must be, in words."""
+    """A check's expectation was not met. The message says which."""
 
 
 class SkippedError(Exception):
-    """This machine can't show it."""
+    """This machine can't run the check."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where and on what the checks run."""
+    """Environment of the checks."""
 
     home: Home
     installed: Environment
@@ -69,18 +69,18 @@ class Bench:
     folder: Path
     logs: Path
     started: list[Command] = field(default_factory=list)
-    """The commands of the check that goes on, which are ended with it."""
+    """Commands of the current check, which end with it."""
 
     @property
     def data(self) -> list[str]:
-        """What every run is given."""
+        """Arguments common to every run."""
         return [
             "--model", str(self.material.model), "--data", str(self.material.pictures),
             "--output", str(self.folder / "runs"), *([] if self.device else ["--no-vram-check"]),
         ]  # fmt: skip
 
     def need_gpu(self, gib: float = 0) -> Gpu:
-        """Skip the check where there is no GPU, or not so much of it."""
+        """Skip the check if there is no GPU, or not enough of it."""
         if self.device is None:
             raise SkippedError("no GPU")
         if self.device.free_gib < gib:
@@ -90,18 +90,18 @@ class Bench:
 
 @dataclass(frozen=True)
 class Check:
-    """One check; several run at once as far as their memory allows."""
+    """One check. Several run at once if their memory allows."""
 
     name: str
     shows: str
     carry_out: Callable[[Bench, str], str]
     gib: float
-    """GPU memory that it takes at most."""
+    """Maximum GPU memory."""
     is_alone: bool = False
 
 
 def main() -> int:
-    """Check, and print the table."""
+    """Run the checks and print the table."""
     options = arguments()
     if options.list:
         for check in CHECKS:
@@ -115,7 +115,7 @@ def main() -> int:
             bench = prepare(options, Path(name))
             results = [*side_by_side(wanted, bench, options, started)]
             results += [
-                checked(check, bench, options.output, started + 60 * options.minutes)
+                run_check(check, bench, options.output, started + 60 * options.minutes)
                 for check in wanted
                 if check.is_alone
             ]
@@ -130,7 +130,7 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("gpu_checks"), help="a folder for what the runs say")
     parser.add_argument("--minutes", type=float, default=10.0, help="start no check after this many")
@@ -143,7 +143,7 @@ def arguments() -> argparse.Namespace:
 
 
 def prepare(options: argparse.Namespace, folder: Path) -> Bench:
-    """Find the GPU and make the model."""
+    """Find the GPU and create the model."""
     home = Home.find(options.home, os.environ)
     installed = environment.require(home)
     device = preparation.choose_device(options.gpu)
@@ -163,21 +163,21 @@ def prepare(options: argparse.Namespace, folder: Path) -> Bench:
 def side_by_side(
     wanted: list[Check], bench: Bench, options: argparse.Namespace, started: float
 ) -> Iterator[dict[str, object]]:
-    """The checks that don't mind others, as many at once as memory allows."""
+    """Run the checks that tolerate others, as many at once as memory allows."""
     shared = [check for check in wanted if not check.is_alone]
-    room = Room(bench.device.free_gib if bench.device else 0.0)
+    room = MemoryBudget(bench.device.free_gib if bench.device else 0.0)
     deadline = started + 60 * options.minutes
 
     def in_turn(check: Check) -> dict[str, object]:
         with room.of(check.gib):
-            return checked(check, bench, options.output, deadline)
+            return run_check(check, bench, options.output, deadline)
 
     with ThreadPoolExecutor(max(1, len(shared))) as pool:
         yield from (done.result() for done in as_completed([pool.submit(in_turn, check) for check in shared]))
 
 
-class Room:
-    """GPU memory that checks share; one that wants more than there is waits until it is alone."""
+class MemoryBudget:
+    """GPU memory shared by checks. A check that needs more than there is waits until it is alone."""
 
     def __init__(self, gib: float) -> None:
         self._whole = self._left = gib
@@ -185,7 +185,7 @@ class Room:
 
     @contextlib.contextmanager
     def of(self, gib: float) -> Iterator[None]:
-        """Wait for so much, and give it back."""
+        """Wait for memory, and release it afterwards."""
         taken = min(gib, self._whole)
         with self._changed:
             self._changed.wait_for(lambda: self._left >= taken)
@@ -198,8 +198,8 @@ class Room:
                 self._changed.notify_all()
 
 
-def checked(check: Check, bench: Bench, output: Path, deadline: float) -> dict[str, object]:
-    """Carry a check out and write down what came of it."""
+def run_check(check: Check, bench: Bench, output: Path, deadline: float) -> dict[str, object]:
+    """Run a check and record its result."""
     began = time.monotonic()
     bench = replace(bench, started=[])
     if began > deadline:
@@ -227,7 +227,7 @@ def checked(check: Check, bench: Bench, output: Path, deadline: float) -> dict[s
 
 
 class Command:
-    """The command, started as a person would; all that it says goes to a file."""
+    """A command started as a user would, with its output in a file."""
 
     def __init__(self, bench: Bench, log: str, *arguments: str) -> None:
         self.log = bench.logs / f"{log}.txt"
@@ -245,11 +245,11 @@ class Command:
 
     @property
     def said(self) -> str:
-        """All until now."""
+        """The output so far."""
         return self.log.read_bytes()[self.began_at :].decode("utf-8", "replace")
 
     def wait(self, expected: int, *words: str) -> str:
-        """Let it end; CheckFailedError where the exit code is another, or one of the words is missing."""
+        """Wait for the end. CheckFailedError for another exit code, or if expected output is missing."""
         code = self.child.wait(timeout=2 * PATIENCE_SECONDS)
         said = " ".join(self.said.split())
         if code != expected:
@@ -260,7 +260,7 @@ class Command:
         return said
 
     def until_step(self, step: int) -> None:
-        """Wait until it has made so many steps; it was started with --json."""
+        """Wait for a step. The command must have been started with --json."""
         end = time.monotonic() + PATIENCE_SECONDS
         while self.last_step() < step:
             if self.child.poll() is not None or time.monotonic() > end:
@@ -268,19 +268,19 @@ class Command:
             time.sleep(0.1)
 
     def last_step(self) -> int:
-        """The last step that it told, 0 before the first."""
+        """The last reported step, or 0."""
         lines = [line for line in self.said.splitlines() if line.startswith("{") and '"step"' in line]
         events = [json.loads(line) for line in lines]
         return max((int(event["step"]) for event in events if event.get("step") is not None), default=0)
 
     def processes(self) -> list[psutil.Process]:
-        """The trainer's, as long as the command lives."""
+        """The trainer's processes while the command runs."""
         found = psutil.Process(self.child.pid).children(recursive=True)
         self._seen |= set(found)
         return found
 
     def all_processes(self) -> list[psutil.Process]:
-        """All that the trainer has until the command ends."""
+        """All processes that the trainer has had when the command ends."""
         found, end = set[psutil.Process](), time.monotonic() + 2 * PATIENCE_SECONDS
         while self.child.poll() is None and time.monotonic() < end:
             found |= set(self.processes())
@@ -288,7 +288,7 @@ class Command:
         return list(found)
 
     def end(self) -> None:
-        """Leave nothing of it alive."""
+        """Kill everything that the command started."""
         with contextlib.suppress(psutil.Error):
             self.processes()
         for one in self._seen:
@@ -298,7 +298,7 @@ class Command:
 
 
 def require_gone(bench: Bench, processes: list[psutil.Process]) -> str:
-    """Wait until neither the machine nor the driver lists one of these; give how long that took."""
+    """Wait until neither the machine nor the driver lists these processes. Returns how long that took."""
     if not processes:
         raise CheckFailedError("no process of the trainer was seen")
     began, pids = time.monotonic(), {child.pid for child in processes}
@@ -318,7 +318,7 @@ def require_gone(bench: Bench, processes: list[psutil.Process]) -> str:
 
 @contextlib.contextmanager
 def ballast(bench: Bench, leaves_gib: float) -> Iterator[None]:
-    """Hold GPU memory from outside, so that a run has so much left; nothing where the GPU has no more anyway."""
+    """Occupy GPU memory from another process so that this much is left. Does nothing if no more is free."""
     device = bench.need_gpu(leaves_gib)
     now = next(found for found in gpu.devices() if found.index == device.index)
     held = int((now.free_gib - leaves_gib - CONTEXT_GIB) * gpu.GIB)
@@ -340,11 +340,11 @@ def ballast(bench: Bench, leaves_gib: float) -> Iterator[None]:
 
 
 CONTEXT_GIB = 0.8
-"""What a process with CUDA takes before its first tensor."""
+"""Memory of a CUDA process before its first tensor."""
 
 
 def refusal(bench: Bench, name: str) -> str:
-    """Too large a batch ends with 6 before anything starts."""
+    """Too large a batch exits with 6 before anything starts."""
     imagined = [] if bench.device else ["--gpu-memory", "12", "--dry-run"]
     data = [word for word in bench.data if word != "--no-vram-check"]
     large = ["--preset", "dim32", "--batch-size", "64"]
@@ -355,7 +355,7 @@ def refusal(bench: Bench, name: str) -> str:
 
 
 def training(bench: Bench, name: str) -> str:
-    """A whole run: file, samples, history, and what it took is remembered for the next check."""
+    """A complete run: file, samples, history, and a measurement for the next check."""
     prompts = bench.folder / "prompts.txt"
     prompts.write_text("a red circle --w 1024 --h 1024 --s 4 --d 1\n", encoding="utf-8")
     sampling = [
@@ -390,7 +390,7 @@ def eight_bits(bench: Bench, name: str) -> str:
 
 
 def two_at_once(bench: Bench, name: str) -> str:
-    """Two runs that share the card."""
+    """Two runs share the GPU."""
     runs = [
         Command(bench, f"{name}-{number}", "lora", "--preset", "dim32-bf16-gc", *bench.data,
                 "--name", f"{name}-{number}", "--steps", "8")
@@ -402,7 +402,7 @@ def two_at_once(bench: Bench, name: str) -> str:
 
 
 def not_a_number(bench: Bench, name: str) -> str:
-    """Half precision and an absurd learning rate: the guard ends the run and says why."""
+    """Half precision and an absurd learning rate: the guard stops the run and says why."""
     bench.need_gpu()
     absurd = ("mixed_precision=fp16", "learning_rate=1000.0", "lr_warmup_steps=0", "max_grad_norm=0.0")
     settings = [word for setting in absurd for word in ("--set", setting)]
@@ -412,7 +412,7 @@ def not_a_number(bench: Bench, name: str) -> str:
 
 
 def interrupted(bench: Bench, name: str) -> str:
-    """Ctrl-C ends a run after its step, nothing stays on the GPU, and it can be resumed."""
+    """Ctrl-C ends a run after its step, frees the GPU, and the run can be resumed."""
     saving = ["--save-state", "--set", "save_every_n_steps=4"]
     run = Command(
         bench, name, "lora", "--preset", "dim32-gc", *bench.data, "--name", name, "--steps", "400", *saving, "--json"
@@ -443,7 +443,7 @@ def killed(bench: Bench, name: str) -> str:
 
 
 def killed_trainer(bench: Bench, name: str) -> str:
-    """Kill -9 of the trainer alone, as the kernel does where RAM runs out: the run fails and says so."""
+    """Kill -9 of the trainer alone, as the kernel does when RAM runs out: the run fails and says so."""
     if process.WINDOWS:
         raise SkippedError("Windows has no kill -9")
     run = Command(bench, name, "lora", "--preset", "dim32-gc", *bench.data, "--name", name, "--steps", "400", "--json")
@@ -456,7 +456,7 @@ def killed_trainer(bench: Bench, name: str) -> str:
 
 
 def out_of_memory(bench: Bench, name: str) -> str:
-    """Memory that runs out is told as that, with what would fit."""
+    """Running out of memory is reported as such, with what would fit."""
     with ballast(bench, STEP_DOWN_GIB):
         run = Command(bench, name, "lora", "--preset", "dim32", "--batch-size", "2", *bench.data,
                       "--name", name, "--steps", "6", "--no-vram-check")  # fmt: skip
@@ -467,7 +467,7 @@ def out_of_memory(bench: Bench, name: str) -> str:
 
 
 def step_down(bench: Bench, name: str) -> str:
-    """With --on-oom step-down the run starts again with less and ends well."""
+    """With --on-oom step-down the run restarts with less and succeeds."""
     with ballast(bench, STEP_DOWN_GIB):
         run = Command(bench, name, "lora", "--preset", "dim32", "--batch-size", "2", *bench.data, "--name", name,
                       "--steps", "6", "--no-vram-check", "--on-oom", "step-down")  # fmt: skip

@@ -37,12 +37,12 @@ def main() -> int:
 
 
 def told(argv: list[str], folder: Path) -> str:
-    """What a command prints; its complaints go on to ours."""
+    """A command's stdout. Its stderr goes to ours."""
     return subprocess.run(argv, cwd=folder, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
 
 
 def table(counted: dict[str, object], commit: str) -> str:
-    """The rows as CSV, sizes in MiB, under a header that says where they come from."""
+    """The rows as CSV, sizes in MiB, below a header naming their source."""
     rows = counted["rows"]
     assert isinstance(rows, list)  # noqa: S101  the other script's promise
     text = io.StringIO()

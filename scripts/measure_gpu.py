@@ -60,9 +60,9 @@ OK, OUT_OF_MEMORY, FAILED, TOO_LATE = "ok", "out of memory", "error", "cut off"
 PICTURES = 8
 STEPS, STEPS_ON_PROCESSOR = 30, 8
 LEFT_OUT = 8
-"""Steps at the beginning that no figure counts: kernels are loaded, graphs recorded, blocks compiled."""
+"""Initial steps excluded from all values: kernels are loaded, graphs recorded, blocks compiled."""
 SIDE = 64
-"""Of the pictures: square ones of any size are enlarged to 1024x1024."""
+"""Side of the pictures. Square ones of any size are enlarged to 1024x1024."""
 CELLS = (
     "lora/dim32:1:plain", "lora/dim32:1:default", "lora/dim32:4:plain", "lora/dim32:4:default",
     "lora/dim32-gc:1:plain", "lora/dim32-gc:1:default", "lora/dim32-gc:4:plain", "lora/dim32-gc:4:default",
@@ -77,7 +77,7 @@ CELLS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """What is to be measured."""
+    """What to measure."""
 
     kind: Kind
     preset: str
@@ -87,13 +87,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """As it is typed."""
+        """The cell as typed."""
         return f"{self.kind.value}/{self.preset}:{self.batch}:{self.way}"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the file; None is what was not known."""
+    """A line of the file. None if unknown."""
 
     cell: str
     kind: str
@@ -106,7 +106,7 @@ class Line:
     seconds_per_step: float | None = None
     pictures_per_second: float | None = None
     first_steps_seconds: float | None = None
-    """All steps that do not count: what recording and compiling take once in each run."""
+    """Duration of the excluded steps: recording and compiling, once per run."""
     before_allocated_gib: float | None = None
     before_reserved_gib: float | None = None
     training_allocated_gib: float | None = None
@@ -125,7 +125,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and on what everything runs."""
+    """Environment of the measurements."""
 
     home: Home
     installed: Environment
@@ -151,7 +151,7 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("measured_gpu.jsonl"), help="JSON lines")
     parser.add_argument("--minutes", type=float, default=10.0, help="stop after this many")
@@ -164,7 +164,7 @@ def arguments() -> argparse.Namespace:
 
 
 def parse(text: str) -> Cell:
-    """A cell as it is typed; UsageError where it makes no sense."""
+    """Parse a typed cell. UsageError if invalid."""
     try:
         recipe, batch, way, *steps = text.split(":")
         kind, preset = recipe.split("/", 1)
@@ -177,7 +177,7 @@ def parse(text: str) -> Cell:
 
 
 def measure(options: argparse.Namespace, known: Sequence[Line]) -> Iterator[Line]:
-    """Run every cell that is not known, until the time is over; each line is written as soon as it is there."""
+    """Run every unknown cell until time is up. Each line is written at once."""
     deadline = time.monotonic() + 60 * options.minutes
     home = Home.find(options.home, os.environ)
     installed = environment.require(home)
@@ -216,7 +216,7 @@ WITHOUT_GPU = (
 
 
 def made(installed: Environment, folder: Path, size: SmokeSize) -> SmokeMaterial:
-    """The model, as it was left by another time or anew."""
+    """The model, reused from an earlier call or created."""
     there = folder / "material"
     if size.scaled or not (there / "model.safetensors").is_file():
         print("making a model of random weights", file=sys.stderr, flush=True)
@@ -225,7 +225,7 @@ def made(installed: Environment, folder: Path, size: SmokeSize) -> SmokeMaterial
 
 
 class Running:
-    """One cell's process, which waits until it is its turn."""
+    """One cell's process, which waits for its turn."""
 
     def __init__(self, cell: Cell, place: Place, *, count: bool) -> None:
         self.cell, self.place = cell, place
@@ -245,7 +245,7 @@ class Running:
         self.child.__exit__(None, None, None)
 
     def result(self, deadline: float) -> Line:
-        """Let it have the GPU, and give what it took; what the time cuts off is told as that."""
+        """Let it use the GPU, and return its line. A timeout is recorded as such."""
         device = self.place.device
         sampler = Sampler(self.child.pid, device.index if device else None)
         self.turn.touch()
@@ -272,7 +272,7 @@ class Running:
         return self.line(facts, status, remark, sampler.peak_gib)
 
     def line(self, facts: dict[str, Any], status: str, remark: str, process_gib: float | None) -> Line:
-        """What is written."""
+        """The line to write."""
         cell, device, lock = self.cell, self.place.device, self.place.installed.lock
         seconds = list(facts.get("seconds") or [])
         counted = seconds[LEFT_OUT - 1 :] if len(seconds) > LEFT_OUT else seconds[1:]
@@ -307,7 +307,7 @@ class Running:
 
 
 def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
-    """Everything but the start, as the real commands do it."""
+    """Prepare as the real commands do, without starting."""
     asked = choices(cell, place, folder)
     source = min(place.material.pictures.glob("*.png"))
     trial.write_pictures([PictureFile(square(source, folder), SIDE, SIDE, 1)] * PICTURES, folder / "pictures")
@@ -319,7 +319,7 @@ def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
 
 
 def choices(cell: Cell, place: Place, folder: Path) -> Choices:
-    """The preset as it is; without a GPU as small as the smoke's."""
+    """The unchanged preset. Without a GPU, reduced to the smoke test's size."""
     if place.device is None:
         small = SmokeSize(cell.steps, scaled=place.is_scaled, gpu_index=None)
         eight_bit = place.installed.lock.eight_bit
@@ -339,7 +339,7 @@ def choices(cell: Cell, place: Place, folder: Path) -> Choices:
 
 
 def square(source: Path, folder: Path) -> Path:
-    """A square picture, so that every pixel of the largest bucket is there."""
+    """A square picture, which fills the largest bucket."""
     from PIL import Image  # noqa: PLC0415  only needed once something is measured
 
     path = folder / "square.png"
@@ -349,7 +349,7 @@ def square(source: Path, folder: Path) -> Path:
 
 
 def through(argv: Sequence[str], observed: Sequence[str], way: str) -> list[str]:
-    """The argv with our scripts before the trainer's, the watching one outermost."""
+    """The argv with our scripts before the trainer's, the observing one outermost."""
     at = next(index for index, word in enumerate(argv) if index > 2 and word.endswith(".py"))  # noqa: PLR2004  -m name
     fast = [] if way == PLAIN else [str(INSIDE / "fast.py"), way.replace("+", ",")]
     return [*argv[:at], str(INSIDE / "observed.py"), *observed, *fast, *argv[at:]]
@@ -361,12 +361,12 @@ def gib(peaks: Mapping[str, int] | None, name: str) -> float | None:
 
 
 def rounded(number: float | None, digits: int) -> float | None:
-    """A figure as it stands in the file."""
+    """A value as stored in the file."""
     return None if number is None else round(number, digits)
 
 
 def read(path: Path) -> list[Line]:
-    """What is known already."""
+    """Read the known lines."""
     if not path.is_file():
         return []
     try:
@@ -378,7 +378,7 @@ def read(path: Path) -> list[Line]:
 
 
 def write(path: Path, line: Line) -> None:
-    """Add a line."""
+    """Append a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(line), ensure_ascii=False) + "\n")
@@ -393,7 +393,7 @@ def summary(line: Line) -> str:
 
 
 def show(lines: Sequence[Line]) -> None:
-    """Each cell beside its plain one, of several the fastest."""
+    """Print each cell beside its plain one. Of several, the fastest."""
     plain = dict[tuple[str, str, int, str], Line]()
     for line in sorted(lines, key=lambda line: -(line.seconds_per_step or math.inf)):
         if line.way == PLAIN:
@@ -406,7 +406,7 @@ def show(lines: Sequence[Line]) -> None:
 
 
 def figures(line: Line, base: Line | None) -> list[str]:
-    """A row's figures; what a row without its plain one can't say stays empty."""
+    """A row's values. Comparisons stay empty if there is no plain cell."""
     if line.status != OK:
         return [line.status, *[""] * 6]
     times = memory = None
@@ -426,12 +426,12 @@ def figures(line: Line, base: Line | None) -> list[str]:
 
 
 def text(number: float | None, form: str) -> str:
-    """A figure of the table, or nothing."""
+    """A value of the table, or empty."""
     return "" if number is None else format(number, form)
 
 
 def apart(line: Line, base: Line | None) -> float | None:
-    """The largest relative difference of two runs' losses, step by step."""
+    """Largest relative difference between two runs' losses, step by step."""
     if base is None or base is line:
         return None
     pairs = zip(line.losses, base.losses, strict=False)

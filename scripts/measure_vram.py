@@ -37,7 +37,7 @@ from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SdxlTrainError, TrainingError
 from sdxl_train_cli.gpu import GIB, Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import estimation, vram
+from sdxl_train_cli.memory import estimation, requirement
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.recipes import presets
@@ -58,14 +58,14 @@ TABLE_SETTINGS: dict[str, Value | None] = {
     "optimizer_type": "AdamW8bit",
     "optimizer_args": None,
 }
-"""What docs/vram.md found of the table, where a preset differs."""
+"""Settings of the table according to docs/vram.md that differ from the presets'."""
 SIDE = 64
-"""Of the pictures: square ones of any size are enlarged to 1024x1024."""
+"""Side of the pictures. Square ones of any size are enlarged to 1024x1024."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is to be measured."""
+    """What to measure."""
 
     variant: str
     row: str
@@ -76,7 +76,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Measured:
-    """A line of the file, figures as text; empty is what was not known."""
+    """A line of the file with values as text. Empty if unknown."""
 
     variant: str
     row: str
@@ -101,7 +101,7 @@ class Measured:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes two lines the same cell."""
+        """Identifies lines of the same cell."""
         return self.variant, self.row, self.batch, self.model, self.gpu
 
 
@@ -110,7 +110,7 @@ COLUMNS = tuple(field.name for field in fields(Measured))
 
 @dataclass(frozen=True)
 class Place:
-    """Where and on what everything runs."""
+    """Environment of the measurements."""
 
     home: Home
     installed: Environment
@@ -137,12 +137,12 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("measured_vram.csv"), help="the CSV")
     parser.add_argument("--against", action="store_true", help="print the estimate's error for each cell")
     parser.add_argument("--rows", default="", help="only rows whose name contains these words, such as 'LoRA 32'")
-    parser.add_argument("--batches", type=sizes, default=vram.BATCH_SIZES, help="such as 1,2,4")
+    parser.add_argument("--batches", type=sizes, default=requirement.BATCH_SIZES, help="such as 1,2,4")
     parser.add_argument("--variant", choices=(AS_TABLE, AS_SHIPPED), help="only as the table, or as the preset ships")
     parser.add_argument("--gpu", type=int, help="as in nvidia-smi [default: the one with most free memory]")
     parser.add_argument("--home", type=Path, help="the home of sdxl-train")
@@ -151,7 +151,7 @@ def arguments() -> argparse.Namespace:
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    """Batch sizes with commas between them."""
+    """Parse comma-separated batch sizes."""
     found = tuple(int(part) for part in text.split(",") if part.strip())
     if any(size < 1 for size in found):
         raise argparse.ArgumentTypeError("a batch has at least one picture")
@@ -159,7 +159,7 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def measure(options: argparse.Namespace, known: list[Measured]) -> list[Measured]:
-    """Run every cell that is not known; each line is written as soon as it is there."""
+    """Run every unknown cell. Each line is written at once."""
     home = Home.find(options.home, os.environ)
     installed = environment.require(home)
     device = chosen(options.gpu)
@@ -196,7 +196,7 @@ WITHOUT_GPU = (
 
 
 def chosen(index: int | None) -> Gpu | None:
-    """The GPU that was named, else the freest, else None."""
+    """The given GPU, else the one with the most free memory, else None."""
     found = [device for device in gpu.devices() if index in {None, device.index}]
     if not found and index is not None:
         sys.exit(f"error: no GPU {index}\nhint:  see `nvidia-smi`")
@@ -204,19 +204,19 @@ def chosen(index: int | None) -> Gpu | None:
 
 
 def cells(options: argparse.Namespace) -> Iterator[Cell]:
-    """Every row by batch size, in both variants; the measured table's first."""
+    """Every row by batch size in both variants, those of the measured table first."""
     shipped = [(found.kind, found.name) for found in presets.list_presets() if found.kind]
     for variant in (AS_TABLE, AS_SHIPPED):
         if options.variant not in {None, variant}:
             continue
-        for row in vram.rows():
+        for row in requirement.rows():
             kind, name = next((kind, name) for kind, name in shipped if row.is_like(presets.load(kind, name)))
             if options.rows in row.title:
                 yield from (Cell(variant, row.title, batch, kind, name) for batch in options.batches)
 
 
 def made(installed: Environment, folder: Path, size: SmokeSize) -> SmokeMaterial:
-    """The model, as it was left by another time or anew."""
+    """The model, reused from an earlier call or created."""
     there = folder / "material"
     if size.scaled or not (there / "model.safetensors").is_file():
         print("making a model of random weights", file=sys.stderr, flush=True)
@@ -234,7 +234,7 @@ def ran_out(known: Sequence[Measured], cell: Cell, name_of_gpu: str) -> bool:
 
 
 def measured(cell: Cell, place: Place) -> Measured:
-    """Run one cell; a failure that is not about memory stands in the file in words."""
+    """Run one cell. A failure unrelated to memory is recorded in words."""
     print(f"{cell.variant}: {cell.row}, batch {cell.batch}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=place.folder, prefix="cell-") as name:
         folder = Path(name)
@@ -259,7 +259,7 @@ def measured(cell: Cell, place: Place) -> Measured:
 
 
 def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
-    """Everything but the start, as the real commands do it."""
+    """Prepare as the real commands do, without starting."""
     asked = choices(cell, place, folder)
     pictures = folder / "pictures"
     source = min(place.material.pictures.glob("*.png"))
@@ -269,7 +269,7 @@ def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
 
 
 def choices(cell: Cell, place: Place, folder: Path) -> Choices:
-    """The preset, changed to what the table stands for where that is asked."""
+    """The preset, changed to the table's settings if requested."""
     if place.device is None:
         small = SmokeSize(trial.STEPS, scaled=place.model == SCALED, gpu_index=None)
         eight_bit = place.installed.lock.eight_bit
@@ -295,7 +295,7 @@ def choices(cell: Cell, place: Place, folder: Path) -> Choices:
 
 
 def square(source: Path, folder: Path) -> Path:
-    """A square picture, so that every pixel of the largest bucket is there."""
+    """A square picture, which fills the largest bucket."""
     from PIL import Image  # noqa: PLC0415  only needed once something is measured
 
     path = folder / "square.png"
@@ -312,7 +312,7 @@ def through(prepared: Prepared, report: Path) -> list[str]:
 
 
 def described(cell: Cell, place: Place, prepared: Prepared) -> Measured:
-    """A line as far as it is known before the run."""
+    """A line with everything known before the run."""
     estimate = estimation.estimate(prepared.recipe) if place.device else None
     lock, device = place.installed.lock, place.device
     return Measured(
@@ -339,12 +339,12 @@ def gib(size: int | None) -> str:
 
 
 def figure(number: float | None, digits: int = 3) -> str:
-    """A figure as it stands in the file."""
+    """A value as stored in the file."""
     return "" if number is None else str(round(number, digits))
 
 
 def read(path: Path) -> list[Measured]:
-    """What is known already."""
+    """Read the known lines."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -359,7 +359,7 @@ def read(path: Path) -> list[Measured]:
 
 
 def write(path: Path, line: Measured) -> None:
-    """Append one line, under the columns' names where the file is new."""
+    """Append a line. A new file gets a header first."""
     is_new = not path.is_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8", newline="") as file:

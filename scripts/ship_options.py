@@ -62,7 +62,7 @@ def rows(table: OptionTable) -> Iterator[Row]:
 
 def row(option: Option) -> Row:
     """What of an option is not usual."""
-    usual = shipped.usual(option.name, option.type)
+    usual = shipped.row_defaults(option.name, option.type)
     told = option.model_dump(mode="json", exclude={"help"})
     return {key: value for key, value in told.items() if key not in usual or value != usual[key]}
 

@@ -1,4 +1,4 @@
-"""Where `sdxl-train` begins: so small that Ctrl-C meets us before the imports, which take a tenth of a second."""
+"""Entry point. It stays tiny so that Ctrl-C is handled before the imports, which take a tenth of a second."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 
 
 def main() -> None:
-    """Run a command; stopped before it has begun, it has no more to say than one that is stopped later."""
+    """Run a command. Ctrl-C during the imports ends it with the same words and exit code as Ctrl-C later."""
     try:
-        from sdxl_train_cli import cli  # noqa: PLC0415 - that is the point
+        from sdxl_train_cli import cli  # noqa: PLC0415 - late by design
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped\n")
         sys.exit(130)

@@ -15,8 +15,8 @@ from sdxl_train_cli import layout
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.errors import Problem, SdxlTrainError
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import vram
-from sdxl_train_cli.memory.vram import MemoryNeed
+from sdxl_train_cli.memory import requirement
+from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets, project
@@ -80,7 +80,7 @@ def estimate_memory(recipe: Recipe) -> MemoryNeed:
 
     `high_gib` is the figure that a check uses; a desktop takes 1 to 2 GiB more. Raises RecipeError for absurd sizes.
     """
-    return vram.need(recipe)
+    return requirement.need(recipe)
 
 
 def prepare(  # noqa: PLR0913 - keyword-only, each is one flag of `sdxl-train lora`

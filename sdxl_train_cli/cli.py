@@ -1,6 +1,6 @@
-"""The commands as a table, and main(), the only place that turns our errors into words and exit codes.
+"""The command table, and main(), the only place that turns errors into messages and exit codes.
 
-A command's module is imported when the command is used: --help and a misspelt name must not wait for it.
+A command's module is imported when the command is used: --help and a misspelled name must not wait for it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from sdxl_train_cli.errors import SdxlTrainError, UsageError
 from sdxl_train_cli.ui import printing
 
 _ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
-"""click's own, or that of typer's copy of click; typer gives no other name to it."""
+"""The usage error of click, or of typer's vendored copy of click. Typer has no public name for it."""
 
 
 class Command(NamedTuple):
-    """One command: what it does, and the function that does it."""
+    """One command: its help and the function that runs it."""
 
     help: str
     """One line for the list of commands."""
     function: str
     """`module.function` below sdxl_train_cli.commands."""
     more: str = ""
-    """What its own --help says beside the line."""
+    """Paragraphs that only the command's own --help shows."""
 
 
 class CommandGroup(NamedTuple):
-    """A word with commands of its own."""
+    """A command that has subcommands."""
 
     help: str
     commands: Mapping[str, Command]
@@ -97,26 +97,26 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
 
 
 class CommandTable(TyperGroup):
-    """Commands that are listed by their line, and imported when they are used."""
+    """A group that lists commands without importing them."""
 
     def __init__(self, *, rows: Mapping[str, Command | CommandGroup] = COMMANDS, **attrs: Any) -> None:  # noqa: ANN401 - typer's
-        super().__init__(**{**attrs, "commands": {name: _listed(name, row) for name, row in rows.items()}})
+        super().__init__(**{**attrs, "commands": {name: _placeholder(name, row) for name, row in rows.items()}})
         self._rows = rows
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - click's, or those of typer's own copy
-        """Give the command that is named, its module imported."""
+        """Return the named command. Imports its module."""
         name, listed, rest = super().resolve_command(ctx, args)
         row = self._rows.get(name) if name else None
-        return name, _imported(name, row) if name and isinstance(row, Command) else listed, rest
+        return name, _load_command(name, row) if name and isinstance(row, Command) else listed, rest
 
 
-def _listed(name: str, row: Command | CommandGroup) -> Any:  # noqa: ANN401 - as above
+def _placeholder(name: str, row: Command | CommandGroup) -> Any:  # noqa: ANN401 - as above
     if isinstance(row, CommandGroup):
         return CommandTable(name=name, rows=row.commands, help=row.help, no_args_is_help=True, rich_markup_mode=None)
     return TyperCommand(name, help=row.help, rich_markup_mode=None)
 
 
-def _imported(name: str, row: Command) -> Any:  # noqa: ANN401 - as above
+def _load_command(name: str, row: Command) -> Any:  # noqa: ANN401 - as above
     module, _, function = row.function.rpartition(".")
     command = getattr(importlib.import_module(f"sdxl_train_cli.commands.{module}"), function)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -129,7 +129,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help comes in half the time
+    rich_markup_mode=None,  # plain help takes half the time
 )
 
 
@@ -149,19 +149,19 @@ def _options(
 
 
 def main() -> None:
-    """Run a command; every error is a line with a hint and has its own exit code."""
+    """Run a command. Every error becomes one line with a hint, and has its own exit code."""
     _prepare_streams()
     signals.raise_stopped()
     try:
-        sys.exit(_code())
+        sys.exit(_exit_code())
     except signals.Stopped as stop:
-        printing.told("")
-        printing.told("stopped")
+        printing.err("")
+        printing.err("stopped")
         sys.exit(128 + stop.signum)
 
 
-def _code() -> int:
-    """Run a command and give its exit code."""
+def _exit_code() -> int:
+    """Run a command and return its exit code."""
     try:
         _require_folder()
         code = app(standalone_mode=False)
@@ -171,31 +171,31 @@ def _code() -> int:
         console.errors(error.problems)
         return error.exit_code
     except _ClickUsageError as error:
-        return _misused(error)
+        return _report_misuse(error)
     except typer.Abort:
-        printing.told("Aborted!")
+        printing.err("Aborted!")
         return 1
-    except Exception as error:  # noqa: BLE001 - whatever it is, a person is told in a line and not in a traceback
+    except Exception as error:  # noqa: BLE001 - last resort: the user gets one line, not a traceback
         from sdxl_train_cli import crash_report
 
         problem, code = crash_report.explain(error, os.environ)
-        printing.told_error(problem)
+        printing.err_problem(problem)
         return code
     return code if isinstance(code, int) else 0
 
 
-def _misused(error: typer.BadParameter) -> int:
-    """Tell what click says of the command line; what was typed stands in it."""
+def _report_misuse(error: typer.BadParameter) -> int:
+    """Print click's message about the command line. The message quotes what was typed, so it is escaped."""
     words = io.StringIO()
     is_help = error.ctx is not None and error.message == error.ctx.get_help()  # where nothing was typed
     error.message = error.message if is_help else visible.line(error.message)
     error.show(words)
-    printing.told_document(words.getvalue().rstrip("\n"))
+    printing.err_document(words.getvalue().rstrip("\n"))
     return UsageError.exit_code
 
 
 def _require_folder() -> None:
-    """Every relative path would fail later, each in its own way."""
+    """Raise UsageError if the current folder is gone. Every relative path would fail later, each differently."""
     try:
         Path.cwd()
     except OSError as error:
@@ -203,7 +203,7 @@ def _require_folder() -> None:
 
 
 def _prepare_streams() -> None:
-    """Let no letter that the terminal lacks end a run (a Windows code page, LANG=C)."""
+    """Replace characters that the terminal's encoding lacks (a Windows code page, LANG=C) instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""The last net: an exception that nobody has expected becomes one line, and its traceback a file."""
+"""Last resort: an unexpected exception becomes one line, and its traceback is written to a file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def explain(error: Exception, environ: Mapping[str, str]) -> tuple[Problem, int]:
-    """What to tell, and the exit code; a file's name that the system refuses is the person's to mend.
+    """Return the problem to print, and the exit code.
 
-    The traceback of that is kept too: the name may be one of ours.
+    A file name that the system refuses is the user's to fix, so it gets another exit code. Its traceback is saved as
+    well: the name may be one of ours.
     """
-    kept = _kept(error, environ)
+    kept = _save(error, environ)
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _NO_ROOM):
         return _of_a_file(error), UsageError.exit_code
     kind = type(error).__name__
@@ -37,8 +38,8 @@ def _of_a_file(error: OSError) -> Problem:
     return Problem(f"{formatting.cut(redact.text(name), _LONGEST_MESSAGE)}: {reason}", hint)
 
 
-def _kept(error: Exception, environ: Mapping[str, str]) -> str:
-    """Where the traceback stands; itself, where it can't be written."""
+def _save(error: Exception, environ: Mapping[str, str]) -> str:
+    """Save the traceback and return its path, or the traceback itself if it can't be written."""
     told = redact.text(formatting.cut("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK))
     try:
         path = layout.cache_folder(environ) / _FILE

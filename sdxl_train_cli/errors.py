@@ -1,4 +1,4 @@
-"""What can go wrong that the person at the keyboard can act on; the exit code belongs to the class."""
+"""Errors that the user can act on. The class decides the exit code."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from sdxl_train_cli.origin import Origin
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: what it is about, the words for a person, and the next thing to type.
+    """One thing that is wrong: its subject, a message, and what to type next.
 
-    Code goes by the fields; the words are for reading alone.
+    Code reads the fields; the text is only for people.
     """
 
     message: str
     hint: str | None = None
     where: Origin | str | None = None
-    """The line or the flag that it comes from; text names a whole file."""
+    """The line or flag at fault. A plain string names a whole file."""
     options: tuple[str, ...] = ()
-    """The options of sd-scripts that it is about."""
+    """The sd-scripts options involved."""
 
     def __str__(self) -> str:
         where = str(self.where or "")
@@ -29,12 +29,12 @@ class Problem:
 
     @property
     def hint_lines(self) -> list[str]:
-        """The hint as it is printed: several ways out have a line each."""
+        """The hint as printed: one line for each alternative."""
         return (self.hint or "").splitlines()
 
 
 class SdxlTrainError(Exception):
-    """Base of every expected error; carries all problems that were found, not only the first."""
+    """Base class of expected errors. Carries every problem found, not only the first."""
 
     exit_code = 1
 
@@ -48,14 +48,14 @@ class SdxlTrainError(Exception):
 
 
 class Gathering:
-    """Goes on after an expected error, to name everything that is wrong at once."""
+    """Collects expected errors, so that everything that is wrong is reported at once."""
 
     def __init__(self) -> None:
         self._errors: list[SdxlTrainError] = []
 
     @contextmanager
     def part(self) -> Iterator[None]:
-        """One check, independent of the others."""
+        """Run one check, independent of the others."""
         try:
             yield
         except SdxlTrainError as error:
@@ -63,30 +63,30 @@ class Gathering:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is wrong so far."""
+        """Whether no check has failed so far."""
         return not self._errors
 
     def require_none(self) -> None:
-        """Raise what the parts found; the first one's class decides the exit code."""
+        """Raise everything that was collected. The first error's class decides the exit code."""
         if self._errors:
             problems = [problem for error in self._errors for problem in error.problems]
             raise type(self._errors[0])(problems) from self._errors[0]
 
 
 class UsageError(SdxlTrainError):
-    """The command line itself makes no sense."""
+    """The command line is invalid."""
 
     exit_code = 2
 
 
 class RecipeError(SdxlTrainError):
-    """A preset, a project file or an override asks for something that cannot be trained."""
+    """A preset, project file or override asks for something that can't be trained."""
 
     exit_code = 3
 
 
 class DatasetError(SdxlTrainError):
-    """The pictures or their captions cannot be trained on."""
+    """The pictures or their captions can't be trained on."""
 
     exit_code = 4
 
@@ -98,22 +98,22 @@ class ModelError(SdxlTrainError):
 
 
 class SetupError(SdxlTrainError):
-    """The isolated environment is absent, or could not be made."""
+    """The isolated environment is missing, or could not be created."""
 
     exit_code = 5
 
 
 class VramError(SdxlTrainError):
-    """The run needs more GPU memory than there is."""
+    """The run needs more GPU memory than is available."""
 
     exit_code = 6
 
 
 class TrainingError(SdxlTrainError):
-    """The trainer was started and did not deliver."""
+    """The trainer started and did not deliver a result."""
 
     exit_code = 7
 
 
 class GpuMemoryError(TrainingError):
-    """It did not deliver because the GPU's memory ran out."""
+    """The trainer ran out of GPU memory."""

@@ -1,4 +1,4 @@
-"""Sizes, durations and moments as people write them, command lines as their shell takes them, names that were meant."""
+"""Sizes, durations and times as people write them, shell-quoted command lines, suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from subprocess import list2cmdline
 from sdxl_train_cli import visible
 
 _LONGEST_NAME = 100
-"""Of what may be a misspelt name: comparing takes time by the square of the length."""
+"""Limit for a possibly misspelled name: comparison time grows with the square of its length."""
 
 
 def size(size_bytes: int) -> str:
-    """Bytes in powers of 1000, as file managers and model sites do."""
+    """Bytes in powers of 1000, as file managers and model sites show them."""
     number, unit = float(size_bytes), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if number < 1000:  # noqa: PLR2004 - the unit's own step
@@ -32,7 +32,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def clock(seconds: float | None) -> str:
-    """Hours, minutes and seconds, hours where there are any; nothing where it is not known."""
+    """Hours, minutes and seconds; hours only if there are any. Empty if unknown."""
     if seconds is None or not math.isfinite(seconds):
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -41,18 +41,18 @@ def clock(seconds: float | None) -> str:
 
 
 def moment(when: datetime | None) -> str:
-    """Day and minute on this machine's clock; nothing where it is not known."""
+    """Day and minute in local time. Empty if unknown."""
     return "" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
 
 
 def shell_line(words: Sequence[object], *, windows: bool = os.name == "nt") -> str:
-    """A command line to type: this system's shell takes each word as it is."""
+    """A command line quoted for this system's shell."""
     texts = [str(word) for word in words]
     return list2cmdline(texts) if windows else " ".join(map(_quoted, texts))
 
 
 def _quoted(word: str) -> str:
-    """A word for a POSIX shell; with letters that no terminal may get, as $'...', which names them by number."""
+    """Quote a word for a POSIX shell. Characters unsafe for a terminal are written as escapes within $'...'."""
     if visible.line(word) == word:
         return shlex.quote(word)
     return "$'" + "".join(map(_named, word)) + "'"
@@ -63,27 +63,27 @@ def _named(letter: str) -> str:
         return f"\\{letter}"
     if visible.line(letter) == letter:
         return letter
-    is_byte = "\udc80" <= letter <= "\udcff"  # of a name that is no UTF-8
-    # Octal: three digits at most, where \x takes all that follow in some shells.
+    is_byte = "\udc80" <= letter <= "\udcff"  # a byte of a name that is not UTF-8
+    # Octal has at most three digits; in some shells \x consumes all following hex digits.
     return "".join(
         f"\\{byte:03o}" for byte in letter.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
     )
 
 
 def shell_word(word: object) -> str:
-    """A path or a name within a line to type."""
+    """A path or name quoted for use in a command line."""
     return shell_line([word])
 
 
 def cut(text: str, longest: int = 80) -> str:
-    """The text, or its head and its tail where it is longer."""
+    """The text, or its head and tail if it is too long."""
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
 
-def resembling(name: str, known: Iterable[str], most: int = 3) -> str | None:
-    """`did you mean a or b?`, of the names that are most like it; None where none is."""
-    import difflib  # noqa: PLC0415 - only what is misspelt pays for it
+def suggestion(name: str, known: Iterable[str], most: int = 3) -> str | None:
+    """`did you mean a or b?` with the closest names, or None if none is close."""
+    import difflib  # noqa: PLC0415 - only misspelled names pay for it
 
     if len(name) > _LONGEST_NAME:
         return None

@@ -1,4 +1,4 @@
-"""What GPUs there are and what they hold, asked of the NVIDIA driver (NVML); no torch, no CUDA context."""
+"""The GPUs and their memory, as the NVIDIA driver (NVML) reports them. Uses no torch and no CUDA context."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sdxl_train_cli.errors import UsageError
 
 GIB = 1024**3
 LARGEST_GIB = 1024
-"""Above any GPU that is built: a size beyond it was meant in MB, or is a slip."""
+"""Larger than any GPU. A greater number was meant in MB, or is a typo."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA GPU, numbered in PCI bus order as nvidia-smi does."""
+    """One NVIDIA GPU, numbered in PCI bus order as in nvidia-smi."""
 
     index: int
     name: str
@@ -34,12 +34,12 @@ class Gpu:
 
     @property
     def has_bf16(self) -> bool:
-        """Whether it computes in bfloat16 itself: Ampere (RTX 30) and newer."""
+        """Whether the GPU computes bfloat16 natively: Ampere (RTX 30) and newer."""
         return self.capability >= (8, 0)
 
 
-def imagined(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:
-    """A GPU to reckon with where the real one is elsewhere: `headroom_gib` of it is taken by others."""
+def hypothetical(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:
+    """A GPU to calculate with when the real one is elsewhere. Other programs use `headroom_gib` of it."""
     if not total_gib <= LARGEST_GIB:
         raise UsageError(f"there is no GPU of {total_gib:g} GB", "name its size in GB: 8, 12, 24 ...")
     if not (math.isfinite(headroom_gib) and total_gib > headroom_gib):
@@ -50,12 +50,12 @@ def imagined(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:
 
 
 def usual_headroom_gib() -> float:
-    """What a desktop takes: the measured table's own note says 1 to 2 GB on Windows."""
+    """Memory that a desktop uses: 1 to 2 GB on Windows, according to the note of the measured table."""
     return 1.5 if sys.platform == "win32" else 0.5
 
 
 def devices() -> tuple[Gpu, ...]:
-    """Every GPU that the driver shows; empty where there is no NVIDIA driver."""
+    """Every GPU that the driver reports. Empty without an NVIDIA driver."""
     with contextlib.suppress(pynvml.NVMLError), _driver():
         driver = str(pynvml.nvmlSystemGetDriverVersion())
         found = (_gpu(index, driver) for index in range(pynvml.nvmlDeviceGetCount()))
@@ -73,7 +73,7 @@ def _driver() -> Iterator[None]:
 
 
 def _gpu(index: int, driver: str) -> Gpu | None:
-    """None where the driver shows a GPU and won't tell of it: another one may still be asked."""
+    """Return None if the driver lists a GPU but can't describe it. Other GPUs may still work."""
     try:
         whole = pynvml.nvmlDeviceGetHandleByIndex(index)
         handle = _part(whole)
@@ -95,21 +95,22 @@ def _gpu(index: int, driver: str) -> Gpu | None:
 
 
 def _part(handle: Any) -> Any:  # noqa: ANN401 - NVML's own handles
-    """Of a GPU that is cut into parts (MIG) the first one, which is what CUDA takes; else the GPU itself.
+    """Return the first MIG instance of a partitioned GPU, which is what CUDA uses; otherwise the GPU itself.
 
-    None where it is to be cut and has no part yet: CUDA sees nothing then, whatever the driver tells of the whole.
+    Return None if MIG is on but no instance exists: CUDA then sees no device, whatever the driver reports for the whole
+    GPU.
     """
-    if _asked(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0]) != pynvml.NVML_DEVICE_MIG_ENABLE:
+    if _query(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0]) != pynvml.NVML_DEVICE_MIG_ENABLE:
         return handle
-    for number in range(_asked(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
-        part = _asked(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
+    for number in range(_query(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
+        part = _query(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
         if part is not None:
             return part
     return None
 
 
-def _asked(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - as NVML answers
-    """The driver's answer, or None where it has none: not every GPU can tell everything."""
+def _query(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - as NVML answers
+    """Return the driver's answer, or None if it has none: not every GPU reports everything."""
     try:
         return question()
     except pynvml.NVMLError:
@@ -118,17 +119,17 @@ def _asked(question: Callable[[], Any]) -> Any:  # noqa: ANN401 - as NVML answer
 
 @dataclass(frozen=True)
 class Usage:
-    """What a GPU holds at one moment; None is what the driver does not tell."""
+    """GPU memory in use at one moment. None where the driver does not report it."""
 
     used_gib: float | None = None
     total_gib: float | None = None
     power_watts: float | None = None
     by_process: Mapping[int, float | None] = field(default_factory=dict)
-    """GiB by process number; None under Windows' display driver, which keeps that to itself."""
+    """GiB by process ID. None with Windows' display driver (WDDM), which does not report it."""
 
 
 class Meter:
-    """One GPU, asked again and again; the driver stays open until `close`. Never raises."""
+    """Repeated readings of one GPU. The driver stays open until `close`. Never raises."""
 
     def __init__(self, index: int) -> None:
         self._open = False
@@ -140,12 +141,12 @@ class Meter:
             self._part = _part(self._whole)
 
     def read(self) -> Usage:
-        """Ask once."""
+        """Take one reading."""
         if self._part is None:
             return Usage()
-        memory = _asked(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._part))
-        power = _asked(lambda: pynvml.nvmlDeviceGetPowerUsage(self._whole))
-        processes = _asked(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._part)) or []
+        memory = _query(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._part))
+        power = _query(lambda: pynvml.nvmlDeviceGetPowerUsage(self._whole))
+        processes = _query(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._part)) or []
         return Usage(
             used_gib=None if memory is None else int(memory.used) / GIB,
             total_gib=None if memory is None else int(memory.total) / GIB,
@@ -156,8 +157,8 @@ class Meter:
         )
 
     def close(self) -> None:
-        """Let the driver go."""
+        """Close the driver."""
         if self._open:
             self._open = False
             self._part = None
-            _asked(pynvml.nvmlShutdown)
+            _query(pynvml.nvmlShutdown)

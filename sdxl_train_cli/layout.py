@@ -1,4 +1,4 @@
-"""Where things live on disk."""
+"""Locations of files on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import platformdirs
 
 APP = "sdxl-train"
 PROJECT_FILE = "sdxl-train.yaml"
-"""The project file of the current folder."""
+"""Name of the project file in the current folder."""
 
 
 @dataclass(frozen=True)
@@ -21,64 +21,64 @@ class Home:
 
     @classmethod
     def find(cls, typed: Path | None, environ: Mapping[str, str]) -> Home:
-        """Take what was typed, then SDXL_TRAIN_HOME, then the platform's place."""
+        """Use what was typed, else SDXL_TRAIN_HOME, else the platform's folder for user data."""
         chosen = typed or environ.get("SDXL_TRAIN_HOME") or platformdirs.user_data_path(APP, appauthor=False)
         return cls(expand(Path(chosen)))
 
     @property
     def marker(self) -> Path:
-        """What tells a home from any other folder."""
+        """The file that marks a folder as a home."""
         return self.path / ".sdxl-train-home"
 
     @property
     def environments(self) -> Path:
-        """One folder for each environment, the one in use and perhaps one that is being built."""
+        """One folder for each environment: the current one, and any that is being built."""
         return self.path / "environments"
 
     @property
     def current(self) -> Path:
-        """The one small file that says which environment counts."""
+        """The small file that names the current environment."""
         return self.path / "current"
 
     @property
     def setup_lock(self) -> Path:
-        """Held while an environment is made."""
+        """Locked while an environment is being built."""
         return self.path / "setup.lock"
 
     @property
     def setup_log(self) -> Path:
-        """All that the last setup's tools printed."""
+        """The full output of the last setup."""
         return self.path / "setup.log"
 
     @property
     def tokenizers(self) -> Path:
-        """The two CLIP tokenizers, fetched by sd-scripts at the first run."""
+        """The two CLIP tokenizers, downloaded by sd-scripts on the first run."""
         return self.path / "tokenizers"
 
     @property
     def taggers(self) -> Path:
-        """The models that tag pictures, fetched by sd-scripts' own tagger."""
+        """Tagger models, downloaded by sd-scripts' own tagger."""
         return self.path / "taggers"
 
     @property
     def tagger_log(self) -> Path:
-        """All that the last tagging printed."""
+        """The full output of the last tagging."""
         return self.path / "tagger.log"
 
     @property
     def measurements(self) -> Path:
-        """What finished runs took, one line each."""
+        """What finished runs measured, one line each."""
         return self.path / "measurements.jsonl"
 
     @property
     def parts(self) -> tuple[Path, ...]:
-        """All that we ever put into it."""
+        """Every path that we ever create in a home."""
         return (self.marker, self.environments, self.current, self.setup_lock, self.setup_log, self.tokenizers,
                 self.taggers, self.tagger_log, self.measurements)  # fmt: skip
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:
-    """The user's own settings and presets: SDXL_TRAIN_CONFIG, or the platform's place for them."""
+    """The user's settings and presets: SDXL_TRAIN_CONFIG, or the platform's config folder."""
     chosen = environ.get("SDXL_TRAIN_CONFIG") or platformdirs.user_config_path(APP, appauthor=False)
     return expand(Path(chosen))
 
@@ -89,13 +89,13 @@ def user_presets(environ: Mapping[str, str]) -> Path:
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """What may be deleted at any time: SDXL_TRAIN_CACHE, or the platform's place for it."""
+    """Files that may be deleted at any time: SDXL_TRAIN_CACHE, or the platform's cache folder."""
     chosen = environ.get("SDXL_TRAIN_CACHE") or platformdirs.user_cache_path(APP, appauthor=False)
     return expand(Path(chosen))
 
 
 def expand(path: Path) -> Path:
-    """The absolute path, `~` resolved; `~name` is a plain name where there is no such user."""
+    """The absolute path with `~` resolved. `~name` is a plain name if there is no such user."""
     try:
         return path.expanduser().absolute()
     except RuntimeError:

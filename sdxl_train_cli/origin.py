@@ -1,4 +1,4 @@
-"""Where a setting or a problem comes from: a line of a file, or what was typed."""
+"""Where a setting or problem comes from: a line of a file, or a flag."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _LINE_OF_FILE = re.compile(r"(.+\.ya?ml):(\d+)")
 
 @dataclass(frozen=True)
 class Origin:
-    """A line of a file (`dim32-gc.yaml:7`), a file, or what was typed: `--set`, `--batch-size`."""
+    """A line of a file (`dim32-gc.yaml:7`), a whole file, or a flag: `--set`, `--batch-size`."""
 
     name: str = ""
-    """The file as the user knows it, or the flag; empty in records that do not tell."""
+    """The file as the user knows it, or the flag. Empty in records that do not say."""
     line: int | None = None
-    """Counted from 1; None where it is no line of a file."""
+    """Line number from 1, or None for anything but a line of a file."""
 
     def __str__(self) -> str:
         return self.name if self.line is None else f"{self.name}:{self.line}"
 
     @classmethod
     def parse(cls, text: str) -> Origin:
-        """Read what a run's record holds, which is the origin's text."""
+        """Parse an origin as a run's record stores it."""
         match = _LINE_OF_FILE.fullmatch(text)
         return cls(text) if match is None else cls(match[1], int(match[2]))

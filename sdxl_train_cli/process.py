@@ -1,4 +1,4 @@
-"""Start, stream and stop child processes, each in a group of its own that never outlives us."""
+"""Start, stream and stop child processes. Each has its own process group and never outlives us."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from sdxl_train_cli import process_family, signals
 
 WINDOWS = sys.platform == "win32"
 TICK_SECONDS = 0.25
-"""How long a silent child keeps us from looking at signals and its exit."""
+"""How often signals and the exit of a silent child are checked."""
 GRACE_SECONDS = 10.0
 """How long a stopped group may take before it is killed."""
 LAST_WORDS_SECONDS = 2.0
-"""How long a command that has ended is read on where a process that it left holds its pipe."""
+"""How long output is still read after a command has ended, if a process that it left behind holds the pipe."""
 SIGNALLED = 128
-"""Codes above it say that a signal ended a command: 128 and its number."""
+"""Exit codes above this mean that a signal ended the command: 128 plus its number."""
 LONGEST_SECONDS = 1800.0
-"""How long a short command may take: importing torch from a slow disk takes minutes, a hung driver takes for ever."""
+"""Timeout of short commands. Importing torch from a slow disk takes minutes; a hung driver takes forever."""
 LONGEST_LINE = 4096
-"""Characters after which a line is cut in two: it is kept, matched and shown, which takes time and memory by length."""
+"""Longer lines are split: every line is stored, matched and shown, which costs time and memory by length."""
 
 _CHUNK_BYTES = 65_536
 _MOST_CHUNKS = 64
-"""Read and not yet taken, 4 MB at most. Then the command waits at its pipe, as it would beside a slow terminal."""
+"""Chunks read ahead, at most 4 MB. Beyond that the command blocks on its pipe, as with a slow terminal."""
 
 _KILL_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
@@ -53,7 +53,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 @dataclass(frozen=True)
 class CommandResult:
-    """A short command's result."""
+    """Result of a short command."""
 
     code: int
     stdout: str
@@ -67,13 +67,13 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout_seconds: float = LONGEST_SECONDS,
 ) -> CommandResult:
-    """Run a short command to its end and give what it printed; it ends when we do, also by a kill -9.
+    """Run a short command and return its output. It ends when we do, even if we are killed with SIGKILL.
 
-    The code is 127 where there is no such program, and 126 where it can't be started. Raises OSError where not even
-    the guard can be, as in a folder that is gone, and TimeoutError where it has not ended in time.
+    The code is 127 if there is no such program, and 126 if it can't be started. Raises OSError if not even the guard
+    can be started, for example in a deleted folder, and TimeoutError if the command does not end in time.
     """
     mark = secrets.token_hex(8)
-    lifeline, ours = os.pipe()  # its end tells the guard that we are gone
+    lifeline, ours = os.pipe()  # closing it tells the guard that we are gone
     try:
         with subprocess.Popen(
             _guarded(argv),
@@ -100,15 +100,15 @@ def run(
 
 
 def _both_streams(child: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes]:
-    """What it printed until its end, and a moment longer where something that it has left holds its pipes.
+    """Return all output. Waits a moment longer if a process that the command left behind holds its pipes.
 
-    Raises TimeoutExpired where it has not ended in time.
+    Raises TimeoutExpired if the command has not ended in time.
     """
     end, last_words = time.monotonic() + seconds, None
     while True:
         try:
             return child.communicate(timeout=TICK_SECONDS)
-        except subprocess.TimeoutExpired as error:  # nothing is lost: communicate goes on where it was
+        except subprocess.TimeoutExpired as error:  # nothing is lost: communicate continues where it stopped
             now = time.monotonic()
             if child.poll() is None:
                 if now > end:
@@ -128,7 +128,7 @@ def _marked(env: Mapping[str, str] | None, mark: str) -> dict[str, str]:
 
 
 def _kill_family(leader: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill the group, and what has left it."""
+    """Kill the process group, and every process that has left it."""
     if sys.platform != "win32":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(leader.pid, signal.SIGKILL)
@@ -143,7 +143,7 @@ def _text(output: bytes) -> str:
 
 
 class Child:
-    """A long-running command whose output is read as it comes; leaving the `with` block leaves no process behind."""
+    """A long-running command whose output is read as it arrives. Leaving the `with` block leaves no process behind."""
 
     def __init__(
         self,
@@ -153,7 +153,10 @@ class Child:
         env: Mapping[str, str] | None = None,
         held: int | None = None,
     ) -> None:
-        """Start it. `held` is the handle of a lock, which the guard keeps beyond our death, until all has ended."""
+        """Start the command.
+
+        `held` is a lock's handle that the guard keeps open until everything has ended, even after our death.
+        """
         self._mark = secrets.token_hex(8)
         self._lead: psutil.Process | None = None
         self._chunks: queue.Queue[bytes] = queue.Queue(_MOST_CHUNKS)
@@ -164,7 +167,7 @@ class Child:
             cwd=cwd,
             env=_marked(env, self._mark),
             pass_fds=() if held is None or WINDOWS else (held,),
-            stdin=subprocess.PIPE,  # held open: its end tells the guard that we are gone
+            stdin=subprocess.PIPE,  # held open: closing it tells the guard that we are gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
@@ -187,14 +190,14 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The leader of the process group."""
+        """The process group leader."""
         return self._process.pid
 
     def lines(self, log: BinaryIO | None = None) -> Iterator[str | None]:
-        r"""Yield each line (ended by \r or \n) as it comes, and None about four times a second while there is none.
+        r"""Yield each line (ended by \r or \n) as it arrives, and None about four times a second while there is none.
 
-        A bar is drawn behind its \r and ended only by the next one: it counts as whole once the child is silent.
-        The raw bytes go to `log` unchanged.
+        A progress bar is drawn after its \r and ended only by the next one, so a partial line counts as whole once the
+        child is silent. The raw bytes go to `log` unchanged.
         """
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         rest, is_bar = "", False
@@ -206,7 +209,7 @@ class Child:
                 yield None
                 continue
             if log is not None:
-                with contextlib.suppress(OSError):  # a full disk is for the command itself to stumble over and tell
+                with contextlib.suppress(OSError):  # on a full disk, the command itself fails and says so
                     log.write(chunk)
             text = rest + decoder.decode(chunk)
             *lines, rest = _LINE_END.split(text)
@@ -251,14 +254,14 @@ class Child:
             self._chunks.put_nowait(chunk)
 
     def _goes_on(self) -> bool:
-        """Whether the command works on though its guard was killed, or a launcher that the guard can't stand in for."""
+        """Whether the command still runs after its guard, or a launcher that the guard can't replace, was killed."""
         code = self._process.returncode
         if self._lead is None and (code < 0 or (code > SIGNALLED and sys.platform != "linux")):
             self._lead = next(iter(process_family.members(self._mark)), None)
         return self._lead is not None and process_family.lives(self._lead)
 
     def activity(self) -> str:
-        """What the command's processes do at this moment, in words; takes half a second."""
+        """What the command's processes are doing, in words. Takes half a second."""
         processes = process_family.members(self._mark)
         before = {process.pid: _times(process) for process in processes}
         time.sleep(_ACTIVITY_SECONDS)
@@ -271,18 +274,18 @@ class Child:
         return f"the trainer {doing}: its busiest process takes {100 * share:.0f} % of a core"
 
     def wait(self) -> int:
-        """The command's exit code, or 128+n where signal n ended it."""
+        """Return the command's exit code, or 128+n if signal n ended it."""
         code = self._process.wait()
         return SIGNALLED - code if code < 0 else code
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Ask the whole group to end, wait, then kill it; Ctrl-C while waiting kills at once."""
-        self._is_ending = True  # a command that waits at its pipe would not end
+        """Ask the whole group to end, wait, then kill it. Ctrl-C while waiting kills at once."""
+        self._is_ending = True  # a command blocked on its pipe would not end
         try:
             self._ask_to_end()
             end = time.monotonic() + grace_seconds
             while self._asked() and time.monotonic() < end:
-                self._process.poll()  # buries the leader, which counts as living until then
+                self._process.poll()  # reaps the leader, which counts as living until then
                 time.sleep(_LOOK_SECONDS)
         except signals.Stopped:
             pass
@@ -290,7 +293,7 @@ class Child:
             self.kill()
 
     def kill(self) -> None:
-        """End every process now that the command has started, also one that has left the group."""
+        """Kill every process that the command has started, including those that have left the group."""
         self._is_ending = True
         _kill_family(self._process, self._mark)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -306,17 +309,17 @@ class Child:
                 process.terminate()
 
     def _asked(self) -> list[psutil.Process]:
-        """Those of its processes that are asked to end: what has left the group is killed with the rest."""
+        """Processes that are asked to end. Those that have left the group are killed with the rest."""
         return [process for process in process_family.members(self._mark) if _group(process) in {self.pid, None}]
 
 
 def _cut(line: str) -> list[str]:
-    """The line in pieces; an empty one is one piece."""
+    """Split a line into pieces. An empty line is one piece."""
     return [line[start : start + LONGEST_LINE] for start in range(0, len(line), LONGEST_LINE)] or [line]
 
 
 def _group(process: psutil.Process) -> int | None:
-    """The group that a process is in; None where there are no groups, or where it is gone."""
+    """The process's group, or None if the system has no groups or the process is gone."""
     if sys.platform == "win32":
         return None
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""All that a command has started, wherever it has put itself: told by a mark that every process inherits."""
+"""Every process that a command has started, wherever it has moved: found by a mark that processes inherit."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterable
 import psutil
 
 MARK = "SDXL_TRAIN_CHILD"
-"""The environment variable that bears it. A group of processes can be left with `setsid`, and this can't."""
+"""Environment variable that carries the mark. A process can leave its group with `setsid`, but not this."""
 
 
 def members(mark: str) -> list[psutil.Process]:
-    """The living processes with this mark, the oldest first; those of other users can't be asked."""
+    """Living processes with this mark, oldest first. Processes of other users can't be read."""
     found = [process for process in psutil.process_iter() if _bears(process, mark)]
     return sorted(found, key=_age)
 
 
 def lives(process: psutil.Process) -> bool:
-    """Whether it still works: the dead that nobody has buried yet do not."""
+    """Whether a process still runs. Zombies do not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -27,7 +27,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 def kill(processes: Iterable[psutil.Process], seconds: float) -> None:
-    """End them now, and wait so long for their end: one that dies still counts, but can't be asked for its mark."""
+    """Kill processes and wait `seconds` for them to end. A dying process still exists, but its mark can't be read."""
     dying = list(processes)
     for process in dying:
         with contextlib.suppress(psutil.Error):

@@ -1,11 +1,11 @@
-"""Start one command and take all that it has started down when the parent goes, however it goes.
+"""Start one command, and end everything that it has started when the parent goes away, however that happens.
 
-Run by path with the standard library alone. Standard input is a pipe that only the parent holds: its end means that
-the parent is gone. A kill -9 of the parent closes it too, which no signal handler and no `finally` could see.
-A signal to the group is meant for the command: the guard outlives it and tells how the command ended.
+Run by path with the standard library alone. Standard input is a pipe that only the parent holds; its end means that the
+parent is gone. That includes a kill -9, which no signal handler and no `finally` could see. A signal to the group is
+meant for the command: the guard survives it and reports how the command ended.
 
-On Linux the guard inherits what others leave behind. So it ends a process that has left the group, and where a
-launcher is killed it waits for the trainer, which works on, and tells how that ended.
+On Linux the guard adopts orphans. So it can end a process that has left the group. If a launcher is killed and the
+trainer keeps running, the guard waits for the trainer and reports how that ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 GRACE_SECONDS = 10.0
 KILL_SECONDS = 5.0
 NOT_FOUND, NOT_STARTED = 127, 126
-"""Exit codes where the command can't be started, as shells give them."""
+"""Exit codes for a command that can't be started, as in a shell."""
 WINDOWS = sys.platform == "win32"
 LINUX = sys.platform == "linux"
 OUTLIVED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
@@ -29,18 +29,18 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def _inherit_orphans() -> None:
-    """Become the parent of every process below whose own parent ends."""
+    """Become the parent of every descendant whose own parent ends."""
     with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes  # noqa: PLC0415 - Linux alone has use for it
+        import ctypes  # noqa: PLC0415 - only needed on Linux
 
         number, nothing = ctypes.c_ulong, ctypes.c_ulong(0)
         ctypes.CDLL(None).prctl(ctypes.c_int(_PR_SET_CHILD_SUBREAPER), number(1), nothing, nothing, nothing)
 
 
 def _living() -> list[tuple[int, int, int]]:
-    """Every living process: its number, its parent's, its session's."""
+    """Every living process: its ID, its parent's ID and its session."""
     found = []
-    for name in os.listdir("/proc") if LINUX else ():  # noqa: PTH208 - the lightest import list starts the fastest
+    for name in os.listdir("/proc") if LINUX else ():  # noqa: PTH208 - fewer imports start faster
         if name.isdecimal():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - as above
@@ -51,7 +51,7 @@ def _living() -> list[tuple[int, int, int]]:
 
 
 def _descendants() -> list[int]:
-    """All that lives below us."""
+    """All living descendants of this process."""
     below, parents = list[int](), {os.getpid()}
     living = _living()
     while parents:
@@ -83,7 +83,7 @@ def _watch_parent(child: subprocess.Popen[bytes], gone: threading.Event) -> None
 
 
 def _code_of_orphans(code: int) -> int:
-    """The exit code of what a killed launcher has left of our session, once it has ended; else the launcher's own."""
+    """Exit code of what a killed launcher left in our session, once that has ended; otherwise the launcher's own."""
     if sys.platform == "win32":
         return code
     ours, session = os.getpid(), os.getsid(0)
@@ -94,7 +94,7 @@ def _code_of_orphans(code: int) -> int:
 
 
 def main() -> int:
-    """Run the command of argv; give its exit code, 128+n where signal n ended it, 126 or 127 where it can't start."""
+    """Run the command of argv. Returns its exit code, 128+n if signal n ended it, 126 or 127 if it can't start."""
     for signum in () if WINDOWS else [getattr(signal, name) for name in OUTLIVED]:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, lambda _signum, _frame: None)  # a handler: the command would inherit SIG_IGN
@@ -113,7 +113,7 @@ def main() -> int:
     if code < 0 and LINUX and not gone.is_set():
         code = _code_of_orphans(code)
     if gone.is_set():
-        watcher.join()  # a launcher dies of the first signal, and the trainer that it leaves may not
+        watcher.join()  # a launcher dies of the first signal; its trainer may not
     return 128 - code if code < 0 else code
 
 

@@ -1,4 +1,4 @@
-"""Recipe: every choice that shapes a run, each with the place that it comes from."""
+"""Recipe: every option that shapes a run, each with its origin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Value = Scalar | tuple[Scalar, ...]
 
 
 class Kind(str, Enum):
-    """What is trained; the value is also the command's and the preset folder's name."""
+    """What is trained. The value is also the name of the command and of the preset folder."""
 
     LORA = "lora"
     LOCON = "locon"
@@ -36,7 +36,7 @@ class Kind(str, Enum):
 
     @classmethod
     def listed(cls) -> str:
-        """Every kind as a sentence names them."""
+        """All kinds as an enumeration for use in a sentence."""
         names = [kind.value for kind in cls]
         return f"{', '.join(names[:-1])} or {names[-1]}"
 
@@ -51,7 +51,7 @@ _LABELS = {
 
 
 class Setting(BaseModel):
-    """One option's value and where it was set: `dim32-gc.yaml:7`, `--set`, `--batch-size`."""
+    """One option's value and its origin: `dim32-gc.yaml:7`, `--set`, `--batch-size`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -71,7 +71,7 @@ class Setting(BaseModel):
 
 
 class Recipe(BaseModel):
-    """A resolved preset: options in sd-scripts' own names."""
+    """A resolved preset, in sd-scripts' own option names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -87,10 +87,10 @@ class Recipe(BaseModel):
 
     @field_serializer("settings")
     def _thaw(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
-        return dict(settings)  # pydantic writes no MappingProxyType
+        return dict(settings)  # pydantic can't serialise MappingProxyType
 
     def get(self, option: str) -> Value | None:
-        """The option's value, or None where the recipe leaves it to sd-scripts."""
+        """The option's value, or None if the recipe leaves it to sd-scripts."""
         setting = self.settings.get(option)
         return None if setting is None else setting.value
 
@@ -99,7 +99,7 @@ class Recipe(BaseModel):
         return self.get(option) is True
 
     def number(self, option: str) -> float | None:
-        """A numeric option's value; None where it is absent or not a number."""
+        """A numeric option's value, or None if it is absent or not a number."""
         value = self.get(option)
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
@@ -115,11 +115,11 @@ class Recipe(BaseModel):
         return None if setting is None else setting.origin
 
     def problem(self, option: str, message: str, hint: str | None = None) -> Problem:
-        """A problem of an option, at the place where it was set."""
+        """A problem of an option, located where the option was set."""
         return Problem(message, hint, self.origin(option), (option,))
 
     def replaced(self, changes: Mapping[str, Setting | None]) -> Recipe:
-        """A copy with the changes applied; None takes an option away."""
+        """A copy with the changes applied. None removes an option."""
         merged = {**self.settings, **changes}
         kept = {name: setting for name, setting in merged.items() if setting is not None}
         return self.model_copy(update={"settings": MappingProxyType(kept)})

@@ -1,4 +1,4 @@
-"""Secrets stay out of all that is kept or shown: passwords in addresses, and options that are keys."""
+"""Keep secrets out of everything that is stored or shown: passwords in URLs, and options that are keys."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from sdxl_train_cli.recipe import Recipe, Setting
 
 MASK = "***"
-"""Stands where a secret was."""
+"""Replaces a secret."""
 KEYS = frozenset({"wandb_api_key", "huggingface_token"})
-"""sd-scripts' options that are secrets. No run takes them (rules.value_rules), but a file of options may hold them."""
+"""sd-scripts options that are secrets. No run accepts them (rules.value_rules), but an option file may contain them."""
 
 _USER = re.compile(r"([a-z0-9+.-]{0,12})://([^\s/?#]*@)", re.IGNORECASE)
 _QUERY = re.compile(
@@ -19,15 +19,15 @@ _QUERY = re.compile(
 
 
 def text(words: str) -> str:
-    """The same without what lets someone in: users and passwords of addresses, and keys in their queries.
+    """The text without credentials: users and passwords of URLs, and keys in their queries.
 
-    A user of ssh is no secret, and the address would be another one without it.
+    The user of an ssh address stays: it is no secret, and the address would not work without it.
     """
     return _QUERY.sub(rf"\g<1>{MASK}", _USER.sub(_without_user, words))
 
 
 def is_doubtful(address: str) -> bool:
-    """Whether an @ stands where no user's name ends: before it may be a password with a bare /, # or ?."""
+    """Whether an @ appears where no user name ends: a password with an unescaped /, # or ? may precede it."""
     is_remote = "://" in address and not address.lower().startswith("file:")
     return is_remote and "@" in _USER.sub("", address)
 
@@ -40,6 +40,6 @@ def _without_user(match: re.Match[str]) -> str:
 
 
 def masked(recipe: Recipe) -> Recipe:
-    """The recipe as it may be shown: that there is a key, not which."""
+    """The recipe for display. It shows that a key is set, but not its value."""
     keys = {name: setting for name, setting in recipe.settings.items() if name in KEYS}
     return recipe.replaced({name: Setting(value=MASK, origin=setting.origin) for name, setting in keys.items()})

@@ -1,17 +1,17 @@
-"""Signals that ask us to stop become an exception of their own."""
+"""Turn signals that ask us to stop into an exception."""
 
 from __future__ import annotations
 
 import signal
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-"""Ctrl-C, a request to end, a closed terminal, and Ctrl-Break; no system has all of them."""
+"""Ctrl-C, a request to end, a closed terminal, and Ctrl-Break. No system has all of them."""
 
 
 class Stopped(BaseException):
     """A signal asked us to stop.
 
-    Not a KeyboardInterrupt, which command-line libraries turn into an exit code of their own.
+    Not a KeyboardInterrupt, which command-line libraries turn into their own exit code.
     """
 
     def __init__(self, signum: int) -> None:
@@ -20,7 +20,7 @@ class Stopped(BaseException):
 
 
 def raise_stopped() -> None:
-    """From now on, raise Stopped on each of the signals, unless it is ignored (nohup)."""
+    """Raise Stopped on each of these signals from now on, unless it is ignored (nohup)."""
 
     def stop(signum: int, _frame: object) -> None:
         raise Stopped(signum)

@@ -1,4 +1,4 @@
-"""Files from strangers, read with limits: text, JSON and TOML; what is too large, too deep or doubtful is refused."""
+"""Read files from strangers within limits: text, JSON and TOML. Anything too large, too deep or doubtful is refused."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sdxl_train_cli.errors import Problem, RecipeError
 SIZE_LIMIT_BYTES = 1024 * 1024
 _DEEPEST = 32
 _MOST_SETTINGS = 5000
-"""Ten times what the longest file of a known program holds."""
+"""Ten times as many as the longest file of a known program."""
 
 
 def text_of(path: Path, shown: str, largest_bytes: int = SIZE_LIMIT_BYTES) -> str:
-    """The file as text; RecipeError where it is none, or larger than any file of its kind."""
+    """The file as text. RecipeError if it is not text, or too large for its kind."""
     try:
         content = files.read_bytes(path, largest_bytes)
     except (OSError, ValueError) as error:
@@ -33,9 +33,9 @@ def text_of(path: Path, shown: str, largest_bytes: int = SIZE_LIMIT_BYTES) -> st
 
 
 def json_object(text: str, shown: str) -> dict[str, object]:
-    """The keys of a JSON object; RecipeError where it is none, sets a key twice, or is nested absurdly."""
+    """The keys of a JSON object. RecipeError if it is not one, repeats a key, or is nested absurdly."""
     try:
-        found = files.parse_json(text, object_pairs_hook=files.unique)
+        found = files.parse_json(text, object_pairs_hook=files.reject_duplicate_keys)
         _count(found)
     except RecursionError as error:
         raise RecipeError(Problem("is nested too deeply", None, shown)) from error
@@ -47,13 +47,13 @@ def json_object(text: str, shown: str) -> dict[str, object]:
 
 
 def toml_table(text: str, shown: str) -> dict[str, object]:
-    """The keys of a TOML file; RecipeError where it is none, or is nested absurdly."""
+    """The keys of a TOML file. RecipeError if it is not one, or is nested absurdly."""
     try:
         found = tomli.loads(text.replace("\r\n", "\n"))
         _count(found)
     except RecursionError as error:
         raise RecipeError(Problem("is nested too deeply", None, shown)) from error
-    except ValueError as error:  # numbers of absurd length, too
+    except ValueError as error:  # absurdly long numbers, too
         raise RecipeError(Problem(f"is not TOML: {error}", None, shown)) from error
     return found
 
@@ -69,7 +69,7 @@ def json_text(table: Mapping[str, object]) -> str:
 
 
 def require_settings(found: object, shown: str) -> None:
-    """Raise RecipeError where it holds more than settings ever are: each is told of in a row."""
+    """Raise RecipeError for more values than any settings file has: the report prints a row for each."""
     if _count(found) > _MOST_SETTINGS:
         raise RecipeError(
             Problem(f"holds over {_MOST_SETTINGS:,} values, more than any settings file has", where=shown)
@@ -77,7 +77,7 @@ def require_settings(found: object, shown: str) -> None:
 
 
 def _count(found: object, depth: int = 0) -> int:
-    """The values in it; RecursionError where it is nested absurdly."""
+    """Count the values. RecursionError if nested absurdly."""
     if depth > _DEEPEST:
         raise RecursionError
     parts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()

@@ -1,4 +1,4 @@
-r"""Text from outside as a terminal may show it: what it would obey instead is written out, such as `\x1b`."""
+r"""Make outside text safe for a terminal: characters that it would obey are written out, such as `\x1b`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _IN_LINE = re.compile(f"[\n{_HIDDEN}]")
 _SHORT = {"\n": r"\n", "\r": r"\r"}
 _LAST_OF_A_BYTE, _LAST_OF_TWO_BYTES = 0xFF, 0xFFFF
 _BYTES = range(0xDC80, 0xDD00)
-"""How Python holds a file name's bytes that are not UTF-8."""
+"""How Python represents bytes of a file name that are not UTF-8."""
 
 
 def line(text: str) -> str:
-    """One line: a line end within it can't begin another, which would pass for ours."""
+    """Escape to one line. A line break inside could fake a line of ours."""
     return _IN_LINE.sub(_written, text)
 
 
 def lines(text: str) -> str:
-    """A text of several lines."""
+    """Escape a text of several lines."""
     return _IN_TEXT.sub(_written, text)
 
 
 def as_json(found: object, indent: int | None = None) -> str:
-    """JSON that reads back as the same text, and that a terminal shows as it is."""
+    """JSON that parses back to the same text and is safe to print."""
     text = json.dumps(found, indent=indent, ensure_ascii=False, allow_nan=False)
     return _IN_TEXT.sub(_written_as_json, text)
 

@@ -28,7 +28,7 @@ def imported(name: str) -> ImportedPreset:
 
 def of_text(text: str) -> ImportedPreset:
     """Settings in a text."""
-    return preset_building.build(format_detection.of_text(text, "some"), TABLE, "some")
+    return preset_building.build(format_detection.read_text(text, "some"), TABLE, "some")
 
 
 def of_form(**fields: object) -> ImportedPreset:
@@ -64,14 +64,14 @@ def differing(one: Mapping[str, Value], other: Mapping[str, Value]) -> dict[str,
     return {
         option: (one.get(option), other.get(option))
         for option in one.keys() | other.keys()
-        if not option_translation.same(one.get(option), other.get(option))
+        if not option_translation.means_same(one.get(option), other.get(option))
     }
 
 
 def require_sound(found: ImportedPreset) -> None:
     """The preset passes the check, and its YAML reads back as what it says."""
     rules.require(recipe_of(found), TABLE)
-    document = yaml_file.parse(preset_text.of(found, "some file.json"), "some.yaml")
+    document = yaml_file.parse(preset_text.render(found, "some file.json"), "some.yaml")
     written = {one.key: one.value for one in document.entries if one.key not in {"extends", "description"}}
     assert written == dict(found.changes)
     assert {option: type(value) for option, value in written.items()} == {

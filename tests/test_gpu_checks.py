@@ -77,7 +77,7 @@ def test_a_check_that_fails_leaves_none_of_its_processes(bench: Bench, monkeypat
         seen.extend([psutil.Process(run.child.pid), *run.processes()])
         raise CheckFailedError("as it happens")
 
-    result = gpu_checks.checked(Check("lost", "", fail, 0), bench, bench.folder, time.monotonic() + 60)
+    result = gpu_checks.run_check(Check("lost", "", fail, 0), bench, bench.folder, time.monotonic() + 60)
 
     assert result["result"] == gpu_checks.FAILED
     assert len(seen) > 1

@@ -14,7 +14,7 @@ from sdxl_train_cli import gpu
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import estimation, vram
+from sdxl_train_cli.memory import estimation, requirement
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.run.smoke import SmokeMaterial
 
@@ -63,7 +63,7 @@ def test_every_cell_can_be_prepared_as_the_table_was_and_as_the_preset_ships(
     material = SmokeMaterial(model, tmp_path, pictures)
     place = measure_vram.Place(Home(home), environment.require(Home(home)), CARD, material, measure_vram.FULL, tmp_path)
     asked = argparse.Namespace(variant=None, rows="", batches=(1,))
-    rows = {row.title: row for row in vram.rows()}
+    rows = {row.title: row for row in requirement.rows()}
     found = list(measure_vram.cells(asked))
     for number, cell in enumerate(found):
         (tmp_path / str(number)).mkdir()

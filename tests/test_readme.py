@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_train_cli.gpu import imagined
-from sdxl_train_cli.memory import vram
+from sdxl_train_cli.gpu import hypothetical
+from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -49,10 +49,10 @@ def overrides(words: list[str]) -> Iterator[Override]:
             yield presets.parse_override(text)
 
 
-def needed(typed: str) -> vram.MemoryNeed:
+def needed(typed: str) -> requirement.MemoryNeed:
     kind, *words = shlex.split(typed)
     name = words[words.index("--preset") + 1] if "--preset" in words else run_choices.DEFAULT_PRESETS[Kind(kind)]
-    return vram.need(rules.require(presets.load(Kind(kind), name, list(overrides(words))), shipped.table()))
+    return requirement.need(rules.require(presets.load(Kind(kind), name, list(overrides(words))), shipped.table()))
 
 
 def test_the_readme_names_runs_for_cards() -> None:
@@ -67,4 +67,4 @@ def test_a_run_that_the_readme_names_for_a_card_needs_what_it_says_and_fits(row:
 
     if typed != "lora --batch-size 2":  # its row tells the larger one's figure
         assert (round(need.low_gib, 1), round(need.high_gib, 1)) == (low, high)
-    assert need.high_gib <= imagined(card, HEADROOM_GIB).free_gib
+    assert need.high_gib <= hypothetical(card, HEADROOM_GIB).free_gib

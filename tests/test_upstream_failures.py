@@ -64,7 +64,7 @@ class World:
             cwd=installed.checkout,
             env={**environment.training_variables(), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "-1"},
         )
-        return done.returncode, log.decoded(done.stdout)
+        return done.returncode, log.decode(done.stdout)
 
     def filled(self, settings: Mapping[str, Value]) -> dict[str, Value]:
         """The settings with the world's files in them."""

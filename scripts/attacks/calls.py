@@ -22,24 +22,24 @@ import sdxl_train_cli
 
 COMMAND = (sys.executable, "-m", "sdxl_train_cli")
 LONGEST_SECONDS = 60
-"""Of a clock on the wall, after which a call hangs: a busy machine takes its time."""
+"""Wall-clock limit after which a call counts as hanging. Busy machines are slow."""
 _CPU_SECONDS = 25
 _ADDRESSES = 8 << 30
 
 
 @dataclass(frozen=True)
 class Called:
-    """How a call ended."""
+    """Result of a call."""
 
     argv: tuple[str, ...]
     code: int
-    """As a shell has it, but negative where a signal ended it that it did not handle."""
+    """Exit code as in a shell, but negative if an unhandled signal ended the call."""
     stdout: bytes
     stderr: bytes
     wall_seconds: float
     cpu_seconds: float
     peak_mib: float
-    """The most memory of the process itself, or of a child of its that is larger."""
+    """Peak memory of the process, or of its largest child."""
 
     @property
     def told(self) -> str:
@@ -53,7 +53,7 @@ class Called:
 
 
 class Started:
-    """A real process that goes on."""
+    """A real process that is still running."""
 
     def __init__(
         self, argv: Sequence[str], cwd: Path, environ: Mapping[str, str], logs: Path, command: Sequence[str] = COMMAND
@@ -73,12 +73,12 @@ class Started:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Process ID."""
         return self._process.pid
 
     @property
     def told(self) -> str:
-        """What it has told so far."""
+        """Its stderr so far."""
         return self._err.read_text(encoding="utf-8", errors="replace")
 
     def is_over(self) -> bool:
@@ -99,7 +99,7 @@ class Started:
             self._own = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK"), peak
 
     def end(self, seconds: float = LONGEST_SECONDS) -> Called:
-        """Wait for its end; kill it where that takes too long."""
+        """Wait for its end, or kill it after too long."""
         until = time.monotonic() + seconds
         while not self.is_over():
             if time.monotonic() > until:
@@ -126,7 +126,7 @@ class Started:
 def run(
     argv: Sequence[str], cwd: Path, environ: Mapping[str, str], logs: Path, command: Sequence[str] = COMMAND
 ) -> Called:
-    """A real process, to its end."""
+    """Run a real process to its end."""
     return Started(argv, cwd, environ, logs, command).end()
 
 
@@ -139,7 +139,7 @@ def _called(
 
 
 def preload() -> None:
-    """Import all that a command may import, once for all forks."""
+    """Import everything that a command may import, once for all forks."""
     from PIL import Image  # noqa: PLC0415 - only forks need it
 
     Image.init()

@@ -23,7 +23,7 @@ from attacks.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 
 class Shift(NamedTuple):
@@ -49,10 +49,10 @@ SHIFTS = (
 _REFUSED = {2, 3, 4, 5, 6, 7}
 
 
-def attack(world: World, tally: Tally, wish: Wish, count: int) -> None:
+def attack(world: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Ask about a live run from where the clock says something else."""
     for number in range(count):
-        seed = wish.seed + number
+        seed = options.seed + number
         shift = SHIFTS[(seed - 1) % len(SHIFTS)]
         with tempfile.TemporaryDirectory(dir=world.folder) as place:
             through = _through(shift, Path(place))

@@ -19,7 +19,7 @@ from attacks.world import World
 
 if TYPE_CHECKING:
     from attacks.calls import Called
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 _INSIDE = """
 mount -t tmpfs -o "size=$SIZE,nr_inodes=$INODES" none "$DISK" || exit 99
@@ -63,7 +63,7 @@ class Full:
     """Large at first, as what needs room looks for it; at some moment it has none left."""
 
 
-def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
+def attack(made: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Each command on disks from too small for the first byte to nearly large enough."""
     if shutil.which("unshare") is None or not _can_mount(made):
         tally.skip("small disks need root, unshare and tmpfs")
@@ -71,7 +71,7 @@ def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
     _prepare(made)
     cases, refused = _cases(made), 0
     for number in range(count):
-        seed = wish.seed + number
+        seed = options.seed + number
         case, size = cases[(seed - 1) % len(cases)], (seed - 1) // len(cases)
         kib = case.least_kib + case.step_kib * size
         inodes = 2 + size * 3 if size % 3 == 2 else 100_000  # noqa: PLR2004 - every third size

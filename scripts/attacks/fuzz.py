@@ -18,22 +18,22 @@ from attacks.tally import Problem, Tally
 from attacks.world import World
 
 if TYPE_CHECKING:
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 REAL_EVERY = 10
 """Inputs whose first call is a process of its own."""
 
 
-def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
+def attack(made: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Share the attempts among a few workers, each of which forks for each call."""
     calls.preload()
     sys.stdout.flush()
     workers = {}
-    for number in range(wish.workers):
+    for number in range(options.workers):
         told = made.folder / f"fuzz-{number}.json"
         pid = os.fork()
         if pid == 0:
-            seeds = range(wish.seed + number, wish.seed + max(1, count // CALLS), wish.workers)
+            seeds = range(options.seed + number, options.seed + max(1, count // CALLS), options.workers)
             _work(made, Tally(tally.kind, tally.keep), seeds, told)
         workers[pid] = told
     for pid, told in workers.items():

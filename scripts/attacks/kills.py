@@ -23,32 +23,32 @@ from attacks.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 MOST_SECONDS_LEFT = 15.0
-"""How long a process may outlive what was killed: a guard gives the trainer ten seconds."""
+"""How long a process may outlive the killed one: a guard gives the trainer ten seconds."""
 STEPS, STEP_SECONDS = 60, "0.02"
 PARTS = ("command", "guard", "launcher", "trainer")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGSEGV)
 _REAL_SECONDS = 1800.0
 _STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-"""What the command hears and ends in words."""
+"""Signals on which the command stops with a message."""
 
 
-def setup(made: World, tally: Tally, wish: Wish, count: int) -> None:
+def setup(made: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Kill setups into an empty home, and over an environment that is there."""
-    source = os.environ.get("SDXL_TRAIN_SOURCE") if wish.is_real else str(made.repository)
+    source = os.environ.get("SDXL_TRAIN_SOURCE") if options.is_real else str(made.repository)
     if source is None:
         tally.skip("--real needs SDXL_TRAIN_SOURCE, a clone of sd-scripts")
         return
-    setup = _Setup(made, source, is_real=wish.is_real)
+    setup = _Setup(made, source, is_real=options.is_real)
     slowest, usual = 0.0, setup.seconds()
     tally.note(f"a setup takes {usual:.1f} s")
     for number in range(count):
-        seed = wish.seed + number
+        seed = options.seed + number
         with tempfile.TemporaryDirectory(dir=made.folder) as place:
             home = Path(place) / "home"
-            over = seed % 2 == 0 and not wish.is_real
+            over = seed % 2 == 0 and not options.is_real
             if over:
                 shutil.copytree(made.home, home, symlinks=True)
             mine = judge.digest(*world.write_mine(home if over else Path(place)))
@@ -66,7 +66,7 @@ def setup(made: World, tally: Tally, wish: Wish, count: int) -> None:
                 *judge.lost(mine, "a killed setup"),
             ]
             told = f"kill -9 of setup after {moment:.2f} s, {'over another' if over else 'anew'}"
-            tally.judge(seed, told, problems, None if wish.is_real else home)
+            tally.judge(seed, told, problems, None if options.is_real else home)
     tally.note(f"no process was left after {slowest:.1f} s")
 
 
@@ -76,7 +76,7 @@ def _outlived(seconds: float, what: str) -> Iterator[Problem]:
 
 
 class _Setup:
-    """Setups of the stand-in, or with --real of sd-scripts, torch and all, in the user's own surroundings."""
+    """Setups of the stand-in, or with --real of sd-scripts and torch in the user's own environment."""
 
     def __init__(self, made: World, source: str, *, is_real: bool) -> None:
         self._made, self._source, self._is_real = made, source, is_real
@@ -86,18 +86,18 @@ class _Setup:
         return {**os.environ, **ours} if self._is_real else self._made.environ(**ours)
 
     def start(self, home: Path, *flags: str) -> calls.Started:
-        """A setup that goes on."""
+        """Start a setup."""
         return calls.Started(["setup", *flags], self._made.folder, self._environ(home), self._made.logs)
 
     def seconds(self) -> float:
-        """How long one takes, with what has been fetched kept by the installer."""
+        """Duration of a setup with the installer's cache filled."""
         for _ in range(2 if self._is_real else 1):
             with tempfile.TemporaryDirectory(dir=self._made.folder) as place:
                 taken = self.start(Path(place) / "home").end(_REAL_SECONDS).wall_seconds
         return taken
 
     def problems(self, home: Path, *, was_there: bool) -> Iterator[Problem]:
-        """What is left is an environment that counts, or none; the next setup makes one, and only one."""
+        """Either a current environment remains or none. The next setup creates exactly one."""
         if was_there:
             yield from self._used(home, "the environment before is gone")
         again = self.start(home).end(_REAL_SECONDS)
@@ -119,11 +119,11 @@ class _Setup:
             yield Problem(what, used.told[-300:])
 
 
-def signals(made: World, tally: Tally, wish: Wish, count: int) -> None:
+def signals(made: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Send one signal to one of the four processes of a run."""
     tally.note(f"a run makes {STEPS} steps; {len(SIGNALS)} signals to {', '.join(PARTS)}")
     for number in range(count):
-        seed = wish.seed + number
+        seed = options.seed + number
         drawn = random.Random(seed)  # noqa: S311 - the same moments each time
         part, signum = PARTS[seed % len(PARTS)], drawn.choice(SIGNALS)
         moment = drawn.uniform(0, int(STEPS) * float(STEP_SECONDS) * 1.3)
@@ -143,7 +143,7 @@ def signals(made: World, tally: Tally, wish: Wish, count: int) -> None:
 
 
 def _send(pid: int, part: str, signum: signal.Signals) -> bool:
-    """Whether the process was there to be hit."""
+    """Send the signal. Returns whether the process still existed."""
     marks = {"guard": "guard.py", "launcher": "accelerate", "trainer": "sdxl_train_network.py"}
     try:
         command = psutil.Process(pid)
@@ -170,7 +170,7 @@ def _is_guard(process: psutil.Process) -> bool:
 def _after_signal(
     made: World, output: Path, called: calls.Called, part: str, signum: signal.Signals | None
 ) -> Iterator[Problem]:
-    """The record says what happened, and all that reads it says the same."""
+    """Check that the record says what happened, and that all readers agree."""
     run, to = output / "cat", f"{signum.name if signum else 'nothing'} to the {part}"
     unheard = part == "command" and signum is not None and signum not in _STOPS
     if not unheard:
@@ -216,7 +216,7 @@ def _told_alike(made: World, run: Path, state: str, *, delivered: bool) -> Itera
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a safetensors file has all that its header names."""
+    """Whether a safetensors file contains everything that its header names."""
     try:
         content = path.read_bytes()
         (length,) = struct.unpack("<Q", content[:8])
@@ -228,7 +228,7 @@ def is_whole(path: Path) -> bool:
 
 
 def _seconds_until_none(words: str) -> float:
-    """How long until no process has these words on its command line, or in its current folder."""
+    """Seconds until no process has these words in its command line or current folder."""
     began = time.monotonic()
     while time.monotonic() - began < 2 * MOST_SECONDS_LEFT:
         if not any(is_of(process, words) for process in psutil.process_iter()):
@@ -238,7 +238,7 @@ def _seconds_until_none(words: str) -> float:
 
 
 def is_of(process: psutil.Process, words: str) -> bool:
-    """Whether it lives and has these words there; never this process itself."""
+    """Whether the process lives and has these words there. Never this process itself."""
     try:
         if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
             return False

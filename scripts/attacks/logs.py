@@ -14,7 +14,7 @@ from attacks.world import World
 
 if TYPE_CHECKING:
     from attacks.calls import Called
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 SIZE = 4 * 1024 * 1024
 MOST_SECONDS = 2.0
@@ -107,11 +107,11 @@ SHAPES: dict[str, Callable[[random.Random], bytes]] = {
 }
 
 
-def attack(world: World, tally: Tally, wish: Wish, count: int) -> None:
+def attack(world: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Explain one log of each shape, from a file and in every third attempt with --json."""
     shapes, slowest = list(SHAPES), 0.0
-    for number in range(count if wish.is_short or wish.count else max(count, len(shapes))):
-        seed = wish.seed + number
+    for number in range(count if options.is_short or options.count else max(count, len(shapes))):
+        seed = options.seed + number
         shape = shapes[(seed - 1) % len(shapes)]
         with tempfile.TemporaryDirectory(dir=world.folder) as place:
             log = Path(place) / "hostile.log"

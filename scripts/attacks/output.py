@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from attacks.calls import Called
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 MOST_MIB = 100
 """Of the supervisor, whatever the trainer prints."""
@@ -24,18 +24,18 @@ MOST_CPU_SECONDS = 15.0
 STEPS = 6
 
 
-def attack(world: World, tally: Tally, wish: Wish, count: int) -> None:
+def attack(world: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """One run for each shape."""
     shapes = list(SHAPES)
     usual = _peak(world, "")
     tally.note(f"a quiet run takes {usual:.0f} MiB")
     for number in range(count):
-        seed = wish.seed + number
+        seed = options.seed + number
         shape = shapes[(seed - 1) % len(shapes)]
         with tempfile.TemporaryDirectory(dir=world.folder) as place:
             folder = Path(place)
             argv = world.training("loud", STEPS, folder, save_every=2)
-            called = world.call(*argv, ATTACK_OUTPUT=shape, ATTACK_FLOOD_SECONDS="2" if wish.is_short else "5")
+            called = world.call(*argv, ATTACK_OUTPUT=shape, ATTACK_FLOOD_SECONDS="2" if options.is_short else "5")
             (folder / "loud" / "train.log").unlink(missing_ok=True)  # a flood of gigabytes is not worth keeping
             tally.judge(seed, f"ATTACK_OUTPUT={shape} {' '.join(argv)}", _problems(shape, folder, called), folder)
 

@@ -1,4 +1,4 @@
-"""Which kinds there are, how many attempts each makes, and the table at the end."""
+"""The kinds of attack, their numbers of attempts, and the final table."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from attacks.world import World
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What was typed."""
+class AttackOptions:
+    """Options from the command line."""
 
     kinds: tuple[str, ...]
     seed: int
@@ -30,9 +30,9 @@ class Wish:
 class Kind:
     """One kind of attack."""
 
-    attack: Callable[[World, Tally, Wish, int], None]
+    attack: Callable[[World, Tally, AttackOptions, int], None]
     usual: int
-    """Attempts, where no count is typed."""
+    """Default number of attempts."""
     short: int
 
 
@@ -48,21 +48,21 @@ KINDS = {
 }
 
 
-def carry_out(wish: Wish, folder: Path) -> int:
-    """Attack, print what became of it, and give the exit code."""
+def carry_out(options: AttackOptions, folder: Path) -> int:
+    """Run the attacks, print the results, and return the exit code."""
     if sys.platform == "win32":
         print("skipped: all of it forks, and sends signals, which Windows does not have")
         return 0
     print("making a world with the stand-in trainer", flush=True)
     made = world.create(folder / "world")
     tallies = []
-    for name in wish.kinds:
+    for name in options.kinds:
         kind = KINDS[name]
-        count = wish.count or (kind.short if wish.is_short else kind.usual)
+        count = options.count or (kind.short if options.is_short else kind.usual)
         print(f"{name}: {count} attempts", flush=True)
-        tally = Tally(name, wish.keep)
+        tally = Tally(name, options.keep)
         began = time.monotonic()
-        kind.attack(made, tally, wish, count)
+        kind.attack(made, tally, options, count)
         tally.notes.append(f"{time.monotonic() - began:.0f} s")
         tallies.append(tally)
     _print_table(tallies)

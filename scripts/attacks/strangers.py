@@ -15,17 +15,17 @@ from attacks.tally import Problem, Tally
 from attacks.world import World
 
 if TYPE_CHECKING:
-    from attacks.plan import Wish
+    from attacks.plan import AttackOptions
 
 SECRET = "glpat-NEVERSHOWTHIS"  # noqa: S105 - one that opens nothing
 Found = Iterator[Problem]
 
 
-def attack(made: World, tally: Tally, wish: Wish, count: int) -> None:
+def attack(made: World, tally: Tally, options: AttackOptions, count: int) -> None:
     """Each attack once, in a folder of its own."""
     names = list(ATTACKS)
     for number in range(count):
-        seed = wish.seed + number
+        seed = options.seed + number
         name = names[(seed - 1) % len(names)]
         with tempfile.TemporaryDirectory(dir=made.folder) as place:
             folder = Path(place)

@@ -1,4 +1,4 @@
-"""Attempts and survivors of one kind, and the distinct faults among the rest."""
+"""Attempts and survivors of one kind of attack, and the distinct faults."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 KEPT_OF_A_FAULT = 2
-"""Examples that are kept of the same fault: a fuzzer finds one a hundred times."""
+"""Examples kept per fault: a fuzzer finds the same one a hundred times."""
 
 
 class Problem(NamedTuple):
-    """What an attempt has shown to be wrong."""
+    """Something wrong that an attempt has shown."""
 
     key: str
-    """The same for the same fault: the place in the code, where it is known."""
+    """Identifies a fault: its place in the code, if known."""
     words: str
 
 
 @dataclass
 class Fault:
-    """One fault, however often it was met."""
+    """One fault, however often it occurred."""
 
     key: str
     words: str
@@ -35,7 +35,7 @@ class Fault:
 
 @dataclass
 class Tally:
-    """What became of one kind of attack."""
+    """Results of one kind of attack."""
 
     kind: str
     keep: Path
@@ -46,7 +46,7 @@ class Tally:
     notes: list[str] = field(default_factory=list)
 
     def judge(self, seed: int, call: str, problems: Iterable[Problem], inputs: Path | None = None) -> None:
-        """Count one attempt; of a failed one, keep the folder that it worked in."""
+        """Count one attempt. If it failed, keep its folder."""
         self.attempts += 1
         found = list({problem.key: problem for problem in problems}.values())
         self.survivors += not found
@@ -62,17 +62,17 @@ class Tally:
                     self._kept(seed, inputs)
 
     def skip(self, reason: str) -> None:
-        """Tell what can't be tried on this system."""
+        """Record what this system can't test."""
         self.skipped.append(reason)
         print(f"  {self.kind}: skipped: {reason}", flush=True)
 
     def note(self, words: str) -> None:
-        """Tell a figure."""
+        """Record a measured value."""
         self.notes.append(words)
         print(f"  {self.kind}: {words}", flush=True)
 
     def add(self, other: Tally) -> None:
-        """Take in what another process has counted."""
+        """Add another process's results."""
         self.attempts += other.attempts
         self.survivors += other.survivors
         self.notes += other.notes
@@ -90,13 +90,13 @@ class Tally:
         return str(place)
 
     def dumped(self) -> str:
-        """All of it as JSON, for another process."""
+        """The results as JSON, for another process."""
         plain = {**vars(self), "keep": str(self.keep), "faults": {key: vars(one) for key, one in self.faults.items()}}
         return json.dumps(plain)
 
     @classmethod
     def loaded(cls, text: str) -> Tally:
-        """What `dumped` gave."""
+        """Restore results from `dumped`."""
         plain = json.loads(text)
         faults = {key: Fault(**one) for key, one in plain["faults"].items()}
         return cls(**{**plain, "keep": Path(plain["keep"]), "faults": faults})

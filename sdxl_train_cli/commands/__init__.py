@@ -1,1 +1,1 @@
-"""One thin file for each verb, in folders like the command tree: flags, one call, what is printed."""
+"""One thin file per command, in folders like the command tree: flags, one call, output."""

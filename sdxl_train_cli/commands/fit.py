@@ -1,4 +1,4 @@
-"""`sdxl-train fit`: measure the largest batch that fits, in place of estimating it."""
+"""`sdxl-train fit`: measure the largest batch that fits instead of estimating it."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def fit(
         folder = Path(name)
         note_untrained(installed)
         if not has_gpu:
-            _require_sense(asked, installed, own_pictures=own_pictures)
+            _require_possible(asked, installed, own_pictures=own_pictures)
             for line in _NO_GPU:
                 console.note(line)
             asked = fitting.on_processor(asked, installed, folder, asked.data if own_pictures else None)
-        hands = fitting.FitActions(lambda choices: _prepared(choices, where), _carried_out, console.note)
-        found = fitting.run(asked, most, folder, hands)
+        actions = fitting.FitActions(lambda choices: _prepare(choices, where), _carry_out, console.note)
+        found = fitting.run(asked, most, folder, actions)
     if as_json:
         console.data(_facts(found))
     else:
@@ -90,8 +90,8 @@ def _has_gpu(index: int | None) -> bool:
     return index is not None or bool(gpu.devices())
 
 
-def _require_sense(asked: Choices, installed: Environment, *, own_pictures: bool) -> None:
-    """Refuse now what would be refused after a model is made, which takes half a minute."""
+def _require_possible(asked: Choices, installed: Environment, *, own_pictures: bool) -> None:
+    """Refuse early what would otherwise be refused after half a minute of creating a model."""
     gathering = Gathering()
     with gathering.part():
         loaded = presets.load(asked.kind, asked.preset, asked.overrides, workspace.user_presets())
@@ -109,16 +109,16 @@ _NO_GPU = (
 )
 
 
-def _prepared(choices: Choices, home: Home) -> Prepared:
-    """As the real command does it, down to what has to be fetched first."""
+def _prepare(choices: Choices, home: Home) -> Prepared:
+    """Prepare as the real command does, including the check for downloads."""
     prepared = preparation.prepare(choices, home, workspace.user_presets())
-    if choices.tokenizers is None:  # a made model brings its own
+    if choices.tokenizers is None:  # the generated model includes its own
         hub.require(prepared.model, home, os.environ)
     return prepared
 
 
-def _carried_out(prepared: Prepared) -> Trial:
-    """One trial, told as it ends."""
+def _carry_out(prepared: Prepared) -> Trial:
+    """Run one trial and report it."""
     size = prepared.recipe.get("train_batch_size")
     found = trial.run(prepared)
     if found.fits:
@@ -188,7 +188,7 @@ def _figure(number: float | None) -> str:
 
 
 def _conclude(found: list[TriedBatch], most: int) -> None:
-    """Say what the largest is; VramError where not even one picture fits."""
+    """Report the largest batch. VramError if not even one picture fits."""
     best, device = fitting.largest(found), _device(found)
     if best is None:
         ways = savings.ways_out(found[0].prepared.recipe, device.free_gib) if device else []

@@ -1,4 +1,4 @@
-"""`sdxl-train init`: a commented project file in the current folder."""
+"""`sdxl-train init`: write a commented project file to the current folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measured runs as `sdxl-train vram --mine`, `--export` and `--merge` show, give and take them."""
+"""Measured runs in `sdxl-train vram --mine`, `--export` and `--merge`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import estimation, measurements, shared_measurements
 from sdxl_train_cli.memory.measurements import MeasuredRuns, Measurement
-from sdxl_train_cli.memory.vram import Known
+from sdxl_train_cli.memory.requirement import Known
 from sdxl_train_cli.ui import console
 
 
@@ -51,7 +51,7 @@ def _record_row(record: Measurement) -> tuple[str, ...]:
 
 
 def _estimated(record: Measurement) -> dict[str, float | None]:
-    """What the estimate says of a measured run; nothing where its figures are beyond what can be estimated."""
+    """Estimate for a measured run. Empty if its values are out of range."""
     try:
         estimate = estimation.estimate(record.recipe)
     except RecipeError:
@@ -65,12 +65,12 @@ def _estimated(record: Measurement) -> dict[str, float | None]:
 
 
 def facts(records: list[Measurement]) -> list[dict[str, object]]:
-    """The same for a script."""
+    """Measured runs with their estimates, for scripts."""
     return [{**record.model_dump(mode="json"), **_estimated(record)} for record in records]
 
 
 def records(home: Home) -> list[Measurement]:
-    """Read them; what can't be read is told."""
+    """Read them. Unreadable lines are reported."""
     found, problems = measurements.load(home)
     for problem in problems:
         console.warn(problem)
@@ -78,7 +78,7 @@ def records(home: Home) -> list[Measurement]:
 
 
 def known(home: Home, card: Gpu, data: str | None) -> Known:
-    """What runs took on this card: with the pictures that are named, else with the largest that there can be."""
+    """Measurements on this GPU, for the given pictures or else for the largest possible ones."""
     installed, pictures = environment.find(home), None
     try:
         if data is not None:
@@ -89,16 +89,16 @@ def known(home: Home, card: Gpu, data: str | None) -> Known:
 
 
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:
-    """Take in, then give out; own records alone, as others have theirs from their owners."""
+    """Import, then export. Only own records are exported, as others get theirs from their owners."""
     if merge is not None:
-        new = shared_measurements.unknown(shared_measurements.read(merge), records(home))
+        new = shared_measurements.new_records(shared_measurements.read(merge), records(home))
         problem = measurements.add(home, *new)
         if problem is not None:
             raise UsageError(problem.message, "choose another place with --home")
         console.note(f"{len(new)} measured runs added; they count for GPUs with the same name")
     if export is not None:
         own = [record for record in records(home) if not record.is_from_elsewhere]
-        text = shared_measurements.text(own)
+        text = shared_measurements.to_csv(own)
         if str(export) == "-":
             console.document(text.rstrip("\n"))
             return

@@ -1,4 +1,4 @@
-"""`sdxl-train setup`: make the isolated environment."""
+"""`sdxl-train setup`: create the isolated environment."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _request(
     home: Home, address: str | None, ref: str | None, python: str | None, torch: TorchBuild | None,
     extras: list[Extra] | None,
 ) -> SetupRequest:  # fmt: skip
-    """What is typed changes what is installed; what is not typed stays as it is."""
+    """The request: typed values replace the installed ones, untyped values stay."""
     there = environment.read_lock(home)
     now = there.request if there and there.trains else environment.SetupRequest()
     return environment.SetupRequest(

@@ -11,7 +11,7 @@ import typer
 
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import train, workspace
-from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.environment.toolchain import Extra
@@ -23,12 +23,13 @@ from sdxl_train_cli.ui import console, live
 _ALL = "all"
 
 KindOption = Annotated[str, typer.Option("--kind", "-k", help=f"{', '.join(kind.value for kind in Kind)} or {_ALL}")]
-Steps = Annotated[int, typer.Option("--steps", min=2, callback=within_reason, help="Length of each run")]
+Steps = Annotated[int, typer.Option("--steps", min=2, callback=require_reasonable, help="Length of each run")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
 FullSize = Annotated[bool, typer.Option("--full-size", help="Use full-size SDXL: about 7 GB of disk and memory")]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs, not only the trained files")]
 GpuIndex = Annotated[
-    int | None, typer.Option("--gpu", min=0, callback=within_reason, help="Train on this GPU [default: the processor]")
+    int | None,
+    typer.Option("--gpu", min=0, callback=require_reasonable, help="Train on this GPU [default: the processor]"),
 ]
 
 
@@ -46,21 +47,21 @@ def train_tiny(
     if reason and installed.trains:
         console.note(f"using full-size SDXL, 6.9 GB: {reason}")
     size = smoke.SmokeSize(steps, scaled=not full_size and reason is None, gpu_index=gpu)
-    hands = smoke.SmokeActions(
+    actions = smoke.SmokeActions(
         lambda choices: preparation.prepare(choices, where, workspace.user_presets()),
         lambda prepared: train.carry_out(prepared, live.view(as_json=False)),
         console.note,
     )
     with ExitStack() as stack:
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
-        found = smoke.run(installed, kinds, folder, size, hands)
+        found = smoke.run(installed, kinds, folder, size, actions)
         kept = [facts.path if keep else _copied(facts.path, target / facts.path.name) for facts in found]
     for path in kept:
         console.out(str(path))
 
 
 def _copied(made: Path, target: Path) -> Path:
-    """Put the file into the person's folder; what a link in its place leads to is left alone."""
+    """Copy the file to the user's folder. A link at the target is replaced, its destination left alone."""
     try:
         files.copy(made, target)
     except OSError as error:
@@ -69,7 +70,7 @@ def _copied(made: Path, target: Path) -> Path:
 
 
 def _kinds(installed: Environment, asked: Kind | None) -> list[Kind]:
-    """What was asked for, or every kind that can be trained here; of those that can't, it is told what they need."""
+    """The requested kinds, or all that can be trained here. Reports what the others need."""
     kinds, missing = smoke.trainable(installed)
     if asked is not None:
         required_packages.require_extras(installed, [Extra.LYCORIS] if asked in missing else [], "run")
@@ -81,7 +82,7 @@ def _kinds(installed: Environment, asked: Kind | None) -> list[Kind]:
 
 
 def _made(folder: Path) -> Path:
-    """Make the folder before the work that it is for, not after."""
+    """Create the folder before the work whose result it receives."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

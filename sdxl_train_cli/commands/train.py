@@ -11,7 +11,7 @@ import typer
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
@@ -40,37 +40,39 @@ Output = Annotated[str | None, typer.Option("--output", "-o", help="Where the ru
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of run and file [default: the data folder's]")]
 Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Trigger word for your subject")]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", "-b", min=1, callback=within_reason, help="Pictures per step")
+    int | None, typer.Option("--batch-size", "-b", min=1, callback=require_reasonable, help="Pictures per step")
 ]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, callback=within_reason, help="Length of the run in steps")]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, callback=require_reasonable, help="Length of the run in steps")
+]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        "--epochs", min=1, callback=within_reason, help="Length of the run in epochs: passes over the pictures"
+        "--epochs", min=1, callback=require_reasonable, help="Length of the run in epochs: passes over the pictures"
     ),
 ]
 Repeats = Annotated[
     int | None,
-    typer.Option("--repeats", min=1, callback=within_reason, help="How often each picture is used in an epoch"),
+    typer.Option("--repeats", min=1, callback=require_reasonable, help="How often each picture is used in an epoch"),
 ]
 Resolution = Annotated[
     int | None,
     typer.Option(
         "--resolution",
         min=64,
-        callback=within_reason,
+        callback=require_reasonable,
         help="Resolution: side in pixels of the square with a bucket's area",
     ),
 ]
 Vae = Annotated[str | None, typer.Option("--vae", help="VAE to use instead of the model's own")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, callback=within_reason, help="Random seed")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, callback=require_reasonable, help="Random seed")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
 GpuIndex = Annotated[
     int | None,
     typer.Option(
         "--gpu",
         min=0,
-        callback=within_reason,
+        callback=require_reasonable,
         help="Number of the GPU, as in nvidia-smi [default: the one with most free memory]",
     ),
 ]
@@ -86,7 +88,7 @@ NoGuard = Annotated[
 
 
 class OnOom(str, Enum):
-    """What `--on-oom` takes."""
+    """Values of `--on-oom`."""
 
     STOP = "stop"
     STEP_DOWN = "step-down"
@@ -96,7 +98,7 @@ OnOomOption = Annotated[OnOom, typer.Option("--on-oom", help="What to do when th
 StepDowns = Annotated[
     int,
     typer.Option(
-        "--step-downs", min=1, callback=within_reason, help="Most times that --on-oom step-down may step down"
+        "--step-downs", min=1, callback=require_reasonable, help="Most times that --on-oom step-down may step down"
     ),
 ]
 SaveState = Annotated[
@@ -135,7 +137,7 @@ def train(
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check, fast=fast,
     )  # fmt: skip
     where = workspace.home(home)
-    with workspace.looking() as on_progress:
+    with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)
     if dry_run:
         printing.out(formatting.shell_line(prepared.argv))
@@ -143,18 +145,20 @@ def train(
 
     hub.require(prepared.model, where, os.environ)
     user_presets = workspace.user_presets()
-    hands = retry.RunActions(
+    actions = retry.RunActions(
         carry_out=lambda ready: carry_out(ready, live.view(as_json=as_json), off),
-        lower=lambda ready, rung: preparation.prepare(retry.lower(ready.choices, rung), where, user_presets),
+        lower=lambda ready, reduction: preparation.prepare(
+            retry.apply_reduction(ready.choices, reduction), where, user_presets
+        ),
         warn=console.warn,
     )
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
-    outcome = retry.carry_out(prepared, hands, retry.NEW, step_downs=allowed, user_presets=user_presets)
+    outcome = retry.carry_out(prepared, actions, retry.NEW, step_downs=allowed, user_presets=user_presets)
     console.finished(outcome)
 
 
 def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
-    """Write the run's record, start the trainer and follow it to its end."""
+    """Write the run's record, start the trainer and watch it to its end."""
     note_untrained(prepared.environment)
     for problem in prepared.warnings:
         console.warn(problem)
@@ -175,7 +179,7 @@ def note_untrained(installed: Environment) -> None:
 
 
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> None:
-    """Keep what a run took, for the next one's check, and warn where that can't be kept."""
+    """Record the run's memory for later checks, and warn if it can't be recorded."""
     problem = launching.remember(prepared, peak_gib, seconds_per_step)
     if problem is not None:
         console.warn(problem)
@@ -197,7 +201,7 @@ def from_flags(
     resolution: int | None = None,
     seed: int | None = None,
 ) -> list[Override]:
-    """What the flags of a run's usual options say."""
+    """Overrides from the flags of common options."""
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs both set the length of the run", "give one of them")
     overrides = []
@@ -217,5 +221,5 @@ def from_flags(
 
 
 def from_set(texts: list[str]) -> list[Override]:
-    """What `--set` says."""
+    """Overrides from `--set`."""
     return [presets.parse_override(text) for text in texts]

@@ -1,4 +1,4 @@
-"""`sdxl-train vram` and `sdxl-train plan`: what runs need, and what to run on a card."""
+"""`sdxl-train vram` and `sdxl-train plan`: memory of runs, and what to run on a GPU."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ import typer
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.commands import measured, workspace
-from sdxl_train_cli.commands.workspace import HomeOption, within_reason
+from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.errors import UsageError, VramError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import planning
-from sdxl_train_cli.memory import vram as needs
+from sdxl_train_cli.memory import planning, requirement
 from sdxl_train_cli.memory.measurements import Measurement
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
-from sdxl_train_cli.memory.vram import BATCH_SIZES, MemoryNeed, TableRow, cell, rows
+from sdxl_train_cli.memory.requirement import BATCH_SIZES, MemoryNeed, TableRow, cell, rows
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import lycoris
 from sdxl_train_cli.ui import console
@@ -37,7 +36,7 @@ KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, loco
 Data = Annotated[str | None, typer.Option("--data", "-d", help="Your pictures, for the commands that are shown")]
 Resolution = Annotated[
     int | None,
-    typer.Option("--resolution", min=64, callback=within_reason, help="Resolution: side of the square in pixels"),
+    typer.Option("--resolution", min=64, callback=require_reasonable, help="Resolution: side of the square in pixels"),
 ]
 
 
@@ -118,7 +117,7 @@ def plan(
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")
     free_gib = card.free_gib
     chosen = list(Kind) if kind is None else [workspace.kind(kind)]
-    known = needs.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
+    known = requirement.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
     questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
     offers = [offer for question in questions for offer in planning.fitting_runs(question, workspace.user_presets())]
     if as_json:
@@ -130,11 +129,11 @@ def plan(
     for offer in offers:
         console.out(offer.command)
         console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
-    _tell_of_extras(offers, workspace.home(home))
+    _note_missing_extras(offers, workspace.home(home))
 
 
-def _tell_of_extras(offers: list[FittingRun], home: Home) -> None:
-    """Say what has to be installed first for some of them; nothing where nothing is installed yet."""
+def _note_missing_extras(offers: list[FittingRun], home: Home) -> None:
+    """Say what must be installed first for some of the runs. Silent before setup."""
     installed = environment.find(home)
     if installed is None:
         return
@@ -143,13 +142,13 @@ def _tell_of_extras(offers: list[FittingRun], home: Home) -> None:
         {recipe.kind.label for recipe in recipes if not all(map(installed.has, required_packages.extras(recipe)))}
     )
     needed = {extra for recipe in recipes for extra in required_packages.extras(recipe)}
-    problem = required_packages.lacking(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
+    problem = required_packages.missing_problem(installed, sorted(needed), f"plan's {' or '.join(kinds)}")
     if problem is not None:
         console.warn(problem)
 
 
 def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
-    """What is told where nothing fits: of other kinds the first that does."""
+    """The error if nothing fits. It names the first run of another kind that does."""
     others = [replace(question, kind=one) for one in Kind if one not in chosen]
     fits = next((one.kind for one in others if planning.fitting_runs(one, workspace.user_presets())), None)
     what = "nothing" if others == [] else f"no {question.kind.label}"
@@ -158,14 +157,14 @@ def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
 
 
 def _card(size: float | None, headroom: float | None) -> Gpu | None:
-    """The GPU that is spoken of: an imagined one, or the freest real one, whose free memory the driver has measured."""
+    """The GPU in question: a hypothetical one, or the real one with the most free memory."""
     if headroom is not None and not math.isfinite(headroom):
         raise UsageError(
             f"--headroom {headroom:g} is not a size in GB",
             "give the GB that other programs use, such as --headroom 1.5",
         )
     if size is not None:
-        return gpu.imagined(size, gpu.usual_headroom_gib() if headroom is None else headroom)
+        return gpu.hypothetical(size, gpu.usual_headroom_gib() if headroom is None else headroom)
     found = gpu.devices()
     freest = max(found, key=lambda device: device.free_gib, default=None)
     if freest is not None and headroom is not None:

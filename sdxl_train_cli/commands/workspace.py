@@ -1,4 +1,4 @@
-"""Where a command works: home, the user's presets, the current folder's project; and the options that say so."""
+"""Locations a command works with: home, user presets, the current folder's project; and the options for them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from sdxl_train_cli.records import history
 from sdxl_train_cli.ui import console
 
 LARGEST = 2**32 - 1
-"""Of all that is counted: no seed is larger, and Python divides no number of 400 digits."""
+"""Limit for all counts: no seed is larger, and Python can't divide a number of 400 digits."""
 
 
-def within_reason(count: int | None) -> int | None:
-    """The same count; a bound of its own would stand as a long number in each line of help."""
+def require_reasonable(count: int | None) -> int | None:
+    """The count, checked. typer's own bound would appear as a long number in every help line."""
     if count is not None and count > LARGEST:
         raise typer.BadParameter(f"the largest number allowed is {LARGEST}")
     return count
@@ -40,7 +40,7 @@ HomeOption = Annotated[
         help="Where setup installs [env: SDXL_TRAIN_HOME; default: the user's data folder]",
     ),
 ]
-"""Text: of a Path, nobody can tell an empty one, which is an unset variable, from the current folder."""
+"""A string, as a Path can't distinguish an empty value (an unset variable) from the current folder."""
 
 
 OutputOption = Annotated[
@@ -49,9 +49,9 @@ OutputOption = Annotated[
 
 
 def output(typed: Path | None) -> Path:
-    """The folder of runs: typed, the project file's, the usual one."""
+    """The folder of runs: typed, else the project file's, else the default."""
     written = None
-    if typed is None and Path(layout.PROJECT_FILE).is_file():  # else nothing of YAML is imported
+    if typed is None and Path(layout.PROJECT_FILE).is_file():  # otherwise PyYAML need not be imported
         written = project.load(Path.cwd()).output
     return layout.expand(typed or Path(written or history.USUAL_OUTPUT))
 
@@ -62,7 +62,7 @@ def config() -> UserConfig:
 
 
 def home(typed: str | None) -> Home:
-    """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place."""
+    """The home folder: typed, SDXL_TRAIN_HOME, the config file's, or the platform's."""
     return project.home(typed, os.environ)
 
 
@@ -72,7 +72,7 @@ def user_presets() -> Path:
 
 
 def kind(text: str) -> Kind:
-    """The kind of training of this name; UsageError where there is none."""
+    """The kind of this name. UsageError for an unknown name."""
     kinds = {one.value: one for one in Kind}
     if text not in kinds:
         raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
@@ -80,11 +80,11 @@ def kind(text: str) -> Kind:
 
 
 @contextmanager
-def looking(what: str = "looking at pictures") -> Iterator[OnProgress | None]:
-    """A bar for work on pictures; nothing, and nothing of rich imported, where there is no terminal."""
+def picture_progress(what: str = "looking at pictures") -> Iterator[OnProgress | None]:
+    """A progress bar for work on pictures. Yields None, without importing rich, if there is no terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
 
-    with console.counting(what) as on_progress:
+    with console.progress_bar(what) as on_progress:
         yield on_progress

@@ -1,7 +1,7 @@
-"""Which bucket each picture falls into, what of it is trained on, and how many steps that makes.
+"""Assign pictures to buckets as sd-scripts does: which bucket, what is cropped, and how many steps result.
 
-Everything is as sd-scripts v0.10.1 does it (library/train_util.py: BucketManager, DreamBoothDataset, split_train_val,
-trim_and_resize_if_required; library/model_util.py: make_bucket_resolutions), to the pixel and to the batch.
+Matches sd-scripts v0.10.1 to the pixel and to the batch (library/train_util.py: BucketManager, DreamBoothDataset,
+split_train_val, trim_and_resize_if_required; library/model_util.py: make_bucket_resolutions).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sdxl_train_cli.sdscripts import buckets, shipped
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
-"""Left, top, right, bottom; the last two are the first that are not in it."""
+"""Left, top, right, bottom; right and bottom are exclusive."""
 
 
 @dataclass(frozen=True)
@@ -28,38 +28,38 @@ class BucketedPicture:
 
     picture: PictureFile
     repeats: int
-    """How often an epoch takes it: regularisation pictures are repeated until they match the others."""
+    """Times per epoch. Regularisation pictures are repeated until they match the training pictures."""
     resized: Size
-    """Before it is cut to its bucket, in pixels."""
+    """Size before cropping to the bucket, in pixels."""
     bucket: Size
 
     @property
     def box(self) -> Box:
-        """What is kept of the resized picture: its middle. `random_crop` moves it about, at the same size."""
+        """The part of the resized picture that is kept: its centre. `random_crop` moves it, at the same size."""
         left, top = ((side - kept) // 2 for side, kept in zip(self.resized, self.bucket, strict=True))
         return left, top, left + self.bucket[0], top + self.bucket[1]
 
     @property
     def crop(self) -> Box:
-        """The same in pixels of the file, rounded."""
+        """The kept part in pixels of the original file, rounded."""
         across, down = self.picture.width / self.resized[0], self.picture.height / self.resized[1]
         left, top, right, bottom = self.box
         return round(left * across), round(top * down), round(right * across), round(bottom * down)
 
     @property
     def enlarged(self) -> float:
-        """By what factor its sides grow: above 1 it is enlarged, below 1 shrunk."""
+        """Scale factor of the sides: above 1 the picture is enlarged, below 1 it is shrunk."""
         return max(self.resized[0] / self.picture.width, self.resized[1] / self.picture.height)
 
     @property
     def lost(self) -> float:
-        """The share of its area that is cropped away: 0 to 1."""
+        """Share of the area that is cropped away, 0 to 1."""
         return 1 - self.bucket[0] * self.bucket[1] / (self.resized[0] * self.resized[1])
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Pictures that are trained on at one size; a batch is filled from one bucket alone."""
+    """Pictures trained at one size. A batch holds pictures of a single bucket."""
 
     width: int
     height: int
@@ -67,64 +67,64 @@ class Bucket:
 
     @property
     def count(self) -> int:
-        """Pictures with their repeats: no batch holds more."""
+        """Pictures including repeats. No batch holds more."""
         return sum(placed.repeats for placed in self.placed)
 
     @property
     def pixels(self) -> int:
-        """Of one picture."""
+        """Pixels of one picture."""
         return self.width * self.height
 
     def batches(self, batch_size: int) -> int:
-        """Batches in an epoch; the last may be short, and none is dropped."""
+        """Batches per epoch. The last one may be short; none is dropped."""
         return -(-self.count // batch_size)
 
 
 @dataclass(frozen=True)
 class BucketPlan:
-    """All pictures of a run in their buckets, and the steps that they make."""
+    """All pictures of a run in their buckets, and the resulting steps."""
 
     buckets: tuple[Bucket, ...]
-    """Those that have pictures, narrow ones first."""
+    """Buckets that contain pictures, narrowest first."""
     unplaced: tuple[PictureFile, ...]
-    """Too narrow: less than a step would be left of them, and sd-scripts fails."""
+    """Pictures too narrow for any bucket: less than one step would remain, and sd-scripts fails on them."""
     unused: tuple[PictureFile, ...]
-    """Regularisation pictures beyond what matches the training pictures."""
+    """Regularisation pictures beyond the number of training pictures."""
     held_back: tuple[PictureFile, ...]
-    """For validation."""
+    """Pictures held back for validation."""
     is_exact: bool
-    """False where `validation_split` has no `validation_seed`: which pictures are held back is drawn by chance."""
+    """False if `validation_split` is set without `validation_seed`: the held-back pictures are then random."""
     batch_size: int
     accumulation: int
-    """Batches whose gradients make one step (`gradient_accumulation_steps`)."""
+    """Batches per optimizer step (`gradient_accumulation_steps`)."""
     steps: int
-    """Of the whole run."""
+    """Steps of the whole run."""
 
     @property
     def count(self) -> int:
-        """Pictures that an epoch takes, with their repeats."""
+        """Pictures per epoch, including repeats."""
         return sum(bucket.count for bucket in self.buckets)
 
     @property
     def batches(self) -> int:
-        """In an epoch: sd-scripts' own `num batches per epoch`."""
+        """Batches per epoch, sd-scripts' own `num batches per epoch`."""
         return sum(bucket.batches(self.batch_size) for bucket in self.buckets)
 
     @property
     def steps_per_epoch(self) -> int:
-        """The last of an epoch may be made of fewer batches."""
+        """Steps per epoch. The last one may accumulate fewer batches."""
         return _steps_per_epoch(self.batches, self.accumulation)
 
     @property
     def epochs(self) -> float:
-        """How often the run takes every picture; 0 where there is none."""
+        """Passes over the pictures in the whole run. 0 without pictures."""
         return self.steps / self.steps_per_epoch if self.batches else 0.0
 
 
 def arrange(recipe: Recipe, pictures: Sequence[PictureFile]) -> BucketPlan:
-    """Sort pictures, as `folders.files` gives them, into buckets.
+    """Sort pictures, as returned by `folders.files`, into buckets.
 
-    Without a `resolution` there are no buckets. Settings that sd-scripts refuses are the rulebook's to refuse.
+    Without a `resolution` there are no buckets. Invalid settings are left to the rules to report.
     """
     batch_size, accumulation = _at_least_one(recipe, "train_batch_size", "gradient_accumulation_steps")
     trained, held_back = _split(recipe, [picture for picture in pictures if not picture.is_reg])
@@ -155,18 +155,18 @@ def _steps(recipe: Recipe, steps_per_epoch: int) -> int:
     epochs, steps = recipe.number("max_train_epochs"), recipe.number("max_train_steps")
     if epochs is not None:
         return int(epochs) * steps_per_epoch
-    return int(shipped.number("max_train_steps") if steps is None else steps)
+    return int(shipped.default_number("max_train_steps") if steps is None else steps)
 
 
 def _split(recipe: Recipe, pictures: Sequence[PictureFile]) -> tuple[list[PictureFile], tuple[PictureFile, ...]]:
-    """Hold a share of each folder back for validation; without a seed the draw is one of many."""
+    """Hold a share of each folder back for validation. Without a seed this is only one possible draw."""
     share, seed = recipe.number("validation_split") or 0.0, recipe.number("validation_seed")
     if not 0 < share <= 1:
         return list(pictures), ()
     trained, held_back = list[PictureFile](), list[PictureFile]()
     for _, folder in groupby(pictures, key=lambda picture: picture.path.parent):
         drawn = list(folder)
-        random.Random(int(seed or 0)).shuffle(drawn)  # noqa: S311 - the very numbers that sd-scripts draws
+        random.Random(int(seed or 0)).shuffle(drawn)  # noqa: S311 - must match sd-scripts' random numbers
         kept = math.ceil(len(drawn) * (1 - share))
         trained += drawn[:kept]
         held_back += drawn[kept:]
@@ -176,7 +176,7 @@ def _split(recipe: Recipe, pictures: Sequence[PictureFile]) -> tuple[list[Pictur
 def _matched(
     trained: Sequence[PictureFile], regularisation: Sequence[PictureFile]
 ) -> tuple[list[tuple[PictureFile, int]], tuple[PictureFile, ...]]:
-    """Each picture with its repeats: regularisation pictures are cut, or repeated, to as many as are trained on."""
+    """Pair pictures with their repeats. Regularisation pictures are cut or repeated to match the training pictures."""
     taken = [(picture, picture.repeats) for picture in trained]
     wanted = sum(repeats for _, repeats in taken)
     used = list[PictureFile]()
@@ -220,7 +220,7 @@ def _filled(
 
 
 def _sizes(size: Size, limits: buckets.BucketLimits) -> list[Size]:
-    """What sd-scripts calls the predefined resolutions, in its order."""
+    """sd-scripts' predefined resolutions, in its order."""
     area, step = size[0] * size[1], limits.step
     square = int(math.sqrt(area) // step) * step
     found = {(square, square)} if square else set()
@@ -232,7 +232,7 @@ def _sizes(size: Size, limits: buckets.BucketLimits) -> list[Size]:
 
 
 def _chosen(picture: PictureFile, sizes: Sequence[Size]) -> tuple[Size, Size]:
-    """The size before cropping and the bucket: of the nearest shape, which the picture covers."""
+    """Return the size before cropping and the bucket: the one of the nearest shape, covered by the picture."""
     width, height = picture.width, picture.height
     shape = width / height
     if (width, height) in sizes:
@@ -246,7 +246,7 @@ def _chosen(picture: PictureFile, sizes: Sequence[Size]) -> tuple[Size, Size]:
 
 
 def _own(picture: PictureFile, area: int, step: int) -> tuple[Size, Size]:
-    """Without enlargement each picture has a bucket of its own: shrunk to the area, then cut to whole steps."""
+    """Give the picture a bucket of its own, without enlarging it: shrink to the area, then cut to whole steps."""
     resized = picture.width, picture.height
     if picture.width * picture.height > area:
         resized = _shrunk(picture.width / picture.height, area, step)
@@ -254,7 +254,7 @@ def _own(picture: PictureFile, area: int, step: int) -> tuple[Size, Size]:
 
 
 def _shrunk(shape: float, area: int, step: int) -> Size:
-    """One side becomes whole steps, the one by which the shape changes less; the other follows the shape."""
+    """Shrink to an area. The side whose rounding distorts less becomes whole steps; the other follows the shape."""
     width = math.sqrt(area * shape)
     by_width = _cut(width, step), _cut(_cut(width, step) / shape, step)
     by_height = _cut(_cut(area / width, step) * shape, step), _cut(area / width, step)

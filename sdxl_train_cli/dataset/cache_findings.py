@@ -1,7 +1,7 @@
-"""Caches that sd-scripts left beside the pictures, and that tell of other pictures or captions than those of today.
+"""Stale caches beside the pictures: sd-scripts' cache files that belong to other pictures or captions.
 
-sd-scripts takes a picture's size from the name of its cache, and never looks whether a cache is older than what it was
-made of (library/train_util.py: load_dreambooth_dir; library/strategy_sd.py, library/strategy_sdxl.py).
+sd-scripts takes a picture's size from the name of its cache, and never checks whether a cache is older than its source
+(library/train_util.py: load_dreambooth_dir; library/strategy_sd.py, library/strategy_sdxl.py).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _OLDER_TEXT = FindingKind(
 )  # fmt: skip
 
 
-def of(seen: Sequence[SurveyedPicture], beside: Sequence[Path], recipe: Recipe | None) -> Iterator[Finding]:
-    """Yield the findings; a cache that the recipe reads weighs more."""
+def find(seen: Sequence[SurveyedPicture], beside: Sequence[Path], recipe: Recipe | None) -> Iterator[Finding]:
+    """Yield the findings. A stale cache that the recipe reads is more severe."""
     caches = [path for path in beside if path.suffix == ".npz"]
     if not caches:
         return
@@ -53,18 +53,18 @@ def of(seen: Sequence[SurveyedPicture], beside: Sequence[Path], recipe: Recipe |
         for path, size, each in found
         if size != (each.facts.width, each.facts.height)
     ]
-    yield from _OTHER_SIZE.found(stale)
+    yield from _OTHER_SIZE.of_files(stale)
     on_disk = recipe is not None and recipe.is_on("cache_latents_to_disk")
     old: list[Hit] = [(path, "") for path in caches if path.with_suffix("") in by_stem]
-    yield from _OLD.found(old, ERROR if on_disk else None)
+    yield from _OLD.of_files(old, ERROR if on_disk else None)
     wrong = {path for path, _ in stale}
-    yield from _OLDER_LATENTS.found(
+    yield from _OLDER_LATENTS.of_files(
         [(path, "") for path, _, each in found if path not in wrong and _is_older(path, each.facts.path)]
     )
     texts = [(path, by_stem.get(path.with_name(path.name.removesuffix(_TEXT)))) for path in caches
              if path.name.endswith(_TEXT)]  # fmt: skip
     reads_text = recipe is not None and recipe.is_on("cache_text_encoder_outputs_to_disk")
-    yield from _OLDER_TEXT.found(
+    yield from _OLDER_TEXT.of_files(
         [(path, "") for path, each in texts if each and each.caption and _is_older(path, each.caption.path)],
         ERROR if reads_text else None,
     )

@@ -12,14 +12,14 @@ from sdxl_train_cli.dataset.file_facts import Caption, FileFault, SurveyedPictur
 from sdxl_train_cli.dataset.tokens import Count
 
 LARGEST = 1 << 20
-"""Bytes: what is larger is no caption."""
+"""Size limit in bytes. A larger file is not a caption."""
 _LONGEST_COUNTED = 10_000
-"""Letters: of one word without end, the tokenizer takes time by the square, and 225 tokens are read at most."""
+"""Character limit for token counting: the tokenizer is quadratic in the length of a single word."""
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def read(path: Path, count: Count, *, is_estimate: bool = False) -> Caption:
-    """Read a caption and count its tokens; whatever is wrong with the file is in the result."""
+    """Read a caption and count its tokens. Errors are reported in the result."""
     try:
         content = files.read_bytes(path, LARGEST)
     except OSError as error:
@@ -30,13 +30,13 @@ def read(path: Path, count: Count, *, is_estimate: bool = False) -> Caption:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # as in UTF-16 without its mark, which else passes for UTF-8
+    if "\0" in text:  # UTF-16 without a BOM would otherwise pass as UTF-8
         return Caption(path, "", 0, None, "it is not UTF-8", fault=FileFault.NOT_UTF8)
-    return of(path, text, count, is_estimate=is_estimate)
+    return from_text(path, text, count, is_estimate=is_estimate)
 
 
-def of(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Caption:
-    """What is known of a caption's text; `path` is what a person looks for it by."""
+def from_text(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Caption:
+    """Describe a caption's text. `path` is where the user would look for it."""
     lines = _LINE_END.split(text)
     first = lines[0].strip()
     if len(first) > _LONGEST_COUNTED:
@@ -44,8 +44,8 @@ def of(path: Path, text: str, count: Count, *, is_estimate: bool = False) -> Cap
     return Caption(path, first, sum(1 for line in lines if line.strip()), count(first), None, is_estimate)
 
 
-def lengths(seen: Sequence[SurveyedPicture]) -> Mapping[Path, int]:
-    """Tokens of each picture's caption as it is trained on, with what is put first; only where a caption was read."""
+def token_counts(seen: Sequence[SurveyedPicture]) -> Mapping[Path, int]:
+    """Tokens of each caption as trained, including the prefix. Only pictures whose caption was read."""
     prefixes = {each.subset.caption_prefix for each in seen if each.subset.caption_prefix}
     count = tokens.counter()[0] if prefixes else tokens.estimate
     more = {prefix: count(prefix) for prefix in prefixes}

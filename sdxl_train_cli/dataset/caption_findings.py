@@ -1,4 +1,4 @@
-"""What is wrong or odd with the captions of a dataset."""
+"""Problems and oddities of a dataset's captions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WRITE = "write a caption into it, or delete it"
 _A_TRIGGER = 'write captions beside the pictures, or name the subject: --trigger "ohwx woman"'
 
 Told = Callable[[Caption], str | None]
-"""What there is to say of a caption, or None where all is well."""
+"""Returns what to say about a caption, or None if it is fine."""
 
 
 def _fault(fault: FileFault) -> Told:
@@ -88,17 +88,17 @@ _LONG = {
     225: FindingKind("caption-over-225", WARNING, "{file} has {detail}, of which {read} are read",
               "{count} captions have more than 225 tokens, of which {read} are read", _LONGEST),
 }  # fmt: skip
-"""By the limit that a caption is over; each is told of by the highest alone."""
+"""Findings by token limit. Each caption is reported for the highest limit that it exceeds."""
 
 
-def of(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | None) -> Iterator[Finding]:
+def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | None) -> Iterator[Finding]:
     """Yield the findings."""
     read = [each.caption for each in seen if each.caption is not None]
     for kind, told in _KINDS:
-        yield from kind.found([(each.path, words) for each in read if (words := told(each)) is not None])
+        yield from kind.of_files([(each.path, words) for each in read if (words := told(each)) is not None])
     if recipe is None or not recipe.is_on("enable_wildcard"):
         several = [each for each in read if each.error is None and each.text and each.lines > 1]
-        yield from _LINES.found([(each.path, f"{each.lines} lines") for each in several])
+        yield from _LINES.of_files([(each.path, f"{each.lines} lines") for each in several])
     for subset, group in _by_folder(seen).items():
         yield from _missing(subset, group)
         yield from _trigger(subset, group, trigger)
@@ -117,7 +117,7 @@ def _missing(subset: Subset, group: Sequence[SurveyedPicture]) -> list[Finding]:
     if subset.class_tokens is not None or subset.is_reg:
         return []
     kind = _NONE if len(bare) == len(group) else _MISSING
-    return kind.found(bare, missing=len(bare), whole=len(group), folder=subset.place)
+    return kind.of_files(bare, missing=len(bare), whole=len(group), folder=subset.place)
 
 
 def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | None) -> list[Finding]:
@@ -128,17 +128,17 @@ def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | No
     lacking: list[Hit] = [(each.path, "") for each in texts if trigger.lower() not in each.text.lower()]
     folder, whole = subset.place, len(texts)
     if subset.is_reg:
-        return _CALLED.found(having, trigger=trigger)
+        return _CALLED.of_files(having, trigger=trigger)
     kind = _LACKING if having else _LACKING_ALL
-    return kind.found(lacking, lacking=len(lacking), folder=folder, trigger=trigger, whole=whole)
+    return kind.of_files(lacking, lacking=len(lacking), folder=folder, trigger=trigger, whole=whole)
 
 
 def _long(seen: Sequence[SurveyedPicture], recipe: Recipe | None) -> Iterator[Finding]:
-    """Those of which a part is not read; a trigger that is put first takes its share."""
+    """Captions that are cut off. A trigger put in front counts too."""
     length = recipe.number("max_token_length") if recipe else None
     limit = int(length or tokens.USUAL_LENGTH)
     over: dict[int, list[Hit]] = {each: [] for each in _LONG}
-    lengths = caption.lengths(seen)
+    lengths = caption.token_counts(seen)
     for each in seen:
         whole = lengths.get(each.facts.path, 0)
         passed = [edge for edge in _LONG if whole > edge]
@@ -146,4 +146,4 @@ def _long(seen: Sequence[SurveyedPicture], recipe: Recipe | None) -> Iterator[Fi
             about = "an estimated " if each.caption.is_estimate else ""
             over[passed[-1]].append((each.caption.path, f"{about}{whole} tokens"))
     for passed_limit, hits in over.items():
-        yield from _LONG[passed_limit].found(hits, read=limit)
+        yield from _LONG[passed_limit].of_files(hits, read=limit)

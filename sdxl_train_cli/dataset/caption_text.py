@@ -1,4 +1,4 @@
-"""What a caption file says, whatever wrote it: one line of text without what no one meant to train on."""
+"""Normalise caption files from any editor to one line of text, without invisible characters."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from collections.abc import Sequence
 from sdxl_train_cli.errors import UsageError
 
 CODE_PAGES = ("cp1251", "cp1252", "cp1250", "cp932", "gb18030", "big5", "cp949", "koi8_r", "cp866")
-"""What captions of older editors are in: Cyrillic, Western and Central European, Japanese, Chinese, Korean."""
+"""Code pages of captions from older editors: Cyrillic, Western and Central European, Japanese, Chinese, Korean."""
 _WINDOWS = ("cp1251", "cp1252", "cp1250")
-"""Of these, the most usual ones, one may be the only one left although no language has such words."""
+"""The most common code pages. One of these may be chosen by elimination even without recognisable words."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _UNSEEN = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b\u2060\ufeff]")
-"""Control characters and spaces without width, which CLIP would take for words."""
+"""Control characters and zero-width spaces, which CLIP would treat as words."""
 
 
 def decode(content: bytes, code_page: str | None) -> tuple[str, str] | None:
-    """The text and the name of its encoding, `code_page` where it is no Unicode; None where it can't be read so."""
+    """Return the text and its encoding's name, using `code_page` if it is not Unicode. None if it can't be decoded."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return _by(content, encoding)
-    if b"\0" in content:  # UTF-16 without its mark: which of the two bytes is zero in Latin letters
+    if b"\0" in content:  # UTF-16 without a BOM: in Latin text, one of the two bytes is zero
         return _by(content, "utf-16-le" if content[1::2].count(0) >= content[::2].count(0) else "utf-16-be")
     return _by(content, "utf-8") or (_by(content, code_page) if code_page else None)
 
 
-def code_page(contents: Sequence[bytes]) -> str | None:
-    """The code page that captions which are no Unicode were written in, all in the same; None where it can't be told.
+def detect_code_page(contents: Sequence[bytes]) -> str | None:
+    """The single code page of all non-Unicode captions, or None if it is ambiguous.
 
-    It can where only one reading is made of words that some language has, or all readings are the same.
+    It is certain if only one reading consists of words of some language, or if all readings are equal.
     """
-    from charset_normalizer import from_bytes  # noqa: PLC0415 - only an odd caption pays for it
+    from charset_normalizer import from_bytes  # noqa: PLC0415 - only an undecodable caption pays for it
 
     content = b"\n".join(contents)
     found = from_bytes(content, cp_isolation=list(CODE_PAGES))
@@ -46,7 +46,7 @@ def code_page(contents: Sequence[bytes]) -> str | None:
 
 
 def clean(text: str) -> str:
-    """One line, trimmed: the lines become parts of one caption, for sd-scripts trains on the first alone."""
+    """Join all lines into one trimmed caption: sd-scripts trains on the first line only."""
     lines = (" ".join(_UNSEEN.sub("", line).split()) for line in text.splitlines())
     joined = ""
     for line in filter(None, lines):
@@ -55,15 +55,15 @@ def clean(text: str) -> str:
     return joined
 
 
-def trigger(typed: str | None) -> str | None:
-    """The trigger as it can stand in a caption; UsageError where it can't."""
+def parse_trigger(typed: str | None) -> str | None:
+    """Return the trigger in the form that a caption can hold. UsageError if there is no such form."""
     if typed is not None and (not typed.strip() or not typed.isprintable()):
         raise UsageError("--trigger is empty or has several lines", 'give it a word: --trigger "ohwx woman"')
     return typed.strip() if typed else None
 
 
-def led(caption: str, trigger: str) -> str:
-    """The caption with the trigger first; a tag that is the trigger moves there."""
+def put_trigger_first(caption: str, trigger: str) -> str:
+    """The caption with the trigger in front. A tag equal to the trigger is moved there."""
     if re.match(rf"{re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):
         return caption
     tags = [tag.strip() for tag in caption.split(",")]

@@ -1,4 +1,4 @@
-"""A whole check of a dataset: its folders, every file in them, and how they suit a recipe."""
+"""Complete check of a dataset: its folders, every file in them, and how they suit a recipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli.dataset import findings, sources, survey
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey
-from sdxl_train_cli.dataset.finding_kinds import in_a_line
+from sdxl_train_cli.dataset.finding_kinds import summarize
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipe import Recipe
@@ -16,50 +16,50 @@ from sdxl_train_cli.recipe import Recipe
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """What a person gives of a dataset."""
+    """The dataset as the user specified it."""
 
     data: Path
     regularisation: Path | None = None
     repeats: int | None = None
     trigger: str | None = None
     called: str = "give --data"
-    """How hints tell to name another folder."""
+    """Start of hints that suggest another folder."""
 
 
 @dataclass(frozen=True)
 class CheckedDataset:
-    """A dataset that was looked at, and what is wrong or odd with it."""
+    """A surveyed dataset and its findings."""
 
     survey: Survey
     findings: tuple[Finding, ...]
 
     @property
     def errors(self) -> list[Finding]:
-        """What a training must not start with."""
+        """Findings that must stop a training."""
         return [finding for finding in self.findings if finding.severity is Severity.ERROR]
 
     @property
     def warnings(self) -> list[Problem]:
-        """What is odd but trains, a line each."""
-        odd = [in_a_line(finding) for finding in self.findings if finding.severity is Severity.WARNING]
+        """Findings that are odd but harmless, one line each."""
+        odd = [summarize(finding) for finding in self.findings if finding.severity is Severity.WARNING]
         return [*self.survey.pictures.notes, *odd]
 
 
 def check(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
-    """Look at everything; DatasetError where there is no dataset to look at."""
+    """Check everything. DatasetError if there is no dataset at all."""
     pictures, problems = sources.find(
         source.data, regularisation=source.regularisation, repeats=source.repeats, trigger=source.trigger,
         called=source.called,
     )  # fmt: skip
     seen = survey.survey(pictures, on_progress)
-    gc.freeze()  # of 50,000 pictures, looking for rings among plain facts takes a third of what the findings take
-    found = findings.ordered([*findings.of_folders(problems), *findings.of(seen, recipe)])
+    gc.freeze()  # with 50,000 pictures, garbage collection takes a third of the findings' time
+    found = findings.errors_first([*findings.from_folder_problems(problems), *findings.find(seen, recipe)])
     return CheckedDataset(seen, tuple(found))
 
 
 def require(source: DatasetSource, recipe: Recipe | None, on_progress: OnProgress | None = None) -> CheckedDataset:
-    """Look at pictures and captions before a training; DatasetError has every error in a line."""
+    """Check pictures and captions before a training. DatasetError lists every error."""
     checked = check(source, recipe, on_progress)
     if checked.errors:
-        raise DatasetError([in_a_line(finding) for finding in checked.errors])
+        raise DatasetError([summarize(finding) for finding in checked.errors])
     return checked

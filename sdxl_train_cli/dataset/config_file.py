@@ -1,8 +1,8 @@
-"""A `--dataset_config` of sd-scripts, TOML or JSON: its folders, and what it sets for the run.
+"""Read sd-scripts' `--dataset_config`, TOML or JSON: its folders, and the options it sets for the run.
 
-As in sd-scripts (library/config_util.py), what stands nearer to a folder wins: subset, dataset, [general]. Otherwise
-than there, a relative path counts from the file's own folder, a flag that is typed wins over the file, and all
-[[datasets]] are one: so they must agree in size and batch.
+As in sd-scripts (library/config_util.py), the most specific value wins: subset, dataset, [general]. Three things differ
+from sd-scripts: relative paths are resolved against the file's folder, typed flags override the file, and all
+[[datasets]] are merged, so they must agree in size and batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RUN = {
     "max_bucket_reso": _WHOLE, "min_bucket_reso": _WHOLE, "resolution": "a size or two", "resize_interpolation": _TEXT,
     "validation_seed": _WHOLE, "validation_split": _NUMBER,
 }  # fmt: skip
-"""Of a dataset: options of the run, to us."""
+"""Keys of a dataset that are options of the run here."""
 _INHERITED = {
     "caption_dropout_every_n_epochs": _WHOLE, "caption_dropout_rate": _NUMBER, "caption_separator": _TEXT,
     "caption_suffix": _TEXT, "caption_tag_dropout_rate": _NUMBER, "color_aug": _SWITCH, "enable_wildcard": _SWITCH,
@@ -37,30 +37,30 @@ _INHERITED = {
     "random_crop": _SWITCH, "secondary_separator": _TEXT, "shuffle_caption": _SWITCH, "token_warmup_min": _WHOLE,
     "token_warmup_step": _NUMBER,
 }  # fmt: skip
-"""Of a subset, or of all below a dataset or [general]; each is also an option of the run."""
+"""Keys of a subset that a dataset or [general] may set for all. Each is also an option of the run."""
 _LAYOUT = {"caption_extension": _TEXT, "caption_prefix": _TEXT, "class_tokens": _TEXT, "num_repeats": _WHOLE}
-"""The same; these say how a folder is laid out."""
+"""Inherited keys that describe how a folder is laid out."""
 _OWN = {"alpha_mask": _SWITCH, "image_dir": _TEXT, "is_reg": _SWITCH, "metadata_file": _TEXT}
-"""Of a subset alone."""
+"""Keys that only a subset may have."""
 _OF_FOLDERS = {"caption_extension", "class_tokens", "is_reg"}
-"""What a metadata file has no use for."""
+"""Keys that make no sense with a metadata file."""
 _SUFFIX = re.compile(r"\.[^./\\\0]+")
 _OPTION = {"batch_size": "train_batch_size"}
-"""What is called otherwise on a command line."""
+"""Keys whose command-line option has another name."""
 
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """What a dataset config asks for."""
+    """Contents of a dataset config."""
 
     subsets: tuple[Subset, ...]
-    """Not looked at yet; a `caption_extension` that is not given is empty."""
+    """Subsets before inspection. `caption_extension` is empty if not given."""
     overrides: tuple[Override, ...]
-    """What it sets for the run; a value that only some subsets have is on here, so that rules see it."""
+    """Options for the run. A switch that only some subsets set counts as on, so that rules see it."""
 
 
 def find(path: Path) -> ConfigFile | None:
-    """Read a file if it is a dataset config, by its suffix and, of JSON, by its keys; raises as `read` does."""
+    """Read the file if it is a dataset config, judging by suffix and, for JSON, by keys. Raises as `read`."""
     if path.suffix.lower() == ".toml":
         return read(path)
     if path.suffix.lower() != ".json":
@@ -69,12 +69,12 @@ def find(path: Path) -> ConfigFile | None:
     try:
         table = untrusted_files.json_object(untrusted_files.text_of(path, shown, metadata_file.LARGEST_BYTES), shown)
     except RecipeError:
-        return None  # as metadata it is told in the same words
+        return None  # reading it as metadata reports the same
     return _read(table, path) if isinstance(table.get("datasets"), list) else None
 
 
 def read(path: Path) -> ConfigFile:
-    """Read one; DatasetError names all that is wrong, with the place in the file."""
+    """Read a dataset config. DatasetError lists every problem with its place in the file."""
     shown = str(path)
     parse = untrusted_files.toml_table if path.suffix.lower() == ".toml" else untrusted_files.json_object
     if files.exists(path) and not files.is_file(path):
@@ -100,7 +100,7 @@ def _read(table: Table, path: Path) -> ConfigFile:
 
 
 def _problems(table: Table, shown: str) -> Iterator[Problem]:
-    """Whatever sd-scripts would refuse, and a little more."""
+    """Everything that sd-scripts would refuse, and a little more."""
     yield from _unknown(table, {"general", "datasets"}, shown)
     datasets = table.get("datasets")
     if not isinstance(datasets, list) or not datasets:
@@ -145,7 +145,7 @@ def _wrong(table: object, known: Mapping[str, str | None], where: str) -> Iterat
 def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem]:
     names = sorted(known)
     for key in table.keys() - set(names):
-        yield Problem(f"'{key}' is not a known key", formatting.resembling(key, names, 1), where)
+        yield Problem(f"'{key}' is not a known key", formatting.suggestion(key, names, 1), where)
 
 
 def _is(value: object, wanted: str) -> bool:
@@ -214,7 +214,7 @@ def _require_one_kind(subsets: Sequence[Subset], shown: str) -> None:
 
 
 def _of_run(general: Table, datasets: Sequence[Table], shown: str) -> Iterator[Override]:
-    """What the datasets set for the run; they are one, so they must agree."""
+    """Options that the datasets set for the run. All datasets are merged, so they must agree."""
     for key in _RUN:
         found = [{**general, **dataset}.get(key) for dataset in datasets]
         if any(value != found[0] for value in found):
@@ -230,7 +230,7 @@ def _of_run(general: Table, datasets: Sequence[Table], shown: str) -> Iterator[O
 
 
 def _of_subsets(subsets: Sequence[Subset], shown: str) -> Iterator[Override]:
-    """An option is on for the run's rules where one subset has it on."""
+    """Options of subsets. A switch is on for the run's rules if any subset has it on."""
     for key in (*_INHERITED, "alpha_mask"):
         found = [dict(subset.options)[key] for subset in subsets if key in dict(subset.options)]
         if found:

@@ -1,6 +1,6 @@
-"""Room for pictures in memory: what one takes, and however many are decoded at a time, together no more than there is.
+"""Limit the memory used for decoding: what one picture needs, and a shared budget for many at once.
 
-All figures are measured with Pillow 12, as the growth of a process that decodes one picture.
+All figures were measured with Pillow 12, as the growth of a process that decodes one picture.
 """
 
 from __future__ import annotations
@@ -15,35 +15,34 @@ if TYPE_CHECKING:
 
 USUAL_BYTES = 100_000_000
 LARGEST_BYTES = 850_000_000
-"""That one picture may take, so that no command takes a GB."""
+"""Limit for a single picture, so that no command takes a GB."""
 LARGEST_FILE = 1 << 30
-"""Bytes on disk: more than any picture has that Pillow opens."""
+"""File size limit in bytes. No picture that Pillow opens is larger."""
 _BYTES_PER_PIXEL = {"WEBP": 17, "JPEG2000": 20, "AVIF": 11, "TIFF": 12, "GIF": 9}
-"""Of formats whose decoders work on copies of their own: a WebP is decoded into two canvases, and copied twice."""
+"""For formats whose decoders keep copies of their own: a WebP is decoded into two canvases, and copied twice."""
 _OF_PROGRESSIVE = 2
-"""Bytes of a JPEG's pixel and channel, which is kept whole whatever size it is decoded at."""
+"""Bytes per pixel and channel of a progressive JPEG, which is kept in full at any decoding scale."""
 _SLOW = {"bmp_rle", "ppm_plain"}
-"""Decoders that are written in Python and would take minutes for what others do in a second: they count as if they
-took so much memory."""
+"""Decoders written in Python, which take minutes instead of seconds. Extra counted memory rules out large pictures."""
 _OF_SLOW = 100
 _NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
 _WIDE = 4
 
 
 class TooLargeError(ValueError):
-    """A picture would take too much memory or time; in words that can follow `it has`."""
+    """A picture would take too much memory or time. The message continues the words `it has`."""
 
 
 class DecodeMemory:
-    """A picture waits until there is room for it; one that is larger than the room waits until it is alone."""
+    """Memory budget shared by threads. A picture waits until it fits; one larger than the budget waits to be alone."""
 
     def __init__(self, size: int = USUAL_BYTES) -> None:
         self._all = self._free = size
         self._changed = Condition()
 
     @contextmanager
-    def taken(self, size: int) -> Iterator[None]:
-        """Take so many bytes for the time of the block."""
+    def reserve(self, size: int) -> Iterator[None]:
+        """Reserve `size` bytes within the block."""
         wanted = min(size, self._all)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= wanted)
@@ -57,9 +56,9 @@ class DecodeMemory:
 
 
 def needed_bytes(image: Image, whole: tuple[int, int], work: int = 0) -> int:
-    """What decoding takes of an opened picture of the size `whole`, which a draft may have made smaller.
+    """Bytes needed to decode an opened picture. `whole` is its full size, before any draft made it smaller.
 
-    `work` is what is done with each pixel, in bytes. TooLargeError tells the limit in pixels.
+    `work` is the number of additional bytes per pixel for processing. TooLargeError names the limit in pixels.
     """
     own = _BYTES_PER_PIXEL.get(image.format or "") or (_OF_SLOW if _is_slow(image) else _NARROW.get(image.mode, _WIDE))
     kept = whole[0] * whole[1] * len(image.getbands()) * _OF_PROGRESSIVE if image.info.get("progressive") else 0

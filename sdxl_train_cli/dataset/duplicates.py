@@ -1,9 +1,8 @@
-"""Which pictures of a dataset are the same, byte for byte or to the eye.
+"""Find duplicate pictures: equal byte for byte, or equal to the eye.
 
-To the eye: their difference hashes of 128 bits differ in a few, and in few of those that are set. Two such hashes have
-at least one piece in common if they are cut into more pieces than they may differ in bits, so only pictures with a
-common piece are compared. Where thousands have one in common, as the title bar of screenshots, those are compared that
-have a piece of another cut in common too.
+Similar pictures have 128-bit difference hashes that differ in few bits, relative to the bits that are set. If hashes
+are cut into more pieces than they may differ in bits, similar ones share at least one piece, so only those are
+compared. If thousands share a piece (the title bar of screenshots), a second cut must match as well.
 """
 
 from __future__ import annotations
@@ -15,23 +14,24 @@ from collections.abc import Iterable
 from sdxl_train_cli.dataset.file_facts import PictureFacts
 
 MOST_BITS = 7
-"""Of 128 that similar pictures differ in."""
+"""Bits out of 128 by which similar pictures may differ."""
 _LEAST_LIKENESS = 8
-"""Bits in one of two hashes for each that differs: where little is drawn on a plain ground, few differ anyway."""
+"""Set bits required per differing bit. A mostly plain picture sets few bits, so few can differ."""
 _LEAST_DRAWN = 10
-"""Bits that are set where there is something to compare."""
+"""Set bits required before a hash is compared at all."""
 _ROWS = struct.Struct("<8H")
-"""A hash as MOST_BITS + 1 pieces."""
+"""Layout that cuts a hash into MOST_BITS + 1 pieces."""
 _EVERY_EIGHTH = int.from_bytes(b"\1" * _ROWS.size, "little")
 _MANY = 64
-"""Hashes with one piece in common that are worth another cut."""
+"""From this many hashes with a common piece, the second cut is used."""
 _MOST_COMPARED = 400
-"""Hashes with such pieces that one is compared with. Only pictures that were made for it have as many in common in both
-cuts, and all of them compared with each other would take hours."""
+"""Comparisons per hash within a second cut. Only crafted pictures share that many pieces, and comparing all of them
+would take hours.
+"""
 
 
 def exact(facts: Iterable[PictureFacts]) -> list[tuple[PictureFacts, ...]]:
-    """Groups of files with the same content, in the order in which they were given."""
+    """Groups of files with identical content, in input order."""
     by_content: dict[str, list[PictureFacts]] = defaultdict(list)
     for each in facts:
         if each.sha256:
@@ -40,7 +40,7 @@ def exact(facts: Iterable[PictureFacts]) -> list[tuple[PictureFacts, ...]]:
 
 
 def near(facts: Iterable[PictureFacts]) -> list[tuple[PictureFacts, ...]]:
-    """Groups of pictures that look like the first of their group and are no copies of it, one file of each content."""
+    """Groups of pictures similar to the group's first one, excluding exact copies."""
     leads = _Leads()
     groups: dict[int, list[PictureFacts]] = defaultdict(list)
     met: set[str] = set()
@@ -53,7 +53,7 @@ def near(facts: Iterable[PictureFacts]) -> list[tuple[PictureFacts, ...]]:
 
 
 class _Leads:
-    """The first hash of each group, and where its pieces are met again."""
+    """The first hash of each group, indexed by its pieces."""
 
     def __init__(self) -> None:
         self._met: set[int] = set()
@@ -62,12 +62,12 @@ class _Leads:
         """By place and piece, where many have it."""
 
     def of(self, one: int) -> int:
-        """The first hash that this one is like; itself if there is none."""
+        """Index of the first similar hash, or the hash's own index if there is none."""
         if one in self._met:
             return one
         pieces = _ROWS.unpack(one.to_bytes(_ROWS.size, "little"))
         most = min(MOST_BITS, one.bit_count() // (_LEAST_LIKENESS - 1))
-        plain_ones_too = len(pieces) - pieces.count(0) <= most  # a plain ground is met too often
+        plain_ones_too = len(pieces) - pieces.count(0) <= most  # plain areas are too common
         left = _MOST_COMPARED
         for place, piece in enumerate(pieces):
             if piece or plain_ones_too:
@@ -93,7 +93,7 @@ class _Leads:
 
 
 class _Recut:
-    """Hashes that have one piece in common, by the pieces of another cut."""
+    """Hashes that share a piece, indexed by the pieces of a second cut."""
 
     def __init__(self) -> None:
         self._hashes: list[int] = []
@@ -106,7 +106,7 @@ class _Recut:
         self._hashes.append(one)
 
     def near(self, one: int, most: int) -> list[int]:
-        """At most so many that have one of its pieces, in the order in which they came."""
+        """At most `most` hashes that share a piece of the second cut, in order of arrival."""
         share = -(-most // len(self._with_piece))
         found = {
             at
@@ -117,7 +117,7 @@ class _Recut:
 
 
 def _columns(one: int) -> list[int]:
-    """Another cut into as many pieces: every eighth bit."""
+    """The second cut: every eighth bit."""
     return [one >> place & _EVERY_EIGHTH for place in range(MOST_BITS + 1)]
 
 

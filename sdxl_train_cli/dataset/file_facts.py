@@ -1,4 +1,4 @@
-"""What is known of a dataset's files once they were looked at: plain frozen facts, and findings about them."""
+"""Facts about a dataset's files after inspection, and findings about them. Frozen data only."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from sdxl_train_cli.errors import Problem
 
 
 class FileFault(str, Enum):
-    """Why a file is of no use; the value is also the kind of the finding."""
+    """Why a file is unusable. The value is also the finding's kind."""
 
     UNREADABLE = "unreadable"
-    """The system won't give it out."""
+    """The system refuses to read the file."""
     NO_PICTURE = "no-picture"
     TRUNCATED = "truncated"
-    """It begins as a picture and can't be decoded to its end."""
+    """The file starts as a picture but can't be decoded to its end."""
     TOO_LARGE = "too-large"
     NOT_UTF8 = "not-utf8"
     NO_CAPTION = "no-caption"
-    """Too long to be one."""
+    """The file is too large to be a caption."""
 
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """One picture file, every byte of it decoded; where `error` is set, what stands before it may be zero."""
+    """One fully decoded picture file. If `error` is set, the fields before it may be zero."""
 
     path: Path
     bytes: int
     sha256: str
-    """Of the file's content."""
+    """SHA-256 of the file's content."""
     format: str
-    """By content, as Pillow names it: JPEG, PNG; empty where it can't be told."""
+    """Format by content, in Pillow's name: JPEG, PNG. Empty if unknown."""
     width: int
     height: int
-    """As stored, which is what sd-scripts sees: it ignores `orientation`."""
+    """Stored height. sd-scripts ignores `orientation` and uses the stored size too."""
     mode: str
-    """As Pillow names it: RGB, RGBA, L, P, CMYK, I;16."""
+    """Pillow's mode: RGB, RGBA, L, P, CMYK, I;16."""
     frames: int
     orientation: int
     """EXIF, 1 to 8; 1 is upright."""
     has_alpha: bool
-    """Whether some pixel is not opaque."""
+    """Whether any pixel is not opaque."""
     difference_hash: int | None
-    """128 bits, of which similar pictures differ in few; None where the picture shows nothing to compare."""
+    """128 bits that differ little between similar pictures. None if the picture is too plain to compare."""
     error: str | None
-    """Why it can't be decoded, in words."""
+    """Why the picture can't be decoded, in words."""
     fault: FileFault | None = None
-    """The same as a class."""
+    """The error's class."""
 
 
 @dataclass(frozen=True)
 class Caption:
-    """One caption file as it was read."""
+    """One caption file as read."""
 
     path: Path
-    """Of the picture where metadata has the caption."""
+    """The caption file, or the picture if the caption comes from metadata."""
     text: str
-    """The first line, stripped, which is all that sd-scripts trains on."""
+    """The first line, stripped: the only part that sd-scripts trains on."""
     lines: int
-    """That are not empty."""
+    """Number of non-empty lines."""
     tokens: int | None
-    """Of CLIP, without the two that mark beginning and end."""
+    """CLIP tokens, without the start and end tokens."""
     error: str | None
-    """Why it can't be read, in words."""
+    """Why the caption can't be read, in words."""
     is_estimate: bool = False
-    """Whether `tokens` are estimated, where CLIP's vocabulary is not at hand."""
+    """Whether `tokens` is estimated because CLIP's vocabulary is not available."""
     fault: FileFault | None = None
-    """What `error` says, as a class."""
+    """The error's class."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ class SurveyedPicture:
     subset: Subset
     facts: PictureFacts
     caption: Caption | None
-    """None where there is no caption file."""
+    """None without a caption file."""
 
     @property
     def picture(self) -> PictureFile:
-        """What a bucket is made of."""
+        """The picture in the form used for bucketing."""
         return PictureFile(
             self.facts.path, self.facts.width, self.facts.height, self.subset.num_repeats, self.subset.is_reg
         )
@@ -92,59 +92,59 @@ class SurveyedPicture:
 
 @dataclass(frozen=True)
 class Survey:
-    """Everything that a look at a dataset has brought."""
+    """Results of surveying a dataset."""
 
     pictures: TrainingPictures
-    """Its subsets with their `caption_prefix`, which hangs on the captions."""
+    """The subsets, with a `caption_prefix` that depends on the captions."""
     seen: tuple[SurveyedPicture, ...]
     beside: tuple[Path, ...] = ()
-    """What else lies in the folders: neither a picture nor the caption of one."""
+    """Other files in the folders: neither pictures nor captions of pictures."""
 
     @property
     def readable(self) -> list[PictureFile]:
-        """The pictures as buckets are made of them: those that can be decoded."""
+        """Decodable pictures in the form used for bucketing."""
         return [each.picture for each in self.seen if each.facts.error is None]
 
 
 class Severity(str, Enum):
-    """How much a finding weighs."""
+    """Severity of a finding."""
 
     ERROR = "error"
-    """The run would fail, or train on something else than was meant."""
+    """The run would fail, or train on something other than intended."""
     WARNING = "warning"
-    """The run goes, worse than it could."""
+    """The run works, but worse than it could."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of problem with the files that have it."""
+    """One kind of problem and the files that have it."""
 
     kind: str
-    """A stable name for scripts and filters: `truncated`, `near-duplicate`."""
+    """Stable identifier for scripts and filters: `truncated`, `near-duplicate`."""
     severity: Severity
     files: tuple[Path, ...]
     wording: str
-    """The words for it, with {names} in the places of what they name; one file is named in them, several are not."""
+    """Message template with {names}. A single file is named in it; several files are not."""
     named: Mapping[str, Path | str | int]
-    """What the wording names."""
+    """Values for the names in the template."""
     hint: str | None = None
     """The remedy."""
     details: tuple[str, ...] = ()
-    """What there is to say of each file, in the order of `files`; empty where there is nothing."""
+    """One detail per file, in the order of `files`. Empty if there are none."""
 
     @property
     def problem(self) -> Problem:
-        """The words, with the remedy as hint."""
+        """The message as a problem, with the remedy as its hint."""
         return Problem(self.message(), self.hint)
 
     @property
     def names_its_file(self) -> bool:
-        """Whether the words have the path of the only file, or of something in it."""
+        """Whether the message contains the path of its only file, or of something inside it."""
         paths = [named for named in self.named.values() if isinstance(named, Path)]
         return len(self.files) == 1 and any(self.files[0] in {path, *path.parents} for path in paths)
 
     def message(self, root: Path | None = None) -> str:
-        """The words; what lies in `root` is called as it is there."""
+        """The message, with paths inside `root` shown relative to it."""
         words = {
             name: shown(below(named, root)) if isinstance(named, Path) else named for name, named in self.named.items()
         }
@@ -152,12 +152,12 @@ class Finding:
 
 
 def below(path: Path, root: Path | None) -> Path:
-    """A path as it is called in a folder that it lies in."""
+    """The path relative to a folder that contains it."""
     return path.relative_to(root) if root is not None and root in path.parents else path
 
 
 def shown(path: Path | str) -> str:
-    """A path as one line: what no terminal should get (line ends, escapes, bytes that are no text) is spelled out."""
+    """The path as one line. Line breaks, escapes and undecodable bytes are spelled out."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
         for letter in str(path)

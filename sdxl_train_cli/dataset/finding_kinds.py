@@ -1,4 +1,4 @@
-"""How a kind of problem is told: its name, its weight, the words for one file and for many, and the remedy."""
+"""How a kind of problem is presented: name, severity, texts for one file and for many, and the remedy."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sdxl_train_cli.errors import Problem
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
 SHOWN = 5
-"""Files of one kind of problem that are named in a line before `and N more`."""
+"""Files named in a line before `and N more`."""
 
 Hit = tuple[Path, str]
-"""A file that has the problem, and what there is to say of it."""
+"""A file with the problem, and a detail about it."""
 
 
 @dataclass(frozen=True)
 class FindingKind:
-    """One kind of problem. The words may take {file}, {detail}, {count} and what the finder of the problem adds.
+    """One kind of problem. Texts may use {file}, {detail}, {count} and any extra words of the caller.
 
-    In the hint, the file stands as it is typed.
+    In the hint, {file} is quoted for the shell.
     """
 
     name: str
@@ -32,8 +32,10 @@ class FindingKind:
     many: str
     hint: str | None = None
 
-    def found(self, hits: Sequence[Hit], severity: Severity | None = None, **words: Path | str | int) -> list[Finding]:
-        """Tell of these files in one finding; in none where there are none."""
+    def of_files(
+        self, hits: Sequence[Hit], severity: Severity | None = None, **words: Path | str | int
+    ) -> list[Finding]:
+        """One finding about these files, or an empty list without files."""
         if not hits:
             return []
         file, detail = hits[0]
@@ -47,8 +49,8 @@ class FindingKind:
             Finding(self.name, severity or self.severity, files, wording, named, hint, details if any(details) else ())
         ]
 
-    def of_all(self, **words: str | int) -> list[Finding]:
-        """Tell of the dataset as a whole, by the words for many."""
+    def of_dataset(self, **words: str | int) -> list[Finding]:
+        """One finding about the dataset as a whole, with the text for many."""
         hint = None if self.hint is None else self.hint.format(**words)
         return [Finding(self.name, self.severity, (), self.many, words, hint)]
 
@@ -57,14 +59,14 @@ def _names(wording: str) -> Iterator[str]:
     return (name for _, name, _, _ in string.Formatter().parse(wording) if name)
 
 
-def in_a_line(finding: Finding) -> Problem:
-    """A finding in one line, with the names of some of its files."""
+def summarize(finding: Finding) -> Problem:
+    """The finding in one line, with some of its files' names."""
     if not finding.files or finding.names_its_file:
         return finding.problem
-    return Problem(f"{finding.message()}: {some(finding.files)}", finding.hint)
+    return Problem(f"{finding.message()}: {name_some(finding.files)}", finding.hint)
 
 
-def some(files: Sequence[Path]) -> str:
-    """The names of a few files, and how many more there are."""
+def name_some(files: Sequence[Path]) -> str:
+    """A few file names, and how many more there are."""
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return ", ".join(shown(file.name) for file in files[:SHOWN]) + more

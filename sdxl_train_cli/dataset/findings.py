@@ -1,4 +1,4 @@
-"""What a survey of a dataset means for a training: problems by kind, errors first."""
+"""Turn a survey into findings for a training, errors first."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from sdxl_train_cli.dataset.folders import FolderProblem, TrainingPictures
 from sdxl_train_cli.recipe import Recipe
 
 
-def of(found: Survey, recipe: Recipe | None) -> list[Finding]:
-    """Everything that is wrong or odd; without a recipe, nothing is said of sizes and steps."""
-    fit = fit_findings.of(recipe, found.readable) if recipe is not None else ()
-    return ordered(
+def find(found: Survey, recipe: Recipe | None) -> list[Finding]:
+    """Every problem and oddity. Without a recipe, sizes and steps are not judged."""
+    fit = fit_findings.find(recipe, found.readable) if recipe is not None else ()
+    return errors_first(
         chain(
-            picture_findings.of(found.seen, recipe, _root(found.pictures)),
-            caption_findings.of(found.seen, recipe, found.pictures.trigger),
-            metadata_findings.of(found.pictures, recipe),
-            cache_findings.of(found.seen, found.beside, recipe),
-            folder_findings.of(found.beside),
+            picture_findings.find(found.seen, recipe, _root(found.pictures)),
+            caption_findings.find(found.seen, recipe, found.pictures.trigger),
+            metadata_findings.find(found.pictures, recipe),
+            cache_findings.find(found.seen, found.beside, recipe),
+            folder_findings.find(found.beside),
             fit,
         )
     )
 
 
-def of_folders(problems: Iterable[FolderProblem]) -> list[Finding]:
-    """The same for folders that can't be trained on."""
-    return [_of_folder(problem) for problem in problems]
+def from_folder_problems(problems: Iterable[FolderProblem]) -> list[Finding]:
+    """Findings for folders that can't be trained on."""
+    return [_from_folder_problem(problem) for problem in problems]
 
 
-def _of_folder(problem: FolderProblem) -> Finding:
-    """In one line, whatever signs the folders' names have."""
+def _from_folder_problem(problem: FolderProblem) -> Finding:
+    """Describe the problem in one line, with control characters in the folder's name escaped."""
     named: dict[str, Path | str | int] = {"words": shown(problem.words)}
     if problem.place is not None:
         named["place"] = problem.place
@@ -49,13 +49,13 @@ def _of_folder(problem: FolderProblem) -> Finding:
     return Finding(problem.kind, Severity.ERROR, (problem.file,), wording, named, shown(problem.hint))
 
 
-def ordered(found: Iterable[Finding]) -> list[Finding]:
-    """Errors first, else as they come."""
+def errors_first(found: Iterable[Finding]) -> list[Finding]:
+    """Errors first, otherwise in the given order."""
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
 
 
 def _root(pictures: TrainingPictures) -> str:
-    """The folder that was given, as a shell takes it; of several numbered ones it is their parent."""
+    """The given folder, quoted for a shell. For several numbered folders, their parent."""
     folders = [subset.place for subset in pictures.subsets if not subset.is_reg]
     if not folders:
         return "DIR"

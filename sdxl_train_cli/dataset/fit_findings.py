@@ -1,4 +1,4 @@
-"""How the pictures suit the recipe: what is enlarged or cropped away in its buckets, and how often each is seen."""
+"""How well the pictures fit the recipe: enlargement and cropping by bucket, and passes over each picture."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.recipe import Recipe
 
 _ENLARGED = 1.1
-"""Above this factor it shows."""
+"""Enlargement is visible above this factor."""
 _LOST = 0.1
-"""The share of a picture that nobody misses."""
+"""Share of a picture that can be cropped unnoticed."""
 _FEW_PASSES, _FEW_VIEWS = 5, 1000
-"""A run that shows each picture fewer times teaches little, unless it shows very many pictures."""
+"""A run with fewer passes over each picture learns little, unless it has very many pictures."""
 _MANY_PASSES = 300
-"""Beyond, pictures are learned by heart."""
+"""With more passes, pictures are memorised."""
 
 _TOO_NARROW = FindingKind(
     "too-narrow", ERROR, "{file} is {detail}: no part of it fits into a bucket",
@@ -57,17 +57,17 @@ _MANY = FindingKind(
 )  # fmt: skip
 
 
-def of(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
-    """Yield the findings, the worst pictures first; none about steps where nothing can be trained on."""
+def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
+    """Yield the findings, worst pictures first. Nothing about steps if there is nothing to train on."""
     arranged = bucketing.arrange(recipe, pictures)
-    yield from _TOO_NARROW.found([(each.path, f"{each.width}x{each.height}") for each in arranged.unplaced])
+    yield from _TOO_NARROW.of_files([(each.path, f"{each.width}x{each.height}") for each in arranged.unplaced])
     placed = [each for bucket in arranged.buckets for each in bucket.placed]
     enlarged = sorted((each for each in placed if each.enlarged > _ENLARGED), key=lambda each: -each.enlarged)
-    yield from _IS_ENLARGED.found([(each.picture.path, f"{each.enlarged:.1f} times") for each in enlarged])
+    yield from _IS_ENLARGED.of_files([(each.picture.path, f"{each.enlarged:.1f} times") for each in enlarged])
     cropped = sorted((each for each in placed if each.lost > _LOST), key=lambda each: -each.lost)
-    yield from _IS_CROPPED.found([(each.picture.path, f"{each.lost:.0%}") for each in cropped])
-    yield from _SHORT.found(_in_short_buckets(arranged))
-    yield from _UNUSED.found([(each.path, "") for each in arranged.unused])
+    yield from _IS_CROPPED.of_files([(each.picture.path, f"{each.lost:.0%}") for each in cropped])
+    yield from _SHORT.of_files(_in_short_buckets(arranged))
+    yield from _UNUSED.of_files([(each.path, "") for each in arranged.unused])
     yield from _passes(arranged)
 
 
@@ -87,10 +87,10 @@ def _passes(arranged: BucketPlan) -> list[Finding]:
     views = arranged.epochs * sum(each.repeats for each in trained)
     passes = views / len(trained)
     per_pass = arranged.steps / passes if passes else 0
-    seen = f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"  # noqa: PLR2004 - a digit more says nothing
+    seen = f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"  # noqa: PLR2004 - another digit is meaningless
     words: dict[str, str | int] = {"steps": arranged.steps, "pictures": len(trained), "passes": seen}
     if passes < _FEW_PASSES and views < _FEW_VIEWS:
-        return _FEW.of_all(better=round(2 * _FEW_PASSES * per_pass), **words)
+        return _FEW.of_dataset(better=round(2 * _FEW_PASSES * per_pass), **words)
     if passes > _MANY_PASSES:
-        return _MANY.of_all(better=round(_MANY_PASSES / 2 * per_pass), **words)
+        return _MANY.of_dataset(better=round(_MANY_PASSES / 2 * per_pass), **words)
     return []

@@ -1,4 +1,4 @@
-"""What a fix has done, a line for each picture: the list for the person, and where an interrupted fix goes on."""
+"""The journal of a fix, one line per picture: a report for the user, and where an interrupted fix continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdxl_train_cli.errors import DatasetError
 
 NAME = "fix.jsonl"
 TOLD = "fix.log"
-"""The same in words, for reading."""
+"""The journal in words, for people."""
 _FORM = 1
 _WANTED: Mapping[str, tuple[type, ...]] = {
     "source": (str,), "picture": (str, type(None)), "caption": (str, type(None)), "did": (list,),
@@ -24,52 +24,52 @@ _WANTED: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 _MADE = {"picture": tuple(chain.from_iterable(SUFFIXES.values())), "caption": (".txt",)}
 _ELSEWHERE = re.compile(r"[\\:]")
-"""What leads out of a folder on Windows."""
+"""Path components that leave a folder on Windows."""
 _DEEPEST = 2
-"""Folders are those of the repeats alone."""
+"""Deepest path in a copy: one folder level, for repeats."""
 
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """What became of one picture."""
+    """What happened to one picture."""
 
     source: str
-    """Below the folder that is fixed, with `/`."""
+    """Path relative to the source folder, with `/`."""
     picture: str | None
-    """Below the new folder; None where it was left out."""
+    """Path relative to the new folder. None if the picture was left out."""
     caption: str | None
     did: tuple[str, ...]
-    """In words; empty where all was right."""
+    """Changes in words. Empty if none were needed."""
     left_out: str | None
-    """Why, in words."""
+    """Why the picture was left out, in words."""
     look: bool
-    """Whether a person must look at it."""
+    """Whether the user must look at it."""
     stamp: str
-    """Of the originals and of what was asked: where it is the same, there is nothing to do again."""
+    """Digest of the originals and of the request. If it is unchanged, the work need not be repeated."""
     size: int
-    """Of the new picture, in bytes."""
+    """Size of the new picture in bytes."""
     caption_digest: str = ""
-    """Of the new caption: it is told from one that a person has edited since. Empty in older journals."""
+    """Digest of the new caption, to detect later edits by the user. Empty in older journals."""
 
     @property
-    def told(self) -> str:
-        """One line for a person."""
+    def line(self) -> str:
+        """The entry in one line, for people."""
         what = [f"left out: {self.left_out}"] if self.left_out else [*self.did] or ["copied as it is"]
         moved = f" -> {self.picture}" if self.picture not in {None, self.source} else ""
         return " ".join(f"{self.source}{moved}: {', '.join(what)}".split())
 
 
 class Journal:
-    """The file in the new folder; lines are added from several threads."""
+    """The journal file in the new folder. Several threads append lines."""
 
     def __init__(self, folder: Path, data: Path) -> None:
         self._path, self._data = folder / NAME, data
         self._lock = threading.Lock()
 
     def load(self) -> dict[str, JournalEntry] | None:
-        """What an earlier fix of the same folder has done, by source; None where there was none.
+        """Entries of an earlier fix of the same folder, by source. None if there was no fix.
 
-        Raises DatasetError where the file belongs to something else.
+        Raises DatasetError if the file belongs to something else.
         """
         try:
             text = files.read_text(self._path)
@@ -77,12 +77,12 @@ class Journal:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise self._foreign() from error
-        except ValueError as error:  # of some hundred thousand pictures, or a stranger's
+        except ValueError as error:  # larger: hundreds of thousands of pictures, or a stranger's file
             raise DatasetError(f"{self._path} can't be read: {error}", "give --to a new folder") from error
         lines = [line for line in text.split("\n") if line]
         records = [record for line in lines if (record := _record(line)) is not None]
         if not lines:
-            return {}  # the disk was full, or the power gone, before its first line
+            return {}  # a full disk or power cut prevented its first line
         if not records or records[0].get("fix") != _FORM or records[0].get("from") != str(self._data):
             raise self._foreign()
         entries = (_entry(record) for record in records[1:])
@@ -95,13 +95,13 @@ class Journal:
         )
 
     def write(self, entries: Iterable[JournalEntry]) -> None:
-        """Write the whole file anew, beside and renamed."""
+        """Replace the whole file."""
         head = {"fix": _FORM, "from": str(self._data)}
         lines = [json.dumps(record) for record in (head, *map(asdict, entries))]
         files.write(self._path, "\n".join(lines) + "\n")
 
     def add(self, entry: JournalEntry) -> None:
-        """Add a line."""
+        """Append a line."""
         line = json.dumps(asdict(entry)) + "\n"
         with self._lock, self._path.open("a", encoding="utf-8") as file:
             file.write(line)
@@ -116,7 +116,7 @@ def _record(line: str) -> Mapping[str, object] | None:
 
 
 def _entry(record: Mapping[str, object]) -> JournalEntry | None:
-    """None where it is not as a fix writes it: a journal may come from a stranger, and what it names is removed."""
+    """Parse an entry. None if a fix would not write it: journals may come from strangers, and name files to delete."""
     record = {"caption_digest": "", **record}
     if record.keys() != _WANTED.keys() or not all(isinstance(record[key], wanted) for key, wanted in _WANTED.items()):
         return None
@@ -128,7 +128,7 @@ def _entry(record: Mapping[str, object]) -> JournalEntry | None:
 
 
 def _is_within(name: object, suffixes: tuple[str, ...]) -> bool:
-    """Whether it names what a fix may have made: a file in the folder, or in one of its folders."""
+    """Whether the name is one that a fix could create: a file in the folder, or one level below."""
     if name is None:
         return True
     parts = str(name).split("/")

@@ -1,4 +1,4 @@
-"""What a fix has to do: each picture's place, those that an earlier fix has made, and those that are there twice."""
+"""Plan a fix: each picture's target, which pictures an earlier fix finished, and which are duplicates."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli.dataset import picture, safe_names
+from sdxl_train_cli.dataset.convert_picture import RepairOptions
 from sdxl_train_cli.dataset.decode_memory import TooLargeError
 from sdxl_train_cli.dataset.fix_journal import JournalEntry
 from sdxl_train_cli.dataset.fix_sources import SourcePicture
-from sdxl_train_cli.dataset.repair import RepairOptions
 
 
 @dataclass(frozen=True)
 class FixRequest:
-    """What a fix was asked for."""
+    """What a fix shall do."""
 
-    wish: RepairOptions
+    options: RepairOptions
     spelling: str
-    """The wish in words: pictures that were made under another one are made again."""
+    """The options as text. Pictures made with other options are made again."""
     trigger: str | None
     code_page: str | None
-    """Of captions that are no Unicode; None finds it out."""
+    """Encoding of non-Unicode captions. None detects it."""
     keep_duplicates: bool
 
 
@@ -35,22 +35,22 @@ class FixJob:
 
     item: SourcePicture
     stem: str
-    """Below the new folder, without suffix."""
+    """Path below the new folder, without suffix."""
     stamp: str
 
 
 @dataclass(frozen=True)
 class FixPlan:
-    """What there is to do, and what not."""
+    """Work to do, and work that is done."""
 
     jobs: tuple[FixJob, ...]
     finished: tuple[JournalEntry, ...]
-    """By the journal; whether the files still stand is to be seen."""
+    """Finished according to the journal. The caller must check that the files still exist."""
     left_out: tuple[JournalEntry, ...]
 
 
 def plan(items: Sequence[SourcePicture], before: Mapping[str, JournalEntry], order: FixRequest) -> FixPlan:
-    """Give each picture its place; what had one keeps it."""
+    """Assign each picture its target. Pictures that had one keep it."""
     same = {} if order.keep_duplicates else _same(items)
     taken = defaultdict(list)
     for entry in before.values():
@@ -77,7 +77,7 @@ def plan(items: Sequence[SourcePicture], before: Mapping[str, JournalEntry], ord
 
 
 def _same(items: Sequence[SourcePicture]) -> dict[Path, str]:
-    """Pictures that are byte for byte another one, with that one's name: it has a caption, or the shorter name."""
+    """Exact duplicates, with the name of the one to keep: it has a caption, or the shorter name."""
     by_size = defaultdict(list)  # only files of equal size are read
     for item in sorted(items, key=lambda item: (not item.has_caption, len(item.path.name))):
         with contextlib.suppress(OSError):
@@ -86,7 +86,7 @@ def _same(items: Sequence[SourcePicture]) -> dict[Path, str]:
     for alike in by_size.values():
         first: dict[str, str] = {}
         for item in alike if len(alike) > 1 else ():
-            with contextlib.suppress(OSError, TooLargeError), picture.opened(item.path) as file:
+            with contextlib.suppress(OSError, TooLargeError), picture.open_file(item.path) as file:
                 content = picture.digest(file)
                 if content in first:
                     found[item.path] = first[content]
@@ -95,7 +95,7 @@ def _same(items: Sequence[SourcePicture]) -> dict[Path, str]:
 
 
 def _stamp(item: SourcePicture, order: FixRequest) -> str:
-    """Changes when the original, its caption or what is asked for changes."""
+    """A digest that changes with the original, its caption and the request."""
     facts = [order.spelling, order.trigger or "", order.code_page or "", item.caption or ""]
     for path in (item.path, *item.caption_files):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a fix is asked for, checked before anything is done, and what of its result is an error."""
+"""Validate what a fix is asked for before anything is done, and decide which results are errors."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ import os
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset import caption_text, fixing, largest_bucket, repair
+from sdxl_train_cli.dataset import caption_text, convert_picture, fixing, largest_bucket
+from sdxl_train_cli.dataset.convert_picture import Alpha
 from sdxl_train_cli.dataset.fix_plan import FixRequest
 from sdxl_train_cli.dataset.fixing import FixResult
 from sdxl_train_cli.dataset.folders import PictureFile
-from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.errors import DatasetError, Problem, UsageError
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
 
 MARGIN = 1.25
-"""How much longer than its bucket needs a shrunk picture's sides are: for a training at a larger size later."""
+"""How much longer the sides of a shrunk picture are than its bucket needs, for later training at a larger size."""
 TOO_LARGE = 1.5
-"""How much longer they are before it is shrunk: a little more is not worth another compression."""
+"""How much longer they must be before a picture is shrunk. Less is not worth another compression."""
 _SHOWN = 10
 
 
-def build(  # noqa: PLR0913 - keyword-only, each is one flag
+def build(  # noqa: PLR0913 - keyword-only, one per flag
     *, size: int, alpha: Alpha, quality: int, trigger: str | None, encoding: str | None, keep_duplicates: bool
 ) -> FixRequest:
-    """UsageError where an encoding is none, or the trigger could not stand in a caption."""
+    """Build the request. UsageError for an unknown encoding, or a trigger that no caption can hold."""
     if encoding is not None:
         try:
             encoding = codecs.lookup(encoding).name
         except LookupError as error:
             raise UsageError(f"unknown encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
     recipe = presets.load(Kind.LORA, "dim32-gc", presets.with_sizes(size))
-    wish = repair.RepairOptions(alpha, quality, lambda width, height: shrunk(recipe, width, height))
+    options = convert_picture.RepairOptions(alpha, quality, lambda width, height: shrunk_size(recipe, width, height))
     spelling = f"{alpha.value} {quality} {size}"
-    return FixRequest(wish, spelling, caption_text.trigger(trigger), encoding, keep_duplicates)
+    return FixRequest(options, spelling, caption_text.parse_trigger(trigger), encoding, keep_duplicates)
 
 
-def shrunk(recipe: Recipe, width: int, height: int) -> tuple[int, int]:
-    """The size to which a picture may be shrunk: so that it still covers its bucket, with a margin."""
+def shrunk_size(recipe: Recipe, width: int, height: int) -> tuple[int, int]:
+    """The size to shrink a picture to: it still covers its bucket, with a margin."""
     bucket = largest_bucket.largest(recipe, [PictureFile(Path(), width, height, 1)])
     if bucket is None:
         return width, height
@@ -51,7 +51,7 @@ def shrunk(recipe: Recipe, width: int, height: int) -> tuple[int, int]:
 
 
 def require_apart(data: Path, folder: Path) -> None:
-    """UsageError where one folder would be within the other."""
+    """UsageError if one folder contains the other."""
     one, other = (Path(os.path.realpath(path)) for path in (data, folder))
     if one == other:
         raise UsageError(f"--to is {data} itself: the originals are never touched", "give --to a new folder")
@@ -62,12 +62,12 @@ def require_apart(data: Path, folder: Path) -> None:
         raise UsageError(f"{folder} is a file, not a folder", "give --to a new folder")
 
 
-def require_nothing_to_look_at(fixed: FixResult) -> None:
-    """DatasetError where something of the person's is missing in the copy; all else is done."""
-    entries = fixed.to_look_at
+def require_complete(fixed: FixResult) -> None:
+    """DatasetError if anything of the user's is missing from the copy. Everything else is done by then."""
+    entries = fixed.needing_attention
     if not entries:
         return
-    problems = [Problem(entry.told) for entry in entries[:_SHOWN]]
+    problems = [Problem(entry.line) for entry in entries[:_SHOWN]]
     odd = any(fixing.UNTOLD in entry.did for entry in entries)
     encoding = "or name the captions' encoding: --encoding cp1251" if odd else None
     more = f"{len(entries) - _SHOWN} more: {fixed.log}" if len(entries) > _SHOWN else None

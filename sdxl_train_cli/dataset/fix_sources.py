@@ -1,4 +1,4 @@
-"""The pictures and captions of a folder as they lie there, also those that sd-scripts would not take."""
+"""Pictures and captions of a folder, including those that sd-scripts would ignore."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sdxl_train_cli.dataset.metadata_file import MetadataFile
 from sdxl_train_cli.errors import DatasetError, Problem
 
 SUFFIXES = {*PICTURE_SUFFIXES, *OTHER_PICTURES, ".jfif", ".jpe", ".jp2", ".heif", ".tga", ".apng", ".dib", ".ico"}
-"""Of files that are meant as pictures; what can't be read of them is told."""
+"""Suffixes of files that are probably pictures. Unreadable ones are reported."""
 
 
 @dataclass(frozen=True)
 class SourceCaption:
-    """A caption as it was found."""
+    """A caption as found."""
 
     content: bytes
-    """Empty where there is none."""
+    """Raw bytes. Empty if there is none."""
     did: tuple[str, ...] = ()
     problem: str | None = None
-    """Why it can't be read, in words."""
+    """Why the caption can't be read, in words."""
 
 
 @dataclass(frozen=True)
@@ -34,28 +34,28 @@ class SourcePicture:
 
     path: Path
     name: str
-    """Below the folder that is fixed, with `/`."""
+    """Path below the source folder, with `/`."""
     folder: str
-    """Where it goes, below the new folder; empty is that folder itself."""
+    """Target folder below the new folder. Empty for the new folder itself."""
     caption_files: tuple[Path, ...]
-    """The first is the one that is taken."""
+    """Caption files. The first one is used."""
     caption: str | None = None
-    """What metadata says of it, in place of a file."""
+    """The caption from metadata, which replaces a file."""
     caption_suffix: str = ""
-    """Of the only caption file that its dataset config looks for; empty where any will do."""
+    """The only caption suffix that its dataset config reads. Empty if any will do."""
 
     @property
     def stem(self) -> str:
-        """Its name without the suffix."""
+        """The name without its suffix."""
         return self.path.stem
 
     @property
     def has_caption(self) -> bool:
-        """Whether there is one; it may be empty."""
+        """Whether there is a caption, possibly empty."""
         return bool(self.caption or self.caption_files)
 
     def captions(self) -> SourceCaption:
-        """Read its caption."""
+        """Read the caption."""
         if self.caption is not None:
             return SourceCaption(self.caption.encode("utf-8", "replace"))
         if not self.caption_files:
@@ -72,25 +72,26 @@ class SourcePicture:
 
 @dataclass(frozen=True)
 class SourceFolder:
-    """What a folder holds."""
+    """Contents of a folder."""
 
     items: tuple[SourcePicture, ...]
     notes: tuple[Problem, ...]
-    """What is left behind."""
+    """Notes about what is left behind."""
 
     @property
     def places(self) -> list[Path]:
-        """The folders that its pictures stand in."""
+        """Folders that contain its pictures."""
         return sorted({item.path.parent for item in self.items})
 
 
 def list_pictures(data: Path) -> SourceFolder:
-    """Every picture of a folder, of the numbered folders in it, or of what a file names; DatasetError if there is none.
+    """List the pictures of a folder, of its numbered folders, or of a file that names them.
 
-    Each is taken once: what stands in two subsets of a dataset config has the caption of the first.
+    Raises DatasetError if there are none. A picture in two subsets of a dataset config is listed once, with the first
+    one's caption.
     """
     data = layout.expand(data)
-    every = sources.laid_out(data)
+    every = sources.find_subsets(data)
     subsets = [subset for subset in every if not subset.is_reg]
     notes = [_left_behind(subset) for subset in every if subset.is_reg]
     names, items = safe_names.UniqueNames(), dict[Path, SourcePicture]()
@@ -103,7 +104,7 @@ def list_pictures(data: Path) -> SourceFolder:
             found, odd = _in(subset, data if files.is_folder(data) else data.parent, folder)
         notes += odd
         twice = [item.path for item in found if item.path in items]
-        notes += [Problem(f"listed twice, used once: {finding_kinds.some(twice)}")] if twice else []
+        notes += [Problem(f"listed twice, used once: {finding_kinds.name_some(twice)}")] if twice else []
         items = {**{item.path: item for item in found}, **items}
     if not items:
         raise DatasetError(f"{data} holds no pictures", "it needs files such as png, jpg or webp")
@@ -116,7 +117,7 @@ def _left_behind(subset: Subset) -> Problem:
 
 
 def _folder_name(subset: Subset) -> str:
-    """A name that says how often it is repeated, as training reads it."""
+    """A folder name that encodes the repeats, as training reads it."""
     number, underscore, rest = subset.image_dir.name.partition("_")
     is_numbered = bool(underscore) and number.isdecimal()
     if is_numbered and int(number) == subset.num_repeats:
@@ -139,7 +140,7 @@ def _in(subset: Subset, root: Path, target: str) -> tuple[list[SourcePicture], l
     ]
     used = {file for item in items for file in item.caption_files}
     lost = [file for file in there if file.suffix.lower() in suffixes and file not in used]
-    notes = [Problem(f"captions without a picture are left out: {finding_kinds.some(lost)}")] if lost else []
+    notes = [Problem(f"captions without a picture are left out: {finding_kinds.name_some(lost)}")] if lost else []
     return items, notes
 
 

@@ -1,7 +1,7 @@
-"""A copy of a dataset in which everything is as training takes it; the originals are never touched.
+"""Copy a dataset so that training accepts everything in it. The originals are never touched.
 
-Every file is written beside its place and renamed, then noted in the journal: cut off at any moment, the same call
-goes on where it stopped.
+Every file is written to a temporary name and renamed, then recorded in the journal. If the command is interrupted,
+repeating it continues where it stopped.
 """
 
 from __future__ import annotations
@@ -20,59 +20,59 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset import caption_text, fix_journal, fix_plan, picture, repair
+from sdxl_train_cli.dataset import caption_text, convert_picture, fix_journal, fix_plan, picture
+from sdxl_train_cli.dataset.convert_picture import UnusablePictureError
 from sdxl_train_cli.dataset.decode_memory import LARGEST_BYTES, LARGEST_FILE, DecodeMemory
 from sdxl_train_cli.dataset.fix_journal import Journal, JournalEntry
 from sdxl_train_cli.dataset.fix_plan import FixJob, FixPlan, FixRequest
 from sdxl_train_cli.dataset.fix_sources import SourcePicture
-from sdxl_train_cli.dataset.repair import UnusablePictureError
 from sdxl_train_cli.errors import DatasetError
 
 WORKERS = min(8, os.cpu_count() or 1)
 UNTOLD = "caption left out: its encoding can't be detected"
 _BESIDE = re.compile(rf"{files.HALF_WRITTEN}|\.fix-.*\.new")
-"""What is written beside its place before it is renamed; the second is of earlier versions."""
+"""Temporary files. The second pattern is of earlier versions."""
 
 
 @dataclass(frozen=True)
 class FixResult:
-    """What a whole fix has brought."""
+    """Result of a complete fix."""
 
     folder: Path
     entries: tuple[JournalEntry, ...]
-    again: int
+    already_done: int
     """Pictures that an earlier call had finished."""
     log: Path
-    """All that was done, in words."""
+    """Everything that was done, in words."""
 
     @property
-    def to_look_at(self) -> tuple[JournalEntry, ...]:
-        """What a person must look at: something of theirs is missing."""
+    def needing_attention(self) -> tuple[JournalEntry, ...]:
+        """Entries that the user must look at: something of theirs is missing."""
         return tuple(entry for entry in self.entries if entry.look)
 
 
 Tell = Callable[[int, int], None]
-"""Takes how many pictures are done, of how many."""
+"""Called with the number of finished pictures and the total."""
 
 
-def fix(items: Sequence[SourcePicture], data: Path, folder: Path, order: FixRequest, tell: Tell) -> FixResult:
-    """Make the copy in `folder`; DatasetError where that can't be done at all."""
+def fix(items: Sequence[SourcePicture], data: Path, folder: Path, request: FixRequest, tell: Tell) -> FixResult:
+    """Create the copy in `folder`. DatasetError if that can't be done at all."""
     journal = Journal(folder, data)
     with _disk_errors(folder), _only_one(folder, journal) as before:
-        order = replace(order, code_page=order.code_page or _code_page(items))
-        plan = fix_plan.plan(items, before, order)
-        kept = [entry for entry in plan.finished if _stands(folder, entry)]
+        request = replace(request, code_page=request.code_page or _code_page(items))
+        plan = fix_plan.plan(items, before, request)
+        kept = [entry for entry in plan.finished if _still_exists(folder, entry)]
         journal.write(before.values())
-        done = _carry_out(plan, {entry.source for entry in kept}, folder, order, journal, before, tell)
+        done = _carry_out(plan, {entry.source for entry in kept}, folder, request, journal, before, tell)
         entries = sorted((*kept, *plan.left_out, *done), key=lambda entry: entry.source)
         _remove_former(folder, before, entries)
         journal.write(entries)
         log = folder / fix_journal.TOLD
-        files.write(log, "".join(f"{entry.told}\n" for entry in entries).encode("utf-8", "replace"))
+        files.write(log, "".join(f"{entry.line}\n" for entry in entries).encode("utf-8", "replace"))
     return FixResult(folder, tuple(entries), len(kept), log)
 
 
-def _stands(folder: Path, entry: JournalEntry) -> bool:
+def _still_exists(folder: Path, entry: JournalEntry) -> bool:
     try:
         whole = (folder / str(entry.picture)).stat().st_size == entry.size
         return whole and (entry.caption is None or files.is_file(folder / entry.caption))
@@ -84,21 +84,21 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     plan: FixPlan,
     finished: set[str],
     folder: Path,
-    order: FixRequest,
+    request: FixRequest,
     journal: Journal,
     before: Mapping[str, JournalEntry],
     tell: Tell,
 ) -> list[JournalEntry]:
-    """Make every picture that is not finished, over the cores, and no more at a time than there is room for."""
+    """Make every unfinished picture on all cores, as many at a time as memory allows."""
     jobs = [job for job in plan.jobs if job.item.name not in finished]
     done, total, results = len(finished) + len(plan.left_out), len(plan.jobs) + len(plan.left_out), list[JournalEntry]()
-    hands = _FixWorkers(folder, order, journal, DecodeMemory(LARGEST_BYTES), before)
+    workers = _FixWorkers(folder, request, journal, DecodeMemory(LARGEST_BYTES), before)
     pool = ThreadPoolExecutor(WORKERS)
     tell(done, total)
     try:
         with warnings.catch_warnings(), picture.limit_memory():
-            warnings.simplefilter("ignore")  # odd pictures that can be read all the same
-            for entry in _as_they_come(pool, hands, jobs):
+            warnings.simplefilter("ignore")  # warnings about odd pictures, which can be read anyway
+            for entry in _completed(pool, workers, jobs):
                 results.append(entry)
                 tell(done + len(results), total)
     finally:
@@ -106,10 +106,10 @@ def _carry_out(  # noqa: PLR0913, PLR0917 - one story
     return results
 
 
-def _as_they_come(pool: ThreadPoolExecutor, hands: _FixWorkers, jobs: Sequence[FixJob]) -> Iterator[JournalEntry]:
+def _completed(pool: ThreadPoolExecutor, workers: _FixWorkers, jobs: Sequence[FixJob]) -> Iterator[JournalEntry]:
     waiting: set[Future[JournalEntry]] = set()
     for job in jobs:
-        waiting.add(pool.submit(hands.make, job))
+        waiting.add(pool.submit(workers.make, job))
         if len(waiting) >= 2 * WORKERS:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in ready)
@@ -119,20 +119,20 @@ def _as_they_come(pool: ThreadPoolExecutor, hands: _FixWorkers, jobs: Sequence[F
 @dataclass(frozen=True)
 class _FixWorkers:
     folder: Path
-    order: FixRequest
+    request: FixRequest
     journal: Journal
-    room: DecodeMemory
+    memory: DecodeMemory
     before: Mapping[str, JournalEntry]
-    """What an earlier fix has made, by source."""
+    """Results of an earlier fix, by source."""
 
     def make(self, job: FixJob) -> JournalEntry:
-        """Make one picture and its caption; what can't be made is told in the entry."""
+        """Make one picture and its caption. Failures are reported in the entry."""
         try:
-            repaired = repair.repair(job.item.path, self.order.wish, self.room)
+            repaired = convert_picture.repair(job.item.path, self.request.options, self.memory)
         except UnusablePictureError as error:
             return JournalEntry(job.item.name, None, None, (), error.reason, look=True, stamp=job.stamp, size=0)
         name, caption = f"{job.stem}{repaired.suffix}", None
-        text, did, look = _caption(job.item, self.order)
+        text, did, look = _caption(job.item, self.request)
         place = self.folder / name
         _require_own(place.parent, self.folder)
         place.parent.mkdir(exist_ok=True)
@@ -153,14 +153,14 @@ class _FixWorkers:
         return entry
 
 
-def _caption(item: SourcePicture, order: FixRequest) -> tuple[str, list[str], bool]:
-    """The caption as it is to be, what was done to it, and whether a person must look at it."""
+def _caption(item: SourcePicture, request: FixRequest) -> tuple[str, list[str], bool]:
+    """Return the new caption, the changes made, and whether the user must look at it."""
     found = item.captions()
     if found.problem:
         return "", [found.problem], True
     if not found.content:
         return "", list(found.did), False
-    read = caption_text.decode(found.content, order.code_page)
+    read = caption_text.decode(found.content, request.code_page)
     if read is None:
         return "", [*found.did, UNTOLD], True
     text, encoding = read
@@ -169,14 +169,14 @@ def _caption(item: SourcePicture, order: FixRequest) -> tuple[str, list[str], bo
         return "", [*found.did, "empty caption left out"], False
     did = [*found.did, *([] if encoding == "utf-8" else [f"caption from {encoding} to UTF-8"])]
     did += ["caption made one clean line"] if clean != text.rstrip("\r\n") else []
-    led = caption_text.led(clean, order.trigger) if order.trigger else clean
+    led = caption_text.put_trigger_first(clean, request.trigger) if request.trigger else clean
     return led, [*did, *(["trigger put first"] if led != clean else [])], False
 
 
 def _code_page(items: Sequence[SourcePicture]) -> str | None:
-    """One code page for all captions that are no Unicode: together they tell more than one by one."""
+    """One code page for all non-Unicode captions: together they are easier to recognise."""
     odd = [content for item in items if (content := item.captions().content) and not _is_unicode(content)]
-    return caption_text.code_page(odd) if odd else None
+    return caption_text.detect_code_page(odd) if odd else None
 
 
 def _is_unicode(content: bytes) -> bool:
@@ -184,7 +184,7 @@ def _is_unicode(content: bytes) -> bool:
 
 
 def _remove_former(folder: Path, before: Mapping[str, JournalEntry], entries: Sequence[JournalEntry]) -> None:
-    """Take away what an earlier fix made of originals that are gone or became something else."""
+    """Remove results of an earlier fix whose originals are gone or have changed."""
     standing = {name for entry in entries for name in (entry.picture, entry.caption)}
     for entry in before.values():
         if entry.picture is None or not _is_as_made(folder, entry) or _is_edited(folder, entry):
@@ -195,7 +195,7 @@ def _remove_former(folder: Path, before: Mapping[str, JournalEntry], entries: Se
 
 
 def _is_edited(folder: Path, entry: JournalEntry) -> bool:
-    """Whether a person has changed the caption since it was made."""
+    """Whether the user has edited the caption since it was made."""
     if entry.caption is None or not entry.caption_digest:
         return False
     try:
@@ -211,7 +211,7 @@ def _digest(content: bytes) -> str:
 
 
 def _is_as_made(folder: Path, entry: JournalEntry) -> bool:
-    """Whether its picture is the one that the journal tells of, and not one that was put there since."""
+    """Whether the picture is the one that the journal describes, and not a replacement."""
     picture_file = folder / str(entry.picture)
     try:
         return not picture_file.parent.is_symlink() and picture_file.lstat().st_size == entry.size
@@ -220,14 +220,14 @@ def _is_as_made(folder: Path, entry: JournalEntry) -> bool:
 
 
 def _require_own(place: Path, folder: Path) -> None:
-    """DatasetError where a folder of the copy is a link: what is written there would land elsewhere."""
+    """DatasetError if a folder of the copy is a link: writing would end up elsewhere."""
     if place != folder and place.is_symlink():
         raise DatasetError(f"{place} is a link, and the copy would be made at its target", "give --to a new folder")
 
 
 @contextlib.contextmanager
 def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, JournalEntry]]:
-    """Have the folder for us alone; give what an earlier fix has done there."""
+    """Lock the folder. Yields the entries of an earlier fix."""
     before = journal.load()
     if before is None and folder.exists() and any(file.name != _LOCK for file in folder.iterdir()):
         raise DatasetError(f"{folder} already holds files that are not from a fix", "give --to a new folder")
@@ -235,7 +235,7 @@ def _only_one(folder: Path, journal: Journal) -> Iterator[dict[str, JournalEntry
     link = next(
         (path for path in folder.iterdir() if path.is_symlink() and (path.is_dir() or path.name == _LOCK)), None
     )
-    if link is not None:  # what is written and taken away there would be elsewhere
+    if link is not None:  # files would be written and deleted elsewhere
         raise DatasetError(f"{link} is a link, and a fix works only inside its own folder", "give --to a new folder")
     lock = FileLock(folder / _LOCK)
     try:

@@ -1,4 +1,4 @@
-"""What lies in the folders of a dataset and was perhaps meant to be trained on, but is passed over."""
+"""Files in a dataset's folders that training ignores, although they may have been meant for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdxl_train_cli.dataset.file_facts import Finding
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind
 
 _MOST_FOLDERS = 10_000
-"""Inner folders that are looked into, of all together."""
+"""Limit for inner folders to look into, in total."""
 
 _OTHER = FindingKind(
     "other-format", WARNING, "{file}: sd-scripts can't read this kind of picture",
@@ -37,22 +37,22 @@ _LOOP = FindingKind(
 )  # fmt: skip
 
 
-def of(beside: Sequence[Path]) -> Iterator[Finding]:
+def find(beside: Sequence[Path]) -> Iterator[Finding]:
     """Yield the findings."""
     visible = [path for path in beside if not path.name.startswith(".")]
-    yield from _OTHER.found([(path, "") for path in visible if path.suffix.lower() in folders.OTHER_PICTURES])
-    yield from _UNREAD.found(
+    yield from _OTHER.of_files([(path, "") for path in visible if path.suffix.lower() in folders.OTHER_PICTURES])
+    yield from _UNREAD.of_files(
         [(path, "") for path in visible if path.suffix.lower() in folders.CAPTION_SUFFIXES and not path.is_dir()]
     )
     loops = {path for path in visible if _leads_back(path)}
-    yield from _LOOP.found([(path, "") for path in visible if path in loops])
+    yield from _LOOP.of_files([(path, "") for path in visible if path in loops])
     left = _Left(_MOST_FOLDERS)
     inner = [path for path in visible if path not in loops and files.is_folder(path)]
-    yield from _INNER.found([(path, "") for path in inner if _has_pictures(path, left)])
+    yield from _INNER.of_files([(path, "") for path in inner if _has_pictures(path, left)])
 
 
 def _leads_back(path: Path) -> bool:
-    """Whether it is a link to a folder that it lies in, or to itself."""
+    """Whether it is a link to itself or to a folder that contains it."""
     try:
         return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve(strict=True))
     except (OSError, RuntimeError) as error:
@@ -67,7 +67,7 @@ class _Left:
 
 
 def _has_pictures(path: Path, left: _Left) -> bool:
-    """Somewhere in it; links in it are not followed."""
+    """Whether the folder contains pictures at any depth. Links are not followed."""
     waiting = [os.fspath(path)]
     while waiting and left.folders > 0:
         left.folders -= 1

@@ -1,6 +1,6 @@
-"""How folders of pictures are laid out, as sd-scripts will take them: which, how often, with which captions.
+"""Folder layout as sd-scripts understands it: which folders, how many repeats, which captions.
 
-No picture is decoded here and no caption is read but for the fingerprint.
+No picture is decoded here. Captions are only read for the fingerprint.
 """
 
 from __future__ import annotations
@@ -19,90 +19,90 @@ from sdxl_train_cli.files import exists, is_folder
 from sdxl_train_cli.recipe import Value
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""What sd-scripts (library/train_util.py: IMAGE_EXTENSIONS) looks for, in lower or upper case and no mixture."""
+"""Suffixes that sd-scripts recognises (library/train_util.py: IMAGE_EXTENSIONS), in lower or upper case, not mixed."""
 OTHER_PICTURES = (".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl", ".psd")
 CAPTION_SUFFIXES = (".txt", ".caption")
 MOST_REPEATS = 10_000
-"""A larger number before the _ of a folder's name is a date, and as repeats it would fill the memory."""
+"""A larger number before the _ of a folder's name is a date. As repeats, it would fill the memory."""
 NUMBERED = re.compile(r"(\d+)_(.*)", re.DOTALL)
-"""A folder with its repeats in its name, and its class."""
+"""Pattern of a folder name with repeats and class."""
 
 
 @dataclass(frozen=True)
 class Subset:
-    """One folder of pictures as sd-scripts takes it."""
+    """One folder of pictures as sd-scripts uses it."""
 
     image_dir: Path
     num_repeats: int
     class_tokens: str | None
-    """The caption of pictures that have none."""
+    """Caption for pictures without one."""
     caption_extension: str
     caption_prefix: str | None
     is_reg: bool
     pictures: int
     captions: int
     metadata_file: MetadataFile | None = None
-    """The metadata file that names its pictures; None takes all of the folder, with captions beside them."""
+    """Metadata file that lists the pictures. None uses the whole folder, with caption files."""
     options: tuple[tuple[str, Value], ...] = ()
-    """What else a dataset config sets for it alone, by sd-scripts' names."""
+    """Further options that a dataset config sets for this subset, in sd-scripts' names."""
 
     @property
     def place(self) -> Path:
-        """What a person knows it by."""
+        """The path that the user knows it by."""
         return self.image_dir if self.metadata_file is None else self.metadata_file.file
 
     @property
     def files(self) -> list[Path]:
-        """Its pictures as they are listed now; OSError where the folder can't be."""
+        """Its pictures as currently listed. OSError if the folder can't be listed."""
         return in_folder(self.image_dir) if self.metadata_file is None else list(self.metadata_file.captions)
 
 
 @dataclass(frozen=True)
 class TrainingPictures:
-    """What a run trains on."""
+    """Everything that a run trains on."""
 
     subsets: tuple[Subset, ...]
     notes: tuple[Problem, ...]
-    """What is odd but trains."""
+    """Oddities that do not prevent training."""
     trigger: str | None = None
-    """The word that calls the subject; it belongs into every caption."""
+    """The word that invokes the subject. It belongs in every caption."""
 
     @property
     def count(self) -> int:
-        """Training pictures, each counted once."""
+        """Number of distinct training pictures."""
         return sum(subset.pictures for subset in self.subsets if not subset.is_reg)
 
     @property
     def has_prefix(self) -> bool:
-        """Whether captions are changed on the fly, which cached text-encoder outputs would ignore."""
+        """Whether captions are modified on the fly, which cached text-encoder outputs would ignore."""
         return any(subset.caption_prefix for subset in self.subsets)
 
 
 @dataclass(frozen=True)
 class FolderProblem:
-    """Why a folder would be left out, or taken for something else."""
+    """Why a folder would be skipped or misinterpreted."""
 
     kind: str
-    """A stable name: `empty-folder`, `skipped-folder`."""
+    """Stable identifier: `empty-folder`, `skipped-folder`."""
     file: Path
     """The folder, or one of its files."""
     place: Path | None
-    """What the words are said of; None where they name it themselves."""
+    """Subject of the message. None if the message names it."""
     words: str
     hint: str
 
     @property
     def problem(self) -> Problem:
-        """The same as an error."""
+        """The problem as an error."""
         return Problem(self.words if self.place is None else f"{self.place} {self.words}", self.hint)
 
 
 def find(
     data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None, called: str = "give --data"
 ) -> tuple[TrainingPictures, list[FolderProblem]]:
-    """Lay out what can be trained on, and tell of the folders that can't; DatasetError where there is no telling.
+    """Find what can be trained on, and the folders that can't. DatasetError if the layout is not recognised.
 
-    `called` begins the hints that tell to name another folder.
+    `called` begins the hints that suggest another folder.
     """
     problems: list[FolderProblem] = []
     try:
@@ -111,39 +111,39 @@ def find(
             found += _folders(regularisation, None, None, problems, "give --reg", is_reg=True)
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
-    subsets, more = look(found)
+    subsets, more = inspect(found)
     return TrainingPictures(tuple(subsets), (), trigger), [*problems, *more]
 
 
-def look(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
-    """Fill in what is in them, and leave out what can't be trained on; DatasetError where one can't be listed."""
+def inspect(subsets: Iterable[Subset]) -> tuple[list[Subset], list[FolderProblem]]:
+    """Fill in the folders' contents and drop what can't be trained on. DatasetError if one can't be listed."""
     problems: list[FolderProblem] = []
     subsets = list(subsets)
     try:
         found = [seen for subset in subsets for seen in _look(subset, problems)]
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
-    except ValueError as error:  # NUL, or half of a letter
+    except ValueError as error:  # NUL, or a lone surrogate
         raise DatasetError("an image_dir is not a valid folder name", "correct the folder's name") from error
     return found, [*problems, *_twice(subset for subset in subsets if subset.metadata_file is None)]
 
 
-def listing(folder: Path) -> dict[str, os.DirEntry[str]]:
-    """What lies in a folder, by name and in the order of names; OSError where it can't be listed.
+def list_entries(folder: Path) -> dict[str, os.DirEntry[str]]:
+    """A folder's entries by name, sorted. OSError if it can't be listed.
 
-    Of 50,000 files, entries tell apart in no time what as many paths would ask the disk for.
+    Directory entries already know their type; asking 50,000 paths would access the disk each time.
     """
     with os.scandir(folder) as found:
         return {entry.name: entry for entry in sorted(found, key=lambda entry: os.path.normcase(entry.name))}
 
 
 def in_folder(folder: Path) -> list[Path]:
-    """The pictures of one folder; OSError where it can't be listed."""
-    return [folder / name for name in listing(folder) if is_picture_name(name)]
+    """The pictures of one folder. OSError if it can't be listed."""
+    return [folder / name for name in list_entries(folder) if is_picture_name(name)]
 
 
 def captions_of(pictures: Iterable[str], suffix: str, there: Mapping[str, os.DirEntry[str]]) -> dict[str, str]:
-    """The caption file of each picture that has one, all by name."""
+    """Caption files by picture, both as names."""
     beside = ((name, os.path.splitext(name)[0] + suffix) for name in pictures)  # noqa: PTH122 - no path for each
     return {name: text for name, text in beside if text in there and _is_file(there[text])}
 
@@ -162,8 +162,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def laid_out(data: Path) -> list[Subset]:
-    """The folders that would be trained on, not looked at yet; DatasetError where they are laid out in no known way."""
+def find_subsets(data: Path) -> list[Subset]:
+    """The folders to train on, before inspection. DatasetError if the layout is not recognised."""
     try:
         return list(_folders(data, None, None, [], "give", is_reg=False))
     except OSError as error:
@@ -172,7 +172,7 @@ def laid_out(data: Path) -> list[Subset]:
 
 @dataclass(frozen=True)
 class PictureFile:
-    """One picture file with what it weighs in a batch."""
+    """One picture file and its weight in a batch."""
 
     path: Path
     width: int
@@ -182,7 +182,7 @@ class PictureFile:
 
 
 def files(pictures: TrainingPictures) -> list[PictureFile]:
-    """Every picture that is trained on, folder by folder, with its stored size; none of what can't be read now."""
+    """Every training picture with its stored size, folder by folder. Unreadable pictures are skipped."""
     found = []
     for subset in pictures.subsets:
         for file in _listed(subset):
@@ -199,27 +199,27 @@ def _listed(subset: Subset) -> list[Path]:
 
 
 def size(picture: Path) -> tuple[int, int] | None:
-    """Width and height as stored; None where it can't be read."""
-    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+    """Stored width and height. None if unreadable."""
+    from PIL import Image  # noqa: PLC0415 - only commands that read pictures pay for it
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(picture) as image:
                 return image.width, image.height
-        except Exception:  # noqa: BLE001 - it was read a moment ago: gone or changed since
+        except Exception:  # noqa: BLE001 - it was readable a moment ago, and is gone or changed
             return None
 
 
 def _folders(  # noqa: PLR0913 - each comes from a flag
     data: Path, repeats: int | None, trigger: str | None, problems: list[FolderProblem], called: str, *, is_reg: bool
 ) -> Iterator[Subset]:
-    """Yield the folders to train on, not looked at yet."""
+    """Yield the folders to train on, before inspection."""
     data = layout.expand(data)
     if not is_folder(data):
         what = "is a file, not a folder" if exists(data) else "does not exist"
         raise DatasetError(f"{data} {what}", f"{called} a folder of pictures")
-    there = listing(data)
+    there = list_entries(data)
     direct = any(map(is_picture_name, there))
     inside = [data / name for name, entry in there.items() if not name.startswith(".") and _is_folder(entry)]
     numbered = [folder for folder in inside if NUMBERED.fullmatch(folder.name)]
@@ -247,7 +247,7 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
 
 
 def _require_none_below(data: Path, inside: Sequence[Path], called: str) -> None:
-    """DatasetError where the pictures stand one folder deeper, which is named then."""
+    """DatasetError if the pictures are one level deeper. The message names that folder."""
     bare = next(_unnumbered(inside), None)
     if bare is not None:
         raise DatasetError(
@@ -262,7 +262,7 @@ def _require_none_below(data: Path, inside: Sequence[Path], called: str) -> None
 
 
 def _unnumbered(inside: Iterable[Path]) -> Iterator[Path]:
-    """Folders that have pictures and no repeats in their names."""
+    """Folders with pictures whose names have no repeats."""
     for folder in inside:
         if not NUMBERED.fullmatch(folder.name):
             with os.scandir(folder) as found:
@@ -277,12 +277,12 @@ def _numbered_names(folder: Path) -> list[str]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether sd-scripts takes it for a picture: by its name alone, be it a broken link; it misses hidden files."""
+    """Whether sd-scripts treats it as a picture: by name only, even a broken link. Hidden files are skipped."""
     return is_picture_name(path.name)
 
 
 def is_picture_name(name: str) -> bool:
-    """The same of a mere name."""
+    """Whether sd-scripts treats a file of this name as a picture."""
     return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
 
 
@@ -299,8 +299,8 @@ def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
 
 
 def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
-    """Fill in the facts of one folder, unless there is a problem that keeps it from being trained on."""
-    there = listing(folder.image_dir)
+    """Yield the folder with its contents filled in, unless a problem prevents training on it."""
+    there = list_entries(folder.image_dir)
     named = None if folder.metadata_file is None else list(map(str, folder.metadata_file.captions))
     pictures = list(filter(is_picture_name, there)) if named is None else named
     file, place = folder.image_dir, folder.place
@@ -331,7 +331,7 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
 
 
 def _caption_suffix(folder: Path, found: Mapping[str, Mapping[str, str]], problems: list[FolderProblem]) -> str:
-    """The one caption suffix of the folder: sd-scripts takes one for all of its pictures."""
+    """The folder's caption suffix: sd-scripts uses one for all of its pictures."""
     captioned = set().union(*found.values())
     for suffix, captions in found.items():
         if captions.keys() == captioned:

@@ -1,7 +1,7 @@
-"""How many pixels a run has on the GPU at once at most: the fullest batch of its dataset, and which pictures are in it.
+"""The most pixels that a run holds on the GPU at once: the fullest batch of its dataset, and the pictures in it.
 
-sd-scripts fills a batch from one bucket alone, so a small dataset may never fill it, and a bucket of another shape has
-a few pixels less than `resolution`.
+sd-scripts fills a batch from one bucket only, so a small dataset may never fill it, and a bucket of another shape has
+slightly fewer pixels than `resolution`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sdxl_train_cli.recipe import Recipe
 
 
 def largest(recipe: Recipe, pictures: Sequence[PictureFile]) -> Bucket | None:
-    """The bucket of the most pixels, the fuller one of two; None without pictures or a size to train at."""
+    """The bucket with the most pixels; of two, the fuller one. None without pictures or a training size."""
     found = bucketing.arrange(recipe, pictures).buckets
     return max(found, key=lambda bucket: (bucket.pixels, bucket.count), default=None)
 
 
 def fullest(recipe: Recipe, pictures: Sequence[PictureFile]) -> tuple[Bucket, int] | None:
-    """The bucket whose batch has the most pixels at the recipe's batch size, and how many pictures that batch holds."""
+    """The bucket whose batch has the most pixels at the recipe's batch size, and the pictures in that batch."""
     arranged = bucketing.arrange(recipe, pictures)
     found = [(bucket, min(arranged.batch_size, bucket.count)) for bucket in arranged.buckets]
     return max(found, key=lambda each: (each[0].pixels * each[1], each[0].pixels), default=None)

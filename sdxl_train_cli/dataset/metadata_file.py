@@ -1,8 +1,8 @@
-"""Metadata files: one file that names many pictures with their captions.
+"""Metadata files: one file that lists many pictures with their captions.
 
-Three forms are read: sd-scripts' JSON (an object of paths), its JSON lines (`image_path`), and the metadata.csv or
-metadata.jsonl of a Hugging Face imagefolder (`file_name`). Captions stand under `caption` or `text`; `tags` follow
-them, as in sd-scripts (library/train_util.py: FineTuningDataset).
+Three formats are read: sd-scripts' JSON (an object keyed by path), its JSON lines (`image_path`), and metadata.csv or
+metadata.jsonl of a Hugging Face imagefolder (`file_name`). Captions are under `caption` or `text`; `tags` are appended,
+as in sd-scripts (library/train_util.py: FineTuningDataset).
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from sdxl_train_cli.origin import Origin
 
 SUFFIXES = (".json", ".jsonl", ".csv")
 NAMES = ("metadata.csv", "metadata.jsonl")
-"""Of the file in a Hugging Face imagefolder."""
+"""Names of the file in a Hugging Face imagefolder."""
 LARGEST_BYTES = 256 << 20
-"""A caption of 250 letters for a million pictures."""
+"""Enough for a million pictures with captions of 250 characters."""
 _PATHS = ("image_path", "file_name")
 _TEXTS = ("caption", "text")
 _MOST_TOLD = 10
 _FORM = 'write {"cat.png": {"caption": "a cat"}}'
 
 Row = tuple[Origin, str, Mapping[str, object]]
-"""Where it stands, the picture as it is named there, and what is told of it."""
+"""The place in the file, the picture's name as written, and its fields."""
 
 
 @dataclass(frozen=True, eq=False)
 class MetadataFile:
-    """What a metadata file says; one is equal to itself alone."""
+    """Contents of a metadata file. Compared by identity."""
 
     file: Path
     captions: Mapping[Path, str]
-    """By picture, as a path that needs no folder; empty where there is no caption."""
+    """Captions by absolute picture path. Empty if a picture has none."""
 
 
 def read(file: Path, folder: Path) -> MetadataFile:
-    """Read a metadata file whose relative paths count from `folder`; DatasetError names every line that is wrong."""
+    """Read a metadata file. Relative paths are resolved against `folder`. DatasetError lists every invalid line."""
     captions: dict[Path, str] = {}
     problems: list[Problem] = []
     for where, name, record in _rows(file):
@@ -65,7 +65,7 @@ def read(file: Path, folder: Path) -> MetadataFile:
 
 
 def _can_be(name: str) -> bool:
-    """Whether a file system could have a file of this name, which may be a caption in the wrong column."""
+    """Whether a file system could hold this name. It may be a caption in the wrong column."""
     try:
         os.fsencode(name)
     except UnicodeError:
@@ -75,7 +75,7 @@ def _can_be(name: str) -> bool:
 
 def _rows(file: Path) -> Iterator[Row]:
     shown = str(file)
-    if files.exists(file) and not files.is_file(file):  # a pipe would keep us waiting
+    if files.exists(file) and not files.is_file(file):  # a pipe would block
         raise DatasetError(Problem("is not a plain file", _FORM, shown))
     try:
         content = untrusted_files.text_of(file, shown, LARGEST_BYTES)
@@ -97,7 +97,7 @@ def _of_object(found: Mapping[str, object], shown: str) -> Iterator[Row]:
 
 
 def _of_lines(content: str, shown: str) -> Iterator[Row]:
-    # Text in JSON may hold what str.splitlines takes for the end of a line.
+    # JSON strings may contain characters that str.splitlines treats as line ends.
     for number, line in enumerate(content.split("\n"), 1):
         if line.strip():
             where = Origin(shown, number)
@@ -125,7 +125,7 @@ def _name(record: Mapping[str, object]) -> str:
 
 
 def _caption(record: Mapping[str, object]) -> str | None:
-    """None where it is no text."""
+    """The caption, or None if it is not text."""
     told = next((record[key] for key in _TEXTS if record.get(key)), "")
     tags = record.get("tags") or ""
     if isinstance(tags, list):

@@ -1,4 +1,4 @@
-"""What sd-scripts can't do with pictures that a metadata file names (library/train_util.py: FineTuningDataset)."""
+"""Limits of sd-scripts for pictures from a metadata file (library/train_util.py: FineTuningDataset)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SPLIT = FindingKind(
 )  # fmt: skip
 
 
-def of(pictures: TrainingPictures, recipe: Recipe | None) -> Iterator[Finding]:
+def find(pictures: TrainingPictures, recipe: Recipe | None) -> Iterator[Finding]:
     """Yield the findings, one for each metadata file."""
     for subset in pictures.subsets:
         if subset.metadata_file is None or recipe is None:
             continue
         if recipe.kind is Trained.DREAMBOOTH and not recipe.is_on("cache_latents"):
-            yield from _UNCACHED.found([(subset.metadata_file.file, "")])
+            yield from _UNCACHED.of_files([(subset.metadata_file.file, "")])
         if recipe.number("validation_split"):
-            yield from _SPLIT.found([(subset.metadata_file.file, "")])
+            yield from _SPLIT.of_files([(subset.metadata_file.file, "")])

@@ -1,4 +1,4 @@
-"""A dataset counted: folders, sizes, tags, lengths of captions. What is counted is what an epoch will see."""
+"""Dataset statistics: folders, sizes, tags, caption lengths, counted as an epoch sees them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_train_cli.dataset.folders import Subset
 Counted = TypeVar("Counted", str, tuple[int, int])
 
 TOKEN_EDGES = (1, 16, 31, 46, 61, 76, 151, 226)
-"""Where each bar of the histogram begins: up to 75, 150 and 225 are what sd-scripts reads at its three lengths."""
+"""Lower edges of the histogram bars. sd-scripts reads up to 75, 150 or 225 tokens."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class HistogramBar:
 
     least: int
     most: int | None
-    """The last of the bar; None for the bar without end."""
+    """Upper edge, inclusive. None for the last bar."""
     count: int
 
     @property
     def label(self) -> str:
-        """`0`, `1-15`, `226 and more`."""
+        """Label such as `0`, `1-15`, `226 or more`."""
         if self.most is None:
             return f"{self.least} or more"
         return str(self.least) if self.least == self.most else f"{self.least}-{self.most}"
@@ -36,57 +36,57 @@ class HistogramBar:
 
 @dataclass(frozen=True)
 class Overview:
-    """What a person wants to know of a dataset at first."""
+    """Statistics of a dataset."""
 
     folders: tuple[Subset, ...]
     sizes: tuple[tuple[int, int, int], ...]
-    """Width, height and how many pictures have them, the most frequent first."""
+    """Width, height and number of pictures, most frequent first."""
     unread: int
-    """Pictures that can't be decoded: they are counted nowhere else."""
+    """Undecodable pictures. They are counted nowhere else."""
     tags: tuple[tuple[str, int], ...]
-    """The most frequent first, by how many pictures have them; lower case, as sd-scripts counts them."""
+    """Tags by number of pictures, most frequent first, in lower case as sd-scripts counts them."""
     lengths: tuple[HistogramBar, ...]
-    """Of the captions that have files, in tokens, with the trigger where it is put first."""
+    """Caption lengths in tokens, including a prepended trigger, of captions that have files."""
     is_estimate: bool
-    """Whether tokens are estimated, where CLIP's vocabulary is not at hand."""
+    """Whether token counts are estimated because CLIP's vocabulary is not available."""
 
 
-def of(survey: Survey) -> Overview:
-    """Count what was seen; captions are those of training pictures, as they are trained on."""
+def summarize(survey: Survey) -> Overview:
+    """Compute the statistics. Captions are those of training pictures, as trained."""
     readable = [seen for seen in survey.seen if seen.facts.error is None]
     sizes = Counter((seen.facts.width, seen.facts.height) for seen in readable)
     trained = [seen for seen in survey.seen if not seen.subset.is_reg]
-    captions = [text(seen) for seen in trained]
-    known = caption.lengths(survey.seen)
+    captions = [trained_caption(seen) for seen in trained]
+    known = caption.token_counts(survey.seen)
     return Overview(
         folders=survey.pictures.subsets,
         sizes=tuple((*size, count) for size, count in _ordered(sizes)),
         unread=len(survey.seen) - len(readable),
-        tags=tuple(_ordered(Counter(tag for words in captions for tag in tags(words)))),
+        tags=tuple(_ordered(Counter(tag for words in captions for tag in split_tags(words)))),
         lengths=_bars([known[seen.facts.path] for seen in trained if seen.facts.path in known]),
         is_estimate=any(seen.caption is not None and seen.caption.is_estimate for seen in trained),
     )
 
 
-def text(seen: SurveyedPicture) -> str:
-    """What the picture is trained with (library/train_util.py: read_caption, process_caption)."""
+def trained_caption(seen: SurveyedPicture) -> str:
+    """The text that the picture is trained with (library/train_util.py: read_caption, process_caption)."""
     read = seen.caption
     own = (seen.subset.class_tokens or "") if read is None or read.error is not None else read.text
     return f"{seen.subset.caption_prefix} {own}" if seen.subset.caption_prefix else own
 
 
-def tags(words: str) -> set[str]:
-    """What stands between the commas."""
+def split_tags(words: str) -> set[str]:
+    """The comma-separated parts of a caption."""
     return {tag for tag in (part.strip().lower() for part in words.split(",")) if tag}
 
 
 def _ordered(counts: Counter[Counted]) -> list[tuple[Counted, int]]:
-    """The most frequent first; equals in the order of their names."""
+    """Most frequent first; ties in alphabetical order."""
     return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
 def _bars(lengths: Sequence[int]) -> tuple[HistogramBar, ...]:
-    """One bar from each edge to the next; those beyond the longest caption are left out."""
+    """One bar from each edge to the next, up to the longest caption."""
     starts = (0, *TOKEN_EDGES)
     ends = (*(edge - 1 for edge in TOKEN_EDGES), None)
     longest = max(lengths, default=-1)

@@ -1,7 +1,7 @@
-"""Look at one picture file: every byte of it is decoded, once, and no memory is spent on what is too large anyway.
+"""Inspect one picture file: decode every byte once, without spending memory on pictures that are too large anyway.
 
-What Pillow refuses or ignores, sd-scripts does too: it opens pictures with Pillow's own limits and takes them as they
-are stored (library/train_util.py: load_image).
+What Pillow refuses or ignores, sd-scripts does too: it opens pictures with Pillow's own limits and uses them as stored
+(library/train_util.py: load_image).
 """
 
 from __future__ import annotations
@@ -30,35 +30,36 @@ SUFFIXES = {
     "BMP": (".bmp",),
     "DIB": (".bmp",),
 }
-"""What files of a format are called; MPO is a JPEG with a second picture behind it, as phones write it."""
+"""File suffixes by format. MPO is a JPEG with a second picture appended, as phones write it."""
 _FORMATS = (*SUFFIXES, "GIF", "TIFF", "AVIF", "ICO", "PPM", "TGA", "JPEG2000")
-"""What is looked for, by content. Not all that Pillow knows: for EPS it would start a program of its own."""
+"""Formats to recognise by content. A subset of Pillow's: for EPS it would start an external program."""
 _BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM")
 _TRANSPARENT_PALETTES = {"P", "L", "1"}
 _CELLS = 9
-"""Squares across that a difference hash compares: 8 differences a row."""
+"""Squares across for a difference hash: 8 differences per row."""
 _SAMPLES = 16 * _CELLS
-"""Pixels across that are enough to tell a square's brightness."""
+"""Pixels across that suffice to determine a square's brightness."""
 _FLAT = 6
-"""Shades of grey, of 256: a picture with less contrast than this shows nothing to compare."""
+"""Grey levels out of 256. A picture with less contrast is too plain to compare."""
 _STRIP = 1 << 22
-"""Pixels of a picture that are worked on at a time where a copy of all of it would take too much memory."""
+"""Pixels processed at a time if a full copy of the picture would take too much memory."""
 _BLOCK = 1 << 20
 _MEMORY_BLOCK, _MEMORY_BLOCKS = 64 << 20, 2
-"""Pillow's memory comes in blocks, and so many are kept for the next picture. A block of more than 32 MB goes back to
-the system when it is given back; smaller ones, glibc keeps for the thread that had them."""
+"""Pillow allocates blocks and caches this many for the next picture. A block of more than 32 MB returns to the system
+when freed; glibc keeps smaller ones for the thread that used them.
+"""
 
 Known = Callable[[str, int], PictureFacts | None]
-"""What a file of this SHA-256 and size showed when it was last looked at."""
+"""Returns what a file of this SHA-256 and size contained when last inspected."""
 
 
 @contextmanager
 def limit_memory() -> Iterator[None]:
-    """Reuse the memory of earlier pictures within this block.
+    """Reuse decoder buffers within this block.
 
-    Given back by many threads and taken anew each time, it would pile up (MALLOC_ARENA_MAX tells why).
+    Otherwise memory freed by many threads and allocated again piles up (see MALLOC_ARENA_MAX).
     """
-    from PIL import _imaging  # noqa: PLC0415 - only a look at pictures pays for it
+    from PIL import _imaging  # noqa: PLC0415 - only commands that read pictures pay for it
 
     before = _imaging.get_block_size(), _imaging.get_blocks_max()
     _imaging.set_block_size(_MEMORY_BLOCK)
@@ -70,26 +71,26 @@ def limit_memory() -> Iterator[None]:
         _imaging.set_block_size(before[0])
 
 
-def look(path: Path, room: DecodeMemory | None = None, known: Known | None = None) -> PictureFacts:
-    """Decode a picture; whatever is wrong with the file is in the facts. Pillow's warnings are the caller's to silence.
+def read_facts(path: Path, memory: DecodeMemory | None = None, known: Known | None = None) -> PictureFacts:
+    """Decode a picture. Errors are reported in the facts. The caller must silence Pillow's warnings.
 
-    `room` limits what is decoded at a time.
+    `memory` limits what is decoded at a time.
     """
     facts = PictureFacts(path, 0, "", "", 0, 0, "", 1, 1, has_alpha=False, difference_hash=None, error=None)
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             facts = replace(facts, bytes=os.fstat(file.fileno()).st_size)
-            return _opened(facts, file, room or DecodeMemory(), known)
+            return _opened(facts, file, memory or DecodeMemory(), known)
     except TooLargeError as error:
         return replace(facts, fault=FileFault.TOO_LARGE, error=str(error))
     except OSError as error:
         return replace(facts, fault=FileFault.UNREADABLE, error=error.strerror or str(error))
 
 
-def opened(path: Path) -> BinaryIO:
-    """Open a plain file; OSError where it is none: a pipe of this name would keep us waiting for ever.
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file. Raises OSError for anything else, as opening a pipe would block.
 
-    TooLargeError where it is larger than any picture.
+    Raises TooLargeError if it is larger than any picture.
     """
     file = files.open_plain(path)
     size = os.fstat(file.fileno()).st_size
@@ -99,9 +100,9 @@ def opened(path: Path) -> BinaryIO:
     return file
 
 
-def _opened(facts: PictureFacts, file: BinaryIO, room: DecodeMemory, known: Known | None) -> PictureFacts:
-    """Read the header, which says how much memory the rest would take."""
-    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+def _opened(facts: PictureFacts, file: BinaryIO, memory: DecodeMemory, known: Known | None) -> PictureFacts:
+    """Read the header, which tells how much memory decoding takes."""
+    from PIL import Image  # noqa: PLC0415 - only commands that read pictures pay for it
 
     try:
         image = Image.open(file, formats=formats())
@@ -109,7 +110,7 @@ def _opened(facts: PictureFacts, file: BinaryIO, room: DecodeMemory, known: Know
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         words = f"more than {limit:,} pixels: Pillow, and so sd-scripts, treats it as a decompression bomb"
         return replace(facts, fault=FileFault.TOO_LARGE, error=words)
-    except Exception as error:  # noqa: BLE001 - decoders of a dozen formats: anything can come out of a broken file
+    except Exception as error:  # noqa: BLE001 - a dozen decoders raise anything on a broken file
         file.seek(0)
         if file.read(_BLOCK).startswith(_BEGINNINGS) and facts.bytes > len(_BEGINNINGS[0]):
             return replace(facts, fault=FileFault.TRUNCATED, error=_words(error))
@@ -120,11 +121,11 @@ def _opened(facts: PictureFacts, file: BinaryIO, room: DecodeMemory, known: Know
             sha256=digest(file),
         )  # fmt: skip
         before = known(facts.sha256, facts.bytes) if known else None
-        return replace(before, path=facts.path) if before else _decoded(facts, image, room)
+        return replace(before, path=facts.path) if before else _decoded(facts, image, memory)
 
 
 def digest(file: BinaryIO) -> str:
-    """SHA-256 of the whole file, whose place stays what it was."""
+    """SHA-256 of the whole file. The file position is restored."""
     place = file.tell()
     file.seek(0)
     found = hashlib.sha256()
@@ -134,13 +135,13 @@ def digest(file: BinaryIO) -> str:
     return found.hexdigest()
 
 
-def _decoded(facts: PictureFacts, image: Image, room: DecodeMemory) -> PictureFacts:
-    """A JPEG is decoded at an eighth of its size where that is enough: each of its bytes is read all the same."""
+def _decoded(facts: PictureFacts, image: Image, memory: DecodeMemory) -> PictureFacts:
+    """Decode the picture. A JPEG is decoded at an eighth of its size if that suffices; every byte is still read."""
     try:
         frames = int(getattr(image, "n_frames", 1))
         image.draft(None, (_SAMPLES, _SAMPLES))
         whole = facts.width, facts.height
-        with room.taken(needed_bytes(image, whole)), closing(image):  # its memory is free before the room is
+        with memory.reserve(needed_bytes(image, whole)), closing(image):  # the picture is freed before its reservation
             image.load()
             return replace(
                 facts,
@@ -158,28 +159,28 @@ def _decoded(facts: PictureFacts, image: Image, room: DecodeMemory) -> PictureFa
 
 
 def strips(image: Image) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes that cover a picture from top to bottom."""
+    """Boxes that cover the picture from top to bottom."""
     rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):
         yield 0, top, image.width, min(image.height, top + rows)
 
 
 def is_opaque(image: Image) -> bool:
-    """Whether a picture with an alpha channel has no pixel that is transparent."""
+    """Whether a picture with an alpha channel has no transparent pixel."""
     return all(image.crop(box).getchannel("A").getextrema()[0] == 255 for box in strips(image))  # noqa: PLR2004 - opaque
 
 
 def orientation(image: Image) -> int:
-    """EXIF's tag 274; 1 where there is none or it makes no sense."""
+    """EXIF tag 274. 1 if absent or invalid."""
     try:
         found = image.getexif().get(274, 1)
-    except Exception:  # noqa: BLE001 - broken EXIF hinders nobody from decoding the picture
+    except Exception:  # noqa: BLE001 - the picture decodes even with broken EXIF
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1  # noqa: PLR2004 - all that there are
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1  # noqa: PLR2004 - the complete set
 
 
 def _has_alpha(image: Image) -> bool:
-    """Whether some pixel is not opaque."""
+    """Whether any pixel is not opaque."""
     if image.mode in {"RGBA", "LA", "PA"}:
         return not is_opaque(image)
     clear = image.info.get("transparency")
@@ -190,12 +191,12 @@ def _has_alpha(image: Image) -> bool:
         return clear < len(used) and used[clear] > 0
     return isinstance(clear, bytes) and any(
         count and alpha < 255  # noqa: PLR2004 - opaque
-        for count, alpha in zip(used, clear)  # noqa: B905 - shades without a figure are opaque
+        for count, alpha in zip(used, clear)  # noqa: B905 - missing alpha values are opaque
     )
 
 
 def _difference_hash(image: Image) -> int | None:
-    from PIL.Image import Resampling  # noqa: PLC0415 - only a look at pictures pays for it
+    from PIL.Image import Resampling  # noqa: PLC0415 - only commands that read pictures pay for it
 
     sampled = image.resize((_SAMPLES, _SAMPLES), Resampling.NEAREST).convert("RGB").convert("L")
     greys = sampled.resize((_CELLS, _CELLS), Resampling.BOX).tobytes()
@@ -213,7 +214,7 @@ def _hash(greys: bytes) -> int:
 
 
 def _words(error: Exception) -> str:
-    """What a decoder says; of one that names our own file object, only that it could make nothing of it."""
+    """The decoder's message. If it names our own file object, a generic one instead."""
     words = str(error).strip()
     return "nothing after its first bytes makes sense" if "<_io." in words else words or type(error).__name__
 
@@ -221,7 +222,7 @@ def _words(error: Exception) -> str:
 @cache
 def formats() -> list[str]:
     """Pillow's names of the formats that may be opened."""
-    from PIL import Image  # noqa: PLC0415 - only a look at pictures pays for it
+    from PIL import Image  # noqa: PLC0415 - only commands that read pictures pay for it
 
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]

@@ -1,4 +1,4 @@
-"""What is wrong or odd with the picture files of a dataset, one by one and side by side."""
+"""Problems and oddities of a dataset's picture files, individually and compared with each other."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _WINDOWS = sys.platform == "win32"
 _DELETE = "delete it, or save it again as png or jpg"
 _FIX = "`sdxl-train dataset fix {root} --to NEWDIR` makes a repaired copy"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""No list of files and no log can hold such a name in a line."""
+"""Control characters in a name break every file list and log."""
 _DEEP = {"I", "F"}
 _SHIFTS = {
     2: "mirrored", 3: "upside down", 4: "upside down and mirrored", 5: "on its side and mirrored", 6: "on its side",
     7: "on its side and mirrored", 8: "on its side",
 }  # fmt: skip
-"""How a picture of each EXIF orientation is stored, which is how sd-scripts takes it."""
+"""How a picture of each EXIF orientation is stored, which is how sd-scripts uses it."""
 
 Told = Callable[[PictureFacts], str | None]
-"""What there is to say of a picture, or None where all is well."""
+"""Returns what to say about a picture, or None if it is fine."""
 
 
 def _fault(fault: FileFault) -> Told:
@@ -133,22 +133,24 @@ _NEAR = FindingKind(
 )  # fmt: skip
 
 
-def of(seen: Sequence[SurveyedPicture], recipe: Recipe | None, root: str) -> Iterator[Finding]:
-    """Yield the findings; `root` is the dataset's folder as it can be typed."""
+def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, root: str) -> Iterator[Finding]:
+    """Yield the findings. `root` is the dataset's folder as the user can type it."""
     for kind, told in _KINDS:
         hits = [(each.facts.path, words) for each in seen if (words := told(each.facts)) is not None]
-        yield from kind.found(hits, root=root)
+        yield from kind.of_files(hits, root=root)
     masks = recipe is not None and recipe.is_on("alpha_mask")
-    yield from _ALPHA.found([(each.facts.path, "") for each in seen if each.facts.has_alpha and not masks], root=root)
+    yield from _ALPHA.of_files(
+        [(each.facts.path, "") for each in seen if each.facts.has_alpha and not masks], root=root
+    )
     stems = _stems(seen)
-    yield from _SAME_STEM.found(_grouped(stems), _weight_of_same_stems(stems, recipe))
+    yield from _SAME_STEM.of_files(_grouped(stems), _weight_of_same_stems(stems, recipe))
     facts = [each.facts for each in seen]
-    yield from _DUPLICATE.found(_grouped(duplicates.exact(facts)))
-    yield from _NEAR.found(_grouped(duplicates.near(facts)))
+    yield from _DUPLICATE.of_files(_grouped(duplicates.exact(facts)))
+    yield from _NEAR.of_files(_grouped(duplicates.near(facts)))
 
 
 def _grouped(groups: Sequence[Sequence[PictureFacts]]) -> list[Hit]:
-    """Each group's first, and the others as copies of it."""
+    """Each group's other pictures, described as copies of its first one."""
     return [
         (each.path, "" if each is group[0] else f"as {group[0].path.name}")
         for group in groups for each in group
@@ -163,7 +165,7 @@ def _stems(seen: Sequence[SurveyedPicture]) -> list[list[PictureFacts]]:
 
 
 def _weight_of_same_stems(groups: Sequence[Sequence[PictureFacts]], recipe: Recipe | None) -> Severity:
-    """With a cache on disk, two pictures of one size get the latents of one of them."""
+    """Severity of equal stems: with a disk cache, two pictures of one size share the latents of one of them."""
     on_disk = recipe is not None and recipe.is_on("cache_latents_to_disk")
     sizes = [[(facts.width, facts.height) for facts in group] for group in groups]
     return ERROR if on_disk and any(len(set(group)) < len(group) for group in sizes) else WARNING

@@ -1,4 +1,4 @@
-"""What a person may give as a dataset: a folder, a dataset config, a metadata file, a Hugging Face imagefolder."""
+"""Dataset sources: a folder, a dataset config, a metadata file, or a Hugging Face imagefolder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipes.presets import Override
 
 _SPLIT = "train"
-"""The folder of an imagefolder that is trained on, where it has several."""
+"""The imagefolder split to train on if there are several."""
 _UNREAD = "metadata.parquet"
 
 
 def find(
     data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None, called: str = "give --data"
 ) -> tuple[TrainingPictures, list[FolderProblem]]:
-    """Lay out what can be trained on, and tell of what can't; DatasetError where there is no telling.
+    """Find what can be trained on, and what can't. DatasetError if the layout is not recognised.
 
-    `called` begins the hints that tell to name another folder.
+    `called` begins the hints that suggest another folder.
     """
     data = layout.expand(data)
     config = _config(data)
@@ -37,28 +37,28 @@ def find(
         raise DatasetError(f"--reg is given, but {data} already says what to train on", hint)
     if repeats is not None and config:
         raise DatasetError(f"--repeats is given, but {data} sets num_repeats itself", "omit --repeats")
-    found, problems = folders.look(_with_flags(subset, repeats, trigger) for subset in given)
+    found, problems = folders.inspect(_with_flags(subset, repeats, trigger) for subset in given)
     missing, notes = _compared(found)
     return TrainingPictures(tuple(found), tuple(notes), trigger), [*problems, *missing]
 
 
 def scan(data: Path, *, regularisation: Path | None, repeats: int | None, trigger: str | None) -> TrainingPictures:
-    """The same; DatasetError names all that is wrong."""
+    """Find what can be trained on. DatasetError lists every problem."""
     pictures, problems = find(data, regularisation=regularisation, repeats=repeats, trigger=trigger)
     if problems:
         raise DatasetError([found.problem for found in problems])
     return pictures
 
 
-def laid_out(data: Path) -> list[Subset]:
-    """What would be trained on, not looked at yet; DatasetError where it is laid out in no known way."""
+def find_subsets(data: Path) -> list[Subset]:
+    """The subsets to train on, before inspection. DatasetError if the layout is not recognised."""
     data = layout.expand(data)
     given = _given(data, _config(data))
-    return folders.laid_out(data) if given is None else given
+    return folders.find_subsets(data) if given is None else given
 
 
 def overrides(data: Path) -> tuple[Override, ...]:
-    """What a dataset config sets for the run; nothing for any other kind. Raises DatasetError."""
+    """Options that a dataset config sets for the run. Empty for other sources. Raises DatasetError."""
     config = _config(layout.expand(data))
     return config.overrides if config else ()
 
@@ -68,7 +68,7 @@ def _config(data: Path) -> ConfigFile | None:
 
 
 def _given(data: Path, config: ConfigFile | None) -> list[Subset] | None:
-    """The subsets of what is no plain folder."""
+    """The subsets of a source other than a plain folder."""
     if config is not None:
         return list(config.subsets)
     if files.is_folder(data):
@@ -80,7 +80,7 @@ def _given(data: Path, config: ConfigFile | None) -> list[Subset] | None:
 
 
 def _imagefolder(data: Path) -> MetadataFile | None:
-    """Its metadata, where there is any and the pictures have no captions beside them."""
+    """The imagefolder's metadata. None if there is none, or if the pictures have caption files."""
     for folder in (data, data / _SPLIT):
         file = next((folder / name for name in metadata_file.NAMES if (folder / name).is_file()), None)
         if file is not None and not _has_captions(folder):
@@ -105,7 +105,7 @@ def _with_flags(subset: Subset, repeats: int | None, trigger: str | None) -> Sub
 
 
 def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Problem]]:
-    """Pictures that metadata names and that are not there; pictures beside them that it does not name."""
+    """Problems with pictures that metadata names but that are missing, and notes on pictures it does not name."""
     problems, notes = list[FolderProblem](), list[Problem]()
     for subset in subsets:
         if subset.metadata_file is None:
@@ -119,11 +119,13 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
             (others, "names files that sd-scripts does not read as pictures", "convert them to png or jpg"),
         ):
             if found:
-                problems.append(FolderProblem("metadata", file, file, f"{message}: {finding_kinds.some(found)}", hint))
+                problems.append(
+                    FolderProblem("metadata", file, file, f"{message}: {finding_kinds.name_some(found)}", hint)
+                )
         unnamed = [path for path in folders.in_folder(subset.image_dir) if path not in listed]
         if unnamed:
             words = (
-                f"{finding_kinds.some(unnamed)} in {subset.image_dir} are not listed in {file}, so "
+                f"{finding_kinds.name_some(unnamed)} in {subset.image_dir} are not listed in {file}, so "
                 "they are not trained on"
             )
             notes.append(Problem(words))

@@ -1,4 +1,4 @@
-"""Look at every file of a dataset, over all cores; what was looked at before, and is as it was, is not read again."""
+"""Inspect every file of a dataset on all cores. Unchanged files are taken from the cache."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from sdxl_train_cli.dataset.survey_cache import Entry, Kept, SurveyCache
 from sdxl_train_cli.errors import DatasetError
 
 OnProgress = Callable[[int, int], None]
-"""Pictures that are done, and all of them; captions take no time to speak of."""
+"""Called with finished and total pictures. Captions take negligible time."""
 _LONGEST_KEPT = 4_000
-"""Letters of a caption that is worth keeping."""
+"""Longest caption to cache, in characters."""
 _KEPT_EVERY = 100
-"""Files that are looked at before they are kept: what a sudden end loses."""
+"""Files inspected between cache writes: at most this many are lost if the process is killed."""
 _FACTS = {each.name for each in fields(PictureFacts)} - {"path"}
 _PARTS = 3
-"""Of a caption: its text, its lines, its tokens."""
+"""Cached parts of a caption: text, lines, tokens."""
 _SILENCE = logging.NullHandler()
-"""What decoders have to say of a broken file is in its facts; else it would be on the terminal too."""
+"""Decoder warnings are recorded in the facts and must not reach the terminal as well."""
 _MOMENT = 0.5
-"""Seconds; Windows notices Ctrl-C only between two waits."""
+"""Seconds between polls. Windows notices Ctrl-C only between waits."""
 
 
 def survey(
     pictures: TrainingPictures, on_progress: OnProgress | None = None, cache_folder: Path | None = None
 ) -> Survey:
-    """Look at all pictures and captions; DatasetError where a folder can't be listed.
+    """Inspect all pictures and captions. DatasetError if a folder can't be listed.
 
-    What is wrong with a file is in its facts. `cache_folder` is the user's own unless it is given.
+    Problems of single files are reported in their facts. `cache_folder` defaults to the user's cache folder.
     """
     listed = [_listed(subset) for subset in pictures.subsets]
     cache = SurveyCache(cache_folder or layout.cache_folder(os.environ))
@@ -70,9 +70,9 @@ class _ListedFolder:
     subset: Subset
     pictures: list[Path]
     captions: dict[Path, Path]
-    """By picture."""
+    """Caption files by picture."""
     texts: dict[Path, str]
-    """The same where metadata has them."""
+    """Captions from metadata, by picture."""
     beside: list[Path]
 
 
@@ -81,7 +81,7 @@ def _listed(subset: Subset) -> _ListedFolder:
         texts = {path: text for path, text in subset.metadata_file.captions.items() if text}
         return _ListedFolder(subset, subset.files, {}, texts, [])
     try:
-        there = folders.listing(subset.image_dir)
+        there = folders.list_entries(subset.image_dir)
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
     paths = {name: subset.image_dir / name for name in there}
@@ -94,7 +94,7 @@ def _listed(subset: Subset) -> _ListedFolder:
 
 
 def _prefixed(listed: _ListedFolder, trigger: str | None, read: Mapping[Path, Caption]) -> Subset:
-    """Put the trigger before the captions where none of them has it."""
+    """Prepend the trigger to the captions if none of them contains it."""
     subset = listed.subset
     paths = [*listed.captions.values(), *listed.texts]
     texts = [f"{subset.caption_prefix or ''} {read[path].text}" for path in paths if read[path].text]
@@ -107,7 +107,7 @@ def _prefixed(listed: _ListedFolder, trigger: str | None, read: Mapping[Path, Ca
 
 @dataclass
 class _RunningSurvey:
-    """One look at many files: what is known already, what is new, and how far it is."""
+    """State of a survey: cached facts, new facts and progress."""
 
     cache: SurveyCache
     on_progress: OnProgress
@@ -125,7 +125,7 @@ class _RunningSurvey:
             return found  # and nothing of Pillow is imported
         logging.getLogger("PIL").addHandler(_SILENCE)
         with warnings.catch_warnings(), picture.limit_memory():
-            warnings.simplefilter("ignore")  # odd pictures that sd-scripts reads all the same
+            warnings.simplefilter("ignore")  # warnings about odd pictures, which sd-scripts reads anyway
             for facts in self._looked(new):
                 found[facts.path] = facts
                 if facts.sha256:
@@ -145,12 +145,12 @@ class _RunningSurvey:
         return found
 
     def at_texts(self, texts: Mapping[Path, str]) -> dict[Path, Caption]:
-        """Captions that metadata gives, by picture: there is no file of their own to look at, nor to remember."""
+        """Captions from metadata, by picture. They have no files to inspect or cache."""
         count, is_estimate = tokens.counter() if texts else (tokens.estimate, True)
-        return {path: caption.of(path, text, count, is_estimate=is_estimate) for path, text in texts.items()}
+        return {path: caption.from_text(path, text, count, is_estimate=is_estimate) for path, text in texts.items()}
 
     def end(self) -> None:
-        """Keep what is new."""
+        """Write new facts to the cache."""
         self.cache.keep(self.new)
         self.new.clear()
         self.cache.close()
@@ -160,11 +160,11 @@ class _RunningSurvey:
         return {path: facts for path, (stamp, facts) in kept.items() if stamp and stamp == stamps[path]}
 
     def _looked(self, paths: Sequence[Path]) -> Iterator[PictureFacts]:
-        """In whatever order they are done. When it is stopped, it waits for no more than what is being decoded."""
-        room, left, done = DecodeMemory(), deque(paths), SimpleQueue[PictureFacts | None]()
+        """Yield facts in order of completion. On interruption, only pictures being decoded are waited for."""
+        memory, left, done = DecodeMemory(), deque(paths), SimpleQueue[PictureFacts | None]()
         pool = ThreadPoolExecutor(_cores())
         try:
-            workers = [pool.submit(self._work, left, done, room) for _ in range(_cores())]
+            workers = [pool.submit(self._work, left, done, memory) for _ in range(_cores())]
             working = len(workers)
             while working:
                 with contextlib.suppress(Empty):
@@ -175,20 +175,20 @@ class _RunningSurvey:
                         yield facts
                         self._count(1)
             for worker in workers:
-                worker.result()  # raises what nobody expected
+                worker.result()  # re-raises unexpected errors
         finally:
             left.clear()
             pool.shutdown()
 
-    def _work(self, left: deque[Path], done: SimpleQueue[PictureFacts | None], room: DecodeMemory) -> None:
-        """Look at one after the other: of tiny pictures, a task for each would take as long as they do."""
+    def _work(self, left: deque[Path], done: SimpleQueue[PictureFacts | None], memory: DecodeMemory) -> None:
+        """Inspect pictures one after the other. A task per picture would cost as much as a tiny picture itself."""
         try:
             while left:
                 try:
                     path = left.popleft()
-                except IndexError:  # another took the last
+                except IndexError:  # another worker took the last one
                     return
-                done.put(picture.look(path, room, self._before))
+                done.put(picture.read_facts(path, memory, self._before))
         finally:
             done.put(None)
 
@@ -209,16 +209,16 @@ class _RunningSurvey:
 
 
 def _stamp(path: Path) -> str:
-    """What changes when the file does; nothing where it can't be told."""
+    """A value that changes with the file. Empty if unknown."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - a third faster than the path's own
+        status = os.stat(path)  # noqa: PTH116 - a third faster than Path.stat
     except (OSError, ValueError):
         return ""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _cores() -> int:
-    """That this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -228,9 +228,9 @@ def _picture_text(facts: PictureFacts) -> str:
 
 
 def _parsed(texts: Mapping[Path, str]) -> Iterable[tuple[Path, object]]:
-    """What is kept of each file; one text that is no JSON costs a new look at all.
+    """Parse the cached text of each file. One invalid text causes everything to be inspected again.
 
-    At once: to read one text after the other takes three times as long.
+    Parsing them all at once is three times as fast as one by one.
     """
     try:
         found = json.loads(f"[{','.join(texts.values())}]")
@@ -240,7 +240,7 @@ def _parsed(texts: Mapping[Path, str]) -> Iterable[tuple[Path, object]]:
 
 
 def _picture(path: Path, facts: object) -> PictureFacts | None:
-    """None where the facts are not ours."""
+    """The cached facts, or None if they are not ours."""
     if not isinstance(facts, dict) or facts.keys() != _FACTS:
         return None
     try:

@@ -1,7 +1,7 @@
-"""What files showed when they were last looked at, so that a second look is at once.
+"""Cache of inspected files, so that a second survey is instant.
 
-A cache and no more: it may be deleted, a broken one is made anew, one that can't be written is done without, and two
-commands may use it at the same time.
+It is only a cache: it may be deleted, a broken one is replaced, an unwritable one is skipped, and two commands may use
+it at the same time.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 from threading import Lock
 
 NAME = "looked-at-1.sqlite"
-"""The number is of what is kept, and grows when that changes."""
+"""File name. The number is the format version and grows with every change of format."""
 MOST = 50_000
-"""Pictures that are remembered, and captions as many; those not met for the longest time are forgotten, none of today.
+"""Number of pictures to remember, and of captions. The least recently used are forgotten, but none of today's.
 
-Else a dataset that is larger would be looked at anew each time.
+Otherwise a larger dataset would be inspected anew every time.
 """
 _SECONDS_TO_WAIT = 2.0
-"""For another command to end its writing: a cache is not worth more."""
+"""How long to wait for another command to finish writing. A cache is not worth more."""
 _AT_ONCE = 500
-"""Files that one question asks for: SQLite takes no more than 999."""
+"""Files per query. SQLite allows 999 parameters."""
 _DAY = 86_400
 _TABLE = """
 CREATE TABLE IF NOT EXISTS files
@@ -34,8 +34,8 @@ CREATE INDEX IF NOT EXISTS by_content ON files (content) WHERE content != '';
 DROP INDEX IF EXISTS by_day
 """
 _OF_A_PICTURE, _OF_A_CAPTION = "content != ''", "content = ''"
-"""A question that does not say so word for word is answered without the index, by reading all."""
-BY_CONTENT = f"SELECT facts FROM files WHERE content = ? AND {_OF_A_PICTURE} LIMIT 1"  # noqa: S608 - our own words
+"""Queries must match the index expression word for word, or SQLite reads the whole table."""
+BY_CONTENT = f"SELECT facts FROM files WHERE content = ? AND {_OF_A_PICTURE} LIMIT 1"  # noqa: S608 - our own constants
 _COUNT = "SELECT count(*) FROM files WHERE {which}"
 _FORGET = """
 DELETE FROM files WHERE path IN
@@ -43,13 +43,13 @@ DELETE FROM files WHERE path IN
 """
 
 Kept = tuple[str, str]
-"""The stamp of the file when it was looked at, and what it showed."""
+"""The file's stamp when it was inspected, and its facts."""
 Entry = tuple[Path, str, str, str]
-"""File, stamp, SHA-256 of its content (or nothing), and what it showed."""
+"""File, stamp, SHA-256 of its content (or empty), and its facts."""
 
 
 class SurveyCache:
-    """What is kept in one file of a folder. No method raises for the file's sake; threads may share it."""
+    """Facts stored in one database file. Methods never raise because of the file, and are thread-safe."""
 
     def __init__(self, folder: Path, most: int = MOST) -> None:
         self._file, self._most, self._today = folder / NAME, most, int(time.time() // _DAY)
@@ -61,7 +61,7 @@ class SurveyCache:
             self._connection = self._connected()
 
     def close(self) -> None:
-        """Forget what was not met for long, and let go of the file."""
+        """Forget entries that are long unused, and close the file."""
         with self._guarded() as database:
             if database is not None and self._has_grown:
                 with database:
@@ -73,7 +73,7 @@ class SurveyCache:
         self._drop()
 
     def of(self, files: Sequence[Path]) -> Mapping[Path, Kept]:
-        """All that is kept of these files."""
+        """Cached facts of these files."""
         found: dict[Path, Kept] = {}
         with self._guarded() as database:
             old = list[tuple[int, bytes]]()
@@ -89,7 +89,7 @@ class SurveyCache:
         return found
 
     def with_content(self, sha256: str) -> str | None:
-        """What a file of this content showed, whatever its name and place were."""
+        """Facts of any file with this content, whatever its name."""
         with self._guarded() as database:
             if database is not None:
                 row = database.execute(BY_CONTENT, (sha256,)).fetchone()
@@ -97,7 +97,7 @@ class SurveyCache:
         return None
 
     def keep(self, entries: Iterable[Entry]) -> None:
-        """Write entries, all at once: a command that is stopped later has them."""
+        """Write entries at once, so that they survive an interruption."""
         rows = [(os.fsencode(path), stamp, content, facts, self._today) for path, stamp, content, facts in entries]
         with self._guarded() as database:
             if rows and database is not None:
@@ -107,7 +107,7 @@ class SurveyCache:
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection | None]:
-        """One thread at a time; a broken file goes, and with a file that can't be used we do without."""
+        """Lock and yield the connection. A broken file is deleted; an unusable one yields None."""
         with self._lock:
             try:
                 yield self._connection
@@ -122,7 +122,7 @@ class SurveyCache:
     def _connected(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._file, timeout=_SECONDS_TO_WAIT, check_same_thread=False)
         try:
-            database.execute("PRAGMA synchronous = OFF")  # a power cut may break it: it is made anew then
+            database.execute("PRAGMA synchronous = OFF")  # a power cut may corrupt it; it is then recreated
             database.executescript(_TABLE)
         except BaseException:
             database.close()

@@ -1,7 +1,7 @@
-"""How many tokens a caption takes by the rules of CLIP, whose vocabulary a library brings; else by an estimate.
+"""Token counts of captions by CLIP's rules, using a library's vocabulary if installed, otherwise estimated.
 
-sd-scripts reads 75 of them, or what `max_token_length` says, and cuts off the rest without a word
-(library/strategy_base.py: _get_input_ids).
+sd-scripts reads 75 tokens, or what `max_token_length` says, and silently cuts off the rest (library/strategy_base.py:
+_get_input_ids).
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import re
 from collections.abc import Callable
 
 USUAL_LENGTH = 75
-"""Tokens that are read where `max_token_length` is not given."""
+"""Tokens read if `max_token_length` is not set."""
 _MARKS = re.compile(r"<\|(?:start|end)oftext\|>")
-"""Each is one token, wherever it stands."""
+"""Characters that are one token each, anywhere."""
 _WORDS = re.compile(r"[^\W\d_]+|\d|[^\s\w]+|_+")
 _USUAL_WORD, _PART = 8, 5
-"""Letters of an English word that is one token, and of a token of a longer one."""
+"""Letters of an English word that is one token, and of each token of a longer word."""
 
 Count = Callable[[str], int]
 
 
 def counter() -> tuple[Count, bool]:
-    """Count by CLIP's own rules, and whether it is an estimate. Getting ready takes a tenth of a second or two."""
+    """Return a token counter, and whether it estimates. Loading takes a tenth of a second or two."""
     try:
-        from instant_clip_tokenizer import Tokenizer  # noqa: PLC0415 - not built for every machine
+        from instant_clip_tokenizer import Tokenizer  # noqa: PLC0415 - not available for every platform
     except ImportError:
         return estimate, True
     from ftfy import fix_text  # noqa: PLC0415 - as sd-scripts' tokenizer does: curly quotes, mojibake, entities
@@ -42,7 +42,7 @@ def _clean(text: str) -> str:
 
 
 def estimate(text: str) -> int:
-    """About as many, where the vocabulary is not at hand."""
+    """Approximate token count without the vocabulary."""
     return sum(_of(word) for word in _WORDS.findall(text))
 
 

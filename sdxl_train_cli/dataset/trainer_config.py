@@ -1,4 +1,4 @@
-"""What a run's trainer is told of its pictures: a dataset config, its metadata files, and a fingerprint."""
+"""Files that describe the pictures to the trainer: dataset config, metadata files, and a fingerprint."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Value
 
 METADATA = r"metadata-\d+\.json"
-"""How the metadata files are called, as a pattern."""
+"""Name pattern of the metadata files."""
 
 
 def config(pictures: TrainingPictures, folder: Path) -> dict[str, object]:
-    """The `--dataset_config` of sd-scripts, every subset explicit; buckets and batch size are options of the run.
+    """The `--dataset_config` for sd-scripts with every subset explicit. Buckets and batch size are options of the run.
 
-    What `metadata` gives has to be written into the `folder` too.
+    The files of `metadata` must be written to `folder` as well.
     """
     subsets = [
         _subset_config(subset)
@@ -33,9 +33,9 @@ def config(pictures: TrainingPictures, folder: Path) -> dict[str, object]:
 
 
 def metadata(pictures: TrainingPictures, folder: Path) -> dict[Path, dict[str, object]]:
-    """The metadata files of `config`, with paths that need no folder; a picture without a caption gets the trigger.
+    """The metadata files of `config`, with absolute paths. A picture without a caption gets the trigger.
 
-    With each picture's size: without it, sd-scripts goes by caches whose names begin alike.
+    Includes each picture's size: without it, sd-scripts relies on caches whose names begin alike.
     """
     return {
         _metadata_file(folder, number): {
@@ -66,9 +66,9 @@ def _plain(options: Iterable[tuple[str, Value]]) -> dict[str, object]:
 
 
 def fingerprint(pictures: TrainingPictures) -> str:
-    """SHA-256 over the pictures' names, sizes and captions: equal where a run would train on the same files.
+    """SHA-256 over the pictures' names, sizes and captions: equal if a run would train on the same files.
 
-    No picture is read. Where the folders stand does not count; the names of numbered ones do. Raises DatasetError.
+    Reads no picture. The folders' location does not count, the names of numbered ones do. Raises DatasetError.
     """
     try:
         entries = sorted(entry for subset in pictures.subsets for entry in _fingerprint_entries(subset))
@@ -88,7 +88,7 @@ def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
         return
     folder = f"{subset.image_dir.name}/" if folders.NUMBERED.fullmatch(subset.image_dir.name) else ""
     root = f"{'reg' if subset.is_reg else 'data'}/{folder}"
-    there = folders.listing(subset.image_dir)
+    there = folders.list_entries(subset.image_dir)
     pictures = list(filter(folders.is_picture_name, there))
     captions = folders.captions_of(pictures, subset.caption_extension, there)
     for name in pictures:

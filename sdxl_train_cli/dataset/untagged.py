@@ -1,4 +1,4 @@
-"""Which pictures of a folder have no caption, and where their captions are to stand."""
+"""Find pictures without captions, and where their captions belong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.dataset import fix_sources, repair
+from sdxl_train_cli.dataset import convert_picture, fix_sources
 from sdxl_train_cli.dataset.decode_memory import LARGEST_BYTES, DecodeMemory
 from sdxl_train_cli.dataset.fix_sources import SourcePicture
 from sdxl_train_cli.errors import DatasetError, Problem
@@ -19,27 +19,27 @@ WORKERS = 4
 
 @dataclass(frozen=True)
 class TaggingJob:
-    """One picture, and the caption file that it is to get."""
+    """One picture and its future caption file."""
 
     picture: Path
     caption: Path
     replaces_words: bool = False
-    """Whether a caption that says something is to be written over."""
+    """Whether a non-empty caption may be overwritten."""
 
 
 @dataclass(frozen=True)
 class UntaggedPictures:
-    """What there is to tag in a folder."""
+    """Tagging work in a folder."""
 
     jobs: tuple[TaggingJob, ...]
     kept: int
-    """Pictures whose captions stay."""
+    """Pictures that keep their captions."""
     problems: tuple[Problem, ...]
-    """Pictures that can't be read."""
+    """Unreadable pictures."""
 
 
 def find_untagged(data: Path, *, overwrite: bool) -> UntaggedPictures:
-    """Look which pictures have no caption, and which of them can be read; DatasetError where there are none at all."""
+    """Find readable pictures without captions. DatasetError if there are no pictures."""
     items = fix_sources.list_pictures(data).items
     _require_files(items, data)
     suffixes = _suffixes(items)
@@ -48,10 +48,10 @@ def find_untagged(data: Path, *, overwrite: bool) -> UntaggedPictures:
         if overwrite or not _has_words(item):
             suffix = item.caption_suffix or suffixes[item.folder]
             own = item.caption_files[0] if item.caption_files else item.path.with_suffix(suffix)
-            wanted.setdefault(own, item)  # pictures of one stem share a caption
-    room = DecodeMemory(LARGEST_BYTES)
+            wanted.setdefault(own, item)  # pictures with the same stem share a caption
+    memory = DecodeMemory(LARGEST_BYTES)
     with ThreadPoolExecutor(WORKERS) as pool:
-        problems = list(pool.map(lambda item: _problem(item, room), wanted.values()))
+        problems = list(pool.map(lambda item: _problem(item, memory), wanted.values()))
     looked = zip(wanted.items(), problems, strict=True)
     jobs = tuple(TaggingJob(item.path, caption, overwrite) for (caption, item), problem in looked if problem is None)
     kept = sum(not overwrite and _has_words(item) for item in items)
@@ -59,7 +59,7 @@ def find_untagged(data: Path, *, overwrite: bool) -> UntaggedPictures:
 
 
 def _require_files(items: Sequence[SourcePicture], data: Path) -> None:
-    """Where metadata holds the captions, training would not see files, or see nothing but them."""
+    """Raise if metadata holds the captions: training would ignore the new files, or see nothing but them."""
     if any(item.caption is not None for item in items):
         typed = f"sdxl-train dataset fix {formatting.shell_word(data)} --to NEWDIR"
         hint = f"`{typed}` makes a folder of captions; then tag that"
@@ -67,13 +67,13 @@ def _require_files(items: Sequence[SourcePicture], data: Path) -> None:
 
 
 def _has_words(item: SourcePicture) -> bool:
-    """Whether its caption says anything; one that can't be read is not ours to replace."""
+    """Whether the caption is non-empty. An unreadable caption counts, as it must not be replaced."""
     written = item.captions()
     return bool(written.problem or written.content.strip())
 
 
 def _suffixes(items: Sequence[SourcePicture]) -> defaultdict[str, str]:
-    """The caption suffix that most captions of a folder have: sd-scripts reads one suffix a folder."""
+    """The most common caption suffix of each folder: sd-scripts reads one suffix per folder."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for item in items:
         found[item.folder].update(file.suffix for file in item.caption_files[:1])
@@ -81,9 +81,9 @@ def _suffixes(items: Sequence[SourcePicture]) -> defaultdict[str, str]:
     return defaultdict(lambda: ".txt", usual)
 
 
-def _problem(item: SourcePicture, room: DecodeMemory) -> Problem | None:
+def _problem(item: SourcePicture, memory: DecodeMemory) -> Problem | None:
     try:
-        repair.require_readable(item.path, room)
+        convert_picture.require_readable(item.path, memory)
     except DatasetError as error:
         return error.problems[0]
     return None

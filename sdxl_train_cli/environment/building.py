@@ -1,6 +1,6 @@
-"""Make the isolated environment: built in a folder of its own, proven, and only then named as the one that counts.
+"""Build the isolated environment in its own folder, test it, and only then make it the current one.
 
-One small file says which folder counts; the environment before stays usable until that moment.
+A small file names the current folder. Until it is rewritten, the previous environment stays usable.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from sdxl_train_cli.sdscripts import optimizer
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 NEEDED_GIB = 8.0
-"""Free disk for torch, its CUDA libraries and the rest: 5.9 GB were measured for v0.10.1."""
+"""Free disk needed for torch, its CUDA libraries and the rest: v0.10.1 was measured at 5.9 GB."""
 
 
 def create(
     home: Home, request: SetupRequest, *, recreate: bool, report: Report, address: str | None = None
 ) -> Environment:
-    """Make the environment that `request` describes, unless it is there already.
+    """Create the environment that `request` describes, unless it exists.
 
-    `address` is the source with the password that the request does not keep. Raises SetupError with the cause; then
-    nothing half-made is left, and the environment before it is as it was.
+    `address` is the source including the password, which the request does not store. Raises SetupError with the cause;
+    then nothing half-made remains, and the previous environment is unchanged.
     """
     ownership.claim(home)
     with _disk_errors(home), _only_one(home, report):
-        found = environment.find(home) or _found_again(home, report)
+        found = environment.find(home) or _recover_lost(home, report)
         if found is not None and found.lock.request == request and not recreate:
             _clear(home, [found.folder])
             return found
-        counts = environment.counting(home)
+        counts = environment.current_folder(home)
         made = ownership.list_made(home)
         _clear(home, [folder for folder in made if folder == counts or ownership.was_finished(folder)])
         folder = home.environments / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -62,16 +62,16 @@ def create(
             built = _build(home, folder, request, address or request.source, report)
             files.write(home.current, folder.name)
         except BaseException:
-            if environment.counting(home) != folder:  # a signal may come just after
+            if environment.current_folder(home) != folder:  # a signal may come just after
                 ownership.remove(folder)
             raise
         _clear(home, [folder])
     return built
 
 
-def _found_again(home: Home, report: Report) -> Environment | None:
-    """The newest whole environment, where `current` names none: from now on it counts."""
-    found = environment.newest(home) if environment.counting(home) is None else None
+def _recover_lost(home: Home, report: Report) -> Environment | None:
+    """Make the newest complete environment current if `current` names none."""
+    found = environment.newest(home) if environment.current_folder(home) is None else None
     if found is not None:
         files.write(home.current, found.folder.name)
         report(f"{home.current} was unreadable: using environment {found.folder.name}")
@@ -93,7 +93,7 @@ def _only_one(home: Home, report: Report) -> Iterator[None]:
 
 
 def _clear(home: Home, keep: Sequence[Path]) -> None:
-    """Remove what setup made, but those to keep and those that a run still uses."""
+    """Remove environments made by setup, except those to keep and those that a run still uses."""
     for folder in ownership.list_made(home):
         if folder not in keep and not process.running_from(folder):
             ownership.remove(folder)
@@ -117,7 +117,11 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
         _require_64_bit(parts.python)
         installer.install(parts.python, plan, tools)
         report("checking the environment")
-        facts = environment.ask(parts, "probe.py", *(one.package for one in request.extras)) if plan.toolchain else {}
+        facts = (
+            environment.run_script(parts, "probe.py", *(one.package for one in request.extras))
+            if plan.toolchain
+            else {}
+        )
         _require_gpu_support(facts, plan)
         options = _options(parts)
         files.write(parts.options, options.model_dump_json(indent=1))
@@ -149,10 +153,10 @@ def _requirements(checkout: Checkout) -> str:
 
 
 def _options(parts: EnvironmentFiles) -> OptionTable:
-    """What the scripts take, and the optimizers: each is named as `name=module.Class`."""
+    """The scripts' options and the optimizers' arguments. Each optimizer is passed as `name=module.Class`."""
     asked = [f"{name}={path}" for name, path in optimizer.ASKED.items()]
     try:
-        return OptionTable.model_validate(environment.ask(parts, "flags.py", *asked))
+        return OptionTable.model_validate(environment.run_script(parts, "flags.py", *asked))
     except ValueError as error:
         raise SetupError("the options of this sd-scripts can't be read", "try `sdxl-train setup --ref sdxl`") from error
 
@@ -166,8 +170,8 @@ def _abilities(parts: EnvironmentFiles) -> Abilities | None:
 
 
 def _within_reach(plan: InstallPlan, request: SetupRequest, report: Report) -> InstallPlan:
-    """Fall back to the default package index where PyTorch's own can't be reached and any build will do."""
-    if plan.backend is None or network.reachable(toolchain.TORCH_INDEX):
+    """Fall back to the default package index if PyTorch's own is unreachable and any build will do."""
+    if plan.backend is None or network.is_reachable(toolchain.TORCH_INDEX):
         return plan
     windows_gpu = process.WINDOWS and plan.build is not TorchBuild.CPU
     if request.torch is not TorchBuild.AUTO or windows_gpu:
@@ -202,7 +206,7 @@ _PYTHON_SECONDS = 120.0
 
 
 def _require_gpu_support(facts: Mapping[str, Any], plan: InstallPlan) -> None:
-    """A torch that can't use the GPU that is there would be found out only when a run has begun."""
+    """Refuse a torch that can't use the present GPU. Otherwise this would surface only when a run starts."""
     there = gpu.devices()
     if plan.toolchain is None or not there or plan.build is TorchBuild.CPU:
         return
@@ -218,7 +222,7 @@ def _require_gpu_support(facts: Mapping[str, Any], plan: InstallPlan) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Put all of its disk's files on disk, as Linux can: one that counts is whole after a power cut too."""
+    """Sync the whole file system, where Linux can, so that a current environment is complete even after a power cut."""
     sync = getattr(ctypes.CDLL(None), "syncfs", None) if sys.platform == "linux" else None
     if sync is not None:
         handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The isolated environment as it is installed: sd-scripts and a venv with all that it needs, whole or absent."""
+"""The installed environment: sd-scripts and a venv with its requirements. It is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 
 INSIDE = Path(__file__).parents[1] / "inside"
 NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
-"""An environment's folder: when it was begun, and a bit of chance. Of two, the later one has the greater name."""
+"""Name of an environment's folder: its creation time and a random part. Newer names sort later."""
 _ANEW = "run `sdxl-train setup --recreate`"
 
 
 class SetupRequest(BaseModel):
-    """What setup was asked for; two equal requests make the same environment."""
+    """What setup shall install. Equal requests produce equal environments."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = upstream.DEFAULT_SOURCE
     ref: str = upstream.DEFAULT_REF
     python: str | None = None
-    """A version such as `3.11`, or None for the one that sd-scripts is known to run with."""
+    """A version such as `3.11`, or None for the one known to work with this sd-scripts."""
     torch: TorchBuild = TorchBuild.AUTO
     extras: tuple[Extra, ...] = ()
 
     @field_validator("source")
     @classmethod
     def _from_anywhere(cls, source: str) -> str:
-        """Keep a folder whole, as the next setup may be asked from another one, and no password."""
+        """Store folders as absolute paths, as the next setup may run elsewhere, and drop passwords."""
         return redact.text(upstream.resolve_source(source))
 
 
 class Abilities(BaseModel):
-    """What can be done with the installed trainer beside plain training, asked once, by scripts of ours."""
+    """What the installed trainer can do beside plain training. Our scripts ask it once."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     not_scaled: str | None
-    """Why it can't train a scaled-down model; None where it can."""
+    """Why it can't train a scaled-down model. None if it can."""
     not_resumed: str | None
-    """Why it can't take up a run with a right count of steps; None where it can."""
+    """Why it can't resume a run with the right step count. None if it can."""
     asked_by: str
-    """SHA-256 of our scripts that answered: later ones may be able to do more."""
+    """SHA-256 of our scripts that answered. Newer ones may be able to do more."""
 
 
 class EnvironmentLock(BaseModel):
-    """What was installed, exactly."""
+    """Exactly what was installed."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -69,12 +69,12 @@ class EnvironmentLock(BaseModel):
     ref: str
     commit: str
     toolchain: str | None
-    """None: nothing was installed beside a checkout that brings its own accelerate."""
+    """None if only a checkout with its own accelerate was installed."""
     torch_build: TorchBuild
     python: str
     packages: Mapping[str, str]
     eight_bit: bool = True
-    """Whether bitsandbytes' 8-bit optimizers work here; its older releases need a GPU for them."""
+    """Whether bitsandbytes' 8-bit optimizers work here. Older releases need a GPU for them."""
     abilities: Abilities | None = None
     """None where the setup did not ask."""
     created: datetime
@@ -87,7 +87,7 @@ class EnvironmentLock(BaseModel):
 
 @dataclass(frozen=True)
 class EnvironmentFiles:
-    """Where the parts of an environment stand in its folder."""
+    """Paths within an environment's folder."""
 
     folder: Path
 
@@ -108,17 +108,17 @@ class EnvironmentFiles:
 
     @property
     def options(self) -> Path:
-        """What the training scripts understand."""
+        """Options of the training scripts."""
         return self.folder / "options.json"
 
     @property
     def lock(self) -> Path:
-        """What was installed."""
+        """The record of what was installed."""
         return self.folder / "lock.json"
 
 
 class Environment(BaseModel):
-    """A whole environment on disk."""
+    """A complete environment on disk."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -142,7 +142,7 @@ class Environment(BaseModel):
 
     @property
     def networks(self) -> frozenset[str]:
-        """Network modules that newer sd-scripts have and older ones lack, of which LyCORIS can stand in for some."""
+        """Network modules of newer sd-scripts that are present. LyCORIS can replace some that are missing."""
         return frozenset(name for name in lycoris.NATIVE if (self.checkout / f"{name.replace('.', '/')}.py").is_file())
 
     def has(self, extra: Extra) -> bool:
@@ -150,9 +150,9 @@ class Environment(BaseModel):
         return self.has_module(extra.package)
 
     def has_module(self, name: str) -> bool:
-        """Whether sd-scripts would find a module by this dotted name: among its own files, or in the venv.
+        """Whether sd-scripts could import this dotted name, from its own files or the venv.
 
-        A trainer without torch imports nothing from a venv, and so lacks nothing there.
+        A trainer without torch imports nothing from a venv, so it lacks nothing.
         """
         top, *inner = name.split(".")
         own = [self.checkout / top, self.checkout / f"{top}.py"]
@@ -171,7 +171,7 @@ class Environment(BaseModel):
 
 
 def find(home: Home) -> Environment | None:
-    """The environment that counts, or None where there is none, or not the whole of it."""
+    """The current environment. None if there is none, or if it is incomplete."""
     try:
         return require(home)
     except SetupError:
@@ -179,14 +179,14 @@ def find(home: Home) -> Environment | None:
 
 
 def option_table(home: Home) -> OptionTable:
-    """Every option of the sd-scripts that is installed; of the pinned release where none is."""
+    """Options of the installed sd-scripts, or of the pinned release if none is installed."""
     found = find(home)
     return shipped.table() if found is None else found.options()
 
 
 def require(home: Home) -> Environment:
-    """The environment that counts; SetupError where there is none, or not the whole of it."""
-    counts = counting(home)
+    """The current environment. SetupError if there is none, or if it is incomplete."""
+    counts = current_folder(home)
     if counts is not None:
         return _whole(counts)
     if newest(home) is not None:
@@ -197,11 +197,11 @@ def require(home: Home) -> Environment:
     raise SetupError("sd-scripts is not installed yet", "run `sdxl-train setup`")
 
 
-def counting(home: Home) -> Path | None:
-    """The folder that is named as the one that counts, whether it is whole or not; None where none is."""
+def current_folder(home: Home) -> Path | None:
+    """The folder named as current, complete or not. None if none is named."""
     try:
         name = files.read_text(home.current, _LONGEST_NAME).strip()
-    except (OSError, ValueError):  # absent, or left broken by a power cut: NUL bytes
+    except (OSError, ValueError):  # absent, or filled with NUL bytes by a power cut
         return None
     folder = home.environments / name
     return folder if NAME.fullmatch(name) and files.is_folder(folder) else None
@@ -211,7 +211,7 @@ _LONGEST_NAME = 1000
 
 
 def newest(home: Home) -> Environment | None:
-    """The whole environment that was made last: where the file that names the one that counts is lost, it is meant."""
+    """The newest complete environment. Used if the file that names the current one is lost."""
     try:
         folders = sorted((path for path in home.environments.iterdir() if NAME.fullmatch(path.name)), reverse=True)
     except OSError:
@@ -225,7 +225,7 @@ def newest(home: Home) -> Environment | None:
 
 
 def lock(folder: Path) -> EnvironmentLock | None:
-    """What was installed in an environment's folder; None where that can't be read."""
+    """What was installed in an environment's folder. None if its record is unreadable."""
     try:
         return EnvironmentLock.model_validate_json(files.read_text(EnvironmentFiles(folder).lock))
     except (OSError, ValueError):
@@ -233,8 +233,8 @@ def lock(folder: Path) -> EnvironmentLock | None:
 
 
 def read_lock(home: Home) -> EnvironmentLock | None:
-    """What is installed, also where the environment is damaged or the file that names it is lost."""
-    folder = counting(home)
+    """What is installed, even if the environment is damaged or the file that names it is lost."""
+    folder = current_folder(home)
     if folder is not None:
         return lock(folder)
     found = newest(home)
@@ -242,7 +242,7 @@ def read_lock(home: Home) -> EnvironmentLock | None:
 
 
 def _whole(folder: Path) -> Environment:
-    """SetupError where a part is missing or broken."""
+    """The environment in a folder. SetupError if a part is missing or broken."""
     parts, kept = EnvironmentFiles(folder), lock(folder)
     if kept is None:
         raise SetupError(f"the environment is damaged: {parts.lock} can't be read", _ANEW)
@@ -261,14 +261,14 @@ def _whole(folder: Path) -> Environment:
 
 
 def abilities(installed: Environment) -> Abilities:
-    """What setup has recorded; asked now where it did not ask, or asked with other scripts of ours."""
+    """What setup recorded. Asks now if setup did not, or if our scripts have changed since."""
     recorded = installed.lock.abilities
     return recorded if recorded is not None and recorded.asked_by == _digest() else ask_abilities(installed)
 
 
 def ask_abilities(place: Environment | EnvironmentFiles) -> Abilities:
-    """Try what can be done with the installed trainer; SetupError where that can't be told."""
-    scaled, resumed = (ask(place, script, "--check") for script in _CHECKING)
+    """Try what the installed trainer can do. SetupError if that can't be found out."""
+    scaled, resumed = (run_script(place, script, "--check") for script in _CHECKING)
     return Abilities(not_scaled=scaled["reason"], not_resumed=resumed["reason"], asked_by=_digest())
 
 
@@ -279,8 +279,8 @@ def _digest() -> str:
     return hashlib.sha256(b"".join((INSIDE / script).read_bytes() for script in _CHECKING)).hexdigest()
 
 
-def ask(place: Environment | EnvironmentFiles, script: str, *arguments: str) -> dict[str, Any]:
-    """Run one of our scripts in the environment and give the JSON object that it prints; SetupError where it fails."""
+def run_script(place: Environment | EnvironmentFiles, script: str, *arguments: str) -> dict[str, Any]:
+    """Run one of our scripts in the environment and return its JSON. SetupError if it fails."""
     argv = [str(place.python), str(INSIDE / script), *arguments]
     try:
         answer = process.run(argv, cwd=place.checkout, env=training_variables())
@@ -299,12 +299,14 @@ _OTHER_BUILD = "see `sdxl-train setup --help` for --torch"
 
 
 def training_variables() -> dict[str, str]:
-    """The environment variables that everything on the training side runs with."""
+    """Environment variables for all processes of the training side."""
     kept = {name: value for name, value in os.environ.items() if name not in _HARMFUL}
     return {**kept, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
 
 
 _HARMFUL = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", "PYTHONSAFEPATH", "PYTHONIOENCODING",
             "PYTHONDONTWRITEBYTECODE")  # fmt: skip
-"""Would let the CLI's own packages, or the user's, into the isolated environment, or hide sd-scripts' from itself; end
-a run at a printed letter; or, the last one, make every run compile torch's Python anew, 10 seconds each time."""
+"""Variables that would let the CLI's or the user's packages into the isolated environment, hide sd-scripts' own
+packages, end a run at a printed character, or (the last one) make every run compile torch's Python again, 10 seconds
+each time.
+"""

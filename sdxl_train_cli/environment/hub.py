@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what is here already, and whether the rest can be fetched."""
+"""The Hugging Face Hub: what is cached, and whether the rest can be downloaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.sdscripts import checkpoint
 
 TOKENIZERS = ("openai_clip-vit-large-patch14", "laion_CLIP-ViT-bigG-14-laion2B-39B-b160k")
-"""The folders that sd-scripts (library/strategy_base.py) keeps the two CLIP tokenizers in."""
+"""Folders in which sd-scripts (library/strategy_base.py) stores the two CLIP tokenizers."""
 
 
 def _address(environ: Mapping[str, str]) -> str:
@@ -28,14 +28,14 @@ def _has_model(hub_id: str, environ: Mapping[str, str]) -> bool:
 
 
 def has_tokenizers(home: Home) -> bool:
-    """Whether an earlier run has fetched both tokenizers, and whole: their vocabulary is there."""
+    """Whether both tokenizers are completely downloaded: their vocabularies are present."""
     return all(files.is_file(home.tokenizers / name / "vocab.json") for name in TOKENIZERS)
 
 
 def require_tagger(model: str, environ: Mapping[str, str]) -> None:
-    """ModelError where the tagger must still be fetched and the hub does not answer."""
+    """ModelError if the tagger must still be downloaded and the hub is unreachable."""
     address = _address(environ)
-    if not network.reachable(address):
+    if not network.is_reachable(address):
         hint = (
             "connect once, set HF_ENDPOINT to a mirror, or give --model a folder with model.onnx and selected_tags.csv"
         )
@@ -43,10 +43,10 @@ def require_tagger(model: str, environ: Mapping[str, str]) -> None:
 
 
 def require(model: str, home: Home, environ: Mapping[str, str]) -> None:
-    """Raise where something must still be fetched and the hub does not answer."""
+    """Raise if something must still be downloaded and the hub is unreachable."""
     needs_model = checkpoint.is_hub_id(model) and not _has_model(model, environ)
     needs_tokenizers = not has_tokenizers(home)
-    if not (needs_model or needs_tokenizers) or network.reachable(_address(environ)):
+    if not (needs_model or needs_tokenizers) or network.is_reachable(_address(environ)):
         return
     address = _address(environ)
     if needs_model:

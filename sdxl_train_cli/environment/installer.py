@@ -1,4 +1,4 @@
-"""uv, which makes the venv and installs into it; a failure is told in one line, its words are in the log."""
+"""Create the venv and install packages with uv. Failures are summarised in one line; uv's output is in the log."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sdxl_train_cli.environment.toolchain import InstallPlan, Toolchain
 from sdxl_train_cli.errors import SetupError
 
 Report = Callable[[str], None]
-"""Takes one line for the person who waits."""
+"""Called with one line for the waiting user."""
 
 
 @dataclass(frozen=True)
 class Installer:
-    """Where an installation's words go."""
+    """Destinations of an installation's output."""
 
     log: BinaryIO
     log_path: Path
@@ -31,7 +31,7 @@ class Installer:
 
 
 def make_venv(folder: Path, python: str | None, row: Toolchain | None, tools: Installer) -> None:
-    """Make a venv with the asked-for Python, else the best known one, else any that sd-scripts runs with."""
+    """Create a venv with the requested Python, else the best known version, else any that sd-scripts supports."""
     known_good = [row.python, row.python_range] if row else [sys.executable]
     wanted = [python] if python else known_good
     for version in wanted:
@@ -44,7 +44,7 @@ def make_venv(folder: Path, python: str | None, row: Toolchain | None, tools: In
 
 
 def install(python: Path, plan: InstallPlan, tools: Installer) -> None:
-    """Install the plan's requirements in one resolution, so that nothing can replace the chosen torch."""
+    """Install the plan's requirements in a single resolution, so that nothing replaces the chosen torch."""
     if not plan.requirements:
         return
     tools.report(f"installing torch ({plan.build.value}) and {len(plan.requirements) - 1} requirements, several GB")
@@ -56,14 +56,14 @@ def install(python: Path, plan: InstallPlan, tools: Installer) -> None:
 
 def _uv(arguments: Sequence[str], tools: Installer) -> tuple[int, list[str]]:
     lines = []
-    # The system's certificates are trusted, as pip and git do: a company's proxy has its own.
+    # Trust the system's certificates, as pip and git do: company proxies use their own.
     variables = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **os.environ}
     with process.Child([find_uv_bin(), *arguments], cwd=tools.log_path.parent, env=variables) as child:
         for heard in child.lines():
             if heard is None:
                 continue
-            line = redact.text(heard)  # an index's address may hold a password
-            with contextlib.suppress(OSError):  # a full disk is for uv itself to stumble over and tell
+            line = redact.text(heard)  # an index URL may contain a password
+            with contextlib.suppress(OSError):  # on a full disk, uv itself fails and says so
                 tools.log.write(f"{line}\n".encode())
             lines.append(line)
             if re.match(r" *Downloading |Resolved |Prepared |Installed ", line):

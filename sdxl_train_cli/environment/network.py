@@ -1,18 +1,18 @@
-"""Whether a place on the network answers, before something long is started that needs it."""
+"""Check that a host is reachable before starting something long that needs it."""
 
 from __future__ import annotations
 
 TIMEOUT_SECONDS = 5.0
 
 
-def reachable(url: str) -> bool:
-    """Ask for the page's head, through the system's proxies; any answer counts, also a refusal."""
-    import http.client  # noqa: PLC0415 - few commands ask the network, and it takes long to import
+def is_reachable(url: str) -> bool:
+    """Request the page's headers through the system's proxies. Any response counts, including an error status."""
+    import http.client  # noqa: PLC0415 - few commands use the network, and the import is slow
     import urllib.error  # noqa: PLC0415 - the same
     import urllib.request  # noqa: PLC0415 - the same
 
     try:
-        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - https addresses of our own constants
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - https URLs from our own constants
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - as above
             return True
     except urllib.error.HTTPError:

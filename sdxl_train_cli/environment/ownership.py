@@ -1,4 +1,4 @@
-"""What in a home is setup's own: known by its marker and its name. Nothing else is ever removed."""
+"""What setup owns in a home, recognised by marker and name. Nothing else is ever removed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LONGEST_NAME = 1000
 _WORDS = "sdxl-train made this folder, and may remove it again: keep nothing of yours here.\n"
 _HOME_WORDS = "sdxl-train's home: `sdxl-train setup` makes and removes the folders in environments.\n"
 _HALF_WRITTEN = re.compile(rf"{files.HALF_WRITTEN}|(current|options\.json|lock\.json)\.new")
-"""Of a file that was being written when the power went, by this release and those before."""
+"""Temporary files left by a power cut, of this and earlier releases."""
 
 
 def claim(home: Home) -> None:
-    """Make the home, or know it for ours; SetupError where its folder holds something else, or can't be written."""
+    """Create the home, or verify that it is ours. SetupError if it contains other files or is read-only."""
     try:
         home.path.mkdir(parents=True, exist_ok=True)
         if not files.is_file(home.marker):
@@ -44,37 +44,37 @@ def claim(home: Home) -> None:
 
 
 def _is_ours(home: Home) -> bool:
-    """Whether nothing but ours is in it, or a whole environment that a release without markers made."""
+    """Whether it contains only our files, or a complete environment of a release without markers."""
     known = {part.name for part in home.parts}
     there = list(home.path.iterdir())
     only_ours = all(path.name in known or _HALF_WRITTEN.fullmatch(path.name) for path in there)
     if any(path.is_symlink() for path in there if path != home.environments) or not _names_an_environment(home.current):
         return False
     made = list(home.environments.iterdir()) if home.environments.is_dir() else []
-    is_known = _was_made if home.environments.is_symlink() else _looks_made  # behind a link may be anybody's folder
+    is_known = _was_made if home.environments.is_symlink() else _looks_made  # a link may point to anybody's folder
     return (only_ours and all(map(is_known, made))) or any(map(_was_made, made))
 
 
 def _names_an_environment(current: Path) -> bool:
-    """Whether the file is absent, or as setup writes it; somebody else may have one of this name."""
+    """Whether the file is absent or written by setup. Other software may use the same name."""
     try:
         text = files.read_text(current, _LONGEST_NAME).strip("\0 \n")
     except FileNotFoundError:
         return True
     except (OSError, ValueError):
-        return current.is_dir()  # told on its own
+        return current.is_dir()  # reported separately
     return not text or environment.NAME.fullmatch(text) is not None
 
 
 def _adopt(home: Home) -> None:
-    """Mark what a release without markers made."""
+    """Mark folders created by a release without markers."""
     for folder in home.environments.iterdir() if home.environments.is_dir() else ():
         if _looks_made(folder):
             files.write(folder / MARKER, _WORDS)
 
 
 def _looks_made(folder: Path) -> bool:
-    """Whether name and content are of an environment, perhaps a half-made one."""
+    """Whether name and content are those of an environment, complete or not."""
     parts = EnvironmentFiles(folder)
     known = {path.name for path in (parts.venv, parts.checkout, parts.options, parts.lock)} | {MARKER}
     return (
@@ -90,13 +90,13 @@ def _was_made(folder: Path) -> bool:
 
 
 def make(folder: Path) -> None:
-    """Make an environment's folder, marked before anything else is in it."""
+    """Create an environment's folder. Its marker is written before anything else."""
     folder.mkdir()
     files.write(folder / MARKER, _WORDS)
 
 
 def list_made(home: Home) -> list[Path]:
-    """The folders that setup made."""
+    """Folders that setup created."""
     return [
         folder
         for folder in sorted(home.environments.iterdir())
@@ -105,15 +105,15 @@ def list_made(home: Home) -> list[Path]:
 
 
 def was_finished(folder: Path) -> bool:
-    """Whether it was whole once: what tells what was installed is written last."""
+    """Whether it was complete once: the lock is written last."""
     return any(folder.glob(f"{EnvironmentFiles(folder).lock.name}*"))
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder that `made` gave.
+    """Remove a folder returned by `list_made`.
 
-    Cut off at any moment, what is left counts as no environment and is still known as ours. What can't be removed,
-    such as a program that runs, stays for the next time.
+    If interrupted, the remainder does not count as an environment and is still recognised as ours. Undeletable files,
+    such as a running program, stay until the next time.
     """
     with contextlib.suppress(OSError):
         EnvironmentFiles(folder).lock.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a recipe's options make sd-scripts import, and whether it is there: without it, the run would end there."""
+"""Packages that a recipe's options make sd-scripts import, and whether they are installed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sdxl_train_cli.sdscripts import optimizer
 
 _EXTRAS = {extra.package: extra for extra in Extra}
 _NAMES = {Extra.LYCORIS: "LyCORIS", Extra.TAGGER: "onnxruntime (for the tagger)"}
-"""What extras are called where it is not what `--extra` takes."""
+"""Names of extras that differ from what `--extra` accepts."""
 
 
-def named(recipe: Recipe) -> Mapping[str, str]:
-    """Every module that an option asks for, by dotted name, and that option; of an extra, its package."""
+def required_modules(recipe: Recipe) -> Mapping[str, str]:
+    """Modules that options require, by dotted name, with the option. For an extra, its package."""
     found = {
         "network_module": str(recipe.get("network_module") or ""),
         "optimizer_type": optimizer.module(recipe),
@@ -35,14 +35,14 @@ def _of_an_extra(name: str) -> str:
 
 
 def extras(recipe: Recipe) -> tuple[Extra, ...]:
-    """The extras of setup among them."""
-    return tuple(_EXTRAS[name] for name in named(recipe) if name in _EXTRAS)
+    """Extras of setup that the recipe requires."""
+    return tuple(_EXTRAS[name] for name in required_modules(recipe) if name in _EXTRAS)
 
 
 def require(installed: Environment, recipe: Recipe) -> None:
-    """SetupError with all that the recipe imports and that is not there."""
-    of_extras = lacking(installed, extras(recipe), "run")
-    others = {name: option for name, option in named(recipe).items() if name not in _EXTRAS}
+    """SetupError listing everything that the recipe imports and that is missing."""
+    of_extras = missing_problem(installed, extras(recipe), "run")
+    others = {name: option for name, option in required_modules(recipe).items() if name not in _EXTRAS}
     found = [] if of_extras is None else [of_extras]
     for name, option in others.items():
         if not installed.has_module(name):
@@ -56,19 +56,19 @@ def _instead(installed: Environment, name: str, option: str) -> str:
     package = name.partition(".")[0]
     if files.is_folder(installed.checkout / package):
         there = [f"{package}.{path.stem}" for path in sorted((installed.checkout / package).glob("*.py"))]
-        return formatting.resembling(name, there) or f"--set {option}=null"
+        return formatting.suggestion(name, there) or f"--set {option}=null"
     return f"--set {option}=null, or uv pip install -p {formatting.shell_word(installed.python)} {package}"
 
 
 def require_extras(installed: Environment, wanted: Collection[Extra], what: str) -> None:
-    """SetupError with the command that installs what is missing beside what is there."""
-    problem = lacking(installed, wanted, what)
+    """SetupError with the command that installs the missing extras along with the present ones."""
+    problem = missing_problem(installed, wanted, what)
     if problem is not None:
         raise SetupError(problem)
 
 
-def lacking(installed: Environment, wanted: Collection[Extra], what: str) -> Problem | None:
-    """The same as a problem; None where all is there."""
+def missing_problem(installed: Environment, wanted: Collection[Extra], what: str) -> Problem | None:
+    """The missing extras as a problem. None if all are installed."""
     missing = [extra for extra in wanted if not installed.has(extra)]
     if not missing:
         return None

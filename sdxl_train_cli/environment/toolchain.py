@@ -1,4 +1,4 @@
-"""Which Python, torch and pins a checkout of sd-scripts needs: a row of toolchain.toml, chosen by what it declares."""
+"""Python, torch and pins for a checkout of sd-scripts: a row of toolchain.toml, chosen by its requirements."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TABLE = Path(__file__).with_suffix(".toml")
 MACOS = sys.platform == "darwin"
 
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
-"""A page of PyTorch's own package index, to see whether it can be reached."""
+"""A page of PyTorch's package index, to check that it is reachable."""
 BLACKWELL = (12, 0)
-"""RTX 50: torch builds before CUDA 12.8 hold no kernels for it."""
+"""Compute capability of RTX 50. torch builds before CUDA 12.8 have no kernels for it."""
 
 
 class TorchBuild(str, Enum):
-    """What `--torch` takes."""
+    """Values of `--torch`."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -36,7 +36,7 @@ class TorchBuild(str, Enum):
 
 
 class Extra(str, Enum):
-    """What `--extra` takes."""
+    """Values of `--extra`."""
 
     XFORMERS = "xformers"
     LYCORIS = "lycoris"
@@ -46,7 +46,7 @@ class Extra(str, Enum):
 
     @property
     def package(self) -> str:
-        """What it is imported as: if this is there, so is the rest."""
+        """Import name. If this package is present, so is the rest."""
         return "onnxruntime" if self is Extra.TAGGER else self.value
 
 
@@ -54,20 +54,20 @@ class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
-    """Where the versions are known from."""
+    """Where the versions come from."""
 
 
 class Pin(_Row):
-    """A package that the checkout's own requirements leave open and the field found out."""
+    """A package version that the checkout's requirements leave open, found by experience."""
 
     package: str
-    """As uv takes it: its name and its versions."""
+    """Requirement as uv accepts it: name and versions."""
     extra: Extra | None = None
-    """The extra that asks for it; None for what is always installed."""
+    """The extra that needs it. None if it is always installed."""
 
 
 class Rtx50Torch(_Row):
-    """torch, torchvision and xformers for RTX 50, in place of the row's own."""
+    """torch, torchvision and xformers for RTX 50, replacing the row's own."""
 
     torch: str
     torchvision: str
@@ -75,43 +75,43 @@ class Rtx50Torch(_Row):
 
 
 class Toolchain(_Row):
-    """Python, torch and pins that one generation of sd-scripts runs with: a row of toolchain.toml."""
+    """Python, torch and pins for one generation of sd-scripts: a row of toolchain.toml."""
 
     name: str
     transformers: tuple[tuple[int, int], tuple[int, int]]
-    """The `transformers` pins of the checkout that this row is for: from, to (not included)."""
+    """Range of the checkout's `transformers` pin that this row applies to; the end is exclusive."""
     python: str
     python_range: str
     torch: str
     torchvision: str
     backends: Mapping[TorchBuild, str] = {}
-    """uv's name for a build's index, where it is another than the build's."""
+    """uv's name of a build's index, if it differs from the build's name."""
     pins: tuple[Pin, ...]
     rtx_50: Rtx50Torch | None = None
-    """None where this generation has no torch for it."""
+    """None if this generation has no torch for RTX 50."""
 
 
 @dataclass(frozen=True)
 class InstallPlan:
-    """What to install: resolved for this checkout and this machine."""
+    """What to install, resolved for this checkout and machine."""
 
     toolchain: Toolchain | None
-    """None for a checkout that brings its own accelerate."""
+    """None for a checkout with its own accelerate."""
     build: TorchBuild
     requirements: tuple[str, ...]
     backend: str | None
-    """uv's name for the index of PyTorch's own builds; None is the default package index."""
+    """uv's name of PyTorch's index for the build. None is the default package index."""
 
 
 @cache
 def load() -> tuple[Toolchain, ...]:
-    """Every generation of sd-scripts that is known, the newest first."""
+    """Every known generation of sd-scripts, newest first."""
     table = untrusted_files.toml_table(TABLE.read_text(encoding="utf-8"), TABLE.name)
     return TypeAdapter(tuple[Toolchain, ...]).validate_python(table["toolchain"])
 
 
 def choose(requirements: str, *, brings_accelerate: bool) -> Toolchain | None:
-    """Pick the row for a checkout from the text of its requirements.txt."""
+    """Pick the row for a checkout by its requirements.txt."""
     pin = re.search(r"^transformers==(\d+)\.(\d+)", requirements, re.MULTILINE)
     if pin is None:
         if brings_accelerate:
@@ -127,7 +127,7 @@ def choose(requirements: str, *, brings_accelerate: bool) -> Toolchain | None:
 def plan(
     toolchain: Toolchain | None, requirements: str, torch: TorchBuild, extras: Sequence[Extra], gpus: Sequence[Gpu]
 ) -> InstallPlan:
-    """Resolve the build of torch for this machine and list everything to install."""
+    """Choose the torch build for this machine and list everything to install."""
     if toolchain is None:
         return InstallPlan(None, TorchBuild.DEFAULT, (), None)
     build = _build(torch, gpus)
@@ -162,6 +162,6 @@ def _backend(build: TorchBuild, toolchain: Toolchain) -> str | None:
 
 
 def _declared(requirements: str) -> list[str]:
-    """The checkout's own requirements, less `-e .`: its scripts find their packages beside themselves."""
+    """The checkout's own requirements without `-e .`: its scripts find their packages next to themselves."""
     lines = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in requirements.splitlines())
     return [line for line in lines if line and not line.startswith("-")]

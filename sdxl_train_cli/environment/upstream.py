@@ -1,4 +1,4 @@
-"""sd-scripts at one commit: found in its source, cloned, and only the files that training needs checked out."""
+"""Clone sd-scripts at one commit, and check out only the files that training needs."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ _ENCODED = "write / as %2F, # as %23 and ? as %3F in a password, and @ as %40 in
 _ANOTHER_PLACE = "free some space, or choose another place with --home"
 _LONGEST_SECONDS = 3600.0
 _SPARSE = ("*.py", "/requirements.txt", "/pyproject.toml", "/LICENSE*")
-"""The trainer is Python alone: pictures, Windows DLLs and other models' tokenizers stay behind."""
+"""Files to check out. Pictures, Windows DLLs and other models' tokenizers are skipped."""
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """Files of sd-scripts on disk."""
+    """A checkout of sd-scripts on disk."""
 
     folder: Path
     ref: str
-    """The branch, tag or commit that was taken, which for `sdxl` may be the pinned release."""
+    """Branch, tag or commit. For `sdxl` it may be the pinned release."""
     commit: str
-    """The full hash."""
+    """Full hash."""
 
 
 def is_remote(source: str) -> bool:
-    """Whether a source is an address and not a folder."""
+    """Whether a source is a URL rather than a folder."""
     return "://" in source or (":" in source and not files.exists(source) and not Path(source).is_absolute())
 
 
 def resolve_source(source: str) -> str:
-    """A source that means the same from every folder; SetupError where a password may stand in it and is not found."""
+    """The source in a form valid from every folder. SetupError if it seems to contain an unrecognised password."""
     if redact.is_doubtful(source):
         raise SetupError("the address of sd-scripts has an @ that does not follow a user name", _ENCODED)
     return source if is_remote(source) else str(layout.expand(Path(source)))
 
 
 def create(folder: Path, address: str, ref: str) -> Checkout:
-    """Clone `address` into the new `folder` at `ref`; raises SetupError with what is wrong and the next thing to type.
+    """Clone `address` into the new `folder` at `ref`. SetupError says what is wrong and what to type next.
 
-    Of a remote source only the history's outline is fetched, then the blobs of the sparse checkout in one go. A
-    password in the address is nowhere kept or shown.
+    From a remote source only the commit history is fetched, then the blobs of the sparse checkout at once. A password
+    in the address is never stored or shown.
     """
     address = resolve_source(address)
     git = _Git(folder, redact.text(address), ref, _variables(address))
@@ -78,19 +78,19 @@ def create(folder: Path, address: str, ref: str) -> Checkout:
 
 @dataclass(frozen=True)
 class _Git:
-    """git at work on one clone, as a process of ours: a transfer that is cut off with us leaves nothing at work.
+    """Runs git on one clone as our child process, so that an interrupted transfer leaves no process behind.
 
-    GitPython, which reads the clone afterwards, would leave it.
+    GitPython, which reads the clone afterwards, would leave one.
     """
 
     folder: Path
     source: str
-    """Without a password: what git is told, keeps and shows."""
+    """The source without its password, as git sees, stores and shows it."""
     ref: str
     variables: Mapping[str, str]
 
     def __call__(self, *arguments: str, cwd: Path | None = None) -> None:
-        """Run it; SetupError in our words where it fails."""
+        """Run git. SetupError explains a failure."""
         argv = ["git", *arguments]
         try:
             done = process.run(argv, cwd=cwd or self.folder, env=self.variables, timeout_seconds=_LONGEST_SECONDS)
@@ -114,10 +114,10 @@ class _Git:
 
 
 def _variables(address: str) -> dict[str, str]:
-    """What git finds in its environment.
+    """Return git's environment.
 
-    A question on the terminal would wait for ever in CI; git's own words are matched below, so they are English. The
-    address with its password goes by a setting of this one call: git would write it into the clone's own settings.
+    A prompt on the terminal would block CI forever. git's messages are matched below, so they must be English. The
+    address with its password is passed as a setting of this one call, as git would store it in the clone's config.
     """
     quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     patience = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}
@@ -135,8 +135,8 @@ def _variables(address: str) -> dict[str, str]:
 
 
 def _resolve(git: _Git) -> tuple[str, str]:
-    """What is to be taken, by name and by commit; reading a clone takes no network and no time."""
-    from git import Repo  # noqa: PLC0415 - importing it raises where the git program is missing
+    """Return the ref's name and commit. Reading a clone takes no network and no time."""
+    from git import Repo  # noqa: PLC0415 - importing it raises if the git program is missing
 
     with Repo(git.folder) as clone:
         names = [git.ref, PINNED_RELEASE] if git.ref == DEFAULT_REF else [git.ref]

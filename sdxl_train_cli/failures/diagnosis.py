@@ -1,4 +1,4 @@
-"""A run's log -> how it ended, and for a failure its cause and remedy; no guess where no signature matches."""
+"""Diagnose a run's log: how it ended, and the cause and remedy of a failure. Unknown failures are not guessed at."""
 
 from __future__ import annotations
 
@@ -14,63 +14,63 @@ from sdxl_train_cli.failures.tracebacks import ParsedLog, RaisedError
 from sdxl_train_cli.sdscripts import progress
 
 WORDS = 6
-"""Lines that are shown of a failure that is not known."""
+"""Lines shown for an unknown failure."""
 _NAN_LOSS = "nan-loss"
-"""The signature that stands in bars, which count for no other."""
+"""The only signature that is found in progress bars."""
 _FINISHED = "model saved."
 _CUT = "the log breaks off within a traceback"
 _MENTION = re.compile(r"\w{1,60}(?:Error|Exception)\b|\b(?:[Ee]rror|ERROR|[Ff]ailed)\b")
 _NEAR_THE_END = 12
-"""Lines in which an error is looked for that does not begin a line: what was told earlier was survived."""
+"""Final lines searched for errors in mid-line. Earlier errors were survived."""
 _WIDEST = 400
-"""Letters of a line that is shown."""
+"""Characters shown of a line."""
 _RUN = re.compile(r"((?<!\\)\.|\\[wdsS]|\[(?:\\.|[^\]\\])+\])([*+])")
-"""A class of letters repeated without an end: it could reach over the whole log, again from each place on."""
+"""An unbounded repetition of a character class. It could match across the whole log, from every position."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What went wrong and what to do about it."""
+    """What went wrong and how to fix it."""
 
     cause: str
     remedy: str
     kind: Failure
     name: str
-    """The signature's."""
+    """The signature's name."""
     source: str
-    """Where the words are known from."""
+    """Where the wording was found."""
     evidence: str
-    """The line that says it."""
+    """The log line that shows it."""
 
 
 class Ending(str, Enum):
-    """How a run ended, as far as its log tells."""
+    """How a run ended according to its log."""
 
     FINISHED = "finished"
     KNOWN = "known-failure"
     UNKNOWN = "unknown-failure"
     OPEN = "no-end"
-    """It neither says that it finished nor names an error: it goes on, or was cut off."""
+    """Neither finished nor failed: the run continues, or was cut off."""
 
 
 @dataclass(frozen=True)
 class LogFinding:
-    """What a log tells."""
+    """Result of reading a log."""
 
     ending: Ending
     diagnosis: Diagnosis | None
     last_words: tuple[str, ...]
-    """The last lines that say something, at most six; the evidence is among them where it is an error."""
+    """The last meaningful lines, at most six. Includes the evidence if that is an error."""
 
 
 def examine(lines: Sequence[str]) -> LogFinding:
-    """How the run ended that a log tells of; the last one, where it holds several."""
-    lines = log.plain(lines)
+    """How the run in the log ended. If the log holds several runs, the last one."""
+    lines = log.clean_lines(lines)
     finished, rest = _after_the_end(lines)
-    account = tracebacks.take_apart(rest)
+    account = tracebacks.parse(rest)
     known = _known(account)
     if known is None and _last_loss_is_nan(lines):
-        known = _diagnosis(known_failures.named(_NAN_LOSS), _last_bar(lines))
+        known = _diagnosis(known_failures.by_name(_NAN_LOSS), _last_bar(lines))
     words = _last_words(account)
     if known is not None and (not finished or known.name == _NAN_LOSS or _errors(account)):
         return LogFinding(Ending.KNOWN, known, words)
@@ -80,20 +80,20 @@ def examine(lines: Sequence[str]) -> LogFinding:
 
 
 def explain(lines: Sequence[str]) -> Diagnosis | None:
-    """The cause of the failure that a log tells of, or None where no signature is in it."""
+    """The cause of the failure in a log. None if no signature matches."""
     return examine(lines).diagnosis
 
 
 def last_error(lines: Sequence[str]) -> str | None:
-    """The first line of the last error that is not only the launcher's."""
-    errors = _errors(tracebacks.take_apart(log.plain(lines)))
+    """First line of the last error, ignoring the launcher's."""
+    errors = _errors(tracebacks.parse(log.clean_lines(lines)))
     return errors[-1].words[0] if errors else None
 
 
 def _after_the_end(lines: Sequence[str]) -> tuple[bool, Sequence[str]]:
-    """Whether a run finished, and the lines after that; a later run's start takes it back.
+    """Whether a run finished, and the lines after that. A later run's start resets it.
 
-    The bar of the run that finished is drawn once more, full.
+    The finished run's bar is drawn once more at the end.
     """
     ends = [number for number, line in enumerate(lines) if _FINISHED in line]
     if not ends:
@@ -124,7 +124,7 @@ def _known(account: ParsedLog) -> Diagnosis | None:
 
 
 def _mentioned(account: ParsedLog) -> Diagnosis | None:
-    """What an error says that stands within a line, near the end of a log without any proper one."""
+    """Diagnose an error mentioned in mid-line near the end of a log that has no proper error."""
     for line in reversed(account.rest[-_NEAR_THE_END:]):
         if _MENTION.search(line) and not tracebacks.is_noise(line):
             found = _matching(Rank.CAUSE, tracebacks.without_commands(line), account.cut, loose=True)
@@ -134,7 +134,7 @@ def _mentioned(account: ParsedLog) -> Diagnosis | None:
 
 
 def _chain(account: ParsedLog) -> Iterator[RaisedError]:
-    """The last error, then those while whose handling it was raised: an earlier one would be a guess."""
+    """The last error, then the errors during whose handling it was raised. Other errors would be guesses."""
     errors = _errors(account)
     for number in range(len(errors) - 1, -1, -1):
         yield errors[number]
@@ -147,7 +147,7 @@ def _text(error: RaisedError) -> str:
 
 
 def _first(rank: Rank, text: str, account: ParsedLog | None) -> Diagnosis | None:
-    """A signature that may stand in any line, else one in the words of an error."""
+    """Find a signature that may match any line, else one that matches an error's text."""
     found = _matching(rank, tracebacks.without_commands(text), "", loose=False)
     for error in () if account is None else reversed(account.errors):
         found = found or _matching(rank, _text(error), error.frames, loose=True)
@@ -155,7 +155,7 @@ def _first(rank: Rank, text: str, account: ParsedLog | None) -> Diagnosis | None
 
 
 def _matching(rank: Rank, text: str, frames: str, *, loose: bool) -> Diagnosis | None:
-    """The first signature of a rank that is in a text; `loose` takes those too that count in errors alone."""
+    """The first signature of a rank that matches a text. `loose` includes signatures restricted to errors."""
     for signature in known_failures.load():
         if signature.rank is not rank or signature.name == _NAN_LOSS or not (loose or signature.anywhere):
             continue
@@ -167,7 +167,7 @@ def _matching(rank: Rank, text: str, frames: str, *, loose: bool) -> Diagnosis |
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """A blank stands for any space: loggers and terminals wrap lines. A run of letters has an end: see `_RUN`."""
+    """Compile a pattern. A space matches any whitespace, as lines may be wrapped. Repetitions are bounded."""
     bounded = _RUN.sub(lambda run: run[1] + ("{0,400}" if run[2] == "*" else "{1,400}"), pattern)
     return re.compile(bounded.replace(" ?", r"\s*").replace(" ", r"\s+"), re.MULTILINE)
 
@@ -183,7 +183,7 @@ def _diagnosis(signature: Signature, evidence: str) -> Diagnosis:
 
 
 def _errors(account: ParsedLog) -> list[RaisedError]:
-    """The trainer's own errors: what comes behind its launcher's is of a window around both, or of their ends."""
+    """The trainer's own errors. Errors after the launcher's belong to a window around both, or to their shutdown."""
     launchers = [number for number, error in enumerate(account.errors) if error.is_launchers]
     own = [error for error in account.errors[: launchers[-1]] if not error.is_launchers] if launchers else []
     return own or [error for error in account.errors if not error.is_launchers]
@@ -207,4 +207,4 @@ def _last_bar(lines: Sequence[str]) -> str:
 
 
 def _last_loss_is_nan(lines: Sequence[str]) -> bool:
-    return re.search(known_failures.named(_NAN_LOSS).pattern, _last_bar(lines)) is not None
+    return re.search(known_failures.by_name(_NAN_LOSS).pattern, _last_bar(lines)) is not None

@@ -1,4 +1,4 @@
-"""The failures that are known: the files in `signatures/`, read once, when a log is first looked at."""
+"""The known failures: the files in `signatures/`, read once when a log is first examined."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sdxl_train_cli.failures.signature import Signature
 
 FOLDER = Path(__file__).with_name("signatures")
 FILES = ("machine", "files", "settings", "packages", "stages")
-"""In the order in which they are tried: a specific row before a general one that could match the same words."""
+"""Files in matching order: specific rows come before general ones that could match the same text."""
 SHARED = "shared"
-"""The file of the words that rows share."""
+"""File of texts shared by several rows."""
 SHARED_WORDS = re.compile(r"<<([a-z-]+)(?: ([^<>]+))?>>")
-"""Where a row takes them: their name and, for os-error, the numbers."""
+"""Fields in which a row refers to shared texts: by name and, for os-error, error numbers."""
 
 
 @cache
 def load() -> tuple[Signature, ...]:
-    """Every known failure, in the order in which they are tried; ValueError names the row that has a mistake."""
+    """Every known failure in matching order. ValueError names the invalid row."""
     shared = {name: str(words) for name, words in _table(SHARED).items()}
     return tuple(signature for file in FILES for signature in _signatures(file, shared))
 
 
-def named(name: str) -> Signature:
+def by_name(name: str) -> Signature:
     """The known failure of this name."""
     return next(signature for signature in load() if signature.name == name)
 
@@ -46,7 +46,7 @@ def _table(file: str) -> dict[str, object]:
 
 
 def _in_full(key: str, value: object, shared: Mapping[str, str]) -> object:
-    """What a row holds, with the words that it shares with others in their place; a sample stays as it is."""
+    """A row's value with references to shared texts replaced. A sample stays as it is."""
     if isinstance(value, list):
         return [_in_full(key, part, shared) for part in value]
     if not isinstance(value, str) or key == "sample":

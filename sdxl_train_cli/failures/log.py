@@ -1,4 +1,4 @@
-"""A log as lines of text: the tail of any file, decoded, without colours, boxes and what bars overwrite."""
+"""A log as lines of text: the tail of any file, decoded, without colours, boxes and overwritten progress bars."""
 
 from __future__ import annotations
 
@@ -7,52 +7,52 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 TAIL_BYTES = 4 * 1024 * 1024
-"""What is read of a large log, from its end: an error is told there, and 100 MB of bars stand before it."""
+"""How much of a large log is read, from its end. Errors are there, possibly after 100 MB of bars."""
 
 _MARKS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"))
 _NULS = 0.2
-"""Share of NUL bytes from which a text without a mark is UTF-16: PowerShell appends such to a file."""
+"""Share of NUL bytes above which text without a BOM is UTF-16, as PowerShell appends to files."""
 _COMMANDS = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
-"""Colours, titles and whatever else a terminal would obey: a stranger's log is only to be read."""
+"""Terminal control sequences: colours, titles and others. A stranger's log must not control the terminal."""
 _HEAD, _TAIL = 3000, 1000
-"""Letters kept of a longer line: an error's name stands at its head, and what came of a command at its tail."""
+"""Characters kept of a longer line: an error's name is at its head, a command's result at its tail."""
 _GAP_LETTERS = 100
 _GAP = re.compile(rf"\s{{{_GAP_LETTERS},}}")
 
 
 def read_tail(file: BinaryIO, size: int) -> list[str]:
-    """The lines of a seekable file's last 4 MiB; `size` is the file's, in bytes."""
+    """Lines of the last 4 MiB of a seekable file. `size` is the file's size in bytes."""
     file.seek(0)
     head = file.read(3)
-    start = max(0, size - TAIL_BYTES) // 4 * 4  # a letter of UTF-16 takes 2 bytes or 4
+    start = max(0, size - TAIL_BYTES) // 4 * 4  # a UTF-16 character takes 2 or 4 bytes
     file.seek(start)
-    return decoded(file.read(TAIL_BYTES + 4), head)
+    return decode(file.read(TAIL_BYTES + 4), head)
 
 
-def decoded(content: bytes, head: bytes | None = None) -> list[str]:
-    """Lines out of bytes: UTF-8, or UTF-16 as PowerShell writes it; `head` is how the whole file begins."""
+def decode(content: bytes, head: bytes | None = None) -> list[str]:
+    """Decode to lines: UTF-8, or UTF-16 as PowerShell writes it. `head` is the start of the whole file."""
     encoding = _encoding(content[:3] if head is None else head, content)
     text = content.decode(encoding, errors="replace").lstrip("\ufeff")
     return lines(text)
 
 
 def lines(text: str) -> list[str]:
-    """Lines as a terminal would show them, a bar's every state as one of its own."""
+    """Split into lines as a terminal shows them, with every state of a bar on a line of its own."""
     return [_cut(line.rstrip()) for line in re.split(r"\r\n|\n|\r", _COMMANDS.sub("", text))]
 
 
 def _cut(line: str) -> str:
-    """A line that patterns may look at: some take time by the square of its length, or of a gap in it."""
+    """Shorten a line for pattern matching: some patterns are quadratic in its length, or in a gap within it."""
     if len(line) < _GAP_LETTERS:
         return line
     short = line if len(line) <= _HEAD + _TAIL else f"{line[:_HEAD]} ... {line[-_TAIL:]}"
     return _GAP.sub(" " * _GAP_LETTERS, short)
 
 
-def plain(found: Iterable[str]) -> list[str]:
-    """The same for lines that come one by one, without those that are blank."""
+def clean_lines(found: Iterable[str]) -> list[str]:
+    """Clean lines that arrive one by one, dropping blank ones."""
     return [line for line in lines("\n".join(found)) if line]
 
 

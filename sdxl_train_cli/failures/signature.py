@@ -1,4 +1,4 @@
-"""How one kind of failure shows in a log, and what to tell about it: a row of the files in `signatures/`."""
+"""A signature: how one kind of failure looks in a log, and what to say about it. A row of `signatures/`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class Failure(str, Enum):
-    """What failed, for a caller who does something about it."""
+    """What failed, for callers that act on it."""
 
     GPU_MEMORY = "gpu-memory"
     HOST_MEMORY = "host-memory"
@@ -25,44 +25,44 @@ class Failure(str, Enum):
 
 
 class Rank(str, Enum):
-    """Which of several signatures in one log is the cause."""
+    """Which of several matching signatures is the cause."""
 
     ROOT = "root"
-    """Wherever it stands: whatever is raised after it follows from it."""
+    """Matches anywhere: every later error follows from it."""
     CAUSE = "cause"
-    """What the last error says."""
+    """Matches the last error."""
     STAGE = "stage"
-    """Where the last error's words are not known: what was being done."""
+    """Used if the last error is unknown: names what was being done."""
     AFTERMATH = "aftermath"
-    """Only where nothing else speaks: how a process died, not why."""
+    """Used only if nothing else matches: how a process died, not why."""
 
 
 class Signature(BaseModel):
-    """One failure that is known."""
+    """One known failure."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     kind: Failure
     pattern: str
-    """A regular expression; a blank in it stands for any space, a line's end among them."""
+    """Regular expression. A space in it matches any whitespace, including line breaks."""
     cause: str
     remedy: str
     """What to type or do."""
     source: str
-    """Where the words come from: a file of sd-scripts, a library, or a thread that shows them."""
+    """Where the wording comes from: a file of sd-scripts, a library, or a thread that quotes it."""
     rank: Rank = Rank.CAUSE
     anywhere: bool = False
-    """Counts in any line; otherwise in the words of an error alone."""
+    """Match any line. Otherwise only the text of errors."""
     within: str | None = None
-    """What a frame of the traceback has to hold besides."""
+    """Text that a frame of the traceback must contain as well."""
     sample: str = ""
-    """The end of a traceback that it explains: the frames that count, and the error. A test fails for a row without."""
+    """End of a traceback that it explains: the relevant frames and the error. Tests require it."""
     sample_is_whole: bool = False
-    """The sample is a whole log instead."""
+    """The sample is a complete log."""
 
     @field_validator("pattern", mode="before")
     @classmethod
     def _join_alternatives(cls, found: object) -> object:
-        """A file may list the pattern's alternatives, one a line."""
+        """Join alternatives, which a file may list one per line."""
         return "|".join(found) if isinstance(found, list) else found

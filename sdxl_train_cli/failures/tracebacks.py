@@ -1,4 +1,4 @@
-"""What a log says without its noise: the errors that were raised, each with its frames, and the lines beside them."""
+"""Parse a log: raised errors with their frames, and the other lines, without progress bars."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _BAR = re.compile(
     r"(?:\bsteps:\s+)?(?<!\d)\d{1,9}%\|[^|]{0,400}\|[^\[|]{0,99}\[[^\]]*\]?"
     r"|\b\d{1,9}it \[[\d:]{1,19}, [^\]]{0,99}\]|\b\d{1,9}%\|[^|]*$"
 )
-"""tqdm's, wherever in a line: other words are glued before and behind."""
+"""A tqdm bar anywhere in a line. Other text may be glued to both sides."""
 _CITED = re.compile(r"^(?:>\s?)+|^[\s#*`┃│]+(?=(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b)")
-"""Of a forum or a mail: > before every line, or marks that make an error's line bold."""
+"""Quoting of a forum or mail: > before every line, or bold marks."""
 _FLAT = re.compile(
     r'(?<!\s)\s+(?=File "[^"]+", line \d+, in )|(?<=[\w)\]])\s+(?=(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): )'
 )
-"""Where a traceback goes on that lost its line ends when it was copied."""
+"""Places where a traceback continues that lost its line breaks when copied."""
 _BOX_TOP = re.compile(r"^\s*[╭┌]─")
 _BOX_ROW = re.compile(r"^[│┃] .*[│┃]$")
 _BOX_END = re.compile(r"^\s*[╰└]─")
 _IN_BOX = re.compile(r"^\s*[│┃]|^\s*[│┃]\s*$")
 _AT_WORK = re.compile(r"❱|:\d+ in\b|^\D*\bin <?\w+>?\s*│?$")
-"""The line that was running and the file and function that it stands in; the others are only its neighbours."""
+"""The failing line, its file and function. The other lines are only context."""
 _RANK = re.compile(r"^(?:\[rank\d+\]:|\[default\d+\]:|stderr:|E  ) ?")
 _STAMP = re.compile(
     r"^(?:\[?\d{4}-\d\d-\d\d[ T])?\[?\d\d:\d\d:\d\d(?:[-.,]\d+)?\]?\s+(?=[A-Z]{4,8}\b|\[)"
@@ -30,11 +30,11 @@ _STAMP = re.compile(
 )
 _LEVEL = re.compile(r"^(?:INFO|WARNING|ERROR|CRITICAL|DEBUG)\b[:\s]\s*")
 _ORIGIN = re.compile(r"(?:^|\s+)\w+\.py:\d+$")
-"""What rich's logger writes behind the first line of a message."""
+"""Source location that rich's logger appends to the first line of a message."""
 _HEADING = re.compile(r"Traceback \(most recent call")
 _CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
 _FRAME = re.compile(r'^\s*(?:File ")?[^"\s][^"]*", line \d+(?:, in |$)|^\s*File "[^"]*", line \d+')
-"""The second half of one is enough: a copied log often begins in the middle of a line."""
+"""A traceback frame. Its second half suffices: a copied log often starts in mid-line."""
 _POINTERS = re.compile(r"^[\s~^]+$|^\s*\[Previous line repeated|^\s*\.\.\.<\d+ lines?>\.\.\.")
 _ERROR = re.compile(
     r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?"
@@ -48,7 +48,7 @@ _LAUNCHERS = re.compile(
 _COMMAND = re.compile(
     r"Command '\[(?:(?!Command '\[).)*?\]'(?=\s+(?:returned|died))|Command '\[(?:(?!Command '\[).)*?\]$", re.DOTALL
 )
-"""Each letter belongs to one command: else many that are not closed would take time by the square."""
+"""A quoted command. Each character belongs to one command, otherwise unclosed ones take quadratic time."""
 _NOISE = re.compile(
     r"^File \"|"
     r"Warning: |warnings\.warn\(|^[IWE] (?:tensorflow|external)/|^\d{4}-\d\d-\d\d [\d:.]+: [IWE] |oneDNN custom"
@@ -57,11 +57,11 @@ _NOISE = re.compile(
     r"|Exception ignored in|returned non-zero exit status [12]\b|^Failed to train because of error|resource_tracker"
 )
 _LONGEST = 60
-"""Lines of one error's words: a state_dict that does not fit names its keys by the hundred."""
+"""Lines kept of one error: a mismatched state_dict lists keys by the hundred."""
 _MOST_ERRORS = 500
-"""The last of a log: each is compared with every signature."""
+"""Errors kept, counted from the end. Each is compared with every signature."""
 _MOST_LETTERS = 1_000_000
-"""Of a log's last lines without bars: hours of a run, and seconds to look through."""
+"""Characters kept from the end, bars excluded: hours of a run, and seconds to search."""
 _LINE_COST = 50
 
 
@@ -70,15 +70,15 @@ class RaisedError:
     """One error in a log."""
 
     words: tuple[str, ...]
-    """Its own lines, from the name on."""
+    """The error's own lines, from its name on."""
     frames: str
-    """The traceback's lines before it, as they stand."""
+    """The traceback lines before it, unchanged."""
     caused: bool
-    """Whether another was raised while it was handled."""
+    """Whether another error was raised while it was handled."""
 
     @property
     def is_launchers(self) -> bool:
-        """Whether it only says that a child process has failed."""
+        """Whether it only reports that a child process failed."""
         return is_launchers(self.words[0])
 
 
@@ -97,22 +97,22 @@ class _Reading:
 
 @dataclass(frozen=True)
 class ParsedLog:
-    """A log taken apart."""
+    """A parsed log."""
 
     errors: tuple[RaisedError, ...]
     rest: tuple[str, ...]
-    """Lines that are neither bar nor traceback; the errors' own words are among them."""
+    """Lines that are neither bar nor traceback, including the errors' own text."""
     cut: str = ""
-    """The frames of a traceback at whose end the log breaks off before the error."""
+    """Frames of a traceback if the log breaks off before the error itself."""
 
 
 def without_bars(line: str) -> str:
-    """A line's words beside a bar of tqdm."""
+    """The line without tqdm bars."""
     return _BAR.sub(" ", line) if "%|" in line or "it [" in line else line
 
 
-def take_apart(lines: Sequence[str]) -> ParsedLog:
-    """Errors and other words of a log, in their order; of a long one, those of its end."""
+def parse(lines: Sequence[str]) -> ParsedLog:
+    """Parse a log into errors and other lines, in order. Long logs are parsed from their end."""
     reading = _Reading()
     kept = list(_unboxed(_last(lines)))
     skip_code = False
@@ -120,7 +120,7 @@ def take_apart(lines: Sequence[str]) -> ParsedLog:
     for line in kept:
         bare = _RANK.sub("", line)
         if not bare.strip():
-            continue  # copied logs often have one between every two lines
+            continue  # copied logs often have blank lines in between
         if _FRAME.match(bare):
             reading.close()
             reading.frames.append(bare.strip())
@@ -142,24 +142,24 @@ def take_apart(lines: Sequence[str]) -> ParsedLog:
             continue
         else:
             skip_code = False
-            in_traceback = _hear(reading, bare, in_traceback=in_traceback)
+            in_traceback = _take_line(reading, bare, in_traceback=in_traceback)
     reading.close()
     return ParsedLog(tuple(reading.errors[-_MOST_ERRORS:]), tuple(reading.rest), "\n".join(reading.frames))
 
 
 def _last(lines: Sequence[str]) -> list[str]:
-    room, kept = _MOST_LETTERS, []
+    letters_left, kept = _MOST_LETTERS, []
     for line in reversed(lines):
         if without_bars(line).strip():
-            room -= len(line) + _LINE_COST
+            letters_left -= len(line) + _LINE_COST
             kept.append(line)
-        if room < 0:
+        if letters_left < 0:
             break
     return kept[::-1]
 
 
-def _hear(reading: _Reading, line: str, *, in_traceback: bool) -> bool:
-    """Take a line that is no frame; gives whether a traceback still goes on."""
+def _take_line(reading: _Reading, line: str, *, in_traceback: bool) -> bool:
+    """Process a line that is not a frame. Returns whether the traceback continues."""
     told = _STAMP.sub("", line)
     logged = told != line or bool(_LEVEL.match(told))
     words = _ORIGIN.sub("", _LEVEL.sub("", told)).strip() if logged else line
@@ -181,7 +181,7 @@ def _hear(reading: _Reading, line: str, *, in_traceback: bool) -> bool:
 
 
 def _unboxed(lines: Sequence[str]) -> Iterator[str]:
-    """Lines without quotes; those inside a box, which are source code and frames, are marked with NUL."""
+    """Lines without quoting. Lines inside a box, which are source code and frames, are marked with NUL."""
     boxed = False
     for line in (part for whole in lines for part in _FLAT.split(_CITED.sub("", whole))):
         boxed = boxed or bool(_BOX_ROW.match(line))  # a box whose top was not copied
@@ -199,7 +199,7 @@ def _unboxed(lines: Sequence[str]) -> Iterator[str]:
 
 
 def without_commands(text: str) -> str:
-    """A launcher's words without the command line, which names every option and path."""
+    """The launcher's message without the command line, which mentions every option and path."""
     return _COMMAND.sub("Command", text)
 
 
@@ -209,5 +209,5 @@ def is_noise(line: str) -> bool:
 
 
 def is_launchers(line: str) -> bool:
-    """Whether a line only says that a child process has failed."""
+    """Whether a line only reports that a child process failed."""
     return bool(_LAUNCHERS.search(line))

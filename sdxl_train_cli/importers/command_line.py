@@ -1,4 +1,4 @@
-"""A command line of sh, cmd or PowerShell that calls sdxl_train_network.py or sdxl_train.py, as guides have it."""
+"""Import a command line of sh, cmd or PowerShell that calls sdxl_train_network.py or sdxl_train.py, as in guides."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _VARIABLE = re.compile(r"\$\{(?P<braced>\w+)\}|\$(?P<plain>[A-Za-z_]\w*)|%(?P<ba
 _ENDS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>"})
 _LAUNCH = "sdxl-train launches the trainer itself, on one GPU"
 _MOST_CALLS = 100
-"""Told of, each in a row."""
+"""Calls reported, one row each."""
 _MEMORY_LIMIT = 64 * 1024
-"""Characters of one command line; the longest that a system takes is half of it."""
+"""Characters of one command line. The longest that any system accepts is half of it."""
 
 
 def is_one(text: str) -> bool:
@@ -34,7 +34,7 @@ def is_one(text: str) -> bool:
 
 
 def read(text: str, shown: str) -> ForeignSettings:
-    """The options of the first call in the text; RecipeError where there is none for SDXL."""
+    """The options of the first call in the text. RecipeError if none is for SDXL."""
     calls = [line for line in _lines(text) if _SCRIPT.search(line)]
     if not calls:
         other = _OTHER_SCRIPT.search(text)
@@ -55,7 +55,7 @@ def read(text: str, shown: str) -> ForeignSettings:
 
 
 def flags(words: Sequence[str], prefix: str = "") -> Iterator[ForeignKey]:
-    """The options that words such as `--seed 1 --sdpa` set; what stands before the first flag belongs to none."""
+    """Options set by words such as `--seed 1 --sdpa`. Words before the first flag belong to no option."""
     for flag, given in _grouped(words):
         key = f"{prefix}{flag}"
         name, equals, first = flag.removeprefix("--").partition("=")
@@ -73,7 +73,7 @@ def _entry(key: str, option: str, raw: Sequence[str]) -> ForeignKey:
     if any(_VARIABLE.search(part) for part in raw):
         return unknown(key, text, "is a variable whose value is not in the text")
     try:
-        value = values.taken(list(raw) if option in shipped.lists() else _one(raw), option)
+        value = values.convert(list(raw) if option in shipped.lists() else _one(raw), option)
     except ValueError as error:
         return unknown(key, text, str(error))
     return became(key, "true" if value is True and not raw else text, option, value)
@@ -101,7 +101,7 @@ def _grouped(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _lines(text: str) -> list[str]:
-    """The text's lines, those that go on joined; so are lines of bare options, whose continuation got lost."""
+    """The text's lines with continuations joined, and lines of bare options whose continuation mark was lost."""
     joined = _CONTINUED.sub(" ", text.replace("\r\n", "\n"))
     lines: list[list[str]] = []
     is_call = False
@@ -141,7 +141,7 @@ def _until_end(words: Sequence[str]) -> list[str]:
 
 
 def _launch(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The flags of accelerate, or whatever else stands before the script."""
+    """Flags of accelerate and anything else before the script."""
     for flag, given in _grouped(words):
         if flag:
             name, _, value = flag.partition("=")

@@ -1,4 +1,4 @@
-"""A TOML of derrian-distro's LoRA_Easy_Training_Scripts: sections of args and dataset_args, and subsets.
+"""Import a TOML of derrian-distro's LoRA_Easy_Training_Scripts: sections args and dataset_args, and subsets.
 
 Follows MainUI.save_toml and process_toml, and the backend's validation, of that project.
 """
@@ -58,7 +58,7 @@ def is_one(found: Mapping[str, object]) -> bool:
 
 
 def read(found: Mapping[str, object], where: str) -> ForeignSettings:
-    """The file's options; RecipeError where they are not for an SDXL network."""
+    """The file's options. RecipeError if they are not for an SDXL network."""
     args = {name: _table(part, "args") for name, part in found.items()}
     _require_sdxl(found, args, where)
     network = args.get("network_args", {})
@@ -114,7 +114,7 @@ def _entries(key: str, option: str, raw: object, *, custom_schedule: bool) -> It
         yield ignored(key, raw, "counts in steps of its own schedule, which setup does not install")
         return
     try:
-        value = values.taken(raw, option)
+        value = values.convert(raw, option)
     except ValueError as error:
         yield unknown(key, raw, str(error))
         return
@@ -138,7 +138,7 @@ def _optimizer(key: str, raw: str) -> ForeignKey:
 
 
 def _mapping(key: str, option: str, raw: Mapping[str, object]) -> Iterator[ForeignKey]:
-    """A table of arguments becomes a list of key=value."""
+    """Convert a table of arguments to a list of key=value."""
     if option not in key_values.OPTIONS:
         yield unknown(key, raw, "is not a plain value")
         return
@@ -155,7 +155,7 @@ def _mapping(key: str, option: str, raw: Mapping[str, object]) -> Iterator[Forei
 
 
 def _text(value: object) -> str | None:
-    """An argument as text; None where it is off."""
+    """An argument as text. None if it is off."""
     if isinstance(value, list):
         return ",".join(map(str, value)) or None
     if isinstance(value, str) and value.lower() in {"true", "false"}:
@@ -173,7 +173,7 @@ def _module(network: Mapping[str, object]) -> Iterator[ForeignKey]:
 
 
 def _subsets(raw: object) -> Iterator[ForeignKey]:
-    """What all subsets agree on becomes an option; their folders and repeats are the pictures' own."""
+    """Values common to all subsets become options. Their folders and repeats belong to the dataset."""
     subsets = [part for part in raw if isinstance(part, dict)] if isinstance(raw, list) else []
     for key in sorted({key for subset in subsets for key in subset}):
         given = [subset.get(key) for subset in subsets]
@@ -183,7 +183,7 @@ def _subsets(raw: object) -> Iterator[ForeignKey]:
             continue
         found: set[Value | None] = set()
         try:
-            found = {values.taken(value, key) or None for value in given}
+            found = {values.convert(value, key) or None for value in given}
         except ValueError as error:
             yield unknown(f"subsets.{key}", text, str(error))
             continue

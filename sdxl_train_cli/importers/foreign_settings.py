@@ -1,4 +1,4 @@
-"""What became of each key of a file that is imported; nothing of it disappears in silence."""
+"""What became of each key of an imported file. Nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from enum import Enum
 from sdxl_train_cli.recipe import Value
 
 _LONGEST = 60
-"""Characters of a value that are shown: a comment or a list of blocks can be pages long."""
+"""Characters shown of a value: a comment or a list of blocks can be pages long."""
 
 
 class KeyFate(str, Enum):
-    """The fate of a key."""
+    """What became of a key."""
 
     TAKEN = "taken"
     RENAMED = "renamed"
@@ -23,40 +23,40 @@ class KeyFate(str, Enum):
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """One key of the file and one option that it became; a key that became several has an entry for each."""
+    """One key of the file and the option it became. A key that became several options has several entries."""
 
     key: str
     shown: str
-    """The key's value as the file has it, shortened."""
+    """The key's value as in the file, shortened."""
     what: KeyFate
     option: str | None = None
-    """None where it became no option."""
+    """None if it became no option."""
     value: Value | None = None
-    """The option's value; None where the option is known to be left to sd-scripts."""
+    """The option's value. None if the file leaves the option to sd-scripts."""
     note: str = ""
 
     def dropped(self, reason: str, what: KeyFate = KeyFate.IGNORED) -> ForeignKey:
-        """The same key without its option, and why."""
+        """The same key without its option, and the reason."""
         return replace(self, what=what, option=None, value=None, note=reason)
 
 
 @dataclass(frozen=True)
 class ForeignSettings:
-    """A file as its own program means it, in sd-scripts' options; not yet made sense of for SDXL."""
+    """A file in its own program's meaning, as sd-scripts options, not yet adapted to SDXL."""
 
     format: str
     full: bool
-    """Whether the whole U-Net is trained (sdxl_train.py), or a network beside it."""
+    """Whether the whole U-Net is trained (sdxl_train.py) rather than a network."""
     entries: tuple[ForeignKey, ...]
-    """In their order: of two entries for one option the later counts."""
+    """Entries in order. Of two for one option, the later one counts."""
     whole: bool = True
-    """Whether an option that is not mentioned has sd-scripts' default; otherwise the file does not tell."""
+    """Whether unmentioned options have sd-scripts' defaults. Otherwise they are unknown."""
     facts: tuple[str, ...] = ()
-    """What else is worth a comment in the preset."""
+    """Other facts worth a comment in the preset."""
 
 
 def shown(raw: object) -> str:
-    """A value of a file on one line, none of its control characters alive."""
+    """A value on one line, with control characters escaped."""
     text = (
         raw if isinstance(raw, str) else "" if raw is None else str(raw).lower() if isinstance(raw, bool) else repr(raw)
     )
@@ -65,21 +65,21 @@ def shown(raw: object) -> str:
 
 
 def ignored(key: str, raw: object, reason: str) -> ForeignKey:
-    """A key that stays behind."""
+    """A key that is left out."""
     return ForeignKey(key, shown(raw), KeyFate.IGNORED, note=reason)
 
 
 def unknown(key: str, raw: object, reason: str) -> ForeignKey:
-    """A key that nothing can be made of."""
+    """A key that is not recognised."""
     return ForeignKey(key, shown(raw), KeyFate.UNKNOWN, note=reason)
 
 
 def became(key: str, raw: object, option: str, value: Value | None, note: str = "") -> ForeignKey:
-    """A key that became an option: taken where the names agree, else renamed."""
+    """A key that became an option: taken over if the names agree, otherwise renamed."""
     name = key.rpartition(".")[2].rpartition("--")[2].replace("-", "_").removeprefix("ss_")
     return ForeignKey(key, shown(raw), KeyFate.TAKEN if name == option else KeyFate.RENAMED, option, value, note)
 
 
 def computed(key: str, raw: object, option: str, value: Value | None, note: str) -> ForeignKey:
-    """A key whose option has another value than the key."""
+    """A key whose option has a different value."""
     return ForeignKey(key, shown(raw), KeyFate.COMPUTED, option, value, note)

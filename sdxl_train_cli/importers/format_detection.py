@@ -1,4 +1,4 @@
-"""What a file of settings is, told from its content and never from its name."""
+"""Recognise a settings file by its content, never by its name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEAD_BYTES = 9
 
 
 def read(path: Path, shown: str) -> ForeignSettings:
-    """The file's settings; RecipeError or ModelError where it holds none for SDXL."""
+    """Read a file's settings. RecipeError or ModelError if it has none for SDXL."""
     head = _head(path, shown)
     if head.startswith(_PICKLES) or path.suffix.lower() in _PICKLE_SUFFIXES:
         hint = "files like this are never opened here; import its .safetensors, or the settings that it was made with"
@@ -28,11 +28,11 @@ def read(path: Path, shown: str) -> ForeignSettings:
     if _is_safetensors(head, path):
         return lora_metadata.read(checkpoint.read_header(path), shown)
     text = untrusted_files.text_of(path, shown)
-    return of_text(text, shown)
+    return read_text(text, shown)
 
 
-def of_text(text: str, shown: str) -> ForeignSettings:
-    """The settings in a text; RecipeError where there are none for SDXL."""
+def read_text(text: str, shown: str) -> ForeignSettings:
+    """Read the settings in a text. RecipeError if it has none for SDXL."""
     if text.lstrip().startswith(("{", "[{")):
         return _of_json(text, shown)
     if command_line.is_one(text):
@@ -69,7 +69,7 @@ def _head(path: Path, shown: str) -> bytes:
 
 
 def _is_safetensors(head: bytes, path: Path) -> bool:
-    """By the length that it begins with and the brace behind it; a broken one still by its suffix."""
+    """Whether it starts with a header length and a brace. A broken file is recognised by its suffix."""
     return (
         len(head) == _HEAD_BYTES and head[8:] == b"{" and b"\0" in head[:8]
     ) or path.suffix.lower() == ".safetensors"

@@ -1,4 +1,4 @@
-"""What became of every key of an imported file, for a person and for a program."""
+"""Report what became of every key of an imported file, for people and for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOTHING = "taken: off, or sd-scripts' default"
 
 
 def rows(imported: ImportedPreset) -> Iterator[tuple[str, str, str]]:
-    """Yield a line for each key, doubtful ones first; those that stay behind for one reason share a line."""
+    """Yield a row for each key, doubtful ones first. Keys left out for the same reason share a row."""
     shared: dict[str, list[ForeignKey]] = {}
     for what in _ORDER:
         for entry in imported.entries:
@@ -36,7 +36,7 @@ def rows(imported: ImportedPreset) -> Iterator[tuple[str, str, str]]:
 
 
 def summary(imported: ImportedPreset) -> str:
-    """The counts of keys by what became of them."""
+    """Number of keys by fate."""
     counts = {what: len({entry.key for entry in imported.entries if entry.what is what}) for what in KeyFate}
     return ", ".join(f"{count} {what.value}" for what, count in counts.items() if count)
 

@@ -1,4 +1,4 @@
-"""The fields of the kohya_ss GUI: which option of sd-scripts each one is, and which are of no use here."""
+"""Fields of the kohya_ss GUI: the sd-scripts option of each, and the fields without use here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class FieldForm(str, Enum):
-    """How a field's value becomes an option's."""
+    """How a field's value is converted."""
 
     SWITCH = "switch"
     NUMBER = "number"
@@ -62,7 +62,7 @@ FIELDS: Mapping[str, GuiField] = {
     "sdxl_cache_text_encoder_outputs": GuiField("cache_text_encoder_outputs", FieldForm.SWITCH),
     "sdxl_no_half_vae": GuiField("no_half_vae", FieldForm.SWITCH),
 }
-"""Fields that are one option each."""
+"""Fields that correspond to one option each."""
 
 _LAUNCH = "sdxl-train launches the trainer itself, on one GPU"
 _NONE = "sd-scripts has no such option"
@@ -107,7 +107,7 @@ OTHER_MODELS: Mapping[str, str] = {
     "anima_checkbox": "Anima",
     "lumina_checkbox": "Lumina",
 }
-"""Boxes of models that are not SDXL."""
+"""Check boxes of models other than SDXL."""
 
 OTHER_MODELS_KEYS = (
     r"(flux1?|sd3|hunyuan|anima|lumina)_.*|ae|clip_[lg].*|t5xxl.*|logit_.*|mode_scale|weighting_scheme|save_(clip|t5xxl)"
@@ -131,7 +131,7 @@ FORM_DEFAULTS: Mapping[str, object] = {
     "save_precision": "fp16",
     "xformers": "xformers",
 }
-"""What the form holds where the file says nothing, if it is not sd-scripts' own default."""
+"""The form's defaults that differ from sd-scripts'."""
 LORA_DEFAULTS: Mapping[str, object] = {
     "learning_rate": 0.0001,
     "lr_scheduler": "cosine",
@@ -139,19 +139,19 @@ LORA_DEFAULTS: Mapping[str, object] = {
     "text_encoder_lr": 0.0001,
     "unet_lr": 0.0001,
 }
-"""The same for the LoRA tab alone."""
+"""Further defaults of the LoRA tab only."""
 
 
 @dataclass(frozen=True)
 class GuiNetwork:
-    """One choice of the field LoRA_type."""
+    """One value of the field LoRA_type."""
 
     module: str
     algo: str | None = None
     arguments: tuple[str, ...] = ()
     """Keys of the form that are arguments of this network."""
     always: tuple[str, ...] = ()
-    """Those of them that are given whatever their value is."""
+    """Arguments that are passed whatever their value."""
 
 
 _CONV = ("conv_dim", "conv_alpha")
@@ -194,12 +194,12 @@ NETWORKS: Mapping[str, GuiNetwork] = {
         "full", "rank_dropout module_dropout rank_dropout_scale train_norm", conv=False
     ),
 }
-"""What LoRA_type stands for."""
+"""Networks by LoRA_type."""
 
 NETWORK_KEYS = frozenset(key for network in NETWORKS.values() for key in network.arguments) | {"use_tucker", "use_cp"}
 """Every key that is an argument of some network."""
 ARGUMENT_NAMES: Mapping[str, str] = {"LyCORIS_preset": "preset", "constrain": "constraint", "use_cp": "use_tucker"}
-"""Arguments that have another name than their key."""
+"""Arguments whose name differs from their key."""
 ARGUMENT_DEFAULTS: Mapping[str, object] = {
     "LyCORIS_preset": "full",
     "factor": -1,
@@ -207,4 +207,4 @@ ARGUMENT_DEFAULTS: Mapping[str, object] = {
     "conv_alpha": 1,
     "unit": 1,
 }
-"""What the form holds for an argument; the first two are LyCORIS' own defaults too."""
+"""The form's defaults of arguments. The first two are LyCORIS' own as well."""

@@ -1,4 +1,4 @@
-"""A form of the kohya_ss GUI that launches the same training; what has no field goes into additional_parameters."""
+"""Build a kohya_ss GUI form that launches the same training. Options without a field go to additional_parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sdxl_train_cli.recipe import Kind, Scalar, Value
 from sdxl_train_cli.sdscripts import shipped
 
 _OF_THE_TAB: Mapping[bool, frozenset[str]] = {
-    # Fields that one of the tabs lacks, or does not pass on; as flags they count.
+    # Fields that one of the tabs lacks or ignores. As flags they work.
     False: frozenset({"block_lr", "fused_backward_pass", "fused_optimizer_groups", "train_text_encoder",
                       "learning_rate_te1", "learning_rate_te2", "disable_mmap_load_safetensors"}),
     True: frozenset({"max_grad_norm", "prior_loss_weight", "lr_scheduler_num_cycles", "lr_scheduler_power", "highvram",
@@ -45,13 +45,13 @@ _PERCENT = 100
 
 @dataclass(frozen=True)
 class FilledForm:
-    """A filled-in form, and the options that neither a field nor a flag of it can hold."""
+    """A filled-in form, and the options that it can't express."""
 
     fields: Mapping[str, object]
     lost: tuple[str, ...]
 
 
-def of(kind: Kind, given: Mapping[str, Value]) -> FilledForm:
+def fill(kind: Kind, given: Mapping[str, Value]) -> FilledForm:
     """Fill in the form of the tab LoRA or Finetuning."""
     full = kind is Kind.DREAMBOOTH
     fields: dict[str, object] = {"sdxl_checkbox" if full else "sdxl": True}
@@ -63,7 +63,7 @@ def of(kind: Kind, given: Mapping[str, Value]) -> FilledForm:
         fields[key] = _filled(field, given.get(option))
     for option, value in given.items():
         has_field = option in by_option and option not in _OF_THE_TAB[full] and option not in option_translation.STAYS
-        loses_zero = not full and option in _ZERO_IS_LOST and option_translation.same(value, 0)
+        loses_zero = not full and option in _ZERO_IS_LOST and option_translation.means_same(value, 0)
         if option not in _SPECIAL and (not has_field or loses_zero or not _fits(by_option[option][1], value)):
             flags[option] = value
     fields |= _attention(given) | _length(given)
@@ -78,11 +78,11 @@ def of(kind: Kind, given: Mapping[str, Value]) -> FilledForm:
 
 
 def _filled(field: GuiField, value: Value | None) -> object:
-    """A field's content; the empty one stands for an option that is left out."""
+    """A field's content. An empty field stands for an option that is left out."""
     if field.form is FieldForm.SWITCH:
         return value is True
     if value is None:
-        off = option_translation.off(field.option)
+        off = option_translation.value_when_off(field.option)
         absent = {FieldForm.OFF_AT_ZERO: 0, FieldForm.NUMBER: "" if off is None else off}
         return absent.get(field.form, "")
     if field.form is FieldForm.WORDS:
@@ -91,9 +91,9 @@ def _filled(field: GuiField, value: Value | None) -> object:
 
 
 def _fits(field: GuiField, value: Value) -> bool:
-    """Whether the field gives this value back."""
+    """Whether the field yields this value again."""
     if field.form is FieldForm.OFF_AT_ZERO:
-        return not option_translation.same(value, 0) or option_translation.is_off(field.option, value)
+        return not option_translation.means_same(value, 0) or option_translation.is_off(field.option, value)
     if field.form is FieldForm.WORDS:
         return _writable(value)
     return True
@@ -105,7 +105,7 @@ def _attention(given: Mapping[str, Value]) -> dict[str, object]:
 
 def _length(given: Mapping[str, Value]) -> dict[str, object]:
     epochs, steps = given.get("max_train_epochs"), given.get("max_train_steps")
-    default = shipped.number("max_train_steps")
+    default = shipped.default_number("max_train_steps")
     return {"epoch": 0, "max_train_epochs": epochs or 0, "max_train_steps": steps or (0 if epochs else default)}
 
 
@@ -114,7 +114,7 @@ def _noise(given: Mapping[str, Value], *, full: bool) -> tuple[dict[str, object]
     shown, hidden = (_MULTIRES, _OFFSET) if multires else (_OFFSET, _MULTIRES)
     fields: dict[str, object] = {"noise_offset_type": "Multires" if multires else "Original"}
     for option in (*_OFFSET, *_MULTIRES):
-        default = False if option == "noise_offset_random_strength" else option_translation.off(option)
+        default = False if option == "noise_offset_random_strength" else option_translation.value_when_off(option)
         fields[option] = given.get(option, default) if full or option in shown else default
     flags = {} if full else {option: given[option] for option in hidden if option in given}
     return fields, flags
@@ -126,13 +126,13 @@ def _warmup(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, Va
         return {"lr_warmup": 0, "lr_warmup_steps": value}, {}
     share = float(value) if isinstance(value, int | float) else 0.0
     percent = round(share * _PERCENT, 6)
-    fits = percent.is_integer() and option_translation.same(percent / _PERCENT, value)
+    fits = percent.is_integer() and option_translation.means_same(percent / _PERCENT, value)
     fields = {"lr_warmup": int(percent) if fits else 0, "lr_warmup_steps": 0}
     return dict(fields), {} if fits else {"lr_warmup_steps": value}
 
 
 def _network(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, Value]]:
-    module, arguments = str(given.get("network_module", "")), networks.pairs(given.get("network_args"))
+    module, arguments = str(given.get("network_module", "")), networks.parse_pairs(given.get("network_args"))
     found = next((name for name, network in NETWORKS.items() if _holds(network, module, arguments)), None)
     fields: dict[str, object] = {"LoRA_type": found or "Standard"}
     flags: dict[str, Value] = {}
@@ -145,7 +145,7 @@ def _network(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, V
 
 
 def _holds(network: GuiNetwork, module: str, arguments: Mapping[str, str]) -> bool:
-    """Whether this choice of LoRA_type launches just this network."""
+    """Whether this LoRA_type launches exactly this network."""
     names = {_name(network, key): key for key in network.arguments}
     rest = {name: text for name, text in arguments.items() if name != "algo"}
     fits = all(name in names and _comes_back(names[name], text) for name, text in rest.items())
@@ -158,7 +158,7 @@ def _name(network: GuiNetwork, key: str) -> str:
 
 
 def _comes_back(key: str, text: str) -> bool:
-    """Whether the form's field gives the same text back."""
+    """Whether the form's field yields the same text again."""
     switch = text in {"True", "False"}
     if switch:
         return text == "True"
@@ -178,8 +178,8 @@ def _arguments(network: GuiNetwork, arguments: Mapping[str, str]) -> dict[str, o
 
 
 def _rates(given: Mapping[str, Value]) -> tuple[dict[str, object], dict[str, Value]]:
-    """The GUI tells from the rates what is trained, and always gives rates of their own."""
-    rate = given.get("learning_rate", shipped.number("learning_rate"))
+    """The GUI derives the trained parts from the rates, and always passes separate rates."""
+    rate = given.get("learning_rate", shipped.default_number("learning_rate"))
     unet_only, text_only = given.get("network_train_unet_only"), given.get("network_train_text_encoder_only")
     text = given.get("text_encoder_lr")
     text = text[0] if isinstance(text, tuple) and len(text) == 1 else text
@@ -207,7 +207,7 @@ def _flags(flags: Mapping[str, Value]) -> Iterator[str]:
 
 
 def _writable(value: Value) -> bool:
-    """Whether the GUI, which cuts its flags at blanks and takes quotes away, leaves the value whole."""
+    """Whether the GUI, which splits flags at spaces and strips quotes, preserves the value."""
     return not any(_NOT_WRITABLE.search(_text(part)) for part in (value if isinstance(value, tuple) else (value,)))
 
 

@@ -1,4 +1,4 @@
-"""A JSON file of the kohya_ss GUI (tabs LoRA, Dreambooth, Finetuning) as the options that it would launch.
+"""Import a JSON file of the kohya_ss GUI (tabs LoRA, Dreambooth, Finetuning) as the options it would launch.
 
 Follows kohya_gui/lora_gui.py, dreambooth_gui.py, finetune_gui.py and common_gui.py of bmaltais/kohya_ss.
 """
@@ -66,7 +66,7 @@ class _Form:
     tab: str
 
     def number(self, key: str) -> float:
-        """A field's number; 0 where it is empty or none."""
+        """A field's number. 0 if it is empty or not a number."""
         return values.number(self.fields.get(key)) or 0
 
 
@@ -76,7 +76,7 @@ def is_one(found: Mapping[str, object]) -> bool:
 
 
 def read(found: Mapping[str, object], where: str) -> ForeignSettings:
-    """The form's options; RecipeError where it is not for SDXL."""
+    """The form's options. RecipeError if it is not for SDXL."""
     _require_sdxl(found, where)
     form = _Form(_migrated(found), _tab(found))
     entries = [
@@ -115,7 +115,7 @@ def _tab(found: Mapping[str, object]) -> str:
 
 
 def _migrated(found: Mapping[str, object]) -> dict[str, object]:
-    """The form with what older versions of the GUI called otherwise."""
+    """The form with keys of older GUI versions renamed."""
     fields = dict(found)
     if "optimizer" not in fields and values.switch(fields.get("use_8bit_adam")):
         fields["optimizer"] = "AdamW8bit"
@@ -127,7 +127,7 @@ def _migrated(found: Mapping[str, object]) -> dict[str, object]:
 
 
 def _defaults(form: _Form) -> Iterator[ForeignKey]:
-    """What the form would hold for keys that the file lacks."""
+    """The form's defaults for keys that the file lacks."""
     given = {**FORM_DEFAULTS, **(LORA_DEFAULTS if form.tab == "LoRA" else {})}
     for key, value in given.items():
         if key in FIELDS and key not in form.fields:
@@ -145,7 +145,7 @@ def _defaults(form: _Form) -> Iterator[ForeignKey]:
 
 
 def _of(value: object, option: str) -> Value | None:
-    return values.taken(value, option)
+    return values.convert(value, option)
 
 
 def _plain(form: _Form) -> Iterator[ForeignKey]:
@@ -178,7 +178,7 @@ def _field(form: _Form, key: str, raw: object) -> ForeignKey:
 
 
 def _formed(form: FieldForm, raw: object, option: str) -> Value | None:
-    """A field's value as the option's; None for one that says nothing."""
+    """A field's value as the option's. None if it has no effect."""
     if raw in (None, ""):
         return None
     if form is FieldForm.SWITCH:
@@ -292,14 +292,14 @@ def _network(form: _Form, where: str) -> Iterator[ForeignKey]:
     yield computed("LoRA_type", chosen, "network_module", network.module, "")
     if arguments:
         yield computed(
-            "LoRA_type", chosen, "network_args", _of(list(networks.words(arguments) or ()), "network_args"), ""
+            "LoRA_type", chosen, "network_args", _of(list(networks.format_pairs(arguments) or ()), "network_args"), ""
         )
     else:
         yield computed("LoRA_type", chosen, "network_args", None, "")
 
 
 def _argument(key: str, raw: object, *, always: bool) -> str | None:
-    """An argument's text; None where it is off or says what the network does anyway."""
+    """An argument as text. None if it is off or equals the network's default."""
     if isinstance(raw, bool) or (isinstance(raw, str) and raw.lower() in {"true", "false"}):
         return "True" if values.switch(raw) else None
     number = values.number(raw)
@@ -317,7 +317,7 @@ def _argument(key: str, raw: object, *, always: bool) -> str | None:
 
 
 def _rates(form: _Form) -> Iterator[ForeignKey]:
-    """Which parts are trained hangs on their rates."""
+    """Which parts are trained depends on their rates."""
     rates = {}
     for key in ("text_encoder_lr", "unet_lr"):
         raw = form.fields.get(key, LORA_DEFAULTS[key])
@@ -353,7 +353,7 @@ def _text_encoders(form: _Form) -> Iterator[ForeignKey]:
 
 
 def _additional(form: _Form) -> Iterator[ForeignKey]:
-    """Typed behind the config file on the command line, these win over the form."""
+    """Parameters that follow the config file on the command line and override the form."""
     text = form.fields.get("additional_parameters")
     if not isinstance(text, str) or not text.strip():
         if text not in (None, ""):

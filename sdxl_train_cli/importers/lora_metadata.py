@@ -1,4 +1,4 @@
-"""A trained network's own record (`ss_*`) as the options that made it; sd-scripts' train_network.py writes it."""
+"""Import a trained network's metadata (`ss_*`) as the options that made it. train_network.py writes it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _DEEPEST_JSON = 4 * 1024 * 1024
 
 
 def read(header: Header, where: str) -> ForeignSettings:
-    """The record's options; RecipeError where the file has none, or is not for SDXL."""
+    """The recorded options. RecipeError if there are none, or if they are not for SDXL."""
     record = {key: text for key, text in header.metadata.items() if key.startswith("ss_")}
     if not record:
         raise RecipeError(Problem("holds no record of its training", "ask its author for the settings", where))
@@ -119,7 +119,7 @@ def _option(key: str, option: str, text: str) -> ForeignKey:
     if option == "network_dim" and raw == "Dynamic":
         return unknown(key, text, "the file was resized: its layers have different dims")
     try:
-        value = values.taken(raw, option)
+        value = values.convert(raw, option)
     except ValueError as error:
         return unknown(key, text, str(error))
     return became(key, text, option, value if value is not False else None)
@@ -138,13 +138,13 @@ def _optimizer(key: str, text: str) -> Iterator[ForeignKey]:
     yield computed(key, text, "optimizer_type", name, note or "by its class")
     words = _split_arguments(match["arguments"] or "")
     try:
-        yield computed(key, text, "optimizer_args", values.taken(words, "optimizer_args"), "by its arguments")
+        yield computed(key, text, "optimizer_args", values.convert(words, "optimizer_args"), "by its arguments")
     except ValueError as error:
         yield unknown(key, text, str(error))
 
 
 def _split_arguments(text: str) -> list[str]:
-    """`a=1,betas=(0.9, 0.99)` at the commas that stand in no bracket."""
+    """Split `a=1,betas=(0.9, 0.99)` at commas outside of brackets."""
     parts, depth = [""], 0
     for char in text:
         depth += (char in "([{") - (char in ")]}")
@@ -156,7 +156,7 @@ def _split_arguments(text: str) -> list[str]:
 
 
 def _arguments(key: str, text: str, record: Mapping[str, str]) -> Iterator[ForeignKey]:
-    """The network's arguments; sd-scripts adds network_dropout to them, which has an option of its own."""
+    """The network's arguments. sd-scripts adds network_dropout to them, which is an option of its own."""
     found = _json(text)
     if not isinstance(found, dict):
         yield unknown(key, text, "is not a mapping")
@@ -165,13 +165,13 @@ def _arguments(key: str, text: str, record: Mapping[str, str]) -> Iterator[Forei
     plain = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
     words = [f"{name}={value}" for name, value in plain.items() if (name, str(value)) != added]
     try:
-        yield became(key, text, "network_args", values.taken(words, "network_args"))
+        yield became(key, text, "network_args", values.convert(words, "network_args"))
     except ValueError as error:
         yield unknown(key, text, str(error))
 
 
 def _datasets(key: str, text: str) -> Iterator[ForeignKey]:
-    """What every dataset and subset agrees on; a single folder of pictures is one of each."""
+    """Values common to all datasets and subsets. A single folder of pictures is one of each."""
     found = _json(text)
     datasets = [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
     if not datasets:
@@ -203,7 +203,7 @@ def _agreed(key: str, parts: list[dict[str, object]], options: frozenset[str]) -
 
 
 def _trained_parts(header: Header) -> Iterator[ForeignKey]:
-    """Which parts were trained is not in the record, but the file's tensors tell."""
+    """Which parts were trained. The metadata does not say, but the tensors do."""
     has_text = any(name.startswith(("lora_te", "lycoris_te")) for name in header.shapes)
     has_unet = any(name.startswith(("lora_unet_", "lycoris_unet_")) for name in header.shapes)
     if has_unet and not has_text:

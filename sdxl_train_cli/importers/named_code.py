@@ -1,4 +1,4 @@
-"""Options whose value names code that sd-scripts would import and call: in a stranger's file, only a trainer's."""
+"""Options whose value names code that sd-scripts imports and calls. Foreign files may only name trainers' code."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sdxl_train_cli.recipe import Recipe, Value
 
 _OPTIONS = frozenset({"network_module", "optimizer_type", "lr_scheduler_type"})
 _TOOLS = frozenset({"pip", "setuptools", "pkg_resources", "wheel", "_distutils_hack", "uv"})
-"""Beside Python's own library, what every environment has: programs that run others."""
+"""Packages of every environment, besides the standard library, that can run other programs."""
 _PARTS = {"torch": "torch.optim.", "transformers": "transformers.optimization.", "diffusers": "diffusers.optimization."}
-"""Of large packages, where optimizers and schedules are; torch can compile and load what it is given."""
+"""Allowed parts of large packages: optimizers and schedules. Other parts of torch can compile and load code."""
 _HINT = "do not train with this file; ask its author what it is for"
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def require_harmless(entries: Iterable[ForeignKey], where: str) -> None:
-    """RecipeError where one is no name of code, or names a library that holds the way to a shell."""
+    """RecipeError if a value is not a code name, or names a library that could give access to a shell."""
     for entry in entries:
         found = None if entry.option is None or entry.value is None else problem(entry.option, entry.value)
         if found is not None:
@@ -29,7 +29,7 @@ def require_harmless(entries: Iterable[ForeignKey], where: str) -> None:
 
 
 def require_harmless_recipe(recipe: Recipe) -> None:
-    """RecipeError where an option of a recipe names code that a stranger could have meant harm with."""
+    """RecipeError if an option of the recipe names code in which a stranger could have meant harm."""
     found = [
         recipe.problem(option, f"{option}: '{shown(str(setting.value))}' is {wrong}", _HINT)
         for option, setting in recipe.settings.items()
@@ -40,7 +40,7 @@ def require_harmless_recipe(recipe: Recipe) -> None:
 
 
 def problem(option: str, value: Value) -> str | None:
-    """What a value that names code is instead of a trainer's part; None where nothing is wrong."""
+    """What is wrong with a value that names code. None if it is part of a trainer."""
     if option not in _OPTIONS:
         return None
     name = str(value)
@@ -51,7 +51,7 @@ def problem(option: str, value: Value) -> str | None:
 
 def _is_elsewhere(name: str, option: str) -> bool:
     package, dot, _ = name.partition(".")
-    # A network's module is imported whatever it is called; the others are classes, and a bare name is torch's.
+    # A network's module is always imported. The others are classes, and a bare name is torch's.
     is_imported = bool(dot) or option == "network_module"
     is_no_part = package in _PARTS and (option == "network_module" or not name.startswith(_PARTS[package]))
     return is_imported and (package in sys.stdlib_module_names or package in _TOOLS or is_no_part)

@@ -1,4 +1,4 @@
-"""A JSON of OneTrainer as far as sd-scripts has its settings; what the file leaves out has OneTrainer's defaults.
+"""Import a OneTrainer JSON as far as sd-scripts has its settings. Missing keys have OneTrainer's defaults.
 
 Follows modules/util/config/TrainConfig.py of Nerogar/OneTrainer.
 """
@@ -125,7 +125,7 @@ _TIMESTEPS = 1000
 
 
 def is_one(found: Mapping[str, object]) -> bool:
-    """Whether a JSON object is a configuration of OneTrainer."""
+    """Whether a JSON object is a OneTrainer configuration."""
     return "model_type" in found and bool(
         {"training_method", "base_model_name", "concepts", "concept_file_name", "output_model_destination"}
         & found.keys()
@@ -133,7 +133,7 @@ def is_one(found: Mapping[str, object]) -> bool:
 
 
 def read(found: Mapping[str, object], where: str) -> ForeignSettings:
-    """The file's options; RecipeError where it is not for training SDXL."""
+    """The file's options. RecipeError if it is not for training SDXL."""
     model, method = str(found.get("model_type")), str(found.get("training_method", "FINE_TUNE"))
     if not model.startswith("STABLE_DIFFUSION_XL"):
         raise RecipeError(Problem(f"is for {shown(model)}, not for SDXL", "import SDXL settings", where))
@@ -150,7 +150,7 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
         *_noising(found),
         *_scaler(found),
         *onetrainer_parts.read(found, full=is_full),
-        *(onetrainer_network.of_a_whole_model(found) if is_full else onetrainer_network.read(found, where)),
+        *(onetrainer_network.read_without_network(found) if is_full else onetrainer_network.read(found, where)),
     ]
     name = f"{FORMAT}, {'fine-tune' if is_full else 'LoRA'}"
     return ForeignSettings(name, is_full, tuple(entries), whole=False)
@@ -201,13 +201,13 @@ def _number(name: str, option: str, raw: object, note: str, *, full: bool) -> Fo
 
 
 def _made(name: str, raw: object, option: str, value: Value | None, note: str) -> ForeignKey:
-    """Taken or renamed where the file says it, computed where it does not."""
+    """Taken over or renamed if the file has the key, computed if it does not."""
     return computed(name, raw, option, value, note) if note else became(name, raw, option, value)
 
 
 def _checkpointing(name: str, raw: object, found: Mapping[str, object], note: str) -> Iterator[ForeignKey]:
     if note and "gradient_checkpointing" in onetrainer_parts.part(found, "unet"):
-        return  # newer files tell it of each part
+        return  # newer files set it for each part
     is_on = str(raw).upper() not in {"OFF", "FALSE", "NONE"}
     if str(raw).upper() == "CPU_OFFLOADED":
         note = "without moving activations to the CPU, which sd-scripts does by cpu_offload_checkpointing"
@@ -281,7 +281,7 @@ def _noising(found: Mapping[str, object]) -> Iterator[ForeignKey]:
     weight = str(found.get("loss_weight_fn") or "CONSTANT").upper()
     strength = values.number(found.get("loss_weight_strength", 5.0))
     old = values.number(found.get("min_snr_gamma"))
-    if "min_snr_gamma" in found:  # a name of old
+    if "min_snr_gamma" in found:  # a former name
         yield became("min_snr_gamma", found["min_snr_gamma"], "min_snr_gamma", old or None)
         return
     name = "loss_weight_fn" if "loss_weight_fn" in found else "(loss_weight_fn)"

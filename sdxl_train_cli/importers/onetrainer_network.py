@@ -1,4 +1,4 @@
-"""The network that a JSON of OneTrainer trains: its type, its arguments and the layers that it reaches.
+"""Import the network of a OneTrainer JSON: its type, arguments and layers.
 
 Follows modules/module/LoRAModule.py and modelSetup/BaseStableDiffusionXLSetup.py of Nerogar/OneTrainer.
 """
@@ -25,14 +25,14 @@ _ARGUMENTS: Mapping[str, str] = {
 }
 _FILTERS = ("layer_filter", "lora_layers")
 _PRESETS = ("layer_filter_preset", "lora_layer_preset")
-"""Keys of today and of old. The form fills the filter in from the preset."""
+"""Current and former keys. The form fills the filter in from the preset."""
 _REGEX = ("layer_filter_regex", "lora_layers_regex")
 _BY_FILTER: Mapping[str, str] = {"": "full", "attentions": "attn-mlp", "attn": "attn-only"}
 KEYS = frozenset({"peft_type", *_ARGUMENTS, *_FILTERS, *_PRESETS, *_REGEX})
 
 
 def read(found: Mapping[str, object], where: str) -> Iterator[ForeignKey]:
-    """Yield what the network's keys say; RecipeError where it is of a type that is not known here."""
+    """Yield the network's options. RecipeError for an unknown network type."""
     kind = str(found.get("peft_type") or "LORA").upper()
     if kind not in {"LORA", *_ALGOS}:
         raise RecipeError(Problem(f"trains a network of the type {shown(kind)}, which is unknown here", None, where))
@@ -50,8 +50,8 @@ def read(found: Mapping[str, object], where: str) -> Iterator[ForeignKey]:
     yield computed(key, kind, "network_args", tuple(words) or None, "")
 
 
-def of_a_whole_model(found: Mapping[str, object]) -> Iterator[ForeignKey]:
-    """Yield the same keys where no network is trained."""
+def read_without_network(found: Mapping[str, object]) -> Iterator[ForeignKey]:
+    """Yield the same keys, ignored, for a file that trains no network."""
     for key in sorted(KEYS & found.keys()):
         if key in {*_FILTERS, *_PRESETS} and _layers(found) != "full":
             yield ignored(key, found[key], "sd-scripts trains every layer of the U-Net")
@@ -60,7 +60,7 @@ def of_a_whole_model(found: Mapping[str, object]) -> Iterator[ForeignKey]:
 
 
 def _argument(key: str, raw: object, kind: str, words: list[str]) -> ForeignKey:
-    """What an argument became; it is put to the words."""
+    """What became of an argument, which is appended to `words`."""
     belongs = key.startswith("lokr_") == (kind == "LOKR")
     if not belongs or raw is False or raw == -1:
         return ignored(key, raw, "off" if belongs else f"is not for the type {kind}")
@@ -73,14 +73,14 @@ def _argument(key: str, raw: object, kind: str, words: list[str]) -> ForeignKey:
 
 
 def _layers(found: Mapping[str, object]) -> str:
-    """The name of the layers' preset; empty where a filter of one's own chooses."""
+    """Name of the layer preset. Empty if a custom filter selects the layers."""
     preset = next((str(found[key]) for key in _PRESETS if found.get(key)), "")
     typed = next((str(found[key]).strip() for key in _FILTERS if found.get(key)), "")
     return preset if preset in _BY_FILTER.values() else _BY_FILTER.get(typed, "")
 
 
 def _reach(found: Mapping[str, object], layers: str, words: list[str]) -> Iterator[ForeignKey]:
-    """The layers that the network reaches, put to the words: sd-scripts' LoRA leaves the convolutions out."""
+    """The layers that the network reaches, appended to `words`: sd-scripts' LoRA omits convolutions."""
     is_lycoris = any(word.startswith("algo=") for word in words)
     note = f"network_args preset={layers}"
     if not layers:

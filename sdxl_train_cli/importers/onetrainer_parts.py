@@ -1,4 +1,4 @@
-"""The parts of a model in a JSON of OneTrainer: which of them are trained, at which rates and in which precision.
+"""Import the model parts of a OneTrainer JSON: which are trained, at which rates and precisions.
 
 Follows TrainModelPartConfig and the migrations of modules/util/config/TrainConfig.py of Nerogar/OneTrainer.
 """
@@ -20,7 +20,7 @@ _TOLD = frozenset({"train", "learning_rate"})
 
 
 def read(found: Mapping[str, object], *, full: bool) -> Iterator[ForeignKey]:
-    """Yield what the parts say, and each of their keys once."""
+    """Yield the parts' options, and each of their keys once."""
     yield from _trained(found, full=full)
     yield from _unet_weights(found, full=full)
     yield from _vae(found)
@@ -31,13 +31,13 @@ def read(found: Mapping[str, object], *, full: bool) -> Iterator[ForeignKey]:
 
 
 def part(found: Mapping[str, object], name: str) -> Mapping[str, object]:
-    """A part's settings; none where the file has none."""
+    """A part's settings. Empty if the file has none."""
     inner = found.get(name)
     return inner if isinstance(inner, dict) else {}
 
 
 def rate_factor(found: Mapping[str, object]) -> float:
-    """What OneTrainer multiplies every rate by (learning_rate_scaler, NamedParameterGroup.py)."""
+    """Factor by which OneTrainer multiplies every rate (learning_rate_scaler, NamedParameterGroup.py)."""
     batch, often = (values.number(found.get(key)) or 1 for key in ("batch_size", "gradient_accumulation_steps"))
     scaler = str(found.get("learning_rate_scaler") or "NONE").upper().removeprefix("GLOBAL_")
     scales = {"BATCH": batch, "GRADIENT_ACCUMULATION": often, "BOTH": batch * often}
@@ -45,7 +45,7 @@ def rate_factor(found: Mapping[str, object]) -> float:
 
 
 def rate(key: str, raw: object, option: str, found: Mapping[str, object], note: str = "") -> ForeignKey | None:
-    """A rate as sd-scripts has to be given it; None where there is none."""
+    """A rate in the form that sd-scripts expects. None if there is none."""
     number, factor = values.number(raw), rate_factor(found)
     if number is None:
         return None
@@ -93,7 +93,7 @@ def _full_text_encoders(found: Mapping[str, object], texts: list[str]) -> Iterat
 
 
 def _weights(found: Mapping[str, object], name: str) -> tuple[str, str | None]:
-    """A part's precision and the key that tells it; files of old have one for all parts."""
+    """A part's precision and its key. Old files have one key for all parts."""
     own = str(part(found, name).get("weight_dtype") or "NONE").upper()
     if own != "NONE":
         return own, f"{name}.weight_dtype"
@@ -130,7 +130,7 @@ def _vae(found: Mapping[str, object]) -> Iterator[ForeignKey]:
 
 
 def _checkpointing(found: Mapping[str, object]) -> Iterator[ForeignKey]:
-    """Newer files tell it of each part; sd-scripts has one switch, which counts most for the U-Net."""
+    """Newer files have a switch per part. sd-scripts has one, and it matters most for the U-Net."""
     own = part(found, "unet").get("gradient_checkpointing")
     if own is not None and "gradient_checkpointing" not in found:
         yield became("unet.gradient_checkpointing", own, "gradient_checkpointing", values.switch(own) or None)

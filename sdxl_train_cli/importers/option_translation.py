@@ -1,4 +1,4 @@
-"""What an option of another person's run is worth here: a table of what stays behind, and of what has another form."""
+"""Decide which options of another person's run apply here: a table of options to drop, and to convert."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ STAYS: Mapping[str, str] = {
     "diffusers_xformers": "leaves the U-Net with plain attention",
     "lowvram": "sd-scripts no longer has it",
 }
-"""Options that no imported preset holds, and why."""
+"""Options that no imported preset contains, and why."""
 
 _OFF: Mapping[str, Scalar] = {
     **dict.fromkeys(
@@ -72,22 +72,22 @@ _OFF: Mapping[str, Scalar] = {
     "max_timestep": 1000,
     "max_token_length": 75,
 }  # fmt: skip
-"""What sd-scripts takes for off where the parser has no default."""
+"""Values that sd-scripts treats as off when the parser has no default."""
 
 MUST_BE_ABSENT = frozenset(
     {option for option in _OFF if option.startswith("save_")}
     | {"max_token_length", "max_train_epochs", "fused_optimizer_groups"}
 )
-"""Options that can't be given the value that means off."""
+"""Options that have no value meaning off."""
 
 _SECRETS = ("wandb_api_key", "huggingface_token", "hf_token", "secret", "password")
 _XFORMERS = "torch's own attention does the same; sd-scripts does not install xformers"
 _STEP = 32
-"""Pixels: SDXL's buckets are whole multiples of it."""
+"""Pixels. SDXL's bucket sides are multiples of it."""
 
 
-def made_of(entry: ForeignKey) -> Iterator[ForeignKey]:
-    """The entry as it is worth here: as it is, in another form, or without its option and why."""
+def translate(entry: ForeignKey) -> Iterator[ForeignKey]:
+    """The entry as it applies here: unchanged, converted, or without its option and with the reason."""
     if entry.option is None:
         yield entry
     elif entry.value is not None and entry.option in STAYS:
@@ -107,25 +107,25 @@ def made_of(entry: ForeignKey) -> Iterator[ForeignKey]:
 
 
 def without_secrets(entry: ForeignKey) -> ForeignKey:
-    """The entry as it may be shown to others: a report is copied into an issue soon enough."""
+    """The entry in a form that may be published: reports get pasted into issues."""
     is_secret = any(name in entry.key.lower() for name in _SECRETS) and bool(entry.shown)
     return replace(entry, shown="(not shown)") if is_secret else entry
 
 
 def is_off(option: str, value: Value | None) -> bool:
-    """Whether the value says nothing: absent, a switch that is off, or what sd-scripts does anyway."""
+    """Whether the value has no effect: absent, a switch that is off, or sd-scripts' default."""
     if value is None or value is False:
         return True
-    return not isinstance(value, bool) and same(value, off(option))
+    return not isinstance(value, bool) and means_same(value, value_when_off(option))
 
 
-def off(option: str) -> Value | None:
-    """The value that means the same as leaving the option out; None where only its absence does."""
+def value_when_off(option: str) -> Value | None:
+    """The value equivalent to leaving the option out. None if only absence is."""
     return shipped.defaults().get(option, _OFF.get(option))
 
 
-def same(one: Value | None, other: Value | None) -> bool:
-    """Whether two values mean the same, however they are written: 1 and 1.0, 1024 and "1024,1024"."""
+def means_same(one: Value | None, other: Value | None) -> bool:
+    """Whether two values are equivalent however they are written: 1 and 1.0, 1024 and "1024,1024"."""
     return _plain(one) == _plain(other)
 
 

@@ -1,4 +1,4 @@
-"""A reading becomes a preset that sd-scripts will take: kind, base, what differs, and what became of each key."""
+"""Build a preset that sd-scripts accepts from foreign settings: kind, base, changes, and what became of each key."""
 
 from __future__ import annotations
 
@@ -34,37 +34,37 @@ _MEANING = frozenset(
         "network_dim", "network_train_unet_only", "resolution"
     ]
 )  # fmt: skip
-"""Options that are never left out to make a run possible: without them it would be another run."""
+"""Options that are never dropped to make a run possible, as that would make it a different run."""
 _RATES: Mapping[str, str] = {
     "unet_lr": "network_train_text_encoder_only",
     "text_encoder_lr": "network_train_unet_only",
 }
-"""Rates of parts, and the switch that leaves the part out."""
+"""Rates of parts, and the switch that excludes the part."""
 _REFUSED = "sd-scripts would refuse it: "
 
 
 @dataclass(frozen=True)
 class ImportedPreset:
-    """A preset that is not yet written."""
+    """A preset before it is written."""
 
     format: str
     kind: Kind
     base: str
     """The shipped preset that it extends."""
     changes: Changes
-    """What differs from the base; None leaves an option of the base to sd-scripts."""
+    """Differences from the base. None resets an option of the base to sd-scripts' default."""
     entries: tuple[ForeignKey, ...]
     facts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _ImportDraft:
-    """The options of a reading on their way."""
+    """Foreign settings during conversion."""
 
     kind: Kind
     whole: bool
     known: Changes
-    """Every option that the reading speaks of."""
+    """Every option that the foreign settings mention."""
     entries: tuple[ForeignKey, ...]
     silent_on_dataset: bool
     bases: Mapping[str, Recipe]
@@ -72,11 +72,11 @@ class _ImportDraft:
 
 
 def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: Kind | None = None) -> ImportedPreset:
-    """Make sense of a reading; RecipeError where it is not for SDXL, or can't be trained whatever is left out."""
+    """Build a preset. RecipeError if the settings are not for SDXL, or can't be trained whatever is dropped."""
     entries = [
         option_translation.without_secrets(made)
         for entry in reading.entries
-        for made in option_translation.made_of(entry)
+        for made in option_translation.translate(entry)
     ]
     named_code.require_harmless(entries, shown)
     entries = _superseded(entries)
@@ -100,10 +100,10 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
 
 
 def _distance(draft: _ImportDraft, base: str) -> tuple[int, int, int]:
-    """How much would have to be said, how many network arguments differ, how much the file does not speak of."""
+    """Number of changes needed, of differing network arguments, and of options that the file does not mention."""
     settings = draft.bases[base].settings
-    theirs = networks.pairs(settings["network_args"].value if "network_args" in settings else None)
-    differing = networks.pairs(draft.known.get("network_args")).items() ^ theirs.items()
+    theirs = networks.parse_pairs(settings["network_args"].value if "network_args" in settings else None)
+    differing = networks.parse_pairs(draft.known.get("network_args")).items() ^ theirs.items()
     return len(_changes(draft, base)), len(differing), len(settings.keys() - draft.known.keys())
 
 
@@ -117,7 +117,7 @@ def _superseded(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
         else:
             said = (
                 "says the same"
-                if option_translation.same(entry.value, final.value)
+                if option_translation.means_same(entry.value, final.value)
                 else "says otherwise and takes precedence"
             )
             found.append(entry.dropped(f"{final.key} {said}"))
@@ -126,7 +126,7 @@ def _superseded(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
 
 def _network(entries: Sequence[ForeignKey]) -> tuple[str, dict[str, str]]:
     known = {entry.option: entry.value for entry in entries}
-    return str(known.get("network_module") or "networks.lora"), networks.pairs(known.get("network_args"))
+    return str(known.get("network_module") or "networks.lora"), networks.parse_pairs(known.get("network_args"))
 
 
 def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str, str]) -> list[ForeignKey]:
@@ -136,7 +136,7 @@ def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str,
         for place, entry in enumerate(found):
             if entry.option == "network_args":
                 note = entry.note or "rewritten so that LyCORIS does what it says"
-                found[place] = replace(entry, what=KeyFate.COMPUTED, value=networks.words(mended), note=note)
+                found[place] = replace(entry, what=KeyFate.COMPUTED, value=networks.format_pairs(mended), note=note)
     found = _plain_rates(found)
     if any(entry.option == "mixed_precision" and entry.value == "fp16" for entry in entries):
         found = [
@@ -149,9 +149,9 @@ def _fitting(entries: Sequence[ForeignKey], module: str, arguments: Mapping[str,
 
 
 def _plain_rates(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
-    """A part's own rate says nothing where it is the common one, or where the part is not trained."""
+    """Drop a part's own rate if it equals the common one, or if the part is not trained."""
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
-    common = known.get("learning_rate") or shipped.number("learning_rate")
+    common = known.get("learning_rate") or shipped.default_number("learning_rate")
     found = []
     for entry in entries:
         rate = entry.value[0] if isinstance(entry.value, tuple) and len(entry.value) == 1 else entry.value
@@ -159,7 +159,7 @@ def _plain_rates(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
             found.append(entry)
         elif known.get(_RATES[entry.option]):
             found.append(replace(entry, what=KeyFate.COMPUTED, value=None, note="this part is not trained"))
-        elif option_translation.same(rate, common):
+        elif option_translation.means_same(rate, common):
             found.append(replace(entry, what=KeyFate.COMPUTED, value=None, note="the same as learning_rate"))
         else:
             found.append(entry)
@@ -167,12 +167,12 @@ def _plain_rates(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
 
 
 def _changes(draft: _ImportDraft, base: str) -> Changes:
-    """What a preset that extends this base has to say."""
+    """Options that a preset extending this base must set."""
     inherited = draft.bases[base].settings
     changes: dict[str, Value | None] = {}
     for option, value in sorted(draft.known.items()):
         below = inherited[option].value if option in inherited else None
-        if option_translation.same(value, below) or (
+        if option_translation.means_same(value, below) or (
             option_translation.is_off(option, value) and option_translation.is_off(option, below)
         ):
             continue
@@ -191,17 +191,17 @@ def _changes(draft: _ImportDraft, base: str) -> Changes:
 
 
 def _is_nothing(value: Value | None) -> bool:
-    """Absent, or a switch that is off; zero is a value."""
+    """Absent, or a switch that is off. Zero is a value."""
     return value is None or value is False
 
 
 def _kept(draft: _ImportDraft) -> frozenset[str]:
-    """Options of the base that stay though the file does not speak of them."""
+    """Options of the base that stay even though the file does not mention them."""
     kept = _NEEDED | (_OF_THE_DATASET if draft.silent_on_dataset else frozenset())
     chosen = any(draft.known.get(option) for option in ATTENTIONS)
     kept |= _HOW_FAST - ({"sdpa"} if chosen else set())
     is_fp16 = draft.known.get("mixed_precision") == "fp16"
-    return kept | ({"no_half_vae"} if is_fp16 else set())  # in fp16 SDXL's VAE gives NaN
+    return kept | ({"no_half_vae"} if is_fp16 else set())  # SDXL's VAE yields NaN in fp16
 
 
 def _recipe(recipe: Recipe, changes: Changes) -> Recipe:
@@ -212,7 +212,7 @@ def _recipe(recipe: Recipe, changes: Changes) -> Recipe:
 
 
 def _mended(draft: _ImportDraft, table: OptionTable, shown: str) -> _ImportDraft:
-    """Leave out what sd-scripts would refuse; RecipeError where that would be another run."""
+    """Drop what sd-scripts would refuse. RecipeError if that would make it a different run."""
     name, base = next(iter(draft.bases.items()))
     known = table.of(draft.kind)
     for _ in range(len(draft.known) + len(base.settings) + 1):
@@ -229,13 +229,13 @@ def _mended(draft: _ImportDraft, table: OptionTable, shown: str) -> _ImportDraft
 
 
 def _refused(recipe: Recipe, table: OptionTable) -> list[Problem]:
-    """What to mend next: all that the table refuses, each by itself, else one: the next may go with it."""
+    """Problems to fix next: all that the option table reports, else one rule at a time, as fixing it may fix others."""
     alone = list(options.problems(recipe, table))
     return alone or list(itertools.islice(rules.problems(options.convert(recipe, table)), 1))
 
 
 def _to_leave_out(problem: Problem, draft: _ImportDraft, recipe: Recipe) -> str | None:
-    """The option that is best left out, one that the file does not speak of before its own; None where none is set."""
+    """The best option to drop, preferring options that the file does not mention. None if none is set."""
     if len(problem.options) == 1:
         return problem.options[0]
     given = [option for option in problem.options if not _is_nothing(recipe.get(option))]

@@ -1,4 +1,4 @@
-"""An imported preset as the YAML that a person reads: where it came from, what it extends, and what differs."""
+"""Write an imported preset as commented YAML: its source, its base, and its changes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sdxl_train_cli.recipes import yaml_file
 _LONGEST_NAME = 80
 
 
-def of(imported: ImportedPreset, source: str) -> str:
-    """The file's text; `source` is the imported file's bare name."""
+def render(imported: ImportedPreset, source: str) -> str:
+    """The file's text. `source` is the imported file's name without folders."""
     name = "".join(char if char.isprintable() else "?" for char in source)[:_LONGEST_NAME]
     head = [f"# Imported from {name} ({imported.format})", *(f"# {fact}" for fact in imported.facts)]
     description = f"{imported.kind.label} from {name}"
@@ -34,7 +34,7 @@ def _options(imported: ImportedPreset) -> Iterator[str]:
 
 
 def _comment(imported: ImportedPreset, option: str) -> str:
-    """The key that an option came from, where it is called otherwise."""
+    """The key that an option came from, if its name differs."""
     entry = next(entry for entry in reversed(imported.entries) if entry.option == option)
     source = "" if entry.what is KeyFate.TAKEN else f"{entry.key.strip('()')} {entry.shown}".strip()
     return source if source.isprintable() else ""

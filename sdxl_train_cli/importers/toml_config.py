@@ -1,4 +1,4 @@
-"""A TOML that is given to sd-scripts as --config_file, such as the config_*.toml that the kohya_ss GUI writes."""
+"""Import a TOML for sd-scripts' --config_file, such as the config_*.toml that the kohya_ss GUI writes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def is_one(found: Mapping[str, object]) -> bool:
 
 
 def read(found: Mapping[str, object], where: str) -> ForeignSettings:
-    """The file's options, sections or not; RecipeError where they are not for SDXL."""
+    """The file's options, in sections or not. RecipeError if they are not for SDXL."""
     flat = list(_flat(found))
     given = {key: raw for key, _, raw in flat}
     other = next((name for key, name in _OTHER_MODELS.items() if given.get(key)), None)
@@ -59,7 +59,7 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
 
 
 def _flat(found: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
-    """Option, shown key and value; sd-scripts takes the tables of the file apart, whatever they are called."""
+    """Option, shown key and value. sd-scripts flattens the file's tables, whatever their names."""
     for key, raw in found.items():
         if isinstance(raw, dict):
             for inner, value in raw.items():
@@ -72,7 +72,7 @@ def _entry(key: str, option: str, raw: object) -> ForeignKey:
     if option in _GUI_ONLY:
         return ignored(key, raw, _GUI_ONLY[option])
     try:
-        value = values.taken(raw, option)
+        value = values.convert(raw, option)
     except ValueError as error:
         return unknown(key, raw, str(error))
     if value is None:

@@ -1,4 +1,4 @@
-"""Values of other programs' files in the form that sd-scripts' options have; what could do harm is refused."""
+"""Convert values of other programs' files to sd-scripts' types, and refuse harmful ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TEXTS = re.compile(
     r"resolution|training_comment|metadata_.*|log_prefix|log_tracker_name|output_name|wandb_run_name|face_crop_aug_range"
     r"|block_lr|caption_.*fix|.*separator|huggingface_.*|dynamo_.*|sample_sampler|save_precision|mixed_precision"
 )
-"""Options whose value is text even where it reads as a number."""
+"""Options whose value stays text even if it looks like a number."""
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,4})?")
 _PATH = re.compile(r"""(?:^|[\s=,;:("'])(?:[A-Za-z]:[\\/]|\\\\|~[\\/]|/[^/\s]+/|\.{1,2}[\\/]|file:)|%\w+%|\$\{?\w""")
@@ -19,8 +19,8 @@ _MOST = 10**18
 _LONGEST_TEXT = 10_000
 
 
-def taken(raw: object, option: str) -> Value | None:
-    """The value that a raw one means for this option; None for one that is empty. ValueError says what is wrong."""
+def convert(raw: object, option: str) -> Value | None:
+    """The value for this option. None if empty. ValueError explains what is wrong."""
     if raw is None:
         return None
     if option in shipped.lists():
@@ -31,14 +31,14 @@ def taken(raw: object, option: str) -> Value | None:
 
 
 def names_a_path(value: Value) -> bool:
-    """Whether the value speaks of a place on a machine; an address on the web is none."""
+    """Whether the value is a local path. A web address is not."""
     return any(
         isinstance(part, str) and _PATH.search(part) for part in (value if isinstance(value, tuple) else (value,))
     )
 
 
 def number(raw: object) -> float | int | None:
-    """A number, also one that is written as text; None for everything else."""
+    """A number, possibly written as text. None for anything else."""
     if isinstance(raw, bool):
         return None
     if isinstance(raw, str):
@@ -46,7 +46,7 @@ def number(raw: object) -> float | int | None:
         if _WHOLE.fullmatch(raw):
             return int(raw)
         raw = float(raw) if _NUMBER.fullmatch(raw) else None
-    # The comparison comes alone: isfinite refuses whole numbers that no float holds, and NaN is below nothing.
+    # Only a comparison: isfinite raises for integers beyond float range, and NaN compares false.
     return raw if isinstance(raw, int | float) and abs(raw) < _MOST else None
 
 
@@ -56,7 +56,7 @@ def switch(raw: object) -> bool:
 
 
 def split_words(raw: object) -> list[str]:
-    """The parts of `"a=1" b=2`, as kohya_ss splits it; a list is taken part by part."""
+    """The parts of `"a=1" b=2`, split as kohya_ss does. A list is taken element by element."""
     parts = raw if isinstance(raw, list | tuple) else str(raw).replace('"', "").split()
     return [str(part).strip().strip("'\"") for part in parts if str(part).strip()]
 
@@ -79,7 +79,7 @@ def _scalar(raw: object, option: str) -> Scalar | None:
             raise ValueError("is not a number that training accepts")
         return raw
     if not isinstance(raw, str):
-        raise ValueError("is not a plain value")  # noqa: TRY004 - the file's fault, not the caller's
+        raise ValueError("is not a plain value")  # noqa: TRY004 - the file is at fault, not the caller
     return _text(raw, option)
 
 

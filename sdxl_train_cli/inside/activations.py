@@ -49,7 +49,7 @@ SIDES = (512, 768, 1536)
 
 @dataclass(frozen=True)
 class Case:
-    """One set of choices to be counted."""
+    """One combination of settings to count."""
 
     part: str = "unet"
     network: str = "lora"
@@ -103,7 +103,7 @@ def main() -> int:
 
 
 def grid() -> Iterator[Case]:
-    """Every network by batch and by resolution, and single cases for what changes little beside them."""
+    """Every network by batch and by resolution, and single cases for settings of small effect."""
     for network, checkpointing in itertools.product(NETWORKS, (False, True)):
         yield from (replace(network, checkpointing=checkpointing, batch=batch) for batch in BATCHES)
         yield from (replace(network, checkpointing=checkpointing, side=side) for side in SIDES)
@@ -113,7 +113,7 @@ def grid() -> Iterator[Case]:
 
 
 class Ledger:
-    """What is alive, by what it is; `highest` is the most of it that were activations."""
+    """Living storages by kind. `highest` is the peak of activations."""
 
     def __init__(self) -> None:
         self.weights: set[int] = set()
@@ -123,11 +123,11 @@ class Ledger:
         self.total = self.highest = 0
 
     def exclude(self, weight: Any) -> None:  # noqa: ANN401  tensors, in a file that has no torch until it runs
-        """A parameter or buffer is neither activation nor copy."""
+        """Exclude a parameter or buffer, which is neither activation nor copy."""
         self.weights.add(id(weight.untyped_storage()))
 
     def enter(self, tensor: Any, *, is_copy: bool) -> None:  # noqa: ANN401  the same
-        """Note a tensor's storage, once, until it dies."""
+        """Record a tensor's storage, once, until it is freed."""
         storage = tensor.untyped_storage()
         key = id(storage)
         if key in self.weights or key in self.watched:
@@ -142,18 +142,18 @@ class Ledger:
         self.highest = max(self.highest, self.total)
 
     def leave(self, key: int) -> None:
-        """Forget a storage that is gone."""
+        """Remove a freed storage."""
         self.watched.pop(key, None)
         self.copies.pop(key, None)
         self.total -= self.activations.pop(key, 0)
 
     def is_gradient(self, weight: Any) -> None:  # noqa: ANN401  the same
-        """A gradient that has reached its weight is no activation any more."""
+        """Reclassify a gradient once it has reached its weight: it is no activation any more."""
         self.total -= self.activations.pop(id(weight.grad.untyped_storage()), 0)
 
 
 def watching(ledger: Ledger) -> Any:  # noqa: ANN401  a context manager of torch's
-    """Give the mode in which every operation, of the backward pass too, is entered into the ledger."""
+    """Return a mode that records every operation in the ledger, including those of the backward pass."""
     modes = importlib.import_module("torch.utils._python_dispatch")
     leaves = importlib.import_module("torch.utils._pytree").tree_leaves
     torch = importlib.import_module("torch")
@@ -178,7 +178,7 @@ def watching(ledger: Ledger) -> Any:  # noqa: ANN401  a context manager of torch
 
 
 def count(torch: Any, case: Case) -> dict[str, int]:  # noqa: ANN401  a module that is there only here
-    """Run one forward and backward pass of nothing but shapes."""
+    """Run one forward and backward pass on shapes only."""
     fake = importlib.import_module("torch._subclasses.fake_tensor").FakeTensorMode
     ledger = Ledger()
     if case.network == "none":
@@ -254,7 +254,7 @@ def text_encoders() -> list[Any]:
 
 
 def unet_loss(torch: Any, case: Case, model: Any) -> Any:  # noqa: ANN401  the same
-    """One step's loss from random latents; the context asks for a gradient where sd-scripts lets it."""
+    """Loss of one step from random latents. Gradients are requested where sd-scripts allows them."""
     dtype = torch.float32 if case.precision == "fp32" else torch.bfloat16
     side = case.side // 8
     latents = torch.randn(case.batch, 4, side, side, dtype=dtype).requires_grad_(case.network != "full")
@@ -268,7 +268,7 @@ def unet_loss(torch: Any, case: Case, model: Any) -> Any:  # noqa: ANN401  the s
 
 
 def text_loss(torch: Any, case: Case, first: Any, second: Any) -> Any:  # noqa: ANN401  the same
-    """Give a loss that reaches both text encoders through the layers that SDXL listens to."""
+    """A loss that reaches both text encoders through the layers that SDXL uses."""
     if case.checkpointing:
         first.gradient_checkpointing_enable()
         second.gradient_checkpointing_enable()
@@ -278,7 +278,7 @@ def text_loss(torch: Any, case: Case, first: Any, second: Any) -> Any:  # noqa: 
 
 
 def picture(torch: Any, case: Case, ledger: Ledger, fake: Any) -> int:  # noqa: ANN401  the same
-    """Give the most that the VAE holds while a picture becomes latents, or the other way."""
+    """Peak memory of the VAE while a picture is encoded, or decoded."""
     dtype = torch.float32 if case.precision == "fp32" else torch.bfloat16
     config = importlib.import_module("library.model_util").create_vae_diffusers_config()
     with fake(allow_non_fake_inputs=True), torch.no_grad():
@@ -295,7 +295,7 @@ def picture(torch: Any, case: Case, ledger: Ledger, fake: Any) -> int:  # noqa: 
 
 @contextlib.contextmanager
 def as_cuda_autocasts(torch: Any) -> Iterator[None]:  # noqa: ANN401  the same
-    """Run in float32 what CUDA's autocast would."""
+    """Run in float32 the operations that CUDA's autocast would."""
     functional, tensor = torch.nn.functional, torch.Tensor
     held = (functional.layer_norm, functional.group_norm, tensor.softmax)
 

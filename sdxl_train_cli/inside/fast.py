@@ -51,19 +51,19 @@ RECORDED_NETWORKS = {
     *(f"networks.{name}" for name in ("lora", "loha", "lokr")),
     *(f"lycoris.modules.{name}" for name in ("locon", "loha", "lokr")),
 }
-"""Whose modules do the same in each step; a DyLoRA draws another rank."""
+"""Networks whose modules do the same in each step. A DyLoRA draws a random rank."""
 EAGER_STEPS = 2
-"""Steps of a shape that run before it is recorded: they load kernels, and a rare shape is not worth a recording."""
+"""Steps of a shape before it is recorded: they load kernels, and a rare shape is not worth a recording."""
 MOST_SHAPES = 24
-"""Recordings that are kept: each takes the driver some tens of MB."""
+"""Limit of recordings. Each takes tens of MB in the driver."""
 MOST_KINDS_OF_BLOCK = 256
-"""Versions that torch.compile may make of a block: by width, shape of batch, and with or without gradients."""
+"""Versions of a block that torch.compile may create: by width, batch shape, and with or without gradients."""
 
 Forward = Callable[..., torch.Tensor]
 
 
 def main(argv: list[str]) -> int:
-    """Change what the script will import, then become the script."""
+    """Modify what the script will import, then run the script in this process."""
     if argv == ["--list"]:
         print(*DEFAULT, *OTHERS)
         return 0
@@ -86,12 +86,12 @@ def main(argv: list[str]) -> int:
 
 
 def tell(words: str) -> None:
-    """Say something of ours in the run's log."""
+    """Write a message of ours to the run's log."""
     print(f"fast: {words}", file=sys.stderr, flush=True)
 
 
 def why_not_here(argv: Sequence[str]) -> str | None:
-    """Why this run can't be made faster, or None where all that is relied upon is there."""
+    """Why this run can't be made faster, or None if everything relied upon exists."""
     others = [word for word in argv if word in {"--torch_compile", "--deepspeed"}]
     if others:
         return f"{others[0]} changes the model in its own way"
@@ -107,7 +107,7 @@ def why_not_here(argv: Sequence[str]) -> str | None:
 
 
 def possible(wanted: set[str], argv: Sequence[str]) -> set[str]:
-    """Leave out what this machine or these options can't do, and say so."""
+    """The ingredients that this machine and these options support. Reports the others."""
     lacking = {}
     if not torch.cuda.is_available():
         lacking["graphs"] = "no GPU"
@@ -123,7 +123,7 @@ def possible(wanted: set[str], argv: Sequence[str]) -> set[str]:
 
 
 def install(wanted: set[str], argv: Sequence[str]) -> None:
-    """Change the classes and functions that the script will use."""
+    """Modify the classes and functions that the script will use."""
     library = importlib.import_module("library.sdxl_original_unet")
     model = library.SdxlUNet2DConditionModel
     faster = Faster(model.forward, wanted)
@@ -149,9 +149,9 @@ def install(wanted: set[str], argv: Sequence[str]) -> None:
 
 
 def forward_of(body: Forward, *, is_compiled: bool) -> Forward:
-    """A block's `forward`: upstream's, but for a checkpoint that can be recorded and that keeps no random numbers.
+    """A block's `forward`: upstream's, except for a checkpoint that can be recorded and stores no random state.
 
-    Upstream's checkpoint is the reentrant one, which runs a backward pass of its own within the other.
+    Upstream's checkpoint is reentrant, and runs a nested backward pass.
     """
     trained = compiled(body) if is_compiled else body
 
@@ -168,7 +168,7 @@ def forward_of(body: Forward, *, is_compiled: bool) -> Forward:
 
 
 def compiled(body: Forward) -> Forward:
-    """Compile for each shape as it comes; what can't be compiled runs as it is."""
+    """Compile for each shape on first use. What can't be compiled runs unchanged."""
     dynamo = importlib.import_module("torch._dynamo")
     for limit in ("recompile_limit", "cache_size_limit"):  # the name before torch 2.7
         if hasattr(dynamo.config, limit):
@@ -181,7 +181,7 @@ def compiled(body: Forward) -> Forward:
 
 
 def draws(block: Any) -> bool:  # noqa: ANN401  upstream's
-    """Whether something within a block draws random numbers: a second forward pass then has to draw the same."""
+    """Whether a module within a block draws random numbers, which a second forward pass must repeat."""
     known = block.__dict__.get("fast_draws")
     if known is None:
         known = block.__dict__["fast_draws"] = any(map(has_dropout, owners(block)))
@@ -189,7 +189,7 @@ def draws(block: Any) -> bool:  # noqa: ANN401  upstream's
 
 
 def owners(model: nn.Module) -> list[Any]:
-    """The modules of the network that have put their own `forward` in place of a layer's."""
+    """Modules of the network that have replaced a layer's `forward` with their own."""
     forwards = (module.__dict__.get("forward") for module in model.modules())
     found = (getattr(forward, "__self__", None) for forward in forwards)
     return [owner for owner in found if isinstance(owner, nn.Module) and owner is not model]
@@ -204,14 +204,14 @@ def why_not_recorded(owners: Sequence[Any]) -> str | None:
 
 
 def has_dropout(owner: object) -> bool:
-    """Whether a module of a network leaves something out by chance; LyCORIS holds a dropout as a module or a figure."""
+    """Whether a network module has any dropout. LyCORIS stores it as a module or a number."""
     found = (getattr(owner, name, None) for name in ("dropout", "rank_dropout", "module_dropout", "drop"))
     chances = (getattr(value, "p", value) for value in found)
     return any(isinstance(chance, int | float) and chance > 0 for chance in chances)
 
 
 def without_copies(reduce: Callable[..., Any]) -> Callable[..., Any]:
-    """Accelerate's mean over all processes, which for a single one is what it was given."""
+    """Accelerate's mean over all processes, which returns its input for a single process."""
 
     @functools.wraps(reduce)
     def mean(self: Any, tensor: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401  accelerate's
@@ -221,7 +221,7 @@ def without_copies(reduce: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_waits() -> None:
-    """Let bitsandbytes go on to the next weight at once: the GPU does its work in order anyway."""
+    """Make bitsandbytes continue with the next weight at once: the GPU executes in order anyway."""
     optimizer = importlib.import_module("bitsandbytes.optim.optimizer")
     if hasattr(optimizer, "sync_gpu"):
         optimizer.sync_gpu = lambda _tensor: None
@@ -230,7 +230,7 @@ def without_waits() -> None:
 
 
 class Faster:
-    """Stands for the U-Net's `forward`."""
+    """Replaces the U-Net's `forward`."""
 
     def __init__(self, forward: Forward, wanted: set[str]) -> None:
         self.forward = forward
@@ -244,7 +244,7 @@ class Faster:
         self.pool: Any = None
 
     def __call__(self, unet: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
-        """One forward pass, in a way whose backward pass gives the same gradients."""
+        """Run one forward pass whose backward pass yields the same gradients."""
         if not self.is_ready:
             self.make_ready(unet)
         if not torch.is_grad_enabled():  # samples and validation: the VAE may need the memory of the recordings
@@ -267,7 +267,7 @@ class Faster:
         return self.recorded(unet, key, inputs)
 
     def make_ready(self, unet: nn.Module) -> None:
-        """Change this U-Net, once the network has taken its place in it."""
+        """Modify this U-Net after the network has been attached."""
         self.is_ready = True
         self.owners = owners(unet)
         if "graphs" in self.wanted and (why := why_not_recorded(self.owners)):
@@ -284,19 +284,19 @@ class Faster:
                     module.__class__ = in_own_precision(type(module))
 
     def plain(self, unet: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
-        """The forward pass, kernel by kernel."""
+        """Forward pass without recording."""
         if self.weights is not None:
             self.weights.refresh(compute_dtype(inputs[0]))
         return self.forward(unet, *inputs)
 
     def key(self, unet: nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[object, ...]:
-        """What makes two steps the same kernels on other numbers."""
+        """Identifies steps that launch the same kernels on different data."""
         shapes = [(tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in inputs]
         multiplier = getattr(self.owners[0], "multiplier", None) if self.owners else None
         return (*shapes, compute_dtype(inputs[0]), unet.training, float(multiplier or 0))
 
     def recorded(self, unet: nn.Module, key: tuple[object, ...], inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Record this shape and replay it; where that fails, train on plainly."""
+        """Record this shape and replay it. If that fails, continue without recording."""
         try:
             if self.pool is None:
                 self.pool = torch.cuda.graph_pool_handle()
@@ -311,7 +311,7 @@ class Faster:
         return recording(inputs)
 
     def forget(self) -> None:
-        """Give the memory of the recordings back."""
+        """Free the memory of the recordings."""
         if self.pool is None:
             return
         self.recordings.clear()
@@ -323,18 +323,18 @@ class Faster:
 
 
 def compute_dtype(tensor: torch.Tensor) -> torch.dtype:
-    """What matrix products are computed in."""
+    """Precision of matrix products."""
     kind = tensor.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
 
 
 def reaches_weights(tensor: torch.Tensor) -> bool:
-    """Whether a gradient of this tensor would go on to a weight, as in a text encoder that is trained."""
+    """Whether a gradient of this tensor would reach a weight, as in a trained text encoder."""
     return any(isinstance(leaf, nn.Parameter) for leaf in leaves(tensor))
 
 
 def leaves(tensor: torch.Tensor) -> list[torch.Tensor]:
-    """The tensors that a backward pass from here gives gradients to."""
+    """Tensors that receive gradients in a backward pass from here."""
     found, left, known = list[torch.Tensor](), [tensor.grad_fn], set[object]()
     while left:
         node: Any = left.pop()
@@ -348,13 +348,13 @@ def leaves(tensor: torch.Tensor) -> list[torch.Tensor]:
 
 
 class Weights:
-    """The weights of all adapted layers, cast together."""
+    """Weights of all adapted layers, cast together."""
 
     def __init__(self, layers: Sequence[tuple[Any, Any]]) -> None:
         self.layers = layers
 
     def refresh(self, dtype: torch.dtype) -> None:
-        """Give each layer its two weights as they are now, in the precision that is computed in."""
+        """Give each layer its two current weights in the computation's precision."""
         downs = [lora.lora_down.weight for _, lora in self.layers]
         ups = [lora.lora_up.weight for _, lora in self.layers]
         scales = [float(lora.multiplier * lora.scale) for _, lora in self.layers]
@@ -364,11 +364,11 @@ class Weights:
 
 
 class Cast(torch.autograd.Function):
-    """Cast many weights at once, the second half of them scaled; the gradients go back the same way."""
+    """Cast many weights at once, scaling the second half. Gradients return the same way."""
 
     @staticmethod
     def forward(ctx: Any, dtype: torch.dtype, scales: list[float], *weights: torch.Tensor) -> tuple[torch.Tensor, ...]:  # noqa: ANN401  torch's
-        """Two new tensors hold all of them."""
+        """Return the cast weights as parts of two new tensors."""
         ctx.scales, ctx.dtypes = scales, [weight.dtype for weight in weights]
         half = len(weights) // 2
         if dtype is weights[0].dtype or all(math.frexp(scale)[0] in {0.5, 0.0} for scale in scales):
@@ -379,14 +379,14 @@ class Cast(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401  torch's
-        """In the weights' own precision."""
+        """Gradients in the weights' own precision."""
         found = copies(gradients, ctx.dtypes[0])
         scaled(found[len(found) // 2 :], ctx.scales)
         return (None, None, *found)
 
 
 def copies(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
-    """Copy tensors into parts of one new one, a few kernels in all."""
+    """Copy tensors into parts of a new one, with a few kernels in total."""
     whole = torch.empty(sum(tensor.numel() for tensor in tensors), dtype=dtype, device=tensors[0].device)
     parts = whole.split([tensor.numel() for tensor in tensors])
     found = [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
@@ -395,19 +395,19 @@ def copies(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> list[torch.Te
 
 
 def scaled(tensors: Sequence[torch.Tensor], scales: Sequence[float]) -> None:
-    """Multiply each in place."""
+    """Multiply each tensor in place."""
     if any(scale != 1 for scale in scales):
         torch._foreach_mul_(tensors, scales)
 
 
 class Adapted(nn.Linear):
-    """A linear layer with its LoRA: the layer, the way down, and the way up added in the same kernel."""
+    """A linear layer with its LoRA: base layer, down projection, and the up projection added in the same kernel."""
 
     fast_down: torch.Tensor
     fast_up: torch.Tensor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The layer's output and the LoRA's in one."""
+        """Output of layer and LoRA combined."""
         rows = x.flatten(0, -2).to(self.fast_down.dtype)  # cast once, instead of in the layer and in the LoRA
         if torch.compiler.is_compiling():  # the compiler finds the way by itself
             base = functional.linear(rows, self.weight.to(rows.dtype), self.bias)
@@ -418,7 +418,7 @@ class Adapted(nn.Linear):
 
 
 class LayerAndLora(torch.autograd.Function):
-    """Three matrix products forward and five back, with nothing between them; the layer itself is frozen."""
+    """Three matrix products forward and five backward, with nothing in between. The base layer is frozen."""
 
     @staticmethod
     def forward(  # noqa: PLR0913, PLR0917  torch's
@@ -429,14 +429,14 @@ class LayerAndLora(torch.autograd.Function):
         down: torch.Tensor,
         up: torch.Tensor,
     ) -> torch.Tensor:
-        """Keep what the way back needs: the narrow tensor in the middle, and no copy of the layer's weight."""
+        """Save for the backward pass only the narrow intermediate tensor, and no copy of the layer's weight."""
         low = rows @ down.t()
         ctx.save_for_backward(rows, low, weight, down, up)
         return functional.linear(rows, weight.to(rows.dtype), bias).addmm_(low, up.t())
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401  torch's
-        """The input's gradient from both ways in one tensor, and the two weights'."""
+        """The input's combined gradient, and those of the two weights."""
         rows, low, weight, down, up = ctx.saved_tensors
         of_low = gradient @ up
         of_rows = None
@@ -446,7 +446,7 @@ class LayerAndLora(torch.autograd.Function):
 
 
 def adapt(unet: nn.Module) -> Iterator[tuple[Any, Any]]:
-    """Turn the linear layers with a plain LoRA into one module each; what has dropout stays as it is."""
+    """Merge each linear layer with its plain LoRA into one module. Layers with dropout are left alone."""
     for module in unet.modules():
         owner = getattr(module.__dict__.get("forward"), "__self__", None)
         is_lora = type(owner).__module__ == "networks.lora" and type(owner).__name__ == "LoRAModule"
@@ -458,7 +458,7 @@ def adapt(unet: nn.Module) -> Iterator[tuple[Any, Any]]:
 
 @functools.cache
 def in_own_precision(base: type) -> type:
-    """A norm that does not widen its input under autocast: its kernel computes in 32 bits by itself."""
+    """A norm that does not widen its input under autocast: its kernel computes in 32 bits anyway."""
 
     class Norm(base):  # type: ignore[misc]  a class of the run's own
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -472,7 +472,7 @@ def in_own_precision(base: type) -> type:
 
 
 class Recording:
-    """Forward and backward pass of one shape of batch as two CUDA graphs."""
+    """Forward and backward pass of one batch shape as two CUDA graphs."""
 
     def __init__(self, step: Forward, inputs: Sequence[torch.Tensor], common: Faster) -> None:
         self._step = step
@@ -523,13 +523,13 @@ class Recording:
         torch._foreach_copy_([*self.input_gradients, *self.gradients], found)
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Replay the forward pass; the backward pass of what it gives replays the other."""
+        """Replay the forward pass. The backward pass of its result replays the other graph."""
         result: torch.Tensor = Replay.apply(self, *inputs, *self.weights)
         return result
 
 
 def record(work: Callable[[], None], pool: Any) -> Callable[[], None]:  # noqa: ANN401  torch has no type for it
-    """Record what work launches, and give what launches it again."""
+    """Record the kernels that `work` launches. Returns a function that launches them again."""
     graph = torch.cuda.CUDAGraph()
     stream, numbers = torch.cuda.current_stream(), torch.cuda.get_rng_state()
     try:
@@ -549,11 +549,11 @@ def record(work: Callable[[], None], pool: Any) -> Callable[[], None]:  # noqa: 
 
 
 class Replay(torch.autograd.Function):
-    """Puts a recording into the autograd graph of a step."""
+    """Inserts a recording into the autograd graph of a step."""
 
     @staticmethod
     def forward(ctx: Any, recording: Recording, *tensors: torch.Tensor) -> torch.Tensor:  # noqa: ANN401  torch's
-        """Put the numbers where the recording looks for them."""
+        """Copy the inputs to where the recording reads them."""
         ctx.recording = recording
         for place, given in zip(recording.inputs, tensors, strict=False):
             place.detach().copy_(given)
@@ -562,7 +562,7 @@ class Replay(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]  # noqa: ANN401  torch's
-        """The weights are named as inputs, so that autograd hands their gradients on."""
+        """The weights are inputs, so that autograd forwards their gradients."""
         recording = ctx.recording
         if any(weight.grad is not None for weight in recording.weights[:1]):
             # Gradients of several batches are added up: those of the last one still stand where ours will be.

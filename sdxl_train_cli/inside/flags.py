@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def optimizers(classes: dict[str, str]) -> Iterator[tuple[str, dict[str, str] | None]]:
-    """Give each installed optimizer's name and arguments."""
+    """Yield each installed optimizer's name and arguments."""
     for name, path in classes.items():
         module, _, kind = path.rpartition(".")
         passed = {*PASSED, "nesterov"} if "nesterov" in name else PASSED
@@ -82,7 +82,7 @@ def taken(parameter: inspect.Parameter) -> str:
 
 
 def options(script: str) -> list[dict[str, Any]]:
-    """Give the options of one script, in the order in which its parser declares them."""
+    """Return the options of one script, in the order in which its parser declares them."""
     parser = importlib.import_module(script.removesuffix(".py")).setup_parser()
     return [
         described(action)
@@ -92,7 +92,7 @@ def options(script: str) -> list[dict[str, Any]]:
 
 
 def described(action: argparse.Action) -> dict[str, Any]:
-    """Give one option as the CLI wants to know it."""
+    """Return one option as the CLI wants to know it."""
     explained = "" if action.help in (None, argparse.SUPPRESS) else " ".join(str(action.help).split())
     return {
         "name": action.dest,
@@ -108,7 +108,7 @@ def described(action: argparse.Action) -> dict[str, Any]:
 
 
 def kind(action: argparse.Action) -> str:
-    """Tell what an option takes; store_true, store_false and every other action without a value is a switch."""
+    """Return what an option takes; store_true, store_false and every other action without a value is a switch."""
     if action.nargs == 0:
         return "switch"
     name = getattr(action.type, "__name__", "str")
@@ -117,7 +117,7 @@ def kind(action: argparse.Action) -> str:
 
 
 def plain(value: object) -> object:
-    """Give a default or a choice if JSON can carry it, else None."""
+    """Return a default or a choice if JSON can carry it, else None."""
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
     if value == argparse.SUPPRESS:

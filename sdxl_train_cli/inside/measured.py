@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main(argv: list[str]) -> int:
-    """Become the script, and write down what it took."""
+    """Run the script in this process, and write down its peak memory."""
     if len(argv) < 2 or argv[0] in {"-h", "--help"}:  # noqa: PLR2004  a report and a script
         print("usage: measured.py REPORT SCRIPT [args...]", file=sys.stderr)
         return 0 if argv[:1] in (["-h"], ["--help"]) else 2

@@ -31,7 +31,7 @@ from typing import Any
 
 
 def main(argv: list[str]) -> int:
-    """Become the script, and write down what it took."""
+    """Run the script in this process, and write down what each step took."""
     parser = argparse.ArgumentParser(prog="observed.py", description=__doc__.partition("\n")[0])
     parser.add_argument("report", type=Path)
     parser.add_argument("--count", type=int, default=0, metavar="STEP")
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 
 
 def wait(turn: Path) -> None:
-    """Have the slow imports behind us, then wait until the GPU is ours."""
+    """Do the slow imports, then wait for the file that says that the GPU is free."""
     for name in ("torch", "accelerate", "diffusers.models", "transformers", "library.train_util"):
         with contextlib.suppress(ImportError):  # the script itself will say so
             importlib.import_module(name)
@@ -63,7 +63,7 @@ def wait(turn: Path) -> None:
 
 
 class Watch:
-    """Stands around Accelerator.backward."""
+    """Wraps Accelerator.backward."""
 
     def __init__(self, counted: int) -> None:
         self.torch: Any = importlib.import_module("torch")
@@ -88,7 +88,7 @@ class Watch:
         accelerator.backward = watched
 
     def count(self) -> None:
-        """Count from the end of the backward pass before the step to the end of its own."""
+        """Count from the end of the previous step's backward pass to the end of this step's."""
         if self.counter is None:
             return
         if len(self.times) == self.counted - 1:
@@ -97,17 +97,17 @@ class Watch:
             self.stop()
 
     def stop(self) -> None:
-        """End the counting."""
+        """Stop counting."""
         if self.counter is not None and self.counter.is_on:
             self.counter.__exit__(None, None, None)
 
     def peaks(self) -> dict[str, int]:
-        """The most that PyTorch's allocator gave out and held since the last reset."""
+        """PyTorch's peak of allocated and reserved memory since the last reset."""
         cuda = self.torch.cuda
         return {"allocated": cuda.max_memory_allocated(), "reserved": cuda.max_memory_reserved()}
 
     def facts(self) -> dict[str, object]:
-        """All that was seen."""
+        """Everything observed."""
         return {
             "device": self.torch.cuda.get_device_name() if self.has_gpu else None,
             "torch": str(self.torch.__version__),
@@ -120,7 +120,7 @@ class Watch:
 
 
 def counting(torch: Any) -> Any:  # noqa: ANN401  torch is only known where it is installed
-    """A mode that counts the operations that would launch a kernel: views and empty tensors are left out."""
+    """A mode that counts operations that launch a kernel, so not views and empty tensors."""
     modes = importlib.import_module("torch.utils._python_dispatch")
 
     class Counter(modes.TorchDispatchMode):  # type: ignore[misc, name-defined]  a class of the training side

@@ -73,7 +73,7 @@ def found(devices: list[dict[str, Any]], device: str, *, eight_bit: bool) -> dic
 
 
 def installed() -> dict[str, str]:
-    """Give every installed distribution and its version, by normalised name (PEP 503)."""
+    """Return every installed distribution and its version, by normalised name (PEP 503)."""
     named = (
         (re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
         for distribution in importlib.metadata.distributions()
@@ -99,7 +99,7 @@ def visible_devices(torch: Any) -> list[dict[str, Any]]:  # noqa: ANN401  a modu
 
 
 def runs_on(arch: str, capability: Iterable[int]) -> bool:
-    """Tell whether code compiled for an arch such as `sm_86` runs on a GPU of this compute capability.
+    """Return whether code compiled for an arch such as `sm_86` runs on a GPU of this compute capability.
 
     Binary code (sm) runs on later minor versions of its own major version, intermediate code (compute) on everything
     later; code for an arch with a suffix letter runs on that one alone.
@@ -115,7 +115,7 @@ def runs_on(arch: str, capability: Iterable[int]) -> bool:
 
 
 def computes_bf16(device: str) -> bool:
-    """Tell whether bfloat16 is at hand without emulation; on a CPU, whether it computes at all."""
+    """Return whether bfloat16 is at hand without emulation; on a CPU, whether it computes at all."""
     torch = importlib.import_module("torch")
     if device == "cuda":
         # Its own is_bf16_supported() counts emulation from torch 2.6 on; the first to have it is compute capability 8.
@@ -142,7 +142,7 @@ def prove_torchvision(device: str) -> None:
 
 
 def does_eight_bit(device: str) -> bool:
-    """Tell whether the 8-bit optimizer takes a step; on a GPU, where it must, its failure is raised."""
+    """Return whether the 8-bit optimizer takes a step; on a GPU, where it must, its failure is raised."""
     try:
         prove_bitsandbytes(device)
     except Exception:
@@ -201,7 +201,7 @@ def prove_onnx(_device: str) -> None:
 
 
 def prove_models(package: str, names: tuple[str, ...]) -> Callable[[str], None]:
-    """Give a proof that a package's classes can be reached; they are imported only when first asked for."""
+    """Return a proof that a package's classes can be reached; they are imported only when first asked for."""
 
     def prove(_device: str) -> None:
         module = importlib.import_module(package)

@@ -37,11 +37,11 @@ CHANGES = {
     "initial_step *= ...": "initial_step = {step} % " + EPOCH_STEPS + " * args.gradient_accumulation_steps",
     "initial_step -= len(...)": "pass",
 }
-"""Shape of an assignment in `train`, and what takes its place."""
+"""Shape of an assignment in `train`, and its replacement."""
 
 
 class CannotResumeError(Exception):
-    """This sd-scripts does not count as it is known to."""
+    """This sd-scripts does not count steps in the known way."""
 
 
 class _Counting(ast.NodeTransformer):
@@ -76,7 +76,7 @@ def _shape(node: ast.Assign) -> str:
 
 
 def counting(source: str, step: int) -> ast.Module:
-    """The trainer's source with its count put right; raise CannotResumeError where it is another one than known."""
+    """The trainer's source with a corrected step count. CannotResumeError if it is not as expected."""
     tree = ast.parse(source)
     trains = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "train"]
     if len(trains) != 1:
@@ -92,7 +92,7 @@ def counting(source: str, step: int) -> ast.Module:
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Compiles the trainer with its count put right; nothing of it is cached."""
+    """Compiles the trainer with a corrected step count. Nothing is cached."""
 
     def __init__(self, name: str, path: str, step: int) -> None:
         super().__init__(name, path)
@@ -105,7 +105,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Hands the trainer's import to the loader above."""
+    """Routes the trainer's import to the loader above."""
 
     def __init__(self, step: int) -> None:
         self._step = step
@@ -122,7 +122,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def check() -> int:
-    """Print whether this sd-scripts can be resumed with a right count."""
+    """Print whether this sd-scripts can be resumed with a correct step count."""
     reason = None
     try:
         counting((Path.cwd() / f"{TRAINER}.py").read_text(encoding="utf-8"), step=1)
@@ -133,7 +133,7 @@ def check() -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Put the count right, then become the script."""
+    """Correct the step count, then run the script in this process."""
     if argv == ["--check"]:
         return check()
     if len(argv) < 3 or argv[0] != "--from" or not argv[1].isdecimal():  # noqa: PLR2004

@@ -1,18 +1,4 @@
-"""Run one of sd-scripts' training scripts on a U-Net, text encoders and VAE of a small fraction of SDXL's width.
-
-    python scaled.py SCRIPT [args...]      run in the sd-scripts checkout, by the training environment's Python
-    python scaled.py --check               only say whether that is possible: {"scalable": true, "reason": null}
-
-For the smoke test alone. Nothing is taken away: every block, layer and module of SDXL stands where it stood, so that a
-LoRA meets the 722 modules that it would meet in earnest; only the widths shrink. sd-scripts' files stay as they are:
-the figures are set in its modules once they are imported. Relied upon, as they are in v0.10.1:
-
-- library/sdxl_original_unet.py: MODEL_CHANNELS, TIME_EMBED_DIM, ADM_IN_CHANNELS, CONTEXT_DIM, Transformer2DModel
-- library/sdxl_model_util.py: the name CLIPTextConfig, by which it describes both text encoders
-- library/model_util.py: VAE_PARAMS_CH
-
-Exit code 86: this sd-scripts has moved one of them, use the full size.
-"""
+"""Import a module, with its output going to stderr."""
 
 from __future__ import annotations
 
@@ -53,11 +39,11 @@ TEXT_ENCODER = {
 
 
 class CannotScaleError(Exception):
-    """This sd-scripts does not hold a figure where it is looked for."""
+    """This sd-scripts does not define a size where it is expected."""
 
 
 def main(argv: list[str]) -> int:
-    """Scale, then become the script; or only tell whether scaling is possible."""
+    """Scale, then run the script in this process; or only report whether scaling is possible."""
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: scaled.py (--check | SCRIPT [args...])", file=sys.stderr)
         return 0 if argv else 2
@@ -77,7 +63,7 @@ def main(argv: list[str]) -> int:
 
 
 def check() -> int:
-    """Print whether this sd-scripts can be scaled, shown by its own small U-Net."""
+    """Print whether this sd-scripts can be scaled, tested by building its small U-Net."""
     reason = None
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -90,7 +76,7 @@ def check() -> int:
 
 
 def scale() -> None:
-    """Set the small figures in sd-scripts' modules; raise CannotScaleError where one is missing."""
+    """Set the small sizes in sd-scripts' modules. CannotScaleError if one is missing."""
     unet = module("library.sdxl_original_unet")
     models = module("library.sdxl_model_util")
     vae = module("library.model_util")
@@ -104,7 +90,7 @@ def scale() -> None:
 
 
 def narrow(build: Any) -> Any:  # noqa: ANN401  a constructor of upstream's, typed by itself
-    """Give a transformer block's constructor a context as wide as the small text encoders, whatever it is told."""
+    """Wrap a transformer block's constructor so that its context has the small text encoders' width."""
 
     @functools.wraps(build)
     def narrowed(*args: object, **kwargs: object) -> None:
@@ -115,12 +101,12 @@ def narrow(build: Any) -> Any:  # noqa: ANN401  a constructor of upstream's, typ
 
 
 def text_config(original: Any, **described: object) -> Any:  # noqa: ANN401  transformers is not known here
-    """Describe a text encoder of small width; its depth and all else stay as described."""
+    """Describe a narrow text encoder. Its depth and everything else stay unchanged."""
     return original(**{**described, **TEXT_ENCODER})
 
 
 def prove() -> None:
-    """Build the U-Net without memory and see that the figures were heeded."""
+    """Build the U-Net on the meta device and check that the sizes were applied."""
     torch = module("torch")
     with torch.device("meta"):
         unet = found(module("library.sdxl_original_unet"), "SdxlUNet2DConditionModel")()
@@ -143,7 +129,7 @@ def module(name: str) -> Any:  # noqa: ANN401  a module of upstream's
 
 
 def found(holder: Any, name: str) -> Any:  # noqa: ANN401  anything that a module holds
-    """Give what a module holds under a name."""
+    """Return what a module holds under a name."""
     try:
         return getattr(holder, name)
     except AttributeError:

@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def weights(asked: argparse.Namespace) -> tuple[Shapes, Callable[[str, tuple[int, ...]], bytes]]:
-    """Give the shapes of the model that was asked for, and what fills each tensor."""
+    """Return the shapes of the model that was asked for, and what fills each tensor."""
     if asked.without_weights:
         return TELLING, lambda _name, shape: bytes(2 * math.prod(shape))
     if not asked.full_size:
@@ -172,7 +172,7 @@ def text_encoder(width: int, *, layers: int, heads: int, act: str) -> dict[str, 
 
 
 def random_values(seed: int) -> Callable[[str, tuple[int, ...]], bytes]:
-    """Give a function that fills a tensor so that signals and gradients keep their size on the way through."""
+    """Return a function that fills a tensor so that signals and gradients keep their size on the way through."""
     import torch  # noqa: PLC0415  a rehearsal without weights has no torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"  # the full size in seconds instead of minutes
@@ -231,7 +231,7 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def byte_letters() -> Iterator[str]:
-    """Give the letter by which CLIP writes each byte: the printable ones by themselves, the rest from 256 on."""
+    """Yield the letter by which CLIP writes each byte: printable ones as themselves, the rest from 256 on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     yield from map(chr, printable)
     yield from map(chr, range(256, 256 + 256 - len(printable)))
@@ -260,7 +260,7 @@ def write_pictures(folder: Path, number: int, seed: int) -> None:
 def drawing(
     width: int, height: int, figure: Callable[[float, float], float], colours: tuple[Colour, Colour]
 ) -> Iterator[bytes]:
-    """Give the picture of one figure row by row, red, green and blue for each pixel."""
+    """Yield the picture of one figure row by row, red, green and blue for each pixel."""
     least = min(width, height)
     for row in range(height):
         y = (2 * row - height) / least

@@ -88,7 +88,7 @@ def examine(torch: Any, safetensors: Any, file: str, base: str | None) -> dict[s
 
 
 def span(torch: Any, tensor: Any) -> tuple[bool, float]:  # noqa: ANN401  the same
-    """Tell whether all values are finite, and the largest of those that are, whatever its sign."""
+    """Return whether all values are finite, and the largest of those that are, whatever its sign."""
     finite, largest = True, 0.0
     for piece in tensor.reshape(-1).split(PIECE):
         values = piece.to(torch.float64 if piece.dtype == torch.float64 else torch.float32).abs()

@@ -1,4 +1,4 @@
-"""What one image makes autograd keep: the table that inside/activations.py counted, and what lies between its rows."""
+"""Activation memory per image: the table counted by inside/activations.py, interpolated between its rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 TABLE = Path(__file__).with_name("activations.csv")
 SIDE = 1024
-"""The side of the square picture that figures hold for, in pixels; all but plain attention goes with the area."""
+"""Side of the square picture that the values hold for, in pixels. All but plain attention scales with the area."""
 _NARROW, _WIDE = 32, 128
 _LOCON, _CONV = 64, 32
 _MIB = 1 / 1024
@@ -18,7 +18,7 @@ _MIB = 1 / 1024
 
 @dataclass(frozen=True)
 class ActivationCase:
-    """What was counted: the names are those of the table's columns."""
+    """The settings of one counted row, named as the table's columns."""
 
     part: str = "unet"
     network: str = "lora"
@@ -42,7 +42,7 @@ class CountedActivations:
 
     @property
     def most_gib(self) -> float:
-        """The activations at their highest."""
+        """Peak of the activations."""
         return self.kept_gib + self.recomputed_gib
 
 
@@ -88,10 +88,9 @@ def full_gib(*, checkpointing: bool, half_weights: bool, half: bool) -> float:
 
 @cache
 def network_gib(dim: int, *, conv: bool, checkpointing: bool, half: bool) -> float:
-    """GiB for one 1024x1024 image while a network of this dim is trained beside the U-Net.
+    """GiB for one 1024x1024 image while a network of this dim is trained.
 
-    Straight between the dims that were counted, and on beyond them; a network that reaches the convolutions keeps
-    their inputs too.
+    Linear between the counted dims and beyond them. A network that reaches convolutions keeps their inputs too.
     """
     plain = _by_dim("unet", dim, checkpointing=checkpointing)
     if conv:
@@ -112,10 +111,10 @@ def _in_float32(*, checkpointing: bool) -> float:
 
 
 def attention_maps_gib(area: float, *, checkpointing: bool) -> float:
-    """GiB that plain attention keeps on top for one image of `area` times 1024x1024.
+    """Additional GiB of plain attention for one image of `area` times 1024x1024.
 
-    Maps between all pairs of places go with the square of the area, those to the words of a caption with the area:
-    the two shares follow from the two sizes that were counted.
+    Maps between all pairs of positions grow with the square of the area, maps to the caption's tokens with the area.
+    The two shares follow from the two counted sizes.
     """
     half_side = 512
     small, large = (
@@ -130,15 +129,15 @@ def attention_maps_gib(area: float, *, checkpointing: bool) -> float:
 
 @cache
 def fp8_casts_gib(*, checkpointing: bool) -> float:
-    """GiB of an fp8 U-Net's weights as autograd keeps them, cast for the multiplications: all, or one block's."""
+    """GiB of an fp8 U-Net's weights that autograd keeps, cast for multiplication: all of them, or one block's."""
     casts = rows()[ActivationCase(base="fp8", checkpointing=checkpointing)]
     return max(0.0, casts.copies_gib - rows()[ActivationCase(checkpointing=checkpointing)].copies_gib)
 
 
 def text_gib(windows: int, *, full: bool, checkpointing: bool) -> float:
-    """GiB for captions of so many windows of 77 tokens while both text encoders are trained.
+    """GiB for captions of `windows` windows of 77 tokens while both text encoders are trained.
 
-    What is counted on the way back is a gradient of the vocabulary, which does not grow with the captions.
+    The backward pass adds a gradient of the vocabulary, which does not grow with the captions.
     """
     case = ActivationCase("text", checkpointing=checkpointing)
     counted = rows()[ActivationCase("text", "full", 0, base="fp32", checkpointing=checkpointing) if full else case]
@@ -147,12 +146,12 @@ def text_gib(windows: int, *, full: bool, checkpointing: bool) -> float:
 
 @cache
 def text_casts_gib() -> float:
-    """GiB of the text encoders' weights in half precision as autograd keeps them, the vocabulary apart."""
+    """GiB of the text encoders' half-precision weights that autograd keeps, without the vocabulary."""
     return rows()[ActivationCase("text", "full", 0, base="fp32")].copies_gib
 
 
 @cache
 def picture_gib(way: str, *, half: bool) -> float:
-    """GiB that the VAE takes for one 1024x1024 picture; `way` is "encode" or "decode"."""
+    """GiB that the VAE takes for one 1024x1024 picture. `way` is "encode" or "decode"."""
     precision = "bf16" if half else "fp32"
     return _most(ActivationCase(way, "none", 0, base=precision, precision=precision))

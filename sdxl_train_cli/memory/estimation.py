@@ -1,9 +1,9 @@
-"""The need of GPU memory of a run, from first principles: named terms, and a range that the measurements gave.
+"""Estimate a run's GPU memory from first principles: named terms, and a range derived from measurements.
 
 Some memory stays for the whole run. Some comes and goes within each step, in phases: the forward pass keeps
 activations, the backward pass turns them into gradients, and the VAE may encode pictures before. PyTorch's caching
-allocator gives one phase's blocks to the next only as far as their sizes fit, so the phases cost more than the largest
-and less than their sum: the root of a sum of powers. docs/vram.md shows how well all this agrees with the table.
+allocator reuses one phase's blocks in the next only if their sizes fit, so the phases cost more than the largest and
+less than their sum: the root of a sum of powers. docs/vram.md shows how well this matches the table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sdxl_train_cli.memory import activations
-from sdxl_train_cli.memory.demand import Demand, Demands, read
+from sdxl_train_cli.memory.estimate_inputs import Demand, Demands, read
 from sdxl_train_cli.memory.network_size import EMBEDDING_WEIGHTS, TEXT_WEIGHTS, UNET_WEIGHTS, VAE_WEIGHTS
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -26,28 +26,28 @@ _GIB = 2**30
 _HALF = 2.0
 _FLOAT = 4.0
 _LARGEST_TENSOR = 29_491_200
-"""Weights of the U-Net's largest: what a gradient that is used at once, or an optimizer's step in float32, takes."""
+"""Weights of the U-Net's largest tensor: used for a gradient that is consumed at once and for a float32 step."""
 _STEP_TENSORS = 3
-"""Float32 tensors of the largest weight's shape that an optimizer works with, tensor by tensor."""
+"""Float32 tensors of that size that an optimizer works with, tensor by tensor."""
 
 
 @dataclass(frozen=True)
 class FittedConstants:
-    """What first principles don't give: fitted to the measured table by scripts/fit_vram.py."""
+    """Constants that first principles do not provide, fitted to the measured table by scripts/fit_vram.py."""
 
     context_gib: float
     """CUDA's context, its libraries and their workspaces."""
     activations: float
-    """GiB reserved for each GiB of activations that autograd keeps: rounding, workspaces, scraps."""
+    """GiB reserved for each GiB of activations that autograd keeps: rounding, workspaces, fragments."""
     checkpointed: float
-    """The same with gradient checkpointing, where most of them are made again on the way back."""
+    """The same factor with gradient checkpointing, which recomputes most activations."""
     overlap: float
-    """The power by which phases add up: 1 would be their sum, and a large one the largest of them."""
+    """Exponent with which phases add up: 1 is their sum, a large one the largest of them."""
 
 
 @dataclass(frozen=True)
 class EstimateSpread:
-    """How measured cells differ from an estimate that has not seen their row, at worst, as factors."""
+    """Largest deviations of measured cells from estimates that have not seen their row, as factors."""
 
     low: float
     high: float
@@ -55,20 +55,20 @@ class EstimateSpread:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take, the Python process alone."""
+    """Expected memory of a run, Python process only."""
 
     low_gib: float
     likely_gib: float
     high_gib: float
     doubts: tuple[str, ...] = ()
-    """Why the range is wider than measurements make it, where it is."""
+    """Reasons for a range wider than the measurements'."""
 
 
 class MeasuredRow(Protocol):
-    """What the measured table says of a row's settings."""
+    """A row of the measured table, as far as this module reads it."""
 
     @property
-    def kind(self) -> Kind: ...  # noqa: D102  the names speak
+    def kind(self) -> Kind: ...  # noqa: D102  the names suffice
     @property
     def network_dim(self) -> int | None: ...  # noqa: D102
     @property
@@ -82,12 +82,12 @@ class MeasuredRow(Protocol):
 
 
 def estimate(recipe: Recipe) -> Estimate:
-    """Estimate a run's need; RecipeError where a figure is none that a run could have."""
-    return estimated(read(recipe), *fitted())
+    """Estimate a run's memory. RecipeError if values are out of range."""
+    return estimate_demands(read(recipe), *load_constants())
 
 
-def estimated(demands: Demands, constants: FittedConstants, spread: EstimateSpread) -> Estimate:
-    """Estimate with other constants than the shipped ones."""
+def estimate_demands(demands: Demands, constants: FittedConstants, spread: EstimateSpread) -> Estimate:
+    """Estimate with the given constants instead of the shipped ones."""
     return Estimate(
         low_gib=total_gib(demands.least, constants) * spread.low,
         likely_gib=total_gib(demands.likely, constants),
@@ -97,16 +97,16 @@ def estimated(demands: Demands, constants: FittedConstants, spread: EstimateSpre
 
 
 @cache
-def fitted() -> tuple[FittedConstants, EstimateSpread]:
+def load_constants() -> tuple[FittedConstants, EstimateSpread]:
     """The shipped constants."""
     shipped = json.loads(CONSTANTS.read_text(encoding="utf-8"))
     return FittedConstants(**shipped["constants"]), EstimateSpread(**shipped["spread"])
 
 
 def table_recipe(row: MeasuredRow, batch_size: int) -> Recipe:
-    """A row of the measured table as a recipe, with what the table does not say filled in as fits it best.
+    """A row of the measured table as a recipe, with unspecified settings chosen as they fit it best.
 
-    That is: 1024x1024, AdamW8bit, text encoders trained, latents cached, bf16, and an attention that spares memory.
+    These are: 1024x1024, AdamW8bit, text encoders trained, latents cached, bf16, and a memory-efficient attention.
     """
     values: dict[str, Value | None] = {
         "mixed_precision": "bf16",
@@ -139,12 +139,12 @@ def total_gib(demand: Demand, constants: FittedConstants) -> float:
 
 
 def unet_weights(demand: Demand) -> float:
-    """SDXL's U-Net in the precision that the training script gives it (train_network.py, sdxl_train.py)."""
+    """SDXL's U-Net in the precision that the training script uses (train_network.py, sdxl_train.py)."""
     return UNET_WEIGHTS * demand.unet_bytes / _GIB
 
 
 def text_encoder_weights(demand: Demand) -> float:
-    """Both text encoders, unless what they say is cached; fp8 leaves the vocabulary in 16 bits (train_network.py)."""
+    """Both text encoders, unless their outputs are cached. fp8 keeps the vocabulary in 16 bits (train_network.py)."""
     vocabulary = EMBEDDING_WEIGHTS if demand.text_is_fp8 else 0
     return (TEXT_WEIGHTS * demand.text_bytes + vocabulary) / _GIB
 
@@ -155,28 +155,28 @@ def vae_weights(demand: Demand) -> float:
 
 
 def network_weights(demand: Demand) -> float:
-    """A network's own weights: float32, or 16 bits under full_bf16 and full_fp16 (train_network.py)."""
+    """A network's weights: float32, or 16 bits with full_bf16 and full_fp16 (train_network.py)."""
     return 0.0 if demand.full else demand.trained * demand.trained_bytes / _GIB
 
 
 def optimizer_states(demand: Demand) -> float:
-    """What the optimizer keeps for each trained weight (optimizer_state.py names each package)."""
+    """Optimizer state of all trained weights (see optimizer_state.py for each package)."""
     return demand.trained * demand.state_bytes / _GIB
 
 
 def vocabulary_gradient(demand: Demand) -> float:
-    """Checkpointed text encoders get a gradient for their embeddings that nothing takes away (train_network.py)."""
+    """Embedding gradient of checkpointed text encoders, which is never freed (train_network.py)."""
     trains_beside = demand.checkpointing and not demand.full and demand.trained_text > 0
     return EMBEDDING_WEIGHTS * (_HALF if demand.half else _FLOAT) / _GIB if trains_beside else 0.0
 
 
 def accumulated_gradients(demand: Demand) -> float:
-    """Gradients that wait for the next micro-batch, and so meet its activations (accelerate's accumulate)."""
+    """Gradients kept for the next micro-batch, at the same time as its activations (accelerate's accumulate)."""
     return gradients(demand) if demand.accumulates else 0.0
 
 
 def gradients(demand: Demand) -> float:
-    """One for each trained weight, in its precision; a fused backward pass uses each up at once (sdxl_train.py)."""
+    """Gradients in the weights' precision. A fused backward pass consumes each at once (sdxl_train.py)."""
     each = demand.trained * demand.trained_bytes * demand.gradient_share
     return max(each, min(_LARGEST_TENSOR, demand.trained) * demand.trained_bytes) / _GIB
 
@@ -184,8 +184,8 @@ def gradients(demand: Demand) -> float:
 def weight_copies(demand: Demand) -> float:
     """16-bit copies of trained float32 weights, which autocast makes and keeps through the forward pass.
 
-    An fp8 base is cast for each multiplication. Autograd keeps the cast weights for the way back, all of them unless
-    checkpointing drops them: without it, fp8 costs memory.
+    An fp8 base is cast for each multiplication. Autograd keeps the cast weights for the backward pass, all of them
+    unless checkpointing drops them: without it, fp8 costs memory.
     """
     copies = demand.trained * _HALF / _GIB if demand.half and demand.trained_bytes == _FLOAT else 0.0
     if demand.unet_is_fp8:
@@ -198,7 +198,7 @@ def weight_copies(demand: Demand) -> float:
 
 
 def kept_activations(demand: Demand) -> float:
-    """What autograd keeps of the whole batch, and recomputes at most (activations.csv, counted on the real U-Net)."""
+    """Activations of the whole batch: kept, and the recomputed peak (activations.csv, counted on the real U-Net)."""
     gc = demand.checkpointing
     if demand.full:
         half_weights = demand.unet_bytes == _HALF
@@ -217,20 +217,20 @@ def kept_activations(demand: Demand) -> float:
 
 
 def forward(demand: Demand, constants: FittedConstants) -> float:
-    """The phase that ends with the loss: activations as reserved, and copies of weights."""
+    """Phase up to the loss: reserved activations, and copies of weights."""
     factor = constants.checkpointed if demand.checkpointing else constants.activations
     return factor * kept_activations(demand) + weight_copies(demand)
 
 
 def update(demand: Demand, _constants: FittedConstants) -> float:
-    """The phase that ends with the optimizer's step: gradients, and what the step works with."""
+    """Phase of the optimizer step: gradients and working memory."""
     passing = demand.trained * demand.trained_bytes * demand.optimizer.passing_copies * demand.gradient_share
     tensors = _STEP_TENSORS * min(_LARGEST_TENSOR, demand.trained) * _FLOAT if demand.optimizer.is_factored else 0.0
     return (0.0 if demand.accumulates else gradients(demand)) + max(passing, tensors) / _GIB
 
 
 def pictures(demand: Demand, _constants: FittedConstants) -> float:
-    """The VAE at work during training: encoding what is not cached, decoding samples, for which it comes back."""
+    """The VAE during training: encoding uncached pictures, and decoding samples, for which it returns to the GPU."""
     half = demand.vae_bytes == _HALF
     encoded = 0.0
     if demand.vae_stays:
@@ -243,7 +243,7 @@ def pictures(demand: Demand, _constants: FittedConstants) -> float:
 
 
 def caching(demand: Demand, constants: FittedConstants) -> float:
-    """The whole need while latents are cached, before the U-Net comes to the GPU (train_network.py, sdxl_train.py)."""
+    """Total while latents are cached, before the U-Net is on the GPU (train_network.py, sdxl_train.py)."""
     if demand.vae_stays:
         return 0.0
     encoded = activations.picture_gib("encode", half=demand.vae_bytes == _HALF) * demand.vae_batch * demand.area

@@ -1,4 +1,4 @@
-"""Records of runs that were measured: one line a run in the home folder, held against runs of the same settings."""
+"""Measurements of finished runs: one line per run in the home folder, compared with runs of the same settings."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import memory_settings
 from sdxl_train_cli.memory.memory_settings import MemorySettings
-from sdxl_train_cli.memory.vram import MemoryNeed
+from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.sdscripts import buckets
 
 _SHOWN = 5
 _NEARLY = 1.1
-"""A record of up to so many times the pixels speaks for a run, as its need is not below the run's."""
+"""A measurement of up to this many times the pixels applies to a run, as it is an upper bound."""
 _ROUNDING_GIB = 0.5
-"""How far a peak may seem to exceed the GPU: drivers round the card's size, and count it with and without reserve."""
+"""Tolerance by which a peak may exceed the GPU: drivers round its size, with or without the reserved part."""
 
 
 class Measurement(MemorySettings):
-    """One run that was measured: its settings, what it took, and on what."""
+    """One measured run: its settings, its memory and its GPU."""
 
     width: int = Field(ge=1, le=8192)
-    """Pixels: the bucket that made the fullest batch."""
+    """Width of the bucket with the fullest batch, in pixels."""
     height: int = Field(ge=1, le=8192)
     together: int = Field(ge=1, le=4096)
-    """Pictures in that batch: fewer than the batch size where the dataset has no more."""
+    """Pictures in that batch: fewer than the batch size if the dataset has no more."""
     peak_gib: float = Field(gt=0)
-    """The most GPU memory that the process tree held."""
+    """Peak GPU memory of the process tree."""
     seconds_per_step: float | None = Field(default=None, gt=0)
     gpu: str = Field(min_length=1)
     gpu_total_gib: float = Field(gt=0, le=2048)
     driver: str
     torch: str
     sd_scripts: str
-    """The branch or tag that was installed."""
+    """Installed branch or tag."""
     sd_scripts_commit: str
     measured: AwareDatetime
     is_from_elsewhere: bool = False
-    """Whether it was read from somebody else's file."""
+    """Whether it was imported from somebody else's file."""
 
     @model_validator(mode="after")
     def _fits_its_gpu(self) -> Measurement:
@@ -62,21 +62,21 @@ class Measurement(MemorySettings):
 
     @property
     def recipe(self) -> Recipe:
-        """The run again, as far as memory goes by it: what an estimate is made for."""
+        """A recipe with the same memory, for an estimate."""
         return memory_settings.recipe(self, (self.width, self.height), self.together)
 
     def speaks_for(self, pixels: int, together: int) -> bool:
-        """Whether its batch was as full, of pictures as large or a little larger: its need is not below the other's."""
+        """Whether it is a usable upper bound: a batch as full, of pictures as large or slightly larger."""
         return self.together == together and pixels <= self.width * self.height <= _NEARLY * pixels
 
     @property
     def where_and_when(self) -> str:
-        """How a check says what it goes by."""
+        """Description of the measurement for a check's message."""
         where = f"elsewhere on the same kind of GPU, {self.gpu}," if self.is_from_elsewhere else "on this machine"
         return f"measured {where} on {self.measured:%Y-%m-%d}"
 
 
-def of(  # noqa: PLR0913, PLR0917 - what a run was is told in as many words
+def from_run(  # noqa: PLR0913, PLR0917 - one argument per fact of the run
     recipe: Recipe,
     pictures: TrainingPictures,
     environment: Environment,
@@ -84,7 +84,7 @@ def of(  # noqa: PLR0913, PLR0917 - what a run was is told in as many words
     peak_gib: float,
     seconds_per_step: float | None,
 ) -> Measurement | None:
-    """What a finished run has shown; None where its pictures are gone, or its values are out of range."""
+    """Measurement of a finished run. None if its pictures are gone, or if its values are out of range."""
     found = largest_bucket.fullest(recipe, folders.files(pictures))
     if found is None:
         return None
@@ -109,9 +109,9 @@ def of(  # noqa: PLR0913, PLR0917 - what a run was is told in as many words
 
 
 def add(home: Home, *found: Measurement) -> Problem | None:
-    """Append records, each in one write, so that two runs at once don't mix; a Problem where the disk refuses.
+    """Append records, each in a single write, so that concurrent runs don't mix. Returns a Problem on failure.
 
-    What cannot be kept must not fail a run that has delivered.
+    Failing to store a measurement must not fail a run that has delivered.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
     try:
@@ -130,7 +130,7 @@ def add(home: Home, *found: Measurement) -> Problem | None:
 
 
 def _ends_whole(file: int) -> bool:
-    """Whether the last line was written to its end: a power cut may have torn it."""
+    """Whether the last line is complete: a power cut may have truncated it."""
     size = os.lseek(file, 0, os.SEEK_END)
     if size == 0:
         return True
@@ -139,7 +139,7 @@ def _ends_whole(file: int) -> bool:
 
 
 def load(home: Home) -> tuple[list[Measurement], list[Problem]]:
-    """All records that can be read; one Problem names the lines that can't, which stay as they are."""
+    """Every readable record. One Problem lists the unreadable lines, which stay in the file."""
     try:
         lines = files.read_bytes(home.measurements).split(b"\n")
     except FileNotFoundError:
@@ -168,22 +168,22 @@ def load(home: Home) -> tuple[list[Measurement], list[Problem]]:
 
 @dataclass(frozen=True)
 class MeasuredRuns:
-    """Measured runs, to be asked what a run will take on one GPU."""
+    """Measured runs, to look up what a run will take on one GPU."""
 
     found: Sequence[Measurement]
     device: Gpu
     commit: str
-    """Of the sd-scripts that is installed."""
+    """Commit of the installed sd-scripts."""
     pictures: Sequence[PictureFile] | None = None
-    """None speaks of full batches of pictures as large as `resolution` lets them be."""
+    """The dataset. None assumes full batches of the largest pictures that `resolution` allows."""
 
     def need(self, recipe: Recipe) -> MemoryNeed | None:
-        """What a run of the same settings took; None where none was measured."""
+        """Memory of a run with the same settings. None if none was measured."""
         record = self.like(recipe)
         return None if record is None else need(record, self.commit)
 
     def like(self, recipe: Recipe) -> Measurement | None:
-        """The highest record of the same settings on this name of GPU; own ones, of this sd-scripts, come first."""
+        """The highest record with the same settings on this GPU model, preferring own records of this sd-scripts."""
         try:
             settings = memory_settings.read(recipe)
         except ValidationError:
@@ -196,7 +196,7 @@ class MeasuredRuns:
         return _nearest([record for record in same if record.speaks_for(pixels, together)], self.commit)
 
     def _fullest(self, recipe: Recipe) -> tuple[int, int] | None:
-        """Pixels of a picture in the fullest batch, and how many it holds."""
+        """Pixels of a picture in the fullest batch, and the number of pictures in it."""
         if self.pictures is None:
             size = buckets.sides(recipe)
             return None if size is None else (size[0] * size[1], int(recipe.number("train_batch_size") or 1))
@@ -211,7 +211,7 @@ def _nearest(same: Sequence[Measurement], commit: str) -> Measurement | None:
 
 
 def need(record: Measurement, commit: str) -> MemoryNeed:
-    """What a record says of a run."""
+    """A record as a run's memory need."""
     another = (
         "" if record.sd_scripts_commit == commit else f" with sd-scripts {record.sd_scripts or 'of another commit'}"
     )

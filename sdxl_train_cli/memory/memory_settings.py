@@ -1,4 +1,4 @@
-"""What of a recipe shapes its memory, in sd-scripts' own words: two runs with the same settings need the same."""
+"""The settings of a recipe that determine its memory, in sd-scripts' terms. Equal settings need equal memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NEUTRAL_STARTS = (
     "min_bucket", "max_bucket", "noise_offset", "multires_noise", "ip_noise_", "huggingface_", "min_timestep",
     "max_timestep", "huber_", "token_warmup_", "tokenizer_cache",
 )  # fmt: skip
-"""Options that change what is learned, how long, or what is written, and no memory; any other makes another run."""
+"""Prefixes of options that affect learning, duration or output, but not memory. Any other makes a difference."""
 _LONGEST_TEXT = 1000
 _PLAIN = "plain"
 _ONE_WINDOW = 75
@@ -44,7 +44,7 @@ _NEUTRAL_ARGUMENTS = ("alpha", "conv_alpha", "loraplus")
 
 
 class MemorySettings(BaseModel):
-    """The settings that memory goes by; empty text stands for what a run does not have."""
+    """Settings that determine memory. Empty text means that a run does not have the setting."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -58,33 +58,33 @@ class MemorySettings(BaseModel):
     optimizer_args: str
     mixed_precision: str
     full_precision: str
-    """`full_bf16`, `full_fp16` or nothing."""
+    """`full_bf16`, `full_fp16` or empty."""
     fp8: str
-    """`fp8_base`, `fp8_base_unet`, both or nothing."""
+    """`fp8_base`, `fp8_base_unet`, both or empty."""
     gradient_checkpointing: bool
     attention: str
     caches: str
     max_token_length: int = Field(ge=1)
     vae: str
-    """`float32` or `16 bit`, and how many pictures it encodes at once."""
+    """`float32` or `16 bit`, and the number of pictures encoded at once."""
     accumulates: bool
-    """Whether gradients stay from one step to the next."""
+    """Whether gradients are kept from one step to the next."""
     samples: bool
     others: str
-    """Options set that are in none of these columns and might shape memory."""
+    """Other options that are set and might affect memory."""
     batch_size: int = Field(ge=1, le=4096)
 
     @field_validator("*")
     @classmethod
     def _is_plain(cls, value: object) -> object:
-        """Keep what somebody else's file could do to a terminal out of it."""
+        """Reject control characters from somebody else's file, which could affect a terminal."""
         if isinstance(value, str) and not (value.isprintable() and len(value) <= _LONGEST_TEXT):
             raise ValueError("is too long, or has characters that can't be printed")
         return value
 
     @property
     def words(self) -> str:
-        """All but the batch size, as a person would tell it."""
+        """Everything but the batch size, in words."""
         arguments = dict(part.partition("=")[::2] for part in self.network_args.split())
         dim = "" if self.network_dim is None else f" {self.network_dim}"
         conv = f"+{arguments['conv_dim']}" if "conv_dim" in arguments else ""
@@ -98,12 +98,12 @@ class MemorySettings(BaseModel):
         return ", ".join(word for word in told if word)
 
     def is_like(self, other: MemorySettings) -> bool:
-        """Whether all that shapes memory is the same, whatever else the two are."""
+        """Whether everything that determines memory is equal."""
         return all(getattr(self, name) == getattr(other, name) for name in MemorySettings.model_fields)
 
 
 def read(recipe: Recipe) -> MemorySettings:
-    """The settings of a typed recipe whose figures are possible (demand.read)."""
+    """The settings of a typed recipe with valid values (see demand.read)."""
     full = recipe.kind is Kind.DREAMBOOTH
     return MemorySettings(
         kind=recipe.kind,
@@ -132,7 +132,7 @@ def read(recipe: Recipe) -> MemorySettings:
 
 def _matters(option: str, recipe: Recipe) -> bool:
     if option in _RATES or option.startswith("learning_rate_te"):
-        return recipe.number(option) == 0  # what has no rate is not trained
+        return recipe.number(option) == 0  # a part without a rate is not trained
     return option not in _READ and option not in _NEUTRAL and not option.startswith(_NEUTRAL_STARTS)
 
 
@@ -162,11 +162,11 @@ def _text(value: Value | None) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return "set" if any(mark in text for mark in "/\\") else text  # a path is nobody else's business
+    return "set" if any(mark in text for mark in "/\\") else text  # paths are private
 
 
 def recipe(settings: MemorySettings, size: tuple[int, int], batch_size: int) -> Recipe:
-    """A recipe of these settings for pictures of one size: `read` gives them back."""
+    """A recipe with these settings for pictures of one size. `read` is the inverse."""
     full = settings.kind is Kind.DREAMBOOTH
     vae, _, vae_batch = settings.vae.rpartition(" x")
     values: dict[str, Value | None] = {

@@ -1,4 +1,4 @@
-"""How many weights a network adds to SDXL: counted layer by layer as the modules build it, or an honest span."""
+"""Number of weights that a network adds to SDXL: counted layer by layer as the modules build it, or a range."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from math import isqrt
 from sdxl_train_cli.sdscripts import lycoris
 
 UNET_WEIGHTS = 2_567_463_684
-"""SDXL's U-Net: the parameters of library/sdxl_original_unet.py."""
+"""Parameters of SDXL's U-Net in library/sdxl_original_unet.py."""
 TEXT_ENCODER_1_WEIGHTS = 123_060_480
 TEXT_ENCODER_2_WEIGHTS = 694_659_840
 TEXT_WEIGHTS = TEXT_ENCODER_1_WEIGHTS + TEXT_ENCODER_2_WEIGHTS
 EMBEDDING_WEIGHTS = (49_408 + 77) * (768 + 1_280)
-"""Of both text encoders: the vocabulary and the places of a window, by their widths."""
+"""Token and position embeddings of both text encoders."""
 VAE_WEIGHTS = 83_653_863
 
 
@@ -80,8 +80,9 @@ LAYERS: Mapping[str, tuple[LayerGroup, ...]] = {
         LayerGroup(5120, 1280, 32),
     ),
 }
-"""The layers that networks reach: those of the transformers and the text encoders, 722 and 264; with convolutions the
-28 others of the ResNet blocks, which network_dim sizes, and 38 convolutions, which conv_dim does."""
+"""Layers that networks reach: those of the transformers (722) and the text encoders (264); with convolutions also 28
+others of the ResNet blocks, sized by network_dim, and 38 convolutions, sized by conv_dim.
+"""
 _U_NET = ("attention", "transformer", "resnet", "conv")
 _PLAIN = lycoris.PRESETS[lycoris.WITHOUT_CONVOLUTIONS]
 _ALL = lycoris.PRESETS["full"]
@@ -89,17 +90,17 @@ _ALL = lycoris.PRESETS["full"]
 _AS_LORA = frozenset({"networks.lora", "networks.dylora", "networks.lora_fa"})
 
 Weights = Callable[[LayerGroup, int], float]
-"""The weights that one layer gets, for its dim."""
+"""Returns the weights that one layer gets for its dim."""
 
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """Weights of a network by where they sit, and how far off the figure may be."""
+    """Weights of a network by location, and how uncertain the number is."""
 
     unet: float
     text: float
     conv: bool = False
-    """Whether convolutions are reached, whose inputs autograd then keeps."""
+    """Whether convolutions are reached. Autograd then keeps their inputs."""
     merged: float = 0.0
     """The U-Net's weights that get a copy of their size in each step, which autograd keeps: the layer's own with the
     network's added, or what is to be added. Counted on both as inside/activations.py counts."""
@@ -111,8 +112,8 @@ class NetworkSize:
 def network_size(module: str, dim: int, arguments: dict[str, str], conv_dim: int | None, factor: int) -> NetworkSize:
     """Count the weights of a network module as sd-scripts or LyCORIS would build it.
 
-    The layers are those of v0.10.1; LyCORIS 3.2.0.post2 and sd-scripts' own LoHa and LoKr were counted to agree. An
-    unknown module is taken for a LoRA of its dim, within a wide span and with the reason.
+    The layers are those of v0.10.1. Counts were checked against LyCORIS 3.2.0.post2 and sd-scripts' own LoHa and LoKr.
+    An unknown module is treated as a LoRA of its dim, with a wide range and a reason.
     """
     if module in _AS_LORA:
         return _by_blocks(_counted(_lora, dim, conv_dim, _ALL if conv_dim else _PLAIN), arguments)
@@ -127,7 +128,7 @@ def network_size(module: str, dim: int, arguments: dict[str, str], conv_dim: int
 
 def _lycoris(dim: int, arguments: Mapping[str, str], conv_dim: int, factor: int) -> NetworkSize:
     algo = arguments.get("algo", "").lower() or "lora"
-    reached = lycoris.reached(arguments)
+    reached = lycoris.reached_parts(arguments)
     if reached is None:
         doubt = f"what {arguments.get('preset')} reaches is unknown: counted as all that LyCORIS can reach"
         counted = _counted(_weights(algo, arguments, factor), dim, conv_dim, _ALL, merges=algo not in lycoris.PLAIN)
@@ -142,7 +143,7 @@ def _weights(algo: str, arguments: Mapping[str, str], factor: int) -> Weights:
     if algo == "loha":
         return lambda layer, dim: 2 * _lora(layer, dim)
     if algo == "lokr":
-        whole = bool(lycoris.switched_on(arguments.get("full_matrix", "False")))
+        whole = bool(lycoris.parse_switch(arguments.get("full_matrix", "False")))
         return lambda layer, dim: _lokr(layer, dim, factor, whole=whole)
     if algo == "full":
         return lambda layer, _dim: layer.inputs * layer.outputs * layer.kernel
@@ -170,12 +171,12 @@ def _counted(
 
 
 def _lora(layer: LayerGroup, dim: int) -> float:
-    """A pair of matrices, which meet at the dim."""
+    """Two matrices that meet at the dim."""
     return dim * (layer.inputs * layer.kernel + layer.outputs)
 
 
 def _lokr(layer: LayerGroup, dim: int, factor: int, *, whole: bool) -> float:
-    """A small matrix whole, and a larger one as a pair that meets at the dim, or whole where that is smaller."""
+    """A small whole matrix, and a larger one as a pair that meets at the dim, or whole if that is smaller."""
     small_in, large_in = _factors(layer.inputs, factor)
     small_out, large_out = _factors(layer.outputs, factor)
     larger = large_in * large_out * layer.kernel
@@ -186,9 +187,9 @@ def _lokr(layer: LayerGroup, dim: int, factor: int, *, whole: bool) -> float:
 
 @cache
 def _factors(side: int, factor: int) -> tuple[int, int]:
-    """Split a layer's side into two factors, the smaller first: `factor` where it divides, else the nearest below it.
+    """Split a layer's side into two factors, the smaller first: `factor` if it divides, else the nearest one below.
 
-    -1 makes them as equal as can be.
+    -1 makes them as equal as possible.
     """
     if factor > 0 and side % factor == 0:
         return min(factor, side // factor), max(factor, side // factor)

@@ -1,4 +1,4 @@
-"""What each optimizer keeps for a weight that it trains, and what it needs in passing while it steps."""
+"""Memory of each optimizer per trained weight: its state, and temporary memory during a step."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """Memory beside a weight and its gradient."""
+    """Memory in addition to a weight and its gradient."""
 
     copies: float = 0.0
-    """Tensors of the weight's own shape and precision."""
+    """Tensors of the weight's shape and precision."""
     fixed_bytes: float = 0.0
-    """Bytes for each weight, whatever its precision."""
+    """Bytes per weight, whatever its precision."""
     passing_copies: float = 0.0
-    """Tensors that live only while it steps: torch's foreach forms work on all weights at once."""
+    """Temporary tensors during a step: torch's foreach implementations work on all weights at once."""
     is_paged: bool = False
-    """Whether the state may leave the GPU while it is not needed."""
+    """Whether the state may be moved off the GPU."""
     is_factored: bool = False
-    """Whether it keeps a row and a column for each matrix instead of the whole."""
+    """Whether it keeps a row and a column for each matrix instead of all values."""
 
     def bytes_per_weight(self, weight_bytes: float) -> float:
-        """The state of one weight, a factored one's apart."""
+        """Bytes of state per weight, without factored state."""
         return self.copies * weight_bytes + self.fixed_bytes
 
 
@@ -69,21 +69,21 @@ STATES: Mapping[str, OptimizerState] = {
     "dadaptlion": OptimizerState(copies=2),
     "dadaptsgd": OptimizerState(copies=3),
 }
-"""By sd-scripts' name in lower case; read from the packages that its requirements pin, and from dadaptation."""
+"""By sd-scripts' name in lower case. Read from the packages that its requirements pin, and from dadaptation."""
 
 UNKNOWN = OptimizerState(copies=2, passing_copies=1)
-"""As AdamW's, which most optimizers descend from."""
+"""Same as AdamW, which most optimizers are derived from."""
 UNKNOWN_LEAST = OptimizerState()
 UNKNOWN_MOST = OptimizerState(copies=5, passing_copies=1)
-"""As DAdaptAdan's, the most of those that are known."""
+"""Same as DAdaptAdan, the largest known."""
 
 
 def factored_bytes(network_dim: int | None, *, conv: bool) -> float:
-    """Bytes for each weight of Adafactor's rows and columns, in float32 (transformers.optimization.Adafactor).
+    """Bytes per weight of Adafactor's rows and columns, in float32 (transformers.optimization.Adafactor).
 
-    A matrix of m x n keeps m + n. SDXL's U-Net comes to 0.0952 values a weight, its 3x3 convolutions most of them:
-    they keep two thirds, as a row and a column of the kernel's last two sides. A LoRA's halves are as narrow as its
-    dim, and the wide side is 640 or more.
+    A matrix of m x n keeps m + n values. SDXL's U-Net needs 0.0952 values per weight, mostly for its 3x3 convolutions,
+    which keep two thirds as they factor the kernel's last two sides. A LoRA's matrices are as narrow as its dim, and
+    their long side is 640 or more.
     """
     if network_dim is None:
         return 4 * 0.0952

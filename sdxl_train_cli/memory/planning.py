@@ -1,4 +1,4 @@
-"""What to run on a card: every preset with the largest batch that fits, else with the changes that make it fit."""
+"""Plan what to train on a GPU: every preset with the largest batch that fits, else with changes that make it fit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.memory import savings, vram
+from sdxl_train_cli.memory import requirement, savings
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
@@ -20,7 +20,7 @@ class FittingRun:
 
     preset: str
     recipe: Recipe
-    need: vram.MemoryNeed
+    need: requirement.MemoryNeed
     gives_up: tuple[str, ...]
     command: str
 
@@ -31,44 +31,44 @@ class FittingRun:
 
     @property
     def effective_batch_size(self) -> int:
-        """Pictures to one step of the optimizer."""
+        """Pictures per optimizer step."""
         return self.batch_size * int(self.recipe.number("gradient_accumulation_steps") or 1)
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What is asked of a card."""
+    """What to plan for."""
 
     kind: Kind
     free_gib: float
     resolution: int | None
     data: str | None
-    """Only repeated in the commands."""
-    known: vram.Known = vram.unmeasured
-    """What was measured on this card."""
+    """Dataset, only repeated in the commands."""
+    known: requirement.Known = requirement.unmeasured
+    """Measurements on this GPU."""
 
 
-def fitting_runs(question: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
-    """The kind's presets that fit as they are, what gives up least first; where none does, the best mended one."""
-    names = presets.names(question.kind, user_presets)
-    sizes = [] if question.resolution is None else presets.with_sizes(question.resolution)
-    recipes = {name: presets.load(question.kind, name, sizes, user_presets) for name in names}
-    found = [_as_it_is(recipe, question) for recipe in recipes.values()]
+def fitting_runs(request: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
+    """Presets of the kind that fit unchanged, smallest sacrifice first. If none does, the best changed one."""
+    names = presets.names(request.kind, user_presets)
+    sizes = [] if request.resolution is None else presets.with_sizes(request.resolution)
+    recipes = {name: presets.load(request.kind, name, sizes, user_presets) for name in names}
+    found = [_fit_unchanged(recipe, request) for recipe in recipes.values()]
     fitting = sorted((offer for offer in found if offer is not None), key=_loss)
     if fitting:
         return [offer for offer in fitting if not any(_beats(other, offer) for other in fitting)]
-    mended = [_mended(recipe, question) for recipe in recipes.values()]
+    mended = [_fit_with_savings(recipe, request) for recipe in recipes.values()]
     return sorted((offer for offer in mended if offer is not None), key=_loss)[:1]
 
 
-def _as_it_is(recipe: Recipe, question: PlanRequest) -> FittingRun | None:
-    """With the largest batch that fits."""
+def _fit_unchanged(recipe: Recipe, request: PlanRequest) -> FittingRun | None:
+    """The run with the largest batch that fits."""
     for size in BATCH_SIZES:
         sized = recipe.replaced({"train_batch_size": Setting(value=size, origin=Origin("--batch-size"))})
-        need = vram.need(sized, question.known)
-        if need.high_gib <= question.free_gib:
+        need = requirement.need(sized, request.known)
+        if need.high_gib <= request.free_gib:
             return FittingRun(
-                recipe.name, sized, need, _given_up(sized), _command(recipe, question, f"--batch-size {size}")
+                recipe.name, sized, need, _given_up(sized), _command(recipe, request, f"--batch-size {size}")
             )
     return None
 
@@ -79,24 +79,24 @@ def _beats(one: FittingRun, other: FittingRun) -> bool:
     return same and set(one.gives_up) < set(other.gives_up) and one.batch_size >= other.batch_size
 
 
-def _mended(recipe: Recipe, question: PlanRequest) -> FittingRun | None:
-    """With the cheapest changes that make it fit."""
-    for way in savings.ways_out(recipe, question.free_gib, question.known):
+def _fit_with_savings(recipe: Recipe, request: PlanRequest) -> FittingRun | None:
+    """The run with the cheapest changes that make it fit."""
+    for way in savings.ways_out(recipe, request.free_gib, request.known):
         return FittingRun(
-            recipe.name, way.recipe, way.need, _given_up(way.recipe), _command(recipe, question, way.flags)
+            recipe.name, way.recipe, way.need, _given_up(way.recipe), _command(recipe, request, way.flags)
         )
     return None
 
 
-def _command(recipe: Recipe, question: PlanRequest, flags: str) -> str:
+def _command(recipe: Recipe, request: PlanRequest, flags: str) -> str:
     words: list[object] = ["sdxl-train", recipe.kind.value, "--preset", recipe.name]
-    words += [] if question.data is None else ["--data", question.data]
-    words += [] if question.resolution is None else ["--resolution", question.resolution]
+    words += [] if request.data is None else ["--data", request.data]
+    words += [] if request.resolution is None else ["--resolution", request.resolution]
     return f"{formatting.shell_line(words)} {flags}"
 
 
 _LOSSES = (
-    # option that is on, what is given up; the worst first
+    # option that is on, and what it costs; the worst first
     ("fp8_base", "precision of the base model"),
     ("full_bf16", "some precision"),
     ("gradient_checkpointing", "about a third of the speed"),

@@ -1,4 +1,4 @@
-"""A preset from five answers: what is trained, on which card, with how many pictures, for what, and its name."""
+"""Draft a preset from answers: subject, GPU, number of pictures, priority, and name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from sdxl_train_cli.errors import VramError
-from sdxl_train_cli.memory import planning, vram
+from sdxl_train_cli.memory import planning, requirement
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -26,7 +26,7 @@ class TrainingSubject(str, Enum):
 
 
 class Priority(str, Enum):
-    """What counts more."""
+    """Whether quality or speed matters more."""
 
     SPEED = "speed"
     QUALITY = "quality"
@@ -34,17 +34,17 @@ class Priority(str, Enum):
 
 @dataclass(frozen=True)
 class SubjectDefaults:
-    """What suits a subject, as guides agree on it."""
+    """Settings that suit a subject, as guides agree."""
 
     words: str
     kind: Kind
     preset: str
-    """How the names of the presets begin that suit it best."""
+    """Name prefix of the most suitable presets."""
     views: int
     """How often each picture is seen."""
     shortest: int
     longest: int
-    """Pictures seen in a whole run."""
+    """Upper limit of pictures seen in a whole run."""
 
 
 CUSTOMS = {
@@ -54,22 +54,22 @@ CUSTOMS = {
     TrainingSubject.SEVERAL: SubjectDefaults("several subjects", Kind.LORA, "dim128", 80, 2_000, 12_000),
 }
 SPEED_SHARE = 0.6
-"""Of the views: what is learned late is fine detail."""
+"""Share of the views when speed matters: what is learned last is fine detail."""
 FEW_PICTURES = 12
-"""Up to so many, a large network soon knows them by heart."""
+"""Up to this many pictures, a large network soon memorises them."""
 SMALL_DIM = 16
 KEPT = 4
-"""Files to choose from, besides the last."""
+"""Checkpoints to choose from, besides the final one."""
 
 
 @dataclass(frozen=True)
 class DraftAnswers:
-    """What a person said."""
+    """The user's answers."""
 
     subject: TrainingSubject
     kind: Kind
     free_gib: float
-    """Of the card, after what a desktop takes."""
+    """Free GPU memory after what a desktop takes."""
     pictures: int
     priority: Priority
     name: str
@@ -77,7 +77,7 @@ class DraftAnswers:
 
 @dataclass(frozen=True)
 class DraftLine:
-    """One option of the draft, and why."""
+    """One option of the draft, with its reason."""
 
     option: str
     value: Value
@@ -86,16 +86,16 @@ class DraftLine:
 
 @dataclass(frozen=True)
 class PresetDraft:
-    """A preset that fits the card."""
+    """A preset that fits the GPU."""
 
     answers: DraftAnswers
     offer: FittingRun
     lines: tuple[DraftLine, ...]
-    need: vram.MemoryNeed
+    need: requirement.MemoryNeed
 
     @property
     def text(self) -> str:
-        """The preset's file."""
+        """Content of the preset file."""
         answers, offer = self.answers, self.offer
         what = f"{CUSTOMS[answers.subject].words}, {answers.pictures} pictures, for {answers.priority.value}"
         description = f"{answers.kind.label}: {what}; needs {self.need}"
@@ -111,7 +111,7 @@ class PresetDraft:
 
 
 def draft(answers: DraftAnswers, user_presets: Path | None = None) -> PresetDraft:
-    """Choose a preset that fits the card and fit it to the pictures; VramError where nothing fits."""
+    """Choose a preset that fits the GPU and adapt it to the pictures. VramError if nothing fits."""
     found = planning.fitting_runs(PlanRequest(answers.kind, answers.free_gib, None, None), user_presets)
     if not found:
         raise VramError(
@@ -121,11 +121,11 @@ def draft(answers: DraftAnswers, user_presets: Path | None = None) -> PresetDraf
     offer = min(found, key=lambda offer: _distance(offer, answers))
     lines = tuple(_lines(answers, offer, presets.load(answers.kind, offer.preset, (), user_presets)))
     changes = {line.option: Setting(value=line.value, origin=Origin("draft")) for line in lines}
-    return PresetDraft(answers, offer, lines, vram.need(offer.recipe.replaced(changes)))
+    return PresetDraft(answers, offer, lines, requirement.need(offer.recipe.replaced(changes)))
 
 
 def _distance(offer: FittingRun, answers: DraftAnswers) -> tuple[object, ...]:
-    """The nearest first: the size that suits the subject, then speed before precision, or precision before speed."""
+    """Sort key: the size that suits the subject, then speed before precision, or precision before speed."""
     suits = offer.preset.startswith(CUSTOMS[answers.subject].preset) or answers.kind is not _custom(answers).kind
     coarse = offer.recipe.is_on("fp8_base"), offer.recipe.is_on("full_bf16")
     slow = offer.recipe.is_on("gradient_checkpointing")
@@ -166,7 +166,7 @@ def _lines(answers: DraftAnswers, offer: FittingRun, base: Recipe) -> Iterator[D
 
 
 def _mended(offer: FittingRun, base: Recipe) -> Iterator[DraftLine]:
-    """What had to change to make the preset fit at all."""
+    """Options that were changed to make the preset fit."""
     for option, setting in offer.recipe.settings.items():
         if setting.value != base.get(option) and option != "train_batch_size":
             given_up = ", ".join(offer.gives_up) or "nothing"
@@ -174,7 +174,7 @@ def _mended(offer: FittingRun, base: Recipe) -> Iterator[DraftLine]:
 
 
 def _batch(answers: DraftAnswers, offer: FittingRun) -> int:
-    """What fits, as far as the pictures are worth it: a step should be a small part of a pass over them."""
+    """The largest batch that fits and suits the pictures: a step should be a small part of a pass over them."""
     sensible = max(1, answers.pictures // 15)
     wanted = 4 if answers.priority is Priority.SPEED else 2
     return max(size for size in (1, 2, 4) if size <= min(offer.batch_size, sensible, wanted) or size == 1)
@@ -189,7 +189,7 @@ def _batch_reason(batch: int, most: int, answers: DraftAnswers) -> str:
 
 
 def _views(answers: DraftAnswers) -> tuple[float, str]:
-    """Pictures to see in the whole run, and why so many."""
+    """Pictures to see in the whole run, and the reason."""
     custom = _custom(answers)
     each = custom.views * (SPEED_SHARE if answers.priority is Priority.SPEED else 1)
     whole = min(custom.longest, max(custom.shortest, each * answers.pictures))

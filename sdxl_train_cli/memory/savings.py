@@ -1,4 +1,4 @@
-"""What makes a run need less GPU memory, cheapest in quality and speed first, as the flags to type."""
+"""Changes that reduce a run's GPU memory, cheapest in quality and speed first, as flags to type."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from sdxl_train_cli.memory import vram
+from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import optimizer
 from sdxl_train_cli.sdscripts.attention import chosen_attention
 
 WAYS = 3
-"""How many ways out a person is shown."""
+"""Number of alternatives shown."""
 
 Changes = dict[str, Value]
 
 
 @dataclass(frozen=True)
 class Saving:
-    """One step down."""
+    """One change."""
 
     costs: str
     """What is given up, in words."""
     changes: Callable[[Recipe], Changes]
-    """The options to set; empty where the recipe has them already, or can't have them."""
+    """Options to set. Empty if they are set already, or can't be."""
 
 
 def attention(recipe: Recipe) -> Changes:
-    """One that spares memory, part of torch."""
+    """Use the memory-efficient attention that is part of torch."""
     return {} if chosen_attention(recipe) else {"sdpa": True}
 
 
 def latents(recipe: Recipe) -> Changes:
-    """Pictures encoded once, where they stay the same."""
+    """Encode pictures once, if they are not augmented."""
     cached = recipe.is_on("cache_latents") or recipe.is_on("cache_latents_to_disk")
     moving = recipe.is_on("color_aug") or recipe.is_on("random_crop")
     return {} if cached or moving else {"cache_latents": True}
 
 
 def _smaller_batch(recipe: Recipe) -> Changes:
-    """One picture at a time, and as many of them to a step as before: the same effective batch."""
+    """Train one picture at a time, with accumulation to keep the effective batch size."""
     batch, accumulated = recipe.number("train_batch_size"), recipe.number("gradient_accumulation_steps")
     if batch is None or batch <= 1 or recipe.is_on("fused_backward_pass"):
         return {}
@@ -49,19 +49,19 @@ def _smaller_batch(recipe: Recipe) -> Changes:
 
 
 def eight_bit(recipe: Recipe) -> Changes:
-    """Optimizer states in 8 bits."""
+    """Use 8-bit optimizer states."""
     return {"optimizer_type": "AdamW8bit"} if optimizer.optimizer(recipe) == "adamw" else {}
 
 
 def fused(recipe: Recipe) -> Changes:
-    """Gradients used up as they come."""
+    """Consume gradients as they are computed."""
     fits = recipe.kind is Kind.DREAMBOOTH and optimizer.optimizer(recipe) == "adafactor"
     accumulates = (recipe.number("gradient_accumulation_steps") or 1) > 1
     return {} if not fits or accumulates or recipe.is_on("fused_backward_pass") else {"fused_backward_pass": True}
 
 
 def unet_only(recipe: Recipe) -> Changes:
-    """Outputs of the text encoders from a cache, which are not trained then."""
+    """Cache the text encoders' outputs, which are then not trained."""
     if recipe.is_on("cache_text_encoder_outputs") or recipe.is_on("train_text_encoder"):
         return {}
     only = {} if recipe.kind is Kind.DREAMBOOTH else {"network_train_unet_only": True}
@@ -69,25 +69,25 @@ def unet_only(recipe: Recipe) -> Changes:
 
 
 def checkpointing(recipe: Recipe) -> Changes:
-    """Activations made again on the way back."""
+    """Recompute activations in the backward pass."""
     return {} if recipe.is_on("gradient_checkpointing") else {"gradient_checkpointing": True}
 
 
 def full_bf16(recipe: Recipe) -> Changes:
-    """Weights of 16 bits."""
+    """Use 16-bit weights."""
     possible = recipe.get("mixed_precision") == "bf16" and not recipe.is_on("full_bf16")
     return {"full_bf16": True} if possible and not recipe.is_on("fp8_base") else {}
 
 
 def fp8(recipe: Recipe) -> Changes:
-    """The base model in 8 bits."""
-    # Without checkpointing autograd keeps a 16-bit copy of every weight that was cast, and it takes more, not less.
+    """Load the base model in 8 bits."""
+    # Without checkpointing, autograd keeps a 16-bit copy of every cast weight, so memory would grow.
     possible = recipe.kind is not Kind.DREAMBOOTH and recipe.is_on("gradient_checkpointing")
     return {} if not possible or recipe.is_on("fp8_base") or recipe.is_on("full_bf16") else {"fp8_base": True}
 
 
 def smaller_dim(recipe: Recipe) -> Changes:
-    """A network of dim 16."""
+    """Use a network of dim 16."""
     dim, alpha = recipe.number("network_dim"), recipe.number("network_alpha")
     if dim is None or dim <= 16 or recipe.arguments("network_args") or recipe.kind is Kind.LOKR:  # noqa: PLR2004 - smaller ones save next to nothing
         return {}
@@ -95,9 +95,9 @@ def smaller_dim(recipe: Recipe) -> Changes:
 
 
 def smaller_pictures(recipe: Recipe) -> Changes:
-    """Pictures of 768 pixels."""
+    """Use pictures of 768 pixels."""
     width = str(recipe.get("resolution") or "").split(",")[0].strip()
-    if not width.isdecimal() or int(width) <= 768:  # noqa: PLR2004 - below, SDXL does not learn what it was made for
+    if not width.isdecimal() or int(width) <= 768:  # noqa: PLR2004 - below that, SDXL trains far from its native size
         return {}
     return {"resolution": "768,768", "min_bucket_reso": 384, "max_bucket_reso": 1536}
 
@@ -124,19 +124,21 @@ class FittingChanges:
     changes: Changes
     costs: tuple[str, ...]
     recipe: Recipe
-    need: vram.MemoryNeed
+    need: requirement.MemoryNeed
 
     @property
     def flags(self) -> str:
-        """What to type."""
+        """The flags to type."""
         return flags(self.changes)
 
     def __str__(self) -> str:
         return f"{self.flags}   needs {self.need}; costs {', '.join(self.costs)}"
 
 
-def ways_out(recipe: Recipe, free_gib: float, known: vram.Known = vram.unmeasured) -> list[FittingChanges]:
-    """Up to three ways to make a typed recipe fit, the cheapest first: single changes, else what they do together."""
+def ways_out(
+    recipe: Recipe, free_gib: float, known: requirement.Known = requirement.unmeasured
+) -> list[FittingChanges]:
+    """Up to three ways to make a typed recipe fit, cheapest first: single changes, else all of them combined."""
     single = [_way(recipe, [saving], known) for saving in LADDER if saving.changes(recipe)]
     fitting = [way for way in single if way.need.high_gib <= free_gib]
     if len(fitting) < WAYS:
@@ -154,7 +156,7 @@ def _distinct(ways: Iterator[FittingChanges], known: list[FittingChanges]) -> It
             yield way
 
 
-def _way(recipe: Recipe, savings: list[Saving], known: vram.Known) -> FittingChanges:
+def _way(recipe: Recipe, savings: list[Saving], known: requirement.Known) -> FittingChanges:
     costs, changed = [], dict[str, Value]()
     for saving in savings:
         changes = saving.changes(_with(recipe, changed))
@@ -162,7 +164,7 @@ def _way(recipe: Recipe, savings: list[Saving], known: vram.Known) -> FittingCha
             changed |= changes
             costs.append(saving.costs)
     after = _with(recipe, changed)
-    return FittingChanges(changed, tuple(dict.fromkeys(costs)), after, vram.need(after, known))
+    return FittingChanges(changed, tuple(dict.fromkeys(costs)), after, requirement.need(after, known))
 
 
 def flags(changes: Changes) -> str:

@@ -1,4 +1,4 @@
-"""Records of measured runs as a CSV that people can send one another: written whole, read with every row checked."""
+"""Measurements as a CSV to share: written whole, and read with every row validated."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _SHOWN = 10
 _LARGEST_BYTES = 50_000_000
 
 
-def text(records: Iterable[Measurement]) -> str:
-    """The CSV, each record once and nothing of the machine but its GPU, driver and versions."""
+def to_csv(records: Iterable[Measurement]) -> str:
+    """The CSV with each record once. Of the machine it only names GPU, driver and versions."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -37,15 +37,15 @@ def _cell(value: object) -> str:
 
 
 def write(path: Path, content: str) -> None:
-    """Write the CSV; UsageError where that can't be done."""
+    """Write the CSV. UsageError if that fails."""
     try:
         files.write(path, content)
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror}", "choose another file") from error
 
 
-def unknown(new: Iterable[Measurement], known: Iterable[Measurement]) -> list[Measurement]:
-    """Those that are not there yet, be it as an own record: one that comes back from a friend is still one's own."""
+def new_records(new: Iterable[Measurement], known: Iterable[Measurement]) -> list[Measurement]:
+    """Records that are not known yet. An own record that returns from somebody else remains an own one."""
     there = {_identity(record) for record in known}
     return [record for record in dict.fromkeys(new) if _identity(record) not in there]
 
@@ -55,7 +55,7 @@ def _identity(record: Measurement) -> str:
 
 
 def read(path: Path) -> list[Measurement]:
-    """Somebody else's records, marked so; UsageError names every row that is wrong, and then none is taken."""
+    """Somebody else's records, marked as such. UsageError lists every invalid row, and nothing is imported."""
     reader = csv.DictReader(io.StringIO(_content(path)), strict=True)
     try:
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
@@ -89,7 +89,7 @@ def _content(path: Path) -> str:
 
 
 def _measurement(row: Mapping[str | None, str | list[str] | None]) -> Measurement:
-    """One row; what stands in columns of other names is left."""
+    """One row. Columns of other names are ignored."""
     cells = {name: str(row.get(name) or "") for name in COLUMNS}
     given = {name: text for name, text in cells.items() if text or name not in _MAY_BE_EMPTY}
     return Measurement.model_validate_strings({**given, "is_from_elsewhere": "true"})

@@ -1,4 +1,4 @@
-"""A preset file and all that it extends, the nearest first."""
+"""A preset file and the chain of presets that it extends, nearest first."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class PresetLayer:
 
     @property
     def extends(self) -> yaml_file.YamlEntry | None:
-        """The entry that names the preset it builds on."""
+        """The entry naming the preset that it builds on."""
         return self.document.get("extends")
 
     @property
     def description(self) -> str:
-        """Its own description, or which preset it builds on."""
+        """Its own description, or the preset that it builds on."""
         entry = self.document.get("description")
         if entry is not None:
             return str(entry.value)
@@ -37,7 +37,7 @@ class PresetLayer:
 
     @property
     def settings(self) -> dict[str, Setting | None]:
-        """Its own options; None takes an inherited one away."""
+        """Its own options. None removes an inherited one."""
         return {
             entry.key: None if entry.value is None else Setting(value=entry.value, origin=self.document.where(entry))
             for entry in self.document.entries
@@ -46,7 +46,7 @@ class PresetLayer:
 
 
 def load(path: Path, shown: str, kind: Kind | None, user_folder: Path | None) -> list[PresetLayer]:
-    """Read the chain; without a kind, a bare name in `extends` is looked up among the presets of every kind.
+    """Read the chain. Without a kind, a bare name in `extends` is looked up in the presets of every kind.
 
     Raises RecipeError with the file and line at fault.
     """
@@ -67,7 +67,7 @@ def load(path: Path, shown: str, kind: Kind | None, user_folder: Path | None) ->
 
 
 def shipped_kind(layers: list[PresetLayer]) -> Kind | None:
-    """The kind of the nearest layer that is a shipped preset."""
+    """Kind of the nearest shipped preset in the chain."""
     kinds = (preset_folders.kind_by_folder(layer.path) for layer in layers if preset_folders.is_shipped(layer.path))
     return next((kind for kind in kinds if kind is not None), None)
 
@@ -90,7 +90,7 @@ def _parent(extends: str, child: Path, kind: Kind | None, user_folder: Path | No
         candidates = beside
     else:
         kinds = list(Kind) if kind is None else [kind]
-        by_name = [path for one in kinds for path in preset_folders.named(one, extends, user_folder)]
+        by_name = [path for one in kinds for path in preset_folders.find_by_name(one, extends, user_folder)]
         # Not itself: a user's own dim32-gc.yaml may extend the shipped preset of that name.
         candidates = [path for path in beside + by_name if not _is_same(path, child)]
     return next((path for path in candidates if files.is_file(path)), None)

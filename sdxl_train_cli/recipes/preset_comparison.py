@@ -1,4 +1,4 @@
-"""Two recipes side by side: the options that differ in effect, with sd-scripts' defaults for what is left out."""
+"""Compare two recipes: options that differ in effect, using sd-scripts' defaults for missing ones."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 
 @dataclass(frozen=True)
 class ComparedSide:
-    """What one of the two has."""
+    """One recipe's value of an option."""
 
     value: Value | None
-    """None where neither the recipe nor sd-scripts says anything."""
+    """None if neither the recipe nor sd-scripts has a value."""
     origin: Origin | None
-    """Where the recipe sets it; None where it is sd-scripts' default."""
+    """Where the recipe sets it. None if it is sd-scripts' default."""
 
 
 @dataclass(frozen=True)
 class OptionDifference:
-    """One option that differs."""
+    """One differing option."""
 
     option: str
     one: ComparedSide
@@ -31,7 +31,7 @@ class OptionDifference:
 
 
 def differences(one: Recipe, other: Recipe, table: OptionTable) -> Iterator[OptionDifference]:
-    """Yield what differs, by name."""
+    """Yield the differences, sorted by name."""
     sides = [_typed(recipe, table) for recipe in (one, other)]
     for option in sorted({name for recipe in sides for name in recipe.settings}):
         found = [_side(recipe, option, table) for recipe in sides]
@@ -40,7 +40,7 @@ def differences(one: Recipe, other: Recipe, table: OptionTable) -> Iterator[Opti
 
 
 def _typed(recipe: Recipe, table: OptionTable) -> Recipe:
-    """As far as the table can: a value that sd-scripts would not take stays as it is written."""
+    """Convert values as far as possible. A value that sd-scripts would refuse stays as written."""
     names = [name for problem in options.problems(recipe, table) for name in problem.options]
     wrong = {name: recipe.settings[name] for name in names}
     return options.convert(recipe.replaced(dict.fromkeys(wrong)), table).replaced(wrong)
@@ -54,7 +54,7 @@ def _side(recipe: Recipe, option: str, table: OptionTable) -> ComparedSide:
 
 
 def _meant(value: Value | None) -> object:
-    """A value as it counts: a switch that is off is as good as absent, and a list of arguments has no order."""
+    """A value for comparison: a switch that is off equals an absent one, and argument lists have no order."""
     if isinstance(value, tuple):
         return frozenset(map(str, value)) or None
     return None if value is False else value

@@ -1,4 +1,4 @@
-"""Where presets stand: the shipped ones and the user's own, by name."""
+"""Locations of presets by name: shipped ones and the user's own."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ SUFFIXES = (".yaml", ".yml")
 
 
 def shipped_folder() -> Path:
-    """The presets that come with sdxl-train: inside the package in a wheel, beside it in a checkout."""
+    """The shipped presets: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "presets_data"
     return installed if installed.is_dir() else package.parent / "presets"
 
 
-def searched(kind: Kind, user_folder: Path | None) -> list[Path]:
-    """The folders in which a bare name is looked up, in their order."""
+def search_folders(kind: Kind, user_folder: Path | None) -> list[Path]:
+    """Folders in which a bare name is looked up, in order."""
     shipped = shipped_folder() / kind.value
     return [shipped] if user_folder is None else [user_folder / kind.value, user_folder, shipped]
 
 
-def listed(folder: Path) -> list[Path]:
-    """A folder's presets, dim32 before dim128; those with a leading underscore are only for extending."""
+def list_files(folder: Path) -> list[Path]:
+    """A folder's presets, dim32 before dim128. Those with a leading underscore are only for extending."""
     paths = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and not path.stem.startswith("_")]
     return sorted(paths, key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(9), path.stem))
 
 
-def named(kind: Kind, name: str, user_folder: Path | None) -> list[Path]:
-    """Every preset of that bare name, the one that counts first."""
-    return [path for folder in searched(kind, user_folder) for path in listed(folder) if path.stem == name]
+def find_by_name(kind: Kind, name: str, user_folder: Path | None) -> list[Path]:
+    """Every preset of that bare name. The first one takes precedence."""
+    return [path for folder in search_folders(kind, user_folder) for path in list_files(folder) if path.stem == name]
 
 
 def kind_by_folder(path: Path) -> Kind | None:
-    """What a preset is for, judged by the name of its folder."""
+    """A preset's kind according to its folder's name."""
     return next((kind for kind in Kind if kind.value == path.absolute().parent.name), None)
 
 
 def is_path(text: str) -> bool:
-    """Whether a preset argument means a file rather than a name."""
+    """Whether a preset argument is a file rather than a name."""
     return "/" in text or "\\" in text or text.lower().endswith(SUFFIXES)
 
 
@@ -52,12 +52,12 @@ def is_shipped(path: Path) -> bool:
 
 
 def shown(path: Path) -> str:
-    """How a preset found by name is written in messages; the shipped ones need no folder to be known."""
+    """A preset's name in messages. Shipped ones need no folder."""
     return path.name if is_shipped(path) else str(path)
 
 
 def write(path: Path, text: str, *, force: bool) -> None:
-    """Write a preset, or one for another program; UsageError where it can't be, or is there and `force` is false."""
+    """Write a preset or an export. UsageError if that fails, or if the file exists and `force` is false."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:

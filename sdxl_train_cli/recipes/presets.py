@@ -1,4 +1,4 @@
-"""Presets: found by name or path, extended, overridden, listed and checked; every setting keeps where it came from."""
+"""Find, extend, override, list and check presets. Every setting keeps its origin."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _SET = Origin("--set")
 
 @dataclass(frozen=True)
 class Override:
-    """One option set outside of a preset; a value of None takes the option away."""
+    """An option set outside of a preset. A value of None removes the option."""
 
     option: str
     value: Value | None
     origin: Origin
-    """What the user typed it with or in: `--set`, `--batch-size`, `sdxl-train.yaml:4`."""
+    """Where the user set it: `--set`, `--batch-size`, `sdxl-train.yaml:4`."""
 
 
 @dataclass(frozen=True)
 class ListedPreset:
-    """A preset as it is listed."""
+    """A preset in a list."""
 
     kind: Kind | None
-    """None for a user's preset that does not say: it may be used for every kind."""
+    """None for a user's preset without a kind, which suits every kind."""
     name: str
     description: str
     path: Path
 
 
 def parse_override(text: str) -> Override:
-    """Read what `--set` takes: `option=value`; `option=null` takes the option away."""
+    """Parse a value of `--set`: `option=value`. `option=null` removes the option."""
     option, equals, value = text.partition("=")
     if not equals or not option.strip():
         raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", _SET))
@@ -48,7 +48,7 @@ def parse_override(text: str) -> Override:
 
 
 def with_sizes(side: int) -> list[Override]:
-    """What `--resolution` sets: buckets keep the shapes that they have at 1024, half to twice the side, in 64s."""
+    """Options set by `--resolution`. Buckets keep their proportions at 1024: half to twice the side, in 64s."""
     smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
     origin = Origin("--resolution")
     return [
@@ -59,7 +59,7 @@ def with_sizes(side: int) -> list[Override]:
 
 
 def load(kind: Kind, name_or_path: str, overrides: Sequence[Override] = (), user_folder: Path | None = None) -> Recipe:
-    """Resolve a preset and what is set beside it; the values stay as written until `rules.require` types them.
+    """Resolve a preset and overrides. Values stay as written until `rules.require` converts them.
 
     Raises RecipeError.
     """
@@ -78,23 +78,23 @@ def load(kind: Kind, name_or_path: str, overrides: Sequence[Override] = (), user
 
 
 def names(kind: Kind, user_folder: Path | None = None) -> list[str]:
-    """What may be given as a bare name for this kind, the user's own first."""
-    folders = preset_folders.searched(kind, user_folder)
-    return list(dict.fromkeys(path.stem for folder in folders for path in preset_folders.listed(folder)))
+    """Bare names available for this kind, the user's own first."""
+    folders = preset_folders.search_folders(kind, user_folder)
+    return list(dict.fromkeys(path.stem for folder in folders for path in preset_folders.list_files(folder)))
 
 
 def list_presets(kind: Kind | None = None, user_folder: Path | None = None) -> list[ListedPreset]:
-    """Every preset of the kind, or of all; a broken one is listed with what is wrong as its description."""
+    """Every preset of the kind, or of all kinds. A broken one is listed with its error as the description."""
     kinds = list(Kind) if kind is None else [kind]
     folders = [(one, root / one.value) for root in _roots(user_folder) for one in kinds]
-    found = [_found(one, path, user_folder) for one, folder in folders for path in preset_folders.listed(folder)]
-    anywhere = [] if user_folder is None else preset_folders.listed(user_folder)
+    found = [_found(one, path, user_folder) for one, folder in folders for path in preset_folders.list_files(folder)]
+    anywhere = [] if user_folder is None else preset_folders.list_files(user_folder)
     found += [_found(None, path, user_folder) for path in anywhere]
     return [preset for preset in found if preset.kind is None or preset.kind in kinds]
 
 
 def kind_of(path: Path, user_folder: Path | None = None) -> Kind | None:
-    """What a preset file is for: by its folder's name, or by the shipped preset that it extends.
+    """A preset file's kind: by its folder's name, or by the shipped preset that it extends.
 
     Raises RecipeError if the file can't be read.
     """
@@ -105,7 +105,7 @@ def kind_of(path: Path, user_folder: Path | None = None) -> Kind | None:
 def check_file(
     path: Path, table: OptionTable, kind: Kind | None = None, user_folder: Path | None = None
 ) -> list[Problem]:
-    """Everything that is wrong with a preset file, with lines."""
+    """Every problem of a preset file, with lines."""
     try:
         kind = kind or kind_of(path, user_folder)
         layers = extends.load(path, str(path), kind, user_folder)
@@ -121,7 +121,7 @@ def _located(kind: Kind, name_or_path: str, user_folder: Path | None) -> tuple[P
     path = Path(name_or_path)
     if preset_folders.is_path(name_or_path) or files.is_file(path):
         return path, name_or_path
-    paths = preset_folders.named(kind, name_or_path, user_folder)
+    paths = preset_folders.find_by_name(kind, name_or_path, user_folder)
     if not paths:
         hint = _elsewhere(kind, name_or_path, user_folder) or _nearest(name_or_path, names(kind, user_folder))
         raise RecipeError(f"no {kind.label} preset named '{name_or_path}'", hint)
@@ -129,7 +129,7 @@ def _located(kind: Kind, name_or_path: str, user_folder: Path | None) -> tuple[P
 
 
 def _elsewhere(kind: Kind, name: str, user_folder: Path | None) -> str | None:
-    others = (other for other in Kind if other is not kind and preset_folders.named(other, name, user_folder))
+    others = (other for other in Kind if other is not kind and preset_folders.find_by_name(other, name, user_folder))
     other = next(others, None)
     return None if other is None else f"it is a {other.label} preset: sdxl-train {other.value} --preset {name}"
 

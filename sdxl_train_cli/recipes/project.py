@@ -1,4 +1,4 @@
-"""The two files of the user's own: `sdxl-train.yaml` in the current folder, and `config.yaml` in the config folder."""
+"""The user's two files: `sdxl-train.yaml` in the current folder, and `config.yaml` in the config folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONFIG = ("source", "home")
 
 @dataclass(frozen=True)
 class Project:
-    """What the project file says; None where it leaves a thing to the command line."""
+    """Contents of the project file. None leaves a value to the command line."""
 
     kind: Kind | None = None
     preset: str | None = None
@@ -39,14 +39,14 @@ class Project:
 
 @dataclass(frozen=True)
 class UserConfig:
-    """What the user's config file says."""
+    """Contents of the user's config file."""
 
     source: str | None = None
     home: str | None = None
 
 
 def load(folder: Path) -> Project:
-    """Read the folder's project file; an empty Project where there is none, RecipeError where it is wrong."""
+    """Read the folder's project file. An empty Project if there is none. RecipeError if it is invalid."""
     path = folder / PROJECT_FILE
     if not files.is_file(path):
         return Project()
@@ -64,7 +64,7 @@ def load(folder: Path) -> Project:
 
 
 def load_config(folder: Path) -> UserConfig:
-    """Read the user's config file; an empty Config where there is none."""
+    """Read the user's config file. An empty UserConfig if there is none."""
     path = folder / "config.yaml"
     return UserConfig(**_texts(yaml_file.load(path), _CONFIG)) if files.is_file(path) else UserConfig()
 
@@ -139,7 +139,7 @@ set:
 
 
 def write_template(folder: Path, texts: dict[str, str]) -> Path:
-    """Write a commented project file; UsageError where there is one already: it is never overwritten."""
+    """Write a commented project file. UsageError if one exists, as it is never overwritten."""
     path = folder / PROJECT_FILE
     lines = {
         "trigger": f"trigger: {_scalar(texts['trigger'])}" if "trigger" in texts else "# trigger: ohwx woman",
@@ -157,7 +157,7 @@ def write_template(folder: Path, texts: dict[str, str]) -> Path:
 
 
 def _scalar(text: str) -> str:
-    """The text as YAML takes it for text: bare where nothing else could be meant."""
+    """The text as YAML that reads back as text: unquoted if unambiguous."""
     words = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
     bare = re.fullmatch(r"[A-Za-z][\w./-]*", text, re.ASCII) and text.lower() not in words
     return text if bare else yaml_file.quoted(text)

@@ -1,4 +1,4 @@
-"""A YAML file of options as frozen entries, each with its line; whatever else YAML can hold is refused in words."""
+"""Read a YAML file of options as frozen entries with line numbers. Other YAML features are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Scalar, Value
 
 SIZE_LIMIT_BYTES = 128 * 1024
-"""Ten times a preset with every option; 1 MiB of brackets takes half a minute to read."""
+"""Ten times a preset with every option. 1 MiB of brackets takes half a minute to parse."""
 
 _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset(_TAG + name for name in ("str", "timestamp", "value", "merge"))
@@ -33,33 +33,33 @@ class YamlEntry:
 
     key: str
     value: Value | None
-    """None where the file says `null` or nothing, and for a mapping."""
+    """None for `null`, for a missing value, and for a mapping."""
     line: int
     entries: tuple[YamlEntry, ...] | None = None
-    """What a nested mapping holds; None for every other entry."""
+    """Contents of a nested mapping. None for any other entry."""
 
 
 @dataclass(frozen=True)
 class YamlDocument:
-    """A file's entries in their order."""
+    """A file's entries in order."""
 
     shown: str
     """The file's name as the user knows it."""
     entries: tuple[YamlEntry, ...]
 
     def get(self, key: str) -> YamlEntry | None:
-        """The key's entry; None where the file does not have it."""
+        """The key's entry. None if the file lacks it."""
         return next((entry for entry in self.entries if entry.key == key), None)
 
     def where(self, entry: YamlEntry) -> Origin:
-        """The entry's line."""
+        """The entry's location."""
         return Origin(self.shown, entry.line)
 
 
 def load(path: Path, shown: str | None = None, nested: Collection[str] = ()) -> YamlDocument:
-    """Read a file; `nested` names the keys that may hold a mapping of their own.
+    """Read a file. `nested` names the keys that may contain a mapping.
 
-    Raises RecipeError with everything that is wrong in it.
+    Raises RecipeError listing every problem.
     """
     shown = str(path) if shown is None else shown
     try:
@@ -71,7 +71,7 @@ def load(path: Path, shown: str | None = None, nested: Collection[str] = ()) -> 
 
 
 def parse(text: str, shown: str, nested: Collection[str] = ()) -> YamlDocument:
-    """Read YAML text; as `load`."""
+    """Parse YAML text, as `load` does."""
     root = _composed(text, shown)
     if root is None:  # empty, or comments only
         return YamlDocument(shown, ())
@@ -86,7 +86,7 @@ def parse(text: str, shown: str, nested: Collection[str] = ()) -> YamlDocument:
 
 
 def quoted(text: str) -> str:
-    """The text as YAML that reads back as the same text, on one line."""
+    """The text as one line of YAML that reads back as the same text."""
     return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)).rstrip("\n")
 
 
@@ -104,7 +104,7 @@ def _written(value: Scalar) -> str:
 
 
 def _is_other(word: str) -> bool:
-    """Whether YAML would take a bare word for something else than text."""
+    """Whether YAML would parse a bare word as something other than text."""
     return not isinstance(yaml.safe_load(word), str)
 
 
@@ -112,7 +112,7 @@ def _decoded(content: bytes, shown: str) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise RecipeError(Problem("is UTF-16", "save it as UTF-8", shown))
     try:
-        return content.decode("utf-8-sig")  # Windows editors like to put a byte order mark before UTF-8
+        return content.decode("utf-8-sig")  # Windows editors often write a BOM
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RecipeError(Problem("is not UTF-8", "save it as UTF-8", Origin(shown, line))) from error

@@ -1,4 +1,4 @@
-"""Two runs side by side: the settings, the data and the results in which they differ."""
+"""Compare two runs: differing settings, data and results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Fact = Value | None
 
 @dataclass(frozen=True)
 class RunDifference:
-    """One thing that two runs do not share; None where one of them lacks it."""
+    """One difference between two runs. None if one of them lacks the value."""
 
     section: str
     """`setting`, `input`, `data`, `environment`, `gpu` or `result`."""
@@ -24,7 +24,7 @@ class RunDifference:
 
 
 def differences(left: Loaded, right: Loaded) -> list[RunDifference]:
-    """Everything that differs, but for what every two runs differ in: name, folder and time."""
+    """Every difference, except those of name, folder and time."""
     sections = (
         ("setting", _settings),
         ("input", _inputs),
@@ -41,7 +41,7 @@ def differences(left: Loaded, right: Loaded) -> list[RunDifference]:
 
 
 def text(fact: Fact) -> str:
-    """A fact as a person reads it; `-` where there is none."""
+    """A value as people read it. `-` if there is none."""
     if fact is None:
         return "-"
     if isinstance(fact, bool):

@@ -1,4 +1,4 @@
-"""A run's metrics, line by line as they were written, as columns over its steps."""
+"""A run's metrics as columns over its steps."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ Column = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Curves:
-    """One value for each step in every column; None where there was none, or where it is no number."""
+    """Columns with one value per step. None if missing or not a number."""
 
     steps: tuple[int, ...] = ()
     losses: Column = ()
     average_losses: Column = ()
     rates: Mapping[str, Column] = field(default_factory=dict)
     seconds: Column = ()
-    """Per step."""
+    """Seconds per step."""
     used_gib: Column = ()
     total_gib: Column = ()
     watts: Column = ()
     odd: tuple[tuple[int, str], ...] = ()
     """Steps whose loss was `nan` or `inf`."""
     unread: int = 0
-    """Lines that are no metrics; a last line that a power loss has torn is none of them."""
+    """Invalid lines, not counting a last line truncated by a power cut."""
 
 
 def load(path: Path) -> Curves:
-    """Read a metrics file; empty where there is none. A step that a resumed run made again counts as made last."""
+    """Read a metrics file. Empty if there is none. A step repeated by a resumed run counts as made last."""
     rows: dict[int, Mapping[str, object]] = {}
     unread = 0
     try:
@@ -50,10 +50,10 @@ def load(path: Path) -> Curves:
     return _columns([rows[step] for step in sorted(rows)], sorted(rows), unread)
 
 
-def thinned(curves: Curves, most: int) -> Curves:
-    """At most so many steps; of each stretch those with the least and the greatest loss stay, so that no peak is lost.
+def thin(curves: Curves, most: int) -> Curves:
+    """At most `most` steps. Each interval keeps its lowest and highest loss, so that no peak is lost.
 
-    Steps without a finite loss are told by `odd`, which is kept whole.
+    Steps without a finite loss are listed in `odd`, which is kept whole.
     """
     count = len(curves.steps)
     if count <= most:
@@ -116,7 +116,7 @@ def _number(value: object) -> float | None:
 
 
 def _odd(row: Mapping[str, object]) -> str | None:
-    """`nan` or `inf`, written as text or as Python's json does; the average tells where the loss itself is absent."""
+    """`nan` or `inf`, as text or as Python's json writes it. Without the loss itself, the average decides."""
     for value in (row.get("loss"), row.get("average_loss")):
         text = str(value).lower().lstrip("-")
         if text in {"nan", "inf", "infinity"}:

@@ -1,4 +1,4 @@
-"""The runs of an output folder, found and loaded from their records; a broken one is told, never a traceback."""
+"""Find and load the runs of an output folder. A broken record becomes a message, never a traceback."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from sdxl_train_cli.records import record
 from sdxl_train_cli.records.record import Outcome, Record, RunHeading, Supervisor
 
 USUAL_OUTPUT = "output"
-"""Where runs are looked for; as preparation's own, whose import would cost more than a whole listing."""
+"""Default output folder. Duplicates preparation's, whose import would take longer than listing all runs."""
 _LONGEST_HOST, _LONGEST_SHOWN = 64, 300
-"""Letters of what stands in a record that a line shows."""
+"""Characters shown of recorded text."""
 
 _LONE = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
-"""Half of a letter, as Python writes bytes that are no UTF-8."""
+"""Lone surrogates: how Python represents bytes that are not UTF-8."""
 _Shape = TypeVar("_Shape", bound=BaseModel)
 _Front_co = TypeVar("_Front_co", bound=RunHeading, covariant=True)
 
 
 class RunState(str, Enum):
-    """How a run stands."""
+    """State of a run."""
 
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
-    """Cut off without a word: a kill, a power loss."""
+    """Cut off without an outcome: a kill, a power cut."""
     UNKNOWN = "unknown"
-    """Started on another computer, which may still train it."""
+    """Started on another computer, which may still be training it."""
     BROKEN = "record broken"
 
 
@@ -49,24 +49,24 @@ _ENDS = {state.value: state for state in (RunState.DONE, RunState.FAILED, RunSta
 
 @dataclass(frozen=True)
 class ListedRun(Generic[_Front_co]):
-    """One run as its folder tells it: its whole record, or the heading for a list."""
+    """One run as found in its folder, with the whole record or only the heading for a list."""
 
     folder: Path
     state: RunState
     record: _Front_co
-    """Without any fact where it is broken."""
+    """Empty if the record is broken."""
     outcome: Outcome | None = None
     problem: str | None = None
-    """What is wrong with the record, or why it can't be told how the run stands."""
+    """What is wrong with the record, or why the run's state is unknown."""
 
     @property
     def name(self) -> str:
-        """The name that its files begin with."""
+        """Prefix of the run's files."""
         return self.record.name or self.folder.name
 
     @property
     def can_go_on(self) -> bool:
-        """Whether it ended before its time."""
+        """Whether it ended prematurely."""
         return self.state in {RunState.FAILED, RunState.STOPPED, RunState.INTERRUPTED}
 
 
@@ -75,7 +75,7 @@ Loaded = ListedRun[Record]
 
 
 def entries(output: Path) -> list[Listed]:
-    """Every run directly in a folder, newest first; three small files of each are read and nothing else."""
+    """Runs directly in a folder, newest first. Reads only three small files of each."""
     try:
         found = [_look(folder, RunHeading) for folder in _folders(output)]
     except OSError as error:
@@ -84,19 +84,19 @@ def entries(output: Path) -> list[Listed]:
 
 
 def load(folder: Path) -> Loaded:
-    """One run; a record that can't be read makes it a broken one."""
+    """Load one run. An unreadable record makes it a broken run."""
     return _look(folder, Record)
 
 
 def find(text: str, output: Path) -> Loaded:
-    """The run that a person means: a name in the output folder, or a path.
+    """Find a run by its name in the output folder, or by path.
 
-    Raises UsageError, with the names that resemble it.
+    Raises UsageError with similar names.
     """
     folder = _meant(text, output)
     if folder is None:
         names = [path.name for path in _folders(output)] if files.is_folder(output) else []
-        hint = formatting.resembling(text, names) or "see `sdxl-train runs list`, or give a run's folder"
+        hint = formatting.suggestion(text, names) or "see `sdxl-train runs list`, or give a run's folder"
         raise UsageError(f"no run '{text[:_LONGEST_SHOWN]}' in {output}", hint)
     if not files.is_file(folder / record.RUN):
         raise UsageError(f"{folder} is not a run's folder: it has no {record.RUN}", "see `sdxl-train runs list`")
@@ -104,7 +104,7 @@ def find(text: str, output: Path) -> Loaded:
 
 
 def require(text: str, output: Path) -> Loaded:
-    """The run that is meant, whose record is whole; else UsageError."""
+    """Find a run with a valid record. UsageError otherwise."""
     entry = find(text, output)
     if entry.state is RunState.BROKEN:
         raise UsageError(
@@ -113,10 +113,11 @@ def require(text: str, output: Path) -> Loaded:
     return entry
 
 
-def at_rest(entry: Loaded, *, force: bool, command: str) -> Problem | None:
-    """Why a run may not be changed now: it goes on, or does so perhaps on another computer; None where it may.
+def still_running(entry: Loaded, *, force: bool, command: str) -> Problem | None:
+    """Why a run can't be changed now: it is running, possibly on another computer. None if it can.
 
-    With `force`, a person has looked there; the hint is the `command` of `sdxl-train runs` with it.
+    `force` asserts that the user has checked the other computer. The hint is the `command` of `sdxl-train runs` with
+    that flag.
     """
     if entry.state is RunState.RUNNING:
         return Problem(f"{entry.name} is running", "stop it first with Ctrl-C where it runs")
@@ -132,7 +133,7 @@ def _look(folder: Path, shape: type[_Front_co]) -> ListedRun[_Front_co]:
         kept = _read(folder / record.RUN, shape) or unread
         watcher = _read(folder / record.RUNNING, Supervisor)
         watched = _watched(folder, watcher) if watcher is not None else None
-        outcome = _read(folder / record.OUTCOME, Outcome)  # after that: a run may end just now
+        outcome = _read(folder / record.OUTCOME, Outcome)  # read last, as a run may just be ending
         if outcome is None and watcher is None:
             watched = _watched(folder, None)
         if watched is RunState.RUNNING:
@@ -146,13 +147,13 @@ def _look(folder: Path, shape: type[_Front_co]) -> ListedRun[_Front_co]:
 
 
 def _watched(folder: Path, watcher: Supervisor | None) -> RunState | None:
-    """RUNNING or UNKNOWN; None where nobody watches it."""
+    """RUNNING or UNKNOWN. None if no process supervises the run."""
     if watcher is None and not os.path.lexists(folder / record.LOCK):
         return None
-    from sdxl_train_cli.records import supervisor  # noqa: PLC0415 - most listings hold no run that goes on
+    from sdxl_train_cli.records import run_owner  # noqa: PLC0415 - most listings contain no active run
 
-    life = supervisor.liveness(folder, watcher)
-    return {supervisor.Liveness.ALIVE: RunState.RUNNING, supervisor.Liveness.UNKNOWN: RunState.UNKNOWN}.get(life)
+    life = run_owner.liveness(folder, watcher)
+    return {run_owner.Liveness.ALIVE: RunState.RUNNING, run_owner.Liveness.UNKNOWN: RunState.UNKNOWN}.get(life)
 
 
 def _elsewhere(watcher: Supervisor) -> str:
@@ -172,7 +173,7 @@ def _folders(output: Path) -> Iterator[Path]:
         return
     with os.scandir(output) as found:
         for entry in found:
-            # Asked of the file alone: a second question for each folder would be felt in a thousand.
+            # Only the file is tested: another test per folder would be slow for a thousand.
             if os.path.isfile(os.path.join(entry.path, record.RUN)):  # noqa: PTH113, PTH118 - as above
                 yield Path(entry.path)
 
@@ -187,7 +188,7 @@ def _meant(text: str, output: Path) -> Path | None:
 
 
 def _read(path: Path, shape: type[_Shape]) -> _Shape | None:
-    """A file in its shape, None where it is absent; OSError and ValueError name the file."""
+    """Read a file as its model. None if absent. OSError and ValueError name the file."""
     try:
         text = files.read_bytes(path)
         return shape.model_validate_json(_readable(text) if _LONE.search(text) else text)
@@ -202,7 +203,7 @@ def _read(path: Path, shape: type[_Shape]) -> _Shape | None:
 
 
 def _readable(text: bytes) -> bytes:
-    """The same JSON with a ? for what is no letter in file names that are no UTF-8; ValueError where it is none."""
+    """The JSON with ? for undecodable bytes in file names. ValueError if it is not JSON."""
     return json.dumps(files.parse_json(text), ensure_ascii=False).encode("utf-8", "replace")
 
 
@@ -213,7 +214,7 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def _age(entry: Listed) -> float:
-    """When it began; a broken record leaves the folder's own time."""
+    """When the run began. For a broken record, the folder's time."""
     started: datetime | None = entry.record.started
     if started is not None:
         return started.timestamp()

@@ -1,4 +1,4 @@
-"""A run's figures by step, one JSON object a line: written as they come, continued by a resumed run."""
+"""A run's values per step as JSON lines: written as they arrive, continued by a resumed run."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ _LOSSES = ("loss/current", "loss")
 _MEANS = ("loss/average",)
 _RATE = "lr/"
 _LONGEST_LINE = 64 * 1024
-"""Bytes; a step's figures take some hundred."""
+"""Bytes. A step's values take a few hundred."""
 _MOST_STEPS = 10**9
-"""A number above it is no step of a run."""
+"""A larger number is no step of a run."""
 
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One step's figures; None is what could not be known."""
+    """Values of one step. None if unknown."""
 
     step: int
     time: float
     """Unix seconds."""
     loss: float | None = None
-    """The step's own; with gradient accumulation the mean of its parts. NaN and infinity are possible."""
+    """Loss of the step. With gradient accumulation, the mean of its parts. May be NaN or infinite."""
     average_loss: float | None = None
-    """sd-scripts' mean over the last epoch's length of steps."""
+    """sd-scripts' mean over as many steps as an epoch has."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Learning rates by sd-scripts' names: unet, textencoder, group0."""
     seconds: float | None = None
-    """Since the step before."""
+    """Seconds since the previous step."""
     gpu_used_gib: float | None = None
-    """By the run's own processes where the driver tells, else by all."""
+    """Memory of the run's own processes if the driver reports it, otherwise of all."""
     gpu_total_gib: float | None = None
     gpu_power_watts: float | None = None
 
     @property
     def shown_loss(self) -> float | None:
-        """The mean where there is one: single steps scatter."""
+        """The mean if there is one: single steps vary widely."""
         return self.loss if self.average_loss is None else self.average_loss
 
     @property
     def line(self) -> str:
-        """As it stands in the file: NaN is no JSON, so it is written as text."""
+        """The line in the file. NaN is written as text, as JSON has none."""
         return json.dumps({name: _plain(value) for name, value in vars(self).items()})
 
 
@@ -62,7 +62,7 @@ def _plain(value: object) -> object:
 
 
 def parse(line: str | bytes) -> StepMetrics | None:
-    """Read one line; None where it is torn or not ours."""
+    """Parse one line. None if it is truncated or not ours."""
     found = row(line)
     if found is None:
         return None
@@ -80,7 +80,7 @@ def parse(line: str | bytes) -> StepMetrics | None:
 
 
 def row(line: str | bytes) -> Mapping[str, object] | None:
-    """One line as it stands there; None where it is torn, or of no step that a run can make."""
+    """One line's raw values. None if it is truncated, or its step is impossible."""
     try:
         found = files.parse_json(line)
     except ValueError:  # UnicodeDecodeError is one too
@@ -94,9 +94,9 @@ _FIGURES = ("loss", "average_loss", "seconds", "gpu_used_gib", "gpu_total_gib", 
 
 
 def lines(path: Path) -> Iterator[bytes]:
-    """A metrics file line by line; of one that is longer than any step's, its beginning alone.
+    """Lines of a metrics file. An overlong line is cut to its beginning.
 
-    OSError where it is absent or no plain file: a pipe would be waited for for ever.
+    OSError if the file is absent or not regular: reading a pipe would block.
     """
     with files.open_plain(path) as file:
         while line := file.readline(_LONGEST_LINE):
@@ -106,7 +106,7 @@ def lines(path: Path) -> Iterator[bytes]:
 
 
 def load(path: Path) -> list[StepMetrics]:
-    """All steps of a run in their order; lines that are torn are left out, and so is a file that is not there."""
+    """All steps of a run in order. Truncated lines are skipped. Empty if there is no file."""
     try:
         found = [metric for metric in map(parse, lines(path)) if metric is not None]
     except OSError:
@@ -114,8 +114,8 @@ def load(path: Path) -> list[StepMetrics]:
     return list({metric.step: metric for metric in sorted(found, key=lambda metric: metric.step)}.values())
 
 
-def cut(path: Path, last_step: int, logged: Iterable[LoggedScalars] = ()) -> None:
-    """Drop the steps after `last_step`, which are made again; what a kill has left out comes from the log."""
+def truncate(path: Path, last_step: int, logged: Iterable[LoggedScalars] = ()) -> None:
+    """Drop steps after `last_step`, which will be repeated. Steps lost in a kill are restored from the log."""
     kept = {metric.step: metric for metric in load(path) if metric.step <= last_step}
     for metric in _from_log(logged):
         if metric.step <= last_step:
@@ -126,7 +126,7 @@ def cut(path: Path, last_step: int, logged: Iterable[LoggedScalars] = ()) -> Non
 
 
 def _from_log(logged: Iterable[LoggedScalars]) -> Iterator[StepMetrics]:
-    """Each step's first logging: with accumulated gradients, the parts of the next step follow under its number."""
+    """First log entry of each step. With accumulation, parts of the next step follow under its number."""
     for scalars in logged:
         loss = _first(scalars.values, _LOSSES)
         if loss is not None and scalars.step > 0:
@@ -135,9 +135,9 @@ def _from_log(logged: Iterable[LoggedScalars]) -> Iterator[StepMetrics]:
 
 
 class Recorder:
-    """Joins what the bar, the log and the driver know of a step, and writes it once the next one is told.
+    """Merge the progress bar's, the log's and the driver's values of a step, and write it when the next one begins.
 
-    The trainer logs a step number by number, and all of it before the next step.
+    The trainer logs steps in order, each completely before the next.
     """
 
     def __init__(self, path: Path) -> None:
@@ -157,45 +157,45 @@ class Recorder:
             self._file.close()
 
     def step(self, metric: StepMetrics) -> None:
-        """Take what the bar and the driver tell of a step; of one step told twice, the first counts."""
+        """Add a step from the bar and the driver. Repeated steps are ignored."""
         self._waiting.setdefault(metric.step, metric)
 
     def log(self, logged: Iterable[LoggedScalars]) -> None:
-        """Take what the trainer has logged."""
+        """Add what the trainer has logged."""
         for scalars in logged:
             loss = _first(scalars.values, _LOSSES)
-            if loss is None:  # an epoch's mean or a validation, which count otherwise; or the rest of a step
+            if loss is None:  # epoch means and validation number differently; or the rest of a step
                 self._complete(scalars)
                 continue
             self._parts.append(loss)
             if scalars.step <= self._last_logged:
-                continue  # a part of the next step: gradients are accumulated
+                continue  # part of the next step, as gradients are accumulated
             mean = sum(self._parts) / len(self._parts)
             self._logged[scalars.step] = LoggedScalars(scalars.step, {**scalars.values, "loss": mean})
             self._last_logged, self._parts = scalars.step, []
 
     def _complete(self, rest: LoggedScalars) -> None:
-        """Take what was not written yet when the step's loss was read."""
+        """Add values that were not written yet when the step's loss was read."""
         begun = self._logged.get(rest.step)
         if begun is not None:
             self._logged[rest.step] = replace(begun, values={**rest.values, **begun.values})
 
     @property
     def is_settled(self) -> bool:
-        """Whether the trainer has logged every step that it told, up to the rates, which come last."""
+        """Whether every reported step is logged, including the rates, which come last."""
         logged = {
             step for step, scalars in self._logged.items() if any(name.startswith(_RATE) for name in scalars.values)
         }
         return self._waiting.keys() <= logged
 
     def ready(self, *, ended: bool = False) -> Iterator[StepMetrics]:
-        """Write and give the steps before the last one, in their order; that too once the run has `ended`."""
+        """Write and yield complete steps in order: all but the last, or all once the run has `ended`."""
         newest = max(self._waiting, default=0)
         for step in sorted(self._waiting):
             if step == newest and not ended:
                 return
             metric = _joined(self._waiting.pop(step), self._logged.pop(step, None))
-            # A full disk is for the trainer to stumble over and for the person to be told of by the guard.
+            # On a full disk the trainer fails by itself, and the disk guard warns the user.
             with contextlib.suppress(OSError):
                 self._file.write(metric.line + "\n")
                 self._file.flush()
@@ -206,7 +206,7 @@ def _joined(metric: StepMetrics, logged: LoggedScalars | None) -> StepMetrics:
     if logged is None:
         return metric
     rates = {name.removeprefix(_RATE): rate for name, rate in logged.values.items() if name.startswith(_RATE)}
-    # v0.10.1 logs the last group of weights a second time, by its number.
+    # v0.10.1 logs the last parameter group twice, the second time by number.
     named = {name: rate for name, rate in rates.items() if not name.startswith("group")}
     mean = _first(logged.values, _MEANS)
     average = metric.average_loss if mean is None else mean

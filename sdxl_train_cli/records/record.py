@@ -1,4 +1,4 @@
-"""The files in a run's folder as they are written and read: one shape for both."""
+"""Models of the files in a run's folder, for reading and writing."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from pydantic import (
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 
 RUN = "run.json"
-"""What was run with what; written before the start."""
+"""The run's settings and inputs. Written before the start."""
 OUTCOME = "outcome.json"
-"""How it ended; absent while it runs, and where it was cut off."""
+"""How the run ended. Absent while it runs, and if it was cut off."""
 RUNNING = "running.json"
-"""Who watches it; there while it runs."""
+"""The supervising process. Present while the run is active."""
 LOCK = "running.lock"
-"""Locked by who watches it; an empty file that stays."""
+"""Locked by the supervising process. The empty file remains."""
 METRICS = "metrics.jsonl"
-"""One line for each step."""
+"""One line per step."""
 LOG = "train.log"
-"""All that the trainer printed."""
+"""The trainer's full output."""
 REPORT = "report.html"
-"""The run as one page, where nothing else was asked for."""
+"""Default name of the run's web page."""
 DATASET = "dataset.json"
 """The `--dataset_config` of sd-scripts."""
 EVENTS = "logs"
-"""TensorBoard's events, a folder."""
+"""Folder of TensorBoard's event files."""
 
 _FORBIDDEN = set('<>:"/\\|?*')
 LONGEST_NAME = 120
-"""Bytes: sd-scripts adds up to 30 for its step files, and file systems end at 255."""
+"""Limit in bytes: sd-scripts appends up to 30 for its step files, and file systems allow 255."""
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _MOST = 10**15
-"""Above every count that a run can have, and far below what a float loses digits at or a clock can't tell."""
+"""Upper limit for counts: above any real one, below the limits of float precision and of timestamps."""
 _LARGEST_INTEGER = 10**40
 
 
 def name_problem(name: str, most: int = LONGEST_NAME) -> str | None:
-    """Why a run can't have this name, whose files begin with it; None where it can."""
+    """Why a run can't have this name, which prefixes its files. None if it can."""
     if not name.strip() or name.strip(".") == "":
         return "it is empty"
     odd = sorted({char for char in name if char in _FORBIDDEN or not char.isprintable()})
@@ -61,7 +61,7 @@ def name_problem(name: str, most: int = LONGEST_NAME) -> str | None:
 
 
 def _file_name(name: str) -> str:
-    """A run's own files are found and written by its name: one with folders in it would lead out of the run's."""
+    """The run's files are found and written by its name. A name with folders would leave the run's folder."""
     problem = name_problem(name, 2 * LONGEST_NAME)
     if problem:
         raise ValueError(problem)
@@ -95,22 +95,22 @@ Code = Annotated[int, Field(ge=-_MOST, le=_MOST)]
 
 
 class _RecordModel(BaseModel):
-    """Older runs lack what newer ones tell, and may have more: absent is None, unknown is passed over."""
+    """Base of records. Older runs lack newer fields, and newer ones have more: absent is None, unknown is ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a person chose; records have it in absolute paths, so that the same can be chosen again from any folder.
+    """The user's choices, with absolute paths so that they can be repeated from any folder.
 
-    Checked where it is read from a record.
+    Validated when read from a record.
     """
 
     preset: str
     """Name or file."""
     model: str
-    """A path, or a hub id."""
+    """Path or hub ID."""
     data: Path
     output: Path
     vae: str | None = None
@@ -118,16 +118,16 @@ class Inputs:
     trigger: str | None = None
     repeats: Count | None = None
     gpu_index: Count | None = None
-    """None takes the GPU with the most free memory."""
+    """None uses the GPU with the most free memory."""
     on_processor: bool = False
-    """Trains without a GPU, as the smoke does."""
+    """Train without a GPU, as the smoke test does."""
     check_vram: bool = True
     shim: Path | None = None
-    """A script of ours that runs sd-scripts' own scaled down (the smoke); of a recorded path, the name alone counts."""
+    """Our script that runs sd-scripts' own scaled down (the smoke test). Only the name of a recorded path counts."""
     fast: bool = False
-    """Through inside/fast.py, which trains the same in less time."""
+    """Run through inside/fast.py, which trains the same in less time."""
     tokenizers: Path | None = None
-    """Where the CLIP tokenizers are, if not in the home folder."""
+    """Folder of the CLIP tokenizers, if not in the home folder."""
 
 
 class Folder(_RecordModel):
@@ -141,7 +141,7 @@ class Folder(_RecordModel):
 
 
 class Dataset(_RecordModel):
-    """What was trained on."""
+    """The training data."""
 
     fingerprint: str
     """SHA-256 over names, sizes and captions."""
@@ -149,7 +149,7 @@ class Dataset(_RecordModel):
 
 
 class Device(_RecordModel):
-    """The GPU that was chosen."""
+    """The selected GPU."""
 
     index: Count
     name: str
@@ -158,7 +158,7 @@ class Device(_RecordModel):
 
 
 class Installed(_RecordModel):
-    """The training side as it was, as far as it is read."""
+    """The training environment, as far as it is read."""
 
     ref: str | None = None
     commit: str | None = None
@@ -167,26 +167,26 @@ class Installed(_RecordModel):
 
 
 class WholeInstalled(Installed):
-    """The same with all else that setup has noted, which is written too."""
+    """The training environment with everything that setup recorded, for writing."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class Attempt(_RecordModel):
-    """One more start of the same run."""
+    """One further start of the same run."""
 
     started: Moment | None = None
     from_step: Count | None = None
     changed: Mapping[str, Given] = {}
-    """Options that it took in place of what the run began with: memory had run out."""
+    """Options that replaced the run's original ones after memory ran out."""
     argv: tuple[str, ...] = ()
 
 
 class RunHeading(_RecordModel):
-    """What a list shows of `run.json`: in a thousand of them, the rest would be felt."""
+    """The part of `run.json` that a list shows. Reading the rest would be slow for a thousand runs."""
 
     sdxl_train: str
-    """Our version; without it, the file is not ours."""
+    """Our version. Without it, the file is not ours."""
     kind: str | None = None
     preset: str | None = None
     name: Name | None = None
@@ -195,7 +195,7 @@ class RunHeading(_RecordModel):
 
 
 class Record(RunHeading):
-    """`run.json`."""
+    """Contents of `run.json`."""
 
     settings: Mapping[str, Annotated[Setting, AfterValidator(_of_usual_size)]] = {}
     dataset: Dataset | None = None
@@ -207,14 +207,14 @@ class Record(RunHeading):
 
     @property
     def recipe(self) -> Recipe | None:
-        """What it was made with, each value with its origin; None where its kind is none that is known here."""
+        """The recipe with origins. None for an unknown kind."""
         if self.kind not in [kind.value for kind in Kind]:
             return None
         return Recipe(kind=Kind(self.kind), name=self.preset or "", description="", settings=self.settings)
 
 
 class Outcome(_RecordModel):
-    """`outcome.json`."""
+    """Contents of `outcome.json`."""
 
     outcome: str
     steps: Count | None = None
@@ -223,7 +223,7 @@ class Outcome(_RecordModel):
     cause: str | None = None
     remedy: str | None = None
     note: str | None = None
-    """What else happened, to a run that is done."""
+    """Incidents of a run that finished."""
     exit_code: Code | None = None
     peak_gib: Amount | None = None
     seconds_per_step: Amount | None = None
@@ -231,27 +231,27 @@ class Outcome(_RecordModel):
 
     @field_serializer("loss")
     def _write_loss(self, loss: float | None, info: FieldSerializationInfo) -> float | str | None:
-        """JSON has no NaN and no infinity: in the file they are text."""
+        """Write NaN and infinity as text, as JSON has neither."""
         is_text = info.mode == "python" and loss is not None and not math.isfinite(loss)
         return str(loss) if is_text else loss
 
 
 class Supervisor(_RecordModel):
-    """`running.json`: the process that watches, told from a later one of the same number by when it began.
+    """Contents of `running.json`: the supervising process, told from a later one with the same ID by its start time.
 
-    Older records hold `pid` and `created` alone.
+    Older records contain only `pid` and `created`.
     """
 
     pid: Annotated[int, Field(gt=0, lt=1 << 31)]
     created: float | None = None
-    """Seconds since 1970: another figure after the clock was set."""
+    """Seconds since 1970. It shifts when the clock is set."""
     host: str | None = None
     """The computer's name."""
     boot: str | None = None
-    """Which start of the computer, where it tells (Linux)."""
+    """Boot ID, if the system has one (Linux)."""
     ticks: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
-    """When the process began, in clock ticks since that start."""
+    """Process start in clock ticks since boot."""
     space: str | None = None
-    """Which processes the number counts: a container has numbers of its own."""
+    """PID namespace: a container numbers its own processes."""
     locked: bool = False
-    """Whether the lock beside it is held while it lives; some network drives know no locks."""
+    """Whether the lock beside it is held. Some network drives support no locks."""

@@ -1,4 +1,4 @@
-"""Delete a run: only what is known by name to be the run's, never one that goes on, and never through a link."""
+"""Delete a run: only files known to be the run's, never while it is running, never through a link."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.files import HALF_WRITTEN
-from sdxl_train_cli.records import history, record, supervisor
+from sdxl_train_cli.records import history, record, run_owner
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results
 
@@ -22,58 +22,58 @@ _FILES = frozenset({
 _FOLDERS = frozenset({record.EVENTS, results.SAMPLES})
 _WRITTEN = "|".join(map(re.escape, (record.RUN, record.OUTCOME, record.RUNNING, record.DATASET, record.METRICS)))
 _OTHERS = re.compile(rf"{trainer_config.METADATA}|{HALF_WRITTEN}|({_WRITTEN})\.new")
-"""Metadata files, and what a kill has left of a file that was being written."""
+"""Metadata files, and temporary files left by a kill."""
 _LAST = (record.RUN, record.LOCK)
-"""What proves that the rest is a run's, and keeps others from it meanwhile."""
+"""Files that prove that the rest belongs to a run, and that lock it meanwhile."""
 _MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """What is to be deleted, and what of it stays."""
+    """Files to delete, and files to keep."""
 
     entry: Loaded
     files: int
     size_bytes: int
     paths: tuple[Path, ...]
-    """What goes, in its order."""
+    """Files to delete, in order."""
     kept: tuple[Path, ...] | None = None
-    """The result; None where it was not asked to stay."""
+    """The result. None if it is deleted too."""
     foreign: tuple[Path, ...] = ()
-    """What nothing proves to be the run's: it stays."""
+    """Files that may not be the run's. They are kept."""
 
     @property
     def words(self) -> str:
-        """One line for the question."""
+        """One line for the confirmation."""
         stays = "" if self.kept is None else f", keeping {_names(self.kept) or 'nothing'}"
         stays += f", leaving what does not belong to the run: {_names(self.foreign)}" if self.foreign else ""
         return f"{self.entry.folder} ({self.entry.state.value}, {self.files} files){stays}"
 
 
 def problem(entry: Loaded, *, force: bool = False) -> Problem | None:
-    """Why a run may not be deleted; with `force`, what another computer may be training may be."""
+    """Why a run can't be deleted. `force` allows a run that another computer may be training."""
     folder = entry.folder
     if folder.is_symlink():
         return Problem(f"{folder} is a link to {folder.readlink()}", "links are not followed: give the folder itself")
     if entry.state is RunState.BROKEN:
         hint = "nothing proves that sdxl-train made it: delete it by hand"
         return Problem(f"the record of {folder} is broken: {entry.problem}", hint)
-    busy = history.at_rest(entry, force=force, command="rm")
+    busy = history.still_running(entry, force=force, command="rm")
     if busy is not None:
         return busy
     inner = next((path for path in _walk(folder) if path.name == record.RUN and path.parent != folder), None)
     return Problem(f"{folder} holds another run: {inner.parent}", "move or remove that one first") if inner else None
 
 
-def doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
-    """What deleting the run would take away; UsageError where it can't be told what its result is, which shall stay."""
+def plan_deletion(entry: Loaded, *, keep_result: bool) -> Deletion:
+    """What deleting the run removes. UsageError if the result to keep can't be identified."""
     try:
-        return _doomed(entry, keep_result=keep_result)
+        return _plan(entry, keep_result=keep_result)
     except OSError as error:
         raise UsageError(f"{error.filename} can't be read: {error.strerror}", "check its permissions") from error
 
 
-def _doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
+def _plan(entry: Loaded, *, keep_result: bool) -> Deletion:
     kept = _result(entry) if keep_result else ()
     inside = sorted(entry.folder.iterdir())
     ours = [path for path in inside if path not in kept and _is_ours(path, entry.name)]
@@ -89,22 +89,22 @@ def _doomed(entry: Loaded, *, keep_result: bool) -> Deletion:
     )
 
 
-def remove(doomed_run: Deletion, *, force: bool = False) -> None:
-    """Delete it; the record goes last, so that what was left by a failure is still known as a run.
+def remove(deletion: Deletion, *, force: bool = False) -> None:
+    """Delete the run. The record goes last, so that a partial deletion is still recognised as a run.
 
-    Raises UsageError with what could not be deleted.
+    Raises UsageError naming what could not be deleted.
     """
-    folder = doomed_run.entry.folder
-    found = problem(history.load(folder), force=force)  # it may have been started since it was looked at
+    folder = deletion.entry.folder
+    found = problem(history.load(folder), force=force)  # it may have been started since the check
     if found is not None:
         raise UsageError(found)
     try:
-        with supervisor.hold(folder):
-            for path in doomed_run.paths:
+        with run_owner.hold(folder):
+            for path in deletion.paths:
                 if path.name != record.LOCK:
                     _delete(path)
-        (folder / record.LOCK).unlink(missing_ok=True)  # Windows deletes no open file
-        if not doomed_run.kept and not doomed_run.foreign:
+        (folder / record.LOCK).unlink(missing_ok=True)  # Windows can't delete an open file
+        if not deletion.kept and not deletion.foreign:
             folder.rmdir()
     except OSError as error:
         raise UsageError(
@@ -113,7 +113,7 @@ def remove(doomed_run: Deletion, *, force: bool = False) -> None:
 
 
 def _result(entry: Loaded) -> tuple[Path, ...]:
-    """The final trained file, and what it is a link to within the folder."""
+    """The final trained file, and its link target within the folder."""
     finals = {
         path
         for path in entry.folder.iterdir()
@@ -138,7 +138,7 @@ def _may_be_weights(path: Path, name: str) -> bool:
 
 
 def _is_ours(path: Path, name: str) -> bool:
-    """Whether a run of this name makes a file or folder so called; a link goes as a link."""
+    """Whether a run of this name creates such a file or folder. A link is removed as a link."""
     if path.is_dir() and not path.is_symlink():
         return path.name in _FOLDERS or results.is_state(path, name)
     return path.name in _FILES or bool(_OTHERS.fullmatch(path.name)) or results.is_checkpoint(path, name)
@@ -164,7 +164,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _walk(folder: Path) -> list[Path]:
-    """Every file and link below a folder; links are named and not entered."""
+    """Every file and link below a folder. Links are not followed."""
     return [
         Path(root, name)
         for root, folders, files in os.walk(folder)

@@ -1,4 +1,4 @@
-"""One folder for each run, which is its record: planned on paper, then written whole."""
+"""A run's folder: planned without touching disk, then written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Recipe, Setting
-from sdxl_train_cli.records import metrics, record, supervisor
+from sdxl_train_cli.records import metrics, record, run_owner
 from sdxl_train_cli.records.record import Attempt, Dataset, Device, Folder, Inputs, Outcome, Record, WholeInstalled
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sdscripts.scalars import EventFileTail
@@ -26,14 +26,14 @@ from sdxl_train_cli.sdscripts.scalars import EventFileTail
 
 @dataclass(frozen=True)
 class Run:
-    """Where one run keeps everything."""
+    """Paths of one run."""
 
     folder: Path
     name: str
 
     @property
     def log(self) -> Path:
-        """All that the trainer printed."""
+        """The trainer's full output."""
         return self.folder / record.LOG
 
     @property
@@ -43,27 +43,27 @@ class Run:
 
     @property
     def record(self) -> Path:
-        """What was run with what: settings and their origins, argv, environment."""
+        """Settings with origins, argv and environment."""
         return self.folder / record.RUN
 
     @property
     def outcome(self) -> Path:
-        """How it ended; absent while it runs, or where it was cut off."""
+        """How the run ended. Absent while it runs, or if it was cut off."""
         return self.folder / record.OUTCOME
 
     @property
     def alive(self) -> Path:
-        """Which process watches the run; absent once it has ended."""
+        """The supervising process. Absent once the run has ended."""
         return self.folder / record.RUNNING
 
     @property
     def metrics(self) -> Path:
-        """Each step's figures, a line each."""
+        """Values per step, one line each."""
         return self.folder / record.METRICS
 
     @property
     def samples(self) -> Path:
-        """Where sd-scripts draws its sample pictures."""
+        """Folder of sd-scripts' sample pictures."""
         return self.folder / results.SAMPLES
 
     @property
@@ -78,7 +78,7 @@ class Run:
 
 
 def plan(output: Path, name: str) -> Run:
-    """Choose the run's folder: `OUTPUT/NAME`, or `NAME-2` and so on where that is taken. Nothing is written."""
+    """Choose the run's folder: `OUTPUT/NAME`, or `NAME-2` and so on if it exists. Writes nothing."""
     problem = record.name_problem(name)
     if problem:
         raise UsageError(f"'{name}' is not a valid run name: {problem}", "--name takes letters, digits, - and _")
@@ -105,9 +105,9 @@ def record_of(  # noqa: PLR0913 - keyword-only, each is a part of the record
     inputs: Inputs,
     gpu: Gpu | None,
 ) -> Record:
-    """What is to be kept of a run that is about to start; it looks at the pictures once more.
+    """The record of a run that is about to start. Lists the pictures once more.
 
-    No GPU means that it trains on the processor.
+    Without a GPU, the run trains on the processor.
     """
     return Record(
         sdxl_train=__version__,
@@ -146,7 +146,7 @@ def _device(gpu: Gpu) -> Device:
 
 
 def write(run: Run, kept: Record, pictures: TrainingPictures) -> None:
-    """Write the run's record; TrainingError where the folder can't be written or another run just took it."""
+    """Write the run's record. TrainingError if the folder is read-only or another run has just taken it."""
     try:
         run.folder.mkdir(parents=True, exist_ok=False)
         for path, entries in trainer_config.metadata(pictures, run.folder).items():
@@ -164,10 +164,10 @@ def write(run: Run, kept: Record, pictures: TrainingPictures) -> None:
 
 
 def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Setting] | None = None) -> None:
-    """Note in the run's record that it is taken up at `step`, and forget its end and what comes after that step.
+    """Record that the run resumes at `step`, and discard its outcome and later metrics.
 
-    `changes` are settings that it has from now on; the attempt tells which they were.
-    The run must be held. TrainingError where the record can't be read or written.
+    `changes` are settings that apply from now on; the attempt names them. The caller must hold the run. TrainingError
+    if the record can't be read or written.
     """
     _require_own_files(run)
     try:
@@ -176,12 +176,12 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
             raise TrainingError(f"{run.record} is not a run's record", "start a new run")
         changed = {name: setting.value for name, setting in (changes or {}).items()}
         attempt = Attempt(started=datetime.now(timezone.utc), from_step=step, changed=changed, argv=tuple(argv))
-        # All else stays as it is: an sdxl-train of another version may have told more.
+        # Keep unknown fields: another version of sdxl-train may have written them.
         kept.setdefault("attempts", []).append(attempt.model_dump(exclude_defaults=True))
         if changes:
             kept["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
         _write_json(run.record, kept)
-        metrics.cut(run.metrics, step, EventFileTail(run.logs).read())
+        metrics.truncate(run.metrics, step, EventFileTail(run.logs).read())
         run.outcome.unlink(missing_ok=True)
         with run.log.open("ab") as log:
             log.write(f"\n--- resumed at step {step} ---\n".encode())
@@ -192,7 +192,7 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
 
 
 def _require_own_files(run: Run) -> None:
-    """A link would have us write elsewhere, and a pipe wait for ever: a folder may come from anybody."""
+    """Refuse links, which would redirect our writes, and pipes, which would block: a folder may come from anybody."""
     for path in (run.record, run.outcome, run.alive, run.metrics, run.log, run.dataset_config):
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(path.lstat().st_mode):
@@ -200,7 +200,7 @@ def _require_own_files(run: Run) -> None:
 
 
 def write_outcome(run: Run, outcome: Outcome) -> None:
-    """Write how the run ended; a full disk must not hide it from the person, so this never raises for one."""
+    """Write how the run ended. Never raises for a full disk, which must not hide the outcome from the user."""
     with contextlib.suppress(OSError):
         ended = outcome.model_copy(update={"ended": datetime.now(timezone.utc)})
         _write_json(run.outcome, ended.model_dump(exclude_unset=True))
@@ -208,11 +208,11 @@ def write_outcome(run: Run, outcome: Outcome) -> None:
 
 @contextlib.contextmanager
 def running(run: Run) -> Iterator[int | None]:
-    """Hold the run and say in its folder who watches it, for as long as the block lasts; whoever looks sees it live.
+    """Hold the run and record its supervisor for the duration of the block.
 
-    Gives the lock's handle. UsageError where somebody else has the run.
+    Yields the lock's handle. UsageError if another process has the run.
     """
-    with supervisor.hold(run.folder) as lock, supervisor.read_noted(run.folder, lock):
+    with run_owner.hold(run.folder) as lock, run_owner.read_noted(run.folder, lock):
         yield lock
 
 
@@ -220,7 +220,7 @@ def _write_json(path: Path, content: object) -> None:
     text = json.dumps(content, indent=1, ensure_ascii=False, default=_plain) + "\n"
     try:
         encoded = text.encode()
-    except UnicodeEncodeError:  # a file's name that is no UTF-8: only escaped can it be kept
+    except UnicodeEncodeError:  # a file name that is not UTF-8 can only be stored escaped
         encoded = json.dumps(content, indent=1, default=_plain).encode() + b"\n"
     files.write(path, encoded)
 

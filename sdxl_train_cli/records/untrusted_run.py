@@ -1,4 +1,4 @@
-"""A run's folder that may be a stranger's: what of it would run as code is refused, and scripts are our own."""
+"""Handle run folders from strangers: anything that would execute code is refused, and only our own scripts run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.sdscripts import checkpoint, pickles
 
 _SCRIPTS = ("scaled.py",)
-"""Of ours, those that a record may name: the tiny smoke's."""
+"""Our scripts that a record may name: those of the tiny smoke test."""
 _WEIGHTS = ("network_weights", "base_weights")
 
 
 def own_script(named: Path | None) -> Path | None:
-    """The script of ours that a record means, as it is installed here; UsageError where it names another one.
+    """The installed script of ours that a record names. UsageError for any other.
 
-    Of a recorded path only the name counts: what lies there may be anybody's.
+    Only the name of a recorded path counts: the file there may be anybody's.
     """
     if named is None:
         return None
@@ -34,7 +34,7 @@ def own_script(named: Path | None) -> Path | None:
 
 
 def require_harmless_state(entry: Loaded, state: Path) -> None:
-    """ModelError where loading the state would run code that no trainer's state holds."""
+    """ModelError if loading the state would run code that no trainer's state contains."""
     problems = [
         Problem(
             f"{path} calls {code} when it is loaded, which no trainer writes",
@@ -48,7 +48,7 @@ def require_harmless_state(entry: Loaded, state: Path) -> None:
 
 
 def require_harmless_files(entry: Loaded, recipe: Recipe) -> None:
-    """ModelError where a file that the record names would run code when it is loaded."""
+    """ModelError if a file that the record names would run code when loaded."""
     problems = [
         Problem(
             f"{path} calls {code} when it is loaded",
@@ -62,7 +62,7 @@ def require_harmless_files(entry: Loaded, recipe: Recipe) -> None:
 
 
 def notes(record: Record) -> Iterator[str]:
-    """Yield what a run of the record would fetch from the hub or send there: the record may be a stranger's."""
+    """Yield what repeating the run would download from the hub or upload to it, as the record may be a stranger's."""
     inputs, recipe = record.inputs, record.recipe
     for what, name in (("model", inputs.model), ("VAE", inputs.vae)) if inputs else ():
         if name and name != checkpoint.SDXL_BASE and checkpoint.is_hub_id(name):
@@ -73,7 +73,7 @@ def notes(record: Record) -> Iterator[str]:
 
 
 def _models(inputs: Inputs | None) -> Iterator[Path]:
-    """The files of model and VAE that are loaded with torch; sd-scripts takes all others for safetensors."""
+    """Files of model and VAE that torch loads. sd-scripts treats all others as safetensors."""
     for name in filter(None, (inputs.model, inputs.vae) if inputs else ()):
         path = layout.expand(Path(name))
         if files.is_folder(path):
@@ -83,7 +83,7 @@ def _models(inputs: Inputs | None) -> Iterator[Path]:
 
 
 def _weights(recipe: Recipe) -> Iterator[Path]:
-    """As `_models`; here, sd-scripts takes only small letters for safetensors (networks/lora.py)."""
+    """Weight files that torch loads. Here sd-scripts recognises only lower-case suffixes (networks/lora.py)."""
     for option in _WEIGHTS:
         value = recipe.get(option)
         for name in value if isinstance(value, tuple) else () if value is None else (value,):
@@ -93,7 +93,7 @@ def _weights(recipe: Recipe) -> Iterator[Path]:
 
 
 def _within(folder: Path) -> list[Path]:
-    """The files that torch loads of a state or of a diffusers folder, which has one folder for each part."""
+    """Files of a state or a diffusers folder that torch loads. The latter has a folder for each part."""
     inside = [*folder.glob("*"), *folder.glob("*/*")]
     return sorted(path for path in inside if path.suffix.lower() in pickles.SUFFIXES)
 
@@ -102,4 +102,4 @@ def _foreign_code(path: Path) -> str | None:
     try:
         return pickles.foreign_code(path)
     except (OSError, ValueError):
-        return None  # what can't be opened is told where it is used
+        return None  # an unreadable file is reported where it is used

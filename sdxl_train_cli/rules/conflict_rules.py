@@ -1,4 +1,4 @@
-"""What stops a run late, or turns it into another one than was asked for: a table, read from sd-scripts v0.10.1.
+"""Options that stop a run late, or turn it into a different one: a table based on sd-scripts v0.10.1.
 
 The sources are verify_training_args, get_optimizer, get_scheduler_fix and the datasets in library/train_util.py,
 sdxl_train.py, sdxl_train_network.py with train_network.py, and networks/lora.py.
@@ -30,7 +30,7 @@ _CACHE_OFF = "--set cache_text_encoder_outputs=false"
 _FULL = (Kind.DREAMBOOTH,)
 _OWN_KINDS = {"loha": Kind.LOHA, "lokr": Kind.LOKR}
 
-# The first four are refused, after the pictures have been read; the others have no effect and nothing says so.
+# The first four are refused after the pictures have been read; the others silently have no effect.
 _NOT_WITH_CACHED_CAPTIONS = (
     ("shuffle_caption", "captions are encoded once, so shuffle_caption can't be used"),
     ("caption_dropout_rate", "captions are encoded once, so caption_dropout_rate can't be used"),
@@ -99,7 +99,7 @@ def _steps_are_behind(recipe: Recipe) -> bool:
     first, total = recipe.number("initial_step"), recipe.number("max_train_steps")
     if first is None or first <= 0 or is_set(recipe, "max_train_epochs"):
         return False
-    return first >= (total or shipped.number("max_train_steps"))
+    return first >= (total or shipped.default_number("max_train_steps"))
 
 
 _MODEL = (

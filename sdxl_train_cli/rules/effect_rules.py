@@ -55,7 +55,9 @@ def _loss_is_zero(recipe: Recipe) -> bool:
 
 def _scale(recipe: Recipe) -> float | None:
     dim, alpha = recipe.number("network_dim"), recipe.number("network_alpha")
-    return None if not dim or not alpha or is_set(recipe, "dim_from_weights") else alpha / dim
+    if not dim or not alpha or is_set(recipe, "dim_from_weights") or lycoris.algorithm(recipe) == "lokr":
+        return None  # a LoKr's dim is no rank where the larger matrix is whole
+    return alpha / dim
 
 
 def _timesteps(recipe: Recipe) -> float:

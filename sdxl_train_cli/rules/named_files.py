@@ -1,7 +1,7 @@
-"""Files that options name besides model and VAE: prompts, weights to start from, a state to go on from.
+"""Check files named by options other than model and VAE: prompts, initial weights, a state to resume from.
 
-sd-scripts runs in its own folder, so a path counts from the current one only where it is made whole before. A file
-that is missing, or of another network, would end the run late, or be passed over in silence.
+sd-scripts runs in its own folder, so relative paths must be made absolute first. A missing file, or one of another
+network, would end the run late or be ignored silently.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _TEXTS = (
     ("log_tracker_config", "file", "--set log_tracker_config=null"),
 )
 _TORCH = (".pt", ".pth", ".ckpt", ".bin")
-"""Suffixes of weights that torch loads, as it would every other file but .safetensors (networks/lora.py)."""
+"""Suffixes of weights that torch loads. It also loads every other file but .safetensors (networks/lora.py)."""
 _NETWORK = ("lora_", "lycoris_")
-"""How the names of a trained network's tensors begin."""
+"""Prefixes of a trained network's tensor names."""
 
 
 def resolve_paths(recipe: Recipe) -> Recipe:
-    """The recipe with every such path whole, counted from the current folder."""
+    """The recipe with these paths absolute, resolved against the current folder."""
     found = {name: recipe.settings[name] for name in _OPTIONS if name in recipe.settings}
     if recipe.is_on("resume_from_huggingface"):
         found.pop("resume", None)  # an address on the hub
@@ -46,7 +46,7 @@ def _whole(value: Value) -> Value:
 
 
 def require(recipe: Recipe) -> None:
-    """Look at each file of a located recipe; ModelError with all that is wrong."""
+    """Check each file of a recipe with absolute paths. ModelError lists every problem."""
     found = [*_texts(recipe), *_networks(recipe), *_state(recipe)]
     if found:
         raise ModelError(found)
@@ -95,7 +95,7 @@ def _weights(path: Path, option: str, recipe: Recipe) -> Iterator[Problem]:
 
 
 def _other_dim(header: Header, recipe: Recipe, what: str, option: str, hint: str = "") -> Iterator[Problem]:
-    """Compare the dim of linear layers, where each has the same: with blocks of their own, or LyCORIS, it says less."""
+    """Compare the dim of linear layers if all are equal. With per-block dims, or LyCORIS, it means less."""
     if recipe.get("network_module") != "networks.lora" or "block_dims" in recipe.arguments("network_args"):
         return
     ours = int(recipe.number("network_dim") or DEFAULT_DIM)

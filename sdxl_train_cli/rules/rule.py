@@ -1,4 +1,4 @@
-"""One rule about a recipe: what it looks at, when it is broken, and the words for it."""
+"""A rule about a recipe: the options it reads, when it is broken, and its message."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ NETWORK_KINDS = (Kind.LORA, Kind.LOCON, Kind.LOHA, Kind.LOKR)
 
 @dataclass(frozen=True)
 class Rule:
-    """A row of a table of rules."""
+    """One row of a rule table."""
 
     options: tuple[str, ...]
-    """Every option that it looks at; the first of them that the recipe sets is shown as the place."""
+    """Every option that it reads. The first one that the recipe sets is shown as the location."""
     breaks: Callable[[Recipe], bool]
     message: str | Callable[[], str]
-    """A function where a default of sd-scripts is part of the words: its table is not read before a rule is broken."""
+    """A function if it quotes a default of sd-scripts, so that the table is only loaded when a rule is broken."""
     hint: str | None = None
     kinds: tuple[Kind, ...] = tuple(Kind)
 
     @property
     def words(self) -> str:
-        """The message as it is told."""
+        """The message as shown."""
         return self.message if isinstance(self.message, str) else self.message()
 
     def problem(self, recipe: Recipe) -> Problem | None:
-        """The rule in words where the recipe breaks it."""
+        """The rule as a problem, if the recipe breaks it."""
         if recipe.kind not in self.kinds or not self.breaks(recipe):
             return None
         origins = (recipe.origin(option) for option in self.options)
@@ -38,7 +38,7 @@ class Rule:
 
 
 def broken(table: Iterable[Rule], recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]:
-    """Yield a problem for each rule that the recipe breaks; rules about `unsound` options are left out."""
+    """Yield a problem for each broken rule. Rules about `unsound` options are skipped."""
     for rule in table:
         if unsound and not set(unsound).isdisjoint(rule.options):
             continue
@@ -48,15 +48,15 @@ def broken(table: Iterable[Rule], recipe: Recipe, unsound: Collection[str] = ())
 
 
 def sets(*options: str) -> Callable[[Recipe], bool]:
-    """All of these options are given something that counts: neither absent, nor false, nor zero, nor empty."""
+    """All of these options are effectively set: not absent, false, zero or empty."""
     return lambda recipe: all(map(recipe.get, options))
 
 
 def is_set(recipe: Recipe, *options: str) -> bool:
-    """One of these options is given something that counts, as `sets` means it."""
+    """One of these options is effectively set, as in `sets`."""
     return any(map(recipe.get, options))
 
 
 def lacks(option: str, *needed: str) -> Callable[[Recipe], bool]:
-    """The option is set, and none of those that it needs is."""
+    """The option is set, and none of the options that it needs is."""
     return lambda recipe: is_set(recipe, option) and not is_set(recipe, *needed)

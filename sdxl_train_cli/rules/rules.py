@@ -1,4 +1,4 @@
-"""What sd-scripts would refuse late, ignore silently or make something else of, as sentences before the run.
+"""What sd-scripts would refuse late, ignore silently or reinterpret, reported before the run.
 
 The tables: `value_rules` for single options, `conflict_rules` for combinations, `rate_rules` for what is trained and
 how fast, `effect_rules` for values that leave nothing to learn, `warning_rules` for mere warnings.
@@ -20,13 +20,13 @@ TRAPS = (*warning_rules.TRAPS, *rate_rules.WARNINGS, *effect_rules.WARNINGS)
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
-    """Yield what would stop the run, or make it another one than was asked for."""
+    """Yield what would stop the run, or turn it into a different one."""
     yield from value_rules.problems(recipe)
     yield from broken(CONFLICTS, recipe)
 
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:
-    """Yield what sd-scripts would accept and do little, or something odd, with."""
+    """Yield what sd-scripts would accept with little or surprising effect."""
     yield from _corrections(recipe)
     yield from value_rules.warnings(recipe)
     yield from unread_rules.warnings(recipe)
@@ -34,7 +34,7 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
 
 
 def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
-    """Yield the problems of names, types and combinations; an option of the wrong type is not judged further."""
+    """Yield problems of names, types and combinations. An option of the wrong type is not checked further."""
     found = list(options.problems(recipe, table))
     yield from found
     unsound = [option for problem in found for option in problem.options]
@@ -46,7 +46,7 @@ def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
 
 
 def require(recipe: Recipe, table: OptionTable) -> Recipe:
-    """The recipe with every value in its type; raises RecipeError with all that is wrong."""
+    """The recipe with every value converted to its type. RecipeError lists every problem."""
     found = list(all_problems(recipe, table))
     if found:
         raise RecipeError(found)

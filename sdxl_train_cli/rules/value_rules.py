@@ -1,4 +1,4 @@
-"""Single options: those that sdxl-train sets itself, the range of numbers, and the form of texts and lists."""
+"""Rules for single options: those that sdxl-train sets itself, ranges of numbers, and formats of texts and lists."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ _FROM_ONE: _Range = (1, None)
 _SHARE: _Range = (0, 1)
 _LARGEST_SIDE = 65_536
 _SIDE: _Range = (1, _LARGEST_SIDE)
-"""Of a picture or a bucket; all buckets up to it are counted out."""
+"""Range for sides of a picture or bucket: sd-scripts enumerates all buckets up to the limit."""
 _MOST_BITS = 63
-"""Of a whole number: a longer one is no figure of a run, and no float could hold what is made of it."""
+"""Limit for integers. A longer one is no option of a run, and would overflow a float."""
 RANGES: Mapping[str, _Range] = {
     **dict.fromkeys(
         (
@@ -112,7 +112,7 @@ RANGES: Mapping[str, _Range] = {
         ),
         _SHARE,
     ),
-    "seed": (0, 2**32 - 1),  # numpy takes no other
+    "seed": (0, 2**32 - 1),  # numpy's limit
     "min_timestep": (0, 1000),
     "max_timestep": (0, 1000),
 }
@@ -128,7 +128,7 @@ _NETWORK_NUMBERS = frozenset({"conv_alpha", "rank_dropout", "module_dropout", "b
 _NETWORK_BLOCKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas"})
 _LORAPLUS = frozenset({"loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio"})
 NETWORK_ARGUMENTS = frozenset({*_NETWORK_WHOLE, *_NETWORK_NUMBERS, *_NETWORK_BLOCKS, *_LORAPLUS, *_LR_WEIGHTS})
-"""What networks.lora looks for in network_args; it passes over everything else in silence."""
+"""Arguments that networks.lora reads from network_args. It silently ignores all others."""
 _KNOWN_ARGUMENTS: Mapping[str, frozenset[str]] = {
     "networks.lora": NETWORK_ARGUMENTS,
     lycoris.MODULE: lycoris.ARGUMENTS,
@@ -137,10 +137,10 @@ _KNOWN_ARGUMENTS: Mapping[str, frozenset[str]] = {
 
 
 def problems(recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]:
-    """Yield a problem for each option whose value can't be meant, except for the `unsound` ones."""
+    """Yield a problem for each option with an invalid value, except for `unsound` ones."""
     for option, setting in recipe.settings.items():
         if option in OWNED:
-            if setting.value is not False:  # a switch that is off asks for nothing
+            if setting.value is not False:  # a switch that is off has no effect
                 yield recipe.problem(option, f"{option} is set by sdxl-train itself", OWNED[option])
         elif option not in unsound:
             for message in _complaints(option, setting.value, recipe):
@@ -148,13 +148,13 @@ def problems(recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]
 
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:
-    """Yield a warning for each key in network_args that the network module would pass over."""
+    """Yield a warning for each key in network_args that the network module would ignore."""
     module = str(recipe.get("network_module"))
     known = _KNOWN_ARGUMENTS.get(module)
     if recipe.kind is Kind.DREAMBOOTH or known is None:
         return
     for key in sorted(recipe.arguments("network_args").keys() - known):
-        hint = formatting.resembling(key, sorted(known), 1)
+        hint = formatting.suggestion(key, sorted(known), 1)
         yield recipe.problem("network_args", f"network_args: {module} knows no '{key}'", hint)
 
 
@@ -263,7 +263,7 @@ def _native_argument(key: str, text: str) -> Iterator[str]:
 
 
 def _pairs(value: Value) -> Iterator[str]:
-    """Complain of parts that are no `key=value`, and of keys that come twice."""
+    """Report parts that are not `key=value`, and repeated keys."""
     seen: set[str] = set()
     for part in _parts(value):
         key, equals, _ = part.partition("=")

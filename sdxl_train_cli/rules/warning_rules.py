@@ -1,4 +1,4 @@
-"""What sd-scripts accepts and then does little or something odd with: a table, read from v0.10.1."""
+"""Options that sd-scripts accepts with little or surprising effect: a table based on v0.10.1."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sdxl_train_cli.sdscripts.optimizer import chooses_own_rate, is_schedule_fre
 _FULL = (Kind.DREAMBOOTH,)
 _LARGEST_FP16 = 65_504
 _LARGEST_LOHA = 32
-"""The dim up to which LyCORIS' authors advise it."""
-_HIGH_RATE = 0.1  # below it sd-scripts itself warns for optimizers that find their own rate
+"""Largest dim that LyCORIS' authors recommend."""
+_HIGH_RATE = 0.1  # sd-scripts itself warns below it for optimizers that adapt their rate
 
 # Options that do nothing unless one of the others is set.
 _IDLE_WITHOUT: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -96,11 +96,11 @@ def _is_multiplied(recipe: Recipe) -> bool:
 
 def _takes_dim_for_convolutions(recipe: Recipe) -> bool:
     leaves_it_open = recipe.get("network_module") == lycoris.MODULE and "conv_dim" not in _arguments(recipe)
-    return leaves_it_open and "conv" in (lycoris.reached(_arguments(recipe)) or ())
+    return leaves_it_open and "conv" in (lycoris.reached_parts(_arguments(recipe)) or ())
 
 
 def _left_out(option: str, more: str = "") -> Callable[[], str]:
-    return lambda: f"{option} is not set: sd-scripts uses {shipped.number(option)}{more}"
+    return lambda: f"{option} is not set: sd-scripts uses {shipped.default_number(option)}{more}"
 
 
 _MODEL = (

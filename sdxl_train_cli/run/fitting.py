@@ -1,4 +1,4 @@
-"""The largest batch that fits, measured and not estimated: real steps with more and more pictures."""
+"""Find the largest batch that fits by real training steps with growing batches."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sdxl_train_cli.run.smoke import SmokeSize
 from sdxl_train_cli.run.trial import Trial
 
 FIRST = (1, 2, 3, 4, 6, 8)
-"""What is tried first; beyond, half as many more each time."""
+"""Batch sizes tried first. After that, each is half as large again."""
 
 
 @dataclass(frozen=True)
 class TriedBatch:
-    """One batch size and what came of it."""
+    """One batch size and its trial."""
 
     batch_size: int
     width: int
@@ -35,7 +35,7 @@ class TriedBatch:
 
 @dataclass(frozen=True)
 class FitActions:
-    """What the command lends: the real preparation and start, and a voice."""
+    """The real preparation and launch, and a progress report, supplied by the command."""
 
     prepare: Callable[[Choices], Prepared]
     carry_out: Callable[[Prepared], Trial]
@@ -50,41 +50,45 @@ def sizes(most: int) -> Iterator[int]:
         yield min(size, most)
 
 
-def run(asked: Choices, most: int, folder: Path, hands: FitActions) -> list[TriedBatch]:
-    """Try growing batches, then what lies between the last that fits and the first that does not.
+def run(asked: Choices, most: int, folder: Path, actions: FitActions) -> list[TriedBatch]:
+    """Try growing batches, then sizes between the last that fits and the first that does not.
 
     Everything is written under `folder`. Raises what the real command would raise, and TrainingError for a failure
-    that is not about memory.
+    other than memory.
     """
-    real = hands.prepare(replace(asked, check_vram=False))
+    real = actions.prepare(replace(asked, check_vram=False))
     bucket = largest_bucket.largest(real.recipe, folders.files(real.pictures))
     if bucket is None:
         raise DatasetError("no picture can be read", "see what is wrong with --data")
-    hands.report(
+    actions.report(
         f"the largest bucket of these pictures: {bucket.width}x{bucket.height}; {trial.STEPS} steps for each batch size"
     )
-    question = _Question(asked, real.recipe, bucket, folder)
+    search = _FitSearch(asked, real.recipe, bucket, folder)
     found: list[TriedBatch] = []
     for size in sizes(most):
-        found.append(question.tried(size, hands))
+        found.append(search.try_batch(size, actions))
         if not found[-1].trial.fits:
             break
     fits, fails = _border(found)
     while fails is not None and fails - fits > 1:
-        found.append(question.tried((fits + fails) // 2, hands))
+        found.append(search.try_batch((fits + fails) // 2, actions))
         fits, fails = _border(found)
-    return sorted(found, key=lambda tried: tried.batch_size)
+    return sorted(found, key=lambda each: each.batch_size)
 
 
 def largest(found: list[TriedBatch]) -> TriedBatch | None:
     """The largest batch that fits, or None."""
-    return max((tried for tried in found if tried.trial.fits), key=lambda tried: tried.batch_size, default=None)
+    return max(
+        (each for each in found if each.trial.fits),
+        key=lambda each: each.batch_size,
+        default=None,
+    )
 
 
 def on_processor(asked: Choices, installed: Environment, folder: Path, pictures: Path | None) -> Choices:
-    """The same run of a scaled model of random weights on the processor, where there is no GPU to measure.
+    """The same run with a scaled-down random model on the processor, for machines without a GPU.
 
-    `pictures` None takes some that are made for it.
+    If `pictures` is None, some are generated.
     """
     scaled = environment.abilities(installed).not_scaled is None
     size = SmokeSize(trial.STEPS, scaled=scaled, gpu_index=None)
@@ -103,25 +107,25 @@ def on_processor(asked: Choices, installed: Environment, folder: Path, pictures:
 
 
 def _border(found: list[TriedBatch]) -> tuple[int, int | None]:
-    fits = max((tried.batch_size for tried in found if tried.trial.fits), default=0)
-    fails = min((tried.batch_size for tried in found if not tried.trial.fits), default=None)
+    fits = max((each.batch_size for each in found if each.trial.fits), default=0)
+    fails = min((each.batch_size for each in found if not each.trial.fits), default=None)
     return fits, fails
 
 
 @dataclass(frozen=True)
-class _Question:
-    """What all trials of a command share."""
+class _FitSearch:
+    """What all trials share."""
 
     asked: Choices
     recipe: Recipe
-    """The real run's."""
+    """The real run's recipe."""
     bucket: Bucket
     folder: Path
 
-    def tried(self, size: int, hands: FitActions) -> TriedBatch:
-        """One trial, its pictures fresh: nothing that an earlier one has cached beside them spares it work."""
+    def try_batch(self, size: int, actions: FitActions) -> TriedBatch:
+        """Run one trial on fresh pictures, so that no cache of an earlier one saves it work."""
         place = self.folder / f"batch-{size}"
         shown = [placed.picture for placed in self.bucket.placed[:size]]
         trial.write_pictures(shown, place / "pictures")
-        prepared = hands.prepare(trial.choices(self.asked, self.recipe, place, size))
-        return TriedBatch(size, self.bucket.width, self.bucket.height, prepared, hands.carry_out(prepared))
+        prepared = actions.prepare(trial.choices(self.asked, self.recipe, place, size))
+        return TriedBatch(size, self.bucket.width, self.bucket.height, prepared, actions.carry_out(prepared))

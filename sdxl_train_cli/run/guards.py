@@ -1,4 +1,4 @@
-"""What goes wrong in silence while a run goes on: guards look at the figures and warn, or say that it must stop."""
+"""Detect silent failures of a running training: guards check its values, and warn or demand a stop."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.records.metrics import StepMetrics
 
 NAN_STEPS = 3
-"""Steps in a row whose loss is not a number: one alone can be a single bad picture that the gradient scaler skips."""
+"""Consecutive steps with a NaN loss. A single one may be a bad picture that the gradient scaler skips."""
 RECENT, BEFORE = 10, 200
-"""Steps that a loss is compared by: single ones scatter by a factor of ten."""
+"""Steps over which losses are compared. Single steps vary by a factor of ten."""
 EXPLODED = 5.0
-"""Times the median of the steps before."""
+"""Factor over the median of the steps before."""
 WARM = 20
-"""Steps until speed and loss say something."""
+"""Steps before speed and loss are meaningful."""
 SLOWED = 5.0
-"""Times the median: a GPU that spills into the computer's memory is slower by more, a busy one by less."""
+"""Factor over the median. A GPU that spills into system memory slows down by more, a busy one by less."""
 FULL = 0.95
-"""Share of the GPU's memory from which on a driver begins to spill."""
+"""Share of GPU memory above which a driver starts to spill."""
 SILENT_SECONDS = 180.0
 SILENT_STEPS = 20.0
-"""No output for longer than both: a step's time is no silence."""
+"""The trainer is silent after this many steps' time, but not before the minimum."""
 
 
 class Guard(str, Enum):
-    """What can be switched off with `--no-guard`."""
+    """Values of `--no-guard`."""
 
     NAN = "nan"
     LOSS = "loss"
@@ -41,7 +41,7 @@ class Guard(str, Enum):
 
 
 def parse(names: Iterable[str]) -> frozenset[Guard]:
-    """The guards by their names; UsageError where there is no such guard."""
+    """The guards by name. UsageError for an unknown one."""
     known = {guard.value: guard for guard in Guard}
     unknown = sorted(set(names) - set(known))
     if unknown:
@@ -51,16 +51,16 @@ def parse(names: Iterable[str]) -> frozenset[Guard]:
 
 @dataclass(frozen=True)
 class Alarm:
-    """What a guard has seen."""
+    """What a guard has found."""
 
     guard: Guard
     problem: Problem
     stops: bool = False
-    """The run is lost: going on would only cost time."""
+    """The run is lost: continuing would only waste time."""
 
 
 class Guards:
-    """Every guard but those in `off`; each warns once, so that a night's log stays readable."""
+    """All guards except those in `off`. Each warns once, so that an overnight log stays readable."""
 
     def __init__(self, off: frozenset[Guard] = frozenset()) -> None:
         self._off = off
@@ -70,16 +70,16 @@ class Guards:
         self._nan_steps = 0
 
     def look(self, metric: StepMetrics) -> list[Alarm]:
-        """Take a step's figures."""
+        """Check a step's values."""
         found = [look(metric) for look in (self._nan, self._loss, self._speed)]
         return [alarm for alarm in found if alarm is not None and self._is_new(alarm)]
 
     def hear(self, alarm: Alarm | None) -> list[Alarm]:
-        """Take what was seen elsewhere: the disk, the samples, the silence."""
+        """Filter alarms from other sources: the disk, the samples, the silence."""
         return [alarm] if alarm is not None and self._is_new(alarm) else []
 
     def is_on(self, guard: Guard) -> bool:
-        """Whether it looks and has not spoken yet."""
+        """Whether the guard is active and has not warned yet."""
         return guard not in self._off and guard not in self._told
 
     def _is_new(self, alarm: Alarm) -> bool:
@@ -145,7 +145,7 @@ class Guards:
 
 
 def silence(seconds: float, seconds_per_step: float | None, activity: Callable[[], str]) -> Alarm | None:
-    """Whether the trainer has been silent for too long, and what its processes do; nothing is ended for it."""
+    """Alarm if the trainer has been silent for too long, with what its processes do. Nothing is stopped for it."""
     if seconds < max(SILENT_SECONDS, SILENT_STEPS * (seconds_per_step or 0)):
         return None
     return Alarm(
@@ -158,7 +158,7 @@ def silence(seconds: float, seconds_per_step: float | None, activity: Callable[[
 
 
 def disk(free_gib: float, next_gib: float, where: str) -> Alarm | None:
-    """Whether the next checkpoint has room."""
+    """Alarm if the next checkpoint does not fit."""
     if free_gib >= next_gib:
         return None
     return Alarm(
@@ -171,8 +171,8 @@ def disk(free_gib: float, next_gib: float, where: str) -> Alarm | None:
 
 
 def sample(name: str, spread: int) -> Alarm | None:
-    """Whether a sample picture shows nothing: `spread` is the widest difference within a colour channel, of 255."""
-    if spread > 8:  # noqa: PLR2004 - a JPEG of one colour scatters by less
+    """Alarm if a sample is blank. `spread` is the largest difference within a colour channel, 0 to 255."""
+    if spread > 8:  # noqa: PLR2004 - a single-coloured JPEG varies by less
         return None
     return Alarm(
         Guard.SAMPLES,

@@ -33,7 +33,7 @@ def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float
     says_nothing = prepared.is_scaled or prepared.choices.fast or not prepared.environment.trains
     if prepared.device is None or peak_gib is None or says_nothing:
         return None
-    measured = measurements.of(
+    measured = measurements.from_run(
         prepared.recipe, prepared.pictures, prepared.environment, prepared.device, peak_gib, seconds_per_step
     )
     return measurements.add(prepared.home, measured) if measured else None

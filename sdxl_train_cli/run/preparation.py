@@ -1,4 +1,4 @@
-"""From what a person chose to a run that can start: every check that can be made beforehand, in one straight line."""
+"""Prepare a run from the user's choices: every check that can be made in advance, in one straight line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, savings, vram
+from sdxl_train_cli.memory import measurements, requirement, savings
 from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
@@ -34,7 +34,7 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """A trainer that can be started; nothing of it is on disk yet."""
+    """A trainer that can be started. Nothing is on disk yet."""
 
     environment: Environment
     run: Run
@@ -52,18 +52,18 @@ class Prepared(Launch):
 
     pictures: TrainingPictures
     model: str
-    """As sd-scripts takes it: a path, or a hub id that is still to be fetched."""
+    """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
     warnings: tuple[Problem, ...]
     home: Home
     choices: Choices
 
     @property
     def is_scaled(self) -> bool:
-        """Whether the model is scaled down, so that its need of memory is nobody else's."""
+        """Whether the model is scaled down, so that its memory says nothing about real runs."""
         return self.choices.shim is not None
 
     def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
-        """What the run is watched under."""
+        """The conditions to supervise the run under."""
         return Conditions(
             gpu_index=self.device.index if self.device else None,
             guards_off=guards_off,
@@ -72,14 +72,15 @@ class Prepared(Launch):
 
 
 def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnProgress | None = None) -> Prepared:
-    """Check everything and build the command line; raises what is wrong, writes nothing of the run.
+    """Check everything and build the command line. Raises what is wrong, writes nothing of the run.
 
-    `on_progress` hears how many of the pictures are looked at.
+    `on_progress` receives the number of inspected pictures.
     """
+    # Long on purpose: it only lists the steps, in the order in which they run.
     installed = environment.require(home)
     table = installed.options()
     gathering = Gathering()
-    loaded: Recipe | None = None  # the pictures are looked at without one too
+    loaded: Recipe | None = None  # pictures are inspected without one too
     with gathering.part():
         loaded = recipe = _recipe(choices, installed, table, user_presets)
     with gathering.part():
@@ -99,7 +100,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     if need_is_known:
         recipe, notes = _with_prefix(recipe, pictures)
     if need_is_known and choices.check_vram and not choices.on_processor:
-        known, record_warnings = _known(checked.survey.readable, installed, device, home)
+        known, record_warnings = _measured_runs(checked.survey.readable, installed, device, home)
         with gathering.part():
             notes.append(check_memory(recipe, device, known))
     gathering.require_none()
@@ -116,7 +117,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         variables=variables(home, model, device, own_tokenizers=choices.tokenizers is not None),
         model=model,
         notes=tuple(notes),
-        warnings=(*checked.warnings, *rules.warnings(recipe), *_slow(recipe, device), *record_warnings),
+        warnings=(*checked.warnings, *rules.warnings(recipe), *_bf16_warnings(recipe, device), *record_warnings),
         device=device,
         home=home,
         choices=choices,
@@ -124,7 +125,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
 
 
 def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_presets: Path) -> Recipe:
-    """The recipe as it will be launched, which the installed network modules decide too."""
+    """The recipe to launch, adapted to the installed network modules."""
     overrides = (*sources.overrides(choices.data), *choices.overrides)
     loaded = presets.load(choices.kind, choices.preset, overrides, user_presets)
     recipe = named_files.resolve_paths(lycoris.resolve(rules.require(loaded, table), installed.networks))
@@ -134,7 +135,7 @@ def _recipe(choices: Choices, installed: Environment, table: OptionTable, user_p
 
 
 def _with_prefix(recipe: Recipe, pictures: TrainingPictures) -> tuple[Recipe, list[str]]:
-    """Encode captions anew at each step where the trigger is put before them: cached outputs would lack it."""
+    """Disable cached text-encoder outputs if the trigger is prepended to captions, as they would lack it."""
     cached = [name for name in ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk") if recipe.get(name)]
     if not pictures.has_prefix or not cached:
         return recipe, []
@@ -143,9 +144,9 @@ def _with_prefix(recipe: Recipe, pictures: TrainingPictures) -> tuple[Recipe, li
 
 
 def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
-    """The GPU of a number, the freest of those that are visible, or an imagined one; None where there is none."""
+    """The GPU with this index, the freest visible one, or a hypothetical one. None if there is none."""
     if memory_gib is not None:
-        return gpu.imagined(memory_gib, gpu.usual_headroom_gib(), index or 0)
+        return gpu.hypothetical(memory_gib, gpu.usual_headroom_gib(), index or 0)
     found = gpu.devices()
     visible = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     if index is None and not all(text.isdecimal() for text in visible):  # unset, or names such as GPU-1a2b
@@ -160,40 +161,40 @@ def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | N
 
 
 def device_now(index: int | None) -> Gpu | None:
-    """The same where there may be none any more: None then too."""
+    """The GPU's current state. None if it is gone."""
     try:
         return choose_device(index)
     except UsageError:
         return None
 
 
-def _known(
+def _measured_runs(
     pictures: Sequence[PictureFile], installed: Environment, device: Gpu | None, home: Home
-) -> tuple[vram.Known, list[Problem]]:
-    """What runs with these pictures took on this GPU, and what is wrong with the records."""
+) -> tuple[requirement.Known, list[Problem]]:
+    """Measurements for these pictures on this GPU, and problems with the records."""
     if device is None:
-        return vram.unmeasured, []
+        return requirement.unmeasured, []
     records, problems = measurements.load(home)
     return MeasuredRuns(records, device, installed.lock.commit, pictures).need, problems
 
 
-def check_memory(recipe: Recipe, device: Gpu | None, known: vram.Known = vram.unmeasured) -> str:
-    """The check of GPU memory, in words; VramError where it is too little."""
-    return vram.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
+def check_memory(recipe: Recipe, device: Gpu | None, known: requirement.Known = requirement.unmeasured) -> str:
+    """Check GPU memory and return the result in words. VramError if there is too little."""
+    return requirement.require(recipe, device, lambda: _ways_out(recipe, device, known), known)
 
 
-def _ways_out(recipe: Recipe, device: Gpu | None, known: vram.Known) -> list[str]:
+def _ways_out(recipe: Recipe, device: Gpu | None, known: requirement.Known) -> list[str]:
     return [str(way) for way in savings.ways_out(recipe, device.free_gib, known)] if device else []
 
 
-def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
+def _bf16_warnings(recipe: Recipe, device: Gpu | None) -> list[Problem]:
     if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
         return []
     return [Problem(f"{device.name} has no native bf16, which makes it slow", "--set mixed_precision=fp16")]
 
 
 def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:
-    """What a run reads and where it writes."""
+    """The run's input and output paths."""
     return command.TrainerInputs(
         model=model,
         vae=vae,
@@ -208,7 +209,7 @@ def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.Tr
 def trained_by(
     installed: Environment, table: OptionTable, kind: Kind, shim: Path | None, *, fast: bool
 ) -> InstalledTrainer:
-    """The installed script that trains this kind, and ours that run it."""
+    """The installed script that trains this kind, and our scripts that run it."""
     return InstalledTrainer(
         python=installed.python,
         script=installed.checkout / kind.script,
@@ -219,14 +220,14 @@ def trained_by(
 
 
 def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:
-    """What the trainer's processes find in their environment."""
+    """The trainer's environment variables."""
     have_tokenizers = own_tokenizers or hub.has_tokenizers(home)
     found = environment.training_variables()
-    found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order that NVML and nvidia-smi count in
+    found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the numbering of NVML and nvidia-smi
     if device is None:
         found["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
         found.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
     if have_tokenizers and not checkpoint.is_hub_id(model):
-        found["HF_HUB_OFFLINE"] = "1"  # all is here: no request can fail or hang
+        found["HF_HUB_OFFLINE"] = "1"  # everything is cached: no request can fail or hang
     return found

@@ -1,4 +1,4 @@
-"""What a person chose, kept in a run's record so that the same run can be made again."""
+"""Store the user's choices in a run's record, and repeat them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from sdxl_train_cli.sdscripts import checkpoint, command
 
 @dataclass(frozen=True)
 class RepeatedChoices:
-    """The choices of a recorded run, and what could not be taken over as it was."""
+    """The choices of a recorded run, and notes on what could not be taken over."""
 
     choices: Choices
     notes: tuple[str, ...]
 
 
 def record(prepared: Prepared) -> Record:
-    """What is to be kept of a run that is about to start."""
+    """The record of a run that is about to start."""
     return runs.record_of(
         prepared.run,
         recipe=prepared.recipe,
@@ -44,7 +44,7 @@ def record(prepared: Prepared) -> Record:
 
 
 def inputs(choices: Choices) -> Inputs:
-    """The choices, free of the folder in which they were made."""
+    """The choices with absolute paths."""
     return replace(
         choices,
         preset=_anywhere(choices.preset) if preset_folders.is_path(choices.preset) else choices.preset,
@@ -58,9 +58,9 @@ def inputs(choices: Choices) -> Inputs:
 
 
 def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedChoices:
-    """The choices that make the recorded run once more, every setting as it was.
+    """The choices that repeat a recorded run with the same settings.
 
-    Raises UsageError where the record is too old to tell what was chosen.
+    Raises UsageError if the record is too old to contain the choices.
     """
     kept, recipe = entry.record.inputs, entry.record.recipe
     kinds = {kind.value: kind for kind in Kind}
@@ -76,7 +76,7 @@ def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedC
     is_gone = bool(notes)
     settings = dict(entry.record.settings)
     begun = settings.get("resume")
-    if begun is not None:  # another's state would be loaded, and one on the hub can't be looked at
+    if begun is not None:  # a foreign state would be loaded, and one on the hub can't be inspected
         settings = {option: setting for option, setting in settings.items() if option not in command.STARTS}
         notes = (*notes, f"the run started from a state, but the new one starts at step 0 without it: {begun.value}")
     overrides = [Override(option, setting.value, setting.origin) for option, setting in settings.items()]
@@ -91,14 +91,14 @@ def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedC
 
 
 def changes(entry: Loaded, prepared: Prepared) -> Iterator[str]:
-    """Yield what has become other than it was, so that the same settings may give another result."""
+    """Yield what has changed since, so that the same settings may give a different result."""
     before, now = entry.record.environment, prepared.environment.lock
     if before is not None and before.commit != now.commit:
         yield f"sd-scripts has changed since that run: it was {_short(before.commit)}, and is {_short(now.commit)}"
     if before is not None:
         others = [name for name, version in now.packages.items() if before.packages.get(name) != version]
         if others and before.packages:
-            more = f" and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004 - enough to see which
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004 - enough to identify it
             yield f"package versions have changed since: {', '.join(sorted(others)[:3])}{more}"
     data = entry.record.dataset
     if data is not None and data.fingerprint != trainer_config.fingerprint(prepared.pictures):
@@ -117,7 +117,7 @@ def _base(kind: Kind, preset: str, user_presets: Path) -> tuple[Recipe, tuple[st
 
 
 def _anywhere(text: str) -> str:
-    """A path that holds in every folder; what is no path, such as a hub id, as it is."""
+    """An absolute path. Anything else, such as a hub ID, is returned unchanged."""
     path = layout.expand(Path(text))
     return str(path) if files.exists(path) else text
 

@@ -1,4 +1,4 @@
-"""Go on with a run that was cut off: in its own folder, from its furthest whole state, counting on from there."""
+"""Resume an interrupted run in its own folder, from its latest complete state."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 
 @dataclass(frozen=True, kw_only=True)
 class ResumedRun(Launch):
-    """A run that can go on; nothing of its record is changed yet."""
+    """A run that can be resumed. Its record is unchanged yet."""
 
-    going_on: Resumption
+    resumption: Resumption
     changes: Mapping[str, Setting]
-    """Settings other than the record's: memory has run out."""
+    """Settings that replace the record's after memory ran out."""
 
     def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
-        """What the run is watched under."""
+        """The conditions to supervise the run under."""
         return Conditions(
             gpu_index=self.device.index if self.device else None,
-            first_step=self.going_on.step,
-            steps=self.going_on.steps or _length(self.recipe),
+            first_step=self.resumption.step,
+            steps=self.resumption.steps or _length(self.recipe),
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
         )
 
 
-def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
+def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     entry: Loaded,
     home: Home,
     *,
@@ -56,26 +56,27 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
     force: bool = False,
     changes: Mapping[str, Setting] = MappingProxyType({}),
 ) -> ResumedRun:
-    """Check all that can be checked; raises what is wrong, writes nothing.
+    """Check everything that can be checked. Raises what is wrong, writes nothing.
 
-    The command line is built anew from the recorded settings: a record, which may be a stranger's, never says what is
-    started. `steps` is a new length of the whole run, for one that shall go on beyond its end; `force` says that a
-    person has looked at what another computer or a strange state could do.
+    The command line is built from the recorded settings, never taken from a record, which may be a stranger's. `steps`
+    is a new total length, to train beyond the original end. `force` asserts that the user has checked another
+    computer's run or a foreign state.
     """
+    # Long on purpose: it only lists the steps, in the order in which they run.
     installed = environment.require(home)
-    busy = history.at_rest(entry, force=force, command="resume")
+    busy = history.still_running(entry, force=force, command="resume")
     if busy is not None:
         raise UsageError(busy)
     table = installed.options()
     recipe, inputs = _recipe(entry, installed, table, changes)
-    going_on = _going_on(entry, recipe, installed, steps)
+    resumption = _find_resumption(entry, recipe, installed, steps)
     if not force:
-        untrusted_run.require_harmless_state(entry, going_on.state)
+        untrusted_run.require_harmless_state(entry, resumption.state)
     untrusted_run.require_harmless_files(entry, recipe)
     model = checkpoint.require_sdxl(inputs.model)
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
     device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
-    notes = [f"resuming from step {going_on.step}: {going_on.state.name}", *_changes(entry.record, installed)]
+    notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
     notes += untrusted_run.notes(entry.record)
     if check_vram and inputs.check_vram and not inputs.on_processor:
         notes.append(preparation.check_memory(recipe, device))
@@ -90,8 +91,8 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
         environment=installed,
         run=run,
         recipe=recipe,
-        going_on=going_on,
-        argv=command.build(recipe, paths, trainer, device.index if device else None, going_on),
+        resumption=resumption,
+        argv=command.build(recipe, paths, trainer, device.index if device else None, resumption),
         variables=preparation.variables(home, inputs.model, device, own_tokenizers=inputs.tokenizers is not None),
         device=device,
         notes=tuple(notes),
@@ -100,20 +101,20 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag
 
 
 def begin(resumed: ResumedRun) -> None:
-    """Note in the record that the run goes on; the run must be held. TrainingError where its state is gone since."""
-    state = states.read(resumed.going_on.state)
-    if state is None or state.step != resumed.going_on.step:
+    """Record that the run resumes. The caller must hold the run. TrainingError if its state has gone or changed."""
+    state = states.read(resumed.resumption.state)
+    if state is None or state.step != resumed.resumption.step:
         raise TrainingError(
-            f"{resumed.going_on.state} has just changed: another run in this folder has ended",
+            f"{resumed.resumption.state} has just changed: another run in this folder has ended",
             f"try again: sdxl-train runs resume {formatting.shell_word(resumed.run.folder)}",
         )
-    runs.add_attempt(resumed.run, resumed.argv, resumed.going_on.step, resumed.changes)
+    runs.add_attempt(resumed.run, resumed.argv, resumed.resumption.step, resumed.changes)
 
 
 def _recipe(
     entry: Loaded, installed: Environment, table: OptionTable, changes: Mapping[str, Setting]
 ) -> tuple[Recipe, Inputs]:
-    """What was trained, by the same rules as a new run."""
+    """The recorded recipe, checked by the same rules as a new run."""
     recipe, inputs = entry.record.recipe, entry.record.inputs
     if recipe is None or inputs is None or not recipe.settings:
         raise UsageError(f"the record of {entry.folder} does not say what was run", "start a new run")
@@ -129,7 +130,7 @@ def _recipe(
     return recipe, inputs
 
 
-def _going_on(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> Resumption:
+def _find_resumption(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> Resumption:
     found = states.complete(entry.folder)
     if not found:
         raise TrainingError(
@@ -157,7 +158,7 @@ def _shim(installed: Environment) -> Path:
 
 
 def _length(recipe: Recipe) -> int | None:
-    """The whole run's steps; None where it is told in epochs, which only the trainer can count."""
+    """Total steps. None if the length is in epochs, which only the trainer can convert."""
     steps = recipe.number("max_train_steps")
     return None if steps is None or recipe.get("max_train_epochs") is not None else int(steps)
 

@@ -1,4 +1,4 @@
-"""Start a run, and again one rung lower where the GPU's memory ran out: as often as allowed, saying what changed."""
+"""Start a run, and restart it with less memory if the GPU runs out: up to a limit, saying what changed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import GpuMemoryError, Problem
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.memory import reductions, remedies
-from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.memory import out_of_memory, step_down
+from sdxl_train_cli.memory.step_down import Reduction
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import preparation
@@ -21,30 +21,30 @@ from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.training import RunResult
 
 Start = TypeVar("Start", Prepared, ResumedRun)
-"""A new run, or one that goes on."""
+"""A new run, or a resumed one."""
 
 
 @dataclass(frozen=True)
 class RunActions(Generic[Start]):
-    """What the real commands do."""
+    """The real commands' actions."""
 
     carry_out: Callable[[Start], RunResult]
     lower: Callable[[Start, Reduction], Start]
-    """Prepare it anew with the rung's changes."""
+    """Prepare the run again with the reduction's changes."""
     warn: Callable[[Problem], None]
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How a start is told, and what it has to keep."""
+    """How restarts are described, and what must be preserved."""
 
     verb: str
     to_allow: str
-    """What to type for more attempts; it ends with the flag."""
+    """What to type for more attempts. It ends with the flag."""
     at_end: str
-    """What to say where nothing is left to change."""
+    """Message if nothing is left to reduce."""
     keeps_state: bool
-    """Only what leaves a saved state loadable is changed."""
+    """Only allow changes after which a saved state still loads."""
 
 
 NEW = RetryPolicy(
@@ -53,11 +53,11 @@ NEW = RetryPolicy(
     "there is nothing smaller to step down to",
     keeps_state=False,
 )
-"""Each start is a run of its own."""
+"""Every start is a new run."""
 
 
-def going_on(folder: Path) -> RetryPolicy:
-    """A run that goes on stays one run."""
+def resume_policy(folder: Path) -> RetryPolicy:
+    """Policy for a resumed run, which keeps its folder and state."""
     return RetryPolicy(
         "resuming",
         f"resume with less: sdxl-train runs resume {formatting.shell_word(folder)} --on-oom step-down",
@@ -67,31 +67,31 @@ def going_on(folder: Path) -> RetryPolicy:
 
 
 def carry_out(
-    start: Start, hands: RunActions[Start], manner: RetryPolicy, *, step_downs: int, user_presets: Path
+    start: Start, actions: RunActions[Start], policy: RetryPolicy, *, step_downs: int, user_presets: Path
 ) -> RunResult:
-    """Carry it out; where memory runs out, at most `step_downs` times again with less.
+    """Carry out the run. If memory runs out, retry with less, at most `step_downs` times.
 
-    Raises what preparing and training raise; GpuMemoryError names what would fit.
+    Raises what preparing and training raise. GpuMemoryError names what would fit.
     """
     left = step_downs
     while True:
         try:
-            return hands.carry_out(start)
+            return actions.carry_out(start)
         except GpuMemoryError as error:
             table = start.environment.options()
-            rung = reductions.next_reduction(start.recipe, table, keep_state=manner.keeps_state)
-            if rung is None or not left:
+            reduction = step_down.next_reduction(start.recipe, table, keep_state=policy.keeps_state)
+            if reduction is None or not left:
                 more = f" --step-downs {2 * step_downs}" if step_downs else ""
-                last = manner.at_end if rung is None else manner.to_allow + more
+                last = policy.at_end if reduction is None else policy.to_allow + more
                 raise _with_remedy(error, start.recipe, start.device, user_presets, last) from error
-            hands.warn(Problem(error.problems[0].message, f"{manner.verb} with {rung.words}: {rung.flags}"))
+            actions.warn(Problem(error.problems[0].message, f"{policy.verb} with {reduction.words}: {reduction.flags}"))
             left -= 1
-            start = hands.lower(start, rung)
+            start = actions.lower(start, reduction)
 
 
-def lower(choices: Choices, rung: Reduction) -> Choices:
-    """The same choices and the rung's changes."""
-    changed = [Override(option, setting.value, setting.origin) for option, setting in rung.changes.items()]
+def apply_reduction(choices: Choices, reduction: Reduction) -> Choices:
+    """The choices with the reduction's changes."""
+    changed = [Override(option, setting.value, setting.origin) for option, setting in reduction.changes.items()]
     return replace(choices, overrides=(*choices.overrides, *changed))
 
 
@@ -99,7 +99,7 @@ def _with_remedy(
     error: GpuMemoryError, recipe: Recipe, device: Gpu | None, user_presets: Path, last: str
 ) -> GpuMemoryError:
     problem, *others = error.problems
-    now = device and preparation.device_now(device.index)  # as it is free after the trainer's end
-    ways = remedies.for_memory(recipe, now or device, user_presets)
+    now = device and preparation.device_now(device.index)  # with the memory that is free now that the trainer has ended
+    ways = out_of_memory.for_memory(recipe, now or device, user_presets)
     hint = "\n".join([*ways, last, *problem.hint_lines])
     return GpuMemoryError([replace(problem, hint=hint), *others])

@@ -1,4 +1,4 @@
-"""What a person chose for a run: typed, else in the project file, else the default."""
+"""The choices for a run: from the command line, else the project file, else defaults."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ DEFAULT_OUTPUT = "output"
 
 @dataclass(frozen=True, kw_only=True)
 class Choices(Inputs):
-    """What a person asked for, after the project file and the defaults have filled it in."""
+    """The complete choices, with project file and defaults applied."""
 
     kind: Kind
     name: str
     overrides: tuple[Override, ...] = ()
     gpu_memory_gib: float | None = None
-    """Checks as if the GPU had this much; None asks the real one."""
+    """Check as if the GPU had this much memory. None asks the real one."""
 
     @property
     def source(self) -> checking.DatasetSource:
@@ -44,14 +44,14 @@ class Choices(Inputs):
 
 
 def name_for(data: Path) -> str:
-    """A run's name from its data folder's or file's, in characters that every file system takes."""
+    """A run name derived from the data folder or file, valid on every file system."""
     path = layout.expand(data)
     called = path.name if files.is_folder(path) else path.stem
     return re.sub(r"[^\w.-]+", "-", called, flags=re.ASCII).strip("-.") or "run"
 
 
 def fill_in(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
-    """What was typed, else what the project file says; its preset counts for its own kind only."""
+    """Fill in untyped values from the project file. Its preset applies to its own kind only."""
     same_kind = project.kind in {None, kind}
     from_project = {
         "preset": project.preset if same_kind else None,
@@ -67,11 +67,11 @@ def fill_in(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> di
 
 
 def overrides(kind: Kind, project: Project) -> tuple[Override, ...]:
-    """What the project file sets; for its own kind only, where it names one."""
+    """The project file's options. If it names a kind, they apply to that kind only."""
     return project.overrides if project.kind in {None, kind} else ()
 
 
-def choose(  # noqa: PLR0913 - keyword-only, each is one flag
+def choose(  # noqa: PLR0913 - keyword-only, one per flag
     kind: Kind,
     texts: Mapping[str, str | None],
     changes: Sequence[Override],
@@ -82,7 +82,7 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
     check_vram: bool,
     fast: bool = False,
 ) -> Choices:
-    """Fill in the defaults; UsageError where there is none to fill in, or the kind can't be trained so."""
+    """Apply the defaults. UsageError if a value without default is missing, or the kind does not support an option."""
     if fast and kind is Kind.DREAMBOOTH:
         raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave --fast away")
     data = Path(texts["data"] or DEFAULT_DATA)
@@ -98,7 +98,7 @@ def choose(  # noqa: PLR0913 - keyword-only, each is one flag
         data=data,
         output=Path(texts["output"] or DEFAULT_OUTPUT),
         name=texts["name"] or name_for(data),
-        vae=texts["vae"] or None,  # --vae "" takes away what the project file names
+        vae=texts["vae"] or None,  # --vae "" removes the project file's VAE
         regularisation=Path(texts["reg"]) if texts["reg"] else None,
         trigger=texts["trigger"] or None,
         repeats=repeats,

@@ -1,4 +1,4 @@
-"""The pictures that a run draws of what it has learned: found as they come, and looked at for the one sign of ruin."""
+"""Find a run's sample pictures as they appear, and detect blank ones."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from PIL import Image, UnidentifiedImageError
 from sdxl_train_cli import files
 
 _MOST_PIXELS = 32_000_000
-"""More than any sample has: a larger picture in its folder is none, and would take the supervisor's memory."""
+"""More than any sample has. A larger picture would exhaust the supervisor's memory."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 class NewSamples:
-    """The samples of a folder that were not there before."""
+    """New sample pictures in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known = set(_pictures(folder))
 
     def new(self) -> list[Path]:
-        """What has come since the last look, the oldest first."""
+        """Pictures that have appeared since the last call, oldest first."""
         found = [path for path in _pictures(self._folder) if path not in self._known]
         self._known.update(found)
         return found
@@ -35,7 +35,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def color_spread(path: Path) -> int | None:
-    """The widest difference of brightness within a colour channel, 0 to 255; None where it can't be read (yet)."""
+    """Largest brightness difference within a colour channel, 0 to 255. None if unreadable (yet)."""
     try:
         with files.open_plain(path) as file, Image.open(file) as picture:
             if picture.width * picture.height > _MOST_PIXELS:

@@ -1,4 +1,4 @@
-"""The proof that training works here: tiny pictures, a scaled-down SDXL of random weights, and the real code path."""
+"""Prove that training works here: tiny pictures, a scaled-down random SDXL, and the real code path."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from sdxl_train_cli.run.training import RunResult
 from sdxl_train_cli.sdscripts import checkpoint, lycoris
 
 U_NET_MODULES = {Kind.LORA: 722, Kind.LOCON: 788, Kind.LOHA: 722, Kind.LOKR: 722}
-"""What the kinds' default presets adapt in SDXL's U-Net: 722 linear and 1x1 layers, and for a LoCon 66 more."""
+"""Layers of SDXL's U-Net that the kinds' default presets adapt: 722 linear and 1x1, 66 more for a LoCon."""
 _TELLING = {
     Kind.LORA: r"lora_down\.weight",
     Kind.LOCON: r"lora_down\.weight",
     Kind.LOHA: "hada_w1_a",
     Kind.LOKR: "lokr_w1",
 }
-"""The tensor that each adapted layer of a kind has once."""
+"""A tensor that every adapted layer of a kind has exactly once."""
 _U_NET_SHARE = 0.5
-"""Of a checkpoint's tensors: at least this many belong to the U-Net's layers that a few steps visibly move."""
+"""Minimum share of a checkpoint's tensors that are U-Net layers and visibly change within a few steps."""
 _SIDE = 64
-"""Pixels: the smallest square that SDXL's three levels and the VAE allow."""
+"""Pixels. The smallest square that SDXL's three levels and the VAE allow."""
 
 
 @dataclass(frozen=True)
 class SmokeMaterial:
-    """What a smoke run trains on."""
+    """Model, tokenizers and pictures of a smoke run."""
 
     model: Path
     tokenizers: Path
@@ -47,7 +47,7 @@ class SmokeMaterial:
 
 @dataclass(frozen=True)
 class SmokeFacts:
-    """What a smoke's result was found to be."""
+    """Findings about a smoke run's result."""
 
     path: Path
     summary: str
@@ -55,18 +55,18 @@ class SmokeFacts:
 
 @dataclass(frozen=True)
 class SmokeSize:
-    """How much is trained, and on what."""
+    """How much to train, and on what."""
 
     steps: int
     scaled: bool
-    """A fraction of SDXL's width (inside/scaled.py); otherwise its true shapes, 6.9 GB."""
+    """Train a fraction of SDXL's width (inside/scaled.py). Otherwise its true shapes, 6.9 GB."""
     gpu_index: int | None
     """None trains on the processor."""
 
 
 @dataclass(frozen=True)
 class SmokeActions:
-    """What the real commands do, so that the smoke does exactly that."""
+    """The real commands' actions, so that the smoke test takes the same path."""
 
     prepare: Callable[[Choices], Prepared]
     carry_out: Callable[[Prepared], RunResult]
@@ -87,21 +87,21 @@ _MARK = ".sdxl-train-smoke"
 
 
 def make_material(installed: Environment, folder: Path, size: SmokeSize) -> SmokeMaterial:
-    """Make the model, tokenizers and pictures in the training environment."""
+    """Create the model, tokenizers and pictures in the training environment."""
     shapes = ["--without-weights"] if not installed.trains else [] if size.scaled else ["--full-size"]
     mark = folder / _MARK
     if files.exists(folder) and not files.is_file(mark):
         raise UsageError(f"{folder} holds files that are not from a smoke run", "give --output another folder")
     folder.mkdir(parents=True, exist_ok=True)
     files.write(mark, "sdxl-train smoke makes the files of this folder, and writes over them.\n")
-    made = environment.ask(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
+    made = environment.run_script(installed, "tiny_sdxl.py", "--output", str(folder), *shapes)
     return SmokeMaterial(Path(made["model"]), Path(made["tokenizers"]), Path(made["pictures"]))
 
 
 def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, *, eight_bit: bool) -> Choices:
-    """The choices of the real command, with a smaller picture and fewer steps; the preset is the kind's default.
+    """The choices of the real command with smaller pictures and fewer steps, and the kind's default preset.
 
-    Without `eight_bit` the optimizer keeps its state in 32 bits: bitsandbytes' older releases need a GPU.
+    Without `eight_bit` the optimizer keeps 32-bit state: older releases of bitsandbytes need a GPU.
     """
     small: dict[str, Scalar] = {
         "resolution": f"{_SIDE},{_SIDE}",
@@ -114,7 +114,7 @@ def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, 
     if kind is not Kind.DREAMBOOTH and not eight_bit and size.gpu_index is None:
         small["optimizer_type"] = "AdamW"
     if kind is Kind.DREAMBOOTH:
-        small["learning_rate"] = 1e-3  # in a few steps of the real rate, fp16 rounds most changes away
+        small["learning_rate"] = 1e-3  # at the real rate, fp16 rounds most changes of a few steps away
     return Choices(
         kind=kind,
         preset=run_choices.DEFAULT_PRESETS[kind],
@@ -132,7 +132,7 @@ def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, 
 
 
 def examine(prepared: Prepared, outcome: RunResult, material: SmokeMaterial) -> SmokeFacts:
-    """Look at the trained file; TrainingError names everything that is not as it must be."""
+    """Examine the trained file. TrainingError lists everything that is not as expected."""
     kind, header = prepared.recipe.kind, checkpoint.read_header(outcome.result)
     if kind is Kind.DREAMBOOTH:
         base = checkpoint.read_header(material.model)
@@ -169,7 +169,7 @@ def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Pro
 def _wrong_weights(prepared: Prepared, path: Path, material: SmokeMaterial) -> list[Problem]:
     full = prepared.recipe.kind is Kind.DREAMBOOTH
     against = ["--against", str(material.model)] if full else []
-    facts = environment.ask(prepared.environment, "weights.py", str(path), *against)["files"][0]
+    facts = environment.run_script(prepared.environment, "weights.py", str(path), *against)["files"][0]
     wrong = []
     if full and facts["changed"] < _U_NET_SHARE * facts["tensors"]:
         wrong.append(
@@ -183,17 +183,17 @@ def _wrong_weights(prepared: Prepared, path: Path, material: SmokeMaterial) -> l
 
 
 def run(
-    installed: Environment, kinds: Sequence[Kind], folder: Path, size: SmokeSize, hands: SmokeActions
+    installed: Environment, kinds: Sequence[Kind], folder: Path, size: SmokeSize, actions: SmokeActions
 ) -> list[SmokeFacts]:
-    """Train each kind in turn and examine what came out."""
-    hands.report(f"making a {'tiny ' if size.scaled else ''}SDXL of random weights")
+    """Train each kind in turn and examine the results."""
+    actions.report(f"making a {'tiny ' if size.scaled else ''}SDXL of random weights")
     material = make_material(installed, folder / "material", size)
     found = []
     for kind in kinds:
-        hands.report(f"{kind.label}: {size.steps} steps")
+        actions.report(f"{kind.label}: {size.steps} steps")
         chosen = choices(kind, material, folder, size, eight_bit=installed.lock.eight_bit)
-        prepared = hands.prepare(chosen)
-        prepared = replace(prepared, warnings=())  # they speak of settings that suit people's pictures, not these
-        found.append(examine(prepared, hands.carry_out(prepared), material))
-        hands.report(found[-1].summary)
+        prepared = actions.prepare(chosen)
+        prepared = replace(prepared, warnings=())  # they concern settings for real pictures, not for these
+        found.append(examine(prepared, actions.carry_out(prepared), material))
+        actions.report(found[-1].summary)
     return found

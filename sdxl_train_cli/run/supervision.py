@@ -1,4 +1,4 @@
-"""What is known of a run while it goes on: lines, figures and files become events, and guards look at them."""
+"""Supervise a running training: its output, metrics and files become events, checked by guards."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from sdxl_train_cli.sdscripts.progress import Length, ModelSaved, NoData, Step, 
 from sdxl_train_cli.sdscripts.scalars import EventFileTail, event_files
 
 LAST_LINES = 400
-"""Lines of output that a diagnosis looks at."""
+"""Lines of output available for a diagnosis."""
 LOOK_SECONDS = 2.0
-"""How often the driver and the log are asked: half a per mille of a core each."""
+"""Interval for asking the driver and reading the log: each costs half a per mille of a core."""
 SLOW_LOOK_SECONDS = 20.0
-"""How often the disk and the samples are."""
+"""Interval for checking the disk and the samples."""
 _SPEED_STEPS = 50
 _MOST_TOLD = 500
-"""Events of one second that are told: more are a flood, in which nobody sees one, and which telling would slow down."""
+"""Events reported per second. A flood is unreadable, and reporting it would slow the run down."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SampleDrawn:
 
 @dataclass(frozen=True)
 class ResourceUse:
-    """What the run takes at this moment."""
+    """Current resource use of the run."""
 
     gpu_used_gib: float | None
     gpu_total_gib: float | None
@@ -55,20 +55,20 @@ Event = progress.Event | StepMetrics | Alarm | SampleDrawn | ResourceUse
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a run is watched under."""
+    """Conditions to supervise a run under."""
 
     gpu_index: int | None = None
     first_step: int = 0
-    """Steps that an earlier attempt has made: the trainer's own bar counts from 0 again."""
+    """Steps made by earlier attempts: the trainer's own bar restarts at 0."""
     steps: int | None = None
-    """Of the whole run, where it is known before the trainer tells."""
+    """Steps of the whole run, if known before the trainer reports them."""
     guards_off: frozenset[Guard] = frozenset()
     saving_gib: float = 0.0
-    """What the next checkpoint and state take on disk."""
+    """Disk space for the next checkpoint and state."""
 
 
 class Supervision:
-    """The story so far. Events come from `hear`, for a line of output, and from `look`, called between lines."""
+    """State of a running training. `hear` turns a line of output into events; `look` is called between lines."""
 
     def __init__(self, run: Run, conditions: Conditions, pid: int, activity: Callable[[], str]) -> None:
         self._run, self._conditions, self._activity = run, conditions, activity
@@ -105,21 +105,21 @@ class Supervision:
 
     @property
     def peak_gib(self) -> float | None:
-        """The most GPU memory that the run's processes held; None without a GPU, or where the driver does not tell."""
+        """Peak GPU memory of the run's processes. None without a GPU, or if the driver does not report it."""
         return self._sampler.peak_gib
 
     @property
     def seconds_per_step(self) -> float | None:
-        """The median of the last steps."""
+        """Median of the last steps."""
         return median(self._seconds) if self._seconds else None
 
     @property
     def is_settled(self) -> bool:
-        """Whether all is known of the steps that were told: sd-scripts saves its files between telling and logging."""
+        """Whether all reported steps are logged: sd-scripts saves files between reporting a step and logging it."""
         return self._recorder.is_settled or not self._tail.has_begun
 
     def hear(self, line: str) -> Iterator[Event]:
-        """Take one line of output."""
+        """Process one line of output."""
         self._heard_at = time.monotonic()
         bar, words = progress.split(line)
         if words.strip():
@@ -138,7 +138,7 @@ class Supervision:
             yield event
 
     def _is_told(self, event: progress.Event) -> bool:
-        """Whether an event goes on: a warning does once, and of a flood of others a share."""
+        """Whether to report an event: a warning once, and only some events of a flood."""
         if isinstance(event, TrainerNotice):
             is_new = event not in self._told
             self._told.add(event)
@@ -149,7 +149,7 @@ class Supervision:
         return self._told_in_it <= _MOST_TOLD
 
     def look(self) -> Iterator[Event]:
-        """Look around, if it is time; cheap enough to be called between any two lines."""
+        """Check files and resources when due. Cheap enough to call between any two lines."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
@@ -166,12 +166,12 @@ class Supervision:
             yield from self._files()
 
     def close(self) -> Iterator[Event]:
-        """Take what came last, once the trainer has ended."""
+        """Yield the last events after the trainer has ended."""
         yield from self.figures(ended=True)
         yield from self._files()
 
     def _counted(self, bar: Step) -> Step:
-        """The step in the whole run's own count, with the time left by the last steps' median."""
+        """The step as numbered in the whole run, with the time left by the median of the last steps."""
         done = self._conditions.first_step + bar.step
         steps = self._steps or self._conditions.first_step + bar.steps
         is_new = self.step is None or done > self.step.step
@@ -201,7 +201,7 @@ class Supervision:
         )
 
     def figures(self, *, ended: bool = False) -> Iterator[Event]:
-        """Take what the trainer has logged; with `ended`, of steps that it never will too."""
+        """Process what the trainer has logged. With `ended`, also steps that will never be logged."""
         self._recorder.log(self._tail.read())
         for metric in self._recorder.ready(ended=ended):
             self.loss = metric.shown_loss if metric.shown_loss is not None else self.loss

@@ -1,7 +1,7 @@
-"""Tags for pictures that have no caption, by the tagger that sd-scripts ships (finetune/tag_images_by_wd14_tagger.py).
+"""Tag pictures without captions using sd-scripts' own tagger (finetune/tag_images_by_wd14_tagger.py).
 
-It overwrites what it finds, misses suffixes in mixed case and ends at the first broken picture. So it is given links to
-just the pictures that are to be tagged, and each caption is put into its place as soon as it is whole.
+The tagger overwrites captions, ignores suffixes in mixed case and stops at the first broken picture. So it gets links
+to exactly the pictures to tag, and each caption is moved into place once it is complete.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from sdxl_train_cli.layout import Home
 USUAL_MODEL = "SmilingWolf/wd-swinv2-tagger-v3"
 SCRIPT = Path("finetune", "tag_images_by_wd14_tagger.py")
 _TAGS, _GENERAL, _CHARACTER = "selected_tags.csv", "0", "4"
-"""The list of tags, and categories in it."""
+"""The tagger's list of tags, and its categories."""
 NEEDED = ("model.onnx", _TAGS)
-"""What a tagger's folder holds."""
+"""Files of a tagger's folder."""
 _ALWAYS = ("--onnx", "--remove_underscore", "--batch_size=1", "--caption_extension=.txt")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 Tell = Callable[[int, int], None]
-"""Takes how many pictures are done, of how many."""
+"""Called with the number of finished pictures and the total."""
 
 
 @dataclass(frozen=True)
 class Tagger:
-    """A model as the script takes it: it looks into MODEL_DIR/NAME, each / of the name become _."""
+    """A tagger model as the script expects it: in MODEL_DIR/NAME, with each / of the name replaced by _."""
 
     model_dir: Path
     name: str
@@ -49,26 +49,26 @@ class Tagger:
 
 @dataclass(frozen=True)
 class TaggingOptions:
-    """What the captions are to be."""
+    """Options for the captions."""
 
     threshold: float
-    """How sure the tagger must be of a tag, 0 to 1."""
+    """Minimum confidence of a tag, 0 to 1."""
     trigger: str | None
 
 
 @dataclass(frozen=True)
 class TaggingResult:
-    """What a tagging has brought."""
+    """Result of tagging."""
 
     written: tuple[Path, ...]
     empty: tuple[Path, ...]
     """Pictures for which no tag reached the threshold."""
     kept: tuple[Path, ...] = ()
-    """Captions that somebody wrote while the tagger was at work: they stay."""
+    """Captions that somebody wrote while the tagger was running. They are kept."""
 
 
 def find_tagger(model: str, home: Home, environ: Mapping[str, str]) -> Tagger:
-    """A folder, or a name on the hub; ModelError where it is neither, or can't be fetched."""
+    """Find a tagger by folder or hub name. ModelError if there is none, or if it can't be downloaded."""
     folder = layout.expand(Path(model))
     if files.is_folder(folder):
         missing = [name for name in NEEDED if not (folder / name).is_file()]
@@ -87,7 +87,7 @@ def find_tagger(model: str, home: Home, environ: Mapping[str, str]) -> Tagger:
 
 
 def require_script(installed: Environment) -> None:
-    """SetupError where this sd-scripts has no tagger."""
+    """SetupError if this sd-scripts has no tagger."""
     if not (installed.checkout / SCRIPT).is_file():
         raise SetupError(
             f"this sd-scripts has no {SCRIPT.as_posix()}", "install a newer one: `sdxl-train setup --ref sdxl`"
@@ -95,11 +95,11 @@ def require_script(installed: Environment) -> None:
 
 
 def tag(  # noqa: PLR0913, PLR0917 - one story
-    installed: Environment, home: Home, tagger: Tagger, jobs: Sequence[TaggingJob], wish: TaggingOptions, tell: Tell
+    installed: Environment, home: Home, tagger: Tagger, jobs: Sequence[TaggingJob], options: TaggingOptions, tell: Tell
 ) -> TaggingResult:
-    """Run the tagger; each caption is in its place as soon as it is whole, also where the run is cut off.
+    """Run the tagger. Each caption is in place once it is complete, even if the run is interrupted.
 
-    Raises ModelError where the tagger fails, DatasetError where a caption can't be written.
+    Raises ModelError if the tagger fails, DatasetError if a caption can't be written.
     """
     with _disk_errors(), tempfile.TemporaryDirectory(prefix="sdxl-train-tags-") as temporary:
         links, model = Path(temporary, "pictures"), Path(temporary, "model")
@@ -109,14 +109,16 @@ def tag(  # noqa: PLR0913, PLR0917 - one story
             if tagger.must_be_fetched:
                 script.run([*_named(tagger), "--force_download"], links, lambda: None)
             _level(tagger, model)
-            desk = _LinkFolder(links, jobs, wish.trigger)
+            links_folder = _LinkFolder(links, jobs, options.trigger)
             tell(0, len(jobs))
             named = _named(Tagger(model.parent, model.name, must_be_fetched=False))
             try:
-                script.run([*named, f"--thresh={wish.threshold}"], links, lambda: tell(desk.collect(), len(jobs)))
+                script.run(
+                    [*named, f"--thresh={options.threshold}"], links, lambda: tell(links_folder.collect(), len(jobs))
+                )
             finally:
-                tell(desk.collect(), len(jobs))
-    return TaggingResult(tuple(desk.written), tuple(desk.empty), tuple(desk.kept))
+                tell(links_folder.collect(), len(jobs))
+    return TaggingResult(tuple(links_folder.written), tuple(links_folder.empty), tuple(links_folder.kept))
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,10 @@ class _Script:
     log_path: Path
 
     def run(self, options: Sequence[str], pictures: Path, collect: Callable[[], None]) -> None:
-        """Run it to its end, calling `collect` about four times a second; ModelError where it fails."""
+        """Run the tagger to its end, calling `collect` about four times a second. ModelError if it fails."""
         checkout, last = self.installed.checkout, "it said nothing"
         argv = [str(self.installed.python), str(checkout / SCRIPT), *_ALWAYS, *options, str(pictures)]
-        # The script stands in a folder of its own, from which sd-scripts' `library` is not found.
+        # The script is in a subfolder, from which sd-scripts' `library` can't be imported.
         variables = {**environment.training_variables(), "PYTHONPATH": str(checkout)}
         if "--force_download" not in options:
             variables["HF_HUB_OFFLINE"] = "1"
@@ -149,9 +151,9 @@ def _named(tagger: Tagger) -> list[str]:
 
 
 def _level(tagger: Tagger, folder: Path) -> None:
-    """Make a tagger of the same model in which tags of characters are tags as all others.
+    """Copy the tagger with character tags turned into general ones.
 
-    Where it knows a character, the script of v0.10.0 and v0.10.1 ends with an UnboundLocalError.
+    For a known character, the script of v0.10.0 and v0.10.1 fails with an UnboundLocalError.
     """
     folder.mkdir()
     source = tagger.model_dir / tagger.name.replace("/", "_")
@@ -170,7 +172,7 @@ def _level(tagger: Tagger, folder: Path) -> None:
 
 
 class _LinkFolder:
-    """A folder of links to pictures, in which the script writes their captions."""
+    """A folder of links to pictures, where the script writes their captions."""
 
     def __init__(self, folder: Path, jobs: Sequence[TaggingJob], trigger: str | None) -> None:
         self.folder = folder
@@ -184,24 +186,24 @@ class _LinkFolder:
             _link(job.picture, folder / Path(name).with_suffix(suffix if suffix in PICTURE_SUFFIXES else ".png"))
 
     def collect(self) -> int:
-        """Put every whole caption into its place; give how many there are so far."""
+        """Move every complete caption into place. Returns the total so far."""
         for file in [file for file in self.folder.iterdir() if file.name in self._waiting]:
             text = file.read_text(encoding="utf-8", errors="replace")
-            if text.endswith("\n"):  # the last that the script writes
+            if text.endswith("\n"):  # written last by the script
                 self._place(file.name, caption_text.clean(text))
         return len(self.written) + len(self.empty) + len(self.kept)
 
     def _place(self, name: str, tags: str) -> None:
         job = self._waiting[name]
-        caption = caption_text.led(tags, self._trigger) if self._trigger else tags
+        caption = caption_text.put_trigger_first(tags, self._trigger) if self._trigger else tags
         if not job.replaces_words and _says_something(job.caption):
-            self.kept.append(job.caption)  # somebody has written it while the tagger was at work
+            self.kept.append(job.caption)  # somebody wrote it while the tagger was running
         elif caption:
             files.write(job.caption, f"{caption}\n")
             self.written.append(job.caption)
         else:
             self.empty.append(job.picture)
-        del self._waiting[name]  # no sooner: what a signal cuts off is placed at the end
+        del self._waiting[name]  # only now, so that captions of an interrupted run are moved at the end
 
 
 def _says_something(caption: Path) -> bool:
@@ -211,7 +213,7 @@ def _says_something(caption: Path) -> bool:
 def _link(picture: Path, link: Path) -> None:
     try:
         link.symlink_to(picture)
-    except OSError:  # Windows lets few people make such links
+    except OSError:  # most Windows users may not create links
         try:
             link.hardlink_to(picture)
         except OSError:  # another disk

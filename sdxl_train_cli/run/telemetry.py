@@ -1,4 +1,4 @@
-"""What a running trainer holds of GPU and RAM, sampled from outside, so that the trainer pays nothing for it."""
+"""A running trainer's GPU memory and RAM, sampled from outside at no cost to the trainer."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import psutil
 from sdxl_train_cli import gpu
 
 _TREE_SECONDS = 2.0
-"""How long a list of the tree's processes is good for: making it looks at every process of the machine."""
+"""How long a list of the tree's processes is reused: building it reads every process of the machine."""
 
 
 @dataclass(frozen=True)
 class ResourceSample:
-    """One moment; None is what can't be known here."""
+    """One sample. None if unknown."""
 
     used_gib: float | None
-    """GPU memory of the process tree, CUDA's context included."""
+    """GPU memory of the process tree, including CUDA's context."""
     gpu_used_gib: float | None
-    """GPU memory that is taken, by whomever."""
+    """GPU memory used by all processes."""
     gpu_total_gib: float | None
     power_watts: float | None
     resident_gib: float
-    """RAM of the process tree; pages that its processes share count in each."""
+    """RAM of the process tree. Pages shared by its processes count once for each."""
 
 
 class Sampler:
-    """Samples the processes that `pid` has started, and itself, until it is closed; never raises for a GPU.
+    """Sample `pid` and its descendants until closed. Never raises because of the GPU.
 
-    Make one right after the start, before the trainer has reached the GPU: where the driver does not tell who holds
-    what (Windows), or tells of other numbers than ours (containers), the tree's share is what came on top since then.
+    Create it right after the start, before the trainer has reached the GPU: if the driver does not report memory by
+    process (Windows), or uses other process IDs (containers), the tree's share is the increase since then.
     """
 
     def __init__(self, pid: int, gpu_index: int | None) -> None:
@@ -41,37 +41,37 @@ class Sampler:
         self._tree: list[psutil.Process] = []
         self._listed_at: float | None = None
         self._before_gib = self._meter.read().used_gib if self._meter else None
-        self._told_peak_gib: float | None = None
+        self._driver_peak_gib: float | None = None
         self._added_peak_gib: float | None = None
         self.peak_resident_gib = 0.0
         """The most RAM of all samples."""
 
     @property
     def peak_gib(self) -> float | None:
-        """The most GPU memory that the tree held in any sample; None where no sample could tell."""
-        return self._added_peak_gib if self._told_peak_gib is None else self._told_peak_gib
+        """Peak GPU memory of the tree. None if no sample has a value."""
+        return self._added_peak_gib if self._driver_peak_gib is None else self._driver_peak_gib
 
     @property
     def is_exact(self) -> bool:
-        """Whether the peak is what the driver told of these very processes, and not all that came on top."""
-        return self._told_peak_gib is not None
+        """Whether the peak is the driver's value for these processes, rather than the increase in total use."""
+        return self._driver_peak_gib is not None
 
     def sample(self) -> ResourceSample:
-        """Look once."""
+        """Take one sample."""
         resident_gib = self._resident_gib()
         self.peak_resident_gib = max(self.peak_resident_gib, resident_gib)
         if self._meter is None:
             return ResourceSample(None, None, None, None, resident_gib)
         usage = self._meter.read()
-        told = self._told_gib(usage)
+        by_driver = self._driver_gib(usage)
         added = self._added_gib(usage)
-        self._told_peak_gib = _larger(self._told_peak_gib, told)
+        self._driver_peak_gib = _larger(self._driver_peak_gib, by_driver)
         self._added_peak_gib = _larger(self._added_peak_gib, added)
-        used = added if told is None else told
+        used = added if by_driver is None else by_driver
         return ResourceSample(used, usage.used_gib, usage.total_gib, usage.power_watts, resident_gib)
 
     def close(self) -> None:
-        """Let the driver go."""
+        """Close the driver."""
         if self._meter is not None:
             self._meter.close()
 
@@ -85,7 +85,7 @@ class Sampler:
                 total += process.memory_info().rss
         return total / gpu.GIB
 
-    def _told_gib(self, usage: gpu.Usage) -> float | None:
+    def _driver_gib(self, usage: gpu.Usage) -> float | None:
         pids = {process.pid for process in self._tree}
         held = [gib for pid, gib in usage.by_process.items() if pid in pids]
         known = [gib for gib in held if gib is not None]

@@ -1,4 +1,4 @@
-"""TensorBoard of the training environment, on the logs that sd-scripts writes."""
+"""Run the training environment's TensorBoard on sd-scripts' logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LAST_LINES = 3
 
 
 def require(installed: Environment) -> None:
-    """Raise SetupError where the environment has no TensorBoard."""
+    """SetupError if the environment has no TensorBoard."""
     if PACKAGE not in installed.lock.packages:
         raise SetupError(
             "the training environment has no TensorBoard",
@@ -26,7 +26,7 @@ def require(installed: Environment) -> None:
 
 
 def serve(installed: Environment, logs: Path, port: int | None, on_address: Callable[[str], None]) -> None:
-    """Serve the logs under a folder until Ctrl-C, which is its usual end; TrainingError where it ends by itself."""
+    """Serve the logs under a folder until Ctrl-C. TrainingError if TensorBoard ends by itself."""
     argv = [str(installed.python), "-m", "tensorboard.main", "--logdir", str(logs)]
     argv += [] if port is None else ["--port", str(port)]
     said: list[str] = []

@@ -23,7 +23,7 @@ from sdxl_train_cli.sdscripts import checkpoint, results, states
 from sdxl_train_cli.sdscripts.progress import SAVING_STATE, CheckpointSaving, TrainerPhase
 
 LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
-"""How long a stop waits for the step to end: three steps, but within these."""
+"""Limits of the time that a stop waits for the current step to end: three steps' time, within these."""
 
 _LAST_WORDS_SECONDS = 5.0
 
@@ -32,20 +32,20 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run that delivered."""
+    """Result of a successful run."""
 
     result: Path
     steps: int
     seconds: float
     loss: float | None
     peak_gib: float | None = None
-    """The most GPU memory that the run's processes held."""
+    """Peak GPU memory of the run's processes."""
     seconds_per_step: float | None = None
-    """The median of the last steps."""
+    """Median of the last steps."""
 
 
 class StoppedError(SdxlTrainError):
-    """A signal ended the run; the exit code is 128 and the signal's number."""
+    """A signal stopped the run. The exit code is 128 plus the signal's number."""
 
     def __init__(self, problem: Problem, signum: int) -> None:
         super().__init__(problem)
@@ -59,16 +59,16 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
     cwd: Path,
     env: Mapping[str, str],
     on_event: OnEvent,
-    conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
+    conditions: Conditions = Conditions(),  # noqa: B008 - the default is frozen
     begin: Callable[[], None] = lambda: None,
 ) -> RunResult:
-    """Start the trainer and follow it; blocks until it has ended, and leaves none of its processes behind.
+    """Start the trainer and watch it. Blocks until it has ended, and leaves none of its processes behind.
 
-    `begin` is called first, once the run is ours alone: what it writes, nobody else writes meanwhile.
+    `begin` is called first, while the run is locked, so that nobody else writes to it meanwhile.
 
-    Raises UsageError where another process has the run, TrainingError with the cause, StoppedError on Ctrl-C and
-    SIGTERM. Done means: the trainer's own last word, and the whole file there. The exit code says less: sd-scripts
-    ends with 0 also when it has found nothing to train on, and a launcher may be killed while its trainer works on.
+    Raises UsageError if another process has the run, TrainingError with the cause, StoppedError on Ctrl-C and SIGTERM.
+    Success requires the trainer's final message and the complete file. The exit code is not enough: sd-scripts also
+    exits with 0 after finding nothing to train on, and a launcher may be killed while its trainer keeps running.
     """
     with runs.running(run) as lock:
         begin()
@@ -87,91 +87,91 @@ def _watch(  # noqa: PLR0913 - as above
 ) -> RunResult:
     """Follow the trainer, look at what it has left, and write down how it ended."""
     started = time.monotonic()
-    # Unbuffered: whatever ends us, the log holds the trainer's last words.
+    # Unbuffered, so that the log contains the trainer's last output however we end.
     with (
         run.log.open("ab", buffering=0) as log,
         process.Child(argv, cwd=cwd, env=env, held=lock) as child,
-        Supervision(run, conditions, child.pid, child.activity) as story,
+        Supervision(run, conditions, child.pid, child.activity) as supervision,
     ):
         try:
-            code = _followed(child, story, log, on_event)
+            code = _follow(child, supervision, log, on_event)
         except signals.Stopped as stop:
-            ended = _let_step_end(child, story, log, on_event)
+            ended = _let_step_end(child, supervision, log, on_event)
             child.stop()
             if not ended:
-                _take_last_words(child, story, log, on_event)
-            if not (ended and story.finished):
-                raise _stopped(run, story, stop.signum) from None
+                _take_last_words(child, supervision, log, on_event)
+            if not (ended and supervision.finished):
+                raise _stopped(run, supervision, stop.signum) from None
             code = child.wait()
-        for event in story.close():
+        for event in supervision.close():
             on_event(event)
-    error = _error(run, story, code)
+    error = _error(run, supervision, code)
     if error is not None:
         problem = error.problems[0]
         _set_aside_broken(run)
         facts = {"exit_code": code, "cause": problem.message, "remedy": problem.hint}
-        runs.write_outcome(run, _outcome("failed", story, started).model_copy(update=facts))
+        runs.write_outcome(run, _outcome("failed", supervision, started).model_copy(update=facts))
         raise error
     states.prune(run.folder, run.name)
     odd = {"exit_code": code, "note": _odd_end(code)} if code else {}
-    runs.write_outcome(run, _outcome("done", story, started).model_copy(update=odd))
+    runs.write_outcome(run, _outcome("done", supervision, started).model_copy(update=odd))
     return RunResult(
         run.result,
-        _steps(story),
+        _steps(supervision),
         time.monotonic() - started,
-        story.loss,
-        peak_gib=story.peak_gib,
-        seconds_per_step=story.seconds_per_step,
+        supervision.loss,
+        peak_gib=supervision.peak_gib,
+        seconds_per_step=supervision.seconds_per_step,
     )
 
 
-def _followed(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> int:
-    """The exit code, once the trainer has ended by itself, or has been ended because going on was worthless."""
+def _follow(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> int:
+    """Return the exit code once the trainer has ended, by itself or because a guard found the run lost."""
     for line in child.lines(log):
-        for event in chain(story.hear(line) if line else (), story.look()):
+        for event in chain(supervision.hear(line) if line else (), supervision.look()):
             on_event(event)
-        if story.fatal is not None:
+        if supervision.fatal is not None:
             child.stop()
             break
     return child.wait()
 
 
-def _let_step_end(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> bool:
-    """Go on until the step that is being made has ended and its files are written; a second signal ends it.
+def _let_step_end(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> bool:
+    """Wait until the current step has ended and its files are written. A second signal ends the wait.
 
-    After the last step the result is what is being written. Whether the trainer has ended by itself.
+    After the last step, the result is being written. Returns whether the trainer has ended by itself.
     """
-    if story.step is None:
+    if supervision.step is None:
         return False
-    at_step, at_end = story.step.step, story.step.step >= story.step.steps
+    at_step, at_end = supervision.step.step, supervision.step.step >= supervision.step.steps
     began = time.monotonic()
-    patience = min(max(LEAST_PATIENCE_SECONDS, 3 * (story.seconds_per_step or 0)), MOST_PATIENCE_SECONDS)
+    patience = min(max(LEAST_PATIENCE_SECONDS, 3 * (supervision.seconds_per_step or 0)), MOST_PATIENCE_SECONDS)
     patience = MOST_PATIENCE_SECONDS if at_end else patience
     what = "all steps are done, and the result is being saved" if at_end else "stopping after this step"
     ended = False
     try:
         on_event(TrainerPhase(f"{what}; Ctrl-C again stops at once"))
         for line in child.lines(log):
-            for event in chain(story.hear(line) if line else (), story.figures()):
+            for event in chain(supervision.hear(line) if line else (), supervision.figures()):
                 on_event(event)
                 patience = MOST_PATIENCE_SECONDS if _is_saving(event) else patience
-            if (story.step.step > at_step and story.is_settled) or time.monotonic() > began + patience:
+            if (supervision.step.step > at_step and supervision.is_settled) or time.monotonic() > began + patience:
                 break
         else:
             ended = True
-        for event in story.close():
+        for event in supervision.close():
             on_event(event)
     except signals.Stopped:
         return False
     return ended
 
 
-def _take_last_words(child: process.Child, story: Supervision, log: BinaryIO, on_event: OnEvent) -> None:
-    """Take what a trainer that has ended said faster than it was heard: the step that is told is the last one made."""
+def _take_last_words(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> None:
+    """Process output that is still buffered after the trainer has ended, so that the last step is known."""
     end = time.monotonic() + _LAST_WORDS_SECONDS
     with contextlib.suppress(signals.Stopped):
         for line in child.lines(log):
-            for event in story.hear(line) if line else ():
+            for event in supervision.hear(line) if line else ():
                 on_event(event)
             if time.monotonic() > end:
                 return
@@ -181,43 +181,45 @@ def _is_saving(event: Event) -> bool:
     return isinstance(event, CheckpointSaving) or event == SAVING_STATE
 
 
-def _steps(story: Supervision) -> int:
-    return story.step.step if story.step else 0
+def _steps(supervision: Supervision) -> int:
+    return supervision.step.step if supervision.step else 0
 
 
-def _outcome(word: str, story: Supervision, started: float) -> Outcome:
+def _outcome(word: str, supervision: Supervision, started: float) -> Outcome:
     return Outcome(
         outcome=word,
-        steps=_steps(story),
+        steps=_steps(supervision),
         seconds=round(time.monotonic() - started, 1),
-        loss=story.loss,
-        peak_gib=None if story.peak_gib is None else round(story.peak_gib, 3),
-        seconds_per_step=story.seconds_per_step,
+        loss=supervision.loss,
+        peak_gib=None if supervision.peak_gib is None else round(supervision.peak_gib, 3),
+        seconds_per_step=supervision.seconds_per_step,
     )
 
 
 def _odd_end(code: int) -> str:
-    """What to say of an exit code other than 0, where the trainer has done all that it should."""
+    """What to say about a nonzero exit code if the trainer has completed everything."""
     if code > process.SIGNALLED:
         return f"signal {code - process.SIGNALLED} ended a process around the trainer, which went on to its end"
     return f"the trainer ended with {code} after it had saved the model"
 
 
-def _position(story: Supervision) -> str:
-    return f"at step {story.step.step} of {story.step.steps}" if story.step else "before the first step"
+def _position(supervision: Supervision) -> str:
+    return (
+        f"at step {supervision.step.step} of {supervision.step.steps}" if supervision.step else "before the first step"
+    )
 
 
-def _error(run: Run, story: Supervision, code: int) -> TrainingError | None:
+def _error(run: Run, supervision: Supervision, code: int) -> TrainingError | None:
     """What went wrong; None where the trainer said that it was done, and the whole file is there."""
-    if story.fatal is not None:
-        return TrainingError(_given_up(run, story, story.fatal.problem))
-    if story.no_data or not story.finished:
-        return _failure(run, story, code)
+    if supervision.fatal is not None:
+        return TrainingError(_given_up(run, supervision, supervision.fatal.problem))
+    if supervision.no_data or not supervision.finished:
+        return _failure(run, supervision, code)
     try:
         checkpoint.read_header(run.result)
     except ModelError as error:
         return TrainingError(f"the trainer said it was done, but {error}", f"full output: {run.log}")
-    if story.loss is not None and not math.isfinite(story.loss):
+    if supervision.loss is not None and not math.isfinite(supervision.loss):
         return TrainingError(
             "the loss is not a number: the trained file is worthless",
             "lower the learning rate, or use --set mixed_precision=bf16 and --set no_half_vae=true",
@@ -225,19 +227,19 @@ def _error(run: Run, story: Supervision, code: int) -> TrainingError | None:
     return None
 
 
-def _given_up(run: Run, story: Supervision, problem: Problem) -> Problem:
-    """A guard has ended the run: name the last checkpoint from before the trouble."""
-    good = [path for path in _checkpoints(run) if path.stat().st_mtime <= (story.sound_until or 0)]
+def _given_up(run: Run, supervision: Supervision, problem: Problem) -> Problem:
+    """A guard has stopped the run: name the last checkpoint from before the trouble."""
+    good = [path for path in _checkpoints(run) if path.stat().st_mtime <= (supervision.sound_until or 0)]
     kept = f"the last good checkpoint: {good[-1]}" if good else "no checkpoint was saved before it"
-    return Problem(f"stopped {_position(story)}: {problem.message}", f"{problem.hint}\n{kept}")
+    return Problem(f"stopped {_position(supervision)}: {problem.message}", f"{problem.hint}\n{kept}")
 
 
-def _failure(run: Run, story: Supervision, code: int) -> TrainingError:
+def _failure(run: Run, supervision: Supervision, code: int) -> TrainingError:
     """The error of a trainer that ended early, with the cause and the remedy that its output tells."""
-    where, log = f"training failed {_position(story)}", f"full output: {run.log}"
-    known = diagnosis.explain(list(story.last_lines))
+    where, log = f"training failed {_position(supervision)}", f"full output: {run.log}"
+    known = diagnosis.explain(list(supervision.last_lines))
     if known is None:
-        told = diagnosis.last_error(list(story.last_lines))
+        told = diagnosis.last_error(list(supervision.last_lines))
         why = told or (f"exit code {code}" if code else "the trainer ended early and gave no reason")
         return TrainingError(f"{where}: {why}", log)
     if known.kind is Failure.GPU_MEMORY:
@@ -245,24 +247,24 @@ def _failure(run: Run, story: Supervision, code: int) -> TrainingError:
     return TrainingError(f"{where}: {known.cause}", f"{known.remedy}\n{log}")
 
 
-def _stopped(run: Run, story: Supervision, signum: int) -> StoppedError:
+def _stopped(run: Run, supervision: Supervision, signum: int) -> StoppedError:
     _set_aside_broken(run)
     kept = _checkpoints(run)
-    runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(story)))
+    runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(supervision)))
     hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
     if states.complete(run.folder):
         hint = f"to resume: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"
-    return StoppedError(Problem(f"stopped {_position(story)}", hint), signum)
+    return StoppedError(Problem(f"stopped {_position(supervision)}", hint), signum)
 
 
 def _checkpoints(run: Run) -> list[Path]:
-    """What the run has saved, the newest last."""
+    """The run's checkpoints, newest last."""
     found = [path for path in run.folder.glob("*.safetensors") if results.is_checkpoint(path, run.name)]
     return sorted(filter(files.is_file, found), key=lambda path: path.stat().st_mtime)
 
 
 def _set_aside_broken(run: Run) -> None:
-    """Rename checkpoints that were cut off while being written, so that nobody takes one for whole."""
+    """Rename incomplete checkpoints, so that nobody mistakes them for complete ones."""
     for path in _checkpoints(run):
         try:
             checkpoint.read_header(path)

@@ -1,4 +1,4 @@
-"""A few real steps of a prepared run, watched from outside: what it takes, how long a step is, and whether it fits."""
+"""Run a few real steps of a prepared run: its memory, its step time, and whether it fits."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from sdxl_train_cli.sdscripts import progress
 
 STEPS = 3
 SPILLS = process.WINDOWS
-"""Whether the driver goes on in the computer's RAM, slowly, where others run out of memory."""
+"""Whether the driver spills into system RAM, slowly, instead of running out of memory."""
 _LAST_LINES = 400
 _FULL_GIB = 0.3
-"""A Windows GPU with no more than this left has begun to put memory into the computer's RAM."""
+"""With less free memory than this, a Windows GPU has begun to spill into system RAM."""
 _LEFT_AWAY = (
     "max_train_epochs", "gradient_accumulation_steps", "save_every_n_steps", "save_every_n_epochs",
     "save_n_epoch_ratio", "save_state", "save_state_on_train_end", "save_last_n_steps_state",
@@ -41,22 +41,22 @@ _CACHES = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 
 @dataclass(frozen=True)
 class Trial:
-    """What one run of a few steps has shown."""
+    """Result of a few steps."""
 
     fits: bool
     peak_gib: float | None
-    """GPU memory of the trainer's processes; None where nothing could tell."""
+    """GPU memory of the trainer's processes. None if unknown."""
     resident_gib: float
-    """RAM of the trainer's processes, at most."""
+    """Peak RAM of the trainer's processes."""
     seconds_per_step: float | None
     why_not: str | None = None
-    """In words, where it does not fit."""
+    """Why it does not fit, in words."""
 
 
 def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int) -> Choices:
-    """The same run, a few steps long, on the pictures in `folder/pictures`; it writes into `folder` alone.
+    """Choices for a few steps of the same run on the pictures in `folder/pictures`. Writes into `folder` only.
 
-    `recipe` is what the real run would be: what it does not cache, for a trigger's sake, is not cached here either.
+    `recipe` is the real run's: what it does not cache because of a trigger is not cached here either.
     """
     changed: dict[str, Value | None] = {
         **dict.fromkeys(_LEFT_AWAY),
@@ -73,14 +73,14 @@ def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int) -> Ch
         name=f"batch-{batch_size}",
         regularisation=None,
         trigger=None,
-        repeats=STEPS * batch_size,  # so that each batch is full, whatever the number of pictures
+        repeats=STEPS * batch_size,  # so that every batch is full, however many pictures there are
         overrides=(*asked.overrides, *overrides),
         check_vram=False,
     )
 
 
 def write_pictures(pictures: Sequence[PictureFile], folder: Path) -> None:
-    """Copy pictures under plain names, each with a caption: what it says takes no memory."""
+    """Copy pictures under plain names, each with a caption. The caption's text does not affect memory."""
     folder.mkdir(parents=True)
     for number, picture in enumerate(pictures):
         (folder / f"{number:03}{picture.path.suffix.lower()}").write_bytes(picture.path.read_bytes())
@@ -88,36 +88,36 @@ def write_pictures(pictures: Sequence[PictureFile], folder: Path) -> None:
 
 
 def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:
-    """Take the steps and end the trainer; TrainingError where it fails for another reason than memory.
+    """Run the steps and stop the trainer. TrainingError if it fails for another reason than memory.
 
-    `argv` may stand for the prepared one.
+    `argv` may replace the prepared one.
     """
     runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
-    story = _TrialProgress(prepared.device)
+    trial_progress = _TrialProgress(prepared.device)
     launched = list(prepared.argv if argv is None else argv)
     cwd, env = prepared.environment.checkout, prepared.variables
     with prepared.run.log.open("wb", buffering=0) as log, process.Child(launched, cwd=cwd, env=env) as child:
         sampler = Sampler(child.pid, prepared.device.index if prepared.device else None)
         try:
             for line in child.lines(log):
-                story.hear(line or "", sampler)
-                if story.spilled:
+                trial_progress.hear(line or "", sampler)
+                if trial_progress.spilled:
                     child.kill()
                     break
             code = child.wait()
         finally:
             sampler.close()
-    return _judged(story, sampler, code, prepared)
+    return _judge(trial_progress, sampler, code, prepared)
 
 
 @dataclass
 class _TrialProgress:
-    """What the output and the samples have told so far."""
+    """State of a trial, from output and samples."""
 
     device: Gpu | None
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
-    told: list[tuple[int, float]] = field(default_factory=list)
-    """Steps that were seen, and when."""
+    steps_seen: list[tuple[int, float]] = field(default_factory=list)
+    """Steps, and when they were seen."""
     finished: bool = False
     spilled: bool = False
 
@@ -127,33 +127,33 @@ class _TrialProgress:
         if full and SPILLS:
             self.spilled |= (sample.gpu_used_gib or 0.0) > (sample.gpu_total_gib or 0.0) - _FULL_GIB
         step, words = progress.split(line)
-        if step is not None and step.step and (not self.told or step.step > self.told[-1][0]):
-            self.told.append((step.step, time.monotonic()))
+        if step is not None and step.step and (not self.steps_seen or step.step > self.steps_seen[-1][0]):
+            self.steps_seen.append((step.step, time.monotonic()))
         if words.strip():
             self.last_lines.append(words)
         self.finished |= isinstance(progress.parse(words), progress.ModelSaved)
 
     @property
     def seconds_per_step(self) -> float | None:
-        """The first step is left out: it loads kernels."""
-        if len(self.told) < 2:  # noqa: PLR2004 - a beginning and an end
+        """Mean step time without the first step, which loads kernels."""
+        if len(self.steps_seen) < 2:  # noqa: PLR2004 - a first and a last one
             return None
-        (first, began), (last, ended) = self.told[0], self.told[-1]
+        (first, began), (last, ended) = self.steps_seen[0], self.steps_seen[-1]
         return (ended - began) / (last - first)
 
 
-def _judged(story: _TrialProgress, sampler: Sampler, code: int, prepared: Prepared) -> Trial:
-    trial = Trial(True, sampler.peak_gib, sampler.peak_resident_gib, story.seconds_per_step)
+def _judge(trial_progress: _TrialProgress, sampler: Sampler, code: int, prepared: Prepared) -> Trial:
+    trial = Trial(True, sampler.peak_gib, sampler.peak_resident_gib, trial_progress.seconds_per_step)
     device = prepared.device
-    if story.spilled:
+    if trial_progress.spilled:
         return replace(
             trial, fits=False, why_not="the GPU was full, and Windows spilled over into the computer's slow RAM"
         )
-    lines = list(story.last_lines)
+    lines = list(trial_progress.last_lines)
     known = diagnosis.explain(lines)
     if known is not None and known.kind is Failure.GPU_MEMORY:
         return replace(trial, fits=False, why_not=known.cause)
-    if code != 0 or not story.finished:
+    if code != 0 or not trial_progress.finished:
         why = known.cause if known else diagnosis.last_error(lines) or f"exit code {code}"
         remedy = known.remedy if known else "the same settings would fail in a real run too"
         raise TrainingError(Problem(f"the trial of {prepared.run.name} failed: {why}", remedy))

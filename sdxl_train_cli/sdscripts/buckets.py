@@ -1,4 +1,4 @@
-"""What sd-scripts makes of resolution and of the limits of its buckets (the datasets in library/train_util.py)."""
+"""How sd-scripts interprets resolution and bucket limits (the datasets in library/train_util.py)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SMALL_AREA = 768 * 768
 
 @dataclass(frozen=True)
 class BucketLimits:
-    """Between which sides buckets are made, in pixels and whole steps."""
+    """Smallest and largest bucket side in pixels, and the step between sides."""
 
     least: int
     most: int
@@ -20,7 +20,7 @@ class BucketLimits:
 
 
 def sides(recipe: Recipe) -> tuple[int, int] | None:
-    """Width and height of `resolution`; None where it is neither `SIZE` nor `WIDTH,HEIGHT`, be it a list."""
+    """Width and height of `resolution`, possibly given as a list. None if neither `SIZE` nor `WIDTH,HEIGHT`."""
     value = recipe.get("resolution") or ""
     parts = value if isinstance(value, tuple) else str(value).split(",")
     try:
@@ -32,18 +32,18 @@ def sides(recipe: Recipe) -> tuple[int, int] | None:
 
 def limits(recipe: Recipe) -> BucketLimits:
     """`min_bucket_reso` rounded down to a step, `max_bucket_reso` rounded up, with sd-scripts' own defaults."""
-    step = max(1, int(recipe.number("bucket_reso_steps") or shipped.number("bucket_reso_steps")))
+    step = max(1, int(recipe.number("bucket_reso_steps") or shipped.default_number("bucket_reso_steps")))
     least, most = (_pixels(recipe, option) for option in ("min_bucket_reso", "max_bucket_reso"))
     return BucketLimits(least // step * step, -(-most // step) * step, step)
 
 
 def _pixels(recipe: Recipe, option: str) -> int:
     typed = recipe.number(option)
-    return int(shipped.number(option) if typed is None else typed)
+    return int(shipped.default_number(option) if typed is None else typed)
 
 
 def is_small(recipe: Recipe) -> bool:
-    """Whether pictures would be far smaller than what SDXL was made for."""
+    """Whether pictures would be far below the size that SDXL was trained for."""
     size = sides(recipe)
     return size is not None and size[0] * size[1] < _SMALL_AREA
 
@@ -55,7 +55,7 @@ def bucket_is_larger_than_resolution(recipe: Recipe) -> bool:
 
 
 def bucket_is_nothing(recipe: Recipe) -> bool:
-    """Whether `min_bucket_reso`, rounded down to a step, is zero, by which sd-scripts divides."""
+    """Whether `min_bucket_reso`, rounded down to a step, is zero. sd-scripts would divide by it."""
     return recipe.is_on("enable_bucket") and limits(recipe).least <= 0
 
 
@@ -66,6 +66,6 @@ def bucket_is_smaller_than_resolution(recipe: Recipe) -> bool:
 
 
 def sides_do_not_divide(recipe: Recipe) -> bool:
-    """Whether the U-Net, which halves its input after the VAE's eighth, could not put the halves together again."""
+    """Whether the U-Net, which halves the VAE's eighth-size latents, can't rejoin the halves."""
     size = sides(recipe)
     return not recipe.is_on("enable_bucket") and size is not None and any(side % 32 for side in size)

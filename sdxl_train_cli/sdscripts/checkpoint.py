@@ -1,4 +1,4 @@
-"""What a model file is, told from its safetensors header alone: no tensor is read and no pickle is ever loaded."""
+"""Identify a model file by its safetensors header alone. Reads no tensor and never loads a pickle."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sdxl_train_cli.errors import ModelError
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 LARGEST_HEADER = 100_000_000
-"""Bytes: the limit of the format itself. The record of a large dataset's captions can take tens of MB."""
+"""Limit in bytes, as defined by the format. The captions of a large dataset can take tens of MB."""
 _MOST_NAMES, _MOST_LISTS = 200_000, 2_000_000
-"""In a header: SDXL has 2,515 names, and a stranger's file could make a GB of memory out of many short ones."""
+"""Header limits. SDXL has 2,515 names; a hostile file could expand many short ones to a GB of memory."""
 
 _LARGEST_INDEX = 1 << 20
 
@@ -26,20 +26,20 @@ _FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft
 
 @dataclass(frozen=True)
 class Header:
-    """The front matter of a safetensors file."""
+    """The header of a safetensors file."""
 
     shapes: Mapping[str, tuple[int, ...]]
-    """Tensor names and their shapes."""
+    """Shapes by tensor name."""
     metadata: Mapping[str, str]
-    """The file's own words, for a trained network its `ss_*` record."""
+    """The file's metadata, for a trained network its `ss_*` entries."""
 
     def has(self, prefix: str) -> bool:
-        """Whether any tensor's name begins so."""
+        """Whether any tensor name has this prefix."""
         return any(name.startswith(prefix) for name in self.shapes)
 
 
 def read_header(path: Path) -> Header:
-    """Read and check a safetensors header; ModelError where the file is no whole safetensors file."""
+    """Read and validate a safetensors header. ModelError if the file is not a complete safetensors file."""
     try:
         with files.open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -47,9 +47,9 @@ def read_header(path: Path) -> Header:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1  # noqa: PLR2004
             text = file.read(length) if length <= min(LARGEST_HEADER, size) else b""
         _require_few(text)
-        entries = files.parse_json(text.decode("utf-8"), object_pairs_hook=files.unique)
+        entries = files.parse_json(text.decode("utf-8"), object_pairs_hook=files.reject_duplicate_keys)
         if not isinstance(entries, dict):
-            raise TypeError(text)  # noqa: TRY301 - as all that is wrong with it
+            raise TypeError(text)  # noqa: TRY301 - like every other problem of the file
         metadata = {str(key): str(value) for key, value in entries.pop("__metadata__", {}).items()}
         shapes = {name: tuple(map(_side, entry["shape"])) for name, entry in entries.items()}
         end = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
@@ -68,8 +68,8 @@ def read_header(path: Path) -> Header:
 
 
 def _require_few(text: bytes) -> None:
-    """ValueError for a header of more names and lists than any model's; a long text in it is one value, and small."""
-    names = text.count(b'":') - text.count(b'\\":')  # those within a text are escaped
+    """ValueError for a header with more names and lists than any model has. Long texts are single, small values."""
+    names = text.count(b'":') - text.count(b'\\":')  # those inside strings are escaped
     if names > _MOST_NAMES or text.count(b"[") > _MOST_LISTS:
         raise ValueError("too many names or lists")
 
@@ -81,7 +81,7 @@ def _side(side: object) -> int:
 
 
 def _instead(start: bytes) -> tuple[str, str]:
-    """What a file that is no safetensors file is instead, told from its first 8 bytes; and what to do."""
+    """What a file is, judging by its first 8 bytes, if it is not safetensors, and what to do about it."""
     if start == b"version ":
         return "is a Git LFS pointer: the file that it stands for was not fetched", "in its folder: git lfs pull"
     if start.lstrip()[:1] in {b"<", b"{"}:
@@ -123,7 +123,7 @@ _WITH_WEIGHTS = _DIFFUSERS_PARTS[:4]
 
 
 def require_sdxl(model: str) -> str:
-    """Check that `model` is an SDXL checkpoint file, a diffusers folder or a hub id; give it as sd-scripts takes it."""
+    """Check that `model` is an SDXL checkpoint, diffusers folder or hub ID. Returns the form sd-scripts accepts."""
     path = layout.expand(Path(model))
     if files.is_file(path):
         if path.suffix.lower() == ".safetensors":
@@ -151,9 +151,9 @@ def require_sdxl(model: str) -> str:
 
 
 def _as_opened(path: Path) -> str:
-    """Name the file for sd-scripts, which follows one link, as if it stood in its own folder, and goes by the suffix.
+    """The path to pass to sd-scripts, which resolves one link and decides by the suffix.
 
-    In the hub's cache a link `model.safetensors` leads to a file with a checksum for a name.
+    In the hub's cache, `model.safetensors` is a link to a file named by its checksum.
     """
     real = os.path.realpath(path)
     if real.lower().endswith(".safetensors"):
@@ -168,7 +168,7 @@ def _as_opened(path: Path) -> str:
 
 
 def is_hub_id(model: str) -> bool:
-    """Whether the text has the form of a Hugging Face id and no such path is there."""
+    """Whether the text looks like a Hugging Face ID and no such path exists."""
     return bool(_HUB_ID.fullmatch(model)) and not model.lower().endswith(_FILE_SUFFIXES) and not files.exists(model)
 
 
@@ -212,17 +212,17 @@ def _require_diffusers(folder: Path) -> None:
 
 
 def _pipeline(index: Path) -> object:
-    """The class that a diffusers folder says it is of; ValueError where the file says nothing."""
+    """The pipeline class named by a diffusers folder. ValueError if it names none."""
     found = files.read_json(index, _LARGEST_INDEX)
     if not isinstance(found, dict):
-        raise ValueError("it is not an object")  # noqa: TRY004 - as all that is wrong in a file
+        raise ValueError("it is not an object")  # noqa: TRY004 - like every other problem of the file
     return found.get("_class_name", "")
 
 
 def require_vae(vae: str) -> str:
-    """Check that `vae` is a file, a folder or a hub id, and no SDXL checkpoint by mistake.
+    """Check that `vae` is a file, folder or hub ID, and not an SDXL checkpoint by mistake.
 
-    A file's links are not followed: sd-scripts goes by the suffix that it is given.
+    Links are not resolved: sd-scripts decides by the suffix of the given path.
     """
     path = layout.expand(Path(vae))
     if files.is_file(path):

@@ -1,4 +1,4 @@
-"""Recipe and paths become argv, a list of strings. Pure: no disk, no process."""
+"""Build argv, a list of strings, from recipe and paths. Pure: no disk, no process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sdxl_train_cli.recipe import Recipe, Scalar, Value
 from sdxl_train_cli.sdscripts.options import Option
 
 STARTS = ("resume", "resume_from_huggingface", "initial_step", "initial_epoch", "skip_until_initial_step")
-"""Options that say where a run begins."""
+"""Options that define where a run begins."""
 _LENGTHS = ("max_train_steps", "max_train_epochs")
-"""Options that a run which goes on may be told anew."""
+"""Options that a resumed run may change."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class InstalledTrainer:
     script: Path
     """`sdxl_train.py` or `sdxl_train_network.py`."""
     options: Mapping[str, Option]
-    """What that script understands."""
+    """The script's options."""
     shim: Path | None = None
-    """A script that runs `script`, after it has scaled the model down (the tiny smoke)."""
+    """A script that scales the model down and then runs `script` (the tiny smoke test)."""
     fast: Path | None = None
-    """A script that runs what follows faster (inside/fast.py)."""
+    """A script that makes the following script faster (inside/fast.py)."""
 
 
 @dataclass(frozen=True)
 class TrainerInputs:
-    """What a run reads and where it writes."""
+    """The run's input and output paths."""
 
     model: str
     vae: str | None
@@ -45,19 +45,19 @@ class TrainerInputs:
 
 @dataclass(frozen=True)
 class Resumption:
-    """Where a run that was cut off is taken up again."""
+    """Where an interrupted run is resumed."""
 
     state: Path
     step: int
-    """Steps that the state holds."""
+    """Steps contained in the state."""
     steps: int | None = None
-    """A new length of the whole run; None keeps the old one."""
+    """New total length. None keeps the old one."""
     shim: Path | None = None
-    """The script that puts sd-scripts' count right (inside/resumed.py)."""
+    """The script that corrects sd-scripts' step count (inside/resumed.py)."""
 
     @property
     def words(self) -> list[str]:
-        """What the trainer is told of it."""
+        """The trainer's arguments for resuming."""
         length = [] if self.steps is None else ["--max_train_steps", str(self.steps)]
         return [*length, "--resume", str(self.state), "--initial_step", str(self.step), "--skip_until_initial_step"]
 
@@ -67,19 +67,19 @@ def build(
     inputs: TrainerInputs,
     trainer: InstalledTrainer,
     gpu_index: int | None,
-    going_on: Resumption | None = None,
+    resumption: Resumption | None = None,
 ) -> list[str]:
-    """The whole command line, every launch flag given so that accelerate asks no file of the user's.
+    """The complete command line, with every launch flag set so that accelerate reads no user config.
 
-    `gpu_index` None trains on the processor; with `going_on`, the run goes on from there.
+    `gpu_index` None trains on the processor. `resumption` continues an earlier run.
     """
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
     shims += [] if trainer.shim is None else [str(trainer.shim)]
-    if going_on is not None:
-        recipe = recipe.replaced(dict.fromkeys(STARTS if going_on.steps is None else (*STARTS, *_LENGTHS)))
-        shims = [*([] if going_on.shim is None else [str(going_on.shim), "--from", str(going_on.step)]), *shims]
+    if resumption is not None:
+        recipe = recipe.replaced(dict.fromkeys(STARTS if resumption.steps is None else (*STARTS, *_LENGTHS)))
+        shims = [*([] if resumption.shim is None else [str(resumption.shim), "--from", str(resumption.step)]), *shims]
     line = [*_launch(recipe, trainer.python, gpu_index), *shims, str(trainer.script)]
-    return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *(going_on.words if going_on else ())]
+    return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *(resumption.words if resumption else ())]
 
 
 def _launch(recipe: Recipe, python: Path, gpu_index: int | None) -> list[str]:
@@ -105,7 +105,7 @@ def _given(inputs: TrainerInputs, trainer: InstalledTrainer) -> list[str]:
         "output_dir": str(inputs.output_dir),
         "output_name": inputs.output_name,
         "logging_dir": str(inputs.logging_dir),
-        "console_log_simple": True,  # plain lines: the other form is cut at 80 columns
+        "console_log_simple": True,  # plain lines: rich output is cut at 80 columns
     }
     known = {name: value for name, value in values.items() if value is not None and name in trainer.options}
     return [word for name, value in known.items() for word in _words(trainer.options[name].flag, value)]

@@ -1,7 +1,7 @@
-"""LoHa, LoKr and the rest of LyCORIS: what their arguments mean, and the words that make the installed module mean it.
+"""LyCORIS (LoHa, LoKr and others): what its arguments mean, and how to phrase them for the installed module.
 
-Read from lycoris/kohya.py of LyCORIS 3.2.0.post2, and from networks/loha.py and networks/lokr.py of newer sd-scripts.
-LyCORIS takes every text but "false" for true, `decompose_both` even that, and turns `disable_conv_cp` round.
+Based on lycoris/kohya.py of LyCORIS 3.2.0.post2, and on networks/loha.py and networks/lokr.py of newer sd-scripts.
+LyCORIS reads every text but "false" as true, `decompose_both` even that, and inverts `disable_conv_cp`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from sdxl_train_cli.recipe import Recipe, Setting
 
 MODULE = "lycoris.kohya"
 NATIVE: Mapping[str, str] = {"networks.loha": "loha", "networks.lokr": "lokr"}
-"""sd-scripts' own modules, by the algorithm that they train."""
+"""sd-scripts' own modules, with the algorithm that each trains."""
 
 ALGORITHMS = frozenset({"lora", "locon", "loha", "lokr", "dylora", "glora", "full", "diag-oft", "boft"})
 BROKEN_ALGORITHMS = frozenset({"ia3"})
-"""Named by LyCORIS and not trained by it."""
+"""Algorithms that LyCORIS lists but can't train."""
 PLAIN = frozenset({"lora", "locon"})
-"""Two names of one algorithm."""
+"""Two names of the same algorithm."""
 
 PRESETS: Mapping[str, frozenset[str]] = {
     "full": frozenset({"attention", "transformer", "resnet", "conv", "text attention", "text"}),
@@ -31,14 +31,14 @@ PRESETS: Mapping[str, frozenset[str]] = {
     "unet-transformer-only": frozenset({"attention", "transformer"}),
     "unet-convblock-only": frozenset({"resnet", "conv"}),
 }
-"""LyCORIS' own presets, by the parts of SDXL that they reach (`network_size.LAYERS`)."""
+"""LyCORIS' own presets, with the parts of SDXL that they reach (`network_size.LAYERS`)."""
 WITHOUT_CONVOLUTIONS = "attn-mlp"
-"""What networks.lora, networks.loha and networks.lokr reach while conv_dim is left out."""
+"""The preset that matches networks.lora, networks.loha and networks.lokr without conv_dim."""
 
 RENAMED: Mapping[str, str] = {"use_cp": "use_tucker", "use_conv_cp": "use_tucker", "constrain": "constraint"}
-"""Deprecated names. One that is there makes LyCORIS disregard the name that goes for it."""
+"""Deprecated names. If one is present, LyCORIS ignores its current name."""
 TURNED: Mapping[str, str] = {"disable_conv_cp": "use_tucker"}
-"""Deprecated names that mean the opposite."""
+"""Deprecated names with the opposite meaning."""
 ON_BY_DEFAULT = frozenset({"wd_on_output"})
 SWITCHES = frozenset(
     {
@@ -64,48 +64,48 @@ _LORAPLUS = frozenset({"loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_
 _BOTH = frozenset({"conv_dim", "conv_alpha", "rank_dropout", "module_dropout", "factor", "use_tucker", *_LORAPLUS})
 NATIVE_ARGUMENTS = _BOTH | ONLY_NATIVE
 ARGUMENTS = _BOTH | SWITCHES - ONLY_NATIVE | {"algo", "preset", "dropout", "block_size", "constraint", "constrain"}
-"""What LyCORIS looks for in network_args; it passes over everything else in silence."""
+"""Arguments that LyCORIS reads from network_args. It silently ignores all others."""
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 
 
 def algorithm(recipe: Recipe) -> str:
-    """What LyCORIS or one of sd-scripts' modules of its kind is told to train; empty for any other module."""
+    """The algorithm of LyCORIS or of sd-scripts' equivalent modules. Empty for any other module."""
     module = str(recipe.get("network_module") or "")
     if module == MODULE:
         return recipe.arguments("network_args").get("algo", "").lower() or "lora"
     return NATIVE.get(module, "")
 
 
-def reached(arguments: Mapping[str, str]) -> frozenset[str] | None:
-    """The parts of SDXL that LyCORIS reaches, or None where a file of the user's says so."""
+def reached_parts(arguments: Mapping[str, str]) -> frozenset[str] | None:
+    """Parts of SDXL that LyCORIS reaches. None if a preset file decides."""
     parts = PRESETS.get(arguments.get("preset", "full"))
     none = arguments.get("conv_dim", "").strip() == "0"
     return parts - {"conv"} if parts is not None and none else parts
 
 
-def widens(arguments: Mapping[str, str]) -> bool:
-    """Whether LyCORIS trains more than the layers of a plain LoRA; a preset in a file is taken to."""
-    parts = reached(arguments)
+def reaches_more_than_lora(arguments: Mapping[str, str]) -> bool:
+    """Whether LyCORIS trains more layers than a plain LoRA. A preset file is assumed to."""
+    parts = reached_parts(arguments)
     return parts is None or not parts.isdisjoint({"resnet", "conv"})
 
 
 def reaches_convolutions(recipe: Recipe) -> bool:
-    """The same of a recipe."""
-    return widens(recipe.arguments("network_args"))
+    """Whether a recipe trains more layers than a plain LoRA."""
+    return reaches_more_than_lora(recipe.arguments("network_args"))
 
 
-def switched_on(text: str) -> bool | None:
-    """What a person means who writes this for a switch; None where it means neither."""
+def parse_switch(text: str) -> bool | None:
+    """The intended value of a switch. None if unclear."""
     word = text.strip().lower()
     return True if word in _TRUE else False if word in _FALSE else None
 
 
 def resolve(recipe: Recipe, native: Collection[str]) -> Recipe:
-    """The recipe with the module that is there, and arguments that say to it what they mean.
+    """The recipe for the available module, with arguments that mean to it what the user intended.
 
-    `native` are the modules of NATIVE that the installed sd-scripts has; LyCORIS stands in for the others. Raises
-    RecipeError for arguments that LyCORIS has not got.
+    `native` are the modules of NATIVE that the installed sd-scripts has. LyCORIS replaces the others. Raises
+    RecipeError for arguments that LyCORIS does not have.
     """
     module = str(recipe.get("network_module") or "")
     if module not in {MODULE, *NATIVE}:
@@ -113,8 +113,8 @@ def resolve(recipe: Recipe, native: Collection[str]) -> Recipe:
     arguments = recipe.arguments("network_args")
     stands_in = module in NATIVE and module not in native
     if stands_in:
-        arguments = _in_lycoris_words(recipe, module, arguments)
-    written = tuple(f"{key}={text}" for key, text in _said(arguments))
+        arguments = _lycoris_arguments(recipe, module, arguments)
+    written = tuple(f"{key}={text}" for key, text in _normalized(arguments))
     place = recipe.origin("network_args") or recipe.origin("network_module") or Origin()
     note = recipe.settings["network_args"].note if "network_args" in recipe.settings else ""
     changes = {"network_args": Setting(value=written, origin=place, note=note) if written else None}
@@ -123,8 +123,8 @@ def resolve(recipe: Recipe, native: Collection[str]) -> Recipe:
     return recipe.replaced(changes)
 
 
-def _in_lycoris_words(recipe: Recipe, module: str, arguments: Mapping[str, str]) -> dict[str, str]:
-    """The same network: LyCORIS has other defaults, above all dim and alpha of the linear layers for convolutions."""
+def _lycoris_arguments(recipe: Recipe, module: str, arguments: Mapping[str, str]) -> dict[str, str]:
+    """Arguments for an equivalent network. LyCORIS' defaults differ, above all dim and alpha of convolutions."""
     lacking = sorted((ONLY_NATIVE - {"verbose"}) & arguments.keys())
     if lacking:
         message = (
@@ -136,15 +136,15 @@ def _in_lycoris_words(recipe: Recipe, module: str, arguments: Mapping[str, str])
     return {"algo": NATIVE[module], **reach, **kept}
 
 
-def _said(arguments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Each argument once, by its present name; a switch that is off is left out, where leaving it out means off."""
+def _normalized(arguments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each argument once, by its current name. A switch that is off is left out where absence means off."""
     seen = set[str]()
     for key, text in arguments.items():
         name = TURNED.get(key) or RENAMED.get(key) or key
         if name in seen:
             continue
         seen.add(name)
-        on = switched_on(text) if name in SWITCHES else None
+        on = parse_switch(text) if name in SWITCHES else None
         if on is None:
             yield name, text
         elif on is not (key in TURNED):

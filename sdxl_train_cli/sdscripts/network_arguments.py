@@ -1,4 +1,4 @@
-"""What stands in network_args for LyCORIS and for networks of its kind: values that can't be meant."""
+"""Check network_args for LyCORIS and similar networks for invalid values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.sdscripts import lycoris
 
 DEFAULT_DIM = 4
-"""What networks take where network_dim is left out (networks/lora.py: create_network); the parser has no default."""
+"""Default of networks if network_dim is not set (networks/lora.py: create_network). The parser has none."""
 KEPT_WITH_WEIGHTS = frozenset(
     {"down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr_zero_threshold", "conv_dim", "conv_alpha"}
     | {"algo", "preset"}
@@ -21,12 +21,12 @@ _NUMBERS = frozenset({"conv_alpha", "constraint", "constrain"})
 
 
 def complaints(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]:
-    """Yield a sentence's end for each argument that LyCORIS would stumble over, or make something else of."""
+    """Yield the end of a sentence for each argument that LyCORIS would fail on or misinterpret."""
     yield from _algorithm(arguments)
     yield from _preset(arguments)
     yield from _sizes(arguments, dim)
     for key, text in arguments.items():
-        if key in lycoris.SWITCHES and lycoris.switched_on(text) is None:
+        if key in lycoris.SWITCHES and lycoris.parse_switch(text) is None:
             yield f"has '{key}={text}', which is a switch: True or False"
         elif key in _SHARES and not _is_share(text):
             yield f"has '{key}={text}', which has to be between 0 and 1"
@@ -40,7 +40,7 @@ def _algorithm(arguments: Mapping[str, str]) -> Iterator[str]:
     if algo in lycoris.BROKEN_ALGORITHMS:
         yield f"has 'algo={algo}', which LyCORIS lists but can't train"
     elif algo not in lycoris.ALGORITHMS:
-        known = formatting.resembling(algo, sorted(lycoris.ALGORITHMS), 1) or ", ".join(sorted(lycoris.ALGORITHMS))
+        known = formatting.suggestion(algo, sorted(lycoris.ALGORITHMS), 1) or ", ".join(sorted(lycoris.ALGORITHMS))
         yield f"has 'algo={algo}', which LyCORIS does not know: {known}"
 
 
@@ -71,13 +71,13 @@ def _sizes(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]:
 
 
 def _contradictions(arguments: Mapping[str, str]) -> Iterator[str]:
-    """Two names of one switch that say different things."""
+    """Two names of one switch with different values."""
     wanted: dict[str, tuple[str, bool | None]] = {}
     for key, text in arguments.items():
         name = lycoris.TURNED.get(key) or lycoris.RENAMED.get(key) or key
         if name not in lycoris.SWITCHES:
             continue
-        on = lycoris.switched_on(text)
+        on = lycoris.parse_switch(text)
         meant = (not on) if key in lycoris.TURNED and on is not None else on
         other, before = wanted.setdefault(name, (key, meant))
         if before is not meant:

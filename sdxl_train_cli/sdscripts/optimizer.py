@@ -1,4 +1,4 @@
-"""What sd-scripts makes of the options for optimizer and schedule (get_optimizer, get_scheduler_fix)."""
+"""How sd-scripts interprets optimizer and scheduler options (get_optimizer, get_scheduler_fix)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEDULERS = (
     "piecewise_constant",
     "adafactor",
 )
-"""The values of lr_scheduler that transformers 4.54 and diffusers 0.32 leave to work."""
+"""Values of lr_scheduler that work with transformers 4.54 and diffusers 0.32."""
 
 OWN_OPTIMIZERS = {
     "adamw": "torch.optim.AdamW",
@@ -45,17 +45,17 @@ OWN_OPTIMIZERS = {
     "adamwschedulefree": "schedulefree.AdamWScheduleFree",
     "sgdschedulefree": "schedulefree.SGDScheduleFree",
 }
-"""Names that sd-scripts takes in any case, and what it makes of each (library/train_util.py: get_optimizer)."""
+"""Case-insensitive names, and the class for each (library/train_util.py: get_optimizer)."""
 
 TORCH_OPTIMIZERS = frozenset(
     {"ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"}
 )
-"""Names that it hands to torch.optim as they are."""
+"""Names passed to torch.optim unchanged."""
 DEFAULT = "AdamW"
-"""What it takes for the parser's own default, which is empty."""
+"""sd-scripts' optimizer if the parser's default, an empty string, is used."""
 
 CLASSES = {**OWN_OPTIMIZERS, **{name.lower(): f"torch.optim.{name}" for name in sorted(TORCH_OPTIMIZERS)}}
-"""The class of every optimizer that has no dot in its name, by the name in lower case."""
+"""Classes of optimizers without a dot in their name, by lower-case name."""
 
 
 PACKAGED = {"prodigyplus.prodigyplusschedulefree": "prodigyplus.ProdigyPlusScheduleFree"}
@@ -90,12 +90,12 @@ def optimizer(recipe: Recipe) -> str:
 
 
 def schedule(recipe: Recipe) -> str:
-    """The schedule's name, with what stands behind a colon."""
+    """The schedule's name, including any part after a colon."""
     return str(recipe.get("lr_scheduler") or shipped.defaults()["lr_scheduler"])
 
 
 def unknown_optimizer(recipe: Recipe) -> bool:
-    """Whether sd-scripts would find no optimizer of that name; one of another package has a dot in its name."""
+    """Whether sd-scripts would find no such optimizer. A name with a dot belongs to another package."""
     name = str(recipe.get("optimizer_type") or DEFAULT)
     return "." not in name and name.lower() not in OWN_OPTIMIZERS and name not in TORCH_OPTIMIZERS
 
@@ -114,7 +114,7 @@ _OTHER_SCALE = SLOW_DESCENT | {"adadelta", "adafactor", "lbfgs", "rprop"}
 
 
 def sets_own_rate(recipe: Recipe) -> bool:
-    """Whether the optimizer finds its rate by itself and learning_rate is only a factor of it."""
+    """Whether the optimizer adapts its own rate, so that learning_rate is only a factor."""
     name = optimizer(recipe).rpartition(".")[2]
     return "prodigy" in name or name.startswith("dadapt")
 
@@ -139,24 +139,24 @@ def is_half_schedule_free(recipe: Recipe) -> bool:
 
 
 def chooses_own_rate(recipe: Recipe) -> bool:
-    """Whether Adafactor would disregard learning_rate and lr_scheduler, as it does unless told otherwise."""
+    """Whether Adafactor ignores learning_rate and lr_scheduler, as it does by default."""
     arguments = recipe.arguments("optimizer_args")
     relative = arguments.get("relative_step", "True").strip() not in {"False", "0"}
     return optimizer(recipe) == "adafactor" and (relative or arguments.get("warmup_init", "").strip() == "True")
 
 
 def is_schedule_free(recipe: Recipe) -> bool:
-    """Whether the optimizer takes no schedule at all."""
+    """Whether the optimizer uses no schedule."""
     return optimizer(recipe).endswith("schedulefree")
 
 
 def warms_up(recipe: Recipe) -> bool:
-    """Whether lr_warmup_steps asks for a warm-up."""
+    """Whether lr_warmup_steps requests a warm-up."""
     return str(recipe.get("lr_warmup_steps") or "0").strip("0.%") != ""
 
 
 def warmup_is_refused(recipe: Recipe) -> bool:
-    """Whether sd-scripts would stop at the warm-up: only some schedules have one."""
+    """Whether sd-scripts would fail because the schedule does not support warm-up."""
     if not warms_up(recipe) or is_schedule_free(recipe):
         return False
     has_none = schedule(recipe) == "constant" or schedule(recipe).startswith("adafactor")

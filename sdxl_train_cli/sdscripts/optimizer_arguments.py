@@ -26,7 +26,7 @@ def problems(recipe: Recipe, known: Mapping[str, Mapping[str, str] | None]) -> I
     name = recipe.get("optimizer_type") or optimizer.DEFAULT
     for argument, text in recipe.arguments(_OPTION).items():
         if argument not in takes:
-            hint = formatting.resembling(argument, tuple(takes)) or f"it takes {', '.join(takes)}"
+            hint = formatting.suggestion(argument, tuple(takes)) or f"it takes {', '.join(takes)}"
             yield recipe.problem(_OPTION, f"{name} has no argument '{argument}'", hint)
             continue
         wanted = usual.get(argument, ANY) if takes[argument] == ANY else takes[argument]

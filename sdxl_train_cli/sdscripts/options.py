@@ -1,7 +1,7 @@
-"""The options that sd-scripts understands, and a recipe's values in their types.
+"""The options of sd-scripts, and conversion of a recipe's values to their types.
 
-The table is asked of sd-scripts' own argparse once, at setup (`inside/flags.py`), and kept beside the environment;
-before that the pinned release's counts (`shipped.py`).
+The table is read from sd-scripts' own argparse at setup (`inside/flags.py`) and stored beside the environment. Before
+setup, the pinned release's table applies (`shipped.py`).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ ANY = "any"
 
 
 class Option(BaseModel):
-    """One option of one training script, as its argparse declares it."""
+    """One option of a training script, as its argparse declares it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
-    """The argparse destination, which is the name used in presets: `network_dim`."""
+    """The argparse destination, which is the name in presets: `network_dim`."""
     flag: str
-    """What is typed on a command line: `--network_dim`."""
+    """The command-line flag: `--network_dim`."""
     type: OptionType
     many: bool
-    """Takes a list of values (argparse's nargs `*` or `+`)."""
+    """Accepts several values (argparse's nargs `*` or `+`)."""
     choices: tuple[Scalar | None, ...] | None
     default: Scalar | tuple[Scalar, ...] | None
     required: bool = False
@@ -52,7 +52,7 @@ class OptionTable(BaseModel):
     """Arguments of optimizers by lower-case name, `lr` left out, and what each takes; None takes any. An older setup
     asked for no more than the names, or for nothing."""
     release: str | None = None
-    """The release whose shipped table this is; None where an installed sd-scripts was asked."""
+    """Release of a shipped table. None for an installed sd-scripts."""
 
     @field_validator("optimizers", mode="before")
     @classmethod
@@ -66,7 +66,7 @@ class OptionTable(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> OptionTable:
-        """Read the table that setup wrote; OSError or ValueError where it can't be read or is none of all scripts."""
+        """Read the table that setup wrote. OSError or ValueError if it is unreadable or lacks a script."""
         table = cls.model_validate(files.read_json(path))
         lacking = {kind.script for kind in Kind} - set(table.scripts)
         if lacking:
@@ -74,19 +74,19 @@ class OptionTable(BaseModel):
         return table
 
     def of(self, kind: Kind) -> dict[str, Option]:
-        """The options of the script that trains this kind, by name."""
+        """Options by name of the script that trains this kind."""
         return {option.name: option for option in self.scripts[kind.script]}
 
 
 def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
-    """Yield one problem for each option that this sd-scripts lacks or whose value it would not take."""
+    """Yield a problem for each option that this sd-scripts lacks, or whose value it would refuse."""
     known = table.of(recipe.kind)
     unknown = 0
     for name, setting in recipe.settings.items():
         option = known.get(name)
         if option is None:
-            unknown += 1  # looking for what was meant takes milliseconds, of thousands a minute
-            meant = formatting.resembling(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
+            unknown += 1  # a suggestion takes milliseconds, thousands would take a minute
+            meant = formatting.suggestion(name.lstrip("-").replace("-", "_"), known) if unknown <= _MOST_MEANT else None
             yield recipe.problem(name, _unknown(name, recipe.kind, table), meant)
             continue
         try:
@@ -96,7 +96,7 @@ def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
 
 
 def convert(recipe: Recipe, table: OptionTable) -> Recipe:
-    """The recipe with every value in the type that sd-scripts gives it; call after `problems` found none."""
+    """The recipe with values converted to sd-scripts' types. Call it after `problems` found none."""
     known = table.of(recipe.kind)
     return recipe.replaced(
         {name: _converted(setting, known[name]) for name, setting in recipe.settings.items() if name in known}
@@ -182,16 +182,16 @@ def _float(value: Scalar) -> float | int:
     if not math.isfinite(number):
         raise ValueError(f"takes a number, not '{value}'")
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-        return int(value)  # lr_warmup_steps means steps by 100, and a share by 0.1
+        return int(value)  # lr_warmup_steps: 100 means steps, 0.1 a share
     return value if isinstance(value, int) else number
 
 
 _MOST_MEANT = 20
 _LARGEST_INT = 2**63 - 1
-"""What torch can count with."""
+"""Largest integer that torch supports."""
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
-"""What argparse takes for a number where a list goes on; anything else with a dash begins the next option."""
+"""What argparse accepts as a number in a list. Anything else with a leading dash starts the next option."""
 _CONVERT: Mapping[OptionType, Callable[[Scalar], Scalar]] = {
     "switch": _switch,
     "int": _int,

@@ -1,6 +1,6 @@
-"""Files of torch's own format, which can hold code that loading runs: what they would call, told without loading them.
+"""Inspect files in torch's format, which can contain code: list what loading would call, without loading.
 
-A state to go on from and older weights are such files. Newer torch refuses what is odd in them, older torch runs it.
+Saved states and older weights are such files. Newer torch refuses suspicious content, older torch runs it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO
 from sdxl_train_cli import files
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
-"""Of the files in a folder that torch reads, those that accelerate and diffusers write."""
+"""Suffixes of files in a folder that torch reads, as written by accelerate and diffusers."""
 _HARMLESS = re.compile(
     r"collections (OrderedDict|defaultdict|Counter|deque)|_codecs encode"
     r"|(builtins|__builtin__) (set|frozenset|list|dict|tuple|int|float|complex|bool|bytes|bytearray|str|slice|object)"
@@ -29,27 +29,27 @@ _HARMLESS = re.compile(
     r"|torch (Size|device|Tensor|Generator|[a-z]+\d+(_\w+)?|float|double|half|int|long|short|bool|strided)"
     r"|torch\.nn\.parameter (Parameter|Buffer)"
 )
-"""What weights, an optimizer's and a scheduler's state and random numbers are made of."""
+"""Building blocks of weights, optimizer and scheduler states, and random states."""
 _ZIP, _END, _LOCATOR_64, _END_64 = b"PK\3\4", b"PK\5\6", b"PK\6\7", b"PK\6\6"
 _TAIL_BYTES = 56 + 20 + 22
-"""The end in its long form, where that is, and the end, with no comment after it: torch writes both."""
+"""The zip64 and regular end records without a comment: torch writes both."""
 _PICKLES = 5
-"""Of a file from before torch 1.6: magic number, protocol, system, object, keys; then the tensors' bytes.
+"""Pickles of a file from before torch 1.6: magic number, protocol, system, object, keys; then the tensors' bytes.
 
-torch.serialization._legacy_save. An archive's part has one.
+See torch.serialization._legacy_save. A part of an archive has one.
 """
 _UNFOLLOWED = "something that can't be traced"
 _BROKEN = (
     ValueError, LookupError, EOFError, MemoryError, OverflowError, OSError, RuntimeError, struct.error,
     zipfile.BadZipFile, tarfile.TarError,
 )  # fmt: skip
-"""What readers raise for content that they can't follow; another reader, such as torch's own, may well follow it."""
+"""Errors of our parsers for content that they can't follow. torch's own parser may well follow it."""
 
 
 def foreign_code(path: Path) -> str | None:
-    """The first thing that loading the file would call and that no trainer's file needs; None where there is none.
+    """The first call in the file that no trainer's file needs. None if there is none.
 
-    What can't be followed counts as such a thing. OSError or ValueError where it can't be opened.
+    Content that can't be followed counts as such a call. OSError or ValueError if the file can't be opened.
     """
     with files.open_plain(path) as file:
         try:
@@ -64,7 +64,7 @@ def _in_file(file: IO[bytes]) -> Iterator[str]:
     if start == _ZIP:
         yield from _in_archive(file)
     elif _is_tar(file):
-        yield _UNFOLLOWED  # torch's form of 2016: tried before all others, however else the file can be read
+        yield _UNFOLLOWED  # torch's format of 2016: tried first, whatever else the file could be read as
     else:
         file.seek(0)
         yield from _called(file)
@@ -85,23 +85,23 @@ def _in_archive(file: IO[bytes]) -> Iterator[str]:
             yield _UNFOLLOWED
         names = [part.filename.lower() for part in parts]  # as torch looks for them
         if len(set(names)) != len(names):
-            yield "two parts of one name"  # readers differ in which they take
+            yield "two parts of one name"  # readers differ in which one they use
         for part, name in zip(parts, names, strict=True):
             folder, _, last = name.rpartition("/")
             if last == "constants.pkl" or "/code/" in f"/{folder}/":
                 yield f"a program ({name})"
             if last.endswith(".pkl"):
-                if part.file_size > files.LARGEST_BYTES:  # the tensors are parts of their own
+                if part.file_size > files.LARGEST_BYTES:  # tensors are separate parts
                     yield f"a part of {part.file_size:,} bytes ({name})"
                 if part.compress_type != zipfile.ZIP_STORED or part.compress_size != part.file_size:
-                    yield f"a packed part ({name})"  # torch packs nothing
+                    yield f"a packed part ({name})"  # torch does not compress
                 yield from _called(io.BytesIO(archive.read(part)))
 
 
 def _is_read_alike(file: IO[bytes], start: int) -> bool:
-    """Whether the list of parts begins where the archive's end says; Python's reader takes what stands before the end.
+    """Whether the archive's directory is where its end record says. Python's reader ignores that position.
 
-    Torch's goes where it is told, and could find other parts there.
+    torch's reader follows it, and could find different parts there.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
@@ -116,7 +116,7 @@ def _is_read_alike(file: IO[bytes], start: int) -> bool:
 
 
 def _called(file: IO[bytes]) -> Iterator[str]:
-    """What the pickles that torch reads call; raises where they are none."""
+    """Calls in the pickles that torch reads. Raises if they are invalid."""
     for _ in range(_PICKLES):
         start = file.tell()
         if not file.read(1):
@@ -127,4 +127,4 @@ def _called(file: IO[bytes]) -> Iterator[str]:
                 if not _HARMLESS.fullmatch(str(argument)):
                     yield ".".join(str(argument).split())
             elif operation.name in {"STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}:
-                yield "code whose name is put together"  # torch writes none such
+                yield "code whose name is put together"  # torch never writes these

@@ -1,4 +1,4 @@
-"""One line of the trainer's output becomes an event, or nothing."""
+"""Convert a line of the trainer's output to an event, if it contains one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Step:
-    """The training bar moved."""
+    """The training progress bar moved."""
 
     step: int
     steps: int
     loss: float | None
-    """avr_loss: the mean over the last epoch's length of steps; NaN is possible."""
+    """avr_loss: the mean over as many steps as an epoch has. May be NaN."""
     seconds_per_step: float | None
     seconds_left: float | None
 
@@ -28,7 +28,7 @@ class TrainerPhase:
 
 @dataclass(frozen=True)
 class Subtask:
-    """A bar of something else than training moved: caching, loading, tagging."""
+    """Progress of something other than training: caching, loading, tagging."""
 
     done: int
     total: int
@@ -36,7 +36,7 @@ class Subtask:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A pass over the pictures begins."""
+    """An epoch begins."""
 
     epoch: int
     epochs: int
@@ -44,28 +44,28 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Length:
-    """How many steps the whole run has, a resumed one's earlier ones included."""
+    """Steps of the whole run, including earlier attempts."""
 
     steps: int
 
 
 @dataclass(frozen=True)
 class Validated:
-    """The validation's mean loss so far."""
+    """Mean validation loss so far."""
 
     loss: float
 
 
 @dataclass(frozen=True)
 class CheckpointSaving:
-    """A checkpoint's writing has begun."""
+    """The trainer has started to write a checkpoint."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class TrainerNotice:
-    """The trainer mentions something that a person should hear, and goes on."""
+    """A message of the trainer that the user should see. Training continues."""
 
     words: str
     remedy: str
@@ -73,12 +73,12 @@ class TrainerNotice:
 
 @dataclass(frozen=True)
 class ModelSaved:
-    """The trainer says that the final model is saved."""
+    """The trainer reports that the final model is saved."""
 
 
 @dataclass(frozen=True)
 class NoData:
-    """The trainer found nothing to train on; it will exit with 0."""
+    """The trainer found nothing to train on. It will exit with 0."""
 
 
 Event = (
@@ -88,7 +88,7 @@ Event = (
 SAVING_STATE = TrainerPhase("saving the state")
 
 _NUMBER = r"nan|-?inf|-?\d{1,19}(?:\.\d{1,19})?(?:[eE][-+]?\d{1,9})?"
-# Every run of letters has a bound and begins where no other does: a line of 64,000 digits once took half a minute.
+# Repetitions are bounded and can't overlap: a line of 64,000 digits once took half a minute.
 _STEP = re.compile(
     r"(?<!validation )steps:\s{1,9}\d{1,9}%\|[^|]{0,400}\|\s{0,9}(?P<step>\d{1,9})/(?P<steps>\d{1,9}) "
     r"\[(?P<spent>[\d:]{1,19})<(?P<left>[\d:?]{1,19}),\s{0,9}(?P<rate>\d{1,19}(?:\.\d{1,19})?|\?)\s?(?P<unit>s/it|it/s)"
@@ -124,13 +124,13 @@ _MARKS: tuple[tuple[str, Event], ...] = (
 
 
 def split(line: str) -> tuple[Step | None, str]:
-    """Take the bar out of a line: it has no line end of its own, so that other words may be glued to it."""
+    """Separate the progress bar from a line. It has no line break, so other text may be glued to it."""
     bar = _STEP.search(line)
     return (_step(bar), line[: bar.start()] + line[bar.end() :]) if bar else (None, line)
 
 
 def parse(line: str) -> Event | None:
-    """Read one line without a training bar."""
+    """Parse a line without a training bar."""
     for pattern, made in _SHAPES:
         found = pattern.search(line)
         if found:

@@ -40,7 +40,7 @@ def of(recipe: Recipe) -> Rates:
 def common(recipe: Recipe) -> float:
     """The rate of every part that has none of its own."""
     rate = recipe.number("learning_rate")
-    return shipped.number("learning_rate") if rate is None else rate
+    return shipped.default_number("learning_rate") if rate is None else rate
 
 
 def plus_ratio(arguments: Mapping[str, str], part: str) -> float | None:

@@ -1,4 +1,4 @@
-"""What a run has made, told by sd-scripts' own file names: checkpoints, states to go on from, sample pictures.
+"""Find a run's results by sd-scripts' file names: checkpoints, saved states, sample pictures.
 
 The names are those of library/train_util.py: `NAME-000001`, `NAME-step00000003`, `sample/NAME_e000001_00_TIME.png`.
 """
@@ -15,19 +15,19 @@ from sdxl_train_cli.errors import ModelError
 from sdxl_train_cli.sdscripts import checkpoint
 
 SAMPLES = "sample"
-"""The folder of sample pictures, in the run's."""
+"""Folder of sample pictures within the run's."""
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 _BLOCK_BYTES = 1 << 20
 FINAL = "final"
 INCOMPLETE = ".incomplete"
-"""Behind the name of a file whose writing was cut off."""
+"""Suffix added to a file whose writing was interrupted."""
 _LAST = 1 << 62
-"""Behind every step: the file that is saved at the end."""
+"""Sorts the final file after every step."""
 
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """One saved file."""
+    """One checkpoint."""
 
     path: Path
     moment: str
@@ -43,13 +43,13 @@ class SampleFile:
     path: Path
     moment: str
     order: tuple[int, float]
-    """Sorts by time: epochs and steps have no common measure, but they are written one after another."""
+    """Sort key by time. Epochs and steps are not comparable, but are written one after another."""
     prompt: int
-    """Which of the sample prompts, from 0."""
+    """Index of the sample prompt, from 0."""
 
 
 def checkpoints(folder: Path, name: str) -> list[CheckpointFile]:
-    """The saved files, the final one last."""
+    """Saved checkpoints, the final one last."""
     found = []
     for path in folder.glob("*"):
         moment = _moment(path.stem, name) if path.suffix in CHECKPOINT_SUFFIXES and files.is_file(path) else None
@@ -62,25 +62,25 @@ def checkpoints(folder: Path, name: str) -> list[CheckpointFile]:
 
 
 def is_checkpoint(path: Path, name: str) -> bool:
-    """Whether sd-scripts saved a file of this name for the run, or we set it aside as incomplete."""
+    """Whether sd-scripts saved a file of this name for the run, or we marked it as incomplete."""
     whole = path.with_name(path.name.removesuffix(INCOMPLETE))
     return whole.suffix in CHECKPOINT_SUFFIXES and _moment(whole.stem, name) is not None
 
 
 def is_state(path: Path, name: str) -> bool:
-    """Whether sd-scripts saved a folder of this name for the run to go on from."""
+    """Whether sd-scripts saved a folder of this name as the run's state."""
     stem = path.name.removesuffix("-state")
     return stem != path.name and _moment(stem, name) is not None
 
 
 def states(folder: Path, name: str) -> list[Path]:
-    """The folders that training can go on from, oldest first."""
+    """Saved states, oldest first."""
     found = [path for path in folder.glob("*-state") if files.is_folder(path) and is_state(path, name)]
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def samples(folder: Path, name: str) -> list[SampleFile]:
-    """The sample pictures, in the order in which they were made."""
+    """Sample pictures in order of creation."""
     pattern = re.compile(rf"{re.escape(name)}_(e?)(\d{{6,18}})_(\d{{2,9}})_(\d{{8,18}})(?:_\d+)?", re.DOTALL)
     found = []
     for path in (folder / SAMPLES).glob("*.png"):
@@ -93,7 +93,7 @@ def samples(folder: Path, name: str) -> list[SampleFile]:
 
 
 def sha256(path: Path) -> str:
-    """A file's checksum as the model sites show it; OSError where it can't be read."""
+    """A file's checksum as model sites show it. OSError if it can't be read."""
     digest = hashlib.sha256()
     with files.open_plain(path) as file:
         while block := file.read(_BLOCK_BYTES):
@@ -102,7 +102,7 @@ def sha256(path: Path) -> str:
 
 
 def _moment(stem: str, name: str) -> tuple[int, str] | None:
-    """A file's place among the others and in words; None where it belongs to something else."""
+    """A file's sort key and description. None if it is not the run's."""
     if stem == name:
         return _LAST, FINAL
     if not stem.startswith(f"{name}-"):
@@ -116,7 +116,7 @@ def _moment(stem: str, name: str) -> tuple[int, str] | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a checkpoint is all there; of other formats than safetensors nothing is known, and they pass."""
+    """Whether a checkpoint is complete. Only safetensors can be checked; other formats pass."""
     if path.suffix != ".safetensors":
         return True
     try:

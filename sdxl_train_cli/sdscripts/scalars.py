@@ -1,8 +1,8 @@
-"""The numbers that the trainer logs for TensorBoard, read as they come: they hold what its bar leaves out.
+"""Values that the trainer logs for TensorBoard, read as they arrive. The progress bar lacks some of them.
 
-The bar shows a mean loss of three digits; the event files hold each step's own loss and the learning rates.
-TensorBoard's own reader needs numpy and gRPC, and reads a file only from its start; these two formats are fixed:
-TFRecord (length, checksum, content, checksum) around the protobuf messages Event and Summary of TensorFlow.
+The bar shows a mean loss of three digits; the event files contain every step's loss and the learning rates.
+TensorBoard's own reader needs numpy and gRPC, and always reads a file from its start. The two formats are stable:
+TFRecord (length, checksum, content, checksum) around TensorFlow's protobuf messages Event and Summary.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 from sdxl_train_cli import files
 
 _HEAD, _TAIL = 12, 4
-"""Bytes before a record's content (its length and a checksum) and behind it (a checksum)."""
+"""Bytes before a record's content (length and checksum), and after it (checksum)."""
 _LONGEST_RECORD = 1 << 26
 _MOST_AT_ONCE = 1 << 27
-"""Bytes of a file in one reading; more than the longest record."""
+"""Bytes read at a time. No record is longer."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 
 
 @dataclass(frozen=True)
 class LoggedScalars:
-    """What was logged at once."""
+    """Values logged together."""
 
     step: int
     values: Mapping[str, float]
@@ -34,7 +34,7 @@ class LoggedScalars:
 
 
 class EventFileTail:
-    """The event files of a folder that are not in `known`, read on from where the last reading ended."""
+    """Event files of a folder that are not in `known`, read incrementally."""
 
     def __init__(self, folder: Path, known: frozenset[Path] = frozenset()) -> None:
         self._folder, self._known = folder, known
@@ -42,11 +42,11 @@ class EventFileTail:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there was a file to read."""
+        """Whether there is a file."""
         return bool(self._read)
 
     def read(self) -> list[LoggedScalars]:
-        """What was added since; empty where nothing was, or where a file can't be read."""
+        """New values since the last call. Empty if there are none, or if a file can't be read."""
         found: list[LoggedScalars] = []
         for path in event_files(self._folder) - self._known:
             try:
@@ -62,12 +62,12 @@ class EventFileTail:
 
 
 def event_files(folder: Path) -> frozenset[Path]:
-    """TensorBoard's files under a folder."""
+    """TensorBoard's event files under a folder."""
     return frozenset(folder.rglob("events.out.tfevents.*"))
 
 
 def parse(content: bytes) -> tuple[list[LoggedScalars], int]:
-    """The records of a file's part, and the bytes that whole ones take: the last may still be half written."""
+    """Records in part of a file, and the bytes of complete ones. The last record may be incomplete."""
     found: list[LoggedScalars] = []
     at = 0
     while at + _HEAD <= len(content):
@@ -83,7 +83,7 @@ def parse(content: bytes) -> tuple[list[LoggedScalars], int]:
 
 
 def _together(found: list[LoggedScalars]) -> list[LoggedScalars]:
-    """Each number is a record of its own: join those of a step that follow one another, until a name comes again."""
+    """Merge consecutive records of a step until a name repeats: each value is a record of its own."""
     joined: list[LoggedScalars] = []
     for scalars in found:
         last = joined[-1] if joined else None

@@ -1,4 +1,4 @@
-"""The option tables of known releases, shipped as data: what is known of sd-scripts before it is installed.
+"""Option tables of known releases, shipped as data files: used before sd-scripts is installed.
 
 `scripts/ship_options.py` writes the files in `releases/` from an installed environment.
 """
@@ -15,9 +15,9 @@ from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
 PINNED_RELEASE = "v0.10.1"
-"""What setup takes for `sdxl` where that branch was merged away, as upstream did for v0.7.0."""
+"""The release that setup uses for `sdxl` if that branch is gone, as it is upstream since v0.7.0."""
 RELEASES = Path(__file__).with_name("releases")
-"""A file for each release: an option a line, what every option has left out, an optimizer's arguments a line."""
+"""One file per release: one option per line without common values, and one optimizer's arguments per line."""
 
 
 @cache
@@ -33,18 +33,18 @@ def table(release: str = PINNED_RELEASE) -> OptionTable:
 
 
 def _option(row: dict[str, Any]) -> Option:
-    return Option.model_validate({**usual(row["name"], row["type"]), **row})
+    return Option.model_validate({**row_defaults(row["name"], row["type"]), **row})
 
 
-def usual(name: str, type_: str) -> dict[str, object]:
-    """What a row leaves out, because most options have it."""
+def row_defaults(name: str, type_: str) -> dict[str, object]:
+    """Values that a row omits because most options share them."""
     default = False if type_ == "switch" else None
     return {"flag": f"--{name}", "many": False, "choices": None, "default": default, "required": False}
 
 
 @cache
 def defaults() -> Mapping[str, Value]:
-    """What the pinned release takes where an option is left out, as far as both scripts take the same."""
+    """Defaults of the pinned release, as far as both scripts agree."""
     found: dict[str, list[Value | None]] = {}
     for options in table().scripts.values():
         for option in options:
@@ -53,12 +53,12 @@ def defaults() -> Mapping[str, Value]:
 
 
 def _says_something(default: Value | None) -> TypeGuard[Value]:
-    """Whether a default is more than an option's absence; zero is a value."""
+    """Whether a default is more than the option's absence. Zero is a value."""
     return default is not None and default is not False and default != ""
 
 
-def number(option: str) -> float | int:
-    """The default of an option that has one and is a number."""
+def default_number(option: str) -> float | int:
+    """The default of an option that has a numeric one."""
     value = defaults()[option]
     if isinstance(value, bool | str | tuple):
         raise TypeError(f"{option} is not a number")
@@ -67,5 +67,5 @@ def number(option: str) -> float | int:
 
 @cache
 def lists() -> frozenset[str]:
-    """Options that take several values."""
+    """Options that accept several values."""
     return frozenset(option.name for options in table().scripts.values() for option in options if option.many)

@@ -1,4 +1,4 @@
-"""The states that sd-scripts saves for resuming: found in a run's folder, and told whole from half-written."""
+"""States that sd-scripts saves for resuming: find them in a run's folder, and check that they are complete."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from sdxl_train_cli.sdscripts import checkpoint, results
 
 _SUFFIX = "-state"
 PARTS = ("optimizer.bin", "scheduler.bin", "random_states_0.pkl")
-"""Beside the weights; accelerate writes them in this order (checkpointing.py, save_accelerator_state)."""
+"""Files besides the weights. accelerate writes them in this order (checkpointing.py, save_accelerator_state)."""
 _COUNT = "train_state.json"
 _MOST_STEPS = 10**9
-"""A number above it is no count of steps."""
+"""A larger number is no step count."""
 
 
 @dataclass(frozen=True)
 class SavedState:
-    """A whole state."""
+    """A complete state."""
 
     folder: Path
     step: int
-    """Steps of the optimizer that were made when it was saved."""
+    """Optimizer steps made before it was saved."""
 
 
 def complete(folder: Path) -> list[SavedState]:
-    """Every whole state of a run, the furthest last."""
+    """Complete states of a run, the latest last."""
     found = [read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if files.is_folder(path)]
-    # Of two at the same step, the one of the run's end comes first by name and stays.
+    # Of two at the same step, the one saved at the run's end sorts first and is kept.
     return sorted(
         (state for state in found if state is not None), key=lambda state: (state.step, -len(state.folder.name))
     )
 
 
 def prune(folder: Path, name: str) -> None:
-    """Once a run is done, keep its furthest state alone: with it, a run can be made longer.
+    """After a run has finished, keep only its latest state, from which it can be extended.
 
-    A folder that sd-scripts has not named after this run is somebody's own, and a link's target is elsewhere.
+    Folders that sd-scripts did not name after this run are kept, and links are not followed.
     """
     ours = [state for state in complete(folder) if results.is_state(state.folder, name)]
     for state in ours[:-1]:
@@ -47,7 +47,7 @@ def prune(folder: Path, name: str) -> None:
 
 
 def read(folder: Path) -> SavedState | None:
-    """The state in a folder; None where a part is missing or cut off: it was being saved when the run ended."""
+    """The state in a folder. None if a part is missing or truncated: the run ended while saving it."""
     try:
         counted = files.read_json(folder / _COUNT)
         step = counted["current_step"] if isinstance(counted, dict) else None

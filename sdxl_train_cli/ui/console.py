@@ -1,4 +1,4 @@
-"""Everything a person sees: notes and bars on stderr, what a script would keep on stdout."""
+"""Terminal output: notes and progress bars on stderr, results for scripts on stdout."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bar",
-    "counting",
+    "can_encode",
     "data",
     "document",
-    "draws",
     "err",
+    "err_table",
     "errors",
     "finding",
     "finished",
     "note",
     "out",
+    "progress_bar",
     "table",
-    "told_table",
     "warn",
 ]
 
 _WIDEST = 10_000
-"""Columns of a table that goes into a pipe or a file, where a row is one line."""
+"""Table width in a pipe or file, where each row is one line."""
 _NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([%x]| [kMGT]?i?B)?")
 _MOST_ERRORS = 50
 _LONGEST_MESSAGE = 4000
-"""Letters; what was typed may be longer than any screen."""
+"""Characters. What was typed may be longer than any screen."""
 _NO_NUMBER = ("", "-")
-"""What may stand among numbers."""
+"""Cells allowed in a column of numbers."""
 
 
-# Markup is off: a path such as `pictures [old]` must stand there as it is.
+# Markup is off: a path such as `pictures [old]` must be shown unchanged.
 class _Lasting(Console):
     def on_broken_pipe(self) -> None:
-        """Go on in silence: a reader that goes away (`| head`) must not end a training, as rich would."""
+        """Ignore a closed pipe (`| head`). rich would exit, and so end a training."""
         self.quiet = True
         to_nowhere(sys.stderr)
 
@@ -60,28 +60,28 @@ _out = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """Tell the person who waits, in one line."""
+    """Print one line to stderr for the user."""
     err.print(visible.line(text))
 
 
 def warn(problem: Problem) -> None:
-    """Tell what is odd but does not stop the run."""
-    _told("warning: ", "yellow", problem)
+    """Print a warning."""
+    _print_problem("warning: ", "yellow", problem)
 
 
 def errors(problems: Iterable[Problem]) -> None:
-    """Print every problem with its hint; of very many the first."""
+    """Print problems with their hints, up to a limit."""
     found = list(problems)
     for problem in found[:_MOST_ERRORS]:
-        _told("error: ", "bold red", problem)
+        _print_problem("error: ", "bold red", problem)
     if len(found) > _MOST_ERRORS:
         note(f"and {len(found) - _MOST_ERRORS:,} more")
 
 
-def _told(label: str, style: str, problem: Problem) -> None:
+def _print_problem(label: str, style: str, problem: Problem) -> None:
     message = visible.line(redact.text(formatting.cut(str(problem), _LONGEST_MESSAGE)))
     err.print(Text(label, style=style) + Text(message, style=""))
-    # A hint may have several lines; set in, none of them passes for an error's first.
+    # Indented, so that no line of a hint looks like a new error.
     for number, line in enumerate(problem.hint_lines):
         err.print(
             Text(" " * 7 if number else "hint:  ", style="cyan") + Text(visible.line(redact.text(line)), style="")
@@ -89,7 +89,7 @@ def _told(label: str, style: str, problem: Problem) -> None:
 
 
 def finding(label: str, problem: Problem, lines: Sequence[str]) -> None:
-    """Print one of many findings on stdout, with its files below it."""
+    """Print a finding on stdout, with its files below it."""
     hint = [] if problem.hint is None else [f"hint: {problem.hint}"]
     message = visible.line(problem.message)
     below = [f"  {visible.line(line)}" for line in (*lines, *hint)]
@@ -107,9 +107,9 @@ def table(
     *,
     faint: Container[tuple[int, int]] = (),
 ) -> None:
-    """Print a table on stdout, in a pipe one line a row; columns of numbers are set to the right.
+    """Print a table on stdout, one line per row in a pipe. Columns of numbers are right-aligned.
 
-    `faint` are cells, by row and column from 0, that a terminal shows in the background.
+    `faint` are cells, by row and column from 0, that a terminal shows dimmed.
     """
     grid = _grid(headings, rows, faint)
     if _out.is_terminal:
@@ -118,8 +118,8 @@ def table(
     document(_in_lines(grid))
 
 
-def told_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table for the person who waits, where stdout is for something else."""
+def err_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table to stderr, if stdout is used for something else."""
     grid = _grid(headings, rows, ())
     if err.is_terminal:
         err.print(grid, soft_wrap=False)
@@ -150,8 +150,8 @@ def _in_lines(grid: Table) -> str:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, for work of so many pieces; the function takes how many are done, of how many."""
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal. Yields a function that takes finished and total counts."""
     from rich import progress  # noqa: PLC0415 - few commands draw a bar, and it takes long to import
 
     counted = progress.MofNCompleteColumn()
@@ -161,8 +161,8 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def draws(letters: str, encoding: str) -> bool:
-    """Whether a terminal of this encoding has all of these letters."""
+def can_encode(letters: str, encoding: str) -> bool:
+    """Whether an encoding contains all of these characters."""
     try:
         letters.encode(encoding)
     except (UnicodeEncodeError, LookupError):
@@ -171,15 +171,15 @@ def draws(letters: str, encoding: str) -> bool:
 
 
 def bar(count: int, most: int, width: int = 24) -> str:
-    """A bar of at most `width` characters, for a table on stdout; never empty where the count is not."""
+    """A bar of at most `width` characters for a table on stdout. Never empty for a nonzero count."""
     if not count:
         return ""
-    block = "\u2588" if draws("\u2588", sys.stdout.encoding if sys.stdout is not None else "ascii") else "#"
+    block = "\u2588" if can_encode("\u2588", sys.stdout.encoding if sys.stdout is not None else "ascii") else "#"
     return block * max(1, round(width * count / most))
 
 
 def finished(outcome: RunResult) -> None:
-    """Say that a run has delivered; the file's path goes to stdout."""
+    """Report success. The result's path goes to stdout."""
     loss = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
     note(f"done: {outcome.steps} steps in {formatting.clock(outcome.seconds)}{loss}")
     out(str(outcome.result))

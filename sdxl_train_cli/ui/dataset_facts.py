@@ -1,4 +1,4 @@
-"""A dataset in JSON: everything that `sdxl-train dataset show` knows of it."""
+"""A dataset as JSON: everything that `sdxl-train dataset show` knows about it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui import console, dataset_page_data
 
 Captions: TypeAlias = "dict[Path, dict[str, str | int | None]]"
-"""Of each picture: its words as they are trained on, and how many tokens they are."""
+"""Each picture's caption as trained, and its token count."""
 
 
 def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe, page: Path | None) -> None:
-    """Print it; names that are no text are escaped, so that a script gets them back."""
+    """Print it. Undecodable names are escaped, so that scripts can restore them."""
     survey = checked.survey
-    lengths = caption.lengths(survey.seen)
+    lengths = caption.token_counts(survey.seen)
     captions: Captions = {
-        seen.facts.path: {"caption": overview.text(seen), "tokens": lengths.get(seen.facts.path)}
+        seen.facts.path: {"caption": overview.trained_caption(seen), "tokens": lengths.get(seen.facts.path)}
         for seen in survey.seen
     }  # fmt: skip
     facts = {
@@ -30,7 +30,7 @@ def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe, page: Pa
         "preset": recipe.name,
         "pictures": sum(not seen.subset.is_reg for seen in survey.seen),
         "regularisation": sum(seen.subset.is_reg for seen in survey.seen),
-        **_counted(overview.of(survey)),
+        **_counted(overview.summarize(survey)),
         **_arranged(arranged, captions),
         "unreadable": [
             {"path": str(seen.facts.path), "error": seen.facts.error}
@@ -39,7 +39,7 @@ def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe, page: Pa
         "findings": [finding(each) for each in checked.findings],
         "duplicates": [
             {"kind": each.kind, "pictures": [str(file) for file in each.files]}
-            for each in dataset_page_data.alike(survey)
+            for each in dataset_page_data.find_lookalikes(survey)
         ],
         "page": None if page is None else str(page),
     }  # fmt: skip

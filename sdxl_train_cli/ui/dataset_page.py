@@ -1,4 +1,4 @@
-"""A dataset as one web page: every bucket with its pictures, what is cropped of each, captions and problems."""
+"""A dataset as a web page: buckets with their pictures, crops, captions and problems."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sdxl_train_cli.ui import thumbnails, web_page
 
 _PARTS = Path(__file__).with_name("dataset_page_parts")
 PICTURES_BYTES = 16_000_000
-"""Of all thumbnails together at most, as the page holds them: each has its share."""
+"""Limit for all thumbnails as stored in the page. Each gets an equal share."""
 MOST_SIDE, LEAST_SIDE = 512, 64
 QUALITY = 72
 _BYTES_PER_PIXEL = 0.2
-"""What a photograph seldom exceeds at this quality, as text; one that does becomes smaller."""
+"""Encoded size that a photo rarely exceeds at this quality. One that does is shrunk."""
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,26 @@ class PictureCard:
 
     name: str
     folder: int
-    """Its place among the page's folders."""
+    """Index into the page's folders."""
     bucket: int | None
-    """Its place among the page's buckets; None where it is in none, and `note` says why."""
+    """Index into the page's buckets. None if the picture is in none; `note` says why."""
     note: str
     size: tuple[int, int]
-    """Of the file in pixels; zeros where it can't be told."""
+    """File size in pixels. Zeros if unknown."""
     resized: tuple[int, int] | None
     crop: tuple[int, int, int, int] | None
-    """Left, top, right, bottom of what is kept, in pixels of the file."""
+    """Left, top, right, bottom of the kept part, in pixels of the file."""
     enlarged: float
     lost: float
     repeats: int
     is_reg: bool
     caption: str
-    """As it is trained on."""
+    """The caption as trained."""
     caption_note: str
-    """Where it comes from, if not from a file of its own."""
+    """Source of the caption, if not a file of its own."""
     tokens: int | None
     findings: tuple[tuple[int, str], ...]
-    """Places among the page's findings, each with what there is to say of this picture."""
+    """Indices into the page's findings, each with the detail about this picture."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class FindingGroup:
     message: str
     hint: str
     cards: int
-    """Pictures that have it."""
+    """Indices of the pictures that have the problem."""
     others: tuple[str, ...]
-    """Files that have it, belong to no picture and are not named in the message."""
+    """Files that have the problem, belong to no picture and are not named in the message."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class BucketView:
     width: int
     height: int
     count: int
-    """Pictures with their repeats."""
+    """Pictures including repeats."""
     pictures: int
     batches: int
     last_batch: int
@@ -77,7 +77,7 @@ class BucketView:
 
 @dataclass(frozen=True)
 class LookalikeGroup:
-    """Pictures that resemble each other, as places among the cards."""
+    """Similar pictures, as indices into the cards."""
 
     kind: str
     cards: tuple[int, ...]
@@ -85,7 +85,7 @@ class LookalikeGroup:
 
 @dataclass(frozen=True)
 class DatasetPage:
-    """All that the page shows."""
+    """Contents of the page."""
 
     name: str
     kind: str
@@ -100,31 +100,31 @@ class DatasetPage:
     sizes: tuple[tuple[int, int, int], ...]
     tags: tuple[tuple[str, int], ...]
     unit: str
-    """Of the lengths, as a heading."""
+    """Unit of the lengths, as a heading."""
     read: int
-    """Tokens of a caption that are read at most."""
+    """Tokens read of a caption at most."""
     lengths: tuple[tuple[str, int, bool], ...]
-    """Label, captions, and whether they are longer than what is read."""
+    """Label, number of captions, and whether they exceed what is read."""
     alike: tuple[LookalikeGroup, ...]
     alike_more: int
-    """Groups beyond those that are shown."""
+    """Number of groups not shown."""
     cards: tuple[PictureCard, ...]
 
 
 def html(shown: DatasetPage, sources: Sequence[str | None]) -> str:
-    """The whole page; `sources` are the cards' pictures as `data:` addresses."""
+    """The complete page. `sources` are the cards' pictures as `data:` URLs."""
     content = {**asdict(shown), "sources": sources}
     return web_page.html(content, _part("page.css"), (_part("page.js"),))
 
 
 def side(count: int) -> int:
-    """How large thumbnails may be so that so many stay within the page's size, in pixels."""
+    """Thumbnail side in pixels at which this many fit into the page's size."""
     fitting = int((PICTURES_BYTES / _BYTES_PER_PIXEL / max(1, count)) ** 0.5)
     return max(LEAST_SIDE, min(MOST_SIDE, fitting // 16 * 16))
 
 
 def sources(pictures: Sequence[Path | None]) -> Iterator[str | None]:
-    """The thumbnail of each, one after the other; None where there is no picture."""
+    """Yield each thumbnail, or None if there is no picture."""
     known = [picture for picture in pictures if picture is not None]
     made = thumbnails.data_uris(known, side(len(known)), QUALITY, PICTURES_BYTES // max(1, len(known)), DecodeMemory())
     with limit_memory():

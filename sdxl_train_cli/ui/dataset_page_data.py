@@ -1,4 +1,4 @@
-"""What was seen of a dataset, gathered for its page."""
+"""Collect the contents of a dataset's web page."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class Lookalikes:
-    """Pictures that resemble each other."""
+    """Similar pictures."""
 
     kind: str
-    """As the finding is called: `duplicate`, `near-duplicate`."""
+    """The finding's kind: `duplicate`, `near-duplicate`."""
     files: tuple[Path, ...]
 
 
-def alike(survey: Survey) -> list[Lookalikes]:
-    """Groups of pictures that are the same byte for byte, then of those that look the same."""
+def find_lookalikes(survey: Survey) -> list[Lookalikes]:
+    """Groups of identical pictures, then groups of similar ones."""
     facts = [seen.facts for seen in survey.seen]
     groups = (("duplicate", duplicates.exact(facts)), ("near-duplicate", duplicates.near(facts)))
     return [Lookalikes(kind, tuple(each.path for each in group)) for kind, found in groups for group in found]
 
 
 def gather(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> DatasetPage:
-    """Put together what the page shows; its cards are in the order of `survey.seen`."""
+    """Assemble the page. Its cards are in the order of `survey.seen`."""
     survey = checked.survey
-    counted = overview.of(survey)
+    counted = overview.summarize(survey)
     places = {seen.facts.path: at for at, seen in enumerate(survey.seen)}
-    groups = [LookalikeGroup(each.kind, tuple(places[file] for file in each.files)) for each in alike(survey)]
+    groups = [LookalikeGroup(each.kind, tuple(places[file] for file in each.files)) for each in find_lookalikes(survey)]
     read = int(recipe.number("max_token_length") or tokens.USUAL_LENGTH)
     cards = tuple(_cards(survey, arranged, checked.findings))
     return DatasetPage(
@@ -72,7 +72,7 @@ def gather(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> Dat
 
 
 def files(survey: Survey) -> list[Path | None]:
-    """The picture of each card; None where it can't be decoded."""
+    """Each card's picture. None if it can't be decoded."""
     return [None if seen.facts.error is not None else seen.facts.path for seen in survey.seen]
 
 
@@ -130,7 +130,7 @@ def _found(at: int, finding: Finding, survey: Survey, cards: Sequence[PictureCar
 
 
 def _on_cards(survey: Survey) -> set[Path]:
-    """Every file that a card stands for."""
+    """Every file represented by a card."""
     return {file for seen in survey.seen for file in _files(seen)}
 
 
@@ -140,14 +140,14 @@ def _files(seen: SurveyedPicture) -> list[Path]:
 
 @dataclass(frozen=True)
 class _KnownPictures:
-    """What is known of each picture, by its path."""
+    """Facts about pictures by path."""
 
     places: Mapping[Path, tuple[int, BucketedPicture]]
-    """Its bucket and what becomes of it there."""
+    """The picture's bucket and crop."""
     reasons: Mapping[Path, str]
-    """Why it is in no bucket."""
+    """Why the picture is in no bucket."""
     findings: Mapping[Path, Sequence[tuple[int, str]]]
-    """By the file that has them, picture or caption."""
+    """Findings by file, picture or caption."""
     lengths: Mapping[Path, int]
 
 
@@ -156,14 +156,14 @@ def _cards(survey: Survey, arranged: BucketPlan, findings: Sequence[Finding]) ->
         {one.picture.path: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed},
         _reasons(arranged),
         _by_file(findings),
-        caption.lengths(survey.seen),
+        caption.token_counts(survey.seen),
     )
     places = {subset: at for at, subset in enumerate(survey.pictures.subsets)}
     return [_card(seen, places[seen.subset], known) for seen in survey.seen]
 
 
 def _by_file(findings: Sequence[Finding]) -> Mapping[Path, list[tuple[int, str]]]:
-    """The findings of each file by their places, with what there is to say of it."""
+    """Finding indices by file, with details."""
     of_file: dict[Path, list[tuple[int, str]]] = defaultdict(list)
     for at, finding in enumerate(findings):
         details = finding.details or ("",) * len(finding.files)
@@ -175,13 +175,13 @@ def _by_file(findings: Sequence[Finding]) -> Mapping[Path, list[tuple[int, str]]
 def _findings_of(
     seen: SurveyedPicture, of_file: Mapping[Path, Sequence[tuple[int, str]]]
 ) -> tuple[tuple[int, str], ...]:
-    """Those of the picture and of its caption, each once."""
+    """Findings of the picture and of its caption, without duplicates."""
     own = {at: detail for file in _files(seen) for at, detail in of_file.get(file, ())}
     return tuple(sorted(own.items()))
 
 
 def _reasons(arranged: BucketPlan) -> dict[Path, str]:
-    """Why a picture is in no bucket."""
+    """Why each picture outside of a bucket is in none."""
     why = (
         (arranged.unplaced, "too narrow for a bucket"),
         (arranged.unused, "surplus regularisation picture"),
@@ -205,7 +205,7 @@ def _card(seen: SurveyedPicture, folder: int, known: _KnownPictures) -> PictureC
         lost=round(one.lost, _DIGITS) if one else 0.0,
         repeats=one.repeats if one else 0,
         is_reg=seen.subset.is_reg,
-        caption=overview.text(seen),
+        caption=overview.trained_caption(seen),
         caption_note=_caption_note(seen),
         tokens=known.lengths.get(path),
         findings=_findings_of(seen, known.findings),

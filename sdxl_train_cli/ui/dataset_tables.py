@@ -1,4 +1,4 @@
-"""A dataset on the terminal: folders, buckets, sizes, tags, lengths of captions, and the run that they make."""
+"""A dataset on the terminal: folders, buckets, sizes, tags, caption lengths, and the resulting run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sdxl_train_cli.ui import console
 
 _MOST_BUCKETS, _MOST_TAGS, _MOST_SIZES = 40, 15, 8
 _BAR = 18
-"""Letters of the longest bar: with it a row of buckets fits into 80."""
+"""Characters of the longest bar, so that a row of buckets fits into 80 columns."""
 _NOTICED = 1.05
-"""Below, nobody sees that a picture was enlarged."""
+"""Enlargement below this factor is invisible."""
 
 
 def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> None:
-    """Print tables, and at the end, where a person looks first, what the run makes of them."""
-    counted = overview.of(checked.survey)
+    """Print the tables. The summary of the run comes last, where people look first."""
+    counted = overview.summarize(checked.survey)
     _show_folders(counted.folders)
     _show_buckets(arranged.buckets, arranged.batch_size)
     _show_counts(counted)
@@ -35,7 +35,7 @@ def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> None:
 
 
 def show_page(page: Path) -> None:
-    """Print where the page is, and on a terminal how large."""
+    """Print the page's path and, on a terminal, its size."""
     console.note(f"{formatting.size(page.stat().st_size)}; it is self-contained: open it in a browser")
     console.out(str(page))
 
@@ -65,7 +65,7 @@ def _show_buckets(buckets: Sequence[Bucket], batch_size: int) -> None:
 
 
 def _bucket_row(bucket: Bucket, batch_size: int, most: int) -> tuple[str, ...]:
-    """What is cut and enlarged is that of the picture that has most of it."""
+    """A bucket's row. Crop and enlargement are the maximum of its pictures."""
     enlarged = max(placed.enlarged for placed in bucket.placed)
     return (
         f"{bucket.width}x{bucket.height}",

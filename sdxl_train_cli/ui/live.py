@@ -1,4 +1,4 @@
-"""A run as a person follows it: a picture that keeps up on a terminal, now and then a line elsewhere, or JSON lines."""
+"""Views of a running training: a live display on a terminal, occasional lines elsewhere, or JSON lines."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from sdxl_train_cli.sdscripts.progress import (
 from sdxl_train_cli.ui import console
 
 _PLAIN_SHARE = 0.05
-"""Of all steps: how often a pipe or a log gets a line."""
+"""Share of steps for which a pipe or log gets a line."""
 _PLAIN_SECONDS = 60.0
 _REFRESHES = 4
-"""A second."""
+"""Refreshes per second."""
 _SPARK = "▁▂▃▄▅▆▇█"
 _SPARK_POINTS = 32
 _SPARK_STEPS = 512
-"""Steps that the sparkline looks back on; each of its points is a mean."""
+"""Steps covered by the sparkline. Each of its points is a mean."""
 
 
 class LiveView:
-    """What every view does: warnings are told as they come, and leaving it leaves the terminal as it was."""
+    """Base of all views: prints warnings as they come, and restores the terminal when left."""
 
     def __enter__(self) -> LiveView:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
@@ -57,7 +57,7 @@ class LiveView:
         return
 
     def show(self, event: Event) -> None:
-        """Take one event of the run."""
+        """Show one event of the run."""
         if isinstance(event, Alarm) and not event.stops:
             console.warn(event.problem)
         elif isinstance(event, TrainerNotice):
@@ -65,7 +65,7 @@ class LiveView:
 
 
 class PlainView(LiveView):
-    """Lines for a pipe, a log or CI: each phase, each file, and a step now and then."""
+    """Lines for a pipe, log or CI: each phase, each file, and some steps."""
 
     def __init__(self) -> None:
         self._told_step = 0
@@ -73,7 +73,7 @@ class PlainView(LiveView):
         self._phase = ""
 
     def show(self, event: Event) -> None:
-        """Take one event of the run."""
+        """Show one event of the run."""
         super().show(event)
         if isinstance(event, Step):
             self._step(event)
@@ -96,15 +96,15 @@ class PlainView(LiveView):
 
 
 class JsonView(LiveView):
-    """One JSON object a line on stdout for each event: `{"event": "step", "step": 12, ...}`."""
+    """Print events as JSON lines on stdout: `{"event": "step", "step": 12, ...}`."""
 
     def show(self, event: Event) -> None:
-        """Take one event of the run."""
+        """Print one event of the run."""
         console.out(event_line(event))
 
 
 class TerminalView(LiveView):
-    """Phase, bar, loss, rate, memory, speed, time left, the last files; warnings go by above it."""
+    """Phase, bar, loss, rate, memory, speed, time left and the last files. Warnings scroll above."""
 
     def __init__(self) -> None:
         self._phase, self._part = "starting", ""
@@ -130,7 +130,7 @@ class TerminalView(LiveView):
         self._live.stop()
 
     def show(self, event: Event) -> None:
-        """Take one event of the run."""
+        """Show one event of the run."""
         super().show(event)
         match event:
             case Step():
@@ -161,7 +161,7 @@ class TerminalView(LiveView):
             self._rates = "  ".join(f"{name} {rate:.3g}" for name, rate in metric.rates.items())
 
     def picture(self) -> RenderableType:
-        """What stands on the terminal now."""
+        """The current display."""
         lines = (Text(visible.line(line), no_wrap=True, overflow="ellipsis") for line in self._lines() if line)
         return Group(self._bar(), *lines)
 
@@ -192,14 +192,14 @@ class TerminalView(LiveView):
 
 
 def view(*, as_json: bool) -> LiveView:
-    """The view that fits where it is looked at."""
+    """The view that suits the output."""
     if as_json:
         return JsonView()
     return TerminalView() if console.err.is_terminal else PlainView()
 
 
 def event_line(event: Event) -> str:
-    """An event as one line of JSON: its class in small letters, and its fields."""
+    """An event as one line of JSON: its class name in lower case, and its fields."""
     name = type(event).__name__.lower()
     if isinstance(event, StepMetrics):
         return visible.as_json({"event": name, **json.loads(event.line)})
@@ -217,7 +217,7 @@ def step_facts(event: Step) -> list[str]:
 
 
 def loss_facts(event: Step) -> list[str]:
-    """The loss in words; nothing where the step has none."""
+    """The loss in words. Empty if the step has none."""
     return [] if event.loss is None else [f"loss {event.loss:.4f}"]
 
 
@@ -233,7 +233,7 @@ def speed_facts(event: Step) -> list[str]:
 
 
 def load_facts(load: ResourceUse) -> list[str]:
-    """Memory and power in words; what the driver does not tell is left out."""
+    """Memory and power in words, as far as the driver reports them."""
     facts = []
     if load.gpu_used_gib is not None:
         total = "" if load.gpu_total_gib is None else f" of {load.gpu_total_gib:.1f}"
@@ -245,10 +245,10 @@ def load_facts(load: ResourceUse) -> list[str]:
 
 
 def sparkline(losses: Sequence[float]) -> str:
-    """The losses as a row of little bars, each the mean of an equal share of them; empty for fewer than two."""
+    """The losses as a row of small bars, each the mean of an equal share. Empty for fewer than two."""
     values = list(losses)
     points = min(_SPARK_POINTS, len(values) // 2)
-    if points < 2 or not console.draws(_SPARK, console.err.encoding):  # noqa: PLR2004 - one point is no line
+    if points < 2 or not console.can_encode(_SPARK, console.err.encoding):  # noqa: PLR2004 - one point is not a line
         return ""
     edges = [round(number * len(values) / points) for number in range(points + 1)]
     means = [sum(part) / len(part) for start, end in pairwise(edges) if (part := values[start:end])]

@@ -1,4 +1,4 @@
-"""The door to stdout and stderr: only visible text passes. It does without rich, whose import takes its time."""
+"""All writing to stdout and stderr. Only terminal-safe text passes. Does not import rich, which is slow."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from sdxl_train_cli.errors import Problem, UsageError
 
 
 def out(text: str) -> None:
-    """Print one line that a script would keep; UsageError where it goes into a file on a full disk."""
+    """Print one line to stdout. UsageError if stdout is a file on a full disk."""
     _keep(visible.line(text))
 
 
 def document(text: str) -> None:
-    """Print lines that a script would keep; raises as `out`."""
+    """Print lines to stdout. Raises as `out`."""
     _keep(visible.lines(text))
 
 
 def data(found: object, indent: int | None = 1) -> None:
-    """Print JSON; raises as `out`."""
+    """Print JSON to stdout. Raises as `out`."""
     _keep(visible.as_json(found, indent))
 
 
-def told(text: str) -> None:
-    """Print one line for the person who waits."""
+def err(text: str) -> None:
+    """Print one line to stderr."""
     _tell(visible.line(text))
 
 
-def told_document(text: str) -> None:
-    """Print lines for the person who waits."""
+def err_document(text: str) -> None:
+    """Print lines to stderr."""
     _tell(visible.lines(text))
 
 
-def told_error(problem: Problem) -> None:
-    """Print what is wrong, with its hint, where nothing may be drawn any more."""
-    told(f"error: {problem}")
+def err_problem(problem: Problem) -> None:
+    """Print a problem with its hint to stderr, without rich."""
+    err(f"error: {problem}")
     for number, line in enumerate(problem.hint_lines):
-        told(f"{' ' * 7 if number else 'hint:  '}{line}")
+        err(f"{' ' * 7 if number else 'hint:  '}{line}")
 
 
 def _keep(text: str) -> None:
@@ -50,14 +50,14 @@ def _keep(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        to_nowhere(sys.stdout)  # what it still holds is lost anyway
+        to_nowhere(sys.stdout)  # its buffer is lost anyway
         raise UsageError(
             f"stdout can't be written: {error.strerror}", "free some space, or redirect the output elsewhere"
         ) from error
 
 
 def _tell(text: str) -> None:
-    """Nobody can be told that telling failed."""
+    """Write to stderr. A failure is ignored, as it could not be reported."""
     if sys.stderr is None:
         return
     try:
@@ -72,5 +72,5 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def to_nowhere(stream: TextIO) -> None:
-    """Let all that is still written to a stream be lost, whose reader is gone or whose disk is full."""
+    """Redirect a stream to os.devnull, after its reader has gone or its disk is full."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

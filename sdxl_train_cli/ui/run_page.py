@@ -1,4 +1,4 @@
-"""A run as one web page that needs nothing else: no network, no other file."""
+"""A run as a self-contained web page: no network, no other file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class GridPicture:
 
 @dataclass(frozen=True)
 class SampleGrid:
-    """The grid of pictures: a row for each prompt, a column for each moment."""
+    """Grid of sample pictures: a row per prompt, a column per moment."""
 
     moments: tuple[str, ...]
     prompts: tuple[str, ...]
@@ -44,7 +44,7 @@ class SampleGrid:
 
 @dataclass(frozen=True)
 class RunPage:
-    """All that the page shows."""
+    """Contents of the page."""
 
     name: str
     state: str
@@ -62,12 +62,12 @@ class RunPage:
 
 
 def write(shown: RunPage, target: Path) -> None:
-    """Write the page whole or not at all; UsageError where it can't be written."""
+    """Write the page atomically. UsageError if that fails."""
     web_page.write(html(shown), target, "--to")
 
 
 def html(shown: RunPage) -> str:
-    """The whole page; lone surrogates in file names become what can be written."""
+    """The complete page. Lone surrogates in file names are replaced by encodable text."""
     plots = "The plots are drawn by uPlot 1.6.32 (https://github.com/leeoniya/uPlot), under this licence:\n"
     return web_page.html(
         asdict(shown),

@@ -1,4 +1,4 @@
-"""What a run's folder tells, gathered for its page."""
+"""Collect the contents of a run's web page from its folder."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__, files, formatting
-from sdxl_train_cli.records import comparison, curves
-from sdxl_train_cli.records import record as kept
+from sdxl_train_cli.records import comparison, curves, record
 from sdxl_train_cli.records.curves import Column, Curves
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.ui import thumbnails
 from sdxl_train_cli.ui.run_page import GridPicture, PageTable, RunPage, SampleGrid
 
-FILE = kept.REPORT
+FILE = record.REPORT
 MOST_STEPS = 120_000
-"""Points of a curve: more would make the page heavy; peaks stay."""
+"""Points of a curve. More would make the page heavy; peaks are kept."""
 PICTURES_BYTES = 6_000_000
-"""Of all sample pictures together, as the page holds them."""
+"""Limit for all sample pictures as stored in the page."""
 PICTURE_SIDE = 320
 _DIGITS = 5
 _NOT_SHOWN = ("on_processor", "check_vram")
@@ -28,11 +27,11 @@ _LONGEST_PROMPTS = 64_000
 
 
 def gather(entry: Loaded, command: str, *, with_hashes: bool = True) -> RunPage:
-    """Gather what the run's folder tells; `command` is its command line as this system's shell takes it.
+    """Collect the page's contents. `command` is the command line quoted for this system's shell.
 
-    Reads every checkpoint whole where hashes are wanted: a second or so for each GB.
+    With hashes, every checkpoint is read in full: about a second per GB.
     """
-    found = curves.load(entry.folder / kept.METRICS)
+    found = curves.load(entry.folder / record.METRICS)
     outcome = entry.outcome
     return RunPage(
         name=entry.name,
@@ -43,7 +42,7 @@ def gather(entry: Loaded, command: str, *, with_hashes: bool = True) -> RunPage:
         tiles=_tiles(entry, found),
         cause=(outcome.cause or "") if outcome else "",
         remedy=(outcome.remedy or "") if outcome else "",
-        curves=_rounded(curves.thinned(found, MOST_STEPS)),
+        curves=_rounded(curves.thin(found, MOST_STEPS)),
         curves_note=_curves_note(found),
         samples=_samples(entry),
         tables=(
@@ -120,7 +119,7 @@ def _samples(entry: Loaded) -> SampleGrid:
 
 
 def _spread(found: Sequence[results.SampleFile]) -> list[results.SampleFile]:
-    """The first and the last moment, then those halfway between: what is left out is left out evenly."""
+    """The first and last moment, then those halfway between, so that the omitted ones are evenly spaced."""
     moments = list(dict.fromkeys(sample.moment for sample in found))
     order = sorted(range(len(moments)), key=lambda index: _coarseness(index, len(moments)))
     rank = {moments[index]: place for place, index in enumerate(order)}
@@ -134,7 +133,7 @@ def _coarseness(index: int, count: int) -> tuple[int, int]:
 
 
 def _prompts(entry: Loaded, count: int) -> tuple[str, ...]:
-    """What the prompt file says now, where it is one of lines; sd-scripts keeps no prompt with a picture."""
+    """Current contents of a prompt file with one prompt per line. sd-scripts stores no prompt with a picture."""
     path = _prompt_file(entry)
     lines: list[str] = []
     if path is not None:
@@ -145,7 +144,7 @@ def _prompts(entry: Loaded, count: int) -> tuple[str, ...]:
 
 
 def _prompt_file(entry: Loaded) -> Path | None:
-    """The file of sample prompts, one a line; a relative path would mean another file in another folder."""
+    """The file of sample prompts. None for a relative path, which depends on the folder."""
     setting = entry.record.settings.get("sample_prompts")
     path = Path(str(setting.value)) if setting else Path()
     return path if path.is_absolute() and path.suffix.lower() == ".txt" and files.is_file(path) else None
@@ -209,7 +208,7 @@ def _packages(entry: Loaded) -> PageTable:
 
 
 def _rounded(found: Curves) -> Curves:
-    """Five digits: what a plot can show, at half the size."""
+    """Curves with five digits: enough for a plot, at half the size."""
     return Curves(
         steps=found.steps,
         losses=_short(found.losses),
@@ -225,7 +224,7 @@ def _rounded(found: Curves) -> Curves:
 
 
 def _short(column: Column) -> Column:
-    """An empty column where there is nothing to draw."""
+    """An empty column if there is nothing to draw."""
     if all(value is None for value in column):
         return ()
     return tuple(None if value is None else float(f"{value:.{_DIGITS}g}") for value in column)

@@ -1,4 +1,4 @@
-"""Small pictures as text that a page can hold."""
+"""Thumbnails as text for embedding into a page."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _LEAST_SIDE = 16
 
 
 def data_uri(
-    picture: Path, side: int, quality: int = QUALITY, most: int | None = None, room: DecodeMemory | None = None
+    picture: Path, side: int, quality: int = QUALITY, most: int | None = None, memory: DecodeMemory | None = None
 ) -> str:
-    """The picture as a WebP of at most `side` pixels, as a `data:` address; ValueError where it can't be read.
+    """The picture as a WebP of at most `side` pixels, as a `data:` URL. ValueError if it can't be read.
 
-    It lies as it is stored, whatever its EXIF says, and transparent parts show the colour below them: so sd-scripts
-    sees it. Where the address would be longer than `most`, the picture becomes smaller.
+    It is oriented as stored, ignoring EXIF, and transparent parts show the colour below, as sd-scripts sees it. If the
+    URL exceeds `most` characters, the picture is shrunk.
     """
     try:
         with Image.open(picture) as image:
             whole = image.size
-            image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, only as much as is needed
-            with (room or DecodeMemory()).taken(needed_bytes(image, whole)):
-                if image.mode != "RGB":  # a second copy of a large picture would take as much memory again
+            image.draft("RGB", (2 * side, 2 * side))  # decode a JPEG only as large as needed
+            with (memory or DecodeMemory()).reserve(needed_bytes(image, whole)):
+                if image.mode != "RGB":  # a needless second copy would double the memory
                     image.thumbnail((4 * side, 4 * side), Image.Resampling.NEAREST, reducing_gap=None)
                 small = image if image.mode == "RGB" else image.convert("RGB")
-                small.thumbnail((side, side))  # and the whole is gone
+                small.thumbnail((side, side))  # frees the full-size picture
             found = _packed(small, quality)
             while most is not None and len(found) > most and side > _LEAST_SIDE:
                 side = side * 7 // 10
                 small.thumbnail((side, side))
                 found = _packed(small, quality)
-    except Exception as error:  # decoders: anything can come out of a broken file
+    except Exception as error:  # decoders raise anything on a broken file
         raise ValueError(f"{picture.name} can't be read") from error
     return found
 
@@ -52,20 +52,20 @@ def _packed(image: Image.Image, quality: int) -> str:
 
 
 def data_uris(
-    pictures: Sequence[Path], side: int, quality: int, most: int, room: DecodeMemory | None = None
+    pictures: Sequence[Path], side: int, quality: int, most: int, memory: DecodeMemory | None = None
 ) -> Iterator[str | None]:
-    """One after the other, made on all cores, whose decoders need no lock; None for one that can't be read."""
+    """Thumbnails in order, made on all cores, as the decoders release the GIL. None for an unreadable picture."""
 
     def made(picture: Path) -> str | None:
         try:
-            return data_uri(picture, side, quality, most, room)
+            return data_uri(picture, side, quality, most, memory)
         except ValueError:
             return None
 
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd pictures that are shown all the same
+            warnings.simplefilter("ignore")  # warnings about odd pictures, which are shown anyway
             yield from pool.map(made, pictures)
     finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
+        pool.shutdown(cancel_futures=True)  # don't wait for the rest after Ctrl-C

@@ -1,7 +1,7 @@
-"""One page put together: what it shows as JSON, its own scripts and styles allowed by their checksums, nothing else.
+"""Assemble a web page: contents as JSON, own scripts and styles allowed by checksum, nothing else.
 
-All content goes into one block of JSON, from which the page's script builds text nodes: no name, caption or prompt is
-ever read as HTML. The page may run its own scripts, told by their checksums, and may fetch nothing.
+All content is in one block of JSON, from which the page's script builds text nodes: no name, caption or prompt is ever
+parsed as HTML. The page may run its own scripts, identified by checksum, and may fetch nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _PARTS = Path(__file__).with_name("page_parts")
 
 
 def html(content: object, style: str, scripts: Sequence[str], licence: str = "") -> str:
-    """The whole page; lone surrogates in file names become what can be written.
+    """The complete page. Lone surrogates in file names are replaced by encodable text.
 
-    The last script draws the page, with what base.js holds; `style` follows base.css. `licence` is of what the others
-    hold.
+    The last script draws the page with the functions of base.js; `style` follows base.css. `licence` covers the other
+    scripts.
     """
     scripts = (*scripts[:-1], _part("base.js") + scripts[-1])
     style = _part("base.css") + style
@@ -38,15 +38,15 @@ def html(content: object, style: str, scripts: Sequence[str], licence: str = "")
         "licence": f"<!--\n{licence.replace('--', '- -')}\n-->" if licence else "",
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
-    # One pass: what a part holds is not looked at again.
+    # One pass, so that placeholders inside inserted parts are not replaced.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _part("page.html"))
 
 
 def write(text: str, target: Path, flag: str) -> None:
-    """Write the page whole; UsageError, which names the flag, where it can't be written."""
+    """Write the page atomically. UsageError, which names the flag, if that fails."""
     try:
         files.write(target, text)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as error:  # ValueError: not a valid name
         reason = error.strerror if isinstance(error, OSError) else "that is not a valid file name"
         raise UsageError(f"{target} can't be written: {reason}", f"choose another file with {flag}") from error
 
@@ -60,6 +60,6 @@ def _checksum(text: str) -> str:
 
 
 def _safe_json(content: object) -> str:
-    """JSON that ends no script element and begins no comment, in plain ASCII where letters could be odd."""
+    """JSON that can't end a script element or begin a comment, in ASCII."""
     text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

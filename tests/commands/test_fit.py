@@ -210,5 +210,5 @@ def test_a_broken_record_is_a_warning_and_no_more(
     result = main("lora", "--model", model, "--data", pictures, "--steps", "2")
 
     assert result.code == 0, result.stderr
-    assert result.stderr.count("lines 1, 2 can't be read and are passed over") == 1
+    assert result.stderr.count("lines 1, 2 can't be read and are skipped") == 1
     assert "(an estimate)" in result.stderr

@@ -175,7 +175,7 @@ SETTINGS = {
 def test_settings_of_any_shape_are_read_or_refused_soon(text: str) -> None:
     began = time.process_time()
     try:
-        reading = format_detection.of_text(text, "odd")
+        reading = format_detection.read_text(text, "odd")
     except SdxlTrainError:
         pass
     else:
@@ -220,6 +220,6 @@ def test_a_log_of_any_shape_is_explained_soon(unit: str, length: int) -> None:
     text = (unit * length + "\n") * (400_000 // length)
     began = time.process_time()
 
-    diagnosis.examine(log.decoded(text[:400_000].encode()))
+    diagnosis.examine(log.decode(text[:400_000].encode()))
 
     assert time.process_time() - began < SECONDS

@@ -144,6 +144,6 @@ def test_without_sd_scripts_the_schema_is_made_of_the_pinned_releases_options(ba
     result = bare("presets", "schema")
 
     assert result.code == 0
-    assert "made from the options of sd-scripts v0.10.1" in result.stderr
+    assert "built from the options of sd-scripts v0.10.1" in result.stderr
     steps = json.loads(result.stdout)["properties"]["max_train_steps"]
     assert (steps["description"], steps["default"]) == ("(default: 1600)", 1600)

@@ -324,7 +324,7 @@ def hold(fresh: Cli) -> Iterator[Callable[[str], Path]]:
             os.kill(pid, NEEDS_SIGKILL)
 
 
-MOMENTS = {"clone": "taking sdxl", "venv": "making a venv", "check": "checking the environment"}
+MOMENTS = {"clone": "fetching sdxl", "venv": "making a venv", "check": "checking the environment"}
 WORKERS = {"clone": "bin/git", "check": "home/environments"}
 
 

@@ -33,16 +33,16 @@ def test_utf_16_of_the_other_order_is_read_by_its_mark() -> None:
 def test_a_code_page_is_told_from_what_all_captions_say_together(text: str, page: str) -> None:
     contents = [part.encode(page) for part in text.replace(",", "\n").splitlines()]
 
-    assert caption_text.code_page(contents) == page
+    assert caption_text.detect_code_page(contents) == page
 
 
 def test_a_code_page_that_can_not_be_told_is_not_guessed() -> None:
-    assert caption_text.code_page(["кошка".encode("cp1251")]) is None
+    assert caption_text.detect_code_page(["кошка".encode("cp1251")]) is None
     assert caption_text.decode("кошка".encode("cp1251"), None) is None
 
 
 def test_a_code_page_does_not_matter_where_all_read_the_same() -> None:
-    assert caption_text.code_page([GERMAN.encode("cp1252")]) in {"cp1250", "cp1252"}
+    assert caption_text.detect_code_page([GERMAN.encode("cp1252")]) in {"cp1250", "cp1252"}
 
 
 def test_an_encoding_that_does_not_fit_reads_nothing() -> None:
@@ -85,15 +85,15 @@ def test_a_clean_caption_is_one_line_and_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_the_trigger_is_put_first_once(caption: str, led: str) -> None:
-    assert caption_text.led(caption, "ohwx cat") == led
-    assert caption_text.led(led, "ohwx cat") == led
+    assert caption_text.put_trigger_first(caption, "ohwx cat") == led
+    assert caption_text.put_trigger_first(led, "ohwx cat") == led
 
 
 def test_a_few_letters_over_and_over_are_not_taken_for_another_alphabet() -> None:
-    assert caption_text.code_page([f"кот {number}".encode("cp1251") for number in (10, 100, 1, 0, 2, 3)]) is None
+    assert caption_text.detect_code_page([f"кот {number}".encode("cp1251") for number in (10, 100, 1, 0, 2, 3)]) is None
 
 
 def test_a_few_letters_that_every_windows_code_page_reads_alike_are_read() -> None:
-    page = caption_text.code_page([f"a “cat” {number}".encode("cp1252") for number in range(6)])
+    page = caption_text.detect_code_page([f"a “cat” {number}".encode("cp1252") for number in range(6)])
 
     assert caption_text.decode("“cat”".encode("cp1252"), page) == ("“cat”", page)

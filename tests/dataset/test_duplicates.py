@@ -19,7 +19,7 @@ SIDE = 256
 
 def facts(path: Path, image: Image.Image, **options: object) -> PictureFacts:
     image.save(path, **options)
-    return picture.look(path)
+    return picture.read_facts(path)
 
 
 def drawn(seed: int, shapes: int) -> Image.Image:

@@ -183,10 +183,10 @@ def test_large_pictures_shrink_to_what_their_bucket_needs_and_none_grows(
 def test_a_shrunk_picture_still_covers_its_bucket(width: int, height: int) -> None:
     recipe = presets.load(Kind.LORA, "dim32-gc", presets.with_sizes(1024))
 
-    shrunk = fix_request.shrunk(recipe, width, height)
+    shrunk = fix_request.shrunk_size(recipe, width, height)
 
     assert shrunk < (width, height)
-    assert fix_request.shrunk(recipe, *shrunk) == shrunk
+    assert fix_request.shrunk_size(recipe, *shrunk) == shrunk
     assert min(shrunk) >= min(1024, fix_request.MARGIN * 512)
 
 

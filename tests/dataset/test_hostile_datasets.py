@@ -21,11 +21,11 @@ from PIL import Image
 
 from sdxl_train_cli.dataset import checking, decode_memory, fix_sources, fixing, sources, untagged
 from sdxl_train_cli.dataset.checking import DatasetSource
+from sdxl_train_cli.dataset.convert_picture import Alpha
 from sdxl_train_cli.dataset.file_facts import FileFault
 from sdxl_train_cli.dataset.fix_journal import NAME
 from sdxl_train_cli.dataset.fix_request import build
-from sdxl_train_cli.dataset.picture import look
-from sdxl_train_cli.dataset.repair import Alpha
+from sdxl_train_cli.dataset.picture import read_facts
 from sdxl_train_cli.errors import DatasetError, SdxlTrainError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
@@ -147,7 +147,7 @@ def test_a_pipe_in_a_dataset_keeps_nobody_waiting(tmp_path: Path, name: str) -> 
 def test_a_file_of_50_gb_with_the_name_of_a_picture_is_not_read(tmp_path: Path) -> None:
     os.truncate(picture(tmp_path / "a.png"), 50 << 30)
 
-    facts = look(tmp_path / "a.png")
+    facts = read_facts(tmp_path / "a.png")
 
     assert (facts.fault, facts.error) == (FileFault.TOO_LARGE, "53.7 GB; the limit is 1.1 GB")
 
@@ -158,7 +158,7 @@ def test_a_picture_that_takes_too_much_memory_is_told_with_the_limit(
     Image.new("RGB", (3000, 2000)).save(tmp_path / "a.webp")
     monkeypatch.setattr(decode_memory, "LARGEST_BYTES", 51_000_000)
 
-    facts = look(tmp_path / "a.webp")
+    facts = read_facts(tmp_path / "a.webp")
 
     assert facts.fault is FileFault.TOO_LARGE
     assert facts.error == "6 million pixels; for a WEBP like this the limit is 3 million"

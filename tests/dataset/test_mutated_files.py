@@ -131,7 +131,7 @@ def test_a_jpeg_is_told_just_where_decoding_it_in_full_would_fail(tmp_path: Path
         path.write_bytes(mutated([file.getvalue()], number))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            told.add((picture.look(path).error is None, is_decoded_in_full(path)))
+            told.add((picture.read_facts(path).error is None, is_decoded_in_full(path)))
 
     assert told == {(True, True), (False, False)}
 

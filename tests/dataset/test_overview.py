@@ -17,7 +17,7 @@ def picture(path: Path, caption: str | None = None, size: tuple[int, int] = SMAL
 
 
 def counted(data: Path, **source: object) -> Overview:
-    return overview.of(check(data, **source).survey)
+    return overview.summarize(check(data, **source).survey)
 
 
 def test_sizes_come_with_the_most_frequent_first_and_what_cannot_be_decoded_apart(tmp_path: Path) -> None:
@@ -68,12 +68,12 @@ def test_the_last_bar_has_no_end(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", " ".join(["cat"] * 400))
     last = counted(tmp_path).lengths[-1]
 
-    assert (last.label, last.most, last.count) == ("226 and more", None, 1)
+    assert (last.label, last.most, last.count) == ("226 or more", None, 1)
 
 
 def test_the_trigger_that_is_put_first_counts_in_the_length(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", "cat")
     survey = check(tmp_path, trigger="dog dog dog").survey
 
-    assert caption.lengths(survey.seen) == {tmp_path / "a.png": 5}  # with the comma
-    assert overview.text(survey.seen[0]) == "dog dog dog, cat"
+    assert caption.token_counts(survey.seen) == {tmp_path / "a.png": 5}  # with the comma
+    assert overview.trained_caption(survey.seen[0]) == "dog dog dog, cat"

@@ -154,13 +154,13 @@ def test_a_picture_is_found_by_its_content_without_reading_all_that_is_kept(tmp_
 
 
 def test_pictures_wait_until_there_is_room_for_them() -> None:
-    room, order = DecodeMemory(100), list[str]()
+    memory, order = DecodeMemory(100), list[str]()
 
     def take(pixels: int, name: str) -> None:
-        with room.taken(pixels):
+        with memory.reserve(pixels):
             order.append(name)
 
-    with room.taken(60):
+    with memory.reserve(60):
         large = threading.Thread(target=take, args=(1_000_000, "large"))
         large.start()
         take(40, "small")
@@ -174,7 +174,7 @@ def test_a_picture_that_breaks_off_in_its_head_is_told_without_our_own_file_obje
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
 
-    facts = picture.look(path)
+    facts = picture.read_facts(path)
 
     assert (facts.fault, facts.error) == (FileFault.TRUNCATED, "nothing after its first bytes makes sense")
 

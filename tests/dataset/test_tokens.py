@@ -59,7 +59,7 @@ def test_an_estimate_says_that_it_is_one(tmp_path: Path) -> None:
     (tmp_path / "1.txt").write_text("cat " * 80, encoding="utf-8")
     read = caption.read(tmp_path / "1.txt", tokens.estimate, is_estimate=True)
 
-    (found,) = caption_findings.of([seen(tmp_path, read)], None, None)
+    (found,) = caption_findings.find([seen(tmp_path, read)], None, None)
 
     assert found.problem.message == f"{tmp_path / '1.txt'} has an estimated 80 tokens, of which 75 are read"
 
@@ -67,7 +67,7 @@ def test_an_estimate_says_that_it_is_one(tmp_path: Path) -> None:
 def test_a_caption_that_is_gone_meanwhile_is_told(tmp_path: Path) -> None:
     read = caption.read(tmp_path / "1.txt", tokens.estimate)
 
-    (found,) = caption_findings.of([seen(tmp_path, read)], None, None)
+    (found,) = caption_findings.find([seen(tmp_path, read)], None, None)
 
     assert read.fault is FileFault.UNREADABLE
     assert (found.kind, found.problem.message) == (

@@ -200,7 +200,7 @@ def test_a_python_that_answers_nonsense_is_told_in_one_line(place: Home, home: P
     there.python.chmod(0o755)
 
     with pytest.raises(SetupError) as raised:
-        environment.ask(there, "weights.py")
+        environment.run_script(there, "weights.py")
 
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -280,7 +280,7 @@ def test_too_little_disk_is_told_before_anything_is_fetched(
 @pytest.fixture
 def ample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(100 * GIB, 1 * GIB, 99 * GIB))
-    monkeypatch.setattr(network, "reachable", lambda _url: False)
+    monkeypatch.setattr(network, "is_reachable", lambda _url: False)
     monkeypatch.setattr(toolchain, "MACOS", False)
     monkeypatch.setattr(gpu, "devices", lambda: ())
 

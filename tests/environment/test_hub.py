@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         addresses.append(url)
         return False
 
-    monkeypatch.setattr(network, "reachable", unreachable)
+    monkeypatch.setattr(network, "is_reachable", unreachable)
     return addresses
 
 
@@ -102,7 +102,7 @@ def test_the_hubs_cache_may_be_named_from_the_home_folder(
 
 
 def test_what_answers_is_enough(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "reachable", lambda _url: True)
+    monkeypatch.setattr(network, "is_reachable", lambda _url: True)
 
     hub.require(SDXL_BASE, home, {})
 
@@ -114,4 +114,4 @@ def test_an_address_of_another_form_is_out_of_reach_and_no_accident(
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name)
 
-    assert not network.reachable(address)
+    assert not network.is_reachable(address)

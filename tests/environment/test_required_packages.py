@@ -62,7 +62,7 @@ def test_a_recipe_needs_what_it_imports(option: str, value: Value, needed: tuple
     ],
 )
 def test_modules_are_named_by_the_option_that_asks_for_them(option: str, value: Value, module: str | None) -> None:
-    asked = {name for name, by in required_packages.named(recipe(option, value)).items() if by == option}
+    asked = {name for name, by in required_packages.required_modules(recipe(option, value)).items() if by == option}
 
     assert asked == ({module} if module else set())
 

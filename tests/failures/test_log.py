@@ -15,7 +15,7 @@ TEXT = "первая строка\r\nидёт\r\n学習開始\r\n"
 def test_every_encoding_that_shells_write_is_read(encoding: str) -> None:
     text = TEXT if "sig" in encoding or encoding in {"utf-8", "utf-16"} else "line of a log\r\n" * 5
 
-    assert log.decoded(text.encode(encoding)) == text.replace("\r\n", "\n").split("\n")
+    assert log.decode(text.encode(encoding)) == text.replace("\r\n", "\n").split("\n")
 
 
 def test_a_bars_states_are_lines_of_their_own_and_colours_are_gone() -> None:
@@ -39,4 +39,4 @@ def test_of_a_large_log_only_the_tail_is_read(encoding: str) -> None:
 
 
 def test_bytes_that_are_no_text_do_not_end_it() -> None:
-    assert log.decoded(b"\xff\x80 ok\nRuntimeError: x")[-1] == "RuntimeError: x"
+    assert log.decode(b"\xff\x80 ok\nRuntimeError: x")[-1] == "RuntimeError: x"

@@ -35,7 +35,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_error_is_found_without_its_source_code(shape: str) -> None:
-    (error,) = tracebacks.take_apart(SHAPES[shape].splitlines()).errors
+    (error,) = tracebacks.parse(SHAPES[shape].splitlines()).errors
 
     assert " ".join(error.words).split() == ["ValueError:", "the", "real", "one", "with", "a", "second", "line"]
     assert "No bitsandbytes" in error.frames
@@ -44,7 +44,7 @@ def test_an_error_is_found_without_its_source_code(shape: str) -> None:
 def test_the_error_that_another_was_raised_from_is_known_as_such() -> None:
     text = PLAIN + "\nDuring handling of the above exception, another exception occurred:\n\n" + PLAIN
 
-    assert [error.caused for error in tracebacks.take_apart(text.splitlines()).errors] == [True, False]
+    assert [error.caused for error in tracebacks.parse(text.splitlines()).errors] == [True, False]
 
 
 def test_a_loggers_wrapped_lines_lose_time_level_and_place() -> None:
@@ -53,7 +53,7 @@ def test_a_loggers_wrapped_lines_lose_time_level_and_place() -> None:
         "                             Face, perhaps file name is wrong?",
     ]
 
-    assert tracebacks.take_apart(lines).rest == (
+    assert tracebacks.parse(lines).rest == (
         "model is not found as a file or in Hugging",
         "Face, perhaps file name is wrong?",
     )

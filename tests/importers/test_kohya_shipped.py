@@ -21,7 +21,14 @@ from foreign_files import differing, of_text, recipe_of
 from foreign_files import options as options_of
 
 from sdxl_train_cli import untrusted_files
-from sdxl_train_cli.importers import command_line, export, format_detection, option_translation, preset_building, values
+from sdxl_train_cli.importers import (
+    command_line,
+    exporting,
+    format_detection,
+    option_translation,
+    preset_building,
+    values,
+)
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import options, shipped
@@ -71,7 +78,7 @@ class Preset:
     @property
     def launched(self) -> dict[str, Value]:
         """The options of the GUI's run: those of its command line go before those of its file."""
-        given = {option: values.taken(raw, option) for option, raw in self.toml.items()}
+        given = {option: values.convert(raw, option) for option, raw in self.toml.items()}
         behind = self.argv[self.argv.index("--config_file") + 2 :]
         given |= {str(entry.option): entry.value for entry in command_line.flags(behind)}
         # A box that is off holds 0 here, as the stubs have no False.
@@ -136,7 +143,7 @@ def meaning(recipe_options: Mapping[str, Value], kind: Kind) -> dict[str, object
     for part in ("unet_lr", "text_encoder_lr"):
         rates = found.get(part)
         each = set(rates) if isinstance(rates, tuple) else {rates}
-        if len(each) == 1 and option_translation.same(each.pop(), rate):
+        if len(each) == 1 and option_translation.means_same(each.pop(), rate):
             del found[part]
         elif isinstance(rates, tuple):
             found[part] = tuple(dict.fromkeys(rates))
@@ -208,9 +215,13 @@ def test_each_goes_to_every_program_and_comes_back(shipped: list[Preset]) -> Non
     for preset in shipped:
         first = preset_building.build(format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name)
         recipe = rules.require(recipe_of(first), OPTIONS)
-        form = export.kohya_gui(recipe)
+        form = exporting.kohya_gui(recipe)
         assert form.lost == ()
-        for text in (untrusted_files.json_text(form.fields), export.toml(recipe), shlex.join(export.command(recipe))):
+        for text in (
+            untrusted_files.json_text(form.fields),
+            exporting.toml(recipe),
+            shlex.join(exporting.command(recipe)),
+        ):
             again = of_text(text)
             assert again.kind is first.kind
             assert differing(options_of(first), options_of(again)) == {}, preset.path.name
@@ -224,7 +235,7 @@ def test_every_key_is_reported_and_no_place_of_its_author_gets_in(shipped: list[
         imported = preset_building.build(
             format_detection.read(preset.path, preset.path.name), OPTIONS, preset.path.name
         )
-        text = preset_text.of(imported, preset.path.name)
+        text = preset_text.render(imported, preset.path.name)
 
         told = {entry.key for entry in imported.entries}
         silent = form.keys() - told

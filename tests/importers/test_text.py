@@ -47,14 +47,14 @@ def test_text_that_yaml_would_take_for_something_else_is_quoted(value: str) -> N
     [(1, 1.0), (1024, "1024,1024"), ("5e-05", 0.00005), ((1.0,), (1,)), (("a=1", "b=2"), ("b=2", "a=1"))],
 )
 def test_values_that_mean_the_same_are_the_same(one: Value, other: Value) -> None:
-    assert option_translation.same(one, other)
+    assert option_translation.means_same(one, other)
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [(0, False), (1, True), (0, None), ("", None), ("1024,768", 1024), ((1, 2), (2, 1))]
 )
 def test_zero_is_neither_off_nor_absent(one: Value, other: Value | None) -> None:
-    assert not option_translation.same(one, other)
+    assert not option_translation.means_same(one, other)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sdxl_train_cli.errors import RecipeError
-from sdxl_train_cli.memory import activations, estimation, vram
-from sdxl_train_cli.memory.demand import read
+from sdxl_train_cli.memory import activations, estimation, requirement
+from sdxl_train_cli.memory.estimate_inputs import read
 from sdxl_train_cli.memory.network_size import network_size
 from sdxl_train_cli.memory.optimizer_state import STATES
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -137,7 +137,7 @@ def test_a_lokr_grows_with_its_dim_until_its_larger_factor_is_kept_whole_which_i
 def test_checkpointing_never_adds_to_the_need_but_the_gradient_that_sd_scripts_leaves_behind(before: Recipe) -> None:
     """Of the vocabulary, where text encoders are trained; the smaller the pictures, the less there is to save."""
     on, off = changed(before, gradient_checkpointing=True), changed(before, gradient_checkpointing=False)
-    left = estimation.vocabulary_gradient(read(on).likely) * estimation.fitted()[1].high
+    left = estimation.vocabulary_gradient(read(on).likely) * estimation.load_constants()[1].high
 
     assert all(a <= b + left + 1e-9 for a, b in zip(ends(on), ends(off), strict=True))
 
@@ -214,7 +214,7 @@ def table_errors() -> dict[tuple[object, ...], float]:
         (row.kind, row.network_dim, row.full_bf16, row.fp8_base, row.gradient_checkpointing, batch): (
             estimation.estimate(estimation.table_recipe(row, batch)).likely_gib / measured - 1
         )
-        for row in vram.rows()
+        for row in requirement.rows()
         for batch, measured in row.measured_gib.items()
     }
 
@@ -233,7 +233,7 @@ def test_no_cell_is_off_by_more_than_10_percent_but_the_one_that_the_table_contr
 
 
 def test_every_measured_cell_but_that_one_lies_within_its_range() -> None:
-    for row in vram.rows():
+    for row in requirement.rows():
         for batch, measured in row.measured_gib.items():
             estimate = estimation.estimate(estimation.table_recipe(row, batch))
             cell = (row.kind, row.network_dim, row.full_bf16, row.fp8_base, row.gradient_checkpointing, batch)
@@ -244,7 +244,7 @@ def test_every_measured_cell_but_that_one_lies_within_its_range() -> None:
 def test_a_shipped_preset_needs_no_more_than_the_row_it_is_named_after(kind: Kind) -> None:
     for found in presets.list_presets(kind):
         preset = presets.load(kind, found.name)
-        row = next((row for row in vram.rows() if row.is_like(preset)), None)
+        row = next((row for row in requirement.rows() if row.is_like(preset)), None)
         if row is not None:
             assert (
                 estimation.estimate(preset).likely_gib < estimation.estimate(estimation.table_recipe(row, 1)).likely_gib

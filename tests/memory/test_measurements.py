@@ -50,7 +50,7 @@ def test_what_is_added_is_loaded_again(place: Home) -> None:
 def test_a_run_becomes_a_record_of_its_settings_its_fullest_batch_and_its_machine(
     scanned: TrainingPictures, installed: Environment
 ) -> None:
-    measured = measurements.of(recipe(train_batch_size=8), scanned, installed, CARD, 9.87654, 2.0)
+    measured = measurements.from_run(recipe(train_batch_size=8), scanned, installed, CARD, 9.87654, 2.0)
 
     assert measured is not None
     assert (measured.width, measured.height, measured.together, measured.batch_size) == (1152, 896, 3, 8)
@@ -69,9 +69,9 @@ def test_figures_that_can_not_be_are_not_kept(
     for file in (tmp_path / "dogs").iterdir():
         file.unlink()
 
-    assert measurements.of(recipe(), scanned, installed, CARD, 40.0, 1.0) is None
-    assert measurements.of(recipe(), scanned, installed, CARD, 0.0, 1.0) is None
-    assert measurements.of(recipe(), gone, installed, CARD, 7.0, 1.0) is None
+    assert measurements.from_run(recipe(), scanned, installed, CARD, 40.0, 1.0) is None
+    assert measurements.from_run(recipe(), scanned, installed, CARD, 0.0, 1.0) is None
+    assert measurements.from_run(recipe(), gone, installed, CARD, 7.0, 1.0) is None
 
 
 WRITER = """
@@ -107,7 +107,7 @@ def test_broken_lines_are_told_in_one_line_and_stay_in_the_file(place: Home) -> 
 
     assert [one.peak_gib for one in found] == [7.3, 8.0]
     (problem,) = problems
-    assert "lines 2, 3, 5 can't be read and are passed over" in str(problem)
+    assert "lines 2, 3, 5 can't be read and are skipped" in str(problem)
     assert "\n" not in str(problem)
     assert place.measurements.read_bytes() == before
 
@@ -121,7 +121,7 @@ def test_a_line_that_was_cut_off_spoils_no_other(place: Home) -> None:
     found, problems = measurements.load(place)
 
     assert [one.peak_gib for one in found] == [7.3, 8.0]
-    assert "line 2 can't be read and is passed over" in str(problems[0])
+    assert "line 2 can't be read and is skipped" in str(problems[0])
 
 
 def test_a_file_that_can_not_be_written_is_told_and_harms_nothing(place: Home) -> None:

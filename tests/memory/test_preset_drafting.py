@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli.errors import VramError
-from sdxl_train_cli.memory import preset_drafting, vram
+from sdxl_train_cli.memory import preset_drafting, requirement
 from sdxl_train_cli.memory.preset_drafting import CUSTOMS, DraftAnswers, Priority, TrainingSubject
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
@@ -45,7 +45,7 @@ def test_every_draft_fits_the_card_and_has_no_problem(
         return
     recipe = read_back(drafted, tmp_path)
 
-    assert vram.need(recipe) == drafted.need
+    assert requirement.need(recipe) == drafted.need
     assert drafted.need.high_gib <= free_gib
     assert list(rules.warnings(recipe)) == []
     assert int(recipe.number("save_every_n_steps") or 0) < int(recipe.number("max_train_steps") or 0)

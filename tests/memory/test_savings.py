@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdxl_train_cli.memory import savings, vram
+from sdxl_train_cli.memory import requirement, savings
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -19,7 +19,7 @@ def recipe(kind: Kind = Kind.LORA, name: str = "dim128", **changes: Value | None
 
 def test_a_larger_batch_is_first_made_of_smaller_ones_with_the_same_effect() -> None:
     asked = recipe(train_batch_size=8, gradient_checkpointing=True)
-    room_gib = vram.need(recipe(gradient_checkpointing=True)).high_gib + 2  # gradients wait for the next picture
+    room_gib = requirement.need(recipe(gradient_checkpointing=True)).high_gib + 2  # gradients wait for the next picture
     way = savings.ways_out(asked, room_gib)[0]
 
     assert way.flags == "--set train_batch_size=1 --set gradient_accumulation_steps=8"
@@ -36,7 +36,7 @@ def test_every_way_out_fits_and_breaks_no_rule(kind: Kind, free_gib: float) -> N
             typed = [presets.parse_override(flag) for flag in way.flags.split(" --set ") if flag]
             overrides = [Override(one.option.removeprefix("--set "), one.value, "--set") for one in typed]
             again = rules.require(presets.load(kind, name, overrides), shipped.table())
-            assert vram.need(again) == way.need
+            assert requirement.need(again) == way.need
 
 
 @pytest.mark.parametrize("free_gib", [6.0, 12.0, 24.0])
@@ -64,8 +64,12 @@ def test_fp8_is_never_offered_without_checkpointing_which_it_would_cost_memory()
 def test_a_way_out_goes_by_what_was_measured_and_says_so() -> None:
     """As a run with the same changes has shown, whatever the estimate says."""
 
-    def known(asked: Recipe) -> vram.MemoryNeed | None:
-        return vram.MemoryNeed(5.0, 5.0, measured=True, source="measured here") if asked.is_on("full_bf16") else None
+    def known(asked: Recipe) -> requirement.MemoryNeed | None:
+        return (
+            requirement.MemoryNeed(5.0, 5.0, measured=True, source="measured here")
+            if asked.is_on("full_bf16")
+            else None
+        )
 
     asked = recipe(name="dim32-gc")
     by_record, by_estimate = savings.ways_out(asked, 5.1, known), savings.ways_out(asked, 5.1)

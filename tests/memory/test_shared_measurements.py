@@ -23,7 +23,7 @@ RECORDS = [
 
 def written(tmp_path: Path, *records: Measurement) -> Path:
     path = tmp_path / "runs мир.csv"
-    shared_measurements.write(path, shared_measurements.text(records))
+    shared_measurements.write(path, shared_measurements.to_csv(records))
     return path
 
 
@@ -114,7 +114,7 @@ def test_a_file_that_is_something_else_is_told(tmp_path: Path, content: bytes | 
 def test_what_is_there_already_is_not_taken_twice_be_it_ones_own_that_comes_back(tmp_path: Path) -> None:
     new = shared_measurements.read(written(tmp_path, *RECORDS, RECORDS[0]))
 
-    assert shared_measurements.unknown(new, [RECORDS[1]]) == [new[0], new[2]]
+    assert shared_measurements.new_records(new, [RECORDS[1]]) == [new[0], new[2]]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")

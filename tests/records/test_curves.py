@@ -78,7 +78,7 @@ def test_a_metrics_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_thinned_curves_are_short_in_order_and_keep_the_extremes(losses: list[float | None], most: int) -> None:
     column = tuple(losses)
     whole = Curves(tuple(range(len(losses))), column, column, {"unet": column}, column, column, column, column)
-    thin = curves.thinned(whole, most)
+    thin = curves.thin(whole, most)
     known = [loss for loss in losses if loss is not None]
 
     assert len(thin.steps) <= most

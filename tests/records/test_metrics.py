@@ -114,7 +114,7 @@ def test_cutting_drops_what_a_resumed_run_makes_again_and_writing_goes_on(tmp_pa
     recorded(path, steps=5)
     path.write_text(path.read_text(encoding="utf-8") + '{"step": 6, "ti', encoding="utf-8")
 
-    metrics.cut(path, 3)
+    metrics.truncate(path, 3)
     with Recorder(path) as recorder:
         recorder.step(StepMetrics(4, 2e9))
         list(recorder.ready(ended=True))
@@ -127,7 +127,7 @@ def test_what_a_kill_left_out_of_a_step_is_taken_from_the_log(tmp_path: Path) ->
     recorded(path, LoggedScalars(1, {"loss/current": 0.7}), steps=1)
     logged = [LoggedScalars(step, {"loss/current": step / 10, "lr/unet": 1e-4}, 1e9 + step) for step in (1, 2, 2, 3)]
 
-    metrics.cut(path, 2, logged)
+    metrics.truncate(path, 2, logged)
 
     first, second = metrics.load(path)
     assert (first.loss, first.time, dict(first.rates)) == (0.7, 1e9 + 1, {"unet": 1e-4})

@@ -19,7 +19,7 @@ NOT_ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, r
 def remove(folder: Path, *, keep_result: bool = False) -> None:
     entry = history.load(folder)
     assert removal.problem(entry) is None
-    removal.remove(removal.doomed(entry, keep_result=keep_result))
+    removal.remove(removal.plan_deletion(entry, keep_result=keep_result))
 
 
 def refusal(folder: Path) -> str:
@@ -43,8 +43,8 @@ def test_the_result_is_kept_where_asked(tmp_path: Path) -> None:
 def test_what_is_told_beforehand_is_what_goes(tmp_path: Path) -> None:
     folder = keep_with_files(tmp_path / "cat")
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    whole = removal.doomed(history.load(folder), keep_result=False)
-    partly = removal.doomed(history.load(folder), keep_result=True)
+    whole = removal.plan_deletion(history.load(folder), keep_result=False)
+    partly = removal.plan_deletion(history.load(folder), keep_result=True)
 
     assert (whole.files, whole.size_bytes, whole.kept) == (len(sizes), sum(sizes), None)
     assert partly.size_bytes == sum(sizes) - (folder / "cat.safetensors").stat().st_size
@@ -54,7 +54,7 @@ def test_what_is_told_beforehand_is_what_goes(tmp_path: Path) -> None:
 def test_where_there_is_no_result_to_keep_it_is_told(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat", None)
 
-    assert removal.doomed(history.load(folder), keep_result=True).words.endswith("keeping nothing")
+    assert removal.plan_deletion(history.load(folder), keep_result=True).words.endswith("keeping nothing")
     remove(folder, keep_result=True)
     assert not folder.exists()
 
@@ -65,12 +65,12 @@ def test_a_running_run_is_not_deleted(tmp_path: Path) -> None:
 
 def test_a_run_that_was_started_while_the_question_stood_there_is_not_deleted(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat", None)
-    doomed = removal.doomed(history.load(folder), keep_result=False)
+    deletion = removal.plan_deletion(history.load(folder), keep_result=False)
     keep(tmp_path / "now", None, supervisor=US)
     (tmp_path / "now" / "running.json").rename(folder / "running.json")
 
     with pytest.raises(UsageError, match="cat is running"):
-        removal.remove(doomed)
+        removal.remove(deletion)
     assert (folder / "run.json").exists()
 
 
@@ -111,7 +111,7 @@ def test_a_result_that_the_record_calls_otherwise_is_not_deleted(tmp_path: Path,
     folder = keep_with_files(tmp_path / "cat", name=name)
 
     with pytest.raises(UsageError, match=r"its result can't be told apart from cat-000001\.safetensors"):
-        removal.doomed(history.load(folder), keep_result=True)
+        removal.plan_deletion(history.load(folder), keep_result=True)
     remove(folder)
     assert (folder / "cat.safetensors").exists()
 
@@ -142,7 +142,7 @@ def test_a_run_without_a_result_keeps_its_checkpoints_where_a_result_was_asked_f
     (folder / "cat.safetensors").unlink()
 
     with pytest.raises(UsageError, match=r"cat has no cat\.safetensors"):
-        removal.doomed(history.load(folder), keep_result=True)
+        removal.plan_deletion(history.load(folder), keep_result=True)
 
 
 @only_posix
@@ -161,7 +161,7 @@ def test_a_result_that_is_a_link_to_nothing_is_told(tmp_path: Path) -> None:
     (folder / "cat.safetensors").symlink_to(tmp_path / "gone")
 
     with pytest.raises(UsageError, match="its result can't be told"):
-        removal.doomed(history.load(folder), keep_result=True)
+        removal.plan_deletion(history.load(folder), keep_result=True)
 
 
 def test_what_nothing_proves_to_be_the_runs_stays(tmp_path: Path) -> None:
@@ -172,13 +172,13 @@ def test_what_nothing_proves_to_be_the_runs_stays(tmp_path: Path) -> None:
     for name in ("notes.txt", "dog.safetensors", "cat-best.safetensors", "cat.png"):
         (folder / name).touch()
     (folder / "other-state").mkdir()
-    doomed = removal.doomed(history.load(folder), keep_result=False)
-    removal.remove(doomed)
+    deletion = removal.plan_deletion(history.load(folder), keep_result=False)
+    removal.remove(deletion)
 
     stay = ["cat-best.safetensors", "cat.png", "dog.safetensors", "notes.txt", "other-state", "pictures"]
     assert sorted(path.name for path in folder.iterdir()) == stay
-    assert "leaving what does not belong to the run: cat-best.safetensors, cat.png, " in doomed.words
-    assert " and 1 more" in doomed.words
+    assert "leaving what does not belong to the run: cat-best.safetensors, cat.png, " in deletion.words
+    assert " and 1 more" in deletion.words
 
 
 def test_all_that_a_run_makes_goes(tmp_path: Path) -> None:

@@ -36,17 +36,17 @@ def test_a_flood_is_watched_to_its_end(unit: str, tmp_path: Path) -> None:
         with (
             run.log.open("ab", buffering=0) as log,
             Child([sys.executable, "-c", flood]) as child,
-            Supervision(run, Conditions(), os.getpid(), child.activity) as story,
+            Supervision(run, Conditions(), os.getpid(), child.activity) as supervision,
         ):
             began = time.monotonic()
             for line in child.lines(log):
-                told += story.hear(line) if line else ()
+                told += supervision.hear(line) if line else ()
             seconds = time.monotonic() - began
             peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
-    assert story.finished
+    assert supervision.finished
     assert len(told) <= 500 * (seconds + 2)
     assert sum(isinstance(event, TrainerNotice) for event in told) <= 1
     assert peak < 50 * 2**20

@@ -10,7 +10,7 @@ import pytest
 
 from sdxl_train_cli.errors import GpuMemoryError, Problem, TrainingError
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.memory.step_down import Reduction
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import preparation, retry
@@ -43,12 +43,12 @@ class Card:
         return self.start(choices, self.carry_out, step_downs)
 
     def start(self, choices: Choices, carry_out: Callable[[Prepared], RunResult], step_downs: int) -> RunResult:
-        hands = RunActions[Prepared](carry_out, self.lower, self.told.append)
+        actions = RunActions[Prepared](carry_out, self.lower, self.told.append)
         prepared, presets = self.prepare(choices), self.home / "presets"
-        return retry.carry_out(prepared, hands, retry.NEW, step_downs=step_downs, user_presets=presets)
+        return retry.carry_out(prepared, actions, retry.NEW, step_downs=step_downs, user_presets=presets)
 
-    def lower(self, prepared: Prepared, rung: Reduction) -> Prepared:
-        return self.prepare(retry.lower(prepared.choices, rung))
+    def lower(self, prepared: Prepared, reduction: Reduction) -> Prepared:
+        return self.prepare(retry.apply_reduction(prepared.choices, reduction))
 
 
 @pytest.fixture

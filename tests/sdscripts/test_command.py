@@ -95,9 +95,9 @@ def test_a_fast_run_is_started_through_the_script_that_makes_it_fast() -> None:
 
 
 def test_a_fast_run_that_is_resumed_stays_fast() -> None:
-    going_on = Resumption(Path("run/state"), 6, shim=Path("/ours/resumed.py"))
+    resumption = Resumption(Path("run/state"), 6, shim=Path("/ours/resumed.py"))
 
-    argv = gone_on({}, going_on, replace(TRAINER, fast=Path("/ours/fast.py")))
+    argv = gone_on({}, resumption, replace(TRAINER, fast=Path("/ours/fast.py")))
 
     assert argv[9:15] == ["/ours/resumed.py", "--from", "6", "/ours/fast.py", "default", str(TRAINER.script)]
 
@@ -198,16 +198,16 @@ def test_argparse_reads_exactly_the_values_of_the_recipe(settings: dict[str, Val
     assert read["console_log_simple"] is True
 
 
-def gone_on(settings: dict[str, Value], going_on: Resumption, trainer: InstalledTrainer = TRAINER) -> list[str]:
-    return command.build(recipe(settings), INPUTS, trainer, 0, going_on)
+def gone_on(settings: dict[str, Value], resumption: Resumption, trainer: InstalledTrainer = TRAINER) -> list[str]:
+    return command.build(recipe(settings), INPUTS, trainer, 0, resumption)
 
 
 def test_a_run_that_goes_on_is_the_same_run_from_its_state_on() -> None:
     settings: dict[str, Value] = {"seed": 42, "max_train_steps": 12, "sdpa": True}
     before: dict[str, Value] = {"resume": "before", "initial_step": 3, "skip_until_initial_step": True}
-    going_on = Resumption(Path("run/state"), 6, shim=Path("resumed.py"))
+    resumption = Resumption(Path("run/state"), 6, shim=Path("resumed.py"))
 
-    argv = gone_on({**settings, **before}, going_on, replace(TRAINER, shim=Path("scaled.py")))
+    argv = gone_on({**settings, **before}, resumption, replace(TRAINER, shim=Path("scaled.py")))
     first = build(settings)
 
     at = first.index(str(TRAINER.script))

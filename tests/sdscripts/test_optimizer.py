@@ -21,6 +21,7 @@ TABLE = shipped.table().model_copy(update={"optimizers": KNOWN})
 def told(optimizer: str | None, arguments: str) -> list[tuple[str, str | None, str | None]]:
     given = [Override("optimizer_args", arguments, "--set")]
     given += [] if optimizer is None else [Override("optimizer_type", optimizer, "--set")]
+    given += [Override("learning_rate", 1, "--set")] if "prodigy" in str(optimizer).lower() else []
     recipe = presets.load(Kind.LORA, "dim32-gc", given)
     try:
         rules.require(recipe, TABLE)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli.dataset import bucketing
-from sdxl_train_cli.importers import export, option_translation
+from sdxl_train_cli.importers import exporting, option_translation
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import presets, schema
+from sdxl_train_cli.recipes import json_schema, presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import optimizer, shipped
@@ -63,8 +63,8 @@ def test_every_preset_is_taken_by_every_release(kind: Kind, name: str, release: 
 
 
 def test_a_default_is_one_that_both_scripts_have_and_zero_is_a_value() -> None:
-    assert shipped.number("max_train_steps") == 1600
-    assert shipped.number("learning_rate") == 2e-6
+    assert shipped.default_number("max_train_steps") == 1600
+    assert shipped.default_number("learning_rate") == 2e-6
     assert shipped.defaults()["keep_tokens"] == 0
     assert shipped.defaults()["lr_scheduler"] == "constant"
     assert not {"save_model_as", "network_dim", "sdpa", "optimizer_type"} & shipped.defaults().keys()
@@ -72,7 +72,7 @@ def test_a_default_is_one_that_both_scripts_have_and_zero_is_a_value() -> None:
 
 def test_what_is_no_number_is_not_given_as_one() -> None:
     with pytest.raises(TypeError, match="lr_scheduler is not a number"):
-        shipped.number("lr_scheduler")
+        shipped.default_number("lr_scheduler")
 
 
 def test_an_optimizer_whose_arguments_are_known_is_one_that_setup_asks_for() -> None:
@@ -107,8 +107,8 @@ def test_a_default_stands_in_one_line_of_one_file_and_all_that_is_told_follows_i
     assert not list(rules.problems(late))
     assert option_translation.is_off("max_train_steps", 1700)
     assert not option_translation.is_off("max_train_steps", 1600)
-    assert export.kohya_gui(recipe).fields["max_train_steps"] == 1700
-    properties = schema.build(shipped.table(), None, {})["properties"]
+    assert exporting.kohya_gui(recipe).fields["max_train_steps"] == 1700
+    properties = json_schema.build(shipped.table(), None, {})["properties"]
     assert isinstance(properties, dict)
     assert properties["max_train_steps"]["default"] == 1700
 

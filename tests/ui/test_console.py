@@ -105,7 +105,7 @@ def test_no_way_to_print_lets_through_what_a_terminal_obeys(capsys: Printed, mon
         console.errors([Problem(hostile, hostile, hostile)])
         console.finding("error", Problem(hostile, hostile), [hostile])
         console.table((hostile, "b"), [(hostile, hostile)])
-        console.told_table((hostile, "b"), [(hostile, hostile)])
+        console.err_table((hostile, "b"), [(hostile, hostile)])
 
     print_all()
     printed = capsys.readouterr()

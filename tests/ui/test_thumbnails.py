@@ -47,17 +47,17 @@ def test_a_large_transparent_picture_shows_the_colour_below(tmp_path: Path) -> N
 def test_pictures_are_decoded_only_where_there_is_room(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         Image.new("RGB", (300, 200)).save(tmp_path / name)
-    taken: list[int] = []
+    reserve: list[int] = []
 
     class Counting(DecodeMemory):
-        def taken(self, size: int) -> AbstractContextManager[None]:
-            taken.append(size)
-            return super().taken(size)
+        def reserve(self, size: int) -> AbstractContextManager[None]:
+            reserve.append(size)
+            return super().reserve(size)
 
     made = list(thumbnails.data_uris([tmp_path / "a.png", tmp_path / "b.png"], 64, 80, 10_000, Counting(240_000)))
 
     assert all(made)
-    assert taken == [240_000, 240_000]
+    assert reserve == [240_000, 240_000]
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n\0\0"])

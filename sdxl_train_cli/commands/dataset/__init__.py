@@ -1,1 +1,1 @@
-"""`sdxl-train dataset`: a file for each of its commands."""
+"""`sdxl-train dataset`: one file per command."""

@@ -1,4 +1,4 @@
-"""`sdxl-train dataset caption`: tags for pictures that have no caption."""
+"""`sdxl-train dataset caption`: tag pictures that have no caption."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def caption(
     installed = environment.require(where)
     required_packages.require_extras(installed, [Extra.TAGGER], "command")
     tagging.require_script(installed)
-    wish = tagging.TaggingOptions(threshold, caption_text.trigger(trigger))
+    options = tagging.TaggingOptions(threshold, caption_text.parse_trigger(trigger))
     work = untagged.find_untagged(layout.expand(directory), overwrite=overwrite)
     if work.jobs:
         tagger = tagging.find_tagger(model or tagging.USUAL_MODEL, where, os.environ)
         if tagger.must_be_fetched:
             console.note(f"fetching {tagger.name}, a few hundred MB, once")
-        with console.counting("tagging") as tell:
-            _tell(tagging.tag(installed, where, tagger, work.jobs, wish, tell), threshold)
+        with console.progress_bar("tagging") as tell:
+            _tell(tagging.tag(installed, where, tagger, work.jobs, options, tell), threshold)
     _tell_rest(work)
 
 
@@ -55,15 +55,15 @@ def _tell(tagged: TaggingResult, threshold: float) -> None:
     console.note(f"done: {len(tagged.written)} captions written")
     if tagged.kept:
         console.note(
-            f"captions that another program wrote meanwhile, left as they are: {finding_kinds.some(tagged.kept)}"
+            f"captions that another program wrote, meanwhile left as they are: {finding_kinds.name_some(tagged.kept)}"
         )
     if tagged.empty:
-        names = finding_kinds.some(tagged.empty)
+        names = finding_kinds.name_some(tagged.empty)
         console.warn(Problem(f"no tag reached {threshold}, so no caption: {names}", "try a lower --threshold"))
 
 
 def _tell_rest(work: UntaggedPictures) -> None:
-    """Say what was left alone; DatasetError where that is because a picture can't be read."""
+    """Report pictures that were skipped. DatasetError if some are unreadable."""
     if work.kept:
         console.note(f"{work.kept} pictures keep their captions (--overwrite retags them)")
     if work.problems:

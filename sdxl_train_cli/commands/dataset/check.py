@@ -1,4 +1,4 @@
-"""`sdxl-train dataset check`: every problem of a dataset, with the files that have it and the remedy."""
+"""`sdxl-train dataset check`: every problem of a dataset, with files and remedies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.ui import console, dataset_facts
 
 _MOST_NAMED = 10
-"""Files of one kind of problem that a person reads."""
+"""Files listed per kind of problem."""
 
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on warnings too")]
 
@@ -47,7 +47,7 @@ def check(
     overrides = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
     source = training.source(directory, reg, trigger, repeats)
     recipe = training.load(kind, preset, source.data, overrides, home)
-    with workspace.looking() as on_progress:
+    with workspace.picture_progress() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     if as_json:
         _print_json(checked)
@@ -58,7 +58,7 @@ def check(
 
 
 def _print_json(checked: CheckedDataset) -> None:
-    """Names that are no text are escaped, so that a script gets them back."""
+    """Print JSON. Undecodable names are escaped, so that scripts can restore them."""
     findings = [dataset_facts.finding(each) for each in checked.findings]
     console.data({**_counts(checked), "findings": findings})
 
@@ -73,7 +73,7 @@ def _counts(checked: CheckedDataset) -> dict[str, int]:
 
 
 def _show(checked: CheckedDataset, data: Path) -> None:
-    """Each kind once, with its files as they are called in the folder; the last line sums up."""
+    """Print each kind of problem with its files as named in the folder, and a summary as the last line."""
     root = layout.expand(data)
     for finding in checked.findings:
         problem = Problem(finding.message(root), finding.hint)
@@ -85,7 +85,7 @@ def _show(checked: CheckedDataset, data: Path) -> None:
 
 
 def _lines(finding: Finding, root: Path) -> list[str]:
-    """The first of the files, where the message does not name the only one, and how many more there are."""
+    """The first files, unless the message names the only one, and how many more there are."""
     if finding.names_its_file:
         return []
     details = finding.details or ("",) * len(finding.files)

@@ -1,4 +1,4 @@
-"""`sdxl-train dataset fix`: a copy of a dataset in which everything is as training takes it."""
+"""`sdxl-train dataset fix`: copy a dataset so that training accepts all of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import typer
 
 from sdxl_train_cli import layout
 from sdxl_train_cli.commands.dataset.options import Directory
-from sdxl_train_cli.commands.workspace import within_reason
+from sdxl_train_cli.commands.workspace import require_reasonable
 from sdxl_train_cli.dataset import fix_request, fix_sources, fixing
+from sdxl_train_cli.dataset.convert_picture import Alpha
 from sdxl_train_cli.dataset.fixing import FixResult
-from sdxl_train_cli.dataset.repair import Alpha
 from sdxl_train_cli.ui import console
 
 To = Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="Folder for the copy")]
@@ -22,7 +22,10 @@ KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep du
 Size = Annotated[
     int,
     typer.Option(
-        "--size", min=64, callback=within_reason, help="Side of the training square in pixels: shrink larger pictures"
+        "--size",
+        min=64,
+        callback=require_reasonable,
+        help="Side of the training square in pixels: shrink larger pictures",
     ),
 ]
 Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="JPEG quality of rewritten files")]
@@ -47,18 +50,18 @@ def fix(
         fix_request.require_apart(place, folder)
     for note in listed.notes:
         console.warn(note)
-    with console.counting("fixing") as tell:
+    with console.progress_bar("fixing") as tell:
         fixed = fixing.fix(listed.items, source, folder, order, tell)
     _tell(fixed)
-    fix_request.require_nothing_to_look_at(fixed)
+    fix_request.require_complete(fixed)
 
 
 def _tell(fixed: FixResult) -> None:
-    """Say what was done, in numbers; the rest is in the log."""
+    """Report what was done in numbers. The details are in the log."""
     made = [entry for entry in fixed.entries if entry.picture is not None]
     changed = [entry for entry in made if entry.did]
     left = len(fixed.entries) - len(made)
     words = f"{len(made)} pictures, {len(changed)} of them changed, {left} left out"
-    console.note(f"done: {words}{f'; {fixed.again} were already done' if fixed.again else ''}")
+    console.note(f"done: {words}{f'; {fixed.already_done} were already done' if fixed.already_done else ''}")
     console.note(f"full list of changes: {fixed.log}")
     console.out(str(fixed.folder))

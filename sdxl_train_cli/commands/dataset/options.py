@@ -1,4 +1,4 @@
-"""What the commands that look at a dataset take alike, so that each is typed and told of in one way."""
+"""Options shared by the dataset commands, so that each has one name and one help text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 _LAID_OUT = "Folder of pictures; or a dataset config, or metadata"
 
-# What may not be read is told by those who read it, as all else of the dataset.
+# Existence and permissions are checked where the dataset is read.
 Directory = Annotated[Path, typer.Argument(metavar="DIR", readable=False, help=_LAID_OUT)]
 DirectoryOfProject = Annotated[
     Path | None, typer.Argument(metavar="DIR", readable=False, help=f"{_LAID_OUT} [default: the project's, else data]")

@@ -1,4 +1,4 @@
-"""`sdxl-train dataset show`: what SDXL will really see of a folder of pictures, on the terminal or as a web page."""
+"""`sdxl-train dataset show`: what SDXL sees of a folder of pictures, on the terminal or as a web page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import bucketing, checking
 from sdxl_train_cli.dataset.bucketing import BucketPlan
 from sdxl_train_cli.dataset.checking import CheckedDataset
-from sdxl_train_cli.dataset.finding_kinds import in_a_line
+from sdxl_train_cli.dataset.finding_kinds import summarize
 from sdxl_train_cli.errors import DatasetError, UsageError
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui import dataset_facts, dataset_page, dataset_page_data, dataset_tables, web_page
@@ -52,7 +52,7 @@ def show(
     typed = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
     source = training.source(directory, reg, trigger, repeats)
     recipe = training.load(kind, preset, source.data, typed, home)
-    with workspace.looking() as on_progress:
+    with workspace.picture_progress() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)
     arranged = bucketing.arrange(recipe, checked.survey.readable)
@@ -67,13 +67,13 @@ def show(
 
 
 def _require_pictures(checked: CheckedDataset) -> None:
-    """What is wrong with some pictures is shown; without any there is nothing to show."""
+    """Problems of single pictures are shown. Without any picture there is nothing to show."""
     if not checked.survey.seen:
-        raise DatasetError([in_a_line(finding) for finding in checked.errors])
+        raise DatasetError([summarize(finding) for finding in checked.errors])
 
 
 def _target(html: Path) -> Path:
-    """Where the page is written; UsageError before a long look at pictures where it can't be."""
+    """Path of the page. UsageError if it is not writable, before a long survey."""
     target = layout.expand(html)
     if files.is_folder(target):
         return target / "dataset.html"
@@ -91,8 +91,8 @@ def _write_page(target: Path, checked: CheckedDataset, arranged: BucketPlan, rec
 
 
 def _counted(pieces: Iterable[Piece], whole: int) -> Iterator[Piece]:
-    """The same pieces, with a bar on a terminal."""
-    with workspace.looking("making thumbnails") as on_progress:
+    """The same items, with a progress bar on a terminal."""
+    with workspace.picture_progress("making thumbnails") as on_progress:
         for done, piece in enumerate(pieces, start=1):
             if on_progress is not None:
                 on_progress(done, whole)

@@ -1,4 +1,4 @@
-"""What a dataset is looked at with, as `sdxl-train lora` would train on it here: the recipe, and what is said of it."""
+"""Recipe and dataset as `sdxl-train lora` would use them here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sdxl_train_cli.run import run_choices
 
 
 def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Override], home: str | None) -> Recipe:
-    """What `sdxl-train lora` would train with here: typed, else from the project file, else the usual preset.
+    """The recipe that `sdxl-train lora` would use: typed, else the project file's, else the default preset.
 
     Raises RecipeError, and DatasetError for a dataset config.
     """
@@ -34,7 +34,7 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
 
 
 def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> DatasetSource:
-    """The dataset that it would train on: typed, else from the project file, else ./data; UsageError where none is."""
+    """The dataset that it would use: typed, else the project file's, else ./data. UsageError if there is none."""
     written = project.load(Path.cwd())
     given = Path(written.data or run_choices.DEFAULT_DATA) if data is None else data
     if data is None and not written.data and not files.is_folder(given):

@@ -1,1 +1,1 @@
-"""`sdxl-train presets`: a file for each of its commands."""
+"""`sdxl-train presets`: one file per command."""

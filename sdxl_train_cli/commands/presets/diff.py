@@ -1,4 +1,4 @@
-"""`sdxl-train presets diff`: what two presets do differently."""
+"""`sdxl-train presets diff`: compare two presets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.commands.presets.listing import Json, KindFilter
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
-from sdxl_train_cli.recipes import preset_comparison
-from sdxl_train_cli.recipes import presets as recipes
+from sdxl_train_cli.recipes import preset_comparison, presets
 from sdxl_train_cli.recipes.preset_comparison import ComparedSide, OptionDifference
 from sdxl_train_cli.ui import console
 
@@ -26,7 +25,7 @@ Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE)]
 def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home: HomeOption = None) -> None:
     """Compare two presets, sd-scripts' defaults included."""
     table = environment.option_table(workspace.home(home))
-    one, other = (recipes.load(listing.kind_for(name, kind), name, (), workspace.user_presets()) for name in (a, b))
+    one, other = (presets.load(listing.kind_for(name, kind), name, (), workspace.user_presets()) for name in (a, b))
     found = [_without_key(each) for each in preset_comparison.differences(one, other, table)]
     if as_json:
         console.data([_facts(difference) for difference in found])
@@ -43,7 +42,7 @@ def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home:
 
 
 def _without_key(found: OptionDifference) -> OptionDifference:
-    """That two keys differ is told, not the keys."""
+    """Show that two keys differ, but not the keys."""
     if found.option not in redact.KEYS:
         return found
     one, other = (side if side.value is None else replace(side, value=redact.MASK) for side in (found.one, found.other))

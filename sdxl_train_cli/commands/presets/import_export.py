@@ -1,4 +1,4 @@
-"""`sdxl-train presets import` and `export`: other programs' settings, both ways."""
+"""`sdxl-train presets import` and `export`: exchange settings with other programs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
-from sdxl_train_cli.importers import export as exports
-from sdxl_train_cli.importers import format_detection, preset_building, preset_text
-from sdxl_train_cli.importers import import_report as reports
+from sdxl_train_cli.importers import exporting, format_detection, import_report, preset_building, preset_text
 from sdxl_train_cli.importers.preset_building import ImportedPreset
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import preset_folders, presets
@@ -25,7 +23,7 @@ from sdxl_train_cli.ui import console
 
 
 class ReportForm(str, Enum):
-    """What `--report` takes."""
+    """Values of `--report`."""
 
     TABLE = "table"
     JSON = "json"
@@ -33,7 +31,7 @@ class ReportForm(str, Enum):
 
 
 class TargetForm(str, Enum):
-    """What `export --to` takes."""
+    """Values of `export --to`."""
 
     TOML = "toml"
     KOHYA_GUI = "kohya-gui"
@@ -71,11 +69,11 @@ def import_(
         with gathering.part():
             imported = preset_building.build(format_detection.read(file, str(file)), table, str(file), wanted)
             path = _written(imported, file, _folder(to, imported.kind), name, force=force)
-            facts.append(reports.facts(imported, str(path)))
+            facts.append(import_report.facts(imported, str(path)))
             console.note(f"{path.stem}: {imported.kind.label}, extends {imported.base}; {imported.format}")
             if report is ReportForm.TABLE:
-                console.told_table(reports.HEADINGS, reports.rows(imported))
-            console.note(reports.summary(imported))
+                console.err_table(import_report.HEADINGS, import_report.rows(imported))
+            console.note(import_report.summary(imported))
             if report is not ReportForm.JSON:
                 console.out(str(path))
     if report is ReportForm.JSON:
@@ -91,10 +89,12 @@ def export(
     recipe = _recipe(preset, kind, environment.option_table(workspace.home(home)))
     lost: tuple[str, ...] = ()
     if to is TargetForm.KOHYA_GUI:
-        form = exports.kohya_gui(recipe)
+        form = exporting.kohya_gui(recipe)
         text, lost = untrusted_files.json_text(form.fields), form.lost
     else:
-        text = exports.toml(recipe) if to is TargetForm.TOML else formatting.shell_line(exports.command(recipe)) + "\n"
+        text = (
+            exporting.toml(recipe) if to is TargetForm.TOML else formatting.shell_line(exporting.command(recipe)) + "\n"
+        )
     for option in lost:
         console.warn(Problem(f"the GUI can't hold {option}", "set it there by hand"))
     console.note(f"{recipe.name}: {recipe.kind.label}, for {recipe.kind.script}; give model, pictures and output there")
@@ -123,12 +123,12 @@ def _written(imported: ImportedPreset, file: Path, folder: Path, name: str | Non
     if not bare:
         raise UsageError(f"'{name or file.stem}' is not a valid preset name", "choose a name with --name")
     path = folder / f"{bare}.yaml"
-    preset_folders.write(path, preset_text.of(imported, file.name), force=force)
+    preset_folders.write(path, preset_text.render(imported, file.name), force=force)
     return path
 
 
 def _require_different_names(files: list[Path]) -> None:
-    """One call must not write over what it has just written."""
+    """Prevent one call from overwriting a preset that it has just written."""
     names = [_file_name(file.stem) for file in files]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -136,5 +136,5 @@ def _require_different_names(files: list[Path]) -> None:
 
 
 def _file_name(text: str) -> str:
-    """A name that every file system takes, and that is listed: without a leading underscore."""
+    """A name valid on every file system and shown in lists: without a leading underscore."""
     return "".join(char if char.isalnum() or char in " ._-+()" else "-" for char in text).strip(" .-_")[:100]

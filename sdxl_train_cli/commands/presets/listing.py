@@ -12,8 +12,8 @@ from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import RecipeError
-from sdxl_train_cli.memory import vram
-from sdxl_train_cli.memory.vram import MemoryNeed
+from sdxl_train_cli.memory import requirement
+from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import ListedPreset
@@ -76,7 +76,7 @@ def check(
 
 
 def find_kind(text: str | None) -> Kind | None:
-    """The kind of that name, if one is given; UsageError where there is none."""
+    """The kind of this name, if given. UsageError for an unknown name."""
     return None if text is None else workspace.kind(text)
 
 
@@ -90,11 +90,11 @@ def kind_for(preset: str, typed: str | None) -> Kind:
 
 
 def _need(preset: ListedPreset) -> MemoryNeed | None:
-    """The need of a preset that says what it trains; None where it is broken."""
+    """Memory of a preset with a known kind. None if the preset is broken."""
     if preset.kind is None:
         return None
     try:
-        return vram.need(presets.load(preset.kind, str(preset.path), (), workspace.user_presets()))
+        return requirement.need(presets.load(preset.kind, str(preset.path), (), workspace.user_presets()))
     except RecipeError:
         return None
 
@@ -117,7 +117,7 @@ def _facts(preset: ListedPreset) -> dict[str, object]:
 
 
 def text(value: object) -> str:
-    """A value as a person writes it."""
+    """A value as people write it."""
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""`sdxl-train presets new`: five questions, and a commented preset."""
+"""`sdxl-train presets new`: create a commented preset from five questions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_train_cli import formatting, gpu
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.commands.presets.listing import KindFilter
-from sdxl_train_cli.commands.workspace import within_reason
+from sdxl_train_cli.commands.workspace import require_reasonable
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.memory import preset_drafting
 from sdxl_train_cli.memory.preset_drafting import CUSTOMS, DraftAnswers, Priority, TrainingSubject
@@ -27,7 +27,7 @@ Name = Annotated[str | None, typer.Argument(help="The preset's name")]
 What = Annotated[str | None, typer.Option("--what", help="character, object, style or several")]
 GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
 Pictures = Annotated[
-    int | None, typer.Option("--pictures", min=1, callback=within_reason, help="Number of pictures you have")
+    int | None, typer.Option("--pictures", min=1, callback=require_reasonable, help="Number of pictures you have")
 ]
 For = Annotated[str | None, typer.Option("--for", help="speed or quality")]
 To = Annotated[Path | None, typer.Option("--to", help="Folder for the preset [default: your own presets]")]
@@ -70,7 +70,7 @@ def _card(real: float | None) -> float:
 
 
 def _require_askable(given: dict[str, object]) -> None:
-    """A script gets no questions that nobody would answer."""
+    """Refuse to ask questions of a script, which could not answer."""
     missing = [flag for flag, value in given.items() if value is None]
     if missing and (sys.stdin is None or not sys.stdin.isatty()):
         raise UsageError(
@@ -119,12 +119,12 @@ def _real_gib() -> float | None:
 
 
 def _free_gib(size: float) -> float:
-    """What a run finds on a card of this size, a desktop beside it."""
-    return gpu.imagined(size, gpu.usual_headroom_gib()).free_gib
+    """Free memory of a GPU of this size that also runs a desktop."""
+    return gpu.hypothetical(size, gpu.usual_headroom_gib()).free_gib
 
 
 def _safe(name: str) -> str:
-    """A name that every file system takes, and that `presets list` shows."""
+    """A name valid on every file system and shown by `presets list`."""
     if not re.fullmatch(r"[^\W_][\w .+-]{0,99}", name) or name.endswith((".", " ")):
         raise UsageError(f"'{name}' is not a valid preset name", "use letters, digits, - and _, such as my-style")
     return name

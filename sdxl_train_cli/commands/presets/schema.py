@@ -1,4 +1,4 @@
-"""`sdxl-train presets schema`: presets that complete and check themselves in an editor."""
+"""`sdxl-train presets schema`: completion and validation of presets in an editor."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import presets as recipes
-from sdxl_train_cli.recipes import schema as schemas
+from sdxl_train_cli.recipes import json_schema, presets
 from sdxl_train_cli.ui import console
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File for the schema [default: print it]")]
@@ -28,8 +27,8 @@ def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = No
     table = environment.option_table(workspace.home(home))
     if table.release:
         console.note(f"built from the options of sd-scripts {table.release}; after setup it has their descriptions too")
-    names = {one: recipes.names(one, workspace.user_presets()) for one in Kind}
-    text = json.dumps(schemas.build(table, listing.find_kind(kind), names), indent=1, ensure_ascii=False)
+    names = {one: presets.names(one, workspace.user_presets()) for one in Kind}
+    text = json.dumps(json_schema.build(table, listing.find_kind(kind), names), indent=1, ensure_ascii=False)
     if output is None:
         console.note(
             "to use it in your editor, write it to a file: sdxl-train presets schema --output preset.schema.json"

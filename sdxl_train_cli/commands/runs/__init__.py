@@ -1,1 +1,1 @@
-"""`sdxl-train runs`: a file for each of its commands."""
+"""`sdxl-train runs`: one file per command."""

@@ -1,4 +1,4 @@
-"""`sdxl-train runs explain`: what a log says of how its run ended."""
+"""`sdxl-train runs explain`: how a run ended, according to its log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.failures import diagnosis, log
 from sdxl_train_cli.failures.diagnosis import Ending, LogFinding
 from sdxl_train_cli.failures.signature import Failure
-from sdxl_train_cli.memory import remedies
+from sdxl_train_cli.memory import out_of_memory
 from sdxl_train_cli.records import history, record
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.runs import Run
@@ -34,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 def explain(target: Target, as_json: Json = False) -> None:
     """Explain why a run failed and what to type next. Takes any log of sd-scripts."""
     if target == "-":
-        path, lines = None, log.decoded(_stdin())
+        path, lines = None, log.decode(_stdin())
     else:
         path = _log(target)
         lines = _read(path)
@@ -60,7 +60,7 @@ def _stdin() -> bytes:
 
 
 def _end_of(stream: BinaryIO) -> bytes:
-    """What a pipe gives last, however much it gives."""
+    """The end of a pipe's data, however much there is."""
     chunks = deque[bytes](maxlen=-(-log.TAIL_BYTES // _CHUNK_BYTES))
     while chunk := stream.read(_CHUNK_BYTES):
         chunks.append(chunk)
@@ -68,7 +68,7 @@ def _end_of(stream: BinaryIO) -> bytes:
 
 
 def _log(target: str) -> Path:
-    """The log that is meant; UsageError where there is none."""
+    """The log to explain. UsageError if there is none."""
     typed = layout.expand(Path(target))
     folders = [typed, layout.expand(Path(DEFAULT_OUTPUT)) / target]
     try:
@@ -76,7 +76,7 @@ def _log(target: str) -> Path:
             return typed
         logs = [Run(folder, folder.name).log for folder in folders if folder.is_dir()]
         found = next((path for path in logs if path.is_file()), None)
-    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL byte
+    except (OSError, ValueError) as error:  # a name that is too long, or contains a NUL byte
         raise UsageError(f"'{target[:80]}' is not a valid name of a run or a log", "give a path") from error
     if found is not None:
         return found
@@ -90,17 +90,17 @@ def _log(target: str) -> Path:
 
 def _read(path: Path) -> list[str]:
     try:
-        # A pipe that is typed is read; all else that is no plain file could keep us waiting.
+        # A pipe is read if given explicitly. Other special files could block.
         with path.open("rb") if path.is_fifo() else files.open_plain(path) as file:
             if not file.seekable():
-                return log.decoded(_end_of(file))
+                return log.decode(_end_of(file))
             return log.read_tail(file, file.seek(0, io.SEEK_END))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}", "check its permissions") from error
 
 
 def _entry(path: Path | None) -> Loaded | None:
-    """The run that a log belongs to, where its record is whole."""
+    """The run that a log belongs to, if its record is valid."""
     if path is None or path.name != record.LOG or not files.is_file(path.with_name(record.RUN)):
         return None
     entry = history.load(path.parent)
@@ -108,14 +108,14 @@ def _entry(path: Path | None) -> Loaded | None:
 
 
 def _as_recorded(finding: LogFinding, entry: Loaded | None) -> LogFinding:
-    """What the log tells of a run that is done: it finished, whatever else went wrong around it."""
+    """The finding for a run recorded as done: it finished, whatever else the log says."""
     if entry is None or entry.state is not RunState.DONE:
         return finding
     return replace(finding, ending=Ending.FINISHED, diagnosis=None)
 
 
 def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
-    """What the record says where the log says less; empty where there is no such thing."""
+    """What the record adds to the log. Empty if nothing."""
     if entry is None or finding.diagnosis is not None:
         return []
     outcome = entry.outcome
@@ -153,12 +153,12 @@ def _told(finding: LogFinding) -> list[str]:
 
 
 def _ways(finding: LogFinding, entry: Loaded | None) -> list[str]:
-    """For a run of ours whose memory ran out: what would fit, as the flags to type."""
+    """Flags with which a run of ours that ran out of memory would fit."""
     known = finding.diagnosis
     if entry is None or known is None or known.kind is not Failure.GPU_MEMORY or entry.record.recipe is None:
         return []
     device = device_now(entry.record.gpu.index if entry.record.gpu else None)
-    return remedies.for_memory(entry.record.recipe, device, workspace.user_presets())
+    return out_of_memory.for_memory(entry.record.recipe, device, workspace.user_presets())
 
 
 def _facts(finding: LogFinding, path: Path | None) -> dict[str, object]:

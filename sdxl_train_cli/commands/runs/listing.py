@@ -1,4 +1,4 @@
-"""`sdxl-train runs list`, `show` and `diff`: what is known of runs, on stdout."""
+"""`sdxl-train runs list`, `show` and `diff`: runs and their details, on stdout."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
         _print_json([_facts(entry) for entry in found])
         return
     if not found:
-        printing.told(f"no runs in {folder}")
+        printing.err(f"no runs in {folder}")
         return
     headings = ("name", "state", "kind", "preset", "steps", "loss", "time", "started")
-    # Plain text: a drawn table of a thousand rows takes longer than all the rest.
+    # Plain text: rendering a table of a thousand rows takes longer than everything else.
     printing.document("\n".join(_columns([headings, *(_row(entry) for entry in found)])))
     for entry in found:
         if entry.problem:
-            printing.told(f"{entry.folder}: {entry.problem}")
+            printing.err(f"{entry.folder}: {entry.problem}")
 
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
@@ -128,7 +128,7 @@ def _all_facts(entry: Loaded, made: Sequence[CheckpointFile], states: Sequence[P
 
 
 def _plain(fact: Fact) -> object:
-    """JSON has no NaN and no infinity: they become text."""
+    """Convert NaN and infinity to text, as JSON has neither."""
     if isinstance(fact, float) and not math.isfinite(fact):
         return "nan" if math.isnan(fact) else "inf"
     return fact
@@ -139,7 +139,7 @@ def _row(entry: Listed) -> tuple[str, ...]:
     steps = outcome.steps if outcome else None
     loss = outcome.loss if outcome else None
     return (
-        entry.folder.name,  # what can be typed, should the folder have another name by now
+        entry.folder.name,  # the name to type, even if the folder was renamed
         entry.state.value,
         kept.kind or "",
         kept.preset or "",
@@ -187,7 +187,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
 
 
 def _is_own(origin: Origin) -> bool:
-    """Whether a person set it beside the preset: by a flag, or in the project file."""
+    """Whether the user set the option besides the preset: by a flag, or in the project file."""
     return origin.line is None or origin.name == PROJECT_FILE
 
 

@@ -1,4 +1,4 @@
-"""`sdxl-train runs report`: a run as one web page."""
+"""`sdxl-train runs report`: a run as a web page."""
 
 from __future__ import annotations
 

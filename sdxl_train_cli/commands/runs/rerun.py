@@ -1,4 +1,4 @@
-"""`sdxl-train runs rerun`: the same run again."""
+"""`sdxl-train runs rerun`: repeat a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sdxl-train runs resume`: go on with a run that was cut off."""
+"""`sdxl-train runs resume`: resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
-from sdxl_train_cli.commands.workspace import HomeOption, OutputOption, within_reason
-from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.commands.workspace import HomeOption, OutputOption, require_reasonable
+from sdxl_train_cli.memory.step_down import Reduction
 from sdxl_train_cli.records import history
 from sdxl_train_cli.run import guards, resuming, retry, training
 from sdxl_train_cli.run.guards import Guard
@@ -22,7 +22,7 @@ from sdxl_train_cli.ui.live import LiveView
 
 Steps = Annotated[
     int | None,
-    typer.Option("--steps", min=1, callback=within_reason, help="Total steps of the run [default: unchanged]"),
+    typer.Option("--steps", min=1, callback=require_reasonable, help="Total steps of the run [default: unchanged]"),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
 Force = Annotated[bool, typer.Option("--force", help="Resume even if it is refused as unsafe; look at the run first")]
@@ -42,20 +42,20 @@ def resume(
         printing.out(formatting.shell_line(resumed.argv))
         return
 
-    def lower(_ready: ResumedRun, rung: Reduction) -> ResumedRun:
+    def lower(_ready: ResumedRun, reduction: Reduction) -> ResumedRun:
         """From the furthest state that there is by now."""
         now = history.load(entry.folder)
-        return resuming.prepare(now, where, steps=steps, check_vram=False, force=force, changes=rung.changes)
+        return resuming.prepare(now, where, steps=steps, check_vram=False, force=force, changes=reduction.changes)
 
-    hands = retry.RunActions(lambda ready: carry_on(ready, live.view(as_json=as_json), off), lower, console.warn)
+    actions = retry.RunActions(lambda ready: carry_on(ready, live.view(as_json=as_json), off), lower, console.warn)
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
-    manner = retry.going_on(entry.folder)
-    outcome = retry.carry_out(resumed, hands, manner, step_downs=allowed, user_presets=workspace.user_presets())
+    policy = retry.resume_policy(entry.folder)
+    outcome = retry.carry_out(resumed, actions, policy, step_downs=allowed, user_presets=workspace.user_presets())
     console.finished(outcome)
 
 
 def carry_on(resumed: ResumedRun, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
-    """Note the attempt in the run's record, start the trainer and follow it to its end."""
+    """Record the attempt, start the trainer and watch it to its end."""
     for note in resumed.notes:
         console.note(note)
     with view:

@@ -1,4 +1,4 @@
-"""`sdxl-train runs rm`: delete runs, after a question."""
+"""`sdxl-train runs rm`: delete runs after confirmation."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def rm(
             entry = history.find(run, folder)
             if problem := removal.problem(entry, force=force):
                 raise UsageError(problem)
-            found[entry.folder] = removal.doomed(entry, keep_result=keep_result)
+            found[entry.folder] = removal.plan_deletion(entry, keep_result=keep_result)
     gathering.require_none()
-    for doomed in found.values():
-        console.note(f"{formatting.size(doomed.size_bytes):>9}  {doomed.words}")
+    for deletion in found.values():
+        console.note(f"{formatting.size(deletion.size_bytes):>9}  {deletion.words}")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask for confirmation", "add --yes to delete without asking")
         if not typer.confirm("delete?" if len(found) == 1 else f"delete these {len(found)} runs?", err=True):
             console.note("nothing was deleted")
             return
-    for doomed in found.values():
-        removal.remove(doomed, force=force)
-        console.out(str(doomed.entry.folder))
+    for deletion in found.values():
+        removal.remove(deletion, force=force)
+        console.out(str(deletion.entry.folder))

@@ -1,4 +1,4 @@
-"""`sdxl-train runs tensorboard`: TensorBoard on one run or on all."""
+"""`sdxl-train runs tensorboard`: TensorBoard for one run or all runs."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import preset_folders, presets, schema, yaml_file
+from sdxl_train_cli.recipes import json_schema, preset_folders, presets, yaml_file
 from sdxl_train_cli.sdscripts import shipped
 from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
@@ -18,7 +18,7 @@ NAMES = {kind: presets.names(kind) for kind in Kind}
 
 
 def validator(kind: Kind | None = None, table: OptionTable = TABLE) -> Draft202012Validator:
-    built = schema.build(table, kind, NAMES)
+    built = json_schema.build(table, kind, NAMES)
     Draft202012Validator.check_schema(built)
     return Draft202012Validator(built)
 
@@ -96,7 +96,7 @@ def test_the_words_are_the_installed_parsers_and_the_presets_are_offered() -> No
     )  # fmt: skip
     other = option.model_copy(update={"choices": ("ckpt", "diffusers"), "default": None})
     table = OptionTable(scripts={Kind.LORA.script: (option,), Kind.DREAMBOOTH.script: (other,)})
-    built = schema.build(table, None, NAMES)
+    built = json_schema.build(table, None, NAMES)
     properties = built["properties"]
 
     assert isinstance(properties, dict)
@@ -108,7 +108,7 @@ def test_the_words_are_the_installed_parsers_and_the_presets_are_offered() -> No
 
 
 def test_schedules_and_optimizers_are_offered_though_the_parser_lists_none() -> None:
-    built = schema.build(TABLE, None, NAMES)["properties"]
+    built = json_schema.build(TABLE, None, NAMES)["properties"]
 
     assert isinstance(built, dict)
     assert "cosine" in built["lr_scheduler"]["examples"]

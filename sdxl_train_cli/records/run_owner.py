@@ -1,7 +1,7 @@
-"""Who watches a run: locked and noted in its folder while it goes on, and told from the dead by whoever looks.
+"""The process that supervises a run: it holds a lock and a note in the run's folder, so that others see it.
 
-The lock decides: the system takes it from a process that dies, however it dies, and no clock is asked. What is noted
-beside it counts where a lock says nothing: on a drive without locks, and for a run of another computer.
+The lock decides: the system releases it when a process dies, however that happens, independent of the clock. The note
+counts where locks do not work: on drives without them, and for runs of another computer.
 """
 
 from __future__ import annotations
@@ -51,42 +51,42 @@ else:
 
 
 _PATIENCE_SECONDS = 1.0
-"""Whoever lists runs holds a lock for a moment, to see whether it is free."""
+"""Listing runs takes a lock for a moment, to see whether it is free."""
 _SAME_BIRTH_SECONDS = 2.0
-"""Two readings of one process's birth differ by less; older records tell nothing better."""
+"""Tolerance between two readings of a process's start time. Older records have nothing more precise."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SPACE = Path("/proc/self/ns/pid")
 _LOCAL = frozenset(
     "apfs bcachefs btrfs ext2 ext3 ext4 f2fs hfs ntfs ntfs3 overlay tmpfs vfat xfs zfs".split()  # noqa: SIM905
 )
-"""File systems that one computer alone writes to, so that its locks are all the locks there are.
+"""File systems that only one computer writes to, so that its locks are complete.
 
-Of an overlay the layer that is written to is, whatever lies below.
+An overlay counts, as its writable layer is local whatever is below.
 """
 
 
 class Liveness(Enum):
-    """Whether a run is watched."""
+    """Whether a run is supervised."""
 
     ALIVE = "alive"
     GONE = "gone"
     UNKNOWN = "unknown"
-    """Another computer may watch it, which can't be seen from here."""
+    """Another computer may supervise it, which can't be checked from here."""
 
 
 class _Lock(Enum):
     HELD = "held"
     FREE = "free"
     SILENT = "silent"
-    """No lock is there, or this drive knows none."""
+    """There is no lock, or the drive does not support locks."""
 
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[int | None]:
-    """Keep a run to ourselves for as long as the block lasts; UsageError where somebody else has it.
+    """Lock a run for the duration of the block. UsageError if another process has it.
 
-    Gives the lock's handle for a process that has to keep it after our death, None on a drive that knows no locks.
-    The file stays: taking it away would let two at once believe that they hold it.
+    Yields the lock's handle for a process that must keep it after our death, or None on a drive without locks. The file
+    remains: deleting it would let two processes believe that they hold it.
     """
     path = folder / record.LOCK
     try:
@@ -107,9 +107,9 @@ def hold(folder: Path) -> Iterator[int | None]:
 
 @contextlib.contextmanager
 def read_noted(folder: Path, lock: int | None) -> Iterator[None]:
-    """Say in the run's folder who watches it, for as long as the block lasts."""
+    """Record the supervising process in the run's folder for the duration of the block."""
     path = folder / record.RUNNING
-    with contextlib.suppress(OSError):  # a full disk: the lock tells all the same
+    with contextlib.suppress(OSError):  # a full disk: the lock suffices
         files.write(path, current_process(is_locked=lock is not None).model_dump_json(indent=1) + "\n")
     try:
         yield
@@ -119,7 +119,7 @@ def read_noted(folder: Path, lock: int | None) -> Iterator[None]:
 
 
 def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
-    """Whether the run of a folder is being watched, by its lock and what was noted beside it."""
+    """Whether a folder's run is supervised, according to its lock and its note."""
     lock = _look(folder / record.LOCK)
     if lock is _Lock.HELD:
         return Liveness.ALIVE
@@ -129,19 +129,19 @@ def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
     if _is_here(noted):
         return Liveness.GONE if is_told else _life_here(noted)
     if (is_told or noted.host == _host()) and _is_local(folder):
-        return Liveness.GONE  # this computer has been started anew since
+        return Liveness.GONE  # this computer has rebooted since
     return Liveness.UNKNOWN
 
 
 def _life_here(noted: Supervisor) -> Liveness:
-    """By the process alone, where no lock tells."""
+    """Judge by the process alone if there is no lock."""
     if noted.space not in {None, _space()}:
-        return Liveness.UNKNOWN  # a container's: its process numbers are others
+        return Liveness.UNKNOWN  # another PID namespace, with its own process IDs
     return Liveness.ALIVE if _lives(noted) else Liveness.GONE
 
 
 def current_process(*, is_locked: bool) -> Supervisor:
-    """What is noted of this process."""
+    """The note about this process."""
     pid = os.getpid()
     created = psutil.Process(pid).create_time()
     return Supervisor(
@@ -150,7 +150,7 @@ def current_process(*, is_locked: bool) -> Supervisor:
 
 
 def _open(path: Path, flags: int) -> int:
-    """A plain file's handle, which no child inherits; OSError for a link, a pipe and all else."""
+    """Open a regular file that children do not inherit. OSError for a link, a pipe and anything else."""
     extra = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     handle = os.open(path, flags | extra, 0o666)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -160,7 +160,7 @@ def _open(path: Path, flags: int) -> int:
 
 
 def _taken(handle: int, take: Callable[[int], None], patience_seconds: float) -> _Lock:
-    """FREE where `take` has taken it."""
+    """Try to take the lock. FREE if `take` succeeded."""
     end = time.monotonic() + patience_seconds
     while True:
         try:
@@ -177,7 +177,7 @@ def _taken(handle: int, take: Callable[[int], None], patience_seconds: float) ->
 
 def _look(path: Path) -> _Lock:
     handle = None
-    for flags in (os.O_RDWR, os.O_RDONLY):  # some drives lock only what may be written
+    for flags in (os.O_RDWR, os.O_RDONLY):  # some drives only lock files opened for writing
         try:
             handle = _open(path, flags)
             break
@@ -192,12 +192,12 @@ def _look(path: Path) -> _Lock:
 
 
 def _is_here(noted: Supervisor) -> bool:
-    """Whether it was noted on this computer, since its last start where that can be told."""
+    """Whether the note is from this computer and, if known, from its current boot."""
     return noted.boot == _boot() if noted.boot is not None else noted.host in {None, _host()}
 
 
 def _lives(noted: Supervisor) -> bool:
-    """Whether the process is there, and is not a later one of the same number."""
+    """Whether the process exists and is not a later one with the same ID."""
     try:
         process = psutil.Process(noted.pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -217,33 +217,33 @@ def _host() -> str:
 
 
 def _boot() -> str | None:
-    """Which start of the computer this is. Outside Linux None: there, a process's birth is kept as it was told once."""
+    """Boot ID. None outside Linux, where a process's start time does not depend on the clock."""
     with contextlib.suppress(OSError):
         return _BOOT.read_text(encoding="ascii").strip()
     return None
 
 
 def _ticks(pid: int) -> int | None:
-    """When a process was started, in clock ticks since the computer was: no change of the clock moves it."""
+    """A process's start in clock ticks since boot. Setting the clock does not change it."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return int(fields[19])  # field 22 of the whole line; its second one, the name, may hold blanks
+        return int(fields[19])  # field 22 of the line; the second one, the name, may contain spaces
     return None
 
 
 def _space() -> str | None:
-    """Which processes these numbers count: a container counts its own."""
+    """PID namespace: a container numbers its own processes."""
     with contextlib.suppress(OSError):
         return str(_SPACE.readlink())
     return None
 
 
 def _is_local(folder: Path) -> bool:
-    """Whether no other computer can have the folder's drive open."""
+    """Whether no other computer can access the folder's drive."""
     with contextlib.suppress(OSError, psutil.Error):
         whole = folder.resolve()
         mounted = [part for part in psutil.disk_partitions(all=True) if whole.is_relative_to(part.mountpoint)]
-        # Of two at one place, the later hides the earlier.
+        # Of two mounts at one place, the later one hides the earlier.
         nearest = max(enumerate(mounted), key=lambda each: (len(each[1].mountpoint), each[0]), default=None)
         return nearest is not None and nearest[1].fstype.lower() in _LOCAL
     return False

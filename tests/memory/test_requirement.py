@@ -8,7 +8,7 @@ import pytest
 
 from sdxl_train_cli.errors import VramError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.memory import vram
+from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -29,24 +29,26 @@ def gpu(free_gib: float) -> Gpu:
 
 def refused(asked: Recipe, device: Gpu | None) -> tuple[str, str]:
     with pytest.raises(VramError) as caught:
-        vram.require(asked, device, lambda: ["--set way=out"])
+        requirement.require(asked, device, lambda: ["--set way=out"])
     assert caught.value.exit_code == 6
     return caught.value.problems[0].message, str(caught.value.problems[0].hint)
 
 
 def test_the_table_has_16_rows_and_25_cells_as_they_stand_in_the_file() -> None:
-    text = vram.TABLE.read_text(encoding="utf-8")
+    text = requirement.TABLE.read_text(encoding="utf-8")
     lines = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
     written = [
         {int(key[2:]): float(gib) for key, gib in line.items() if key.startswith("bs") and gib} for line in lines
     ]
 
-    assert [row.measured_gib for row in vram.rows()] == written
+    assert [row.measured_gib for row in requirement.rows()] == written
     assert (len(written), sum(map(len, written))) == (16, 25)
 
 
 def test_each_row_is_that_of_one_shipped_preset() -> None:
-    matching = [[at for at, row in enumerate(vram.rows()) if row.is_like(recipe(kind, name))] for kind, name in SHIPPED]
+    matching = [
+        [at for at, row in enumerate(requirement.rows()) if row.is_like(recipe(kind, name))] for kind, name in SHIPPED
+    ]
 
     assert all(len(rows) <= 1 for rows in matching)
     assert sorted(at for rows in matching for at in rows) == list(range(16))
@@ -57,7 +59,7 @@ AS_MEASURED: dict[str, Value | None] = {"network_train_unet_only": None, "cache_
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_the_batch_size_chooses_the_cell(size: int) -> None:
-    assert vram.measured_gib(recipe(train_batch_size=size, **AS_MEASURED)) == {1: 9.4, 2: 13.1}[size]
+    assert requirement.measured_gib(recipe(train_batch_size=size, **AS_MEASURED)) == {1: 9.4, 2: 13.1}[size]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_the_batch_size_chooses_the_cell(size: int) -> None:
 )
 def test_other_settings_were_not_measured(changes: dict[str, Value | None]) -> None:
     overrides = [Override(*item, "") for item in {**AS_MEASURED, **changes}.items()]
-    assert vram.measured_gib(presets.load(Kind.LORA, "dim32-gc", overrides)) is None
+    assert requirement.measured_gib(presets.load(Kind.LORA, "dim32-gc", overrides)) is None
 
 
 @pytest.mark.parametrize(
@@ -87,19 +89,19 @@ def test_other_settings_were_not_measured(changes: dict[str, Value | None]) -> N
 def test_settings_that_take_no_more_memory_are_the_same_row(changes: dict[str, Value | None]) -> None:
     overrides = [Override(*item, "") for item in {**AS_MEASURED, **changes}.items()]
 
-    assert vram.measured_gib(presets.load(Kind.LORA, "dim32-gc", overrides)) == 9.4
+    assert requirement.measured_gib(presets.load(Kind.LORA, "dim32-gc", overrides)) == 9.4
 
 
 def test_a_preset_needs_less_than_its_row_for_it_leaves_the_text_encoders_out() -> None:
-    needs = {(kind, name): vram.need(recipe(kind, name)) for kind, name in SHIPPED}
-    rows = {key: vram.row_of(recipe(*key)) for key in needs}
+    needs = {(kind, name): requirement.need(recipe(kind, name)) for kind, name in SHIPPED}
+    rows = {key: requirement.row_of(recipe(*key)) for key in needs}
 
     assert all(not need.measured for need in needs.values())
     assert all(need.high_gib < row.measured_gib[1] for key, need in needs.items() if (row := rows[key]) is not None)
 
 
 def test_a_cell_is_measured_as_it_stands_or_estimated_with_a_range() -> None:
-    cells = [vram.cell(row, size) for row in vram.rows() for size in vram.BATCH_SIZES]
+    cells = [requirement.cell(row, size) for row in requirement.rows() for size in requirement.BATCH_SIZES]
     estimated = [cell for cell in cells if not cell.measured]
 
     assert (len(cells), len(estimated)) == (80, 55)
@@ -114,15 +116,15 @@ def test_without_a_gpu_the_way_out_is_named() -> None:
 
 
 def test_what_was_measured_is_said_to_be_so() -> None:
-    told = vram.require(recipe(**AS_MEASURED), gpu(9.4), list)
+    told = requirement.require(recipe(**AS_MEASURED), gpu(9.4), list)
 
     assert told == "VRAM: needs 9.4 GB (the measured table); card has 9.4 GB free, a tight fit"
 
 
 def test_the_upper_end_of_an_estimate_decides() -> None:
-    high_gib = vram.need(recipe()).high_gib
+    high_gib = requirement.need(recipe()).high_gib
 
-    assert "(an estimate); card has" in vram.require(recipe(), gpu(high_gib + 1), list)
+    assert "(an estimate); card has" in requirement.require(recipe(), gpu(high_gib + 1), list)
     assert refused(recipe(), gpu(high_gib - 0.01))
 
 
@@ -134,6 +136,6 @@ def test_too_small_a_gpu_is_told_with_need_and_have_and_the_ways_out() -> None:
 
 
 def test_what_can_not_be_known_is_said() -> None:
-    told = vram.require(recipe(torch_compile=True), gpu(24.0), list)
+    told = requirement.require(recipe(torch_compile=True), gpu(24.0), list)
 
     assert "torch_compile" in told

@@ -1,4 +1,4 @@
-"""One picture made what SDXL training takes: upright, sRGB, of one frame, no larger than needed. Writes nothing."""
+"""Convert one picture to what SDXL training needs: upright, sRGB, one frame, no larger than needed. Writes nothing."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from PIL.Image import Transpose
 from PIL.ImageCms import ImageCmsProfile
 
 from sdxl_train_cli.dataset.decode_memory import DecodeMemory, TooLargeError, needed_bytes
-from sdxl_train_cli.dataset.picture import SUFFIXES, formats, is_opaque, opened, orientation, strips
+from sdxl_train_cli.dataset.picture import SUFFIXES, formats, is_opaque, open_file, orientation, strips
 from sdxl_train_cli.errors import DatasetError
 
 _WORK = 12
-"""Bytes a pixel that the steps take beside the decoded picture: three copies."""
+"""Bytes per pixel used besides the decoded picture: three copies."""
 _EDITOR = "shrink it in a picture editor"
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 class Alpha(str, Enum):
-    """What becomes of transparency."""
+    """How to handle transparency."""
 
     WHITE = "white"
     KEEP = "keep"
 
 
 class UnusablePictureError(DatasetError):
-    """A picture that can't be decoded whole, or holds nothing to train on."""
+    """A picture that can't be decoded completely, or contains nothing to train on."""
 
     def __init__(self, path: Path, reason: str, hint: str | None = None) -> None:
         super().__init__(f"{path} {reason}", hint)
@@ -42,51 +42,51 @@ class UnusablePictureError(DatasetError):
 
 
 class _NoNumbersError(ValueError):
-    """Pixels that no picture can have."""
+    """Pixel values that no picture can have."""
 
 
 @dataclass(frozen=True)
 class RepairOptions:
-    """What the pictures are for."""
+    """How to convert pictures."""
 
     alpha: Alpha
     quality: int
-    """Of JPEG files that are written anew, 1 to 100."""
+    """Quality of rewritten JPEG files, 1 to 100."""
     needed: Callable[[int, int], tuple[int, int]]
-    """The size that a picture of this width and height may be shrunk to."""
+    """Returns the size that a picture of this width and height may be shrunk to."""
 
 
 @dataclass(frozen=True)
 class RepairedPicture:
-    """What a picture has become."""
+    """Result of a repair."""
 
     suffix: str
     content: bytes | None
-    """None where the file is right as it is, byte for byte."""
+    """The new file's bytes. None if the original is fine as it is."""
     did: tuple[str, ...]
-    """In words, one for each change to what the picture shows."""
+    """Descriptions of the changes that are visible in the picture."""
 
 
-def repair(path: Path, wish: RepairOptions, room: DecodeMemory | None = None) -> RepairedPicture:
-    """Decode every byte, and change what must be changed; UnusablePictureError where it can't be read."""
+def repair(path: Path, options: RepairOptions, memory: DecodeMemory | None = None) -> RepairedPicture:
+    """Decode the picture completely and make the necessary changes. UnusablePictureError if it can't be read."""
     with _opened(path) as image:
-        return _repaired(image, path, wish, room or DecodeMemory())
+        return _repaired(image, path, options, memory or DecodeMemory())
 
 
-def require_readable(path: Path, room: DecodeMemory | None = None) -> None:
-    """Decode every byte; UnusablePictureError where that can't be done."""
+def require_readable(path: Path, memory: DecodeMemory | None = None) -> None:
+    """Decode every byte. UnusablePictureError if that fails."""
     with _opened(path) as image:
         whole = image.size
         image.draft(None, (1, 1))
-        with (room or DecodeMemory()).taken(needed_bytes(image, whole)), contextlib.closing(image):
+        with (memory or DecodeMemory()).reserve(needed_bytes(image, whole)), contextlib.closing(image):
             image.load()
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Picture]:
-    """The picture, of which only the header is read; whatever goes wrong in the block is an UnusablePictureError."""
+    """Open the picture, reading only its header. Any error within the block becomes UnusablePictureError."""
     try:
-        with opened(path) as file, Image.open(file, formats=formats()) as image:
+        with open_file(path) as file, Image.open(file, formats=formats()) as image:
             yield image
     except TooLargeError as error:
         raise UnusablePictureError(path, f"has {error}", _EDITOR) from error
@@ -99,27 +99,27 @@ def _opened(path: Path) -> Iterator[Picture]:
         raise UnusablePictureError(path, "holds pixels that are not numbers") from error
     except MemoryError as error:
         raise UnusablePictureError(path, "needs more memory than there is", _EDITOR) from error
-    except Exception as error:  # decoders of a dozen formats: anything can come out of a broken file
+    except Exception as error:  # a dozen decoders raise anything on a broken file
         reason = isinstance(error, OSError) and error.strerror
         raise UnusablePictureError(path, f"can't be read: {reason or error}") from error
 
 
-def _repaired(image: Picture, path: Path, wish: RepairOptions, room: DecodeMemory) -> RepairedPicture:
+def _repaired(image: Picture, path: Path, options: RepairOptions, memory: DecodeMemory) -> RepairedPicture:
     form, frames = str(image.format), getattr(image, "n_frames", 1)
     did = [] if frames == 1 or form == "MPO" else [f"kept the first of {frames} frames"]
     whole = image.size
-    shrunk = max(wish.needed(*whole))
+    shrunk = max(options.needed(*whole))
     if shrunk < max(whole) and form in {"JPEG", "MPO"}:
-        image.draft(None, (2 * shrunk, 2 * shrunk))  # decodes at half or a quarter: as good, and much less memory
+        image.draft(None, (2 * shrunk, 2 * shrunk))  # decodes at half or a quarter size: same quality, much less memory
     factor = min(image.width, image.height) // (2 * shrunk)
-    with room.taken(needed_bytes(image, whole, 0 if factor > 1 else _WORK)), contextlib.closing(image):
+    with memory.reserve(needed_bytes(image, whole, 0 if factor > 1 else _WORK)), contextlib.closing(image):
         image.load()
-        sideways = orientation(image)  # of a PNG, it is known at its end
+        sideways = orientation(image)  # a PNG may have it at its end
         width, height = whole if sideways <= 4 else whole[::-1]  # noqa: PLR2004 - EXIF: 5 to 8 lie on their side
-        size = wish.needed(width, height)
+        size = options.needed(width, height)
         smaller, said = _reduced(image, factor) if factor > 1 else (image, [])
-        changed, words = _changed(smaller, sideways, (width, height), size, wish.alpha)
-        return _made(changed, form, path, [*did, *said, *words], wish.quality)
+        changed, words = _changed(smaller, sideways, (width, height), size, options.alpha)
+        return _made(changed, form, path, [*did, *said, *words], options.quality)
 
 
 def _changed(
@@ -138,7 +138,7 @@ def _changed(
 
 
 def _reduced(image: Picture, factor: int) -> tuple[Picture, list[str]]:
-    """A whole fraction of the picture, strip by strip: a JPEG is decoded so, and all else as good but by us."""
+    """Shrink by an integer factor, strip by strip. A JPEG's decoder does it; for all other formats we do."""
     rows = max(1, next(strips(image))[3] // factor) * factor
     whole: Picture | None = None
     did: str | None = None
@@ -150,7 +150,7 @@ def _reduced(image: Picture, factor: int) -> tuple[Picture, list[str]]:
             strip = strip.convert("RGBA")
         elif image.mode in {"P", "1"}:
             strip = strip.convert("RGB" if image.mode == "P" else "L")
-        if whole is None:  # before the first is made: what is kept must not lie between what goes
+        if whole is None:  # before the first one: permanent allocations must not fragment freed memory
             whole = Image.new(strip.mode, (-(-image.width // factor), -(-image.height // factor)))
         whole.paste(strip.reduce(factor), (0, top // factor))
     found = whole or image
@@ -169,7 +169,7 @@ def _made(changed: Picture, form: str, path: Path, did: list[str], quality: int)
 
 def _encoded(image: Picture, form: str, did: list[str], quality: int) -> RepairedPicture:
     clean = image.copy() if image.info else image
-    clean.info = {}  # no profile, orientation or palette of before
+    clean.info = {}  # drop the old profile, orientation and palette
     content = io.BytesIO()
     if form in {"JPEG", "MPO"} and image.mode == "RGB":
         clean.save(content, "JPEG", quality=quality, subsampling=0, optimize=True)
@@ -200,7 +200,7 @@ def _eight_bits(image: Picture) -> tuple[Picture, str | None]:
 
 
 def _in_srgb(image: Picture) -> tuple[Picture, str | None]:
-    """Apply the colour profile; sd-scripts would read the numbers as sRGB whatever they mean."""
+    """Apply the colour profile. sd-scripts would take the numbers as sRGB whatever they mean."""
     profile = image.info.get("icc_profile")
     if not profile:
         return image, None
@@ -211,7 +211,7 @@ def _in_srgb(image: Picture) -> tuple[Picture, str | None]:
             return image, None
         return _with_info(_transformed(image, source), image), f"colours from {name or 'a profile'} to sRGB"
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return image, None  # a broken profile says nothing: sd-scripts passes over it too
+        return image, None  # ignore a broken profile, as sd-scripts does
 
 
 def _transformed(image: Picture, source: ImageCmsProfile) -> Picture:
@@ -242,7 +242,7 @@ def _opaque(image: Picture, alpha: Alpha) -> tuple[Picture, str | None]:
 
 
 def _in_rgb(image: Picture) -> tuple[Picture, str | None]:
-    if image.mode in {"RGB", "RGBA", "L"}:  # sd-scripts makes RGB of L without loss
+    if image.mode in {"RGB", "RGBA", "L"}:  # sd-scripts converts L to RGB without loss
         return image, None
     return image.convert("RGB"), f"{image.mode} became RGB"
 

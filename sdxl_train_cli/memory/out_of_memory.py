@@ -1,4 +1,4 @@
-"""What to type after the GPU's memory ran out: presets and changes that fit, and need less than what was tried."""
+"""What to type after GPU memory ran out: presets and changes that fit and need less than the failed run."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import math
 from pathlib import Path
 
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.memory import planning, savings, vram
+from sdxl_train_cli.memory import planning, requirement, savings
 from sdxl_train_cli.recipe import Recipe
 
 _PRESETS = 2
-"""How many presets are named."""
+"""Number of presets to suggest."""
 _NOTHING = "nothing smaller is known to fit: close programs that use the GPU, or train on a larger one"
 
 
 def for_memory(recipe: Recipe, device: Gpu | None, user_presets: Path | None = None) -> list[str]:
-    """Presets and flags, the least loss first.
+    """Presets and flags, smallest loss first.
 
-    `device` is the GPU as it is free now that the trainer has ended; without one only the size of what was tried
-    counts. What ran out is taken at its word: only what needs less than its own lowest estimate is named, or, where
-    that leaves nothing, less than its highest.
+    `device` is the GPU with the memory that is free now that the trainer has ended. Without one, only the failed run's
+    size counts. Suggestions need less than that run's lowest estimate or, if there are none, less than its highest.
     """
-    tried = vram.need(recipe)
+    tried = requirement.need(recipe)
     free_gib = math.inf if device is None else device.free_gib
     for limit_gib in (tried.low_gib, tried.high_gib):
         ways = _ways(recipe, min(free_gib, math.nextafter(limit_gib, 0)), user_presets)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from sdxl_train_cli.dataset import repair
-from sdxl_train_cli.dataset.repair import Alpha, RepairedPicture, RepairOptions
+from sdxl_train_cli.dataset import convert_picture
+from sdxl_train_cli.dataset.convert_picture import Alpha, RepairedPicture, RepairOptions
 from sdxl_train_cli.errors import DatasetError
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
 
 
-def wish(alpha: Alpha = Alpha.WHITE, size: tuple[int, int] | None = None) -> RepairOptions:
+def options(alpha: Alpha = Alpha.WHITE, size: tuple[int, int] | None = None) -> RepairOptions:
     return RepairOptions(alpha, 95, lambda width, height: size or (width, height))
 
 
@@ -46,15 +46,15 @@ def near(found: object, wanted: tuple[int, ...], by: int = 12) -> bool:
 def test_what_is_right_needs_no_change(tmp_path: Path, name: str, mode: str) -> None:
     halves(*([200, 40] if mode == "L" else [RED, BLUE]), mode=mode).save(tmp_path / name)
 
-    assert repair.repair(tmp_path / name, wish()) == RepairedPicture(Path(name).suffix, None, ())
+    assert convert_picture.repair(tmp_path / name, options()) == RepairedPicture(Path(name).suffix, None, ())
 
 
 def test_the_suffix_becomes_what_the_content_is(tmp_path: Path) -> None:
     halves().save(tmp_path / "a.png", format="JPEG")
     halves().save(tmp_path / "b.JPG", format="JPEG")
 
-    assert repair.repair(tmp_path / "a.png", wish()) == RepairedPicture(".jpg", None, ())
-    assert repair.repair(tmp_path / "b.JPG", wish()) == RepairedPicture(".jpg", None, ())
+    assert convert_picture.repair(tmp_path / "a.png", options()) == RepairedPicture(".jpg", None, ())
+    assert convert_picture.repair(tmp_path / "b.JPG", options()) == RepairedPicture(".jpg", None, ())
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -65,7 +65,7 @@ def test_a_picture_stands_as_a_viewer_shows_it(tmp_path: Path, orientation: int)
     exif[0x0112] = orientation
     stored.save(tmp_path / "a.jpg", exif=exif, quality=95)
 
-    repaired = repair.repair(tmp_path / "a.jpg", wish())
+    repaired = convert_picture.repair(tmp_path / "a.jpg", options())
 
     image, viewed = shown(repaired), ImageOps.exif_transpose(Image.open(tmp_path / "a.jpg"))
     assert image.size == viewed.size
@@ -77,7 +77,7 @@ def test_a_picture_stands_as_a_viewer_shows_it(tmp_path: Path, orientation: int)
 def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
     halves((0, 0, 0, 0), (*BLUE, 255), "RGBA").save(tmp_path / "a.png")
 
-    image = shown(repair.repair(tmp_path / "a.png", wish()))
+    image = shown(convert_picture.repair(tmp_path / "a.png", options()))
 
     assert image.mode == "RGB"
     assert (image.getpixel((10, 20)), image.getpixel((70, 20))) == ((255, 255, 255), BLUE)
@@ -89,8 +89,8 @@ def test_transparency_is_kept_for_masks(tmp_path: Path) -> None:
     palette.putpalette([0, 0, 0, *BLUE])
     palette.save(tmp_path / "b.png", transparency=0)
 
-    assert repair.repair(tmp_path / "a.png", wish(Alpha.KEEP)).content is None
-    kept = shown(repair.repair(tmp_path / "b.png", wish(Alpha.KEEP)))
+    assert convert_picture.repair(tmp_path / "a.png", options(Alpha.KEEP)).content is None
+    kept = shown(convert_picture.repair(tmp_path / "b.png", options(Alpha.KEEP)))
 
     assert (kept.getpixel((10, 20)), kept.getpixel((70, 20))) == ((0, 0, 0, 0), (*BLUE, 255))
 
@@ -98,7 +98,7 @@ def test_transparency_is_kept_for_masks(tmp_path: Path) -> None:
 def test_a_picture_whose_alpha_hides_nothing_stays_as_it_is(tmp_path: Path) -> None:
     halves((*RED, 255), (*BLUE, 255), "RGBA").save(tmp_path / "a.png")
 
-    assert repair.repair(tmp_path / "a.png", wish()).content is None
+    assert convert_picture.repair(tmp_path / "a.png", options()).content is None
 
 
 @pytest.mark.parametrize("mode", ["P", "1", "CMYK", "LA"])
@@ -108,7 +108,7 @@ def test_other_colours_become_rgb(tmp_path: Path, mode: str) -> None:
     black_and_white.paste(255, (40, 0, 80, 40))
     black_and_white.convert(mode if mode != "CMYK" else "RGB").convert(mode).save(tmp_path / name, quality=95)
 
-    image = shown(repair.repair(tmp_path / name, wish())).convert("RGB")
+    image = shown(convert_picture.repair(tmp_path / name, options())).convert("RGB")
 
     assert near(image.getpixel((10, 20)), (0, 0, 0))
     assert near(image.getpixel((70, 20)), (255, 255, 255))
@@ -118,7 +118,7 @@ def test_sixteen_bits_become_eight_and_keep_their_greys(tmp_path: Path) -> None:
     grey = Image.frombytes("I;16", (80, 40), (40 * struct.pack("<H", 0x4000) + 40 * struct.pack("<H", 0xC000)) * 40)
     grey.save(tmp_path / "a.png")
 
-    image = shown(repair.repair(tmp_path / "a.png", wish()))
+    image = shown(convert_picture.repair(tmp_path / "a.png", options()))
 
     assert (image.mode, image.getpixel((10, 20)), image.getpixel((70, 20))) == ("L", 0x40, 0xC0)
 
@@ -130,7 +130,7 @@ def test_colours_follow_their_profile(tmp_path: Path) -> None:
     assert meant is not None
     meant.save(tmp_path / "a.tiff", icc_profile=lab.tobytes())
 
-    repaired = repair.repair(tmp_path / "a.tiff", wish())
+    repaired = convert_picture.repair(tmp_path / "a.tiff", options())
 
     assert near(shown(repaired).getpixel((10, 20)), RED)
     assert "to sRGB" in repaired.did[0]
@@ -141,14 +141,14 @@ def test_a_profile_that_is_srgb_or_broken_changes_nothing(tmp_path: Path) -> Non
     halves().save(tmp_path / "a.png", icc_profile=srgb)
     halves().save(tmp_path / "b.png", icc_profile=b"no profile at all")
 
-    assert repair.repair(tmp_path / "a.png", wish()).content is None
-    assert repair.repair(tmp_path / "b.png", wish()).content is None
+    assert convert_picture.repair(tmp_path / "a.png", options()).content is None
+    assert convert_picture.repair(tmp_path / "b.png", options()).content is None
 
 
 def test_of_several_frames_the_first_is_kept(tmp_path: Path) -> None:
     halves().save(tmp_path / "a.gif", save_all=True, append_images=[halves(BLUE, RED)])
 
-    repaired = repair.repair(tmp_path / "a.gif", wish())
+    repaired = convert_picture.repair(tmp_path / "a.gif", options())
 
     assert near(shown(repaired).getpixel((10, 20)), RED)
     assert repaired.did[0] == "kept the first of 2 frames"
@@ -159,7 +159,7 @@ def test_of_several_frames_the_first_is_kept(tmp_path: Path) -> None:
 def test_a_large_picture_is_shrunk(tmp_path: Path, name: str) -> None:
     halves().resize((1600, 800)).save(tmp_path / name)
 
-    repaired = repair.repair(tmp_path / name, wish(size=(100, 50)))
+    repaired = convert_picture.repair(tmp_path / name, options(size=(100, 50)))
 
     image = shown(repaired)
     assert (image.size, repaired.suffix) == ((100, 50), Path(name).suffix)
@@ -177,20 +177,20 @@ def test_what_is_broken_is_told(tmp_path: Path, content: bytes | None, words: st
     broken.write_bytes(broken.read_bytes()[:-900] if content is None else content)
 
     with pytest.raises(DatasetError, match=words):
-        repair.repair(broken, wish())
+        convert_picture.repair(broken, options())
 
 
 def test_a_drawing_that_another_program_would_have_to_run_is_no_picture(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.jpg", format="EPS")  # Pillow gives it to Ghostscript
 
     with pytest.raises(DatasetError, match="not a readable picture"):
-        repair.repair(tmp_path / "a.jpg", wish())
+        convert_picture.repair(tmp_path / "a.jpg", options())
     with pytest.raises(DatasetError, match="not a readable picture"):
-        repair.require_readable(tmp_path / "a.jpg")
+        convert_picture.require_readable(tmp_path / "a.jpg")
 
 
 def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "a.png")
 
     with pytest.raises(DatasetError, match="more than 179 million pixels"):
-        repair.repair(tmp_path / "a.png", wish())
+        convert_picture.repair(tmp_path / "a.png", options())

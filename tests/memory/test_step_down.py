@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sdxl_train_cli.memory import estimation, reductions
-from sdxl_train_cli.memory.reductions import Reduction
+from sdxl_train_cli.memory import estimation, step_down
+from sdxl_train_cli.memory.step_down import Reduction
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
@@ -23,10 +23,10 @@ def recipe(kind: Kind, name: str, **changes: Value | None) -> Recipe:
 
 
 def ladder(top: Recipe) -> Iterator[Reduction]:
-    rung = reductions.next_reduction(top, shipped.table())
-    while rung is not None:
-        yield rung
-        rung = reductions.next_reduction(rung.recipe, shipped.table())
+    reduction = step_down.next_reduction(top, shipped.table())
+    while reduction is not None:
+        yield reduction
+        reduction = step_down.next_reduction(reduction.recipe, shipped.table())
 
 
 def effective_batch(one: Recipe) -> float:
@@ -37,22 +37,22 @@ def effective_batch(one: Recipe) -> float:
 @pytest.mark.parametrize(("kind", "name"), PRESETS)
 def test_from_every_preset_each_rung_is_lower_and_sound_and_there_is_a_last(kind: Kind, name: str, batch: int) -> None:
     above = top = recipe(kind, name, train_batch_size=batch)
-    rungs = []
-    for rung in ladder(top):
-        rungs.append(rung)
-        assert len(rungs) < 20
-        assert estimation.estimate(rung.recipe).high_gib <= estimation.estimate(above).high_gib
-        assert effective_batch(rung.recipe) == effective_batch(top)
-        assert rules.require(rung.recipe, shipped.table()).settings == rung.recipe.settings
-        assert rung.flags
-        assert rung.words
-        above = rung.recipe
+    reductions_taken = []
+    for reduction in ladder(top):
+        reductions_taken.append(reduction)
+        assert len(reductions_taken) < 20
+        assert estimation.estimate(reduction.recipe).high_gib <= estimation.estimate(above).high_gib
+        assert effective_batch(reduction.recipe) == effective_batch(top)
+        assert rules.require(reduction.recipe, shipped.table()).settings == reduction.recipe.settings
+        assert reduction.flags
+        assert reduction.words
+        above = reduction.recipe
 
-    assert estimation.estimate(above).high_gib < estimation.estimate(top).high_gib or not rungs
+    assert estimation.estimate(above).high_gib < estimation.estimate(top).high_gib or not reductions_taken
 
 
 def test_the_order_is_checkpointing_then_halves_of_the_batch_then_fp8() -> None:
-    flags = [rung.flags for rung in ladder(recipe(Kind.LORA, "dim128", train_batch_size=4))]
+    flags = [reduction.flags for reduction in ladder(recipe(Kind.LORA, "dim128", train_batch_size=4))]
 
     assert flags[:4] == [
         "--set gradient_checkpointing=true",
@@ -65,10 +65,12 @@ def test_the_order_is_checkpointing_then_halves_of_the_batch_then_fp8() -> None:
 def test_with_a_state_only_what_it_holds_nothing_of_is_changed() -> None:
     one = recipe(Kind.LORA, "dim128", train_batch_size=4, optimizer_type="AdamW")
     flags = []
-    while (rung := reductions.next_reduction(one, shipped.table(), keep_state=True)) is not None:
-        flags.append(rung.flags)
-        assert all(rung.recipe.get(name) == one.get(name) for name in ("network_dim", "optimizer_type", "resolution"))
-        one = rung.recipe
+    while (reduction := step_down.next_reduction(one, shipped.table(), keep_state=True)) is not None:
+        flags.append(reduction.flags)
+        assert all(
+            reduction.recipe.get(name) == one.get(name) for name in ("network_dim", "optimizer_type", "resolution")
+        )
+        one = reduction.recipe
 
     assert "--set gradient_checkpointing=true" in flags
     assert "--set fp8_base=true" in flags
@@ -80,8 +82,8 @@ def test_what_is_trained_is_never_changed() -> None:
         Kind.LORA, "dim32-gc", network_train_unet_only=None, cache_text_encoder_outputs=None, shuffle_caption=True
     )
 
-    assert all(rung.recipe.get("network_train_unet_only") is None for rung in ladder(top))
-    assert all(rung.recipe.get("cache_text_encoder_outputs") is None for rung in ladder(top))
+    assert all(reduction.recipe.get("network_train_unet_only") is None for reduction in ladder(top))
+    assert all(reduction.recipe.get("cache_text_encoder_outputs") is None for reduction in ladder(top))
 
 
 def test_captions_are_cached_where_the_text_encoders_are_not_trained() -> None:
@@ -91,10 +93,10 @@ def test_captions_are_cached_where_the_text_encoders_are_not_trained() -> None:
 
 
 def test_a_rung_says_where_its_settings_come_from() -> None:
-    rung = next(ladder(recipe(Kind.LORA, "dim128")))
+    reduction = next(ladder(recipe(Kind.LORA, "dim128")))
 
-    assert str(rung.recipe.origin("gradient_checkpointing")) == "--on-oom step-down"
-    assert str(rung.recipe.origin("network_dim")) != "--on-oom step-down"
+    assert str(reduction.recipe.origin("gradient_checkpointing")) == "--on-oom step-down"
+    assert str(reduction.recipe.origin("network_dim")) != "--on-oom step-down"
 
 
 def test_an_older_sd_scripts_is_not_given_an_option_that_it_lacks() -> None:
@@ -109,6 +111,6 @@ def test_an_older_sd_scripts_is_not_given_an_option_that_it_lacks() -> None:
     )
     top = recipe(Kind.LORA, "dim128-gc")
 
-    rung = reductions.next_reduction(top, older)
-    assert rung is not None
-    assert "fp8_base" not in rung.flags
+    reduction = step_down.next_reduction(top, older)
+    assert reduction is not None
+    assert "fp8_base" not in reduction.flags

@@ -1,4 +1,4 @@
-"""A preset of ours for other programs: a TOML of sd-scripts, a command line, a form of the kohya_ss GUI."""
+"""Export a preset for other programs: sd-scripts' TOML, a command line, or a form of the kohya_ss GUI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def toml(recipe: Recipe) -> str:
 
 
 def command(recipe: Recipe) -> list[str]:
-    """The words of a command line; model, pictures and output are still to be named in it."""
+    """The words of a command line. The user must add model, pictures and output."""
     words = ["accelerate", "launch", f"--mixed_precision={recipe.get('mixed_precision') or 'no'}", recipe.kind.script]
     for option, value in _given(recipe):
         words += _words(option, value)
@@ -24,12 +24,12 @@ def command(recipe: Recipe) -> list[str]:
 
 
 def kohya_gui(recipe: Recipe) -> FilledForm:
-    """A form of the GUI, and what it can't hold."""
-    return kohya_form.of(recipe.kind, dict(_given(recipe)))
+    """A form of the GUI, and the options that it can't hold."""
+    return kohya_form.fill(recipe.kind, dict(_given(recipe)))
 
 
 def _given(recipe: Recipe) -> Iterator[tuple[str, Value]]:
-    """Options that say something; a switch that is off says nothing."""
+    """Options with an effect. A switch that is off has none."""
     for option, setting in sorted(recipe.settings.items()):
         if setting.value is not False:
             yield option, setting.value

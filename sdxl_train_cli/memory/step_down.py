@@ -1,4 +1,4 @@
-"""What to give up next where the GPU's memory ran out: one rung lower, with the same effective batch."""
+"""The next option to give up when GPU memory runs out, keeping the effective batch size."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ ORIGIN = Origin("--on-oom step-down")
 
 @dataclass(frozen=True)
 class Reduction:
-    """A recipe that needs less than the one above it."""
+    """A recipe that needs less memory than the one before it."""
 
     recipe: Recipe
     words: str
-    """What changed, for a person: `gradient checkpointing; costs about a third of the speed`."""
+    """The change in words: `gradient checkpointing; costs about a third of the speed`."""
     changes: Mapping[str, Setting]
-    """The same as settings."""
+    """The changed settings."""
 
     @property
     def flags(self) -> str:
-        """The same as flags to type."""
+        """The change as flags to type."""
         return savings.flags({name: setting.value for name, setting in self.changes.items()})
 
 
 def _text_outputs(recipe: Recipe) -> Changes:
-    """Cached outputs of text encoders that are not trained anyway; to stop training them is not ours to choose."""
+    """Cache outputs of untrained text encoders. Whether to stop training them is not ours to decide."""
     trained = recipe.kind is not Kind.DREAMBOOTH and not recipe.is_on("network_train_unet_only")
     return {} if trained else savings.unet_only(recipe)
 
@@ -42,7 +42,7 @@ def _pictures_one_by_one(recipe: Recipe) -> Changes:
 
 
 def _smaller_batch(recipe: Recipe) -> Changes:
-    """Half the pictures at once and twice as often; a batch of 3 becomes 1, thrice."""
+    """Halve the batch and double the accumulation. A batch of 3 becomes 1, three times."""
     batch, accumulated = (
         int(recipe.number("train_batch_size") or 1),
         int(recipe.number("gradient_accumulation_steps") or 1),
@@ -67,14 +67,14 @@ LADDER: tuple[tuple[str, Callable[[Recipe], Changes], bool], ...] = (
     ("a network of dim 16; costs detail", savings.smaller_dim, False),
     ("pictures of 768 pixels; costs detail", savings.smaller_pictures, False),
 )
-"""In the order in which they are taken; whether a state that was saved before can still be loaded after it."""
+"""Reductions in order, and whether a state saved before still loads afterwards."""
 
 
 def next_reduction(recipe: Recipe, table: OptionTable, *, keep_state: bool = False) -> Reduction | None:
-    """The next change that breaks no rule and, by the estimate, takes no more memory; None where none is left.
+    """The next change that breaks no rule and is estimated to need no more memory. None if none is left.
 
-    Only options of the table are changed: older sd-scripts lack some. RecipeError where the recipe's own values are
-    out of range. `keep_state` leaves network, optimizer and pictures alone, so that a state fits still.
+    Only options of the table are changed, as older sd-scripts lack some. RecipeError if the recipe's own values are out
+    of range. `keep_state` leaves network, optimizer and pictures unchanged, so that a saved state still loads.
     """
     known = table.of(recipe.kind)
     now_gib = estimation.estimate(recipe).high_gib

@@ -21,7 +21,7 @@ from patience import PATIENCE_SECONDS, lives, until
 
 from sdxl_train_cli import process
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import history, record, removal, supervisor
+from sdxl_train_cli.records import history, record, removal, run_owner
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.runs import Run
 
@@ -56,7 +56,7 @@ def state(folder: Path) -> RunState:
 
 def noted(folder: Path, **changes: object) -> None:
     """Note a watcher by hand, as another moment or computer would have written it."""
-    here = json.loads(supervisor.current_process(is_locked=True).model_dump_json())
+    here = json.loads(run_owner.current_process(is_locked=True).model_dump_json())
     write_json(folder / record.RUNNING, {**here, **changes})
 
 
@@ -129,11 +129,11 @@ def test_on_a_drive_without_locks_what_is_noted_decides(
     def none(_handle: int) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(supervisor, "lock_now", none)
-    monkeypatch.setattr(supervisor, "look_now", none)
-    monkeypatch.setattr(supervisor, "_is_local", lambda _folder: is_local)
+    monkeypatch.setattr(run_owner, "lock_now", none)
+    monkeypatch.setattr(run_owner, "look_now", none)
+    monkeypatch.setattr(run_owner, "_is_local", lambda _folder: is_local)
     folder = keep(tmp_path / "cat", None)
-    with supervisor.hold(folder) as lock:
+    with run_owner.hold(folder) as lock:
         assert lock is None
     noted(folder, locked=False, **facts)
 
@@ -145,7 +145,7 @@ def test_on_a_drive_without_locks_what_is_noted_decides(
 def test_a_free_lock_says_nothing_of_another_computer_on_a_shared_drive(
     tmp_path: Path, is_local: bool, expected: RunState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_is_local", lambda _folder: is_local)
+    monkeypatch.setattr(run_owner, "_is_local", lambda _folder: is_local)
     folder = keep(tmp_path / "cat", None)
     (folder / record.LOCK).touch()
     noted(folder, boot="another", host="tower")
@@ -157,7 +157,7 @@ def test_a_free_lock_says_nothing_of_another_computer_on_a_shared_drive(
 def test_a_run_that_another_computer_may_train_is_left_alone_unless_a_person_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_is_local", lambda _folder: False)
+    monkeypatch.setattr(run_owner, "_is_local", lambda _folder: False)
     folder = keep(tmp_path / "cat", None)
     noted(folder, boot="another", host="tower")
     entry = history.load(folder)
@@ -167,31 +167,31 @@ def test_a_run_that_another_computer_may_train_is_left_alone_unless_a_person_say
     assert "it was started on tower, and this computer can't see whether it is still running there" in found.message
     assert found.hint == f"check there first; if it has ended: sdxl-train runs rm {folder} --force"
     with pytest.raises(UsageError, match="started on tower"):
-        removal.remove(removal.doomed(entry, keep_result=False))
-    removal.remove(removal.doomed(entry, keep_result=False), force=True)
+        removal.remove(removal.plan_deletion(entry, keep_result=False))
+    removal.remove(removal.plan_deletion(entry, keep_result=False), force=True)
     assert not folder.exists()
 
 
 def test_two_watchers_of_one_run_are_impossible(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat", None)
-    with watched(folder), pytest.raises(UsageError, match="cat is running"), supervisor.hold(folder):
+    with watched(folder), pytest.raises(UsageError, match="cat is running"), run_owner.hold(folder):
         pass
-    with supervisor.hold(folder) as lock:
+    with run_owner.hold(folder) as lock:
         assert lock is not None
 
 
 def test_whoever_lists_runs_keeps_nobody_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look holds the lock for a moment."""
     refused = [BlockingIOError(11, "busy")] * 3
-    lock = supervisor.lock_now
+    lock = run_owner.lock_now
 
     def busy(handle: int) -> None:
         if refused:
             raise refused.pop()
         lock(handle)
 
-    monkeypatch.setattr(supervisor, "lock_now", busy)
-    with supervisor.hold(keep(tmp_path / "cat", None)) as held:
+    monkeypatch.setattr(run_owner, "lock_now", busy)
+    with run_owner.hold(keep(tmp_path / "cat", None)) as held:
         assert held is not None
 
 
@@ -201,9 +201,9 @@ def test_many_who_look_at_once_all_see_a_dead_run_dead(tmp_path: Path) -> None:
     folder = keep(tmp_path / "cat", None)
     (folder / record.LOCK).touch()
     with ThreadPoolExecutor(4) as lookers:
-        seen = list(lookers.map(lambda _each: supervisor.liveness(folder, None), range(4000)))
+        seen = list(lookers.map(lambda _each: run_owner.liveness(folder, None), range(4000)))
 
-    assert set(seen) == {supervisor.Liveness.GONE}
+    assert set(seen) == {run_owner.Liveness.GONE}
 
 
 @only_posix
@@ -213,7 +213,7 @@ def test_what_lies_in_the_locks_place_is_neither_opened_nor_followed(tmp_path: P
     folder = keep(tmp_path / "cat", None)
     make(folder / record.LOCK)  # type: ignore[operator]
 
-    with pytest.raises(UsageError, match="can't be locked"), supervisor.hold(folder):
+    with pytest.raises(UsageError, match="can't be locked"), run_owner.hold(folder):
         pass
     assert state(folder) is RunState.INTERRUPTED
     assert (tmp_path / "mine").read_text(encoding="utf-8") == "precious"
@@ -264,7 +264,7 @@ def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead_and_no_trainer_
 
 def test_what_is_noted_is_ours(tmp_path: Path) -> None:
     run = Run(keep(tmp_path / "cat", None), "cat")
-    with supervisor.hold(run.folder) as lock, supervisor.read_noted(run.folder, lock):
+    with run_owner.hold(run.folder) as lock, run_owner.read_noted(run.folder, lock):
         told = json.loads(run.alive.read_text(encoding="utf-8"))
 
     assert (told["pid"], told["locked"]) == (os.getpid(), True)

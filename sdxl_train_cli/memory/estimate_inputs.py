@@ -1,4 +1,4 @@
-"""What of a recipe decides its need of GPU memory: read once, checked, with what can't be known named."""
+"""Extract from a recipe what determines its GPU memory: read once, validated, with uncertainties named."""
 
 from __future__ import annotations
 
@@ -35,71 +35,71 @@ _LARGEST_SIDE = 8_192
 _LARGEST_BATCH = 4_096
 _LARGEST_DIM = 16_384
 _LARGEST_LOKR_DIM = 1_000_000
-"""A LoKr is told by a dim beyond any layer to keep its second factor whole."""
+"""A dim above that of any layer makes a LoKr keep its second factor whole."""
 _LONGEST_SHOWN = 20
-"""Characters of a value in an error: 1e300 is a whole number of 301."""
+"""Characters of a value in an error: 1e300 is an integer of 301 digits."""
 _SAMPLES = ("sample_every_n_steps", "sample_every_n_epochs", "sample_at_first")
 
 
 @dataclass(frozen=True)
 class Demand:
-    """The settings that memory goes by, with weights counted and precisions in bytes."""
+    """Settings that determine memory, with weights counted and precisions in bytes."""
 
     full: bool
-    """Whether the U-Net itself is trained, by sdxl_train.py, and not a network beside it."""
+    """Whether the U-Net itself is trained (sdxl_train.py) rather than a network."""
     batch: int
     area: float
-    """Of a picture in the largest bucket, in units of 1024x1024."""
+    """Area of a picture in the largest bucket, in units of 1024x1024."""
     half: bool
     """Whether autocast computes in 16 bits."""
     checkpointing: bool
     spares_attention: bool
     unet_bytes: float
     text_bytes: float
-    """Per weight; 0 where the text encoders have left the GPU."""
+    """Bytes per weight. 0 if the text encoders have left the GPU."""
     trained_bytes: float
     trained_unet: float
     trained_text: float
     network_dim: int
-    """What autograd keeps between the two matrices of each layer; 0 where they are multiplied with each other first."""
+    """Width that autograd keeps between a layer's two matrices. 0 if they are multiplied with each other first."""
     reaches_conv: bool
     merged: float
-    """The U-Net's weights that a network multiplied out keeps a copy of."""
+    """Weights of the U-Net of which a multiplied-out network keeps a copy."""
     optimizer: OptimizerState
     state_bytes: float
-    """The optimizer's, for each trained weight."""
+    """Optimizer state in bytes per trained weight."""
     accumulates: bool
     gradient_share: float
-    """The share of all gradients that are there at once: less than 1 where they are used up on the way back."""
+    """Share of all gradients that exist at once. Below 1 if they are consumed during the backward pass."""
     windows: int
-    """Of 77 tokens, in a caption."""
+    """Windows of 77 tokens in a caption."""
     vae_bytes: float
-    """Per weight, in the VAE's own precision."""
+    """Bytes per weight in the VAE's own precision."""
     vae_stays: bool
     vae_batch: int
     samples: bool
     scale: float = 1.0
-    """What cannot be counted, as a factor on the whole."""
+    """Factor on the total for what can't be counted."""
 
     @property
     def trained(self) -> float:
-        """All weights that are trained."""
+        """Number of trained weights."""
         return self.trained_unet + self.trained_text
 
     @property
     def unet_is_fp8(self) -> bool:
-        """Whether the U-Net's weights have to be cast for each multiplication."""
+        """Whether the U-Net's weights must be cast for every multiplication."""
         return self.unet_bytes == _FP8
 
     @property
     def text_is_fp8(self) -> bool:
-        """The same of the text encoders, but for their vocabulary."""
+        """Whether the text encoders' weights, except their vocabulary, must be cast for every multiplication."""
         return self.text_bytes == _FP8
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Something that can't be known from the settings: why, and what would hold at best and at worst."""
+    """Something that the settings do not determine: the reason, and the best and worst case."""
 
     reason: str
     at_best: Mapping[str, object] = field(default_factory=dict)
@@ -108,19 +108,19 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Demands:
-    """The demand as far as is known, and between which others it lies."""
+    """The likely demand, and the doubts that give its range."""
 
     likely: Demand
     doubts: tuple[Doubt, ...] = ()
 
     @property
     def least(self) -> Demand:
-        """Every doubt decided for the best."""
+        """The demand if every doubt is resolved favourably."""
         return self._decided([doubt.at_best for doubt in self.doubts])
 
     @property
     def most(self) -> Demand:
-        """Every doubt decided for the worst."""
+        """The demand if every doubt is resolved unfavourably."""
         return self._decided([doubt.at_worst for doubt in self.doubts])
 
     def _decided(self, changes: list[Mapping[str, object]]) -> Demand:
@@ -133,7 +133,7 @@ class Demands:
 
 
 def read(recipe: Recipe) -> Demands:
-    """Take from a recipe what memory goes by; RecipeError names every figure that no run could have."""
+    """Read a recipe's demand. RecipeError lists every value that is out of range."""
     _require_possible(recipe)
     full = recipe.kind is Kind.DREAMBOOTH
     half = recipe.get("mixed_precision") in {"fp16", "bf16"}
@@ -215,13 +215,13 @@ def _is_any_on(recipe: Recipe, *options: str) -> bool:
 
 
 def _area(recipe: Recipe) -> float:
-    """Buckets hold no more pixels than `resolution` does (library/model_util.py, make_bucket_resolutions)."""
+    """Buckets have at most as many pixels as `resolution` (library/model_util.py, make_bucket_resolutions)."""
     width, height = sides(recipe) or (SIDE, SIDE)
     return width * height / SIDE**2
 
 
 def _full_size(recipe: Recipe) -> NetworkSize:
-    """sdxl_train.py trains whatever has a learning rate other than zero."""
+    """Weights trained by sdxl_train.py: everything with a learning rate other than zero."""
     rate = recipe.number("learning_rate")
     text = 0
     if recipe.is_on("train_text_encoder"):
@@ -269,7 +269,7 @@ def _text_bytes(recipe: Recipe, size: NetworkSize, *, half: bool, trained_bytes:
 
 
 def _gradient_share(recipe: Recipe) -> float:
-    """With a fused backward pass one tensor's gradient, or one group's, is there at a time."""
+    """A fused backward pass holds the gradient of one tensor, or of one group, at a time."""
     if recipe.is_on("fused_backward_pass"):
         return 0.0
     groups = _integer(recipe, "fused_optimizer_groups") or 1
@@ -312,7 +312,7 @@ def _other_doubts(recipe: Recipe) -> list[Doubt]:
     if recipe.is_on("deepspeed"):
         doubts.append(Doubt("deepspeed spreads memory over GPUs and RAM", {"scale": 0.3}, {"scale": 1.2}))
     if recipe.is_on("fused_backward_pass") and recipe.is_on("full_bf16"):
-        # sd-scripts' pull request 1259 tells of 10 GB, and OneTrainer of 10.3, where the terms add up to 7.5.
+        # sd-scripts' pull request 1259 reports 10 GB, and OneTrainer 10.3, where the terms add up to 7.5.
         doubts.append(Doubt("others have reported 10 GB for a fused backward pass in bf16", {}, {"scale": 1.3}))
     if recipe.is_on("dim_from_weights"):
         doubts.append(Doubt("network_dim comes from the weights that are loaded", {"scale": 0.9}, {"scale": 1.5}))

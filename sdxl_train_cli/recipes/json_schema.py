@@ -1,4 +1,4 @@
-"""JSON Schema of presets, so that editors complete and check them: made from the installed sd-scripts' own options."""
+"""JSON Schema of presets for completion and validation in editors, generated from sd-scripts' own options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-"""A number as text: to YAML 1.1 `1e-4` is one, and `1.0e-4` is not."""
+"""A number written as text: YAML 1.1 parses `1.0e-4` as a number, but not `1e-4`."""
 _WHOLE = r"^[-+]?\d+$"
 _PAIR = r"^[^=]+="
 
@@ -20,13 +20,13 @@ _EXAMPLES: Mapping[str, Sequence[str]] = {
     "network_module": ("networks.lora", *lycoris.NATIVE, lycoris.MODULE),
     "optimizer_type": tuple(sorted({*optimizer.OWN_OPTIMIZERS, *optimizer.TORCH_OPTIMIZERS}, key=str.lower)),
 }
-"""What editors offer for options whose values upstream's parser does not list; others are taken too."""
+"""Suggestions for options whose values upstream's parser does not list. Other values are accepted too."""
 
 Schema = dict[str, object]
 
 
 def build(table: OptionTable, kind: Kind | None, names: Mapping[Kind, Sequence[str]]) -> Schema:
-    """The schema of one kind's presets, or of every kind's; `names` are the presets that `extends` can name."""
+    """Schema of one kind's presets, or of every kind's. `names` are the presets available to `extends`."""
     kinds = list(Kind) if kind is None else [kind]
     tables = [table.of(one) for one in kinds]
     options = sorted({name for known in tables for name in known if name not in value_rules.OWNED})
@@ -50,7 +50,7 @@ def build(table: OptionTable, kind: Kind | None, names: Mapping[Kind, Sequence[s
 
 
 def _of_all(options: Sequence[Option]) -> Schema:
-    """One option's schema; where the training scripts differ, either of theirs."""
+    """One option's schema. If the training scripts differ, a union."""
     distinct = list({option.model_dump_json(exclude={"help", "default"}): option for option in options}.values())
     described = _described(options[0])
     if len(distinct) == 1:
@@ -68,13 +68,13 @@ def _described(option: Option) -> Schema:
 
 
 def _english(text: str) -> str:
-    """Upstream's help says everything twice, in English and behind a slash in Japanese."""
+    """Upstream's help is bilingual: English, then Japanese after a slash."""
     first, slash, rest = text.partition(" / ")
     return first if slash and not rest.isascii() else text
 
 
 def _taken(option: Option) -> Schema:
-    """What a preset may hold; null takes away what was inherited."""
+    """Values that a preset may contain. null removes an inherited one."""
     if option.many:
         one = {"type": "string", "pattern": _PAIR} if option.name in key_values.OPTIONS else _one(option)
         return {"anyOf": [one, {"type": "array", "items": one}, {"type": "null"}]}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.commands.presets.import_export import TargetForm
 from sdxl_train_cli.errors import RecipeError
-from sdxl_train_cli.importers import export
+from sdxl_train_cli.importers import exporting
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules
@@ -24,10 +24,10 @@ IMPORTED = sorted(path.name for path in FOLDER.iterdir())
 
 def written(recipe: Recipe, target: TargetForm) -> str:
     if target is TargetForm.KOHYA_GUI:
-        form = export.kohya_gui(recipe)
+        form = exporting.kohya_gui(recipe)
         assert form.lost == ()
         return untrusted_files.json_text(form.fields)
-    return export.toml(recipe) if target is TargetForm.TOML else shlex.join(export.command(recipe))
+    return exporting.toml(recipe) if target is TargetForm.TOML else shlex.join(exporting.command(recipe))
 
 
 @pytest.mark.parametrize("target", TargetForm)
@@ -56,7 +56,7 @@ def test_import_export_import_is_stable(name: str, target: TargetForm) -> None:
 def test_a_form_carries_a_zero_that_a_field_would_lose_as_a_flag() -> None:
     recipe = presets.load(Kind.LORA, "dim32").replaced({"max_grad_norm": Setting(value=0, origin="--set")})
 
-    form = export.kohya_gui(recipe)
+    form = exporting.kohya_gui(recipe)
 
     assert "--max_grad_norm=0" in str(form.fields["additional_parameters"]).split()
 
@@ -65,11 +65,11 @@ def test_what_a_form_cannot_hold_is_named() -> None:
     words = Setting(value=("a='b c'",), origin="--set")
     recipe = presets.load(Kind.LORA, "dim32").replaced({"lr_scheduler_args": words})
 
-    assert export.kohya_gui(recipe).lost == ("lr_scheduler_args",)
+    assert exporting.kohya_gui(recipe).lost == ("lr_scheduler_args",)
 
 
 def test_a_form_is_one_that_the_gui_opens() -> None:
-    form = json.loads(untrusted_files.json_text(export.kohya_gui(presets.load(Kind.LOCON, "dim64-conv32")).fields))
+    form = json.loads(untrusted_files.json_text(exporting.kohya_gui(presets.load(Kind.LOCON, "dim64-conv32")).fields))
 
     assert form["LoRA_type"] == "Kohya LoCon"
     assert (form["conv_dim"], form["conv_alpha"]) == ("32", "16")

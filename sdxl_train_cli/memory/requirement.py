@@ -1,4 +1,4 @@
-"""How much GPU memory a run needs: the measured table where it speaks of just these settings, else the estimate."""
+"""GPU memory of a run: from the measured table if it covers exactly these settings, otherwise estimated."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sdxl_train_cli.sdscripts.attention import chosen_attention
 
 TABLE = Path(__file__).with_name("vram_table.csv")
 RESOLUTION = 1024
-"""The side of the square that the table was measured at, in pixels."""
+"""Side of the square that the table was measured at, in pixels."""
 BATCH_SIZES = (1, 2, 3, 4, 8)
 """The table's columns."""
 TIGHT_GIB = 0.3
-"""What is left over when a fit is called tight: another browser tab takes as much."""
+"""Headroom below which a fit is called tight: another browser tab takes as much."""
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One line of the table: the settings that it was measured with, and GiB by batch size."""
+    """One row of the table: the measured settings, and GiB by batch size."""
 
     kind: Kind
     network_dim: int | None
@@ -48,7 +48,7 @@ class TableRow:
         return ", ".join([f"{self.kind.label}{dims}{conv}", *(name for name, on in switches.items() if on)])
 
     def is_like(self, recipe: Recipe) -> bool:
-        """Whether the row was measured with the options that the table names; others may differ."""
+        """Whether the options that the table names are equal. Others may differ."""
         conv_dim = recipe.arguments("network_args").get("conv_dim")
         width, _, height = str(recipe.get("resolution") or "").partition(",")
         return (
@@ -63,7 +63,7 @@ class TableRow:
 
 
 def _is_as_measured(recipe: Recipe) -> bool:
-    """Whether what the table does not say is as it was, by all that docs/vram.md found: text encoders trained."""
+    """Whether unlisted settings are as docs/vram.md found them to be: text encoders trained."""
     trains_text = recipe.is_on("train_text_encoder") or (
         recipe.kind is not Kind.DREAMBOOTH and not recipe.is_on("network_train_unet_only")
     )
@@ -72,7 +72,7 @@ def _is_as_measured(recipe: Recipe) -> bool:
 
 
 def _takes_more(recipe: Recipe) -> bool:
-    """Whether it takes clearly more than any row: states of 32 bits, no attention that spares memory, fp32, LyCORIS."""
+    """Whether it takes clearly more than any row: 32-bit states, plain attention, fp32, LyCORIS."""
     module = recipe.get("network_module")
     name = optimizer.optimizer(recipe)
     return (
@@ -85,7 +85,7 @@ def _takes_more(recipe: Recipe) -> bool:
 
 @cache
 def rows() -> tuple[TableRow, ...]:
-    """The table as it was measured with sd-scripts 0.8.3 on 2024-02-09: the Python process alone."""
+    """The table as measured with sd-scripts 0.8.3 on 2024-02-09, Python process only."""
     with TABLE.open(encoding="utf-8", newline="") as file:
         lines = csv.DictReader(line for line in file if not line.startswith("#"))
         return tuple(_row(line) for line in lines)
@@ -104,12 +104,12 @@ def _row(line: Mapping[str, str]) -> TableRow:
 
 
 def row_of(recipe: Recipe) -> TableRow | None:
-    """The row that the recipe is named after: the options that the table names are the same."""
+    """The row with the recipe's options, as far as the table names them."""
     return next((row for row in rows() if row.is_like(recipe)), None)
 
 
 def measured_gib(recipe: Recipe) -> float | None:
-    """What the table says for just these settings at this batch size, or None where that was not measured."""
+    """The table's value for exactly these settings and batch size. None if not measured."""
     row = row_of(recipe)
     batch_size = recipe.get("train_batch_size")
     if row is None or not isinstance(batch_size, int) or not _is_as_measured(recipe):
@@ -119,16 +119,16 @@ def measured_gib(recipe: Recipe) -> float | None:
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """What a run takes, the Python process alone, and how that is known."""
+    """Memory of a run, Python process only, and how it is known."""
 
     low_gib: float
     high_gib: float
-    """The figure that a check uses."""
+    """The value that a check uses."""
     measured: bool
     doubts: tuple[str, ...] = ()
-    """Why an estimate's range is wider than measurements make it."""
+    """Reasons for an estimate's range wider than the measurements'."""
     source: str = "the measured table"
-    """Where the figure comes from: a run that was measured, the table, or an estimate."""
+    """Where the value comes from: a measured run, the table, or an estimate."""
 
     def __str__(self) -> str:
         figure = f"{self.high_gib:.4g}" if self.measured else f"{self.low_gib:.1f} to {self.high_gib:.1f}"
@@ -136,7 +136,7 @@ class MemoryNeed:
 
 
 Known = Callable[[Recipe], MemoryNeed | None]
-"""What a run of just these settings took on this kind of GPU, where one was measured: it goes before all else."""
+"""Returns the measured need of exactly these settings on this GPU model, if any. It takes precedence."""
 
 
 def unmeasured(_recipe: Recipe) -> None:
@@ -144,7 +144,7 @@ def unmeasured(_recipe: Recipe) -> None:
 
 
 def need(recipe: Recipe, known: Known = unmeasured) -> MemoryNeed:
-    """The need of a typed recipe; RecipeError where its values are out of range."""
+    """Memory of a typed recipe. RecipeError if its values are out of range."""
     record = known(recipe)
     if record is not None:
         return record
@@ -158,7 +158,7 @@ def _estimated(recipe: Recipe) -> MemoryNeed:
 
 
 def cell(row: TableRow, batch_size: int) -> MemoryNeed:
-    """A cell of the table: as it was measured, else estimated for the row's own settings."""
+    """A cell of the table: measured, or estimated for the row's settings."""
     gib = row.measured_gib.get(batch_size)
     return _estimated(estimation.table_recipe(row, batch_size)) if gib is None else MemoryNeed(gib, gib, measured=True)
 
@@ -166,9 +166,9 @@ def cell(row: TableRow, batch_size: int) -> MemoryNeed:
 def require(
     recipe: Recipe, device: Gpu | None, ways_out: Callable[[], Sequence[str]], known: Known = unmeasured
 ) -> str:
-    """Compare the need with what the GPU has free; VramError where it is too little, with the ways out as flags.
+    """Compare the need with the GPU's free memory. VramError if it is too little, with ways out as flags.
 
-    `ways_out` is asked only then. Gives the comparison in words.
+    `ways_out` is only called in that case. Returns the comparison in words.
     """
     if device is None:
         raise VramError(
