@@ -36,8 +36,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _drops_everything(recipe: Recipe) -> bool:
-    inner = [_number(_arguments(recipe).get(name)) for name in _DROPOUTS]
-    return max((one for one in (recipe.number("network_dropout"), *inner) if one is not None), default=0) >= 1
+    return max((_number(_arguments(recipe).get(name)) or 0 for name in _DROPOUTS), default=0) >= 1
 
 
 def _has_no_dims(recipe: Recipe) -> bool:
@@ -71,10 +70,17 @@ def _is_between(value: float | None, upper: float) -> bool:
 
 CONFLICTS = (
     Rule(
-        ("network_dropout", "network_args"),
+        ("network_dropout",),
+        lambda recipe: recipe.number("network_dropout") == 1,
+        "network_dropout=1 leaves the whole network out of every step, so nothing is trained",
+        "--set network_dropout=0.1",
+        NETWORK_KINDS,
+    ),
+    Rule(
+        ("network_args",),
         _drops_everything,
-        "a dropout of 1 leaves the whole network out of every step, so nothing is trained",
-        "--set network_dropout=null, and no rank_dropout or module_dropout of 1 in network_args",
+        "a dropout of 1 in network_args leaves the whole network out of every step, so nothing is trained",
+        "write 0.1 in its place, such as module_dropout=0.1",
         NETWORK_KINDS,
     ),
     Rule(
@@ -224,7 +230,7 @@ WARNINGS = (
         lacks("full_bf16", "fused_backward_pass"),
         "full_bf16 rounds most changes of a small rate away: only fused_backward_pass rounds them at random, so that"
         " they add up",
-        "--set fused_backward_pass=true with Adafactor, or --set full_bf16=false",
+        "--set full_bf16=false, or --set fused_backward_pass=true with the optimizer Adafactor",
         _FULL,
     ),
     Rule(

@@ -20,6 +20,11 @@ _STEEP = 10
 _RATE_OPTIONS = ("learning_rate", "unet_lr", "text_encoder_lr", "learning_rate_te1", "learning_rate_te2", "block_lr")
 _PLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
 _STOPS = "this optimizer stops at its first step where parts have different rates"
+_HIGH = (
+    f"a learning rate of {_TOO_HIGH} or more destroys the model with this optimizer: 1 is for those that find their"
+    " own, such as Prodigy"
+)
+_LOW = f"this optimizer finds the rate by itself; with {_TOO_LOW:g} or less as a factor it learns next to nothing"
 _DIFFERENT = "this optimizer trains every part with the rate of the first one"
 
 
@@ -84,6 +89,13 @@ def _schedule_passes_over(option: str, schedules: frozenset[str]) -> Rule:
     )
 
 
+def _rate_hint(rate: str, kinds: tuple[Kind, ...]) -> str:
+    others = (
+        ("learning_rate_te1", "learning_rate_te2", "block_lr") if kinds == _FULL else ("unet_lr", "text_encoder_lr")
+    )
+    return f"--set learning_rate={rate} " + " ".join(f"--set {option}=null" for option in others)
+
+
 _READ_BY = {
     "lr_scheduler_num_cycles": frozenset({"cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay"}),
     "lr_scheduler_power": frozenset({"polynomial"}),
@@ -141,18 +153,10 @@ CONFLICTS = (
         "--set block_lr=null --set learning_rate_te1=null --set learning_rate_te2=null",
         _FULL,
     ),
-    Rule(
-        (*_RATE_OPTIONS, "optimizer_type"),
-        _is_too_high,
-        f"a learning rate of {_TOO_HIGH} or more destroys the model with this optimizer: 1 is for those that find"
-        " their own, such as Prodigy",
-        "--set learning_rate=1e-4 for a LoRA, --set learning_rate=1e-5 for a full training",
-    ),
-    Rule(
-        (*_RATE_OPTIONS, "optimizer_type"),
-        _is_too_low,
-        f"this optimizer finds the rate by itself; with {_TOO_LOW:g} or less as a factor it learns next to nothing",
-        "--set learning_rate=1 --set unet_lr=null --set text_encoder_lr=null",
+    *(
+        Rule((*_RATE_OPTIONS, "optimizer_type"), breaks, message, _rate_hint(rate, kinds), kinds)
+        for kinds, usual in ((NETWORK_KINDS, "1e-4"), (_FULL, "1e-5"))
+        for breaks, message, rate in ((_is_too_high, _HIGH, usual), (_is_too_low, _LOW, "1"))
     ),
     Rule(
         ("optimizer_args", "optimizer_type"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pytest
@@ -11,7 +12,7 @@ from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules, value_rules
-from sdxl_train_cli.sdscripts import shipped
+from sdxl_train_cli.sdscripts import options, shipped
 
 TABLE = shipped.table()
 NAMES = {
@@ -460,6 +461,22 @@ def test_every_rule_has_a_case() -> None:
 
     assert {rule.words for rule in rules.CONFLICTS} <= problems
     assert {rule.words for rule in rules.TRAPS} <= warnings
+
+
+@pytest.mark.parametrize(("kind", "change", "sentence", "mend"), silent_cases.REFUSED + silent_cases.WARNED)
+def test_a_hint_of_flags_mends_what_trains_nothing(kind: Kind, change: Changes, sentence: str, mend: Changes) -> None:
+    def said(recipe: Recipe) -> list[Problem]:
+        typed = options.convert(recipe, TABLE)
+        return [one for one in (*rules.all_problems(recipe, TABLE), *rules.warnings(typed)) if sentence in one.message]
+
+    (problem,) = said(changed(kind, change))
+    typed = [word.partition("=")[::2] for word in re.findall(r"--set (\S+?)(?=[,;:]?(?:\s|$))", problem.hint or "")]
+    typed = typed if ", or --set" not in (problem.hint or "") else typed[:1]
+
+    assert mend
+    assert not typed or not said(
+        changed(kind, change, {name: None if value == "null" else value for name, value in typed})
+    )
 
 
 def test_every_option_in_a_rule_is_one_of_sd_scripts() -> None:
