@@ -1,16 +1,14 @@
 """The worst of docs/silent.md with the real sd-scripts: it ends with 0 and has learned nothing, or something else.
 
 Each case is first started as the trainer would be alone, then asked of the CLI. A few steps of a scaled-down LoRA each.
-SDXL_TRAIN_REAL_HOME names a home that is set up already; otherwise SDXL_TRAIN_SOURCE is set up once for all.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +18,11 @@ from test_upstream_failures import World
 
 from sdxl_train_cli.recipe import Value
 
-REAL_HOME = os.environ.get("SDXL_TRAIN_REAL_HOME")
-SOURCE = None if REAL_HOME else upstream_source.find()
 pytestmark = [
     pytest.mark.upstream,
     pytest.mark.slow,
     pytest.mark.skipif(
-        not (REAL_HOME or SOURCE), reason="no sd-scripts: set SDXL_TRAIN_REAL_HOME or SDXL_TRAIN_SOURCE"
+        upstream_source.find() is None, reason="no source of sd-scripts: set SDXL_TRAIN_SOURCE to a clone"
     ),
 ]
 QUICK: dict[str, Value] = {"save_state": False, "save_every_n_steps": False, "max_train_steps": 2}
@@ -84,22 +80,14 @@ SET_RIGHT = (
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One environment and one trained smoke, whose command line every case changes."""
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """One trained smoke, whose command line every case changes; its own file holds a change."""
     folder = tmp_path_factory.mktemp("silent")
-    before = World(folder, [])
-    if REAL_HOME:
-        (folder / "home").symlink_to(Path(REAL_HOME).absolute())
-    else:
-        made = before.main("setup", "--source", SOURCE)
-        assert made.returncode == 0, made.stderr
-    smoked = before.main("smoke", "--keep", "--steps", 2, "--output", folder / "smoke")
+    smoked = World(folder, []).main("smoke", "--keep", "--steps", 2, "--output", folder / "smoke")
     assert smoked.returncode == 0, smoked.stderr
     assert has_learned(folder / "smoke" / "smoke-lora" / "smoke-lora.safetensors")
     record = json.loads((folder / "smoke" / "smoke-lora" / "run.json").read_text(encoding="utf-8"))
-    yield World(folder, record["argv"])
-    if not REAL_HOME:
-        shutil.rmtree(folder / "home")
+    return World(folder, record["argv"])
 
 
 def has_learned(lora: Path) -> bool:
