@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
-from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
 from sdxl_train_cli.errors import Problem, WayOut
 from sdxl_train_cli.origin import Origin
@@ -57,6 +57,8 @@ class Setting(BaseModel):
 
     value: Value
     origin: Origin = Origin()
+    note: str = Field(default="", exclude=True)
+    """What was made of it, where that is not what was written."""
 
     @field_validator("origin", mode="before")
     @classmethod

@@ -98,7 +98,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def test_what_is_right_is_let_through_and_its_log_is_one_of_a_finished_run(world: World) -> None:
-    settings = world.filled({"network_weights": "LORA", "optimizer_type": "Prodigy", "optimizer_args": "d_coef=2"})
+    prodigy: dict[str, Value] = {"optimizer_type": "Prodigy", "optimizer_args": "d_coef=2", "learning_rate": 1}
+    settings = world.filled({"network_weights": "LORA", **prodigy})
     asked = world.ask(settings)
     code, lines = world.train({**settings, "max_train_steps": 1})
 

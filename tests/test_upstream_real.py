@@ -96,7 +96,7 @@ def test_a_shipped_table_is_what_that_release_says(tmp_path: Path, shipped_file:
     except SetupError as error:
         pytest.skip(f"this source has no {shipped_file.stem}: {error}")
     python = environment.require(Home(upstream_source.home())).python
-    optimizers = [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
+    optimizers = [f"{name}={path}" for name, path in optimizer.ASKED.items()]
     argv = [str(python), str(environment.INSIDE / "flags.py"), *optimizers]
     ran = subprocess.run(argv, check=True, capture_output=True, encoding="utf-8", cwd=checkout.folder)
     asked = OptionTable.model_validate_json(ran.stdout)

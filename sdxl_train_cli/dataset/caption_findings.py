@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
+from sdxl_train_cli import files
 from sdxl_train_cli.dataset import caption, tokens
 from sdxl_train_cli.dataset.file_facts import Caption, FileFault, Finding, SurveyedPicture
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
@@ -62,6 +64,13 @@ _NONE = FindingKind(
     "all {whole} in {folder} have no caption, and no --trigger is given: nothing would say what they show",
     "all {whole} in {folder} have no caption, and no --trigger is given: nothing would say what they show", _A_TRIGGER,
 )  # fmt: skip
+_BORROWED = FindingKind(
+    "caption-borrowed", ERROR, "{file} has no caption of its own, and sd-scripts takes {detail} for it",
+    "{count} pictures have no caption of their own, and sd-scripts takes those of others",
+    "write it a caption; sd-scripts leaves the last four parts of a name away, where underscores part it",
+)  # fmt: skip
+_FACE_PARTS = 4
+"""Parts of a name, parted by underscores, in which sd-scripts expects a face's place (train_util: read_caption)."""
 _LACKING = FindingKind(
     "trigger-absent", WARNING, "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
     "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
@@ -101,6 +110,7 @@ def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | 
         yield from _LINES.of_files([(each.path, f"{each.lines} lines") for each in several])
     for subset, group in _by_folder(seen).items():
         yield from _missing(subset, group)
+        yield from _borrowed(subset, group)
         yield from _trigger(subset, group, trigger)
     yield from _long(seen, recipe)
 
@@ -118,6 +128,17 @@ def _missing(subset: Subset, group: Sequence[SurveyedPicture]) -> list[Finding]:
         return []
     kind = _NONE if len(bare) == len(group) else _MISSING
     return kind.of_files(bare, missing=len(bare), whole=len(group), folder=subset.place)
+
+
+def _borrowed(subset: Subset, group: Sequence[SurveyedPicture]) -> list[Finding]:
+    """Find pictures that get the caption of a file whose name begins like theirs."""
+    hits: list[Hit] = []
+    for each in group if subset.metadata_file is None else ():
+        parts = str(each.facts.path.with_suffix("")).split("_")
+        other = Path("_".join(parts[:-_FACE_PARTS]) + subset.caption_extension)
+        if each.caption is None and len(parts) > _FACE_PARTS and files.is_file(other):
+            hits.append((each.facts.path, other.name))
+    return _BORROWED.of_files(hits)
 
 
 def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | None) -> list[Finding]:

@@ -154,7 +154,7 @@ def _requirements(checkout: Checkout) -> str:
 
 def _options(parts: EnvironmentFiles) -> OptionTable:
     """The scripts' options and the optimizers' arguments. Each optimizer is passed as `name=module.Class`."""
-    asked = [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
+    asked = [f"{name}={path}" for name, path in optimizer.ASKED.items()]
     try:
         return OptionTable.model_validate(environment.run_script(parts, "flags.py", *asked))
     except ValueError as error:

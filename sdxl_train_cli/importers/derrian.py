@@ -19,8 +19,7 @@ from sdxl_train_cli.importers.foreign_settings import (
     unknown,
 )
 from sdxl_train_cli.recipe import Value
-from sdxl_train_cli.sdscripts import lycoris
-from sdxl_train_cli.sdscripts.options import PAIRS
+from sdxl_train_cli.sdscripts import key_values, lycoris
 
 FORMAT = "LoRA_Easy_Training_Scripts TOML"
 _OF_THE_UI: Mapping[str, str] = {
@@ -140,7 +139,7 @@ def _optimizer(key: str, raw: str) -> ForeignKey:
 
 def _mapping(key: str, option: str, raw: Mapping[str, object]) -> Iterator[ForeignKey]:
     """Convert a table of arguments to a list of key=value."""
-    if option not in PAIRS:
+    if option not in key_values.OPTIONS:
         yield unknown(key, raw, "is not a plain value")
         return
     words = []

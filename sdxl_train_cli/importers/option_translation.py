@@ -9,8 +9,7 @@ from sdxl_train_cli.importers import values
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, KeyFate
 from sdxl_train_cli.recipe import Scalar, Value
 from sdxl_train_cli.rules.value_rules import OWNED
-from sdxl_train_cli.sdscripts import shipped
-from sdxl_train_cli.sdscripts.options import PAIRS
+from sdxl_train_cli.sdscripts import key_values, shipped
 
 _THEIR_FILE = "a file on its author's machine"
 _THEIR_PLACE = "its author's account"
@@ -93,7 +92,7 @@ def translate(entry: ForeignKey) -> Iterator[ForeignKey]:
         yield entry
     elif entry.value is not None and entry.option in STAYS:
         yield entry.dropped(STAYS[entry.option] if entry.value is not False else "off")
-    elif entry.value is not None and values.names_a_path(entry.value) and entry.option not in PAIRS:
+    elif entry.value is not None and values.names_a_path(entry.value) and entry.option not in key_values.OPTIONS:
         yield entry.dropped("is a path on its author's machine")
     elif entry.option == "xformers":
         yield _other(entry, "sdpa", entry.value is True or None, _XFORMERS) if entry.value else entry
@@ -101,8 +100,8 @@ def translate(entry: ForeignKey) -> Iterator[ForeignKey]:
         yield _whole_buckets(entry)
     elif entry.option == "text_encoder_lr":
         yield _one_rate(entry)
-    elif entry.option in PAIRS:
-        yield _without_paths(entry)
+    elif entry.option in key_values.OPTIONS:
+        yield _without_paths(_taken_apart(entry, entry.option))
     else:
         yield entry
 
@@ -163,6 +162,14 @@ def _one_rate(entry: ForeignKey) -> ForeignKey:
     if len(rates) > 1 and len(set(map(_plain, rates))) == 1:
         return _other(entry, "text_encoder_lr", (rates[0],) if rates[0] is not None else None, "one rate for both")
     return entry
+
+
+def _taken_apart(entry: ForeignKey, option: str) -> ForeignKey:
+    """Arguments that stand in one word, or end with a comma, as they were meant."""
+    if not isinstance(entry.value, tuple):
+        return entry
+    meant = key_values.parts(option, entry.value)
+    return entry if meant == entry.value else _other(entry, option, meant or None, "taken apart as it was meant")
 
 
 def _without_paths(entry: ForeignKey) -> ForeignKey:

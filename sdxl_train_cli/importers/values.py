@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from sdxl_train_cli.recipe import Scalar, Value
-from sdxl_train_cli.sdscripts import shipped
-from sdxl_train_cli.sdscripts.options import PAIRS
+from sdxl_train_cli.sdscripts import key_values, shipped
 
 _TEXTS = re.compile(
     r"resolution|training_comment|metadata_.*|log_prefix|log_tracker_name|output_name|wandb_run_name|face_crop_aug_range"
@@ -68,7 +67,7 @@ def _list(raw: object, option: str) -> tuple[Scalar, ...] | None:
     for part in parts if isinstance(parts, list | tuple) else ():
         one = _scalar(part, option)
         if one is not None:
-            found.append(str(one) if option in PAIRS else one)
+            found.append(str(one) if option in key_values.OPTIONS else one)
     return tuple(found) or None
 
 
@@ -92,7 +91,7 @@ def _text(raw: str, option: str) -> Scalar | None:
         raise ValueError("has line breaks or control characters, which no option accepts")
     if text.startswith("--"):
         raise ValueError("would be taken for an option, as it begins with --")
-    if option in PAIRS or _TEXTS.fullmatch(option):
+    if option in key_values.OPTIONS or _TEXTS.fullmatch(option):
         return text
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"

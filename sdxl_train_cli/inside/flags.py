@@ -4,11 +4,12 @@
 
     {"scripts": {"sdxl_train.py": [
         {"name", "flag", "type", "many", "choices", "default", "required", "help"}, ...], ...},
-     "optimizers": {"adamw": ["betas", ...], ...}}
+     "optimizers": {"adamw": {"betas": "2 numbers", ...}, ...}}
 
 `type` is switch, int, float or str. What is asked is upstream's own parser: `setup_parser()` in sdxl_train.py and
 sdxl_train_network.py. Each optimizer that is named, by sd-scripts' name for it and its class, is asked for its
-arguments; null takes any, and one that is not installed is left out.
+arguments; null takes any, and one that is not installed is left out. What an argument takes is told by its default,
+or else by its annotation: switch, number, text, `2 numbers`, or any where neither says so.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> int:
     return 0
 
 
-def optimizers(classes: dict[str, str]) -> Iterator[tuple[str, list[str] | None]]:
+def optimizers(classes: dict[str, str]) -> Iterator[tuple[str, dict[str, str] | None]]:
     """Yield each installed optimizer's name and arguments."""
     for name, path in classes.items():
         module, _, kind = path.rpartition(".")
@@ -56,12 +57,28 @@ def optimizers(classes: dict[str, str]) -> Iterator[tuple[str, list[str] | None]
             yield name, arguments(getattr(importlib.import_module(module), kind), passed)
 
 
-def arguments(optimizer: type, passed: set[str]) -> list[str] | None:
-    """Return the names of what it takes, those left out that sd-scripts passes itself; None where it takes any."""
+def arguments(optimizer: type, passed: set[str]) -> dict[str, str] | None:
+    """Give what it takes, those left out that sd-scripts passes itself; None where it takes any."""
     parameters = inspect.signature(optimizer).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    return [parameter.name for parameter in parameters if parameter.name not in passed]
+    return {parameter.name: taken(parameter) for parameter in parameters if parameter.name not in passed}
+
+
+def taken(parameter: inspect.Parameter) -> str:
+    """Tell what an argument takes, by its default, or by its annotation where that is None."""
+    default = parameter.default
+    if isinstance(default, bool):
+        return "switch"
+    if isinstance(default, (int, float)):
+        return "number"
+    if isinstance(default, str):
+        return "text"
+    if isinstance(default, (tuple, list)) and all(isinstance(part, (int, float)) for part in default):
+        return f"{len(default)} numbers"
+    if "bool" in str(parameter.annotation):
+        return "switch or none"
+    return "any"
 
 
 def options(script: str) -> list[dict[str, Any]]:

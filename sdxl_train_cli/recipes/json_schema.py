@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.rules import value_rules
-from sdxl_train_cli.sdscripts import lycoris, optimizer
-from sdxl_train_cli.sdscripts.options import PAIRS, Option, OptionTable
+from sdxl_train_cli.sdscripts import key_values, lycoris, optimizer
+from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
@@ -76,7 +76,7 @@ def _english(text: str) -> str:
 def _taken(option: Option) -> Schema:
     """Values that a preset may contain. null removes an inherited one."""
     if option.many:
-        one = {"type": "string", "pattern": _PAIR} if option.name in PAIRS else _one(option)
+        one = {"type": "string", "pattern": _PAIR} if option.name in key_values.OPTIONS else _one(option)
         return {"anyOf": [one, {"type": "array", "items": one}, {"type": "null"}]}
     if option.type == "str" and option.choices is None:  # resolution: [1024, 1024]
         return {"type": ["string", "number", "array", "null"], "items": {"type": ["string", "number"]}}

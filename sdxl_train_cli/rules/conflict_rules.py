@@ -76,15 +76,6 @@ def _timesteps_are_reversed(recipe: Recipe) -> bool:
     return (0 if first is None else first) >= (1000 if last is None else last)
 
 
-def _trains_nothing(recipe: Recipe) -> bool:
-    rate = recipe.number("learning_rate")
-    if recipe.kind is Kind.DREAMBOOTH:
-        return rate == 0 and not is_set(recipe, "train_text_encoder")
-    unet_rate = recipe.number("unet_lr")
-    trains_text = not is_set(recipe, "network_train_unet_only") and (rate != 0 or is_set(recipe, "text_encoder_lr"))
-    return (rate if unet_rate is None else unet_rate) == 0 and not trains_text
-
-
 def _module(recipe: Recipe) -> str:
     return str(recipe.get("network_module") or "")
 
@@ -168,16 +159,6 @@ _MODEL = (
         sets("network_train_text_encoder_only", "network_train_unet_only"),
         "network_train_text_encoder_only and network_train_unet_only leave nothing to train",
         ways("network_train_text_encoder_only=false"),
-    ),
-    *(
-        Rule(
-            ("learning_rate", "unet_lr", "text_encoder_lr", "network_train_unet_only", "train_text_encoder"),
-            _trains_nothing,
-            "a learning rate of 0 leaves nothing to train",
-            ways(f"learning_rate={rate}", "unet_lr=null", (f"learning_rate={rate}", "unet_lr=null")),
-            kinds,
-        )
-        for kinds, rate in ((NETWORK_KINDS, "1e-4"), (_FULL, "1e-5"))
     ),
     Rule(
         ("dim_from_weights", "network_weights"),

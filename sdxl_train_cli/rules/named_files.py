@@ -7,12 +7,13 @@ network, would end the run late or be ignored silently.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.errors import ModelError, Problem
+from sdxl_train_cli.errors import ModelError, Problem, WayOut
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
-from sdxl_train_cli.sdscripts import checkpoint, states
+from sdxl_train_cli.sdscripts import checkpoint, lycoris, states
 from sdxl_train_cli.sdscripts.checkpoint import Header
 from sdxl_train_cli.sdscripts.network_arguments import DEFAULT_DIM
 from sdxl_train_cli.sdscripts.states import SavedState
@@ -27,6 +28,12 @@ _TORCH = (".pt", ".pth", ".ckpt", ".bin")
 """Suffixes of weights that torch loads. It also loads every other file but .safetensors (networks/lora.py)."""
 _NETWORK = ("lora_", "lycoris_")
 """Prefixes of a trained network's tensor names."""
+
+_MARKS = {"lora": "lora_down", "loha": "hada_w1", "lokr": "lokr_w"}
+"""What the names of a kind's tensors hold."""
+_KINDS = {"lora": "LoRA or LoCon", "loha": "LoHa", "lokr": "LoKr"}
+_DIFFUSERS = ("lora_unet_down_blocks_", "lora_unet_up_blocks_")
+"""Names that load_weights in networks/lora.py does not translate."""
 
 
 def resolve_paths(recipe: Recipe) -> Recipe:
@@ -90,11 +97,27 @@ def _weights(path: Path, option: str, recipe: Recipe) -> Iterator[Problem]:
         return
     if not any(map(header.has, _NETWORK)):
         yield recipe.problem(option, f"{path} holds no LoRA: sd-scripts would load nothing from it", hint)
+    elif option == "network_weights" and (other := _passed_over(header, recipe)):
+        words = f"{path} {other}: sd-scripts would load nothing from it, without a word"
+        yield recipe.problem_of_setting(option, words, "or give a file of this kind")
     elif option == "network_weights" and not recipe.is_on("dim_from_weights"):
-        yield from _other_dim(header, recipe, str(path), option, "--set dim_from_weights=true, or ")
+        yield from _other_dim(header, recipe, str(path), option, WayOut(("dim_from_weights=true",)))
 
 
-def _other_dim(header: Header, recipe: Recipe, what: str, option: str, hint: str = "") -> Iterator[Problem]:
+def _passed_over(header: Header, recipe: Recipe) -> str | None:
+    """Why none of the file's tensors has a name of this run's network; None where some have."""
+    module = str(recipe.get("network_module") or "")
+    algorithm = lycoris.algorithm(recipe) if module != "networks.lora" else "lora"
+    mark = _MARKS.get("lora" if algorithm in lycoris.PLAIN else algorithm)
+    if mark and not any(mark in name for name in header.shapes):
+        kind = next((kind for kind, other in _MARKS.items() if any(other in name for name in header.shapes)), "other")
+        return f"is of another kind ({_KINDS.get(kind, kind)})"
+    if any(map(header.has, _DIFFUSERS)):
+        return "names its layers as diffusers does (lora_unet_down_blocks)"
+    return None
+
+
+def _other_dim(header: Header, recipe: Recipe, what: str, option: str, *ways: WayOut) -> Iterator[Problem]:
     """Compare the dim of linear layers if all are equal. With per-block dims, or LyCORIS, it means less."""
     if recipe.get("network_module") != "networks.lora" or "block_dims" in recipe.arguments("network_args"):
         return
@@ -106,8 +129,11 @@ def _other_dim(header: Header, recipe: Recipe, what: str, option: str, hint: str
     }
     if theirs and theirs != {ours}:
         dims = " and ".join(map(str, sorted(theirs)))
-        only = f"--set network_dim={dims}" if len(theirs) == 1 else "a preset of the same dims"
-        yield recipe.problem(option, f"{what} has dim {dims}, but this run has {ours}", hint + only)
+        problem = recipe.problem(option, f"{what} has dim {dims}, but this run has {ours}")
+        if len(theirs) == 1:
+            yield replace(problem, ways=(*ways, WayOut((f"network_dim={dims}",))))
+        else:
+            yield replace(problem, ways=ways, hint="a preset of the same dims")
 
 
 def _state(recipe: Recipe) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """What sd-scripts would refuse late, ignore silently or reinterpret, reported before the run.
 
-The tables: `value_rules` for single options, `conflict_rules` for combinations, `warning_rules` for warnings.
+The tables: `value_rules` for single options, `conflict_rules` for combinations, `rate_rules` for what is trained and
+how fast, `effect_rules` for values that leave nothing to learn, `warning_rules` for mere warnings.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from collections.abc import Iterator
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.rules import value_rules
-from sdxl_train_cli.rules.conflict_rules import CONFLICTS
+from sdxl_train_cli.rules import conflict_rules, effect_rules, rate_rules, unread_rules, value_rules, warning_rules
 from sdxl_train_cli.rules.rule import broken
-from sdxl_train_cli.rules.warning_rules import TRAPS
-from sdxl_train_cli.sdscripts import optimizer, options
+from sdxl_train_cli.sdscripts import optimizer_arguments, options
 from sdxl_train_cli.sdscripts.options import OptionTable
+
+CONFLICTS = (*conflict_rules.CONFLICTS, *rate_rules.CONFLICTS, *effect_rules.CONFLICTS)
+TRAPS = (*warning_rules.TRAPS, *rate_rules.WARNINGS, *effect_rules.WARNINGS)
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
@@ -25,7 +27,9 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:
     """Yield what sd-scripts would accept with little or surprising effect."""
+    yield from _corrections(recipe)
     yield from value_rules.warnings(recipe)
+    yield from unread_rules.warnings(recipe)
     yield from broken(TRAPS, recipe)
 
 
@@ -38,7 +42,7 @@ def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
     yield from value_rules.problems(recipe.replaced(dict(typed.settings)), unsound)
     yield from broken(CONFLICTS, typed, unsound)
     if not {"optimizer_type", "optimizer_args"} & set(unsound):
-        yield from optimizer.unknown_arguments(typed, table.optimizers)
+        yield from optimizer_arguments.problems(typed, table.optimizers)
 
 
 def require(recipe: Recipe, table: OptionTable) -> Recipe:
@@ -47,3 +51,10 @@ def require(recipe: Recipe, table: OptionTable) -> Recipe:
     if found:
         raise RecipeError(found)
     return options.convert(recipe, table)
+
+
+def _corrections(recipe: Recipe) -> Iterator[Problem]:
+    """Yield what was made of a setting that can't have been meant as it is written."""
+    for option, setting in recipe.settings.items():
+        if setting.note:
+            yield recipe.problem(option, setting.note, "write one key=value after another, without commas")

@@ -43,6 +43,17 @@ _IDLE_WITHOUT: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("offload_optimizer_device", ("deepspeed",)),
     ("offload_param_device", ("deepspeed",)),
     ("masked_loss", ("alpha_mask",)),
+    ("vae_batch_size", ("cache_latents", "cache_latents_to_disk")),
+    ("skip_cache_check", ("cache_latents_to_disk", "cache_text_encoder_outputs_to_disk")),
+    ("validation_seed", ("validation_split",)),
+    ("bucket_no_upscale", ("enable_bucket",)),
+    ("caption_separator", ("shuffle_caption", "caption_tag_dropout_rate", "token_warmup_step", "secondary_separator")),
+    ("keep_tokens_separator", ("shuffle_caption", "caption_tag_dropout_rate", "token_warmup_step")),
+    ("wandb_run_name", ("log_with",)),
+    ("huggingface_path_in_repo", ("huggingface_repo_id",)),
+    ("huggingface_repo_type", ("huggingface_repo_id",)),
+    ("huggingface_repo_visibility", ("huggingface_repo_id",)),
+    ("async_upload", ("huggingface_repo_id",)),
 )
 
 
@@ -226,7 +237,6 @@ _MODEL = (
         ways("masked_loss=true"),
         _FULL,
     ),
-    Rule(("clip_skip",), sets("clip_skip"), "clip_skip does nothing in SDXL training", ways("clip_skip=null")),
 )
 
 _MEMORY = (
@@ -248,13 +258,6 @@ _MEMORY = (
         "diffusers_xformers leaves the U-Net with plain attention, whatever else is chosen",
         ways("diffusers_xformers=false"),
         _FULL,
-    ),
-    Rule(
-        ("fused_backward_pass",),
-        sets("fused_backward_pass"),
-        "fused_backward_pass does nothing for a network",
-        ways("fused_backward_pass=false"),
-        NETWORK_KINDS,
     ),
     Rule(
         ("mixed_precision",),
@@ -308,13 +311,6 @@ _RATE = (
         ways("optimizer_type=Prodigy"),
     ),
     Rule(
-        ("network_args", "optimizer_type"),
-        lambda recipe: sets_own_rate(recipe) and any(key.startswith("loraplus_") for key in _arguments(recipe)),
-        "LoRA+ gives two rates, but this optimizer uses only the first",
-        "take loraplus_... out of network_args",
-        NETWORK_KINDS,
-    ),
-    Rule(
         ("optimizer_args", "optimizer_type", "learning_rate"),
         chooses_own_rate,
         "Adafactor chooses its own rate and schedule unless optimizer_args has relative_step=False",
@@ -346,19 +342,19 @@ _NOISE = (
         ("noise_offset", "zero_terminal_snr"),
         sets("noise_offset", "zero_terminal_snr"),
         "noise_offset stands in for zero_terminal_snr in models without it; together they teach a wrong brightness",
-        "--set noise_offset=null",
+        ways("noise_offset=null"),
     ),
     Rule(
         ("scale_v_pred_loss_like_noise_pred", "min_snr_gamma"),
         sets("scale_v_pred_loss_like_noise_pred", "min_snr_gamma"),
         "scale_v_pred_loss_like_noise_pred and min_snr_gamma both weigh the timesteps: one is enough",
-        "--set scale_v_pred_loss_like_noise_pred=false",
+        ways("scale_v_pred_loss_like_noise_pred=false"),
     ),
     Rule(
         ("save_model_as", "v_parameterization"),
         lambda recipe: is_set(recipe, "v_parameterization") and recipe.get("save_model_as") not in _MARKED,
         "only a .safetensors file can say that it predicts v: image programs take any other for epsilon",
-        "--set save_model_as=safetensors",
+        ways("save_model_as=safetensors"),
         (Kind.DREAMBOOTH,),
     ),
     Rule(

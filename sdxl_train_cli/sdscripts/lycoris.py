@@ -116,7 +116,8 @@ def resolve(recipe: Recipe, native: Collection[str]) -> Recipe:
         arguments = _lycoris_arguments(recipe, module, arguments)
     written = tuple(f"{key}={text}" for key, text in _normalized(arguments))
     place = recipe.origin("network_args") or recipe.origin("network_module") or Origin()
-    changes = {"network_args": Setting(value=written, origin=place) if written else None}
+    note = recipe.settings["network_args"].note if "network_args" in recipe.settings else ""
+    changes = {"network_args": Setting(value=written, origin=place, note=note) if written else None}
     if stands_in:
         changes["network_module"] = Setting(value=MODULE, origin=recipe.origin("network_module") or Origin())
     return recipe.replaced(changes)

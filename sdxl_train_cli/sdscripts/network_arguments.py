@@ -10,6 +10,12 @@ from sdxl_train_cli.sdscripts import lycoris
 
 DEFAULT_DIM = 4
 """Default of networks if network_dim is not set (networks/lora.py: create_network). The parser has none."""
+KEPT_WITH_WEIGHTS = frozenset(
+    {"down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr_zero_threshold", "conv_dim", "conv_alpha"}
+    | {"algo", "preset"}
+)
+"""What may stand beside dim_from_weights: it counts, or says the kind (networks/lora.py:
+create_network_from_weights)."""
 _SHARES = frozenset({"dropout", "rank_dropout", "module_dropout"})
 _NUMBERS = frozenset({"conv_alpha", "constraint", "constrain"})
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-
-from sdxl_train_cli import formatting
-from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.sdscripts import shipped
 
@@ -55,11 +51,26 @@ TORCH_OPTIMIZERS = frozenset(
     {"ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"}
 )
 """Names passed to torch.optim unchanged."""
-_DEFAULT = "AdamW"
+DEFAULT = "AdamW"
 """sd-scripts' optimizer if the parser's default, an empty string, is used."""
 
 CLASSES = {**OWN_OPTIMIZERS, **{name.lower(): f"torch.optim.{name}" for name in sorted(TORCH_OPTIMIZERS)}}
 """Classes of optimizers without a dot in their name, by lower-case name."""
+
+
+PACKAGED = {"prodigyplus.prodigyplusschedulefree": "prodigyplus.ProdigyPlusScheduleFree"}
+"""Classes of packages that sd-scripts installs and has no name of its own for."""
+
+ASKED = {**CLASSES, **PACKAGED}
+"""Every class that setup asks for its arguments."""
+
+_OWN_NAMES = {path.lower(): name for name, path in reversed(CLASSES.items())}
+
+
+def own_name(recipe: Recipe) -> str:
+    """The optimizer's name in lower case; sd-scripts' own name where a class is named that it has one for."""
+    name = optimizer(recipe)
+    return _OWN_NAMES.get(name, name)
 
 
 def module(recipe: Recipe) -> str:
@@ -69,28 +80,13 @@ def module(recipe: Recipe) -> str:
     return path.rpartition(".")[0]
 
 
-def unknown_arguments(recipe: Recipe, known: Mapping[str, Sequence[str] | None]) -> Iterator[Problem]:
-    """Yield a problem for each of optimizer_args that the optimizer does not accept.
-
-    `known` are the arguments of optimizers by lower-case name. None accepts any.
-    """
-    takes = known.get(optimizer(recipe))
-    if takes is None:
-        return
-    name = recipe.get("optimizer_type") or _DEFAULT
-    for argument in recipe.arguments("optimizer_args"):
-        if argument not in takes:
-            hint = formatting.suggestion(argument, takes) or f"it takes {', '.join(takes)}"
-            yield recipe.problem("optimizer_args", f"{name} has no argument '{argument}'", hint)
-
-
 def optimizer(recipe: Recipe) -> str:
     """The optimizer's name in lower case."""
     if recipe.is_on("use_8bit_adam"):
         return "adamw8bit"
     if recipe.is_on("use_lion_optimizer"):
         return "lion"
-    return str(recipe.get("optimizer_type") or _DEFAULT).lower()
+    return str(recipe.get("optimizer_type") or DEFAULT).lower()
 
 
 def schedule(recipe: Recipe) -> str:
@@ -100,13 +96,46 @@ def schedule(recipe: Recipe) -> str:
 
 def unknown_optimizer(recipe: Recipe) -> bool:
     """Whether sd-scripts would find no such optimizer. A name with a dot belongs to another package."""
-    name = str(recipe.get("optimizer_type") or _DEFAULT)
+    name = str(recipe.get("optimizer_type") or DEFAULT)
     return "." not in name and name.lower() not in OWN_OPTIMIZERS and name not in TORCH_OPTIMIZERS
+
+
+STOPS_AT_OTHER_RATES = frozenset(
+    {"prodigy", "dadaptation", "dadaptadampreprint", "dadaptadam", "dadaptlion", "dadaptsgd"}
+)
+"""Optimizers that stop at their first step where parts have different rates other than 0 (prodigyopt 1.1.2 and
+dadaptation 3.2: step)."""
+USES_FIRST_RATE = frozenset({"dadaptadagrad", "dadaptadan", "dadaptadanip"})
+"""Those that train every part with the rate of the first, in silence (dadaptation 3.2: step)."""
+SLOW_DESCENT = frozenset({"sgd", "sgdnesterov", "sgdnesterov8bit", "sgdschedulefree", "asgd"})
+"""Plain gradient descent: its steps are as small as the gradient, so that it takes rates that others can't bear."""
+_OTHER_SCALE = SLOW_DESCENT | {"adadelta", "adafactor", "lbfgs", "rprop"}
+"""Optimizers whose rate is no step's size in a weight."""
 
 
 def sets_own_rate(recipe: Recipe) -> bool:
     """Whether the optimizer adapts its own rate, so that learning_rate is only a factor."""
-    return optimizer(recipe) == "prodigy" or optimizer(recipe).startswith("dadapt")
+    name = optimizer(recipe).rpartition(".")[2]
+    return "prodigy" in name or name.startswith("dadapt")
+
+
+def steps_by_rate(recipe: Recipe) -> bool:
+    """Whether each step moves a weight by about learning_rate, as Adam and Lion do; an unknown class is taken to."""
+    return not sets_own_rate(recipe) and own_name(recipe) not in _OTHER_SCALE and not is_schedule_free_sgd(recipe)
+
+
+def is_schedule_free_sgd(recipe: Recipe) -> bool:
+    """Whether a class of another package is plain gradient descent."""
+    return optimizer(recipe).rpartition(".")[2].startswith(("sgd", "schedulefreesgd", "asgd"))
+
+
+def is_half_schedule_free(recipe: Recipe) -> bool:
+    """Whether the class is schedule-free and sd-scripts can't tell: it goes by the end of the name.
+
+    It would save the weights of training mode, which are not those that were learned (is_schedulefree_optimizer).
+    """
+    name = optimizer(recipe).rpartition(".")[2].replace("_", "")
+    return "schedulefree" in name and not optimizer(recipe).endswith("schedulefree")
 
 
 def chooses_own_rate(recipe: Recipe) -> bool:

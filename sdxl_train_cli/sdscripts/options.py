@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
+from sdxl_train_cli.sdscripts import key_values
 
-PAIRS = frozenset({"network_args", "optimizer_args", "lr_scheduler_args"})
-"""Options with a list of `key=value`."""
 OptionType = Literal["switch", "int", "float", "str"]
+ANY = "any"
+"""What an optimizer's argument takes of which no more is known."""
 
 
 class Option(BaseModel):
@@ -47,10 +48,21 @@ class OptionTable(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     scripts: Mapping[str, tuple[Option, ...]]
-    optimizers: Mapping[str, tuple[str, ...] | None] = {}
-    """Arguments of optimizers by lower-case name, without `lr`. None accepts any. Missing in older setups."""
+    optimizers: Mapping[str, Mapping[str, str] | None] = {}
+    """Arguments of optimizers by lower-case name, `lr` left out, and what each takes; None takes any. An older setup
+    asked for no more than the names, or for nothing."""
     release: str | None = None
     """Release of a shipped table. None for an installed sd-scripts."""
+
+    @field_validator("optimizers", mode="before")
+    @classmethod
+    def _names_alone(cls, optimizers: object) -> object:
+        if not isinstance(optimizers, dict):
+            return optimizers
+        return {
+            name: dict.fromkeys(taken, ANY) if isinstance(taken, list | tuple) else taken
+            for name, taken in optimizers.items()
+        }
 
     @classmethod
     def load(cls, path: Path) -> OptionTable:
@@ -88,11 +100,7 @@ def convert(recipe: Recipe, table: OptionTable) -> Recipe:
     """The recipe with values converted to sd-scripts' types. Call it after `problems` found none."""
     known = table.of(recipe.kind)
     return recipe.replaced(
-        {
-            name: Setting(value=_typed(setting.value, known[name]), origin=setting.origin)
-            for name, setting in recipe.settings.items()
-            if name in known
-        }
+        {name: _converted(setting, known[name]) for name, setting in recipe.settings.items() if name in known}
     )
 
 
@@ -107,9 +115,17 @@ def _scripts_with(name: str, table: OptionTable) -> list[str]:
     return [script for script, options in table.scripts.items() if name in {option.name for option in options}]
 
 
+def _converted(setting: Setting, option: Option) -> Setting:
+    value = _typed(setting.value, option)
+    note = setting.note
+    if option.name in key_values.OPTIONS and value != key_values.literal_words(setting.value):
+        note = f"{option.name} is taken as {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+    return setting.model_copy(update={"value": value, "note": note})
+
+
 def _typed(value: Value, option: Option) -> Value:
     if option.many:
-        parts = value if isinstance(value, tuple) else tuple(value.split()) if isinstance(value, str) else (value,)
+        parts = _parts(value, option)
         typed_parts = tuple(_scalar(part, option) for part in parts)
         for part in typed_parts:
             if str(part).startswith("-") and not _NEGATIVE.fullmatch(str(part)):
@@ -120,6 +136,12 @@ def _typed(value: Value, option: Option) -> Value:
             raise ValueError(f"takes one value, not a list of {len(value)}")
         value = ",".join(str(part) for part in value)  # resolution: [1024, 1024]
     return _scalar(value, option)
+
+
+def _parts(value: Value, option: Option) -> tuple[Scalar, ...]:
+    if option.name in key_values.OPTIONS:
+        return key_values.parts(option.name, value)
+    return value if isinstance(value, tuple) else tuple(value.split()) if isinstance(value, str) else (value,)
 
 
 def _scalar(value: Scalar, option: Option) -> Scalar:

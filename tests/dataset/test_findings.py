@@ -445,6 +445,17 @@ def test_some_pictures_without_a_caption_train_with_an_empty_one(tmp_path: Path)
     assert warnings(tmp_path, trigger="a photo") == []
 
 
+def test_a_picture_without_a_caption_that_would_take_anothers_is_told(tmp_path: Path) -> None:
+    saved(tmp_path / "a.png", photo(1, (64, 64)), "a cat")
+    saved(tmp_path / "a_dog_in_the_rain.png", photo(2, (64, 64)), None)
+    saved(tmp_path / "a_dog_in_rain.png", photo(3, (64, 64)), None)
+
+    found = check(tmp_path, trigger="ohwx")
+
+    assert kinds(found)["caption-borrowed"] == ("error", ["a_dog_in_the_rain.png"])
+    assert [error.details for error in found.errors if error.kind == "caption-borrowed"] == [("a.txt",)]
+
+
 @pytest.mark.parametrize("captions", [("a cat, OHWX", "ohwx"), ("Ohwx cat",)])
 def test_a_trigger_in_every_caption_changes_nothing(tmp_path: Path, captions: tuple[str, ...]) -> None:
     for number, caption in enumerate(captions):

@@ -37,9 +37,9 @@ RECORD = {
     "ss_network_alpha": "6.0",
     "ss_network_args": '{"conv_dim": "4", "conv_alpha": "2", "dropout": null}',
     "ss_network_dropout": "None",
-    "ss_learning_rate": "0.0002",
+    "ss_learning_rate": "1.0",
     "ss_unet_lr": "None",
-    "ss_text_encoder_lr": "[5e-05, 5e-05]",
+    "ss_text_encoder_lr": "[0.0, 0.0]",
     "ss_optimizer": "prodigyopt.prodigy.Prodigy(decouple=True,betas=(0.9, 0.99),d_coef=2)",
     "ss_lr_scheduler": "cosine",
     "ss_max_train_steps": "800",
@@ -385,7 +385,7 @@ def test_a_network_tells_what_made_it(tmp_path: Path) -> None:
     assert given["network_args"] == ("conv_dim=4", "conv_alpha=2")
     assert given["optimizer_type"] == "Prodigy"
     assert given["optimizer_args"] == ("decouple=True", "betas=(0.9,0.99)", "d_coef=2")
-    assert given["text_encoder_lr"] == (5e-05,)
+    assert given["text_encoder_lr"] == (0,)
     assert (given["resolution"], given["train_batch_size"], given["min_bucket_reso"]) == ("1024,768", 3, 320)
     assert (given["shuffle_caption"], given["keep_tokens"]) == (True, 2)
     assert "cache_text_encoder_outputs" not in given

@@ -141,7 +141,11 @@ def test_flags_asks_the_optimizers_that_are_named_and_installed(tmp_path: Path) 
     named = ("sgd=mine.Sgd", "sgdnesterov=mine.Sgd", "any=mine.Any", "gone=nowhere.Gone", "older=mine.Newer")
     answer = json.loads(ask("flags.py", *named, cwd=tmp_path).stdout)
 
-    assert answer["optimizers"] == {"sgd": ["momentum", "nesterov"], "sgdnesterov": ["momentum"], "any": None}
+    assert answer["optimizers"] == {
+        "sgd": {"momentum": "number", "nesterov": "switch"},
+        "sgdnesterov": {"momentum": "number"},
+        "any": None,
+    }
 
 
 def test_flags_says_in_one_line_why_a_script_does_not_import(tmp_path: Path) -> None:

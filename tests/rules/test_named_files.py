@@ -27,7 +27,7 @@ def told(settings: dict[str, Value], kind: Kind = Kind.LORA) -> str:
         named_files.require(recipe(settings, kind))
     (problem,) = raised.value.problems
     assert str(problem.where) == "--set"
-    return f"{problem.message} / {problem.hint}"
+    return f"{problem.message} / {', '.join(problem.hint_lines)}"
 
 
 @pytest.fixture
@@ -91,6 +91,24 @@ def test_a_file_that_is_no_network_is_refused_as_sd_scripts_would_pass_over_it(t
     assert "holds no LoRA" in told({"base_weights": (str(model),)})
     (tmp_path / "page.safetensors").write_text("<!doctype html>")
     assert "is a web page" in told({"network_weights": str(tmp_path / "page.safetensors")})
+
+
+@pytest.mark.parametrize(
+    ("module", "tensor", "words"),
+    [
+        ("networks.lora", "lora_unet_input_blocks_4_1_proj_in.hada_w1_a", "is of another kind (LoHa)"),
+        ("networks.loha", "lora_unet_input_blocks_4_1_proj_in.lora_down.weight", "is of another kind (LoRA or LoCon)"),
+        ("networks.lora", "lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight", "as diffusers does"),
+    ],
+)
+def test_weights_whose_names_this_network_has_not_got_are_refused(
+    tmp_path: Path, module: str, tensor: str, words: str
+) -> None:
+    """sd-scripts would train from zero, with exit code 0."""
+    path = write_safetensors(tmp_path / "a.safetensors", (tensor,), dim=32)
+
+    assert words in told({"network_weights": str(path), "network_module": module})
+    assert "load nothing" in told({"network_weights": str(path), "network_module": module, "dim_from_weights": True})
 
 
 @pytest.mark.parametrize("name", ["w.SafeTensors", "w.dat", "w"])

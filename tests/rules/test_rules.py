@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pytest
+import silent_cases
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules, value_rules
-from sdxl_train_cli.rules.conflict_rules import CONFLICTS
-from sdxl_train_cli.rules.warning_rules import TRAPS
-from sdxl_train_cli.sdscripts import shipped
+from sdxl_train_cli.sdscripts import options, shipped
 
 TABLE = shipped.table()
 NAMES = {
@@ -97,7 +97,12 @@ REFUSED: list[Case] = [
         "rate of 0",
         {"text_encoder_lr": "1e-5"},
     ),
-    (FULL, {**UNCACHED, "learning_rate": "0"}, "a learning rate of 0", {"train_text_encoder": "true"}),
+    (
+        FULL,
+        {**UNCACHED, "learning_rate": "0", "train_text_encoder": "true"},
+        "a learning rate of 0",
+        {"learning_rate_te1": "1e-6"},
+    ),
     (LORA, {"dim_from_weights": "true"}, "needs network_weights", {"network_weights": "old.safetensors"}),
     (LORA, {"network_train_unet_only": "false"}, "text encoders can't be trained", UNCACHED),
     (FULL, {"train_text_encoder": "true"}, "text encoders can't be trained", UNCACHED),
@@ -199,6 +204,7 @@ REFUSED: list[Case] = [
     (LORA, {"initial_step": "2000"}, "counts from the very beginning", {"max_train_steps": "3000"}),
     (LORA, {"save_state_to_huggingface": "true"}, "needs huggingface_repo_id", {"huggingface_repo_id": "me/mine"}),
 ]
+REFUSED += silent_cases.REFUSED
 
 WARNED: list[Case] = [
     (LORA, {"network_dim": None}, "network_dim is not set", {"network_dim": "16"}),
@@ -260,18 +266,18 @@ WARNED: list[Case] = [
     (LORA, {"deepspeed": "true"}, "does not install deepspeed", {"deepspeed": None}),
     (LORA, {"torch_compile": "true"}, "torch_compile needs triton", {"torch_compile": "false"}),
     (LORA, {"learning_rate": None}, "learning_rate is not set", {"unet_lr": "1e-4"}),
-    (LORA, {"optimizer_type": "Prodigy"}, "expects learning_rate 1", {"learning_rate": "1"}),
+    (LORA, {"optimizer_type": "Prodigy", "learning_rate": "0.05"}, "expects learning_rate 1", {"learning_rate": "1"}),
+    (
+        LORA,
+        {"optimizer_type": "prodigyplus.ProdigyPlusScheduleFree", "lr_scheduler": "constant", "learning_rate": "0.05"},
+        "expects learning_rate 1",
+        {"learning_rate": "1"},
+    ),
     (
         LORA,
         {"optimizer_type": "DAdaptAdam", "learning_rate": "1"},
         "does not install dadaptation",
         {"optimizer_type": "Prodigy"},
-    ),
-    (
-        LORA,
-        {"optimizer_type": "Prodigy", "learning_rate": "1", "network_args": "loraplus_lr_ratio=4"},
-        "LoRA+ gives two rates",
-        {"network_args": None},
     ),
     (
         FULL,
@@ -456,6 +462,9 @@ def test_a_recipe_is_refused_until_it_is_mended(kind: Kind, change: Changes, sen
     assert not [message for message in after if sentence in message]
 
 
+WARNED += silent_cases.WARNED
+
+
 @pytest.mark.parametrize(("kind", "change", "sentence", "mend"), WARNED)
 def test_a_recipe_is_warned_of_until_it_is_mended(kind: Kind, change: Changes, sentence: str, mend: Changes) -> None:
     assert [message for message in warned(changed(kind, change)) if sentence in message]
@@ -468,12 +477,28 @@ def test_every_rule_has_a_case() -> None:
     }
     warnings = {message for kind, change, _, _ in WARNED for message in warned(changed(kind, change))}
 
-    assert {rule.words for rule in CONFLICTS} <= problems
-    assert {rule.words for rule in TRAPS} <= warnings
+    assert {rule.words for rule in rules.CONFLICTS} <= problems
+    assert {rule.words for rule in rules.TRAPS} <= warnings
+
+
+@pytest.mark.parametrize(("kind", "change", "sentence", "mend"), silent_cases.REFUSED + silent_cases.WARNED)
+def test_a_hint_of_flags_mends_what_trains_nothing(kind: Kind, change: Changes, sentence: str, mend: Changes) -> None:
+    def said(recipe: Recipe) -> list[Problem]:
+        typed = options.convert(recipe, TABLE)
+        return [one for one in (*rules.all_problems(recipe, TABLE), *rules.warnings(typed)) if sentence in one.message]
+
+    (problem,) = said(changed(kind, change))
+    typed = [word.partition("=")[::2] for word in re.findall(r"--set (\S+?)(?=[,;:]?(?:\s|$))", problem.hint or "")]
+    typed = typed if ", or --set" not in (problem.hint or "") else typed[:1]
+
+    assert mend
+    assert not typed or not said(
+        changed(kind, change, {name: None if value == "null" else value for name, value in typed})
+    )
 
 
 def test_every_option_in_a_rule_is_one_of_sd_scripts() -> None:
-    looked_at = {option for rule in (*CONFLICTS, *TRAPS) for option in rule.options}
+    looked_at = {option for rule in (*rules.CONFLICTS, *rules.TRAPS) for option in rule.options}
 
     assert looked_at | value_rules.OWNED.keys() | value_rules.RANGES.keys() <= ALL_OPTIONS
 
@@ -558,7 +583,7 @@ def test_lists_from_a_file_are_judged_like_text() -> None:
 
 def test_what_can_be_typed_is_no_prose() -> None:
     """Only ways out are tried before they are told."""
-    hints = {rule.words: rule.hint for rule in (*CONFLICTS, *TRAPS)}
+    hints = {rule.words: rule.hint for rule in (*rules.CONFLICTS, *rules.TRAPS)}
     prose = {words: hint if isinstance(hint, str) else hint and hint.advice for words, hint in hints.items()}
 
     assert not {words: text for words, text in prose.items() if text and "--set" in text}

@@ -76,7 +76,7 @@ def test_what_is_no_number_is_not_given_as_one() -> None:
 
 
 def test_an_optimizer_whose_arguments_are_known_is_one_that_setup_asks_for() -> None:
-    assert shipped.table().optimizers.keys() <= optimizer.CLASSES.keys()
+    assert shipped.table().optimizers.keys() <= optimizer.ASKED.keys()
     assert "betas" in (shipped.table().optimizers["adamw8bit"] or ())
 
 

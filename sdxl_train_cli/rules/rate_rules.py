@@ -1,0 +1,239 @@
+"""Learning rates that train nothing, or something else: a table, read from sd-scripts v0.10.1 and its optimizers."""
+
+from __future__ import annotations
+
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, RuleHint, is_set, ways
+from sdxl_train_cli.sdscripts import optimizer, rates, shipped
+from sdxl_train_cli.sdscripts.rates import BLOCK_WEIGHTS
+
+_FULL = (Kind.DREAMBOOTH,)
+_TOO_HIGH = 0.1
+"""From here on a step of Adam or Lion is larger than SDXL's weights are."""
+_TOO_LOW = 1e-3
+"""Up to here an optimizer that finds its own rate moves next to nothing."""
+_LOW_FOR_SGD = 1e-2
+_MUCH_DECAY = 0.01
+"""Share of each weight that weight_decay may take away in a step."""
+_MUCH_WARMUP = 0.5
+_STEEP = 10
+_RATE_OPTIONS = ("learning_rate", "unet_lr", "text_encoder_lr", "learning_rate_te1", "learning_rate_te2", "block_lr")
+_PLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
+_STOPS = "this optimizer stops at its first step where parts have different rates"
+_HIGH = (
+    f"a learning rate of {_TOO_HIGH} or more destroys the model with this optimizer: 1 is for those that find their"
+    " own, such as Prodigy"
+)
+_LOW = f"this optimizer finds the rate by itself; with {_TOO_LOW:g} or less as a factor it learns next to nothing"
+_DIFFERENT = "this optimizer trains every part with the rate of the first one"
+
+
+def _trains_nothing(recipe: Recipe) -> bool:
+    return not rates.of(recipe).all
+
+
+def _leaves_upper_out(recipe: Recipe) -> bool:
+    arguments = recipe.arguments("network_args")
+    given = any(key in arguments for key in _PLUS)
+    return given and 0 in {rates.plus_ratio(arguments, part) for part in ("unet", "text_encoder")}
+
+
+def _differs(recipe: Recipe) -> bool:
+    return len(rates.of(recipe).all) > 1 and not is_set(recipe, "fused_optimizer_groups")
+
+
+def _by_arguments(recipe: Recipe) -> bool:
+    return not {*_PLUS, *BLOCK_WEIGHTS}.isdisjoint(recipe.arguments("network_args"))
+
+
+def _stops(recipe: Recipe) -> bool:
+    return optimizer.own_name(recipe) in optimizer.STOPS_AT_OTHER_RATES and _differs(recipe)
+
+
+def _uses_first(recipe: Recipe) -> bool:
+    return optimizer.own_name(recipe) in optimizer.USES_FIRST_RATE and _differs(recipe)
+
+
+def _is_too_high(recipe: Recipe) -> bool:
+    return optimizer.steps_by_rate(recipe) and max(rates.of(recipe).all, default=0) >= _TOO_HIGH
+
+
+def _is_too_low(recipe: Recipe) -> bool:
+    return optimizer.sets_own_rate(recipe) and 0 < max(rates.of(recipe).all, default=0) <= _TOO_LOW
+
+
+def _argument(recipe: Recipe, name: str) -> float | None:
+    try:
+        return float(recipe.arguments("optimizer_args").get(name, ""))
+    except ValueError:
+        return None
+
+
+def _decays_away(recipe: Recipe) -> bool:
+    decay = _argument(recipe, "weight_decay") or 0
+    return optimizer.steps_by_rate(recipe) and decay * max(rates.of(recipe).all, default=0) > _MUCH_DECAY
+
+
+def _schedule_passes_over(option: str, schedules: frozenset[str]) -> Rule:
+    def breaks(recipe: Recipe) -> bool:
+        value = recipe.get(option)
+        is_default = value is None or value == shipped.defaults().get(option)
+        others = is_set(recipe, "lr_scheduler_type") or optimizer.is_schedule_free(recipe)
+        return not is_default and not others and optimizer.schedule(recipe) not in schedules
+
+    return Rule(
+        (option, "lr_scheduler", "lr_scheduler_type", "optimizer_type"),
+        breaks,
+        f"{option} does nothing with this lr_scheduler, only with {' or '.join(sorted(schedules))}",
+        ways(f"{option}=null"),
+    )
+
+
+def _rate_hint(rate: str, kinds: tuple[Kind, ...]) -> RuleHint:
+    others = (
+        ("learning_rate_te1", "learning_rate_te2", "block_lr") if kinds == _FULL else ("unet_lr", "text_encoder_lr")
+    )
+    return ways((f"learning_rate={rate}", *(f"{option}=null" for option in others)))
+
+
+_READ_BY = {
+    "lr_scheduler_num_cycles": frozenset({"cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay"}),
+    "lr_scheduler_power": frozenset({"polynomial"}),
+    "lr_scheduler_timescale": frozenset({"inverse_sqrt"}),
+    "lr_scheduler_min_lr_ratio": frozenset({"cosine_with_min_lr", "warmup_stable_decay"}),
+    "lr_decay_steps": frozenset({"warmup_stable_decay"}),
+}
+"""Options of the schedule, and the schedules that read them (get_scheduler_fix)."""
+
+
+def _warms_up_too_long(recipe: Recipe) -> bool:
+    share = recipe.get("lr_warmup_steps")
+    return isinstance(share, float) and share >= _MUCH_WARMUP and not optimizer.is_schedule_free(recipe)
+
+
+CONFLICTS = (
+    *(
+        Rule(
+            (*_RATE_OPTIONS, "network_train_unet_only", "network_train_text_encoder_only", "train_text_encoder"),
+            _trains_nothing,
+            "a learning rate of 0 leaves nothing to train",
+            ways(f"learning_rate={rate}", (f"learning_rate={rate}", *(f"{option}=null" for option in others))),
+            kinds,
+        )
+        for kinds, rate, others in (
+            (NETWORK_KINDS, "1e-4", ("unet_lr", "text_encoder_lr")),
+            (_FULL, "1e-5", ("learning_rate_te1", "learning_rate_te2", "block_lr")),
+        )
+    ),
+    Rule(
+        ("block_lr", "learning_rate"),
+        lambda recipe: is_set(recipe, "block_lr") and rates.common(recipe) == 0,
+        "block_lr does nothing while learning_rate is 0: the U-Net is not trained at all",
+        ways("learning_rate=1e-5"),
+        _FULL,
+    ),
+    Rule(
+        ("network_args",),
+        _leaves_upper_out,
+        "a LoRA+ ratio of 0 leaves the upper matrices at zero, so the network would change nothing",
+        "take loraplus_... out of network_args, or give it a ratio such as 16",
+        NETWORK_KINDS,
+    ),
+    Rule(
+        ("unet_lr", "text_encoder_lr", "learning_rate", "optimizer_type"),
+        lambda recipe: _stops(recipe) and not _by_arguments(recipe),
+        _STOPS,
+        ways(("unet_lr=null", "text_encoder_lr=null"), advice="learning_rate goes for both"),
+        NETWORK_KINDS,
+    ),
+    Rule(
+        ("network_args", "optimizer_type"),
+        lambda recipe: _stops(recipe) and _by_arguments(recipe),
+        f"{_STOPS}, which network_args asks for",
+        "take loraplus_... and ..._lr_weight out of network_args",
+        NETWORK_KINDS,
+    ),
+    Rule(
+        ("block_lr", "learning_rate_te1", "learning_rate_te2", "optimizer_type"),
+        _stops,
+        f"{_STOPS} other than 0",
+        ways(("block_lr=null", "learning_rate_te1=null", "learning_rate_te2=null")),
+        _FULL,
+    ),
+    *(
+        Rule((*_RATE_OPTIONS, "optimizer_type"), breaks, message, _rate_hint(rate, kinds), kinds)
+        for kinds, usual in ((NETWORK_KINDS, "1e-4"), (_FULL, "1e-5"))
+        for breaks, message, rate in ((_is_too_high, _HIGH, usual), (_is_too_low, _LOW, "1"))
+    ),
+    Rule(
+        ("optimizer_args", "optimizer_type"),
+        lambda recipe: recipe.arguments("optimizer_args").get("fused_back_pass") in {"True", "1"},
+        "with fused_back_pass the optimizer leaves its steps to the backward pass, and sd-scripts never takes them:"
+        " nothing would be trained",
+        "take fused_back_pass out of optimizer_args",
+    ),
+    Rule(
+        ("optimizer_args", "optimizer_type"),
+        lambda recipe: _argument(recipe, "d_coef") == 0 or _argument(recipe, "d0") == 0,
+        "with d_coef or d0 at 0 this optimizer never finds a rate, and trains nothing",
+        ways("optimizer_args=d_coef=1"),
+    ),
+    Rule(
+        ("optimizer_type",),
+        optimizer.is_half_schedule_free,
+        "sd-scripts takes an optimizer for schedule-free only if its name ends in ScheduleFree: of this one it would"
+        " save weights that are not the trained ones",
+        ways(("optimizer_type=AdamWScheduleFree", "lr_scheduler=constant", "lr_warmup_steps=0")),
+    ),
+)
+
+WARNINGS = (
+    Rule(
+        (*_RATE_OPTIONS, "optimizer_type"),
+        _uses_first,
+        _DIFFERENT,
+        "give all parts the same rate",
+    ),
+    Rule(
+        ("learning_rate", "unet_lr", "optimizer_type"),
+        lambda recipe: (
+            optimizer.own_name(recipe) in optimizer.SLOW_DESCENT
+            and 0 < max(rates.of(recipe).all, default=0) < _LOW_FOR_SGD
+        ),
+        "plain gradient descent moves next to nothing at such a rate: its steps are thousands of times Adam's smaller",
+        ways("optimizer_type=AdamW8bit"),
+    ),
+    Rule(
+        ("optimizer_args", "learning_rate"),
+        _decays_away,
+        "weight_decay takes away more than 1 % of every weight in each step, which leaves little of what is learned",
+        "set weight_decay to 0.01 in optimizer_args",
+    ),
+    Rule(
+        ("lr_scheduler", "lr_decay_steps", "lr_scheduler_min_lr_ratio"),
+        lambda recipe: optimizer.schedule(recipe) == "warmup_stable_decay" and not is_set(recipe, "lr_decay_steps"),
+        "without lr_decay_steps the schedule warmup_stable_decay never lowers the rate",
+        ways("lr_decay_steps=0.2"),
+    ),
+    Rule(
+        ("lr_scheduler_power", "lr_scheduler"),
+        lambda recipe: (
+            optimizer.schedule(recipe) == "polynomial" and (recipe.number("lr_scheduler_power") or 0) >= _STEEP
+        ),
+        "with such a lr_scheduler_power the rate is next to 0 after a few steps",
+        ways("lr_scheduler_power=1"),
+    ),
+    Rule(
+        ("lr_warmup_steps",),
+        _warms_up_too_long,
+        "lr_warmup_steps is half of the run or more: as a share it counts of all steps",
+        ways("lr_warmup_steps=0.05"),
+    ),
+    Rule(
+        ("lr_scheduler_type", "lr_scheduler"),
+        lambda recipe: is_set(recipe, "lr_scheduler_type") and recipe.get("lr_scheduler") not in {None, "constant"},
+        "lr_scheduler_type is set, so lr_scheduler does nothing",
+        ways("lr_scheduler=null"),
+    ),
+    *(_schedule_passes_over(option, schedules) for option, schedules in _READ_BY.items()),
+)
