@@ -6,7 +6,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sdxl_train_cli import files, formatting, layout
@@ -32,6 +32,8 @@ class Header:
     """Shapes by tensor name."""
     metadata: Mapping[str, str]
     """The file's metadata, for a trained network its `ss_*` entries."""
+    dtypes: frozenset[str] = field(default_factory=frozenset)
+    """The tensors' types, by the names of the format: `F16`, `BF16`."""
 
     def has(self, prefix: str) -> bool:
         """Whether any tensor name has this prefix."""
@@ -52,6 +54,7 @@ def read_header(path: Path) -> Header:
             raise TypeError(text)  # noqa: TRY301 - like every other problem of the file
         metadata = {str(key): str(value) for key, value in entries.pop("__metadata__", {}).items()}
         shapes = {name: tuple(map(_side, entry["shape"])) for name, entry in entries.items()}
+        dtypes = frozenset(str(entry.get("dtype", "")) for entry in entries.values())
         end = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except OSError as error:
         raise ModelError(f"{path} can't be read: {error.strerror}") from error
@@ -64,7 +67,7 @@ def read_header(path: Path) -> Header:
         )
     if size > end:
         raise ModelError(f"{path} has {size - end:,} bytes too many: its download is broken", "download it again")
-    return Header(shapes, metadata)
+    return Header(shapes, metadata, dtypes)
 
 
 def _require_few(text: bytes) -> None:
@@ -170,6 +173,13 @@ def _as_opened(path: Path) -> str:
 def is_hub_id(model: str) -> bool:
     """Whether the text looks like a Hugging Face ID and no such path exists."""
     return bool(_HUB_ID.fullmatch(model)) and not model.lower().endswith(_FILE_SUFFIXES) and not files.exists(model)
+
+
+def name_other(header: Header) -> str | None:
+    """What a file is that is not a whole SDXL checkpoint. None if it is one, or if nothing is known of it."""
+    if all(header.has(prefix) for prefix, _ in _SDXL_PARTS):
+        return None
+    return next((what for prefix, what, _ in _NOT_SDXL if header.has(prefix)), None)
 
 
 def _require_parts(path: Path) -> None:
