@@ -26,11 +26,15 @@ import re
 import struct
 import sys
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small here: threads of our own do more
 import numpy as np
 
 NAMED = 5
+MOST_THREADS = 4
 SAMPLE = {"unet": 40, "te1": 6, "te2": 6}
 """Weights of a checkpoint that are read, by its part."""
 PIECE = 1 << 20
@@ -171,7 +175,11 @@ def examine(options: argparse.Namespace, names: Names) -> dict:
     modules = names.grouped(floats)
     parts = {names.part(name) for name in floats}
     is_network = bool(modules) and "vae" not in parts
-    facts = network_facts(tensors, names, modules) if is_network else sample_facts(tensors, names, options.whole)
+    threads = 1 if options.background else min(MOST_THREADS, os.cpu_count() or 1)
+    if is_network:
+        facts = network_facts(tensors, names, modules, threads)
+    else:
+        facts = sample_facts(tensors, names, options.whole)
     return {
         "tensors": len(tensors.entries),
         "dtypes": sorted({entry["dtype"] for entry in tensors.entries.values()}),
@@ -181,30 +189,32 @@ def examine(options: argparse.Namespace, names: Names) -> dict:
     }
 
 
-def network_facts(tensors: Tensors, names: Names, modules: dict[str, dict[str, str]]) -> dict:
+class Module(NamedTuple):
+    """What one module of a network was found to be."""
+
+    name: str
+    tensors: int
+    nonfinite: list[str]
+    zero: int
+    idle: bool
+    norm: float | None
+
+
+def network_facts(tensors: Tensors, names: Names, modules: dict[str, dict[str, str]], threads: int) -> dict:
     """Look at every module of a network."""
-    nonfinite: list[str] = []
-    zero = 0
-    groups: dict[tuple[str, str], list[tuple[str, bool, float | None]]] = defaultdict(list)
-    seen = 0
-    for module, found in modules.items():
-        values = {suffix: tensors.values(name) for suffix, name in found.items()}
-        seen += len(values)
-        nonfinite += [found[suffix] for suffix, value in values.items() if not is_finite(value)]
-        empty = {suffix for suffix, value in values.items() if not value.any()}
-        zero += len(empty)
-        alpha = tensors.values(f"{module}.alpha").item() if f"{module}.alpha" in tensors.entries else None
-        rows = [row for row in names.modules if any(suffix in values for suffix in row["factors"])]
-        idle = all(any(suffix in empty for suffix in row["factors"]) for row in rows)
-        norm = 0.0 if idle else module_norm(rows, values, alpha)
-        groups[names.part(module), names.block(module)].append((module, idle, norm))
+    with ThreadPoolExecutor(threads) as pool:  # numpy lets others work while it counts
+        looked = list(pool.map(lambda item: look(tensors, names, *item), modules.items()))
+    groups: dict[tuple[str, str], list[Module]] = defaultdict(list)
+    for module in looked:
+        groups[names.part(module.name), names.block(module.name)].append(module)
+    nonfinite = [name for module in looked for name in module.nonfinite]
     return {
-        "looked_at": seen,
+        "looked_at": sum(module.tensors for module in looked),
         "nonfinite": nonfinite[:NAMED],
         "nonfinite_tensors": len(nonfinite),
-        "zero_tensors": zero,
+        "zero_tensors": sum(module.zero for module in looked),
         "parts": [
-            {"part": part, **summed([row for (each, _), rows in groups.items() if each == part for row in rows])}
+            {"part": part, **summed([module for (each, _), rows in groups.items() if each == part for module in rows])}
             for part in dict.fromkeys(part for part, _ in groups)
         ],
         "blocks": [
@@ -213,21 +223,38 @@ def network_facts(tensors: Tensors, names: Names, modules: dict[str, dict[str, s
     }
 
 
-def summed(rows: list[tuple[str, bool, float | None]]) -> dict:
+def look(tensors: Tensors, names: Names, module: str, found: dict[str, str]) -> Module:
+    """Look at one module of a network."""
+    with np.errstate(all="ignore"):
+        values = {suffix: tensors.values(name) for suffix, name in found.items()}
+        nonfinite = [found[suffix] for suffix, value in values.items() if not is_finite(value)]
+        empty = {suffix for suffix, value in values.items() if not value.any()}
+        alpha = tensors.values(f"{module}.alpha").item() if f"{module}.alpha" in tensors.entries else None
+        rows = [row for row in names.modules if any(suffix in values for suffix in row["factors"])]
+        idle = all(any(suffix in empty for suffix in row["factors"]) for row in rows)
+        norm = 0.0 if idle else module_norm(rows, values, alpha)
+    return Module(module, len(values), nonfinite, len(empty), idle, norm)
+
+
+def summed(modules: list[Module]) -> dict:
     """Modules together: their count, how many are idle, and the norm of all that they add."""
-    known = [norm for _, _, norm in rows if norm is not None and math.isfinite(norm)]
+    known = known_norms(modules)
     return {
-        "modules": len(rows),
-        "idle": sum(idle for _, idle, _ in rows),
-        "norm": round(math.sqrt(sum(norm * norm for norm in known)), 6) if known else None,
+        "modules": len(modules),
+        "idle": sum(module.idle for module in modules),
+        "norm": round(math.sqrt(sum(norm * norm for norm, _ in known)), 6) if known else None,
     }
 
 
-def largest(rows: list[tuple[str, bool, float | None]]) -> dict:
+def largest(modules: list[Module]) -> dict:
     """The module that adds most."""
-    known = [(norm, module) for module, _, norm in rows if norm is not None and math.isfinite(norm)]
-    norm, module = max(known, default=(None, None))
-    return {"largest": None if norm is None else round(norm, 6), "where": module}
+    norm, name = max(known_norms(modules), default=(None, None))
+    return {"largest": None if norm is None else round(norm, 6), "where": name}
+
+
+def known_norms(modules: list[Module]) -> list[tuple[float, str]]:
+    """The norms that can be told, each with its module."""
+    return [(each.norm, each.name) for each in modules if each.norm is not None and math.isfinite(each.norm)]
 
 
 def is_finite(values: np.ndarray) -> bool:

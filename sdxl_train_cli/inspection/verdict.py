@@ -65,11 +65,15 @@ class ExaminedFile:
     """None if nobody could look at them."""
     trained: TrainedWith | None = None
     """None if no run is known that made it."""
+    is_continued: bool = False
+    """Whether the earlier file that the weights were compared with is the network that the run began with."""
 
 
-def assemble(model: ModelFile, weights: WeightFacts | None, trained: TrainedWith | None = None) -> ExaminedFile:
+def assemble(
+    model: ModelFile, weights: WeightFacts | None, trained: TrainedWith | None = None, *, is_continued: bool = False
+) -> ExaminedFile:
     """Put the facts together."""
-    return ExaminedFile(model, programs.readings(model), weights, trained)
+    return ExaminedFile(model, programs.readings(model), weights, trained, is_continued)
 
 
 def judge(examined: ExaminedFile) -> tuple[ResultFinding, ...]:
@@ -212,6 +216,9 @@ def _norms(examined: ExaminedFile) -> Iterator[ResultFinding]:
 def _moved(examined: ExaminedFile) -> Iterator[ResultFinding]:
     weights = examined.weights
     if weights is None or weights.before is None or not weights.before.compared or weights.before.moved:
+        return
+    if examined.is_continued:
+        yield _nothing(f"all {weights.before.compared} tensors are those of network_weights", examined)
         return
     yield ResultFinding(
         Trouble.UNMOVED,

@@ -159,6 +159,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("note", outcome.note if outcome else None),
         ("cause", outcome.cause if outcome else None),
         ("remedy", "; ".join((outcome.remedy or "").splitlines()) if outcome else None),
+        *((f"found in {one.file}", one.summary) for one in (outcome.examined if outcome else ())),
         ("kind", kept.kind),
         ("preset", kept.preset),
         ("folder", entry.folder),
