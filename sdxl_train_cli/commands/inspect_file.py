@@ -28,7 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def inspect(file: File, base: Base = None, as_json: Json = False, home: HomeOption = None) -> None:
-    """Show what a LoRA or checkpoint is, what it learned, and who can read it."""
+    """Show what a LoRA or checkpoint is, and what it learned."""
     path = layout.expand(file)
     installed = environment.find(workspace.home(home))
     inspected = inspecting.inspect(path, installed, None if base is None else layout.expand(base))

@@ -86,7 +86,7 @@ NoGuard = Annotated[
     typer.Option(
         "--no-guard",
         metavar="NAME",
-        help="Guard to switch off: nan, loss, stuck, rate, speed, silence, disk or samples",
+        help="Guard to switch off: nan, loss, stuck, rate, speed, silence, disk, samples",
     ),
 ]
 

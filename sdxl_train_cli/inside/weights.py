@@ -46,7 +46,7 @@ INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", 
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Examine the file and print what was found."""
     parser = argparse.ArgumentParser(prog="weights.py", description=__doc__.partition("\n")[0])
     parser.add_argument("file")
@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--before", metavar="EARLIER")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--background", action="store_true", help="give way to every other process")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.background and hasattr(os, "nice"):
         os.nice(19)
     names = Names(json.loads(Path(options.names).read_text(encoding="utf-8")))
@@ -242,14 +242,19 @@ def summed(modules: list[Module]) -> dict:
     return {
         "modules": len(modules),
         "idle": sum(module.idle for module in modules),
-        "norm": round(math.sqrt(sum(norm * norm for norm, _ in known)), 6) if known else None,
+        "norm": short(math.sqrt(sum(norm * norm for norm, _ in known))) if known else None,
     }
 
 
 def largest(modules: list[Module]) -> dict:
     """The module that adds most."""
     norm, name = max(known_norms(modules), default=(None, None))
-    return {"largest": None if norm is None else round(norm, 6), "where": name}
+    return {"largest": None if norm is None else short(norm), "where": name}
+
+
+def short(norm: float) -> float:
+    """Six digits of it."""
+    return float(f"{norm:.6g}")
 
 
 def known_norms(modules: list[Module]) -> list[tuple[float, str]]:

@@ -38,7 +38,7 @@ class ProgramRule:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ProgramReading:
     """How one program takes a file."""
 
     program: str
@@ -69,7 +69,7 @@ def load() -> tuple[ProgramRule, ...]:
     )
 
 
-def readings(model: ModelFile) -> tuple[Reading, ...]:
+def readings(model: ModelFile) -> tuple[ProgramReading, ...]:
     """How each program takes the file. Empty for a file that is neither a network nor a checkpoint."""
     if not (model.is_network or model.is_checkpoint):
         return ()
@@ -77,7 +77,7 @@ def readings(model: ModelFile) -> tuple[Reading, ...]:
     return tuple(_reading(rule, model) for rule in load() if rule.file == wanted)
 
 
-def _reading(rule: ProgramRule, model: ModelFile) -> Reading:
+def _reading(rule: ProgramRule, model: ModelFile) -> ProgramReading:
     names = model.modules if model.is_network else [name for name in model.names if "." in name]
     unread = [name for name in names if not rule.names.match(name)]
     readable = set(names).difference(unread)
@@ -89,4 +89,4 @@ def _reading(rule: ProgramRule, model: ModelFile) -> Reading:
     elif not readable or not all(any(name.startswith(start) for name in readable) for start in rule.required):
         obstacle = Obstacle.NAMES
     example = unread[0] if unread else None
-    return Reading(rule.program, obstacle, len(unread), len(names), example)
+    return ProgramReading(rule.program, obstacle, len(unread), len(names), example)

@@ -11,7 +11,7 @@ from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.inspection import metadata_claims, model_file, programs
 from sdxl_train_cli.inspection.metadata_claims import TrainedWith
 from sdxl_train_cli.inspection.model_file import ModelFile
-from sdxl_train_cli.inspection.programs import Obstacle, Reading
+from sdxl_train_cli.inspection.programs import Obstacle, ProgramReading
 from sdxl_train_cli.inspection.weight_facts import LABELS, WeightFacts
 
 LARGEST_NORM = 40.0
@@ -21,6 +21,9 @@ LARGEST_CHANGE = 0.5
 """Of a checkpoint's weights beside the base's, in norms: a fine-tune moves them by a few percent."""
 SMALLEST_SHARE = 0.001
 """Of a checkpoint's numbers: fewer have changed where the steps are too small for the file's precision."""
+
+SMALLEST_RATE = 1e-8
+"""A learning rate: below it, a step is less than the smallest number that a 16-bit file can hold, 6e-8."""
 
 
 class Trouble(str, Enum):
@@ -60,7 +63,7 @@ class ExaminedFile:
     """All that is known of a file."""
 
     model: ModelFile
-    readings: tuple[Reading, ...]
+    readings: tuple[ProgramReading, ...]
     weights: WeightFacts | None
     """None if nobody could look at them."""
     trained: TrainedWith | None = None
@@ -138,11 +141,12 @@ def _changed(examined: ExaminedFile, weights: WeightFacts) -> Iterator[ResultFin
 
 def _nothing(what: str, examined: ExaminedFile) -> ResultFinding:
     trained = examined.trained
-    if trained is not None and trained.highest_rate == 0:
-        cause, remedy = "its learning rate was 0 in every step", "--set learning_rate=1e-4 --set unet_lr=1e-4"
+    if trained is not None and trained.highest_rate is not None and trained.highest_rate < SMALLEST_RATE:
+        cause = f"its learning rate never rose above {trained.highest_rate:.3g}"
+        remedy = "look at learning_rate, lr_warmup_steps and lr_scheduler"
     elif trained is not None and trained.highest_rate is not None:
         cause = f"its learning rate reached {trained.highest_rate:.3g}, but {trained.optimizer} never changed a weight"
-        remedy = "choose another optimizer: --set optimizer_type=AdamW"
+        remedy = "choose another optimizer, such as --set optimizer_type=AdamW"
     else:
         cause, remedy = "no step has changed a weight", "look at its learning rate and optimizer"
     return ResultFinding(Trouble.NOTHING_LEARNED, Problem(f"nothing was learned: {what}; {cause}", remedy))
@@ -182,7 +186,7 @@ def _unreadable(examined: ExaminedFile) -> Iterator[ResultFinding]:
                 )
 
 
-def _names(readings: tuple[Reading, ...]) -> str:
+def _names(readings: tuple[ProgramReading, ...]) -> str:
     return ", ".join(reading.program for reading in readings)
 
 
@@ -280,7 +284,7 @@ def _readers(examined: ExaminedFile) -> str:
     return f"read by {', '.join(can)}{without}" if can else "read by no program"
 
 
-def obstacle_words(reading: Reading) -> str:
+def obstacle_words(reading: ProgramReading) -> str:
     """How a program reads the file, in words."""
     if reading.obstacle is None:
         return "reads it" if not reading.unread else f"reads it but for {reading.unread} of {reading.total} names"

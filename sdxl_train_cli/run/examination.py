@@ -93,7 +93,7 @@ class FirstCheckpoint:
 
     def _look(self, path: Path) -> None:
         if self.examiner is not None:
-            self._found = examine(self.examiner, self._run, path, self._step, in_background=True)
+            self._found = examine(self.examiner, self._run, path, self._saved_at, in_background=True)
 
 
 def examine_result(examiner: Examiner, run: Run, step: int) -> Examination:
