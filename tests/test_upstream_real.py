@@ -503,3 +503,91 @@ def test_recorded_steps_learn_what_the_plain_ones_learn(smoked: Path, tmp_path: 
     assert found["fast"] == pytest.approx(found["plain"], rel=1e-4)
     plain, fast = (checkpoint.read_header(tmp_path / f"{way}.safetensors").shapes for way in ("plain", "fast"))
     assert fast == plain
+
+
+def examined(smoked: Path, name: str) -> list[dict[str, object]]:
+    """What the run's record says of its files."""
+    outcome = json.loads((smoked.parent / "runs" / name / "outcome.json").read_text(encoding="utf-8"))
+    return [{**one, "troubles": [finding["trouble"] for finding in one["findings"]]} for one in outcome["examined"]]
+
+
+def ran(smoked: Path, kind: str, name: str, *arguments: str) -> tuple[int, str]:
+    """A real run on the scaled-down model: its exit code, and what it told."""
+    with_tokenizers(smoked)
+    options = ["--resolution", "64", "--name", name, "--set", "save_every_n_steps=2", *arguments]
+    with started(smoked, kind, *real_run(smoked, *options)) as cli:
+        assert cli.stderr is not None
+        told = cli.stderr.read()
+    return cli.returncode, told
+
+
+@pytest.mark.slow
+def test_a_rate_too_small_for_the_file_ends_with_model_saved_and_is_found(smoked: Path) -> None:
+    """The trainer says "model saved." and exits with 0: its warmup was longer than any run."""
+    code, told = ran(smoked, "lora", "untrained", "--steps", "6", "--set", "lr_warmup_steps=1000000000")
+    log = (smoked.parent / "runs" / "untrained" / "train.log").read_text(encoding="utf-8")
+
+    assert code == 7, told
+    assert "model saved." in log
+    assert "warning: nothing was learned: all 722 modules are still as they started" in told
+    assert "error: the run ended, but nothing was learned: all 722 modules" in told
+    assert (smoked.parent / "runs" / "untrained" / "untrained.safetensors").is_file()
+    assert [one["troubles"] for one in examined(smoked, "untrained")] == [["nothing learned"]] * 2
+
+
+@pytest.mark.slow
+def test_text_encoders_alone_are_told_as_what_learned(smoked: Path) -> None:
+    options = [f"--set={each}" for each in (
+        "network_train_unet_only=false", "network_train_text_encoder_only=true", "cache_text_encoder_outputs=false",
+        "text_encoder_lr=1e-3", "optimizer_type=AdamW",
+    )]  # fmt: skip
+    code, told = ran(smoked, "lora", "texts", "--steps", "4", *options)
+
+    assert code == 0, told
+    (_, result) = examined(smoked, "texts")
+    assert "text encoder 1 modules" in str(result["summary"])
+    assert "U-Net" not in str(result["summary"])
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_learned_is_told_and_renamed_as_torch_compile_does_nobody_reads_it(smoked: Path) -> None:
+    code, told = ran(smoked, "dreambooth", "whole", "--steps", "4", "--set", "learning_rate=1e-4")
+    result = smoked.parent / "runs" / "whole" / "whole.safetensors"
+    assert code == 0, told
+    assert "of the U-Net's sampled weights changed; read by ComfyUI, Forge, A1111, diffusers" in told
+
+    content = result.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length].replace(b'"model.diffusion_model.', b'"model.diffusion_model._orig_mod.')
+    renamed = result.with_name("renamed.safetensors")
+    renamed.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    shown = sdxl_train(smoked.parent, "inspect", str(renamed), "--base", str(smoked / "material" / "model.safetensors"))
+
+    assert shown.returncode == 4
+    assert "none of ComfyUI, Forge, A1111, diffusers can read it" in shown.stderr
+    assert "of the U-Net's sampled weights changed" not in shown.stdout
+
+
+@pytest.mark.slow
+def test_a_checkpoint_whose_precision_swallows_every_step_is_its_base(smoked: Path) -> None:
+    """bf16 has 8 bits: at 1e-9 each step rounds to nothing, and the trainer saves the base again."""
+    options = ["--set", "learning_rate=1e-9", "--set", "full_bf16=true", "--set", "mixed_precision=bf16"]
+    code, told = ran(smoked, "dreambooth", "rounded", "--steps", "4", *options)
+
+    assert code == 7, told
+    assert "are the base model's own" in told
+    assert "model saved." in (smoked.parent / "runs" / "rounded" / "train.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@only_posix
+def test_a_resumed_run_is_examined_too(smoked: Path) -> None:
+    with_tokenizers(smoked)
+    options = ["--resolution", "64", "--steps", "8", "--name", "again", "--set", "save_every_n_steps=2"]
+    interrupted(smoked, 4, "lora", *real_run(smoked, *options))
+    ended = sdxl_train(smoked.parent, "runs", "resume", str(smoked.parent / "runs" / "again"), "--no-vram-check")
+
+    assert ended.returncode == 0, ended.stderr
+    first, result = examined(smoked, "again")
+    assert str(first["summary"]).startswith("learned: 722 of 722 U-Net modules changed")
+    assert str(result["summary"]).startswith("learned: 722 of 722 U-Net modules changed")
