@@ -45,6 +45,8 @@ def inspect(file: File, base: Base = None, as_json: Json = False, home: HomeOpti
             console.warn(finding.problem)
         if inspected.not_examined is not None:
             console.note(f"only the header was looked at: {inspected.not_examined}")
+        elif examined.model.is_checkpoint and examined.weights and examined.weights.against is None:
+            console.note("what it has learned shows beside its base: --base FILE")
     if any(finding.is_fatal for finding in findings):
         raise typer.Exit(ModelError.exit_code)
 

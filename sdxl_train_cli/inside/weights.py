@@ -18,6 +18,7 @@ once these are rounded to the file's own precision. `before` compares with an ea
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import math
 import mmap
@@ -56,8 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--background", action="store_true", help="give way to every other process")
     options = parser.parse_args(argv)
-    if options.background and hasattr(os, "nice"):
-        os.nice(19)
+    if options.background:
+        give_way()
     names = Names(json.loads(Path(options.names).read_text(encoding="utf-8")))
     try:
         with np.errstate(all="ignore"):
@@ -67,6 +68,15 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     print(json.dumps(found, allow_nan=False))
     return 0
+
+
+def give_way() -> None:
+    """Let every other process go first."""
+    if hasattr(os, "nice"):
+        os.nice(19)
+    else:
+        kernel = ctypes.windll.kernel32
+        kernel.SetPriorityClass(kernel.GetCurrentProcess(), 0x40)  # IDLE_PRIORITY_CLASS
 
 
 class Tensors:

@@ -83,6 +83,8 @@ def judge(examined: ExaminedFile) -> tuple[ResultFinding, ...]:
     """Everything that is wrong, the worst first."""
     looks = (_nonfinite, _learned, _unreadable, _norms, _moved, _alpha, _metadata)
     found = [finding for look in looks for finding in look(examined)]
+    if any(finding.trouble is Trouble.NOTHING_LEARNED for finding in found):
+        found = [finding for finding in found if finding.trouble is not Trouble.UNMOVED]  # that says the same
     return tuple(sorted(found, key=lambda finding: not finding.is_fatal))
 
 

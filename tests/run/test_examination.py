@@ -22,6 +22,7 @@ from sdxl_train_cli.run import training
 from sdxl_train_cli.run.examination import Examiner, ResultExamined
 from sdxl_train_cli.run.supervision import Event
 from sdxl_train_cli.run.training import RunResult
+from sdxl_train_cli.sdscripts.progress import Step
 
 pytestmark = pytest.mark.skipif(process.WINDOWS, reason="its environment's Python is a script of sh")
 
@@ -193,6 +194,16 @@ def test_an_environment_that_can_not_look_fails_no_run(trainer: Trainer, tmp_pat
 
     assert result.found == "not looked at: the environment does not work: broken"
     assert trainer.outcome["outcome"] == "done"
+
+
+def test_the_run_goes_on_while_its_first_checkpoint_is_looked_at(trainer: Trainer, tmp_path: Path) -> None:
+    slow = f'#!/bin/sh\nsleep 1\nexec "{sys.executable}" "$@"\n'
+    trainer.environment.python.write_text(slow, encoding="utf-8")
+    trainer.watch(lora(tmp_path, "first"), lora(tmp_path, "last"))
+
+    steps = [number for number, event in enumerate(trainer.heard) if isinstance(event, Step) and event.step == 5]
+    assert steps[0] < trainer.heard.index(trainer.examined[0])
+    assert trainer.examined[0].file == "my-step00000002.safetensors"
 
 
 def test_a_signal_at_the_end_stops_the_look_and_not_the_run(
