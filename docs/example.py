@@ -5,6 +5,8 @@ from pathlib import Path
 
 from sdxl_train_cli import api
 
+if len(sys.argv) < 3:  # noqa: PLR2004 - the script and two arguments
+    sys.exit(__doc__)
 pictures, model, *flags = sys.argv[1:]
 changes = {"max_train_steps": 800, "save_every_n_steps": 200}
 imagined_gib = 24.0 if "--dry-run" in flags else None  # the GPU that is here, if this is to be trained
@@ -13,7 +15,8 @@ try:
     print(f"needs up to {api.estimate_memory(recipe).high_gib:.1f} GB of GPU memory")
     prepared = api.prepare(recipe.kind, model=model, data=Path(pictures), preset=recipe.name, changes=changes,
                            gpu_memory_gib=imagined_gib)  # fmt: skip
-    print(*(f"warning: {problem}" for problem in prepared.warnings), sep="\n")
+    for problem in prepared.warnings:
+        print(f"warning: {problem}")
     if "--dry-run" in flags:
         print(*prepared.argv)
     else:
@@ -21,4 +24,6 @@ try:
         run = api.read_run(prepared.run.folder)
         print(f"{run.state.value}: {result.result} after {len(api.read_curves(run).steps)} steps, loss {result.loss}")
 except api.SdxlTrainError as error:
-    sys.exit("\n".join(f"{problem}: {problem.hint}" for problem in error.problems))
+    for problem in error.problems:
+        print(f"{problem}\n    {problem.hint}", file=sys.stderr)
+    sys.exit(error.exit_code)

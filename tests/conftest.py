@@ -10,12 +10,14 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import upstream_source
 from hypothesis import settings
 from patience import PATIENCE_SECONDS, until
 from PIL import Image
@@ -28,10 +30,9 @@ from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.layout import Home
 
-if os.environ.get("CI"):
-    # There, a figure that is drawn anew each time would fail for a change that has nothing to do with it.
-    settings.register_profile("ci", derandomize=True)
-    settings.load_profile("ci")
+# No deadline: a busy machine is no fault. In CI the same figures each time: new ones would fail changes at random.
+settings.register_profile("sdxl-train", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("sdxl-train")
 
 NOWHERE = "http://127.0.0.1:9"
 """The port named discard, where nothing listens: a request ends at once and leaves the machine never."""
@@ -42,6 +43,15 @@ SDXL_TENSORS = (
     "conditioner.embedders.1.model.ln_final.weight",
     "first_stage_model.decoder.conv_in.bias",
 )
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault(upstream_source.SHARED, tempfile.mkdtemp(prefix="sdxl-train-tests-"))
+
+
+def pytest_unconfigure() -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ.pop(upstream_source.SHARED), ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -35,8 +35,16 @@ def test_the_example_says_what_it_would_start(cli: Cli, pictures: Path, model: P
 def test_the_example_names_what_is_wrong_with_its_hint(cli: Cli, tmp_path: Path, model: Path) -> None:
     ran = example(cli, tmp_path / "nowhere", model, "--dry-run")
 
-    assert ran.returncode == 1
+    assert ran.returncode == 4
     assert "nowhere" in ran.stderr
+
+
+def test_the_example_without_arguments_says_how_it_is_called(cli: Cli) -> None:
+    ran = example(cli)
+
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "python docs/example.py PICTURES MODEL" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_the_shell_reads_the_line_as_its_words(words: list[str]) -> None:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(st.sampled_from("\x1b\n\r\x7f\x9b\u202e\u2028\udcff'\\\\ a1$`é\t")), min_size=1))
 def test_letters_that_a_terminal_obeys_can_be_typed_and_are_not_shown_as_they_are(words: list[str]) -> None:
     line = formatting.shell_line(words, windows=False)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import random
-import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,21 +46,6 @@ DATASET_OPTIONS = (
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home with the real environment: one that is there already, else one made here, which takes several GB."""
-    ready = os.environ.get("SDXL_TRAIN_UPSTREAM_HOME")
-    if ready:
-        yield Path(ready)
-        return
-    made = tmp_path_factory.mktemp("real") / "home"
-    argv = [sys.executable, "-m", "sdxl_train_cli.cli", "setup", "--home", str(made), "--source", str(SOURCE)]
-    done = subprocess.run(argv, check=False, capture_output=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
-    yield made
-    shutil.rmtree(made)
-
-
-@pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 pictures of random sizes in three folders of other repeats, and 60 for regularisation."""
     root = tmp_path_factory.mktemp("pictures мир [1]")
@@ -89,11 +70,9 @@ def looked(material: Path, *, with_reg: bool) -> TrainingPictures:
 
 
 @pytest.fixture(scope="module")
-def real(
-    home: Path, material: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[tuple[str, bool], dict[str, object]]:
+def real(material: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], dict[str, object]]:
     """What sd-scripts answers for every setting, without and with regularisation pictures."""
-    installed = environment.require(Home(home))
+    installed = environment.require(Home(upstream_source.home()))
     folder = tmp_path_factory.mktemp("request")
     asked = []
     for with_reg in (False, True):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +36,7 @@ class World:
 
     def main(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "sdxl_train_cli.cli", *map(str, arguments)]
-        variables = {**os.environ, "SDXL_TRAIN_HOME": str(self.folder / "home"),
+        variables = {**os.environ, "SDXL_TRAIN_HOME": str(upstream_source.home()),
                      "SDXL_TRAIN_CONFIG": str(self.folder / "config")}  # fmt: skip
         return subprocess.run(argv, check=False, capture_output=True, encoding="utf-8", cwd=self.folder, env=variables)
 
@@ -52,7 +51,7 @@ class World:
 
     def train(self, settings: Mapping[str, Value]) -> tuple[int, list[str]]:
         """Start sd-scripts with them, whatever the CLI thinks: the exit code and the log."""
-        installed = environment.require(Home(self.folder / "home"))
+        installed = environment.require(Home(upstream_source.home()))
         options = installed.options().of(Kind.LORA)
         changes = {**settings, "output_dir": str(self.folder / "out"), "logging_dir": str(self.folder / "logs")}
         done = subprocess.run(
@@ -88,17 +87,14 @@ def changed(argv: Sequence[str], values: Mapping[str, Value], flags: Mapping[str
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Set it up, and train the smoke; the environment takes several GB and goes at the end."""
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Train the smoke."""
     folder = tmp_path_factory.mktemp("failures")
     before = World(folder, [])
-    made = before.main("setup", "--source", SOURCE)
-    assert made.returncode == 0, made.stderr
     smoked = before.main("smoke", "--keep", "--output", folder / "smoke")
     assert smoked.returncode == 0, smoked.stderr
     record = json.loads((folder / "smoke" / "smoke-lora" / "run.json").read_text(encoding="utf-8"))
-    yield World(folder, record["argv"])
-    shutil.rmtree(folder / "home")
+    return World(folder, record["argv"])
 
 
 def test_what_is_right_is_let_through_and_its_log_is_one_of_a_finished_run(world: World) -> None:

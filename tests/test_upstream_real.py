@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -42,17 +41,9 @@ PRESETS = [(kind, name) for kind in Kind for name in presets.names(kind)]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a home of its own, in which setup has made the real environment."""
-    folder = tmp_path_factory.mktemp("real мир [1]")
-    result = sdxl_train(folder, "setup", "--json", "--extra", "lycoris", "--source", str(SOURCE))
-    assert result.returncode == 0, result.stderr
-    lock = json.loads(result.stdout)
-    assert len(lock["commit"]) == 40
-    assert lock["packages"]["lycoris-lora"] == "3.2.0.post2"
-    yield folder
-    # The environment takes several GB: pytest would keep three of them.
-    shutil.rmtree(folder / "home")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to work in."""
+    return tmp_path_factory.mktemp("real мир [1]")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +61,7 @@ def smoked(place: Path) -> Path:
 
 
 def variables(folder: Path) -> dict[str, str]:
-    return {**os.environ, "SDXL_TRAIN_HOME": str(folder / "home"), "SDXL_TRAIN_CONFIG": str(folder / "config")}
+    return {**os.environ, "SDXL_TRAIN_HOME": str(upstream_source.home()), "SDXL_TRAIN_CONFIG": str(folder / "config")}
 
 
 def sdxl_train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -86,21 +77,25 @@ def real_run(smoked: Path, *arguments: str) -> list[str]:
 
 
 def test_a_second_setup_has_nothing_to_do(place: Path) -> None:
-    before = sorted((place / "home" / "environments").iterdir())
-    result = sdxl_train(place, "setup", "--source", str(SOURCE))
+    environments = upstream_source.home() / "environments"
+    before = sorted(environments.iterdir())
+    result = sdxl_train(place, "setup", "--json", "--source", str(SOURCE))
     assert result.returncode == 0
+    lock = json.loads(result.stdout)
+    assert len(lock["commit"]) == 40
+    assert lock["packages"]["lycoris-lora"] == "3.2.0.post2"
     assert "installing" not in result.stderr
-    assert sorted((place / "home" / "environments").iterdir()) == before
+    assert sorted(environments.iterdir()) == before
 
 
 @pytest.mark.parametrize("shipped_file", sorted(shipped.RELEASES.glob("*.json")), ids=lambda path: path.stem)
-def test_a_shipped_table_is_what_that_release_says(place: Path, tmp_path: Path, shipped_file: Path) -> None:
+def test_a_shipped_table_is_what_that_release_says(tmp_path: Path, shipped_file: Path) -> None:
     commit = json.loads(shipped_file.read_text(encoding="utf-8"))["commit"]
     try:
         checkout = upstream.create(tmp_path / "sd-scripts", str(SOURCE), commit)
     except SetupError as error:
         pytest.skip(f"this source has no {shipped_file.stem}: {error}")
-    python = environment.require(Home(place / "home")).python
+    python = environment.require(Home(upstream_source.home())).python
     optimizers = [f"{name}={path}" for name, path in optimizer.CLASSES.items()]
     argv = [str(python), str(environment.INSIDE / "flags.py"), *optimizers]
     ran = subprocess.run(argv, check=True, capture_output=True, encoding="utf-8", cwd=checkout.folder)
@@ -271,7 +266,7 @@ print(json.dumps({"tucker": any("_t1" in name or "_t2" in name or "mid" in name 
 
 def with_tokenizers(smoked: Path) -> None:
     """Put the smoke's tokenizers where a real run's would be, so that nothing asks the hub."""
-    home = smoked.parent / "home" / "tokenizers"
+    home = upstream_source.home() / "tokenizers"
     if not home.exists():
         (smoked / "material" / "tokenizers").rename(home)
         (smoked / "material" / "tokenizers").symlink_to(home, target_is_directory=True)
@@ -476,7 +471,7 @@ RECORDED = {
 )
 def test_recorded_steps_learn_what_the_plain_ones_learn(smoked: Path, tmp_path: Path, network: str) -> None:
     """Several shapes of batch; a processor runs again what a GPU would replay (recorded_on_processor.py)."""
-    installed = environment.require(Home(smoked.parent / "home"))
+    installed = environment.require(Home(upstream_source.home()))
     material = smoked / "material"
     subset = {"image_dir": str(material / "pictures"), "num_repeats": 3}
     dataset = {"resolution": [64, 64], "batch_size": 1, "enable_bucket": True, "min_bucket_reso": 64,

@@ -1,12 +1,20 @@
-"""Where the tests marked `upstream` take the real sd-scripts from, or None."""
+"""Where the tests marked `upstream` take the real sd-scripts from, and the environment that they share."""
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
+import sys
+from pathlib import Path
+
+from filelock import FileLock
 
 from sdxl_train_cli import layout
 from sdxl_train_cli.recipes import project
+
+SHARED = "SDXL_TRAIN_TESTS_SHARED"
+"""The variable with the folder that all workers of one test run share."""
 
 
 def find() -> str | None:
@@ -16,3 +24,21 @@ def find() -> str | None:
         return None
     listed = subprocess.run(["git", "ls-remote", "--heads", source], check=False, capture_output=True)
     return source if listed.returncode == 0 else None
+
+
+@functools.cache
+def home() -> Path:
+    """A home with the real environment and LyCORIS, several GB: SDXL_TRAIN_UPSTREAM_HOME, else made once for all tests.
+
+    The workers of a test run wait for the first one to make it. No test changes what setup has made.
+    """
+    if ready := os.environ.get("SDXL_TRAIN_UPSTREAM_HOME"):
+        return Path(ready)
+    shared = Path(os.environ[SHARED])
+    made = shared / "home мир [1]"
+    with FileLock(shared / "setup.lock"):
+        if not (made / "current").exists():
+            argv = [sys.executable, "-m", "sdxl_train_cli.cli", "setup", "--home", str(made), "--extra", "lycoris"]
+            done = subprocess.run([*argv, "--source", str(find())], check=False, capture_output=True, encoding="utf-8")
+            assert done.returncode == 0, done.stderr
+    return made

@@ -39,7 +39,7 @@ def train_tiny(
 ) -> None:  # fmt: skip
     """Prove that training works, on any machine."""
     where = workspace.home(home)
-    asked = None if kind == _ALL else workspace.kind(kind)
+    asked = None if kind == _ALL else workspace.kind(kind, _ALL)
     installed = environment.require(where)
     kinds = _kinds(installed, asked)
     target = _made(layout.expand(output or Path("smoke-output")))

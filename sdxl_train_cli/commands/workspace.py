@@ -73,11 +73,11 @@ def user_presets() -> Path:
     return layout.user_presets(os.environ)
 
 
-def kind(text: str) -> Kind:
-    """The kind of this name. UsageError for an unknown name."""
+def kind(text: str, *more: str) -> Kind:
+    """The kind of this name. UsageError for an unknown name: it lists the kinds, and what `more` the option takes."""
     kinds = {one.value: one for one in Kind}
     if text not in kinds:
-        raise UsageError(f"no kind '{text}'", f"one of: {', '.join(kinds)}")
+        raise UsageError(f"no kind '{text}'", f"one of: {', '.join((*kinds, *more))}")
     return kinds[text]
 
 

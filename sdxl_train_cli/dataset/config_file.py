@@ -144,7 +144,7 @@ def _wrong(table: object, known: Mapping[str, str | None], where: str) -> Iterat
 
 def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem]:
     names = sorted(known)
-    for key in table.keys() - set(names):
+    for key in (key for key in table if key not in names):
         yield Problem(f"'{key}' is not a known key", formatting.suggestion(key, names, 1), where)
 
 

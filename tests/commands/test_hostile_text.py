@@ -88,7 +88,7 @@ def test_no_file_makes_a_command_fall_over_or_move_the_terminal(
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
 
-    @settings(max_examples=EXAMPLES // 4, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES // 4, suppress_health_check=list(HealthCheck))
     @given(st.lists(odd, min_size=4, max_size=4))
     @example(list(HOSTILE[:4]))
     @example(["learning_rate", "\x1b[2J", "\x1b[2J", "a\nerror: fake"])
@@ -107,7 +107,7 @@ def test_no_file_makes_a_command_fall_over_or_move_the_terminal(
 def test_nothing_that_is_typed_makes_a_run_fall_over_or_move_the_terminal(
     main: Callable[..., Result], model: Path, pictures: Path, flag: str
 ) -> None:
-    @settings(max_examples=EXAMPLES // 4, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES // 4, suppress_health_check=list(HealthCheck))
     @given(odd)
     @example("a" * 300)
     @example("nul\0byte")

@@ -76,7 +76,7 @@ def test_what_the_trainer_can_do_is_asked_once(installed: Environment, monkeypat
     assert recorded.not_resumed is None
     assert "cannot be scaled down" in (recorded.not_scaled or "")
 
-    monkeypatch.setattr(environment, "ask", lambda *_: pytest.fail("it was asked again"))
+    monkeypatch.setattr(environment, "run_script", lambda *_: pytest.fail("it was asked again"))
     assert environment.abilities(installed) == recorded
 
 

@@ -22,7 +22,7 @@ from sdxl_train_cli.importers.foreign_settings import KeyFate
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import options
 
-trying = settings(deadline=None, max_examples=int(os.environ.get("SDXL_TRAIN_EXAMPLES", "60")))
+trying = settings(max_examples=int(os.environ.get("SDXL_TRAIN_EXAMPLES", "60")))
 
 ODD = ["", "0", "-1", "1e-4", "1e999", "nan", "inf", "--seed=1", "--resume", "a\nb", "C:\\x", "/home/x/y", "True", "no",
        "1,2", "1024x768", "a=b c=d", "$(id)", "`id`", "LORA", "ADAMW", "\u202e", "9" * 400, "sdxl", "None"]  # fmt: skip

@@ -109,7 +109,7 @@ OPTIONS: dict[str, st.SearchStrategy[Value]] = {
 }
 
 
-@settings(deadline=None, max_examples=120, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=120, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(changes=st.fixed_dictionaries({}, optional=OPTIONS), target=st.sampled_from(TargetForm))
 def test_any_settings_come_back_from_any_program(changes: dict[str, Value], target: TargetForm) -> None:
     changed = {option: Setting(value=value, origin="--set") for option, value in changes.items()}

@@ -538,7 +538,7 @@ PIECES = [b"", b"\0", b"\n", b'"', b"\\", b"--", b"[", b"{", b"=", b"\xff", b"9"
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_no_change_of_bytes_makes_more_than_a_refusal(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
@@ -573,7 +573,7 @@ ANY_TEXT = st.text(max_size=20) | st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(record=st.dictionaries(st.sampled_from(sorted(RECORD)), ANY_TEXT, max_size=8))
 def test_no_record_of_a_network_makes_more_than_a_refusal(
     tmp_path_factory: pytest.TempPathFactory, record: dict[str, str]
@@ -581,7 +581,7 @@ def test_no_record_of_a_network_makes_more_than_a_refusal(
     attempt(write_network(tmp_path_factory.mktemp("fuzz") / "a.safetensors", {**RECORD, **record}))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(words=st.lists(st.text(alphabet="-=$%'\"\\ ;&|\nab1.,`^", max_size=12), max_size=8))
 def test_no_command_line_makes_more_than_a_refusal(words: list[str]) -> None:
     with suppress(RecipeError):

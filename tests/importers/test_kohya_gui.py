@@ -170,7 +170,7 @@ OTHERS = {"LoRA_type", "epoch", "additional_parameters", "lr_warmup", "lr_warmup
 KEYS = sorted({*kohya_fields.FIELDS, *kohya_fields.NO_OPTION, *kohya_fields.NETWORK_KEYS, *OTHERS, "xformers"})
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.dictionaries(st.sampled_from(KEYS), ANY_VALUE, max_size=12), st.sampled_from(["sdxl", "sdxl_checkbox"]))
 def test_no_form_makes_more_than_a_refusal_in_words(fields: dict[str, object], box: str) -> None:
     text = json.dumps({"LoRA_type": "Standard", **fields, box: True})
