@@ -8,6 +8,8 @@
      "against": {"compared", "changed", "parts": {part: {"tensors", "changed", "share", "relative"}}} or null,
      "before": {"compared", "moved"} or null}
 
+    {"unreadable": "why"} for a file whose tensors can't be read.
+
 Run by the training environment's Python. Of a network, every tensor is read. A network's module multiplies its
 factors, and one of them starts at zero: a module with a factor that is all zero changes nothing, and is called idle.
 `norm` is the Frobenius norm of what modules add to the base's weights, null where it can't be told. Of a checkpoint, a
@@ -40,6 +42,7 @@ SAMPLE = {"unet": 40, "te1": 6, "te2": 6}
 """Weights of a checkpoint that are read, by its part."""
 PIECE = 1 << 20
 """Elements of one tensor that are read of a checkpoint."""
+LARGEST_RANK = 8192
 ROWS = 8
 """Rows of a LoHa's product that its norm is estimated from: the whole product of every layer takes minutes."""
 INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
@@ -63,9 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with np.errstate(all="ignore"):
             found = examine(options, names)
-    except (OSError, ValueError, LookupError, TypeError, struct.error) as error:
-        print(" ".join(f"{options.file}: {type(error).__name__}: {error}".split()), file=sys.stderr)
-        return 1
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, struct.error) as error:
+        found = {"unreadable": " ".join(f"{type(error).__name__}: {error}".split())}
     print(json.dumps(found, allow_nan=False))
     return 0
 
@@ -290,6 +292,8 @@ def module_norm(rows: list[dict], values: dict[str, np.ndarray], alpha: float | 
 def product_norm(left: np.ndarray, right: np.ndarray) -> float:
     """The norm of a product of two flat matrices, from their inner sides alone: the product itself is large."""
     left, right = left.reshape(left.shape[0], -1), right.reshape(right.shape[0], -1)
+    if left.shape[1] > LARGEST_RANK:  # no network has it, and its square would not fit into memory
+        raise ValueError(left.shape)
     return math.sqrt(max(0.0, float(np.sum((left.T @ left) * (right @ right.T), dtype="f8"))))
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import Environment
-from sdxl_train_cli.errors import SetupError
+from sdxl_train_cli.errors import ModelError, SetupError
 from sdxl_train_cli.inspection import model_file
 
 SCRIPT = "weights.py"
@@ -96,13 +96,15 @@ def examine(  # noqa: PLR0913 - keyword-only, each is one flag of the script
     whole: bool = False,
     in_background: bool = False,
 ) -> WeightFacts:
-    """Look at a file's weights in the training environment. SetupError if that fails."""
+    """Look at a file's weights in the training environment. SetupError if that fails, ModelError for a broken file."""
     options = ["--names", str(model_file.NAMES)]
     options += ["--against", str(base)] if base is not None else []
     options += ["--before", str(earlier)] if earlier is not None else []
     options += ["--whole"] if whole else []
     options += ["--background"] if in_background else []
     found = environment.run_script(installed, SCRIPT, str(file.absolute()), *options)
+    if "unreadable" in found:
+        raise ModelError(f"the weights of {file} can't be read: {found['unreadable']}", "download or train it again")
     try:
         return WeightFacts.model_validate(found)
     except ValueError as error:

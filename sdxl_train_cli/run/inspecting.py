@@ -50,7 +50,7 @@ def _weights(path: Path, installed: Environment | None, base: Path | None) -> tu
         return None, _NO_ENVIRONMENT
     try:
         return weight_facts.examine(installed, path, base=base), None
-    except SetupError as error:
+    except (ModelError, SetupError) as error:
         return None, str(error)
 
 

@@ -210,12 +210,34 @@ def test_8_bit_numbers_are_read_by_their_table(
     assert found(path)["parts"][0]["norm"] == pytest.approx(abs(value), abs=1e-6)
 
 
-@pytest.mark.parametrize("cut", [4, 100, 400])
-def test_a_file_that_is_cut_off_is_one_line(tmp_path: Path, cut: int) -> None:
+@pytest.mark.parametrize("cut", [0, 4, 100, 400])
+def test_a_file_that_is_cut_off_is_told(tmp_path: Path, cut: int) -> None:
     path = write(tmp_path / "обрезан.safetensors", lora())
     path.write_bytes(path.read_bytes()[:cut])
     argv = [sys.executable, str(SCRIPT), str(path), "--names", str(model_file.NAMES)]
     answer = subprocess.run(argv, capture_output=True, encoding="utf-8", check=False, timeout=60)
 
-    assert (answer.returncode, answer.stdout) == (1, "")
-    assert len(answer.stderr.splitlines()) == 1
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert set(json.loads(answer.stdout)) == {"unreadable"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"dtype": "F4", "shape": [1], "data_offsets": [0, 2]}, {"dtype": "F16", "shape": [9], "data_offsets": [0, 2]},
+     {"dtype": "F16", "shape": [1], "data_offsets": [-40, 2]}, {"dtype": "F16", "shape": [1], "data_offsets": [0, 2e9]},
+     {"dtype": "F16"}, [], None],
+)  # fmt: skip
+def test_a_strangers_header_is_told_or_read_but_raises_nothing(tmp_path: Path, found: Found, entry: object) -> None:
+    text = json.dumps({"lora_unet_out_2.diff": entry}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(2))
+
+    assert found(path)
+
+
+def test_a_rank_that_no_network_has_takes_no_memory(tmp_path: Path, found: Found) -> None:
+    tensors = {"lora_unet_out_2.lora_up.weight": np.ones((1, 100_000)),
+               "lora_unet_out_2.lora_down.weight": np.ones((100_000, 1))}  # fmt: skip
+
+    (part,) = found(write(tmp_path / "a.safetensors", tensors))["parts"]
+    assert (part["idle"], part["norm"]) == (0, None)
