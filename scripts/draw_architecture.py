@@ -58,9 +58,17 @@ STRAIGHT_LINE = {
         "run.supervision.Supervision",
         "run.training._follow",
         "run.training._error",
+        "run.examination.examine_result",
         "records.runs.write_outcome",
     ),
     "run.training._error": ("run.training._failure", "sdscripts.checkpoint.read_header"),
+    "run.examination.examine_result": ("run.examination.examine",),
+    "run.examination.examine": (
+        "inspection.model_file.read",
+        "inspection.weight_facts.examine",
+        "inspection.verdict.judge",
+        "inspection.verdict.summary",
+    ),
     "run.training._failure": ("failures.diagnosis.explain",),
 }
 """Who calls whom, in this order. Not every call: those that tell the story."""

@@ -11,8 +11,8 @@ INSIDE = PACKAGE / "inside"
 OURS = PACKAGE.name
 
 PACKAGES = (
-    "sdscripts", "rules", "recipes", "failures", "environment", "dataset", "importers", "memory", "records", "run",
-    "api", "ui", "commands", "cli",
+    "sdscripts", "rules", "recipes", "failures", "environment", "inspection", "dataset", "importers", "memory",
+    "records", "run", "api", "ui", "commands", "cli",
 )  # fmt: skip
 """From the ground up: a package imports what stands before it, and the ground, which is the modules of no package."""
 ALONE = ("process_guard", "__init__")

@@ -67,6 +67,8 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
                        "The originals are never touched."),
         "caption": Command("Tag pictures that have no caption with sd-scripts' tagger.", "dataset.caption.caption"),
     }),
+    "inspect": Command("Show what a LoRA or checkpoint is, and what it learned.",
+                       "inspect_file.inspect", "Exit code 4 if the file is of no use."),
     "presets": CommandGroup("List, show, check, import and export presets.", {
         "list": Command("List every preset with the GPU memory that it needs.", "presets.listing.list_"),
         "show": Command("Show a preset in full, and where each value comes from.", "presets.listing.show"),

@@ -47,6 +47,7 @@ DOORS = {
         "environment.environment",
         "environment.toolchain",
         "failures.signature",
+        "inspection.weight_facts",
         "records.record",
         "records.history",
         "memory.memory_settings",

@@ -88,7 +88,11 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 AsJson = Annotated[bool, typer.Option("--json", help="Print events as JSON lines")]
 NoGuard = Annotated[
     list[str] | None,
-    typer.Option("--no-guard", metavar="NAME", help="Guard to switch off: nan, loss, speed, silence, disk or samples"),
+    typer.Option(
+        "--no-guard",
+        metavar="NAME",
+        help="Guard to switch off: nan, loss, stuck, rate, speed, silence, disk, samples",
+    ),
 ]
 
 

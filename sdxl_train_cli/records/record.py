@@ -216,6 +216,26 @@ class Record(RunHeading):
         return Recipe(kind=Kind(self.kind), name=self.preset or "", description="", settings=self.settings)
 
 
+class ExaminationFinding(_RecordModel):
+    """One thing that is wrong with a trained file."""
+
+    trouble: str
+    """Its kind, by the name that inspection/verdict.py gives it."""
+    message: str
+    hint: str | None = None
+    is_fatal: bool = False
+    """Whether the file is of no use."""
+
+
+class Examination(_RecordModel):
+    """What was found in one file of the run."""
+
+    file: str
+    step: Count | None = None
+    summary: str
+    findings: tuple[ExaminationFinding, ...] = ()
+
+
 class Outcome(_RecordModel):
     """Contents of `outcome.json`."""
 
@@ -230,6 +250,8 @@ class Outcome(_RecordModel):
     exit_code: Code | None = None
     peak_gib: Amount | None = None
     seconds_per_step: Amount | None = None
+    examined: tuple[Examination, ...] = ()
+    """What was found in the first checkpoint, and in the result, which is the last."""
     ended: Moment | None = None
 
     @field_serializer("loss")

@@ -11,6 +11,7 @@ from statistics import median
 
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.records.metrics import StepMetrics
+from sdxl_train_cli.run.idle_steps import StuckLoss, ZeroRate
 
 NAN_STEPS = 3
 """Consecutive steps with a NaN loss. A single one may be a bad picture that the gradient scaler skips."""
@@ -34,6 +35,8 @@ class Guard(str, Enum):
 
     NAN = "nan"
     LOSS = "loss"
+    STUCK = "stuck"
+    RATE = "rate"
     SPEED = "speed"
     SILENCE = "silence"
     DISK = "disk"
@@ -57,6 +60,8 @@ class Alarm:
     problem: Problem
     stops: bool = False
     """The run is lost: continuing would only waste time."""
+    sound_until: float | None = None
+    """Unix seconds of the last good step. None if the last step with a loss was."""
 
 
 class Guards:
@@ -68,10 +73,17 @@ class Guards:
         self._losses: deque[float] = deque(maxlen=BEFORE)
         self._seconds: deque[float] = deque(maxlen=BEFORE)
         self._nan_steps = 0
+        self._stuck, self._zero_rate = StuckLoss(), ZeroRate()
 
-    def look(self, metric: StepMetrics) -> list[Alarm]:
-        """Check a step's values."""
+    def look(self, metric: StepMetrics, steps: int | None = None) -> list[Alarm]:
+        """Check a step's values. `steps` is the length of the run."""
         found = [look(metric) for look in (self._nan, self._loss, self._speed)]
+        for guard, idle, problem in (
+            (Guard.STUCK, self._stuck, self._stuck.look(metric)),
+            (Guard.RATE, self._zero_rate, self._zero_rate.look(metric, steps)),
+        ):
+            if problem is not None:
+                found.append(Alarm(guard, problem, stops=True, sound_until=idle.sound_until))
         return [alarm for alarm in found if alarm is not None and self._is_new(alarm)]
 
     def hear(self, alarm: Alarm | None) -> list[Alarm]:

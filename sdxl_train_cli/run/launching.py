@@ -26,6 +26,7 @@ def follow(prepared: Prepared, on_event: OnEvent, guards_off: frozenset[Guard] =
         env=prepared.variables,
         on_event=on_event,
         conditions=prepared.conditions(guards_off),
+        examiner=prepared.examiner,
     )
 
 

@@ -24,6 +24,7 @@ from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
 from sdxl_train_cli.run import prediction
+from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
 from sdxl_train_cli.run.recipe_checks import RecipeChecks
@@ -47,6 +48,13 @@ class Launch:
     device: Gpu | None
     """None trains on the processor."""
     notes: tuple[str, ...]
+    model: str
+    """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
+
+    @property
+    def examiner(self) -> Examiner | None:
+        """How the run's files are looked at. None in an environment that trains nothing: all would look untrained."""
+        return Examiner(self.environment, self.recipe, self.model) if self.environment.trains else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +62,6 @@ class Prepared(Launch):
     """A run that can start."""
 
     pictures: TrainingPictures
-    model: str
-    """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
     warnings: tuple[Problem, ...]
     readable: tuple[PictureFile, ...]
     """Every picture that is trained on, with its size."""

@@ -94,6 +94,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
         environment=installed,
         run=run,
         recipe=recipe,
+        model=model,
         resumption=resumption,
         argv=command.build(recipe, paths, trainer, device.index if device else None, resumption),
         variables=preparation.variables(home, inputs.model, device, own_tokenizers=inputs.tokenizers is not None),

@@ -12,6 +12,7 @@ from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.environment.toolchain import Extra
 from sdxl_train_cli.errors import Problem, TrainingError, UsageError
+from sdxl_train_cli.inspection import weight_facts
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Scalar
 from sdxl_train_cli.recipes.presets import Override
@@ -168,17 +169,16 @@ def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Pro
 
 def _wrong_weights(prepared: Prepared, path: Path, material: SmokeMaterial) -> list[Problem]:
     full = prepared.recipe.kind is Kind.DREAMBOOTH
-    against = ["--against", str(material.model)] if full else []
-    facts = environment.run_script(prepared.environment, "weights.py", str(path), *against)["files"][0]
+    facts = weight_facts.examine(prepared.environment, path, base=material.model if full else None, whole=True)
     wrong = []
-    if full and facts["changed"] < _U_NET_SHARE * facts["tensors"]:
+    if facts.against and facts.against.changed < _U_NET_SHARE * facts.tensors:
         wrong.append(
-            Problem(f"only {facts['changed']} of {facts['tensors']} tensors differ from the base: not trained")
+            Problem(f"only {facts.against.changed} of {facts.tensors} tensors differ from the base: not trained")
         )
-    if not facts["finite"]:
-        wrong.append(Problem(f"{path} holds weights that are not numbers: {', '.join(facts['nonfinite'])}"))
-    if facts["zero_tensors"]:
-        wrong.append(Problem(f"{facts['zero_tensors']} of {facts['tensors']} tensors are all zero: not trained"))
+    if facts.nonfinite:
+        wrong.append(Problem(f"{path} holds weights that are not numbers: {', '.join(facts.nonfinite)}"))
+    if facts.zero_tensors:
+        wrong.append(Problem(f"{facts.zero_tensors} of {facts.tensors} tensors are all zero: not trained"))
     return wrong
 
 

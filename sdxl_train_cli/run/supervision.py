@@ -15,6 +15,7 @@ from sdxl_train_cli.records import storage
 from sdxl_train_cli.records.metrics import Recorder, StepMetrics
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run import guards, samples
+from sdxl_train_cli.run.examination import ResultExamined
 from sdxl_train_cli.run.guards import Alarm, Guard, Guards
 from sdxl_train_cli.run.samples import NewSamples
 from sdxl_train_cli.run.telemetry import ResourceSample, Sampler
@@ -50,7 +51,7 @@ class ResourceUse:
     resident_gib: float
 
 
-Event = progress.Event | StepMetrics | Alarm | SampleDrawn | ResourceUse
+Event = progress.Event | StepMetrics | Alarm | SampleDrawn | ResourceUse | ResultExamined
 
 
 @dataclass(frozen=True)
@@ -208,12 +209,17 @@ class Supervision:
             if self.loss is not None and math.isfinite(self.loss):
                 self.sound_until = metric.time
             yield metric
-            yield from self._noted(self._guards.look(metric))
+            yield from self._noted(self._guards.look(metric, self._length))
+
+    @property
+    def _length(self) -> int | None:
+        return self._steps or (self.step.steps if self.step else None)
 
     def _noted(self, alarms: list[Alarm]) -> Iterator[Event]:
         for alarm in alarms:
             if alarm.stops and self.fatal is None:
                 self.fatal = alarm
+                self.sound_until = alarm.sound_until or self.sound_until
             yield alarm
 
     def _files(self) -> Iterator[Event]:

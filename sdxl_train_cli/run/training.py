@@ -16,8 +16,10 @@ from sdxl_train_cli.errors import GpuMemoryError, ModelError, Problem, SdxlTrain
 from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.records import runs
-from sdxl_train_cli.records.record import Outcome
+from sdxl_train_cli.records.record import Examination, Outcome
 from sdxl_train_cli.records.runs import Run
+from sdxl_train_cli.run import examination
+from sdxl_train_cli.run.examination import LAST_SECONDS, Examiner, FirstCheckpoint
 from sdxl_train_cli.run.supervision import Conditions, Event, Supervision
 from sdxl_train_cli.sdscripts import checkpoint, results, states
 from sdxl_train_cli.sdscripts.progress import SAVING_STATE, CheckpointSaving, TrainerPhase
@@ -42,6 +44,8 @@ class RunResult:
     """Peak GPU memory of the run's processes."""
     seconds_per_step: float | None = None
     """Median of the last steps."""
+    found: str | None = None
+    """What was found in the file, in a line. None if it could not be looked at."""
 
 
 class StoppedError(SdxlTrainError):
@@ -60,24 +64,29 @@ def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
     env: Mapping[str, str],
     on_event: OnEvent,
     conditions: Conditions = Conditions(),  # noqa: B008 - the default is frozen
+    examiner: Examiner | None = None,
     begin: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Start the trainer and watch it. Blocks until it has ended, and leaves none of its processes behind.
 
     `begin` is called first, while the run is locked, so that nobody else writes to it meanwhile.
 
+    `examiner` says how the files are looked at. None if that can't be done here.
+
     Raises UsageError if another process has the run, TrainingError with the cause, StoppedError on Ctrl-C and SIGTERM.
-    Success requires the trainer's final message and the complete file. The exit code is not enough: sd-scripts also
-    exits with 0 after finding nothing to train on, and a launcher may be killed while its trainer keeps running.
+    Success requires the trainer's final message, and a complete file that is of use. The exit code is not enough:
+    sd-scripts also exits with 0 after it trained nothing, and a launcher may be killed while its trainer keeps running.
     """
     with runs.running(run) as lock:
         begin()
-        return _watch(run, argv, cwd=cwd, env=env, on_event=on_event, conditions=conditions, lock=lock)
+        first = FirstCheckpoint(run, examiner)
+        return _watch(run, argv, first, cwd=cwd, env=env, on_event=on_event, conditions=conditions, lock=lock)
 
 
 def _watch(  # noqa: PLR0913 - as above
     run: Run,
     argv: Sequence[str],
+    first: FirstCheckpoint,
     *,
     cwd: Path,
     env: Mapping[str, str],
@@ -94,26 +103,32 @@ def _watch(  # noqa: PLR0913 - as above
         Supervision(run, conditions, child.pid, child.activity) as supervision,
     ):
         try:
-            code = _follow(child, supervision, log, on_event)
+            code = _follow(child, supervision, first, log, on_event)
         except signals.Stopped as stop:
             ended = _let_step_end(child, supervision, log, on_event)
             child.stop()
             if not ended:
                 _take_last_words(child, supervision, log, on_event)
             if not (ended and supervision.finished):
-                raise _stopped(run, supervision, stop.signum) from None
+                raise _stopped(run, supervision, first, stop.signum) from None
             code = child.wait()
-        for event in supervision.close():
+        for event in chain(supervision.close(), first.close(LAST_SECONDS)):
             on_event(event)
     error = _error(run, supervision, code)
+    examined = list(first.found)
+    if error is None and first.examiner is not None:
+        examined.append(examination.examine_result(first.examiner, run, _steps(supervision)))
+        on_event(examination.as_event(examined[-1], is_result=True))
+        error = _useless(run, examined[-1])
     if error is not None:
         problem = error.problems[0]
         _set_aside_broken(run)
-        facts = {"exit_code": code, "cause": problem.message, "remedy": problem.hint}
+        facts = {"exit_code": code, "cause": problem.message, "remedy": problem.hint, "examined": tuple(examined)}
         runs.write_outcome(run, _outcome("failed", supervision, started).model_copy(update=facts))
         raise error
     states.prune(run.folder, run.name)
     odd = {"exit_code": code, "note": _odd_end(code)} if code else {}
+    odd |= {"examined": tuple(examined)}
     runs.write_outcome(run, _outcome("done", supervision, started).model_copy(update=odd))
     return RunResult(
         run.result,
@@ -122,13 +137,25 @@ def _watch(  # noqa: PLR0913 - as above
         supervision.loss,
         peak_gib=supervision.peak_gib,
         seconds_per_step=supervision.seconds_per_step,
+        found=examined[-1].summary if examined else None,
     )
 
 
-def _follow(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> int:
+def _useless(run: Run, found: Examination) -> TrainingError | None:
+    """The error of a run that ended well with a file that is of no use. The file stays."""
+    problem = examination.fatal(found)
+    if problem is None:
+        return None
+    return TrainingError(f"the run ended, but {problem.message}", f"{problem.hint}\nthe file is kept: {run.result}")
+
+
+def _follow(
+    child: process.Child, supervision: Supervision, first: FirstCheckpoint, log: BinaryIO, on_event: OnEvent
+) -> int:
     """Return the exit code once the trainer has ended, by itself or because a guard found the run lost."""
     for line in child.lines(log):
-        for event in chain(supervision.hear(line) if line else (), supervision.look()):
+        for event in chain(supervision.hear(line) if line else (), supervision.look(), first.events()):
+            first.hear(event)
             on_event(event)
         if supervision.fatal is not None:
             child.stop()
@@ -247,10 +274,10 @@ def _failure(run: Run, supervision: Supervision, code: int) -> TrainingError:
     return TrainingError(f"{where}: {known.cause}", f"{known.remedy}\n{log}")
 
 
-def _stopped(run: Run, supervision: Supervision, signum: int) -> StoppedError:
+def _stopped(run: Run, supervision: Supervision, first: FirstCheckpoint, signum: int) -> StoppedError:
     _set_aside_broken(run)
     kept = _checkpoints(run)
-    runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(supervision)))
+    runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(supervision), examined=tuple(first.found)))
     hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
     if states.complete(run.folder):
         hint = f"to resume: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"

@@ -6,7 +6,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,13 @@ class Header:
     """Shapes by tensor name."""
     metadata: Mapping[str, str]
     """The file's metadata, for a trained network its `ss_*` entries."""
-    places: Mapping[str, tuple[str, int, int]]
+    places: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
     """Type, first byte in the file and length of each tensor."""
+
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """The tensors' types, by the names of the format: `F16`, `BF16`."""
+        return frozenset(dtype for dtype, _start, _length in self.places.values())
 
     def has(self, prefix: str) -> bool:
         """Whether any tensor name has this prefix."""
@@ -179,6 +184,13 @@ def _as_opened(path: Path) -> str:
 def is_hub_id(model: str) -> bool:
     """Whether the text looks like a Hugging Face ID and no such path exists."""
     return bool(_HUB_ID.fullmatch(model)) and not model.lower().endswith(_FILE_SUFFIXES) and not files.exists(model)
+
+
+def name_other(header: Header) -> str | None:
+    """What a file is that is not a whole SDXL checkpoint. None if it is one, or if nothing is known of it."""
+    if all(header.has(prefix) for prefix, _ in _SDXL_PARTS):
+        return None
+    return next((what for prefix, what, _ in _NOT_SDXL if header.has(prefix)), None)
 
 
 def _require_parts(path: Path) -> None:

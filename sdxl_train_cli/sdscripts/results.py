@@ -9,6 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import ModelError
@@ -34,6 +35,8 @@ class CheckpointFile:
     """`final`, `epoch 1`, `step 3`."""
     size_bytes: int
     is_whole: bool
+    step: int | None
+    """None if it was saved at an epoch's end or the run's."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ def checkpoints(folder: Path, name: str) -> list[CheckpointFile]:
         if moment is not None:
             found.append((moment, path))
     return [
-        CheckpointFile(path, words, path.stat().st_size, _is_whole(path))
-        for (_, words), path in sorted(found, key=lambda pair: (pair[0][0], pair[1].stat().st_mtime))
+        CheckpointFile(path, moment.words, path.stat().st_size, _is_whole(path), moment.step)
+        for moment, path in sorted(found, key=lambda pair: (pair[0].order, pair[1].stat().st_mtime))
     ]
 
 
@@ -101,17 +104,23 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _moment(stem: str, name: str) -> tuple[int, str] | None:
+class _Moment(NamedTuple):
+    order: int
+    words: str
+    step: int | None = None
+
+
+def _moment(stem: str, name: str) -> _Moment | None:
     """A file's sort key and description. None if it is not the run's."""
     if stem == name:
-        return _LAST, FINAL
+        return _Moment(_LAST, FINAL)
     if not stem.startswith(f"{name}-"):
         return None
     rest = stem[len(name) + 1 :]
     if step := re.fullmatch(r"step(\d{8,18})", rest):
-        return int(step[1]), f"step {int(step[1])}"
+        return _Moment(int(step[1]), f"step {int(step[1])}", int(step[1]))
     if epoch := re.fullmatch(r"\d{6,18}", rest):
-        return int(epoch[0]), f"epoch {int(epoch[0])}"
+        return _Moment(int(epoch[0]), f"epoch {int(epoch[0])}")
     return None
 
 

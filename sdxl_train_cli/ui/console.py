@@ -181,5 +181,6 @@ def bar(count: int, most: int, width: int = 24) -> str:
 def finished(outcome: RunResult) -> None:
     """Report success. The result's path goes to stdout."""
     loss = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
-    note(f"done: {outcome.steps} steps in {formatting.clock(outcome.seconds)}{loss}")
+    found = "" if outcome.found is None else f"; {outcome.found}"
+    note(f"done: {outcome.steps} steps in {formatting.clock(outcome.seconds)}{loss}{found}")
     out(str(outcome.result))

@@ -21,6 +21,7 @@ from rich.text import Text
 from sdxl_train_cli import formatting, visible
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.records.metrics import StepMetrics
+from sdxl_train_cli.run.examination import ResultExamined
 from sdxl_train_cli.run.guards import Alarm
 from sdxl_train_cli.run.supervision import Event, ResourceUse, SampleDrawn
 from sdxl_train_cli.sdscripts.progress import (
@@ -62,6 +63,11 @@ class LiveView:
             console.warn(event.problem)
         elif isinstance(event, TrainerNotice):
             console.warn(Problem(event.words, event.remedy))
+        elif isinstance(event, ResultExamined):
+            if not event.is_result:  # the last line of the run tells of it
+                console.note(f"{event.file}: {event.summary}")
+            for problem in event.problems:
+                console.warn(problem)
 
 
 class PlainView(LiveView):

@@ -46,8 +46,8 @@ def gather(entry: Loaded, command: str, *, with_hashes: bool = True) -> RunPage:
         curves_note=_curves_note(found),
         samples=_samples(entry),
         tables=(
-            _checkpoints(entry, with_hashes=with_hashes), _settings(entry), _inputs(entry), _data(entry),
-            _environment(entry), _packages(entry),
+            _checkpoints(entry, with_hashes=with_hashes), _examined(entry), _settings(entry), _inputs(entry),
+            _data(entry), _environment(entry), _packages(entry),
         ),
         command=command,
     )  # fmt: skip
@@ -161,6 +161,15 @@ def _checkpoints(entry: Loaded, *, with_hashes: bool) -> PageTable:
         )
     note = "" if rows else "No checkpoint was saved."
     return PageTable("Checkpoints", ("file", "saved at", "size", "SHA-256"), tuple(rows), note)
+
+
+def _examined(entry: Loaded) -> PageTable:
+    """What the first checkpoint and the result were found to be."""
+    rows = []
+    for one in entry.outcome.examined if entry.outcome else ():
+        rows.append((one.file, one.summary))
+        rows += [("", finding.message) for finding in one.findings]
+    return PageTable("Examined", ("file", "found"), tuple(rows), "" if rows else "No file was examined.")
 
 
 def _settings(entry: Loaded) -> PageTable:

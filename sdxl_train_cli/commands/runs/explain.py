@@ -128,7 +128,10 @@ def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
         RunState.INTERRUPTED: ["this run was cut off: sdxl-train was killed, or the computer lost power", go_on],
     }
     if outcome is not None and outcome.cause:
-        told[RunState.FAILED] = [f"cause:   {outcome.cause}", f"remedy:  {outcome.remedy}" if outcome.remedy else None]
+        remedies = (outcome.remedy or "").splitlines()
+        labels = ("remedy:", *[""] * len(remedies))
+        remedy = [f"{label:<8} {line}" for label, line in zip(labels, remedies, strict=False)]
+        told[RunState.FAILED] = [f"cause:   {outcome.cause}", *remedy]
     if outcome is not None and outcome.note:
         told[RunState.DONE] = ["this run finished: its model was saved", outcome.note]
     return [line for line in told.get(entry.state, []) if line]

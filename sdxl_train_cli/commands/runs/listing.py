@@ -109,6 +109,7 @@ def _facts(entry: Listed) -> dict[str, object]:
         "steps": outcome.steps if outcome else None,
         "loss": _plain(outcome.loss) if outcome else None,
         "seconds": outcome.seconds if outcome else None,
+        "found": outcome.examined[-1].summary if outcome and outcome.examined else None,
         "started": kept.started.isoformat() if kept.started else None,
         "ended": outcome.ended.isoformat() if outcome and outcome.ended else None,
     }
@@ -159,6 +160,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("note", outcome.note if outcome else None),
         ("cause", outcome.cause if outcome else None),
         ("remedy", "; ".join((outcome.remedy or "").splitlines()) if outcome else None),
+        *((f"found in {one.file}", one.summary) for one in (outcome.examined if outcome else ())),
         ("kind", kept.kind),
         ("preset", kept.preset),
         ("folder", entry.folder),

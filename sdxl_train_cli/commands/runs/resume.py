@@ -66,5 +66,6 @@ def carry_on(resumed: ResumedRun, view: LiveView, guards_off: frozenset[Guard] =
             env=resumed.variables,
             on_event=view.show,
             conditions=resumed.conditions(guards_off),
+            examiner=resumed.examiner,
             begin=lambda: resuming.begin(resumed),
         )

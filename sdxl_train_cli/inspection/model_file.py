@@ -1,0 +1,199 @@
+"""Tell from its header what a model file is: kind, base family, rank, names and what its metadata says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sdxl_train_cli import files
+from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts.checkpoint import Header
+
+NAMES = Path(checkpoint.__file__).with_name("network_tensors.json")
+"""What the tensors of networks are called; inside/weights.py reads it too."""
+COMPILED = "_orig_mod"
+"""What torch.compile puts into a module's name."""
+V_PREDICTION, EPSILON = "v-prediction", "epsilon"
+_SAID_PREDICTIONS = {"v": V_PREDICTION, "v_prediction": V_PREDICTION, "epsilon": EPSILON}
+_SENTINELS = (("edm_vpred.sigma_max", "EDM v-prediction"), ("edm_mean", "EDM"), ("v_pred", V_PREDICTION))
+"""Tensors without use but to tell the prediction type; ComfyUI's supported_models.py goes by them."""
+SDXL = "SDXL"
+_ALIKE = {"LoRA": "LoCon"}
+"""What a kind is called if it reaches convolutions."""
+_CROSS_ATTENTION = re.compile(r"attn2[._](?:processor[._])?to_k")
+_CONTEXTS = {2048: SDXL, 768: "SD 1.x", 1024: "SD 2.x"}
+"""Width of the text that a U-Net's cross-attention takes."""
+_FAMILY_NAMES = (
+    (re.compile(r"lora_te2_|text_encoder_2\."), SDXL),
+    (re.compile(r"(?:lora_unet|unet|lycoris)[._].*transformer_blocks[._][2-9]"), SDXL),
+    (re.compile(r"(?:lora_unet|transformer|lycoris).*(?:double_blocks|single_transformer_blocks)"), "Flux"),
+    (re.compile(r"(?:lora_unet|transformer|lycoris).*joint_blocks"), "SD3"),
+)
+_FAMILY_WORDS = (("xl", SDXL), ("flux", "Flux"), ("stable-diffusion-3", "SD3"), ("sd3", "SD3"),
+                 ("v2", "SD 2.x"), ("v1", "SD 1.x"))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NetworkTensors:
+    """One form of a network's module, a row of the data file."""
+
+    kind: str
+    dialect: str
+    factors: tuple[str, ...]
+    """Endings of names."""
+    rank: tuple[str, int] | None
+    """The tensor whose side is the rank, and which side."""
+    beside: str | None
+    """An ending that must stand beside, if the factor's own is a common one."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a header tells of a file."""
+
+    what: str
+    """`LoRA`, `checkpoint`; or in words what else it is."""
+    is_network: bool
+    family: str | None
+    """None if the header does not tell."""
+    prediction: str | None
+    ranks: tuple[int, ...]
+    modules: tuple[str, ...]
+    """Of a network: what it changes."""
+    without_alpha: int
+    """Modules in the kohya dialect without an alpha."""
+    dialects: tuple[str, ...]
+    kinds: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    names: tuple[str, ...]
+    """Every tensor's name."""
+    metadata: Mapping[str, str]
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether it is a whole SDXL model."""
+        return self.what == "checkpoint"
+
+    @property
+    def alpha(self) -> float | None:
+        """The alpha that the metadata names."""
+        return number(self.metadata.get("ss_network_alpha"))
+
+    @property
+    def steps(self) -> int | None:
+        """Steps that it was trained for, by its metadata."""
+        found = number(self.metadata.get("ss_steps"))
+        return None if found is None else int(found)
+
+    @property
+    def said_prediction(self) -> str | None:
+        """The prediction type that the metadata names."""
+        return _SAID_PREDICTIONS.get(self.metadata.get("modelspec.prediction_type", "").lower())
+
+    @property
+    def said_family(self) -> str | None:
+        """The base family that the metadata names."""
+        said = self.metadata.get("modelspec.architecture", "") or self.metadata.get("ss_base_model_version", "")
+        return next((family for word, family in _FAMILY_WORDS if word in said.lower()), None)
+
+
+def number(text: str | None) -> float | None:
+    """A number of the metadata. None if it is none."""
+    try:
+        found = float(text or "")
+    except ValueError:
+        return None
+    return found if abs(found) < 1e12 else None  # noqa: PLR2004 - NaN too fails this
+
+
+def read(path: Path) -> ModelFile:
+    """Read a .safetensors file's header. ModelError if it is not a complete safetensors file."""
+    return describe(checkpoint.read_header(path))
+
+
+def describe(header: Header) -> ModelFile:
+    """What a header tells."""
+    rows = _rows()
+    modules = _modules(header.shapes, rows)
+    found = {row for _, row in modules}
+    is_network = bool(modules) and not header.has("first_stage_model.")
+    kinds = tuple(dict.fromkeys(row.kind for row in rows if row in found))
+    names = tuple(dict.fromkeys(module for module, _ in modules)) if is_network else ()
+    kohya = {module for module, row in modules if row.dialect == "kohya" and row.rank} if is_network else set()
+    return ModelFile(
+        what=_kind(kinds, header) if is_network else _other(header),
+        is_network=is_network,
+        family=_family(header, is_network=is_network),
+        prediction=next((name for tensor, name in _SENTINELS if tensor in header.shapes), None),
+        ranks=_ranks(header, modules) if is_network else (),
+        modules=names,
+        without_alpha=sum(f"{module}.alpha" not in header.shapes for module in kohya),
+        dialects=tuple(dict.fromkeys(row.dialect for row in rows if row in found)) if is_network else (),
+        kinds=kinds if is_network else (),
+        dtypes=tuple(sorted(header.dtypes)),
+        names=tuple(header.shapes),
+        metadata=header.metadata,
+    )
+
+
+@cache
+def _rows() -> tuple[NetworkTensors, ...]:
+    table = json.loads(files.read_text(NAMES))
+    return tuple(
+        NetworkTensors(
+            kind=row["kind"],
+            dialect=row["dialect"],
+            factors=tuple(row["factors"]),
+            rank=(row["rank"][0], row["rank"][1]) if "rank" in row else None,
+            beside=row.get("beside"),
+        )
+        for row in table["modules"]
+    )
+
+
+def _modules(names: Iterable[str], rows: Iterable[NetworkTensors]) -> list[tuple[str, NetworkTensors]]:
+    """Each module once for each form that its tensors have, in the file's order."""
+    endings = {ending: row for row in rows if row.beside is None for ending in row.factors}
+    endings |= {row.beside: row for row in rows if row.beside is not None}
+    longest_first = sorted(endings, key=len, reverse=True)
+    found: dict[tuple[str, NetworkTensors], None] = {}
+    for name in filter(lambda name: name.endswith(tuple(endings)), names):
+        ending = next(ending for ending in longest_first if name.endswith(ending))
+        found[name[: -len(ending)], endings[ending]] = None
+    return list(found)
+
+
+def _kind(kinds: tuple[str, ...], header: Header) -> str:
+    main = kinds[0]
+    has_kernel = any(len(shape) == 4 and shape[2] > 1 for shape in header.shapes.values())  # noqa: PLR2004
+    return _ALIKE.get(main, main) if has_kernel else main
+
+
+def _other(header: Header) -> str:
+    if checkpoint.name_other(header) is None and header.has("first_stage_model."):
+        return "checkpoint"
+    plain = Header({name.replace(f"{COMPILED}.", ""): shape for name, shape in header.shapes.items()}, {})
+    return checkpoint.name_other(plain) or "unknown"
+
+
+def _ranks(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> tuple[int, ...]:
+    found = set()
+    for module, row in modules:
+        shape = header.shapes.get(f"{module}{row.rank[0]}", ()) if row.rank else ()
+        if row.rank and len(shape) > row.rank[1]:
+            found.add(shape[row.rank[1]])
+    return tuple(sorted(found))
+
+
+def _family(header: Header, *, is_network: bool) -> str | None:
+    if not is_network:
+        return SDXL if header.has("conditioner.embedders.1.") else None
+    for pattern, family in _FAMILY_NAMES:
+        if any(pattern.match(name) for name in header.shapes):
+            return family
+    sides = {side for name, shape in header.shapes.items() if _CROSS_ATTENTION.search(name) for side in shape[1:2]}
+    return next((family for side, family in _CONTEXTS.items() if side in sides), None)
