@@ -96,7 +96,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
     need_is_known = gathering.is_empty
     with gathering.part():
-        model = checkpoint.require_sdxl(choices.model)
+        model = checkpoint.require_sdxl(choices.model, inpainting=_is_inpainting(loaded))
         base.require_trainable(choices.model)
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
@@ -136,6 +136,10 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         home=home,
         choices=choices,
     )
+
+
+def _is_inpainting(recipe: Recipe | None) -> bool:
+    return recipe is not None and recipe.is_on("train_inpainting")
 
 
 def cache_makers_of(choices: Choices, recipe: Recipe | None) -> CacheMakers | None:
