@@ -149,7 +149,7 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         checks = replace(checks, device=device)
     need_is_known = gathering.is_empty
     with gathering.part():
-        model = checkpoint.require_sdxl(choices.model)
+        model = checkpoint.require_sdxl(choices.model, inpainting=_is_inpainting(loaded))
         checks.base.require_trainable(choices.model)
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
@@ -175,6 +175,10 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         memory=memory,
         warnings=(*predicted.warnings, *odd, *record_warnings),
     )
+
+
+def _is_inpainting(recipe: Recipe | None) -> bool:
+    return recipe is not None and recipe.is_on("train_inpainting")
 
 
 def cache_makers_of(choices: Choices, recipe: Recipe | None) -> CacheMakers | None:

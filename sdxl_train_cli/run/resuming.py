@@ -74,7 +74,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     if not force:
         untrusted_run.require_harmless_state(entry, resumption.state)
     untrusted_run.require_harmless_files(entry, recipe)
-    model = checkpoint.require_sdxl(inputs.model)
+    model = checkpoint.require_sdxl(inputs.model, inpainting=recipe.is_on("train_inpainting"))
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
     device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
     notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]

@@ -31,6 +31,7 @@ _V, _FLOW = re.compile(r"v[-_. ]?(?:pred|param)|z(?:t|ero)?[-_. ]?snr"), re.comp
 """What a name says of a model, in lower case."""
 _NAMES_IN_METADATA = ("modelspec.title", "modelspec.merged_from", "sd_merge_recipe", "sd_merge_models")
 _LATENT_CHANNELS, _INPAINTING_CHANNELS = 4, 9
+"""An inpainting file is left to `checkpoint.require_sdxl`: v0.11 trains it."""
 _FIRST_LAYERS = ("model.diffusion_model.input_blocks.0.0.weight", "conv_in.weight")
 
 
@@ -120,7 +121,7 @@ def _of_file(path: Path) -> BaseModel:
         header = checkpoint.read_header(path)
     except ModelError:
         return _judged([], "", "no header")
-    signs = [*_of_channels(header), *_of_tensors(header), *_of_metadata(header)]
+    signs = [*_of_channels(header, _INPAINTING_CHANNELS), *_of_tensors(header), *_of_metadata(header)]
     names = [_name(path), *(header.metadata.get(key, "") for key in _NAMES_IN_METADATA)]
     found = _judged(signs, "\n".join(names), "no sign of another in its header")
     if "ztsnr" in header.shapes and "v_pred" not in header.shapes:
@@ -168,10 +169,10 @@ def _judged(signs: list[_Sign], names: str, otherwise: str) -> BaseModel:
     return BaseModel(Prediction(first.means) if first else Prediction.EPSILON, said, has_sign=first is not None)
 
 
-def _of_channels(header: Header) -> Iterator[_Sign]:
+def _of_channels(header: Header, *also: int) -> Iterator[_Sign]:
     """What the first layer of the U-Net takes in; the weights of a convolution have four sides."""
     for shape in (header.shapes.get(name, ()) for name in _FIRST_LAYERS):
-        if len(shape) == 4 and shape[1] not in {_LATENT_CHANNELS, _INPAINTING_CHANNELS}:  # noqa: PLR2004 - as said
+        if len(shape) == 4 and shape[1] not in {_LATENT_CHANNELS, *also}:  # noqa: PLR2004 - as said
             yield _Sign("", "no plain SDXL model", f"its U-Net takes {shape[1]} channels, not {_LATENT_CHANNELS}")
 
 

@@ -136,12 +136,15 @@ _DIFFUSERS_PARTS = ("unet", "text_encoder", "text_encoder_2", "vae", "tokenizer_
 _WITH_WEIGHTS = _DIFFUSERS_PARTS[:4]
 
 
-def require_sdxl(model: str) -> str:
-    """Check that `model` is an SDXL checkpoint, diffusers folder or hub ID. Returns the form sd-scripts accepts."""
+def require_sdxl(model: str, *, inpainting: bool = False) -> str:
+    """Check that `model` is an SDXL checkpoint, diffusers folder or hub ID. Returns the form sd-scripts accepts.
+
+    With `inpainting` (v0.11's train_inpainting), a checkpoint may be an inpainting model.
+    """
     path = layout.expand(Path(model))
     if files.is_file(path):
         if path.suffix.lower() == ".safetensors":
-            _require_parts(path)
+            _require_parts(path, inpainting=inpainting)
             return _as_opened(path)
         if path.suffix.lower() != ".ckpt":
             hint = "rename it to .safetensors" if path.suffix.lower() == ".sft" else "sd-scripts reads no other file"
@@ -193,12 +196,13 @@ def name_other(header: Header) -> str | None:
     return next((what for prefix, what, _ in _NOT_SDXL if header.has(prefix)), None)
 
 
-def _require_parts(path: Path) -> None:
+def _require_parts(path: Path, *, inpainting: bool) -> None:
     header = read_header(path)
     missing = [part for prefix, part in _SDXL_PARTS if not header.has(prefix)]
     if not missing:
-        if header.shapes.get(_FIRST_LAYER, ())[1:2] == (9,):
-            raise ModelError(f"{path} is an SDXL inpainting model, which sd-scripts does not train", _ANOTHER)
+        if header.shapes.get(_FIRST_LAYER, ())[1:2] == (9,) and not inpainting:
+            words = "an SDXL inpainting model, which sd-scripts trains only from v0.11 on, with train_inpainting"
+            raise ModelError(f"{path} is {words}", _ANOTHER)
         return
     for prefix, what, hint in _NOT_SDXL:
         if header.has(prefix):

@@ -132,6 +132,11 @@ def test_a_folder_with_another_loss_is_refused(tmp_path: Path, scheduler: Mappin
         base_model.look(str(write_folder(tmp_path / "model", scheduler))).require_trainable("model")
 
 
+def test_an_inpainting_folder_is_refused_which_no_release_loads(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="takes 9 channels, not 4"):
+        base_model.look(str(write_folder(tmp_path / "model", EULER, channels=9))).require_trainable("model")
+
+
 def test_a_folder_that_was_converted_without_its_scheduler_is_a_doubt(tmp_path: Path) -> None:
     """Several v-prediction models on the hub have SDXL's own scheduler_config.json."""
     snapshot = tmp_path / "models--Laxhar--noobai-XL-Vpred-0.5" / "snapshots" / "abc"

@@ -103,7 +103,9 @@ def test_an_inpainting_model_is_told_by_its_9_channels(tmp_path: Path) -> None:
     header = {name: tensor() for name in SDXL_TENSORS}
     header[SDXL_TENSORS[0]] = tensor(shape=(320, 9, 3, 3))
 
-    assert "is an SDXL inpainting model" in refused(write_header(tmp_path / "a.safetensors", header, bytes(2)))[0]
+    file = write_header(tmp_path / "a.safetensors", header, bytes(2))
+    assert "is an SDXL inpainting model" in refused(file)[0]
+    assert checkpoint.require_sdxl(str(file), inpainting=True)
 
     header[SDXL_TENSORS[0]] = tensor(shape=(320, 4, 3, 3))
     assert checkpoint.require_sdxl(str(write_header(tmp_path / "b.safetensors", header, bytes(2))))
