@@ -63,6 +63,7 @@ REFUSED = (
         },
         "nothing would be trained",
     ),
+    Silent("Prodigy with the rate of other optimizers", {"optimizer_type": "Prodigy"}, "learns next to nothing"),
     Silent("every picture kept for validation", {"validation_split": 1}, "leaves none to train on", saves=False),
 )
 SET_RIGHT = (
