@@ -9,6 +9,7 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.sdscripts import lycoris, network_arguments
+from sdxl_train_cli.sdscripts.rates import BLOCK_WEIGHTS
 
 _DATA = "name the folder of pictures with --data"
 _RUN_FOLDER = "each run has its own folder"
@@ -118,7 +119,7 @@ RANGES: Mapping[str, _Range] = {
 }
 
 _BLOCKS = 23  # SDXL's U-Net: 1 + 9 + 3 + 9 + 1
-_LR_WEIGHTS = {"down_lr_weight": 9, "mid_lr_weight": 3, "up_lr_weight": 9}
+
 _LR_CURVES = frozenset({"cosine", "sine", "linear", "reverse_linear", "zeros"})
 _POSITIONAL = frozenset(
     {"multiplier", "network_dim", "network_alpha", "vae", "text_encoder", "unet", "neuron_dropout", "kwargs"}
@@ -127,7 +128,7 @@ _NETWORK_WHOLE = frozenset({"conv_dim"})
 _NETWORK_NUMBERS = frozenset({"conv_alpha", "rank_dropout", "module_dropout", "block_lr_zero_threshold", "dropout"})
 _NETWORK_BLOCKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas"})
 _LORAPLUS = frozenset({"loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio"})
-NETWORK_ARGUMENTS = frozenset({*_NETWORK_WHOLE, *_NETWORK_NUMBERS, *_NETWORK_BLOCKS, *_LORAPLUS, *_LR_WEIGHTS})
+NETWORK_ARGUMENTS = frozenset({*_NETWORK_WHOLE, *_NETWORK_NUMBERS, *_NETWORK_BLOCKS, *_LORAPLUS, *BLOCK_WEIGHTS})
 """Arguments that networks.lora reads from network_args. It silently ignores all others."""
 _KNOWN_ARGUMENTS: Mapping[str, frozenset[str]] = {
     "networks.lora": NETWORK_ARGUMENTS,
@@ -257,8 +258,8 @@ def _native_argument(key: str, text: str) -> Iterator[str]:
             yield f"has {key}, which {message}"
         if key.endswith("dims") and not all(dim.strip().isdecimal() for dim in text.split(",")):
             yield f"has {key}, which takes whole numbers"
-    elif key in _LR_WEIGHTS and text.partition("+")[0] not in _LR_CURVES:
-        for message in _numbers(text, _LR_WEIGHTS[key]):
+    elif key in BLOCK_WEIGHTS and text.partition("+")[0] not in _LR_CURVES:
+        for message in _numbers(text, BLOCK_WEIGHTS[key]):
             yield f"has {key}, which {message}"
 
 
