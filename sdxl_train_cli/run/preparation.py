@@ -23,6 +23,7 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
+from sdxl_train_cli.run import recipe_checks
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.recipe_checks import RecipeChecks
 from sdxl_train_cli.run.run_choices import Choices
@@ -126,7 +127,7 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
     choices, gathering = checks.choices, Gathering()
     loaded: Recipe | None = None  # the pictures are looked at without one too
     with gathering.part():
-        loaded = recipe = checks.recipe()
+        loaded = recipe = recipe_checks.load_recipe(checks)
     with gathering.part():
         checked = checking.check(choices.source, loaded, on_progress)
         checks = replace(checks, checked=checked)

@@ -44,16 +44,6 @@ class RecipeChecks:
     device: Gpu | None = None
     known: requirement.Known = requirement.unmeasured
 
-    def recipe(self, more: Sequence[Override] = ()) -> Recipe:
-        """The recipe as it will be launched, which the installed network modules decide too."""
-        overrides = (*sources.overrides(self.choices.data), *self.choices.overrides, *more)
-        loaded = presets.load(self.choices.kind, self.choices.preset, overrides, self.user_presets)
-        resolved = lycoris.resolve(rules.require(loaded, self.table), self.installed.networks)
-        recipe = named_files.resolve_paths(resolved)
-        named_code.require_harmless_recipe(recipe)
-        required_packages.require(self.installed, recipe)
-        return recipe
-
     def planned(self, recipe: Recipe) -> RunCaptions:
         """The recipe and the pictures, after it is decided how the trigger gets into the captions."""
         if self.checked is None:
@@ -80,7 +70,7 @@ class RecipeChecks:
             other = replace(self, choices=replace(self.choices, preset=way.preset))
             return other.attempt(replace(way, preset=None))
         try:
-            recipe = self.recipe([presets.parse_override(setting) for setting in way.settings])
+            recipe = load_recipe(self, [presets.parse_override(setting) for setting in way.settings])
             named_files.require(recipe)
         except SdxlTrainError as error:
             return TryResult(error.problems)
@@ -128,6 +118,17 @@ class RecipeChecks:
     def _works(self, fitting: FittingChanges) -> bool:
         after = self.attempt(fitting.way)
         return not after.problems and after.memory is None
+
+
+def load_recipe(checks: RecipeChecks, more: Sequence[Override] = ()) -> Recipe:
+    """The recipe as it will be launched, which the installed network modules decide too."""
+    choices = checks.choices
+    overrides = (*sources.overrides(choices.data), *choices.overrides, *more)
+    loaded = presets.load(choices.kind, choices.preset, overrides, checks.user_presets)
+    recipe = lycoris.resolve(rules.require(loaded, checks.table), checks.installed.networks)
+    named_code.require_harmless_recipe(recipe)
+    required_packages.require(checks.installed, recipe)
+    return named_files.resolve_paths(recipe)
 
 
 def require_sound(recipe: Recipe, table: OptionTable) -> None:

@@ -81,7 +81,7 @@ def test_a_dry_run_tells_the_run_in_five_lines(cli: Cli, tmp_path: Path, line: l
     assert length == "length:   6 steps, which is 3 epochs of 2 steps (batch 2)"
     assert trains == "trains:   a LoRA with dim 32 of the U-Net; AdamW8bit, learning rate 0.0001"
     assert re.fullmatch(r"memory:   needs .* GB \(an estimate\); a GPU of 24 GB has 23.5 GB free", memory)
-    assert result == f"result:   {tmp_path / 'output' / 'pictures' / 'pictures.safetensors'}"
+    assert result == f"result:   {tmp_path / 'output' / 'cat' / 'cat.safetensors'}"
 
 
 def test_a_dry_run_warns_of_all_that_a_start_warns_of(cli: Cli, line: list[str]) -> None:

@@ -160,5 +160,5 @@ def test_another_optimizer_gets_a_rate_of_its_own(real: Environment) -> None:
     with pytest.raises(SetupError) as raised:
         required_packages.require(real, presets.load(Kind.LORA, "dim32", overrides))
 
-    (way,) = raised.value.problems[0].ways
-    assert way.flags == "--set optimizer_type=AdamW8bit --set learning_rate=1e-4"
+    ways = [way.flags for problem in raised.value.problems for way in problem.ways]
+    assert "--set optimizer_type=AdamW8bit --set learning_rate=1e-4" in ways
