@@ -32,17 +32,21 @@ STRAIGHT_LINE = {
     ),
     "run.preparation.prepare": (
         "environment.environment.require",
-        "run.preparation._recipe",
-        "dataset.checking.require",
-        "run.preparation.choose_device",
-        "sdscripts.checkpoint.require_sdxl",
-        "rules.named_files.require",
-        "run.preparation.check_memory",
+        "run.preparation._check",
         "records.runs.plan",
         "records.storage.require",
         "sdscripts.command.build",
     ),
-    "run.preparation._recipe": (
+    "run.preparation._check": (
+        "run.recipe_checks.load_recipe",
+        "dataset.checking.check",
+        "dataset.checking.require_no_error",
+        "run.preparation.choose_device",
+        "sdscripts.checkpoint.require_sdxl",
+        "rules.named_files.require",
+        "rules.tried_ways.only_working",
+    ),
+    "run.recipe_checks.load_recipe": (
         "recipes.presets.load",
         "rules.rules.require",
         "sdscripts.lycoris.resolve",

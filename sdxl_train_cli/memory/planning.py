@@ -10,6 +10,7 @@ from sdxl_train_cli.memory import requirement, savings
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.rules import rules
 
 BATCH_SIZES = (8, 4, 2, 1)
 
@@ -52,7 +53,8 @@ def fitting_runs(request: PlanRequest, user_presets: Path | None) -> list[Fittin
     """Presets of the kind that fit unchanged, smallest sacrifice first. If none does, the best changed one."""
     names = presets.names(request.kind, user_presets)
     sizes = [] if request.resolution is None else presets.with_sizes(request.resolution)
-    recipes = {name: presets.load(request.kind, name, sizes, user_presets) for name in names}
+    loaded = {name: presets.load(request.kind, name, sizes, user_presets) for name in names}
+    recipes = {name: recipe for name, recipe in loaded.items() if not any(rules.problems(recipe))}
     found = [_fit_unchanged(recipe, request) for recipe in recipes.values()]
     fitting = sorted((offer for offer in found if offer is not None), key=_loss)
     if fitting:

@@ -23,7 +23,7 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
-from sdxl_train_cli.run import prediction
+from sdxl_train_cli.run import prediction, recipe_checks
 from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -138,7 +138,7 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
     choices, gathering = checks.choices, Gathering()
     loaded: Recipe | None = None  # the pictures are looked at without one too
     with gathering.part():
-        predicted = checks.predicted()
+        predicted = recipe_checks.load_recipe(checks)
         loaded = recipe = predicted.recipe
     with gathering.part():
         checked = checking.check(choices.source, loaded, on_progress, cache_makers_of(choices, loaded))

@@ -48,22 +48,6 @@ class RecipeChecks:
     device: Gpu | None = None
     known: requirement.Known = requirement.unmeasured
 
-    def predicted(self, more: Sequence[Override] = ()) -> PredictionChoice:
-        """The recipe as it will be launched: the base model and the installed network modules decide too."""
-        overrides = (*sources.overrides(self.choices.data), *self.choices.overrides, *more)
-        loaded = presets.load(self.choices.kind, self.choices.preset, overrides, self.user_presets)
-        gathering = Gathering()
-        predicted = PredictionChoice(loaded, Prediction.EPSILON, "")
-        with gathering.part():
-            predicted = prediction.settle(loaded, self.base, self.choices.prediction, self.choices.model)
-        with gathering.part():
-            typed = rules.require(predicted.recipe, self.table)
-        gathering.require_none()
-        recipe = named_files.resolve_paths(lycoris.resolve(typed, self.installed.networks))
-        named_code.require_harmless_recipe(recipe)
-        required_packages.require(self.installed, recipe)
-        return replace(predicted, recipe=recipe)
-
     def planned(self, recipe: Recipe) -> RunCaptions:
         """The recipe and the pictures, after it is decided how the trigger gets into the captions."""
         if self.checked is None:
@@ -90,7 +74,7 @@ class RecipeChecks:
             other = replace(self, choices=replace(self.choices, preset=way.preset))
             return other.attempt(replace(way, preset=None))
         try:
-            recipe = self.predicted([presets.parse_override(setting) for setting in way.settings]).recipe
+            recipe = load_recipe(self, [presets.parse_override(setting) for setting in way.settings]).recipe
             named_files.require(recipe)
         except SdxlTrainError as error:
             return TryResult(error.problems)
@@ -140,6 +124,24 @@ class RecipeChecks:
     def _works(self, fitting: FittingChanges) -> bool:
         after = self.attempt(fitting.way)
         return not after.problems and after.memory is None
+
+
+def load_recipe(checks: RecipeChecks, more: Sequence[Override] = ()) -> PredictionChoice:
+    """The recipe as it will be launched: the base model and the installed network modules decide too."""
+    choices = checks.choices
+    overrides = (*sources.overrides(choices.data), *choices.overrides, *more)
+    loaded = presets.load(choices.kind, choices.preset, overrides, checks.user_presets)
+    gathering = Gathering()
+    predicted = PredictionChoice(loaded, Prediction.EPSILON, "")
+    with gathering.part():
+        predicted = prediction.settle(loaded, checks.base, choices.prediction, choices.model)
+    with gathering.part():
+        typed = rules.require(predicted.recipe, checks.table)
+    gathering.require_none()
+    recipe = lycoris.resolve(typed, checks.installed.networks)
+    named_code.require_harmless_recipe(recipe)
+    required_packages.require(checks.installed, recipe)
+    return replace(predicted, recipe=named_files.resolve_paths(recipe))
 
 
 def require_sound(recipe: Recipe, table: OptionTable) -> None:

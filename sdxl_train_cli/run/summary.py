@@ -30,7 +30,7 @@ def _pictures(arranged: BucketPlan) -> str:
     shapes = [f"{bucket.width}x{bucket.height}" for bucket in largest[:_MOST_SHAPES]]
     more = ["..."] if len(largest) > _MOST_SHAPES else []
     buckets = formatting.counted(len(largest), "bucket")
-    return f"{formatting.counted(count, 'picture')} in {buckets}: {', '.join([*shapes, *more])}"
+    return f"{count} in {buckets}: {', '.join([*shapes, *more])}"
 
 
 def _length(arranged: BucketPlan) -> str:

@@ -205,3 +205,15 @@ def test_a_key_in_a_preset_is_not_shown_and_not_passed_on(cli: Cli, fresh: Cli, 
     assert "SECRET" not in result.stdout + result.stderr
     assert "wandb_api_key" in result.stdout + result.stderr
     assert result.code == (0 if words.startswith(("show", "diff")) else 3)
+
+
+def test_a_preset_is_warned_of_as_a_start_would_warn_and_passes(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "lora" / "odd.yaml"
+    path.parent.mkdir()
+    path.write_text("extends: dim32-gc\ndescription: odd\nclip_skip: 2\n", encoding="utf-8")
+
+    result = cli("presets", "check", path)
+
+    assert result.code == 0
+    assert f"warning: {path}:3: clip_skip does nothing in SDXL training\nhint:  --set clip_skip=null" in result.stderr
+    assert "no problem found" in result.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -67,8 +68,50 @@ def test_a_dry_run_writes_nothing_and_repeats_itself(cli: Cli, home: Path, tmp_p
     assert first.code == 0, first.stderr
     assert first.stdout == second.stdout
     assert len(first.stdout.splitlines()) == 1
-    assert first.stderr == "the base predicts epsilon (no sign of another in its header)\n"
     assert seen(tmp_path, home) == before
+
+
+def test_a_dry_run_tells_the_run_in_five_lines(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    line.remove("--no-vram-check")
+
+    told = cli("lora", *line, "--dry-run", "--gpu-memory", "24", "--steps", "6", "--batch-size", "2").stderr
+
+    pictures, length, trains, memory, result = told.splitlines()[-5:]
+    assert pictures == "pictures: 3 in 1 bucket: 1152x896"
+    assert length == "length:   6 steps, which is 3 epochs of 2 steps (batch 2)"
+    assert trains == "trains:   a LoRA with dim 32 of the U-Net; AdamW8bit, learning rate 0.0001"
+    assert re.fullmatch(r"memory:   needs .* GB \(an estimate\); a GPU of 24 GB has 23.5 GB free", memory)
+    assert result == f"result:   {tmp_path / 'output' / 'cat' / 'cat.safetensors'}"
+
+
+def test_a_dry_run_warns_of_all_that_a_start_warns_of(cli: Cli, line: list[str]) -> None:
+    line += ["--trigger", "ohwx", "--set", "clip_skip=2", "--set", "noise_offset=0.03",
+             "--set", "multires_noise_iterations=6"]  # fmt: skip
+
+    dry, real = cli("lora", *line, "--dry-run"), cli("lora", *line)
+
+    def warned(result: Result) -> list[str]:
+        lines = result.stderr.splitlines()
+        return [text for text in lines if text.startswith(("warning: ", "hint:  ", "no caption has"))]
+
+    assert dry.code == real.code == 0
+    assert [text for text in warned(dry) if "clip_skip does nothing" in text]
+    assert "hint:  --set noise_offset=null" in warned(dry)
+    assert warned(dry) == warned(real)
+
+
+def test_a_trigger_that_costs_memory_is_named_as_the_cause(
+    main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, line: list[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gpu, "devices", lambda: (card(0, 7.5),))
+    line.remove("--no-vram-check")
+    reg = write_pictures(tmp_path / "reg")
+
+    result = main("lora", *line, "--preset", "dim32-bf16-gc", "--trigger", "ohwx", "--reg", reg)
+
+    assert result.code == 6
+    assert "the trigger switches off the text-encoder cache, which takes up to 1.5 GB more" in result.stderr
+    assert "--set cache_text_encoder_outputs" not in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["lora", "locon", "loha", "lokr", "dreambooth"])

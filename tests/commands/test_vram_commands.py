@@ -303,3 +303,24 @@ def test_a_csv_with_a_wrong_row_is_not_taken_at_all(cli: Cli, own: Home, tmp_pat
     assert "a peak of 890 GB on a GPU of 12" in result.stderr
     assert not (tmp_path / "theirs" / "measurements.jsonl").exists()
     assert own.path.is_dir()
+
+
+def test_a_plan_warns_of_its_presets_as_a_start_would(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "config" / "presets" / "lora" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("extends: dim32-gc\ndescription: mine\nnetwork_dim: 96\nclip_skip: 2\n", encoding="utf-8")
+
+    told = cli("plan", "--gpu", "24", "--kind", "lora")
+    listed = json.loads(cli("plan", "--gpu", "24", "--kind", "lora", "--json").stdout)
+
+    assert "clip_skip does nothing in SDXL training" in told.stderr
+    (mine,) = [offer for offer in listed if offer["preset"] == "mine"]
+    assert [text.rpartition(": ")[2] for text in mine["warnings"]] == ["clip_skip does nothing in SDXL training"]
+
+
+def test_a_plan_offers_no_preset_that_breaks_a_rule(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "config" / "presets" / "lora" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("extends: dim32-gc\ndescription: mine\nshuffle_caption: true\n", encoding="utf-8")
+
+    assert "mine" not in cli("plan", "--gpu", "24", "--kind", "lora").stdout

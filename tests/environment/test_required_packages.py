@@ -152,3 +152,13 @@ def test_modules_of_its_own_make_lycoris_needless(real: Environment) -> None:
 
     assert real.networks == frozenset({"networks.lokr"})
     assert trainable(real)[1] == [Kind.LOHA]
+
+
+def test_another_optimizer_gets_a_rate_of_its_own(real: Environment) -> None:
+    """The rate 1 is for optimizers that find their own."""
+    overrides = [Override("optimizer_type", "nowhere.Finder", "--set"), Override("learning_rate", 1.0, "--set")]
+    with pytest.raises(SetupError) as raised:
+        required_packages.require(real, presets.load(Kind.LORA, "dim32", overrides))
+
+    ways = [way.flags for problem in raised.value.problems for way in problem.ways]
+    assert "--set optimizer_type=AdamW8bit --set learning_rate=1e-4" in ways
