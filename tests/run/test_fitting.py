@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fake_nvml
 import pytest
+from conftest import write_pictures
 from fake_nvml import Card
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,10 +103,14 @@ def test_each_trial_is_the_real_run_on_full_batches_of_the_largest_bucket(world:
     assert not world.asked.output.exists()
 
 
-def test_what_the_real_run_can_not_cache_is_not_cached_in_the_trial(world: World) -> None:
-    """Captions without the trigger get it put before them, which rules the cache out and takes more memory."""
-    (found,) = world.fit(1, most=1)
+def test_what_the_real_run_can_not_cache_is_not_cached_in_the_trial(world: World, tmp_path: Path) -> None:
+    """Beside regularization pictures a trigger rules the cache out, which takes more memory."""
+    with_reg = replace(world.asked, regularisation=write_pictures(tmp_path / "reg"))
 
+    (cached,) = world.fit(1, most=1)
+    (found,) = replace(world, asked=with_reg, folder=tmp_path / "fit with reg").fit(1, most=1)
+
+    assert cached.prepared.recipe.is_on("cache_text_encoder_outputs")
     assert found.prepared.recipe.get("cache_text_encoder_outputs") is None
 
 
