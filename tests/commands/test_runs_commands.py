@@ -366,3 +366,22 @@ def test_a_run_without_logs_is_told(tmp_path: Path, cli: Cli, installed: Environ
     home = with_tensorboard(tmp_path, installed, 0)
 
     refused(cli("runs", "tensorboard", "cat", "--home", home), "there are no logs")
+
+
+def test_what_was_found_in_a_result_is_shown_in_a_line(tmp_path: Path, main: Main) -> None:
+    examined = [{"file": "cat.safetensors", "step": 6, "summary": "learned: 722 of 722 U-Net modules changed"}]
+    keep(tmp_path / "output" / "cat", {**DONE, "examined": examined})
+
+    shown = main("runs", "show", "cat").stdout
+    assert "found in cat.safetensors" in shown
+    assert "learned: 722 of 722 U-Net modules changed" in shown
+    (listed,) = json.loads(main("runs", "list", "--json").stdout)
+    assert listed["found"] == "learned: 722 of 722 U-Net modules changed"
+
+
+def test_each_way_out_of_a_failed_run_has_a_line_of_its_own(tmp_path: Path, main: Main) -> None:
+    failed = {"outcome": "failed", "cause": "nothing was learned", "remedy": "look at its rate\nthe file is kept: /a"}
+    (keep(tmp_path / "output" / "cat", failed) / "train.log").write_text("INFO model saved.\n", encoding="utf-8")
+
+    told = main("runs", "explain", "cat").stdout.splitlines()
+    assert told[:3] == ["cause:   nothing was learned", "remedy:  look at its rate", "         the file is kept: /a"]

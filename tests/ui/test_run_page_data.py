@@ -50,6 +50,14 @@ def test_settings_come_with_their_origins_and_data_with_its_facts(tmp_path: Path
     assert next(table.note for table in found.tables if table.title == "Data").endswith("f1")
 
 
+def test_what_was_found_in_the_files_is_on_the_page(tmp_path: Path) -> None:
+    finding = {"trouble": "unmoved", "message": "not one weight has changed", "is_fatal": False}
+    examined = [{"file": "cat.safetensors", "step": 6, "summary": "learned: all", "findings": [finding]}]
+    found = gathered(keep(tmp_path / "cat", {"outcome": "done", "examined": examined}))
+
+    assert tables(found)["Examined"] == (("cat.safetensors", "learned: all"), ("", "not one weight has changed"))
+
+
 def test_a_failed_run_tells_its_cause_and_remedy(tmp_path: Path) -> None:
     found = gathered(
         keep(tmp_path / "cat", {"outcome": "failed", "cause": "out of memory", "remedy": "--batch-size 1"})
