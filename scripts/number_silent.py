@@ -1,7 +1,4 @@
-"""Number the rows of docs/silent.md, count them by state, and take in rows that stand in files of their own.
-
-    python scripts/number_silent.py --write                                       number and count anew
-    python scripts/number_silent.py --write --add Result docs/silent_a.md         put its rows under that heading too
+"""Number the rows of docs/silent.md and count them by state: `python scripts/number_silent.py --write`.
 
 Without --write it exits with 1 where the file would change.
 """
@@ -17,7 +14,8 @@ from pathlib import Path
 from sdxl_train_cli import files
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "silent.md"
-STATES = ("Refused", "Set right", "Warned", "Found at the first checkpoint", "Open")
+STATES = ("Refused", "Set right", "Warned", "Open",
+          "Found while it runs", "Found at the first checkpoint", "Found at the end")  # fmt: skip
 HEAD = ("What happens", "---")
 _COUNT = re.compile(r"^(?:COUNT|\*\*\d+ ways\*\*.*)$", re.MULTILINE)
 _NUMBER = re.compile(r"^\d+\.\s+")
@@ -27,12 +25,9 @@ def main() -> int:
     """Write, or compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--add", nargs=2, action="append", default=[], metavar=("HEADING", "FILE"))
     typed = parser.parse_args()
-    text = before = DOCUMENT.read_text(encoding="utf-8")
-    for heading, path in typed.add:
-        text = added(text, heading, Path(path).read_text(encoding="utf-8"))
-    text = numbered(text)
+    before = DOCUMENT.read_text(encoding="utf-8")
+    text = numbered(before)
     if typed.write:
         files.write(DOCUMENT, text)
     return 0 if typed.write or text == before else 1
@@ -64,14 +59,6 @@ def numbered(text: str) -> str:
     found = [state(row) for row in rows(text)]
     told = ", ".join(f"{found.count(one)} {one[0].lower()}{one[1:]}" for one in STATES if found.count(one))
     return _COUNT.sub(f"**{len(found)} ways**: {told}.", "\n".join(lines) + "\n", count=1)
-
-
-def added(text: str, heading: str, more: str) -> str:
-    """The document with more rows at the end of one part."""
-    before, after = text.split(f"## {heading}\n", 1)
-    part, mark, rest = after.partition("\n## ")
-    new = "".join(f"| {' | '.join(found)} |\n" for found in rows(more))
-    return f"{before}## {heading}\n{part.rstrip()}\n{new}{mark}{rest}"
 
 
 if __name__ == "__main__":

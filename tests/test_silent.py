@@ -49,12 +49,3 @@ def test_no_way_is_told_twice() -> None:
     told = [row[0].partition(". ")[2] for row in ROWS]
 
     assert len(set(told)) == len(told)
-
-
-def test_rows_of_another_file_go_to_the_end_of_their_part() -> None:
-    text = "## Data\n\n| What happens | x | test |\n| --- | --- | --- |\n| 1. a | Open | none |\n\n## Base\n\nend\n"
-    more = "| What happens | What sdxl-train does | test |\n| --- | --- | --- |\n| b | Warned | none |\n"
-
-    assert number_silent.numbered(number_silent.added(text, "Data", more)) == text.replace(
-        "none |\n\n## Base", "none |\n| 2. b | Warned | none |\n\n## Base"
-    )
