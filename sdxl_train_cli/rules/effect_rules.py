@@ -107,7 +107,7 @@ CONFLICTS = (
         ("torch_compile",),
         sets("torch_compile"),
         "with torch_compile sd-scripts saves the U-Net under other names (_orig_mod), which no image program reads",
-        ways("torch_compile=false", advice="it works for LoRA, LoCon, LoHa and LoKr"),
+        ways("torch_compile=false", advice="torch_compile works for LoRA, LoCon, LoHa and LoKr"),
         _FULL,
     ),
 )

@@ -19,7 +19,7 @@ _MUCH_WARMUP = 0.5
 _STEEP = 10
 _RATE_OPTIONS = ("learning_rate", "unet_lr", "text_encoder_lr", "learning_rate_te1", "learning_rate_te2", "block_lr")
 _PLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
-_STOPS = "this optimizer stops at its first step where parts have different rates"
+_STOPS = "this optimizer stops at its first step if parts have different rates"
 _HIGH = (
     f"a learning rate of {_TOO_HIGH} or more destroys the model with this optimizer: 1 is for those that find their"
     " own, such as Prodigy"

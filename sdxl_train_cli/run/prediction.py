@@ -39,7 +39,7 @@ def settle(recipe: Recipe, base: BaseModel, asked: Prediction | None, model: str
     prediction, why = _known(recipe, base, asked)
     if prediction is None:
         raise ModelError(
-            f"it is not known what {model} predicts: {base.doubt}",
+            f"unclear what {model} predicts: {base.doubt}",
             "say so once: --prediction v-ztsnr (NoobAI and most models of its kind), --prediction v,"
             " or --prediction epsilon (SDXL, Pony, Illustrious)",
         )

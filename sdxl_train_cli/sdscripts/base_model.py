@@ -116,14 +116,14 @@ def look(model: str, fetched: Path | None = None) -> BaseModel:
 
 def _of_file(path: Path) -> BaseModel:
     if path.suffix.lower() != ".safetensors":
-        return _judged([], _name(path), "a .ckpt file tells nothing of it")
+        return _judged([], _name(path), "a .ckpt file can not be looked into")
     try:
         header = checkpoint.read_header(path)
     except ModelError:
         return _judged([], "", "no header")
     signs = [*_of_channels(header, _INPAINTING_CHANNELS), *_of_tensors(header), *_of_metadata(header)]
     names = [_name(path), *(header.metadata.get(key, "") for key in _NAMES_IN_METADATA)]
-    found = _judged(signs, "\n".join(names), "no sign of another in its header")
+    found = _judged(signs, "\n".join(names), "its header has no sign of v-prediction")
     if "ztsnr" in header.shapes and "v_pred" not in header.shapes:
         return BaseModel(None, "", doubt="its header has the tensor ztsnr without v_pred", refused=found.refused)
     return found
@@ -138,7 +138,7 @@ def _of_folder(folder: Path, name: str) -> BaseModel:
             return _judged([], "", "no header")
     config = _config(folder / "scheduler" / "scheduler_config.json")
     signs += _of_scheduler(config)
-    return _judged(signs, name, "its scheduler says nothing of another")
+    return _judged(signs, name, "its scheduler has no sign of v-prediction")
 
 
 def _of_hub_id(model: str) -> BaseModel:
@@ -159,10 +159,10 @@ def _judged(signs: list[_Sign], names: str, otherwise: str) -> BaseModel:
     first = next(iter(signs), None)
     said = first.reason if first else otherwise
     if first is None or first.means == Prediction.EPSILON.value:
-        for pattern, words in ((_V, "v-prediction"), (_FLOW, "rectified flow, which sd-scripts does not train")):
+        for pattern, words in ((_V, "v-prediction"), (_FLOW, "rectified flow (which sd-scripts does not train)")):
             named = pattern.search(names.lower())
             if named:
-                return BaseModel(None, "", doubt=f"its name ('{named[0]}') speaks of {words}, but: {said}")
+                return BaseModel(None, "", doubt=f"its name ('{named[0]}') says {words}, but {said}")
     if first is not None and first.means == "v-?":
         doubt = f"{said}: this is v-prediction, but not said is whether with zero terminal SNR"
         return BaseModel(None, said, doubt=doubt, predicts_v=True)

@@ -72,7 +72,7 @@ def test_a_plain_base_is_trained_as_epsilon(dry: Dry, plain: Path) -> None:
     result = dry(plain)
 
     assert switches(result) == []
-    assert "the base predicts epsilon (no sign of another in its header)\n" in result.stderr
+    assert "the base predicts epsilon (its header has no sign of v-prediction)\n" in result.stderr
 
 
 def test_a_diffusers_folder_is_trained_as_its_scheduler_says(dry: Dry, tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_what_the_header_cannot_tell_is_asked_for_and_never_guessed(dry: Dry, si
     result = dry(silent)
 
     assert result.code == 4
-    assert "it is not known what" in result.stderr
-    assert "its name ('vpred') speaks of v-prediction, but: no sign of another in its header" in result.stderr
+    assert "unclear what" in result.stderr
+    assert "its name ('vpred') says v-prediction, but its header has no sign of v-prediction" in result.stderr
     for prediction, expected in (("epsilon", []), ("v", [BOTH[0]]), ("v-ztsnr", list(BOTH))):
         assert switches(dry(silent, "--prediction", prediction)) == expected
 
@@ -170,7 +170,7 @@ def test_a_repeated_run_finds_out_anew(main: Callable[..., Result], noob: Path, 
     repeated = main("runs", "rerun", "output/a")
 
     assert repeated.code == 4
-    assert "it is not known what" in repeated.stderr
+    assert "unclear what" in repeated.stderr
 
 
 @pytest.mark.parametrize("name", ["v_pred_like_loss=0.1"])
