@@ -47,6 +47,8 @@ ROWS = 8
 """Rows of a LoHa's product that its norm is estimated from: the whole product of every layer takes minutes."""
 INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
             "BOOL": "u1"}  # fmt: skip
+HALVES = np.arange(1 << 16, dtype="<u4").astype("<u2").view("<f2").astype("<f4")
+"""Every number of 16 bits."""
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}
 
 
@@ -123,6 +125,8 @@ def widened(raw: np.ndarray, dtype: str) -> np.ndarray:
         return wide.view("<f4")
     if dtype.startswith("F8"):
         return eight_bit(dtype)[raw]
+    if dtype == "F16":
+        return HALVES.take(raw.view("<u2"))  # numpy's own conversion takes twice as long, and more for small numbers
     return raw if dtype in {"F64", "F32"} else raw.astype("<f4")
 
 
@@ -239,8 +243,9 @@ def look(tensors: Tensors, names: Names, module: str, found: dict[str, str]) -> 
     """Look at one module of a network."""
     with np.errstate(all="ignore"):
         values = {suffix: tensors.values(name) for suffix, name in found.items()}
-        nonfinite = [found[suffix] for suffix, value in values.items() if not is_finite(value)]
-        empty = {suffix for suffix, value in values.items() if not value.any()}
+        squares = {suffix: square(value) for suffix, value in values.items()}
+        nonfinite = [found[suffix] for suffix, value in values.items() if not is_finite(value, squares[suffix])]
+        empty = {suffix for suffix, value in values.items() if squares[suffix] == 0 and not value.any()}
         alpha = tensors.values(f"{module}.alpha").item() if f"{module}.alpha" in tensors.entries else None
         rows = [row for row in names.modules if any(suffix in values for suffix in row["factors"])]
         idle = all(any(suffix in empty for suffix in row["factors"]) for row in rows)
@@ -274,10 +279,15 @@ def known_norms(modules: list[Module]) -> list[tuple[float, str]]:
     return [(each.norm, each.name) for each in modules if each.norm is not None and math.isfinite(each.norm)]
 
 
-def is_finite(values: np.ndarray) -> bool:
-    """Whether all are numbers; one product tells, unless it is too large for its own precision."""
+def square(values: np.ndarray) -> float:
+    """The sum of the squares, which tells of almost every tensor at once that it is finite and not zero."""
     flat = values.reshape(-1)
-    return bool(np.isfinite(np.dot(flat, flat))) or bool(np.isfinite(flat).all())
+    return float(np.dot(flat, flat))
+
+
+def is_finite(values: np.ndarray, squared: float) -> bool:
+    """Whether all are numbers: the square of some large ones is none."""
+    return math.isfinite(squared) or bool(np.isfinite(values).all())
 
 
 def module_norm(rows: list[dict], values: dict[str, np.ndarray], alpha: float | None) -> float | None:
@@ -334,8 +344,7 @@ def plain_norm(values: dict[str, np.ndarray], factors: list[str], _alpha: float 
 
 def plain(values: np.ndarray) -> float:
     """The norm of a tensor."""
-    flat = values.reshape(-1)
-    return math.sqrt(float(np.dot(flat, flat)))
+    return math.sqrt(square(values))
 
 
 NORMS = {"lora": lora_norm, "loha": loha_norm, "lokr": lokr_norm, "plain": plain_norm}
@@ -367,7 +376,7 @@ def sample_facts(tensors: Tensors, names: Names, whole: bool) -> dict:
     nonfinite, zero = [], 0
     for name in looked_at:
         values = read[name] if read else tensors.values(name)
-        if not is_finite(values):
+        if not is_finite(values, square(values)):
             nonfinite.append(name)
         zero += not values.any()
     return {
