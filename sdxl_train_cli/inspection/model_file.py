@@ -10,17 +10,16 @@ from functools import cache
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import base_model, checkpoint
+from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.sdscripts.checkpoint import Header
 
 NAMES = Path(checkpoint.__file__).with_name("network_tensors.json")
 """What the tensors of networks are called; inside/weights.py reads it too."""
 COMPILED = "_orig_mod"
 """What torch.compile puts into a module's name."""
-V_PREDICTION, EPSILON = "v-prediction", "epsilon"
+V_PREDICTION, EPSILON = Prediction.V.label, Prediction.EPSILON.label
 _SAID_PREDICTIONS = {"v": V_PREDICTION, "v_prediction": V_PREDICTION, "epsilon": EPSILON}
-_SENTINELS = (("edm_vpred.sigma_max", "EDM v-prediction"), ("edm_mean", "EDM"), ("v_pred", V_PREDICTION))
-"""Tensors without use but to tell the prediction type; ComfyUI's supported_models.py goes by them."""
 SDXL = "SDXL"
 _ALIKE = {"LoRA": "LoCon"}
 """What a kind is called if it reaches convolutions."""
@@ -128,7 +127,7 @@ def describe(header: Header) -> ModelFile:
         what=_kind(kinds, header) if is_network else _other(header),
         is_network=is_network,
         family=_family(header, is_network=is_network),
-        prediction=next((name for tensor, name in _SENTINELS if tensor in header.shapes), None),
+        prediction=base_model.name_by_tensors(header),
         ranks=_ranks(header, modules) if is_network else (),
         modules=names,
         without_alpha=sum(f"{module}.alpha" not in header.shapes for module in kohya),

@@ -114,6 +114,12 @@ def look(model: str, fetched: Path | None = None) -> BaseModel:
     return _of_hub_id(model)
 
 
+def name_by_tensors(header: Header) -> str | None:
+    """What a checkpoint predicts, in words, where tensors say so: what image programs go by."""
+    sign = next(_of_tensors(header), None)
+    return None if sign is None else sign.refused or Prediction(sign.means).label
+
+
 def _of_file(path: Path) -> BaseModel:
     if path.suffix.lower() != ".safetensors":
         return _judged([], _name(path), "a .ckpt file can not be looked into")

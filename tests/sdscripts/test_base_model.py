@@ -59,7 +59,7 @@ def test_a_merge_without_any_sign_is_epsilon_as_image_programs_take_it(tmp_path:
     ("name", "signs", "metadata", "words"),
     [
         ("noobaiXLNAIXL_vPred10Version", (), {}, "its name ('vpred')"),
-        ("model-v_prediction", (), {SPEC: "epsilon"}, f"but: {SPEC}=epsilon"),
+        ("model-v_prediction", (), {SPEC: "epsilon"}, f"but {SPEC}=epsilon"),
         ("anime-ztsnr", (), {}, "its name ('ztsnr')"),
         ("anime", (), {"modelspec.merged_from": "a, NoobAI V-Pred 1.0"}, "its name ('v-pred')"),
         ("anime", (), {SPEC: "v"}, "not said is whether with zero terminal SNR"),
