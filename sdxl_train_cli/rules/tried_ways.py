@@ -14,6 +14,8 @@ _MOST_TOLD = 3
 """Ways out of one problem."""
 _MOST_TRIED = 20
 """Problems whose ways out are looked for: each costs a few preparations."""
+_MOST_PROBLEMS = 200
+"""With more than these, no way out is looked for: a preparation takes too long, and none would help."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ def only_working(problems: Sequence[Problem], attempt: Try) -> list[Problem]:
 
     A way out that needs another one is joined with it. Those that cause no new warning come first.
     """
+    if len(problems) > _MOST_PROBLEMS:
+        return [replace(problem, ways=()) for problem in problems]
     if not any(problem.ways for problem in problems):
         return list(problems)
     cached = functools.cache(attempt)

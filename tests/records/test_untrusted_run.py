@@ -333,7 +333,7 @@ def test_what_a_record_has_fetched_from_the_hub_or_sent_there_is_told_before_the
 
     change(run, alter)
 
-    told = cli("runs", "rerun", "cat", "--dry-run")
+    told = cli("runs", "rerun", "cat", "--dry-run", "--prediction", "epsilon")
     assert told.code == 0, told.stderr
     for words in (
         "the record names a model on the hub, which is fetched and loaded: stranger/model",

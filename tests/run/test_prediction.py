@@ -171,6 +171,7 @@ def test_a_repeated_run_finds_out_anew(main: Callable[..., Result], noob: Path, 
 
     assert repeated.code == 4
     assert "unclear what" in repeated.stderr
+    assert main("runs", "rerun", "output/a", "--prediction", "v-ztsnr", "--dry-run").code == 0
 
 
 @pytest.mark.parametrize("name", ["v_pred_like_loss=0.1"])

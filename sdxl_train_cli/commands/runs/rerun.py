@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from sdxl_train_cli.commands import train, workspace
 from sdxl_train_cli.commands.runs.listing import Run
+from sdxl_train_cli.commands.train import PredictionOption
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.records import history
@@ -20,18 +22,20 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 
 
 def rerun(
-    run: Run, name: Name = None, dry_run: DryRun = False, output: OutputOption = None, home: HomeOption = None
-) -> None:
+    run: Run, name: Name = None, prediction: PredictionOption = None, dry_run: DryRun = False,
+    output: OutputOption = None, home: HomeOption = None,
+) -> None:  # fmt: skip
     """Repeat a run under a new name."""
     entry = history.require(run, workspace.output(output))
     again = repeating.choices_of(entry, name, workspace.user_presets())
     where = workspace.home(home)
-    prepared = preparation.prepare(again.choices, where, workspace.user_presets())
+    choices = replace(again.choices, prediction=prediction or again.choices.prediction)
+    prepared = preparation.prepare(choices, where, workspace.user_presets())
     for note in (*again.notes, *repeating.changes(entry, prepared)):
         console.note(note)
     if dry_run:
         train.show_prepared(prepared)
         return
-    if again.choices.tokenizers is None:
+    if choices.tokenizers is None:
         hub.require(prepared.model, where, os.environ)
     console.finished(train.carry_out(prepared, live.view(as_json=False)))
