@@ -150,7 +150,7 @@ def train(
     with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)
     if dry_run:
-        show_prepared(prepared)
+        show_prepared(prepared, as_json=as_json)
         return
 
     hub.require(prepared.model, where, os.environ)
@@ -181,12 +181,15 @@ def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] =
     return outcome
 
 
-def show_prepared(prepared: Prepared) -> None:
+def show_prepared(prepared: Prepared, *, as_json: bool = False) -> None:
     """Show what a real start would: warnings and notes, then the run in five lines; stdout gets the command line."""
     _tell(prepared)
     for line in summary.lines(prepared):
         console.note(line)
-    printing.out(formatting.shell_line(prepared.argv))
+    if as_json:
+        printing.data({"argv": prepared.argv, "result": str(prepared.run.result)}, indent=None)
+    else:
+        printing.out(formatting.shell_line(prepared.argv))
 
 
 def _tell(prepared: Prepared) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset import caption, tokens
+from sdxl_train_cli.dataset import caption, caption_text, tokens
 from sdxl_train_cli.dataset.file_facts import Caption, FileFault, Finding, SurveyedPicture
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
 from sdxl_train_cli.dataset.folders import Subset
@@ -145,8 +145,8 @@ def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | No
     if not trigger:
         return []
     texts = [each.caption for each in group if each.caption is not None and each.caption.text]
-    having: list[Hit] = [(each.path, "") for each in texts if trigger.lower() in each.text.lower()]
-    lacking: list[Hit] = [(each.path, "") for each in texts if trigger.lower() not in each.text.lower()]
+    having: list[Hit] = [(each.path, "") for each in texts if caption_text.has_trigger(each.text, trigger)]
+    lacking: list[Hit] = [(each.path, "") for each in texts if not caption_text.has_trigger(each.text, trigger)]
     folder, whole = subset.place, len(texts)
     if subset.is_reg:
         return _CALLED.of_files(having, trigger=trigger)

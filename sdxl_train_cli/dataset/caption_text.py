@@ -62,6 +62,11 @@ def parse_trigger(typed: str | None) -> str | None:
     return typed.strip() if typed else None
 
 
+def has_trigger(caption: str, trigger: str) -> bool:
+    """Whether the trigger stands in the caption as words of its own: `sks` does not stand in `desks`."""
+    return re.search(rf"(?<![^\W_]){re.escape(trigger)}(?![^\W_])", caption, re.IGNORECASE) is not None
+
+
 def put_trigger_first(caption: str, trigger: str) -> str:
     """The caption with the trigger in front. A tag equal to the trigger is moved there."""
     if re.match(rf"{re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sdxl_train_cli.dataset import caption_text
 from sdxl_train_cli.dataset.file_facts import Survey, SurveyedPicture
 from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.origin import Origin
@@ -43,7 +44,9 @@ def plan(recipe: Recipe, survey: Survey) -> RunCaptions:
         obstacle = f"the trigger switches off the text-encoder cache, which takes up to 1.5 GB more: {reason}"
         return RunCaptions(recipe.replaced({_IN_MEMORY: None, _ON_DISK: None}), pictures, (obstacle,), obstacle)
     recipe, pictures, notes = _in_memory(recipe, replace(pictures, captions=_captions(survey)))
-    note = "no caption has the trigger: the run gets captions with it in front, and your files stay as they are"
+    lacking = [subset.place.name for subset in pictures.subsets if subset.caption_prefix]
+    where = "no caption" if len(lacking) == len(pictures.subsets) else f"no caption in {' and '.join(lacking)}"
+    note = f"{where} has the trigger: the run gets captions with it in front, and your files stay as they are"
     return RunCaptions(recipe, pictures, (note, *notes))
 
 
@@ -83,5 +86,5 @@ def _caption(seen: SurveyedPicture, trigger: str | None) -> str:
     if read is not None and read.error is None:
         return f"{prefix} {read.text}" if prefix else read.text
     own = seen.subset.class_tokens or ""
-    has_trigger = trigger is not None and trigger.lower() in own.lower()
+    has_trigger = trigger is not None and caption_text.has_trigger(own, trigger)
     return f"{prefix} {own}" if prefix and not has_trigger else own

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from sdxl_train_cli import layout
-from sdxl_train_cli.dataset import caption, folders, picture, tokens
+from sdxl_train_cli.dataset import caption, caption_text, folders, picture, tokens
 from sdxl_train_cli.dataset.decode_memory import DecodeMemory
 from sdxl_train_cli.dataset.file_facts import Caption, FileFault, PictureFacts, Survey, SurveyedPicture
 from sdxl_train_cli.dataset.folders import Subset, TrainingPictures
@@ -100,7 +100,7 @@ def _prefixed(listed: _ListedFolder, trigger: str | None, read: Mapping[Path, Ca
     texts = [f"{subset.caption_prefix or ''} {read[path].text}" for path in paths if read[path].text]
     if subset.is_reg or not trigger or not texts:
         return subset
-    lacking = all(trigger.lower() not in text.lower() for text in texts)
+    lacking = not any(caption_text.has_trigger(text, trigger) for text in texts)
     first = f"{trigger}, {subset.caption_prefix}" if subset.caption_prefix else f"{trigger},"
     return replace(subset, caption_prefix=first) if lacking else subset
 

@@ -24,6 +24,9 @@ _HIGH = (
     f"a learning rate of {_TOO_HIGH} or more destroys the model with this optimizer: 1 is for those that find their"
     " own, such as Prodigy"
 )
+_MAYBE_HIGH = (
+    f"a learning rate of {_TOO_HIGH} or more destroys the model with most optimizers, and this one is not known here"
+)
 _LOW = f"this optimizer finds the rate by itself; with {_TOO_LOW:g} or less as a factor it learns next to nothing"
 _DIFFERENT = "this optimizer trains every part with the rate of the first one"
 
@@ -56,6 +59,10 @@ def _uses_first(recipe: Recipe) -> bool:
 
 def _is_too_high(recipe: Recipe) -> bool:
     return optimizer.steps_by_rate(recipe) and max(rates.of(recipe).all, default=0) >= _TOO_HIGH
+
+
+def _may_be_too_high(recipe: Recipe) -> bool:
+    return optimizer.is_of_unknown_scale(recipe) and max(rates.of(recipe).all, default=0) >= _TOO_HIGH
 
 
 def _is_too_low(recipe: Recipe) -> bool:
@@ -188,6 +195,10 @@ CONFLICTS = (
 )
 
 WARNINGS = (
+    *(
+        Rule((*_RATE_OPTIONS, "optimizer_type"), _may_be_too_high, _MAYBE_HIGH, _rate_hint(usual, kinds), kinds)
+        for kinds, usual in ((NETWORK_KINDS, "1e-4"), (_FULL, "1e-5"))
+    ),
     Rule(
         (*_RATE_OPTIONS, "optimizer_type"),
         _uses_first,

@@ -12,6 +12,8 @@ from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
 
 V, ZERO_SNR = "v_parameterization", "zero_terminal_snr"
+_NEED_V = ("scale_v_pred_loss_like_noise_pred",)
+"""Options that sd-scripts refuses without v_parameterization."""
 OF_BASE, OF_FLAG = Origin("the base model"), Origin("--prediction")
 ORIGINS = (OF_BASE, OF_FLAG)
 """Of settings that nobody has typed: a repeated run finds them anew."""
@@ -43,7 +45,7 @@ def settle(recipe: Recipe, base: BaseModel, asked: Prediction | None, model: str
             "say so once: --prediction v-ztsnr (NoobAI and most models of its kind), --prediction v,"
             " or --prediction epsilon (SDXL, Pony, Illustrious)",
         )
-    problems = list(_opposites(recipe, prediction, why, asked))
+    problems = list(_opposites(recipe, base, prediction, why, asked))
     if problems:
         raise RecipeError(problems)
     on = [option for option, is_on in prediction.options.items() if is_on]
@@ -84,7 +86,9 @@ def _known(recipe: Recipe, base: BaseModel, asked: Prediction | None) -> tuple[P
     return base.prediction, base.reason
 
 
-def _opposites(recipe: Recipe, prediction: Prediction, why: str, asked: Prediction | None) -> Iterator[Problem]:
+def _opposites(
+    recipe: Recipe, base: BaseModel, prediction: Prediction, why: str, asked: Prediction | None
+) -> Iterator[Problem]:
     """Yield a problem for each setting that would train something else, with both ways out."""
     for option, wanted in prediction.options.items():
         if option not in recipe.settings or _is_on(recipe, option) == wanted:
@@ -93,11 +97,16 @@ def _opposites(recipe: Recipe, prediction: Prediction, why: str, asked: Predicti
             continue  # sd-scripts goes on with a warning, and so does a rule of ours
         state, other = ("on", _meant(recipe)) if _is_on(recipe, option) else ("off", _without(option))
         where = "the base predicts" if asked is None else "the base is said to predict"
-        yield recipe.problem(
-            option,
-            f"{option} is {state}, and {where} {prediction.label} ({why})",
-            f"drop the option: --set {option}=null\nor, if the base is of another kind: --prediction {other.value}",
-        )
+        message = f"{option} is {state}, and {where} {prediction.label} ({why})"
+        other_base = f"or, if the base is of another kind: --prediction {other.value}"
+        yield recipe.problem(option, message, f"drop the option: {_dropping(recipe, option, base)}\n{other_base}")
+
+
+def _dropping(recipe: Recipe, option: str, base: BaseModel) -> str:
+    """What drops the option, with those that need it, and says what the base leaves open."""
+    dropped = [option, *(other for other in _NEED_V if option == V and _is_on(recipe, other))]
+    flags = " ".join(f"--set {each}=null" for each in dropped)
+    return flags if base.has_sign or not base.predicts_v else f"{flags} --prediction v-ztsnr, or --prediction v"
 
 
 def _meant(recipe: Recipe) -> Prediction:
@@ -110,8 +119,9 @@ def _without(option: str) -> Prediction:
 
 
 def _against(base: BaseModel, asked: Prediction | None) -> Iterator[Problem]:
-    if asked is not None and base.has_sign and base.prediction not in {None, asked}:
-        told = "" if base.prediction is None else base.prediction.label
+    is_against = base.has_sign and base.prediction not in {None, asked}
+    if asked is not None and (is_against or (base.predicts_v and asked is Prediction.EPSILON)):
+        told = Prediction.V.label if base.prediction is None else base.prediction.label
         yield Problem(
             f"--prediction {asked.value} is trained, but the base predicts {told} ({base.reason})",
             "right where a base is to be turned into another kind, which takes a long training; else omit --prediction",

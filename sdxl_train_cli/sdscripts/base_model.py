@@ -27,7 +27,17 @@ from sdxl_train_cli.sdscripts.checkpoint import Header
 _TABLE = Path(__file__).with_name("base_signs.toml")
 _LARGEST_CONFIG = 1 << 20
 _ANOTHER = "give --model an SDXL base that predicts noise (epsilon) or velocity (v)"
-_V, _FLOW = re.compile(r"v[-_. ]?(?:pred|param)|z(?:t|ero)?[-_. ]?snr"), re.compile(r"rect\w*[-_. ]?flow")
+_NAMED = (
+    (re.compile(r"v[-_. ]?(?:pred|param)|z(?:t|ero)?[-_. ]?snr"), "v-prediction"),
+    (
+        re.compile(r"rect\w*[-_. ]?flow|(?<![a-z])rf(?![a-z])|flow[-_. ]?match"),
+        "rectified flow (which sd-scripts does not train)",
+    ),
+    (
+        re.compile(r"(?<![a-z])edm(?![a-z])|cosxl|playground[-_. ]?v?2[-_.]5"),
+        "EDM (which sd-scripts does not train)",
+    ),
+)
 """What a name says of a model, in lower case."""
 _NAMES_IN_METADATA = ("modelspec.title", "modelspec.merged_from", "sd_merge_recipe", "sd_merge_models")
 _LATENT_CHANNELS, _INPAINTING_CHANNELS = 4, 9
@@ -143,6 +153,8 @@ def _of_folder(folder: Path, name: str) -> BaseModel:
         except ModelError:
             return _judged([], "", "no header")
     config = _config(folder / "scheduler" / "scheduler_config.json")
+    if config is None:
+        return BaseModel(None, "", doubt="its scheduler_config.json can't be read")
     signs += _of_scheduler(config)
     return _judged(signs, name, "its scheduler has no sign of v-prediction")
 
@@ -165,7 +177,7 @@ def _judged(signs: list[_Sign], names: str, otherwise: str) -> BaseModel:
     first = next(iter(signs), None)
     said = first.reason if first else otherwise
     if first is None or first.means == Prediction.EPSILON.value:
-        for pattern, words in ((_V, "v-prediction"), (_FLOW, "rectified flow (which sd-scripts does not train)")):
+        for pattern, words in _NAMED:
             named = pattern.search(names.lower())
             if named:
                 return BaseModel(None, "", doubt=f"its name ('{named[0]}') says {words}, but {said}")
@@ -205,19 +217,22 @@ def _of_metadata(header: Header) -> Iterator[_Sign]:
 def _of_scheduler(config: Mapping[str, object]) -> Iterator[_Sign]:
     for row in rows("scheduler"):
         key = str(row["key"])
-        if config.get(key) in _texts(row["is"]):
+        if str(config.get(key)).lower() in map(str.lower, _texts(row["is"])):
             sign = _sign(row, f"{key} {config[key]} in its scheduler_config.json")
             if sign.means == "v" and config.get("rescale_betas_zero_snr") is True:
                 sign = _Sign("v-ztsnr", None, f"{sign.reason}, with rescale_betas_zero_snr")
             yield sign
 
 
-def _config(path: Path) -> Mapping[str, object]:
+def _config(path: Path) -> Mapping[str, object] | None:
+    """None where it can't be read; empty where there is none."""
     try:
         found = files.read_json(path, _LARGEST_CONFIG)
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _name(path: Path) -> str:

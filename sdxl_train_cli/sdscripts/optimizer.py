@@ -64,7 +64,7 @@ PACKAGED = {"prodigyplus.prodigyplusschedulefree": "prodigyplus.ProdigyPlusSched
 ASKED = {**CLASSES, **PACKAGED}
 """Every class that setup asks for its arguments."""
 
-_OWN_NAMES = {path.lower(): name for name, path in reversed(CLASSES.items())}
+_OWN_NAMES = {path.lower(): name for name, path in CLASSES.items() if path.lower().endswith(f".{name}")}
 
 
 def own_name(recipe: Recipe) -> str:
@@ -109,7 +109,7 @@ USES_FIRST_RATE = frozenset({"dadaptadagrad", "dadaptadan", "dadaptadanip"})
 """Those that train every part with the rate of the first, in silence (dadaptation 3.2: step)."""
 SLOW_DESCENT = frozenset({"sgd", "sgdnesterov", "sgdnesterov8bit", "sgdschedulefree", "asgd"})
 """Plain gradient descent: its steps are as small as the gradient, so that it takes rates that others can't bear."""
-_OTHER_SCALE = SLOW_DESCENT | {"adadelta", "adafactor", "lbfgs", "rprop"}
+_OTHER_SCALE = SLOW_DESCENT | {"adadelta", "lbfgs", "rprop"}
 """Optimizers whose rate is no step's size in a weight."""
 
 
@@ -120,7 +120,18 @@ def sets_own_rate(recipe: Recipe) -> bool:
 
 
 def steps_by_rate(recipe: Recipe) -> bool:
-    """Whether each step moves a weight by about learning_rate, as Adam and Lion do; an unknown class is taken to."""
+    """Whether each step moves a weight by about learning_rate, as Adam and Lion do."""
+    if own_name(recipe) == "adafactor":
+        return not chooses_own_rate(recipe)
+    return own_name(recipe) in ASKED and _may_step_by_rate(recipe)
+
+
+def is_of_unknown_scale(recipe: Recipe) -> bool:
+    """Whether the class is of another package, so that a high rate may be right for it, though seldom is."""
+    return own_name(recipe) not in ASKED and _may_step_by_rate(recipe)
+
+
+def _may_step_by_rate(recipe: Recipe) -> bool:
     return not sets_own_rate(recipe) and own_name(recipe) not in _OTHER_SCALE and not is_schedule_free_sgd(recipe)
 
 
@@ -142,7 +153,7 @@ def chooses_own_rate(recipe: Recipe) -> bool:
     """Whether Adafactor ignores learning_rate and lr_scheduler, as it does by default."""
     arguments = recipe.arguments("optimizer_args")
     relative = arguments.get("relative_step", "True").strip() not in {"False", "0"}
-    return optimizer(recipe) == "adafactor" and (relative or arguments.get("warmup_init", "").strip() == "True")
+    return own_name(recipe) == "adafactor" and (relative or arguments.get("warmup_init", "").strip() == "True")
 
 
 def is_schedule_free(recipe: Recipe) -> bool:

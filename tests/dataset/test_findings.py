@@ -488,6 +488,20 @@ def test_a_trigger_in_some_captions_is_told_and_none_is_changed(tmp_path: Path) 
     assert not checked.survey.pictures.has_prefix
 
 
+@pytest.mark.parametrize("text", ["a man at two desks", "kids with masks", "he asks her"])
+def test_a_trigger_within_another_word_does_not_count(tmp_path: Path, text: str) -> None:
+    saved(tmp_path / "1.png", photo(1, (64, 64)), text)
+
+    assert check(tmp_path, trigger="sks").survey.pictures.has_prefix
+
+
+@pytest.mark.parametrize("text", ["SKS man", "a photo of (sks:1.2)", "1girl,sks,solo", "sks_man"])
+def test_a_trigger_counts_however_it_is_set_apart(tmp_path: Path, text: str) -> None:
+    saved(tmp_path / "1.png", photo(1, (64, 64)), text)
+
+    assert not check(tmp_path, trigger="sks").survey.pictures.has_prefix
+
+
 # --- regularisation
 
 

@@ -463,6 +463,15 @@ def test_a_recipe_is_refused_until_it_is_mended(kind: Kind, change: Changes, sen
 
 
 WARNED += silent_cases.WARNED
+WARNED += [
+    (
+        kind,
+        {"optimizer_type": "pytorch_optimizer.AdamG", "optimizer_args": None, "learning_rate": "1"},
+        "destroys the model with most optimizers",
+        {"learning_rate": rate},
+    )
+    for kind, rate in ((LORA, "1e-4"), (FULL, "1e-5"))
+]
 
 
 @pytest.mark.parametrize(("kind", "change", "sentence", "mend"), WARNED)
@@ -587,3 +596,21 @@ def test_what_can_be_typed_is_no_prose() -> None:
     prose = {words: hint if isinstance(hint, str) else hint and hint.advice for words, hint in hints.items()}
 
     assert not {words: text for words, text in prose.items() if text and "--set" in text}
+
+
+@pytest.mark.parametrize("name", ["pytorch_optimizer.AdamG", "pytorch_optimizer.AdaDelta", "pytorch_optimizer.SM3"])
+def test_a_high_rate_is_refused_only_for_optimizers_that_are_known(name: str) -> None:
+    recipe = changed(LORA, {"optimizer_type": name, "learning_rate": "1"})
+
+    assert words(rules.all_problems(recipe, TABLE)) == []
+    assert any("this one is not known here" in text for text in warned(recipe))
+
+
+@pytest.mark.parametrize("scale", ["True", "False"])
+def test_adafactor_with_a_rate_of_its_own_is_judged_by_it(scale: str) -> None:
+    arguments = f"relative_step=False scale_parameter={scale} warmup_init=False"
+    adafactor = {"optimizer_type": "Adafactor", "optimizer_args": arguments, "lr_scheduler": "cosine"}
+    high, usual = ({**adafactor, "learning_rate": rate} for rate in ("1", "1e-4"))
+
+    assert any("destroys the model" in text for text in words(rules.all_problems(changed(LORA, high), TABLE)))
+    assert words(rules.all_problems(changed(LORA, usual), TABLE)) == []

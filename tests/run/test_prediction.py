@@ -206,3 +206,29 @@ def test_a_run_that_goes_on_says_where_its_base_predicts_something_else(
 
     assert resumed.code == 0, resumed.stderr
     assert "this run trains epsilon, but the base predicts v-prediction with zero terminal SNR" in resumed.stderr
+
+
+def test_what_drops_v_drops_what_needs_it_too(dry: Dry, tmp_path: Path) -> None:
+    model = write_base(tmp_path / "a.safetensors", metadata={"modelspec.prediction_type": "epsilon"})
+    typed = ["--set", "v_parameterization=true", "--set", "scale_v_pred_loss_like_noise_pred=true"]
+    way = "--set v_parameterization=null --set scale_v_pred_loss_like_noise_pred=null"
+
+    assert way in dry(model, *typed).stderr
+    assert switches(dry(model, *typed, *way.split(" "))) == []
+
+
+def test_a_way_out_says_which_v_where_the_base_leaves_it_open(dry: Dry, tmp_path: Path) -> None:
+    model = write_base(tmp_path / "a.safetensors", metadata={"modelspec.prediction_type": "v"})
+    typed = ["--set", "v_parameterization=false"]
+    way = "--set v_parameterization=null --prediction v-ztsnr"
+
+    assert way in dry(model, *typed).stderr
+    assert switches(dry(model, *typed, *way.split(" "))) == list(BOTH)
+
+
+def test_epsilon_for_a_base_that_says_v_is_warned_of_whatever_says_it(dry: Dry, tmp_path: Path) -> None:
+    model = write_base(tmp_path / "a.safetensors", metadata={"modelspec.prediction_type": "v"})
+
+    assert "--prediction epsilon is trained, but the base predicts v-prediction" in (
+        dry(model, "--prediction", "epsilon").stderr
+    )

@@ -171,3 +171,26 @@ def test_every_row_of_the_table_has_its_source() -> None:
 
     assert len(rows) > 20
     assert all(row["source"] and ("means" in row) != ("refused" in row) for row in rows)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null"])
+def test_a_scheduler_that_can_not_be_read_is_a_doubt(tmp_path: Path, text: str) -> None:
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(text, encoding="utf-8")
+
+    found = base_model.look(str(tmp_path))
+
+    assert (found.prediction, found.doubt) == (None, "its scheduler_config.json can't be read")
+
+
+@pytest.mark.parametrize("name", ["rf-model", "my_rectified_flow", "cosxl", "edm-mix", "playground-v2.5"])
+def test_a_name_that_speaks_of_another_loss_is_a_doubt(tmp_path: Path, name: str) -> None:
+    found = base_model.look(str(write_base(tmp_path / f"{name}.safetensors")))
+
+    assert found.prediction is None
+    assert "which sd-scripts does not train" in str(found.doubt)
+
+
+@pytest.mark.parametrize("name", ["perfect", "surf", "wedmix"])
+def test_letters_within_another_word_are_no_doubt(tmp_path: Path, name: str) -> None:
+    assert base_model.look(str(write_base(tmp_path / f"{name}.safetensors"))).prediction is Prediction.EPSILON

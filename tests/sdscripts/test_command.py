@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -178,9 +178,11 @@ OPTIONS = {name: option for name, option in TABLE.of(Kind.LORA).items() if name 
 
 
 @given(st.fixed_dictionaries({}, optional={name: values_of(option) for name, option in OPTIONS.items()}))
+@example({"network_args": ("[", "-:")})
 def test_argparse_reads_exactly_the_values_of_the_recipe(settings: dict[str, Value]) -> None:
     unsound = {problem.message.partition(":")[0] for problem in options.problems(recipe(settings), TABLE)}
-    settings = {name: value for name, value in settings.items() if name not in unsound}
+    sound = recipe({name: value for name, value in settings.items() if name not in unsound})
+    settings = {name: setting.value for name, setting in options.convert(sound, TABLE).settings.items()}
     argv = build(settings)
     script = argv.index(str(TRAINER.script))
 
