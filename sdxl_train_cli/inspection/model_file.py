@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -225,6 +226,9 @@ def _broken(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> It
     for module, row in modules:
         reasons = (_reason(header, module, row, ways) for ways in row.needs)
         reason = next(filter(None, reasons), None)
+        alpha = header.shapes.get(f"{module}.alpha", ())
+        if reason is None and math.prod(alpha) != 1:
+            reason = f"has an alpha of {math.prod(alpha)} numbers"
         if reason is not None:
             yield f"{module} {reason}"
 
@@ -241,7 +245,7 @@ def _reason(header: Header, module: str, row: NetworkTensors, ways: tuple[tuple[
     if left[1:2] and left[1:2] == right[:1]:
         return None
     sides = " and ".join("x".join(map(str, shape)) or "a single number" for shape in (left, right))
-    return f"has {' and '.join(ending.lstrip('._') for ending in there)} of {sides}, whose ranks differ"
+    return f"has {' and '.join(ending.lstrip('._') for ending in there)} of {sides}, which don't fit together"
 
 
 def _family(header: Header, *, is_network: bool) -> str | None:

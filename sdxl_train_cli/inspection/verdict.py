@@ -179,7 +179,7 @@ def _nothing(what: str, examined: ExaminedFile) -> ResultFinding:
 
 def _scaled_away(what: str, count: int, total: int) -> Problem:
     return Problem(
-        f"{what}: {count} of {total} modules have an alpha of 0, which scales them to nothing",
+        f"{what}: the alpha of {count} of {formatting.counted(total, 'module')} is 0, which scales them to nothing",
         "download or train it again",
     )
 

@@ -131,7 +131,7 @@ def test_what_is_no_model_file_is_one_clear_line(main: Main, tmp_path: Path, wha
     [
         (tensor_files.lora(alpha=math.inf), "3 of 9 tensors hold NaN or infinity"),
         (tensor_files.lora(alpha=math.nan), "3 of 9 tensors hold NaN or infinity"),
-        (tensor_files.lora(alpha=0.0), "nothing was learned: 3 of 3 modules have an alpha of 0"),
+        (tensor_files.lora(alpha=0.0), "nothing was learned: the alpha of 3 of 3 modules is 0"),
         ({}, "the file is neither a LoRA nor a checkpoint: it holds no tensors"),
         ({"foo.bar": tensor_files.numbers(4, 4)}, "the file is neither a LoRA nor a checkpoint"),
         ({"lora_unet_out_2.lora_down.weight": tensor_files.numbers(4, 4)}, "1 of 1 module can't be put together"),

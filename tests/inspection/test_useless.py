@@ -73,7 +73,7 @@ def test_a_lora_of_which_one_module_has_two_ranks_is_broken(tmp_path: Path) -> N
     assert trouble is Trouble.BROKEN
     assert message == (
         f"1 of 4 modules can't be put together: {NAME} has lora_up.weight and lora_down.weight of 32x8 and 16x64,"
-        " whose ranks differ"
+        " which don't fit together"
     )
 
 
@@ -87,9 +87,10 @@ def test_a_lora_of_which_one_module_has_two_ranks_is_broken(tmp_path: Path) -> N
         (module(lokr_w1=(2, 2), lokr_w2_b=(4, 8)), "has no lokr_w2_a"),
         (module(a1__weight=(4, 16), b1__weight=(4, 16), b2__weight=(8, 4)), "has no a2.weight"),
         (module(lora_up__weight=(), lora_down__weight=(4, 16)), "a single number and 4x16"),
+        (lora(modules=("one",)) | {"lora_unet_one.alpha": numbers(2)}, "lora_unet_one has an alpha of 2 numbers"),
     ],
 )
-def test_every_kind_that_lacks_a_factor_is_broken(tmp_path: Path, tensors: Tensors, words: str) -> None:
+def test_every_kind_whose_tensors_do_not_fit_is_broken(tmp_path: Path, tensors: Tensors, words: str) -> None:
     trouble, message = fatal(tmp_path, tensors)
 
     assert trouble is Trouble.BROKEN

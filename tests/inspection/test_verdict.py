@@ -237,9 +237,9 @@ def test_modules_whose_alpha_is_0_have_learned_nothing(lora: ModelFile) -> None:
 
     assert (all_of_it.trouble, some.trouble) == (Trouble.NOTHING_LEARNED, Trouble.PART_UNTRAINED)
     assert all_of_it.problem.message == (
-        "nothing was learned: 3 of 3 modules have an alpha of 0, which scales them to nothing"
+        "nothing was learned: the alpha of 3 of 3 modules is 0, which scales them to nothing"
     )
-    assert some.problem.message.startswith("the U-Net learned nothing: 3 of 3 modules have an alpha of 0")
+    assert some.problem.message.startswith("the U-Net learned nothing: the alpha of 3 of 3 modules is 0")
 
 
 def test_an_alpha_that_is_no_number_is_not_blamed_on_the_learning_rate(lora: ModelFile) -> None:
