@@ -3,8 +3,8 @@
     python weights.py FILE.safetensors --names network_tensors.json [--against BASE] [--before EARLIER] [--whole]
 
     {"tensors", "dtypes", "looked_at", "nonfinite", "nonfinite_tensors", "zero_tensors",
-     "parts": [{"part", "modules", "idle", "norm"}, ...],
-     "blocks": [{"part", "block", "modules", "idle", "norm", "largest", "where"}, ...],
+     "parts": [{"part", "modules", "idle", "scaled_away", "norm"}, ...],
+     "blocks": [{"part", "block", "modules", "idle", "scaled_away", "norm", "largest", "where"}, ...],
      "against": {"compared", "changed", "parts": {part: {"tensors", "changed", "share", "relative"}}} or null,
      "before": {"compared", "moved"} or null}
 
@@ -12,6 +12,7 @@
 
 Run by the training environment's Python. Of a network, every tensor is read. A network's module multiplies its
 factors, and one of them starts at zero: a module with a factor that is all zero changes nothing, and is called idle.
+So is one whose alpha is 0 where programs scale with it: `scaled_away` counts these.
 `norm` is the Frobenius norm of what modules add to the base's weights, null where it can't be told. Of a checkpoint, a
 sample is read, spread over its parts; `--whole` reads all of it. `changed` counts tensors that differ from the base's
 once these are rounded to the file's own precision. `before` compares with an earlier file of the same run.
@@ -151,6 +152,7 @@ class Names:
 
     def __init__(self, table: dict) -> None:
         self.modules = table["modules"]
+        self.beside = table["beside"]
         self._suffixes = sorted(
             {suffix for row in self.modules for suffix in row["factors"] if "beside" not in row}, key=len, reverse=True
         )
@@ -213,6 +215,7 @@ class Module(NamedTuple):
     nonfinite: list[str]
     zero: int
     idle: bool
+    scaled_away: bool
     norm: float | None
 
 
@@ -245,12 +248,22 @@ def look(tensors: Tensors, names: Names, module: str, found: dict[str, str]) -> 
         values = {suffix: tensors.values(name) for suffix, name in found.items()}
         squares = {suffix: square(value) for suffix, value in values.items()}
         nonfinite = [found[suffix] for suffix, value in values.items() if not is_finite(value, squares[suffix])]
+        rows = [row for row in names.modules if any(suffix in values for suffix in row["factors"])]
+        scaled = [row for row in rows if any(suffix in values for suffix in row.get("scaled_with", ()))]
+        others = beside(tensors, names, module, with_alpha=bool(scaled))
+        nonfinite += [name for name, value in others.items() if not np.isfinite(value).all()]
         empty = {suffix for suffix, value in values.items() if squares[suffix] == 0 and not value.any()}
         alpha = tensors.values(f"{module}.alpha").item() if f"{module}.alpha" in tensors.entries else None
-        rows = [row for row in names.modules if any(suffix in values for suffix in row["factors"])]
-        idle = all(any(suffix in empty for suffix in row["factors"]) for row in rows)
+        scaled_away = alpha == 0 and bool(scaled)
+        idle = all((scaled_away and row in scaled) or any(suffix in empty for suffix in row["factors"]) for row in rows)
         norm = 0.0 if idle else module_norm(rows, values, alpha)
-    return Module(module, len(values), nonfinite, len(empty), idle, norm)
+    return Module(module, len(values) + len(others), nonfinite, len(empty), idle, scaled_away and idle, norm)
+
+
+def beside(tensors: Tensors, names: Names, module: str, *, with_alpha: bool) -> dict[str, np.ndarray]:
+    """What stands beside a module's factors. A LoKr's two whole matrices have an alpha that nobody reads."""
+    there = [module + suffix for suffix in names.beside if with_alpha or suffix != ".alpha"]
+    return {name: tensors.values(name) for name in there if name in tensors.entries}
 
 
 def summed(modules: list[Module]) -> dict:
@@ -259,6 +272,7 @@ def summed(modules: list[Module]) -> dict:
     return {
         "modules": len(modules),
         "idle": sum(module.idle for module in modules),
+        "scaled_away": sum(module.scaled_away for module in modules),
         "norm": short(math.sqrt(sum(norm * norm for norm, _ in known))) if known else None,
     }
 

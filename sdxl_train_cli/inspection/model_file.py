@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ COMPILED = "_orig_mod"
 V_PREDICTION, EPSILON = Prediction.V.label, Prediction.EPSILON.label
 _SAID_PREDICTIONS = {"v": V_PREDICTION, "v_prediction": V_PREDICTION, "epsilon": EPSILON}
 SDXL = "SDXL"
+UNKNOWN = "unknown"
 _ALIKE = {"LoRA": "LoCon"}
 """What a kind is called if it reaches convolutions."""
 _CROSS_ATTENTION = re.compile(r"attn2[._](?:processor[._])?to_k")
@@ -48,6 +50,12 @@ class NetworkTensors:
     """The tensor whose side is the rank, and which side."""
     beside: str | None
     """An ending that must stand beside, if the factor's own is a common one."""
+    needs: tuple[tuple[tuple[str, ...], ...], ...]
+    """Each is there in one of these ways; two endings are multiplied with each other."""
+    is_product: bool
+    """Whether the first one's second side and the second one's first side are the rank."""
+    tucker: tuple[str, ...]
+    """Endings beside which the sides are others."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,10 @@ class ModelFile:
     dialects: tuple[str, ...]
     kinds: tuple[str, ...]
     dtypes: tuple[str, ...]
+    broken: tuple[str, ...]
+    """Of a network: for each module that can't be put together, why."""
+    missing: tuple[str, ...]
+    """Parts of a whole SDXL model that it has not got."""
     names: tuple[str, ...]
     """Every tensor's name."""
     metadata: Mapping[str, str]
@@ -76,6 +88,16 @@ class ModelFile:
     def is_checkpoint(self) -> bool:
         """Whether it is a whole SDXL model."""
         return self.what == "checkpoint"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it has some parts of an SDXL model, and not all."""
+        return 0 < len(self.missing) < len(checkpoint.PARTS)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is nothing that we know."""
+        return self.what == UNKNOWN
 
     @property
     def alpha(self) -> float | None:
@@ -134,6 +156,8 @@ def describe(header: Header) -> ModelFile:
         dialects=tuple(dict.fromkeys(row.dialect for row in rows if row in found)) if is_network else (),
         kinds=kinds if is_network else (),
         dtypes=tuple(sorted(header.dtypes)),
+        broken=tuple(_broken(header, modules)) if is_network else (),
+        missing=checkpoint.missing_parts(header),
         names=tuple(header.shapes),
         metadata=header.metadata,
     )
@@ -149,9 +173,17 @@ def _rows() -> tuple[NetworkTensors, ...]:
             factors=tuple(row["factors"]),
             rank=(row["rank"][0], row["rank"][1]) if "rank" in row else None,
             beside=row.get("beside"),
+            needs=tuple(tuple(map(tuple, ways)) for ways in row.get("needs", ())),
+            is_product=row["form"] != "plain",
+            tucker=tuple(row.get("tucker", ())),
         )
         for row in table["modules"]
     )
+
+
+@cache
+def _endings_beside() -> tuple[str, ...]:
+    return tuple(json.loads(files.read_text(NAMES))["beside"])
 
 
 def _modules(names: Iterable[str], rows: Iterable[NetworkTensors]) -> list[tuple[str, NetworkTensors]]:
@@ -173,10 +205,12 @@ def _kind(kinds: tuple[str, ...], header: Header) -> str:
 
 
 def _other(header: Header) -> str:
+    if all(name.endswith(_endings_beside()) for name in header.shapes):  # an alpha of nothing
+        return UNKNOWN
     if checkpoint.name_other(header) is None and header.has("first_stage_model."):
         return "checkpoint"
     plain = Header({name.replace(f"{COMPILED}.", ""): shape for name, shape in header.shapes.items()}, {})
-    return checkpoint.name_other(plain) or "unknown"
+    return checkpoint.name_other(plain) or UNKNOWN
 
 
 def _ranks(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> tuple[int, ...]:
@@ -186,6 +220,32 @@ def _ranks(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> tup
         if row.rank and len(shape) > row.rank[1]:
             found.add(shape[row.rank[1]])
     return tuple(sorted(found))
+
+
+def _broken(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> Iterator[str]:
+    for module, row in modules:
+        reasons = (_reason(header, module, row, ways) for ways in row.needs)
+        reason = next(filter(None, reasons), None)
+        alpha = header.shapes.get(f"{module}.alpha", ())
+        if reason is None and math.prod(alpha) != 1:
+            reason = f"has an alpha of {math.prod(alpha)} numbers"
+        if reason is not None:
+            yield f"{module} {reason}"
+
+
+def _reason(header: Header, module: str, row: NetworkTensors, ways: tuple[tuple[str, ...], ...]) -> str | None:
+    """Why a module's factors don't fit together. None if they do."""
+    there = next((way for way in ways if all(f"{module}{ending}" in header.shapes for ending in way)), None)
+    if there is None:
+        begun = next((way for way in ways if any(f"{module}{ending}" in header.shapes for ending in way)), ways[0])
+        return f"has no {next(ending for ending in begun if f'{module}{ending}' not in header.shapes).lstrip('._')}"
+    if not row.is_product or len(there) == 1 or any(f"{module}{ending}" in header.shapes for ending in row.tucker):
+        return None
+    left, right = (header.shapes[f"{module}{ending}"] for ending in there)
+    if left[1:2] and left[1:2] == right[:1]:
+        return None
+    sides = " and ".join("x".join(map(str, shape)) or "a single number" for shape in (left, right))
+    return f"has {' and '.join(ending.lstrip('._') for ending in there)} of {sides}, which don't fit together"
 
 
 def _family(header: Header, *, is_network: bool) -> str | None:

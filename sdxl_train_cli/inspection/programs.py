@@ -49,6 +49,8 @@ class ProgramReading:
     total: int
     example: str | None
     """One of them."""
+    missing: str | None = None
+    """How a name begins that it asks for, and the file has not got."""
 
 
 @cache
@@ -70,8 +72,8 @@ def load() -> tuple[ProgramRule, ...]:
 
 
 def readings(model: ModelFile) -> tuple[ProgramReading, ...]:
-    """How each program takes the file. Empty for a file that is neither a network nor a checkpoint."""
-    if not (model.is_network or model.is_checkpoint):
+    """How each program takes the file. Empty for a file that is neither a network nor a checkpoint, or is broken."""
+    if model.broken or not (model.is_network or model.is_checkpoint):
         return ()
     wanted = "network" if model.is_network else "checkpoint"
     return tuple(_reading(rule, model) for rule in load() if rule.file == wanted)
@@ -81,12 +83,13 @@ def _reading(rule: ProgramRule, model: ModelFile) -> ProgramReading:
     names = model.modules if model.is_network else [name for name in model.names if "." in name]
     unread = [name for name in names if not rule.names.match(name)]
     readable = set(names).difference(unread)
+    missing = next((start for start in rule.required if not any(name.startswith(start) for name in readable)), None)
     obstacle = None
     if model.is_network and not set(model.kinds) <= set(rule.kinds):
         obstacle = Obstacle.KIND
     elif model.is_network and not set(model.dialects) <= set(rule.dialects):
         obstacle = Obstacle.DIALECT
-    elif not readable or not all(any(name.startswith(start) for name in readable) for start in rule.required):
+    elif not readable or missing is not None:
         obstacle = Obstacle.NAMES
     example = unread[0] if unread else None
-    return ProgramReading(rule.program, obstacle, len(unread), len(names), example)
+    return ProgramReading(rule.program, obstacle, len(unread), len(names), example, missing)

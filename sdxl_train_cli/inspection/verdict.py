@@ -8,7 +8,7 @@ from enum import Enum
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import Problem
-from sdxl_train_cli.inspection import metadata_claims, model_file, programs
+from sdxl_train_cli.inspection import metadata_claims, programs, useless
 from sdxl_train_cli.inspection.metadata_claims import TrainedWith
 from sdxl_train_cli.inspection.model_file import ModelFile
 from sdxl_train_cli.inspection.programs import Obstacle, ProgramReading
@@ -32,6 +32,8 @@ class Trouble(str, Enum):
     NOTHING_LEARNED = "nothing learned"
     NOT_FINITE = "not finite"
     UNREADABLE = "unreadable"
+    NO_MODEL = "neither a LoRA nor a checkpoint"
+    BROKEN = "broken"
     PARTLY_READ = "partly read"
     PART_UNTRAINED = "part untrained"
     LITTLE_LEARNED = "little learned"
@@ -41,7 +43,7 @@ class Trouble(str, Enum):
     METADATA = "metadata"
 
 
-FATAL = frozenset({Trouble.NOTHING_LEARNED, Trouble.NOT_FINITE, Trouble.UNREADABLE})
+FATAL = frozenset({Trouble.NOTHING_LEARNED, Trouble.NOT_FINITE, Trouble.UNREADABLE, Trouble.NO_MODEL, Trouble.BROKEN})
 """The file is of no use."""
 
 
@@ -81,23 +83,36 @@ def assemble(
 
 def judge(examined: ExaminedFile) -> tuple[ResultFinding, ...]:
     """Everything that is wrong, the worst first."""
-    looks = (_nonfinite, _learned, _unreadable, _norms, _moved, _alpha, _metadata)
+    looks = (_useless, _nonfinite, _learned, _partly_read, _norms, _moved, _alpha, _metadata)
     found = [finding for look in looks for finding in look(examined)]
     if any(finding.trouble is Trouble.NOTHING_LEARNED for finding in found):
         found = [finding for finding in found if finding.trouble is not Trouble.UNMOVED]  # that says the same
     return tuple(sorted(found, key=lambda finding: not finding.is_fatal))
 
 
+def _useless(examined: ExaminedFile) -> Iterator[ResultFinding]:
+    """What its header alone tells."""
+    model = examined.model
+    found = (
+        (Trouble.NO_MODEL, useless.no_model(model)),
+        (Trouble.BROKEN, useless.broken(model)),
+        (Trouble.UNREADABLE, useless.unread(model, examined.readings)),
+    )
+    yield from (ResultFinding(trouble, problem) for trouble, problem in found if problem is not None)
+
+
 def _nonfinite(examined: ExaminedFile) -> Iterator[ResultFinding]:
     weights = examined.weights
     if weights is None or not weights.nonfinite_tensors:
         return
+    of_training = "lower the learning rate, or use --set mixed_precision=bf16 and --set no_half_vae=true"
+    only_alpha = all(name.endswith(".alpha") for name in weights.nonfinite)  # no step changes an alpha
     yield ResultFinding(
         Trouble.NOT_FINITE,
         Problem(
             f"{weights.nonfinite_tensors} of {weights.looked_at} tensors hold NaN or infinity,"
             f" such as {weights.nonfinite[0]}: the file is worthless",
-            "lower the learning rate, or use --set mixed_precision=bf16 and --set no_half_vae=true",
+            "download or train it again" if only_alpha else of_training,
         ),
     )
 
@@ -111,10 +126,18 @@ def _learned(examined: ExaminedFile) -> Iterator[ResultFinding]:
         idle = [part for part in weights.parts if part.idle == part.modules]
         if len(idle) == len(weights.parts):
             count = sum(part.modules for part in idle)
-            yield _nothing(f"all {count} modules are still as they started, and change nothing", examined)
+            away = sum(part.scaled_away for part in idle)
+            if away:
+                yield ResultFinding(Trouble.NOTHING_LEARNED, _scaled_away("nothing was learned", away, count))
+            else:
+                yield _nothing(f"all {count} modules are still as they started, and change nothing", examined)
             return
         for part in idle:
-            yield _part_untrained(part.label)
+            if part.scaled_away:
+                problem = _scaled_away(f"the {part.label} learned nothing", part.scaled_away, part.modules)
+                yield ResultFinding(Trouble.PART_UNTRAINED, problem)
+            else:
+                yield _part_untrained(part.label)
     elif weights.against is not None and weights.against.compared:
         yield from _changed(examined, weights)
 
@@ -154,6 +177,13 @@ def _nothing(what: str, examined: ExaminedFile) -> ResultFinding:
     return ResultFinding(Trouble.NOTHING_LEARNED, Problem(f"nothing was learned: {what}; {cause}", remedy))
 
 
+def _scaled_away(what: str, count: int, total: int) -> Problem:
+    return Problem(
+        f"{what}: the alpha of {count} of {formatting.counted(total, 'module')} is 0, which scales them to nothing",
+        "download or train it again",
+    )
+
+
 def _part_untrained(label: str) -> ResultFinding:
     return ResultFinding(
         Trouble.PART_UNTRAINED,
@@ -161,21 +191,7 @@ def _part_untrained(label: str) -> ResultFinding:
     )
 
 
-def _unreadable(examined: ExaminedFile) -> Iterator[ResultFinding]:
-    if not examined.readings:
-        return
-    compiled = next((name for name in examined.model.names if model_file.COMPILED in name), None)
-    if all(reading.obstacle is not None for reading in examined.readings):
-        example = compiled or next((reading.example for reading in examined.readings if reading.example), None)
-        such = f": its tensors have names such as {example}" if example else ""
-        yield ResultFinding(
-            Trouble.UNREADABLE,
-            Problem(
-                f"none of {_names(examined.readings)} can read it{such}",
-                "train it again with --set torch_compile=false" if compiled else "look at its network_module",
-            ),
-        )
-        return
+def _partly_read(examined: ExaminedFile) -> Iterator[ResultFinding]:
     if examined.model.is_network:
         for reading in examined.readings:
             if reading.obstacle is None and reading.unread:
@@ -186,10 +202,6 @@ def _unreadable(examined: ExaminedFile) -> Iterator[ResultFinding]:
                         f" such as {reading.example}"
                     ),
                 )
-
-
-def _names(readings: tuple[ProgramReading, ...]) -> str:
-    return ", ".join(reading.program for reading in readings)
 
 
 def _norms(examined: ExaminedFile) -> Iterator[ResultFinding]:

@@ -27,7 +27,9 @@ class PartNorm(_Facts):
     part: str
     modules: int
     idle: int
-    """Modules that change nothing: one of their factors is all zero."""
+    """Modules that change nothing: one of their factors is all zero, or their alpha is 0."""
+    scaled_away: int = 0
+    """Those of them whose alpha is 0."""
     norm: float | None
     """What they add to the base's weights, as a Frobenius norm."""
 

@@ -123,12 +123,13 @@ _NOT_SDXL = (
     ("clip_g", "a textual inversion, not a base model", _ANOTHER),
     ("control_model.", "a ControlNet", _ANOTHER),
 )  # fmt: skip
-_SDXL_PARTS = (
+PARTS = (
     ("model.diffusion_model.", "U-Net"),
     ("conditioner.embedders.0.transformer.", "first text encoder"),
     ("conditioner.embedders.1.model.", "second text encoder"),
     ("first_stage_model.", "VAE"),
 )
+"""Of a whole SDXL model: how the names of its tensors begin, and what it is."""
 
 
 _FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
@@ -191,14 +192,19 @@ def is_hub_id(model: str) -> bool:
 
 def name_other(header: Header) -> str | None:
     """What a file is that is not a whole SDXL checkpoint. None if it is one, or if nothing is known of it."""
-    if all(header.has(prefix) for prefix, _ in _SDXL_PARTS):
+    if not missing_parts(header):
         return None
     return next((what for prefix, what, _ in _NOT_SDXL if header.has(prefix)), None)
 
 
+def missing_parts(header: Header) -> tuple[str, ...]:
+    """The parts of a whole SDXL checkpoint that a file has not got."""
+    return tuple(part for prefix, part in PARTS if not header.has(prefix))
+
+
 def _require_parts(path: Path, *, inpainting: bool) -> None:
     header = read_header(path)
-    missing = [part for prefix, part in _SDXL_PARTS if not header.has(prefix)]
+    missing = missing_parts(header)
     if not missing:
         if header.shapes.get(_FIRST_LAYER, ())[1:2] == (9,) and not inpainting:
             words = "an SDXL inpainting model, which sd-scripts trains only from v0.11 on, with train_inpainting"

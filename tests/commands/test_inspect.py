@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensor_files
 from conftest import Result
@@ -121,3 +123,25 @@ def test_what_is_no_model_file_is_one_clear_line(main: Main, tmp_path: Path, wha
     assert error.startswith("error: ")
     assert words in error
     assert len(hints) <= 1
+
+
+@pytest.mark.usefixtures("trains")
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        (tensor_files.lora(alpha=math.inf), "3 of 9 tensors hold NaN or infinity"),
+        (tensor_files.lora(alpha=math.nan), "3 of 9 tensors hold NaN or infinity"),
+        (tensor_files.lora(alpha=0.0), "nothing was learned: the alpha of 3 of 3 modules is 0"),
+        ({}, "the file is neither a LoRA nor a checkpoint: it holds no tensors"),
+        ({"foo.bar": tensor_files.numbers(4, 4)}, "the file is neither a LoRA nor a checkpoint"),
+        ({"lora_unet_out_2.lora_down.weight": tensor_files.numbers(4, 4)}, "1 of 1 module can't be put together"),
+    ],
+)
+def test_a_file_of_no_use_has_the_exit_code_of_a_model(
+    main: Main, tmp_path: Path, tensors: dict[str, np.ndarray], words: str
+) -> None:
+    told = main("inspect", tensor_files.write(tmp_path / "a.safetensors", tensors))
+
+    assert told.code == 4
+    assert words in told.stderr
+    assert "sound" not in told.stdout

@@ -241,3 +241,38 @@ def test_a_rank_that_no_network_has_takes_no_memory(tmp_path: Path, found: Found
 
     (part,) = found(write(tmp_path / "a.safetensors", tensors))["parts"]
     assert (part["idle"], part["norm"]) == (0, None)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("beside", ["alpha", "dora_scale"])
+def test_an_alpha_that_is_not_a_number_is_named(tmp_path: Path, found: Found, beside: str, odd: float) -> None:
+    name = f"lora_unet_{tensor_files.UNET[1]}.{beside}"
+    facts = found(write(tmp_path / "a.safetensors", {**lora(), name: np.array(odd)}))
+
+    assert (facts["nonfinite"], facts["nonfinite_tensors"]) == ([name], 1)
+
+
+def test_an_alpha_of_0_scales_its_module_away(tmp_path: Path, found: Found) -> None:
+    tensors = {**lora(), f"lora_unet_{tensor_files.UNET[1]}.alpha": np.array(0.0)}
+    (part,) = found(write(tmp_path / "a.safetensors", tensors))["parts"]
+    (whole,) = found(write(tmp_path / "b.safetensors", lora(alpha=0.0)))["parts"]
+
+    assert (part["idle"], part["scaled_away"]) == (1, 1)
+    assert (whole["idle"], whole["scaled_away"], whole["norm"]) == (3, 3, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["loha", "lokr", "glora"])
+def test_each_kind_that_is_scaled_by_its_alpha_is_idle_at_0(tmp_path: Path, found: Found, kind: str) -> None:
+    tensors = {**layer(kind, None), "lora_unet_middle_block_1_proj_in.alpha": np.array(0.0)}
+
+    assert found(write(tmp_path / "a.safetensors", tensors))["parts"][0]["idle"] == 1
+
+
+@pytest.mark.parametrize("alpha", [0.0, math.inf])
+@pytest.mark.parametrize("kind", ["lokr full", "oft", "full"])
+def test_an_alpha_that_scales_nothing_may_be_anything(tmp_path: Path, found: Found, kind: str, alpha: float) -> None:
+    """LyCORIS saves a dim of 100000, which means whole matrices, as an fp16 alpha: infinity."""
+    tensors = {**layer(kind, None), "lora_unet_middle_block_1_proj_in.alpha": np.array(alpha)}
+    facts = found(write(tmp_path / "a.safetensors", tensors))
+
+    assert (facts["parts"][0]["idle"], facts["nonfinite_tensors"]) == (0, 0)

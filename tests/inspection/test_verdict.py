@@ -228,3 +228,21 @@ def test_a_v_prediction_checkpoint_without_the_tensor_that_says_so_warns(tmp_pat
 def test_without_weights_nothing_is_said_of_learning(lora: ModelFile) -> None:
     assert judged(lora, None) == ()
     assert line(lora, None).startswith("weights not looked at; read by")
+
+
+def test_modules_whose_alpha_is_0_have_learned_nothing(lora: ModelFile) -> None:
+    unet = {"part": "unet", "modules": 3, "idle": 3, "scaled_away": 3, "norm": 0.0}
+    text = {"part": "te1", "modules": 3, "idle": 0, "norm": 1.0}
+    all_of_it, some = (only(judged(lora, facts(parts=parts, blocks=()))) for parts in ((unet,), (unet, text)))
+
+    assert (all_of_it.trouble, some.trouble) == (Trouble.NOTHING_LEARNED, Trouble.PART_UNTRAINED)
+    assert all_of_it.problem.message == (
+        "nothing was learned: the alpha of 3 of 3 modules is 0, which scales them to nothing"
+    )
+    assert some.problem.message.startswith("the U-Net learned nothing: the alpha of 3 of 3 modules is 0")
+
+
+def test_an_alpha_that_is_no_number_is_not_blamed_on_the_learning_rate(lora: ModelFile) -> None:
+    finding = only(judged(lora, facts(nonfinite=("lora_unet_a.alpha",), nonfinite_tensors=1)))
+
+    assert (finding.is_fatal, finding.problem.hint) == (True, "download or train it again")

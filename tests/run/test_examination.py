@@ -146,7 +146,13 @@ def test_a_result_that_is_not_a_number_is_an_error(trainer: Trainer, tmp_path: P
     next(iter(tensors.values()))[0, 0] = np.nan
     error = failed(trainer, lora(tmp_path, "first"), tensor_files.write(tmp_path / "nan.safetensors", tensors))
 
-    assert "1 of 6 tensors hold NaN or infinity" in str(error)
+    assert "1 of 9 tensors hold NaN or infinity" in str(error)
+
+
+def test_a_result_whose_alpha_is_infinite_is_an_error(trainer: Trainer, tmp_path: Path) -> None:
+    last = tensor_files.write(tmp_path / "inf.safetensors", tensor_files.lora(alpha=np.inf))
+
+    assert "3 of 9 tensors hold NaN or infinity" in str(failed(trainer, lora(tmp_path, "first"), last))
 
 
 def test_a_checkpoint_that_nobody_reads_is_an_error(trainer: Trainer, tmp_path: Path) -> None:
