@@ -94,11 +94,16 @@ def _useless(examined: ExaminedFile) -> Iterator[ResultFinding]:
     """What its header alone tells."""
     model = examined.model
     found = (
-        (Trouble.NO_MODEL, useless.no_model(model)),
+        (Trouble.NO_MODEL, None if _is_of_a_module_of_others(examined) else useless.no_model(model)),
         (Trouble.BROKEN, useless.broken(model)),
         (Trouble.UNREADABLE, useless.unread(model, examined.readings)),
     )
     yield from (ResultFinding(trouble, problem) for trouble, problem in found if problem is not None)
+
+
+def _is_of_a_module_of_others(examined: ExaminedFile) -> bool:
+    """Whether a run has just made it, so that names that are unknown here are those of its network_module."""
+    return examined.trained is not None and bool(examined.model.names) and not examined.model.is_part
 
 
 def _nonfinite(examined: ExaminedFile) -> Iterator[ResultFinding]:

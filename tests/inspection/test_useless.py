@@ -9,6 +9,7 @@ import pytest
 from tensor_files import checkpoint, lora, numbers, write
 
 from sdxl_train_cli.inspection import model_file, verdict
+from sdxl_train_cli.inspection.metadata_claims import TrainedWith
 from sdxl_train_cli.inspection.verdict import ResultFinding, Trouble
 
 Tensors = dict[str, np.ndarray]
@@ -142,3 +143,10 @@ def test_a_network_that_nobody_reads_is_to_be_looked_for_in_its_module(tmp_path:
     found = judged(tmp_path, lora(prefix="my_model_"))
 
     assert found[0].problem.hint == "look at its network_module"
+
+
+def test_a_runs_own_file_of_an_unknown_network_module_is_not_judged(tmp_path: Path) -> None:
+    model = model_file.read(write(tmp_path / "a.safetensors", {"mynet.block.0": numbers(4, 4)}))
+    trained = TrainedWith(False, (1024, 1024), "base.safetensors", 1e-4, "AdamW8bit")
+
+    assert not any(finding.is_fatal for finding in verdict.judge(verdict.assemble(model, None, trained)))
