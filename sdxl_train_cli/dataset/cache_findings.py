@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sdxl_train_cli.dataset.cache_owners import CacheOwners
 from sdxl_train_cli.dataset.file_facts import Finding, SurveyedPicture
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
 from sdxl_train_cli.recipe import Recipe
@@ -51,6 +52,7 @@ def find(
     caches = [path for path in beside if path.suffix == ".npz"]
     if not caches:
         return
+    owners = CacheOwners(seen)
     by_stem = {each.facts.path.with_suffix(""): each for each in seen}
     sizes = [(path, match) for path in caches if (match := latent_caches.LATENTS.fullmatch(path.name))]
     found = [
@@ -63,10 +65,10 @@ def find(
         for path, size, each in found
         if size != (each.facts.width, each.facts.height)
     ]
-    yield from _OTHER_SIZE.of_files(stale, command=command)
+    yield from owners.findings(_OTHER_SIZE, stale, command=command)
     on_disk = recipe is not None and recipe.is_on("cache_latents_to_disk")
     old: list[Hit] = [(path, "") for path in caches if path.with_suffix("") in by_stem]
-    yield from _OLD.of_files(old, ERROR if on_disk else None, command=command)
+    yield from owners.findings(_OLD, old, ERROR if on_disk else None, command=command)
     wrong = {path for path, _ in stale}
     yield from _OLDER_LATENTS.of_files(
         [(path, "") for path, _, each in found if path not in wrong and is_older(path, each.facts.path)]
@@ -74,7 +76,8 @@ def find(
     texts = [(path, by_stem.get(path.with_name(path.name.removesuffix(latent_caches.TEXT_SUFFIX)))) for path in caches
              if path.name.endswith(latent_caches.TEXT_SUFFIX)]  # fmt: skip
     reads_text = recipe is not None and recipe.is_on("cache_text_encoder_outputs_to_disk")
-    yield from _OLDER_TEXT.of_files(
+    yield from owners.findings(
+        _OLDER_TEXT,
         [(path, "") for path, each in texts if each and each.caption and is_older(path, each.caption.path)],
         ERROR if reads_text else None,
         command=command,

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sdxl_train_cli.dataset import bucketing, cache_headers
+from sdxl_train_cli.dataset import bucketing, cache_headers, cache_owners
 from sdxl_train_cli.dataset.cache_findings import is_older
+from sdxl_train_cli.dataset.cache_owners import CacheOwners
 from sdxl_train_cli.dataset.file_facts import Finding, SurveyedPicture
 from sdxl_train_cli.dataset.finding_kinds import ERROR, FindingKind, Hit
 from sdxl_train_cli.recipe import Recipe
@@ -37,17 +38,23 @@ WRONG_TEXT = FindingKind(
     "{count} caches are of another run ({detail}), and sd-scripts would train on them", "{command}",
 )  # fmt: skip
 BROKEN = FindingKind(
-    "broken-cache", ERROR, "{file} {detail}", "{count} caches can't be loaded by sd-scripts", "{command}",
+    cache_owners.BROKEN, ERROR, "{file} {detail}", "{count} caches can't be loaded by sd-scripts", "{command}",
 )  # fmt: skip
 INCOMPLETE = FindingKind(
     "incomplete-cache", ERROR, "{file} lacks {detail}, and skip_cache_check lets that pass",
     "{count} caches lack what this run needs, and skip_cache_check lets that pass", "{command}",
 )  # fmt: skip
 MISLEADING = FindingKind(
-    "misleading-cache", ERROR, "{file} belongs to another picture, but sd-scripts takes {detail} from its name",
+    cache_owners.MISLEADING, ERROR, "{file} belongs to another picture, but sd-scripts takes {detail} from its name",
     "{count} caches belong to other pictures, but sd-scripts takes the sizes of new ones from their names", "{command}",
 )  # fmt: skip
-KINDS = (WRONG_SIZE, MASKED, WRONG_TEXT, BROKEN, INCOMPLETE, MISLEADING)
+FOREIGN = FindingKind(
+    cache_owners.FOREIGN, ERROR, "sd-scripts would write a cache over {file}, which is not one",
+    "sd-scripts would write caches over {count} files, which are none", "{command}",
+)  # fmt: skip
+KINDS = (WRONG_SIZE, MASKED, WRONG_TEXT, BROKEN, INCOMPLETE, MISLEADING, FOREIGN)
+_MOST_CAUSES = 3
+"""Told each on its own; with more, the first stands for all."""
 
 Size = tuple[int, int]
 
@@ -58,15 +65,30 @@ def find(
     """Yield the findings. `command` removes what they name."""
     if recipe is None:
         return
+    owners = CacheOwners(seen)
     if recipe.is_on("cache_latents") or recipe.is_on("cache_latents_to_disk"):
-        yield from MISLEADING.of_files(list(_misleading(seen, beside)), command=command)
+        yield from owners.findings(MISLEADING, list(_misleading(seen, beside)), command=command)
     found = _Found(recipe, seen)
     if recipe.is_on("cache_latents_to_disk"):
         found.check_latents(beside)
     if recipe.is_on("cache_text_encoder_outputs_to_disk"):
         found.check_texts()
     for kind, hits in found.hits.items():
-        yield from kind.of_files(hits, command=command)
+        for same in _by_cause(kind, hits):
+            yield from owners.findings(kind, same, command=command)
+
+
+def _by_cause(kind: FindingKind, hits: Sequence[Hit]) -> Sequence[Sequence[Hit]]:
+    """Hits of the same detail together, where the text for many tells it."""
+    causes = defaultdict[str, list[Hit]](list)
+    for hit in hits:
+        causes[hit[1]].append(hit)
+    if "{detail}" not in kind.many:
+        return [hits]
+    if len(causes) <= _MOST_CAUSES:
+        return list(causes.values())
+    path, detail = hits[0]
+    return [[(path, f"such as {detail}"), *hits[1:]]]
 
 
 class _Found:
@@ -118,6 +140,8 @@ class _Found:
             lengths = {shape[0] for shape in states if shape}
             if facts.fault:
                 self.hits[BROKEN].append((path, facts.fault.value))
+            elif not facts.is_text:
+                self.hits[FOREIGN].append((path, ""))
             elif lengths - {tokens}:
                 words = f"{max(lengths - {tokens}) - 2} tokens of text, and this run reads {tokens - 2}"
                 self.hits[WRONG_TEXT].append((path, words))

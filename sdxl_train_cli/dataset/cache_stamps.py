@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import files, formatting
-from sdxl_train_cli.dataset.file_facts import Finding, shown
+from sdxl_train_cli.dataset.cache_owners import CacheOwners, Owner
+from sdxl_train_cli.dataset.file_facts import Finding, SurveyedPicture, shown
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind
 from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.recipe import Recipe
@@ -31,7 +32,7 @@ OTHER_MAKER = FindingKind(
 UNKNOWN = FindingKind(
     "unknown-maker", WARNING, "nothing tells whether {file} was made with this run's {what}",
     "nothing tells whether {count} caches in {folder} were made with this run's {what}",
-    "if not, delete them: rm {pattern}",
+    "if not, {remedy}",
 )  # fmt: skip
 
 
@@ -59,21 +60,30 @@ def parts(recipe: Recipe) -> list[CachePart]:
     return found
 
 
-def find(folders: Sequence[Path], recipe: Recipe, makers: CacheMakers, command: str) -> Iterator[Finding]:
+def find(
+    folders: Sequence[Path],
+    recipe: Recipe,
+    makers: CacheMakers,
+    command: str,
+    seen: Sequence[SurveyedPicture] = (),
+) -> Iterator[Finding]:
     """Yield a finding for each folder whose caches were made by others, or by nobody knows whom."""
+    owners = CacheOwners(seen)
     flags = " ".join(map(formatting.shell_word, makers.flags))
     for folder in folders:
         stamp = _load(folder)
         for part in parts(recipe):
             maker = part.maker(makers)
-            hits = [(path, "") for path in _caches(folder, part)]
+            named = _named(folder, part)
+            hits = [(path, "") for path, owner in owners.of(named).items() if owner is not Owner.UNKNOWN]
             made_by = stamp.get(part.key)
             if maker is None or made_by is None:
                 pattern = f"{formatting.shell_word(shown(folder))}/*{part.suffix}"
-                yield from UNKNOWN.of_files(hits, pattern=pattern, what=part.what, folder=shown(folder))
+                remedy = f"delete them: rm {pattern}" if len(hits) == len(named) else "move them away"
+                yield from UNKNOWN.of_files(hits, remedy=remedy, what=part.what, folder=shown(folder))
             elif not made_by.is_like(maker):
-                yield from OTHER_MAKER.of_files(
-                    hits, command=f"{command} {flags}", what=part.what, folder=shown(folder)
+                yield from owners.findings(
+                    OTHER_MAKER, hits, command=f"{command} {flags}", what=part.what, folder=shown(folder)
                 )
 
 
@@ -83,7 +93,7 @@ def write(pictures: TrainingPictures, recipe: Recipe, makers: CacheMakers) -> No
         stamp = _load(folder)
         for part in parts(recipe):
             maker = part.maker(makers)
-            if maker is not None and not any(_caches(folder, part)):
+            if maker is not None and not any(map(_is_cache, _named(folder, part))):
                 stamp[part.key] = maker
         if stamp != _load(folder):
             text = json.dumps({"made_by": {key: sample.plain for key, sample in stamp.items()}})
@@ -99,7 +109,13 @@ def folders_of(pictures: TrainingPictures) -> list[Path]:
     return sorted(found | {subset.image_dir for subset in pictures.subsets if not subset.metadata_file})
 
 
-def _caches(folder: Path, part: CachePart) -> list[Path]:
+def _is_cache(path: Path) -> bool:
+    facts = latent_caches.read(path)
+    return facts.fault is None and (facts.is_latents or facts.is_text)
+
+
+def _named(folder: Path, part: CachePart) -> list[Path]:
+    """The files that are caches by their names."""
     try:
         with os.scandir(folder) as found:
             return sorted(Path(entry.path) for entry in found if entry.name.endswith(part.suffix))

@@ -62,7 +62,7 @@ def check(
     command = "" if recipe is None else stale_caches.command(source.data, source.regularisation, recipe)
     found = [*findings.from_folder_problems(problems), *findings.find(seen, recipe, command)]
     if recipe is not None and makers is not None:
-        found += cache_stamps.find(cache_stamps.folders_of(pictures), recipe, makers, command)
+        found += cache_stamps.find(cache_stamps.folders_of(pictures), recipe, makers, command, seen.seen)
     return CheckedDataset(seen, tuple(findings.errors_first(found)))
 
 

@@ -1,16 +1,18 @@
-"""Remove the caches that do not belong to a run: sd-scripts makes them again. No picture and no caption is touched."""
+"""Remove the caches that do not belong to a run: sd-scripts makes them again. Nothing else is ever deleted."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import cache_findings, cache_fit, cache_stamps
-from sdxl_train_cli.dataset.file_facts import Finding, Severity
+from sdxl_train_cli.dataset.cache_owners import CacheOwners, Owner
+from sdxl_train_cli.dataset.file_facts import Finding, Severity, SurveyedPicture
 from sdxl_train_cli.dataset.finding_kinds import summarize
-from sdxl_train_cli.errors import DatasetError
+from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 
@@ -26,10 +28,14 @@ _KINDS = {kind.name for kind in (*cache_findings.KINDS, *cache_fit.KINDS, cache_
 
 @dataclass(frozen=True)
 class RemovedCaches:
-    """What was removed."""
+    """What was removed, and what was not."""
 
     files: tuple[Path, ...]
     bytes: int
+    failed: tuple[Problem, ...]
+    """Caches that can't be deleted."""
+    left: tuple[Problem, ...]
+    """Wrong files that are not certainly caches of this dataset, told to be moved by hand."""
 
 
 def command(data: Path, regularisation: Path | None, recipe: Recipe) -> str:
@@ -78,17 +84,24 @@ def require_none(found: Iterable[Finding]) -> None:
         raise DatasetError(wrong)
 
 
-def remove(found: Iterable[Finding]) -> RemovedCaches:
-    """Remove the caches of these findings; DatasetError where one can't be. What is gone already is no error."""
-    paths = {path for finding in _wrong(found) for path in finding.files if path.suffix == ".npz"}
-    size, gone = 0, []
-    for path in sorted(paths):
+def remove(found: Iterable[Finding], seen: Iterable[SurveyedPicture]) -> RemovedCaches:
+    """Remove those caches of these findings that certainly are sd-scripts' own. What is gone already is no error."""
+    wrong, owners = _wrong(found), CacheOwners(seen)
+    owned = owners.of(sorted({path for finding in wrong for path in finding.files}))
+    size, gone, failed = 0, list[Path](), list[Problem]()
+    for path in (path for path, owner in owned.items() if owner is Owner.RUN):
         try:
-            size += path.lstat().st_size
+            bytes_ = path.lstat().st_size
             path.unlink()
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise DatasetError(f"{path} can't be deleted: {error.strerror}", "make its folder writable") from error
-        gone.append(path)
-    return RemovedCaches(tuple(gone), size)
+            is_locked = not os.access(path.parent, os.W_OK | os.X_OK)
+            hint = "make its folder writable" if is_locked else None
+            failed.append(Problem(f"{path} can't be deleted: {error.strerror}", hint))
+        else:
+            size += bytes_
+            gone.append(path)
+    others = {path for path, owner in owned.items() if owner is not Owner.RUN}
+    left = [summarize(each) for each in wrong if others.intersection(each.files)]
+    return RemovedCaches(tuple(sorted(gone)), size, tuple(failed), tuple(left))

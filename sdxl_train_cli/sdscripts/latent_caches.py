@@ -20,6 +20,10 @@ from sdxl_train_cli import files
 
 LATENTS = re.compile(r"(.*)_(\d+)x(\d+)_sdxl\.npz", re.DOTALL)
 """Of a picture's stem, width and height."""
+LATENTS_KEY = re.compile(r"(latents|original_size|crop_ltrb|latents_flipped|alpha_mask)((?:_\d+x\d+)?)")
+"""Of an array, and the resolution that v0.11.1 adds."""
+TEXT_KEY = re.compile(r"hidden_state1|hidden_state2|pool2")
+_ALWAYS = ("latents", "original_size", "crop_ltrb")
 LATENTS_SUFFIX, TEXT_SUFFIX = "_sdxl.npz", "_te_outputs.npz"
 SCALE = 8
 """Pixels of a side for each latent."""
@@ -28,6 +32,8 @@ _END = struct.Struct("<4s4H2LH")
 """What a zip ends with: mark, two disks, entries here and in all, size and place of their list, size of a comment."""
 _MOST_ENTRIES, _LARGEST_LIST = 64, 16_384
 """sd-scripts writes five arrays for each resolution."""
+_LOCAL = struct.Struct("<4s22xHH")
+"""What each file in a zip begins with: mark, length of its name; the name follows."""
 _LONGEST_START = 512
 """Bytes of an array's own front matter; numpy pads it to 128."""
 _NPY = re.compile(rb"\x93NUMPY[\x01-\x03]")
@@ -49,6 +55,41 @@ class CacheFacts:
     shapes: Mapping[str, tuple[int, ...]]
     """Of each array, by its key."""
     fault: CacheFault | None = None
+
+    @property
+    def is_latents(self) -> bool:
+        """Whether these are the arrays that sd-scripts writes for a picture, and nothing else."""
+        keys = [LATENTS_KEY.fullmatch(key) for key in self.shapes]
+        sizes = {match[2] for match in keys if match}
+        return all(keys) and any(all(f"{name}{size}" in self.shapes for name in _ALWAYS) for size in sizes)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether these are arrays that sd-scripts writes for a caption, and nothing else."""
+        return bool(self.shapes) and all(TEXT_KEY.fullmatch(key) for key in self.shapes)
+
+
+def is_padded(*sides: str) -> bool:
+    """Whether a cache's name has its sides as sd-scripts writes them, with four digits at least."""
+    return all(side == f"{int(side):04d}" for side in sides)
+
+
+def is_cut_off(path: Path, key: re.Pattern[str]) -> bool:
+    """Whether a file is empty, or the beginning of a zip whose first array has such a key."""
+    try:
+        with files.open_plain(path) as file:
+            start = file.read(_LONGEST_START)
+            if zipfile.is_zipfile(file):
+                return False
+    except OSError:
+        return False
+    if len(start) < _LOCAL.size:
+        return not start or start.startswith(b"PK\x03\x04")
+    mark, length, _ = _LOCAL.unpack_from(start)
+    name = start[_LOCAL.size : _LOCAL.size + length]
+    is_whole = len(name) == length
+    known = key.fullmatch(name.decode("ascii", "replace").removesuffix(".npy")) is not None
+    return mark == b"PK\x03\x04" and (known or (not is_whole and len(start) < _LONGEST_START))
 
 
 def read(path: Path) -> CacheFacts:

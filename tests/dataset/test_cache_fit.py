@@ -341,3 +341,123 @@ def test_encoded_captions_older_than_their_metadata_are_refused(main: Main, fold
 
     assert result.code == 4
     assert "2 caches are of another run (older than metadata.csv, whose captions are not read)" in result.stderr
+
+
+# --- what may be deleted
+
+
+DELETE = ("--stale-caches", *FLAGS, "--set", "cache_text_encoder_outputs_to_disk=true")
+
+
+def test_a_persons_own_files_are_named_and_never_deleted(main: Main, folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (SIDE, SIDE)).save(folder / "2.png")
+    first, other = write_model(tmp_path / "a.safetensors", 0.3), write_model(tmp_path / "b.safetensors", 0.4)
+    assert main("lora", "--data", folder, "--no-vram-check", *FLAGS, "--model", first).code == 0
+    own = [
+        write_cache(folder / "0.npz", {"landmarks": (68, 2)}),
+        folder / "1.npz",
+        write_cache(folder / "2.npz", {"latents": (4, 16, 16)}),
+        write_cache(folder / "2_9999x9999_sdxl.npz", {"notes": (3,)}),
+        write_cache(folder / "1_9999x9999_sdxl.npz", {**LATENTS, "notes": (3,)}),
+        write_cache(folder / "my_landmarks_sdxl.npz", {"landmarks": (68, 2)}),
+        write_cache(folder / "cat_0512x0512_sdxl.npz", LATENTS),
+        write_cache(folder / "0_te_outputs.npz", {"notes": (3,)}),
+        folder / "1_te_outputs.npz",
+    ]
+    own[1].write_bytes(b"not a zip")
+    own[-1].write_bytes(b"my own notes")
+    whose = write_cache(folder / "0_0128x0128_sdxl.npz", LATENTS)
+
+    result = main("dataset", "fix", folder, *DELETE, "--model", other)
+
+    assert (result.code, result.stdout.splitlines()) == (0, [str(whose)])
+    assert all(path.exists() for path in own)
+    assert "they are not caches of sd-scripts: move them away" in result.stderr
+    assert "it belongs to no picture of this dataset: move it away" in result.stderr
+    told = " ".join(result.stderr.split())
+    assert all(path.name in told for path in own if path.name != "my_landmarks_sdxl.npz")
+    refused = main("lora", "--data", folder, "--no-vram-check", *FLAGS, "--model", other, "--dry-run")
+    assert (refused.code, "cat_0512x0512_sdxl.npz" in refused.stderr) == (4, True)
+
+
+def test_after_a_fix_a_persons_own_file_does_not_keep_the_stamp_of_another_vae(
+    main: Main, folder: Path, tmp_path: Path
+) -> None:
+    first, other = write_model(tmp_path / "a.safetensors", 0.3), write_model(tmp_path / "b.safetensors", 0.4)
+    line = ["lora", "--data", folder, "--no-vram-check", *FLAGS, "--model"]
+    assert main(*line, first).code == 0
+    write_cache(folder / "my_landmarks_sdxl.npz", {"landmarks": (68, 2)})
+
+    assert main(*line, other).code == 0
+    cached(folder)
+    assert main(*line, other, "--dry-run").code == 0
+
+
+@pytest.mark.parametrize("suffix", ["0256x0256_sdxl.npz", "te_outputs.npz"])
+def test_an_empty_or_cut_off_cache_of_a_picture_is_deleted(main: Main, folder: Path, suffix: str) -> None:
+    paths = [folder / f"{number}_{suffix}" for number in range(2)]
+    shapes = LATENTS if "sdxl" in suffix else {"hidden_state1": (227, 768)}
+    paths[0].touch()
+    paths[1].write_bytes(write_cache(paths[1], shapes).read_bytes()[:300])
+
+    result = main("dataset", "fix", folder, *DELETE)
+
+    assert result.stdout.splitlines() == list(map(str, paths)), result.stderr
+
+
+@pytest.mark.parametrize("shapes", [LATENTS, {f"{key}_16x16": shape for key, shape in LATENTS.items()}])
+def test_an_old_cache_is_deleted_when_its_content_proves_it(
+    main: Main, folder: Path, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    old = write_cache(folder / "0.npz", shapes)
+    (folder / "1.npz").touch()
+
+    result = main("dataset", "fix", folder, *DELETE)
+
+    assert result.stdout.splitlines() == [str(old)]
+    assert (folder / "1.npz").exists()
+
+
+def test_a_zip_with_a_foreign_member_is_not_taken_for_a_cut_off_cache(tmp_path: Path) -> None:
+    path = write_cache(tmp_path / "a.npz", LATENTS)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("notes.txt", "mine")
+
+    assert latent_caches.read(path).fault is CacheFault.BROKEN
+    assert not latent_caches.is_cut_off(path, latent_caches.LATENTS_KEY)
+
+
+def test_where_one_cannot_be_deleted_the_others_are_and_are_told(
+    main: Main, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = cached(folder, {**LATENTS, "latents": (4, 8, 8)})
+    unlink = Path.unlink
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path == first:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+    result = main("dataset", "fix", folder, *DELETE)
+
+    assert (result.code, result.stdout.splitlines()) == (4, [str(second)])
+    assert "0_0128x0128_sdxl.npz can't be deleted: Operation not permitted" in " ".join(result.stderr.split())
+    assert "writable" not in result.stderr
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "make its folder writable" in main("dataset", "fix", folder, *DELETE).stderr
+
+
+def test_text_caches_are_counted_by_what_is_wrong_with_them(dry: Main, folder: Path) -> None:
+    for number, tokens in ((2, 77), (3, 152), (4, 152)):
+        Image.new("RGB", (SIDE, SIDE)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("a cat", encoding="utf-8")
+        shapes = {"hidden_state1": (tokens, 768), "hidden_state2": (tokens, 1280), "pool2": (1280,)}
+        write_cache(folder / f"{number}_te_outputs.npz", shapes)
+
+    result = dry("--set", "cache_text_encoder_outputs_to_disk=true")
+
+    words = " ".join(result.stderr.split())
+    assert "2_te_outputs.npz is a cache of another run: 75 tokens of text, and this run reads 225" in words
+    assert "2 caches are of another run (150 tokens of text, and this run reads 225)" in words

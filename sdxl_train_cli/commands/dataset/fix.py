@@ -18,7 +18,7 @@ from sdxl_train_cli.dataset import stale_caches as stale
 from sdxl_train_cli.dataset.checking import DatasetSource
 from sdxl_train_cli.dataset.convert_picture import Alpha
 from sdxl_train_cli.dataset.fixing import FixResult
-from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.errors import DatasetError, UsageError
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.sdscripts import cache_makers
 from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
@@ -90,7 +90,7 @@ def _delete_stale(
     recipe = training.load(None, None, source.data, overrides, home)
     with workspace.picture_progress() as on_progress:
         checked = checking.check(source, recipe, on_progress, makers)
-    removed = stale.remove(checked.findings)
+    removed = stale.remove(checked.findings, checked.survey.seen)
     console.note(
         f"deleted {formatting.counted(len(removed.files), 'cache')} ({removed.bytes / 1e6:.1f} MB): "
         "the next run makes them again"
@@ -99,6 +99,10 @@ def _delete_stale(
     )
     for path in removed.files:
         console.out(str(path))
+    for problem in removed.left:
+        console.warn(problem)
+    if removed.failed:
+        raise DatasetError(removed.failed)
 
 
 def _tell(fixed: FixResult) -> None:
