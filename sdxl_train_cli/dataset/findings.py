@@ -15,6 +15,7 @@ from sdxl_train_cli.dataset import (
     folder_findings,
     metadata_findings,
     picture_findings,
+    stale_caches,
 )
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, Survey, shown
 from sdxl_train_cli.dataset.finding_kinds import summarize
@@ -37,6 +38,13 @@ def find(found: Survey, recipe: Recipe | None, cache_command: str) -> list[Findi
             fit,
         )
     )
+
+
+DECIDING = (
+    *stale_caches.DECIDING, "train_batch_size", "gradient_accumulation_steps", "max_train_steps", "max_train_epochs",
+    "validation_split", "validation_seed",
+)  # fmt: skip
+"""The options that decide what `errors_with` finds."""
 
 
 def errors_with(recipe: Recipe, found: Survey, cache_command: str) -> list[Problem]:

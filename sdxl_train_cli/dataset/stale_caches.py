@@ -16,7 +16,7 @@ from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
 
-_DECIDING = (
+DECIDING = (
     "resolution", "min_bucket_reso", "max_bucket_reso", "enable_bucket", "bucket_reso_steps", "bucket_no_upscale",
     "flip_aug", "alpha_mask", "max_token_length", "skip_cache_check", "cache_latents", "cache_latents_to_disk",
     "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk",
@@ -46,7 +46,7 @@ def command(data: Path, regularisation: Path | None, recipe: Recipe) -> str:
     usual = presets.load(Kind.LORA, _USUAL)
     words = ["sdxl-train", "dataset", "fix", str(data), "--stale-caches"]
     words += ["--reg", str(regularisation)] if regularisation else []
-    wanted = {option: recipe.get(option) for option in _DECIDING}
+    wanted = {option: recipe.get(option) for option in DECIDING}
     side = str(wanted["resolution"] or "").partition(",")[0]
     square = {override.option: override.value for override in presets.with_sizes(int(side))} if side.isdecimal() else {}
     if square and all(_text(wanted[option]) == _text(value) for option, value in square.items()):

@@ -8,21 +8,20 @@ from sdxl_train_cli import files, untrusted_files
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import command_line, derrian, kohya_gui, lora_metadata, onetrainer, toml_config
 from sdxl_train_cli.importers.foreign_settings import ForeignSettings
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import checkpoint, pickles
 
 _KNOWN = (
     "a JSON of kohya_ss or OneTrainer, a TOML of sd-scripts or LoRA_Easy_Training_Scripts, a script that calls"
     " sdxl_train_network.py or sdxl_train.py, or a trained .safetensors"
 )
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl"})
 _HEAD_BYTES = 9
 
 
 def read(path: Path, shown: str) -> ForeignSettings:
     """Read a file's settings. RecipeError or ModelError if it has none for SDXL."""
     head = _head(path, shown)
-    if head.startswith(_PICKLES) or path.suffix.lower() in _PICKLE_SUFFIXES:
+    if head.startswith(_PICKLES) or path.suffix.lower() in pickles.SUFFIXES:
         hint = "files like this are never opened here; import its .safetensors, or the settings that it was made with"
         raise RecipeError(Problem("is a pickle, which can run any code that its author put into it", hint, shown))
     if _is_safetensors(head, path):

@@ -16,9 +16,8 @@ from sdxl_train_cli.records import history, record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run import examination
 from sdxl_train_cli.run.examination import Examiner
-from sdxl_train_cli.sdscripts import results
+from sdxl_train_cli.sdscripts import pickles, results
 
-_PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 _NO_ENVIRONMENT = "weights need sd-scripts' environment, which `sdxl-train setup` installs"
 
 
@@ -74,7 +73,7 @@ def _require_safetensors(path: Path) -> None:
         raise ModelError(f"{path} is a folder: name one .safetensors file", hint)
     if not files.exists(path):
         raise ModelError(f"no file at {path}", "sdxl-train runs list shows every run")
-    if path.suffix.lower() in _PICKLES:
+    if path.suffix.lower() in pickles.SUFFIXES:
         raise ModelError(
             f"{path} is a pickle, which can hold code: it is never opened", "only .safetensors can be inspected"
         )

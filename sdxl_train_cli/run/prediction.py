@@ -12,8 +12,6 @@ from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
 
 V, ZERO_SNR = "v_parameterization", "zero_terminal_snr"
-_NEED_V = ("scale_v_pred_loss_like_noise_pred",)
-"""Options that sd-scripts refuses without v_parameterization."""
 OF_BASE, OF_FLAG = Origin("the base model"), Origin("--prediction")
 ORIGINS = (OF_BASE, OF_FLAG)
 """Of settings that nobody has typed: a repeated run finds them anew."""
@@ -99,14 +97,11 @@ def _opposites(
         where = "the base predicts" if asked is None else "the base is said to predict"
         message = f"{option} is {state}, and {where} {prediction.label} ({why})"
         other_base = f"or, if the base is of another kind: --prediction {other.value}"
-        yield recipe.problem(option, message, f"drop the option: {_dropping(recipe, option, base)}\n{other_base}")
-
-
-def _dropping(recipe: Recipe, option: str, base: BaseModel) -> str:
-    """What drops the option, with those that need it, and says what the base leaves open."""
-    dropped = [option, *(other for other in _NEED_V if option == V and _is_on(recipe, other))]
-    flags = " ".join(f"--set {each}=null" for each in dropped)
-    return flags if base.has_sign or not base.predicts_v else f"{flags} --prediction v-ztsnr, or --prediction v"
+        if base.predicts_v and asked is None:  # without the option, the schedule is still to be told
+            drop = f"--set {option}=null --prediction v-ztsnr, or --set {option}=null --prediction v"
+            yield recipe.problem(option, message, f"{drop}\n{other_base}")
+        else:
+            yield recipe.problem_of_setting(option, message, other_base)
 
 
 def _meant(recipe: Recipe) -> Prediction:

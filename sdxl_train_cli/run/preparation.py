@@ -89,7 +89,6 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
 
     `on_progress` receives the number of inspected pictures.
     """
-    # Long on purpose: it only lists the steps, in the order in which they run.
     installed = environment.require(home)
     table = installed.options()
     base = base_model.look(choices.model, hub.fetched(choices.model, os.environ))

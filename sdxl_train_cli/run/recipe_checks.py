@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.memory import planning, requirement, savings
 from sdxl_train_cli.memory.planning import PlanRequest
 from sdxl_train_cli.memory.savings import FittingChanges
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import named_files, rules, tried_ways
@@ -80,12 +81,23 @@ class RecipeChecks:
             return TryResult(error.problems)
         if self.checked is None:
             return TryResult(warnings=tuple(self.warnings(recipe)))
-        source = self.choices.source
-        command = stale_caches.command(source.data, source.regularisation, recipe)
-        wrong = findings.errors_with(recipe, self.checked.survey, command)
+        wrong = self._picture_errors(recipe, self.checked)
         planned = self.planned(recipe)
         memory = None if wrong or not self.checks_memory else self._too_little_memory(planned.recipe)
         return TryResult(tuple(wrong), tuple(self.warnings(planned.recipe)), memory)
+
+    def _picture_errors(self, recipe: Recipe, checked: CheckedDataset) -> list[Problem]:
+        """Go through the pictures once for all ways out that leave what decides about them as it is."""
+        key = tuple(map(recipe.get, findings.DECIDING))
+        if key not in self._errors_by_options:
+            source = self.choices.source
+            command = stale_caches.command(source.data, source.regularisation, recipe)
+            self._errors_by_options[key] = findings.errors_with(recipe, checked.survey, command)
+        return self._errors_by_options[key]
+
+    @cached_property
+    def _errors_by_options(self) -> dict[tuple[Value | None, ...], list[Problem]]:
+        return {}
 
     def _too_little_memory(self, recipe: Recipe) -> Problem | None:
         if self.device is None:

@@ -63,7 +63,6 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     is a new total length, to train beyond the original end. `force` asserts that the user has checked another
     computer's run or a foreign state.
     """
-    # Long on purpose: it only lists the steps, in the order in which they run.
     installed = environment.require(home)
     busy = history.still_running(entry, force=force, command="resume")
     if busy is not None:

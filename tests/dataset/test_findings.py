@@ -12,10 +12,10 @@ import pytest
 from odd_files import SIDE, check, kinds, photo, picture, png, saved, turned
 from PIL import Image
 
-from sdxl_train_cli.dataset import checking
+from sdxl_train_cli.dataset import checking, findings
 from sdxl_train_cli.dataset.checking import DatasetSource
 from sdxl_train_cli.errors import DatasetError, Problem
-from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 
@@ -579,3 +579,21 @@ def test_lengths_that_make_no_sense_are_told(tmp_path: Path, steps: int, kind: s
     found = kinds(check(clean(tmp_path), recipe(max_train_steps=steps)))
 
     assert found == ({kind: ("warning", [])} if kind else {})
+
+
+def test_the_options_that_decide_what_keeps_pictures_out_are_all_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A way out that changes none of them has the pictures looked at once for all."""
+    saved(tmp_path / "1.png", photo(1, (64, 64)), "a cat")
+    found = check(tmp_path).survey
+    asked: set[str] = set()
+    get = Recipe.get
+    monkeypatch.setattr(Recipe, "get", lambda recipe, option: asked.add(option) or get(recipe, option))
+
+    for switches in ({}, dict.fromkeys(("cache_latents_to_disk", "cache_text_encoder_outputs_to_disk"), True)):
+        settings = {name: Setting(value=value, origin="--set") for name, value in switches.items()}
+        findings.errors_with(presets.load(Kind.LORA, "dim32-gc").replaced(settings), found, "")
+
+    assert asked
+    assert asked <= set(findings.DECIDING)

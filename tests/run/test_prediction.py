@@ -211,7 +211,7 @@ def test_a_run_that_goes_on_says_where_its_base_predicts_something_else(
 def test_what_drops_v_drops_what_needs_it_too(dry: Dry, tmp_path: Path) -> None:
     model = write_base(tmp_path / "a.safetensors", metadata={"modelspec.prediction_type": "epsilon"})
     typed = ["--set", "v_parameterization=true", "--set", "scale_v_pred_loss_like_noise_pred=true"]
-    way = "--set v_parameterization=null --set scale_v_pred_loss_like_noise_pred=null"
+    way = "--set v_parameterization=null --set scale_v_pred_loss_like_noise_pred=false"
 
     assert way in dry(model, *typed).stderr
     assert switches(dry(model, *typed, *way.split(" "))) == []
