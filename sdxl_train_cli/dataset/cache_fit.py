@@ -191,7 +191,7 @@ def _misleading(seen: Sequence[SurveyedPicture], beside: Sequence[Path]) -> Iter
     for path in beside:
         if latent_caches.LATENTS.fullmatch(path.name):
             caches[path.parent].append(str(path))
-    for each in seen:
+    for each in seen if caches else ():
         if each.facts.path.parent in caches and each.subset.metadata_file is None:
             pictures[each.facts.path.parent].append(each)
     for folder, names in caches.items():

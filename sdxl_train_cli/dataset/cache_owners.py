@@ -6,9 +6,10 @@ sd-scripts writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 
 from sdxl_train_cli.dataset import cache_headers
@@ -41,8 +42,13 @@ class Owner(Enum):
 class CacheOwners:
     """Tells the caches of a dataset's pictures from other files."""
 
-    def __init__(self, seen: Iterable[SurveyedPicture]) -> None:
-        self._stems = {each.facts.path.with_suffix("") for each in seen}
+    def __init__(self, seen: Sequence[SurveyedPicture]) -> None:
+        self._seen = seen
+
+    @cached_property
+    def _stems(self) -> frozenset[Path]:
+        """Of every picture; most datasets have no file that asks for them."""
+        return frozenset(each.facts.path.with_suffix("") for each in self._seen)
 
     def of(self, paths: Sequence[Path]) -> Mapping[Path, Owner]:
         """Look at these files; those that are gone are left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def require_none(found: Iterable[Finding]) -> None:
         raise DatasetError(wrong)
 
 
-def remove(found: Iterable[Finding], seen: Iterable[SurveyedPicture]) -> RemovedCaches:
+def remove(found: Iterable[Finding], seen: Sequence[SurveyedPicture]) -> RemovedCaches:
     """Remove those caches of these findings that certainly are sd-scripts' own. What is gone already is no error."""
     wrong, owners = _wrong(found), CacheOwners(seen)
     owned = owners.of(sorted({path for finding in wrong for path in finding.files}))
