@@ -176,7 +176,8 @@ def _nothing(what: str, examined: ExaminedFile) -> ResultFinding:
         remedy = "look at learning_rate, lr_warmup_steps and lr_scheduler"
     elif trained is not None and trained.highest_rate is not None:
         cause = f"its learning rate reached {trained.highest_rate:.3g}, but {trained.optimizer} never changed a weight"
-        remedy = "choose another optimizer, such as --set optimizer_type=AdamW"
+        rate = "1e-4" if examined.model.is_network else "1e-5"  # that of another optimizer may be far too high for it
+        remedy = f"another optimizer: --set optimizer_type=AdamW --set optimizer_args=null --set learning_rate={rate}"
     else:
         cause, remedy = "no step has changed a weight", "look at its learning rate and optimizer"
     return ResultFinding(Trouble.NOTHING_LEARNED, Problem(f"nothing was learned: {what}; {cause}", remedy))

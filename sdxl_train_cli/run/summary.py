@@ -7,7 +7,7 @@ from sdxl_train_cli.dataset import bucketing
 from sdxl_train_cli.dataset.bucketing import BucketPlan
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.sdscripts import shipped
+from sdxl_train_cli.sdscripts import optimizer, shipped
 
 _MOST_SHAPES = 3
 
@@ -43,8 +43,8 @@ def _length(arranged: BucketPlan) -> str:
 def _trained(recipe: Recipe) -> str:
     rate = recipe.number("learning_rate")
     used = shipped.default_number("learning_rate") if rate is None else rate
-    optimizer = recipe.get("optimizer_type") or "AdamW"
-    return f"{_network(recipe)} of {_parts(recipe)}; {optimizer}, learning rate {used:g}"
+    name = recipe.get("optimizer_type") or optimizer.DEFAULT
+    return f"{_network(recipe)} of {_parts(recipe)}; {name}, learning rate {used:g}"
 
 
 def _network(recipe: Recipe) -> str:
