@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,10 +37,11 @@ def inspect(path: Path, installed: Environment | None, base: Path | None) -> Ins
     _require_safetensors(path)
     if base is not None:
         _require_safetensors(base)
-    model = model_file.read(path)
     trained, recorded_base = _run_facts(path, installed)
-    base = base or (recorded_base if model.is_checkpoint else None)
-    weights, reason = _weights(path, installed, base)
+    with ThreadPoolExecutor(1) as pool:  # the environment's Python starts while the header is read
+        looking = pool.submit(_weights, path, installed, base or recorded_base)
+        model = model_file.read(path)
+        weights, reason = looking.result()
     examined = verdict.assemble(model, weights, trained)
     return Inspected(examined, verdict.judge(examined), reason)
 
