@@ -87,9 +87,9 @@ def _argument_between(recipe: Recipe, name: str, least: float, most: float) -> b
 
 def _idle_share(recipe: Recipe) -> float:
     steps = recipe.number("max_train_steps") or shipped.defaults().get("max_train_steps")
-    is_counted = not is_set(recipe, "max_train_epochs") and isinstance(steps, int | float)
     name = str(recipe.get("lr_scheduler_type") or "")
-    if not name or not is_counted or optimizer.is_schedule_free(recipe):
+    others_decide = is_set(recipe, "max_train_epochs") or optimizer.is_schedule_free(recipe)
+    if not name or others_decide or not isinstance(steps, int | float):
         return 0.0
     return torch_schedules.idle_share(name, recipe.arguments("lr_scheduler_args"), int(steps))
 

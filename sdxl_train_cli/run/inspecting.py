@@ -33,7 +33,7 @@ class Inspected:
 
 
 def inspect(path: Path, installed: Environment | None, base: Path | None) -> Inspected:
-    """Look at a file. ModelError if it is not a complete safetensors file."""
+    """Look at a file. ModelError if it is not a complete safetensors file, or its weights can't be read."""
     _require_safetensors(path)
     if base is not None:
         _require_safetensors(base)
@@ -51,7 +51,7 @@ def _weights(path: Path, installed: Environment | None, base: Path | None) -> tu
         return None, _NO_ENVIRONMENT
     try:
         return weight_facts.examine(installed, path, base=base), None
-    except (ModelError, SetupError) as error:
+    except SetupError as error:
         return None, str(error)
 
 

@@ -29,18 +29,18 @@ def _number(given: Values, name: str, default: float | None = None) -> float:
 
 
 def _step(step: int, given: Values) -> float:
-    return _number(given, "gamma", 0.1) ** (step // _number(given, "step_size"))
+    return math.pow(_number(given, "gamma", 0.1), step // _number(given, "step_size"))
 
 
 def _milestones(step: int, given: Values) -> float:
     milestones = given["milestones"]
     if not isinstance(milestones, list | tuple):
         raise TypeError(milestones)
-    return _number(given, "gamma", 0.1) ** sum(step >= each for each in milestones)
+    return math.pow(_number(given, "gamma", 0.1), sum(step >= each for each in milestones))
 
 
 def _exponential(step: int, given: Values) -> float:
-    return _number(given, "gamma") ** step
+    return math.pow(_number(given, "gamma"), step)
 
 
 def _linear(step: int, given: Values) -> float:
@@ -53,7 +53,7 @@ def _constant(step: int, given: Values) -> float:
 
 
 def _polynomial(step: int, given: Values) -> float:
-    return max(0.0, 1 - step / _number(given, "total_iters", 5)) ** _number(given, "power", 1)
+    return math.pow(max(0.0, 1 - step / _number(given, "total_iters", 5)), _number(given, "power", 1))
 
 
 def _cosine(step: int, given: Values) -> float:
