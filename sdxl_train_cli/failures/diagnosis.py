@@ -16,9 +16,10 @@ from sdxl_train_cli.sdscripts import progress
 
 WORDS = 6
 """Lines shown for an unknown failure."""
-_NAN_LOSS, _ZERO_LOSS = "nan-loss", "zero-loss"
-_IN_BARS = {_NAN_LOSS, _ZERO_LOSS}
-"""The only signatures that are found in progress bars."""
+_NAN_LOSS, _ZERO_LOSS, _NO_STEPS = "nan-loss", "zero-loss", "no-steps"
+_OF_THE_WHOLE = {_NAN_LOSS, _ZERO_LOSS, _NO_STEPS}
+"""Signatures that count though the run ended well. Two of them are found in progress bars, which count for no other."""
+_NO_STEPS_SAID = "total optimization steps: 0"
 _FEW_BARS = 3
 """So many bars with a loss of 0 are no chance."""
 _MOST_BARS = 10_000
@@ -77,9 +78,9 @@ def examine(lines: Sequence[str]) -> LogFinding:
     account = tracebacks.parse(rest)
     known = _known(account)
     if known is None and (name := _told_by_bars(lines)):
-        known = _diagnosis(known_failures.by_name(name), _last_bar(lines))
+        known = _diagnosis(known_failures.by_name(name), _last_bar(lines) or _NO_STEPS_SAID)
     words = _last_words(account)
-    if known is not None and (not finished or known.name in _IN_BARS or _errors(account)):
+    if known is not None and (not finished or known.name in _OF_THE_WHOLE or _errors(account)):
         return LogFinding(Ending.KNOWN, known, words)
     if _errors(account):
         return LogFinding(Ending.UNKNOWN, None, words)
@@ -164,7 +165,7 @@ def _first(rank: Rank, text: str, account: ParsedLog | None) -> Diagnosis | None
 def _matching(rank: Rank, text: str, frames: str, *, loose: bool) -> Diagnosis | None:
     """The first signature of a rank that matches a text. `loose` includes signatures restricted to errors."""
     for signature in known_failures.load():
-        if signature.rank is not rank or signature.name in _IN_BARS or not (loose or signature.anywhere):
+        if signature.rank is not rank or signature.name in _OF_THE_WHOLE or not (loose or signature.anywhere):
             continue
         match = _compiled(signature.pattern).search(text)
         if match and _is_in_place(signature, f"{frames}\n{text}"):
@@ -226,5 +227,7 @@ def _told_by_bars(lines: Sequence[str]) -> str | None:
     if re.search(known_failures.by_name(_NAN_LOSS).pattern, _last_bar(lines)):
         return _NAN_LOSS
     zero = re.compile(known_failures.by_name(_ZERO_LOSS).pattern)
+    if any(map(_compiled(known_failures.by_name(_NO_STEPS).pattern).search, lines)):
+        return _NO_STEPS
     bars = list(islice(_bars(lines), _MOST_BARS))
     return _ZERO_LOSS if len(bars) >= _FEW_BARS and all(map(zero.search, bars)) else None

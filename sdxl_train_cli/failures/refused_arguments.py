@@ -24,6 +24,9 @@ _CONTINUATIONS = {"\\": "a shell's \\", "^": "Windows' ^", "`": "PowerShell's `"
 _NETWORK, _WHOLE = Kind.LORA.script, Kind.DREAMBOOTH.script
 _SCRIPTS = {"train_network.py": _NETWORK, "train_db.py": _WHOLE, "fine_tune.py": _WHOLE}
 _PATH = re.compile(r"[/\\]|\.\w{1,12}$")
+_OF_OLDER_MODELS = frozenset({"stop_text_encoder_training", "no_token_padding", "learning_rate_te", "v2"})
+"""Options of train_db.py and fine_tune.py (v0.10.1), which train SD 1.5 and 2, that no script for SDXL has."""
+_ARGUMENT = re.compile(r"[a-z_]\w*=\S")
 _MOST_WORDS = 40
 
 
@@ -36,6 +39,8 @@ class Refusal(Enum):
     OTHER_RELEASE = "other release"
     MISSPELT = "misspelt"
     UNKNOWN = "unknown"
+    OLDER_MODELS = "older models"
+    ARGUMENT = "argument"
     NUMBER = "number"
     PATH = "path"
     VALUE = "value"
@@ -56,6 +61,11 @@ _WORDS = {
     ),
     Refusal.MISSPELT: ("{named} is misspelt", "{about}"),
     Refusal.UNKNOWN: ("{named} is an option of no sd-scripts that is known here", "leave it away"),
+    Refusal.OLDER_MODELS: ("{named} is for SD 1.5 and 2: no script for SDXL has it", "leave it away"),
+    Refusal.ARGUMENT: (
+        "{named} stands behind another option than optimizer_args, lr_scheduler_args or network_args",
+        "put it right behind the one that it belongs to",
+    ),
     Refusal.NUMBER: (
         "{named} belongs to the value before it", "write several numbers without blanks, such as 768,768 (an example)",
     ),
@@ -96,10 +106,19 @@ def explain(text: str) -> RefusedArguments | None:
         return None
     script = _SCRIPTS.get(refused["script"] or "", refused["script"] or _NETWORK)
     script = script if script in {_NETWORK, _WHOLE} else _NETWORK
-    found = _as_one_path(list(_arguments(refused["words"].split()[:_MOST_WORDS], script)))
+    found = _without_followers(_as_one_path(list(_arguments(refused["words"].split()[:_MOST_WORDS], script))))
     told = [_words(kind, [one for one in found if one.refusal is kind]) for kind in Refusal]
     causes, remedies = zip(*filter(None, told), strict=True)
     return RefusedArguments("; ".join(causes), "; ".join(dict.fromkeys(remedies)))
+
+
+def _without_followers(found: list[RefusedArgument]) -> list[RefusedArgument]:
+    """Behind a word without quotes sound options are refused too: they are not at fault."""
+    words = {Refusal.CONTINUATION, Refusal.NUMBER, Refusal.PATH, Refusal.VALUE}
+    if all(one.refusal not in words for one in found):
+        return found
+    everywhere = " and ".join(_releases())
+    return [one for one in found if (one.refusal, one.about) != (Refusal.OTHER_RELEASE, everywhere)]
 
 
 def _as_one_path(found: list[RefusedArgument]) -> list[RefusedArgument]:
@@ -123,15 +142,22 @@ def _arguments(words: Iterable[str], script: str) -> Iterator[RefusedArgument]:
             is_value = "=" not in word
             yield _option(name, script)
         elif not is_value:  # the value of a refused option is refused with it
-            is_number = word.strip(",").isdecimal()
-            yield RefusedArgument(
-                word, Refusal.NUMBER if is_number else Refusal.PATH if _PATH.search(word) else Refusal.VALUE
-            )
+            yield RefusedArgument(word, _kind_of_word(word))
+
+
+def _kind_of_word(word: str) -> Refusal:
+    if _ARGUMENT.match(word):
+        return Refusal.ARGUMENT
+    if word.strip(",").isdecimal():
+        return Refusal.NUMBER
+    return Refusal.PATH if _PATH.search(word) else Refusal.VALUE
 
 
 def _option(typed: str, script: str) -> RefusedArgument:
     name = typed.lstrip("-").replace("-", "_")
     other = _WHOLE if script == _NETWORK else _NETWORK
+    if name in _OF_OLDER_MODELS:
+        return RefusedArgument(typed, Refusal.OLDER_MODELS)
     releases = [release for release in _releases() if name in _names(release, script)]
     if releases:
         return RefusedArgument(typed, Refusal.OTHER_RELEASE, " and ".join(releases))

@@ -36,6 +36,9 @@ def told(script: str, words: str) -> tuple[str, str]:
         (LORA, "--skip_until_initial_step", "v0.10.1 and v0.11.1 has it", "setup --ref"),
         (LORA, "--learning_rat 1e-4", "--learning_rat is misspelt", "did you mean learning_rate"),
         (LORA, "--netwrok-dim=8", "--netwrok-dim is misspelt", "did you mean network_dim"),
+        (WHOLE, "--stop_text_encoder_training=0", "is for SD 1.5 and 2", "leave it away"),
+        (LORA, "weight_decay=0.04", "stands behind another option than optimizer_args", "right behind the one"),
+        (LORA, "the queen --save_model_as=safetensors --network_dim=8", "its rest is the queen", "value in quotes"),
         (LORA, "--xyzzy", "--xyzzy is an option of no sd-scripts that is known here", "leave it away"),
     ],
 )
@@ -60,6 +63,11 @@ def test_several_kinds_at_once_are_all_told() -> None:
 
 def test_the_value_of_a_refused_option_is_no_value_without_quotes() -> None:
     assert told(LORA, "--xyzzy 5")[0] == "--xyzzy is an option of no sd-scripts that is known here"
+
+
+def test_sound_options_behind_a_word_without_quotes_are_not_blamed() -> None:
+    assert "network_dim" not in told(LORA, "the queen --network_dim=8")[0]
+    assert "--network_dim" in told(LORA, "--network_dim=8")[0]
 
 
 def test_an_ambiguous_option_is_told_with_what_it_may_mean() -> None:
