@@ -105,7 +105,7 @@ REFUSED: list[Case] = [
         LORA,
         {**PRODIGY, "optimizer_args": "growth_rate=0.5"},
         "can't rise",
-        {"optimizer_args": "growth_rate=float('inf')"},
+        {"optimizer_args": "growth_rate=1e999"},
     ),
     *(
         (

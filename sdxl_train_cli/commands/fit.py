@@ -77,7 +77,7 @@ def fit(
     )  # fmt: skip
     limits = FitLimits(max_batch or (_MOST if has_gpu else _MOST_ON_PROCESSOR), 60 * minutes)
     found = _search(asked, installed, where, limits, own_pictures=own_pictures, has_gpu=has_gpu)
-    flags = {**typed, "resolution": resolution, "repeats": repeats}
+    flags = {**typed, "resolution": resolution, "repeats": repeats, "gpu": gpu}
     command = None if found.fastest is None else _command(found, found.fastest, flags, set_ or [])
     if as_json:
         console.data(_facts(found, command))

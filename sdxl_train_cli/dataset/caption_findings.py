@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -127,11 +126,12 @@ def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | 
     if recipe is None or not recipe.is_on("enable_wildcard"):
         several = [each for each in read if each.error is None and each.text and each.lines > 1]
         yield from _LINES.of_files([(each.path, f"{each.lines} lines") for each in several])
-    for subset, group in _by_folder(seen).items():
+    groups = _by_folder(seen)
+    for subset, group in groups.items():
         yield from _missing(subset, group)
         yield from _borrowed(subset, group)
         yield from _trigger(subset, group, trigger)
-    yield from _alike(_by_folder(seen), trigger)
+    yield from _alike(groups, trigger)
     yield from _in_text(read, recipe)
     yield from _long(seen, recipe)
 
@@ -148,9 +148,11 @@ def _in_text(read: Sequence[Caption], recipe: Recipe | None) -> Iterator[Finding
 
 
 def _repeated_tag(text: str, separator: str) -> str | None:
-    tags = [tag.strip() for tag in text.split(separator)]
-    counts = Counter(tag.casefold() for tag in tags if tag)
-    return next((tag for tag in tags if counts[tag.casefold()] > 1), None)
+    tags = [tag for part in text.split(separator) if (tag := part.strip())]
+    folded = [tag.casefold() for tag in tags]
+    if len(set(folded)) == len(folded):
+        return None
+    return next(tag for tag, same in zip(tags, folded, strict=True) if folded.count(same) > 1)
 
 
 def _alike(groups: Mapping[Subset, Sequence[SurveyedPicture]], trigger: str | None) -> list[Finding]:

@@ -19,7 +19,6 @@ WORDS = 6
 _NAN_LOSS, _ZERO_LOSS, _NO_STEPS = "nan-loss", "zero-loss", "no-steps"
 _OF_THE_WHOLE = {_NAN_LOSS, _ZERO_LOSS, _NO_STEPS}
 """Signatures that count though the run ended well. Two of them are found in progress bars, which count for no other."""
-_NO_STEPS_SAID = "total optimization steps: 0"
 _FEW_BARS = 3
 """So many bars with a loss of 0 are no chance."""
 _MOST_BARS = 10_000
@@ -77,8 +76,7 @@ def examine(lines: Sequence[str]) -> LogFinding:
     finished, rest = _after_the_end(lines)
     account = tracebacks.parse(rest)
     known = _known(account)
-    if known is None and (name := _told_by_bars(lines)):
-        known = _diagnosis(known_failures.by_name(name), _last_bar(lines) or _NO_STEPS_SAID)
+    known = known or _told_by_the_whole(lines)
     words = _last_words(account)
     if known is not None and (not finished or known.name in _OF_THE_WHOLE or _errors(account)):
         return LogFinding(Ending.KNOWN, known, words)
@@ -222,12 +220,14 @@ def _last_bar(lines: Sequence[str]) -> str:
     return " ".join(next(_bars(lines), "").split())[:_WIDEST]
 
 
-def _told_by_bars(lines: Sequence[str]) -> str | None:
-    """The failure that the losses in the bars show: NaN at the end, or 0 throughout."""
-    if re.search(known_failures.by_name(_NAN_LOSS).pattern, _last_bar(lines)):
-        return _NAN_LOSS
-    zero = re.compile(known_failures.by_name(_ZERO_LOSS).pattern)
-    if any(map(_compiled(known_failures.by_name(_NO_STEPS).pattern).search, lines)):
-        return _NO_STEPS
+def _told_by_the_whole(lines: Sequence[str]) -> Diagnosis | None:
+    """What no error tells: a loss of NaN at the end, one of 0 throughout, or a run without steps."""
+    nan, zero, no_steps = map(known_failures.by_name, (_NAN_LOSS, _ZERO_LOSS, _NO_STEPS))
+    if re.search(nan.pattern, _last_bar(lines)):
+        return _diagnosis(nan, _last_bar(lines))
+    said = next((line for line in lines if _compiled(no_steps.pattern).search(line)), None)
+    if said is not None:
+        return _diagnosis(no_steps, " ".join(said.split()))
     bars = list(islice(_bars(lines), _MOST_BARS))
-    return _ZERO_LOSS if len(bars) >= _FEW_BARS and all(map(zero.search, bars)) else None
+    is_zero = len(bars) >= _FEW_BARS and all(map(re.compile(zero.pattern).search, bars))
+    return _diagnosis(zero, _last_bar(lines)) if is_zero else None

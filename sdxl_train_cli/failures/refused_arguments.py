@@ -24,8 +24,8 @@ _CONTINUATIONS = {"\\": "a shell's \\", "^": "Windows' ^", "`": "PowerShell's `"
 _NETWORK, _WHOLE = Kind.LORA.script, Kind.DREAMBOOTH.script
 _SCRIPTS = {"train_network.py": _NETWORK, "train_db.py": _WHOLE, "fine_tune.py": _WHOLE}
 _PATH = re.compile(r"[/\\]|\.\w{1,12}$")
-_OF_OLDER_MODELS = frozenset({"stop_text_encoder_training", "no_token_padding", "learning_rate_te", "v2"})
-"""Options of train_db.py and fine_tune.py (v0.10.1), which train SD 1.5 and 2, that no script for SDXL has."""
+_OF_OLDER_MODELS = frozenset({"stop_text_encoder_training", "no_token_padding", "learning_rate_te"})
+"""All options of train_db.py and fine_tune.py (v0.10.1), which train SD 1.5 and 2, that no script for SDXL has."""
 _ARGUMENT = re.compile(r"[a-z_]\w*=\S")
 _MOST_WORDS = 40
 
@@ -51,17 +51,17 @@ _WORDS = {
         "{about} does not continue the line: something stands behind it, or it is another shell's",
         "let nothing stand behind it, not even a blank, and use your shell's own: \\ (bash), ^ (cmd), ` (PowerShell)",
     ),
-    Refusal.DASH: ("{named} begins with a dash that is no hyphen", "type {about}"),
+    Refusal.DASH: ("{named} begins with a dash instead of a hyphen", "type {about}"),
     Refusal.OTHER_SCRIPT: (
-        "{named} belongs to another script, {about}", "leave it away, or train with `sdxl-train {kind}`",
+        "{named} belongs to another script, {about}", "leave it out, or train with `sdxl-train {kind}`",
     ),
     Refusal.OTHER_RELEASE: (
         "the sd-scripts that ran is too old or too new for {named}: {about} has it",
-        "leave it away, or `sdxl-train setup --ref` with a release that has it",
+        "leave it out, or `sdxl-train setup --ref` with a release that has it",
     ),
     Refusal.MISSPELT: ("{named} is misspelt", "{about}"),
-    Refusal.UNKNOWN: ("{named} is an option of no sd-scripts that is known here", "leave it away"),
-    Refusal.OLDER_MODELS: ("{named} is for SD 1.5 and 2: no script for SDXL has it", "leave it away"),
+    Refusal.UNKNOWN: ("no sd-scripts known here has an option {named}", "leave it out"),
+    Refusal.OLDER_MODELS: ("{named} is for SD 1.5 and 2: no script for SDXL has it", "leave it out"),
     Refusal.ARGUMENT: (
         "{named} stands behind another option than optimizer_args, lr_scheduler_args or network_args",
         "put it right behind the one that it belongs to",
@@ -69,8 +69,8 @@ _WORDS = {
     Refusal.NUMBER: (
         "{named} belongs to the value before it", "write several numbers without blanks, such as 768,768 (an example)",
     ),
-    Refusal.PATH: ("a path with a blank stands without quotes: its rest is {named}", "put the whole path in quotes"),
-    Refusal.VALUE: ("a value with a blank stands without quotes: its rest is {named}", "put the whole value in quotes"),
+    Refusal.PATH: ("a path with a blank is not in quotes: its rest is {named}", "put the whole path in quotes"),
+    Refusal.VALUE: ("a value with a blank is not in quotes: its rest is {named}", "put the whole value in quotes"),
 }  # fmt: skip
 """Cause and remedy of each."""
 

@@ -15,8 +15,8 @@ factors, and one of them starts at zero: a module with a factor that is all zero
 So is one whose alpha is 0 where programs scale with it: `scaled_away` counts these.
 `norm` is the Frobenius norm of what modules add to the base's weights, null where it can't be told. Of a checkpoint, a
 sample is read, spread over its parts; `--whole` reads all of it. Only a checkpoint is compared `--against` its base:
-`changed` counts tensors that differ from the base's
-once these are rounded to the file's own precision. `before` compares with an earlier file of the same run.
+`changed` counts tensors that differ from the base's once these are rounded to the file's own precision. `before`
+compares with an earlier file of the same run.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _MUCH_NOISE = 0.3
 """SDXL itself was trained with a noise offset of 0.0357; what people use ends at 0.1."""
 _MUCH_PERTURBATION = 0.5
 _USUAL_MEAN = 0.3
-"""About the mean of a channel of SDXL's latents, by its absolute value."""
+"""A guess at the mean of a channel of SDXL's latents, whose values spread by about 1. Not measured."""
 _LITTLE_GAMMA = 0.1
 _LITTLE_NORM = 0.1
 _LITTLE_SCALE = 1 / 256

@@ -80,11 +80,6 @@ def _argument(recipe: Recipe, name: str) -> float | None:
         return None
 
 
-def _argument_between(recipe: Recipe, name: str, least: float, most: float) -> bool:
-    value = _argument(recipe, name)
-    return value is not None and least < value < most
-
-
 def _idle_share(recipe: Recipe) -> float:
     steps = recipe.number("max_train_steps") or shipped.defaults().get("max_train_steps")
     name = str(recipe.get("lr_scheduler_type") or "")
@@ -258,7 +253,7 @@ WARNINGS = (
     ),
     Rule(
         ("optimizer_args", "optimizer_type"),
-        lambda recipe: _argument_between(recipe, "d0", 0, _TINY_D0),
+        lambda recipe: 0 < (_argument(recipe, "d0") or 0) < _TINY_D0,
         "with such a d0 the first steps are rounded away, and the rate may never rise; usual is 1e-6 to 1e-4",
         "take d0 out of optimizer_args, or set it to 1e-6",
     ),

@@ -46,8 +46,6 @@ class TriedSettings:
 
     settings: SpeedSettings
     batch_size: int
-    width: int
-    height: int
     prepared: Prepared
     trial: Trial
 
@@ -102,9 +100,12 @@ class Fitted:
     @property
     def as_asked(self) -> TriedSettings | None:
         """The trial of the run as it was asked for."""
-        return next(
-            (each for each in self.tried if (each.settings, each.batch_size) == (self.asked, self.batch_size)), None
-        )
+        return self.trial_of(self.asked, self.batch_size)
+
+    def trial_of(self, settings: SpeedSettings, batch_size: int) -> TriedSettings | None:
+        """The trial of these settings. None if they were not tried."""
+        wanted = (settings, batch_size)
+        return next((each for each in self.tried if (each.settings, each.batch_size) == wanted), None)
 
     @property
     def fastest(self) -> TriedSettings | None:
@@ -197,9 +198,7 @@ class _FitSearch:
         """Try growing batches until one does not fit or brings nothing more."""
         before: TriedSettings | None = None
         for size in sizes(self.limits.most):
-            known = next(
-                (each for each in self.found.tried if (each.settings, each.batch_size) == (settings, size)), None
-            )
+            known = self.found.trial_of(settings, size)
             if known is None and not self._may_try(settings, size):
                 return
             tried = known or self._try(settings, size)
@@ -233,19 +232,19 @@ class _FitSearch:
             if HOPELESS * need.low_gib > device.free_gib:
                 return f"needs {need}, and {device.free_gib:.1f} GB are free"
         if self.found.tried and time.monotonic() - self.began + self.longest > self.limits.seconds:
-            return "the time was up"
+            return "time ran out"
         return None
 
     def _try(self, settings: SpeedSettings, size: int) -> TriedSettings:
         """Run one trial on fresh pictures, so that no cache of an earlier one saves it work."""
-        began, bucket = time.monotonic(), self.found.bucket
+        began = time.monotonic()
         place = self.folder / f"trial-{len(self.found.tried) + 1}"
-        trial.write_pictures([placed.picture for placed in bucket.placed[:size]], place / "pictures")
+        trial.write_pictures([placed.picture for placed in self.found.bucket.placed[:size]], place / "pictures")
         changed = Override(CHECKPOINTING, settings.checkpointing, Origin("fit"))
         asked = replace(self.asked, fast=settings.fast, overrides=(*self.asked.overrides, changed))
         recipe = self.found.real.recipe
         prepared = self.actions.prepare(trial.choices(asked, recipe, place, size, trial.TIMED_STEPS))
-        tried = TriedSettings(settings, size, bucket.width, bucket.height, prepared, self.actions.carry_out(prepared))
+        tried = TriedSettings(settings, size, prepared, self.actions.carry_out(prepared))
         self.found.tried.append(tried)
         self.longest = max(self.longest, time.monotonic() - began)
         return tried

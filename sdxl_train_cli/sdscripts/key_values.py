@@ -7,6 +7,8 @@ value stays in it: `weight_decay=0.5,` is a tuple to Python, and `conv_dim=8,con
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
 import re
 from collections.abc import Iterator
 
@@ -34,7 +36,7 @@ _WORDS = {"true": "True", "false": "False", "none": "None"}
 def parts(option: str, value: Value) -> tuple[str, ...]:
     """Each argument as a word of its own, the way sd-scripts wants them."""
     is_line = not isinstance(value, tuple)
-    entries = value if isinstance(value, tuple) else (_AROUND_EQUALS.sub("=", _unwrapped(str(value))),)
+    entries = value if isinstance(value, tuple) else (_AROUND_EQUALS.sub("=", _unwrapped(option, str(value))),)
     found: list[str] = []
     for entry in entries:
         for part in _split(str(entry), at_blanks=is_line):
@@ -48,21 +50,25 @@ def parts(option: str, value: Value) -> tuple[str, ...]:
     return tuple(_BEHIND_COMMA.sub(",", part) if is_line and not _QUOTE.search(part) else part for part in whole)
 
 
-def _unwrapped(text: str) -> str:
+def _unwrapped(option: str, text: str) -> str:
     """A whole list without brackets around it, and with the marks that a Latin keyboard has."""
     text = _FULL_WIDTH.sub(",", text).translate(_PLAIN).strip()
     while len(text) > 1 and text[0] in _OPENING and _skipped(text, 0) == len(text):
-        text = _pairs(text) or text[1:-1].strip()
+        text = _pairs(option, text) or text[1:-1].strip()
     return text
 
 
-def _pairs(text: str) -> str | None:
-    """A Python or JSON mapping as `key=value` words. None if it is none."""
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+def _pairs(option: str, text: str) -> str | None:
+    """A JSON or Python mapping as `key=value` words. None if it is none."""
+    found: object = None
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            found = read(text)
+            break
+    if not isinstance(found, dict):
         return None
-    return " ".join(f"{key}={value!r}" for key, value in found.items()) if isinstance(found, dict) else None
+    written = repr if option in LITERALS else str
+    return " ".join(f"{key}={written(value)}" for key, value in found.items())
 
 
 def literal_words(value: Value) -> tuple[str, ...]:

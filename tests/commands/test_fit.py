@@ -133,12 +133,13 @@ def test_on_a_gpu_the_fastest_is_told_with_the_command_and_each_plain_measuremen
 def test_the_command_that_is_told_is_one_that_runs(
     main: Callable[..., Result], with_gpu: Path, pictures: Path, model: Path
 ) -> None:
-    result = main("fit", "--model", model, "--data", pictures, "--trigger", "ohwx", "--resolution", "768")
+    result = main("fit", "--model", model, "--data", pictures, "--trigger", "ohwx", "--resolution", "768", "--gpu", "0")
     command = result.stdout.splitlines()[-1]
 
     again = main(*shlex.split(command)[1:], "--dry-run")
 
     assert with_gpu.is_file()
+    assert " --gpu 0 " in command
     assert again.code == 0, again.stderr
     assert "--train_batch_size 3" in again.stdout
     assert "fast.py" in again.stdout

@@ -141,8 +141,8 @@ def test_when_time_is_up_the_rest_is_named(world: World) -> None:
     assert sequence(found) == [(1, True, False)]
     assert found.fastest is found.tried[0]
     assert found.left_out == [
-        "batch 1 without gradient checkpointing: the time was up",
-        "batch 2 with gradient checkpointing: the time was up",
+        "batch 1 without gradient checkpointing: time ran out",
+        "batch 2 with gradient checkpointing: time ran out",
     ]
 
 
@@ -162,10 +162,11 @@ def test_what_can_not_fit_by_far_costs_no_trial(world: World) -> None:
 
 
 def test_each_trial_is_the_real_run_on_full_batches_of_the_largest_bucket(world: World) -> None:
-    first, *_, last = world.fit(lambda size, _gc, _fast: float(size), most=2).tried
+    found = world.fit(lambda size, _gc, _fast: float(size), most=2)
+    first, *_, last = found.tried
     recipe = last.prepared.recipe
 
-    assert (last.width, last.height) == (1152, 896)
+    assert (found.bucket.width, found.bucket.height) == (1152, 896)
     assert (recipe.get("max_train_steps"), recipe.get("train_batch_size")) == (trial.TIMED_STEPS, 2)
     assert recipe.get("save_every_n_steps") is None
     (subset,) = last.prepared.pictures.subsets

@@ -33,6 +33,7 @@ TABLE = shipped.table()
         ("('weight_decay=0.5', 'decouple=True')", ("weight_decay=0.5", "decouple=True")),
         ("{'weight_decay': 0.5, 'betas': (0.9, 0.99)}", ("weight_decay=0.5", "betas=(0.9,0.99)")),
         ('{"decouple": True}', ("decouple=True",)),
+        ('{"decouple": true, "betas": [0.9, 0.99]}', ("decouple=True", "betas=[0.9,0.99]")),
         ("weight_decay=0.5，decouple=True", ("weight_decay=0.5", "decouple=True")),  # noqa: RUF001 - as typed in China
         ("weight_decay＝0.5； decouple＝true", ("weight_decay=0.5", "decouple=True")),  # noqa: RUF001
         ("“weight_decay=0.5” “decouple=True”", ("weight_decay=0.5", "decouple=True")),
@@ -50,6 +51,11 @@ def test_values_of_network_args_stay_text() -> None:
     found = key_values.parts("network_args", "conv_dim=8,conv_alpha=4 block_dims=1,2,3, use_tucker=true")
 
     assert found == ("conv_dim=8", "conv_alpha=4", "block_dims=1,2,3", "use_tucker=true")
+
+
+@pytest.mark.parametrize("written", ["{'algo': 'lokr', 'factor': 8}", '{"algo": "lokr", "factor": "8"}'])
+def test_a_mapping_for_a_network_has_no_quotes_in_its_values(written: str) -> None:
+    assert key_values.parts("network_args", written) == ("algo=lokr", "factor=8")
 
 
 @pytest.mark.parametrize("path", ["C:/my presets/x.toml", r"C:\my own presets\x y.toml", "/a b/c"])
