@@ -13,6 +13,7 @@ from sdxl_train_cli.dataset import (
     caption_findings,
     fit_findings,
     folder_findings,
+    mask_findings,
     metadata_findings,
     picture_findings,
     stale_caches,
@@ -32,6 +33,7 @@ def find(found: Survey, recipe: Recipe | None, cache_command: str) -> list[Findi
             picture_findings.find(found.seen, recipe, _root(found.pictures)),
             caption_findings.find(found.seen, recipe, found.pictures.trigger),
             metadata_findings.find(found.pictures, recipe),
+            mask_findings.find(found.pictures, found.seen, recipe),
             cache_findings.find(found.seen, found.beside, recipe, cache_command),
             cache_fit.find(found.seen, found.beside, recipe, cache_command),
             folder_findings.find(found.beside),
@@ -42,7 +44,7 @@ def find(found: Survey, recipe: Recipe | None, cache_command: str) -> list[Findi
 
 DECIDING = (
     *stale_caches.DECIDING, "train_batch_size", "gradient_accumulation_steps", "max_train_steps", "max_train_epochs",
-    "validation_split", "validation_seed",
+    "validation_split", "validation_seed", "masked_loss", "random_crop",
 )  # fmt: skip
 """The options that decide what `errors_with` finds."""
 
@@ -51,6 +53,7 @@ def errors_with(recipe: Recipe, found: Survey, cache_command: str) -> list[Probl
     """What keeps a recipe from training on these pictures; what is wrong with the files themselves is left out."""
     of_recipe = chain(
         metadata_findings.find(found.pictures, recipe),
+        mask_findings.of_recipe(found.pictures, recipe),
         cache_findings.find(found.seen, found.beside, recipe, cache_command),
         cache_fit.find(found.seen, found.beside, recipe, cache_command),
         fit_findings.find(recipe, found.readable),
@@ -68,7 +71,10 @@ def _from_folder_problem(problem: FolderProblem) -> Finding:
     named: dict[str, Path | str | int] = {"words": shown(problem.words)}
     if problem.place is not None:
         named["place"] = problem.place
+    if problem.where is not None:
+        named["where"] = str(problem.where)
     wording = "{words}" if problem.place is None else "{place} {words}"
+    wording = wording if problem.where is None else "{where}: " + wording
     return Finding(problem.kind, Severity.ERROR, (problem.file,), wording, named, shown(problem.hint))
 
 

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.dataset import config_file, finding_kinds, folders, metadata_file
+from sdxl_train_cli.dataset import config_file, finding_kinds, folders, metadata_file, picture_names
 from sdxl_train_cli.dataset.config_file import ConfigFile
 from sdxl_train_cli.dataset.folders import FolderProblem, Subset, TrainingPictures
 from sdxl_train_cli.dataset.metadata_file import MetadataFile
 from sdxl_train_cli.errors import DatasetError, Problem
+from sdxl_train_cli.origin import Origin
+from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes.presets import Override
 
 _SPLIT = "train"
@@ -61,6 +63,24 @@ def overrides(data: Path) -> tuple[Override, ...]:
     """Options that a dataset config sets for the run. Empty for other sources. Raises DatasetError."""
     config = _config(layout.expand(data))
     return config.overrides if config else ()
+
+
+def as_typed(pictures: TrainingPictures, recipe: Recipe) -> TrainingPictures:
+    """The pictures without those options of their datasets that were typed for the whole run."""
+    return replace(pictures, subsets=tuple(_as_typed(subset, recipe) for subset in pictures.subsets))
+
+
+def _as_typed(subset: Subset, recipe: Recipe) -> Subset:
+    if not subset.dataset_options:
+        return subset
+    file = "" if subset.origin is None else subset.origin.name
+    kept = tuple((key, value) for key, value in subset.dataset_options if _is_of(recipe.origin(key), file))
+    return replace(subset, dataset_options=kept)
+
+
+def _is_of(origin: Origin | None, file: str) -> bool:
+    """Whether a file sets an option, or nobody does, as of the options that each dataset sets for itself alone."""
+    return origin is None or origin.name == file
 
 
 def _config(data: Path) -> ConfigFile | None:
@@ -113,7 +133,7 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
         file, listed = subset.metadata_file.file, subset.metadata_file.captions
         missing = [path for path in listed if not files.is_file(path)]
         gone = set(missing)
-        others = [path for path in listed if path not in gone and not folders.is_picture(path)]
+        others = [path for path in listed if path not in gone and not picture_names.is_picture(path)]
         for found, message, hint in (
             (missing, "names pictures that do not exist", f"relative paths count from {subset.image_dir}"),
             (others, "names files that sd-scripts does not read as pictures", "convert them to png or jpg"),
