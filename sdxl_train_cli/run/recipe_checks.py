@@ -180,7 +180,20 @@ def _odd(recipe: Recipe, device: Gpu | None) -> list[Problem]:
 
 
 def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
-    if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
+    """What the GPU makes of the precision: slow, or NaN."""
+    if device is None or device.has_bf16:
         return []
-    ways = (WayOut(("mixed_precision=fp16", "no_half_vae=true")),)
+    precision = recipe.get("mixed_precision")
+    full = [f"{option}=false" for option in ("full_bf16", "full_fp16") if recipe.is_on(option)]
+    if not device.has_sound_fp16 and precision in {"bf16", "fp16"}:
+        single = WayOut(("mixed_precision=no", *full), "fp32: up to twice the memory and time, and no NaN")
+        emulated = WayOut(("mixed_precision=bf16", *(one for one in full if "fp16" in one)), "emulated: slow, no NaN")
+        if precision == "bf16":
+            words = f"{device.name} has no native bf16, which makes it slow, and its fp16 gives NaN"
+            return [Problem(words, "where fp32 does not fit, stay with bf16", ways=(single,))]
+        words = f"{device.name} computes NaN in fp16, as every GTX 16 does"
+        return [Problem(words, ways=(single, emulated))]
+    if precision != "bf16":
+        return []
+    ways = (WayOut(("mixed_precision=fp16", *full, "no_half_vae=true")),)
     return [Problem(f"{device.name} has no native bf16, which makes it slow", ways=ways)]

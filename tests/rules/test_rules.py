@@ -366,7 +366,6 @@ WARNED: list[Case] = [
     (LORA, {"zero_stage": "2"}, "zero_stage does nothing", {"zero_stage": None}),
     (LORA, {"offload_optimizer_device": "cpu"}, "nothing without deepspeed", {"deepspeed": "true"}),
     (LORA, {"offload_param_device": "cpu"}, "nothing without deepspeed", {"deepspeed": "true"}),
-    (LORA, {"masked_loss": "true"}, "masked_loss does nothing", {"alpha_mask": "true"}),
     (LORA, {"network_args": "rank_drop=0.1"}, "knows no 'rank_drop'", {"network_args": "rank_dropout=0.1"}),
 ]
 
