@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdxl_train_cli import files, layout
+from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.dataset import config_file, finding_kinds, folders, metadata_file, picture_names
 from sdxl_train_cli.dataset.config_file import ConfigFile
 from sdxl_train_cli.dataset.folders import FolderProblem, Subset, TrainingPictures
@@ -33,6 +33,7 @@ def find(
     config = _config(data)
     given = _given(data, config)
     if given is None:
+        _require_folder(data, called)
         return folders.find(data, regularisation=regularisation, repeats=repeats, trigger=trigger, called=called)
     if regularisation is not None:
         hint = "set is_reg in it" if config else "`sdxl-train dataset fix` makes folders of both"
@@ -99,6 +100,21 @@ def _given(data: Path, config: ConfigFile | None) -> list[Subset] | None:
     return [_of_metadata_file(metadata_file.read(data, data.parent), data.parent)]
 
 
+def _require_folder(data: Path, called: str) -> None:
+    """DatasetError for a file that is no list of pictures, with what to make of it."""
+    toml = data.with_suffix(".toml").name
+    form = '[[datasets]], below it [[datasets.subsets]] with image_dir = "..."'
+    hints = {
+        **dict.fromkeys((".yaml", ".yml"), f"write the same keys as TOML, and {called} {toml}: {form}"),
+        **dict.fromkeys((".zip", ".rar", ".7z", ".tar", ".gz"), f"unpack it, and {called} the folder"),
+        **dict.fromkeys(picture_names.PICTURE_SUFFIXES, f"{called} its folder: {formatting.shell_word(data.parent)}"),
+    }
+    hint = hints.get(data.suffix.lower())
+    if files.is_file(data) and hint is not None:
+        kinds = "folder, and no dataset config in TOML or JSON"
+        raise DatasetError(f"{data} is no {kinds}", hint)
+
+
 def _imagefolder(data: Path) -> MetadataFile | None:
     """The imagefolder's metadata. None if there is none, or if the pictures have caption files."""
     for folder in (data, data / _SPLIT):
@@ -134,8 +150,12 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
         missing = [path for path in listed if not files.is_file(path)]
         gone = set(missing)
         others = [path for path in listed if path not in gone and not picture_names.is_picture(path)]
+        from_where = (
+            f"relative paths count from {subset.image_dir}: move the file beside its pictures,"
+            " or name image_dir and metadata_file in a dataset config"
+        )
         for found, message, hint in (
-            (missing, "names pictures that do not exist", f"relative paths count from {subset.image_dir}"),
+            (missing, "names pictures that do not exist", from_where),
             (others, "names files that sd-scripts does not read as pictures", "convert them to png or jpg"),
         ):
             if found:

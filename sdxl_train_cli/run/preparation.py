@@ -153,7 +153,9 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         checking.require_no_error(checked)
     with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
-        checks = replace(checks, device=device)
+        checks = replace(checks, device=device, on_processor=device is None)
+        if loaded is not None:
+            checks.require_processor(loaded)
     need_is_known = gathering.is_empty
     with gathering.part():
         model = checkpoint.require_sdxl(choices.model, inpainting=_is_inpainting(loaded))

@@ -16,7 +16,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Gathering, Problem, RecipeError, SdxlTrainError, WayOut
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
-from sdxl_train_cli.memory import planning, requirement, savings
+from sdxl_train_cli.memory import host_memory, planning, requirement, savings
 from sdxl_train_cli.memory.planning import PlanRequest
 from sdxl_train_cli.memory.savings import FittingChanges
 from sdxl_train_cli.recipe import Recipe, Value
@@ -47,6 +47,8 @@ class RecipeChecks:
     checked: CheckedDataset | None = None
     """None where the pictures could not be looked at."""
     device: Gpu | None = None
+    on_processor: bool = False
+    """Whether it is known that there is no GPU to train on."""
     known: requirement.Known = requirement.unmeasured
 
     def planned(self, recipe: Recipe) -> RunCaptions:
@@ -65,9 +67,24 @@ class RecipeChecks:
             problem, *_ = error.problems
             raise type(error)(replace(problem, message=f"{problem.message}; {planned.obstacle}")) from error
 
+    def require_processor(self, recipe: Recipe) -> None:
+        """RecipeError for what needs a GPU, where there is none."""
+        found = self._of_processor(recipe)
+        if found:
+            raise RecipeError(found)
+
+    def _of_processor(self, recipe: Recipe) -> list[Problem]:
+        """What accelerate refuses on a processor (Accelerator.__init__)."""
+        if not self.on_processor or recipe.get("mixed_precision") != "fp16":
+            return []
+        full = ("full_fp16=false",) if recipe.is_on("full_fp16") else ()
+        ways = (WayOut(("mixed_precision=no", *full)), WayOut(("mixed_precision=bf16", *full)))
+        words = "mixed_precision fp16 needs a GPU, and this run would train on the processor"
+        return [replace(recipe.problem("mixed_precision", words), ways=ways)]
+
     def warnings(self, recipe: Recipe) -> list[Problem]:
         """What is odd about the recipe."""
-        return _odd(recipe, self.device)
+        return [*_odd(recipe, self.device), *host_memory.problems(self.choices.model, recipe)]
 
     def attempt(self, way: WayOut) -> TryResult:
         """What would be wrong and odd, had this been typed too."""
@@ -81,7 +98,7 @@ class RecipeChecks:
             return TryResult(error.problems)
         if self.checked is None:
             return TryResult(warnings=tuple(self.warnings(recipe)))
-        wrong = self._picture_errors(recipe, self.checked)
+        wrong = [*self._picture_errors(recipe, self.checked), *self._of_processor(recipe)]
         planned = self.planned(recipe)
         memory = None if wrong or not self.checks_memory else self._too_little_memory(planned.recipe)
         return TryResult(tuple(wrong), tuple(self.warnings(planned.recipe)), memory)
