@@ -34,7 +34,9 @@ def in_full(remedy: str, facts: RunFacts, lines: Sequence[str] = ()) -> str:
     told = {"precision": _precision, "no-bf16": _without_bf16}
 
     def fill(place: re.Match[str]) -> str:
-        return _swap(place[2], facts, lines) if place[1] == "optimizer" else told[place[1]](facts)
+        if place[1] == "optimizer" and place[2]:
+            return _swap(place[2], facts, lines)
+        return told[place[1]](facts) if place[1] in told else place[0]  # braces of what someone typed
 
     return PLACES.sub(fill, remedy)
 
