@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Result, write_pictures
+from conftest import Result, write_pictures, write_safetensors
 from rule_cases import FULL, LORA, NAMES, REFUSED, SHAPES, WARNED, Changes
 
 from sdxl_train_cli.failures import known_failures, remedies
@@ -21,10 +21,12 @@ from sdxl_train_cli.failures.remedies import RunFacts
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.run import guards
+from sdxl_train_cli.sdscripts import options, shipped
 
 pytestmark = pytest.mark.slow
 
-_FLAGS = re.compile(r"(?:--(?:set|batch-size)\s+(?:'[^']*'|[^\s;']+)(?:\s+(?=--set|--batch-size))?)+")
+_FLAG = r"(?:--set\s+(?:'[^']*'|\w+=[^\s;']*[^\s;',.)])|--batch-size\s+\d+)"
+_FLAGS = re.compile(rf"{_FLAG}(?:\s+{_FLAG})*")
 _TOLD = re.compile(r"^(?:error|warning): (.*)$")
 _EXAMPLE = re.compile(r"=[A-Z]+\b")
 """A value in capitals stands for one of the person's own: sample_prompts=FILE."""
@@ -57,11 +59,30 @@ FAULTS: Mapping[str, tuple[Kind, Changes]] = {
     "no-xformers": (LORA, {"xformers": "true", "sdpa": "false"}),
     "no-deepspeed": (LORA, {"deepspeed": "true"}),
     "adafactor-schedule": (LORA, {"lr_scheduler": "adafactor", "optimizer_type": "AdamW"}),
-    "warmup-constant": (LORA, {"lr_scheduler": "constant", "lr_warmup_steps": "100"}),
+    "block-lr": (FULL, {"block_lr": "1e-5,1e-6"}),
+    "no-resolution": (LORA, {"resolution": None}),
+    "min-bucket": (LORA, {"min_bucket_reso": "2000"}),
+    "max-bucket": (LORA, {"max_bucket_reso": "512"}),
+    "bucket-steps": (LORA, {"bucket_reso_steps": "48"}),
+    "interpolation": (LORA, {"resize_interpolation": "nope"}),
+    "fused-accumulation": (FULL, {"fused_backward_pass": "true", "optimizer_type": "Adafactor",
+                                  "gradient_accumulation_steps": "4"}),
+    "two-optimizers": (LORA, {"use_8bit_adam": "true", "use_lion_optimizer": "true"}),
+    "no-network-module": (LORA, {"network_module": None}),
+    "nothing-to-train": (LORA, {"network_dim": "0"}),
+    "no-logger": (LORA, {"log_with": "wandb"}),
+    "schedule-lacks": (LORA, {"lr_scheduler": "cosine_with_min_lr"}),
+    "v2": (LORA, {"v2": "true"}),
+    "no-prompts": (LORA, {"sample_every_n_steps": "100"}),
+    "batch-of-nothing": (LORA, {"train_batch_size": "0"}),
+    "full-fp16-scaler": (LORA, {"full_fp16": "true", "mixed_precision": "fp16"}),
+    "two-rates": (LORA, {"optimizer_type": "Adafactor", "optimizer_args": "relative_step=True"}),
+    "warm-up": (LORA, {"lr_scheduler": "constant", "lr_warmup_steps": "100"}),
     "samples-never": (LORA, {"sample_every_n_steps": "0"}),
     "literal": (LORA, {"optimizer_args": "weight_decay"}),
     "network-arguments": (LORA, {"network_args": "conv_dim=abc"}),
     "block-dims": (LORA, {"network_args": "block_dims=1,2"}),
+    "other-network": (LORA, {"network_weights": "lora.safetensors"}),
     "loss-name": (LORA, {"loss_type": "l3"}),
 }  # fmt: skip
 
@@ -92,12 +113,13 @@ class World:
 
 @pytest.fixture
 def world(main: Callable[..., Result], tmp_path: Path, model: Path) -> World:
+    write_safetensors(tmp_path / "lora.safetensors", ["lora_unet_a.lora_down.weight"], dim=8)
     return World(main, write_pictures(tmp_path / "cats", 3, "ohwx cat", (1024, 1024)), model)
 
 
 def alternatives(remedy: str) -> list[str]:
     """The flags of a remedy that are typed together, for each way that it names."""
-    found = (match[0].strip().rstrip(",.)") for match in _FLAGS.finditer(remedy.replace("`", " ")))
+    found = (match[0] for match in _FLAGS.finditer(remedy))
     return [flags for flags in found if not _EXAMPLE.search(flags)]
 
 
@@ -127,8 +149,11 @@ def of_rules(world: World) -> Iterator[Typed]:
 
 
 def recipe(kind: Kind, changes: Changes) -> Recipe:
-    loaded = presets.load(kind, NAMES[kind])
-    return loaded.replaced({name: None if value is None else Setting(value=value) for name, value in changes.items()})
+    """As a run's record has it: every value that has a type, in it."""
+    changed = {name: None if value is None else Setting(value=value) for name, value in changes.items()}
+    whole = presets.load(kind, NAMES[kind]).replaced(changed)
+    unsound = [option for problem in options.problems(whole, shipped.table()) for option in problem.options]
+    return options.convert(whole.replaced(dict.fromkeys(unsound)), shipped.table())
 
 
 def of_signatures(world: World) -> Iterator[Typed]:
