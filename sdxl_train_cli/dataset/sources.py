@@ -111,8 +111,8 @@ def _require_folder(data: Path, called: str) -> None:
     }
     hint = hints.get(data.suffix.lower())
     if files.is_file(data) and hint is not None:
-        kinds = "folder, and no dataset config in TOML or JSON"
-        raise DatasetError(f"{data} is no {kinds}", hint)
+        kinds = "a file, not a folder, and no dataset config in TOML or JSON"
+        raise DatasetError(f"{data} is {kinds}", hint)
 
 
 def _imagefolder(data: Path) -> MetadataFile | None:
