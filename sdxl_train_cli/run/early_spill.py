@@ -14,7 +14,7 @@ FULL = 0.95
 """Share of GPU memory above which a driver starts to spill."""
 SLOWED = 5.0
 """Factor over what is usual. A GPU that spills into system memory slows down by more, a busy one by less."""
-STEPS = 6
+STEPS = 5
 """Steps after which a run's own median says something: the first ones compile and measure."""
 _SLOWEST_SECONDS = 4.0
 """Seconds for a megapixel on the slowest cards with bf16 of their own, an RTX 3050 or 4050 of a laptop."""

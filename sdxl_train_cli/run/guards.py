@@ -78,10 +78,12 @@ class Guards:
         self._losses: deque[float] = deque(maxlen=BEFORE)
         self._seconds: deque[float] = deque(maxlen=BEFORE)
         self._nan_steps = 0
+        self._gpu_used_gib: float | None = None
         self._stuck, self._zero_rate = StuckLoss(), ZeroRate()
 
-    def look(self, metric: StepMetrics, steps: int | None = None) -> list[Alarm]:
-        """Check a step's values. `steps` is the length of the run."""
+    def look(self, metric: StepMetrics, steps: int | None = None, gpu_used_gib: float | None = None) -> list[Alarm]:
+        """Check a step's values. `steps` is the run's length, `gpu_used_gib` what all programs use of the GPU."""
+        self._gpu_used_gib = gpu_used_gib
         found = [look(metric) for look in (self._nan, self._loss, self._speed)]
         for guard, idle, problem in (
             (Guard.STUCK, self._stuck, self._stuck.look(metric)),
@@ -142,7 +144,8 @@ class Guards:
         if metric.seconds is None:
             return None
         self._seconds.append(metric.seconds)
-        used, total = metric.gpu_used_gib, metric.gpu_total_gib
+        total = metric.gpu_total_gib
+        used = max((gib for gib in (metric.gpu_used_gib, self._gpu_used_gib) if gib is not None), default=None)
         if len(self._seconds) < early_spill.STEPS or used is None or not total or used < FULL * total:
             return None
         recent, whole = median(list(self._seconds)[-RECENT // 2 :]), median(self._seconds)

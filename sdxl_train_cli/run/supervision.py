@@ -220,7 +220,7 @@ class Supervision:
             if self.loss is not None and math.isfinite(self.loss):
                 self.sound_until = metric.time
             yield metric
-            yield from self._noted(self._guards.look(metric, self._length))
+            yield from self._noted(self._guards.look(metric, self._length, self._sample.gpu_used_gib))
 
     @property
     def _length(self) -> int | None:
