@@ -7,14 +7,17 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import pynvml
 
+from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.errors import UsageError
 
 GIB = 1024**3
+_FACTS = Path(__file__).with_name("gpus.toml")
 LARGEST_GIB = 1024
 """Larger than any GPU. A greater number was meant in MB, or is a typo."""
 
@@ -36,6 +39,22 @@ class Gpu:
     def has_bf16(self) -> bool:
         """Whether the GPU computes bfloat16 natively: Ampere (RTX 30) and newer."""
         return self.capability >= (8, 0)
+
+    @property
+    def has_sound_fp16(self) -> bool:
+        """Whether what it computes in fp16 is right. A GTX 16 gives NaN."""
+        return has_sound_fp16(self.name)
+
+
+def has_sound_fp16(name: str) -> bool:
+    """Whether a GPU of this name computes in fp16 without NaN, as nearly all do."""
+    return not any(part in name for part in _unsound_fp16())
+
+
+@cache
+def _unsound_fp16() -> tuple[str, ...]:
+    facts = untrusted_files.toml_table(_FACTS.read_text(encoding="utf-8"), _FACTS.name)["unsound_fp16"]
+    return tuple(facts["names"]) if isinstance(facts, dict) else ()
 
 
 def hypothetical(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:

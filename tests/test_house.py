@@ -25,7 +25,7 @@ DOORS = {
     "yaml": {"recipes.yaml_file"},
     "git": {"environment.upstream"},
     "subprocess": {"process", "process_guard", "formatting"},
-    "psutil": {"process", "process_family", "run.telemetry", "records.run_owner"},
+    "psutil": {"memory.host_memory", "process", "process_family", "run.telemetry", "records.run_owner"},
     "pynvml": {"gpu"},
     "PIL": {
         "dataset.folders",

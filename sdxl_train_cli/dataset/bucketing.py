@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sdxl_train_cli.dataset.folders import PictureFile
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.dataset.folders import DatasetPart, PictureFile
+from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.sdscripts import buckets, shipped
 
 Size = tuple[int, int]
@@ -127,20 +127,44 @@ def arrange(recipe: Recipe, pictures: Sequence[PictureFile]) -> BucketPlan:
     Without a `resolution` there are no buckets. Invalid settings are left to the rules to report.
     """
     batch_size, accumulation = _at_least_one(recipe, "train_batch_size", "gradient_accumulation_steps")
-    trained, held_back = _split(recipe, [picture for picture in pictures if not picture.is_reg])
-    taken, unused = _matched(trained, [picture for picture in pictures if picture.is_reg])
-    found, unplaced = _filled(recipe, taken)
+    parts = [_arrange_part(recipe, part, _of(pictures, part)) for part in dict.fromkeys(each.part for each in pictures)]
+    found = tuple(bucket for part in parts for bucket in part.buckets)
     batches = sum(bucket.batches(batch_size) for bucket in found)
     return BucketPlan(
         buckets=found,
-        unplaced=unplaced,
-        unused=unused,
-        held_back=held_back,
-        is_exact=not held_back or recipe.number("validation_seed") is not None,
+        unplaced=tuple(picture for part in parts for picture in part.unplaced),
+        unused=tuple(picture for part in parts for picture in part.unused),
+        held_back=tuple(picture for part in parts for picture in part.held_back),
+        is_exact=all(part.is_exact for part in parts),
         batch_size=batch_size,
         accumulation=accumulation,
         steps=_steps(recipe, _steps_per_epoch(batches, accumulation)),
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The pictures of one dataset in its buckets."""
+
+    buckets: tuple[Bucket, ...]
+    unplaced: tuple[PictureFile, ...]
+    unused: tuple[PictureFile, ...]
+    held_back: tuple[PictureFile, ...]
+    is_exact: bool
+
+
+def _of(pictures: Sequence[PictureFile], part: DatasetPart) -> list[PictureFile]:
+    return [picture for picture in pictures if picture.part == part]
+
+
+def _arrange_part(recipe: Recipe, part: DatasetPart, pictures: Sequence[PictureFile]) -> _Part:
+    """Arrange one dataset, by its own options where it has some."""
+    recipe = recipe.replaced({option: Setting(value=value) for option, value in part.options})
+    trained, held_back = _split(recipe, [picture for picture in pictures if not picture.is_reg])
+    taken, unused = _matched(trained, [picture for picture in pictures if picture.is_reg])
+    filled, unplaced = _filled(recipe, taken)
+    is_exact = not held_back or not trained or recipe.number("validation_seed") is not None
+    return _Part(filled, unplaced, unused, held_back, is_exact)
 
 
 def _at_least_one(recipe: Recipe, *options: str) -> list[int]:

@@ -57,6 +57,8 @@ def check(
         source.data, regularisation=source.regularisation, repeats=source.repeats, trigger=source.trigger,
         called=source.called,
     )  # fmt: skip
+    if recipe is not None:
+        pictures = sources.as_typed(pictures, recipe)
     seen = survey.survey(pictures, on_progress)
     gc.freeze()  # with 50,000 pictures, garbage collection takes a third of the findings' time
     command = "" if recipe is None else stale_caches.command(source.data, source.regularisation, recipe)

@@ -1,52 +1,31 @@
 """Read sd-scripts' `--dataset_config`, TOML or JSON: its folders, and the options it sets for the run.
 
 As in sd-scripts (library/config_util.py), the most specific value wins: subset, dataset, [general]. Three things differ
-from sd-scripts: relative paths are resolved against the file's folder, typed flags override the file, and all
-[[datasets]] are merged, so they must agree in size and batch.
+from sd-scripts: relative paths are resolved against the file's folder, typed flags override the file, and [[datasets]]
+that agree in all options are merged. They must agree in size and batch.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, formatting, untrusted_files
-from sdxl_train_cli.dataset import metadata_file
+from sdxl_train_cli import files, untrusted_files
+from sdxl_train_cli.dataset import config_keys, config_lines, metadata_file, picture_names
+from sdxl_train_cli.dataset.config_keys import INHERITED, MASKS, OF_RUN, Table
+from sdxl_train_cli.dataset.config_lines import ConfigLines
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.recipes.presets import Override
 
-Table = Mapping[str, object]
-
-_WHOLE, _NUMBER, _TEXT, _SWITCH, _PAIR = "a whole number", "a number", "text", "true or false", "two numbers"
-_RUN = {
-    "batch_size": _WHOLE, "bucket_no_upscale": _SWITCH, "bucket_reso_steps": _WHOLE, "enable_bucket": _SWITCH,
-    "max_bucket_reso": _WHOLE, "min_bucket_reso": _WHOLE, "resolution": "a size or two", "resize_interpolation": _TEXT,
-    "validation_seed": _WHOLE, "validation_split": _NUMBER,
-}  # fmt: skip
-"""Keys of a dataset that are options of the run here."""
-_INHERITED = {
-    "caption_dropout_every_n_epochs": _WHOLE, "caption_dropout_rate": _NUMBER, "caption_separator": _TEXT,
-    "caption_suffix": _TEXT, "caption_tag_dropout_rate": _NUMBER, "color_aug": _SWITCH, "enable_wildcard": _SWITCH,
-    "face_crop_aug_range": _PAIR, "flip_aug": _SWITCH, "keep_tokens": _WHOLE, "keep_tokens_separator": _TEXT,
-    "random_crop": _SWITCH, "secondary_separator": _TEXT, "shuffle_caption": _SWITCH, "token_warmup_min": _WHOLE,
-    "token_warmup_step": _NUMBER,
-}  # fmt: skip
-"""Keys of a subset that a dataset or [general] may set for all. Each is also an option of the run."""
-_LAYOUT = {"caption_extension": _TEXT, "caption_prefix": _TEXT, "class_tokens": _TEXT, "num_repeats": _WHOLE}
-"""Inherited keys that describe how a folder is laid out."""
-_OWN = {"alpha_mask": _SWITCH, "image_dir": _TEXT, "is_reg": _SWITCH, "metadata_file": _TEXT}
-"""Keys that only a subset may have."""
-_OF_FOLDERS = {"caption_extension", "class_tokens", "is_reg"}
-"""Keys that make no sense with a metadata file."""
-_SUFFIX = re.compile(r"\.[^./\\\0]+")
 _OPTION = {"batch_size": "train_batch_size"}
 """Keys whose command-line option has another name."""
+_BY_DATASET: Mapping[str, Value | None] = {"validation_split": 0.0, "validation_seed": None}
+"""Keys in which datasets may differ, and what absent means. Each is written for its own dataset then."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +49,7 @@ def find(path: Path) -> ConfigFile | None:
         table = untrusted_files.json_object(untrusted_files.text_of(path, shown, metadata_file.LARGEST_BYTES), shown)
     except RecipeError:
         return None  # reading it as metadata reports the same
-    return _read(table, path) if isinstance(table.get("datasets"), list) else None
+    return _read(table, ConfigLines(shown)) if isinstance(table.get("datasets"), list) else None
 
 
 def read(path: Path) -> ConfigFile:
@@ -80,87 +59,42 @@ def read(path: Path) -> ConfigFile:
     if files.exists(path) and not files.is_file(path):
         raise DatasetError(Problem("is not a plain file", "name a dataset config in TOML or JSON", shown))
     try:
-        table = parse(untrusted_files.text_of(path, shown), shown)
+        text = untrusted_files.text_of(path, shown)
+        table = parse(text, shown)
     except RecipeError as error:
         raise DatasetError(error.problems) from error
-    return _read(table, path)
+    return _read(table, config_lines.find(text, shown) if path.suffix.lower() == ".toml" else ConfigLines(shown))
 
 
-def _read(table: Table, path: Path) -> ConfigFile:
-    shown = str(path)
-    problems = list(_problems(table, shown))
+def _read(table: Table, lines: ConfigLines) -> ConfigFile:
+    problems = list(config_keys.problems(table, lines))
     if problems:
         raise DatasetError(problems)
     general = _table(table.get("general"))
-    datasets = _tables(table.get("datasets"))
-    levels = [(general, dataset, subset) for dataset in datasets for subset in _tables(dataset.get("subsets"))]
-    subsets = [_subset({**general, **dataset, **subset}, path) for general, dataset, subset in levels]
-    _require_one_kind(subsets, shown)
-    return ConfigFile(tuple(subsets), (*_of_run(general, datasets, shown), *_of_subsets(subsets, shown)))
+    datasets = [{**general, **dataset} for dataset in _tables(table.get("datasets"))]
+    differing = _differing(datasets, lines.shown)
+    subsets = [
+        _subset({**dataset, **subset}, _of_dataset(dataset, differing), at)
+        for number, dataset in enumerate(datasets, 1)
+        for place, subset in enumerate(_tables(dataset.get("subsets")), 1)
+        for at in [_At(lines, (number, place))]
+    ]
+    _require_one_kind(subsets, lines.shown)
+    origin = Origin(lines.shown)
+    overrides = (*_of_run(datasets[0], differing, origin), *_held_back(subsets, origin), *_of_subsets(subsets, origin))
+    return ConfigFile(tuple(subsets), overrides)
 
 
-def _problems(table: Table, shown: str) -> Iterator[Problem]:
-    """Everything that sd-scripts would refuse, and a little more."""
-    yield from _unknown(table, {"general", "datasets"}, shown)
-    datasets = table.get("datasets")
-    if not isinstance(datasets, list) or not datasets:
-        yield Problem("has no [[datasets]]", "each has [[datasets.subsets]] with an image_dir", shown)
-        return
-    yield from _wrong(table.get("general", {}), {**_RUN, **_INHERITED, **_LAYOUT}, f"{shown}: general")
-    for number, dataset in enumerate(datasets, 1):
-        where = f"{shown}: dataset {number}"
-        yield from _wrong(dataset, {**_RUN, **_INHERITED, **_LAYOUT, "subsets": None}, where)
-        subsets = dataset.get("subsets") if isinstance(dataset, dict) else None
-        if not isinstance(subsets, list) or not subsets:
-            yield Problem("has no [[datasets.subsets]]", "each names an image_dir", where)
-            continue
-        for place, subset in enumerate(subsets, 1):
-            yield from _wrong_subset(subset, f"{where}, subset {place}")
+@dataclass(frozen=True)
+class _At:
+    """A subset's place in the file."""
 
+    lines: ConfigLines
+    place: config_lines.Place
 
-def _wrong_subset(subset: object, where: str) -> Iterator[Problem]:
-    known = {**_INHERITED, **_LAYOUT, **_OWN}
-    if isinstance(subset, dict) and "metadata_file" in subset:
-        known = {key: wanted for key, wanted in known.items() if key not in _OF_FOLDERS}
-    yield from _wrong(subset, known, where)
-    if isinstance(subset, dict) and not subset.keys() & {"image_dir", "metadata_file"}:
-        yield Problem("names no image_dir", None, where)
-
-
-def _wrong(table: object, known: Mapping[str, str | None], where: str) -> Iterator[Problem]:
-    if not isinstance(table, dict):
-        yield Problem("is not a table of keys", None, where)
-        return
-    yield from _unknown(table, known.keys(), where)
-    for key, value in table.items():
-        wanted = known.get(key)
-        if wanted is not None and not _is(value, wanted):
-            yield Problem(f"{key} is {wanted}, not {value!r}", None, where)
-        elif key == "caption_extension" and not str(value).startswith("."):
-            yield Problem(f"caption_extension begins with a dot: '.{value}'", None, where)
-        elif key == "caption_extension" and not _SUFFIX.fullmatch(str(value)):
-            yield Problem("caption_extension is not a file suffix", "write it as in '.txt'", where)
-
-
-def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem]:
-    names = sorted(known)
-    for key in (key for key in table if key not in names):
-        yield Problem(f"'{key}' is not a known key", formatting.suggestion(key, names, 1), where)
-
-
-def _is(value: object, wanted: str) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    number = whole or isinstance(value, float)
-    if wanted == _SWITCH:
-        return isinstance(value, bool)
-    if wanted == _TEXT:
-        return isinstance(value, str)
-    if wanted == _WHOLE:
-        return whole
-    if wanted == _NUMBER:
-        return number
-    pair = isinstance(value, list) and len(value) == 2 and all(isinstance(each, int | float) for each in value)  # noqa: PLR2004 - a pair
-    return pair or (whole and wanted != _PAIR)
+    @property
+    def file(self) -> Path:
+        return Path(self.lines.shown)
 
 
 def _table(found: object) -> dict[str, object]:
@@ -171,18 +105,18 @@ def _tables(found: object) -> list[dict[str, object]]:
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
-def _subset(given: Table, path: Path) -> Subset:
-    folder = _path(path, str(given["image_dir"])) if "image_dir" in given else path.parent
+def _subset(given: Table, of_dataset: Sequence[tuple[str, object]], at: _At) -> Subset:
+    folder = _path(at.file, str(given["image_dir"])) if "image_dir" in given else at.file.parent
     listed = None
     if "metadata_file" in given:
-        file = _path(path, str(given["metadata_file"]))
+        file = _path(at.file, str(given["metadata_file"]))
         listed = metadata_file.read(file, folder if "image_dir" in given else file.parent)
-    kept = {key: _value(given[key]) for key in (*_INHERITED, "alpha_mask") if key in given}
+    kept = {key: _value(given[key]) for key in (*INHERITED, "alpha_mask") if key in given}
     repeats = given.get("num_repeats", 1)
     return Subset(
         image_dir=folder,
         num_repeats=repeats if isinstance(repeats, int) else 1,
-        class_tokens=_text(given.get("class_tokens")),
+        class_tokens=None if MASKS in given else _text(given.get("class_tokens")),
         caption_extension=_text(given.get("caption_extension")) or "",
         caption_prefix=_text(given.get("caption_prefix")),
         is_reg=bool(given.get("is_reg")),
@@ -190,6 +124,9 @@ def _subset(given: Table, path: Path) -> Subset:
         captions=0,
         metadata_file=listed,
         options=tuple(sorted(kept.items())),
+        dataset_options=tuple((key, _value(value)) for key, value in of_dataset),
+        masks=_path(at.file, str(given[MASKS])) if MASKS in given else None,
+        origin=at.lines.origin(at.place, "metadata_file" if "metadata_file" in given else "image_dir"),
     )
 
 
@@ -213,25 +150,60 @@ def _require_one_kind(subsets: Sequence[Subset], shown: str) -> None:
         raise DatasetError(Problem("mixes metadata files and folders of captions", "use one of the two", shown))
 
 
-def _of_run(general: Table, datasets: Sequence[Table], shown: str) -> Iterator[Override]:
-    """Options that the datasets set for the run. All datasets are merged, so they must agree."""
-    for key in _RUN:
-        found = [{**general, **dataset}.get(key) for dataset in datasets]
-        if any(value != found[0] for value in found):
-            words = f"the datasets differ in {key}: {', '.join(map(str, found))}"
-            raise DatasetError(
-                Problem(words, "a run has one size and one batch size: put each dataset in its own file", shown)
-            )
-        value = found[0]
+def _differing(datasets: Sequence[Table], shown: str) -> list[str]:
+    """Keys of `_BY_DATASET` in which the datasets differ. DatasetError if they differ in another."""
+    differing = [key for key in OF_RUN if any(dataset.get(key) != datasets[0].get(key) for dataset in datasets)]
+    wrong = [key for key in differing if key not in _BY_DATASET]
+    if wrong:
+        values = ", ".join(str(dataset.get(wrong[0])) for dataset in datasets)
+        words = f"the datasets differ in {wrong[0]}: {values}"
+        raise DatasetError(
+            Problem(words, "a run has one size and one batch size: put each dataset in its own file", shown)
+        )
+    return differing
+
+
+def _of_dataset(dataset: Table, differing: Sequence[str]) -> list[tuple[str, object]]:
+    found = ((key, dataset.get(key, _BY_DATASET[key])) for key in differing)
+    return [(key, value) for key, value in found if value is not None]
+
+
+def _of_run(dataset: Table, differing: Sequence[str], origin: Origin) -> Iterator[Override]:
+    """Options that all datasets set alike for the run."""
+    for key in OF_RUN:
+        value = None if key in differing else dataset.get(key)
         if isinstance(value, list):
-            yield Override(key, ",".join(map(str, value)), Origin(shown))
+            yield Override(key, ",".join(map(str, value)), origin)
         elif value is not None:
-            yield Override(_OPTION.get(key, key), _value(value), Origin(shown))
+            yield Override(_OPTION.get(key, key), _value(value), origin)
 
 
-def _of_subsets(subsets: Sequence[Subset], shown: str) -> Iterator[Override]:
+def _held_back(subsets: Sequence[Subset], origin: Origin) -> Iterator[Override]:
+    """Where each dataset has a share of its own for validation, the share of all pictures, for the run's rules."""
+    if not any("validation_split" in dict(subset.dataset_options) for subset in subsets):
+        return
+    counts = [(subset, _count(subset.image_dir)) for subset in subsets if not subset.is_reg]
+    held = sum(count * _share(dict(subset.dataset_options).get("validation_split")) for subset, count in counts)
+    yield Override("validation_split", round(held / max(1, sum(count for _, count in counts)), 4), origin)
+
+
+def _share(value: Value | None) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _count(folder: Path) -> int:
+    try:
+        with os.scandir(folder) as found:
+            return sum(picture_names.is_picture_name(entry.name) for entry in found)
+    except (OSError, ValueError):  # told by who lists it for the run
+        return 0
+
+
+def _of_subsets(subsets: Sequence[Subset], origin: Origin) -> Iterator[Override]:
     """Options of subsets. A switch is on for the run's rules if any subset has it on."""
-    for key in (*_INHERITED, "alpha_mask"):
+    for key in (*INHERITED, "alpha_mask"):
         found = [dict(subset.options)[key] for subset in subsets if key in dict(subset.options)]
         if found:
-            yield Override(key, next((value for value in found if value), found[0]), Origin(shown))
+            yield Override(key, next((value for value in found if value), found[0]), origin)
+    if any(subset.masks is not None for subset in subsets):
+        yield Override("masked_loss", value=True, origin=origin)  # sd-scripts reads masks with it alone

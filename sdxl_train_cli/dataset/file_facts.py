@@ -86,7 +86,12 @@ class SurveyedPicture:
     def picture(self) -> PictureFile:
         """The picture in the form used for bucketing."""
         return PictureFile(
-            self.facts.path, self.facts.width, self.facts.height, self.subset.num_repeats, self.subset.is_reg
+            self.facts.path,
+            self.facts.width,
+            self.facts.height,
+            self.subset.num_repeats,
+            self.subset.is_reg,
+            self.subset.part,
         )
 
 

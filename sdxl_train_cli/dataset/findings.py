@@ -13,6 +13,7 @@ from sdxl_train_cli.dataset import (
     caption_findings,
     fit_findings,
     folder_findings,
+    mask_findings,
     metadata_findings,
     picture_findings,
     stale_caches,
@@ -29,9 +30,10 @@ def find(found: Survey, recipe: Recipe | None, cache_command: str) -> list[Findi
     fit = fit_findings.find(recipe, found.readable) if recipe is not None else ()
     return errors_first(
         chain(
-            picture_findings.find(found.seen, recipe, _root(found.pictures)),
+            picture_findings.find(found.seen, recipe, _roots(found.pictures)),
             caption_findings.find(found.seen, recipe, found.pictures.trigger),
             metadata_findings.find(found.pictures, recipe),
+            mask_findings.find(found.pictures, found.seen, recipe),
             cache_findings.find(found.seen, found.beside, recipe, cache_command),
             cache_fit.find(found.seen, found.beside, recipe, cache_command),
             folder_findings.find(found.beside),
@@ -42,7 +44,8 @@ def find(found: Survey, recipe: Recipe | None, cache_command: str) -> list[Findi
 
 DECIDING = (
     *stale_caches.DECIDING, "train_batch_size", "gradient_accumulation_steps", "max_train_steps", "max_train_epochs",
-    "validation_split", "validation_seed",
+    "validation_split", "validation_seed", "masked_loss", "random_crop",
+    "initial_epoch", "initial_step",
 )  # fmt: skip
 """The options that decide what `errors_with` finds."""
 
@@ -51,6 +54,7 @@ def errors_with(recipe: Recipe, found: Survey, cache_command: str) -> list[Probl
     """What keeps a recipe from training on these pictures; what is wrong with the files themselves is left out."""
     of_recipe = chain(
         metadata_findings.find(found.pictures, recipe),
+        mask_findings.of_recipe(found.pictures, recipe),
         cache_findings.find(found.seen, found.beside, recipe, cache_command),
         cache_fit.find(found.seen, found.beside, recipe, cache_command),
         fit_findings.find(recipe, found.readable),
@@ -68,7 +72,10 @@ def _from_folder_problem(problem: FolderProblem) -> Finding:
     named: dict[str, Path | str | int] = {"words": shown(problem.words)}
     if problem.place is not None:
         named["place"] = problem.place
+    if problem.where is not None:
+        named["where"] = str(problem.where)
     wording = "{words}" if problem.place is None else "{place} {words}"
+    wording = wording if problem.where is None else "{where}: " + wording
     return Finding(problem.kind, Severity.ERROR, (problem.file,), wording, named, shown(problem.hint))
 
 
@@ -77,9 +84,14 @@ def errors_first(found: Iterable[Finding]) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
 
 
-def _root(pictures: TrainingPictures) -> str:
-    """The given folder, quoted for a shell. For several numbered folders, their parent."""
-    folders = [subset.place for subset in pictures.subsets if not subset.is_reg]
-    if not folders:
-        return "DIR"
-    return formatting.shell_word(folders[0] if len(folders) == 1 else folders[0].parent)
+def _roots(pictures: TrainingPictures) -> dict[bool, str]:
+    """The folders for training and for regularisation, by whether they are the latter, quoted for a shell.
+
+    For several numbered folders, their parent.
+    """
+    found: dict[bool, str] = {}
+    for is_reg in (False, True):
+        folders = [subset.place for subset in pictures.subsets if subset.is_reg is is_reg]
+        if folders:
+            found[is_reg] = formatting.shell_word(folders[0] if len(folders) == 1 else folders[0].parent)
+    return found

@@ -56,6 +56,15 @@ _FEW = FindingKind(
     "{steps} steps show each of the {pictures} pictures {passes} times: too few to learn them",
     "--steps {better}, or --epochs",
 )  # fmt: skip
+_BEHIND = FindingKind(
+    "epoch-behind", ERROR, "",
+    "initial_epoch {epoch} begins behind the end: an epoch has {each} steps, and the run {steps} in all",
+    "or a larger number of --steps: the total of the whole run", ways=("initial_epoch=null",),
+)  # fmt: skip
+_NONE_LEFT = FindingKind(
+    "none-left", ERROR, "", "all {count} pictures are held back for validation, and none is left to train on",
+    "give the pictures to train on a dataset without validation_split", ways=("validation_split=0.1",),
+)  # fmt: skip
 _MANY = FindingKind(
     "many-passes", WARNING, "",
     "{steps} steps show each of the {pictures} pictures {passes} times: enough to memorise them",
@@ -77,6 +86,12 @@ def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
     if 0 < arranged.batches < arranged.accumulation:
         yield from _PARTIAL.of_dataset(batches=arranged.batches, accumulation=arranged.accumulation)
     yield from _passes(arranged)
+    if pictures and len(arranged.held_back) == len([each for each in pictures if not each.is_reg]):
+        yield from _NONE_LEFT.of_dataset(count=len(arranged.held_back))
+    epoch = recipe.number("initial_epoch")
+    skipped = int((epoch or 1) - 1) * arranged.steps_per_epoch
+    if epoch is not None and recipe.number("initial_step") is None and skipped >= max(1, arranged.steps):
+        yield from _BEHIND.of_dataset(epoch=int(epoch), each=arranged.steps_per_epoch, steps=arranged.steps)
 
 
 def _in_short_buckets(arranged: BucketPlan) -> list[Hit]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.dataset import caption, finding_kinds, safe_names, sources
-from sdxl_train_cli.dataset.folders import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, Subset
+from sdxl_train_cli.dataset.folders import CAPTION_SUFFIXES, Subset
 from sdxl_train_cli.dataset.metadata_file import MetadataFile
+from sdxl_train_cli.dataset.picture_names import OTHER_PICTURES, PICTURE_SUFFIXES
 from sdxl_train_cli.errors import DatasetError, Problem
 
 SUFFIXES = {*PICTURE_SUFFIXES, *OTHER_PICTURES, ".jfif", ".jpe", ".jp2", ".heif", ".tga", ".apng", ".dib", ".ico"}

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset import folders
+from sdxl_train_cli.dataset import folders, picture_names
 from sdxl_train_cli.dataset.file_facts import Finding
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind
-
-_MOST_FOLDERS = 10_000
-"""Limit for inner folders to look into, in total."""
+from sdxl_train_cli.dataset.picture_names import InnerFolders
 
 _OTHER = FindingKind(
     "other-format", WARNING, "{file}: sd-scripts can't read this kind of picture",
@@ -40,15 +35,17 @@ _LOOP = FindingKind(
 def find(beside: Sequence[Path]) -> Iterator[Finding]:
     """Yield the findings."""
     visible = [path for path in beside if not path.name.startswith(".")]
-    yield from _OTHER.of_files([(path, "") for path in visible if path.suffix.lower() in folders.OTHER_PICTURES])
+    yield from _OTHER.of_files([(path, "") for path in visible if path.suffix.lower() in picture_names.OTHER_PICTURES])
     yield from _UNREAD.of_files(
         [(path, "") for path in visible if path.suffix.lower() in folders.CAPTION_SUFFIXES and not path.is_dir()]
     )
     loops = {path for path in visible if _leads_back(path)}
     yield from _LOOP.of_files([(path, "") for path in visible if path in loops])
-    left = _Left(_MOST_FOLDERS)
+    look = InnerFolders()
     inner = [path for path in visible if path not in loops and files.is_folder(path)]
-    yield from _INNER.of_files([(path, "") for path in inner if _has_pictures(path, left)])
+    yield from _INNER.of_files(
+        [(path, "") for path in inner if picture_names.holds_pictures(path) or look.nearest(path) is not None]
+    )
 
 
 def _leads_back(path: Path) -> bool:
@@ -57,24 +54,3 @@ def _leads_back(path: Path) -> bool:
         return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve(strict=True))
     except (OSError, RuntimeError) as error:
         return isinstance(error, RuntimeError) or error.errno == errno.ELOOP
-
-
-@dataclass
-class _Left:
-    """How many folders may still be looked into."""
-
-    folders: int
-
-
-def _has_pictures(path: Path, left: _Left) -> bool:
-    """Whether the folder contains pictures at any depth. Links are not followed."""
-    waiting = [os.fspath(path)]
-    while waiting and left.folders > 0:
-        left.folders -= 1
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as found:
-            for entry in found:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                elif folders.is_picture_name(entry.name):
-                    return True
-    return False

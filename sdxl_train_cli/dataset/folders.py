@@ -5,6 +5,7 @@ No picture is decoded here. Captions are only read for the fingerprint.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
@@ -13,19 +14,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import layout
+from sdxl_train_cli.dataset import picture_names
 from sdxl_train_cli.dataset.metadata_file import MetadataFile
+from sdxl_train_cli.dataset.picture_names import OTHER_PICTURES, InnerFolders, is_picture_name
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.files import exists, is_folder
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Value
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""Suffixes that sd-scripts recognises (library/train_util.py: IMAGE_EXTENSIONS), in lower or upper case, not mixed."""
-OTHER_PICTURES = (".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl", ".psd")
 CAPTION_SUFFIXES = (".txt", ".caption")
 MOST_REPEATS = 10_000
 """A larger number before the _ of a folder's name is a date. As repeats, it would fill the memory."""
 NUMBERED = re.compile(r"(\d+)_(.*)", re.DOTALL)
 """Pattern of a folder name with repeats and class."""
+
+
+@dataclass(frozen=True)
+class DatasetPart:
+    """What sets the dataset apart in which sd-scripts trains a picture. A batch never mixes datasets."""
+
+    options: tuple[tuple[str, Value], ...] = ()
+    """Options of the run that this dataset sets for itself."""
+    has_masks: bool = False
+    """Whether the pictures have masks in another folder: then sd-scripts wants one for each picture."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,17 @@ class Subset:
     """Metadata file that lists the pictures. None uses the whole folder, with caption files."""
     options: tuple[tuple[str, Value], ...] = ()
     """Further options that a dataset config sets for this subset, in sd-scripts' names."""
+    dataset_options: tuple[tuple[str, Value], ...] = ()
+    """Options of the run that the dataset of this subset sets for itself, because others set them otherwise."""
+    masks: Path | None = None
+    """Folder of masks, one for each picture (`conditioning_data_dir`)."""
+    origin: Origin | None = None
+    """The line of a dataset config that names the folder."""
+
+    @property
+    def part(self) -> DatasetPart:
+        """The dataset that sd-scripts trains it in."""
+        return DatasetPart(self.dataset_options, self.masks is not None)
 
     @property
     def place(self) -> Path:
@@ -92,11 +114,13 @@ class FolderProblem:
     """Subject of the message. None if the message names it."""
     words: str
     hint: str
+    where: Origin | None = None
+    """The line of a dataset config that names the folder."""
 
     @property
     def problem(self) -> Problem:
         """The problem as an error."""
-        return Problem(self.words if self.place is None else f"{self.place} {self.words}", self.hint)
+        return Problem(self.words if self.place is None else f"{self.place} {self.words}", self.hint, self.where)
 
 
 def find(
@@ -181,6 +205,7 @@ class PictureFile:
     height: int
     repeats: int
     is_reg: bool = False
+    part: DatasetPart = DatasetPart()
 
 
 def files(pictures: TrainingPictures) -> list[PictureFile]:
@@ -189,7 +214,8 @@ def files(pictures: TrainingPictures) -> list[PictureFile]:
     for subset in pictures.subsets:
         for file in _listed(subset):
             sides = size(file)
-            found += [] if sides is None else [PictureFile(file, *sides, subset.num_repeats, subset.is_reg)]
+            if sides is not None:
+                found.append(PictureFile(file, *sides, subset.num_repeats, subset.is_reg, subset.part))
     return found
 
 
@@ -223,7 +249,7 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
         raise DatasetError(f"{data} {what}", f"{called} a folder of pictures")
     there = list_entries(data)
     direct = any(map(is_picture_name, there))
-    inside = [data / name for name, entry in there.items() if not name.startswith(".") and _is_folder(entry)]
+    inside = [data / name for name, entry in there.items() if picture_names.is_own_folder(name) and _is_folder(entry)]
     numbered = [folder for folder in inside if NUMBERED.fullmatch(folder.name)]
     if direct and numbered:
         raise DatasetError(
@@ -249,7 +275,7 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
 
 
 def _require_none_below(data: Path, inside: Sequence[Path], called: str) -> None:
-    """DatasetError if the pictures are one level deeper. The message names that folder."""
+    """DatasetError if the pictures are deeper. The message names that folder."""
     bare = next(_unnumbered(inside), None)
     if bare is not None:
         raise DatasetError(
@@ -261,31 +287,22 @@ def _require_none_below(data: Path, inside: Sequence[Path], called: str) -> None
         if one is not None:
             words = f"{data} has no pictures itself; its folder {folder.name} has folders such as {one}"
             raise DatasetError(words, f"{called} {folder}")
+    deep = InnerFolders().nearest(data)
+    if deep is not None:
+        raise DatasetError(
+            f"{data} has no pictures itself; its folder {deep.relative_to(data).as_posix()} has", f"{called} {deep}"
+        )
 
 
 def _unnumbered(inside: Iterable[Path]) -> Iterator[Path]:
     """Folders with pictures whose names have no repeats."""
-    for folder in inside:
-        if not NUMBERED.fullmatch(folder.name):
-            with os.scandir(folder) as found:
-                has_pictures = any(is_picture_name(entry.name) for entry in found)
-            if has_pictures:
-                yield folder
+    return (folder for folder in inside if not NUMBERED.fullmatch(folder.name) and picture_names.holds_pictures(folder))
 
 
 def _numbered_names(folder: Path) -> list[str]:
-    with os.scandir(folder) as found:
+    with contextlib.suppress(OSError), os.scandir(folder) as found:  # the system's own, at the root of a drive
         return [entry.name for entry in found if NUMBERED.fullmatch(entry.name) and _is_folder(entry)]
-
-
-def is_picture(path: Path) -> bool:
-    """Whether sd-scripts treats it as a picture: by name only, even a broken link. Hidden files are skipped."""
-    return is_picture_name(path.name)
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether sd-scripts treats a file of this name as a picture."""
-    return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
+    return []
 
 
 def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
@@ -307,21 +324,14 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
     pictures = list(filter(is_picture_name, there)) if named is None else named
     file, place = folder.image_dir, folder.place
     if not pictures:
-        others = sorted({suffix for name in there if (suffix := Path(name).suffix).lower() in OTHER_PICTURES})
-        hint = (
-            f"it has {', '.join(others)} files: convert them to png or jpg"
-            if others
-            else "it needs png, jpg or webp files"
-        )
-        words = "holds no picture that sd-scripts can read"
-        problems.append(FolderProblem("empty-folder", file, place, words, hint))
+        problems.append(_empty(folder, there))
     elif folder.num_repeats < 1:
         words = f"is repeated {folder.num_repeats} times: it would be left out"
-        problems.append(FolderProblem("skipped-folder", file, place, words, "write 1 or more"))
+        problems.append(FolderProblem("skipped-folder", file, place, words, "write 1 or more", folder.origin))
     elif folder.num_repeats > MOST_REPEATS:
         words = f"would be repeated {folder.num_repeats} times in each pass"
         hint = f"put a date after the repeats: 1_{folder.image_dir.name}"
-        problems.append(FolderProblem("repeats", file, place, words, hint))
+        problems.append(FolderProblem("repeats", file, place, words, hint, folder.origin))
     elif folder.metadata_file is not None:
         captions = sum(map(bool, folder.metadata_file.captions.values()))
         yield replace(folder, pictures=len(pictures), captions=captions)
@@ -330,6 +340,23 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
         found = {suffix: captions_of(pictures, suffix, there) for suffix in suffixes}
         suffix = _caption_suffix(folder.image_dir, found, problems)
         yield replace(folder, caption_extension=suffix, pictures=len(pictures), captions=len(found[suffix]))
+
+
+def _empty(folder: Subset, there: Iterable[str]) -> FolderProblem:
+    """That there is no picture, with the nearest folder below that has some."""
+    others = sorted({suffix for name in there if (suffix := Path(name).suffix).lower() in OTHER_PICTURES})
+    inner = None if folder.metadata_file is not None else InnerFolders().nearest(folder.image_dir)
+    words, hint = "holds no picture that sd-scripts can read", "it needs png, jpg or webp files"
+    if others:
+        hint = f"it has {', '.join(others)} files: convert them to png or jpg"
+    elif inner is not None:
+        words += f"; its folder {inner.relative_to(folder.image_dir).as_posix()} has, which it does not look into"
+        hint = f"move the pictures of {inner} up into it"
+        if folder.origin is not None:
+            root = Path(folder.origin.name).parent
+            named = inner.relative_to(root) if inner.is_relative_to(root) else inner
+            hint = f'write image_dir = "{named.as_posix()}" in this line'
+    return FolderProblem("empty-folder", folder.image_dir, folder.place, words, hint, folder.origin)
 
 
 def _caption_suffix(folder: Path, found: Mapping[str, Mapping[str, str]], problems: list[FolderProblem]) -> str:

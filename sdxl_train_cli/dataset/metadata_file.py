@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import files, untrusted_files
+from sdxl_train_cli.dataset import picture_names
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
 from sdxl_train_cli.origin import Origin
 
@@ -45,8 +46,9 @@ def read(file: Path, folder: Path) -> MetadataFile:
     """Read a metadata file. Relative paths are resolved against `folder`. DatasetError lists every invalid line."""
     captions: dict[Path, str] = {}
     problems: list[Problem] = []
+    named = _Named()
     for where, name, record in _rows(file):
-        path, caption = Path(os.path.normpath(folder / name)), _caption(record)
+        path, caption = named.picture(Path(os.path.normpath(folder / name))), _caption(record)
         if not name or not _can_be(name):
             problems.append(Problem("names no picture", f"under {' or '.join(_PATHS)}", where))
         elif path in captions:
@@ -62,6 +64,33 @@ def read(file: Path, folder: Path) -> MetadataFile:
     if not captions:
         raise DatasetError(f"{file} names no picture", _FORM)
     return MetadataFile(file, captions)
+
+
+class _Named:
+    """Finds pictures that metadata names without a suffix, as sd-scripts' own tools write it.
+
+    sd-scripts v0.11.1 looks for them itself, v0.10.1 does not (FineTuningDataset).
+    """
+
+    def __init__(self) -> None:
+        self._there: dict[Path, dict[str, Path]] = {}
+
+    def picture(self, path: Path) -> Path:
+        """The picture of this name; the path as it is where it has a suffix, or where there is none."""
+        if picture_names.is_picture(path):
+            return path
+        if path.parent not in self._there:
+            self._there[path.parent] = _by_stem(path.parent)
+        return self._there[path.parent].get(path.name, path)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """The folder's pictures by name without suffix; of several the first, as sd-scripts takes it."""
+    try:
+        pictures = sorted(filter(picture_names.is_picture_name, os.listdir(folder)), reverse=True)  # noqa: PTH208 - names
+    except (OSError, ValueError):
+        return {}
+    return {Path(name).stem: folder / name for name in pictures}
 
 
 def _can_be(name: str) -> bool:

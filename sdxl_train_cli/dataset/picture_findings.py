@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sdxl_train_cli.dataset import duplicates, picture
 from sdxl_train_cli.dataset.file_facts import FileFault, Finding, PictureFacts, Severity, SurveyedPicture
@@ -16,6 +16,7 @@ from sdxl_train_cli.recipe import Recipe
 _WINDOWS = sys.platform == "win32"
 _DELETE = "delete it, or save it again as png or jpg"
 _FIX = "`sdxl-train dataset fix {root} --to NEWDIR` makes a repaired copy"
+"""{root} is the folder of the pictures that have the problem: that of --reg where they are for regularisation."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters in a name break every file list and log."""
 _DEEP = {"I", "F"}
@@ -133,15 +134,16 @@ _NEAR = FindingKind(
 )  # fmt: skip
 
 
-def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, root: str) -> Iterator[Finding]:
-    """Yield the findings. `root` is the dataset's folder as the user can type it."""
-    for kind, told in _KINDS:
-        hits = [(each.facts.path, words) for each in seen if (words := told(each.facts)) is not None]
-        yield from kind.of_files(hits, root=root)
+def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, roots: Mapping[bool, str]) -> Iterator[Finding]:
+    """Yield the findings. `roots` are the folders as the user can type them, by whether they are of --reg."""
     masks = recipe is not None and recipe.is_on("alpha_mask")
-    yield from _ALPHA.of_files(
-        [(each.facts.path, "") for each in seen if each.facts.has_alpha and not masks], root=root
-    )
+    for is_reg, root in roots.items():
+        own = [each for each in seen if each.subset.is_reg is is_reg]
+        for kind, told in _KINDS:
+            hits = [(each.facts.path, words) for each in own if (words := told(each.facts)) is not None]
+            yield from kind.of_files(hits, root=root)
+        yield from _ALPHA.of_files([(each.facts.path, "") for each in own if each.facts.has_alpha and not masks],
+                                   root=root)  # fmt: skip
     stems = _stems(seen)
     yield from _SAME_STEM.of_files(_grouped(stems), _weight_of_same_stems(stems, recipe))
     facts = [each.facts for each in seen]

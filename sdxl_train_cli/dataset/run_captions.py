@@ -71,6 +71,8 @@ def _obstacle(recipe: Recipe, pictures: TrainingPictures) -> str | None:
         return "sd-scripts takes no regularization pictures beside captions of the run's own"
     if recipe.number("validation_split"):
         return "sd-scripts holds back no pictures for validation beside captions of the run's own"
+    if any(subset.masks is not None for subset in pictures.subsets):
+        return "sd-scripts takes no masks beside captions of the run's own"
     if recipe.kind is Kind.DREAMBOOTH and not recipe.is_on("cache_latents"):
         return "a Dreambooth run takes captions of its own only with cache_latents"
     return None

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdxl_train_cli import files, layout
-from sdxl_train_cli.dataset import config_file, finding_kinds, folders, metadata_file
+from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli.dataset import config_file, finding_kinds, folders, metadata_file, picture_names
 from sdxl_train_cli.dataset.config_file import ConfigFile
 from sdxl_train_cli.dataset.folders import FolderProblem, Subset, TrainingPictures
 from sdxl_train_cli.dataset.metadata_file import MetadataFile
 from sdxl_train_cli.errors import DatasetError, Problem
+from sdxl_train_cli.origin import Origin
+from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes.presets import Override
 
 _SPLIT = "train"
@@ -31,6 +33,7 @@ def find(
     config = _config(data)
     given = _given(data, config)
     if given is None:
+        _require_folder(data, called)
         return folders.find(data, regularisation=regularisation, repeats=repeats, trigger=trigger, called=called)
     if regularisation is not None:
         hint = "set is_reg in it" if config else "`sdxl-train dataset fix` makes folders of both"
@@ -63,6 +66,24 @@ def overrides(data: Path) -> tuple[Override, ...]:
     return config.overrides if config else ()
 
 
+def as_typed(pictures: TrainingPictures, recipe: Recipe) -> TrainingPictures:
+    """The pictures without those options of their datasets that were typed for the whole run."""
+    return replace(pictures, subsets=tuple(_as_typed(subset, recipe) for subset in pictures.subsets))
+
+
+def _as_typed(subset: Subset, recipe: Recipe) -> Subset:
+    if not subset.dataset_options:
+        return subset
+    file = "" if subset.origin is None else subset.origin.name
+    kept = tuple((key, value) for key, value in subset.dataset_options if _is_of(recipe.origin(key), file))
+    return replace(subset, dataset_options=kept)
+
+
+def _is_of(origin: Origin | None, file: str) -> bool:
+    """Whether a file sets an option, or nobody does, as of the options that each dataset sets for itself alone."""
+    return origin is None or origin.name == file
+
+
 def _config(data: Path) -> ConfigFile | None:
     return config_file.find(data) if files.is_file(data) else None
 
@@ -77,6 +98,21 @@ def _given(data: Path, config: ConfigFile | None) -> list[Subset] | None:
     if not files.is_file(data) or data.suffix.lower() not in metadata_file.SUFFIXES:
         return None
     return [_of_metadata_file(metadata_file.read(data, data.parent), data.parent)]
+
+
+def _require_folder(data: Path, called: str) -> None:
+    """DatasetError for a file that is no list of pictures, with what to make of it."""
+    toml = data.with_suffix(".toml").name
+    form = '[[datasets]], below it [[datasets.subsets]] with image_dir = "..."'
+    hints = {
+        **dict.fromkeys((".yaml", ".yml"), f"write the same keys as TOML, and {called} {toml}: {form}"),
+        **dict.fromkeys((".zip", ".rar", ".7z", ".tar", ".gz"), f"unpack it, and {called} the folder"),
+        **dict.fromkeys(picture_names.PICTURE_SUFFIXES, f"{called} its folder: {formatting.shell_word(data.parent)}"),
+    }
+    hint = hints.get(data.suffix.lower())
+    if files.is_file(data) and hint is not None:
+        kinds = "a file, not a folder, and no dataset config in TOML or JSON"
+        raise DatasetError(f"{data} is {kinds}", hint)
 
 
 def _imagefolder(data: Path) -> MetadataFile | None:
@@ -113,9 +149,13 @@ def _compared(subsets: Sequence[Subset]) -> tuple[list[FolderProblem], list[Prob
         file, listed = subset.metadata_file.file, subset.metadata_file.captions
         missing = [path for path in listed if not files.is_file(path)]
         gone = set(missing)
-        others = [path for path in listed if path not in gone and not folders.is_picture(path)]
+        others = [path for path in listed if path not in gone and not picture_names.is_picture(path)]
+        from_where = (
+            f"relative paths count from {subset.image_dir}: move the file beside its pictures,"
+            " or name image_dir and metadata_file in a dataset config"
+        )
         for found, message, hint in (
-            (missing, "names pictures that do not exist", f"relative paths count from {subset.image_dir}"),
+            (missing, "names pictures that do not exist", from_where),
             (others, "names files that sd-scripts does not read as pictures", "convert them to png or jpg"),
         ):
             if found:

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from sdxl_train_cli import layout
-from sdxl_train_cli.dataset import caption, caption_text, folders, picture, tokens
+from sdxl_train_cli.dataset import caption, caption_text, folders, picture, picture_names, tokens
 from sdxl_train_cli.dataset.decode_memory import DecodeMemory
 from sdxl_train_cli.dataset.file_facts import Caption, FileFault, PictureFacts, Survey, SurveyedPicture
 from sdxl_train_cli.dataset.folders import Subset, TrainingPictures
@@ -85,7 +85,7 @@ def _listed(subset: Subset) -> _ListedFolder:
     except OSError as error:
         raise DatasetError(f"{error.filename} can't be read: {error.strerror}") from error
     paths = {name: subset.image_dir / name for name in there}
-    pictures = {name: paths[name] for name in filter(folders.is_picture_name, there)}
+    pictures = {name: paths[name] for name in filter(picture_names.is_picture_name, there)}
     beside = folders.captions_of(pictures, subset.caption_extension, there)
     captions = {paths[name]: paths[text] for name, text in beside.items()}
     taken = {*pictures, *beside.values()}

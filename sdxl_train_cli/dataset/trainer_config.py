@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset import caption, folders
-from sdxl_train_cli.dataset.folders import Subset, TrainingPictures
+from sdxl_train_cli.dataset import caption, folders, picture_names
+from sdxl_train_cli.dataset.folders import DatasetPart, Subset, TrainingPictures
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Value
 
@@ -21,15 +21,18 @@ METADATA = r"metadata-\d+\.json"
 def config(pictures: TrainingPictures, folder: Path) -> dict[str, object]:
     """The `--dataset_config` for sd-scripts with every subset explicit. Buckets and batch size are options of the run.
 
+    Subsets that differ in options of their dataset, or in whether they have masks, get datasets of their own.
+
     The files of `metadata` must be written to `folder` as well.
     """
-    subsets = [
-        _listed_config(subset, _metadata_file(folder, number), has_captions=pictures.captions is not None)
-        if _is_listed(subset, pictures)
-        else _subset_config(subset)
-        for number, subset in enumerate(pictures.subsets, 1)
-    ]
-    return {"datasets": [{"subsets": subsets}]}
+    datasets: dict[DatasetPart, list[dict[str, object]]] = {}
+    for number, subset in enumerate(pictures.subsets, 1):
+        file = _metadata_file(folder, number)
+        is_listed = _is_listed(subset, pictures)
+        has_captions = pictures.captions is not None
+        own = _listed_config(subset, file, has_captions=has_captions) if is_listed else _subset_config(subset)
+        datasets.setdefault(subset.part, []).append(own)
+    return {"datasets": [{**_plain(part.options), "subsets": own} for part, own in datasets.items()]}
 
 
 def metadata(pictures: TrainingPictures, folder: Path) -> dict[Path, dict[str, object]]:
@@ -105,11 +108,13 @@ def _fingerprint_entries(subset: Subset) -> Iterator[tuple[str, int, str]]:
     folder = f"{subset.image_dir.name}/" if folders.NUMBERED.fullmatch(subset.image_dir.name) else ""
     root = f"{'reg' if subset.is_reg else 'data'}/{folder}"
     there = folders.list_entries(subset.image_dir)
-    pictures = list(filter(folders.is_picture_name, there))
+    pictures = list(filter(picture_names.is_picture_name, there))
     captions = folders.captions_of(pictures, subset.caption_extension, there)
     for name in pictures:
         read = files.read_bytes(subset.image_dir / captions[name], caption.LARGEST) if name in captions else b""
         yield root + name, os.stat(subset.image_dir / name).st_size, read.decode("utf-8", "replace")  # noqa: PTH116 - fast
+    for name, entry in folders.list_entries(subset.masks).items() if subset.masks is not None else ():
+        yield f"mask/{folder}{name}", entry.stat().st_size, ""
 
 
 def _subset_config(subset: Subset) -> dict[str, object]:
@@ -117,8 +122,12 @@ def _subset_config(subset: Subset) -> dict[str, object]:
         "image_dir": str(subset.image_dir),
         "num_repeats": subset.num_repeats,
         "caption_extension": subset.caption_extension,
-        "is_reg": subset.is_reg,
     }
-    optional = {"class_tokens": subset.class_tokens, "caption_prefix": subset.caption_prefix}
+    optional = {"caption_prefix": subset.caption_prefix}
+    if subset.masks is None:
+        entries["is_reg"] = subset.is_reg
+        optional["class_tokens"] = subset.class_tokens
+    else:  # sd-scripts takes neither beside masks
+        entries["conditioning_data_dir"] = str(subset.masks)
     given = {key: text for key, text in optional.items() if text is not None}
     return {**entries, **given, **_plain(subset.options)}

@@ -277,6 +277,7 @@ def _whole(folder: Path) -> Environment:
     except (OSError, ValueError) as error:
         raise SetupError(f"the environment is damaged: {parts.options} can't be read", _ANEW) from error
     scripts = [parts.checkout / name for name in sorted({kind.script for kind in Kind})]
+    scripts.append(parts.checkout / "networks" / "lora.py")  # an emptied checkout keeps its folders
     gone = [path for path in scripts if not files.is_file(path)]
     gone += [path for path in (parts.checkout / "library", parts.venv) if not files.is_folder(path)]
     if gone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 
 from sdxl_train_cli import files, layout
@@ -46,13 +47,28 @@ def require_tagger(model: str, environ: Mapping[str, str]) -> None:
         raise ModelError(f"the tagger {model} must be fetched once, and {address} can't be reached", hint)
 
 
+def _require_model(model: str, address: str, environ: Mapping[str, str]) -> None:
+    """ModelError if the hub has no such model in diffusers' form. It answers 401 for what is private or not there."""
+    has_token = any(environ.get(name) for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))
+    status = network.status(f"{address}/{model}/resolve/main/model_index.json")
+    if status == HTTPStatus.NOT_FOUND or (status == HTTPStatus.UNAUTHORIZED and not has_token):
+        raise ModelError(
+            f"{address} has no public model {model} in diffusers' form",
+            f"look at its spelling: SDXL's own is {checkpoint.SDXL_BASE}; HF_TOKEN opens private ones",
+        )
+
+
 def require(model: str, home: Home, environ: Mapping[str, str]) -> None:
-    """Raise if something must still be downloaded and the hub is unreachable."""
+    """Raise if something must still be downloaded, and the hub is unreachable or has no such model."""
     needs_model = checkpoint.is_hub_id(model) and fetched(model, environ) is None
     needs_tokenizers = not has_tokenizers(home)
-    if not (needs_model or needs_tokenizers) or network.is_reachable(_address(environ)):
-        return
     address = _address(environ)
+    if not (needs_model or needs_tokenizers):
+        return
+    if network.is_reachable(address):
+        if needs_model:
+            _require_model(model, address, environ)
+        return
     if needs_model:
         raise ModelError(
             f"{model} must be fetched once, and {address} can't be reached", "give --model a checkpoint file"

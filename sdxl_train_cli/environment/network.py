@@ -7,15 +7,20 @@ TIMEOUT_SECONDS = 5.0
 
 def is_reachable(url: str) -> bool:
     """Request the page's headers through the system's proxies. Any response counts, including an error status."""
+    return status(url) is not None
+
+
+def status(url: str) -> int | None:
+    """The HTTP status of the page, asked without any credentials. None if the host can't be reached."""
     import http.client  # noqa: PLC0415 - few commands use the network, and the import is slow
     import urllib.error  # noqa: PLC0415 - the same
     import urllib.request  # noqa: PLC0415 - the same
 
     try:
         request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - https URLs from our own constants
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - as above
-            return True
-    except urllib.error.HTTPError:
-        return True
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
     except (OSError, ValueError, http.client.HTTPException):
-        return False
+        return None

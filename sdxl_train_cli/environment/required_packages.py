@@ -8,14 +8,12 @@ from sdxl_train_cli import files, formatting
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.environment.toolchain import Extra
 from sdxl_train_cli.errors import Problem, SetupError, WayOut
-from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.sdscripts import optimizer
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.sdscripts import optimizer, optimizer_swap
 
 _EXTRAS = {extra.package: extra for extra in Extra}
 _NAMES = {Extra.LYCORIS: "LyCORIS", Extra.TAGGER: "onnxruntime (for the tagger)"}
 """Names of extras that differ from what `--extra` accepts."""
-_HIGH_RATE = 0.1
-"""A rate for optimizers that find their own; others diverge at it."""
 
 
 def required_modules(recipe: Recipe) -> Mapping[str, str]:
@@ -82,11 +80,9 @@ def _instead(installed: Environment, name: str) -> str | None:
 
 
 def _without(recipe: Recipe, option: str) -> WayOut:
-    """What is always there instead. The usual optimizer can't use the rate 1 of those that find their own."""
+    """What is always there instead."""
     usual = {"optimizer_type": "AdamW8bit", "network_module": "networks.lora"}.get(option, "null")
-    rate = "1e-5" if recipe.kind is Kind.DREAMBOOTH else "1e-4"
-    is_high = option == "optimizer_type" and (recipe.number("learning_rate") or 0) >= _HIGH_RATE
-    return WayOut((f"{option}={usual}", *([f"learning_rate={rate}"] if is_high else [])))
+    return optimizer_swap.completed(WayOut((f"{option}={usual}",)), recipe)
 
 
 def require_extras(installed: Environment, wanted: Collection[Extra], what: str) -> None:

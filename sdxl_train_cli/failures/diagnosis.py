@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from itertools import islice
 
-from sdxl_train_cli.failures import known_failures, log, refused_arguments, tracebacks
+from sdxl_train_cli.failures import known_failures, log, refused_arguments, remedies, tracebacks
+from sdxl_train_cli.failures.remedies import RunFacts
 from sdxl_train_cli.failures.signature import Failure, Rank, Signature
 from sdxl_train_cli.failures.tracebacks import ParsedLog, RaisedError
 from sdxl_train_cli.sdscripts import progress
@@ -70,9 +71,16 @@ class LogFinding:
     """The last meaningful lines, at most six. Includes the evidence if that is an error."""
 
 
-def examine(lines: Sequence[str]) -> LogFinding:
+def examine(lines: Sequence[str], facts: RunFacts = RunFacts()) -> LogFinding:  # noqa: B008 - it is frozen
     """How the run in the log ended. If the log holds several runs, the last one."""
-    lines = log.clean_lines(lines)
+    found = _examine(log.clean_lines(lines))
+    if found.diagnosis is None:
+        return found
+    remedy = remedies.in_full(found.diagnosis.remedy, facts, lines)
+    return replace(found, diagnosis=replace(found.diagnosis, remedy=remedy))
+
+
+def _examine(lines: Sequence[str]) -> LogFinding:
     finished, rest = _after_the_end(lines)
     account = tracebacks.parse(rest)
     known = _known(account)
@@ -85,9 +93,9 @@ def examine(lines: Sequence[str]) -> LogFinding:
     return LogFinding(Ending.FINISHED if finished else Ending.OPEN, None, words)
 
 
-def explain(lines: Sequence[str]) -> Diagnosis | None:
+def explain(lines: Sequence[str], facts: RunFacts = RunFacts()) -> Diagnosis | None:  # noqa: B008 - it is frozen
     """The cause of the failure in a log. None if no signature matches."""
-    return examine(lines).diagnosis
+    return examine(lines, facts).diagnosis
 
 
 def last_error(lines: Sequence[str]) -> str | None:

@@ -215,7 +215,7 @@ CONFLICTS = (
         optimizer.is_half_schedule_free,
         "sd-scripts takes an optimizer for schedule-free only if its name ends in ScheduleFree: of this one it would"
         " save weights that are not the trained ones",
-        ways(("optimizer_type=AdamWScheduleFree", "lr_scheduler=constant", "lr_warmup_steps=0")),
+        ways("optimizer_type=AdamWScheduleFree"),
     ),
 )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sdxl_train_cli.errors import Problem, WayOut
 from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.sdscripts import optimizer_swap
 
 NETWORK_KINDS = (Kind.LORA, Kind.LOCON, Kind.LOHA, Kind.LOKR)
 
@@ -52,7 +53,8 @@ class Rule:
         origins = (recipe.origin(option) for option in self.options)
         where = next((origin for origin in origins if origin is not None), None)
         told = self.hint if isinstance(self.hint, RuleHint) else RuleHint((), self.hint)
-        return Problem(self.words, told.advice, where, self.options, told.ways)
+        found = tuple(optimizer_swap.completed(way, recipe) for way in told.ways)
+        return Problem(self.words, told.advice, where, self.options, found)
 
 
 def broken(table: Iterable[Rule], recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]:

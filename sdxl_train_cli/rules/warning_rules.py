@@ -42,7 +42,6 @@ _IDLE_WITHOUT: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("zero_stage", ("deepspeed",)),
     ("offload_optimizer_device", ("deepspeed",)),
     ("offload_param_device", ("deepspeed",)),
-    ("masked_loss", ("alpha_mask",)),
     ("vae_batch_size", ("cache_latents", "cache_latents_to_disk")),
     ("skip_cache_check", ("cache_latents_to_disk", "cache_text_encoder_outputs_to_disk")),
     ("validation_seed", ("validation_split",)),

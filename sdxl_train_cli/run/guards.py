@@ -10,7 +10,11 @@ from enum import Enum
 from statistics import median
 
 from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.failures import remedies
+from sdxl_train_cli.failures.remedies import RunFacts
 from sdxl_train_cli.records.metrics import StepMetrics
+from sdxl_train_cli.run import early_spill
+from sdxl_train_cli.run.early_spill import FULL, SLOWED, UsualSpeed
 from sdxl_train_cli.run.idle_steps import StuckLoss, ZeroRate
 
 NAN_STEPS = 3
@@ -21,10 +25,6 @@ EXPLODED = 5.0
 """Factor over the median of the steps before."""
 WARM = 20
 """Steps before speed and loss are meaningful."""
-SLOWED = 5.0
-"""Factor over the median. A GPU that spills into system memory slows down by more, a busy one by less."""
-FULL = 0.95
-"""Share of GPU memory above which a driver starts to spill."""
 SILENT_SECONDS = 180.0
 SILENT_STEPS = 20.0
 """The trainer is silent after this many steps' time, but not before the minimum."""
@@ -67,16 +67,23 @@ class Alarm:
 class Guards:
     """All guards except those in `off`. Each warns once, so that an overnight log stays readable."""
 
-    def __init__(self, off: frozenset[Guard] = frozenset()) -> None:
-        self._off = off
+    def __init__(
+        self,
+        off: frozenset[Guard] = frozenset(),
+        facts: RunFacts = RunFacts(),  # noqa: B008 - it is frozen
+        usual: UsualSpeed | None = None,
+    ) -> None:
+        self._off, self._facts, self._usual = off, facts, usual
         self._told: set[Guard] = set()
         self._losses: deque[float] = deque(maxlen=BEFORE)
         self._seconds: deque[float] = deque(maxlen=BEFORE)
         self._nan_steps = 0
+        self._gpu_used_gib: float | None = None
         self._stuck, self._zero_rate = StuckLoss(), ZeroRate()
 
-    def look(self, metric: StepMetrics, steps: int | None = None) -> list[Alarm]:
-        """Check a step's values. `steps` is the length of the run."""
+    def look(self, metric: StepMetrics, steps: int | None = None, gpu_used_gib: float | None = None) -> list[Alarm]:
+        """Check a step's values. `steps` is the run's length, `gpu_used_gib` what all programs use of the GPU."""
+        self._gpu_used_gib = gpu_used_gib
         found = [look(metric) for look in (self._nan, self._loss, self._speed)]
         for guard, idle, problem in (
             (Guard.STUCK, self._stuck, self._stuck.look(metric)),
@@ -110,8 +117,7 @@ class Guards:
             Guard.NAN,
             Problem(
                 f"the loss is not a number since step {since}: what was trained since is worthless",
-                "first try a lower learning rate: --set learning_rate=1e-4 (Prodigy and DAdapt want 1.0)\n"
-                "then --set mixed_precision=bf16, and --set no_half_vae=true or a repaired VAE with --vae",
+                remedies.not_a_number(self._facts),
             ),
             stops=True,
         )
@@ -138,16 +144,20 @@ class Guards:
         if metric.seconds is None:
             return None
         self._seconds.append(metric.seconds)
-        used, total = metric.gpu_used_gib, metric.gpu_total_gib
-        if len(self._seconds) < WARM or used is None or not total or used < FULL * total:
+        total = metric.gpu_total_gib
+        used = max((gib for gib in (metric.gpu_used_gib, self._gpu_used_gib) if gib is not None), default=None)
+        if len(self._seconds) < early_spill.STEPS or used is None or not total or used < FULL * total:
             return None
-        recent, usual = median(list(self._seconds)[-RECENT // 2 :]), median(self._seconds)
-        if recent <= SLOWED * usual:
+        recent, whole = median(list(self._seconds)[-RECENT // 2 :]), median(self._seconds)
+        instead = None if self._usual is None else self._usual.instead_of(min(recent, whole))
+        if len(self._seconds) >= WARM and recent > SLOWED * whole:
+            instead = f"{whole:.1f} s"
+        if instead is None:
             return None
         return Alarm(
             Guard.SPEED,
             Problem(
-                f"a step takes {recent:.1f} s instead of {usual:.1f} s, and the GPU's memory is full ({used:.1f} of "
+                f"a step takes {recent:.1f} s instead of {instead}, and the GPU's memory is full ({used:.1f} of "
                 f"{total:.1f} GB): the driver seems to be moving it to the computer's memory",
                 "stop with Ctrl-C and use smaller settings: `sdxl-train plan` names what fits; on "
                 "Windows, set the driver's "

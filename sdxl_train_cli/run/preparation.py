@@ -15,6 +15,7 @@ from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
+from sdxl_train_cli.failures.remedies import RunFacts
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import measurements, requirement
@@ -23,7 +24,7 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
-from sdxl_train_cli.run import prediction, recipe_checks
+from sdxl_train_cli.run import early_spill, prediction, recipe_checks
 from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -50,6 +51,11 @@ class Launch:
     notes: tuple[str, ...]
     model: str
     """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
+
+    @property
+    def facts(self) -> RunFacts:
+        """What remedies depend on."""
+        return RunFacts(self.recipe, None if self.device is None else self.device.name)
 
     @property
     def examiner(self) -> Examiner | None:
@@ -81,6 +87,8 @@ class Prepared(Launch):
             gpu_index=self.device.index if self.device else None,
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
+            facts=self.facts,
+            usual=early_spill.usual_speed(self.recipe, self.device, measurements.load(self.home)[0]),
         )
 
 
@@ -145,7 +153,9 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         checking.require_no_error(checked)
     with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
-        checks = replace(checks, device=device)
+        checks = replace(checks, device=device, on_processor=device is None)
+        if loaded is not None:
+            checks.require_processor(loaded)
     need_is_known = gathering.is_empty
     with gathering.part():
         model = checkpoint.require_sdxl(choices.model, inpainting=_is_inpainting(loaded))

@@ -16,7 +16,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Gathering, Problem, RecipeError, SdxlTrainError, WayOut
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
-from sdxl_train_cli.memory import planning, requirement, savings
+from sdxl_train_cli.memory import host_memory, planning, requirement, savings
 from sdxl_train_cli.memory.planning import PlanRequest
 from sdxl_train_cli.memory.savings import FittingChanges
 from sdxl_train_cli.recipe import Recipe, Value
@@ -47,6 +47,8 @@ class RecipeChecks:
     checked: CheckedDataset | None = None
     """None where the pictures could not be looked at."""
     device: Gpu | None = None
+    on_processor: bool = False
+    """Whether it is known that there is no GPU to train on."""
     known: requirement.Known = requirement.unmeasured
 
     def planned(self, recipe: Recipe) -> RunCaptions:
@@ -65,9 +67,24 @@ class RecipeChecks:
             problem, *_ = error.problems
             raise type(error)(replace(problem, message=f"{problem.message}; {planned.obstacle}")) from error
 
+    def require_processor(self, recipe: Recipe) -> None:
+        """RecipeError for what needs a GPU, where there is none."""
+        found = self._of_processor(recipe)
+        if found:
+            raise RecipeError(found)
+
+    def _of_processor(self, recipe: Recipe) -> list[Problem]:
+        """What accelerate refuses on a processor (Accelerator.__init__)."""
+        if not self.on_processor or recipe.get("mixed_precision") != "fp16":
+            return []
+        full = ("full_fp16=false",) if recipe.is_on("full_fp16") else ()
+        ways = (WayOut(("mixed_precision=no", *full)), WayOut(("mixed_precision=bf16", *full)))
+        words = "mixed_precision fp16 needs a GPU, and this run would train on the processor"
+        return [replace(recipe.problem("mixed_precision", words), ways=ways)]
+
     def warnings(self, recipe: Recipe) -> list[Problem]:
         """What is odd about the recipe."""
-        return _odd(recipe, self.device)
+        return [*_odd(recipe, self.device), *host_memory.problems(self.choices.model, recipe)]
 
     def attempt(self, way: WayOut) -> TryResult:
         """What would be wrong and odd, had this been typed too."""
@@ -81,7 +98,7 @@ class RecipeChecks:
             return TryResult(error.problems)
         if self.checked is None:
             return TryResult(warnings=tuple(self.warnings(recipe)))
-        wrong = self._picture_errors(recipe, self.checked)
+        wrong = [*self._picture_errors(recipe, self.checked), *self._of_processor(recipe)]
         planned = self.planned(recipe)
         memory = None if wrong or not self.checks_memory else self._too_little_memory(planned.recipe)
         return TryResult(tuple(wrong), tuple(self.warnings(planned.recipe)), memory)
@@ -180,7 +197,20 @@ def _odd(recipe: Recipe, device: Gpu | None) -> list[Problem]:
 
 
 def _slow(recipe: Recipe, device: Gpu | None) -> list[Problem]:
-    if device is None or device.has_bf16 or recipe.get("mixed_precision") != "bf16":
+    """What the GPU makes of the precision: slow, or NaN."""
+    if device is None or device.has_bf16:
         return []
-    ways = (WayOut(("mixed_precision=fp16", "no_half_vae=true")),)
+    precision = recipe.get("mixed_precision")
+    full = [f"{option}=false" for option in ("full_bf16", "full_fp16") if recipe.is_on(option)]
+    if not device.has_sound_fp16 and precision in {"bf16", "fp16"}:
+        single = WayOut(("mixed_precision=no", *full), "fp32: up to twice the memory and time, and no NaN")
+        emulated = WayOut(("mixed_precision=bf16", *(one for one in full if "fp16" in one)), "emulated: slow, no NaN")
+        if precision == "bf16":
+            words = f"{device.name} has no native bf16, which makes it slow, and its fp16 gives NaN"
+            return [Problem(words, "where fp32 does not fit, stay with bf16", ways=(single,))]
+        words = f"{device.name} computes NaN in fp16, as every GTX 16 does"
+        return [Problem(words, ways=(single, emulated))]
+    if precision != "bf16":
+        return []
+    ways = (WayOut(("mixed_precision=fp16", *full, "no_half_vae=true")),)
     return [Problem(f"{device.name} has no native bf16, which makes it slow", ways=ways)]

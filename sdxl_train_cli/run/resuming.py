@@ -20,7 +20,7 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import prediction, preparation
+from sdxl_train_cli.run import early_spill, prediction, preparation
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
@@ -45,6 +45,8 @@ class ResumedRun(Launch):
             steps=self.resumption.steps or _length(self.recipe),
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
+            facts=self.facts,
+            usual=early_spill.usual_speed(self.recipe, self.device),
         )
 
 

@@ -7,14 +7,16 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 from types import TracebackType
 
+from sdxl_train_cli.failures.remedies import RunFacts
 from sdxl_train_cli.records import storage
 from sdxl_train_cli.records.metrics import Recorder, StepMetrics
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run import guards, samples
+from sdxl_train_cli.run.early_spill import UsualSpeed
 from sdxl_train_cli.run.examination import ResultExamined
 from sdxl_train_cli.run.guards import Alarm, Guard, Guards
 from sdxl_train_cli.run.samples import NewSamples
@@ -66,6 +68,10 @@ class Conditions:
     guards_off: frozenset[Guard] = frozenset()
     saving_gib: float = 0.0
     """Disk space for the next checkpoint and state."""
+    facts: RunFacts = field(default_factory=RunFacts)
+    """What remedies depend on."""
+    usual: UsualSpeed | None = None
+    """What a step takes on this card. None if that is not known."""
 
 
 class Supervision:
@@ -73,7 +79,7 @@ class Supervision:
 
     def __init__(self, run: Run, conditions: Conditions, pid: int, activity: Callable[[], str]) -> None:
         self._run, self._conditions, self._activity = run, conditions, activity
-        self._guards = Guards(conditions.guards_off)
+        self._guards = Guards(conditions.guards_off, conditions.facts, conditions.usual)
         self._tail = EventFileTail(run.logs, event_files(run.logs))
         self._recorder = Recorder(run.metrics)
         self._sampler = Sampler(pid, conditions.gpu_index)
@@ -108,6 +114,11 @@ class Supervision:
     def peak_gib(self) -> float | None:
         """Peak GPU memory of the run's processes. None without a GPU, or if the driver does not report it."""
         return self._sampler.peak_gib
+
+    @property
+    def facts(self) -> RunFacts:
+        """What remedies depend on."""
+        return self._conditions.facts
 
     @property
     def seconds_per_step(self) -> float | None:
@@ -209,7 +220,7 @@ class Supervision:
             if self.loss is not None and math.isfinite(self.loss):
                 self.sound_until = metric.time
             yield metric
-            yield from self._noted(self._guards.look(metric, self._length))
+            yield from self._noted(self._guards.look(metric, self._length, self._sample.gpu_used_gib))
 
     @property
     def _length(self) -> int | None:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from sdxl_train_cli import files, layout, process
 from sdxl_train_cli.dataset import caption_text
-from sdxl_train_cli.dataset.folders import PICTURE_SUFFIXES
+from sdxl_train_cli.dataset.picture_names import PICTURE_SUFFIXES
 from sdxl_train_cli.dataset.untagged import TaggingJob
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import Environment

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from sdxl_train_cli import files, formatting, process, signals
 from sdxl_train_cli.errors import GpuMemoryError, ModelError, Problem, SdxlTrainError, TrainingError
-from sdxl_train_cli.failures import diagnosis
+from sdxl_train_cli.failures import diagnosis, remedies
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.records import runs
 from sdxl_train_cli.records.record import Examination, Outcome
@@ -247,10 +247,8 @@ def _error(run: Run, supervision: Supervision, code: int) -> TrainingError | Non
     except ModelError as error:
         return TrainingError(f"the trainer said it was done, but {error}", f"full output: {run.log}")
     if supervision.loss is not None and not math.isfinite(supervision.loss):
-        return TrainingError(
-            "the loss is not a number: the trained file is worthless",
-            "lower the learning rate, or use --set mixed_precision=bf16 and --set no_half_vae=true",
-        )
+        worthless = "the loss is not a number: the trained file is worthless"
+        return TrainingError(worthless, remedies.not_a_number(supervision.facts))
     return None
 
 
@@ -264,7 +262,7 @@ def _given_up(run: Run, supervision: Supervision, problem: Problem) -> Problem:
 def _failure(run: Run, supervision: Supervision, code: int) -> TrainingError:
     """The error of a trainer that ended early, with the cause and the remedy that its output tells."""
     where, log = f"training failed {_position(supervision)}", f"full output: {run.log}"
-    known = diagnosis.explain(list(supervision.last_lines))
+    known = diagnosis.explain(list(supervision.last_lines), supervision.facts)
     if known is None:
         told = diagnosis.last_error(list(supervision.last_lines))
         why = told or (f"exit code {code}" if code else "the trainer ended early and gave no reason")

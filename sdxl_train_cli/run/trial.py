@@ -167,7 +167,7 @@ def _judge(trial_progress: _TrialProgress, sampler: Sampler, code: int, prepared
             trial, fits=False, why_not="the GPU was full, and Windows spilled over into the computer's slow RAM"
         )
     lines = list(trial_progress.last_lines)
-    known = diagnosis.explain(lines)
+    known = diagnosis.explain(lines, prepared.facts)
     if known is not None and known.kind is Failure.GPU_MEMORY:
         return replace(trial, fits=False, why_not=known.cause)
     if not trial_progress.knows_enough and (code != 0 or not trial_progress.finished):

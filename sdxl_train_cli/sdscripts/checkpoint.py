@@ -12,6 +12,7 @@ from typing import Any
 
 from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.errors import ModelError
+from sdxl_train_cli.sdscripts import pickles
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 LARGEST_HEADER = 100_000_000
@@ -152,6 +153,7 @@ def require_sdxl(model: str, *, inpainting: bool = False) -> str:
         if path.suffix.lower() != ".ckpt":
             hint = "rename it to .safetensors" if path.suffix.lower() == ".sft" else "sd-scripts reads no other file"
             raise ModelError(f"{path} is neither .safetensors nor .ckpt", hint)
+        _require_pickled_parts(path)
         return os.path.realpath(path)
     if files.is_folder(path):
         _require_diffusers(path)
@@ -204,6 +206,14 @@ def missing_parts(header: Header) -> tuple[str, ...]:
     return tuple(part for prefix, part in PARTS if not header.has(prefix))
 
 
+def _require_pickled_parts(path: Path) -> None:
+    """The same of a .ckpt, by the names in it. One whose names can't be read is left to sd-scripts."""
+    names = pickles.texts(path)
+    found = Header(dict.fromkeys(names, ()), {})
+    if found.has(PARTS[0][0]) or any(found.has(prefix) for prefix, _, _ in _NOT_SDXL):
+        _require_names(found, path)
+
+
 def _require_parts(path: Path, *, inpainting: bool) -> None:
     header = read_header(path)
     missing = missing_parts(header)
@@ -211,6 +221,13 @@ def _require_parts(path: Path, *, inpainting: bool) -> None:
         if header.shapes.get(_FIRST_LAYER, ())[1:2] == (9,) and not inpainting:
             words = "an SDXL inpainting model, which sd-scripts trains only from v0.11 on, with train_inpainting"
             raise ModelError(f"{path} is {words}", _ANOTHER)
+        return
+    _require_names(header, path)
+
+
+def _require_names(header: Header, path: Path) -> None:
+    missing = missing_parts(header)
+    if not missing:
         return
     for prefix, what, hint in _NOT_SDXL:
         if header.has(prefix):

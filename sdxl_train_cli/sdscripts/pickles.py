@@ -58,6 +58,33 @@ def foreign_code(path: Path) -> str | None:
             return _UNFOLLOWED
 
 
+def texts(path: Path) -> frozenset[str]:
+    """Every text in the file's pickle, the names of its tensors among them. Empty if it can't be followed."""
+    try:
+        with files.open_plain(path) as file:
+            return frozenset(_texts(file))
+    except _BROKEN:
+        return frozenset()
+
+
+def _texts(file: IO[bytes]) -> Iterator[str]:
+    start = file.read(len(_ZIP))
+    file.seek(0)
+    if start != _ZIP:
+        for _ in range(_PICKLES):
+            yield from _texts_of(file)
+        return
+    with zipfile.ZipFile(file) as archive:
+        for part in archive.infolist():
+            if part.filename.endswith("/data.pkl") and part.file_size <= files.LARGEST_BYTES:
+                yield from _texts_of(io.BytesIO(archive.read(part)))
+
+
+def _texts_of(file: IO[bytes]) -> Iterator[str]:
+    return (argument for operation, argument, _ in pickletools.genops(file) if "UNICODE" in operation.name
+            and isinstance(argument, str))  # fmt: skip
+
+
 def _in_file(file: IO[bytes]) -> Iterator[str]:
     start = file.read(len(_ZIP))
     file.seek(0)

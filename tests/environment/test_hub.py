@@ -103,8 +103,41 @@ def test_the_hubs_cache_may_be_named_from_the_home_folder(
 
 def test_what_answers_is_enough(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "is_reachable", lambda _url: True)
+    monkeypatch.setattr(network, "status", lambda _url: 200)
 
     hub.require(SDXL_BASE, home, {})
+
+
+@pytest.mark.parametrize(
+    ("status", "environ", "is_refused"),
+    [
+        (404, {}, True),
+        (401, {}, True),
+        (404, {"HF_TOKEN": "x"}, True),
+        (401, {"HF_TOKEN": "x"}, False),
+        (503, {}, False),
+        (None, {}, False),
+    ],
+)
+def test_a_model_that_the_hub_does_not_have_is_refused(
+    home: Home, monkeypatch: pytest.MonkeyPatch, status: int | None, environ: dict[str, str], is_refused: bool
+) -> None:
+    asked: list[str] = []
+
+    def answer(url: str) -> int | None:
+        asked.append(url)
+        return status
+
+    monkeypatch.setattr(network, "is_reachable", lambda _url: True)
+    monkeypatch.setattr(network, "status", answer)
+    told = ""
+    try:
+        hub.require("stabilityai/stable-difusion-xl", home, environ)
+    except ModelError as error:
+        told = str(error)
+
+    assert ("has no public model stabilityai/stable-difusion-xl" in told) is is_refused
+    assert asked == ["https://huggingface.co/stabilityai/stable-difusion-xl/resolve/main/model_index.json"]
 
 
 @pytest.mark.parametrize("address", ["hf-mirror.example", "", "http://", "http://a b", "file:///nowhere"])

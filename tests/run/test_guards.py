@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
+import measured_runs
 import pytest
 
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.recipe import Kind, Setting
+from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.records.metrics import StepMetrics
-from sdxl_train_cli.run import guards
+from sdxl_train_cli.run import early_spill, guards
+from sdxl_train_cli.run.early_spill import UsualSpeed
 from sdxl_train_cli.run.guards import Alarm, Guard, Guards
 
 
@@ -96,3 +102,54 @@ def test_the_disk_needs_room_for_the_next_checkpoint() -> None:
 def test_a_sample_of_one_colour_is_told() -> None:
     assert guards.sample("a.png", 100) is None
     assert guards.sample("a.png", 0) is not None
+
+
+CARD = Gpu(0, "NVIDIA GeForce RTX 3060", 12.0, 11.0, (8, 6), "555")
+
+
+def slow_run(seconds: float, used: float, usual: UsualSpeed | None) -> list[Alarm]:
+    watching = Guards(usual=usual)
+    return [
+        alarm
+        for step in range(1, 60)
+        for alarm in watching.look(StepMetrics(step, 0.0, 0.1 + step % 7 / 50, None, {}, seconds, used, 12.0))
+    ]
+
+
+@pytest.mark.parametrize("seconds", [25.0, 60.0, 300.0])
+def test_a_spill_from_the_first_step_is_told_by_the_cards_usual_speed(seconds: float) -> None:
+    usual = early_spill.usual_speed(presets.load(Kind.LORA, "dim32"), CARD)
+
+    (alarm,) = slow_run(seconds, 11.8, usual)
+
+    assert alarm.guard is Guard.SPEED
+    assert f"a step takes {seconds:.1f} s instead of 4.0 s" in alarm.problem.message
+
+
+@pytest.mark.parametrize(("seconds", "used"), [(3.0, 11.9), (15.0, 11.9), (60.0, 9.0)])
+def test_a_slow_card_or_one_with_room_is_none(seconds: float, used: float) -> None:
+    assert slow_run(seconds, used, early_spill.usual_speed(presets.load(Kind.LORA, "dim32"), CARD)) == []
+
+
+def test_an_old_card_is_judged_by_its_own_earlier_runs_alone() -> None:
+    old = replace(CARD, name="NVIDIA GeForce GTX 1080", capability=(6, 1))
+    recipe = presets.load(Kind.LORA, "dim32")
+    mine = measured_runs.record(gpu=old.name, seconds_per_step=6.0)
+
+    assert early_spill.usual_speed(recipe, old) is None
+    assert slow_run(60.0, 11.8, early_spill.usual_speed(recipe, old)) == []
+    usual = early_spill.usual_speed(
+        recipe, old, [mine, measured_runs.record(gpu=old.name, seconds_per_step=90.0, peak_gib=11.9)]
+    )
+    assert usual is not None
+    assert usual.seconds == pytest.approx(6.0, rel=0.05)
+    assert len(slow_run(60.0, 11.8, usual)) == 1
+    assert slow_run(25.0, 11.8, usual) == []
+
+
+def test_a_larger_batch_may_take_longer() -> None:
+    recipe = presets.load(Kind.LORA, "dim32")
+    four = recipe.replaced({"train_batch_size": Setting(value=4)})
+    mine = measured_runs.record(gpu=CARD.name, seconds_per_step=2.0, width=1024, height=1024)
+
+    assert [early_spill.usual_speed(each, CARD, [mine]).seconds for each in (recipe, four)] == [2.0, 8.0]  # type: ignore[union-attr]

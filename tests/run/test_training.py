@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import fake_nvml
 import psutil
 import pytest
 from event_file import record
@@ -24,8 +25,9 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import metrics, runs
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.run import preparation, repeating, training
-from sdxl_train_cli.run.guards import Guard
+from sdxl_train_cli.run import preparation, repeating, supervision, training
+from sdxl_train_cli.run.early_spill import UsualSpeed
+from sdxl_train_cli.run.guards import Alarm, Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.supervision import Conditions, Event
@@ -416,3 +418,24 @@ def test_a_pipe_among_the_samples_and_the_events_hangs_nobody(trainer: Trainer) 
             os.mkfifo(trainer.run.folder / "my-step00000099.safetensors")
 
     assert trainer.watch("", lay).steps == 6
+
+
+@pytest.mark.parametrize(("used", "usual", "is_told"), [(11.9, 0.01, True), (9.0, 0.01, False), (11.9, 5.0, False)])
+def test_memory_that_spills_from_the_first_step_is_told(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, used: float, usual: float, is_told: bool
+) -> None:
+    """A desktop holds 1.5 GB of the card, so that the run itself never has all of it."""
+    card = fake_nvml.Card(used_gib=1.5)
+    fake_nvml.install(monkeypatch, card)
+    monkeypatch.setattr(supervision, "LOOK_SECONDS", 0.02)
+
+    def fill(event: Event) -> None:
+        card.used_gib = used
+        trainer.heard.append(event)
+
+    conditions = Conditions(gpu_index=0, usual=UsualSpeed(usual, "earlier runs"))
+    trainer.watch("", fill, conditions=conditions, STANDIN_STEP_SECONDS="0.2")
+
+    alarms = [event for event in trainer.heard if isinstance(event, Alarm) and event.guard is Guard.SPEED]
+    assert len(alarms) == is_told
+    assert all("the GPU's memory is full (11.9 of 12.0 GB)" in alarm.problem.message for alarm in alarms)

@@ -516,3 +516,45 @@ def test_a_header_of_masses_is_refused_before_it_is_parsed(tmp_path: Path, inner
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 4 * len(text)
+
+
+def pickled(path: Path, *names: str, is_zip: bool = True) -> Path:
+    """A .ckpt with these names, as torch writes it now or did before 1.6."""
+    state = pickle.dumps({"state_dict": dict.fromkeys(names, 0), "global_step": 1}, 2)
+    if is_zip:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", state)
+    else:
+        path.write_bytes(b"".join(pickle.dumps(part, 2) for part in (1, 2, {})) + state + pickle.dumps([], 2))
+    return path
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cond_stage_model.transformer.text_model.x", "an SD 1.x model"),
+        ("cond_stage_model.model.x", "an SD 2.x model"),
+        ("model.diffusion_model.joint_blocks.0.x", "an SD3 model"),
+    ],
+)
+def test_another_model_as_ckpt_is_refused(tmp_path: Path, name: str, words: str, is_zip: bool) -> None:
+    path = pickled(tmp_path / "base.ckpt", "model.diffusion_model.input_blocks.0.0.weight", name, is_zip=is_zip)
+
+    with pytest.raises(ModelError, match=words):
+        checkpoint.require_sdxl(str(path))
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_sdxl_as_ckpt_is_let_through(tmp_path: Path, is_zip: bool) -> None:
+    path = pickled(tmp_path / "base.ckpt", *(f"{prefix}x" for prefix, _ in checkpoint.PARTS), is_zip=is_zip)
+
+    assert checkpoint.require_sdxl(str(path)) == os.path.realpath(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"PK", bytes(100)])
+def test_a_ckpt_that_can_not_be_followed_is_left_to_the_trainer(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "base.ckpt"
+    path.write_bytes(content)
+
+    assert checkpoint.require_sdxl(str(path)) == os.path.realpath(path)

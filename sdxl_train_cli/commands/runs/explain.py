@@ -16,6 +16,7 @@ from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.failures import diagnosis, log
 from sdxl_train_cli.failures.diagnosis import Ending, LogFinding
+from sdxl_train_cli.failures.remedies import RunFacts
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.memory import out_of_memory
 from sdxl_train_cli.records import history, record
@@ -39,7 +40,7 @@ def explain(target: Target, as_json: Json = False) -> None:
         path = _log(target)
         lines = _read(path)
     entry = _entry(path)
-    finding = _as_recorded(diagnosis.examine(lines), entry)
+    finding = _as_recorded(diagnosis.examine(lines, _run_facts(entry)), entry)
     ways = _ways(finding, entry)
     if as_json:
         state = None if entry is None else entry.state.value
@@ -105,6 +106,13 @@ def _entry(path: Path | None) -> Loaded | None:
         return None
     entry = history.load(path.parent)
     return None if entry.state is RunState.BROKEN else entry
+
+
+def _run_facts(entry: Loaded | None) -> RunFacts:
+    if entry is None:
+        return RunFacts()
+    card = entry.record.gpu
+    return RunFacts(entry.record.recipe, None if card is None else card.name)
 
 
 def _as_recorded(finding: LogFinding, entry: Loaded | None) -> LogFinding:
