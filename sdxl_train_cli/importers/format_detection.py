@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sdxl_train_cli import files, untrusted_files
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.importers import command_line, derrian, kohya_gui, lora_metadata, onetrainer, toml_config
+from sdxl_train_cli.importers import (
+    command_line,
+    derrian,
+    kohya_gui,
+    lora_metadata,
+    named_settings,
+    onetrainer,
+    python_code,
+    toml_config,
+)
 from sdxl_train_cli.importers.foreign_settings import ForeignSettings
 from sdxl_train_cli.sdscripts import checkpoint, pickles
 
@@ -27,11 +37,15 @@ def read(path: Path, shown: str) -> ForeignSettings:
     if _is_safetensors(head, path):
         return lora_metadata.read(checkpoint.read_header(path), shown)
     text = untrusted_files.text_of(path, shown)
-    return read_text(text, shown)
+    return named_settings.followed(read_text(text, shown), path.absolute().parent, shown)
 
 
 def read_text(text: str, shown: str) -> ForeignSettings:
     """Read the settings in a text. RecipeError if it has none for SDXL."""
+    return replace(_of_text(text, shown), text=text)
+
+
+def _of_text(text: str, shown: str) -> ForeignSettings:
     if text.lstrip().startswith(("{", "[{")):
         return _of_json(text, shown)
     if command_line.is_one(text):
@@ -50,6 +64,8 @@ def read_text(text: str, shown: str) -> ForeignSettings:
 
 def _of_json(text: str, shown: str) -> ForeignSettings:
     found = untrusted_files.json_object(text, shown)
+    if isinstance(found.get("cells"), list) and "nbformat" in found:
+        return command_line.read(python_code.cells(found), shown)
     untrusted_files.require_settings(found, shown)
     if onetrainer.is_one(found):
         return onetrainer.read(found, shown)

@@ -55,6 +55,7 @@ class ImportedPreset:
     """Differences from the base. None resets an option of the base to sd-scripts' default."""
     entries: tuple[ForeignKey, ...]
     facts: tuple[str, ...]
+    warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,13 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
     if typed_kind is not None and typed_kind is not kind:
         raise RecipeError(Problem(f"is for a {kind.label}, not a {typed_kind.label}", "omit --kind", shown))
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
-    has_dataset = any(entry.key == "dataset_config" and entry.shown for entry in reading.entries)
+    has_dataset = any(entry.key.endswith("dataset_config") and entry.shown for entry in reading.entries)
     bases = {name: presets.load(kind, name) for name in presets.names(kind)}
     draft = _ImportDraft(kind, reading.whole, known, tuple(entries), has_dataset, bases)
     draft = _mended(draft, table, shown)
     base = min(bases, key=lambda name: _distance(draft, name))
     changes = _changes(draft, base)
-    return ImportedPreset(reading.format, kind, base, changes, draft.entries, reading.facts)
+    return ImportedPreset(reading.format, kind, base, changes, draft.entries, reading.facts, reading.warnings)
 
 
 def _distance(draft: _ImportDraft, base: str) -> tuple[int, int, int]:
