@@ -29,10 +29,7 @@ class _Absent:
 
 
 def followed(reading: ForeignSettings, folder: Path, shown_file: str) -> ForeignSettings:
-    """The settings with those of the files that they name, over which their own count.
-
-    RecipeError if a file that is not there holds all of them.
-    """
+    """The settings with those of the files that they name, over which their own count."""
     before, own = list[ForeignKey](), list[ForeignKey]()
     warnings, read = list[Problem](), list[str]()
     for entry in reading.entries:
@@ -49,8 +46,6 @@ def followed(reading: ForeignSettings, folder: Path, shown_file: str) -> Foreign
             before += found[1]
             read.append(found[0].name)
             own.append(ignored(entry.key, name, f"read: {found[0].name} beside it"))
-    if warnings and not before and not any(entry.value is not None for entry in own):
-        raise RecipeError([replace(each, message=f"sets nothing itself: {each.message}") for each in warnings])
     return replace(
         reading, entries=(*before, *own), format=" with ".join((reading.format, *read)),
         warnings=(*reading.warnings, *warnings),
