@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdxl_train_cli import files, layout
+from sdxl_train_cli import files, handed_file, layout
 from sdxl_train_cli.dataset import config_file, finding_kinds, folders, metadata_file
 from sdxl_train_cli.dataset.config_file import ConfigFile
 from sdxl_train_cli.dataset.folders import FolderProblem, Subset, TrainingPictures
@@ -64,6 +64,9 @@ def overrides(data: Path) -> tuple[Override, ...]:
 
 
 def _config(data: Path) -> ConfigFile | None:
+    other = handed_file.other_kind(data, "dataset metadata", "a folder of pictures")
+    if other is not None:
+        raise DatasetError(other)
     return config_file.find(data) if files.is_file(data) else None
 
 

@@ -16,6 +16,8 @@ from sdxl_train_cli.sdscripts import shipped
 
 FORMAT = "command line"
 _OTHER_SCRIPT = re.compile(r"\b((?:\w{1,60}_)?train(?:_\w{1,60})?|fine_tune)\.py\b")
+_NAMED_LATER = re.compile(r"(?m)^[^#\n]*\blaunch\b[^\n]*(?:[$%!{]\w+[}%!]?(?:\.py)?\b)")
+"""A launch of a script whose name stands in a variable."""
 _ENDS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>", "*>&1", "C-m", "Enter", "}", ")"})
 _LAUNCH = "sdxl-train launches the trainer itself, on one GPU"
 _MOST_CALLS = 100
@@ -27,7 +29,7 @@ _FAILED = re.compile(r"Traceback \(most recent call last\)|^steps: *\d+%", re.MU
 
 def is_one(text: str) -> bool:
     """Whether the text calls a training script."""
-    return bool(SCRIPT.search(text) or _OTHER_SCRIPT.search(text))
+    return bool(SCRIPT.search(text) or _OTHER_SCRIPT.search(text) or _NAMED_LATER.search(text))
 
 
 def read(text: str, shown: str) -> ForeignSettings:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
-from sdxl_train_cli import files, untrusted_files
+from sdxl_train_cli import files, handed_file, untrusted_files
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import (
     command_line,
@@ -26,10 +27,21 @@ _KNOWN = (
 )
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _HEAD_BYTES = 9
+_COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
 
 
 def read(path: Path, shown: str) -> ForeignSettings:
     """Read a file's settings. RecipeError or ModelError if it has none for SDXL."""
+    try:
+        return _read(path, shown)
+    except RecipeError as error:
+        other = handed_file.other_kind(path, "settings script network pickle", "settings of a training")
+        if other is None:
+            raise
+        raise RecipeError(other) from error
+
+
+def _read(path: Path, shown: str) -> ForeignSettings:
     head = _head(path, shown)
     if head.startswith(_PICKLES) or path.suffix.lower() in pickles.SUFFIXES:
         hint = "files like this are never opened here; import its .safetensors, or the settings that it was made with"
@@ -48,7 +60,7 @@ def read_text(text: str, shown: str) -> ForeignSettings:
 def _of_text(text: str, shown: str) -> ForeignSettings:
     if text.lstrip().startswith(("{", "[{")):
         return _of_json(text, shown)
-    if command_line.is_one(text):
+    if command_line.is_one(_COMMENT.sub("", text)):
         return command_line.read(text, shown)
     found = untrusted_files.toml_table(text, shown) if "=" in text else {}
     untrusted_files.require_settings(found, shown)

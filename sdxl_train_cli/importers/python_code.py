@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sdxl_train_cli.importers import script_variables
+from sdxl_train_cli.importers import script_variables, values
 
 _LONGEST = 512 * 1024
 _LONGEST_TEXT = 64 * 1024
@@ -287,7 +287,7 @@ class _Walk:
         for keyword in node.keywords:
             self._value(keyword.value)
         if name in {"str", "int", "float", "Path", "abspath", "expanduser", "normpath", "list"} and len(given) == 1:
-            return given[0] if name == "list" or isinstance(given[0], Unknown) else str(given[0])
+            return _converted(name, given[0])
         if name == "join" and given and all(isinstance(part, str) for part in given):
             return "/".join(map(str, given))
         if name in {"get", "getenv"} and len(given) == 2:  # noqa: PLR2004 - a name and a default
@@ -296,6 +296,13 @@ class _Walk:
 
 
 _SIGNS: Mapping[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//"}
+
+
+def _converted(name: str, value: object) -> object:
+    if name == "list" or isinstance(value, Unknown):
+        return value
+    number = values.number(str(value)) if name in {"int", "float"} else None
+    return str(value) if number is None else int(number) if name == "int" else number
 
 
 def _is_main(test: ast.expr) -> bool:

@@ -30,6 +30,12 @@ def assign(text: str, variables: Variables, number: int, *, is_certain: bool, ta
     Where it is not certain that the statement is reached, a variable keeps what it has, and counts as doubtful.
     `table` is the one whose keys a loop goes through.
     """
+    exported = re.match(r"(?:export|readonly|declare(?:\s+-\w+)*)\s+(?=\w+=)", text)
+    if exported is not None:
+        text = text[exported.end() :]
+        while (more := _PREFIX.match(text)) is not None:
+            assign(more[0].strip(), variables, number, is_certain=is_certain)
+            text = text[more.end() :]
     added = _ADDED.fullmatch(text)
     found = None if added is not None else (_of_batch(text, variables) or _of_powershell(text, variables) or _of_sh(text, variables))
     if added is None and found is None:
@@ -78,7 +84,7 @@ def _of_powershell(text: str, variables: Variables) -> tuple[str, Held, bool] | 
 
 def _of_sh(text: str, variables: Variables) -> tuple[str, Held, bool] | None:
     match = _SH.fullmatch(text)
-    if match is None or (_PREFIX.match(text) and not text.startswith(("export", "declare"))):
+    if match is None or _PREFIX.match(text) is not None:
         return None
     value = match["value"]
     if value.startswith("("):

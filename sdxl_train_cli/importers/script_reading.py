@@ -59,7 +59,7 @@ class _Walk:
     found: FollowedScript = field(default_factory=FollowedScript)
     blocks: list[_Block] = field(default_factory=list)
     others: list[ScriptLine] = field(default_factory=list)
-    """Statements that are not passed, or that name the trainer within a text."""
+    """Calls that are not passed, and texts that hold one."""
 
     @property
     def passed(self) -> bool | None:
@@ -134,9 +134,9 @@ def _step(walk: _Walk, number: int, text: str) -> None:
     is_set = passed is not False and script_assignments.assign(text, variables, number, is_certain=passed is True, table=table)
     if is_set and not SCRIPT.search(text):
         return
-    if is_set or passed is False or _SAYS.match(text):
-        walk.others.append(ScriptLine(number, text))
-    else:
+    if is_set or passed is False:
+        walk.others += [] if _SAYS.match(text) else [ScriptLine(number, text)]
+    elif not _SAYS.match(text):
         _call(walk, ScriptLine(number, text))
 
 

@@ -58,17 +58,21 @@ class Variables:
         if same in self.held or len(self.held) < _MOST:
             self.held[name if name in self.held else same] = value
 
-    def filled(self, text: str, seen: frozenset[str] = frozenset()) -> str:
+    def filled(self, text: str) -> str:
         """The text with every variable that is known. The others stay as they are written."""
-        if len(seen) > _DEEPEST:
+        return self._filled(_OWN_FOLDER.sub("./", text), (), {}).replace(".//", "./")
+
+    def _filled(self, text: str, within: tuple[str, ...], done: dict[str, str]) -> str:
+        """The text filled in. `within` are the variables whose value it is part of, `done` those that are filled in."""
+        if len(within) > _DEEPEST:
             return text
-        text = text if seen else _OWN_FOLDER.sub("./", text)
         for _ in range(_DEEPEST):
-            made = REFERENCE.sub(lambda match: self._value(match, seen), text)
+            made = REFERENCE.sub(lambda match: self._value(match, within, done), text)
             if made == text or len(made) > _LONGEST:
+                text = made
                 break
             text = made
-        return text[:_LONGEST].replace(".//", "./")
+        return text[:_LONGEST]
 
     def filled_lines(self, text: str) -> str:
         """A text of many lines with every variable that is known."""
@@ -98,22 +102,28 @@ class Variables:
             return []
         return split_words(filled) if "--" in filled else [filled]
 
-    def _value(self, match: re.Match[str], seen: frozenset[str]) -> str:
+    def _value(self, match: re.Match[str], within: tuple[str, ...], done: dict[str, str]) -> str:
         found = match.groupdict()
         if found["sum"] is not None:
-            return computed(self.filled(found["sum"])) or match[0]
+            return self._computed(found["sum"], within, done) or match[0]
         if found["inner"] is not None:
             return str(found["inner"])
         name = next(found[key] for key in ("braced", "scoped", "plain", "batch", "late") if found[key] is not None)
-        held = None if name.lower() in seen else self.get(name)
-        how, other = found["how"], found["other"]
+        held = None if name.lower() in within else self.get(name)
+        how, inside = found["how"], (*within, name.lower())
         if how is not None and how.endswith("+"):
-            return "" if held in (None, "") else self.filled(other, seen | {name.lower()})
+            return "" if held in (None, "") else self._filled(found["other"], inside, done)
         if held is None or (held == "" and how is not None and how.startswith(":")):
-            return match[0] if how is None else self.filled(other, seen | {name.lower()})
-        text = " ".join(held) if isinstance(held, tuple) else "" if isinstance(held, dict) else held
-        text = text.replace(found["old"], found["new"]) if found["old"] else text
-        return self.filled(text, seen | {name.lower()})
+            return match[0] if how is None else self._filled(found["other"], inside, done)
+        if name.lower() not in done:
+            text = " ".join(held) if isinstance(held, tuple) else "" if isinstance(held, dict) else held
+            done[name.lower()] = self._filled(text, inside, done)
+        text = done[name.lower()]
+        return text.replace(found["old"], found["new"]) if found["old"] else text
+
+    def _computed(self, text: str, within: tuple[str, ...], done: dict[str, str]) -> str | None:
+        plain = re.sub(r"(?<![\w$])[A-Za-z_]\w*", lambda name: f"${name[0]}", text)
+        return computed(self._filled(plain, within, done))
 
 
 def is_unknown(text: str) -> bool:
