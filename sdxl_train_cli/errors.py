@@ -103,7 +103,7 @@ class Gathering:
         `tried` gives the problems with those ways out alone that lead somewhere.
         """
         if self._errors:
-            problems = tried([problem for error in self._errors for problem in error.problems])
+            problems = tried(list(dict.fromkeys(problem for error in self._errors for problem in error.problems)))
             raise type(self._errors[0])(problems) from self._errors[0]
 
 

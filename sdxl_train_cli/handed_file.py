@@ -37,6 +37,7 @@ _TEXTS = (
 """Signs of texts, the surest first."""
 _FORM = frozenset({"LoRA_type", "sdxl_checkbox", "training_method", "max_resolution", "lr_warmup", "network_module"})
 _OF_PICTURES = frozenset({"caption", "tags", "text", "train_resolution", "image_path"})
+_PICKLED = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 _CAPTIONS = frozenset({".txt", ".caption"})
 
 
@@ -94,7 +95,7 @@ def _of_bytes(head: bytes, path: Path) -> str | None:
     if head[8:9] == b"{" and b"\0" in head[:8]:
         return "network" if _NETWORK.search(head) else "checkpoint" if _CHECKPOINT.search(head) else None
     if head.startswith(b"PK\x03\x04"):
-        return _of_zip(path)
+        return "pickle" if path.suffix.lower() in _PICKLED else _of_zip(path)
     return "archive" if head.startswith(_ARCHIVES) else "pickle" if head.startswith(_PICKLES) else None
 
 

@@ -35,7 +35,7 @@ def read(path: Path, shown: str) -> ForeignSettings:
     try:
         return _read(path, shown)
     except RecipeError as error:
-        other = handed_file.other_kind(path, "settings script network pickle", "settings of a training")
+        other = handed_file.other_kind(path, "settings script network checkpoint pickle", "settings of a training")
         if other is None:
             raise
         raise RecipeError(other) from error
