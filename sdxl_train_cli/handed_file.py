@@ -23,7 +23,7 @@ _TEXTS = (
     ("web_page", re.compile(r"\A\s*<(?:!doctype|html)", re.IGNORECASE)),
     ("log", re.compile(r"Traceback \(most recent call last\)|^steps: *\d+%\||^ *num train images", re.MULTILINE)),
     ("script", re.compile(r"(?:^|[\\/\s\"'])sdxl_train(?:_network)?\.py(?=[\s\"',]|$)", re.MULTILINE)),
-    ("accelerate", re.compile(r"^(?:compute_environment|distributed_type|fsdp_config|deepspeed_config):", re.MULTILINE)),
+    ("accelerate", re.compile(r"^(?:compute_environment|distributed_type|fsdp_config):", re.MULTILINE)),
     ("other_trainer", re.compile(r"^job: *\w|^model_family *[:=]|^export MODEL_FAMILY=", re.MULTILINE)),
     ("dataset", re.compile(r"^\s*\[\[ *datasets", re.MULTILINE)),
     ("preset", re.compile(r"^(?:extends|network_dim|network_module|learning_rate|optimizer_type|train_batch_size) *:",
@@ -125,18 +125,17 @@ def _of_json(text: str) -> str | None:
         return None
     if isinstance(found, list):
         return "prompts" if any(isinstance(each, dict) and "prompt" in each for each in found) else None
-    if not isinstance(found, dict) or not found:
-        return None
+    return _of_object(found, text) if isinstance(found, dict) and found else None
+
+
+def _of_object(found: Mapping[str, object], text: str) -> str | None:
     parts = [each for each in found.values() if isinstance(each, dict)]
-    if "nbformat" in found:
-        return "script" if "sdxl_train" in text else None
-    if {"nodes", "links"} <= found.keys() or any("class_type" in part for part in parts):
-        return "workflow"
-    if isinstance(found.get("datasets"), list):
-        return "dataset"
-    if found.keys() & _FORM:
-        return "settings"
-    if all(key.startswith("--") for key in found) or {"model_family", "job"} & found.keys():
-        return "other_trainer"
-    is_list = len(parts) == len(found) and all(part.keys() & _OF_PICTURES for part in parts)
-    return "metadata" if is_list else None
+    signs = (
+        ("script", "nbformat" in found and "sdxl_train" in text),
+        ("workflow", {"nodes", "links"} <= found.keys() or any("class_type" in part for part in parts)),
+        ("dataset", isinstance(found.get("datasets"), list)),
+        ("settings", bool(found.keys() & _FORM)),
+        ("other_trainer", all(key.startswith("--") for key in found) or bool({"model_family", "job"} & found.keys())),
+        ("metadata", len(parts) == len(found) and all(part.keys() & _OF_PICTURES for part in parts)),
+    )
+    return next((name for name, is_so in signs if is_so), None)

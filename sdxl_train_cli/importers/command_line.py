@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.importers import option_translation, python_code, script_reading, script_variables, toml_config, values
+from sdxl_train_cli.importers import (
+    option_translation,
+    python_code,
+    script_reading,
+    script_variables,
+    toml_config,
+    values,
+)
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, unknown
 from sdxl_train_cli.importers.python_code import PythonFindings
 from sdxl_train_cli.importers.script_lines import WrittenFile
@@ -104,7 +111,9 @@ def _written(files: Sequence[WrittenFile], name: str | None) -> WrittenFile | No
     """The settings file that the script itself writes before it names it."""
     if name is None:
         return None
-    settings = [file for file in files if re.search(r"(?m)^\s*(?:network_module|learning_rate|optimizer_type)\s*=", file.text)]
+    settings = [
+        file for file in files if re.search(r"(?m)^\s*(?:network_module|learning_rate|optimizer_type)\s*=", file.text)
+    ]
     same = [file for file in settings if file.target and _last(file.target) == _last(name)]
     return next(iter(same or (settings if len(settings) == 1 else [])), None)
 
@@ -119,7 +128,9 @@ def _settings(file: WrittenFile, shown: str) -> tuple[ForeignKey, ...]:
 
 def _read_here(entry: ForeignKey) -> ForeignKey:
     is_config = entry.key == "--config_file"
-    return ignored("--config_file (written by the script)", entry.shown, "its settings are read") if is_config else entry
+    return (
+        ignored("--config_file (written by the script)", entry.shown, "its settings are read") if is_config else entry
+    )
 
 
 def _of_python(found: PythonFindings, shown: str) -> FollowedScript:
@@ -133,10 +144,9 @@ def _of_python(found: PythonFindings, shown: str) -> FollowedScript:
     for line, text in found.texts:
         if SCRIPT.search(text) and " --" in text and not followed.calls:
             followed.calls += [replace(call, number=line) for call in _followed(text, shown).calls]
-    tables = [table for table in found.tables if toml_config.is_one(table)]
-    for table in tables[-1:]:
-        plain = {str(key): value for key, value in table.items()}
-        followed.written.append(WrittenFile("", toml_config.text_of(plain)))
+    named = [{str(key): value for key, value in table.items()} for table in found.tables]
+    tables = [table for table in named if toml_config.is_one(table)]
+    followed.written += [WrittenFile("", toml_config.text_of(table)) for table in tables[-1:]]
     return followed
 
 

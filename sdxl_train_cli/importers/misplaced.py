@@ -46,7 +46,9 @@ def put_right(entries: Sequence[ForeignKey], table: OptionTable, *, is_full: boo
 def _added(entries: list[ForeignKey], target: str, parts: Sequence[str], held: Value | None) -> list[ForeignKey]:
     whole = networks.format_pairs({**networks.parse_pairs(tuple(parts)), **networks.parse_pairs(held)})
     if any(entry.option == target for entry in entries):
-        return [replace(entry, what=KeyFate.COMPUTED, value=whole) if entry.option == target else entry for entry in entries]
+        return [
+            replace(entry, what=KeyFate.COMPUTED, value=whole) if entry.option == target else entry for entry in entries
+        ]
     return [*entries, computed(f"({target})", " ".join(parts), target, whole, "arguments that stood among the options")]
 
 

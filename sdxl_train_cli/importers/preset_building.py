@@ -99,7 +99,9 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
     draft = _mended(draft, table, shown)
     base = min(bases, key=lambda name: _distance(draft, name))
     changes = _changes(draft, base)
-    return ImportedPreset(reading.format, kind, base, changes, draft.entries, reading.facts, (*reading.warnings, *warnings))
+    return ImportedPreset(
+        reading.format, kind, base, changes, draft.entries, reading.facts, (*reading.warnings, *warnings)
+    )
 
 
 def _require_something(entries: Sequence[ForeignKey], reading: ForeignSettings, shown: str) -> None:

@@ -92,7 +92,10 @@ def _without_shell(text: str) -> tuple[str, list[str]]:
             command, place, extra = f"{command[:-1].rstrip()} {lines[place].strip()}", place + 1, extra + 1
         indent = line[: len(line) - len(line.lstrip())]
         commands.append(command.lstrip("!"))
-        kept += [f"{indent}{_SHELL}({len(commands) - 1})" if command.startswith("!") else f"{indent}pass", *[""] * extra]
+        kept += [
+            f"{indent}{_SHELL}({len(commands) - 1})" if command.startswith("!") else f"{indent}pass",
+            *[""] * extra,
+        ]
     return "\n".join(kept), commands
 
 
@@ -158,8 +161,8 @@ class _Walk:
             command = self._commands[number] if isinstance(number, int) else ""
             self.found.texts.append((node.lineno, self._filled(command)))
         elif (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
-            and node.func.attr in {"append", "extend", "update"} and node.args
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name) and node.func.attr in {"append", "extend", "update"} and node.args
         ):  # fmt: skip
             held, value = self._names.get(node.func.value.id), self._value(node.args[0])
             if isinstance(held, list) and len(held) < _MOST_PARTS:
@@ -185,7 +188,7 @@ class _Walk:
             self.found.tables.append(made)
         return made
 
-    def _made(self, node: ast.expr) -> object:
+    def _made(self, node: ast.expr) -> object:  # noqa: C901, PLR0911 - one line for each form of an expression
         if isinstance(node, ast.Constant):
             return self._text(node.value, node.lineno) if isinstance(node.value, str) else node.value
         if isinstance(node, ast.Name):
@@ -215,7 +218,9 @@ class _Walk:
             return self._called(node)
         if isinstance(node, ast.Subscript):
             held, key = self._value(node.value), self._value(node.slice)
-            return held.get(key, Unknown(str(key))) if isinstance(held, dict) and isinstance(key, str) else Unknown("...")
+            return (
+                held.get(key, Unknown(str(key))) if isinstance(held, dict) and isinstance(key, str) else Unknown("...")
+            )
         return Unknown(_source(node))
 
     def _text(self, text: str, line: int) -> str:
@@ -310,4 +315,6 @@ def _is_main(test: ast.expr) -> bool:
 
 
 def _source(node: ast.expr) -> str:
-    return ast.unparse(node)[:40] if not isinstance(node, ast.Call) else getattr(node.func, "attr", None) or getattr(node.func, "id", "...")
+    if not isinstance(node, ast.Call):
+        return ast.unparse(node)[:40]
+    return str(getattr(node.func, "attr", None) or getattr(node.func, "id", "..."))

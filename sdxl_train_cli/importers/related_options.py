@@ -51,7 +51,8 @@ def unite(entries: Sequence[ForeignKey]) -> list[ForeignKey]:
         chosen = next((option for option in group.options if option in on), None)
         note = group.where_all_are_off if chosen is None else f"off; {chosen} counts"
         found = [
-            entry.dropped(note) if entry.option in group.options and entry.option not in on else entry for entry in found
+            entry.dropped(note) if entry.option in group.options and entry.option not in on else entry
+            for entry in found
         ]
     for row in implications:
         if row.option in on and row.turns_on not in on:

@@ -7,7 +7,8 @@ import re
 from sdxl_train_cli.importers.script_variables import Held, Variables, computed, flags_of
 
 _SH = re.compile(
-    r"(?:(?:export|local|readonly|typeset|declare(?:\s+-\w+)*)\s+)?(?P<name>[A-Za-z_]\w*)(?P<how>\+?=)(?P<value>.*)", re.DOTALL
+    r"(?:(?:export|local|readonly|typeset|declare(?:\s+-\w+)*)\s+)?(?P<name>[A-Za-z_]\w*)(?P<how>\+?=)(?P<value>.*)",
+    re.DOTALL,
 )
 _BATCH = re.compile(r"(?is)@?set\s+(?P<sum>/a\s+)?(?P<quote>\"?)(?P<name>\w+)\s*=(?P<value>.*)")
 _POWERSHELL = re.compile(
@@ -15,7 +16,9 @@ _POWERSHELL = re.compile(
     r"(?:\[[\"']?(?P<key>\w+)[\"']?\])?\s*(?P<how>\+?=)(?!=)\s*(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
-_ADDED = re.compile(r"(?:\[void\]\s*)?\$(?P<name>\w+)\.Add(?:Range)?\((?P<value>.*)\)(?:\s*\|.*)?", re.IGNORECASE | re.DOTALL)
+_ADDED = re.compile(
+    r"(?:\[void\]\s*)?\$(?P<name>\w+)\.Add(?:Range)?\((?P<value>.*)\)(?:\s*\|.*)?", re.IGNORECASE | re.DOTALL
+)
 _PREFIX = re.compile(r"[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|[^\s\"'()]+)\s+(?=\S)")
 _PARTS = re.compile(r"\"(?:[^\"`\\]|[`\\].)*\"|'[^']*'|(?:[^\s,;\"']|=\"[^\"]*\"|='[^']*')+")
 _ITEM = re.compile(r"[\"']?(?P<key>[\w-]+)[\"']?\s*=\s*(?P<value>\"[^\"]*\"|'[^']*'|[^;\n]+)")
@@ -37,10 +40,16 @@ def assign(text: str, variables: Variables, number: int, *, is_certain: bool, ta
             assign(more[0].strip(), variables, number, is_certain=is_certain)
             text = text[more.end() :]
     added = _ADDED.fullmatch(text)
-    found = None if added is not None else (_of_batch(text, variables) or _of_powershell(text, variables) or _of_sh(text, variables))
+    found = (
+        None
+        if added is not None
+        else (_of_batch(text, variables) or _of_powershell(text, variables) or _of_sh(text, variables))
+    )
     if added is None and found is None:
         return False
-    name, value, is_more = (added["name"], _value(added["value"], variables), True) if added is not None else found or ("", "", False)
+    name, value, is_more = (
+        (added["name"], _value(added["value"], variables), True) if added is not None else found or ("", "", False)
+    )
     if not is_certain:
         variables.doubtful.setdefault(name, number)
         return True
@@ -118,16 +127,20 @@ def _value(text: str, variables: Variables) -> Held:
 def _text(text: str, variables: Variables) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text[0] not in text[1:-1]:
         return text[1:-1] if text[0] == "'" else variables.filled(variables.with_paths(text[1:-1]))
-    return variables.filled(variables.with_paths(text).replace('\\"', "\0").replace('"', "").replace("\0", '"').strip("'"))
+    return variables.filled(
+        variables.with_paths(text).replace('\\"', "\0").replace('"', "").replace("\0", '"').strip("'")
+    )
 
 
 def _array(text: str, variables: Variables) -> tuple[str, ...]:
     inner = text.lstrip("@").strip().removeprefix("(").removesuffix(")")
     found: list[str] = []
     for match in list(_PARTS.finditer(inner))[:_MOST_PARTS]:
-        found += variables.words(match[0]) if match[0][0] in "$@\"" and re.fullmatch(r"[\"@$\w{}\[\]*]+", match[0]) else [
-            _text(match[0], variables)
-        ]
+        found += (
+            variables.words(match[0])
+            if match[0][0] in '$@"' and re.fullmatch(r"[\"@$\w{}\[\]*]+", match[0])
+            else [_text(match[0], variables)]
+        )
     return tuple(found)
 
 

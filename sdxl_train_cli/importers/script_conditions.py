@@ -15,7 +15,9 @@ _BATCH = re.compile(
 )
 _ARGUMENT = re.compile(r"\"?(?:%~?\d|\$\{?\d(?::-)?\}?)\"?")
 """A word given to the script when it is started: nothing here."""
-_COMPARED = re.compile(r"(?P<left>.+?)\s*(?P<how>===?|=~|=|!=|\s-[ic]?(?:eq|ne|gt|lt|ge|le|like|match)\s)\s*(?P<right>.+)")
+_COMPARED = re.compile(
+    r"(?P<left>.+?)\s*(?P<how>===?|=~|=|!=|\s-[ic]?(?:eq|ne|gt|lt|ge|le|like|match)\s)\s*(?P<right>.+)"
+)
 _BRACKETS = (("[[", "]]"), ("[", "]"), ("(", ")"))
 _NUMBERS: Mapping[str, Callable[[float, float], bool]] = {
     "gt": lambda one, other: one > other, "gtr": lambda one, other: one > other,
@@ -43,7 +45,14 @@ def of_batch(text: str, variables: Variables) -> tuple[bool | None, str] | None:
 def judged(text: str, variables: Variables) -> bool | None:
     """Whether a condition of sh or PowerShell holds. None if that can't be told."""
     text = _bare(text)
-    for mark, decisive in (("||", True), (" -or ", True), (" -o ", True), ("&&", False), (" -and ", False), (" -a ", False)):
+    for mark, decisive in (
+        ("||", True),
+        (" -or ", True),
+        (" -o ", True),
+        ("&&", False),
+        (" -and ", False),
+        (" -a ", False),
+    ):
         if mark in text:
             found = [judged(part, variables) for part in text.split(mark)]
             return decisive if decisive in found else None if None in found else not decisive

@@ -131,7 +131,9 @@ def _step(walk: _Walk, number: int, text: str) -> None:
         return
     passed = walk.passed
     variables, table = walk.found.variables, next((block.table for block in walk.blocks if block.table), "")
-    is_set = passed is not False and script_assignments.assign(text, variables, number, is_certain=passed is True, table=table)
+    is_set = passed is not False and script_assignments.assign(
+        text, variables, number, is_certain=passed is True, table=table
+    )
     if is_set and not SCRIPT.search(text):
         return
     if is_set or passed is False:
@@ -220,7 +222,9 @@ def _shell(walk: _Walk, number: int, text: str) -> bool:
 
 def _call(walk: _Walk, line: ScriptLine) -> None:
     """Note a call of the trainer, if the statement is one."""
-    if len(walk.found.calls) >= _MOST_CALLS or ("$" not in line.text and "%" not in line.text and ".py" not in line.text):
+    if len(walk.found.calls) >= _MOST_CALLS or (
+        "$" not in line.text and "%" not in line.text and ".py" not in line.text
+    ):
         return
     variables = walk.found.variables
     if SCRIPT.search(variables.filled(line.text)) is None and SCRIPT.search(line.text) is None:

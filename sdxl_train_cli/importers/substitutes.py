@@ -49,9 +49,7 @@ class _File:
         return self.shown if best is None else Origin(self.shown, best)
 
 
-def replaced(
-    entries: Sequence[ForeignKey], where: str, text: str
-) -> tuple[list[ForeignKey], tuple[Problem, ...]]:
+def replaced(entries: Sequence[ForeignKey], where: str, text: str) -> tuple[list[ForeignKey], tuple[Problem, ...]]:
     """The entries with what is installed, and what must be told."""
     file = _File(where, text)
     given = {entry.option: entry.value for entry in entries if entry.option is not None}
@@ -62,7 +60,9 @@ def replaced(
         if taken is None:
             found.append(entry)
             continue
-        note = "the same under the name that sd-scripts takes" if taken.is_same else f"sd-scripts has no '{entry.shown}'"
+        note = (
+            "the same under the name that sd-scripts takes" if taken.is_same else f"sd-scripts has no '{entry.shown}'"
+        )
         found.append(replace(entry, what=KeyFate.COMPUTED, value=taken.name, note=note))
         if not taken.is_same:
             warnings.append(_told(entry, taken, file))
@@ -109,7 +109,7 @@ def _optimizer(name: str, given: Mapping[str, Value | None]) -> Substitute | Non
 
 
 def _scheduler(name: str, given: Mapping[str, Value | None]) -> Substitute | None:
-    if given.get("lr_scheduler_type") or name.split(":")[0] in optimizer.SCHEDULERS:
+    if given.get("lr_scheduler_type") or name.partition(":")[0] in optimizer.SCHEDULERS:
         return None
     own = {_plain(known): known for known in optimizer.SCHEDULERS}
     if _plain(name) in own:

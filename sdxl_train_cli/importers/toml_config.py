@@ -66,10 +66,9 @@ def entries_of_text(text: str, where: str) -> tuple[ForeignKey, ...]:
 
 def text_of(table: Mapping[str, object]) -> str:
     """A table as such a file, without values that are none."""
-    return untrusted_files.toml_text(
-        {option: raw if isinstance(raw, bool | int | float | str | list) else str(raw) for option, _, raw in _flat(table)
-         if raw is not None}
-    )  # fmt: skip
+    given = {option: raw for option, _, raw in _flat(table) if raw is not None}
+    plain = {key: raw if isinstance(raw, bool | int | float | str | list) else str(raw) for key, raw in given.items()}
+    return untrusted_files.toml_text(plain)
 
 
 def _flat(found: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:

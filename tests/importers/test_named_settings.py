@@ -1,3 +1,4 @@
+# ruff: noqa: E501, ISC004, Q003 - scripts and settings stand as people write them
 """A command that names its settings files: they are read where they lie beside it, and nowhere else."""
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def test_nothing_is_read_elsewhere_and_what_is_missing_is_told_with_what_to_impo
 
 
 def test_a_missing_settings_file_is_a_warning_where_the_command_has_options(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "a.sh").write_text("python sdxl_train_network.py --config_file=c.toml --network_dim=8", encoding="utf-8")
+    (tmp_path / "a.sh").write_text(
+        "python sdxl_train_network.py --config_file=c.toml --network_dim=8", encoding="utf-8"
+    )
 
     result = cli("presets", "import", tmp_path / "a.sh")
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - scripts and settings stand as people write them
 """Options that exclude each other, one of them off: the order of lines never matters, and no choice is lost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, ISC004, Q003 - scripts and settings stand as people write them
 """Launch scripts of sh, cmd, PowerShell and Python: variables of any depth, conditions, lists, files that they write."""
 
 from __future__ import annotations
@@ -168,8 +169,10 @@ def test_a_script_without_settings_is_refused_in_words(text: str, words: str) ->
     "text",
     [
         "A=$B\nB=$A\nA=$B$A\npython sdxl_train_network.py --network_dim=8 --seed=$A",
-        "\n".join(f"A{n}=$A{n + 1}$A{n + 1}" for n in range(60)) + "\nA60=xy\npython sdxl_train_network.py --network_dim=8 --seed=$A0",
-        "\n".join(f"A{n}=$A{n - 1}$A{n - 1}" for n in range(1, 60)) + "\npython sdxl_train_network.py --network_dim=8 --seed=$A59",
+        "\n".join(f"A{n}=$A{n + 1}$A{n + 1}" for n in range(60))
+        + "\nA60=xy\npython sdxl_train_network.py --network_dim=8 --seed=$A0",
+        "\n".join(f"A{n}=$A{n - 1}$A{n - 1}" for n in range(1, 60))
+        + "\npython sdxl_train_network.py --network_dim=8 --seed=$A59",
         "if [ 1 ]; then\n" * 3000 + "python sdxl_train_network.py --network_dim=8",
         "x = " + "[" * 3000 + "]" * 3000 + "\n!python sdxl_train_network.py --network_dim=8",
         "$(" * 3000 + "$0\npython sdxl_train_network.py --network_dim=8",

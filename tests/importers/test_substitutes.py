@@ -1,3 +1,4 @@
+# ruff: noqa: E501, ISC004 - scripts and settings stand as people write them
 """An optimizer, schedule or network that sd-scripts does not have: the rest is taken, and the name is told."""
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ BASE = 'network_module = "networks.lora"\nnetwork_dim = 8\n'
         ('optimizer_type = "CAME"\nlearning_rate = 1e-4', {"optimizer_type": "pytorch_optimizer.CAME"}),
         ('optimizer_type = "adamw_8bit"\nlearning_rate = 1e-4', {"optimizer_type": "adamw8bit"}),
         ('optimizer_type = "rmsprop"\nlearning_rate = 1e-4', {"optimizer_type": "RMSprop"}),
-        ('optimizer_type = "Prodigy_Plus_Schedule_Free"\nlearning_rate = 1.0',
-         {"optimizer_type": "prodigyplus.ProdigyPlusScheduleFree", "learning_rate": 1}),
+        (
+            'optimizer_type = "Prodigy_Plus_Schedule_Free"\nlearning_rate = 1.0',
+            {"optimizer_type": "prodigyplus.ProdigyPlusScheduleFree", "learning_rate": 1},
+        ),
         ('lr_scheduler = "Cosine_With_Restarts"\nlearning_rate = 1e-4', {"lr_scheduler": "cosine_with_restarts"}),
         ('network_module = "LoRA_FA"\nlearning_rate = 1e-4', {"network_module": "networks.lora_fa"}),
     ],
