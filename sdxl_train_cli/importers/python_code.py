@@ -69,7 +69,7 @@ def find(text: str) -> PythonFindings | None:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    walk = _Walk(commands)
+    walk = _CodeWalk(commands)
     try:
         walk.follow(tree.body)
     except RecursionError:
@@ -99,7 +99,7 @@ def _without_shell(text: str) -> tuple[str, list[str]]:
     return "\n".join(kept), commands
 
 
-class _Walk:
+class _CodeWalk:
     """The statements in their order, with the values of names."""
 
     def __init__(self, commands: list[str]) -> None:
