@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdxl_train_cli import layout
+from sdxl_train_cli import handed_file, layout
 from sdxl_train_cli.dataset import picture_names
 from sdxl_train_cli.dataset.metadata_file import MetadataFile
 from sdxl_train_cli.dataset.picture_names import OTHER_PICTURES, InnerFolders, is_picture_name
@@ -244,6 +244,9 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
 ) -> Iterator[Subset]:
     """Yield the folders to train on, before inspection."""
     data = layout.expand(data)
+    other = handed_file.other_kind(data, "", "a folder of pictures")
+    if other is not None:
+        raise DatasetError(other)
     if not is_folder(data):
         what = "is a file, not a folder" if exists(data) else "does not exist"
         raise DatasetError(f"{data} {what}", f"{called} a folder of pictures")

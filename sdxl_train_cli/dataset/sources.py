@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli import files, formatting, handed_file, layout
 from sdxl_train_cli.dataset import config_file, finding_kinds, folders, metadata_file, picture_names
 from sdxl_train_cli.dataset.config_file import ConfigFile
 from sdxl_train_cli.dataset.folders import FolderProblem, Subset, TrainingPictures
@@ -85,6 +85,9 @@ def _is_of(origin: Origin | None, file: str) -> bool:
 
 
 def _config(data: Path) -> ConfigFile | None:
+    other = handed_file.other_kind(data, "dataset metadata", "a folder of pictures")
+    if other is not None:
+        raise DatasetError(other)
     return config_file.find(data) if files.is_file(data) else None
 
 

@@ -1,57 +1,153 @@
-"""Import a command line of sh, cmd or PowerShell that calls sdxl_train_network.py or sdxl_train.py, as in guides."""
+"""Import a script that calls sdxl_train_network.py or sdxl_train.py: of sh, cmd, PowerShell, Python, or a notebook."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.importers import values
+from sdxl_train_cli.importers import (
+    option_translation,
+    python_code,
+    script_reading,
+    script_variables,
+    toml_config,
+    values,
+)
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, unknown
+from sdxl_train_cli.importers.python_code import PythonFindings
+from sdxl_train_cli.importers.script_lines import WrittenFile
+from sdxl_train_cli.importers.script_reading import SCRIPT, FollowedScript, TrainerCall
 from sdxl_train_cli.sdscripts import shipped
 
 FORMAT = "command line"
-_SCRIPT = re.compile(r"(?:^|[\\/\s\"'])(sdxl_train(?:_network)?\.py)(?=[\s\"']|$)")
 _OTHER_SCRIPT = re.compile(r"\b((?:\w{1,60}_)?train(?:_\w{1,60})?|fine_tune)\.py\b")
-_CONTINUED = re.compile(r"(?<![ \t])[ \t]*(?:\\|\^|`)[ \t]*\n[ \t]*")
-_ASSIGNED = (
-    re.compile(r"^[ \t]*(?:export |set \"?)?(?P<name>[A-Za-z_]\w*)=(?P<value>[^\n]*)$", re.MULTILINE),
-    re.compile(r"^[ \t]*\$(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*(?P<value>[^\n#]*)(?:#[^\n]*)?$", re.MULTILINE),
-)
-_VARIABLE = re.compile(r"\$\{(?P<braced>\w+)\}|\$(?P<plain>[A-Za-z_]\w*)|%(?P<batch>\w+)%")
-_ENDS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>"})
+_NAMED_LATER = re.compile(r"(?m)^[^#\n]*\blaunch\b[^\n]*(?:[$%!{]\w+[}%!]?(?:\.py)?\b)")
+"""A launch of a script whose name stands in a variable."""
+_ENDS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>", "*>&1", "C-m", "Enter", "}", ")"})
 _LAUNCH = "sdxl-train launches the trainer itself, on one GPU"
 _MOST_CALLS = 100
 """Calls reported, one row each."""
-_MEMORY_LIMIT = 64 * 1024
+_LONGEST = 64 * 1024
 """Characters of one command line. The longest that any system accepts is half of it."""
+_FAILED = re.compile(r"Traceback \(most recent call last\)|^steps: *\d+%", re.MULTILINE)
 
 
 def is_one(text: str) -> bool:
     """Whether the text calls a training script."""
-    return bool(_SCRIPT.search(text) or _OTHER_SCRIPT.search(text))
+    return bool(SCRIPT.search(text) or _OTHER_SCRIPT.search(text) or _NAMED_LATER.search(text))
 
 
 def read(text: str, shown: str) -> ForeignSettings:
     """The options of the first call in the text. RecipeError if none is for SDXL."""
-    calls = [line for line in _lines(text) if _SCRIPT.search(line)]
-    if not calls:
-        other = _OTHER_SCRIPT.search(text)
-        what = f"calls {other[0]}, which does not train SDXL" if other else "does not call a training script"
-        raise RecipeError(Problem(what, "SDXL is trained by sdxl_train_network.py and sdxl_train.py", shown))
-    words = _words(calls[0], shown)
-    place = next((place for place, word in enumerate(words) if _SCRIPT.search(f" {word}")), len(words))
-    ours = _until_end(words[place + 1 :])
-    is_full = place < len(words) and words[place].endswith("sdxl_train.py")
-    assigned = _assigned(text)
+    found = python_code.find(text)
+    followed = FollowedScript() if found is None else _of_python(found, shown)
+    if not followed.calls:
+        followed = _followed(text, shown) if found is None or not followed.written else followed
+    if not followed.calls and not followed.written:
+        raise RecipeError(_no_call(text, shown))
+    if not followed.calls:
+        entries = [entry for file in followed.written for entry in _settings(file, shown)]
+        return ForeignSettings(FORMAT, "sdxl_train_network.py" not in text, tuple(entries))
+    return _of_call(followed, text, shown)
+
+
+def _no_call(text: str, shown: str) -> Problem:
+    if _FAILED.search(text):
+        return Problem("is a log of a training, which names no settings", "sdxl-train runs explain FILE", shown)
+    other = None if SCRIPT.search(text) else _OTHER_SCRIPT.search(text)
+    if other is not None:
+        what = f"calls {other[0]}, which does not train SDXL"
+    elif SCRIPT.search(text) is not None:
+        what = "names the trainer, but holds no call of it with options"
+    else:
+        what = "does not call a training script"
+    return Problem(what, "SDXL is trained by sdxl_train_network.py and sdxl_train.py", shown)
+
+
+def _followed(text: str, shown: str) -> FollowedScript:
+    if any(len(line) > _LONGEST and SCRIPT.search(line) for line in text.split("\n")):
+        raise RecipeError(Problem("holds a command line longer than any system accepts", None, shown))
+    try:
+        return script_reading.follow(text)
+    except ValueError as error:
+        raise RecipeError(Problem(str(error), None, shown)) from error
+
+
+def _of_call(followed: FollowedScript, text: str, shown: str) -> ForeignSettings:
+    call, *more = followed.calls
+    place = next(place for place, word in enumerate(call.words) if SCRIPT.search(f" {word}"))
+    is_full = call.words[place].endswith("sdxl_train.py")
+    given = _until_end(call.words[place + 1 :])
+    own = [_told(entry, text, call, followed) for entry in flags(given)]
+    name = next((entry.shown for entry in own if entry.key == "--config_file"), None)
+    written = _written(followed.written, name)
     entries = [
-        *(ignored(key, value, _LAUNCH) for key, value in _launch(words[:place])),
-        *flags([_filled(word, assigned) for word in ours]),
-        *(ignored(f"call {number}", line.strip()[:200], "a further call: only the first is imported")
-          for number, line in enumerate(calls[1:_MOST_CALLS], 2)),
+        *(ignored(key, value, _LAUNCH) for key, value in _launch(call.words[:place])),
+        *(() if written is None else _settings(written, shown)),
+        *(own if written is None else [_read_here(entry) for entry in own]),
+        *(ignored(f"call {number}", other.text.strip()[:200], "a further call: only the first is imported")
+          for number, other in enumerate(more[:_MOST_CALLS], 2)),
     ]  # fmt: skip
     return ForeignSettings(FORMAT, is_full, tuple(entries))
+
+
+def _told(entry: ForeignKey, text: str, call: TrainerCall, followed: FollowedScript) -> ForeignKey:
+    """The entry with the line of a variable that is not known."""
+    if not script_variables.is_unknown(entry.shown) or entry.option is not None:
+        return entry
+    names = [name for groups in re.findall(r"\$\{?(\w+)|%~?(\w+)%?|\{(\w+)", entry.shown) for name in groups if name]
+    doubtful = next((followed.variables.doubtful[name] for name in names if name in followed.variables.doubtful), None)
+    if doubtful is not None:
+        return replace(entry, note=f"line {doubtful} sets it under a condition that is not known here")
+    lines = text.split("\n")
+    flag = entry.key.partition(" ")[0]
+    at = next((at for at in range(call.number - 1, len(lines)) if flag in lines[at]), call.number - 1)
+    return replace(entry, note=f"line {at + 1}: {entry.note}")
+
+
+def _written(files: Sequence[WrittenFile], name: str | None) -> WrittenFile | None:
+    """The settings file that the script itself writes before it names it."""
+    if name is None:
+        return None
+    settings = [
+        file for file in files if re.search(r"(?m)^\s*(?:network_module|learning_rate|optimizer_type)\s*=", file.text)
+    ]
+    same = [file for file in settings if file.target and _last(file.target) == _last(name)]
+    return next(iter(same or (settings if len(settings) == 1 else [])), None)
+
+
+def _last(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
+def _settings(file: WrittenFile, shown: str) -> tuple[ForeignKey, ...]:
+    return toml_config.entries_of_text(re.sub(r"(?m)(=\s*)([$%{][\w${}%:-]*)\s*$", r'\1"\2"', file.text), shown)
+
+
+def _read_here(entry: ForeignKey) -> ForeignKey:
+    is_config = entry.key == "--config_file"
+    return (
+        ignored("--config_file (written by the script)", entry.shown, "its settings are read") if is_config else entry
+    )
+
+
+def _of_python(found: PythonFindings, shown: str) -> FollowedScript:
+    """The calls and settings that stand in Python code, in the form of a script's."""
+    followed = FollowedScript()
+    for line, parts in found.lists:
+        words = [str(part) for part in parts if not isinstance(part, list | dict)]
+        if any(SCRIPT.search(f" {word}") for word in words[:-1]):
+            followed.calls = [call for call in followed.calls if call.words != words[: len(call.words)]]
+            followed.calls.append(TrainerCall(line, " ".join(words), words))
+    for line, text in found.texts:
+        if SCRIPT.search(text) and " --" in text and not followed.calls:
+            followed.calls += [replace(call, number=line) for call in _followed(text, shown).calls]
+    named = [{str(key): value for key, value in table.items()} for table in found.tables]
+    tables = [table for table in named if toml_config.is_one(table)]
+    followed.written += [WrittenFile("", toml_config.text_of(table)) for table in tables[-1:]]
+    return followed
 
 
 def flags(words: Sequence[str], prefix: str = "") -> Iterator[ForeignKey]:
@@ -63,15 +159,20 @@ def flags(words: Sequence[str], prefix: str = "") -> Iterator[ForeignKey]:
         text = " ".join(raw)
         option = name.replace("-", "_")
         if not flag.startswith("--"):
-            yield unknown(f"{prefix}{text[:40]}", text, "does not belong to an option")
+            reason = _NOT_SET if script_variables.is_unknown(text) else "does not belong to an option"
+            yield unknown(f"{prefix}{text[:40]}", text, reason)
             continue
         yield _entry(key.partition("=")[0], option, raw)
 
 
+_NOT_SET = "is a variable whose value is not in the text"
+
+
 def _entry(key: str, option: str, raw: Sequence[str]) -> ForeignKey:
     text = " ".join(raw)
-    if any(_VARIABLE.search(part) for part in raw):
-        return unknown(key, text, "is a variable whose value is not in the text")
+    if any(script_variables.is_unknown(part) for part in raw):
+        stays = option_translation.STAYS.get(option) if option != "config_file" else None
+        return unknown(key, text, _NOT_SET) if stays is None else ignored(key, text, stays)
     try:
         value = values.convert(list(raw) if option in shipped.lists() else _one(raw), option)
     except ValueError as error:
@@ -94,39 +195,13 @@ def _grouped(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
             if flag or given:
                 yield flag, given
             flag, given = word, []
+        elif (given or "=" in flag) and script_variables.is_unknown(word) and re.fullmatch(r"[$%@]\{?\w+\S*", word):
+            yield flag, given
+            flag, given = "", [word]
         else:
             given.append(word)
     if flag or given:
         yield flag, given
-
-
-def _lines(text: str) -> list[str]:
-    """The text's lines with continuations joined, and lines of bare options whose continuation mark was lost."""
-    joined = _CONTINUED.sub(" ", text.replace("\r\n", "\n"))
-    lines: list[list[str]] = []
-    is_call = False
-    for line in joined.split("\n"):
-        bare = line.strip()
-        if is_call and bare.startswith("--"):
-            lines[-1].append(bare)
-        elif bare and not bare.startswith(("#", "::", "REM ", "rem ")):
-            lines.append([bare])
-            is_call = bool(_SCRIPT.search(bare)) or "launch" in bare
-    return [" ".join(parts) for parts in lines]
-
-
-def _words(line: str, shown: str) -> list[str]:
-    if len(line) > _MEMORY_LIMIT:
-        raise RecipeError(Problem("holds a command line longer than any system accepts", None, shown))
-    windows = "\\" in line and re.search(r"[A-Za-z]:\\|\.exe\b|\\[\w.-]+\.py", line)
-    for escape in ("", "\\") if windows else ("\\", ""):
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
-        lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", escape
-        try:
-            return list(lexer)
-        except ValueError:
-            continue
-    raise RecipeError(Problem("has a quote that is not closed", None, shown))
 
 
 def _until_end(words: Sequence[str]) -> list[str]:
@@ -146,19 +221,3 @@ def _launch(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         if flag:
             name, _, value = flag.partition("=")
             yield f"accelerate {name}", " ".join([value, *given]).strip()
-
-
-def _assigned(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for pattern in _ASSIGNED:
-        for match in pattern.finditer(text):
-            found.setdefault(match["name"], match["value"].strip().strip("\"'"))
-    return found
-
-
-def _filled(word: str, assigned: dict[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        name = match["braced"] or match["plain"] or match["batch"] or ""
-        return assigned.get(name, match[0])
-
-    return _VARIABLE.sub(value, word)

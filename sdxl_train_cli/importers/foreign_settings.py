@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Value
 
 _LONGEST = 60
@@ -53,6 +54,10 @@ class ForeignSettings:
     """Whether unmentioned options have sd-scripts' defaults. Otherwise they are unknown."""
     facts: tuple[str, ...] = ()
     """Other facts worth a comment in the preset."""
+    warnings: tuple[Problem, ...] = ()
+    """What the preset lacks, and what to do."""
+    text: str = ""
+    """The file's text, for line numbers. Empty for a file without lines."""
 
 
 def shown(raw: object) -> str:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
-from sdxl_train_cli import files, untrusted_files
+from sdxl_train_cli import files, handed_file, untrusted_files
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.importers import command_line, derrian, kohya_gui, lora_metadata, onetrainer, toml_config
+from sdxl_train_cli.importers import (
+    command_line,
+    derrian,
+    kohya_gui,
+    lora_metadata,
+    named_settings,
+    onetrainer,
+    python_code,
+    toml_config,
+)
 from sdxl_train_cli.importers.foreign_settings import ForeignSettings
 from sdxl_train_cli.sdscripts import checkpoint, pickles
 
@@ -16,10 +27,21 @@ _KNOWN = (
 )
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _HEAD_BYTES = 9
+_COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
 
 
 def read(path: Path, shown: str) -> ForeignSettings:
     """Read a file's settings. RecipeError or ModelError if it has none for SDXL."""
+    try:
+        return _read(path, shown)
+    except RecipeError as error:
+        other = handed_file.other_kind(path, "settings script network checkpoint pickle", "settings of a training")
+        if other is None:
+            raise
+        raise RecipeError(other) from error
+
+
+def _read(path: Path, shown: str) -> ForeignSettings:
     head = _head(path, shown)
     if head.startswith(_PICKLES) or path.suffix.lower() in pickles.SUFFIXES:
         hint = "files like this are never opened here; import its .safetensors, or the settings that it was made with"
@@ -27,14 +49,18 @@ def read(path: Path, shown: str) -> ForeignSettings:
     if _is_safetensors(head, path):
         return lora_metadata.read(checkpoint.read_header(path), shown)
     text = untrusted_files.text_of(path, shown)
-    return read_text(text, shown)
+    return named_settings.followed(read_text(text, shown), path.absolute().parent, shown)
 
 
 def read_text(text: str, shown: str) -> ForeignSettings:
     """Read the settings in a text. RecipeError if it has none for SDXL."""
+    return replace(_of_text(text, shown), text=text)
+
+
+def _of_text(text: str, shown: str) -> ForeignSettings:
     if text.lstrip().startswith(("{", "[{")):
         return _of_json(text, shown)
-    if command_line.is_one(text):
+    if command_line.is_one(_COMMENT.sub("", text)):
         return command_line.read(text, shown)
     found = untrusted_files.toml_table(text, shown) if "=" in text else {}
     untrusted_files.require_settings(found, shown)
@@ -50,6 +76,8 @@ def read_text(text: str, shown: str) -> ForeignSettings:
 
 def _of_json(text: str, shown: str) -> ForeignSettings:
     found = untrusted_files.json_object(text, shown)
+    if isinstance(found.get("cells"), list) and "nbformat" in found:
+        return command_line.read(python_code.cells(found), shown)
     untrusted_files.require_settings(found, shown)
     if onetrainer.is_one(found):
         return onetrainer.read(found, shown)

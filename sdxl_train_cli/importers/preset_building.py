@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.importers import named_code, networks, option_translation
+from sdxl_train_cli.importers import misplaced, named_code, networks, option_translation, related_options, substitutes
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, KeyFate
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -55,6 +55,7 @@ class ImportedPreset:
     """Differences from the base. None resets an option of the base to sd-scripts' default."""
     entries: tuple[ForeignKey, ...]
     facts: tuple[str, ...]
+    warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,13 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
     """Build a preset. RecipeError if the settings are not for SDXL, or can't be trained whatever is dropped."""
     entries = [
         option_translation.without_secrets(made)
-        for entry in reading.entries
+        for entry in related_options.unite(reading.entries)
         for made in option_translation.translate(entry)
     ]
     named_code.require_harmless(entries, shown)
-    entries = _superseded(entries)
+    _require_something(entries, reading, shown)
+    entries, warnings = substitutes.replaced(_superseded(entries), shown, reading.text)
+    entries = misplaced.put_right(entries, table, is_full=reading.full)
     module, arguments = _network(entries)
     if module in networks.OTHER_MODELS:
         raise RecipeError(
@@ -90,13 +93,24 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
     if typed_kind is not None and typed_kind is not kind:
         raise RecipeError(Problem(f"is for a {kind.label}, not a {typed_kind.label}", "omit --kind", shown))
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
-    has_dataset = any(entry.key == "dataset_config" and entry.shown for entry in reading.entries)
+    has_dataset = any(entry.key.endswith("dataset_config") and entry.shown for entry in reading.entries)
     bases = {name: presets.load(kind, name) for name in presets.names(kind)}
     draft = _ImportDraft(kind, reading.whole, known, tuple(entries), has_dataset, bases)
     draft = _mended(draft, table, shown)
     base = min(bases, key=lambda name: _distance(draft, name))
     changes = _changes(draft, base)
-    return ImportedPreset(reading.format, kind, base, changes, draft.entries, reading.facts)
+    return ImportedPreset(
+        reading.format, kind, base, changes, draft.entries, reading.facts, (*reading.warnings, *warnings)
+    )
+
+
+def _require_something(entries: Sequence[ForeignKey], reading: ForeignSettings, shown: str) -> None:
+    """RecipeError for a file without a setting that a preset can hold."""
+    if any(entry.option is not None for entry in entries):
+        return
+    if reading.warnings:
+        raise RecipeError([replace(each, message=f"sets nothing itself: {each.message}") for each in reading.warnings])
+    raise RecipeError(Problem("holds no setting that a preset could hold", "name the file with the settings", shown))
 
 
 def _distance(draft: _ImportDraft, base: str) -> tuple[int, int, int]:
@@ -239,7 +253,7 @@ def _to_leave_out(problem: Problem, draft: _ImportDraft, recipe: Recipe) -> str 
     if len(problem.options) == 1:
         return problem.options[0]
     given = [option for option in problem.options if not _is_nothing(recipe.get(option))]
-    ours = [option for option in given if not draft.known.get(option)]
+    ours = [option for option in given if draft.known.get(option) is None]
     return next(iter((*ours, *given)), None)
 
 

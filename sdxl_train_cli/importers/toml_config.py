@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import values
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, unknown
@@ -56,6 +57,18 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
     has_network = any(key.startswith("network_") for key in given)
     is_full = not has_network and bool(_ONLY_FULL & given.keys() or "unet_lr" not in given)
     return ForeignSettings(FORMAT, is_full, tuple(_entry(key, option, raw) for option, key, raw in flat))
+
+
+def entries_of_text(text: str, where: str) -> tuple[ForeignKey, ...]:
+    """What became of each key of a text in TOML. RecipeError if it is not for SDXL."""
+    return read(untrusted_files.toml_table(text, where), where).entries
+
+
+def text_of(table: Mapping[str, object]) -> str:
+    """A table as such a file, without values that are none."""
+    given = {option: raw for option, _, raw in _flat(table) if raw is not None}
+    plain = {key: raw if isinstance(raw, bool | int | float | str | list) else str(raw) for key, raw in given.items()}
+    return untrusted_files.toml_text(plain)
 
 
 def _flat(found: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:

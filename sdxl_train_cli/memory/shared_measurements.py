@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, handed_file
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.memory.measurements import Measurement
 from sdxl_train_cli.origin import Origin
@@ -56,6 +56,9 @@ def _identity(record: Measurement) -> str:
 
 def read(path: Path) -> list[Measurement]:
     """Somebody else's records, marked as such. UsageError lists every invalid row, and nothing is imported."""
+    other = handed_file.other_kind(path, "measured", "what `sdxl-train vram --export` wrote")
+    if other is not None:
+        raise UsageError(other)
     reader = csv.DictReader(io.StringIO(_content(path)), strict=True)
     try:
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, handed_file
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Setting
 from sdxl_train_cli.recipes import preset_folders, yaml_file
@@ -50,6 +50,9 @@ def load(path: Path, shown: str, kind: Kind | None, user_folder: Path | None) ->
 
     Raises RecipeError with the file and line at fault.
     """
+    other = handed_file.other_kind(path, "preset", "a preset")
+    if other is not None:
+        raise RecipeError(other)
     layers = [_layer(path, shown)]
     while (entry := layers[-1].extends) is not None:
         child = layers[-1]

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, handed_file
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import ModelError, SetupError
 from sdxl_train_cli.inspection import model_file, verdict, weight_facts
@@ -69,6 +69,9 @@ def _run_facts(path: Path, installed: Environment | None) -> tuple[TrainedWith |
 
 
 def _require_safetensors(path: Path) -> None:
+    other = handed_file.other_kind(path, "checkpoint network pickle web_page", "a model")
+    if other is not None:
+        raise ModelError(other)
     if files.is_folder(path):
         inner = sorted(file.name for file in path.glob("*.safetensors"))
         hint = f"it has {', '.join(inner[:5])}" if inner else None

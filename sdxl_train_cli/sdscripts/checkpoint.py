@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli import files, formatting, handed_file, layout
 from sdxl_train_cli.errors import ModelError
 from sdxl_train_cli.sdscripts import pickles
 
@@ -146,6 +146,7 @@ def require_sdxl(model: str, *, inpainting: bool = False) -> str:
     With `inpainting` (v0.11's train_inpainting), a checkpoint may be an inpainting model.
     """
     path = layout.expand(Path(model))
+    _require_model(path, "checkpoint network pickle web_page", "a base model")
     if files.is_file(path):
         if path.suffix.lower() == ".safetensors":
             _require_parts(path, inpainting=inpainting)
@@ -269,12 +270,19 @@ def _pipeline(index: Path) -> object:
     return found.get("_class_name", "")
 
 
+def _require_model(path: Path, takes: str, wanted: str) -> None:
+    other = handed_file.other_kind(path, takes, wanted)
+    if other is not None:
+        raise ModelError(other)
+
+
 def require_vae(vae: str) -> str:
     """Check that `vae` is a file, folder or hub ID, and not an SDXL checkpoint by mistake.
 
     Links are not resolved: sd-scripts decides by the suffix of the given path.
     """
     path = layout.expand(Path(vae))
+    _require_model(path, "checkpoint network pickle web_page", "a VAE")
     if files.is_file(path):
         _require_vae_file(path)
     elif files.is_folder(path):

@@ -101,7 +101,12 @@ def schedule(recipe: Recipe) -> str:
 def unknown_optimizer(recipe: Recipe) -> bool:
     """Whether sd-scripts would find no such optimizer. A name with a dot belongs to another package."""
     name = str(recipe.get("optimizer_type") or DEFAULT)
-    return "." not in name and name.lower() not in OWN_OPTIMIZERS and name not in TORCH_OPTIMIZERS
+    return "." not in name and not is_known_name(name)
+
+
+def is_known_name(name: str) -> bool:
+    """Whether sd-scripts has an optimizer of this name, without a package before it."""
+    return name.lower() in OWN_OPTIMIZERS or name in TORCH_OPTIMIZERS
 
 
 STOPS_AT_OTHER_RATES = frozenset(

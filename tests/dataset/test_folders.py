@@ -75,7 +75,7 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
-    assert "is a file, not a folder" in refused(picture(tmp_path / "1.png")).message
+    assert "is a picture, not a folder of pictures" in refused(picture(tmp_path / "1.png")).message
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "nul\0", "~nobody-of-this-name/pictures"])

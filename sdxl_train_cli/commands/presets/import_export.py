@@ -74,6 +74,8 @@ def import_(
             if report is ReportForm.TABLE:
                 console.err_table(import_report.HEADINGS, import_report.rows(imported))
             console.note(import_report.summary(imported))
+            for warning in imported.warnings:
+                console.warn(warning)
             if report is not ReportForm.JSON:
                 console.out(str(path))
     if report is ReportForm.JSON:

@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli import files, formatting, handed_file, layout
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.failures import diagnosis, log
@@ -38,6 +38,9 @@ def explain(target: Target, as_json: Json = False) -> None:
         path, lines = None, log.decode(_stdin())
     else:
         path = _log(target)
+        other = handed_file.other_kind(path, "log caption", "a log")
+        if other is not None:
+            raise UsageError(other)
         lines = _read(path)
     entry = _entry(path)
     finding = _as_recorded(diagnosis.examine(lines, _run_facts(entry)), entry)
