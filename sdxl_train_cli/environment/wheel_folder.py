@@ -1,0 +1,172 @@
+"""A folder with everything that setup would download: wheels, sd-scripts and the two CLIP tokenizers.
+
+`sdxl-train setup --download FOLDER` fills one; `sdxl-train setup --wheels FOLDER` installs from it without a network.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from email.parser import HeaderParser
+from functools import cached_property
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from sdxl_train_cli import files
+from sdxl_train_cli.environment.hub import TOKENIZERS
+from sdxl_train_cli.errors import Problem, SetupError
+from sdxl_train_cli.formatting import shell_line
+from sdxl_train_cli.layout import Home
+
+
+@dataclass(frozen=True)
+class WheelFolder:
+    """The folder, as it is laid out."""
+
+    path: Path
+
+    @property
+    def source(self) -> Path:
+        """sd-scripts: the files that training needs."""
+        return self.path / "sd-scripts"
+
+    @property
+    def tokenizers(self) -> Path:
+        """The two CLIP tokenizers, as sd-scripts keeps them."""
+        return self.path / "tokenizers"
+
+    @cached_property
+    def wheels(self) -> Mapping[str, list[tuple[Version, frozenset[Tag], Path]]]:
+        """Every wheel by its package, the newest first."""
+        found: dict[str, list[tuple[Version, frozenset[Tag], Path]]] = {}
+        for path in self.path.glob("*.whl"):
+            try:
+                name, version, _, tags = parse_wheel_filename(path.name)
+            except (InvalidWheelFilename, InvalidVersion):
+                continue
+            found.setdefault(name, []).append((version, tags, path))
+        return {name: sorted(wheels, key=lambda wheel: wheel[0], reverse=True) for name, wheels in found.items()}
+
+    def pip(self) -> Path | None:
+        """pip, which runs out of its wheel."""
+        return self.wheels["pip"][0][2] if "pip" in self.wheels else None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The Python that is to install from the folder."""
+
+    version: str
+    platforms: tuple[str, ...] = tuple(platform_tags())
+    """What its wheels may be built for, the best first. The default is this machine."""
+    markers: Mapping[str, str] | None = None
+    """What markers say of its system. None is this machine."""
+
+    @cached_property
+    def tags(self) -> frozenset[Tag]:
+        """Every wheel that it takes."""
+        major, minor = (int(number) for number in self.version.split(".")[:2])
+        name = f"cp{major}{minor}"
+        own = cpython_tags((major, minor), [name], self.platforms)
+        return frozenset((*own, *compatible_tags((major, minor), name, self.platforms)))
+
+    def needs(self, requirement: Requirement, extras: Collection[str] = ()) -> bool:
+        """Whether a requirement applies to it."""
+        if requirement.marker is None:
+            return True
+        short = ".".join(self.version.split(".")[:2])
+        here = {name: str(value) for name, value in default_environment().items()} | dict(self.markers or {})
+        here |= {"python_version": short, "python_full_version": self.version}
+        return any(requirement.marker.evaluate({**here, "extra": extra}) for extra in extras or ("",))
+
+
+def require(path: Path) -> WheelFolder:
+    """The folder. SetupError if it is none."""
+    if not files.is_folder(path):
+        raise SetupError(
+            f"no folder {path} to take wheels from",
+            "fill one where there is a network: `sdxl-train setup --download FOLDER`; or use it: --wheels ''",
+        )
+    return WheelFolder(path)
+
+
+def require_complete(folder: WheelFolder, wanted: Iterable[str], target: Target, packages: Mapping[str, str]) -> None:
+    """SetupError listing every wheel that neither the folder nor the other Python has."""
+    missing = dict(_missing(folder, [Requirement(one) for one in wanted], target, packages))
+    if not missing:
+        return
+    fetch = ["pip", "download", "--dest", "FOLDER", "--no-deps", "--python-version", target.version,
+             "--only-binary=:all:", "--platform", target.platforms[0], *missing]  # fmt: skip
+    listed = [Problem(f"{one} is missing, which {why} needs", None) for one, why in missing.items()]
+    raise SetupError([
+        Problem(
+            f"{folder.path} lacks {len(listed)} wheels for Python {target.version}: {', '.join(missing)}",
+            "where there is a network, fetch what they need too: `sdxl-train setup --download FOLDER "
+            f"--python {target.version}`, or these alone: `{shell_line(fetch)}`",
+        )
+    ])  # fmt: skip
+
+
+def _missing(
+    folder: WheelFolder, wanted: list[Requirement], target: Target, packages: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """What no wheel satisfies, with who needs it. A look, not a resolution: pip decides afterwards."""
+    queue = deque((one, frozenset[str](), "sd-scripts") for one in wanted)
+    seen = set[str]()
+    while queue:
+        requirement, extras, why = queue.popleft()
+        if not target.needs(requirement, extras) or str(requirement) in seen or _is_there(requirement, packages):
+            continue
+        seen.add(str(requirement))
+        wheel = _wheel(folder, requirement, target)
+        if wheel is None:
+            yield f"{requirement.name}{requirement.specifier}", why
+            continue
+        queue.extend((one, frozenset(requirement.extras), requirement.name) for one in _needs(wheel))
+
+
+def _is_there(requirement: Requirement, packages: Mapping[str, str]) -> bool:
+    version = packages.get(canonicalize_name(requirement.name))
+    try:
+        return version is not None and requirement.specifier.contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+def _wheel(folder: WheelFolder, requirement: Requirement, target: Target) -> Path | None:
+    for version, tags, path in folder.wheels.get(canonicalize_name(requirement.name), ()):
+        if requirement.specifier.contains(version, prereleases=True) and not tags.isdisjoint(target.tags):
+            return path
+    return None
+
+
+def _needs(wheel: Path) -> list[Requirement]:
+    """What a wheel says that it needs."""
+    try:
+        with ZipFile(wheel) as archive:
+            name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+            headers = HeaderParser().parsestr(archive.read(name).decode("utf-8", "replace"))
+    except (OSError, BadZipFile, StopIteration) as error:
+        raise SetupError(f"{wheel} is not a whole wheel: {error}", "fetch it again") from error
+    return [Requirement(line) for line in headers.get_all("Requires-Dist") or ()]
+
+
+def take_tokenizers(folder: WheelFolder, home: Home) -> list[str]:
+    """Copy the tokenizers into the home, unless they are there. Returns the names of those that the folder lacks."""
+    lacking = []
+    for name in TOKENIZERS:
+        if files.is_file(home.tokenizers / name / "vocab.json"):
+            continue
+        if not files.is_file(folder.tokenizers / name / "vocab.json"):
+            lacking.append(name)
+            continue
+        shutil.copytree(folder.tokenizers / name, home.tokenizers / name, dirs_exist_ok=True)
+    return lacking
