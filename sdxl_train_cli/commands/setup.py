@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption
-from sdxl_train_cli.environment import building, environment
+from sdxl_train_cli.environment import building, environment, gathering
 from sdxl_train_cli.environment.environment import Environment, SetupRequest
+from sdxl_train_cli.environment.gathering import OtherMachine
 from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
-from sdxl_train_cli.environment.wheel_folder import WheelFolder
+from sdxl_train_cli.environment.wheel_folder import System, WheelFolder
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.ui import console
 
@@ -31,6 +32,17 @@ Torch = Annotated[
     TorchBuild | None,
     typer.Option("--torch", help="Build of torch, or existing: use one that is there [default: auto, for the GPU]"),
 ]
+Download = Annotated[
+    Path | None,
+    typer.Option("--download", help="Install nothing: fetch all that --wheels needs into this folder"),
+]
+PlatformOption = Annotated[
+    System | None, typer.Option("--platform", help="With --download: system of the other machine [default: this one's]")
+]
+Present = Annotated[
+    Path | None,
+    typer.Option("--present", help="With --download: its `pip list --format freeze`, to leave out what it has"),
+]
 Wheels = Annotated[str | None, typer.Option("--wheels", help="Install from this folder, without a network")]
 Extras = Annotated[list[Extra] | None, typer.Option("--extra", help="Also install this; repeatable")]
 Recreate = Annotated[bool, typer.Option("--recreate", help="Rebuild the environment even if nothing has changed")]
@@ -39,17 +51,29 @@ Json = Annotated[bool, typer.Option("--json", help="Print what is installed as J
 
 def setup(
     source: Source = None, ref: Ref = None, python: Python = None, torch: Torch = None, extra: Extras = None,
-    wheels: Wheels = None, recreate: Recreate = False, json: Json = False, home: HomeOption = None,
+    wheels: Wheels = None, download: Download = None, platform: PlatformOption = None, present: Present = None,
+    recreate: Recreate = False, json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Install sd-scripts and torch in their own environment."""
     where = workspace.home(home)
     address = source or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source or _carried(wheels)
     request = _request(where, address, ref, python, torch, extra, wheels)
+    if download is not None:
+        machine = OtherMachine(platform or System.here(), gathering.read_packages(present))
+        folder = WheelFolder(layout.expand(download))
+        gathering.download(where, folder, request, address or request.source, machine, console.note)
+        console.note(_summary_of_download(folder.path, request))
+        return
     installed = building.create(where, request, recreate=recreate, report=console.note, address=address)
     if json:
         console.data(installed.lock.model_dump(mode="json"))
         return
     console.note(_summary(installed))
+
+
+def _summary_of_download(path: Path, request: SetupRequest) -> str:
+    torch = f" --torch {request.torch.value}" if request.torch is not TorchBuild.AUTO else ""
+    return f"ready: copy {path} to the other machine, and type there: sdxl-train setup{torch} --wheels {path.name}"
 
 
 def _carried(wheels: str | None) -> str | None:

@@ -48,7 +48,7 @@ def make_venv(folder: Path, python: str | None, row: Toolchain | None, tools: In
     wanted = [python] if python else known_good
     for version in wanted:
         tools.report(f"making a venv with Python {version}")
-        code, _ = _uv(["venv", "--no-project", "--python", version, str(folder)], tools)
+        code, _ = run_uv(["venv", "--no-project", "--python", version, str(folder)], tools)
         if code == 0:
             return
     known = f"Python {row.python_range}, which {row.name} runs with" if row else "any Python 3"
@@ -65,9 +65,9 @@ def install(python: Path, plan: InstallPlan, folder: WheelFolder | None, tools: 
     tools.report(f"installing torch ({plan.build.value}) and {len(plan.requirements) - 1} requirements, several GB")
     backend = ["--torch-backend", plan.backend] if plan.backend else []
     offline = ["--offline", "--no-index", "--find-links", str(folder.path)] if folder else backend
-    code, lines = _uv(["pip", "install", "--python", str(python), *offline, *plan.requirements], tools)
+    code, lines = run_uv(["pip", "install", "--python", str(python), *offline, *plan.requirements], tools)
     if code != 0:
-        raise _explained(lines, tools)
+        raise explained(lines, tools)
 
 
 def make_venv_beside(folder: Path, other: OtherPython, tools: Installer) -> None:
@@ -96,7 +96,7 @@ def install_beside(
     argv = [*_pip(python, other, folder, tools), "install", *_QUIET, *offline, "--constraint", str(constraints)]
     code, lines = _run([*argv, *plan.requirements], variables, tools)
     if code != 0:
-        raise _explained(lines, tools)
+        raise explained(lines, tools)
 
 
 _IN_THE_WAY = (
@@ -125,11 +125,12 @@ def _pip(python: Path, other: OtherPython, folder: WheelFolder | None, tools: In
         raise SetupError(
             f"neither {folder.path} nor {other.torch.python} has pip", "put a wheel of pip into the folder"
         )
-    _uv(["pip", "install", "--python", str(python), "pip"], tools)
+    run_uv(["pip", "install", "--python", str(python), "pip"], tools)
     return [str(python), "-m", "pip"]
 
 
-def _uv(arguments: Sequence[str], tools: Installer) -> tuple[int, list[str]]:
+def run_uv(arguments: Sequence[str], tools: Installer) -> tuple[int, list[str]]:
+    """Run uv. Its output goes to the log, and is returned."""
     # Trust the system's certificates, as pip and git do: company proxies use their own.
     return _run([find_uv_bin(), *arguments], {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **os.environ}, tools)
 
@@ -163,7 +164,8 @@ _CAUSES = (
 )  # fmt: skip
 
 
-def _explained(lines: Sequence[str], tools: Installer) -> SetupError:
+def explained(lines: Sequence[str], tools: Installer) -> SetupError:
+    """Why uv or pip failed, in a line."""
     words = "\n".join(lines)
     for sign, message, hint in _CAUSES:
         if re.search(sign, words):

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.parser import HeaderParser
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
@@ -20,11 +22,41 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, formatting, process
 from sdxl_train_cli.environment.hub import TOKENIZERS
-from sdxl_train_cli.errors import Problem, SetupError
-from sdxl_train_cli.formatting import shell_line
+from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
+
+
+class System(str, Enum):
+    """A system that wheels are built for."""
+
+    LINUX = "linux"
+    LINUX_ARM = "linux-arm"
+    WINDOWS = "windows"
+
+    @classmethod
+    def here(cls) -> System:
+        """This machine's."""
+        if process.WINDOWS:
+            return cls.WINDOWS
+        return cls.LINUX_ARM if platform.machine() == "aarch64" else cls.LINUX
+
+    @property
+    def uv(self) -> str:
+        """Uv's name of it."""
+        return {"linux": "x86_64-manylinux_2_28", "linux-arm": "aarch64-manylinux_2_28", "windows": "windows"}[
+            self.value
+        ]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Pip's names of what it takes. pip takes each literally."""
+        if self is System.WINDOWS:
+            return ("win_amd64",)
+        machine = "aarch64" if self is System.LINUX_ARM else "x86_64"
+        return (*(f"manylinux_2_{minor}_{machine}" for minor in range(28, 16, -1)), f"manylinux2014_{machine}",
+                f"manylinux2010_{machine}", f"manylinux1_{machine}")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +69,11 @@ class WheelFolder:
     def source(self) -> Path:
         """sd-scripts: the files that training needs."""
         return self.path / "sd-scripts"
+
+    @property
+    def log(self) -> Path:
+        """The full output of the last download."""
+        return self.path / "download.log"
 
     @property
     def tokenizers(self) -> Path:
@@ -104,15 +141,12 @@ def require_complete(folder: WheelFolder, wanted: Iterable[str], target: Target,
     if not missing:
         return
     fetch = ["pip", "download", "--dest", "FOLDER", "--no-deps", "--python-version", target.version,
-             "--only-binary=:all:", "--platform", target.platforms[0], *missing]  # fmt: skip
-    listed = [Problem(f"{one} is missing, which {why} needs", None) for one, why in missing.items()]
-    raise SetupError([
-        Problem(
-            f"{folder.path} lacks {len(listed)} wheels for Python {target.version}: {', '.join(missing)}",
-            "where there is a network, fetch what they need too: `sdxl-train setup --download FOLDER "
-            f"--python {target.version}`, or these alone: `{shell_line(fetch)}`",
-        )
-    ])  # fmt: skip
+             "--only-binary=:all:", "--platform", System.here().tags[0], *missing]  # fmt: skip
+    raise SetupError(
+        f"{folder.path} lacks {formatting.counted(len(missing), 'wheel')} for Python {target.version}: "
+        f"{', '.join(f'{one} (for {why})' for one, why in missing.items())}",
+        f"where there is a network: `{formatting.shell_line(fetch)}`, or all at once with `sdxl-train setup --download`",
+    )
 
 
 def _missing(
