@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -56,12 +57,13 @@ def setup(
 ) -> None:  # fmt: skip
     """Install sd-scripts and torch in their own environment."""
     where = workspace.home(home)
-    address = source or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source or _carried(wheels)
+    address = source or _carried(wheels) or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source
     request = _request(where, address, ref, python, torch, extra, wheels)
     if download is not None:
-        machine = OtherMachine(platform or System.here(), gathering.read_packages(present))
+        source, version = address or request.source, request.python or f"{sys.version_info[0]}.{sys.version_info[1]}"
+        machine = OtherMachine(source, version, platform or System.here(), gathering.read_packages(present))
         folder = WheelFolder(layout.expand(download))
-        gathering.download(where, folder, request, address or request.source, machine, console.note)
+        gathering.download(where, folder, request, machine, console.note)
         console.note(_summary_of_download(folder.path, request))
         return
     installed = building.create(where, request, recreate=recreate, report=console.note, address=address)

@@ -22,7 +22,6 @@ from sdxl_train_cli.environment.wheel_folder import System, WheelFolder
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import APP, Home
 
-_DEFAULT_PYTHON = "3.11"
 _SECONDS = 60.0
 
 
@@ -30,6 +29,9 @@ _SECONDS = 60.0
 class OtherMachine:
     """The machine that shall install from the folder."""
 
+    address: str
+    """Where sd-scripts is fetched from, with the password if it has one."""
+    python: str
     system: System
     packages: Mapping[str, str]
     """What its Python has already."""
@@ -47,90 +49,101 @@ def read_packages(path: Path | None) -> dict[str, str]:
     return {canonicalize_name(name): version.strip() for name, version in pairs}
 
 
-def download(
-    home: Home, folder: WheelFolder, request: SetupRequest, address: str, machine: OtherMachine, report: Report
-) -> None:
+def download(home: Home, folder: WheelFolder, request: SetupRequest, machine: OtherMachine, report: Report) -> None:
     """Fetch sd-scripts, wheels and tokenizers. SetupError with the cause; what is there by then stays."""
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        with files.open_new(folder.log) as log:
-            _download(home, folder, request, address, machine, Installer(log, folder.log, report))
+        with files.open_new(folder.log) as log, tempfile.TemporaryDirectory(prefix="sdxl-train-download-") as name:
+            tools = Installer(log, folder.log, report)
+            gathering = _Gathering(
+                folder, machine, Path(name), _plan(Path(name), folder, request, machine, tools), tools
+            )
+            own = [line for line in importlib.metadata.requires(APP) or () if "extra ==" not in line]
+            needed = gathering.resolve(gathering.plan.requirements)
+            gathering.fetch(sorted({*needed, "pip"}))
+            gathering.fetch(sorted(gathering.resolve(own) - needed))
+        _fetch_tokenizers(folder, home, report)
     except OSError as error:
         raise SetupError(f"{folder.path} can't be written: {error.strerror}", "give --download another") from error
 
 
-def _download(
-    home: Home, folder: WheelFolder, request: SetupRequest, address: str, machine: OtherMachine, tools: Installer
-) -> None:
-    with tempfile.TemporaryDirectory(prefix="sdxl-train-download-") as name:
-        work = Path(name)
-        tools.report(f"sd-scripts: fetching {request.ref} from {request.source}")
-        checkout = upstream.create(work / "sd-scripts", address, request.ref)
-        unpacked.write(checkout, folder.source)
-        requirements = files.read_text(checkout.folder / "requirements.txt")
-        row = toolchain.choose(requirements, brings_accelerate=False)
-        if row is None:
-            raise SetupError("this sd-scripts has no requirements to fetch", "try --ref sdxl")
-        if request.torch is TorchBuild.EXISTING:
-            plan = beside.plan(row, requirements, request.extras, machine.packages)
-        else:
-            plan = toolchain.plan(row, requirements, request.torch, request.extras, ())
-        python = request.python or (_DEFAULT_PYTHON if request.torch is TorchBuild.EXISTING else row.python)
-        pins = _resolve(work, plan, plan.requirements, python, machine, tools)
-        pins |= _resolve(work, plan, _own_requirements(), python, machine, tools)
-        _fetch(folder, sorted(pins | {"pip"}), plan, python, machine, tools)
-    _fetch_tokenizers(folder, home, tools)
+def _plan(
+    work: Path, folder: WheelFolder, request: SetupRequest, machine: OtherMachine, tools: Installer
+) -> InstallPlan:
+    """What to fetch for the release of sd-scripts that is put into the folder."""
+    tools.report(f"sd-scripts: fetching {request.ref} from {request.source}")
+    checkout = upstream.create(work / "sd-scripts", machine.address, request.ref)
+    unpacked.write(checkout, folder.source)
+    requirements = files.read_text(checkout.folder / "requirements.txt")
+    row = toolchain.choose(requirements, brings_accelerate=False)
+    if row is not None and request.torch is TorchBuild.EXISTING:
+        return beside.plan(row, requirements, request.extras, machine.packages)
+    return toolchain.plan(row, requirements, request.torch, request.extras, ())
 
 
-def _own_requirements() -> list[str]:
-    """What sdxl-train itself needs there."""
-    return [line for line in importlib.metadata.requires(APP) or () if "extra ==" not in line]
+@dataclass(frozen=True)
+class _Gathering:
+    """Wheels on their way into a folder."""
 
+    folder: WheelFolder
+    machine: OtherMachine
+    work: Path
+    plan: InstallPlan
+    tools: Installer
 
-def _resolve(
-    work: Path, plan: InstallPlan, wanted: Iterable[str], python: str, machine: OtherMachine, tools: Installer
-) -> set[str]:
-    """Exact versions of all that is needed and not there yet. What is there is preferred, as pip will do it."""
-    left_out = beside.TORCH_FAMILY if plan.build is TorchBuild.EXISTING else ()
-    given, chosen, overrides = work / "wanted.in", work / "chosen.txt", work / "overrides.txt"
-    files.write(given, "\n".join(one for one in wanted if Requirement(one).name not in left_out))
-    files.write(chosen, "\n".join(f"{name}=={version}" for name, version in machine.packages.items()))
-    files.write(overrides, "\n".join(f"{name}; python_version < '0'" for name in left_out))
-    code, lines = installer.run_uv(
-        ["pip", "compile", str(given), "--output-file", str(chosen), "--override", str(overrides), "--no-header",
-         "--no-annotate", "--quiet", "--python-version", python, "--python-platform", machine.system.uv,
-         *(["--torch-backend", plan.backend] if plan.backend else [])], tools,
-    )  # fmt: skip
-    if code != 0:
-        raise installer.explained(lines, tools)
-    found = [line.split(";")[0].strip() for line in files.read_text(chosen).splitlines() if "==" in line]
-    there = {f"{name}=={version}" for name, version in machine.packages.items()}
-    return {pin for pin in found if f"{canonicalize_name(pin.split('==')[0])}=={pin.split('==')[1]}" not in there}
+    def resolve(self, wanted: Iterable[str]) -> set[str]:
+        """Exact versions of all that is needed and not there. What is there is preferred, as pip does there."""
+        is_beside = self.plan.build is TorchBuild.EXISTING
+        left_out = beside.TORCH_FAMILY if is_beside else ()
+        given, chosen, overrides = (self.work / name for name in ("wanted.in", "chosen.txt", "overrides.txt"))
+        there = {f"{name}=={version}" for name, version in self.machine.packages.items()}
+        before = files.read_text(chosen).splitlines() if chosen.is_file() else []
+        files.write(given, "\n".join(one for one in wanted if Requirement(one).name not in left_out))
+        files.write(chosen, "\n".join(sorted({*before, *there})))
+        files.write(overrides, "\n".join(f"{name}; python_version < '0'" for name in left_out))
+        code, lines = installer.run_uv(
+            ["pip", "compile", str(given), "--output-file", str(chosen), "--override", str(overrides), "--no-header",
+             "--no-annotate", "--quiet", "--python-version", self.machine.python,
+             "--python-platform", self.machine.system.uv,
+             *(["--torch-backend", self.plan.backend] if self.plan.backend else [])], self.tools,
+        )  # fmt: skip
+        if code != 0:
+            raise installer.explained(lines, self.tools)
+        return {pin for pin in map(_normal, files.read_text(chosen).splitlines()) if pin and pin not in there}
 
+    def fetch(self, pins: Sequence[str]) -> None:
+        """Download wheels. A package of which there is only source is built, which serves if it is plain Python."""
+        machine = self.machine
+        self.tools.report(f"fetching {len(pins)} packages for Python {machine.python} on {machine.system.value}")
+        index = ["--extra-index-url", f"{_TORCH_INDEX}/{self.plan.backend}"] if self.plan.backend else []
+        target = ["--only-binary=:all:", "--python-version", machine.python]
+        target += [word for one in machine.system.tags for word in ("--platform", one)]
+        wheels, where = list(pins), ["--dest", str(self.folder.path), "--no-deps"]
+        while wheels:
+            code, lines = _pip(["download", *where, *index, *target, *wheels], self.tools)
+            if code == 0:
+                return
+            lacking = re.search(r"No matching distribution found for (\S+)", "\n".join(lines))
+            if lacking is None or lacking[1] not in wheels:
+                raise installer.explained(lines, self.tools)
+            wheels.remove(lacking[1])
+            self._build(lacking[1])
 
-def _fetch(
-    folder: WheelFolder, pins: Sequence[str], plan: InstallPlan, python: str, machine: OtherMachine, tools: Installer
-) -> None:
-    """Download wheels. A package of which there is only source is built, which serves where it is plain Python."""
-    tools.report(f"fetching {len(pins)} packages for Python {python} on {machine.system.value}")
-    index = ["--extra-index-url", f"https://download.pytorch.org/whl/{plan.backend}"] if plan.backend else []
-    wheels, sources = list(pins), list[str]()
-    target = ["--only-binary=:all:", "--python-version", python]
-    target += [word for one in machine.system.tags for word in ("--platform", one)]
-    while True:
-        code, lines = _pip(["download", "--dest", str(folder.path), "--no-deps", *index, *target, *wheels], tools)
-        lacking = re.search(r"No matching distribution found for (\S+)", "\n".join(lines))
-        if code == 0:
-            break
-        if lacking is None or lacking[1] not in wheels:
-            raise installer.explained(lines, tools)
-        wheels.remove(lacking[1])
-        sources.append(lacking[1])
-    for pin in sources:
-        code, lines = _pip(["wheel", "--wheel-dir", str(folder.path), "--no-deps", pin], tools)
-        built = [path for path in folder.path.glob("*.whl") if _is_of(path, pin)]
+    def _build(self, pin: str) -> None:
+        code, _ = _pip(["wheel", "--wheel-dir", str(self.folder.path), "--no-deps", pin], self.tools)
+        built = [path for path in self.folder.path.glob("*.whl") if _is_of(path, pin)]
         if code != 0 or not any(path.name.endswith("-any.whl") for path in built):
-            raise SetupError(f"there is no wheel of {pin} for {machine.system.value}", f"full log: {tools.log_path}")
+            problem = f"there is no wheel of {pin} for {self.machine.system.value}"
+            raise SetupError(problem, f"full log: {self.tools.log_path}")
+
+
+_TORCH_INDEX = "https://download.pytorch.org/whl"
+
+
+def _normal(line: str) -> str | None:
+    """`name==version` with the name as PEP 503 has it."""
+    name, _, version = line.partition(";")[0].strip().partition("==")
+    return f"{canonicalize_name(name)}=={version}" if version else None
 
 
 def _is_of(wheel: Path, pin: str) -> bool:
@@ -143,7 +156,7 @@ def _pip(arguments: Sequence[str], tools: Installer) -> tuple[int, list[str]]:
     return installer.run_uv(["tool", "run", "--quiet", "pip", arguments[0], *quiet, *arguments[1:]], tools)
 
 
-def _fetch_tokenizers(folder: WheelFolder, home: Home, tools: Installer) -> None:
+def _fetch_tokenizers(folder: WheelFolder, home: Home, report: Report) -> None:
     """The two CLIP tokenizers, from the home or the hub."""
     for name in hub.TOKENIZERS:
         target = folder.tokenizers / name
@@ -154,7 +167,7 @@ def _fetch_tokenizers(folder: WheelFolder, home: Home, tools: Installer) -> None
                     target.mkdir(parents=True, exist_ok=True)
                     files.write(target / file, there.read_bytes() if there.is_file() else _fetched(name, file))
         except OSError as error:
-            tools.report(f"the tokenizer {name} could not be fetched ({error}): copy it into {target}")
+            report(f"the tokenizer {name} could not be fetched ({error}): copy it into {target}")
 
 
 def _fetched(name: str, file: str) -> bytes:

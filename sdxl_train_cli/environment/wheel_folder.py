@@ -145,7 +145,7 @@ def require_complete(folder: WheelFolder, wanted: Iterable[str], target: Target,
     raise SetupError(
         f"{folder.path} lacks {formatting.counted(len(missing), 'wheel')} for Python {target.version}: "
         f"{', '.join(f'{one} (for {why})' for one, why in missing.items())}",
-        f"where there is a network: `{formatting.shell_line(fetch)}`, or all at once with `sdxl-train setup --download`",
+        f"where there is a network: `{formatting.shell_line(fetch)}`, or all at once: `sdxl-train setup --download`",
     )
 
 
