@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import tempfile
-import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from sdxl_train_cli import files
-from sdxl_train_cli.environment import beside, hub, installer, toolchain, unpacked, upstream
+from sdxl_train_cli.environment import beside, hub, installer, network, toolchain, unpacked, upstream
 from sdxl_train_cli.environment.environment import SetupRequest
 from sdxl_train_cli.environment.installer import Installer, Report
 from sdxl_train_cli.environment.toolchain import InstallPlan, TorchBuild
 from sdxl_train_cli.environment.wheel_folder import System, WheelFolder
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import APP, Home
-
-_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -55,13 +52,13 @@ def download(home: Home, folder: WheelFolder, request: SetupRequest, machine: Ot
         folder.path.mkdir(parents=True, exist_ok=True)
         with files.open_new(folder.log) as log, tempfile.TemporaryDirectory(prefix="sdxl-train-download-") as name:
             tools = Installer(log, folder.log, report)
-            gathering = _Gathering(
+            downloads = _Downloads(
                 folder, machine, Path(name), _plan(Path(name), folder, request, machine, tools), tools
             )
             own = [line for line in importlib.metadata.requires(APP) or () if "extra ==" not in line]
-            needed = gathering.resolve(gathering.plan.requirements)
-            gathering.fetch(sorted({*needed, "pip"}))
-            gathering.fetch(sorted(gathering.resolve(own) - needed))
+            needed = downloads.resolve(downloads.plan.requirements)
+            downloads.fetch(sorted({*needed, "pip"}))
+            downloads.fetch(sorted(downloads.resolve(own) - needed))
         _fetch_tokenizers(folder, home, report)
     except OSError as error:
         raise SetupError(f"{folder.path} can't be written: {error.strerror}", "give --download another") from error
@@ -82,7 +79,7 @@ def _plan(
 
 
 @dataclass(frozen=True)
-class _Gathering:
+class _Downloads:
     """Wheels on their way into a folder."""
 
     folder: WheelFolder
@@ -164,12 +161,8 @@ def _fetch_tokenizers(folder: WheelFolder, home: Home, report: Report) -> None:
             for file in hub.TOKENIZER_FILES:
                 there = home.tokenizers / name / file
                 if not files.is_file(target / file):
+                    content = there.read_bytes() if there.is_file() else network.fetch(hub.tokenizer_url(name, file))
                     target.mkdir(parents=True, exist_ok=True)
-                    files.write(target / file, there.read_bytes() if there.is_file() else _fetched(name, file))
+                    files.write(target / file, content)
         except OSError as error:
             report(f"the tokenizer {name} could not be fetched ({error}): copy it into {target}")
-
-
-def _fetched(name: str, file: str) -> bytes:
-    with urllib.request.urlopen(hub.tokenizer_url(name, file), timeout=_SECONDS) as answer:  # noqa: S310 - https, or the user's own mirror
-        return bytes(answer.read())

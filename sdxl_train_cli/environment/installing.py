@@ -26,7 +26,7 @@ NEEDED_BESIDE_GIB = 1.0
 
 
 @dataclass(frozen=True)
-class Installed:
+class Installation:
     """What was installed, and how."""
 
     plan: InstallPlan
@@ -47,7 +47,7 @@ class _Needs:
 
 def install(
     home: Home, parts: EnvironmentFiles, checkout: Checkout, request: SetupRequest, tools: Installer
-) -> Installed:
+) -> Installation:
     """Make the venv and install what the checkout needs. SetupError with the cause."""
     requirements = _requirements(checkout)
     row = toolchain.choose(requirements, brings_accelerate=(checkout.folder / "accelerate").is_dir())
@@ -63,7 +63,9 @@ def install(
     return made
 
 
-def _install_beside(home: Home, parts: EnvironmentFiles, row: Toolchain, needs: _Needs, tools: Installer) -> Installed:
+def _install_beside(
+    home: Home, parts: EnvironmentFiles, row: Toolchain, needs: _Needs, tools: Installer
+) -> Installation:
     """Use the torch of another Python, and install the rest beside it."""
     other = existing_torch.find(needs.request.python)
     _require_space(home, NEEDED_BESIDE_GIB)
@@ -75,10 +77,10 @@ def _install_beside(home: Home, parts: EnvironmentFiles, row: Toolchain, needs: 
     _require_64_bit(parts.python)
     beside.link(parts.venv, other, parts.compiled)
     installer.install_beside(parts.python, plan, other, needs.folder, tools)
-    return Installed(plan, other.torch)
+    return Installation(plan, other.torch)
 
 
-def _install_whole(home: Home, parts: EnvironmentFiles, needs: _Needs, tools: Installer) -> Installed:
+def _install_whole(home: Home, parts: EnvironmentFiles, needs: _Needs, tools: Installer) -> Installation:
     """Install everything, torch included."""
     request = needs.request
     plan = toolchain.plan(needs.row, needs.requirements, request.torch, request.extras, gpu.devices())
@@ -91,7 +93,7 @@ def _install_whole(home: Home, parts: EnvironmentFiles, needs: _Needs, tools: In
     if needs.folder is not None:
         wheel_folder.require_complete(needs.folder, plan.requirements, Target(version), {})
     installer.install(parts.python, plan, needs.folder, tools)
-    return Installed(plan)
+    return Installation(plan)
 
 
 def _requirements(checkout: Checkout) -> str:
