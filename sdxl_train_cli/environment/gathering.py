@@ -110,6 +110,8 @@ class _Downloads:
 
     def fetch(self, pins: Sequence[str]) -> None:
         """Download wheels. A package of which there is only source is built, which serves if it is plain Python."""
+        if not pins:
+            return
         machine = self.machine
         self.tools.report(f"fetching {len(pins)} packages for Python {machine.python} on {machine.system.value}")
         index = ["--extra-index-url", f"{_TORCH_INDEX}/{self.plan.backend}"] if self.plan.backend else []

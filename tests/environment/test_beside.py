@@ -340,3 +340,44 @@ def test_a_python_is_kept_as_an_absolute_path_and_a_version_as_it_is(
     assert SetupRequest(python="./bin/python").python == str(tmp_path / "bin" / "python")
     assert SetupRequest(python="3.12").python == "3.12"
     assert SetupRequest(wheels=f".{os.sep}wheels").wheels == str(tmp_path / "wheels")
+
+
+@pytest.mark.skipif(process.WINDOWS, reason="the program in uv's place is a shell script")
+def test_what_the_other_machine_has_is_not_fetched_and_source_alone_is_built(
+    real_looking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_wheel(tmp_path / "index", "schedulefree", "1.4")
+    program, calls = tmp_path / "uv", tmp_path / "calls"
+    program.write_text(
+        f"""#!/bin/sh
+echo "$@" >> {calls}
+case "$*" in
+pip\\ compile*) printf 'numpy==2.5.2\\nTransformers==4.54.1\\nschedulefree==1.4\\n' > "$5" ;;
+*\\ download\\ *schedulefree*) echo "ERROR: No matching distribution found for schedulefree==1.4"; exit 1 ;;
+*\\ wheel\\ *) cp {tmp_path}/index/*.whl {tmp_path}/folder ;;
+esac
+""",
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(installer, "find_uv_bin", lambda: str(program))
+    home, told = Home(tmp_path / "home"), list[str]()
+    for name in hub.TOKENIZERS:
+        for file in hub.TOKENIZER_FILES:
+            (home.tokenizers / name).mkdir(parents=True, exist_ok=True)
+            (home.tokenizers / name / file).write_text("{}", encoding="utf-8")
+    request = SetupRequest(source=str(real_looking), torch=TorchBuild.EXISTING)
+    machine = gathering.OtherMachine(request.source, "3.12", System.LINUX, {"numpy": "2.5.2", "torch": "2.11.0"})
+    folder = WheelFolder(tmp_path / "folder")
+
+    gathering.download(home, folder, request, machine, told.append)
+
+    said = calls.read_text(encoding="utf-8").splitlines()
+    assert "--python-version 3.12 --python-platform x86_64-manylinux_2_28" in said[0]
+    assert said[1].endswith("pip schedulefree==1.4 transformers==4.54.1")
+    assert said[2].endswith("--no-deps schedulefree==1.4")
+    assert said[3].endswith("pip transformers==4.54.1")
+    assert list(folder.wheels) == ["schedulefree"]
+    assert (folder.source / "sdxl_train.py").is_file()
+    assert not wheel_folder.take_tokenizers(folder, Home(tmp_path / "another"))
+    assert told[-1] == "fetching 3 packages for Python 3.12 on linux"
