@@ -137,23 +137,31 @@ def require(path: Path) -> WheelFolder:
 
 def require_complete(folder: WheelFolder, wanted: Iterable[str], target: Target, packages: Mapping[str, str]) -> None:
     """SetupError listing every wheel that neither the folder nor the other Python has."""
-    missing = dict(_missing(folder, [Requirement(one) for one in wanted], target, packages))
+    missing = dict[str, tuple[str, str]]()  # by package: two may need the same one
+    for requirement, why in _missing(folder, [Requirement(one) for one in wanted], target, packages):
+        text = f"{requirement.name}{requirement.specifier}"
+        name = canonicalize_name(requirement.name)
+        missing[name] = max(missing.get(name, ("", "")), (text, why), key=lambda one: len(one[0]))
     if not missing:
         return
-    fetch = ["pip", "download", "--dest", "FOLDER", "--no-deps", "--python-version", target.version,
-             "--only-binary=:all:", "--platform", System.here().tags[0], *missing]  # fmt: skip
+    torch = ["--torch", "existing"] if packages else []
+    everything = ["sdxl-train", "setup", "--download", "FOLDER", *torch, "--python", target.version]
+    fetch = ["pip", "download", "--dest", "FOLDER", "--no-deps", "--python-version", target.version]
+    fetch += ["--only-binary=:all:", "--platform", System.here().tags[0], *(text for text, _ in missing.values())]
+    listed = (f"{text} (for {why})" if why else text for text, why in missing.values())
     raise SetupError(
         f"{folder.path} lacks {formatting.counted(len(missing), 'wheel')} for Python {target.version}: "
-        f"{', '.join(f'{one} (for {why})' for one, why in missing.items())}",
-        f"where there is a network: `{formatting.shell_line(fetch)}`, or all at once: `sdxl-train setup --download`",
+        f"{', '.join(listed)}",
+        f"where there is a network: `{formatting.shell_line(everything)}`\n"
+        f"or these alone: `{formatting.shell_line(fetch)}`",
     )
 
 
 def _missing(
     folder: WheelFolder, wanted: list[Requirement], target: Target, packages: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[Requirement, str]]:
     """What no wheel satisfies, with who needs it. A look, not a resolution: pip decides afterwards."""
-    queue = deque((one, frozenset[str](), "sd-scripts") for one in wanted)
+    queue = deque((one, frozenset[str](), "") for one in wanted)
     seen = set[str]()
     while queue:
         requirement, extras, why = queue.popleft()
@@ -162,7 +170,7 @@ def _missing(
         seen.add(str(requirement))
         wheel = _wheel(folder, requirement, target)
         if wheel is None:
-            yield f"{requirement.name}{requirement.specifier}", why
+            yield requirement, why
             continue
         queue.extend((one, frozenset(requirement.extras), requirement.name) for one in _needs(wheel))
 

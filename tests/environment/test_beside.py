@@ -274,10 +274,10 @@ def test_every_wheel_that_is_missing_is_told_at_once_with_who_needs_it(tmp_path:
     (problem,) = raised.value.problems
     assert problem.message == (
         f"{tmp_path} lacks 3 wheels for Python 3.12.3: "
-        "transformers==4.54.1 (for sd-scripts), numpy>=1.17 (for accelerate), psutil (for accelerate)"
+        "transformers==4.54.1, numpy>=1.17 (for accelerate), psutil (for accelerate)"
     )
     assert "pip download --dest FOLDER --no-deps --python-version 3.12.3 --only-binary=:all:" in str(problem.hint)
-    assert "sdxl-train setup --download" in str(problem.hint)
+    assert "`sdxl-train setup --download FOLDER --torch existing --python 3.12.3`" in str(problem.hint)
 
 
 def test_a_folder_of_wheels_that_is_whole_is_taken(tmp_path: Path) -> None:
