@@ -37,6 +37,7 @@ DOORS = {
     },
     "uv": {"environment.installer"},
     "urllib": {"environment.network"},
+    "packaging": {"environment.beside", "environment.gathering", "environment.wheel_folder"},
     "filelock": {"environment.building", "dataset.fixing"},
     "charset_normalizer": {"dataset.caption_text"},
     "pathvalidate": {"dataset.safe_names"},
@@ -45,6 +46,7 @@ DOORS = {
         "recipe",
         "sdscripts.options",
         "environment.environment",
+        "environment.existing_torch",
         "environment.toolchain",
         "failures.signature",
         "inspection.weight_facts",
@@ -64,7 +66,6 @@ MOST_LINES = 40
 LONG_FUNCTIONS = {
     "api.prepare": "a parameter of the documented API on each line",
     "commands.train.train": "a flag of the command on each line",
-    "environment.building._build": "the steps of a setup in their order",
     "run.preparation._check": "the checks of a new run in their order",
     "run.resuming.prepare": "the checks of a resumed run in their order",
     "run.training._watch": "start, follow, judge and record: one try block must hold them",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.workspace import HomeOption
-from sdxl_train_cli.environment import building, environment
+from sdxl_train_cli.environment import building, environment, gathering
 from sdxl_train_cli.environment.environment import Environment, SetupRequest
+from sdxl_train_cli.environment.gathering import OtherMachine
 from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
+from sdxl_train_cli.environment.wheel_folder import System, WheelFolder
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.ui import console
 
@@ -20,8 +25,26 @@ Source = Annotated[
     typer.Option("--source", help="sd-scripts: URL or clone [env: SDXL_TRAIN_SOURCE; default: GitHub]"),
 ]
 Ref = Annotated[str | None, typer.Option("--ref", help="Branch, tag or commit [default: sdxl]")]
-Python = Annotated[str | None, typer.Option("--python", help="Python of the environment [default: 3.11]")]
-Torch = Annotated[TorchBuild | None, typer.Option("--torch", help="Build of torch [default: auto, chosen for the GPU]")]
+Python = Annotated[
+    str | None,
+    typer.Option("--python", help="Python of the environment, or the one whose torch exists [default: 3.11]"),
+]
+Torch = Annotated[
+    TorchBuild | None,
+    typer.Option("--torch", help="Build of torch, or existing: use one that is there [default: auto, for the GPU]"),
+]
+Download = Annotated[
+    Path | None,
+    typer.Option("--download", help="Install nothing: fetch all that --wheels needs into this folder"),
+]
+PlatformOption = Annotated[
+    System | None, typer.Option("--platform", help="With --download: system of the other machine [default: this one's]")
+]
+Present = Annotated[
+    Path | None,
+    typer.Option("--present", help="With --download: its `pip list --format freeze`, to leave out what it has"),
+]
+Wheels = Annotated[str | None, typer.Option("--wheels", help="Install from this folder, without a network")]
 Extras = Annotated[list[Extra] | None, typer.Option("--extra", help="Also install this; repeatable")]
 Recreate = Annotated[bool, typer.Option("--recreate", help="Rebuild the environment even if nothing has changed")]
 Json = Annotated[bool, typer.Option("--json", help="Print what is installed as JSON")]
@@ -29,12 +52,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print what is installed as J
 
 def setup(
     source: Source = None, ref: Ref = None, python: Python = None, torch: Torch = None, extra: Extras = None,
+    wheels: Wheels = None, download: Download = None, platform: PlatformOption = None, present: Present = None,
     recreate: Recreate = False, json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Install sd-scripts and torch in their own environment."""
     where = workspace.home(home)
-    address = source or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source
-    request = _request(where, address, ref, python, torch, extra)
+    address = source or _carried(wheels) or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source
+    request = _request(where, address, ref, python, torch, extra, wheels)
+    if download is not None:
+        source, version = address or request.source, request.python or f"{sys.version_info[0]}.{sys.version_info[1]}"
+        machine = OtherMachine(source, version, platform or System.here(), gathering.read_packages(present))
+        folder = WheelFolder(layout.expand(download))
+        gathering.download(where, folder, request, machine, console.note)
+        console.note(_summary_of_download(folder.path, request))
+        return
     installed = building.create(where, request, recreate=recreate, report=console.note, address=address)
     if json:
         console.data(installed.lock.model_dump(mode="json"))
@@ -42,19 +73,33 @@ def setup(
     console.note(_summary(installed))
 
 
+def _summary_of_download(path: Path, request: SetupRequest) -> str:
+    torch = f" --torch {request.torch.value}" if request.torch is not TorchBuild.AUTO else ""
+    return f"ready: copy {path} to the other machine, and type there: sdxl-train setup{torch} --wheels {path.name}"
+
+
+def _carried(wheels: str | None) -> str | None:
+    """sd-scripts in the folder of wheels, if it is there."""
+    source = WheelFolder(Path(wheels)).source if wheels else None
+    return str(source) if source and files.is_folder(source) else None
+
+
 def _request(
     home: Home, address: str | None, ref: str | None, python: str | None, torch: TorchBuild | None,
-    extras: list[Extra] | None,
+    extras: list[Extra] | None, wheels: str | None,
 ) -> SetupRequest:  # fmt: skip
     """The request: typed values replace the installed ones, untyped values stay."""
     there = environment.read_lock(home)
     now = there.request if there and there.trains else environment.SetupRequest()
+    build = torch or now.torch
+    is_other_python = (build is TorchBuild.EXISTING) is not (now.torch is TorchBuild.EXISTING)
     return environment.SetupRequest(
         source=address or now.source,
         ref=ref or now.ref,
-        python=python or now.python,
-        torch=torch or now.torch,
+        python=python or (None if is_other_python else now.python),
+        torch=build,
         extras=now.extras if extras is None else tuple(sorted(set(extras))),
+        wheels=now.wheels if wheels is None else wheels or None,
     )
 
 
@@ -64,4 +109,5 @@ def _summary(installed: Environment) -> str:
         return f"ready, but it trains nothing: {lock.ref} ({lock.commit[:10]}) brings its own accelerate and no torch"
     return (
         f"ready: sd-scripts {lock.ref} ({lock.commit[:10]}), Python {lock.python}, torch {lock.packages.get('torch')}"
+        f"{f' of {lock.existing.python}' if lock.existing else ''}"
     )

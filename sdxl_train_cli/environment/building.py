@@ -8,18 +8,16 @@ from __future__ import annotations
 import ctypes
 import os
 import secrets
-import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sdxl_train_cli import files, gpu, process
-from sdxl_train_cli.environment import environment, installer, network, ownership, toolchain, upstream
+from sdxl_train_cli import files, process
+from sdxl_train_cli.environment import environment, installing, ownership, upstream
 from sdxl_train_cli.environment.environment import (
     Abilities,
     Environment,
@@ -27,16 +25,11 @@ from sdxl_train_cli.environment.environment import (
     EnvironmentLock,
     SetupRequest,
 )
-from sdxl_train_cli.environment.installer import Report
-from sdxl_train_cli.environment.toolchain import InstallPlan, TorchBuild
-from sdxl_train_cli.environment.upstream import Checkout
+from sdxl_train_cli.environment.installer import Installer, Report
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.sdscripts import optimizer
 from sdxl_train_cli.sdscripts.options import OptionTable
-
-NEEDED_GIB = 8.0
-"""Free disk needed for torch, its CUDA libraries and the rest: v0.10.1 was measured at 5.9 GB."""
 
 
 def create(
@@ -106,31 +99,21 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
         checkout = upstream.create(parts.checkout, address, request.ref)
         if checkout.ref != request.ref:
             report(f"sd-scripts: this source has no branch '{request.ref}' (upstream merged it): using {checkout.ref}")
-        requirements = _requirements(checkout)
-        row = toolchain.choose(requirements, brings_accelerate=(checkout.folder / "accelerate").is_dir())
-        plan = toolchain.plan(row, requirements, request.torch, request.extras, gpu.devices())
-        if plan.toolchain is not None:
-            _require_space(home)
-            plan = _within_reach(plan, request, report)
-        tools = installer.Installer(log, home.setup_log, report)
-        installer.make_venv(parts.venv, request.python, plan.toolchain, tools)
-        _require_64_bit(parts.python)
-        installer.install(parts.python, plan, tools)
+        made = installing.install(home, parts, checkout, request, Installer(log, home.setup_log, report))
         report("checking the environment")
-        facts = (
-            environment.run_script(parts, "probe.py", *(one.package for one in request.extras))
-            if plan.toolchain
-            else {}
-        )
-        _require_gpu_support(facts, plan)
+        is_whole = made.plan.toolchain is not None
+        extras = [one.package for one in request.extras]
+        facts = environment.run_script(parts, "probe.py", *extras) if is_whole else {}
+        installing.require_gpu_support(facts, made.plan)
         options = _options(parts)
         files.write(parts.options, options.model_dump_json(indent=1))
         kept = EnvironmentLock(
             request=request,
             ref=checkout.ref,
             commit=checkout.commit,
-            toolchain=plan.toolchain.name if plan.toolchain else None,
-            torch_build=plan.build,
+            toolchain=made.plan.toolchain.name if made.plan.toolchain else None,
+            torch_build=made.plan.build,
+            existing=made.torch,
             python=str(facts.get("python", "")),
             packages=facts.get("packages", {}),
             eight_bit=facts.get("eight_bit", True),
@@ -140,16 +123,6 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
         _sync(folder)
         files.write(parts.lock, kept.model_dump_json(indent=1))
     return Environment(folder=folder, lock=kept)
-
-
-def _requirements(checkout: Checkout) -> str:
-    try:
-        return files.read_text(checkout.folder / "requirements.txt")
-    except (OSError, ValueError) as error:
-        raise SetupError(
-            f"the requirements.txt of sd-scripts at {checkout.ref} can't be read: {error}",
-            "try `sdxl-train setup --ref sdxl`",
-        ) from error
 
 
 def _options(parts: EnvironmentFiles) -> OptionTable:
@@ -167,58 +140,6 @@ def _abilities(parts: EnvironmentFiles) -> Abilities | None:
         return environment.ask_abilities(parts)
     except SetupError:
         return None
-
-
-def _within_reach(plan: InstallPlan, request: SetupRequest, report: Report) -> InstallPlan:
-    """Fall back to the default package index if PyTorch's own is unreachable and any build will do."""
-    if plan.backend is None or network.is_reachable(toolchain.TORCH_INDEX):
-        return plan
-    windows_gpu = process.WINDOWS and plan.build is not TorchBuild.CPU
-    if request.torch is not TorchBuild.AUTO or windows_gpu:
-        raise SetupError(
-            f"PyTorch's package index can't be reached, and only it has the {plan.build.value} build",
-            "check the network or proxy, or use the default index's build with --torch default",
-        )
-    report(f"PyTorch's package index can't be reached: using the default index's build, not {plan.build.value}")
-    return InstallPlan(plan.toolchain, TorchBuild.DEFAULT, plan.requirements, None)
-
-
-def _require_space(home: Home) -> None:
-    free_gib = shutil.disk_usage(home.path).free / gpu.GIB
-    if free_gib < NEEDED_GIB:
-        raise SetupError(
-            f"{home.path} has {free_gib:.1f} GB free; torch and its libraries need {NEEDED_GIB:g}",
-            "free some space, or choose another place with --home",
-        )
-
-
-def _require_64_bit(python: Path) -> None:
-    try:
-        bits = process.run([str(python), "-c", _BITS], timeout_seconds=_PYTHON_SECONDS).stdout.strip()
-    except TimeoutError as error:
-        raise SetupError(str(error), "give another with --python") from error
-    if bits != "64":
-        raise SetupError(f"{python} is not a 64-bit Python, and torch needs one", "install a 64-bit Python 3.11")
-
-
-_BITS = "import struct; print(struct.calcsize('P') * 8)"
-_PYTHON_SECONDS = 120.0
-
-
-def _require_gpu_support(facts: Mapping[str, Any], plan: InstallPlan) -> None:
-    """Refuse a torch that can't use the present GPU. Otherwise this would surface only when a run starts."""
-    there = gpu.devices()
-    if plan.toolchain is None or not there or plan.build is TorchBuild.CPU:
-        return
-    torch = facts["torch"]
-    if not torch["cuda_available"]:
-        raise SetupError(
-            f"torch {torch['version']} sees no GPU, but this machine has {there[0].name} (driver {there[0].driver})",
-            "update the NVIDIA driver, or choose a build: --torch cu124",
-        )
-    lacking = [device["name"] for device in torch["devices"] if not device["arch_supported"]]
-    if lacking:
-        raise SetupError(f"torch {torch['version']} has no code for {', '.join(lacking)}", "try --torch cu128")
 
 
 def _sync(folder: Path) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from sdxl_train_cli import files, process, redact
-from sdxl_train_cli.environment import upstream
+from sdxl_train_cli import files, layout, process, redact
+from sdxl_train_cli.environment import existing_torch, upstream
+from sdxl_train_cli.environment.existing_torch import ExistingTorch
 from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
@@ -39,12 +40,21 @@ class SetupRequest(BaseModel):
     """A version such as `3.11`, or None for the one known to work with this sd-scripts."""
     torch: TorchBuild = TorchBuild.AUTO
     extras: tuple[Extra, ...] = ()
+    wheels: str | None = None
+    """A folder to install from, without a network."""
 
     @field_validator("source")
     @classmethod
     def _from_anywhere(cls, source: str) -> str:
         """Store folders as absolute paths, as the next setup may run elsewhere, and drop passwords."""
         return redact.text(upstream.resolve_source(source))
+
+    @field_validator("python", "wheels")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        """Store paths as absolute ones. A Python may also be a version or a name."""
+        is_path = path is not None and (os.sep in path or "/" in path or files.exists(path))
+        return str(layout.expand(Path(path))) if is_path and path else path
 
 
 class Abilities(BaseModel):
@@ -71,6 +81,8 @@ class EnvironmentLock(BaseModel):
     toolchain: str | None
     """None if only a checkout with its own accelerate was installed."""
     torch_build: TorchBuild
+    existing: ExistingTorch | None = None
+    """The torch of another Python that is used, if there is none in the venv."""
     python: str
     packages: Mapping[str, str]
     eight_bit: bool = True
@@ -105,6 +117,11 @@ class EnvironmentFiles:
     def checkout(self) -> Path:
         """The sd-scripts files."""
         return self.folder / "sd-scripts"
+
+    @property
+    def compiled(self) -> Path:
+        """Compiled files of packages that another Python has."""
+        return self.folder / "compiled"
 
     @property
     def options(self) -> Path:
@@ -189,7 +206,10 @@ class Environment(BaseModel):
 
     def _installed(self, top: str) -> list[Path]:
         venv, places = EnvironmentFiles(self.folder).venv, ("lib/python*/site-packages", "Lib/site-packages")
-        return [path for place in places for file in (top, f"{top}.py") for path in venv.glob(f"{place}/{file}")]
+        folders = [folder for place in places for folder in venv.glob(place)]
+        folders += [Path(path) for path in self.lock.existing.paths] if self.lock.existing else []
+        found = ([path for file in (top, f"{top}.py") if files.exists(path := folder / file)] for folder in folders)
+        return next(filter(None, found), [])  # what an earlier folder has hides the rest
 
     def options(self) -> OptionTable:
         """Every option of the installed training scripts."""
@@ -284,6 +304,8 @@ def _whole(folder: Path) -> Environment:
         raise SetupError(f"the environment is damaged: {gone[0]} is missing", _ANEW)
     if not (files.is_file(parts.python) and os.access(parts.python, os.X_OK)):
         raise SetupError(f"the environment is damaged: {parts.python} can't be run", _ANEW)
+    if kept.existing is not None:
+        existing_torch.require_unchanged(kept.existing)
     return Environment(folder=folder, lock=kept)
 
 

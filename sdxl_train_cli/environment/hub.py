@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -14,6 +15,14 @@ from sdxl_train_cli.sdscripts import checkpoint
 
 TOKENIZERS = ("openai_clip-vit-large-patch14", "laion_CLIP-ViT-bigG-14-laion2B-39B-b160k")
 """Folders in which sd-scripts (library/strategy_base.py) stores the two CLIP tokenizers."""
+
+TOKENIZER_FILES = ("vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json")
+"""All that transformers' CLIPTokenizer reads."""
+
+
+def tokenizer_url(name: str, file: str) -> str:
+    """Where the hub has a file of a tokenizer."""
+    return f"{_address(os.environ)}/{name.replace('_', '/', 1)}/resolve/main/{file}"
 
 
 def _address(environ: Mapping[str, str]) -> str:

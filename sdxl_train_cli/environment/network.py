@@ -1,4 +1,4 @@
-"""Check that a host is reachable before starting something long that needs it."""
+"""Check that a host is reachable before starting something long that needs it, and fetch small files."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ def status(url: str) -> int | None:
         return error.code
     except (OSError, ValueError, http.client.HTTPException):
         return None
+
+
+def fetch(url: str) -> bytes:
+    """A small file. OSError if it can't be had."""
+    import urllib.request  # noqa: PLC0415 - as above
+
+    with urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 - https, or the user's own mirror
+        return bytes(answer.read())
+
+
+_FETCH_SECONDS = 60.0

@@ -76,7 +76,7 @@ def _adopt(home: Home) -> None:
 def _looks_made(folder: Path) -> bool:
     """Whether name and content are those of an environment, complete or not."""
     parts = EnvironmentFiles(folder)
-    known = {path.name for path in (parts.venv, parts.checkout, parts.options, parts.lock)} | {MARKER}
+    known = {path.name for path in (parts.venv, parts.checkout, parts.compiled, parts.options, parts.lock)} | {MARKER}
     return (
         environment.NAME.fullmatch(folder.name) is not None
         and folder.is_dir()

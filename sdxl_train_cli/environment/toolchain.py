@@ -33,6 +33,7 @@ class TorchBuild(str, Enum):
     CU124 = "cu124"
     CU128 = "cu128"
     DEFAULT = "default"
+    EXISTING = "existing"
 
 
 class Extra(str, Enum):
@@ -66,6 +67,14 @@ class Pin(_Row):
     """The extra that needs it. None if it is always installed."""
 
 
+class Newer(_Row):
+    """A package that the checkout pins, and of which sd-scripts uses only what newer releases have too."""
+
+    package: str
+    also: tuple[str, ...] = ()
+    """Other packages that bring the same modules."""
+
+
 class Rtx50Torch(_Row):
     """torch, torchvision and xformers for RTX 50, replacing the row's own."""
 
@@ -87,6 +96,8 @@ class Toolchain(_Row):
     backends: Mapping[TorchBuild, str] = {}
     """uv's name of a build's index, if it differs from the build's name."""
     pins: tuple[Pin, ...]
+    newer: tuple[Newer, ...] = ()
+    """What `--torch existing` takes from the other Python although it is newer there."""
     rtx_50: Rtx50Torch | None = None
     """None if this generation has no torch for RTX 50."""
 
@@ -101,6 +112,8 @@ class InstallPlan:
     requirements: tuple[str, ...]
     backend: str | None
     """uv's name of PyTorch's index for the build. None is the default package index."""
+    constraints: tuple[str, ...] = ()
+    """Versions that are there already and stay, whoever asks for another."""
 
 
 @cache
@@ -141,7 +154,7 @@ def plan(
             )
         version, vision, xformers = toolchain.rtx_50.torch, toolchain.rtx_50.torchvision, toolchain.rtx_50.xformers
         packages = [xformers if package.startswith("xformers") else package for package in packages]
-    wanted = [f"torch=={version}", f"torchvision=={vision}", *_declared(requirements), *packages]
+    wanted = [f"torch=={version}", f"torchvision=={vision}", *declared(requirements), *packages]
     return InstallPlan(toolchain, build, tuple(wanted), _backend(build, toolchain))
 
 
@@ -161,7 +174,7 @@ def _backend(build: TorchBuild, toolchain: Toolchain) -> str | None:
     return toolchain.backends.get(build, str(build.value))
 
 
-def _declared(requirements: str) -> list[str]:
+def declared(requirements: str) -> list[str]:
     """The checkout's own requirements without `-e .`: its scripts find their packages next to themselves."""
     lines = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in requirements.splitlines())
     return [line for line in lines if line and not line.startswith("-")]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdxl_train_cli import files, layout, process, process_guard, redact
+from sdxl_train_cli.environment import unpacked
+from sdxl_train_cli.environment.unpacked import PATTERNS, Checkout
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.sdscripts.shipped import PINNED_RELEASE
 
@@ -23,19 +25,6 @@ _A_CLONE = "give --source a clone of sd-scripts or its URL"
 _ENCODED = "write / as %2F, # as %23 and ? as %3F in a password, and @ as %40 in a path"
 _ANOTHER_PLACE = "free some space, or choose another place with --home"
 _LONGEST_SECONDS = 3600.0
-_SPARSE = ("*.py", "/requirements.txt", "/pyproject.toml", "/LICENSE*")
-"""Files to check out. Pictures, Windows DLLs and other models' tokenizers are skipped."""
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """A checkout of sd-scripts on disk."""
-
-    folder: Path
-    ref: str
-    """Branch, tag or commit. For `sdxl` it may be the pinned release."""
-    commit: str
-    """Full hash."""
 
 
 def is_remote(source: str) -> bool:
@@ -60,20 +49,26 @@ def create(folder: Path, address: str, ref: str) -> Checkout:
     git = _Git(folder, redact.text(address), ref, _variables(address))
     if not is_remote(address) and not files.exists(address):
         raise SetupError(f"no folder {address} to take sd-scripts from", _A_CLONE)
+    if not is_remote(address) and unpacked.is_unpacked(Path(address)):
+        return _require_whole(unpacked.copy(Path(address), folder, None if ref == DEFAULT_REF else ref), address)
     options = ["--no-checkout", *(["--filter=blob:none"] if is_remote(address) else [])]
     git("clone", "--quiet", *options, "--", git.source, str(folder), cwd=folder.parent)
     taken, commit = _resolve(git)
-    git("sparse-checkout", "set", "--no-cone", *_SPARSE)
+    git("sparse-checkout", "set", "--no-cone", *PATTERNS)
     git("checkout", "--quiet", "--detach", commit)
-    missing = [name for name in NEEDED if not files.is_file(folder / name)]
-    missing += [] if files.is_folder(folder / "library") else ["library"]
+    return _require_whole(Checkout(folder, taken, commit), git.source)
+
+
+def _require_whole(made: Checkout, source: str) -> Checkout:
+    missing = [name for name in NEEDED if not files.is_file(made.folder / name)]
+    missing += [] if files.is_folder(made.folder / "library") else ["library"]
     if missing:
         raise SetupError(
-            f"{git.source} at {taken} is not a version of sd-scripts that trains SDXL: it has no "
+            f"{source} at {made.ref} is not a version of sd-scripts that trains SDXL: it has no "
             f"{' and no '.join(missing)}",
             "every release since v0.7.0 has them: try `sdxl-train setup --ref sdxl`",
         )
-    return Checkout(folder, taken, commit)
+    return made
 
 
 @dataclass(frozen=True)
