@@ -195,15 +195,16 @@ class Count:
     def batches(self, loader: Any, epoch: int, parts: int) -> Iterator[tuple[int, Any]]:  # noqa: ANN401  accelerate's
         """Yield an epoch's batches with their numbers. The first epoch begins where the state was saved."""
         dropped = self._resumed % math.ceil(len(loader) / parts) * parts
+        after = began = random_states()
         if self._resumed:
             _advance(loader, epoch)
-        self._resumed = 0
-        after = random_states()
         if dropped and self._saved is not None and self._saved.batches == len(loader):
-            set_random_states(self._saved.began)
+            began = self._saved.began
         elif dropped:
             print("counted.py: the state does not tell the epoch's order of pictures; it is drawn anew", flush=True)
-        self._epoch, self._batches, self._began = epoch, len(loader), random_states()
+        self._resumed = 0
+        set_random_states(began)
+        self._epoch, self._batches, self._began = epoch, len(loader), began
         for number, batch in enumerate(loader):
             if number >= dropped:
                 yield number, batch

@@ -13,7 +13,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.recipe import Recipe, Setting
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.records import history, runs, storage, untrusted_run
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
@@ -76,7 +76,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
     device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
     notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
-    notes += untrusted_run.notes(entry.record)
+    notes += [*_order(recipe, resumption), *untrusted_run.notes(entry.record)]
     notes += filter(None, [prediction.difference(recipe, base_model.look(inputs.model), inputs.prediction)])
     _require_own_caches(recipe, inputs)
     if check_vram and inputs.check_vram and not inputs.on_processor:
@@ -151,6 +151,13 @@ def _find_resumption(entry: Loaded, recipe: Recipe, installed: Environment, step
             f"to make it longer: --steps {state.step + length // 2}",
         )
     return Resumption(state.folder, state.step, steps, counting.require(installed, recipe.kind))
+
+
+def _order(recipe: Recipe, resumption: Resumption) -> list[str]:
+    """What to say of a Dreambooth state that sd-scripts saved without us."""
+    if recipe.kind is not Kind.DREAMBOOTH or states.tells_order(resumption.state):
+        return []
+    return ["the state does not tell its epoch's order of pictures: the rest of the epoch comes in a new one"]
 
 
 def _length(recipe: Recipe) -> int | None:

@@ -15,6 +15,7 @@ _SUFFIX = "-state"
 PARTS = ("optimizer.bin", "scheduler.bin", "random_states_0.pkl")
 """Files besides the weights. accelerate writes them in this order (checkpointing.py, save_accelerator_state)."""
 _COUNT = "train_state.json"
+_EPOCH = "epoch_state.json"
 _NAMED = re.compile(rf".+-step(\d{{8,18}}){_SUFFIX}", re.DOTALL)
 """A state's name at a step. sdxl_train.py alone writes the number nowhere else."""
 _MOST_STEPS = 10**9
@@ -62,6 +63,11 @@ def read(folder: Path) -> SavedState | None:
     except (OSError, ValueError, KeyError, ModelError):
         return None
     return SavedState(folder, step) if whole and has_weights else None
+
+
+def tells_order(folder: Path) -> bool:
+    """Whether a state holds its epoch's order of pictures (inside/counted.py)."""
+    return files.is_file(folder / _EPOCH)
 
 
 def _step(folder: Path) -> object:
