@@ -166,6 +166,11 @@ def test_a_dreambooth_run_that_is_stopped_twice_stays_one_run(cli: Cli, tmp_path
     assert [attempt["from_step"] for attempt in record["attempts"]] in ([2, 4], [2, 6])
     epochs = [row for row in (run / "train.log").read_text(encoding="utf-8").splitlines() if row.startswith("epoch ")]
     assert epochs == ["epoch 1/2", "epoch 1/2", "epoch 2/2", "epoch 2/2"]
+    (listed,) = json.loads(cli("runs", "list", "--json").stdout)
+    assert (listed["state"], listed["steps"]) == ("done", 6)
+    assert "cat-step00000006.safetensors  step 6" in cli("runs", "show", "cat").stdout
+    assert "this run finished" in cli("runs", "explain", "cat").stdout
+    assert cli("runs", "report", "cat").path.is_file()
 
 
 def test_a_dreambooth_run_that_is_done_is_made_longer(cli: Cli, tmp_path: Path, line: list[str]) -> None:
