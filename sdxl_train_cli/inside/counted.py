@@ -277,7 +277,7 @@ def as_json(states: dict[str, Any]) -> dict[str, Any]:
     written = dict(states)
     if "numpy" in states:
         name, keys, *rest = states["numpy"]
-        written["numpy"] = [name, keys.tolist(), *rest]
+        written["numpy"] = [name, [int(key) for key in keys], *rest]  # numpy's own, or a list that was read
     if "torch" in states:
         written["torch"] = base64.b64encode(bytes(states["torch"].tolist())).decode()
     return written

@@ -55,6 +55,8 @@ if __name__ == "__main__":
 LIBRARY = """
 import json, os, random
 
+import numpy
+
 class Loss(float):
     def detach(self):
         return self
@@ -121,11 +123,27 @@ def sample_images(accelerator, args, epoch, steps):
     print(json.dumps({"sampled at": steps}))
 """
 
+NUMPY = """
+class Keys(list):
+    def tolist(self):
+        return list(self)
+
+class random:
+    keys = [1, 2]
+    @staticmethod
+    def get_state():
+        return ("MT19937", Keys(random.keys), 1, 0, 0.0)
+    @staticmethod
+    def set_state(state):
+        random.keys = list(state[1])
+"""
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "parts.py").write_text(LIBRARY, encoding="utf-8")
+    (tmp_path / "numpy.py").write_text(NUMPY, encoding="utf-8")
     (tmp_path / "sdxl_train.py").write_text(TRAINER, encoding="utf-8")
     return tmp_path
 
