@@ -350,6 +350,60 @@ def test_a_run_that_is_stopped_and_resumed_twice_ends_as_if_it_had_not_been(smok
     assert metadata["ss_epoch"] == str(2 * parts)
 
 
+DREAMBOOTH = {
+    "preset": [],
+    "fused": ["--set", "fused_backward_pass=true", "--set", "cache_text_encoder_outputs=false"],
+    "parts": ["--set", "gradient_accumulation_steps=2", "--set", "train_text_encoder=true",
+              "--set", "cache_text_encoder_outputs=false", "--set", "cache_latents=false"],
+}  # fmt: skip
+
+
+@only_posix
+@pytest.mark.slow
+@pytest.mark.parametrize("case", DREAMBOOTH)
+def test_a_dreambooth_run_that_is_stopped_twice_gives_the_weights_of_one_that_is_not(smoked: Path, case: str) -> None:
+    """Stopped at 5 and at 9 of 14 steps, in the middle of epochs of six or three steps: the same to the last bit."""
+    with_tokenizers(smoked)
+    runs, name = smoked.parent / "runs", f"dreambooth-{case}"
+    options = ["--resolution", "64", "--steps", "14", "--set", "save_every_n_steps=4", "--set", "lr_scheduler=cosine",
+               "--set", "lr_warmup_steps=0", "--set", "learning_rate=1e-3", *DREAMBOOTH[case]]  # fmt: skip
+    with started(smoked, "dreambooth", *real_run(smoked, *options, "--name", f"{name}-whole")) as cli:
+        assert cli.stderr is not None
+        told = cli.stderr.read()
+    assert cli.returncode == 0, told
+
+    interrupted(smoked, 4, "dreambooth", *real_run(smoked, *options, "--name", name))
+    told, _ = interrupted(smoked, 8, "runs", "resume", str(runs / name), "--no-vram-check")
+    assert f"sdxl-train runs resume {shlex.quote(str(runs / name))}" in told
+    ended = sdxl_train(smoked.parent, "runs", "resume", str(runs / name), "--no-vram-check")
+
+    assert ended.returncode == 0, ended.stderr
+    record = json.loads((runs / name / "run.json").read_text(encoding="utf-8"))
+    assert [attempt["from_step"] for attempt in record["attempts"]] == [4, 8]
+    rows = {run: steps_of(runs / run) for run in (name, f"{name}-whole")}
+    assert [row["step"] for row in rows[name]] == list(range(1, 15))
+    for what in ("step", "loss", "rates"):
+        assert [row[what] for row in rows[name]] == [row[what] for row in rows[f"{name}-whole"]], what
+    assert tensors(runs / name / f"{name}.safetensors") == tensors(runs / f"{name}-whole" / f"{name}-whole.safetensors")
+    assert [path.name for path in runs.glob(f"{name}/*-state")] == [f"{name}-state"]
+
+
+def steps_of(run: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def tensors(path: Path) -> bytes:
+    """All weights of a file, without the header and its dates."""
+    content = path.read_bytes()
+    return content[8 + int.from_bytes(content[:8], "little") :]
+
+
+def test_the_full_trainer_of_this_release_can_count_on() -> None:
+    installed = environment.require(Home(upstream_source.home()))
+
+    assert environment.run_script(installed, "counted.py", "--check") == {"resumable": True, "reason": None}
+
+
 @only_posix
 def test_a_rate_that_blows_the_weights_up_ends_the_run_with_its_cause(smoked: Path) -> None:
     with_tokenizers(smoked)

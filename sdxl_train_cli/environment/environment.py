@@ -65,7 +65,9 @@ class Abilities(BaseModel):
     not_scaled: str | None
     """Why it can't train a scaled-down model. None if it can."""
     not_resumed: str | None
-    """Why it can't resume a run with the right step count. None if it can."""
+    """Why it can't resume a run of a network with the right step count. None if it can."""
+    full_not_resumed: str | None = None
+    """The same of a Dreambooth run."""
     asked_by: str
     """SHA-256 of our scripts that answered. Newer ones may be able to do more."""
 
@@ -317,11 +319,11 @@ def abilities(installed: Environment) -> Abilities:
 
 def ask_abilities(place: Environment | EnvironmentFiles) -> Abilities:
     """Try what the installed trainer can do. SetupError if that can't be found out."""
-    scaled, resumed = (run_script(place, script, "--check") for script in _CHECKING)
-    return Abilities(not_scaled=scaled["reason"], not_resumed=resumed["reason"], asked_by=_digest())
+    scaled, resumed, counted = (run_script(place, script, "--check")["reason"] for script in _CHECKING)
+    return Abilities(not_scaled=scaled, not_resumed=resumed, full_not_resumed=counted, asked_by=_digest())
 
 
-_CHECKING = ("scaled.py", "resumed.py")
+_CHECKING = ("scaled.py", "resumed.py", "counted.py")
 
 
 def _digest() -> str:

@@ -137,15 +137,15 @@ def _from_log(logged: Iterable[LoggedScalars]) -> Iterator[StepMetrics]:
 class Recorder:
     """Merge the progress bar's, the log's and the driver's values of a step, and write it when the next one begins.
 
-    The trainer logs steps in order, each completely before the next.
+    The trainer logs steps in order, each completely before the next. A resumed run's first is after `first_step`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, first_step: int = 0) -> None:
         self._file = path.open("a", encoding="utf-8", newline="\n")
         self._waiting: dict[int, StepMetrics] = {}
         self._logged: dict[int, LoggedScalars] = {}
         self._parts: list[float] = []
-        self._last_logged = 0
+        self._last_logged = first_step
 
     def __enter__(self) -> Recorder:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self

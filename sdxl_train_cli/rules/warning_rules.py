@@ -411,7 +411,7 @@ _COURSE = (
         ("resume",),
         sets("resume"),
         "a resumed full training counts its steps and epochs from zero again",
-        "lower max_train_steps to what is left",
+        "lower max_train_steps to what is left; `sdxl-train runs resume RUN` counts on by itself",
         _FULL,
     ),
     Rule(

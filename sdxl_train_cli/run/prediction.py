@@ -58,8 +58,13 @@ def difference(recipe: Recipe, base: BaseModel, asked: Prediction | None) -> str
     known = base.prediction if base.has_sign and asked is None else None
     if known is None or _is_on(recipe, V) == known.options[V]:
         return None
-    began = Prediction.V if _is_on(recipe, V) else Prediction.EPSILON
-    return f"this run trains {began.label}, but the base predicts {known.label} ({base.reason}): better start anew"
+    began = trained(recipe).label
+    return f"this run trains {began}, but the base predicts {known.label} ({base.reason}): better start anew"
+
+
+def trained(recipe: Recipe) -> Prediction:
+    """What a run with these settings trains."""
+    return _meant(recipe) if _is_on(recipe, V) else Prediction.EPSILON
 
 
 def marking(installed: Environment, recipe: Recipe, predicted: Prediction) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
-from sdxl_train_cli.run import early_spill, prediction, recipe_checks
+from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks
 from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -107,7 +107,9 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     storage.require(run.folder, recipe)
     inputs = paths(run, found.model, found.vae, choices.tokenizers or home.tokenizers)
     trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
-    trainer = replace(trainer, marking=prediction.marking(installed, recipe, found.predicted.prediction))
+    counted = counting.of_new_run(installed, recipe)
+    marking = prediction.marking(installed, recipe, found.predicted.prediction)
+    trainer = replace(trainer, marking=marking, counting=counted.script)
     return Prepared(
         environment=installed,
         recipe=recipe,
@@ -116,7 +118,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         argv=command.build(recipe, inputs, trainer, device.index if device else None),
         variables=variables(home, found.model, device, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
-        notes=(found.predicted.note, *found.planned.notes),
+        notes=(found.predicted.note, *found.planned.notes, *counted.notes),
         warnings=found.warnings,
         readable=tuple(found.readable),
         memory=found.memory,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from sdxl_train_cli import files, formatting
 from sdxl_train_cli.dataset import cache_stamps, checking, stale_caches
 from sdxl_train_cli.environment import environment, required_packages
-from sdxl_train_cli.environment.environment import INSIDE, Environment
-from sdxl_train_cli.errors import SetupError, TrainingError, UsageError
+from sdxl_train_cli.environment.environment import Environment
+from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
@@ -20,7 +19,7 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import early_spill, prediction, preparation
+from sdxl_train_cli.run import counting, early_spill, prediction, preparation
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
@@ -79,7 +78,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
     device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
     notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
-    notes += untrusted_run.notes(entry.record)
+    notes += [*_order(recipe, resumption), *untrusted_run.notes(entry.record)]
     notes += filter(None, [prediction.difference(recipe, base_model.look(inputs.model), inputs.prediction)])
     _require_own_caches(recipe, inputs)
     if check_vram and inputs.check_vram and not inputs.on_processor:
@@ -91,6 +90,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     paths = preparation.paths(run, model, vae, inputs.tokenizers or home.tokenizers)
     shim = untrusted_run.own_script(inputs.shim)
     trainer = preparation.trained_by(installed, table, recipe.kind, shim, fast=inputs.fast)
+    trainer = replace(trainer, marking=prediction.marking(installed, recipe, prediction.trained(recipe)))
     return ResumedRun(
         environment=installed,
         run=run,
@@ -131,11 +131,6 @@ def _recipe(
     recipe, inputs = entry.record.recipe, entry.record.inputs
     if recipe is None or inputs is None or not recipe.settings:
         raise UsageError(f"the record of {entry.folder} does not say what was run", "start a new run")
-    if recipe.kind is Kind.DREAMBOOTH:
-        raise TrainingError(
-            "sd-scripts can't resume a Dreambooth run: it would repeat all steps from the first",
-            f"continue from a checkpoint in {entry.folder}: sdxl-train dreambooth --model CHECKPOINT",
-        )
     recipe = rules.require(recipe.replaced(changes), table)
     named_code.require_harmless_recipe(recipe)
     required_packages.require(installed, recipe)
@@ -157,17 +152,14 @@ def _find_resumption(entry: Loaded, recipe: Recipe, installed: Environment, step
             f"{entry.name} has already made all its {length} steps",
             f"to make it longer: --steps {state.step + length // 2}",
         )
-    return Resumption(state.folder, state.step, steps, _shim(installed))
+    return Resumption(state.folder, state.step, steps, counting.require(installed, recipe.kind))
 
 
-def _shim(installed: Environment) -> Path:
-    reason = environment.abilities(installed).not_resumed
-    if reason is not None:
-        raise SetupError(
-            f"this sd-scripts can't resume with a correct step count: {reason}",
-            "sdxl-train setup --ref v0.10.1 installs one that can",
-        )
-    return INSIDE / "resumed.py"
+def _order(recipe: Recipe, resumption: Resumption) -> list[str]:
+    """What to say of a Dreambooth state that sd-scripts saved without us."""
+    if recipe.kind is not Kind.DREAMBOOTH or states.tells_order(resumption.state):
+        return []
+    return ["the state does not tell its epoch's order of pictures: the rest of the epoch comes in a new one"]
 
 
 def _length(recipe: Recipe) -> int | None:

@@ -81,7 +81,7 @@ class Supervision:
         self._run, self._conditions, self._activity = run, conditions, activity
         self._guards = Guards(conditions.guards_off, conditions.facts, conditions.usual)
         self._tail = EventFileTail(run.logs, event_files(run.logs))
-        self._recorder = Recorder(run.metrics)
+        self._recorder = Recorder(run.metrics, conditions.first_step)
         self._sampler = Sampler(pid, conditions.gpu_index)
         self._samples = NewSamples(run.samples)
         self._sample = ResourceSample(None, None, None, None, 0.0)

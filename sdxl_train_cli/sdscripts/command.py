@@ -30,6 +30,8 @@ class InstalledTrainer:
     """A script that makes the following script faster (inside/fast.py)."""
     marking: tuple[str, ...] = ()
     """A script, and the tensors that it puts into what is saved (inside/marked.py); empty where none are needed."""
+    counting: Path | None = None
+    """A script that has saved states say how far they are (inside/counted.py). None where the trainer does so."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ class Resumption:
     steps: int | None = None
     """New total length. None keeps the old one."""
     shim: Path | None = None
-    """The script that corrects sd-scripts' step count (inside/resumed.py)."""
+    """The script that corrects sd-scripts' step count (inside/resumed.py, inside/counted.py)."""
 
-    @property
-    def words(self) -> list[str]:
-        """The trainer's arguments for resuming."""
+    def words(self, options: Mapping[str, Option]) -> list[str]:
+        """The trainer's arguments for resuming. `sdxl_train.py` has no option for the step."""
         length = [] if self.steps is None else ["--max_train_steps", str(self.steps)]
-        return [*length, "--resume", str(self.state), "--initial_step", str(self.step), "--skip_until_initial_step"]
+        step = ["--initial_step", str(self.step), "--skip_until_initial_step"] if "initial_step" in options else []
+        return [*length, "--resume", str(self.state), *step]
 
 
 def build(
@@ -78,11 +80,13 @@ def build(
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
     shims += trainer.marking
     shims += [] if trainer.shim is None else [str(trainer.shim)]
+    counting, begun, resuming = trainer.counting, 0, list[str]()
     if resumption is not None:
         recipe = recipe.replaced(dict.fromkeys(STARTS if resumption.steps is None else (*STARTS, *_LENGTHS)))
-        shims = [*([] if resumption.shim is None else [str(resumption.shim), "--from", str(resumption.step)]), *shims]
+        counting, begun, resuming = resumption.shim, resumption.step, resumption.words(trainer.options)
+    shims = [*([] if counting is None else [str(counting), "--from", str(begun)]), *shims]
     line = [*_launch(recipe, trainer.python, gpu_index), *shims, str(trainer.script)]
-    return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *(resumption.words if resumption else ())]
+    return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *resuming]
 
 
 def _launch(recipe: Recipe, python: Path, gpu_index: int | None) -> list[str]:

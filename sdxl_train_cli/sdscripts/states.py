@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ _SUFFIX = "-state"
 PARTS = ("optimizer.bin", "scheduler.bin", "random_states_0.pkl")
 """Files besides the weights. accelerate writes them in this order (checkpointing.py, save_accelerator_state)."""
 _COUNT = "train_state.json"
+_EPOCH = "epoch_state.json"
+_NAMED = re.compile(rf".+-step(\d{{8,18}}){_SUFFIX}", re.DOTALL)
+"""A state's name at a step. sdxl_train.py alone writes the number nowhere else."""
 _MOST_STEPS = 10**9
 """A larger number is no step count."""
 
@@ -49,8 +53,7 @@ def prune(folder: Path, name: str) -> None:
 def read(folder: Path) -> SavedState | None:
     """The state in a folder. None if a part is missing or truncated: the run ended while saving it."""
     try:
-        counted = files.read_json(folder / _COUNT)
-        step = counted["current_step"] if isinstance(counted, dict) else None
+        step = _step(folder)
         if not isinstance(step, int) or not 0 < step <= _MOST_STEPS:
             return None
         for weights in folder.glob("*.safetensors"):
@@ -60,3 +63,16 @@ def read(folder: Path) -> SavedState | None:
     except (OSError, ValueError, KeyError, ModelError):
         return None
     return SavedState(folder, step) if whole and has_weights else None
+
+
+def tells_order(folder: Path) -> bool:
+    """Whether a state holds its epoch's order of pictures (inside/counted.py)."""
+    return files.is_file(folder / _EPOCH)
+
+
+def _step(folder: Path) -> object:
+    named = _NAMED.fullmatch(folder.name)
+    if named and not files.exists(folder / _COUNT):
+        return int(named[1])
+    counted = files.read_json(folder / _COUNT)
+    return counted["current_step"] if isinstance(counted, dict) else None

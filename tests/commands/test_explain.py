@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cli, Result
+from conftest import Cli, Result, write_safetensors
 from failure_logs import LOGS
+from kept_runs import keep_with_files
 
 
 def test_a_runs_folder_and_its_name_and_its_log_are_explained(main: Callable[..., Result], tmp_path: Path) -> None:
@@ -25,6 +26,22 @@ def test_a_runs_folder_and_its_name_and_its_log_are_explained(main: Callable[...
         assert "--set no_half_vae=true" in result.stdout
         assert "/data/котики/a.png" in result.stdout
         assert str(folder / "train.log") in result.stderr
+
+
+def test_a_stopped_run_is_resumed_from_its_state_and_without_one_started_again(
+    main: Callable[..., Result], tmp_path: Path
+) -> None:
+    run = keep_with_files(tmp_path / "output" / "cat", outcome={"outcome": "stopped", "steps": 5})
+
+    without = main("runs", "explain", run)
+    for part in ("optimizer.bin", "scheduler.bin", "random_states_0.pkl"):
+        (run / "cat-state" / part).write_bytes(b"x")
+    (run / "cat-state" / "train_state.json").write_text('{"current_epoch": 1, "current_step": 4}')
+    write_safetensors(run / "cat-state" / "model.safetensors")
+    with_one = main("runs", "explain", run)
+
+    assert f"it saved no state to resume from; to start again: sdxl-train runs rerun {run}" in without.stdout
+    assert f"to resume: sdxl-train runs resume {run}" in with_one.stdout
 
 
 @pytest.mark.parametrize(

@@ -142,14 +142,81 @@ def test_a_resumed_run_steps_down_and_stays_one_run(cli: Cli, tmp_path: Path, li
     assert "--gradient_checkpointing" in longer.stdout
 
 
-def test_dreambooth_is_refused_with_the_reason(cli: Cli, line: list[str]) -> None:
-    assert cli("dreambooth", *line, STANDIN_FAIL="crash@5").code == 7
+@only_posix
+def test_a_dreambooth_run_that_is_stopped_twice_stays_one_run(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    """Three pictures are an epoch: the states at 2 and 4 lie in the first and in the second."""
+    run = tmp_path / "output" / "cat"
+    assert cli("dreambooth", *line, STANDIN_FAIL="crash@3").code == 7
+    told = json.loads((run / "cat-step00000002-state" / "epoch_state.json").read_text(encoding="utf-8"))
+    assert (told["batches"], told["losses"]) == (3, [0.1, 0.1])
+
+    with cli.start("runs", "resume", "cat", "--no-vram-check", STANDIN_STEP_SECONDS="0.3") as running:
+        running.until_told("step 3 of 6")
+        running.send(signal.SIGINT)
+        first = running.end()
+    second = cli("runs", "resume", "cat", "--no-vram-check")
+
+    assert (first.code, second.code) == (130, 0), second.stderr
+    assert "resuming from step 2: cat-step00000002-state" in first.stderr
+    assert "resuming from step" in second.stderr
+    assert metrics(run) == [1, 2, 3, 4, 5, 6]
+    steps = sorted(path.stem for path in run.glob("*-step*.safetensors"))
+    assert steps[-1] == "cat-step00000006"
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert [attempt["from_step"] for attempt in record["attempts"]] in ([2, 4], [2, 6])
+    epochs = [row for row in (run / "train.log").read_text(encoding="utf-8").splitlines() if row.startswith("epoch ")]
+    assert epochs == ["epoch 1/2", "epoch 1/2", "epoch 2/2", "epoch 2/2"]
+    (listed,) = json.loads(cli("runs", "list", "--json").stdout)
+    assert (listed["state"], listed["steps"]) == ("done", 6)
+    assert "cat-step00000006.safetensors  step 6" in cli("runs", "show", "cat").stdout
+    assert "this run finished" in cli("runs", "explain", "cat").stdout
+    assert cli("runs", "report", "cat").path.is_file()
+
+
+def test_a_dreambooth_run_that_is_done_is_made_longer(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    assert cli("dreambooth", *line).code == 0
+
+    done = cli("runs", "resume", "cat", "--no-vram-check")
+    longer = cli("runs", "resume", "cat", "--no-vram-check", "--steps", "9")
+
+    assert done.code == 2
+    assert "has already made all its 6 steps" in done.stderr
+    assert longer.code == 0, longer.stderr
+    assert metrics(tmp_path / "output" / "cat") == list(range(1, 10))
+
+
+def test_a_dreambooth_state_of_a_step_is_known_by_its_name_alone(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    """As sd-scripts saves it without us."""
+    assert cli("dreambooth", *line, STANDIN_FAIL="crash@3").code == 7
+    for name in ("train_state.json", "epoch_state.json"):
+        (tmp_path / "output" / "cat" / "cat-step00000002-state" / name).unlink()
 
     told = cli("runs", "resume", "cat", "--no-vram-check")
 
-    assert told.code == 7
-    assert "can't resume a Dreambooth run" in told.stderr
-    assert "--model" in told.stderr
+    assert told.code == 0, told.stderr
+    assert "resuming from step 2" in told.stderr
+    assert "the rest of the epoch comes in a new one" in told.stderr
+    assert metrics(tmp_path / "output" / "cat") == [1, 2, 3, 4, 5, 6]
+    assert "drawn anew" in (tmp_path / "output" / "cat" / "train.log").read_text(encoding="utf-8")
+
+
+def test_a_dreambooth_run_is_resumed_without_the_options_of_networks(cli: Cli, tmp_path: Path, line: list[str]) -> None:
+    assert cli("dreambooth", *line, STANDIN_FAIL="crash@3").code == 7
+
+    told = cli("runs", "resume", "cat", "--no-vram-check", "--dry-run")
+
+    assert told.code == 0, told.stderr
+    assert "counted.py --from 2" in told.stdout
+    assert f"--resume {tmp_path / 'output' / 'cat' / 'cat-step00000002-state'}" in told.stdout
+    assert "--initial_step" not in told.stdout
+
+
+@pytest.mark.parametrize("way", [["--no-save-state"], ["--set", "save_state=false"]])
+def test_a_dreambooth_run_that_saves_no_state_is_started_as_it_is(cli: Cli, line: list[str], way: list[str]) -> None:
+    with_states, without = cli("dreambooth", *line, "--dry-run"), cli("dreambooth", *line, *way, "--dry-run")
+
+    assert "counted.py --from 0" in with_states.stdout
+    assert "counted.py" not in without.stdout
 
 
 def test_a_run_that_goes_on_is_not_taken_up_twice(cli: Cli, tmp_path: Path, line: list[str]) -> None:

@@ -57,6 +57,15 @@ def test_with_accumulation_a_steps_loss_is_the_mean_of_its_parts(tmp_path: Path)
     assert [metric.loss for metric in found] == [2.0, 6.0, 1.5]
 
 
+def test_with_accumulation_the_first_part_after_a_resumption_belongs_to_the_next_step(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "m", first_step=4) as recorder:
+        recorder.step(StepMetrics(5, 1e9))
+        recorder.log(LoggedScalars(step, {"loss": loss}) for step, loss in ((4, 1.0), (5, 3.0)))
+        (found,) = recorder.ready(ended=True)
+
+    assert (found.step, found.loss) == (5, 2.0)
+
+
 def test_a_step_waits_for_the_next_one_or_the_end(tmp_path: Path) -> None:
     with Recorder(tmp_path / "m") as recorder:
         recorder.step(StepMetrics(1, 1e9))

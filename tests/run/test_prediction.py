@@ -11,6 +11,11 @@ import pytest
 from base_models import EULER, write_base, write_folder
 from conftest import Result
 
+from sdxl_train_cli.origin import Origin
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.run import prediction
+from sdxl_train_cli.sdscripts.base_model import Prediction
+
 BOTH = ("--v_parameterization", "--zero_terminal_snr")
 
 
@@ -126,8 +131,8 @@ def test_what_the_header_cannot_tell_is_asked_for_and_never_guessed(dry: Dry, si
     assert result.code == 4
     assert "unclear what" in result.stderr
     assert "its name ('vpred') says v-prediction, but its header has no sign of v-prediction" in result.stderr
-    for prediction, expected in (("epsilon", []), ("v", [BOTH[0]]), ("v-ztsnr", list(BOTH))):
-        assert switches(dry(silent, "--prediction", prediction)) == expected
+    for way, expected in (("epsilon", []), ("v", [BOTH[0]]), ("v-ztsnr", list(BOTH))):
+        assert switches(dry(silent, "--prediction", way)) == expected
 
 
 def test_a_switch_that_is_off_anyway_answers_no_doubt(dry: Dry, silent: Path) -> None:
@@ -232,3 +237,15 @@ def test_epsilon_for_a_base_that_says_v_is_warned_of_whatever_says_it(dry: Dry, 
     assert "--prediction epsilon is trained, but the base predicts v-prediction" in (
         dry(model, "--prediction", "epsilon").stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "trained"),
+    [({}, "EPSILON"), ({"v_parameterization": True}, "V"), ({"zero_terminal_snr": True}, "EPSILON"),
+     ({"v_parameterization": True, "zero_terminal_snr": True}, "V_ZERO_SNR")],
+)  # fmt: skip
+def test_a_run_that_goes_on_marks_its_checkpoints_as_it_began(settings: dict[str, bool], trained: str) -> None:
+    given = {name: Setting(value=value, origin=Origin("the record")) for name, value in settings.items()}
+    recipe = Recipe(kind=Kind.DREAMBOOTH, name="gc", description="", settings=given)
+
+    assert prediction.trained(recipe) is Prediction[trained]

@@ -44,6 +44,14 @@ def test_a_state_that_was_cut_off_is_none(tmp_path: Path, part: str, how: str) -
     assert states.complete(tmp_path) == []
 
 
+def test_a_state_without_its_count_is_known_by_a_steps_name_alone(tmp_path: Path) -> None:
+    """sdxl_train.py alone writes no count."""
+    for name in ("my-step00000800-state", "my-000003-state", "my-state"):
+        (state(tmp_path, name, 5) / "train_state.json").unlink()
+
+    assert [(found.folder.name, found.step) for found in states.complete(tmp_path)] == [("my-step00000800-state", 800)]
+
+
 def test_weights_that_end_too_early_are_no_state(tmp_path: Path) -> None:
     weights = state(tmp_path, "my-state", 5) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-2])

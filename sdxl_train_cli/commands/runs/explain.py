@@ -24,6 +24,7 @@ from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run.preparation import device_now
 from sdxl_train_cli.run.run_choices import DEFAULT_OUTPUT
+from sdxl_train_cli.sdscripts import states
 from sdxl_train_cli.ui import console
 
 _CHUNK_BYTES = 64 * 1024
@@ -131,7 +132,10 @@ def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
         return []
     outcome = entry.outcome
     steps = None if outcome is None or outcome.steps is None else f" at step {outcome.steps}"
-    go_on = f"to resume: sdxl-train runs resume {formatting.shell_word(entry.folder)}"
+    run = formatting.shell_word(entry.folder)
+    go_on = f"to resume: sdxl-train runs resume {run}"
+    if not states.complete(entry.folder):
+        go_on = f"it saved no state to resume from; to start again: sdxl-train runs rerun {run}"
     told: dict[RunState, list[str | None]] = {
         RunState.RUNNING: ["this run is still running"],
         RunState.UNKNOWN: [entry.problem],

@@ -18,7 +18,7 @@ from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.records import comparison, history
 from sdxl_train_cli.records.comparison import Fact
 from sdxl_train_cli.records.history import Listed, Loaded
-from sdxl_train_cli.sdscripts import results
+from sdxl_train_cli.sdscripts import results, states
 from sdxl_train_cli.sdscripts.results import CheckpointFile
 from sdxl_train_cli.ui import console, printing
 
@@ -49,9 +49,9 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
     """Show one run: settings, results, how it ended, what to do next."""
     entry = history.require(run, workspace.output(output))
     made = results.checkpoints(entry.folder, entry.name)
-    states = results.states(entry.folder, entry.name)
+    saved = results.states(entry.folder, entry.name)
     if as_json:
-        _print_json(_all_facts(entry, made, states))
+        _print_json(_all_facts(entry, made, saved))
         return
     console.table(("run", entry.name), _overview(entry))
     settings = [
@@ -68,7 +68,7 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
         if rows:
             console.out("")
             console.table(headings, rows)
-    if entry.can_go_on and states:
+    if entry.can_go_on and states.complete(entry.folder):
         console.note(f"to resume: sdxl-train runs resume {formatting.shell_word(entry.folder)}")
 
 

@@ -48,6 +48,11 @@ class Logger:
         sys.stderr.flush()
 
 
+def tqdm(steps, desc):
+    """The bar of training, which bears no other name here."""
+    return Bar(len(steps))
+
+
 class Bar:
     """tqdm's line: a carriage return, then the line, and no line end before the bar is closed."""
 

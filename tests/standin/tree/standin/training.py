@@ -9,6 +9,8 @@ import shutil
 import time
 from typing import NamedTuple
 
+from library.train_util import Accelerator
+
 from standin import dataset, files
 from standin.console import Bar, Logger, say
 from standin.faults import Fault, number
@@ -53,6 +55,13 @@ class Plan(NamedTuple):
 
 
 def train(args) -> None:
+    run = begin(args)
+    if run is not None:
+        run.go()
+
+
+def begin(args) -> Run | None:
+    """A run that is ready for its first step. None where there is nothing to train on."""
     fault = Fault()
     fault.at_once()
     logger = Logger(args)
@@ -67,7 +76,7 @@ def train(args) -> None:
     datasets = dataset.read(args)
     if not any(each.images for each in datasets):
         logger.error("No data found. Please verify arguments")
-        return  # exit code 0, as upstream
+        return None  # exit code 0, as upstream
     for each in datasets:
         for subset in each.subsets:
             logger.info(f"found directory {subset.folder} contains {subset.pictures} image files")
@@ -81,7 +90,7 @@ def train(args) -> None:
         logger.info(f"create LoRA for U-Net: {sum(name.startswith('lora_unet') for name in modules)} modules.")
     plan = make_plan(args, datasets)
     announce(args, plan, is_lora)
-    Run(args, plan, logger, fault, is_lora).go()
+    return Run(args, plan, logger, fault, is_lora)
 
 
 def refuse(args, is_lora: bool) -> None:
@@ -151,39 +160,55 @@ class Run:
         self.started = time.time()
         self.step = 0
         self.epoch = 0
-
-    def go(self) -> None:
-        args, plan = self.args, self.plan
-        first_epoch, skipped = self.start()
+        self.accelerator = Accelerator()
         if args.save_n_epoch_ratio:
             args.save_every_n_epochs = plan.epochs // args.save_n_epoch_ratio or 1
-        self.step = done_before = skipped
-        bar = Bar(plan.steps - done_before)
-        for self.epoch in range(first_epoch, plan.epochs):
-            say(f"\nepoch {self.epoch + 1}/{plan.epochs}" + ("\n" if self.is_lora else ""))
-            left_of_epoch = plan.steps_per_epoch - skipped
+
+    def go(self) -> None:
+        """A network's steps; sdxl_train.py has a loop of its own."""
+        first_epoch, skipped = self.start()
+        self.open(skipped, Bar(self.plan.steps - skipped))
+        for epoch in range(first_epoch, self.plan.epochs):
+            self.begin_epoch(epoch)
+            left_of_epoch = self.plan.steps_per_epoch - skipped
             skipped = 0
-            for _ in range(min(left_of_epoch, plan.steps - self.step)):
-                time.sleep(number("STANDIN_STEP_SECONDS", 0.02))
-                self.step += 1
-                if args.save_every_n_steps and self.step % args.save_every_n_steps == 0:
-                    self.save_step()
-                bar.show(self.step - done_before, self.fault.loss(self.step))
-                self.fault.after_step(self.step, bar)
-                if (args.sample_every_n_steps or args.sample_every_n_epochs) and args.sample_prompts is None:
-                    os.stat(args.sample_prompts)  # upstream's own TypeError, after the first step
-            if (
-                args.save_every_n_epochs
-                and (self.epoch + 1) % args.save_every_n_epochs == 0
-                and self.epoch + 1 < plan.epochs
-            ):
-                self.save_epoch(self.epoch + 1)
+            for _ in range(min(left_of_epoch, self.plan.steps - self.step)):
+                self.make_step()
+            self.end_epoch()
+        self.close()
+
+    def open(self, step: int, bar: Bar) -> None:
+        self.step = self.done_before = step
+        self.bar = bar
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        say(f"\nepoch {epoch + 1}/{self.plan.epochs}" + ("\n" if self.is_lora else ""))
+
+    def make_step(self) -> None:
+        args = self.args
+        time.sleep(number("STANDIN_STEP_SECONDS", 0.02))
+        self.step += 1
+        if args.save_every_n_steps and self.step % args.save_every_n_steps == 0:
+            self.save_step()
+        self.bar.show(self.step - self.done_before, self.fault.loss(self.step))
+        self.fault.after_step(self.step, self.bar)
+        if (args.sample_every_n_steps or args.sample_every_n_epochs) and args.sample_prompts is None:
+            os.stat(args.sample_prompts)  # upstream's own TypeError, after the first step
+
+    def end_epoch(self) -> None:
+        every, epoch = self.args.save_every_n_epochs, self.epoch + 1
+        if every and epoch % every == 0 and epoch < self.plan.epochs:
+            self.save_epoch(epoch)
+
+    def close(self) -> None:
+        args = self.args
         if args.save_state or args.save_state_on_train_end:
             self.logger.info("saving last state.")
             self.save_state((args.output_name or "last") + "-state")
         time.sleep(number("STANDIN_LAST_SAVE_SECONDS", 0))
         self.save_last()
-        bar.close()
+        self.bar.close()
 
     def start(self) -> tuple:
         """The epoch to start in, counted from 0, and the steps of it that are skipped."""
@@ -192,11 +217,9 @@ class Run:
             if not os.path.isdir(args.resume):
                 raise FileNotFoundError(f"no state at {args.resume}")
             state = os.path.join(args.resume, "train_state.json")
-            if self.is_lora and os.path.isfile(state):
+            if os.path.isfile(state):
                 with open(state, encoding="utf-8") as file:
                     initial = json.load(file)["current_step"]
-        if not self.is_lora:
-            return 0, 0
         if args.initial_step is not None:
             initial = args.initial_step
         elif args.initial_epoch is not None:
@@ -260,6 +283,7 @@ class Run:
     def save_state(self, name: str) -> None:
         folder = os.path.join(self.args.output_dir, name)
         os.makedirs(folder, exist_ok=True)
+        self.accelerator.save_state(folder)
         with open(os.path.join(folder, "model.safetensors"), "wb") as file:
             file.write(files.safetensors({"standin": ((1,), None)}, None, {"format": "pt"}))
         for each in ("optimizer.bin", "scheduler.bin", "random_states_0.pkl"):

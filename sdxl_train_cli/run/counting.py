@@ -1,0 +1,46 @@
+"""The scripts of ours that have a resumed run count on, because the trainer alone loses count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment.environment import INSIDE, Environment
+from sdxl_train_cli.errors import SetupError
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.sdscripts import shipped
+
+_SCRIPTS = {kind: INSIDE / ("counted.py" if kind is Kind.DREAMBOOTH else "resumed.py") for kind in Kind}
+
+
+@dataclass(frozen=True)
+class StateCounting:
+    """How the states of a new run come to say how far they are."""
+
+    script: Path | None = None
+    """None if the trainer writes that itself, or there is nothing to count."""
+    notes: tuple[str, ...] = ()
+
+
+def of_new_run(installed: Environment, recipe: Recipe) -> StateCounting:
+    """Only a Dreambooth run that saves states needs a script for that."""
+    saves = recipe.is_on("save_state") or recipe.is_on("save_state_on_train_end")
+    if recipe.kind is not Kind.DREAMBOOTH or not saves:
+        return StateCounting()
+    reason = environment.abilities(installed).full_not_resumed
+    if reason is not None:
+        return StateCounting(notes=(f"sdxl-train can't resume this run from its states: {reason}",))
+    return StateCounting(_SCRIPTS[recipe.kind])
+
+
+def require(installed: Environment, kind: Kind) -> Path:
+    """What has a resumed run of this kind count on. SetupError if that can't be done with this sd-scripts."""
+    abilities = environment.abilities(installed)
+    reason = abilities.full_not_resumed if kind is Kind.DREAMBOOTH else abilities.not_resumed
+    if reason is not None:
+        raise SetupError(
+            f"this sd-scripts can't resume with a correct step count: {reason}",
+            f"sdxl-train setup --ref {shipped.PINNED_RELEASE} installs one that can",
+        )
+    return _SCRIPTS[kind]
