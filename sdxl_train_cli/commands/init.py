@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.train import Data, Model, Name, Output, Preset, Trigger
+from sdxl_train_cli.commands.train_options import Data, Model, Name, Output, Preset, Trigger
+from sdxl_train_cli.commands.workspace import KindOption
 from sdxl_train_cli.recipes import project
 from sdxl_train_cli.run import run_choices
 from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.ui import console
-
-KindOption = Annotated[str, typer.Option("--kind", help="lora, locon, loha, lokr or dreambooth")]
 
 
 def init(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import building, environment
 from sdxl_train_cli.environment.environment import Environment, SetupRequest
@@ -17,12 +17,18 @@ from sdxl_train_cli.ui import console
 
 Source = Annotated[
     str | None,
-    typer.Option("--source", help="sd-scripts: URL or clone [env: SDXL_TRAIN_SOURCE; default: GitHub]"),
+    typer.Option(
+        "--source", metavar="SOURCE", help="sd-scripts: URL or clone [env: SDXL_TRAIN_SOURCE; default: GitHub]"
+    ),
 ]
-Ref = Annotated[str | None, typer.Option("--ref", help="Branch, tag or commit [default: sdxl]")]
-Python = Annotated[str | None, typer.Option("--python", help="Python of the environment [default: 3.11]")]
-Torch = Annotated[TorchBuild | None, typer.Option("--torch", help="Build of torch [default: auto, chosen for the GPU]")]
-Extras = Annotated[list[Extra] | None, typer.Option("--extra", help="Also install this; repeatable")]
+Ref = Annotated[str | None, typer.Option("--ref", metavar="REF", help="Branch, tag or commit [default: sdxl]")]
+Python = Annotated[
+    str | None, typer.Option("--python", metavar="VERSION", help="Python of the environment [default: 3.11]")
+]
+Torch = Annotated[
+    TorchBuild | None, values.one_of("--torch", TorchBuild, about="Build of torch [default: auto, chosen for the GPU]")
+]
+Extras = Annotated[list[Extra] | None, values.one_of("--extra", Extra, about="Also install this; repeatable")]
 Recreate = Annotated[bool, typer.Option("--recreate", help="Rebuild the environment even if nothing has changed")]
 Json = Annotated[bool, typer.Option("--json", help="Print what is installed as JSON")]
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files, redact
-from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.commands import completion, workspace
+from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import Gathering, Problem, RecipeError
 from sdxl_train_cli.memory import requirement
@@ -20,8 +20,13 @@ from sdxl_train_cli.recipes.presets import ListedPreset
 from sdxl_train_cli.run import recipe_checks
 from sdxl_train_cli.ui import console
 
-KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+PresetName = Annotated[
+    str,
+    typer.Argument(metavar="PRESET", help="A name from the list, or a file", autocompletion=completion.preset_names),
+]
 
 
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
@@ -45,7 +50,7 @@ def list_(kind: KindFilter = None, as_json: Json = False) -> None:
 
 
 def show(
-    preset: Annotated[str, typer.Argument(help="A name from the list, or a file")],
+    preset: PresetName,
     kind: KindFilter = None,
     as_json: Json = False,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting, visible
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.origin import Origin
@@ -22,7 +22,15 @@ from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sdscripts.results import CheckpointFile
 from sdxl_train_cli.ui import console, printing
 
-Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A name from `sdxl-train runs list`, or a run's folder",
+        show_default=False,
+        autocompletion=completion.run_names,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 All = Annotated[bool, typer.Option("--all", "-a", help="Every setting, including the preset's own")]
 

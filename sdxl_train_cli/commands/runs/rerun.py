@@ -10,14 +10,16 @@ import typer
 
 from sdxl_train_cli.commands import train, workspace
 from sdxl_train_cli.commands.runs.listing import Run
-from sdxl_train_cli.commands.train import PredictionOption
+from sdxl_train_cli.commands.train_options import PredictionOption
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.records import history
 from sdxl_train_cli.run import preparation, repeating
 from sdxl_train_cli.ui import console, live
 
-Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the new run [default: the old, numbered]")]
+Name = Annotated[
+    str | None, typer.Option("--name", "-n", metavar="NAME", help="Name of the run [default: the old, numbered]")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.runs.listing import Run
-from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
-from sdxl_train_cli.commands.workspace import HomeOption, OutputOption, require_reasonable
+from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
+from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.memory.step_down import Reduction
 from sdxl_train_cli.records import history
 from sdxl_train_cli.run import guards, resuming, retry, training
@@ -21,8 +21,7 @@ from sdxl_train_cli.ui import console, live, printing
 from sdxl_train_cli.ui.live import LiveView
 
 Steps = Annotated[
-    int | None,
-    typer.Option("--steps", min=1, callback=require_reasonable, help="Total steps of the run [default: unchanged]"),
+    int | None, values.whole("--steps", metavar="STEPS", about="Total steps of the run [default: unchanged]")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
 Force = Annotated[bool, typer.Option("--force", help="Resume even if it is refused as unsafe; look at the run first")]
