@@ -123,7 +123,7 @@ def _meant(name: str, setting: Setting, known: Mapping[str, Option], table: Opti
         told = None if found is None else _line(*found, setting)
         told = row.flags(setting.value) if row.flag is not None else told
         return row.why if told is None else f"instead: {told}{f' ({row.why})' if row.why else ''}"
-    owner = _list_with(plain, table)
+    owner = list_with(plain, table)
     if owner in known:
         return f"instead: {_line(str(owner), f'{plain}={setting.value}', setting)}"
     return other_names.suggestion(name, known)
@@ -136,7 +136,7 @@ def _line(option: str, value: Value, setting: Setting) -> str:
     return f"{option}: {value}"
 
 
-def _list_with(name: str, table: OptionTable) -> str | None:
+def list_with(name: str, table: OptionTable) -> str | None:
     """The option whose `key=value` list has this key."""
     if name in lycoris.ARGUMENTS | lycoris.NATIVE_ARGUMENTS:
         return "network_args"

@@ -41,7 +41,7 @@ class TargetForm(str, Enum):
 Files = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILE...", help="Settings of kohya_ss, sd-scripts, LoRA Easy Training Scripts or OneTrainer, or a LoRA"
+        metavar="FILE", help="Settings of kohya_ss, sd-scripts, LoRA Easy Training Scripts or OneTrainer, or a LoRA"
     ),
 ]
 Folder = Annotated[

@@ -27,6 +27,7 @@ PresetName = Annotated[
     str,
     typer.Argument(metavar="PRESET", help="A name from the list, or a file", autocompletion=completion.preset_names),
 ]
+PresetFiles = Annotated[list[Path], typer.Argument(metavar="PRESET", help="Preset files")]
 
 
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
@@ -65,7 +66,9 @@ def show(
 
 
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Preset files")], kind: KindFilter = None, home: HomeOption = None
+    files: Annotated[list[Path], typer.Argument(metavar="PRESET", help="Preset files")],
+    kind: KindFilter = None,
+    home: HomeOption = None,
 ) -> None:
     """Find every problem in preset files. With line numbers; exit code 3 if there is one."""
     table = environment.option_table(workspace.home(home))

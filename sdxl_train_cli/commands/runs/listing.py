@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,7 @@ from sdxl_train_cli.records.comparison import Fact
 from sdxl_train_cli.records.history import Listed, Loaded
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sdscripts.results import CheckpointFile
-from sdxl_train_cli.ui import console, printing
+from sdxl_train_cli.ui import console, printing, wrapping
 
 Run = Annotated[
     str,
@@ -204,20 +203,13 @@ def _is_own(origin: Origin) -> bool:
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as aligned lines."""
     clean = [[visible.line(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*clean, strict=True)]
+    widths = [max(map(wrapping.columns, column)) for column in zip(*clean, strict=True)]
     return [
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            cell + " " * (width - wrapping.columns(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
         for row in clean
     ]
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
 
 
 def _text(value: Fact) -> str:

@@ -17,7 +17,7 @@ from sdxl_train_cli.ui import console
 Runs = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN...",
+        metavar="RUN",
         autocompletion=completion.run_names,
         help="Names from `sdxl-train runs list`, or runs' folders",
     ),
