@@ -24,6 +24,7 @@ _ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__
 """The usage error of click, or of typer's vendored copy of click. Typer has no public name for it."""
 
 
+_NAME = "sdxl-train"
 _MOST_IN_ONE_LIST = 24
 """Options that help lists without headings."""
 _SHORT = 2
@@ -231,7 +232,7 @@ def _exit_code() -> int:
     """Run a command and return its exit code."""
     try:
         _require_folder()
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name=_NAME)
     except SdxlTrainError as error:
         from sdxl_train_cli.ui import console
 

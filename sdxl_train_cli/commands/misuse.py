@@ -128,7 +128,8 @@ def _answer(plain: str, value: str | None, context: Any, names: Mapping[str, Any
     flag = f"--{plain.replace('_', '-')}"
     if row is not None and row.flag is not None and row.flag in names:
         return row.flags(value or names[row.flag].metavar or "")
-    for one in (flag, train_options.FLAGS.get(option, "")):
+    begun = [one for one in names if one.startswith(f"{flag}-")]
+    for one in (flag, train_options.FLAGS.get(option, ""), *(begun if len(begun) == 1 else ())):
         if one in names:
             return _flagged(one, given or None, names)
     if "--set" not in names:
