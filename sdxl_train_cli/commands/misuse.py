@@ -124,14 +124,14 @@ def _unknown_option(name: str, typed: Sequence[str], context: Any, groups: Group
 def _answer(plain: str, value: str | None, context: Any, names: Mapping[str, Any]) -> str | None:  # noqa: ANN401
     """The option of this command that is meant, or `--set`. None where none is."""
     row = other_names.find(plain)
-    option, given = (plain, value) if row is None else row.setting(value or "VALUE") or ("", "")
+    option, given = (plain, value) if row is None else row.setting(value or "VALUE") or ("", value)
     flag = f"--{plain.replace('_', '-')}"
     if row is not None and row.flag is not None and row.flag in names:
         return row.flags(value or names[row.flag].metavar or "")
     begun = [one for one in names if one.startswith(f"{flag}-")]
     for one in (flag, train_options.FLAGS.get(option, ""), *(begun if len(begun) == 1 else ())):
         if one in names:
-            return _flagged(one, given or None, names)
+            return _flagged(one, given, names)
     if "--set" not in names:
         return formatting.did_you_mean(formatting.close(flag, names, 2))
     known, owner = _options(str(context.command.name))

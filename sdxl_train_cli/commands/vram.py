@@ -119,11 +119,11 @@ def plan(
     data: Data = None, resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Suggest what to train on this GPU, with the command to type."""
+    chosen = list(Kind) if kind is None else [workspace.kind(kind)]
     card = _card("plan", gpu, gpu_memory, headroom)
     if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu-memory 8")
     free_gib = card.free_gib
-    chosen = list(Kind) if kind is None else [workspace.kind(kind)]
     known = requirement.unmeasured if gpu_memory is not None else measured.known(workspace.home(home), card, data)
     questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
     offers = [offer for question in questions for offer in planning.fitting_runs(question, workspace.user_presets())]
