@@ -23,6 +23,7 @@ from sdxl_train_cli.memory.measurements import Measurement
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
 from sdxl_train_cli.memory.requirement import BATCH_SIZES, MemoryNeed, TableRow, cell, rows
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import preset_folders
 from sdxl_train_cli.run import recipe_checks
 from sdxl_train_cli.sdscripts import lycoris
 from sdxl_train_cli.ui import console
@@ -137,7 +138,8 @@ def plan(
     console.note(f"for the {free_gib:.1f} GB free on {card.name}, fewest compromises first:")
     for offer, warnings in zip(offers, odd, strict=True):
         console.out(offer.command)
-        console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
+        own = "" if preset_folders.find_by_name(offer.recipe.kind, offer.preset, None) else "your own preset; "
+        console.note(f"    {own}needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
         for problem in warnings:
             console.warn(problem)
     _note_missing_extras(offers, workspace.home(home))

@@ -173,7 +173,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("folder", entry.folder),
         ("started", formatting.moment(kept.started)),
         ("steps", steps),
-        ("loss", outcome.loss if outcome else None),
+        ("loss", None if outcome is None or outcome.loss is None else f"{outcome.loss:.4f}"),
         ("time", formatting.clock(outcome.seconds if outcome else None)),
         ("peak memory", f"{outcome.peak_gib:.1f} GB" if outcome and outcome.peak_gib is not None else None),
         ("model", inputs.model if inputs else None),
