@@ -28,4 +28,6 @@ def init(
         "output": output or run_choices.DEFAULT_OUTPUT,
         **{key: text for key, text in optional.items() if text is not None},
     }
-    console.out(str(project.write_template(Path.cwd(), texts)))
+    made = project.write_template(Path.cwd(), texts)
+    console.note(f"next: look at it, then `sdxl-train {kind} --dry-run`, which shows what would be trained")
+    console.out(str(made))

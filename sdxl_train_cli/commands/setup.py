@@ -46,6 +46,8 @@ def setup(
         console.data(installed.lock.model_dump(mode="json"))
         return
     console.note(_summary(installed))
+    if installed.trains:
+        console.note("next: `sdxl-train smoke` trains something tiny, to prove that it works")
 
 
 def _request(

@@ -64,6 +64,8 @@ def train_tiny(
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
         found = smoke.run(installed, kinds, folder, size, actions)
         kept = [facts.path if keep else _copied(facts.path, target / facts.path.name) for facts in found]
+    if installed.trains:
+        console.note("training works here; next: `sdxl-train init` in the folder with your pictures")
     for path in kept:
         console.out(str(path))
 

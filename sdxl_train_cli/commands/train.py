@@ -61,7 +61,7 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import runs
-from sdxl_train_cli.run import guards, launching, preparation, repeating, retry, run_choices, summary
+from sdxl_train_cli.run import guards, launching, next_steps, preparation, repeating, retry, run_choices, summary
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.training import RunResult
@@ -125,7 +125,7 @@ def train(
     )
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
     outcome = retry.carry_out(prepared, actions, retry.NEW, step_downs=allowed, user_presets=user_presets)
-    console.finished(outcome)
+    console.finished(outcome, next_lines(prepared, outcome))
 
 
 def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
@@ -164,6 +164,12 @@ def note_untrained(installed: Environment) -> None:
     """Say so where a run will change no weights, whatever it looks like."""
     if not installed.trains:
         console.note("NOTHING WILL BE TRAINED: this sd-scripts has no torch; `sdxl-train setup` installs one that has")
+
+
+def next_lines(prepared: Prepared, outcome: RunResult) -> list[str]:
+    """What the file is good for. Nothing where nothing was trained."""
+    choices = prepared.choices
+    return next_steps.lines(choices.kind, choices.trigger, outcome.result) if prepared.environment.trains else []
 
 
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> None:

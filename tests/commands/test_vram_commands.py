@@ -86,7 +86,10 @@ def test_every_planned_command_passes_a_dry_run_on_that_card(cli: Cli, size: int
 
 def test_where_a_kind_does_not_fit_one_that_does_is_named(cli: Cli) -> None:
     """`plan --kind dreambooth --gpu-memory 8` said that the smallest runs need 5 GB, which no Dreambooth does."""
-    large, none = cli("plan", "--kind", "dreambooth", "--gpu-memory", "8"), cli("plan", "--kind", "lora", "--gpu-memory", "3")
+    large, none = (
+        cli("plan", "--kind", "dreambooth", "--gpu-memory", "8"),
+        cli("plan", "--kind", "lora", "--gpu-memory", "3"),
+    )
 
     assert (large.code, none.code) == (6, 6)
     assert "no Dreambooth fits into 7.5 GB" in large.stderr
@@ -260,7 +263,9 @@ def test_a_plan_for_pictures_goes_by_runs_with_pictures_as_large(here: Callable[
 
 
 def test_a_plan_for_another_card_goes_by_no_run_of_this_one(here: Callable[..., Result], tmp_path: Path) -> None:
-    planned = json.loads(here("plan", "--gpu-memory", "10", "--kind", "lora", "--home", tmp_path / "mine", "--json").stdout)
+    planned = json.loads(
+        here("plan", "--gpu-memory", "10", "--kind", "lora", "--home", tmp_path / "mine", "--json").stdout
+    )
 
     assert {offer["need"]["by"] for offer in planned} == {"an estimate"}
 

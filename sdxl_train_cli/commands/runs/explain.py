@@ -12,7 +12,8 @@ from typing import Annotated, BinaryIO
 import typer
 
 from sdxl_train_cli import files, formatting, layout
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import completion, workspace
+from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.failures import diagnosis, log
 from sdxl_train_cli.failures.diagnosis import Ending, LogFinding
@@ -22,21 +23,27 @@ from sdxl_train_cli.records import history, record
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run.preparation import device_now
-from sdxl_train_cli.run.run_choices import DEFAULT_OUTPUT
 from sdxl_train_cli.ui import console
 
 _CHUNK_BYTES = 64 * 1024
 
-Target = Annotated[str, typer.Argument(metavar="RUN|LOGFILE", help="A run's folder or name, a log, or - for stdin")]
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|LOGFILE",
+        help="A run's folder or name, a log, or - for stdin",
+        autocompletion=completion.run_names,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
-def explain(target: Target, as_json: Json = False) -> None:
+def explain(target: Target, output: OutputOption = None, as_json: Json = False) -> None:
     """Explain why a run failed and what to type next. Takes any log of sd-scripts."""
     if target == "-":
         path, lines = None, log.decode(_stdin())
     else:
-        path = _log(target)
+        path = _log(target, output)
         lines = _read(path)
     entry = _entry(path)
     finding = _as_recorded(diagnosis.examine(lines), entry)
@@ -67,10 +74,11 @@ def _end_of(stream: BinaryIO) -> bytes:
     return b"".join(chunks)
 
 
-def _log(target: str) -> Path:
+def _log(target: str, output: Path | None) -> Path:
     """The log to explain. UsageError if there is none."""
     typed = layout.expand(Path(target))
-    folders = [typed, layout.expand(Path(DEFAULT_OUTPUT)) / target]
+    place = typed if output is None and typed.exists() else workspace.output(output)
+    folders = [typed, place / target]
     try:
         if typed.exists() and not typed.is_dir():
             return typed
@@ -83,7 +91,7 @@ def _log(target: str) -> Path:
     if logs:
         raise UsageError(f"there is no train.log in {logs[0].parent}", "give the log itself: any text file will do")
     raise UsageError(
-        f"there is no file '{target}', and no run of that name in ./{DEFAULT_OUTPUT}",
+        f"there is no file '{target}', and no run of that name in {place}",
         "give a run's folder, a log file, or - to read from a pipe",
     )
 

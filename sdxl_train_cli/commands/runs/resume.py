@@ -12,8 +12,9 @@ from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.memory.step_down import Reduction
+from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.records import history
-from sdxl_train_cli.run import guards, resuming, retry, training
+from sdxl_train_cli.run import guards, next_steps, resuming, retry, training
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.resuming import ResumedRun
 from sdxl_train_cli.run.training import RunResult
@@ -50,7 +51,9 @@ def resume(
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
     policy = retry.resume_policy(entry.folder)
     outcome = retry.carry_out(resumed, actions, policy, step_downs=allowed, user_presets=workspace.user_presets())
-    console.finished(outcome)
+    kind, inputs = entry.record.kind, entry.record.inputs
+    then = next_steps.lines(Kind(kind), inputs.trigger if inputs else None, outcome.result) if kind else []
+    console.finished(outcome, then if resumed.environment.trains else [])
 
 
 def carry_on(resumed: ResumedRun, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
