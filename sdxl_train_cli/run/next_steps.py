@@ -17,7 +17,7 @@ def lines(kind: Kind, trigger: str | None, result: Path) -> list[str]:
     is_network = kind is not Kind.DREAMBOOTH
     prompt = [f'prompt with "{trigger}"'] if trigger else []
     strength = ["strength 0.7 to 1"] if is_network else []
-    used = ", ".join([f"copy it to {_NETWORKS if is_network else _CHECKPOINTS}", *prompt, *strength])
+    used = "; ".join([f"put it into {_NETWORKS if is_network else _CHECKPOINTS}", *prompt, *strength])
     earlier = len([made for made in results.checkpoints(result.parent, result.stem) if made.path != result])
     others = f"{formatting.counted(earlier, 'earlier checkpoint')} beside it; " if earlier else ""
     return [f"use it: {used}", f"next: {others}sdxl-train runs report {formatting.shell_word(result.parent)}"]
