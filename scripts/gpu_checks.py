@@ -458,10 +458,10 @@ def killed_trainer(bench: Bench, name: str) -> str:
 def out_of_memory(bench: Bench, name: str) -> str:
     """Running out of memory is reported as such, with what would fit."""
     with ballast(bench, STEP_DOWN_GIB):
-        run = Command(bench, name, "lora", "--preset", "dim32", "--batch-size", "2", *bench.data,
+        run = Command(bench, name, "lora", "--preset", "dim32", "--batch-size", "2", "--repeats", "4", *bench.data,
                       "--name", name, "--steps", "6", "--no-vram-check")  # fmt: skip
         trainer = run.all_processes()
-        said = run.wait(6)
+        said = run.wait(7)
         gone = require_gone(bench, trainer)
     return f"{said.partition('error: ')[2][:240]} ({gone})"
 
@@ -469,8 +469,8 @@ def out_of_memory(bench: Bench, name: str) -> str:
 def step_down(bench: Bench, name: str) -> str:
     """With --on-oom step-down the run restarts with less and succeeds."""
     with ballast(bench, STEP_DOWN_GIB):
-        run = Command(bench, name, "lora", "--preset", "dim32", "--batch-size", "2", *bench.data, "--name", name,
-                      "--steps", "6", "--no-vram-check", "--on-oom", "step-down")  # fmt: skip
+        run = Command(bench, name, "lora", "--preset", "dim32", "--batch-size", "2", "--repeats", "4", *bench.data,
+                      "--name", name, "--steps", "6", "--no-vram-check", "--on-oom", "step-down")  # fmt: skip
         said = run.wait(0, "starting again")
     return said.partition("starting again")[2][:120]
 
