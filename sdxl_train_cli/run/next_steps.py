@@ -15,7 +15,7 @@ _CHECKPOINTS = "ComfyUI's models/checkpoints or Forge's models/Stable-diffusion"
 def lines(kind: Kind, trigger: str | None, result: Path) -> list[str]:
     """Where the file goes and how it is used; its other checkpoints, and the report."""
     is_network = kind is not Kind.DREAMBOOTH
-    prompt = [f'prompt with "{trigger}"'] if trigger else []
+    prompt = [f"prompt with '{trigger}'"] if trigger else []
     strength = ["strength 0.7 to 1"] if is_network else []
     used = "; ".join([f"put it into {_NETWORKS if is_network else _CHECKPOINTS}", *prompt, *strength])
     earlier = len([made for made in results.checkpoints(result.parent, result.stem) if made.path != result])
