@@ -60,6 +60,8 @@ def unknown_command(name: str, path: str, groups: Groups) -> Problem:
     here = _below(path, groups)
     message = f"no command '{formatting.cut(name)}'" + (f" in `{path}`" if group else "")
     plain = name.lower().replace("_", "-")
+    near = formatting.close(plain, [*here, *_OTHER_COMMANDS], 1)
+    plain = near[0] if near and near[0] in _OTHER_COMMANDS else plain
     meant = [plain, _OTHER_COMMANDS.get(plain, plain)]
     found = [f"{path} {one}" for one in meant if one in here]
     found += [f"sdxl-train {one}" for one in meant if one.startswith("-") or one.split()[0] in groups]
