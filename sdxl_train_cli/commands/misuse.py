@@ -29,6 +29,7 @@ _OTHER_COMMANDS: Mapping[str, str] = {
     "upgrade": "setup",
     "test": "smoke",
     "new": "init",
+    "create": "new",
     "start": "init",
     "ls": "list",
     "history": "runs list",
@@ -51,6 +52,8 @@ _OTHER_COMMANDS: Mapping[str, str] = {
     "version": "--version",
 }
 """What people call our commands."""
+_MISSPELLED = ("train", "install")
+"""Those whose misspellings are looked for. None that deletes anything is among them."""
 _NUMBER = re.compile(r"-?[\d.][\d.e+-]*", re.IGNORECASE)
 
 
@@ -60,14 +63,13 @@ def unknown_command(name: str, path: str, groups: Groups) -> Problem:
     here = _below(path, groups)
     message = f"no command '{formatting.cut(name)}'" + (f" in `{path}`" if group else "")
     plain = name.lower().replace("_", "-")
-    near = formatting.close(plain, [*here, *_OTHER_COMMANDS], 1)
-    plain = near[0] if near and near[0] in _OTHER_COMMANDS else plain
     meant = [plain, _OTHER_COMMANDS.get(plain, plain)]
     found = [f"{path} {one}" for one in meant if one in here]
     found += [f"sdxl-train {one}" for one in meant if one.startswith("-") or one.split()[0] in groups]
     found += [f"sdxl-train {each} {one}" for one in meant for each, below in groups.items() if one in below]
     if not found:
-        found = [f"{path} {one}" for one in formatting.close(plain, here)]
+        near = formatting.close(plain, here) or formatting.close(plain, () if group else _MISSPELLED, 1)
+        found = [f"{path} {_OTHER_COMMANDS.get(one, one)}" for one in near]
     return Problem(message, _or(found) or f"`{path} --help` lists the commands")
 
 

@@ -55,7 +55,7 @@ WORDS_OUT_OF_PLACE = [
     ("runs delete cat", 2, "sdxl-train runs rm"),
     ("runs why cat", 2, "sdxl-train runs explain"),
     ("dataset chek", 2, "sdxl-train dataset check"),
-    ("presets create", 2, "sdxl-train presets --help"),
+    ("presets create", 2, "sdxl-train presets new"),
     ("help", 2, "sdxl-train --help"),
     ("tag pictures", 2, "sdxl-train dataset caption"),
     ("--preset gc lora", 2, "sdxl-train lora --preset gc"),

@@ -77,11 +77,11 @@ def _end_of(stream: BinaryIO) -> bytes:
 def _log(target: str, output: Path | None) -> Path:
     """The log to explain. UsageError if there is none."""
     typed = layout.expand(Path(target))
-    place = typed if output is None and typed.exists() else workspace.output(output)
-    folders = [typed, place / target]
     try:
         if typed.exists() and not typed.is_dir():
             return typed
+        place = workspace.output(output) if output is not None or not typed.is_dir() else typed.parent
+        folders = [typed, place / target]
         logs = [Run(folder, folder.name).log for folder in folders if folder.is_dir()]
         found = next((path for path in logs if path.is_file()), None)
     except (OSError, ValueError) as error:  # a name that is too long, or contains a NUL byte
