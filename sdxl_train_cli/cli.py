@@ -16,12 +16,21 @@ from typing import Annotated, Any, NamedTuple, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from sdxl_train_cli import __version__, signals, visible
+from sdxl_train_cli import __version__, signals
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 from sdxl_train_cli.ui import printing
 
 _ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 """The usage error of click, or of typer's vendored copy of click. Typer has no public name for it."""
+
+
+_NAME = "sdxl-train"
+_MOST_IN_ONE_LIST = 24
+"""Options that help lists without headings."""
+_SHORT = 2
+"""Characters of a short option: -s."""
+_WIDEST_HELP = 160
+"""Columns. Longer lines are hard to read on any terminal."""
 
 
 class Command(NamedTuple):
@@ -107,9 +116,56 @@ class CommandTable(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - click's, or those of typer's own copy
         """Return the named command. Imports its module."""
+        if args[0] not in self._rows and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from sdxl_train_cli.commands import misuse
+
+            raise UsageError(misuse.unknown_command(args[0], ctx.command_path, _groups()))
         name, listed, rest = super().resolve_command(ctx, args)
         row = self._rows.get(name) if name else None
         return name, _load_command(name, row) if name and isinstance(row, Command) else listed, rest
+
+
+class HelpfulCommand(TyperCommand):
+    """A command whose help is in groups where it is long, and that answers words that it can't place."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - as above
+        """Write the options, each group below its heading."""
+        params = self.get_params(ctx)
+        is_long = len(params) > _MOST_IN_ONE_LIST
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in params:
+            is_argument = param.param_type_name == "argument"
+            words = str(getattr(param, "help", None) or "")
+            record = (param.metavar or str(param.name), words) if is_argument else param.get_help_record(ctx)
+            if record is not None:
+                group = getattr(param, "rich_help_panel", None) if is_long else None
+                heading = "Arguments" if is_argument else group or ("Other options" if is_long else "Options")
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as above
+        """Read the command line. UsageError for words that belong to no option."""
+        flags = {flag for param in self.params for flag in param.opts}
+        single = next((word for word in args if len(word) > _SHORT and f"-{word}" in flags), None)
+        if single is not None:
+            raise UsageError(f"{single} begins with one dash", f"{ctx.command_path} -{single}")
+        try:
+            rest: list[str] = super().parse_args(ctx, args)
+        except _ClickUsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+        if ctx.args and not ctx.resilient_parsing:
+            from sdxl_train_cli.commands import misuse
+
+            raise UsageError(misuse.extra_words(ctx.args, ctx))
+        return rest
+
+
+def _groups() -> dict[str, list[str]]:
+    """The commands, each with its subcommands."""
+    return {name: list(row.commands) if isinstance(row, CommandGroup) else [] for name, row in COMMANDS.items()}
 
 
 def _placeholder(name: str, row: Command | CommandGroup) -> Any:  # noqa: ANN401 - as above
@@ -122,14 +178,24 @@ def _load_command(name: str, row: Command) -> Any:  # noqa: ANN401 - as above
     module, _, function = row.function.rpartition(".")
     command = getattr(importlib.import_module(f"sdxl_train_cli.commands.{module}"), function)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, help="\n\n".join(filter(None, (row.help, row.more))))(command)
+    words = "\n\n".join(filter(None, (row.help, row.more)))
+    single.command(name, cls=HelpfulCommand, help=words, context_settings={"allow_extra_args": True})(command)
     return typer.main.get_command(single)
+
+
+def _dashed(token: str) -> str:
+    """`--batch_size` is `--batch-size`: sd-scripts' spelling is understood."""
+    return token.replace("_", "-")
 
 
 app = typer.Typer(
     cls=CommandTable,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": _WIDEST_HELP,
+        "token_normalize_func": _dashed,
+    },
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help takes half the time
 )
@@ -166,7 +232,7 @@ def _exit_code() -> int:
     """Run a command and return its exit code."""
     try:
         _require_folder()
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name=_NAME)
     except SdxlTrainError as error:
         from sdxl_train_cli.ui import console
 
@@ -187,12 +253,14 @@ def _exit_code() -> int:
 
 
 def _report_misuse(error: typer.BadParameter) -> int:
-    """Print click's message about the command line. The message quotes what was typed, so it is escaped."""
-    words = io.StringIO()
-    is_help = error.ctx is not None and error.message == error.ctx.get_help()  # where nothing was typed
-    error.message = error.message if is_help else visible.line(error.message)
-    error.show(words)
-    printing.err_document(words.getvalue().rstrip("\n"))
+    """Print what is wrong with the command line, in the style of every other error; the help if nothing was typed."""
+    if error.ctx is not None and error.message == error.ctx.get_help():
+        printing.err_document(error.message)
+        return UsageError.exit_code
+    from sdxl_train_cli.commands import misuse
+    from sdxl_train_cli.ui import console
+
+    console.errors([misuse.explain(error, sys.argv[1:], _groups())])
     return UsageError.exit_code
 
 

@@ -83,9 +83,19 @@ def cut(text: str, longest: int = 80) -> str:
 
 def suggestion(name: str, known: Iterable[str], most: int = 3) -> str | None:
     """`did you mean a or b?` with the closest names, or None if none is close."""
+    return did_you_mean(close(name, known, most))
+
+
+def close(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The names that are most like this one, the closest first."""
     import difflib  # noqa: PLC0415 - only misspelled names pay for it
 
     if len(name) > _LONGEST_NAME:
-        return None
-    close = difflib.get_close_matches(name, [one for one in known if len(one) <= _LONGEST_NAME], n=most)
-    return f"did you mean {' or '.join(close)}?" if close else None
+        return []
+    return difflib.get_close_matches(name, [one for one in known if len(one) <= _LONGEST_NAME], n=most)
+
+
+def did_you_mean(names: Iterable[str]) -> str | None:
+    """The question. None without a name."""
+    found = list(names)
+    return f"did you mean {' or '.join(found)}?" if found else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Cli, Result, write_pictures, write_safetensors
 
 from sdxl_train_cli.gpu import hypothetical
 from sdxl_train_cli.memory import requirement
@@ -68,3 +69,44 @@ def test_a_run_that_the_readme_names_for_a_card_needs_what_it_says_and_fits(row:
     if typed != "lora --batch-size 2":  # its row tells the larger one's figure
         assert (round(need.low_gib, 1), round(need.high_gib, 1)) == (low, high)
     assert need.high_gib <= hypothetical(card, HEADROOM_GIB).free_gib
+
+
+LINES = README.read_text(encoding="utf-8").splitlines()
+BLOCKS = [line.partition("#")[0].strip() for line in LINES if line.startswith("sdxl-train ")]
+INLINE = [words for line in LINES for words in re.findall(r"`(sdxl-train [^`]+)`", line)]
+NOT_HERE = ("--install-completion", "dataset caption", "setup")
+"""Commands of the blocks that this world can't carry out: it has no shell of its own, no tagger and no network."""
+
+
+def test_the_readme_has_commands() -> None:
+    assert len(BLOCKS) >= 15
+    assert len(INLINE) >= 10
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(line for line in (*BLOCKS, *INLINE) if "--install" not in line))
+def test_every_command_and_flag_of_the_readme_is_there(main: Callable[..., Result], line: str) -> None:
+    """What is asked for help has been read: an unknown flag would be refused before."""
+    _, *words = shlex.split(line.replace("...", ""))
+
+    result = main(*words, "-h")
+
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"Usage: sdxl-train {words[0]}")
+
+
+def test_the_commands_of_its_blocks_do_what_they_say(cli: Cli, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pictures")
+    for name in ("sd_xl_base_1.0.safetensors", "base.safetensors"):
+        write_safetensors(tmp_path / name)
+    for name in ("cat", "cat-2"):
+        start = ("lora", "-m", "base.safetensors", "-d", "pictures", "-n", name, "--steps", "3", "--no-vram-check")
+        assert cli(*start).code == 0
+
+    needed = {"--model": ["--no-vram-check"], "resume": ["--steps", "5"]}  # no GPU, and a run that is done
+    ran = {
+        line: cli(*shlex.split(line)[1:], *(more for word in needed if word in line for more in needed[word]))
+        for line in BLOCKS
+        if not any(words in line for words in NOT_HERE)
+    }
+
+    assert {line: result.stderr for line, result in ran.items() if result.code} == {}

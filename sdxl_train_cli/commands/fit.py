@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting, gpu
-from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.train import (
+from sdxl_train_cli.commands import train_options, values, workspace
+from sdxl_train_cli.commands.train import note_untrained, remember
+from sdxl_train_cli.commands.train_options import (
     Data,
     GpuIndex,
     Model,
@@ -24,12 +25,8 @@ from sdxl_train_cli.commands.train import (
     Set,
     Trigger,
     Vae,
-    from_flags,
-    from_set,
-    note_untrained,
-    remember,
 )
-from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.commands.workspace import HomeOption, KindOption
 from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import Environment
@@ -45,12 +42,14 @@ from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.trial import Trial
 from sdxl_train_cli.ui import console
 
-KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 MaxBatch = Annotated[
-    int | None, typer.Option("--max-batch", min=1, max=256, help="Largest batch to try [default: 16; without a GPU 2]")
+    int | None, values.whole("--max-batch", most=256, about="Largest batch to try [default: 16; without a GPU 2]")
 ]
 Minutes = Annotated[
-    float, typer.Option("--minutes", min=0, max=600, help="Begin no trial that would probably end later")
+    float,
+    values.number(
+        "--minutes", metavar="MINUTES", example="10", most=600, about="Begin no trial that would probably end later"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
@@ -70,7 +69,8 @@ def fit(
     texts = run_choices.fill_in(asked_kind, written, typed)
     has_gpu = _has_gpu(gpu)
     own_pictures = has_gpu or bool(texts["data"])
-    overrides = [*run_choices.overrides(asked_kind, written), *from_flags(resolution=resolution), *from_set(set_ or [])]
+    typed_options = train_options.typed(train_options.from_flags({"resolution": resolution}), set_)
+    overrides = [*run_choices.overrides(asked_kind, written), *typed_options]
     asked = run_choices.choose(
         asked_kind, texts if own_pictures else {**texts, "data": "."}, overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=None, check_vram=False,
@@ -124,7 +124,7 @@ def _require_possible(asked: Choices, installed: Environment, *, own_pictures: b
 _MOST, _MOST_ON_PROCESSOR = 16, 2
 _NO_GPU = (
     "NO GPU was found: this measures the RAM of a scaled-down model on the processor, to show that it works.",
-    "The figures say nothing about GPU memory; for an estimate: `sdxl-train plan --gpu 12`",
+    "The figures say nothing about GPU memory; for an estimate: `sdxl-train plan --gpu-memory 12`",
 )
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.train import Data, Model, Name, Output, Preset, Trigger
+from sdxl_train_cli.commands.train_options import Data, Model, Name, Output, Preset, Trigger
+from sdxl_train_cli.commands.workspace import KindOption
 from sdxl_train_cli.recipes import project
 from sdxl_train_cli.run import run_choices
 from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.ui import console
-
-KindOption = Annotated[str, typer.Option("--kind", help="lora, locon, loha, lokr or dreambooth")]
 
 
 def init(
@@ -32,4 +28,6 @@ def init(
         "output": output or run_choices.DEFAULT_OUTPUT,
         **{key: text for key, text in optional.items() if text is not None},
     }
-    console.out(str(project.write_template(Path.cwd(), texts)))
+    made = project.write_template(Path.cwd(), texts)
+    console.note(f"next: look at it, then `sdxl-train {kind} --dry-run`, which shows what would be trained")
+    console.out(str(made))

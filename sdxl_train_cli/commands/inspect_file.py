@@ -19,10 +19,12 @@ from sdxl_train_cli.run import inspecting
 from sdxl_train_cli.run.inspecting import Inspected
 from sdxl_train_cli.ui import console
 
-File = Annotated[Path, typer.Argument(help="A .safetensors file: a LoRA or its kin, or a checkpoint")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors file: a LoRA or its kin, or a checkpoint")]
 Base = Annotated[
     Path | None,
-    typer.Option("--base", help="Checkpoint that it was trained from [default: the one in its run's record]"),
+    typer.Option(
+        "--base", metavar="FILE", help="Checkpoint that it was trained from [default: the one in its run's record]"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import building, environment, gathering
 from sdxl_train_cli.environment.environment import Environment, SetupRequest
@@ -22,30 +22,47 @@ from sdxl_train_cli.ui import console
 
 Source = Annotated[
     str | None,
-    typer.Option("--source", help="sd-scripts: URL or clone [env: SDXL_TRAIN_SOURCE; default: GitHub]"),
+    typer.Option(
+        "--source", metavar="SOURCE", help="sd-scripts: URL or clone [env: SDXL_TRAIN_SOURCE; default: GitHub]"
+    ),
 ]
-Ref = Annotated[str | None, typer.Option("--ref", help="Branch, tag or commit [default: sdxl]")]
+Ref = Annotated[str | None, typer.Option("--ref", metavar="REF", help="Branch, tag or commit [default: sdxl]")]
 Python = Annotated[
     str | None,
-    typer.Option("--python", help="Python of the environment, or the one whose torch exists [default: 3.11]"),
+    typer.Option(
+        "--python",
+        metavar="PYTHON",
+        help="Python of the environment, or the one whose torch exists [default: 3.11]",
+    ),
 ]
 Torch = Annotated[
     TorchBuild | None,
-    typer.Option("--torch", help="Build of torch, or existing: use one that is there [default: auto, for the GPU]"),
+    values.one_of(
+        "--torch", TorchBuild, about="Build of torch, or existing: use one that is there [default: auto, for the GPU]"
+    ),
 ]
 Download = Annotated[
     Path | None,
-    typer.Option("--download", help="Install nothing: fetch all that --wheels needs into this folder"),
+    typer.Option(
+        "--download", metavar="FOLDER", help="Install nothing: fetch all that --wheels needs into this folder"
+    ),
 ]
 PlatformOption = Annotated[
-    System | None, typer.Option("--platform", help="With --download: system of the other machine [default: this one's]")
+    System | None,
+    values.one_of("--platform", System, about="With --download: system of the other machine [default: this one's]"),
 ]
 Present = Annotated[
     Path | None,
-    typer.Option("--present", help="With --download: its `pip list --format freeze`, to leave out what it has"),
+    typer.Option(
+        "--present",
+        metavar="FILE",
+        help="With --download: its `pip list --format freeze`, to leave out what it has",
+    ),
 ]
-Wheels = Annotated[str | None, typer.Option("--wheels", help="Install from this folder, without a network")]
-Extras = Annotated[list[Extra] | None, typer.Option("--extra", help="Also install this; repeatable")]
+Wheels = Annotated[
+    str | None, typer.Option("--wheels", metavar="FOLDER", help="Install from this folder, without a network")
+]
+Extras = Annotated[list[Extra] | None, values.one_of("--extra", Extra, about="Also install this; repeatable")]
 Recreate = Annotated[bool, typer.Option("--recreate", help="Rebuild the environment even if nothing has changed")]
 Json = Annotated[bool, typer.Option("--json", help="Print what is installed as JSON")]
 
@@ -71,6 +88,8 @@ def setup(
         console.data(installed.lock.model_dump(mode="json"))
         return
     console.note(_summary(installed))
+    if installed.trains:
+        console.note("next: `sdxl-train smoke` trains something tiny, to prove that it works")
 
 
 def _summary_of_download(path: Path, request: SetupRequest) -> str:

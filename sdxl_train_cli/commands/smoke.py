@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.commands import train, workspace
-from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
+from sdxl_train_cli.commands import train, values, workspace
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.environment.toolchain import Extra
@@ -22,15 +22,23 @@ from sdxl_train_cli.ui import console, live
 
 _ALL = "all"
 
-KindOption = Annotated[str, typer.Option("--kind", "-k", help=f"{', '.join(kind.value for kind in Kind)} or {_ALL}")]
-Steps = Annotated[int, typer.Option("--steps", min=2, callback=require_reasonable, help="Length of each run")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the files go [default: smoke-output]")]
+KindOption = Annotated[
+    str,
+    typer.Option(
+        "--kind",
+        "-k",
+        metavar="KIND",
+        help=f"{', '.join(kind.value for kind in Kind)} or {_ALL}",
+        autocompletion=workspace.complete_kinds,
+    ),
+]
+Steps = Annotated[int, values.whole("--steps", metavar="STEPS", least=2, about="Length of each run")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where the files go [default: smoke-output]")
+]
 FullSize = Annotated[bool, typer.Option("--full-size", help="Use full-size SDXL: about 7 GB of disk and memory")]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs, not only the trained files")]
-GpuIndex = Annotated[
-    int | None,
-    typer.Option("--gpu", min=0, callback=require_reasonable, help="Train on this GPU [default: the processor]"),
-]
+GpuIndex = Annotated[int | None, values.gpu_index("Number of the GPU to train on [default: the processor]")]
 
 
 def train_tiny(
@@ -56,6 +64,8 @@ def train_tiny(
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
         found = smoke.run(installed, kinds, folder, size, actions)
         kept = [facts.path if keep else _copied(facts.path, target / facts.path.name) for facts in found]
+    if installed.trains:
+        console.note("training works here; next: `sdxl-train init` in the folder with your pictures")
     for path in kept:
         console.out(str(path))
 

@@ -3,132 +3,84 @@
 from __future__ import annotations
 
 import os
-from enum import Enum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
+from sdxl_train_cli.commands import train_options, workspace
+from sdxl_train_cli.commands.train_options import (
+    Accumulate,
+    Alpha,
+    AsJson,
+    BatchSize,
+    Data,
+    Dim,
+    DryRun,
+    Epochs,
+    Fast,
+    GpuIndex,
+    GpuMemory,
+    GradientCheckpointing,
+    KeepTokens,
+    LearningRate,
+    MinSnrGamma,
+    Model,
+    Name,
+    NoGuard,
+    NoiseOffset,
+    NoVramCheck,
+    OnOom,
+    OnOomOption,
+    Optimizer,
+    Output,
+    PredictionOption,
+    Preset,
+    Reg,
+    Repeats,
+    Resolution,
+    SaveEvery,
+    SaveState,
+    Scheduler,
+    Seed,
+    Set,
+    ShuffleCaptions,
+    StepDowns,
+    Steps,
+    Trigger,
+    Vae,
+    Warmup,
+    Workers,
+)
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import presets, project
+from sdxl_train_cli.recipes import project
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import runs
-from sdxl_train_cli.run import guards, launching, preparation, repeating, retry, run_choices, summary
+from sdxl_train_cli.run import guards, launching, next_steps, preparation, repeating, retry, run_choices, summary
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.training import RunResult
-from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.ui import console, live, printing
 from sdxl_train_cli.ui.live import LiveView
 
-Preset = Annotated[str | None, typer.Option("--preset", "-p", help="A name from `sdxl-train presets list`, or a file")]
-Model = Annotated[
-    str | None, typer.Option("--model", "-m", help="SDXL base: .safetensors file, diffusers folder or Hugging Face id")
-]
-Data = Annotated[
-    str | None,
-    typer.Option("--data", "-d", help="Folder of pictures; or a dataset config, or metadata"),
-]
-Reg = Annotated[str | None, typer.Option("--reg", help="Regularisation pictures, laid out like --data")]
-Output = Annotated[str | None, typer.Option("--output", "-o", help="Where the run's folder is made [default: output]")]
-Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of run and file [default: the data folder's]")]
-Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Trigger word for your subject")]
-BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", "-b", min=1, callback=require_reasonable, help="Pictures per step")
-]
-Steps = Annotated[
-    int | None, typer.Option("--steps", min=1, callback=require_reasonable, help="Length of the run in steps")
-]
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        "--epochs", min=1, callback=require_reasonable, help="Length of the run in epochs: passes over the pictures"
-    ),
-]
-Repeats = Annotated[
-    int | None,
-    typer.Option("--repeats", min=1, callback=require_reasonable, help="How often each picture is used in an epoch"),
-]
-Resolution = Annotated[
-    int | None,
-    typer.Option(
-        "--resolution",
-        min=64,
-        callback=require_reasonable,
-        help="Resolution: side in pixels of the square with a bucket's area",
-    ),
-]
-PredictionOption = Annotated[
-    Prediction | None,
-    typer.Option("--prediction", help="What the base predicts, where its header doesn't say [default: as it says]"),
-]
-Vae = Annotated[str | None, typer.Option("--vae", help="VAE to use instead of the model's own")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, callback=require_reasonable, help="Random seed")]
-Set = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option of sd-scripts")]
-GpuIndex = Annotated[
-    int | None,
-    typer.Option(
-        "--gpu",
-        min=0,
-        callback=require_reasonable,
-        help="Number of the GPU, as in nvidia-smi [default: the one with most free memory]",
-    ),
-]
-GpuMemory = Annotated[
-    float | None, typer.Option("--gpu-memory", help="With --dry-run: pretend that the GPU has this many GB")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and write nothing")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print events as JSON lines")]
-NoGuard = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--no-guard",
-        metavar="NAME",
-        help="Guard to switch off: nan, loss, stuck, rate, speed, silence, disk, samples",
-    ),
-]
-
-
-class OnOom(str, Enum):
-    """Values of `--on-oom`."""
-
-    STOP = "stop"
-    STEP_DOWN = "step-down"
-
-
-OnOomOption = Annotated[OnOom, typer.Option("--on-oom", help="What to do when the GPU's memory runs out")]
-StepDowns = Annotated[
-    int,
-    typer.Option(
-        "--step-downs", min=1, callback=require_reasonable, help="Most times that --on-oom step-down may step down"
-    ),
-]
-SaveState = Annotated[
-    bool | None,
-    typer.Option(
-        "--save-state/--no-save-state", help="Save the state that resuming needs [default: as the preset says]"
-    ),
-]
-Fast = Annotated[bool, typer.Option("--fast", help="Train the same in less time, on a GPU (docs/speed.md)")]
-NoVramCheck = Annotated[bool, typer.Option("--no-vram-check", help="Start even if the GPU seems too small")]
-
 
 def train(
-    context: typer.Context, preset: Preset = None, model: Model = None, data: Data = None, reg: Reg = None,
-    output: Output = None, name: Name = None, trigger: Trigger = None, batch_size: BatchSize = None,
-    steps: Steps = None, epochs: Epochs = None, repeats: Repeats = None, resolution: Resolution = None,
-    vae: Vae = None, prediction: PredictionOption = None, seed: Seed = None, set_: Set = None,
-    gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
-    save_state: SaveState = None, on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3,
-    no_guard: NoGuard = None, as_json: AsJson = False,
-    dry_run: DryRun = False, no_vram_check: NoVramCheck = False, fast: Fast = False, home: HomeOption = None,
+    context: typer.Context, preset: Preset = None, model: Model = None, data: Data = None, trigger: Trigger = None,
+    name: Name = None, output: Output = None, reg: Reg = None, repeats: Repeats = None, vae: Vae = None,
+    prediction: PredictionOption = None, steps: Steps = None, epochs: Epochs = None, batch_size: BatchSize = None,
+    accumulate: Accumulate = None, resolution: Resolution = None, learning_rate: LearningRate = None,
+    optimizer: Optimizer = None, scheduler: Scheduler = None, warmup: Warmup = None, dim: Dim = None,
+    alpha: Alpha = None, min_snr_gamma: MinSnrGamma = None, noise_offset: NoiseOffset = None,
+    shuffle_captions: ShuffleCaptions = None, keep_tokens: KeepTokens = None, seed: Seed = None, set_: Set = None,
+    save_every: SaveEvery = None, save_state: SaveState = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
+    gradient_checkpointing: GradientCheckpointing = None, workers: Workers = None, fast: Fast = False,
+    on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3, no_vram_check: NoVramCheck = False,
+    no_guard: NoGuard = None, dry_run: DryRun = False, as_json: AsJson = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Train the kind that the command is named after; the command table has a row for each."""
     if gpu_memory is not None and not dry_run:
@@ -140,8 +92,17 @@ def train(
     written = project.load(Path.cwd())
     typed = {"preset": preset, "model": model, "data": data, "reg": reg, "output": output, "name": name,
              "trigger": trigger, "vae": vae, "prediction": prediction and prediction.value}  # fmt: skip
-    overrides = [*run_choices.overrides(kind, written), *from_flags(batch_size, steps, epochs, resolution, seed)]
-    overrides += [*_state(save_state), *from_set(set_ or [])]
+    flagged = train_options.from_flags({
+        "max_train_steps": steps, "max_train_epochs": epochs, "train_batch_size": batch_size,
+        "gradient_accumulation_steps": accumulate, "resolution": resolution, "learning_rate": learning_rate,
+        "optimizer_type": optimizer, "lr_scheduler": scheduler, "lr_warmup_steps": warmup, "network_dim": dim,
+        "network_alpha": alpha, "min_snr_gamma": min_snr_gamma, "noise_offset": noise_offset,
+        "shuffle_caption": shuffle_captions, "keep_tokens": keep_tokens, "seed": seed,
+        "save_every_n_steps": save_every, "save_state": save_state, "gradient_checkpointing": gradient_checkpointing,
+        "max_data_loader_n_workers": workers,
+    })  # fmt: skip
+    _require_network(kind, flagged)
+    overrides = [*run_choices.overrides(kind, written), *train_options.typed(flagged, set_)]
     choices = run_choices.choose(
         kind, run_choices.fill_in(kind, written, typed), overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check, fast=fast,
@@ -164,7 +125,7 @@ def train(
     )
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
     outcome = retry.carry_out(prepared, actions, retry.NEW, step_downs=allowed, user_presets=user_presets)
-    console.finished(outcome)
+    console.finished(outcome, next_lines(prepared, outcome))
 
 
 def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
@@ -205,6 +166,12 @@ def note_untrained(installed: Environment) -> None:
         console.note("NOTHING WILL BE TRAINED: this sd-scripts has no torch; `sdxl-train setup` installs one that has")
 
 
+def next_lines(prepared: Prepared, outcome: RunResult) -> list[str]:
+    """What the file is good for. Nothing where nothing was trained."""
+    choices = prepared.choices
+    return next_steps.lines(choices.kind, choices.trigger, outcome.result) if prepared.environment.trains else []
+
+
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> None:
     """Record the run's memory for later checks, and warn if it can't be recorded."""
     problem = launching.remember(prepared, peak_gib, seconds_per_step)
@@ -212,41 +179,10 @@ def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float
         console.warn(problem)
 
 
-def _state(wanted: bool | None) -> list[Override]:
-    if wanted is None:
-        return []
-    if wanted:
-        return [Override("save_state", True, Origin("--save-state"))]
-    options = ("save_state", "save_last_n_steps_state", "save_last_n_epochs_state")
-    return [Override(option, None, Origin("--no-save-state")) for option in options]
-
-
-def from_flags(
-    batch_size: int | None = None,
-    steps: int | None = None,
-    epochs: int | None = None,
-    resolution: int | None = None,
-    seed: int | None = None,
-) -> list[Override]:
-    """Overrides from the flags of common options."""
-    if steps is not None and epochs is not None:
-        raise UsageError("--steps and --epochs both set the length of the run", "give one of them")
-    overrides = []
-    if batch_size is not None:
-        overrides.append(Override("train_batch_size", batch_size, Origin("--batch-size")))
-    if steps is not None:
-        origin = Origin("--steps")
-        overrides += [Override("max_train_steps", steps, origin), Override("max_train_epochs", None, origin)]
-    if epochs is not None:
-        origin = Origin("--epochs")
-        overrides += [Override("max_train_epochs", epochs, origin), Override("max_train_steps", None, origin)]
-    if resolution is not None:
-        overrides += presets.with_sizes(resolution)
-    if seed is not None:
-        overrides.append(Override("seed", seed, Origin("--seed")))
-    return overrides
-
-
-def from_set(texts: list[str]) -> list[Override]:
-    """Overrides from `--set`."""
-    return [presets.parse_override(text) for text in texts]
+def _require_network(kind: Kind, flagged: Sequence[Override]) -> None:
+    """UsageError for a flag of the network's size where there is no network."""
+    sizes = [str(one.origin) for one in flagged if one.option in {"network_dim", "network_alpha"}]
+    if sizes and kind is Kind.DREAMBOOTH:
+        raise UsageError(
+            f"{' and '.join(sizes)}: Dreambooth trains the whole U-Net, and has no network", f"leave out {sizes[0]}"
+        )

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.commands import measured, workspace
-from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
+from sdxl_train_cli.commands import measured, values, workspace
+from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.errors import Problem, UsageError, VramError
 from sdxl_train_cli.gpu import Gpu
@@ -23,40 +23,47 @@ from sdxl_train_cli.memory.measurements import Measurement
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
 from sdxl_train_cli.memory.requirement import BATCH_SIZES, MemoryNeed, TableRow, cell, rows
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes import preset_folders
 from sdxl_train_cli.run import recipe_checks
 from sdxl_train_cli.sdscripts import lycoris
 from sdxl_train_cli.ui import console
 
-GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
+GpuIndex = Annotated[int | None, values.gpu_index("Number of the GPU [default: the one with most free memory]")]
+GpuMemory = Annotated[float | None, values.gpu_memory("Pretend that the GPU has this many GB")]
 Headroom = Annotated[
-    float | None, typer.Option("--headroom", min=0, help="GB that other programs use [default: depends on the system]")
+    float | None,
+    values.number(
+        "--headroom", metavar="GB", example="1.5", about="GB that other programs use [default: depends on the system]"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV")]
-KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
-Data = Annotated[str | None, typer.Option("--data", "-d", help="Your pictures, for the commands that are shown")]
-Resolution = Annotated[
-    int | None,
-    typer.Option("--resolution", min=64, callback=require_reasonable, help="Resolution: side of the square in pixels"),
+Data = Annotated[
+    str | None, typer.Option("--data", "-d", metavar="FOLDER", help="Your pictures, for the commands that are shown")
 ]
-
+Resolution = Annotated[int | None, values.side("Side of the square in pixels, such as 1024")]
 
 Mine = Annotated[bool, typer.Option("--mine", help="Show the runs that were measured here too")]
 Export = Annotated[
-    Path | None, typer.Option("--export", allow_dash=True, help="Write the measured runs as CSV, to share; - prints it")
+    Path | None,
+    typer.Option(
+        "--export", metavar="FILE", allow_dash=True, help="Write the measured runs as CSV, to share; - prints it"
+    ),
 ]
-Merge = Annotated[Path | None, typer.Option("--merge", help="Add another person's CSV of measured runs")]
+Merge = Annotated[
+    Path | None, typer.Option("--merge", metavar="FILE", help="Add another person's CSV of measured runs")
+]
 
 
 def vram(
-    gpu: GpuSize = None, headroom: Headroom = None, as_json: Json = False, as_csv: Csv = False, mine: Mine = False,
-    export: Export = None, merge: Merge = None, home: HomeOption = None,
+    gpu: GpuIndex = None, gpu_memory: GpuMemory = None, headroom: Headroom = None, as_json: Json = False,
+    as_csv: Csv = False, mine: Mine = False, export: Export = None, merge: Merge = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Show the GPU memory that settings need: measured, estimated."""
     if merge is not None or export is not None:
         measured.exchange(workspace.home(home), merge, export)
         return
-    card = _card(gpu, headroom)
+    card = _card("vram", gpu, gpu_memory, headroom)
     records = measured.records(workspace.home(home)) if mine else None
     if as_json:
         _print_json(records)
@@ -109,16 +116,16 @@ def _show_table(card: Gpu | None) -> None:
 
 
 def plan(
-    gpu: GpuSize = None, headroom: Headroom = None, kind: KindFilter = None, data: Data = None,
-    resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
+    gpu: GpuIndex = None, gpu_memory: GpuMemory = None, headroom: Headroom = None, kind: KindFilter = None,
+    data: Data = None, resolution: Resolution = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Suggest what to train on this GPU, with the command to type."""
-    card = _card(gpu, headroom)
-    if card is None:
-        raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu 8")
-    free_gib = card.free_gib
     chosen = list(Kind) if kind is None else [workspace.kind(kind)]
-    known = requirement.unmeasured if gpu is not None else measured.known(workspace.home(home), card, data)
+    card = _card("plan", gpu, gpu_memory, headroom)
+    if card is None:
+        raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu-memory 8")
+    free_gib = card.free_gib
+    known = requirement.unmeasured if gpu_memory is not None else measured.known(workspace.home(home), card, data)
     questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
     offers = [offer for question in questions for offer in planning.fitting_runs(question, workspace.user_presets())]
     table = environment.option_table(workspace.home(home))
@@ -131,7 +138,8 @@ def plan(
     console.note(f"for the {free_gib:.1f} GB free on {card.name}, fewest compromises first:")
     for offer, warnings in zip(offers, odd, strict=True):
         console.out(offer.command)
-        console.note(f"    needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
+        own = "" if preset_folders.find_by_name(offer.recipe.kind, offer.preset, None) else "your own preset; "
+        console.note(f"    {own}needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
         for problem in warnings:
             console.warn(problem)
     _note_missing_extras(offers, workspace.home(home))
@@ -161,16 +169,20 @@ def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
     return VramError(f"{what} fits into {question.free_gib:.1f} GB", hint)
 
 
-def _card(size: float | None, headroom: float | None) -> Gpu | None:
-    """The GPU in question: a hypothetical one, or the real one with the most free memory."""
-    if headroom is not None and not math.isfinite(headroom):
-        raise UsageError(
-            f"--headroom {headroom:g} is not a size in GB",
-            "give the GB that other programs use, such as --headroom 1.5",
-        )
+def _card(command: str, index: int | None, size: float | None, headroom: float | None) -> Gpu | None:
+    """The GPU in question: a hypothetical one, the one that was named, or the one with the most free memory."""
     if size is not None:
+        if index is not None:
+            raise UsageError("--gpu names a real GPU, --gpu-memory one that is not there", "give one of them")
         return gpu.hypothetical(size, gpu.usual_headroom_gib() if headroom is None else headroom)
     found = gpu.devices()
+    if index is not None:
+        found = tuple(device for device in found if device.index == index)
+        if not found:
+            raise UsageError(
+                f"there is no GPU {index} on this computer: --gpu is a GPU's number",
+                f"for its memory in GB: sdxl-train {command} --gpu-memory {index or 8}",
+            )
     freest = max(found, key=lambda device: device.free_gib, default=None)
     if freest is not None and headroom is not None:
         console.note(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,17 +23,6 @@ from sdxl_train_cli.ui import console
 if TYPE_CHECKING:
     from sdxl_train_cli.dataset.survey import OnProgress  # half of the time that this module took to import
 
-LARGEST = 2**32 - 1
-"""Limit for all counts: no seed is larger, and Python can't divide a number of 400 digits."""
-
-
-def require_reasonable(count: int | None) -> int | None:
-    """The count, checked. typer's own bound would appear as a long number in every help line."""
-    if count is not None and count > LARGEST:
-        raise typer.BadParameter(f"the largest number allowed is {LARGEST}")
-    return count
-
-
 HomeOption = Annotated[
     str | None,
     typer.Option(
@@ -45,8 +34,17 @@ HomeOption = Annotated[
 """A string, as a Path can't distinguish an empty value (an unset variable) from the current folder."""
 
 
+def complete_kinds(incomplete: str) -> list[str]:
+    """Kinds that begin so, for the shell."""
+    return [kind.value for kind in Kind if kind.value.startswith(incomplete)]
+
+
+_KIND: Any = typer.Option("--kind", "-k", metavar="KIND", help=Kind.listed(), autocompletion=complete_kinds)
+KindOption = Annotated[str, _KIND]
+KindFilter = Annotated[str | None, _KIND]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Folder of runs [default: the project's, else output]")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FOLDER", help="Folder of runs [default: the project's, else output]"),
 ]
 
 

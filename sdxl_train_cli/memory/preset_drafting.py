@@ -116,7 +116,7 @@ def draft(answers: DraftAnswers, user_presets: Path | None = None) -> PresetDraf
     if not found:
         raise VramError(
             f"no {answers.kind.label} fits into {answers.free_gib:.1f} GB",
-            "the smallest runs need about 5 GB: `sdxl-train plan --gpu 8`",
+            "the smallest runs need about 5 GB: `sdxl-train plan --gpu-memory 8`",
         )
     offer = min(found, key=lambda offer: _distance(offer, answers))
     lines = tuple(_lines(answers, offer, presets.load(answers.kind, offer.preset, (), user_presets)))

@@ -173,7 +173,7 @@ def require(
     if device is None:
         raise VramError(
             "no NVIDIA GPU was found, and on a processor SDXL trains for weeks",
-            "check `nvidia-smi`; to see everything work without a GPU: `sdxl-train smoke`",
+            "check `nvidia-smi`; without one: --dry-run --gpu-memory 8, or `sdxl-train smoke`, which really trains",
         )
     needed = need(recipe, known)
     doubts = "".join(f"; {doubt}" for doubt in needed.doubts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sdxl_train_cli import files, handed_file
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Setting
 from sdxl_train_cli.recipes import preset_folders, yaml_file
+from sdxl_train_cli.sdscripts import other_names
 
 OWN_KEYS = ("extends", "description")
 DEEPEST = 8
@@ -38,11 +40,25 @@ class PresetLayer:
     @property
     def settings(self) -> dict[str, Setting | None]:
         """Its own options. None removes an inherited one."""
-        return {
-            entry.key: None if entry.value is None else Setting(value=entry.value, origin=self.document.where(entry))
-            for entry in self.document.entries
-            if entry.key not in OWN_KEYS
-        }
+        return {option: setting for _, option, setting in self._written()}
+
+    def twice(self) -> list[Problem]:
+        """Options that stand in the file under two names."""
+        seen: dict[str, str] = {}
+        found = []
+        for entry, option, _ in self._written():
+            if option in seen and seen[option] != entry.key:
+                message = f"{entry.key} and {seen[option]} are the same option"
+                found.append(Problem(message, "keep one of the two", self.document.where(entry)))
+            seen.setdefault(option, entry.key)
+        return found
+
+    def _written(self) -> Iterator[tuple[yaml_file.YamlEntry, str, Setting | None]]:
+        for entry in self.document.entries:
+            if entry.key not in OWN_KEYS:
+                option, value = other_names.understood(entry.key, entry.value)
+                origin = self.document.where(entry)
+                yield entry, option, None if value is None else Setting(value=value, origin=origin)
 
 
 def load(path: Path, shown: str, kind: Kind | None, user_folder: Path | None) -> list[PresetLayer]:
@@ -82,9 +98,11 @@ def _layer(path: Path, shown: str) -> PresetLayer:
         for entry in document.entries
         if entry.key in OWN_KEYS and not (isinstance(entry.value, str) and entry.value)
     ]
+    layer = PresetLayer(path, document)
+    problems += layer.twice()
     if problems:
         raise RecipeError(problems)
-    return PresetLayer(path, document)
+    return layer
 
 
 def _parent(extends: str, child: Path, kind: Kind | None, user_folder: Path | None) -> Path | None:

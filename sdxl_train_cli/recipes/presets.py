@@ -13,6 +13,7 @@ from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import extends, preset_folders
 from sdxl_train_cli.rules import rules
+from sdxl_train_cli.sdscripts import other_names
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 _SET = Origin("--set")
@@ -26,6 +27,16 @@ class Override:
     value: Value | None
     origin: Origin
     """Where the user set it: `--set`, `--batch-size`, `sdxl-train.yaml:4`."""
+
+    @classmethod
+    def written(cls, name: str, value: Value | None, origin: Origin) -> Override:
+        """What someone wrote, whose name may be another program's."""
+        return cls(*other_names.understood(name, value), origin)
+
+    @property
+    def setting(self) -> Setting | None:
+        """As a recipe keeps it. None takes the option away."""
+        return None if self.value is None else Setting(value=self.value, origin=self.origin)
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ def parse_override(text: str) -> Override:
     option, equals, value = text.partition("=")
     if not equals or not option.strip():
         raise RecipeError(Problem(f"takes OPTION=VALUE, not '{text}'", "such as network_dim=64", _SET))
-    return Override(option.strip(), None if value.strip() == "null" else value, _SET)
+    return Override.written(option.strip(), None if value.strip() == "null" else value, _SET)
 
 
 def with_sizes(side: int) -> list[Override]:
@@ -74,12 +85,7 @@ def load(kind: Kind, name_or_path: str, overrides: Sequence[Override] = (), user
 
 def with_overrides(recipe: Recipe, overrides: Sequence[Override]) -> Recipe:
     """The recipe with what is set outside of its preset; of several for one option the last counts."""
-    return recipe.replaced(
-        {
-            override.option: None if override.value is None else Setting(value=override.value, origin=override.origin)
-            for override in overrides
-        }
-    )
+    return recipe.replaced({override.option: override.setting for override in overrides})
 
 
 def names(kind: Kind, user_folder: Path | None = None) -> list[str]:

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, layout
+from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.errors import Problem, RecipeError, UsageError
 from sdxl_train_cli.layout import PROJECT_FILE, Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import yaml_file
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.yaml_file import YamlDocument, YamlEntry
+from sdxl_train_cli.sdscripts import other_names, shipped
 from sdxl_train_cli.sdscripts.base_model import Prediction
 
 _TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger", "prediction")
@@ -64,7 +65,8 @@ def load(folder: Path) -> Project:
         raise RecipeError(problem)
     chosen = document.get(_SET)
     overrides = tuple(
-        Override(entry.key, entry.value, document.where(entry)) for entry in (chosen.entries or () if chosen else ())
+        Override.written(entry.key, entry.value, document.where(entry))
+        for entry in (chosen.entries or () if chosen else ())
     )
     return Project(kind=kinds[kind] if kind else None, overrides=overrides, **texts)
 
@@ -101,7 +103,7 @@ def _texts(document: YamlDocument, known: tuple[str, ...], also: tuple[str, ...]
 
 def _wrong(document: YamlDocument, entry: YamlEntry, known: tuple[str, ...], nested: tuple[str, ...]) -> list[Problem]:
     if entry.key not in known:
-        return [Problem(f"unknown key '{entry.key}'", f"known keys: {', '.join(known)}", document.where(entry))]
+        return [Problem(f"unknown key '{entry.key}'", _meant(entry, known, nested), document.where(entry))]
     is_mapping = entry.entries is not None
     if entry.key in nested and not is_mapping and entry.value is not None:
         return [Problem(f"{entry.key} takes `option: value` lines under it", None, document.where(entry))]
@@ -117,6 +119,17 @@ def _wrong(document: YamlDocument, entry: YamlEntry, known: tuple[str, ...], nes
             )
         ]
     return []
+
+
+def _meant(entry: YamlEntry, known: tuple[str, ...], nested: tuple[str, ...]) -> str:
+    """What to write instead of an unknown key: an option of sd-scripts has a place of its own."""
+    row = other_names.find(entry.key)
+    if row is not None and row.flag is not None and row.flag.lstrip("-") in known:
+        return f"the key is {row.flag.lstrip('-')}"
+    option, value = other_names.understood(entry.key, entry.value)
+    if nested and option in {each.name for options in shipped.table().scripts.values() for each in options}:
+        return f"an option of sd-scripts stands under `{nested[0]}:`, indented: `  {option}: {value}`"
+    return formatting.suggestion(entry.key, known) or f"known keys: {', '.join(known)}"
 
 
 _TEMPLATE = """\

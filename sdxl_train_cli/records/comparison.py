@@ -46,6 +46,8 @@ def text(fact: Fact) -> str:
         return "-"
     if isinstance(fact, bool):
         return str(fact).lower()
+    if isinstance(fact, float):
+        return f"{fact:.6g}"
     return " ".join(map(text, fact)) if isinstance(fact, tuple) else str(fact)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli.errors import TrainingError
+from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import GIB
 from sdxl_train_cli.memory import estimate_inputs, network_size
 from sdxl_train_cli.recipe import Kind, Recipe
@@ -48,8 +49,18 @@ def free_gib(folder: Path) -> float:
     return shutil.disk_usage(existing).free / GIB
 
 
+def require_writable(folder: Path) -> None:
+    """UsageError if nothing can be written where the folder is, or would be made."""
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if existing is None or not existing.is_dir():
+        return  # told where the folder is made
+    if not os.access(existing, os.W_OK) or shutil.disk_usage(existing).total == 0:
+        raise UsageError(f"nothing can be written to {existing}", "choose another place: --output FOLDER")
+
+
 def require(folder: Path, recipe: Recipe) -> None:
     """TrainingError if not even one checkpoint and the result fit."""
+    require_writable(folder)
     needed = files(recipe)
     least_gib = needed.saving_gib + needed.checkpoint_gib
     try:

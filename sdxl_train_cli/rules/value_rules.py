@@ -154,8 +154,12 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
     known = _KNOWN_ARGUMENTS.get(module)
     if recipe.kind is Kind.DREAMBOOTH or known is None:
         return
-    for key in sorted(recipe.arguments("network_args").keys() - known):
+    arguments = recipe.arguments("network_args")
+    for key in sorted(arguments.keys() - known):
         hint = formatting.suggestion(key, sorted(known), 1)
+        if hint is None and module == "networks.lora" and key in lycoris.ARGUMENTS:
+            wanted = formatting.shell_word(f"network_args=algo=lora {key}={arguments[key]}")
+            hint = f"LyCORIS knows it: --set network_module={lycoris.MODULE} --set {wanted}"
         yield recipe.problem("network_args", f"network_args: {module} knows no '{key}'", hint)
 
 

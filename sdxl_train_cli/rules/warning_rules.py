@@ -55,6 +55,9 @@ _IDLE_WITHOUT: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("async_upload", ("huggingface_repo_id",)),
 )
 
+_COMPLETED_BY = {"sample_prompts": ("sample_every_n_steps=250",)}
+"""What makes such an option do what it was set for, where any value will do to begin with."""
+
 
 def _attentions(recipe: Recipe) -> int:
     return sum(is_set(recipe, option) for option in ATTENTIONS)
@@ -149,7 +152,7 @@ _MODEL = (
         ("network_args", "network_module"),
         _takes_dim_for_convolutions,
         "conv_dim is missing from network_args: LyCORIS uses network_dim for the convolutions too",
-        "choose: conv_dim=8, or preset=attn-mlp to leave them as they are",
+        "add conv_dim=8 and conv_alpha=4 to network_args, or preset=attn-mlp to leave the convolutions as they are",
         NETWORK_KINDS,
     ),
     Rule(
@@ -433,7 +436,7 @@ _COURSE = (
             (option, *needed),
             lacks(option, *needed),
             f"{option} does nothing without {' or '.join(needed)}",
-            ways(f"{option}=null"),
+            ways(*_COMPLETED_BY.get(option, ()), f"{option}=null"),
         )
         for option, needed in _IDLE_WITHOUT
     ),

@@ -22,7 +22,7 @@ from sdxl_train_cli.run import examination
 from sdxl_train_cli.run.examination import LAST_SECONDS, Examiner, FirstCheckpoint
 from sdxl_train_cli.run.supervision import Conditions, Event, Supervision
 from sdxl_train_cli.sdscripts import checkpoint, results, states
-from sdxl_train_cli.sdscripts.progress import SAVING_STATE, CheckpointSaving, TrainerPhase
+from sdxl_train_cli.sdscripts.progress import SAVING_STATE, CheckpointSaving, Stopping
 
 LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
 """Limits of the time that a stop waits for the current step to end: three steps' time, within these."""
@@ -177,7 +177,7 @@ def _let_step_end(child: process.Child, supervision: Supervision, log: BinaryIO,
     what = "all steps are done, and the result is being saved" if at_end else "stopping after this step"
     ended = False
     try:
-        on_event(TrainerPhase(f"{what}; Ctrl-C again stops at once"))
+        on_event(Stopping(f"{what}; Ctrl-C again stops at once"))
         for line in child.lines(log):
             for event in chain(supervision.hear(line) if line else (), supervision.figures()):
                 on_event(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ _MOST_NAMES, _MOST_LISTS = 200_000, 2_000_000
 _LARGEST_INDEX = 1 << 20
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_ARCHIVE, _OLD_PICKLE = b"PK\3\4", b"\x80"
+"""How a file begins that torch wrote: since 1.6, and before."""
 _FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft")
 
 
@@ -154,6 +157,7 @@ def require_sdxl(model: str, *, inpainting: bool = False) -> str:
         if path.suffix.lower() != ".ckpt":
             hint = "rename it to .safetensors" if path.suffix.lower() == ".sft" else "sd-scripts reads no other file"
             raise ModelError(f"{path} is neither .safetensors nor .ckpt", hint)
+        _require_pickle(path)
         _require_pickled_parts(path)
         return os.path.realpath(path)
     if files.is_folder(path):
@@ -237,6 +241,19 @@ def _require_names(header: Header, path: Path) -> None:
         f"{path} is not a whole SDXL checkpoint: it has no {' and no '.join(missing)}",
         _ANOTHER,
     )
+
+
+def _require_pickle(path: Path) -> None:
+    """ModelError for a .ckpt that torch did not write, or that is cut off. Nothing is loaded."""
+    try:
+        with files.open_plain(path) as file:
+            start = file.read(len(_ARCHIVE))
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}", "check its permissions") from error
+    if start == _ARCHIVE and not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is cut off", "download the model again")
+    if start != _ARCHIVE and not start.startswith(_OLD_PICKLE):
+        raise ModelError(f"{path} is no checkpoint: torch did not write it", "download the model again")
 
 
 def _require_diffusers(folder: Path) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
-from sdxl_train_cli.sdscripts import key_values
+from sdxl_train_cli.sdscripts import key_values, lycoris, other_names
 
 OptionType = Literal["switch", "int", "float", "str"]
 ANY = "any"
@@ -87,8 +87,9 @@ def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
         if option is None:
             unknown += 1  # a suggestion takes milliseconds, thousands would take a minute
             is_looked_for = unknown <= _MOST_MEANT and not _scripts_with(name, table)
-            meant = formatting.suggestion(name.lstrip("-").replace("-", "_"), known) if is_looked_for else None
-            yield recipe.problem_of_setting(name, _unknown(name, recipe.kind, table), meant)
+            meant = _meant(name, setting, known, table) if is_looked_for else None
+            told = recipe.problem if meant else recipe.problem_of_setting
+            yield told(name, _unknown(name, recipe.kind, table), meant)
             continue
         try:
             _typed(setting.value, option)
@@ -109,6 +110,38 @@ def _unknown(name: str, kind: Kind, table: OptionTable) -> str:
     if elsewhere:
         return f"'{name}' is an option of {elsewhere[0]}, not of {kind.script}"
     return f"{kind.script} has no option '{name}'" + (f" in {table.release}" if table.release else "")
+
+
+def _meant(name: str, setting: Setting, known: Mapping[str, Option], table: OptionTable) -> str | None:
+    """What to write instead: by the table of other programs' names, as one argument of a list, or a similar name."""
+    plain = other_names.plain(name)
+    row = other_names.find(name)
+    if plain in known:
+        return f"instead: {_line(plain, setting.value, setting)}"
+    if row is not None:
+        found = row.setting(setting.value)
+        told = None if found is None else _line(*found, setting)
+        told = row.flags(setting.value) if row.flag is not None else told
+        return row.why if told is None else f"instead: {told}{f' ({row.why})' if row.why else ''}"
+    owner = list_with(plain, table)
+    if owner in known:
+        return f"instead: {_line(str(owner), f'{plain}={setting.value}', setting)}"
+    return other_names.suggestion(name, known)
+
+
+def _line(option: str, value: Value, setting: Setting) -> str:
+    """A setting as it is written where this one was."""
+    if setting.origin.line is None:
+        return f"--set {formatting.shell_word(f'{option}={value}')}"
+    return f"{option}: {value}"
+
+
+def list_with(name: str, table: OptionTable) -> str | None:
+    """The option whose `key=value` list has this key."""
+    if name in lycoris.ARGUMENTS | lycoris.NATIVE_ARGUMENTS:
+        return "network_args"
+    takes = (arguments or {} for arguments in table.optimizers.values())
+    return "optimizer_args" if any(name in arguments for arguments in takes) else None
 
 
 def _scripts_with(name: str, table: OptionTable) -> list[str]:

@@ -27,6 +27,11 @@ class TrainerPhase:
 
 
 @dataclass(frozen=True)
+class Stopping(TrainerPhase):
+    """The end that was asked for; it shows until it is there."""
+
+
+@dataclass(frozen=True)
 class Subtask:
     """Progress of something other than training: caching, loading, tagging."""
 

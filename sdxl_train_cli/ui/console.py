@@ -15,6 +15,7 @@ from rich.text import Text
 
 from sdxl_train_cli import formatting, redact, visible
 from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.ui import wrapping
 from sdxl_train_cli.ui.printing import data, document, out, to_nowhere
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ _out = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 def note(text: str) -> None:
     """Print one line to stderr for the user."""
-    err.print(visible.line(text))
+    for line in _lines(err, visible.line(text)):
+        err.print(line)
 
 
 def warn(problem: Problem) -> None:
@@ -80,12 +82,22 @@ def errors(problems: Iterable[Problem]) -> None:
 
 def _print_problem(label: str, style: str, problem: Problem) -> None:
     message = visible.line(redact.text(formatting.cut(str(problem), _LONGEST_MESSAGE)))
-    err.print(Text(label, style=style) + Text(message, style=""))
+    _print_labelled(label, style, message)
     # Indented, so that no line of a hint looks like a new error.
     for number, line in enumerate(problem.hint_lines):
-        err.print(
-            Text(" " * 7 if number else "hint:  ", style="cyan") + Text(visible.line(redact.text(line)), style="")
-        )
+        _print_labelled(" " * 7 if number else "hint:  ", "cyan", visible.line(redact.text(line)))
+
+
+def _print_labelled(label: str, style: str, text: str) -> None:
+    first, *more = _lines(err, text, len(label))
+    err.print(Text(label, style=style) + Text(first, style=""))
+    for line in more:
+        err.print(Text(line, style=""))
+
+
+def _lines(console: Console, text: str, hanging: int = 0) -> list[str]:
+    """The text, broken at words where a person reads it."""
+    return wrapping.wrap(text, console.width, hanging) if console.is_terminal else [text]
 
 
 def finding(label: str, problem: Problem, lines: Sequence[str]) -> None:
@@ -94,8 +106,9 @@ def finding(label: str, problem: Problem, lines: Sequence[str]) -> None:
     message = visible.line(problem.message)
     below = [f"  {visible.line(line)}" for line in (*lines, *hint)]
     if _out.is_terminal:
-        _out.print(Text(f"{label}: ", style="bold red" if label == "error" else "yellow") + Text(message, style=""))
-        for line in below:
+        first, *more = _lines(_out, message, len(label) + 2)
+        _out.print(Text(f"{label}: ", style="bold red" if label == "error" else "yellow") + Text(first, style=""))
+        for line in (*more, *(part for under in below for part in _lines(_out, under))):
             _out.print(Text(line, style=""))
     else:
         document("\n".join([f"{label}: {message}", *below]))
@@ -178,9 +191,11 @@ def bar(count: int, most: int, width: int = 24) -> str:
     return block * max(1, round(width * count / most))
 
 
-def finished(outcome: RunResult) -> None:
-    """Report success. The result's path goes to stdout."""
+def finished(outcome: RunResult, then: Sequence[str] = ()) -> None:
+    """Report success and what comes next. The result's path goes to stdout."""
     loss = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
     found = "" if outcome.found is None else f"; {outcome.found}"
     note(f"done: {outcome.steps} steps in {formatting.clock(outcome.seconds)}{loss}{found}")
+    for line in then:
+        note(line)
     out(str(outcome.result))

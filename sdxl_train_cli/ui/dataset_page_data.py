@@ -83,7 +83,7 @@ def _name(survey: Survey) -> str:
 
 def _tiles(survey: Survey, arranged: BucketPlan, counted: Overview) -> tuple[tuple[str, str], ...]:
     regularisation = sum(seen.subset.is_reg for seen in survey.seen)
-    captions = sum(seen.caption is not None and seen.caption.error is None for seen in survey.seen)
+    captions = sum(seen.caption is not None for seen in survey.seen)
     tiles = (
         ("pictures", f"{len(survey.seen) - regularisation:,}"),
         ("for regularisation", f"{regularisation:,}" if regularisation else ""),

@@ -28,6 +28,7 @@ from sdxl_train_cli.sdscripts.progress import (
     CheckpointSaving,
     Epoch,
     Step,
+    Stopping,
     Subtask,
     TrainerNotice,
     TrainerPhase,
@@ -114,6 +115,7 @@ class TerminalView(LiveView):
 
     def __init__(self) -> None:
         self._phase, self._part = "starting", ""
+        self._stopping = ""
         self._step: Step | None = None
         self._epoch: Epoch | None = None
         self._load: ResourceUse | None = None
@@ -140,11 +142,12 @@ class TerminalView(LiveView):
         super().show(event)
         match event:
             case Step():
-                self._step, self._phase, self._part = event, "training", ""
+                self._step, self._phase, self._part = event, self._stopping or "training", ""
             case StepMetrics():
                 self._take(event)
             case TrainerPhase():
-                self._phase, self._part = event.words, ""
+                self._stopping = event.words if isinstance(event, Stopping) else self._stopping
+                self._phase, self._part = self._stopping or event.words, ""
             case Subtask():
                 self._part = f"{event.done}/{event.total}"
             case Epoch():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli, variables
 
-FLAGS = ("--what", "style", "--gpu", "12", "--pictures", "40", "--for", "quality")
+FLAGS = ("--what", "style", "--gpu-memory", "12", "--pictures", "40", "--for", "quality")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_script_is_told_the_flags_that_are_missing(bare: Cli) -> None:
     result = bare("presets", "new", "--what", "style")
 
     assert result.code == 2
-    assert result.stderr.startswith("error: not answered: --gpu, --pictures, --for, NAME\n")
+    assert result.stderr.startswith("error: not answered: --gpu-memory, --pictures, --for, NAME\n")
     assert result.stdout == ""
 
 
@@ -59,9 +59,9 @@ def test_a_preset_is_not_written_over_by_chance(bare: Cli, tmp_path: Path) -> No
         (("mine", *FLAGS, "--what", "cats"), 2, "no --what 'cats'"),
         (("mine", *FLAGS, "--for", "fun"), 2, "no --for 'fun'"),
         (("mine", *FLAGS, "--kind", "dora"), 2, "no kind 'dora'"),
-        (("mine", *FLAGS, "--gpu", "nan"), 2, "GB"),
-        (("mine", *FLAGS, "--gpu", "2"), 6, "no LoCon fits"),
-        (("mine", *FLAGS, "--kind", "dreambooth", "--gpu", "4"), 6, "no Dreambooth fits"),
+        (("mine", *FLAGS, "--gpu-memory", "nan"), 2, "GB"),
+        (("mine", *FLAGS, "--gpu-memory", "2"), 6, "no LoCon fits"),
+        (("mine", *FLAGS, "--kind", "dreambooth", "--gpu-memory", "4"), 6, "no Dreambooth fits"),
         (("mine", *FLAGS, "--to", "file"), 2, "can't be made"),
     ],
 )

@@ -40,7 +40,7 @@ def test_the_table_comes_as_csv_too(cli: Cli) -> None:
 
 
 def test_what_is_too_large_for_the_card_is_marked(cli: Cli) -> None:
-    shown = cli("vram", "--gpu", "12")
+    shown = cli("vram", "--gpu-memory", "12")
     row = next(line for line in shown.stdout.splitlines() if line.startswith("LoRA 32, gc"))
 
     assert "(13.1)" in row
@@ -49,7 +49,7 @@ def test_what_is_too_large_for_the_card_is_marked(cli: Cli) -> None:
 
 
 def test_nothing_is_marked_where_all_of_it_fits_or_no_card_is_known(cli: Cli) -> None:
-    large, none = cli("vram", "--gpu", "256"), cli("vram")
+    large, none = cli("vram", "--gpu-memory", "256"), cli("vram")
 
     assert "(" not in large.stdout
     assert "everything fits into the 255.5 GB" in large.stderr
@@ -61,11 +61,11 @@ def test_a_plan_tells_what_has_to_be_installed_first(
     main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = "LyCORIS is not installed, and this plan's LoHa or LoKr needs it"
-    assert told not in main("plan", "--gpu", "8").stderr
+    assert told not in main("plan", "--gpu-memory", "8").stderr
 
     monkeypatch.setattr(Environment, "has", lambda _self, _extra: False)
     monkeypatch.setattr(Environment, "networks", frozenset())
-    planned, network = main("plan", "--gpu", "8"), main("plan", "--gpu", "8", "--kind", "lora")
+    planned, network = main("plan", "--gpu-memory", "8"), main("plan", "--gpu-memory", "8", "--kind", "lora")
 
     assert told in planned.stderr
     assert "sdxl-train setup --extra lycoris" in planned.stderr
@@ -74,7 +74,7 @@ def test_a_plan_tells_what_has_to_be_installed_first(
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_planned_command_passes_a_dry_run_on_that_card(cli: Cli, size: int, pictures: Path, model: Path) -> None:
-    planned = json.loads(cli("plan", "--gpu", str(size), "--data", str(pictures), "--json").stdout)
+    planned = json.loads(cli("plan", "--gpu-memory", str(size), "--data", str(pictures), "--json").stdout)
 
     assert planned
     for offer in planned:
@@ -85,8 +85,11 @@ def test_every_planned_command_passes_a_dry_run_on_that_card(cli: Cli, size: int
 
 
 def test_where_a_kind_does_not_fit_one_that_does_is_named(cli: Cli) -> None:
-    """`plan --kind dreambooth --gpu 8` said that the smallest runs need 5 GB, which no Dreambooth does."""
-    large, none = cli("plan", "--kind", "dreambooth", "--gpu", "8"), cli("plan", "--kind", "lora", "--gpu", "3")
+    """`plan --kind dreambooth --gpu-memory 8` said that the smallest runs need 5 GB, which no Dreambooth does."""
+    large, none = (
+        cli("plan", "--kind", "dreambooth", "--gpu-memory", "8"),
+        cli("plan", "--kind", "lora", "--gpu-memory", "3"),
+    )
 
     assert (large.code, none.code) == (6, 6)
     assert "no Dreambooth fits into 7.5 GB" in large.stderr
@@ -110,7 +113,7 @@ def test_the_help_of_dreambooth_names_the_cards_that_it_fits(cli: Cli, pictures:
 
 def test_a_larger_card_is_offered_at_least_as_large_batches(cli: Cli) -> None:
     def largest(size: int) -> int:
-        offers = json.loads(cli("plan", "--kind", "lora", "--gpu", str(size), "--json").stdout)
+        offers = json.loads(cli("plan", "--kind", "lora", "--gpu-memory", str(size), "--json").stdout)
         return max(offer["batch_size"] for offer in offers)
 
     assert [largest(size) for size in SIZES] == sorted(largest(size) for size in SIZES)
@@ -119,14 +122,14 @@ def test_a_larger_card_is_offered_at_least_as_large_batches(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (("plan", "--gpu", "-3"), 2),
-        (("plan", "--gpu", "nan"), 2),
-        (("plan", "--gpu", "0"), 2),
-        (("plan", "--gpu", "8", "--kind", "dylora"), 2),
-        (("plan", "--gpu", "8", "--resolution", "0"), 2),
-        (("plan", "--gpu", "3"), 6),
+        (("plan", "--gpu-memory", "-3"), 2),
+        (("plan", "--gpu-memory", "nan"), 2),
+        (("plan", "--gpu-memory", "0"), 2),
+        (("plan", "--gpu-memory", "8", "--kind", "dylora"), 2),
+        (("plan", "--gpu-memory", "8", "--resolution", "0"), 2),
+        (("plan", "--gpu-memory", "3"), 6),
         (("plan",), 6),
-        (("vram", "--gpu", "0.1"), 2),
+        (("vram", "--gpu-memory", "0.1"), 2),
     ],
 )
 def test_what_makes_no_sense_is_one_line(cli: Cli, words: tuple[str, ...], code: int) -> None:
@@ -159,20 +162,20 @@ def test_of_several_gpus_the_freest_is_named_and_its_headroom_is_measured(main: 
 
 
 def test_an_imagined_gpu_has_the_headroom_that_is_said(cli: Cli) -> None:
-    assert "10.0 GB free on a GPU of 12 GB" in cli("vram", "--gpu", "12", "--headroom", "2").stderr
-    assert "11.5 GB free on" in cli("vram", "--gpu", "12").stderr
+    assert "10.0 GB free on a GPU of 12 GB" in cli("vram", "--gpu-memory", "12", "--headroom", "2").stderr
+    assert "11.5 GB free on" in cli("vram", "--gpu-memory", "12").stderr
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("vram", "--gpu", "-8"), "-8 GB"),
-        (("vram", "--gpu", "inf"), "no GPU of inf GB"),
-        (("vram", "--gpu", "8192"), "no GPU of 8192 GB"),
-        (("plan", "--gpu", "nan"), "no GPU of nan GB"),
-        (("plan", "--gpu", "8", "--headroom", "9"), "nothing left"),
-        (("plan", "--gpu", "8", "--headroom", "-1"), "--headroom"),
-        (("plan", "--gpu", "8", "--headroom", "nan"), "--headroom"),
+        (("vram", "--gpu-memory", "-8"), "takes a size in GB, not '-8'"),
+        (("vram", "--gpu-memory", "inf"), "takes a size in GB, not 'inf'"),
+        (("vram", "--gpu-memory", "8192"), "no GPU of 8192 GB"),
+        (("plan", "--gpu-memory", "nan"), "takes a size in GB, not 'nan'"),
+        (("plan", "--gpu-memory", "8", "--headroom", "9"), "nothing left"),
+        (("plan", "--gpu-memory", "8", "--headroom", "-1"), "--headroom"),
+        (("plan", "--gpu-memory", "8", "--headroom", "nan"), "--headroom"),
         (("lora", "--data", ".", "--dry-run", "--batch-size", "0"), "--batch-size"),
         (("vram", "--merge", "nowhere.csv"), "nowhere.csv can't be read"),
         (("vram", "--export", "no/where.csv"), "no/where.csv can't be written"),
@@ -260,7 +263,9 @@ def test_a_plan_for_pictures_goes_by_runs_with_pictures_as_large(here: Callable[
 
 
 def test_a_plan_for_another_card_goes_by_no_run_of_this_one(here: Callable[..., Result], tmp_path: Path) -> None:
-    planned = json.loads(here("plan", "--gpu", "10", "--kind", "lora", "--home", tmp_path / "mine", "--json").stdout)
+    planned = json.loads(
+        here("plan", "--gpu-memory", "10", "--kind", "lora", "--home", tmp_path / "mine", "--json").stdout
+    )
 
     assert {offer["need"]["by"] for offer in planned} == {"an estimate"}
 
@@ -310,8 +315,8 @@ def test_a_plan_warns_of_its_presets_as_a_start_would(cli: Cli, tmp_path: Path) 
     path.parent.mkdir(parents=True)
     path.write_text("extends: dim32-gc\ndescription: mine\nnetwork_dim: 96\nclip_skip: 2\n", encoding="utf-8")
 
-    told = cli("plan", "--gpu", "24", "--kind", "lora")
-    listed = json.loads(cli("plan", "--gpu", "24", "--kind", "lora", "--json").stdout)
+    told = cli("plan", "--gpu-memory", "24", "--kind", "lora")
+    listed = json.loads(cli("plan", "--gpu-memory", "24", "--kind", "lora", "--json").stdout)
 
     assert "clip_skip does nothing in SDXL training" in told.stderr
     (mine,) = [offer for offer in listed if offer["preset"] == "mine"]
@@ -323,4 +328,4 @@ def test_a_plan_offers_no_preset_that_breaks_a_rule(cli: Cli, tmp_path: Path) ->
     path.parent.mkdir(parents=True)
     path.write_text("extends: dim32-gc\ndescription: mine\nshuffle_caption: true\n", encoding="utf-8")
 
-    assert "mine" not in cli("plan", "--gpu", "24", "--kind", "lora").stdout
+    assert "mine" not in cli("plan", "--gpu-memory", "24", "--kind", "lora").stdout

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import layout
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.dataset.options import Directory
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import caption_text, finding_kinds, untagged
@@ -23,11 +23,18 @@ from sdxl_train_cli.ui import console
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="WD14 tagger: Hugging Face id, or folder [default: SmilingWolf/wd-swinv2-tagger-v3]"
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="WD14 tagger: Hugging Face id, or folder [default: SmilingWolf/wd-swinv2-tagger-v3]",
     ),
 ]
-Threshold = Annotated[float, typer.Option("--threshold", min=0, max=1, help="Minimum confidence for a tag")]
-Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every new caption")]
+Threshold = Annotated[
+    float, values.number("--threshold", metavar="SHARE", example="0.35", most=1, about="Minimum confidence for a tag")
+]
+Trigger = Annotated[
+    str | None, typer.Option("--trigger", "-t", metavar="WORDS", help="Put this word first in every new caption")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Retag pictures that already have a caption")]
 
 

@@ -10,8 +10,8 @@ import typer
 from sdxl_train_cli import formatting, layout
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset import training
-from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
-from sdxl_train_cli.commands.train import (
+from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json
+from sdxl_train_cli.commands.train_options import (
     BatchSize,
     Epochs,
     Preset,
@@ -22,9 +22,9 @@ from sdxl_train_cli.commands.train import (
     Steps,
     Trigger,
     from_flags,
-    from_set,
+    typed,
 )
-from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.dataset.checking import CheckedDataset
 from sdxl_train_cli.dataset.file_facts import Finding, below, shown
@@ -38,13 +38,19 @@ Strict = Annotated[bool, typer.Option("--strict", help="Fail on warnings too")]
 
 
 def check(
-    directory: DirectoryOfProject = None, preset: Preset = None, kind: KindOption = None, trigger: Trigger = None,
+    directory: DirectoryOfProject = None, preset: Preset = None, kind: KindFilter = None, trigger: Trigger = None,
     reg: Reg = None, repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
     resolution: Resolution = None, set_: Set = None, as_json: Json = False, strict: Strict = False,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Find what is wrong with pictures and captions. Exit code 4 where there are errors."""
-    overrides = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
+    overrides = typed(
+        from_flags({
+            "train_batch_size": batch_size, "max_train_steps": steps, "max_train_epochs": epochs,
+            "resolution": resolution,
+        }),
+        set_,
+    )  # fmt: skip
     source = training.source(directory, reg, trigger, repeats)
     recipe = training.load(kind, preset, source.data, overrides, home)
     with workspace.picture_progress() as on_progress:

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting, layout
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import Directory
-from sdxl_train_cli.commands.train import Model, Reg, Resolution, Set, Vae, from_flags, from_set
-from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
+from sdxl_train_cli.commands.train_options import Model, Reg, Resolution, Set, Vae, from_flags, typed
+from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import checking, fix_request, fix_sources, fixing
 from sdxl_train_cli.dataset import stale_caches as stale
 from sdxl_train_cli.dataset.checking import DatasetSource
@@ -25,19 +25,21 @@ from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
 from sdxl_train_cli.ui import console
 
 To = Annotated[Path | None, typer.Option("--to", metavar="NEWDIR", help="Folder for the copy")]
-Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this word first in every caption")]
-AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Flatten transparency onto white, or keep it for masks")]
+Trigger = Annotated[
+    str | None, typer.Option("--trigger", "-t", metavar="WORDS", help="Put this word first in every caption")
+]
+AlphaOption = Annotated[
+    Alpha,
+    values.one_of("--alpha", Alpha, about="Transparency: flattened onto white, or kept for masks [default: white]"),
+]
 KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep duplicate pictures")]
 Size = Annotated[
     int,
-    typer.Option(
-        "--size",
-        min=64,
-        callback=require_reasonable,
-        help="Side of the training square in pixels: shrink larger pictures",
+    values.whole(
+        "--size", metavar="PIXELS", least=64, about="Side of the training square in pixels: shrink larger pictures"
     ),
 ]
-Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="JPEG quality of rewritten files")]
+Quality = Annotated[int, values.whole("--quality", metavar="PERCENT", most=100, about="JPEG quality of new files")]
 Encoding = Annotated[
     str | None,
     typer.Option("--encoding", metavar="NAME", help="Encoding of captions that aren't Unicode, such as cp1251"),
@@ -61,7 +63,7 @@ def fix(
     if stale_caches:
         if to is not None:
             raise UsageError("--stale-caches deletes caches where they are, and makes no copy", "omit --to")
-        overrides = [*from_flags(resolution=resolution), *from_set(set_ or [])]
+        overrides = typed(from_flags({"resolution": resolution}), set_)
         makers = cache_makers.look(model, vae) if model else None
         _delete_stale(DatasetSource(directory, Path(reg) if reg else None), overrides, makers, home)
         return

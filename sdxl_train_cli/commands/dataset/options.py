@@ -14,5 +14,4 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", readable=False, help=_
 DirectoryOfProject = Annotated[
     Path | None, typer.Argument(metavar="DIR", readable=False, help=f"{_LAID_OUT} [default: the project's, else data]")
 ]
-KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="What to train [default: lora]")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]

@@ -11,8 +11,8 @@ import typer
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset import training
-from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
-from sdxl_train_cli.commands.train import (
+from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json
+from sdxl_train_cli.commands.train_options import (
     BatchSize,
     Epochs,
     Preset,
@@ -23,9 +23,9 @@ from sdxl_train_cli.commands.train import (
     Steps,
     Trigger,
     from_flags,
-    from_set,
+    typed,
 )
-from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.dataset import bucketing, checking
 from sdxl_train_cli.dataset.bucketing import BucketPlan
 from sdxl_train_cli.dataset.checking import CheckedDataset
@@ -42,16 +42,22 @@ Piece = TypeVar("Piece")
 
 
 def show(
-    directory: DirectoryOfProject = None, preset: Preset = None, kind: KindOption = None, trigger: Trigger = None,
+    directory: DirectoryOfProject = None, preset: Preset = None, kind: KindFilter = None, trigger: Trigger = None,
     reg: Reg = None, repeats: Repeats = None, batch_size: BatchSize = None, steps: Steps = None, epochs: Epochs = None,
     resolution: Resolution = None, set_: Set = None, as_json: Json = False, html: Html = None,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Show what SDXL will really see: buckets, crops, steps, tags."""
     target = None if html is None else _target(html)
-    typed = [*from_flags(batch_size, steps, epochs, resolution), *from_set(set_ or [])]
+    overrides = typed(
+        from_flags({
+            "train_batch_size": batch_size, "max_train_steps": steps, "max_train_epochs": epochs,
+            "resolution": resolution,
+        }),
+        set_,
+    )  # fmt: skip
     source = training.source(directory, reg, trigger, repeats)
-    recipe = training.load(kind, preset, source.data, typed, home)
+    recipe = training.load(kind, preset, source.data, overrides, home)
     with workspace.picture_progress() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)

@@ -8,18 +8,18 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import redact
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.presets import listing
-from sdxl_train_cli.commands.presets.listing import Json, KindFilter
-from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.commands.presets.listing import Json
+from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.recipes import preset_comparison, presets
 from sdxl_train_cli.recipes.preset_comparison import ComparedSide, OptionDifference
 from sdxl_train_cli.ui import console
 
 _NAME_OR_FILE = "A name from `sdxl-train presets list`, or a file"
-One = Annotated[str, typer.Argument(metavar="A", help=_NAME_OR_FILE)]
-Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE)]
+One = Annotated[str, typer.Argument(metavar="A", help=_NAME_OR_FILE, autocompletion=completion.preset_names)]
+Other = Annotated[str, typer.Argument(metavar="B", help=_NAME_OR_FILE, autocompletion=completion.preset_names)]
 
 
 def diff(a: One, b: Other, kind: KindFilter = None, as_json: Json = False, home: HomeOption = None) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files, formatting, untrusted_files
-from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.commands import completion, values, workspace
+from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.importers import exporting, format_detection, import_report, preset_building, preset_text
@@ -40,21 +40,35 @@ class TargetForm(str, Enum):
 
 Files = Annotated[
     list[Path],
-    typer.Argument(help="Settings of kohya_ss, sd-scripts, LoRA Easy Training Scripts or OneTrainer, or a LoRA"),
+    typer.Argument(
+        metavar="FILE", help="Settings of kohya_ss, sd-scripts, LoRA Easy Training Scripts or OneTrainer, or a LoRA"
+    ),
 ]
-Folder = Annotated[Path | None, typer.Option("--to", help="Folder for the presets [default: your own presets]")]
-NameOption = Annotated[str | None, typer.Option("--name", "-n", help="The preset's name [default: the file's]")]
-ReportOption = Annotated[ReportForm, typer.Option("--report", help="Format of the report on every key")]
-KindOption = Annotated[str | None, typer.Option("--kind", "-k", help="Refuse anything but this kind")]
+Folder = Annotated[
+    Path | None, typer.Option("--to", metavar="FOLDER", help="Folder for the presets [default: your own presets]")
+]
+NameOption = Annotated[
+    str | None, typer.Option("--name", "-n", metavar="NAME", help="The preset's name [default: the file's]")
+]
+ReportOption = Annotated[
+    ReportForm, values.one_of("--report", ReportForm, about="Format of the report on every key [default: table]")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing preset")]
-PresetName = Annotated[str, typer.Argument(help="A name from `sdxl-train presets list`, or a file")]
-To = Annotated[TargetForm, typer.Option("--to", help="Program to write for")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="A new file [default: print it]")]
+PresetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET",
+        help="A name from `sdxl-train presets list`, or a file",
+        autocompletion=completion.preset_names,
+    ),
+]
+To = Annotated[TargetForm, values.one_of("--to", TargetForm, about="Program to write for")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="A new file [default: print it]")]
 
 
 def import_(
     files: Files, to: Folder = None, name: NameOption = None, report: ReportOption = ReportForm.TABLE,
-    kind: KindOption = None, force: Force = False, home: HomeOption = None,
+    kind: KindFilter = None, force: Force = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Make presets from other programs' settings."""
     if name is not None and len(files) > 1:
@@ -84,7 +98,7 @@ def import_(
 
 
 def export(
-    preset: PresetName, to: To, output: Output = None, kind: KindOption = None, force: Force = False,
+    preset: PresetName, to: To, output: Output = None, kind: KindFilter = None, force: Force = False,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Write a preset for another program."""

@@ -7,21 +7,32 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import files, redact
-from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli import files, formatting, redact
+from sdxl_train_cli.commands import completion, workspace
+from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import Gathering, Problem, RecipeError
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.memory.requirement import MemoryNeed
-from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipes import preset_folders, presets
 from sdxl_train_cli.recipes.presets import ListedPreset
 from sdxl_train_cli.run import recipe_checks
 from sdxl_train_cli.ui import console
 
-KindFilter = Annotated[str | None, typer.Option("--kind", "-k", help="lora, locon, loha, lokr or dreambooth")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+PresetName = Annotated[
+    str,
+    typer.Argument(metavar="PRESET", help="A name from the list, or a file", autocompletion=completion.preset_names),
+]
+Presets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PRESET", help="Files, or names from `sdxl-train presets list`", autocompletion=completion.preset_names
+    ),
+]
 
 
 def list_(kind: KindFilter = None, as_json: Json = False) -> None:
@@ -45,7 +56,7 @@ def list_(kind: KindFilter = None, as_json: Json = False) -> None:
 
 
 def show(
-    preset: Annotated[str, typer.Argument(help="A name from the list, or a file")],
+    preset: PresetName,
     kind: KindFilter = None,
     as_json: Json = False,
 ) -> None:
@@ -59,15 +70,13 @@ def show(
     console.table(("option", "value", "from"), rows)
 
 
-def check(
-    files: Annotated[list[Path], typer.Argument(help="Preset files")], kind: KindFilter = None, home: HomeOption = None
-) -> None:
+def check(preset: Presets, kind: KindFilter = None, home: HomeOption = None) -> None:
     """Find every problem in preset files. With line numbers; exit code 3 if there is one."""
     table = environment.option_table(workspace.home(home))
     gathering, odd = Gathering(), list[Problem]()
-    for file in files:
+    for name in preset:
         with gathering.part():
-            recipe = presets.of_file(file, find_kind(kind), workspace.user_presets())
+            recipe = _checked(name, kind)
             recipe_checks.require_sound(recipe, table)
             odd += recipe_checks.warnings(recipe, table)
     for problem in odd:
@@ -76,6 +85,18 @@ def check(
     console.note(
         "no problem found" + (f", checked against the options of sd-scripts {table.release}" if table.release else "")
     )
+
+
+def _checked(name: str, kind: str | None) -> Recipe:
+    """The preset of a file, or the one of this name."""
+    user = workspace.user_presets()
+    if not files.is_file(Path(name)) and any(name in presets.names(one, user) for one in Kind):
+        return presets.load(kind_for(name, kind), name, (), user)
+    if not preset_folders.is_path(name) and not files.exists(Path(name)):
+        every = [one for each in Kind for one in presets.names(each, user)]
+        hint = formatting.suggestion(name, every) or "give a file, or a name from `sdxl-train presets list`"
+        raise RecipeError(f"no preset named '{name}'", hint)
+    return presets.of_file(Path(name), find_kind(kind), user)
 
 
 def find_kind(text: str | None) -> Kind | None:

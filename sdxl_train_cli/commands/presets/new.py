@@ -11,10 +11,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from sdxl_train_cli import formatting, gpu
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.presets import listing
-from sdxl_train_cli.commands.presets.listing import KindFilter
-from sdxl_train_cli.commands.workspace import require_reasonable
+from sdxl_train_cli.commands.workspace import KindFilter
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.memory import preset_drafting
 from sdxl_train_cli.memory.preset_drafting import CUSTOMS, DraftAnswers, Priority, TrainingSubject
@@ -23,23 +22,25 @@ from sdxl_train_cli.ui import console
 
 Answer = TypeVar("Answer")
 
-Name = Annotated[str | None, typer.Argument(help="The preset's name")]
-What = Annotated[str | None, typer.Option("--what", help="character, object, style or several")]
-GpuSize = Annotated[float | None, typer.Option("--gpu", help="Size of the GPU in GB [default: the real one]")]
-Pictures = Annotated[
-    int | None, typer.Option("--pictures", min=1, callback=require_reasonable, help="Number of pictures you have")
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="The preset's name")]
+What = Annotated[
+    str | None, typer.Option("--what", metavar="SUBJECT", help="What you train: character, object, style or several")
 ]
-For = Annotated[str | None, typer.Option("--for", help="speed or quality")]
-To = Annotated[Path | None, typer.Option("--to", help="Folder for the preset [default: your own presets]")]
+GpuMemory = Annotated[float | None, values.gpu_memory("The GPU's memory in GB [default: the real one's]")]
+Pictures = Annotated[int | None, values.whole("--pictures", about="Number of pictures you have")]
+For = Annotated[str | None, typer.Option("--for", metavar="AIM", help="What matters more: speed or quality")]
+To = Annotated[
+    Path | None, typer.Option("--to", metavar="FOLDER", help="Folder for the preset [default: your own presets]")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing preset")]
 
 
 def new(
-    name: Name = None, what: What = None, kind: KindFilter = None, gpu: GpuSize = None, pictures: Pictures = None,
-    priority: For = None, to: To = None, force: Force = False,
+    name: Name = None, what: What = None, kind: KindFilter = None, gpu_memory: GpuMemory = None,
+    pictures: Pictures = None, priority: For = None, to: To = None, force: Force = False,
 ) -> None:  # fmt: skip
     """Make a commented preset that fits your card, from five answers."""
-    answers = _answers(name, what, kind, gpu, pictures, priority)
+    answers = _answers(name, what, kind, gpu_memory, pictures, priority)
     drafted = preset_drafting.draft(answers, workspace.user_presets())
     folder = to or workspace.user_presets() / answers.kind.value
     path = folder / f"{answers.name}.yaml"
@@ -54,7 +55,7 @@ def _answers(
     name: str | None, what: str | None, kind: str | None, gpu: float | None, pictures: int | None, priority: str | None
 ) -> DraftAnswers:
     size = _real_gib() if gpu is None else gpu
-    _require_askable({"--what": what, "--gpu": size, "--pictures": pictures, "--for": priority, "NAME": name})
+    _require_askable({"--what": what, "--gpu-memory": size, "--pictures": pictures, "--for": priority, "NAME": name})
     subject = TrainingSubject(_one_of("What do you train?", "--what", [one.value for one in TrainingSubject], what))
     asks = name is None or pictures is None or priority is None or what is None
     card = size if size is not None and (gpu is not None or not asks) else _card(size)
@@ -76,7 +77,7 @@ def _require_askable(given: dict[str, object]) -> None:
         raise UsageError(
             f"not answered: {', '.join(missing)}",
             "there is no terminal for the questions; answer with flags: "
-            "sdxl-train presets new NAME --what character --gpu 12 --pictures 30 --for quality",
+            "sdxl-train presets new NAME --what character --gpu-memory 12 --pictures 30 --for quality",
         )
 
 

@@ -11,15 +11,16 @@ import typer
 from sdxl_train_cli import files
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.presets import listing
-from sdxl_train_cli.commands.presets.listing import KindFilter
-from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import json_schema, presets
 from sdxl_train_cli.ui import console
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="File for the schema [default: print it]")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="File for the schema [default: print it]")
+]
 
 
 def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = None) -> None:

@@ -12,7 +12,8 @@ from typing import Annotated, BinaryIO
 import typer
 
 from sdxl_train_cli import files, formatting, handed_file, layout
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import completion, workspace
+from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.failures import diagnosis, log
 from sdxl_train_cli.failures.diagnosis import Ending, LogFinding
@@ -23,22 +24,28 @@ from sdxl_train_cli.records import history, record
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run.preparation import device_now
-from sdxl_train_cli.run.run_choices import DEFAULT_OUTPUT
 from sdxl_train_cli.sdscripts import states
 from sdxl_train_cli.ui import console
 
 _CHUNK_BYTES = 64 * 1024
 
-Target = Annotated[str, typer.Argument(metavar="RUN|LOGFILE", help="A run's folder or name, a log, or - for stdin")]
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|LOGFILE",
+        help="A run's folder or name, a log, or - for stdin",
+        autocompletion=completion.run_names,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
-def explain(target: Target, as_json: Json = False) -> None:
+def explain(target: Target, output: OutputOption = None, as_json: Json = False) -> None:
     """Explain why a run failed and what to type next. Takes any log of sd-scripts."""
     if target == "-":
         path, lines = None, log.decode(_stdin())
     else:
-        path = _log(target)
+        path = _log(target, output)
         other = handed_file.other_kind(path, "log caption", "a log")
         if other is not None:
             raise UsageError(other)
@@ -72,13 +79,14 @@ def _end_of(stream: BinaryIO) -> bytes:
     return b"".join(chunks)
 
 
-def _log(target: str) -> Path:
+def _log(target: str, output: Path | None) -> Path:
     """The log to explain. UsageError if there is none."""
     typed = layout.expand(Path(target))
-    folders = [typed, layout.expand(Path(DEFAULT_OUTPUT)) / target]
     try:
         if typed.exists() and not typed.is_dir():
             return typed
+        place = workspace.output(output) if output is not None or not typed.is_dir() else typed.parent
+        folders = [typed, place / target]
         logs = [Run(folder, folder.name).log for folder in folders if folder.is_dir()]
         found = next((path for path in logs if path.is_file()), None)
     except (OSError, ValueError) as error:  # a name that is too long, or contains a NUL byte
@@ -88,7 +96,7 @@ def _log(target: str) -> Path:
     if logs:
         raise UsageError(f"there is no train.log in {logs[0].parent}", "give the log itself: any text file will do")
     raise UsageError(
-        f"there is no file '{target}', and no run of that name in ./{DEFAULT_OUTPUT}",
+        f"there is no file '{target}', and no run of that name in {place}",
         "give a run's folder, a log file, or - to read from a pipe",
     )
 

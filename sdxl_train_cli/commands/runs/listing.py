@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting, visible
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.origin import Origin
@@ -20,9 +19,17 @@ from sdxl_train_cli.records.comparison import Fact
 from sdxl_train_cli.records.history import Listed, Loaded
 from sdxl_train_cli.sdscripts import results, states
 from sdxl_train_cli.sdscripts.results import CheckpointFile
-from sdxl_train_cli.ui import console, printing
+from sdxl_train_cli.ui import console, printing, wrapping
 
-Run = Annotated[str, typer.Argument(help="A name from `sdxl-train runs list`, or a run's folder", show_default=False)]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A name from `sdxl-train runs list`, or a run's folder",
+        show_default=False,
+        autocompletion=completion.run_names,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 All = Annotated[bool, typer.Option("--all", "-a", help="Every setting, including the preset's own")]
 
@@ -166,7 +173,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("folder", entry.folder),
         ("started", formatting.moment(kept.started)),
         ("steps", steps),
-        ("loss", outcome.loss if outcome else None),
+        ("loss", None if outcome is None or outcome.loss is None else f"{outcome.loss:.4f}"),
         ("time", formatting.clock(outcome.seconds if outcome else None)),
         ("peak memory", f"{outcome.peak_gib:.1f} GB" if outcome and outcome.peak_gib is not None else None),
         ("model", inputs.model if inputs else None),
@@ -196,20 +203,13 @@ def _is_own(origin: Origin) -> bool:
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as aligned lines."""
     clean = [[visible.line(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*clean, strict=True)]
+    widths = [max(map(wrapping.columns, column)) for column in zip(*clean, strict=True)]
     return [
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            cell + " " * (width - wrapping.columns(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
         for row in clean
     ]
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
 
 
 def _text(value: Fact) -> str:

@@ -16,7 +16,10 @@ from sdxl_train_cli.records import history
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.ui import console, run_page, run_page_data
 
-To = Annotated[Path | None, typer.Option("--to", help="The file to write [default: report.html in the run's folder]")]
+To = Annotated[
+    Path | None,
+    typer.Option("--to", metavar="FILE", help="The file to write [default: report.html in the run's folder]"),
+]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser")]
 NoHashes = Annotated[
     bool, typer.Option("--no-hashes", help="Skip SHA-256 checksums, which read every checkpoint in full")

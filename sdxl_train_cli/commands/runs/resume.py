@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.runs.listing import Run
-from sdxl_train_cli.commands.train import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
-from sdxl_train_cli.commands.workspace import HomeOption, OutputOption, require_reasonable
+from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
+from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.memory.step_down import Reduction
+from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.records import history
-from sdxl_train_cli.run import guards, resuming, retry, training
+from sdxl_train_cli.run import guards, next_steps, resuming, retry, training
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.resuming import ResumedRun
 from sdxl_train_cli.run.training import RunResult
@@ -21,8 +22,7 @@ from sdxl_train_cli.ui import console, live, printing
 from sdxl_train_cli.ui.live import LiveView
 
 Steps = Annotated[
-    int | None,
-    typer.Option("--steps", min=1, callback=require_reasonable, help="Total steps of the run [default: unchanged]"),
+    int | None, values.whole("--steps", metavar="STEPS", about="Total steps of the run [default: unchanged]")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line and change nothing")]
 Force = Annotated[bool, typer.Option("--force", help="Resume even if it is refused as unsafe; look at the run first")]
@@ -51,7 +51,9 @@ def resume(
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
     policy = retry.resume_policy(entry.folder)
     outcome = retry.carry_out(resumed, actions, policy, step_downs=allowed, user_presets=workspace.user_presets())
-    console.finished(outcome)
+    kind, inputs = entry.record.kind, entry.record.inputs
+    then = next_steps.lines(Kind(kind), inputs.trigger if inputs else None, outcome.result) if kind else []
+    console.finished(outcome, then if resumed.environment.trains else [])
 
 
 def carry_on(resumed: ResumedRun, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:

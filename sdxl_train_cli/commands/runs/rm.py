@@ -8,13 +8,20 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.errors import Gathering, UsageError
 from sdxl_train_cli.records import history, removal
 from sdxl_train_cli.ui import console
 
-Runs = Annotated[list[str], typer.Argument(help="Names from `sdxl-train runs list`, or runs' folders")]
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN",
+        autocompletion=completion.run_names,
+        help="Names from `sdxl-train runs list`, or runs' folders",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation")]
 KeepResult = Annotated[bool, typer.Option("--keep-result", help="Keep the final trained file")]
 Force = Annotated[bool, typer.Option("--force", help="Delete it even if another computer may be training it")]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import completion, values, workspace
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
@@ -15,8 +15,19 @@ from sdxl_train_cli.records import history, record
 from sdxl_train_cli.run import tensorboard
 from sdxl_train_cli.ui import console
 
-MaybeRun = Annotated[str | None, typer.Argument(help="A run [default: all runs in the folder]", show_default=False)]
-Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[default: TensorBoard's own, 6006]")]
+MaybeRun = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        autocompletion=completion.run_names,
+        help="A run [default: all runs in the folder]",
+        show_default=False,
+    ),
+]
+Port = Annotated[
+    int | None,
+    values.whole("--port", metavar="PORT", least=0, most=65535, about="Port [default: TensorBoard's own, 6006]"),
+]
 
 
 def serve(run: MaybeRun = None, port: Port = None, output: OutputOption = None, home: HomeOption = None) -> None:
