@@ -15,7 +15,8 @@ from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.failures import diagnosis, log
-from sdxl_train_cli.failures.diagnosis import Ending, LogFinding
+from sdxl_train_cli.failures.diagnosis import Diagnosis, Ending, LogFinding
+from sdxl_train_cli.failures.run_story import RunStory
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.memory import out_of_memory
 from sdxl_train_cli.records import history, record
@@ -139,20 +140,53 @@ def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
 
 def _told(finding: LogFinding) -> list[str]:
     known = finding.diagnosis
+    begun = _begun(finding.story)
+    if finding.ending is Ending.STOPPED and known is not None:
+        return [*begun, f"this run was stopped{_reached(finding.story)}: {known.cause}", *_ways_on(known)]
     if known is not None:
-        told = [f"cause:   {known.cause}", f"remedy:  {known.remedy}"]
-        return [*told, f"the log: {known.evidence}", f"source:  {known.source}"]
+        return [*begun, f"cause:   {known.cause}", *_ways_on(known), f"source:  {known.source}"]
     if finding.ending is Ending.FINISHED:
-        return ["this run finished: its model was saved"]
+        return [*begun, f"this run finished{_reached(finding.story)}: its model was saved", *_doubts(finding.story)]
     if finding.ending is Ending.UNKNOWN:
         head = "unknown failure; the last meaningful lines:"
+    elif finding.last_words:
+        head = f"this log shows no failure: the run is still going, or was cut off{_reached(finding.story)}; its last lines:"
+    elif finding.story.step is not None:
+        head = f"this log shows nothing but progress: the run is still going, or was cut off{_reached(finding.story)}"
     else:
-        head = "this log shows no failure: the run is still going, or was cut off; its last lines:"
-    return (
-        [head, *(f"  {line}" for line in finding.last_words)]
-        if finding.last_words
-        else ["this log has nothing useful in it"]
-    )
+        return ["this log has nothing useful in it"]
+    return [*begun, head, *(f"  {line}" for line in finding.last_words)]
+
+
+def _ways_on(known: Diagnosis) -> list[str]:
+    remedies = known.remedy.splitlines()
+    labels = ("remedy: ", *["        "] * (len(remedies) - 1))
+    ways = [f"{label} {line}" for label, line in zip(labels, remedies, strict=True)]
+    return [*ways, f"the log: {known.evidence}"]
+
+
+def _begun(story: RunStory) -> list[str]:
+    if story.state is None:
+        return []
+    at = "" if story.resumed_at is None else f", at step {story.resumed_at}"
+    return [f"this run was resumed from {story.state}{at}"]
+
+
+def _reached(story: RunStory) -> str:
+    if story.step is None:
+        return ""
+    return f" at step {story.step}" + ("" if story.steps is None else f" of {story.steps}")
+
+
+def _doubts(story: RunStory) -> list[str]:
+    """Why a run that finished may have learned nothing."""
+    if story.steps == 0:
+        return ["but it made no step: the file holds what it began with; give it --steps or --epochs"]
+    if story.all_losses_zero:
+        return [
+            "but its loss was 0 at every step: it has learned nothing; look at the file with `sdxl-train inspect FILE`"
+        ]
+    return []
 
 
 def _ways(finding: LogFinding, entry: Loaded | None) -> list[str]:

@@ -1,0 +1,75 @@
+"""How far the run in a log came: its steps, where it was resumed, and whether its loss says anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sdxl_train_cli.sdscripts import progress
+
+_FAILED = re.compile(r"\bCalledProcessError: |ChildFailedError|\bTraining has ended\b")
+_BEGINS = re.compile(r"prepare tokenizer|Loading settings from|prepar(?:e|ing) accelerator|running training")
+_RESUMED = re.compile(r"resume training from (?:local |huggingface )?state: *(?P<state>\S.*?)(?:\s+\w+\.py:\d+)?$")
+_RESUMED_AT = re.compile(r"'current_step': (?P<step>\d{1,9})")
+_TRAINING = "running training"
+_MANY = 3
+"""Losses of 0 that are no chance."""
+
+
+@dataclass(frozen=True)
+class RunStory:
+    """How far a run came. None where the log does not say."""
+
+    step: int | None = None
+    steps: int | None = None
+    state: str | None = None
+    """The saved state from which it was resumed."""
+    resumed_at: int | None = None
+    all_losses_zero: bool = False
+
+
+def last_run(lines: Sequence[str]) -> Sequence[str]:
+    """The lines of the last run, if a log holds a failed one and another that was started after it."""
+    start, has_failed = 0, False
+    for number, line in enumerate(lines):
+        if _FAILED.search(line):
+            has_failed = True
+        elif has_failed and _BEGINS.search(line):
+            start, has_failed = number, False
+    return lines[start:]
+
+
+def read(lines: Sequence[str]) -> RunStory:
+    """How far the last run in a log came."""
+    starts = [number for number, line in enumerate(lines) if _TRAINING in line]
+    begun = lines[starts[-1] :] if starts else lines
+    bars = list(_bars(begun))
+    losses = [bar.loss for bar in bars if bar.loss is not None]
+    lengths = [event.steps for line in begun if isinstance(event := progress.parse(line), progress.Length)]
+    state, resumed_at = _resumed(lines)
+    return RunStory(
+        step=bars[-1].step if bars else None,
+        steps=bars[-1].steps if bars else lengths[-1] if lengths else None,
+        state=state,
+        resumed_at=resumed_at,
+        all_losses_zero=len(losses) >= _MANY and not any(losses),
+    )
+
+
+def _bars(lines: Sequence[str]) -> Iterator[progress.Step]:
+    return (bar for line in lines if "%|" in line and (bar := progress.split(line)[0]) is not None)
+
+
+def _resumed(lines: Sequence[str]) -> tuple[str | None, int | None]:
+    """The state and its step. Both precede the training."""
+    state: str | None = None
+    step: int | None = None
+    for line in lines:
+        if "resume training" in line and (found := _RESUMED.search(line)):
+            state, step = found["state"], None
+        elif state is not None and "load train state" in line and (at := _RESUMED_AT.search(line)):
+            step = int(at["step"])
+        elif "model saved." in line:
+            state, step = None, None
+    return state, step
