@@ -9,7 +9,6 @@ from sdxl_train_cli.failures.refused_options import Explanation
 from sdxl_train_cli.sdscripts import script_options
 
 _REFUSED = re.compile(r"(?P<optimizer>\w{1,60})\.__init__\(\) got an unexpected keyword argument '(?P<name>\w{1,60})'")
-_TRAINERS = ("sdxl_train_network.py", "sdxl_train.py")
 
 
 def explain(lines: Sequence[str]) -> Explanation | None:
@@ -18,11 +17,9 @@ def explain(lines: Sequence[str]) -> Explanation | None:
     if found is None:
         return None
     name, optimizer = found["name"], found["optimizer"]
-    takers = script_options.scripts_with(f"--{name}")
-    script = next((script for script in _TRAINERS if script in takers), None)
-    if script is None:
+    if not script_options.scripts_with(f"--{name}"):
         return Explanation(f"{optimizer} takes no argument '{name}'", f"leave {name} out of optimizer_args")
     return Explanation(
-        f"'{name}' is an option of {script}, not an argument of {optimizer}",
+        f"'{name}' is an option of its own, not an argument of {optimizer}",
         f"take it out of optimizer_args; as an option it is --{name}, here --set {name}=...",
     )

@@ -18,7 +18,9 @@ _ERROR = re.compile(
     r"|ambiguous option: (?P<short>\S+) could match (?P<longs>.+))"
 )
 _COMMAND = re.compile(r"Command '(\[.{2,60000}?\])'(?=\s+(?:returned|died)|$)", re.DOTALL)
-_CONTINUATIONS = frozenset({"\\", "^", "`", ""})
+_CONTINUATION = re.compile(r"^ *[\\^`]? *$")
+_QUOTED_OPTION = re.compile(r" --\w")
+_COMMENT = re.compile(r"^(?:#|::)")
 _SWITCHED = frozenset({"true", "false", "yes", "no", "on", "off"})
 _LONG_DASH = re.compile("^[\u2010-\u2015\u2212]+-?")
 _CURLED = re.compile("[\u2018-\u201f\u00ab\u00bb\uff02\uff07]")
@@ -121,21 +123,16 @@ def _faults(parts: Sequence[Part], script: str) -> Iterator[tuple[Fault, str, Pa
 
 def _fault(part: Part, script: str) -> tuple[Fault, str]:
     text = part.text
-    if text.strip() in _CONTINUATIONS:
-        return Fault.CONTINUATION, ""
     shape = next((fault for pattern, fault in _SHAPES if pattern.search(text)), None)
     if shape is not None:
         return shape, ""
-    if " --" in text:
-        return Fault.SWALLOWED, ""
     if _DASHES.match(text):
         return _of_option(f"--{text.lstrip('-').partition('=')[0]}", script)
     key = _KEY_VALUE.match(text)
     if key:
         return _of_key(key[1], script), ""
-    if text.lower() in _SWITCHED:
-        return Fault.SWITCH_VALUE, part.before or ""
-    return (Fault.COMMENT if text.startswith(("#", "::")) else Fault.SPLIT_VALUE), ""
+    is_switch = text.lower() in _SWITCHED
+    return (Fault.SWITCH_VALUE, part.before or "") if is_switch else (Fault.SPLIT_VALUE, "")
 
 
 def _of_key(key: str, script: str) -> Fault:
@@ -234,9 +231,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 _SHAPES = (
+    (_CONTINUATION, Fault.CONTINUATION),
     (_LONG_DASH, Fault.LONG_DASH),
     (_CURLED, Fault.CURLED_QUOTE),
     (_ODD_BLANK, Fault.ODD_BLANK),
+    (_QUOTED_OPTION, Fault.SWALLOWED),
+    (_COMMENT, Fault.COMMENT),
 )
 _BY_TEXT = frozenset(
     {Fault.LONG_DASH, Fault.CURLED_QUOTE, Fault.ODD_BLANK, Fault.NO_DASHES, Fault.OPTIMIZER_ARGUMENT}

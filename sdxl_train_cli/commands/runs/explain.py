@@ -140,19 +140,19 @@ def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
 
 def _told(finding: LogFinding) -> list[str]:
     known = finding.diagnosis
-    begun = _begun(finding.story)
+    begun, reached = _begun(finding.story), _reached(finding.story)
     if finding.ending is Ending.STOPPED and known is not None:
-        return [*begun, f"this run was stopped{_reached(finding.story)}: {known.cause}", *_ways_on(known)]
+        return [*begun, f"this run was stopped{reached}: {known.cause}", *_ways_on(known)]
     if known is not None:
         return [*begun, f"cause:   {known.cause}", *_ways_on(known), f"source:  {known.source}"]
     if finding.ending is Ending.FINISHED:
-        return [*begun, f"this run finished{_reached(finding.story)}: its model was saved", *_doubts(finding.story)]
+        return [*begun, f"this run finished{reached}: its model was saved", *_doubts(finding.story)]
     if finding.ending is Ending.UNKNOWN:
         head = "unknown failure; the last meaningful lines:"
     elif finding.last_words:
-        head = f"this log shows no failure: the run is still going, or was cut off{_reached(finding.story)}; its last lines:"
+        head = f"this log shows no failure: the run is still going, or was cut off{reached}; its last lines:"
     elif finding.story.step is not None:
-        head = f"this log shows nothing but progress: the run is still going, or was cut off{_reached(finding.story)}"
+        head = f"this log shows nothing but progress: the run is still going, or was cut off{reached}"
     else:
         return ["this log has nothing useful in it"]
     return [*begun, head, *(f"  {line}" for line in finding.last_words)]
@@ -183,9 +183,7 @@ def _doubts(story: RunStory) -> list[str]:
     if story.steps == 0:
         return ["but it made no step: the file holds what it began with; give it --steps or --epochs"]
     if story.all_losses_zero:
-        return [
-            "but its loss was 0 at every step: it has learned nothing; look at the file with `sdxl-train inspect FILE`"
-        ]
+        return ["but its loss was 0 at every step: it has learned nothing; see `sdxl-train inspect FILE`"]
     return []
 
 
