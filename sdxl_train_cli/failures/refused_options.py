@@ -11,6 +11,7 @@ from enum import Enum
 from sdxl_train_cli import formatting
 from sdxl_train_cli.sdscripts import network_arguments, script_options, shipped
 
+_LONGEST = 200
 _SHOWN = 4
 """Names shown of one kind."""
 _ERROR = re.compile(
@@ -58,8 +59,8 @@ class Part:
     """One refused part of the command line."""
 
     text: str
-    before: str | None
-    """The part before it, if the log holds the command line."""
+    before: tuple[str, ...] = ()
+    """What stands before it, from the last option on, if the log holds the command line."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,17 @@ def _parts(words: str, command: Sequence[str]) -> list[Part]:
     found = []
     for number, word in enumerate(command):
         if number and word and (left == word or left.startswith(f"{word} ")):
-            found.append(Part(word, command[number - 1]))
+            found.append(Part(word, _since_option(command[:number])))
             left = left[len(word) + 1 :]
     if found and not left:
         return found
-    return [Part(word, None) for word in words.strip(" ").split(" ")]
+    return [Part(word) for word in words.strip(" ").split(" ")]
+
+
+def _since_option(words: Sequence[str]) -> tuple[str, ...]:
+    """The last option of these words, with all behind it. Empty if there is none."""
+    number = next((number for number in range(len(words) - 1, -1, -1) if words[number].startswith("--")), None)
+    return () if number is None else tuple(words[number:])
 
 
 def _faults(parts: Sequence[Part], script: str) -> Iterator[tuple[Fault, str, Part]]:
@@ -115,7 +122,7 @@ def _faults(parts: Sequence[Part], script: str) -> Iterator[tuple[Fault, str, Pa
     behind_word = False
     for part in parts:
         fault, detail = _fault(part, script)
-        if fault is Fault.NEWER and behind_word and part.before is None:
+        if fault is Fault.NEWER and behind_word and not part.before:
             fault, detail = Fault.SWALLOWED, ""
         behind_word = behind_word or fault is Fault.SPLIT_VALUE
         yield fault, detail, part
@@ -132,7 +139,7 @@ def _fault(part: Part, script: str) -> tuple[Fault, str]:
     if key:
         return _of_key(key[1], script), ""
     is_switch = text.lower() in _SWITCHED
-    return (Fault.SWITCH_VALUE, part.before or "") if is_switch else (Fault.SPLIT_VALUE, "")
+    return (Fault.SWITCH_VALUE, " ".join(part.before)) if is_switch else (Fault.SPLIT_VALUE, "".join(part.before[:1]))
 
 
 def _of_key(key: str, script: str) -> Fault:
@@ -177,7 +184,7 @@ def _ambiguous(short: str, longs: str, script: str) -> Explanation:
     fault, detail = _of_option(flag, script)
     ways = " or ".join(longs.split(", "))
     if fault in {Fault.OTHER_SCRIPTS, Fault.OTHER_RELEASES, Fault.LAUNCHERS}:
-        told = _told(fault, detail, [Part(flag, None)], script)
+        told = _told(fault, detail, [Part(flag)], script)
         return Explanation(told.cause, f"{told.remedy}, or write {ways}")
     return Explanation(f"'{flag}' is no option but the beginning of more than one", f"write {ways}")
 
@@ -210,15 +217,15 @@ def _told(fault: Fault, detail: str, parts: Sequence[Part], script: str) -> Expl
 
 def _split_value(parts: Sequence[Part]) -> Explanation:
     """A value with a blank, of which the shell made two words."""
-    words = " ".join(part.text for part in parts)
-    option = parts[0].before
-    if option is None or not option.startswith("--"):
+    words = formatting.cut(" ".join(part.text for part in parts), _LONGEST)
+    if not parts[0].before:
         without = f"; numbers have no blank between them: {words},{words}" if words.isdecimal() else ""
         return Explanation(
             f"'{words}' is the rest of a value with a blank in it", f"put the whole value into quotes{without}"
         )
+    option, *values = parts[0].before
     name, sign, value = option.partition("=")
-    whole = f'"{option} {words}"' if sign else f'{name} "{words}"'
+    whole = f'"{option} {words}"' if sign else f'{name} "{" ".join([*values, words])}"'
     if re.fullmatch(r"[\d.]+,", value):
         whole = f"{option}{words}"
     return Explanation(f"'{words}' is the rest of the value of {name}, which has a blank in it", f"type {whole}")

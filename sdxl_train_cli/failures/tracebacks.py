@@ -11,6 +11,8 @@ _BAR = re.compile(
     r"|\b\d{1,9}it \[[\d:]{1,19}, [^\]]{0,99}\]|\b\d{1,9}%\|[^|]*$"
 )
 """A tqdm bar anywhere in a line. Other text may be glued to both sides."""
+_WRAPPERS = re.compile(r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,6})?\] \[[A-Z]{4,8}\] ?")
+"""What a program that starts the trainer writes before each of its lines."""
 _CITED = re.compile(r"^(?:>\s?)+|^[\s#*`┃│]+(?=(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b)")
 """Quoting of a forum or mail: > before every line, or bold marks."""
 _FLAT = re.compile(
@@ -206,7 +208,7 @@ def _take_line(reading: _Reading, line: str, *, in_traceback: bool) -> bool:
 def _unboxed(lines: Sequence[str]) -> Iterator[str]:
     """Lines without quoting. Lines inside a box, which are source code and frames, are marked with NUL."""
     boxed = False
-    for line in (part for whole in lines for part in _FLAT.split(_CITED.sub("", whole))):
+    for line in (part for whole in lines for part in _FLAT.split(_CITED.sub("", _WRAPPERS.sub("", whole)))):
         boxed = boxed or bool(_BOX_ROW.match(line))  # a box whose top was not copied
         if _BOX_TOP.match(line) or ("Traceback (most recent call" in line and ("╭" in line or "──" in line)):
             boxed = True
