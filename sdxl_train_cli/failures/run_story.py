@@ -12,6 +12,8 @@ _FAILED = re.compile(r"\bCalledProcessError: |ChildFailedError|\bTraining has en
 _BEGINS = re.compile(r"prepare tokenizer|Loading settings from|prepar(?:e|ing) accelerator|running training")
 _RESUMED = re.compile(r"resume training from (?:local |huggingface )?state: *(?P<state>\S.*?)(?:\s+\w+\.py:\d+)?$")
 _RESUMED_AT = re.compile(r"'current_step': (?P<step>\d{1,9})")
+_CUT_BAR = re.compile(r"steps:\s{1,9}\d{1,9}%\|[^|]{0,400}\|\s{0,9}(?P<step>\d{1,9})/(?P<steps>\d{1,9}) \[[^\]]*$")
+"""The last bar of a log that breaks off within it."""
 _TRAINING = "running training"
 _MANY = 3
 """Losses of 0 that are no chance."""
@@ -58,18 +60,27 @@ def read(lines: Sequence[str]) -> RunStory:
 
 
 def _bars(lines: Sequence[str]) -> Iterator[progress.Step]:
-    return (bar for line in lines if "%|" in line and (bar := progress.split(line)[0]) is not None)
+    for line in lines:
+        bar = progress.split(line)[0] if "%|" in line else None
+        cut = _CUT_BAR.match(line) if bar is None and line is lines[-1] else None
+        if cut is not None:
+            bar = progress.Step(int(cut["step"]), int(cut["steps"]), None, None, None)
+        if bar is not None:
+            yield bar
 
 
 def _resumed(lines: Sequence[str]) -> tuple[str | None, int | None]:
     """The state and its step. Both precede the training."""
     state: str | None = None
     step: int | None = None
+    has_ended = False
     for line in lines:
-        if "resume training" in line and (found := _RESUMED.search(line)):
-            state, step = found["state"], None
+        if _TRAINING in line and has_ended:
+            state, step, has_ended = None, None, False
+        elif "resume training" in line and (found := _RESUMED.search(line)):
+            state, step, has_ended = found["state"], None, False
         elif state is not None and "load train state" in line and (at := _RESUMED_AT.search(line)):
             step = int(at["step"])
         elif "model saved." in line:
-            state, step = None, None
+            has_ended = True
     return state, step

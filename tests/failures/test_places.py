@@ -7,22 +7,24 @@ from failure_logs import START, raised
 
 from sdxl_train_cli.failures import diagnosis
 
-
-def at(code: str) -> str:
-    """A frame of sd-scripts' own with this line of code."""
-    return f'  File "/sd-scripts/library/inner.py", line 7, in inner\n    {code}\n'
+PACKAGES = "/venv/lib/python3.11/site-packages"
 
 
-OPTIMIZER = '  File "/sd-scripts/library/train_util.py", line 4474, in get_optimizer\n    optimizer = optimizer_class(params, lr=lr, **optimizer_kwargs)\n'
-SCHEDULE = '  File "/sd-scripts/library/train_util.py", line 5388, in get_scheduler_fix\n    return lr_scheduler_class(optimizer, **kwargs)\n'
-STEP = '  File "/sd-scripts/train_network.py", line 1029, in train\n    optimizer.step()\n'
-STATE = '  File "/venv/lib/python3.11/site-packages/accelerate/accelerator.py", line 3156, in load_state\n    states = load(file)\n'
-UNET = '  File "/sd-scripts/sdxl_train_network.py", line 160, in call_unet\n    noise_pred = unet(noisy, timesteps, text, vector)\n'
-LITERAL = '  File "/sd-scripts/library/train_util.py", line 3854, in get_optimizer\n    value = ast.literal_eval(value)\n  File "<unknown>", line 1\n'
-CONFIG = (
-    '  File "/sd-scripts/library/train_util.py", line 3746, in read_config_from_file\n    config_dict = toml.load(f)\n'
-)
-ACCELERATE = '  File "/venv/lib/python3.11/site-packages/accelerate/commands/config/config_args.py", line 88, in from_yaml_file\n'
+def at(code: str, path: str = "/sd-scripts/library/inner.py", function: str = "inner") -> str:
+    """A frame with this line of code."""
+    return f'  File "{path}", line 7, in {function}\n    {code}\n'
+
+
+TRAIN_UTIL = "/sd-scripts/library/train_util.py"
+OPTIMIZER = at("optimizer = optimizer_class(params, lr=lr, **optimizer_kwargs)", TRAIN_UTIL, "get_optimizer")
+SCHEDULE = at("return lr_scheduler_class(optimizer, **kwargs)", TRAIN_UTIL, "get_scheduler_fix")
+STEP = at("optimizer.step()", "/sd-scripts/train_network.py", "train")
+STATE = at("states = load(file)", f"{PACKAGES}/accelerate/accelerator.py", "load_state")
+UNET = at("noise_pred = unet(noisy, timesteps, text, vector)", "/sd-scripts/sdxl_train_network.py", "call_unet")
+LITERAL = at("value = ast.literal_eval(value)", TRAIN_UTIL, "get_optimizer") + '  File "<unknown>", line 1\n'
+CONFIG = at("config_dict = toml.load(f)", TRAIN_UTIL, "read_config_from_file")
+ACCELERATE = at("yaml.safe_load(f)", f"{PACKAGES}/accelerate/commands/config/config_args.py", "from_yaml_file")
+WANDB = at("raise error", f"{PACKAGES}/wandb/sdk/wandb_init.py", "init")
 RESUMED = "INFO     resume training from local state: /out/cat-state            train_util.py:4400\n"
 NO_RANDOM = "All optimizer states loaded successfully\nCould not load random states\n"
 
@@ -64,28 +66,88 @@ NO_RANDOM = "All optimizer states loaded successfully\nCould not load random sta
         (
             "",
             "",
-            "NotImplementedError: \"_amp_foreach_non_finite_check_and_unscale_cuda\" not implemented for 'BFloat16'",
+            "NotImplementedError: \"_amp_foreach_non_finite_cuda\" not implemented for 'BFloat16'",
             "bf16-scaled",
         ),
         ("", "", "RuntimeError: \"LayerNormKernelImpl\" not implemented for 'Half'", "no-gpu"),
         # formerly "packages do not match each other"
-        ("", SCHEDULE, "TypeError: CosineAnnealingLR.__init__() got an unexpected keyword argument 'x'", "schedule-arguments"),
-        ("", at("network = network_module.create_network("), "TypeError: LoConModule.__init__() got an unexpected keyword argument 'x'", "network-keyword"),
-        ("", OPTIMIZER, "TypeError: Adafactor.__init__() got an unexpected keyword argument 'betas'", "optimizer-arguments"),
+        (
+            "",
+            SCHEDULE,
+            "TypeError: CosineAnnealingLR.__init__() got an unexpected keyword argument 'x'",
+            "schedule-arguments",
+        ),
+        (
+            "",
+            at("network = network_module.create_network("),
+            "TypeError: LoConModule.__init__() got an unexpected keyword argument 'x'",
+            "network-keyword",
+        ),
+        (
+            "",
+            OPTIMIZER,
+            "TypeError: Adafactor.__init__() got an unexpected keyword argument 'betas'",
+            "optimizer-arguments",
+        ),
         # formerly "caches beside the pictures have a different resolution"
-        ("", "", "RuntimeError: stack expects each tensor to be equal size, but got [3, 512, 512] at entry 0 and [3, 64, 64]", "pictures-unequal"),
-        ("", "", "RuntimeError: stack expects each tensor to be equal size, but got [77, 2048] at entry 0 and [231, 2048]", "caption-caches-unequal"),
-        ("", "", "RuntimeError: stack expects each tensor to be equal size, but got [4, 128, 128] at entry 0 and [4, 64, 64]", "cache-other-size"),
+        (
+            "",
+            "",
+            "RuntimeError: stack expects each tensor to be equal size, but got [3, 512, 512] at entry 0",
+            "pictures-unequal",
+        ),
+        (
+            "",
+            "",
+            "RuntimeError: stack expects each tensor to be equal size, but got [77, 2048] at entry 0",
+            "caption-caches-unequal",
+        ),
+        (
+            "",
+            "",
+            "RuntimeError: stack expects each tensor to be equal size, but got [4, 128, 128] at entry 0",
+            "cache-other-size",
+        ),
         # formerly "pictures have a size that SDXL can't halve often enough"
-        ("", "", "RuntimeError: Sizes of tensors must match except in dimension 2. Expected size 77 but got size 231", "caption-caches-unequal"),
+        (
+            "",
+            "",
+            "RuntimeError: Sizes of tensors must match except in dimension 2. Expected size 77 but got size 231",
+            "caption-caches-unequal",
+        ),
         # formerly "an inpainting model, or not SDXL"
-        ("", "", "RuntimeError: Given groups=1, weight of size [128, 3, 3, 3], expected input[1, 4, 64, 64] to have 3 channels, but got 4 channels instead", "alpha-channel"),
-        ("", "", "RuntimeError: Given groups=1, weight of size [320, 4, 3, 3], expected input[1, 16, 64, 64] to have 4 channels, but got 16 channels instead", "other-latents"),
+        (
+            "",
+            "",
+            "RuntimeError: Given groups=1, expected input[1, 4, 8, 8] to have 3 channels, but got 4 channels instead",
+            "alpha-channel",
+        ),
+        (
+            "",
+            "",
+            "RuntimeError: Given groups=1, expected input[1, 16, 8, 8] to have 4 channels, but got 16 channels instead",
+            "other-latents",
+        ),
         # formerly the base model or VAE that could not be downloaded
-        ("", at("api.create_repo(repo_id=repo_id)"), "huggingface_hub.errors.HfHubHTTPError: 403 Client Error: Forbidden", "upload-failed"),
-        ("", '  File "/venv/lib/python3.11/site-packages/wandb/sdk/wandb_init.py", line 9, in init\n', "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='api.wandb.ai')", "wandb-offline"),
+        (
+            "",
+            at("api.create_repo(repo_id=repo_id)"),
+            "huggingface_hub.errors.HfHubHTTPError: 403 Client Error: Forbidden",
+            "upload-failed",
+        ),
+        (
+            "",
+            WANDB,
+            "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='api.wandb.ai')",
+            "wandb-offline",
+        ),
         # formerly "a folder's name does not begin with its number of repeats"
-        ("", at("args.resolution = tuple([int(r) for r in args.resolution.split(',')])"), "ValueError: invalid literal for int() with base 10: '1024x1024'", "resolution-text"),
+        (
+            "",
+            at("args.resolution = tuple([int(r) for r in args.resolution.split(',')])"),
+            "ValueError: invalid literal for int() with base 10: '1024x1024'",
+            "resolution-text",
+        ),
         # formerly "the processes of a multi-GPU training can't find each other"
         ("", "", "OSError: [Errno 98] Address already in use", "port-taken"),
         ("", "", "RuntimeError: Address already in use", "several-gpus"),
@@ -97,9 +159,14 @@ NO_RANDOM = "All optimizer states loaded successfully\nCould not load random sta
         ("", ACCELERATE, "yaml.scanner.ScannerError: mapping values are not allowed here", "accelerate-yaml"),
         ("", at("yaml.safe_load(f)"), "yaml.scanner.ScannerError: mapping values are not allowed here", None),
         # formerly no pictures, because a folder is named so
-        ("", '  File "/my dataset/x.py", line 3, in y\n    return 1 / zero\n', "ZeroDivisionError: division by zero", None),
+        (
+            "",
+            '  File "/my dataset/x.py", line 3, in y\n    return 1 / zero\n',
+            "ZeroDivisionError: division by zero",
+            None,
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_place_decides_what_an_errors_words_mean(before: str, frames: str, error: str, name: str | None) -> None:
     log = (before + raised(frames + error)).splitlines()
 

@@ -44,11 +44,16 @@ def refused(words: str, script: str = LORA, command: list[str] | None = None) ->
             "'cat by me' is the rest of the value of --training_comment",
             'type "--training_comment=a cat by me"',
         ),
-        ("1024", ["--resolution=1024,", "1024"], "the rest of the value of --resolution", "type --resolution=1024,1024"),
+        (
+            "1024",
+            ["--resolution=1024,", "1024"],
+            "the rest of the value of --resolution",
+            "type --resolution=1024,1024",
+        ),
         ("768", None, "'768' is the rest of a value with a blank", "numbers have no blank between them: 768,768"),
         ("aniston aniston", None, "'aniston aniston' is the rest of a value", "put the whole value into quotes"),
     ],
-)  # fmt: skip
+)
 def test_a_value_with_a_blank_is_told_with_the_option_it_belongs_to(
     words: str, command: list[str] | None, cause: str, remedy: str
 ) -> None:
@@ -94,14 +99,19 @@ def test_signs_of_text_programs_are_told(words: str, cause: str, remedy: str) ->
         ("--train_text_encoder", LORA, "is an option of sdxl_train.py", "`sdxl-train dreambooth`"),
         ("--block_lr=1e-4,1e-5", LORA, "is an option of sdxl_train.py, not", "`sdxl-train dreambooth`"),
         ("--network_dim=32 --network_alpha=16", WHOLE, "are options of sdxl_train_network.py", "`sdxl-train lora`"),
-        ("--cache_text_encoder_outputs", "train_network.py", "is an option of sdxl_train_network.py", "`sdxl-train lora`"),
+        (
+            "--cache_text_encoder_outputs",
+            "train_network.py",
+            "is an option of sdxl_train_network.py",
+            "`sdxl-train lora`",
+        ),
         ("--stop_text_encoder_training=0", WHOLE, "is an option of train_db.py, not of sdxl_train.py", "leave it out"),
         ("--t5xxl=/m/t5.safetensors", LORA, "flux_train.py", "leave it out"),
         ("--num_cpu_threads_per_process=2", LORA, "of accelerate launch, not of", "before the script's name"),
         ("--gpu_ids=0", LORA, "of accelerate launch, not of", "before the script's name"),
         ("--dynamo_mode=default", LORA, "of accelerate launch, not of", "before the script's name"),
     ],
-)  # fmt: skip
+)
 def test_an_option_of_another_script_is_told_with_that_script(words: str, script: str, cause: str, remedy: str) -> None:
     told = refused(words, script)
 
@@ -152,7 +162,11 @@ def test_an_option_of_no_script_is_told_as_a_forks(flag: str) -> None:
     ("words", "cause", "remedy"),
     [
         ("weight_decay=0.04", "outside of --optimizer_args", "--optimizer_args weight_decay=0.04"),
-        ("relative_step=False warmup_init=False", "outside of --optimizer_args", "--optimizer_args relative_step=False"),
+        (
+            "relative_step=False warmup_init=False",
+            "outside of --optimizer_args",
+            "--optimizer_args relative_step=False",
+        ),
         ("d_coef=2", "outside of --optimizer_args", "--optimizer_args d_coef=2"),
         ("conv_alpha=4", "outside of --network_args", "--network_args conv_alpha=4"),
         ("algo=lokr", "outside of --network_args", "--network_args algo=lokr"),
@@ -161,7 +175,7 @@ def test_an_option_of_no_script_is_told_as_a_forks(flag: str) -> None:
         ("learning_rate=1e-4", "lacks its two hyphens", "type --learning_rate=1e-4"),
         ("seed=7", "lacks its two hyphens", "type --seed=7"),
     ],
-)  # fmt: skip
+)
 def test_a_key_with_a_value_is_told_with_where_it_belongs(words: str, cause: str, remedy: str) -> None:
     told = refused(words)
 
@@ -212,12 +226,22 @@ def test_many_options_are_counted_and_not_all_named() -> None:
 @pytest.mark.parametrize(
     ("short", "longs", "cause", "remedy"),
     [
-        ("--fp8", "--fp8_base, --fp8_base_unet", "'--fp8' is no option but the beginning", "--fp8_base or --fp8_base_unet"),
-        ("--sample_every=5", "--sample_every_n_steps, --sample_every_n_epochs", "'--sample_every' is no", "--sample_every_n_steps or"),
+        (
+            "--fp8",
+            "--fp8_base, --fp8_base_unet",
+            "'--fp8' is no option but the beginning",
+            "--fp8_base or --fp8_base_unet",
+        ),
+        (
+            "--sample_every=5",
+            "--sample_every_n_steps, --sample_every_n_epochs",
+            "'--sample_every' is no",
+            "--sample_every_n_steps or",
+        ),
         ("--clip", "--clip_skip, --clip_l", "'--clip' is no option", "--clip_skip or --clip_l"),
         ("--mode=x", "--model_a, --model_b", "'--mode' is no option", "--model_a or --model_b"),
     ],
-)  # fmt: skip
+)
 def test_a_beginning_of_several_options_is_told_with_them(short: str, longs: str, cause: str, remedy: str) -> None:
     found = diagnosis.explain([f"{LORA}: error: ambiguous option: {short} could match {longs}"])
 
