@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
+from pathlib import Path
 
-from sdxl_train_cli import formatting
+from sdxl_train_cli import formatting, untrusted_files
 from sdxl_train_cli.sdscripts import network_arguments, script_options, shipped
 
+_FILE = Path(__file__).with_suffix(".toml")
 _LONGEST = 200
 _SHOWN = 4
 """Names shown of one kind."""
@@ -36,19 +39,19 @@ class Fault(Enum):
     """What is wrong with one refused part of a command line."""
 
     CONTINUATION = "continuation"
-    LONG_DASH = "long dash"
-    CURLED_QUOTE = "curled quote"
-    ODD_BLANK = "odd blank"
+    LONG_DASH = "long-dash"
+    CURLED_QUOTE = "curled-quote"
+    ODD_BLANK = "odd-blank"
     SWALLOWED = "swallowed"
-    NO_DASHES = "no dashes"
-    OPTIMIZER_ARGUMENT = "optimizer argument"
-    NETWORK_ARGUMENT = "network argument"
-    SWITCH_VALUE = "switch value"
-    SPLIT_VALUE = "split value"
+    NO_DASHES = "no-dashes"
+    OPTIMIZER_ARGUMENT = "optimizer-argument"
+    NETWORK_ARGUMENT = "network-argument"
+    SWITCH_VALUE = "switch-value"
+    SPLIT_VALUE = "split-value"
     COMMENT = "comment"
-    LAUNCHERS = "launcher's"
-    OTHER_SCRIPTS = "other script's"
-    OTHER_RELEASES = "other release's"
+    LAUNCHERS = "launchers"
+    OTHER_SCRIPTS = "other-scripts"
+    OTHER_RELEASES = "other-releases"
     NEWER = "newer"
     MISSPELLED = "misspelled"
     UNKNOWN = "unknown"
@@ -196,7 +199,7 @@ def _told(fault: Fault, detail: str, parts: Sequence[Part], script: str) -> Expl
         return _split_value(parts)
     several = len(texts) > 1
     names = _listed(texts if fault in _BY_TEXT else flags)
-    cause, remedy = _WORDS[fault]
+    told = words()[fault.value]
     own = next((_COMMANDS[name] for name in detail.split(" and ") if name in _COMMANDS), None)
     values = {
         "names": names,
@@ -212,7 +215,14 @@ def _told(fault: Fault, detail: str, parts: Sequence[Part], script: str) -> Expl
         "starts": f", or use {own}, which starts {detail.partition(' and ')[0]}" if own else "",
         "switch": f"'{detail}'" if detail else "a switch",
     }
-    return Explanation(cause.format(**values), remedy.format(**values))
+    return Explanation(told["cause"].format(**values), told["remedy"].format(**values))
+
+
+@cache
+def words() -> dict[str, dict[str, str]]:
+    """Cause and remedy by fault."""
+    found = untrusted_files.toml_table(_FILE.read_text(encoding="utf-8"), _FILE.name)
+    return {fault: dict(words) for fault, words in found.items() if isinstance(words, dict)}
 
 
 def _split_value(parts: Sequence[Part]) -> Explanation:
@@ -250,54 +260,3 @@ _BY_TEXT = frozenset(
     | {Fault.NETWORK_ARGUMENT, Fault.SWITCH_VALUE, Fault.COMMENT}
 )
 """Faults whose parts are shown as they stand, not as the option in them."""
-_WORDS = {
-    Fault.CONTINUATION: (
-        "the sign that continues a command in the next line does not fit the shell, or a blank stands behind it",
-        r"end each line but the last with \ in bash, ^ in cmd and .bat files, ` in PowerShell, and nothing behind it",
-    ),
-    Fault.LONG_DASH: ("{names} begins with a long dash, not with two hyphens", "type {straight}"),
-    Fault.CURLED_QUOTE: (
-        "{names} has curled quotes, which a shell takes for letters",
-        "type the quotes anew: they must be straight",
-    ),
-    Fault.ODD_BLANK: (
-        "{names} has a blank that is none to a shell, such as a non-breaking one from a web page",
-        "type the blanks of the command anew",
-    ),
-    Fault.SWALLOWED: (
-        "{names} {are} within the quotes of another value: a quote is missing, or a \\ before it makes it a letter",
-        'check the quotes, and write a path without a \\ at its end: "D:\\img", not "D:\\img\\"',
-    ),
-    Fault.NO_DASHES: ("{names} lacks its two hyphens", "type --{first}"),
-    Fault.OPTIMIZER_ARGUMENT: (
-        "{names} {are} outside of --optimizer_args, which ends at the first blank if a = follows its name",
-        "type --optimizer_args, a blank, and all arguments behind it: --optimizer_args {first}",
-    ),
-    Fault.NETWORK_ARGUMENT: (
-        "{names} {are} outside of --network_args, which ends at the first blank if a = follows its name",
-        "type --network_args, a blank, and all arguments behind it: --network_args {first}",
-    ),
-    Fault.SWITCH_VALUE: (
-        "{names} stands behind {switch}, which takes no value",
-        "leave {names} out; a switch that is off is not written at all",
-    ),
-    Fault.COMMENT: ("{names} is a comment within the command", "leave comments out of the command"),
-    Fault.LAUNCHERS: (
-        "{names} {are} {options} of accelerate launch, not of {script}",
-        "write {them} before the script's name: accelerate launch {first} {script}",
-    ),
-    Fault.OTHER_SCRIPTS: ("{names} {are} {options} of {detail}, not of {script}", "leave {them} out{starts}"),
-    Fault.OTHER_RELEASES: (
-        "{names} {are} {options} of sd-scripts {detail}, not of the one that ran",
-        "leave {them} out, or install that release: `sdxl-train setup --ref {detail} --recreate`",
-    ),
-    Fault.NEWER: (
-        "{names} {are} {options} of {script} since {detail} or earlier: the sd-scripts that ran is older, or a fork",
-        "leave {them} out, or update: `sdxl-train setup` installs a release that has {them}",
-    ),
-    Fault.MISSPELLED: ("{script} has no option {names}", "{near}"),
-    Fault.UNKNOWN: (
-        "no script of sd-scripts {releases} has the option {names}",
-        "leave {them} out: a fork or a program that starts sd-scripts has {them}",
-    ),
-}

@@ -207,5 +207,10 @@ def _facts(finding: LogFinding, path: Path | None) -> dict[str, object]:
         "evidence": None if known is None else known.evidence,
         "source": None if known is None else known.source,
         "last_words": list(finding.last_words),
+        "step": finding.story.step,
+        "steps": finding.story.steps,
+        "resumed_from": finding.story.state,
+        "resumed_at": finding.story.resumed_at,
+        "all_losses_zero": finding.story.all_losses_zero,
         "log": None if path is None else str(path),
     }
