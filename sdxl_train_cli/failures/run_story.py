@@ -15,6 +15,7 @@ _RESUMED_AT = re.compile(r"'current_step': (?P<step>\d{1,9})")
 _CUT_BAR = re.compile(r"steps:\s{1,9}\d{1,9}%\|[^|]{0,400}\|\s{0,9}(?P<step>\d{1,9})/(?P<steps>\d{1,9}) \[[^\]]*$")
 """The last bar of a log that breaks off within it."""
 _TRAINING = "running training"
+_LENGTH = "total optimization steps"
 _MANY = 3
 """Losses of 0 that are no chance."""
 
@@ -48,7 +49,8 @@ def read(lines: Sequence[str]) -> RunStory:
     begun = lines[starts[-1] :] if starts else lines
     bars = list(_bars(begun))
     losses = [bar.loss for bar in bars if bar.loss is not None]
-    lengths = [event.steps for line in begun if isinstance(event := progress.parse(line), progress.Length)]
+    told = (progress.parse(line) for line in begun if _LENGTH in line)
+    lengths = [event.steps for event in told if isinstance(event, progress.Length)]
     state, resumed_at = _resumed(lines)
     return RunStory(
         step=bars[-1].step if bars else None,

@@ -37,7 +37,7 @@ _HEADING = re.compile(r"Traceback \(most recent call")
 _CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
 _FRAME = re.compile(r'^\s*(?:File ")?[^"\s][^"]*", line \d+(?:, in |$)|^\s*File "[^"]*", line \d+')
 """A traceback frame. Its second half suffices: a copied log often starts in mid-line."""
-_MODULE_PATH = re.compile(r'(?P<path>[^"│┃]{1,400}\.pyw?)(?="?, line \d|:\d+ in\b)')
+_MODULE_PATH = re.compile(r'^(?P<start>(?:File ")?)(?P<path>[^"│┃]{1,400}\.pyw?)(?="?, line \d|:\d+ in\b)')
 _PACKAGES_OF = frozenset({"site-packages", "dist-packages"})
 _PYTHONS = re.compile(r"python3\.\d+|[Ll]ib")
 _FOLDERS = frozenset({"library", "networks", "tools", "finetune"})
@@ -120,7 +120,7 @@ class ParsedLog:
 
 def without_folders(frame: str) -> str:
     """A frame whose path says no more than the module: a person's own folders may have the name of any package."""
-    return _MODULE_PATH.sub(lambda found: _module(found["path"]), frame, count=1)
+    return _MODULE_PATH.sub(lambda found: found["start"] + _module(found["path"]), frame)
 
 
 def _module(path: str) -> str:

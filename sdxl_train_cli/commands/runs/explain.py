@@ -140,7 +140,7 @@ def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
 
 def _told(finding: LogFinding) -> list[str]:
     known = finding.diagnosis
-    begun, reached = _begun(finding.story), _reached(finding.story)
+    begun, reached = _begun(finding), _reached(finding.story)
     if finding.ending is Ending.STOPPED and known is not None:
         return [*begun, f"this run was stopped{reached}: {known.cause}", *_ways_on(known)]
     if known is not None:
@@ -165,9 +165,12 @@ def _ways_on(known: Diagnosis) -> list[str]:
     return [*ways, f"the log: {known.evidence}"]
 
 
-def _begun(story: RunStory) -> list[str]:
+def _begun(finding: LogFinding) -> list[str]:
+    story = finding.story
     if story.state is None:
         return []
+    if finding.diagnosis is not None and finding.diagnosis.kind is Failure.RESUME:
+        return [f"this run could not be resumed from {story.state}"]
     at = "" if story.resumed_at is None else f", at step {story.resumed_at}"
     return [f"this run was resumed from {story.state}{at}"]
 
