@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 
-from sdxl_train_cli.failures import known_failures, log, refused_arguments, refused_options, run_story, tracebacks
+from sdxl_train_cli.failures import known_failures, log, refused_keyword, refused_options, run_story, tracebacks
 from sdxl_train_cli.failures.run_story import RunStory
 from sdxl_train_cli.failures.signature import Failure, Rank, Signature
 from sdxl_train_cli.failures.tracebacks import ParsedLog, RaisedError
@@ -20,7 +20,7 @@ _NAN_LOSS = "nan-loss"
 """The only signature that is found in progress bars."""
 _FINISHED = "model saved."
 _CUT = "the log breaks off within a traceback"
-_TAKEN_APART = {"options": refused_options.explain, "arguments": refused_arguments.explain}
+_TAKEN_APART = {"options": refused_options.explain, "arguments": refused_keyword.explain}
 _MENTION = re.compile(r"\w{1,60}(?:Error|Exception)\b|\b(?:[Ee]rror|ERROR|[Ff]ailed)\b")
 _NEAR_THE_END = 12
 """Final lines searched for errors in mid-line. Earlier errors were survived."""
@@ -181,7 +181,7 @@ def _is_in_place(signature: Signature, frames: str, rest: str) -> bool:
     """Whether the frames and the other lines are those of a signature whose words have been found."""
     return (
         (signature.within is None or _compiled(signature.within).search(frames) is not None)
-        and (signature.not_within is None or _compiled(signature.not_within).search(frames) is None)
+        and (signature.without is None or _compiled(signature.without).search(frames) is None)
         and (signature.beside is None or _compiled(signature.beside).search(rest) is not None)
     )
 

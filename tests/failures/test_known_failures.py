@@ -22,7 +22,7 @@ ROWS = known_failures.load()
 def test_a_row_has_a_source_a_sample_and_words(row: Signature) -> None:
     assert all(text.strip() for text in (row.source, row.sample, row.cause, row.remedy))
     assert re.compile(row.pattern)
-    assert all(re.compile(text or "") for text in (row.within, row.not_within, row.beside))
+    assert all(re.compile(text or "") for text in (row.within, row.without, row.beside))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
