@@ -16,8 +16,9 @@ from sdxl_train_cli.sdscripts import progress
 
 WORDS = 6
 """Lines shown for an unknown failure."""
-_NAN_LOSS = "nan-loss"
-"""The only signature that is found in progress bars."""
+_NAN_LOSS, _ZERO_LOSS = "nan-loss", "zero-loss"
+_IN_BARS = {_NAN_LOSS, _ZERO_LOSS}
+"""The only signatures that are found in progress bars."""
 _FINISHED = "model saved."
 _CUT = "the log breaks off within a traceback"
 _TAKEN_APART = {"options": refused_options.explain, "arguments": refused_keyword.explain}
@@ -76,10 +77,10 @@ def examine(lines: Sequence[str]) -> LogFinding:
     finished, rest = _after_the_end(lines)
     account = tracebacks.parse(rest)
     known = _in_detail(_known(account), lines)
-    if known is None and _last_loss_is_nan(lines):
-        known = _diagnosis(known_failures.by_name(_NAN_LOSS), _last_bar(lines))
+    if known is None and (name := _told_by_bars(lines, story)):
+        known = _diagnosis(known_failures.by_name(name), _last_bar(lines))
     words = _last_words(account)
-    if known is not None and (not finished or known.name == _NAN_LOSS or _errors(account)):
+    if known is not None and (not finished or known.name in _IN_BARS or _errors(account)):
         ending = Ending.STOPPED if known.kind is Failure.STOPPED else Ending.KNOWN
         return LogFinding(ending, known, words, story)
     if _errors(account):
@@ -169,7 +170,7 @@ def _matching(rank: Rank, text: str, frames: str, rest: str, *, loose: bool) -> 
     `rest` is what else the log says.
     """
     for signature in known_failures.load():
-        if signature.rank is not rank or signature.name == _NAN_LOSS or not (loose or signature.anywhere):
+        if signature.rank is not rank or signature.name in _IN_BARS or not (loose or signature.anywhere):
             continue
         match = _compiled(signature.pattern).search(text)
         if match and _is_in_place(signature, f"{frames}\n{text}", rest):
@@ -241,5 +242,8 @@ def _last_bar(lines: Sequence[str]) -> str:
     return " ".join(next(_bars(lines), "").split())[:_WIDEST]
 
 
-def _last_loss_is_nan(lines: Sequence[str]) -> bool:
-    return re.search(known_failures.by_name(_NAN_LOSS).pattern, _last_bar(lines)) is not None
+def _told_by_bars(lines: Sequence[str], story: RunStory) -> str | None:
+    """The failure that the losses in the bars show: NaN at the end, or 0 throughout."""
+    if re.search(known_failures.by_name(_NAN_LOSS).pattern, _last_bar(lines)):
+        return _NAN_LOSS
+    return _ZERO_LOSS if story.all_losses_zero else None

@@ -122,9 +122,13 @@ def _since_option(words: Sequence[str]) -> tuple[str, ...]:
 
 def _faults(parts: Sequence[Part], script: str) -> Iterator[tuple[Fault, str, Part]]:
     """Each part with its fault, and the words by which parts of one fault are told apart."""
-    behind_word = False
+    behind_word = behind_option = False
     for part in parts:
         fault, detail = _fault(part, script)
+        if fault is Fault.SPLIT_VALUE and behind_option:
+            behind_option = False
+            continue  # the value of a refused option is refused with it
+        behind_option = fault in _OF_OPTIONS and "=" not in part.text
         if fault is Fault.NEWER and behind_word and not part.before:
             fault, detail = Fault.SWALLOWED, ""
         behind_word = behind_word or fault is Fault.SPLIT_VALUE
@@ -254,6 +258,10 @@ _SHAPES = (
     (_ODD_BLANK, Fault.ODD_BLANK),
     (_QUOTED_OPTION, Fault.SWALLOWED),
     (_COMMENT, Fault.COMMENT),
+)
+_OF_OPTIONS = frozenset(
+    {Fault.LAUNCHERS, Fault.OTHER_SCRIPTS, Fault.OTHER_RELEASES, Fault.MISSPELLED, Fault.UNKNOWN, Fault.LONG_DASH}
+    | {Fault.NEWER}
 )
 _BY_TEXT = frozenset(
     {Fault.LONG_DASH, Fault.CURLED_QUOTE, Fault.ODD_BLANK, Fault.NO_DASHES, Fault.OPTIMIZER_ARGUMENT}

@@ -58,7 +58,7 @@ INFO     load train state from /out/cat-state/train_state.json: {'current_epoch'
     ("log", "told"),
     [
         (BAR.format(0.1), ["this log shows nothing but progress: the run is still going, or was cut off at step 96"]),
-        (BAR.format(0) * 3 + "model saved.\n", ["this run finished at step 96", "but its loss was 0 at every step"]),
+        (BAR.format(0) * 3 + "model saved.\n", ["cause:   the loss was exactly 0 at every step"]),
         (
             "  total optimization steps / 学習ステップ数: 0\nmodel saved.\n",
             ["this run finished: its model was saved", "but it made no step"],

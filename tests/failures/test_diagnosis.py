@@ -151,6 +151,11 @@ def test_the_error_that_the_last_one_came_from_is_the_cause_where_that_is_not_kn
         (LOGS["no-data"], Ending.KNOWN),
         (LOGS["nan-loss"], Ending.KNOWN),
         (f"{BAR.format('nan')}\r{BAR.format('0.2')}\nmodel saved.\n", Ending.FINISHED),
+        (f"{BAR.format('0')}\n" * 3 + "model saved.\n", Ending.KNOWN),
+        (f"{BAR.format('0.0')}\n" * 3, Ending.KNOWN),
+        (f"{BAR.format('0')}\n" * 2 + "model saved.\n", Ending.FINISHED),
+        (f"{BAR.format('0.012')}\n" * 3 + "model saved.\n", Ending.FINISHED),
+        (f"{BAR.format('0')}\n" * 3 + f"{BAR.format('0.1')}\nmodel saved.\n", Ending.FINISHED),
         ("", Ending.OPEN),
     ],
 )  # fmt: skip

@@ -41,9 +41,9 @@ NO_RANDOM = "All optimizer states loaded successfully\nCould not load random sta
         ("", UNET, "RuntimeError: Expected all tensors to be on the same device", "two-devices"),
         (RESUMED, UNET, "RuntimeError: Expected all tensors to be on the same device", "two-devices"),
         # formerly an optimizer that could not be created, or bitsandbytes
-        ("", OPTIMIZER, "TypeError: '>' not supported between instances of 'tuple' and 'int'", "commas-between"),
-        ("", OPTIMIZER, "TypeError: '<=' not supported between instances of 'float' and 'tuple'", "commas-between"),
-        ("", OPTIMIZER, "TypeError: must be real number, not tuple", "commas-between"),
+        ("", OPTIMIZER, "TypeError: '>' not supported between instances of 'tuple' and 'int'", "argument-commas"),
+        ("", OPTIMIZER, "TypeError: '<=' not supported between instances of 'float' and 'tuple'", "argument-commas"),
+        ("", OPTIMIZER, "TypeError: must be real number, not tuple", "argument-commas"),
         ("", OPTIMIZER, "TypeError: '>' not supported between instances of 'str' and 'int'", "option-type"),
         # formerly "for an unknown reason"
         (NO_RANDOM, STATE, "KeyError: 'step'", "state-randomless"),

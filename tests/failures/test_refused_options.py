@@ -213,8 +213,20 @@ def test_options_within_the_quotes_of_a_value_are_told_as_such(words: str, comma
 def test_several_kinds_in_one_line_are_told_each() -> None:
     told = refused("\\ --train_text_encoder --lerning_rate=1 weight_decay=1 --t5xxl x", command=None)
 
-    assert len(told.cause.split("; ")) == len(told.remedy.splitlines()) == 6
+    assert len(told.cause.split("; ")) == len(told.remedy.splitlines()) == 5
     assert "'--t5xxl' is an option of" in told.cause
+
+
+@pytest.mark.parametrize(
+    "words", ["--xyzzy 5", "--learning_rate_te1 1e-6", "--skip_image_resolution 64", "--loss_typ l2"]
+)
+def test_the_value_of_a_refused_option_is_refused_with_it(words: str) -> None:
+    assert "rest of a value" not in refused(words).cause
+
+
+@pytest.mark.parametrize("letters", [100_000])
+def test_a_long_line_of_junk_takes_no_time(letters: int) -> None:
+    assert "is the rest of a value with a blank" in refused("x " * letters).cause
 
 
 def test_many_options_are_counted_and_not_all_named() -> None:

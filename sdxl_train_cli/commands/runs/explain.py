@@ -185,8 +185,6 @@ def _doubts(story: RunStory) -> list[str]:
     """Why a run that finished may have learned nothing."""
     if story.steps == 0:
         return ["but it made no step: the file holds what it began with; give it --steps or --epochs"]
-    if story.all_losses_zero:
-        return ["but its loss was 0 at every step: it has learned nothing; see `sdxl-train inspect FILE`"]
     return []
 
 
