@@ -7,10 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
-from itertools import islice
 
-from sdxl_train_cli.failures import known_failures, log, refused_arguments, remedies, tracebacks
+from sdxl_train_cli.failures import (
+    known_failures,
+    log,
+    refused_keyword,
+    refused_options,
+    remedies,
+    run_story,
+    tracebacks,
+)
 from sdxl_train_cli.failures.remedies import RunFacts
+from sdxl_train_cli.failures.run_story import RunStory
 from sdxl_train_cli.failures.signature import Failure, Rank, Signature
 from sdxl_train_cli.failures.tracebacks import ParsedLog, RaisedError
 from sdxl_train_cli.sdscripts import progress
@@ -20,13 +28,9 @@ WORDS = 6
 _NAN_LOSS, _ZERO_LOSS, _NO_STEPS = "nan-loss", "zero-loss", "no-steps"
 _OF_THE_WHOLE = {_NAN_LOSS, _ZERO_LOSS, _NO_STEPS}
 """Signatures that count though the run ended well. Two of them are found in progress bars, which count for no other."""
-_FEW_BARS = 3
-"""So many bars with a loss of 0 are no chance."""
-_MOST_BARS = 10_000
-_UNKNOWN_OPTION = "unknown-option"
-"""The only signature whose words depend on what was typed."""
 _FINISHED = "model saved."
 _CUT = "the log breaks off within a traceback"
+_TAKEN_APART = {"options": refused_options.explain, "arguments": refused_keyword.explain}
 _MENTION = re.compile(r"\w{1,60}(?:Error|Exception)\b|\b(?:[Ee]rror|ERROR|[Ff]ailed)\b")
 _NEAR_THE_END = 12
 """Final lines searched for errors in mid-line. Earlier errors were survived."""
@@ -57,6 +61,8 @@ class Ending(str, Enum):
     FINISHED = "finished"
     KNOWN = "known-failure"
     UNKNOWN = "unknown-failure"
+    STOPPED = "stopped"
+    """By Ctrl-C, a signal or a closed terminal. The diagnosis says how to go on."""
     OPEN = "no-end"
     """Neither finished nor failed: the run continues, or was cut off."""
 
@@ -69,11 +75,14 @@ class LogFinding:
     diagnosis: Diagnosis | None
     last_words: tuple[str, ...]
     """The last meaningful lines, at most six. Includes the evidence if that is an error."""
+    story: RunStory
+    """How far the run came."""
 
 
 def examine(lines: Sequence[str], facts: RunFacts = RunFacts()) -> LogFinding:  # noqa: B008 - it is frozen
     """How the run in the log ended. If the log holds several runs, the last one."""
-    found = _examine(log.clean_lines(lines))
+    lines = run_story.last_run(log.clean_lines(lines))
+    found = _examine(lines)
     if found.diagnosis is None:
         return found
     remedy = remedies.in_full(found.diagnosis.remedy, facts, lines)
@@ -81,16 +90,17 @@ def examine(lines: Sequence[str], facts: RunFacts = RunFacts()) -> LogFinding:  
 
 
 def _examine(lines: Sequence[str]) -> LogFinding:
+    story = run_story.read(lines)
     finished, rest = _after_the_end(lines)
     account = tracebacks.parse(rest)
-    known = _known(account)
-    known = known or _told_by_the_whole(lines)
+    known = _in_detail(_known(account), lines) or _told_by_the_whole(lines, story)
     words = _last_words(account)
     if known is not None and (not finished or known.name in _OF_THE_WHOLE or _errors(account)):
-        return LogFinding(Ending.KNOWN, known, words)
+        ending = Ending.STOPPED if known.kind is Failure.STOPPED else Ending.KNOWN
+        return LogFinding(ending, known, words, story)
     if _errors(account):
-        return LogFinding(Ending.UNKNOWN, None, words)
-    return LogFinding(Ending.FINISHED if finished else Ending.OPEN, None, words)
+        return LogFinding(Ending.UNKNOWN, None, words, story)
+    return LogFinding(Ending.FINISHED if finished else Ending.OPEN, None, words, story)
 
 
 def explain(lines: Sequence[str], facts: RunFacts = RunFacts()) -> Diagnosis | None:  # noqa: B008 - it is frozen
@@ -100,7 +110,7 @@ def explain(lines: Sequence[str], facts: RunFacts = RunFacts()) -> Diagnosis | N
 
 def last_error(lines: Sequence[str]) -> str | None:
     """First line of the last error, ignoring the launcher's."""
-    errors = _errors(tracebacks.parse(log.clean_lines(lines)))
+    errors = _errors(tracebacks.parse(run_story.last_run(log.clean_lines(lines))))
     return errors[-1].words[0] if errors else None
 
 
@@ -124,16 +134,16 @@ def _known(account: ParsedLog) -> Diagnosis | None:
     if found is not None:
         return found
     for error in _chain(account):
-        found = _matching(Rank.CAUSE, _text(error), error.frames, loose=True)
+        found = _matching(Rank.CAUSE, _text(error), error.frames, everywhere, loose=True)
         if found is not None:
             return found
     found = _first(Rank.CAUSE, everywhere, None)
     if found is not None or not _errors(account):
         found = found or _first(Rank.AFTERMATH, everywhere, account) or _mentioned(account)
-        return found or _matching(Rank.STAGE, _CUT, account.cut, loose=True)
+        return found or _matching(Rank.STAGE, _CUT, account.cut, everywhere, loose=True)
     last = _errors(account)[-1]
-    return _matching(Rank.AFTERMATH, _text(last), "", loose=True) or _matching(
-        Rank.STAGE, _text(last), last.frames, loose=True
+    return _matching(Rank.AFTERMATH, _text(last), "", everywhere, loose=True) or _matching(
+        Rank.STAGE, _text(last), last.frames, everywhere, loose=True
     )
 
 
@@ -141,7 +151,8 @@ def _mentioned(account: ParsedLog) -> Diagnosis | None:
     """Diagnose an error mentioned in mid-line near the end of a log that has no proper error."""
     for line in reversed(account.rest[-_NEAR_THE_END:]):
         if _MENTION.search(line) and not tracebacks.is_noise(line):
-            found = _matching(Rank.CAUSE, tracebacks.without_commands(line), account.cut, loose=True)
+            told = tracebacks.without_commands(line)
+            found = _matching(Rank.CAUSE, told, account.cut, "\n".join(account.rest), loose=True)
             if found is not None:
                 return found
     return None
@@ -162,27 +173,42 @@ def _text(error: RaisedError) -> str:
 
 def _first(rank: Rank, text: str, account: ParsedLog | None) -> Diagnosis | None:
     """Find a signature that may match any line, else one that matches an error's text."""
-    found = _matching(rank, tracebacks.without_commands(text), "", loose=False)
+    found = _matching(rank, tracebacks.without_commands(text), "", text, loose=False)
     for error in () if account is None else reversed(account.errors):
-        found = found or _matching(rank, _text(error), error.frames, loose=True)
+        found = found or _matching(rank, _text(error), error.frames, text, loose=True)
     return found
 
 
-def _matching(rank: Rank, text: str, frames: str, *, loose: bool) -> Diagnosis | None:
-    """The first signature of a rank that matches a text. `loose` includes signatures restricted to errors."""
+def _matching(rank: Rank, text: str, frames: str, rest: str, *, loose: bool) -> Diagnosis | None:
+    """The first signature of a rank that matches a text. `loose` includes signatures restricted to errors.
+
+    `rest` is what else the log says.
+    """
     for signature in known_failures.load():
         if signature.rank is not rank or signature.name in _OF_THE_WHOLE or not (loose or signature.anywhere):
             continue
         match = _compiled(signature.pattern).search(text)
-        if match and _is_in_place(signature, f"{frames}\n{text}"):
+        if match and _is_in_place(signature, f"{frames}\n{text}", rest):
             return _diagnosis(signature, _line_at(text, match.start(), match.end()))
     return None
 
 
-def _is_in_place(signature: Signature, whole: str) -> bool:
-    """Whether frames and error hold what they must, and nothing that speaks for another cause."""
-    there = signature.within is None or _compiled(signature.within).search(whole)
-    return bool(there) and (signature.without is None or not _compiled(signature.without).search(whole))
+def _is_in_place(signature: Signature, frames: str, rest: str) -> bool:
+    """Whether the frames and the other lines are those of a signature whose words have been found."""
+    return (
+        (signature.within is None or _compiled(signature.within).search(frames) is not None)
+        and (signature.without is None or _compiled(signature.without).search(frames) is None)
+        and (signature.beside is None or _compiled(signature.beside).search(rest) is not None)
+    )
+
+
+def _in_detail(known: Diagnosis | None, lines: Sequence[str]) -> Diagnosis | None:
+    """A diagnosis with each part of a command line told, if its signature says that the error lists them."""
+    taken_apart = None if known is None else known_failures.by_name(known.name).taken_apart
+    if known is None or taken_apart is None:
+        return known
+    told = _TAKEN_APART[taken_apart](lines)
+    return replace(known, cause=told.cause, remedy=told.remedy) if told else known
 
 
 @cache
@@ -199,16 +225,19 @@ def _line_at(text: str, start: int, end: int) -> str:
 
 
 def _diagnosis(signature: Signature, evidence: str) -> Diagnosis:
-    told = refused_arguments.explain(evidence) if signature.name == _UNKNOWN_OPTION else None
-    cause, remedy = (signature.cause, signature.remedy) if told is None else (told.cause, told.remedy)
-    return Diagnosis(cause, remedy, signature.kind, signature.name, signature.source, evidence)
+    return Diagnosis(signature.cause, signature.remedy, signature.kind, signature.name, signature.source, evidence)
 
 
 def _errors(account: ParsedLog) -> list[RaisedError]:
-    """The trainer's own errors. Errors after the launcher's belong to a window around both, or to their shutdown."""
+    """The trainer's own errors. Errors after the launcher's belong to a window around both, or to their shutdown.
+
+    So do those after Ctrl-C.
+    """
     launchers = [number for number, error in enumerate(account.errors) if error.is_launchers]
     own = [error for error in account.errors[: launchers[-1]] if not error.is_launchers] if launchers else []
-    return own or [error for error in account.errors if not error.is_launchers]
+    own = own or [error for error in account.errors if not error.is_launchers]
+    stops = [number for number, error in enumerate(own) if error.is_stop]
+    return own[: stops[0] + 1] if stops else own
 
 
 def _last_words(account: ParsedLog) -> tuple[str, ...]:
@@ -228,7 +257,7 @@ def _last_bar(lines: Sequence[str]) -> str:
     return " ".join(next(_bars(lines), "").split())[:_WIDEST]
 
 
-def _told_by_the_whole(lines: Sequence[str]) -> Diagnosis | None:
+def _told_by_the_whole(lines: Sequence[str], story: RunStory) -> Diagnosis | None:
     """What no error tells: a loss of NaN at the end, one of 0 throughout, or a run without steps."""
     nan, zero, no_steps = map(known_failures.by_name, (_NAN_LOSS, _ZERO_LOSS, _NO_STEPS))
     if re.search(nan.pattern, _last_bar(lines)):
@@ -236,6 +265,4 @@ def _told_by_the_whole(lines: Sequence[str]) -> Diagnosis | None:
     said = next((line for line in lines if _compiled(no_steps.pattern).search(line)), None)
     if said is not None:
         return _diagnosis(no_steps, " ".join(said.split()))
-    bars = list(islice(_bars(lines), _MOST_BARS))
-    is_zero = len(bars) >= _FEW_BARS and all(map(re.compile(zero.pattern).search, bars))
-    return _diagnosis(zero, _last_bar(lines)) if is_zero else None
+    return _diagnosis(zero, _last_bar(lines)) if story.all_losses_zero else None

@@ -22,7 +22,9 @@ SHARED_WORDS = re.compile(r"<<([a-z-]+)(?: ([^<>]+))?>>")
 @cache
 def load() -> tuple[Signature, ...]:
     """Every known failure in matching order. ValueError names the invalid row."""
-    shared = {name: str(words) for name, words in _table(SHARED).items()}
+    shared: dict[str, str] = {}
+    for name, words in _table(SHARED).items():  # one may use those above it
+        shared[name] = SHARED_WORDS.sub(lambda taken: shared.get(taken[1], taken[0]), str(words))
     return tuple(signature for file in FILES for signature in _signatures(file, shared))
 
 

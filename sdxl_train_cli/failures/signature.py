@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -55,15 +56,20 @@ class Signature(BaseModel):
     anywhere: bool = False
     """Match any line. Otherwise only the text of errors."""
     within: str | None = None
-    """Text that a frame of the traceback must contain as well."""
+    """Regular expression that must match a frame of the traceback, or the error's own text, as well."""
     without: str | None = None
-    """Text that neither a frame nor the error may contain: there, the same words have another cause."""
+    """Regular expression that must match neither: the same words mean something else there."""
+    beside: str | None = None
+    """Regular expression that must match another line of the log."""
+    taken_apart: Literal["options", "arguments"] | None = None
+    """The error lists parts of a command line, or an optimizer's argument. `refused_options` and `refused_keyword`
+    tell each of them. Cause and remedy stand in where they can't."""
     sample: str = ""
     """End of a traceback that it explains: the relevant frames and the error. Tests require it."""
     sample_is_whole: bool = False
     """The sample is a complete log."""
 
-    @field_validator("pattern", mode="before")
+    @field_validator("pattern", "within", "without", "beside", mode="before")
     @classmethod
     def _join_alternatives(cls, found: object) -> object:
         """Join alternatives, which a file may list one per line."""

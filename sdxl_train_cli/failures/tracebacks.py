@@ -11,10 +11,12 @@ _BAR = re.compile(
     r"|\b\d{1,9}it \[[\d:]{1,19}, [^\]]{0,99}\]|\b\d{1,9}%\|[^|]*$"
 )
 """A tqdm bar anywhere in a line. Other text may be glued to both sides."""
+_WRAPPERS = re.compile(r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,6})?\] \[[A-Z]{4,8}\] ?")
+"""What a program that starts the trainer writes before each of its lines."""
 _CITED = re.compile(r"^(?:>\s?)+|^[\s#*`┃│]+(?=(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b)")
 """Quoting of a forum or mail: > before every line, or bold marks."""
 _FLAT = re.compile(
-    r'(?<!\s)\s+(?=File "[^"]+", line \d+, in )|(?<=[\w)\]])\s+(?=(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): )'
+    r'(?<!\s)\s+(?=File "[^"]+", line \d+, in )|(?<=[\w)\]^~])\s+(?=(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): )'
 )
 """Places where a traceback continues that lost its line breaks when copied."""
 _BOX_TOP = re.compile(r"^\s*[╭┌]─")
@@ -35,6 +37,11 @@ _HEADING = re.compile(r"Traceback \(most recent call")
 _CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
 _FRAME = re.compile(r'^\s*(?:File ")?[^"\s][^"]*", line \d+(?:, in |$)|^\s*File "[^"]*", line \d+')
 """A traceback frame. Its second half suffices: a copied log often starts in mid-line."""
+_MODULE_PATH = re.compile(r'^(?P<start>(?:File ")?)(?P<path>[^"│┃]{1,400}\.pyw?)(?="?, line \d|:\d+ in\b)')
+_PACKAGES_OF = frozenset({"site-packages", "dist-packages"})
+_PYTHONS = re.compile(r"python3\.\d+|[Ll]ib")
+_FOLDERS = frozenset({"library", "networks", "tools", "finetune"})
+"""Folders of sd-scripts that hold modules."""
 _POINTERS = re.compile(r"^[\s~^]+$|^\s*\[Previous line repeated|^\s*\.\.\.<\d+ lines?>\.\.\.")
 _ERROR = re.compile(
     r"^(?!Error:)(?:[A-Za-z_][\w.]*\.)?"
@@ -81,6 +88,11 @@ class RaisedError:
         """Whether it only reports that a child process failed."""
         return is_launchers(self.words[0])
 
+    @property
+    def is_stop(self) -> bool:
+        """Whether someone pressed Ctrl-C."""
+        return self.words[0].startswith("KeyboardInterrupt")
+
 
 @dataclass
 class _Reading:
@@ -106,6 +118,19 @@ class ParsedLog:
     """Frames of a traceback if the log breaks off before the error itself."""
 
 
+def without_folders(frame: str) -> str:
+    """A frame whose path says no more than the module: a person's own folders may have the name of any package."""
+    return _MODULE_PATH.sub(lambda found: found["start"] + _module(found["path"]), frame)
+
+
+def _module(path: str) -> str:
+    parts = path.replace("\\", "/").split("/")
+    starts = [number for number, part in enumerate(parts) if part in _PACKAGES_OF or _PYTHONS.fullmatch(part)]
+    if starts:
+        return "/".join(parts[starts[-1] :])
+    return "/".join(parts[-2:] if len(parts) > 1 and parts[-2] in _FOLDERS else parts[-1:])
+
+
 def without_bars(line: str) -> str:
     """The line without tqdm bars."""
     return _BAR.sub(" ", line) if "%|" in line or "it [" in line else line
@@ -123,11 +148,11 @@ def parse(lines: Sequence[str]) -> ParsedLog:
             continue  # copied logs often have blank lines in between
         if _FRAME.match(bare):
             reading.close()
-            reading.frames.append(bare.strip())
+            reading.frames.append(without_folders(bare.strip()))
             skip_code = in_traceback = True
         elif bare.startswith("\0"):
             reading.close()
-            reading.frames.append(bare[1:])
+            reading.frames.append(without_folders(bare[1:]))
             in_traceback = True
         elif _HEADING.search(bare):
             reading.close()
@@ -183,7 +208,7 @@ def _take_line(reading: _Reading, line: str, *, in_traceback: bool) -> bool:
 def _unboxed(lines: Sequence[str]) -> Iterator[str]:
     """Lines without quoting. Lines inside a box, which are source code and frames, are marked with NUL."""
     boxed = False
-    for line in (part for whole in lines for part in _FLAT.split(_CITED.sub("", whole))):
+    for line in (part for whole in lines for part in _FLAT.split(_CITED.sub("", _WRAPPERS.sub("", whole)))):
         boxed = boxed or bool(_BOX_ROW.match(line))  # a box whose top was not copied
         if _BOX_TOP.match(line) or ("Traceback (most recent call" in line and ("╭" in line or "──" in line)):
             boxed = True

@@ -18,6 +18,15 @@ KEPT_WITH_WEIGHTS = frozenset(
 create_network_from_weights)."""
 _SHARES = frozenset({"dropout", "rank_dropout", "module_dropout"})
 _NUMBERS = frozenset({"conv_alpha", "constraint", "constrain"})
+NAMES = (
+    lycoris.SWITCHES
+    | KEPT_WITH_WEIGHTS
+    | _SHARES
+    | _NUMBERS
+    | {"factor", "block_size"}
+    | {"block_dims", "block_alphas"}
+)
+"""Arguments that networks take, LyCORIS' or sd-scripts' own. Not all: a module may take others."""
 
 
 def complaints(arguments: Mapping[str, str], dim: float | None) -> Iterator[str]:

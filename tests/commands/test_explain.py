@@ -64,6 +64,48 @@ def test_what_is_no_known_failure_is_told_as_such(
     assert words in result.stdout
 
 
+BAR = "steps:  24%|##4       | 96/400 [01:36<05:04,  1.00s/it, avr_loss={}]\n"
+RESUMED = """\
+INFO     resume training from local state: /out/cat-state            train_util.py:4777
+INFO     load train state from /out/cat-state/train_state.json: {'current_epoch': 10, 'current_step': 80}
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        (BAR.format(0.1), ["this log shows nothing but progress: the run is still going, or was cut off at step 96"]),
+        (BAR.format(0) * 3 + "model saved.\n", ["cause:   the loss was exactly 0 at every step"]),
+        (
+            "  total optimization steps / 学習ステップ数: 0\nmodel saved.\n",
+            ["cause:   the run had no step", "remedy:  --steps or --epochs above 0"],
+        ),
+        (
+            RESUMED + BAR.format(0.1) + "^C\n",
+            [
+                "this run was resumed from /out/cat-state, at step 80",
+                "this run was stopped at step 96 of 400: someone stopped it",
+                "remedy:  start it again",
+            ],
+        ),
+        (
+            RESUMED + "Could not load random states\nKeyError: 'step'\n",
+            ["this run could not be resumed from /out/cat-state", "cause:   the random numbers in the saved state"],
+        ),
+        (
+            "sdxl_train_network.py: error: unrecognized arguments: \\ --block_lr=1\n",
+            ["cause:   the sign that continues", "remedy:  end each line", "         leave it out, or use `sdxl-train"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_log_is_told_as_what_it_was(main: Callable[..., Result], tmp_path: Path, log: str, told: list[str]) -> None:
+    (tmp_path / "a.log").write_text(log, encoding="utf-8")
+
+    lines = main("runs", "explain", tmp_path / "a.log").stdout.splitlines()
+
+    assert [line[: len(start)] for line, start in zip(lines, told, strict=False)] == told
+
+
 def test_json_has_every_fact(main: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(LOGS["gpu-memory"], encoding="utf-16")
 
@@ -72,6 +114,7 @@ def test_json_has_every_fact(main: Callable[..., Result], tmp_path: Path) -> Non
     assert (facts["ending"], facts["kind"], facts["failure"]) == ("known-failure", "gpu-memory", "gpu-memory")
     assert "CUDA out of memory" in facts["evidence"]
     assert facts["last_words"][0] == facts["evidence"]
+    assert (facts["step"], facts["steps"], facts["resumed_from"]) == (0, 400, None)
 
 
 def test_a_pipe_is_read(cli: Cli) -> None:

@@ -40,10 +40,7 @@ CALLED = "subprocess.CalledProcessError: Command '['/venv/bin/python', 'sdxl_tra
         (CALLED + "died with <Signals.SIGKILL: 9>.", "the computer's own memory ran out"),
         (CALLED + "returned non-zero exit status 3221225477.", "the computer's own memory ran out"),
         ("AssertionError: caption file is empty: /data/a.txt", "a caption file is empty"),
-        (
-            "sdxl_train_network.py: error: unrecognized arguments: --nope",
-            "no sd-scripts known here has an option --nope",
-        ),
+        ("sdxl_train_network.py: error: unrecognized arguments: --nope", "no script of sd-scripts v0.10.1 or v0.11.1"),
     ],
 )
 def test_a_known_failure_is_named_with_a_remedy(line: str, cause: str) -> None:

@@ -16,8 +16,9 @@ from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.failures import diagnosis, log
-from sdxl_train_cli.failures.diagnosis import Ending, LogFinding
+from sdxl_train_cli.failures.diagnosis import Diagnosis, Ending, LogFinding
 from sdxl_train_cli.failures.remedies import RunFacts
+from sdxl_train_cli.failures.run_story import RunStory
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.memory import out_of_memory
 from sdxl_train_cli.records import history, record
@@ -162,20 +163,45 @@ def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:
 
 def _told(finding: LogFinding) -> list[str]:
     known = finding.diagnosis
+    begun, reached = _begun(finding), _reached(finding.story)
+    if finding.ending is Ending.STOPPED and known is not None:
+        return [*begun, f"this run was stopped{reached}: {known.cause}", *_ways_on(known)]
     if known is not None:
-        told = [f"cause:   {known.cause}", f"remedy:  {known.remedy}"]
-        return [*told, f"the log: {known.evidence}", f"source:  {known.source}"]
+        return [*begun, f"cause:   {known.cause}", *_ways_on(known), f"source:  {known.source}"]
     if finding.ending is Ending.FINISHED:
-        return ["this run finished: its model was saved"]
+        return [*begun, f"this run finished{reached}: its model was saved"]
     if finding.ending is Ending.UNKNOWN:
         head = "unknown failure; the last meaningful lines:"
+    elif finding.last_words:
+        head = f"this log shows no failure: the run is still going, or was cut off{reached}; its last lines:"
+    elif finding.story.step is not None:
+        head = f"this log shows nothing but progress: the run is still going, or was cut off{reached}"
     else:
-        head = "this log shows no failure: the run is still going, or was cut off; its last lines:"
-    return (
-        [head, *(f"  {line}" for line in finding.last_words)]
-        if finding.last_words
-        else ["this log has nothing useful in it"]
-    )
+        return ["this log has nothing useful in it"]
+    return [*begun, head, *(f"  {line}" for line in finding.last_words)]
+
+
+def _ways_on(known: Diagnosis) -> list[str]:
+    remedies = known.remedy.splitlines()
+    labels = ("remedy: ", *["        "] * (len(remedies) - 1))
+    ways = [f"{label} {line}" for label, line in zip(labels, remedies, strict=True)]
+    return [*ways, f"the log: {known.evidence}"]
+
+
+def _begun(finding: LogFinding) -> list[str]:
+    story = finding.story
+    if story.state is None:
+        return []
+    if finding.diagnosis is not None and finding.diagnosis.kind is Failure.RESUME:
+        return [f"this run could not be resumed from {story.state}"]
+    at = "" if story.resumed_at is None else f", at step {story.resumed_at}"
+    return [f"this run was resumed from {story.state}{at}"]
+
+
+def _reached(story: RunStory) -> str:
+    if story.step is None:
+        return ""
+    return f" at step {story.step}" + ("" if story.steps is None else f" of {story.steps}")
 
 
 def _ways(finding: LogFinding, entry: Loaded | None) -> list[str]:
@@ -198,5 +224,10 @@ def _facts(finding: LogFinding, path: Path | None) -> dict[str, object]:
         "evidence": None if known is None else known.evidence,
         "source": None if known is None else known.source,
         "last_words": list(finding.last_words),
+        "step": finding.story.step,
+        "steps": finding.story.steps,
+        "resumed_from": finding.story.state,
+        "resumed_at": finding.story.resumed_at,
+        "all_losses_zero": finding.story.all_losses_zero,
         "log": None if path is None else str(path),
     }
