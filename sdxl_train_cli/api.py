@@ -19,7 +19,7 @@ from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Value
-from sdxl_train_cli.recipes import presets, project
+from sdxl_train_cli.recipes import presets, user_config
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import curves, history, runs
 from sdxl_train_cli.records.curves import Curves
@@ -173,4 +173,4 @@ def _overrides(changes: Mapping[str, Value | None]) -> list[Override]:
 
 
 def _home(typed: Path | None) -> Home:
-    return project.home(None if typed is None else str(typed), os.environ)
+    return user_config.home(None if typed is None else str(typed), os.environ)

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from sdxl_train_cli import layout
-from sdxl_train_cli.recipes import project
+from sdxl_train_cli.recipes import user_config
 
 SHARED = "SDXL_TRAIN_TESTS_SHARED"
 """The variable with the folder that all workers of one test run share."""
@@ -19,7 +19,7 @@ SHARED = "SDXL_TRAIN_TESTS_SHARED"
 
 def find() -> str | None:
     """SDXL_TRAIN_SOURCE, else `source:` in the user's config file, if git can list it; never the default address."""
-    source = os.environ.get("SDXL_TRAIN_SOURCE") or project.load_config(layout.config_folder(os.environ)).source
+    source = os.environ.get("SDXL_TRAIN_SOURCE") or user_config.load(layout.config_folder(os.environ)).source
     if not source:
         return None
     listed = subprocess.run(["git", "ls-remote", "--heads", source], check=False, capture_output=True)

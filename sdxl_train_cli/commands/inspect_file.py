@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import formatting, layout
-from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli import layout
+from sdxl_train_cli.commands import home_option
+from sdxl_train_cli.commands.home_option import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import ModelError
-from sdxl_train_cli.inspection import verdict
-from sdxl_train_cli.inspection.verdict import ExaminedFile, ResultFinding
-from sdxl_train_cli.run import inspecting
-from sdxl_train_cli.run.inspecting import Inspected
-from sdxl_train_cli.ui import console
+from sdxl_train_cli.ui import file_look
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors file: a LoRA or its kin, or a checkpoint")]
 Base = Annotated[
@@ -32,92 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 def inspect(file: File, base: Base = None, as_json: Json = False, home: HomeOption = None) -> None:
     """Show what a LoRA or checkpoint is, and what it learned."""
     path = layout.expand(file)
-    installed = environment.find(workspace.home(home))
-    inspected = inspecting.inspect(path, installed, None if base is None else layout.expand(base))
-    examined, findings = inspected.examined, inspected.findings
-    if as_json:
-        console.data(_facts(path, inspected))
-    else:
-        console.table(("file", path.name), _rows(path, examined, findings))
-        blocks = list(_blocks(examined))
-        if blocks:
-            console.out("")
-            console.table(("block", "modules", "unchanged", "norm", "largest"), blocks)
-        for finding in findings:
-            console.warn(finding.problem)
-        if inspected.not_examined is not None:
-            console.note(f"only the header was looked at: {inspected.not_examined}")
-        elif examined.model.is_checkpoint and examined.weights and examined.weights.against is None:
-            console.note("what it has learned shows beside its base: --base FILE")
-    if any(finding.is_fatal for finding in findings):
+    installed = environment.find(home_option.home(home))
+    is_of_use = file_look.show(path, installed, None if base is None else layout.expand(base), as_json=as_json)
+    if not is_of_use:
         raise typer.Exit(ModelError.exit_code)
-
-
-def _rows(path: Path, examined: ExaminedFile, findings: tuple[ResultFinding, ...]) -> list[tuple[str, str]]:
-    model = examined.model
-    ranks = ", ".join(map(str, model.ranks))
-    steps = "" if model.steps is None else formatting.counted(model.steps, "step")
-    rows = [
-        ("size", formatting.size(path.stat().st_size)),
-        ("kind", model.what),
-        ("base", model.family or ""),
-        ("prediction", _prediction(examined)),
-        ("rank", ranks),
-        ("alpha", "" if model.alpha is None else f"{model.alpha:g}"),
-        ("trained", steps),
-        ("types", ", ".join(model.dtypes)),
-        ("names", ", ".join(model.dialects)),
-        ("found", verdict.summary(examined, findings)),
-        *((reading.program, verdict.obstacle_words(reading)) for reading in examined.readings),
-    ]
-    return [(name, text) for name, text in rows if text]
-
-
-def _prediction(examined: ExaminedFile) -> str:
-    model = examined.model
-    if model.prediction is not None:
-        return f"{model.prediction}, by its tensors"
-    return f"{model.said_prediction}, by its metadata" if model.said_prediction else ""
-
-
-def _blocks(examined: ExaminedFile) -> Iterator[tuple[str, ...]]:
-    for block in examined.weights.blocks if examined.weights else ():
-        name = f"{block.label} {block.block}".strip()
-        yield name, str(block.modules), str(block.idle), _norm(block.norm), _norm(block.largest)
-
-
-def _norm(norm: float | None) -> str:
-    return "-" if norm is None else f"{norm:.3g}"
-
-
-def _facts(path: Path, inspected: Inspected) -> dict[str, object]:
-    examined = inspected.examined
-    model, weights = examined.model, examined.weights
-    return {
-        "path": str(path),
-        "bytes": path.stat().st_size,
-        "kind": model.what,
-        "base": model.family,
-        "prediction": model.prediction or model.said_prediction,
-        "ranks": list(model.ranks),
-        "alpha": model.alpha,
-        "steps": model.steps,
-        "dtypes": list(model.dtypes),
-        "dialects": list(model.dialects),
-        "summary": verdict.summary(examined, inspected.findings),
-        "programs": [
-            {"program": one.program, "reads": one.obstacle is None, "unread": one.unread, "total": one.total}
-            for one in examined.readings
-        ],
-        "findings": [
-            {
-                "trouble": finding.trouble.value,
-                "fatal": finding.is_fatal,
-                "message": finding.problem.message,
-                "hint": finding.problem.hint,
-            }
-            for finding in inspected.findings
-        ],
-        "weights": weights.model_dump(mode="json") if weights else None,
-        "not_examined": inspected.not_examined,
-    }

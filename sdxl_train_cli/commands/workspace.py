@@ -12,26 +12,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdxl_train_cli import layout
+from sdxl_train_cli.commands.home_option import HomeOption, home
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import project
-from sdxl_train_cli.recipes.project import UserConfig
+from sdxl_train_cli.recipes import project, user_config
+from sdxl_train_cli.recipes.user_config import UserConfig
 from sdxl_train_cli.records import history
 from sdxl_train_cli.ui import console
 
 if TYPE_CHECKING:
     from sdxl_train_cli.dataset.survey import OnProgress  # half of the time that this module took to import
 
-HomeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--home",
-        metavar="PATH",
-        help="Where setup installs [env: SDXL_TRAIN_HOME; default: the user's data folder]",
-    ),
+__all__ = [
+    "HomeOption",
+    "KindFilter",
+    "KindOption",
+    "OutputOption",
+    "complete_kinds",
+    "config",
+    "home",
+    "kind",
+    "output",
+    "picture_progress",
+    "user_presets",
 ]
-"""A string, as a Path can't distinguish an empty value (an unset variable) from the current folder."""
 
 
 def complete_kinds(incomplete: str) -> list[str]:
@@ -58,12 +62,7 @@ def output(typed: Path | None) -> Path:
 
 def config() -> UserConfig:
     """The user's config file."""
-    return project.load_config(layout.config_folder(os.environ))
-
-
-def home(typed: str | None) -> Home:
-    """The home folder: typed, SDXL_TRAIN_HOME, the config file's, or the platform's."""
-    return project.home(typed, os.environ)
+    return user_config.load(layout.config_folder(os.environ))
 
 
 def user_presets() -> Path:

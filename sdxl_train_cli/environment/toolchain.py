@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.errors import SetupError
-from sdxl_train_cli.gpu import Gpu
+
+if TYPE_CHECKING:
+    from sdxl_train_cli.gpu import Gpu  # the driver's library takes long to import
 
 TABLE = Path(__file__).with_suffix(".toml")
 MACOS = sys.platform == "darwin"

@@ -154,9 +154,8 @@ class Names:
     def __init__(self, table: dict) -> None:
         self.modules = table["modules"]
         self.beside = table["beside"]
-        self._suffixes = sorted(
-            {suffix for row in self.modules for suffix in row["factors"] if "beside" not in row}, key=len, reverse=True
-        )
+        self._suffixes = {suffix for row in self.modules for suffix in row["factors"] if "beside" not in row}
+        self._lengths = sorted({len(suffix) for suffix in self._suffixes}, reverse=True)
         self._parts = {part: re.compile("|".join(patterns)) for part, patterns in table["parts"].items()}
         self._block = re.compile(table["blocks"])
 
@@ -175,7 +174,7 @@ class Names:
         """A network's modules: for each, its tensors by suffix. Empty where the file is no network."""
         found: dict[str, dict[str, str]] = defaultdict(dict)
         for name in names:
-            suffix = next((suffix for suffix in self._suffixes if name.endswith(suffix)), None)
+            suffix = self._suffix(name)
             if suffix is not None:
                 found[name[: -len(suffix)]][suffix] = name
         for row in self.modules:
@@ -185,6 +184,11 @@ class Names:
                         module = name[: -len(row["beside"])]
                         found[module][row["factors"][0]] = module + row["factors"][0]
         return found
+
+    def _suffix(self, name: str) -> str | None:
+        """The longest known end of a name: one look for each length takes a fifth of one for each end."""
+        ends = (name[-length:] for length in self._lengths)
+        return next((end for end in ends if end in self._suffixes), None)
 
 
 def examine(options: argparse.Namespace, names: Names) -> dict:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sdxl_train_cli import files
-from sdxl_train_cli.sdscripts import base_model, checkpoint
+from sdxl_train_cli import files, handed_file
+from sdxl_train_cli.errors import ModelError
+from sdxl_train_cli.sdscripts import base_model, checkpoint, pickles
 from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.sdscripts.checkpoint import Header
 
@@ -134,6 +135,23 @@ def number(text: str | None) -> float | None:
 def read(path: Path) -> ModelFile:
     """Read a .safetensors file's header. ModelError if it is not a complete safetensors file."""
     return describe(checkpoint.read_header(path))
+
+
+def require_safetensors(path: Path) -> None:
+    """ModelError if it is no file, or one that can't be looked into without danger."""
+    other = handed_file.other_kind(path, "checkpoint network pickle web_page", "a model")
+    if other is not None:
+        raise ModelError(other)
+    if files.is_folder(path):
+        inner = sorted(file.name for file in path.glob("*.safetensors"))
+        hint = f"it has {', '.join(inner[:5])}" if inner else None
+        raise ModelError(f"{path} is a folder: name one .safetensors file", hint)
+    if not files.exists(path):
+        raise ModelError(f"no file at {path}", "sdxl-train runs list shows every run")
+    if path.suffix.lower() in pickles.SUFFIXES:
+        raise ModelError(
+            f"{path} is a pickle, which can hold code: it is never opened", "only .safetensors can be inspected"
+        )
 
 
 def describe(header: Header) -> ModelFile:

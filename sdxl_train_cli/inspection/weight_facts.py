@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import queue
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -87,6 +89,27 @@ class WeightFacts(_Facts):
     blocks: tuple[BlockNorm, ...]
     against: BaseComparison | None
     before: EarlierComparison | None
+
+
+def start(installed: Environment, file: Path, base: Path | None = None) -> Callable[[], WeightFacts]:
+    """Begin to look at a file's weights. What is returned waits for the answer, and raises as `examine` does."""
+    answers = queue.SimpleQueue[WeightFacts | Exception]()
+
+    def look() -> None:
+        try:
+            answers.put(examine(installed, file, base=base))
+        except Exception as error:  # noqa: BLE001 - raised where the answer is asked for
+            answers.put(error)
+
+    threading.Thread(target=look, daemon=True).start()
+
+    def wait() -> WeightFacts:
+        answer = answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return wait
 
 
 def examine(  # noqa: PLR0913 - keyword-only, each is one flag of the script

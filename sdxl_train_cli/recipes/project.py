@@ -1,26 +1,24 @@
-"""The user's two files: `sdxl-train.yaml` in the current folder, and `config.yaml` in the config folder."""
+"""The project file: `sdxl-train.yaml` in the current folder."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, RecipeError, UsageError
-from sdxl_train_cli.layout import PROJECT_FILE, Home
+from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import yaml_file
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.recipes.yaml_file import YamlDocument, YamlEntry
+from sdxl_train_cli.recipes.yaml_file import YamlEntry
 from sdxl_train_cli.sdscripts import other_names, shipped
 from sdxl_train_cli.sdscripts.base_model import Prediction
 
 _TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger", "prediction")
 _SET = "set"
-_CONFIG = ("source", "home")
 
 
 @dataclass(frozen=True)
@@ -40,21 +38,13 @@ class Project:
     overrides: tuple[Override, ...] = ()
 
 
-@dataclass(frozen=True)
-class UserConfig:
-    """Contents of the user's config file."""
-
-    source: str | None = None
-    home: str | None = None
-
-
 def load(folder: Path) -> Project:
     """Read the folder's project file. An empty Project if there is none. RecipeError if it is invalid."""
     path = folder / PROJECT_FILE
     if not files.is_file(path):
         return Project()
     document = yaml_file.load(path, PROJECT_FILE, nested=(_SET,))
-    texts = _texts(document, _TEXTS, also=(_SET,))
+    texts = yaml_file.texts(document, _TEXTS, nested=(_SET,), meant=_meant)
     kinds = {kind.value: kind for kind in Kind}
     kind = texts.pop("kind", None)
     if kind is not None and kind not in kinds:
@@ -71,65 +61,15 @@ def load(folder: Path) -> Project:
     return Project(kind=kinds[kind] if kind else None, overrides=overrides, **texts)
 
 
-def load_config(folder: Path) -> UserConfig:
-    """Read the user's config file. An empty UserConfig if there is none."""
-    path = folder / "config.yaml"
-    return UserConfig(**_texts(yaml_file.load(path), _CONFIG)) if files.is_file(path) else UserConfig()
-
-
-def home(typed: str | None, environ: Mapping[str, str]) -> Home:
-    """The home folder: typed, SDXL_TRAIN_HOME, the config file, the platform's place. Raises UsageError."""
-    if typed == "":
-        raise UsageError("--home is empty", "give it a folder, or omit it")
-    chosen = typed or environ.get("SDXL_TRAIN_HOME") or load_config(layout.config_folder(environ)).home
-    if chosen and not _is_name(chosen):
-        raise UsageError(
-            f"{chosen!a} can't be the home folder: its name is not valid UTF-8", "give --home another folder"
-        )
-    return Home.find(Path(chosen) if chosen else None, {})
-
-
-def _is_name(text: str) -> bool:
-    """Whether every program of an installation can take it; Python tells odd bytes as surrogates."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _texts(document: YamlDocument, known: tuple[str, ...], also: tuple[str, ...] = ()) -> dict[str, str]:
-    problems = [problem for entry in document.entries for problem in _wrong(document, entry, (*known, *also), also)]
-    if problems:
-        raise RecipeError(problems)
-    return {entry.key: entry.value for entry in document.entries if entry.key in known and isinstance(entry.value, str)}
-
-
-def _wrong(document: YamlDocument, entry: YamlEntry, known: tuple[str, ...], nested: tuple[str, ...]) -> list[Problem]:
-    if entry.key not in known:
-        return [Problem(f"unknown key '{entry.key}'", _meant(entry, known, nested), document.where(entry))]
-    is_mapping = entry.entries is not None
-    if entry.key in nested and not is_mapping and entry.value is not None:
-        return [Problem(f"{entry.key} takes `option: value` lines under it", None, document.where(entry))]
-    if entry.key not in nested and isinstance(entry.value, tuple):
-        return [Problem(f"{entry.key} takes one value, not a list", None, document.where(entry))]
-    if entry.key not in nested and not isinstance(entry.value, str | None):
-        what = "true or false" if isinstance(entry.value, bool) else "a number"
-        return [
-            Problem(
-                f"{entry.key} takes text, and YAML reads {what} here",
-                f'put it into quotes: {entry.key}: "..."',
-                document.where(entry),
-            )
-        ]
-    return []
-
-
-def _meant(entry: YamlEntry, known: tuple[str, ...], nested: tuple[str, ...]) -> str:
+def _meant(entry: YamlEntry) -> str | None:
     """What to write instead of an unknown key: an option of sd-scripts has a place of its own."""
     row = other_names.find(entry.key)
-    if row is not None and row.flag is not None and row.flag.lstrip("-") in known:
+    if row is not None and row.flag is not None and row.flag.lstrip("-") in _TEXTS:
         return f"the key is {row.flag.lstrip('-')}"
     option, value = other_names.understood(entry.key, entry.value)
-    if nested and option in {each.name for options in shipped.table().scripts.values() for each in options}:
-        return f"an option of sd-scripts stands under `{nested[0]}:`, indented: `  {option}: {value}`"
-    return formatting.suggestion(entry.key, known) or f"known keys: {', '.join(known)}"
+    if option in {each.name for options in shipped.table().scripts.values() for each in options}:
+        return f"an option of sd-scripts stands under `{_SET}:`, indented: `  {option}: {value}`"
+    return None
 
 
 _TEMPLATE = """\

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Scalar, Value
@@ -210,3 +210,43 @@ def _float(text: str) -> float | str:
     except ValueError:  # .inf, .nan and 1:30.5 are floats to YAML only
         return text
     return number if math.isfinite(number) else text
+
+
+def texts(
+    document: YamlDocument,
+    known: tuple[str, ...],
+    nested: tuple[str, ...] = (),
+    meant: Callable[[YamlEntry], str | None] = lambda _: None,
+) -> dict[str, str]:
+    """The document's values by key. RecipeError for an unknown key, and for a value that is no text.
+
+    `nested` keys are known too; each holds a mapping. `meant` gives a hint on an unknown key.
+    """
+    keys = (*known, *nested)
+    problems: list[Problem] = []
+    for entry in document.entries:
+        if entry.key not in keys:
+            hint = meant(entry) or formatting.suggestion(entry.key, keys) or f"known keys: {', '.join(keys)}"
+            problems.append(Problem(f"unknown key '{entry.key}'", hint, document.where(entry)))
+            continue
+        wrong = _nested_problem(entry) if entry.key in nested else _text_problem(entry)
+        if wrong is not None:
+            problems.append(Problem(*wrong, document.where(entry)))
+    if problems:
+        raise RecipeError(problems)
+    return {entry.key: entry.value for entry in document.entries if entry.key in known and isinstance(entry.value, str)}
+
+
+def _nested_problem(entry: YamlEntry) -> tuple[str, str | None] | None:
+    if entry.entries is not None or entry.value is None:
+        return None
+    return f"{entry.key} takes `option: value` lines under it", None
+
+
+def _text_problem(entry: YamlEntry) -> tuple[str, str | None] | None:
+    if isinstance(entry.value, tuple):
+        return f"{entry.key} takes one value, not a list", None
+    if isinstance(entry.value, str | None):
+        return None
+    what = "true or false" if isinstance(entry.value, bool) else "a number"
+    return f"{entry.key} takes text, and YAML reads {what} here", f'put it into quotes: {entry.key}: "..."'

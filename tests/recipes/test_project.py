@@ -14,7 +14,7 @@ from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.recipes.project import Project, UserConfig
+from sdxl_train_cli.recipes.project import Project
 
 TEXTS = {"kind": "lora", "preset": "dim32-gc", "model": "base.safetensors", "data": "data", "output": "output"}
 
@@ -32,7 +32,6 @@ def refused(folder: Path, text: str) -> list[str]:
 
 def test_without_a_file_nothing_is_said(tmp_path: Path) -> None:
     assert project.load(tmp_path) == Project()
-    assert project.load_config(tmp_path) == UserConfig()
 
 
 def test_a_file_says_what_is_trained(tmp_path: Path) -> None:
@@ -81,19 +80,6 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, words: s
 
 def test_every_wrong_line_is_told(tmp_path: Path) -> None:
     assert len(refused(tmp_path, "a: 1\nset: 2\nname: [x]\nb: 3\n")) == 4
-
-
-def test_the_config_file_names_source_and_home(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("source: ../sd-scripts\nhome: ~/big disk\n", encoding="utf-8")
-
-    assert project.load_config(tmp_path) == UserConfig(source="../sd-scripts", home="~/big disk")
-
-
-def test_the_config_file_knows_no_other_key(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("homes: x\n", encoding="utf-8")
-
-    with pytest.raises(RecipeError, match=r"config\.yaml:1: unknown key 'homes'"):
-        project.load_config(tmp_path)
 
 
 def test_a_template_reads_back_as_what_was_chosen(tmp_path: Path) -> None:
