@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ class FittingRun:
     need: requirement.MemoryNeed
     gives_up: tuple[str, ...]
     command: str
+    settings: tuple[str, ...]
+    """What is changed of the preset, each as `--set` takes it."""
 
     @property
     def batch_size(self) -> int:
@@ -47,13 +50,15 @@ class PlanRequest:
     """Dataset, only repeated in the commands."""
     known: requirement.Known = requirement.unmeasured
     """Measurements on this GPU."""
+    as_started: Callable[[Recipe], Recipe] = lambda recipe: recipe
+    """What a start makes of a preset, where more than the preset decides."""
 
 
 def fitting_runs(request: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
     """Presets of the kind that fit unchanged, smallest sacrifice first. If none does, the best changed one."""
     names = presets.names(request.kind, user_presets)
     sizes = [] if request.resolution is None else presets.with_sizes(request.resolution)
-    loaded = {name: presets.load(request.kind, name, sizes, user_presets) for name in names}
+    loaded = {name: request.as_started(presets.load(request.kind, name, sizes, user_presets)) for name in names}
     recipes = {name: recipe for name, recipe in loaded.items() if not any(rules.problems(recipe))}
     found = [_fit_unchanged(recipe, request) for recipe in recipes.values()]
     fitting = sorted((offer for offer in found if offer is not None), key=_loss)
@@ -69,9 +74,8 @@ def _fit_unchanged(recipe: Recipe, request: PlanRequest) -> FittingRun | None:
         sized = recipe.replaced({"train_batch_size": Setting(value=size, origin=Origin("--batch-size"))})
         need = requirement.need(sized, request.known)
         if need.high_gib <= request.free_gib:
-            return FittingRun(
-                recipe.name, sized, need, _given_up(sized), _command(recipe, request, f"--batch-size {size}")
-            )
+            command = _command(recipe, request, f"--batch-size {size}")
+            return FittingRun(recipe.name, sized, need, _given_up(sized), command, (f"train_batch_size={size}",))
     return None
 
 
@@ -84,9 +88,8 @@ def _beats(one: FittingRun, other: FittingRun) -> bool:
 def _fit_with_savings(recipe: Recipe, request: PlanRequest) -> FittingRun | None:
     """The run with the cheapest changes that make it fit."""
     for way in savings.ways_out(recipe, request.free_gib, request.known):
-        return FittingRun(
-            recipe.name, way.recipe, way.need, _given_up(way.recipe), _command(recipe, request, way.flags)
-        )
+        command = _command(recipe, request, way.flags)
+        return FittingRun(recipe.name, way.recipe, way.need, _given_up(way.recipe), command, way.way.settings)
     return None
 
 

@@ -7,12 +7,13 @@ sdxl_train.py, sdxl_train_network.py with train_network.py, and networks/lora.py
 from __future__ import annotations
 
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, is_set, lacks, sets, ways
+from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, RuleHint, is_set, lacks, sets, ways
 from sdxl_train_cli.sdscripts import lycoris, shipped
 from sdxl_train_cli.sdscripts.buckets import (
     bucket_is_larger_than_resolution,
     bucket_is_nothing,
     bucket_is_smaller_than_resolution,
+    sides,
     sides_do_not_divide,
 )
 from sdxl_train_cli.sdscripts.optimizer import (
@@ -32,6 +33,17 @@ _PLAIN_LORA = ("network_module=networks.lora", "network_args=null")
 _PLAIN_LOCON = ("network_module=networks.lora", "network_args=conv_dim=32 conv_alpha=16")
 _FULL = (Kind.DREAMBOOTH,)
 _OWN_KINDS = {"loha": Kind.LOHA, "lokr": Kind.LOKR}
+
+_STEP = 64
+
+
+def _smaller_bucket(recipe: Recipe) -> RuleHint:
+    """Keep the resolution: buckets may be half as narrow as its shorter side."""
+    step = int(recipe.number("bucket_reso_steps") or _STEP)
+    shorter = min(sides(recipe) or (0,))
+    least = max(step, shorter // 2 // step * step)
+    return ways(*([f"min_bucket_reso={least}"] if least <= shorter else []), "resolution=1024")
+
 
 # The first four are refused after the pictures have been read; the others silently have no effect.
 _NOT_WITH_CACHED_CAPTIONS = (
@@ -203,7 +215,7 @@ _PICTURES = (
         ("min_bucket_reso", "resolution", "bucket_reso_steps", "enable_bucket"),
         bucket_is_larger_than_resolution,
         "min_bucket_reso is larger than the shorter side of resolution",
-        ways("min_bucket_reso=256", "min_bucket_reso=64", "resolution=1024"),
+        _smaller_bucket,
     ),
     Rule(
         ("max_bucket_reso", "resolution", "bucket_reso_steps", "enable_bucket"),

@@ -141,14 +141,20 @@ class RecipeChecks:
         return [one.way for one in fitting] or list(islice(self._other_presets(free_gib), _PRESETS))
 
     def _other_presets(self, free_gib: float) -> Iterator[WayOut]:
-        question = PlanRequest(self.choices.kind, free_gib, resolution=None, data=None, known=self.known)
+        question = PlanRequest(
+            self.choices.kind, free_gib, resolution=None, data=None, known=self.known, as_started=self._as_started
+        )
         for offer in planning.fitting_runs(question, self.user_presets):
-            settings = (f"train_batch_size={offer.batch_size}",)
             words = f"needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}"
-            way = WayOut(settings, words, offer.preset)
+            way = WayOut(offer.settings, words, offer.preset)
             after = self.attempt(way)
             if not after.problems and after.memory is None:
                 yield way
+
+    def _as_started(self, recipe: Recipe) -> Recipe:
+        """Another preset with what was typed beside this one, and with these pictures' captions."""
+        overrides = (*sources.overrides(self.choices.data), *self.choices.overrides)
+        return self.planned(options.convert(presets.with_overrides(recipe, overrides), self.table)).recipe
 
     def _works(self, fitting: FittingChanges) -> bool:
         after = self.attempt(fitting.way)
