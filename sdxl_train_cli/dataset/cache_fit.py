@@ -110,6 +110,8 @@ class _Found:
             bucket = sizes.get(each.facts.path)
             if facts.fault:
                 self.hits[BROKEN].append((path, facts.fault.value))
+            elif not any(map(latent_caches.LATENTS_KEY.fullmatch, facts.shapes)):
+                self.hits[FOREIGN].append((path, ""))
             elif bucket is not None:
                 self._check(path, facts, each, bucket)
 

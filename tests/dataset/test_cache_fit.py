@@ -226,6 +226,15 @@ def test_a_broken_cache_is_refused_before_the_trainer_stops_at_it(dry: Main, fol
     assert "0_0128x0128_sdxl.npz is cut off or broken" in result.stderr
 
 
+def test_a_persons_own_arrays_under_the_name_of_a_cache_are_named(dry: Main, folder: Path) -> None:
+    """sd-scripts would write its latents into the file."""
+    (path, _) = cached(folder, {"my_poses": (17, 3)})
+    result = dry()
+
+    assert result.code == 4
+    assert f"would write caches over 2 files, which are none: {path.name}" in result.stderr
+
+
 def test_caches_that_the_run_does_not_read_are_let_be(dry: Main, folder: Path) -> None:
     paths = cached(folder, {"latents": (4, 8, 8)})
 
