@@ -124,6 +124,7 @@ REFUSED: list[Case] = [
         )
     ),
     (LORA, {**PRODIGY, "optimizer_args": "d_coef=0"}, "never finds a rate", {"optimizer_args": "d_coef=1"}),
+    (LORA, {**PRODIGY, "optimizer_args": "d0=0.5"}, "the rate of the first steps", {"optimizer_args": "d0=1e-5"}),
     (
         LORA,
         {"optimizer_type": "pytorch_optimizer.ScheduleFreeAdamW", **FREE},
@@ -231,6 +232,7 @@ WARNED: list[Case] = [
     (LORA, {**BOTH, "caption_tag_dropout_rate": "1"}, "drops every tag", {"caption_tag_dropout_rate": "0.5"}),
     (LORA, {"min_timestep": "990"}, "fewer than 50", {"min_timestep": "500"}),
     (LORA, {"noise_offset": "1"}, "spoils colours", {"noise_offset": "0.05"}),
+    (LORA, {"noise_offset": "0.05", "adaptive_noise_scale": "1"}, "scale above 0.3", {"adaptive_noise_scale": "0.05"}),
     (LORA, {"ip_noise_gamma": "1"}, "drowns the pictures", {"ip_noise_gamma": "0.1"}),
     (LORA, {"min_snr_gamma": "0.01"}, "next to nothing of the loss", {"min_snr_gamma": "5"}),
     (

@@ -210,6 +210,12 @@ WARNINGS = (
         ways("adaptive_noise_scale=null"),
     ),
     Rule(
+        ("adaptive_noise_scale",),
+        lambda recipe: (recipe.number("adaptive_noise_scale") or 0) > _MUCH_NOISE,
+        f"an adaptive_noise_scale above {_MUCH_NOISE} spoils colours and contrast; usual is that of noise_offset",
+        ways("adaptive_noise_scale=null"),
+    ),
+    Rule(
         ("ip_noise_gamma",),
         lambda recipe: (recipe.number("ip_noise_gamma") or 0) > _MUCH_PERTURBATION,
         f"an ip_noise_gamma above {_MUCH_PERTURBATION} drowns the pictures in noise; usual is 0.1",

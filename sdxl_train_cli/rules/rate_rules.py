@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, RuleHint, is_set, ways
+from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, RuleHint, is_set, ways, without_arguments
 from sdxl_train_cli.sdscripts import optimizer, rates, shipped, torch_schedules
 from sdxl_train_cli.sdscripts.rates import BLOCK_WEIGHTS
 
@@ -190,19 +190,25 @@ CONFLICTS = (
         lambda recipe: recipe.arguments("optimizer_args").get("fused_back_pass") in {"True", "1"},
         "with fused_back_pass the optimizer leaves its steps to the backward pass, and sd-scripts never takes them:"
         " nothing would be trained",
-        "take fused_back_pass out of optimizer_args",
+        without_arguments("optimizer_args", "fused_back_pass"),
     ),
     Rule(
         ("optimizer_args", "optimizer_type"),
         lambda recipe: _argument(recipe, "d_coef") == 0 or _argument(recipe, "d0") == 0,
         "with d_coef or d0 at 0 this optimizer never finds a rate, and trains nothing",
-        ways("optimizer_args=d_coef=1"),
+        without_arguments("optimizer_args", "d_coef", "d0"),
+    ),
+    Rule(
+        ("optimizer_args", "optimizer_type"),
+        lambda recipe: optimizer.sets_own_rate(recipe) and (_argument(recipe, "d0") or 0) >= _TOO_HIGH,
+        f"a d0 of {_TOO_HIGH} or more is the rate of the first steps, and destroys the model",
+        without_arguments("optimizer_args", "d0"),
     ),
     Rule(
         ("optimizer_args", "optimizer_type"),
         lambda recipe: (growth := _argument(recipe, "growth_rate")) is not None and growth <= 1,
         "with a growth_rate of 1 or less the rate that this optimizer finds can't rise, and it trains next to nothing",
-        "take growth_rate out of optimizer_args, or set it to 1.02",
+        without_arguments("optimizer_args", "growth_rate"),
     ),
     Rule(
         ("lr_scheduler_type", "lr_scheduler_args", "max_train_steps"),
@@ -255,7 +261,7 @@ WARNINGS = (
         ("optimizer_args", "optimizer_type"),
         lambda recipe: 0 < (_argument(recipe, "d0") or 0) < _TINY_D0,
         "with such a d0 the first steps are rounded away, and the rate may never rise; usual is 1e-6 to 1e-4",
-        "take d0 out of optimizer_args, or set it to 1e-6",
+        without_arguments("optimizer_args", "d0"),
     ),
     Rule(
         ("lr_scheduler_type", "lr_scheduler_args", "max_train_steps"),

@@ -22,6 +22,16 @@ class RuleHint:
     """What is told after them."""
 
 
+def without_arguments(option: str, *names: str) -> Callable[[Recipe], RuleHint]:
+    """The way out that takes these arguments out of a list of them, and keeps the others."""
+
+    def hint(recipe: Recipe) -> RuleHint:
+        kept = [f"{name}={text}" for name, text in recipe.arguments(option).items() if name not in names]
+        return ways(f"{option}={' '.join(kept) or 'null'}")
+
+    return hint
+
+
 def ways(*found: str | tuple[str, ...], advice: str | None = None) -> RuleHint:
     """Ways out of a broken rule, the best first; each is `OPTION=VALUE`, or several that belong together."""
     settings = ((one,) if isinstance(one, str) else one for one in found)
@@ -37,8 +47,8 @@ class Rule:
     breaks: Callable[[Recipe], bool]
     message: str | Callable[[], str]
     """A function where a default of sd-scripts is part of the words: its table is not read before a rule is broken."""
-    hint: RuleHint | str | None = None
-    """Text is advice: what can be typed is given by `ways`."""
+    hint: RuleHint | Callable[[Recipe], RuleHint] | str | None = None
+    """Text is advice: what can be typed is given by `ways`. A function where it depends on the recipe."""
     kinds: tuple[Kind, ...] = tuple(Kind)
 
     @property
@@ -52,7 +62,8 @@ class Rule:
             return None
         origins = (recipe.origin(option) for option in self.options)
         where = next((origin for origin in origins if origin is not None), None)
-        told = self.hint if isinstance(self.hint, RuleHint) else RuleHint((), self.hint)
+        hint = self.hint(recipe) if callable(self.hint) else self.hint
+        told = hint if isinstance(hint, RuleHint) else RuleHint((), hint)
         found = tuple(optimizer_swap.completed(way, recipe) for way in told.ways)
         return Problem(self.words, told.advice, where, self.options, found)
 

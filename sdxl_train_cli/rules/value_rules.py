@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.errors import Problem, WayOut
 from sdxl_train_cli.recipe import Kind, Recipe, Value
-from sdxl_train_cli.sdscripts import lycoris, network_arguments
+from sdxl_train_cli.sdscripts import key_values, lycoris, network_arguments
 from sdxl_train_cli.sdscripts.rates import BLOCK_WEIGHTS
 
 _DATA = "name the folder of pictures with --data"
@@ -40,6 +41,7 @@ OWNED: Mapping[str, str] = {
 }
 """Options that no recipe may set, and what to do instead."""
 
+_INFINITY = ("inf", "infinity")
 _Range = tuple[float, float | None]
 _FROM_ZERO: _Range = (0, None)
 _FROM_ONE: _Range = (1, None)
@@ -145,7 +147,8 @@ def problems(recipe: Recipe, unsound: Collection[str] = ()) -> Iterator[Problem]
                 yield recipe.problem_of_setting(option, f"{option} is set by sdxl-train itself", OWNED[option])
         elif option not in unsound:
             for message in _complaints(option, setting.value, recipe):
-                yield recipe.problem_of_setting(option, f"{option} {message}")
+                told = recipe.problem_of_setting(option, f"{option} {message}")
+                yield replace(told, ways=_spelled(option, setting.value))
 
 
 def warnings(recipe: Recipe) -> Iterator[Problem]:
@@ -161,6 +164,20 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
             wanted = formatting.shell_word(f"network_args=algo=lora {key}={arguments[key]}")
             hint = f"LyCORIS knows it: --set network_module={lycoris.MODULE} --set {wanted}"
         yield recipe.problem("network_args", f"network_args: {module} knows no '{key}'", hint)
+
+
+def _spelled(option: str, value: Value) -> tuple[WayOut, ...]:
+    """The same list with each value as Python spells it; empty where all are, or where that can't be told."""
+    if option not in key_values.LITERALS or any(part.count("=") != 1 for part in _parts(value)):
+        return ()
+    pairs = [part.partition("=")[::2] for part in _parts(value)]
+    spelled = " ".join(f"{key}={text if _is_literal(text) else _literal(text)}" for key, text in pairs)
+    return (WayOut((f"{option}={spelled}",)),) if spelled != " ".join(_parts(value)) else ()
+
+
+def _literal(text: str) -> str:
+    sign, name = ("-" if text.startswith("-") else ""), text.lstrip("+-").lower()
+    return f"{sign}1e999" if name in _INFINITY else repr(text)
 
 
 def _complaints(option: str, value: Value, recipe: Recipe) -> Iterator[str]:
@@ -239,7 +256,9 @@ def _literals(value: Value) -> Iterator[str]:
         if "=" in text:
             yield f"has '{part}', with more than one ="
         elif not _is_literal(text):
-            yield f"has '{part}', whose value is not valid Python: text needs quotes, as in {key}='text'"
+            is_infinity = text.lstrip("+-").lower() in _INFINITY
+            remedy = "infinity is 1e999" if is_infinity else f"text needs quotes, as in {key}='text'"
+            yield f"has '{part}', whose value is not valid Python: {remedy}"
 
 
 def _network_arguments(value: Value, module: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules, value_rules
+from sdxl_train_cli.rules.rule import RuleHint
 from sdxl_train_cli.sdscripts import options, shipped
 
 TABLE = shipped.table()
@@ -180,7 +181,11 @@ def test_lists_from_a_file_are_judged_like_text() -> None:
 def test_what_can_be_typed_is_no_prose() -> None:
     """Only ways out are tried before they are told."""
     hints = {rule.words: rule.hint for rule in (*rules.CONFLICTS, *rules.TRAPS)}
-    prose = {words: hint if isinstance(hint, str) else hint and hint.advice for words, hint in hints.items()}
+    prose = {
+        words: hint.advice if isinstance(hint, RuleHint) else hint
+        for words, hint in hints.items()
+        if not callable(hint)
+    }
 
     assert not {words: text for words, text in prose.items() if text and "--set" in text}
 
@@ -191,6 +196,24 @@ def test_a_high_rate_is_refused_only_for_optimizers_that_are_known(name: str) ->
 
     assert words(rules.all_problems(recipe, TABLE)) == []
     assert any("this one is not known here" in text for text in warned(recipe))
+
+
+def test_an_argument_that_is_taken_out_leaves_the_others() -> None:
+    arguments = "decouple=True growth_rate=1 weight_decay=0.01"
+    recipe = changed(LORA, {"optimizer_type": "Prodigy", "learning_rate": "1", "optimizer_args": arguments})
+    (problem,) = rules.all_problems(recipe, TABLE)
+
+    assert [way.settings for way in problem.ways] == [("optimizer_args=decouple=True weight_decay=0.01",)]
+
+
+def test_infinity_is_told_as_sd_scripts_reads_it() -> None:
+    recipe = changed(LORA, {"optimizer_type": "Prodigy", "learning_rate": "1", "optimizer_args": "growth_rate=inf"})
+    spelled = recipe.replaced({"optimizer_args": Setting(value="growth_rate=1e999", origin="--set")})
+
+    (problem,) = rules.all_problems(recipe, TABLE)
+    assert "infinity is 1e999" in problem.message
+    assert [way.settings for way in problem.ways] == [("optimizer_args=growth_rate=1e999",)]
+    assert words(rules.all_problems(spelled, TABLE)) == []
 
 
 @pytest.mark.parametrize("scale", ["True", "False"])
