@@ -18,6 +18,8 @@ class Home:
     """The folder that holds what setup installs: SDXL_TRAIN_HOME, or the platform's folder for user data."""
 
     path: Path
+    chosen: str | None = None
+    """Name of an environment to use in place of the current one, without a change on disk."""
 
     @classmethod
     def find(cls, typed: Path | None, environ: Mapping[str, str]) -> Home:
@@ -39,6 +41,11 @@ class Home:
     def current(self) -> Path:
         """The small file that names the current environment."""
         return self.path / "current"
+
+    @property
+    def previous(self) -> Path:
+        """The small file that names the environment that was current before."""
+        return self.path / "previous"
 
     @property
     def setup_lock(self) -> Path:
@@ -73,8 +80,8 @@ class Home:
     @property
     def parts(self) -> tuple[Path, ...]:
         """Every path that we ever create in a home."""
-        return (self.marker, self.environments, self.current, self.setup_lock, self.setup_log, self.tokenizers,
-                self.taggers, self.tagger_log, self.measurements)  # fmt: skip
+        return (self.marker, self.environments, self.current, self.previous, self.setup_lock, self.setup_log,
+                self.tokenizers, self.taggers, self.tagger_log, self.measurements)  # fmt: skip
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:

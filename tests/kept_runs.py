@@ -55,6 +55,16 @@ def keep_with_files(folder: Path, **facts: object) -> Path:
     return folder
 
 
+def write_state(folder: Path, step: int = 3) -> Path:
+    """Write a complete saved state."""
+    folder.mkdir(parents=True)
+    write_safetensors(folder / "model.safetensors")
+    for part in ("optimizer.bin", "scheduler.bin", "random_states_0.pkl"):
+        (folder / part).write_bytes(b"x")
+    (folder / "train_state.json").write_text(json.dumps({"current_epoch": 1, "current_step": step}), encoding="utf-8")
+    return folder
+
+
 def metrics(folder: Path, steps: int, **columns: object) -> Path:
     """Write a metrics file of so many steps."""
     rows = [

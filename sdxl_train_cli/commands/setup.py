@@ -9,14 +9,15 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import files, layout
-from sdxl_train_cli.commands import values, workspace
+from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli.commands import setup_choice, smoke, values, workspace
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import building, environment, gathering
 from sdxl_train_cli.environment.environment import Environment, SetupRequest
 from sdxl_train_cli.environment.gathering import OtherMachine
 from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
 from sdxl_train_cli.environment.wheel_folder import System, WheelFolder
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.ui import console
 
@@ -26,7 +27,9 @@ Source = Annotated[
         "--source", metavar="SOURCE", help="sd-scripts: URL or clone [env: SDXL_TRAIN_SOURCE; default: GitHub]"
     ),
 ]
-Ref = Annotated[str | None, typer.Option("--ref", metavar="REF", help="Branch, tag or commit [default: sdxl]")]
+Ref = Annotated[
+    str | None, typer.Option("--ref", metavar="REF", help="Branch, tag or commit [default: the newest known release]")
+]
 Python = Annotated[
     str | None,
     typer.Option(
@@ -62,20 +65,40 @@ Present = Annotated[
 Wheels = Annotated[
     str | None, typer.Option("--wheels", metavar="FOLDER", help="Install from this folder, without a network")
 ]
-Extras = Annotated[list[Extra] | None, values.one_of("--extra", Extra, about="Also install this; repeatable")]
+Extras = Annotated[list[Extra] | None, values.one_of("--extra", Extra, about="Install this too; repeatable")]
+Without = Annotated[list[Extra] | None, values.one_of("--without", Extra, about="Leave out this extra; repeatable")]
+_OTHERS = "Several environments"
+Update = Annotated[
+    bool,
+    typer.Option("--update", rich_help_panel=_OTHERS, help="Move to the newest known release, proven by a smoke run"),
+]
+Rollback = Annotated[
+    bool, typer.Option("--rollback", rich_help_panel=_OTHERS, help="Go back to the environment before")
+]
+ListAll = Annotated[bool, typer.Option("--list", rich_help_panel=_OTHERS, help="Show what is installed")]
+Use = Annotated[
+    str | None,
+    typer.Option("--use", metavar="NAME|RELEASE", rich_help_panel=_OTHERS, help="Use another of them"),
+]
+Prune = Annotated[bool, typer.Option("--prune", rich_help_panel=_OTHERS, help="Remove all but the current one")]
 Recreate = Annotated[bool, typer.Option("--recreate", help="Rebuild the environment even if nothing has changed")]
 Json = Annotated[bool, typer.Option("--json", help="Print what is installed as JSON")]
 
 
 def setup(
     source: Source = None, ref: Ref = None, python: Python = None, torch: Torch = None, extra: Extras = None,
-    wheels: Wheels = None, download: Download = None, platform: PlatformOption = None, present: Present = None,
-    recreate: Recreate = False, json: Json = False, home: HomeOption = None,
+    without: Without = None, wheels: Wheels = None, download: Download = None, platform: PlatformOption = None,
+    present: Present = None, recreate: Recreate = False, update: Update = False, rollback: Rollback = False,
+    list_all: ListAll = False, use: Use = None, prune: Prune = False, json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Install sd-scripts and torch in their own environment."""
     where = workspace.home(home)
+    _require_one_way(update=update, rollback=rollback, list=list_all, use=use, prune=prune, download=download)
+    if rollback or list_all or use or prune:
+        setup_choice.carry_out(where, use, rollback=rollback, prune=prune, as_json=json)
+        return
     address = source or _carried(wheels) or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source
-    request = _request(where, address, ref, python, torch, extra, wheels)
+    request = _request(where, address, ref, python, torch, (extra, without), wheels, newest=update)
     if download is not None:
         source, version = address or request.source, request.python or f"{sys.version_info[0]}.{sys.version_info[1]}"
         machine = OtherMachine(source, version, platform or System.here(), gathering.read_packages(present))
@@ -83,13 +106,24 @@ def setup(
         gathering.download(where, folder, request, machine, console.note)
         console.note(_summary_of_download(folder.path, request))
         return
-    installed = building.create(where, request, recreate=recreate, report=console.note, address=address)
+    newer, before = (building.Update(smoke.prove), environment.find(where)) if update else (None, None)
+    installed = building.create(where, request, recreate=recreate, report=console.note, address=address, update=newer)
     if json:
         console.data(installed.lock.model_dump(mode="json"))
         return
     console.note(_summary(installed))
+    if before is not None and installed.folder == before.folder:
+        console.note("this is the newest known release that the source has")
+    if others := len(list(environment.iter_whole(where))) - 1:
+        console.note(f"{formatting.counted(others, 'other environment')} kept: `sdxl-train setup --list`")
     if installed.trains:
         console.note("next: `sdxl-train smoke` trains something tiny, to prove that it works")
+
+
+def _require_one_way(**flags: object) -> None:
+    typed = [f"--{name}" for name, value in flags.items() if value]
+    if len(typed) > 1:
+        raise UsageError(f"{' and '.join(typed)} can't be used together", "type one of them")
 
 
 def _summary_of_download(path: Path, request: SetupRequest) -> str:
@@ -105,19 +139,20 @@ def _carried(wheels: str | None) -> str | None:
 
 def _request(
     home: Home, address: str | None, ref: str | None, python: str | None, torch: TorchBuild | None,
-    extras: list[Extra] | None, wheels: str | None,
+    extras: tuple[list[Extra] | None, list[Extra] | None], wheels: str | None, *,
+    newest: bool,
 ) -> SetupRequest:  # fmt: skip
-    """The request: typed values replace the installed ones, untyped values stay."""
+    """The request: typed values replace the installed ones, untyped values stay. Extras are added and left out."""
     there = environment.read_lock(home)
     now = there.request if there and there.trains else environment.SetupRequest()
     build = torch or now.torch
     is_other_python = (build is TorchBuild.EXISTING) is not (now.torch is TorchBuild.EXISTING)
     return environment.SetupRequest(
         source=address or now.source,
-        ref=ref or now.ref,
+        ref=None if newest else ref or now.ref,
         python=python or (None if is_other_python else now.python),
         torch=build,
-        extras=now.extras if extras is None else tuple(sorted(set(extras))),
+        extras=tuple(sorted({*now.extras, *(extras[0] or ())} - set(extras[1] or ()))),
         wheels=now.wheels if wheels is None else wheels or None,
     )
 

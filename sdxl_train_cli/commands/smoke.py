@@ -16,11 +16,14 @@ from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.environment.toolchain import Extra
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.run import preparation, smoke
+from sdxl_train_cli.run.smoke import SmokeActions
 from sdxl_train_cli.ui import console, live
 
 _ALL = "all"
+_PROOF_STEPS = 2
 
 KindOption = Annotated[
     str,
@@ -55,19 +58,33 @@ def train_tiny(
     if reason and installed.trains:
         console.note(f"using full-size SDXL, 6.9 GB: {reason}")
     size = smoke.SmokeSize(steps, scaled=not full_size and reason is None, gpu_index=gpu)
-    actions = smoke.SmokeActions(
-        lambda choices: preparation.prepare(choices, where, workspace.user_presets()),
-        lambda prepared: train.carry_out(prepared, live.view(as_json=False)),
-        console.note,
-    )
     with ExitStack() as stack:
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
-        found = smoke.run(installed, kinds, folder, size, actions)
+        found = smoke.run(installed, kinds, folder, size, _actions(where))
         kept = [facts.path if keep else _copied(facts.path, target / facts.path.name) for facts in found]
     if installed.trains:
         console.note("training works here; next: `sdxl-train init` in the folder with your pictures")
     for path in kept:
         console.out(str(path))
+
+
+def prove(where: Home) -> None:
+    """Train the smallest thing with the home's environment. TrainingError if that fails. Nothing is kept."""
+    installed = environment.require(where)
+    if not installed.trains:
+        return
+    scaled = environment.abilities(installed).not_scaled is None
+    size = smoke.SmokeSize(_PROOF_STEPS, scaled=scaled, gpu_index=None)
+    with tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-") as folder:
+        smoke.run(installed, [Kind.LORA], Path(folder), size, _actions(where))
+
+
+def _actions(where: Home) -> SmokeActions:
+    return SmokeActions(
+        lambda choices: preparation.prepare(choices, where, workspace.user_presets()),
+        lambda prepared: train.carry_out(prepared, live.view(as_json=False)),
+        console.note,
+    )
 
 
 def _copied(made: Path, target: Path) -> Path:

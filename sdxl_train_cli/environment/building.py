@@ -9,15 +9,16 @@ import ctypes
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from sdxl_train_cli import files, process
-from sdxl_train_cli.environment import environment, installing, ownership, upstream
+from sdxl_train_cli.environment import environment, installing, ownership, release_notes, switching, upstream
 from sdxl_train_cli.environment.environment import (
     Abilities,
     Environment,
@@ -32,34 +33,70 @@ from sdxl_train_cli.sdscripts import optimizer
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 
-def create(
-    home: Home, request: SetupRequest, *, recreate: bool, report: Report, address: str | None = None
+def create(  # noqa: PLR0913 - keyword-only, each is a flag of setup
+    home: Home,
+    request: SetupRequest,
+    *,
+    recreate: bool,
+    report: Report,
+    address: str | None = None,
+    update: Update | None = None,
 ) -> Environment:
-    """Create the environment that `request` describes, unless it exists.
+    """Create the environment that `request` describes, unless it exists, and make it the current one.
 
     `address` is the source including the password, which the request does not store. Raises SetupError with the cause;
-    then nothing half-made remains, and the previous environment is unchanged.
+    then nothing half-made remains, and the previous environment is unchanged. Others stay, but for one that was made
+    for the same request and commit.
     """
     ownership.claim(home)
-    with _disk_errors(home), _only_one(home, report):
+    with only_one(home, report):
         found = environment.find(home) or _recover_lost(home, report)
-        if found is not None and found.lock.request == request and not recreate:
-            _clear(home, [found.folder])
-            return found
-        counts = environment.current_folder(home)
-        made = ownership.list_made(home)
-        _clear(home, [folder for folder in made if folder == counts or ownership.was_finished(folder)])
+        _remove_unfinished(home)
+        if not recreate and update is None and (there := _existing(home, found, request, report)) is not None:
+            return there
         folder = home.environments / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         try:
             ownership.make(folder)
-            built = _build(home, folder, request, address or request.source, report)
-            files.write(home.current, folder.name)
+            built = _build(home, folder, request, address or request.source, report, found if update else None)
+            if update is not None:
+                update.prove(replace(home, chosen=folder.name))
+            switching.switch(home, folder.name)
+        except _NothingNewError as nothing:
+            ownership.remove(folder)
+            return nothing.installed
         except BaseException:
             if environment.current_folder(home) != folder:  # a signal may come just after
                 ownership.remove(folder)
             raise
-        _clear(home, [folder])
+        _remove_replaced(home, built)
     return built
+
+
+@dataclass(frozen=True)
+class Update:
+    """A setup that builds a newer environment beside the current one, if there is one."""
+
+    prove: Callable[[Home], None]
+    """Called with a home that uses the new environment, before it becomes the current one. Raises to keep the old."""
+
+
+class _NothingNewError(Exception):
+    """The source has nothing newer than what is installed."""
+
+    def __init__(self, installed: Environment) -> None:
+        super().__init__()
+        self.installed = installed
+
+
+def _existing(home: Home, found: Environment | None, request: SetupRequest, report: Report) -> Environment | None:
+    """An environment that was made for the request. It becomes the current one."""
+    if found is not None and found.lock.request == request:
+        return found
+    there = switching.matching(home, request)
+    if there is not None:
+        report(f"using environment {there.folder.name}, which is there already")
+        switching.switch(home, there.folder.name)
+    return there
 
 
 def _recover_lost(home: Home, report: Report) -> Environment | None:
@@ -72,33 +109,49 @@ def _recover_lost(home: Home, report: Report) -> Environment | None:
 
 
 @contextmanager
-def _only_one(home: Home, report: Report) -> Iterator[None]:
-    lock = FileLock(home.setup_lock)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report("another setup is running: waiting for it to end (Ctrl-C stops waiting)")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def only_one(home: Home, report: Report) -> Iterator[None]:
+    """Nobody else changes the home's environments meanwhile. Waits for whoever does. SetupError for a full disk."""
+    with _disk_errors(home):
+        lock = FileLock(home.setup_lock)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            report("another setup is running: waiting for it to end (Ctrl-C stops waiting)")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
 
-def _clear(home: Home, keep: Sequence[Path]) -> None:
-    """Remove environments made by setup, except those to keep and those that a run still uses."""
+def _remove_unfinished(home: Home) -> None:
+    counts = environment.current_folder(home)
     for folder in ownership.list_made(home):
-        if folder not in keep and not process.running_from(folder):
+        if folder != counts and not ownership.was_finished(folder) and not process.running_from(folder):
             ownership.remove(folder)
 
 
-def _build(home: Home, folder: Path, request: SetupRequest, address: str, report: Report) -> Environment:
+def _remove_replaced(home: Home, built: Environment) -> None:
+    """Remove what the new environment takes the place of, and what is damaged, unless a run still uses it."""
+    whole = {one.folder: one.lock for one in environment.iter_whole(home)}
+    for folder in ownership.list_made(home):
+        lock = whole.get(folder)
+        is_kept = lock is not None and (lock.request, lock.commit) != (built.lock.request, built.lock.commit)
+        if folder != built.folder and not is_kept and not process.running_from(folder):
+            ownership.remove(folder)
+
+
+def _build(  # noqa: PLR0913, PLR0917 - each is used once
+    home: Home, folder: Path, request: SetupRequest, address: str, report: Report, older: Environment | None
+) -> Environment:
     parts = EnvironmentFiles(folder)
     with files.open_new(home.setup_log) as log:
-        report(f"sd-scripts: fetching {request.ref} from {request.source}")
+        report(f"sd-scripts: fetching {request.ref or 'the newest known release'} from {request.source}")
         checkout = upstream.create(parts.checkout, address, request.ref)
-        if checkout.ref != request.ref:
-            report(f"sd-scripts: this source has no branch '{request.ref}' (upstream merged it): using {checkout.ref}")
+        if older is not None and _is_the_same(older.lock, checkout.commit, request):
+            raise _NothingNewError(older)
+        for line in release_notes.of_checkout(checkout, request.ref):
+            report(line)
         made = installing.install(home, parts, checkout, request, Installer(log, home.setup_log, report))
         report("checking the environment")
         is_whole = made.plan.toolchain is not None
@@ -107,6 +160,8 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
         installing.require_gpu_support(facts, made.plan)
         options = _options(parts)
         files.write(parts.options, options.model_dump_json(indent=1))
+        for line in release_notes.of_options(checkout, options):
+            report(line)
         kept = EnvironmentLock(
             request=request,
             ref=checkout.ref,
@@ -125,13 +180,20 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
     return Environment(folder=folder, lock=kept)
 
 
+def _is_the_same(lock: EnvironmentLock, commit: str, request: SetupRequest) -> bool:
+    """Whether this is installed already, by whatever name it was asked for."""
+    return lock.commit == commit and lock.request.model_copy(update={"ref": request.ref}) == request
+
+
 def _options(parts: EnvironmentFiles) -> OptionTable:
     """The scripts' options and the optimizers' arguments. Each optimizer is passed as `name=module.Class`."""
     asked = [f"{name}={path}" for name, path in optimizer.ASKED.items()]
     try:
         return OptionTable.model_validate(environment.run_script(parts, "flags.py", *asked))
     except ValueError as error:
-        raise SetupError("the options of this sd-scripts can't be read", "try `sdxl-train setup --ref sdxl`") from error
+        raise SetupError(
+            "the options of this sd-scripts can't be read", "leave --ref out for the newest known release"
+        ) from error
 
 
 def _abilities(parts: EnvironmentFiles) -> Abilities | None:

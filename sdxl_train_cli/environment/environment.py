@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,7 +35,8 @@ class SetupRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = upstream.DEFAULT_SOURCE
-    ref: str = upstream.DEFAULT_REF
+    ref: str | None = None
+    """A branch, tag or commit, or None for the newest known release that the source has."""
     python: str | None = None
     """A version such as `3.11`, or None for the one known to work with this sd-scripts."""
     torch: TorchBuild = TorchBuild.AUTO
@@ -247,8 +248,13 @@ def require(home: Home) -> Environment:
 
 def current_folder(home: Home) -> Path | None:
     """The folder named as current, complete or not. None if none is named."""
+    return named(home, home.current) if home.chosen is None else home.environments / home.chosen
+
+
+def named(home: Home, file: Path) -> Path | None:
+    """The environment's folder that a small file names. None if it names none that is there."""
     try:
-        name = files.read_text(home.current, _LONGEST_NAME).strip()
+        name = files.read_text(file, _LONGEST_NAME).strip()
     except (OSError, ValueError):  # absent, or filled with NUL bytes by a power cut
         return None
     folder = home.environments / name
@@ -260,16 +266,20 @@ _LONGEST_NAME = 1000
 
 def newest(home: Home) -> Environment | None:
     """The newest complete environment. Used if the file that names the current one is lost."""
+    return next(iter_whole(home), None)
+
+
+def iter_whole(home: Home) -> Iterator[Environment]:
+    """Every complete environment, the newest first."""
     try:
         folders = sorted((path for path in home.environments.iterdir() if NAME.fullmatch(path.name)), reverse=True)
     except OSError:
-        return None
+        return
     for folder in folders:
         try:
-            return _whole(folder)
+            yield _whole(folder)
         except SetupError:
             continue
-    return None
 
 
 def lock(folder: Path) -> EnvironmentLock | None:

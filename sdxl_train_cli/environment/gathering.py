@@ -68,7 +68,7 @@ def _plan(
     work: Path, folder: WheelFolder, request: SetupRequest, machine: OtherMachine, tools: Installer
 ) -> InstallPlan:
     """What to fetch for the release of sd-scripts that is put into the folder."""
-    tools.report(f"sd-scripts: fetching {request.ref} from {request.source}")
+    tools.report(f"sd-scripts: fetching {request.ref or 'the newest known release'} from {request.source}")
     checkout = upstream.create(work / "sd-scripts", machine.address, request.ref)
     unpacked.write(checkout, folder.source)
     requirements = files.read_text(checkout.folder / "requirements.txt")

@@ -102,7 +102,7 @@ def _requirements(checkout: Checkout) -> str:
     except (OSError, ValueError) as error:
         raise SetupError(
             f"the requirements.txt of sd-scripts at {checkout.ref} can't be read: {error}",
-            "try `sdxl-train setup --ref sdxl`",
+            "leave --ref out for the newest known release",
         ) from error
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from sdxl_train_cli import files
@@ -25,9 +26,11 @@ class Checkout:
 
     folder: Path
     ref: str
-    """Branch, tag or commit. For `sdxl` it may be the pinned release."""
+    """Branch, tag or commit. The release's name if the newest known one was wanted."""
     commit: str
     """Full hash. Of plain files that name no commit, a hash of them."""
+    made: date | None = None
+    """Day of the commit. None if plain files do not tell."""
 
 
 def is_unpacked(source: Path) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,14 @@ from sdxl_train_cli import files, layout, process, process_guard, redact
 from sdxl_train_cli.environment import unpacked
 from sdxl_train_cli.environment.unpacked import PATTERNS, Checkout
 from sdxl_train_cli.errors import SetupError
-from sdxl_train_cli.sdscripts.shipped import PINNED_RELEASE
+from sdxl_train_cli.sdscripts import known_releases
 
 if TYPE_CHECKING:
     from git import Repo
 
 DEFAULT_SOURCE = "https://github.com/kohya-ss/sd-scripts"
-DEFAULT_REF = "sdxl"
+_LINE = "sdxl"
+"""The branch that SDXL was first trained with. Upstream has merged it: every release since trains SDXL."""
 NEEDED = ("sdxl_train.py", "sdxl_train_network.py", "requirements.txt")
 _A_CLONE = "give --source a clone of sd-scripts or its URL"
 _ENCODED = "write / as %2F, # as %23 and ? as %3F in a password, and @ as %40 in a path"
@@ -39,8 +41,11 @@ def resolve_source(source: str) -> str:
     return source if is_remote(source) else str(layout.expand(Path(source)))
 
 
-def create(folder: Path, address: str, ref: str) -> Checkout:
+def create(folder: Path, address: str, ref: str | None) -> Checkout:
     """Clone `address` into the new `folder` at `ref`. SetupError says what is wrong and what to type next.
+
+    Without a ref, the newest known release that the source has is taken. The branch `sdxl` stands for it where there is
+    none of that name.
 
     From a remote source only the commit history is fetched, then the blobs of the sparse checkout at once. A password
     in the address is never stored or shown.
@@ -50,13 +55,13 @@ def create(folder: Path, address: str, ref: str) -> Checkout:
     if not is_remote(address) and not files.exists(address):
         raise SetupError(f"no folder {address} to take sd-scripts from", _A_CLONE)
     if not is_remote(address) and unpacked.is_unpacked(Path(address)):
-        return _require_whole(unpacked.copy(Path(address), folder, None if ref == DEFAULT_REF else ref), address)
+        return _require_whole(unpacked.copy(Path(address), folder, None if ref == _LINE else ref), address)
     options = ["--no-checkout", *(["--filter=blob:none"] if is_remote(address) else [])]
     git("clone", "--quiet", *options, "--", git.source, str(folder), cwd=folder.parent)
-    taken, commit = _resolve(git)
+    taken, commit, made = _resolve(git)
     git("sparse-checkout", "set", "--no-cone", *PATTERNS)
     git("checkout", "--quiet", "--detach", commit)
-    return _require_whole(Checkout(folder, taken, commit), git.source)
+    return _require_whole(Checkout(folder, taken, commit, made), git.source)
 
 
 def _require_whole(made: Checkout, source: str) -> Checkout:
@@ -66,7 +71,7 @@ def _require_whole(made: Checkout, source: str) -> Checkout:
         raise SetupError(
             f"{source} at {made.ref} is not a version of sd-scripts that trains SDXL: it has no "
             f"{' and no '.join(missing)}",
-            "every release since v0.7.0 has them: try `sdxl-train setup --ref sdxl`",
+            "every release since v0.7.0 has them: leave --ref out for the newest",
         )
     return made
 
@@ -81,7 +86,7 @@ class _Git:
     folder: Path
     source: str
     """The source without its password, as git sees, stores and shows it."""
-    ref: str
+    ref: str | None
     variables: Mapping[str, str]
 
     def __call__(self, *arguments: str, cwd: Path | None = None) -> None:
@@ -105,7 +110,7 @@ class _Git:
         if is_remote(self.source):
             return SetupError(_UNREACHABLE[0].format(source=self.source), _UNREACHABLE[1])
         last = (words.strip().splitlines() or [f"exit code {code}"])[-1]
-        return SetupError(f"git could not fetch {self.ref} from {self.source}: {last}", _A_CLONE)
+        return SetupError(f"git could not fetch {self.ref or 'sd-scripts'} from {self.source}: {last}", _A_CLONE)
 
 
 def _variables(address: str) -> dict[str, str]:
@@ -129,27 +134,30 @@ def _variables(address: str) -> dict[str, str]:
     return variables
 
 
-def _resolve(git: _Git) -> tuple[str, str]:
-    """Return the ref's name and commit. Reading a clone takes no network and no time."""
+def _resolve(git: _Git) -> tuple[str, str, date]:
+    """Return the ref's name, its commit and the commit's day. Reading a clone takes no network and no time."""
     from git import Repo  # noqa: PLC0415 - importing it raises if the git program is missing
 
     with Repo(git.folder) as clone:
-        names = [git.ref, PINNED_RELEASE] if git.ref == DEFAULT_REF else [git.ref]
-        for name in names:
-            for candidate in (f"refs/remotes/origin/{name}", f"refs/tags/{name}", name):
-                commit = _commit(clone, candidate)
-                if commit is not None:
-                    return name, commit
+        for name, candidate in _candidates(git.ref):
+            commit = _commit(clone, candidate)
+            if commit is not None:
+                return name, commit, clone.commit(commit).committed_datetime.date()
         tags = sorted((tag.name for tag in clone.tags), key=_by_number, reverse=True)[:5]
-    if git.ref == DEFAULT_REF:
-        raise SetupError(
-            f"{git.source} has neither a branch 'sdxl' nor the release {PINNED_RELEASE}",
-            "choose one that it has: `sdxl-train setup --ref BRANCH|TAG|COMMIT`",
-        )
-    raise SetupError(
-        f"{git.source} has no branch, tag or commit '{git.ref}'",
-        f"its newest tags: {', '.join(tags)}" if tags else "it has no tags; give a branch or a commit",
-    )
+    there = f"its newest tags: {', '.join(tags)}" if tags else "it has no tags; give a branch or a commit"
+    if git.ref is None:
+        known = " or ".join(release.name for release in known_releases.load())
+        raise SetupError(f"{git.source} has none of the releases known here ({known})", f"name one with --ref; {there}")
+    raise SetupError(f"{git.source} has no branch, tag or commit '{git.ref}'", there)
+
+
+def _candidates(ref: str | None) -> Iterator[tuple[str, str]]:
+    """Names of what is wanted, the best first, each with what git may call it."""
+    if ref is not None:
+        yield from ((ref, name) for name in (f"refs/remotes/origin/{ref}", f"refs/tags/{ref}", ref))
+    if ref in {None, _LINE}:
+        for release in known_releases.load():
+            yield from ((release.name, name) for name in (release.commit, f"refs/tags/{release.name}"))
 
 
 def _commit(clone: Repo, name: str) -> str | None:

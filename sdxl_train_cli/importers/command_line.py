@@ -68,15 +68,21 @@ def _no_call(text: str, shown: str) -> Problem:
 
 def _followed(text: str, shown: str) -> FollowedScript:
     if any(len(line) > _LONGEST and SCRIPT.search(line) for line in text.split("\n")):
-        raise RecipeError(Problem("holds a command line longer than any system accepts", None, shown))
+        raise RecipeError(_too_long(shown))
     try:
         return script_reading.follow(text)
     except ValueError as error:
         raise RecipeError(Problem(str(error), None, shown)) from error
 
 
+def _too_long(shown: str) -> Problem:
+    return Problem("holds a command line longer than any system accepts", None, shown)
+
+
 def _of_call(followed: FollowedScript, text: str, shown: str) -> ForeignSettings:
     call, *more = followed.calls
+    if sum(len(word) + 1 for word in call.words) > _LONGEST:
+        raise RecipeError(_too_long(shown))
     place = next(place for place, word in enumerate(call.words) if SCRIPT.search(f" {word}"))
     is_full = call.words[place].endswith("sdxl_train.py")
     given = _until_end(call.words[place + 1 :])

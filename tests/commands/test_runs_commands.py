@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, Result
-from kept_runs import DONE, SETTINGS, US, keep, keep_with_files, metrics, write_json
+from kept_runs import DONE, SETTINGS, US, keep, keep_with_files, metrics, write_json, write_state
 from patience import PATIENCE_SECONDS, until
 
 from sdxl_train_cli import process
@@ -120,6 +120,7 @@ def test_a_run_is_shown_with_what_was_changed_what_it_made_and_how_to_go_on(tmp_
     stopped = {"outcome": "stopped", "steps": 3}
     dataset = {"fingerprint": "f", "folders": [{"path": "/cats", "pictures": 3, "repeats": 2}]}
     folder = keep_with_files(tmp_path / "output" / "my cat", outcome=stopped, dataset=dataset)
+    write_state(folder / "my cat-step00000003-state")
     result = main("runs", "show", "my cat")
 
     assert result.code == 0
@@ -320,6 +321,8 @@ def with_tensorboard(tmp_path: Path, installed: Environment, seconds: float) -> 
     (folder / "sd-scripts" / "library").mkdir(parents=True)
     for script in ("sdxl_train.py", "sdxl_train_network.py"):
         (folder / "sd-scripts" / script).touch()
+    (folder / "sd-scripts" / "networks").mkdir()
+    (folder / "sd-scripts" / "networks" / "lora.py").touch()
     (folder / "venv" / "bin").mkdir(parents=True)
     (folder / "venv" / "bin" / "python").write_text(
         f'#!/bin/sh\ncd {shlex.quote(str(tmp_path / "site"))} && exec {shlex.quote(sys.executable)} "$@"\n',

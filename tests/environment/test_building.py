@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import uv
+from conftest import git
+from standin.build import make_repository
 
 from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.environment import building, environment, installer, network, ownership, toolchain
@@ -98,16 +100,90 @@ def test_the_same_request_again_makes_nothing(place: Home, request_: SetupReques
     assert told == []
 
 
-def test_another_request_makes_another_and_removes_the_one_before(place: Home, request_: SetupRequest) -> None:
-    first = building.create(place, request_, recreate=False, report=lambda _line: None)
-
-    second = building.create(
-        place, request_.model_copy(update={"ref": "main"}), recreate=False, report=lambda _line: None
-    )
-
+def test_another_request_makes_another_and_keeps_the_one_before(
+    place: Home, request_: SetupRequest, told: list[str]
+) -> None:
+    other = request_.model_copy(update={"ref": "main"})
+    first = building.create(place, request_, recreate=False, report=told.append)
+    second = building.create(place, other, recreate=False, report=told.append)
     assert second.lock.ref == "main"
-    assert [path.name for path in place.environments.iterdir()] == [second.folder.name]
-    assert first.folder != second.folder
+    assert {path.name for path in place.environments.iterdir()} == {first.folder.name, second.folder.name}
+    told.clear()
+
+    assert building.create(place, request_, recreate=False, report=told.append) == first
+    assert told == [f"using environment {first.folder.name}, which is there already"]
+    assert environment.find(place) == first
+
+
+def test_a_damaged_environment_is_removed_by_the_next_that_is_built(place: Home, request_: SetupRequest) -> None:
+    first = building.create(place, request_, recreate=False, report=lambda _line: None)
+    (first.folder / "options.json").write_bytes(b"")
+
+    other = request_.model_copy(update={"ref": "main"})
+    second = building.create(place, other, recreate=False, report=lambda _line: None)
+
+    assert list(place.environments.iterdir()) == [second.folder]
+
+
+class RefusedError(Exception):
+    """What a proof raises."""
+
+
+def newer(source: Path) -> str:
+    """Let the source have a newer known release."""
+    git(source, "commit", "-q", "--allow-empty", "-m", "newer")
+    git(source, "tag", "v0.11.1")
+    return git(source, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def updatable(tmp_path: Path) -> SetupRequest:
+    """A request for the newest release of a source that may get a newer one."""
+    return SetupRequest(source=str(make_repository(tmp_path / "updatable", tags=("v0.10.1",))))
+
+
+def test_an_update_is_proven_before_it_counts(place: Home, updatable: SetupRequest) -> None:
+    first = building.create(place, updatable, recreate=False, report=lambda _line: None)
+    commit = newer(Path(updatable.source))
+    seen = list[tuple[str, bool]]()
+
+    def prove(home: Home) -> None:
+        seen.append((environment.require(home).lock.commit, environment.find(place) == first))
+
+    update = building.Update(prove)
+    second = building.create(place, updatable, recreate=False, report=lambda _line: None, update=update)
+
+    assert seen == [(commit, True)]
+    assert environment.find(place) == second
+    assert second.lock.ref == "v0.11.1"
+    assert list(environment.iter_whole(place)) == [second, first]
+
+
+def test_an_update_that_is_not_proven_leaves_the_old_one(place: Home, updatable: SetupRequest) -> None:
+    first = building.create(place, updatable, recreate=False, report=lambda _line: None)
+    newer(Path(updatable.source))
+
+    def prove(_home: Home) -> None:
+        raise RefusedError
+
+    with pytest.raises(RefusedError):
+        building.create(place, updatable, recreate=False, report=lambda _line: None, update=building.Update(prove))
+
+    assert environment.find(place) == first
+    assert list(place.environments.iterdir()) == [first.folder]
+
+
+def test_an_update_without_anything_newer_keeps_what_is_there(place: Home, updatable: SetupRequest) -> None:
+    first = building.create(place, updatable, recreate=False, report=lambda _line: None)
+
+    def prove(_home: Home) -> None:
+        raise AssertionError
+
+    update = building.Update(prove)
+    again = building.create(place, updatable, recreate=False, report=lambda _line: None, update=update)
+
+    assert again == first
+    assert list(place.environments.iterdir()) == [first.folder]
 
 
 def test_a_source_typed_in_another_folder_is_the_same_request(
@@ -262,7 +338,7 @@ def test_what_counts_and_what_is_known_of_it_are_on_disk_before_the_one_before_g
 
     building.create(place, request_, recreate=True, report=lambda _line: None)
 
-    assert story == [ownership.MARKER, "options.json", "lock.json", "current", "removed"]
+    assert story == [ownership.MARKER, "options.json", "lock.json", "previous", "current", "removed"]
 
 
 def test_too_little_disk_is_told_before_anything_is_fetched(
@@ -454,6 +530,7 @@ def test_nothing_to_install_starts_nothing(place: Home, told: list[str]) -> None
     installer.install(
         place.path / "no-python",
         InstallPlan(None, TorchBuild.DEFAULT, (), None),
+        None,
         installer.Installer(sys.stderr.buffer, place.setup_log, told.append),
     )
     assert told == []

@@ -11,10 +11,10 @@ from standin.build import DEAD_WEIGHT, make_repository
 
 from sdxl_train_cli.environment import upstream
 from sdxl_train_cli.errors import SetupError
-from sdxl_train_cli.sdscripts import shipped
+from sdxl_train_cli.sdscripts import known_releases
 
 
-def refusal(folder: Path, source: Path | str, ref: str = "sdxl") -> SetupError:
+def refusal(folder: Path, source: Path | str, ref: str | None = None) -> SetupError:
     with pytest.raises(SetupError) as raised:
         upstream.create(folder, str(source), ref)
     assert raised.value.exit_code == 5
@@ -28,18 +28,36 @@ def into(tmp_path: Path) -> Path:
     return tmp_path / "checkout"
 
 
-def test_where_the_branch_sdxl_is_gone_the_pinned_release_is_taken(into: Path, repository: Path) -> None:
-    made = upstream.create(into, str(repository), "sdxl")
+@pytest.mark.parametrize("ref", [None, "sdxl"])
+def test_the_newest_known_release_that_the_source_has_is_taken(into: Path, repository: Path, ref: str | None) -> None:
+    made = upstream.create(into, str(repository), ref)
 
-    assert made.ref == shipped.PINNED_RELEASE
+    assert made.ref == "v0.10.1"
     assert made.commit == git(repository, "rev-parse", "HEAD")
     assert (into / "sdxl_train_network.py").is_file()
 
 
-def test_where_the_branch_sdxl_is_there_it_is_taken(into: Path, tmp_path: Path) -> None:
-    source = make_repository(tmp_path / "fork", branch="sdxl", tags=())
+def test_a_branch_sdxl_is_taken_only_by_its_name(into: Path, tmp_path: Path) -> None:
+    source = make_repository(tmp_path / "fork", branch="sdxl", tags=("v0.10.1",))
 
     assert upstream.create(into, str(source), "sdxl").ref == "sdxl"
+    assert upstream.create(tmp_path / "other", str(source), None).ref == "v0.10.1"
+
+
+def test_a_known_release_is_known_by_its_commit_whatever_the_tags_say(
+    into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_repository(tmp_path / "fork", tags=("v0.10.1",))
+    commit = git(source, "rev-parse", "HEAD")
+    git(source, "commit", "-q", "--allow-empty", "-m", "later")
+    git(source, "tag", "v0.11.1")
+    newest, *older = known_releases.load()
+    renamed = (newest.model_copy(update={"commit": commit}), *older)
+    monkeypatch.setattr(known_releases, "load", lambda: renamed)
+
+    made = upstream.create(into, str(source), None)
+
+    assert (made.ref, made.commit) == ("v0.11.1", commit)
 
 
 @pytest.mark.parametrize("ref", ["v0.10.1", "main", "HEAD"])
@@ -148,7 +166,7 @@ def test_an_empty_repository_is_told(into: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     git(tmp_path / "empty", "init", "-q")
 
-    assert "has neither a branch 'sdxl' nor the release v0.10.1" in str(refusal(into, tmp_path / "empty"))
+    assert "has none of the releases known here (v0.11.1 or v0.10.1)" in str(refusal(into, tmp_path / "empty"))
 
 
 @pytest.mark.parametrize("ref", ["v9", "--all", "a b", "", "^", "0" * 40])

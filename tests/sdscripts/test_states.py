@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from conftest import write_safetensors
+from kept_runs import write_state
 
 from sdxl_train_cli.sdscripts import states
 
@@ -14,13 +13,7 @@ PARTS = ("optimizer.bin", "scheduler.bin", "random_states_0.pkl")
 
 
 def state(run: Path, name: str, step: int) -> Path:
-    folder = run / name
-    folder.mkdir(parents=True)
-    write_safetensors(folder / "model.safetensors")
-    for part in PARTS:
-        (folder / part).write_bytes(b"x")
-    (folder / "train_state.json").write_text(json.dumps({"current_epoch": 1, "current_step": step}))
-    return folder
+    return write_state(run / name, step)
 
 
 def test_the_furthest_state_is_the_last_whatever_its_name(tmp_path: Path) -> None:

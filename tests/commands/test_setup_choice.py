@@ -1,0 +1,111 @@
+"""`sdxl-train setup` with several environments, as a real process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Cli, git
+from standin.build import make_repository
+
+
+@pytest.fixture
+def two(fresh: Cli, tmp_path: Path) -> tuple[Cli, Path]:
+    """A home with the releases v0.10.1 and, later and current, v0.11.1; and their source."""
+    source = make_repository(tmp_path / "source", tags=("v0.10.1",))
+    fresh.environ["SDXL_TRAIN_SOURCE"] = str(source)
+    assert fresh("setup").code == 0
+    git(source, "commit", "-q", "--allow-empty", "-m", "newer")
+    git(source, "tag", "v0.11.1")
+    assert fresh("setup", "--update").code == 0
+    return fresh, source
+
+
+def refs(cli: Cli) -> list[tuple[str, bool]]:
+    """Releases that are installed, the newest first, and whether each is current."""
+    return [(one["ref"], one["current"]) for one in json.loads(cli("setup", "--list", "--json").stdout)]
+
+
+def test_an_update_keeps_the_release_before_and_a_rollback_returns_to_it(two: tuple[Cli, Path]) -> None:
+    cli, _ = two
+    assert refs(cli) == [("v0.11.1", True), ("v0.10.1", False)]
+
+    assert cli("setup", "--rollback").code == 0
+    assert refs(cli) == [("v0.11.1", False), ("v0.10.1", True)]
+
+    assert cli("setup", "--rollback").code == 0
+    assert refs(cli) == [("v0.11.1", True), ("v0.10.1", False)]
+
+
+def test_a_second_update_has_nothing_to_do(two: tuple[Cli, Path]) -> None:
+    cli, _ = two
+    again = cli("setup", "--update")
+
+    assert again.code == 0
+    assert "this is the newest known release that the source has" in again.stderr
+    assert "making a venv" not in again.stderr
+
+
+@pytest.mark.parametrize("by", ["release", "name", "commit"])
+def test_an_environment_is_chosen_by_release_name_or_commit(two: tuple[Cli, Path], by: str) -> None:
+    cli, source = two
+    older = json.loads(cli("setup", "--list", "--json").stdout)[1]
+    wanted = {"release": "v0.10.1", "name": older["name"], "commit": git(source, "rev-parse", "v0.10.1")[:8]}[by]
+
+    assert cli("setup", "--use", wanted).code == 0
+    assert refs(cli) == [("v0.11.1", False), ("v0.10.1", True)]
+
+
+def test_what_is_installed_is_listed(two: tuple[Cli, Path]) -> None:
+    cli, _ = two
+    head, *rows = cli("setup", "--list").stdout.splitlines()
+
+    assert "sd-scripts" in head
+    assert [("*" in row, "v0.11.1" in row, "v0.10.1" in row) for row in rows if "v0" in row] == [
+        (True, True, False),
+        (False, False, True),
+    ]
+
+
+def test_the_others_are_removed_when_asked(two: tuple[Cli, Path]) -> None:
+    cli, _ = two
+    pruned = cli("setup", "--prune")
+
+    assert pruned.code == 0
+    assert "1 environment removed" in pruned.stderr
+    assert refs(cli) == [("v0.11.1", True)]
+
+
+def test_an_unknown_name_is_answered_with_what_there_is(two: tuple[Cli, Path]) -> None:
+    cli, _ = two
+    refused = cli("setup", "--use", "v0.9.1")
+
+    assert refused.code == 5
+    assert "error: there is no environment 'v0.9.1'" in refused.stderr
+    assert all(one["name"] in refused.stderr for one in json.loads(cli("setup", "--list", "--json").stdout))
+
+
+@pytest.mark.parametrize("flags", [["--rollback"], ["--use", "v0.10.1"], ["--prune"]])
+def test_where_nothing_is_installed_there_is_nothing_to_choose(fresh: Cli, flags: list[str]) -> None:
+    refused = fresh("setup", *flags)
+
+    assert refused.code == 5
+    assert "\nhint:  " in refused.stderr
+
+
+def test_only_one_way_at_a_time(fresh: Cli) -> None:
+    refused = fresh("setup", "--update", "--rollback")
+
+    assert refused.code == 2
+    assert "--update and --rollback can't be used together" in refused.stderr
+
+
+def test_extras_are_added_and_left_out(fresh: Cli) -> None:
+    """Once, a second --extra dropped the first in silence."""
+    fresh("setup", "--extra", "lycoris")
+    added = json.loads(fresh("setup", "--extra", "tagger", "--json").stdout)
+    left_out = json.loads(fresh("setup", "--without", "lycoris", "--json").stdout)
+
+    assert added["request"]["extras"] == ["lycoris", "tagger"]
+    assert left_out["request"]["extras"] == ["tagger"]
