@@ -98,7 +98,7 @@ def setup(
         setup_choice.carry_out(where, use, rollback=rollback, prune=prune, as_json=json)
         return
     address = source or _carried(wheels) or os.environ.get("SDXL_TRAIN_SOURCE") or workspace.config().source
-    request = _request(where, address, ref, python, torch, (extra, without), wheels, newest=update)
+    request = requested(where, address, ref, python, torch, (extra, without), wheels, newest=update)
     if download is not None:
         source, version = address or request.source, request.python or f"{sys.version_info[0]}.{sys.version_info[1]}"
         machine = OtherMachine(source, version, platform or System.here(), gathering.read_packages(present))
@@ -137,7 +137,7 @@ def _carried(wheels: str | None) -> str | None:
     return str(source) if source and files.is_folder(source) else None
 
 
-def _request(
+def requested(
     home: Home, address: str | None, ref: str | None, python: str | None, torch: TorchBuild | None,
     extras: tuple[list[Extra] | None, list[Extra] | None], wheels: str | None, *,
     newest: bool,

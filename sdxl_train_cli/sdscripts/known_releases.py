@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from typing import Any
 
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.sdscripts import shipped
@@ -18,10 +17,9 @@ _SHOWN = 5
 """Names shown of one kind of difference."""
 
 
-class KnownRelease(BaseModel):
+@dataclass(frozen=True)
+class KnownRelease:
     """One release, a row of the data file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     commit: str
@@ -68,8 +66,8 @@ class Differences:
 @cache
 def load() -> tuple[KnownRelease, ...]:
     """Every known release, the newest first."""
-    rows = untrusted_files.toml_table(_FILE.read_text(encoding="utf-8"), _FILE.name)["release"]
-    return TypeAdapter(tuple[KnownRelease, ...]).validate_python(rows)
+    rows: Any = untrusted_files.toml_table(_FILE.read_text(encoding="utf-8"), _FILE.name)["release"]
+    return tuple(KnownRelease(**{**row, "networks": frozenset(row["networks"])}) for row in rows)
 
 
 def at(commit: str) -> KnownRelease | None:

@@ -9,6 +9,12 @@ import pytest
 from conftest import Cli, git
 from standin.build import make_repository
 
+from sdxl_train_cli.commands import setup
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment.environment import Environment, SetupRequest
+from sdxl_train_cli.environment.toolchain import Extra
+from sdxl_train_cli.layout import Home
+
 
 @pytest.fixture
 def two(fresh: Cli, tmp_path: Path) -> tuple[Cli, Path]:
@@ -101,11 +107,16 @@ def test_only_one_way_at_a_time(fresh: Cli) -> None:
     assert "--update and --rollback can't be used together" in refused.stderr
 
 
-def test_extras_are_added_and_left_out(fresh: Cli) -> None:
+def test_extras_are_added_and_left_out(installed: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, a second --extra dropped the first in silence."""
-    fresh("setup", "--extra", "lycoris")
-    added = json.loads(fresh("setup", "--extra", "tagger", "--json").stdout)
-    left_out = json.loads(fresh("setup", "--without", "lycoris", "--json").stdout)
+    request = SetupRequest(source="https://example.org/x", extras=(Extra.LYCORIS,))
+    lock = installed.lock.model_copy(update={"request": request, "toolchain": "any"})
+    monkeypatch.setattr(environment, "read_lock", lambda _home: lock)
 
-    assert added["request"]["extras"] == ["lycoris", "tagger"]
-    assert left_out["request"]["extras"] == ["tagger"]
+    def extras(added: list[Extra], left_out: list[Extra]) -> tuple[Extra, ...]:
+        home = Home(installed.folder)
+        return setup.requested(home, None, None, None, None, (added, left_out), None, newest=False).extras
+
+    assert extras([Extra.TAGGER], []) == (Extra.LYCORIS, Extra.TAGGER)
+    assert extras([Extra.TAGGER], [Extra.LYCORIS]) == (Extra.TAGGER,)
+    assert extras([], []) == (Extra.LYCORIS,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_a_known_release_is_known_by_its_commit_whatever_the_tags_say(
     git(source, "commit", "-q", "--allow-empty", "-m", "later")
     git(source, "tag", "v0.11.1")
     newest, *older = known_releases.load()
-    renamed = (newest.model_copy(update={"commit": commit}), *older)
+    renamed = (replace(newest, commit=commit), *older)
     monkeypatch.setattr(known_releases, "load", lambda: renamed)
 
     made = upstream.create(into, str(source), None)
