@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.sdscripts import shipped
 from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
-_FILE = shipped.RELEASES / "known.toml"
+_FILE = Path(__file__).with_suffix(".toml")
 _SHOWN = 5
 """Names shown of one kind of difference."""
 

@@ -14,7 +14,7 @@ from sdxl_train_cli import files
 from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
-PINNED_RELEASE = "v0.10.1"
+PINNED_RELEASE = "v0.11.1"
 """The release whose options count as long as nothing is installed."""
 RELEASES = Path(__file__).with_name("releases")
 """One file per release: one option per line without common values, and one optimizer's arguments per line."""

@@ -118,11 +118,11 @@ def test_a_negative_number_that_argparse_would_take_for_an_option_is_refused() -
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("network_dims", "sdxl_train_network.py has no option 'network_dims' in v0.10.1 / did you mean network_dim"),
+        ("network_dims", "sdxl_train_network.py has no option 'network_dims' in v0.11.1 / did you mean network_dim"),
         ("--network-dim", "instead: --set network_dim=1"),
         ("fused_backward_pas", "did you mean fused_backward_pass?"),
         ("block_lr", "'block_lr' is an option of sdxl_train.py, not of sdxl_train_network.py"),
-        ("qwertyuiop", "sdxl_train_network.py has no option 'qwertyuiop' in v0.10.1"),
+        ("qwertyuiop", "sdxl_train_network.py has no option 'qwertyuiop' in v0.11.1"),
         ("", "has no option ''"),
     ],
 )
