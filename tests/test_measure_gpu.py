@@ -29,7 +29,15 @@ def test_a_cell_is_read_as_it_is_typed() -> None:
     assert measure_gpu.parse("locon/mine:1:plain").steps == measure_gpu.STEPS
 
 
-@pytest.mark.parametrize("text", ["", "lora", "lora/dim32", "lora:1:plain", "cat/dim32:1:plain", "lora/dim32:0:plain",
+def test_a_cell_may_change_options_of_its_preset() -> None:
+    cell = measure_gpu.parse("dreambooth/gc+full_bf16=true+lowram=true:1:plain")
+
+    assert (cell.preset, cell.settings) == ("gc", ("full_bf16=true", "lowram=true"))
+    assert cell.name == "dreambooth/gc+full_bf16=true+lowram=true:1:plain"
+
+
+@pytest.mark.parametrize("text", ["lora/dim32+lowram:1:plain", "", "lora", "lora/dim32", "lora:1:plain",
+                                  "cat/dim32:1:plain", "lora/dim32:0:plain",
                                   "lora/dim32:x:plain", "lora/dim32:1:plain:0", "lora/dim32:1:plain:2:3"])  # fmt: skip
 def test_what_is_no_cell_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a cell"):
