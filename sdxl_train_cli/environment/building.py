@@ -134,12 +134,18 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
             python=str(facts.get("python", "")),
             packages=facts.get("packages", {}),
             eight_bit=facts.get("eight_bit", True),
+            contexts_gib=_contexts_gib(facts),
             abilities=_abilities(parts),
             created=datetime.now(timezone.utc),
         )
         _sync(folder)
         files.write(parts.lock, kept.model_dump_json(indent=1))
     return Environment(folder=folder, lock=kept)
+
+
+def _contexts_gib(facts: Mapping[str, Any]) -> dict[str, float]:
+    devices = facts.get("torch", {}).get("devices", [])
+    return {one["name"]: round(one["context_gib"], 3) for one in devices if one.get("context_gib")}
 
 
 def _requirements(checkout: Checkout) -> str:

@@ -17,7 +17,7 @@ from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, requirement
+from sdxl_train_cli.memory import cuda_context, measurements, requirement
 from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
@@ -193,7 +193,9 @@ def _with_records(checks: RecipeChecks, home: Home) -> tuple[RecipeChecks, list[
         return checks, []
     records, problems = measurements.load(home)
     readable = checks.checked.survey.readable
-    measured = MeasuredRuns(records, checks.device, checks.installed.lock.commit, readable)
+    context = cuda_context.of(checks.device, checks.installed)
+    commit, fast = checks.installed.lock.commit, checks.choices.fast
+    measured = MeasuredRuns(records, checks.device, commit, readable, context, fast)
     return replace(checks, known=measured.need), problems
 
 
@@ -222,9 +224,12 @@ def device_now(index: int | None) -> Gpu | None:
         return None
 
 
-def check_memory(recipe: Recipe, device: Gpu | None) -> str:
+def check_memory(recipe: Recipe, device: Gpu | None, installed: Environment, *, fast: bool) -> str:
     """The check of GPU memory for a run that goes on, in words; VramError where it is too little."""
-    return f"VRAM: {requirement.require(recipe, device, list)}"
+    known = requirement.unmeasured
+    if device is not None:
+        known = MeasuredRuns((), device, "", context=cuda_context.of(device, installed), fast=fast).need
+    return f"VRAM: {requirement.require(recipe, device, list, known)}"
 
 
 def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:
