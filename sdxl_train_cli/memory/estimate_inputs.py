@@ -330,8 +330,9 @@ def _size_doubts(size: NetworkSize) -> list[Doubt]:
 def _other_doubts(recipe: Recipe) -> list[Doubt]:
     doubts = []
     if recipe.is_on("lowram"):
-        # The file's tensors are on the GPU beside those made from them, and leave gaps that larger ones do not fill.
-        doubts.append(Doubt("how much loading straight to the GPU takes was never measured", {}, {"unmeasured_gib": 4.0}))
+        # The file's tensors are there beside those made from them, and leave gaps that larger ones do not fill.
+        reason = "how much loading straight to the GPU takes was never measured"
+        doubts.append(Doubt(reason, {}, {"unmeasured_gib": 4.0}))
     if recipe.is_on("torch_compile"):
         doubts.append(Doubt("how torch_compile changes memory use is unknown", {"scale": 0.8}, {"scale": 1.2}))
     if recipe.is_on("deepspeed"):

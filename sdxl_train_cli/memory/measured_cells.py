@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,22 +64,40 @@ def load() -> Sequence[MeasuredCell]:
 
 def like(recipe: Recipe, *, fast: bool) -> MeasuredCell | None:
     """The one that took most of those with these settings and sides. None if there is none."""
-    try:
-        settings = memory_settings.read(recipe)
-    except ValidationError:
-        return None  # its values are out of range: the estimate names them
-    sides = buckets.sides(recipe)
-    same = [
-        cell
-        for cell in load()
-        if cell.fast == fast and cell.settings.is_like(settings) and (cell.width, cell.height) == sides
-    ]
+    settings = _settings(recipe)
+    same = [cell for cell in _of_sides(recipe, fast=fast) if settings is not None and cell.settings.is_like(settings)]
     return max(same, key=lambda cell: cell.process_gib, default=None)
+
+
+def larger(recipe: Recipe) -> MeasuredCell | None:
+    """The one that took least of those that can't take less: a larger network or batch, and all else the same."""
+    settings = _settings(recipe)
+    if settings is None or not settings.network_dim:
+        return None
+    found = [cell for cell in _of_sides(recipe, fast=False) if _is_larger(cell.settings, settings)]
+    return min(found, key=lambda cell: cell.reserved_gib, default=None)
+
+
+def _is_larger(one: MemorySettings, other: MemorySettings) -> bool:
+    sizes = {"network_dim": one.network_dim, "batch_size": one.batch_size}
+    grown = (one.network_dim or 0) >= (other.network_dim or 0) and one.batch_size >= other.batch_size
+    return grown and one.is_like(other.model_copy(update=sizes))
+
+
+def _settings(recipe: Recipe) -> MemorySettings | None:
+    with contextlib.suppress(ValidationError):  # its values are out of range: the estimate names them
+        return memory_settings.read(recipe)
+    return None
+
+
+def _of_sides(recipe: Recipe, *, fast: bool) -> Iterator[MeasuredCell]:
+    sides = buckets.sides(recipe)
+    return (cell for cell in load() if cell.fast == fast and (cell.width, cell.height) == sides)
 
 
 def _cell(line: Mapping[str, str]) -> MeasuredCell:
     settings = {
-        name: line[name] for name in MemorySettings.model_fields if line[name] or name not in {"network_dim"}
+        name: line[name] for name in MemorySettings.model_fields if line[name] or name != "network_dim"
     }
     peaks = ("before_allocated_gib", "before_reserved_gib", "training_allocated_gib", "training_reserved_gib")
     return MeasuredCell(

@@ -181,9 +181,15 @@ def _exchanged(reserved_gib: float, context: CudaContext, source: str) -> Memory
 
 
 def _estimated(recipe: Recipe, context: CudaContext) -> MemoryNeed:
+    """An estimate; its upper end is no higher than what a larger network or batch was measured to take."""
     found = estimation.estimate(recipe, context)
-    peak = "" if found.phase == estimation.TRAINING else f", highest while {found.phase}"
-    return MemoryNeed(found.low_gib, found.high_gib, measured=False, doubts=found.doubts, source=f"an estimate{peak}")
+    source = "an estimate" if found.phase == estimation.TRAINING else f"an estimate, highest while {found.phase}"
+    low, high = found.low_gib, found.high_gib
+    larger = measured_cells.larger(recipe)
+    if larger is not None and of_cell(larger, context).high_gib < high:
+        most = of_cell(larger, context)
+        low, high, source = min(low, most.low_gib), most.high_gib, f"{source}, at most a larger run's that was measured"
+    return MemoryNeed(low, high, measured=False, doubts=found.doubts, source=source)
 
 
 def cell(row: TableRow, batch_size: int) -> MemoryNeed:

@@ -120,15 +120,25 @@ def test_what_was_measured_on_a_known_gpu_goes_before_the_table() -> None:
 
 
 def test_settings_that_nobody_measured_are_estimated() -> None:
-    for changes in ({"train_batch_size": 3}, {"resolution": "1024,768"}, {"network_dim": 33}, {"lowram": True}):
+    for changes in ({"train_batch_size": 3}, {"resolution": "1024,768"}, {"network_dim": 200}, {"lowram": True}):
         assert not requirement.of_any_gpu(recipe(**changes), CONTEXT).measured
 
 
+def test_a_smaller_network_takes_no_more_than_a_larger_one_was_measured_to() -> None:
+    """A draft of dim 16 was told to need more than the measured preset of dim 32 that it was made of."""
+    small, measured = (requirement.of_any_gpu(recipe(network_dim=dim), CONTEXT) for dim in (16, 32))
+
+    assert (small.measured, measured.measured) == (False, True)
+    assert small.low_gib < small.high_gib <= measured.high_gib
+    assert small.source == "an estimate, at most a larger run's that was measured"
+    assert requirement.of_any_gpu(recipe(network_dim=200), CONTEXT).source == "an estimate"
+
+
 def test_an_estimate_says_what_the_run_does_when_it_needs_most() -> None:
-    sampled = recipe(sample_prompts="prompts.txt", sample_every_n_steps=5, network_dim=33)
+    sampled = recipe(sample_prompts="prompts.txt", sample_every_n_steps=5, network_dim=200)
 
     assert requirement.need(sampled).source == "an estimate, highest while drawing samples"
-    assert requirement.need(recipe(network_dim=33)).source == "an estimate"
+    assert requirement.need(recipe(network_dim=200)).source == "an estimate"
 
 
 CONTEXT = CudaContext(0.5, 0.5, 0.5, "")
