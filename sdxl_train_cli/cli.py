@@ -57,7 +57,7 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "lokr": Command("Train a LoKr: the closest likeness for its size.", "train.train"),
     "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
     "plan": Command("Suggest what to train on this GPU, with the command to type.", "vram.plan"),
-    "fit": Command("Measure the largest batch that fits, with a few real steps.", "fit.fit"),
+    "fit": Command("Measure which settings train fastest, in real steps.", "fit.fit"),
     "vram": Command("Show the GPU memory that settings need: measured, estimated.", "vram.vram"),
     "dataset": CommandGroup("Check, show, repair and caption your pictures.", {
         "check": Command("Find what is wrong with pictures and captions.", "dataset.check.check",

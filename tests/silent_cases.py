@@ -10,6 +10,7 @@ LORA, LOCON, LOHA, LOKR, FULL = Kind
 BOTH: Changes = {"cache_text_encoder_outputs": "false", "network_train_unet_only": None}
 """The text encoders are trained too."""
 PRODIGY: Changes = {"optimizer_type": "Prodigy", "learning_rate": "1"}
+TORCH_SCHEDULE: Changes = {"lr_scheduler": None, "lr_warmup_steps": "0", "max_train_steps": "2000"}
 FREE: Changes = {"lr_scheduler": "constant", "lr_warmup_steps": "0"}
 BLOCKS = ",".join(["0"] * 23)
 SOME = ",".join(["0"] * 12 + ["1e-5"] * 11)
@@ -99,6 +100,29 @@ REFUSED: list[Case] = [
         "nothing would be trained",
         {"optimizer_args": "fused_back_pass=False"},
     ),
+    (LORA, {**PRODIGY, "optimizer_args": "growth_rate=1"}, "can't rise", {"optimizer_args": "growth_rate=1.02"}),
+    (
+        LORA,
+        {**PRODIGY, "optimizer_args": "growth_rate=0.5"},
+        "can't rise",
+        {"optimizer_args": "growth_rate=1e999"},
+    ),
+    *(
+        (
+            LORA,
+            {**TORCH_SCHEDULE, "lr_scheduler_type": name, "lr_scheduler_args": ends},
+            "almost the whole run",
+            {"lr_scheduler_args": lasts},
+        )
+        for name, ends, lasts in (
+            ("StepLR", "step_size=100 gamma=0", "step_size=600 gamma=0.5"),
+            ("torch.optim.lr_scheduler.StepLR", "step_size=10", "step_size=1000"),
+            ("ExponentialLR", "gamma=0.9", "gamma=0.999"),
+            ("MultiStepLR", "milestones=[50] gamma=1e-3", "milestones=[1500] gamma=1e-3"),
+            ("PolynomialLR", "power=1", "total_iters=2000"),
+            ("LinearLR", "start_factor=1.0 end_factor=0.0", "start_factor=1.0 end_factor=0.0 total_iters=2000"),
+        )
+    ),
     (LORA, {**PRODIGY, "optimizer_args": "d_coef=0"}, "never finds a rate", {"optimizer_args": "d_coef=1"}),
     (
         LORA,
@@ -134,6 +158,19 @@ WARNED: list[Case] = [
         {"optimizer_args": "weight_decay=0.01"},
     ),
     (LORA, {"lr_scheduler": "warmup_stable_decay"}, "never lowers the rate", {"lr_decay_steps": "0.2"}),
+    (LORA, {**PRODIGY, "optimizer_args": "d0=1e-12"}, "the rate may never rise", {"optimizer_args": "d0=1e-6"}),
+    (
+        LORA,
+        {**TORCH_SCHEDULE, "lr_scheduler_type": "StepLR", "lr_scheduler_args": "step_size=800 gamma=0"},
+        "more than half of the run",
+        {"lr_scheduler_args": "step_size=1200 gamma=0"},
+    ),
+    (
+        LORA,
+        {"noise_offset": "0.05", "adaptive_noise_scale": "-0.5"},
+        "takes the whole noise_offset away",
+        {"adaptive_noise_scale": "-0.05"},
+    ),
     (
         LORA,
         {"lr_scheduler": "polynomial", "lr_scheduler_power": "100"},

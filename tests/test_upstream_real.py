@@ -116,10 +116,13 @@ def test_fit_takes_real_steps_and_without_a_gpu_says_what_it_measures(place: Pat
     result = sdxl_train(place, "fit", "--max-batch", "1", "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
-    (size,) = facts["sizes"]
-    assert size["fits"]
-    assert size["resident_gib"] > 1
-    assert size["seconds_per_step"] > 0
+    assert {(one["gradient_checkpointing"], one["fast"]) for one in facts["tried"]} == {
+        (True, False), (False, True), (True, True)
+    }  # fmt: skip
+    for one in facts["tried"]:
+        assert one["fits"]
+        assert one["resident_gib"] > 1
+        assert one["pictures_per_second"] > 0
     assert "not GPU memory" in facts["measures"]
 
 

@@ -1,15 +1,17 @@
-"""`sdxl-train fit`: measure the largest batch that fits instead of estimating it."""
+"""`sdxl-train fit`: measure which settings train fastest on this GPU."""
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import gpu
+from sdxl_train_cli import formatting, gpu
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.train import (
     Data,
@@ -32,13 +34,12 @@ from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Gathering, VramError
-from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import savings
 from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.run import fitting, preparation, run_choices, trial
-from sdxl_train_cli.run.fitting import TriedBatch
+from sdxl_train_cli.run.fitting import FitLimits, Fitted, SpeedSettings, TriedSettings
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.trial import Trial
@@ -48,6 +49,9 @@ KindOption = Annotated[str, typer.Option("--kind", "-k", help="lora, locon, loha
 MaxBatch = Annotated[
     int | None, typer.Option("--max-batch", min=1, max=256, help="Largest batch to try [default: 16; without a GPU 2]")
 ]
+Minutes = Annotated[
+    float, typer.Option("--minutes", min=0, max=600, help="Begin no trial that would probably end later")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
@@ -55,9 +59,9 @@ def fit(
     kind: KindOption = "lora", preset: Preset = None, model: Model = None, data: Data = None, trigger: Trigger = None,
     repeats: Repeats = None, resolution: Resolution = None, vae: Vae = None,
     prediction: PredictionOption = None, set_: Set = None, gpu: GpuIndex = None,
-    max_batch: MaxBatch = None, as_json: Json = False, home: HomeOption = None,
+    max_batch: MaxBatch = None, minutes: Minutes = 5, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Measure the largest batch that fits, with a few real steps."""
+    """Measure which settings train fastest, in real steps."""
     where, asked_kind = workspace.home(home), workspace.kind(kind)
     installed = environment.require(where)
     written = project.load(Path.cwd())
@@ -71,7 +75,24 @@ def fit(
         asked_kind, texts if own_pictures else {**texts, "data": "."}, overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=None, check_vram=False,
     )  # fmt: skip
-    most = max_batch or (_MOST if has_gpu else _MOST_ON_PROCESSOR)
+    limits = FitLimits(max_batch or (_MOST if has_gpu else _MOST_ON_PROCESSOR), 60 * minutes)
+    found = _search(asked, installed, where, limits, own_pictures=own_pictures, has_gpu=has_gpu)
+    flags = {**typed, "resolution": resolution, "repeats": repeats, "gpu": gpu}
+    command = None if found.fastest is None else _command(found, found.fastest, flags, set_ or [])
+    if as_json:
+        console.data(_facts(found, command))
+    elif found.tried:
+        _show(found)
+    _require_one_fits(found)
+    _conclude(found)
+    if command is not None and not as_json:
+        console.out(command)
+
+
+def _search(
+    asked: Choices, installed: Environment, home: Home, limits: FitLimits, *, own_pictures: bool, has_gpu: bool
+) -> Fitted:
+    """Run the trials in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="sdxl-train-fit-") as name:
         folder = Path(name)
         note_untrained(installed)
@@ -80,13 +101,8 @@ def fit(
             for line in _NO_GPU:
                 console.note(line)
             asked = fitting.on_processor(asked, installed, folder, asked.data if own_pictures else None)
-        actions = fitting.FitActions(lambda choices: _prepare(choices, where), _carry_out, console.note)
-        found = fitting.run(asked, most, folder, actions)
-    if as_json:
-        console.data(_facts(found))
-    else:
-        _show(found)
-    _conclude(found, most)
+        actions = fitting.FitActions(lambda choices: _prepare(choices, home), _carry_out, console.note)
+        return fitting.run(asked, limits, folder, actions)
 
 
 def _has_gpu(index: int | None) -> bool:
@@ -122,14 +138,20 @@ def _prepare(choices: Choices, home: Home) -> Prepared:
 
 def _carry_out(prepared: Prepared) -> Trial:
     """Run one trial and report it."""
-    size = prepared.recipe.get("train_batch_size")
     found = trial.run(prepared)
+    what = _words(prepared)
     if found.fits:
         remember(prepared, found.peak_gib, found.seconds_per_step)
-        console.note(f"batch {size}: {_amount(found)}, {_pace(found)}")
+        console.note(f"{what}: {_amount(found)}, {_pace(found)}")
     else:
-        console.note(f"batch {size}: does not fit: {found.why_not}")
+        console.note(f"{what}: does not fit: {found.why_not}")
     return found
+
+
+def _words(prepared: Prepared) -> str:
+    checkpointing = prepared.recipe.is_on(fitting.CHECKPOINTING)
+    settings = SpeedSettings(checkpointing, prepared.choices.fast)
+    return f"batch {prepared.recipe.get('train_batch_size')} {settings}"
 
 
 def _amount(found: Trial) -> str:
@@ -142,71 +164,100 @@ def _pace(found: Trial) -> str:
     return "pace unknown" if found.seconds_per_step is None else f"{found.seconds_per_step:.2f} s a step"
 
 
-def _device(found: list[TriedBatch]) -> Gpu | None:
-    return found[0].prepared.device
-
-
-def _facts(found: list[TriedBatch]) -> dict[str, object]:
-    device, best = _device(found), fitting.largest(found)
+def _facts(found: Fitted, command: str | None) -> dict[str, object]:
+    device = found.real.device
     return {
-        "kind": found[0].prepared.recipe.kind.value,
-        "preset": found[0].prepared.recipe.name,
+        "kind": found.real.recipe.kind.value,
+        "preset": found.real.recipe.name,
         "measures": "GPU memory" if device else "RAM of a scaled model on the processor, not GPU memory",
         "gpu": device.name if device else None,
         "free_gib": round(device.free_gib, 2) if device else None,
-        "bucket": f"{found[0].width}x{found[0].height}",
-        "sizes": [
-            {
-                "batch_size": tried.batch_size,
-                "fits": tried.trial.fits,
-                "peak_gib": None if tried.trial.peak_gib is None else round(tried.trial.peak_gib, 3),
-                "resident_gib": round(tried.trial.resident_gib, 3),
-                "seconds_per_step": None
-                if tried.trial.seconds_per_step is None
-                else round(tried.trial.seconds_per_step, 4),
-                "why_not": tried.trial.why_not,
-            }
-            for tried in found
-        ],
-        "largest": best.batch_size if best else None,
+        "bucket": f"{found.bucket.width}x{found.bucket.height}",
+        "tried": [_trial_facts(tried) for tried in found.ranked],
+        "left_out": found.left_out,
+        "command": command,
     }
 
 
-def _show(found: list[TriedBatch]) -> None:
-    on_gpu = _device(found) is not None
+def _trial_facts(tried: TriedSettings) -> dict[str, object]:
+    return {
+        "pictures_per_second": _rounded(tried.pictures_per_second),
+        "batch_size": tried.batch_size,
+        "gradient_checkpointing": tried.settings.checkpointing,
+        "fast": tried.settings.fast,
+        "fits": tried.trial.fits,
+        "peak_gib": _rounded(tried.trial.peak_gib),
+        "resident_gib": _rounded(tried.trial.resident_gib),
+        "seconds_per_step": _rounded(tried.trial.seconds_per_step),
+        "why_not": tried.trial.why_not,
+    }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 4)
+
+
+def _show(found: Fitted) -> None:
+    on_gpu = found.real.device is not None
     rows = [
         (
+            _figure(tried.pictures_per_second) if tried.trial.fits else "does not fit",
             str(tried.batch_size),
+            "yes" if tried.settings.checkpointing else "no",
+            "yes" if tried.settings.fast else "no",
             _figure(tried.trial.peak_gib if on_gpu else tried.trial.resident_gib),
             _figure(tried.trial.seconds_per_step),
-            "yes" if tried.trial.fits else "no",
         )
-        for tried in found
+        for tried in found.ranked
     ]
-    console.table(("batch", "GPU, GB" if on_gpu else "RAM, GB", "s a step", "fits"), rows)
+    memory = "GPU, GB" if on_gpu else "RAM, GB"
+    console.table(("pictures/s", "batch", "checkpointing", "--fast", memory, "s a step"), rows)
 
 
 def _figure(number: float | None) -> str:
     return "" if number is None else f"{number:.2f}"
 
 
-def _conclude(found: list[TriedBatch], most: int) -> None:
-    """Report the largest batch. VramError if not even one picture fits."""
-    best, device = fitting.largest(found), _device(found)
+def _require_one_fits(found: Fitted) -> None:
+    """VramError if not even one picture fits."""
+    if found.fastest is not None:
+        return
+    device = found.real.device
+    ways = savings.ways_out(found.real.recipe, device.free_gib) if device else []
+    why = found.tried[-1].trial.why_not if found.tried else found.left_out[-1]
+    raise VramError(
+        f"not even one picture fits: {why}", "\n".join(map(str, ways)) or "use a smaller preset: `sdxl-train plan`"
+    )
+
+
+def _conclude(found: Fitted) -> None:
+    """Report the fastest settings, and what they change."""
+    for line in found.left_out:
+        console.note(f"not tried: {line}")
+    best, as_asked = found.fastest, found.as_asked
     if best is None:
-        ways = savings.ways_out(found[0].prepared.recipe, device.free_gib) if device else []
-        raise VramError(
-            f"not even one picture fits: {found[0].trial.why_not}",
-            "\n".join(map(str, ways)) or "use a smaller preset: `sdxl-train plan`",
-        )
-    more = "; larger batches were not tried (--max-batch)" if best.batch_size == most else ""
-    if device is not None:
-        of = f"{_amount(best.trial)} of {device.free_gib:.1f} free on {device.name}"
+        return
+    pace, before = best.pictures_per_second, as_asked.pictures_per_second if as_asked else None
+    times = f", {pace / before:.1f} times as fast as asked for" if pace and before and best is not as_asked else ""
+    console.note(f"the fastest: batch {best.batch_size} {best.settings}{times}")
+    steps = found.real.recipe.number("max_train_steps")
+    if steps and best.batch_size != found.batch_size and found.real.device is not None:
+        same = math.ceil(steps * found.batch_size / best.batch_size)
         console.note(
-            f"the largest batch that fits: {best.batch_size} ({of}){more}; to train: --batch-size {best.batch_size}"
+            f"a step then sees {best.batch_size} pictures instead of {found.batch_size}: "
+            f"--steps {same} sees as many as {int(steps)} did"
         )
-    else:
-        console.note(
-            f"the largest batch tried: {best.batch_size}; this is the RAM of a scaled model and "
-            "says nothing about GPU memory"
-        )
+    if found.real.device is None:
+        console.note("this was a scaled-down model on the processor: it says nothing about GPU memory or a GPU's speed")
+
+
+def _command(found: Fitted, best: TriedSettings, typed: Mapping[str, object], sets: Sequence[str]) -> str:
+    """The command that trains with the fastest settings."""
+    words: list[object] = ["sdxl-train", found.real.recipe.kind.value]
+    for flag, value in typed.items():
+        words += [] if value is None else [f"--{flag}", value]
+    words += ["--batch-size", best.batch_size, *(["--fast"] if best.settings.fast else [])]
+    words += [word for text in sets for word in ("--set", text)]
+    if best.settings.checkpointing != found.asked.checkpointing:
+        words += ["--set", f"{fitting.CHECKPOINTING}={str(best.settings.checkpointing).lower()}"]
+    return formatting.shell_line(words)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import caption, caption_text, tokens
-from sdxl_train_cli.dataset.file_facts import Caption, FileFault, Finding, SurveyedPicture
+from sdxl_train_cli.dataset.file_facts import Caption, FileFault, Finding, SurveyedPicture, shown
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.recipe import Recipe
@@ -86,6 +87,23 @@ _CALLED = FindingKind(
     "{count} regularisation captions have the trigger '{trigger}'",
     "regularisation pictures show the class without the subject: take the trigger out of their captions",
 )  # fmt: skip
+_WEIGHTED = FindingKind(
+    "caption-weights", WARNING, "{file} has a weight in brackets that is trained as text: {detail}",
+    "{count} captions have weights in brackets that are trained as text",
+    "or write the words without brackets and numbers", ways=("weighted_captions=true",),
+)  # fmt: skip
+_REPEATED = FindingKind(
+    "caption-repeats", WARNING, "{file} has a tag twice: {detail}", "{count} captions have a tag twice",
+    "delete the repetitions: they take tokens and count double",
+)  # fmt: skip
+_ALIKE = FindingKind(
+    "trigger-for-several", WARNING, "",
+    "the pictures of {folders} have no captions, and the trigger '{trigger}' is all that is said of them: what they "
+    "show is learned as one",
+    "train one subject at a time, or write captions that tell them apart",
+)  # fmt: skip
+_WEIGHT = re.compile(r"\((?:[^()\\]|\\.)+:\s*\d*\.?\d+\s*\)")
+"""`(word:1.3)`, which image programs and weighted_captions read as a weight."""
 _LONGEST = "shorten it: tokens beyond 225 are never read"
 _LONG = {
     75: FindingKind("caption-over-75", WARNING, "{file} has {detail}, of which {read} are read",
@@ -108,11 +126,45 @@ def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | 
     if recipe is None or not recipe.is_on("enable_wildcard"):
         several = [each for each in read if each.error is None and each.text and each.lines > 1]
         yield from _LINES.of_files([(each.path, f"{each.lines} lines") for each in several])
-    for subset, group in _by_folder(seen).items():
+    groups = _by_folder(seen)
+    for subset, group in groups.items():
         yield from _missing(subset, group)
         yield from _borrowed(subset, group)
         yield from _trigger(subset, group, trigger)
+    yield from _alike(groups, trigger)
+    yield from _in_text(read, recipe)
     yield from _long(seen, recipe)
+
+
+def _in_text(read: Sequence[Caption], recipe: Recipe | None) -> Iterator[Finding]:
+    """Find what is in the text of captions and is learned otherwise than meant."""
+    sound = [each for each in read if each.error is None]
+    if recipe is None or not recipe.is_on("weighted_captions"):
+        weights = [(each.path, found.group()) for each in sound if (found := _WEIGHT.search(each.text))]
+        yield from _WEIGHTED.of_files(weights)
+    separator = str((recipe and recipe.get("caption_separator")) or ",")
+    repeated = [(each.path, tag) for each in sound if (tag := _repeated_tag(each.text, separator))]
+    yield from _REPEATED.of_files(repeated)
+
+
+def _repeated_tag(text: str, separator: str) -> str | None:
+    tags = [tag for part in text.split(separator) if (tag := part.strip())]
+    folded = [tag.casefold() for tag in tags]
+    if len(set(folded)) == len(folded):
+        return None
+    return next(tag for tag, same in zip(tags, folded, strict=True) if folded.count(same) > 1)
+
+
+def _alike(groups: Mapping[Subset, Sequence[SurveyedPicture]], trigger: str | None) -> list[Finding]:
+    """Find folders of which nothing but the same trigger is said."""
+    bare = [
+        subset.place.name
+        for subset, group in groups.items()
+        if not subset.is_reg and all(each.caption is None for each in group)
+    ]
+    if trigger is None or len(bare) < 2:  # noqa: PLR2004 - one subject needs no telling apart
+        return []
+    return _ALIKE.of_dataset(folders=shown(" and ".join(bare)), trigger=trigger)
 
 
 def _by_folder(seen: Sequence[SurveyedPicture]) -> Mapping[Subset, list[SurveyedPicture]]:

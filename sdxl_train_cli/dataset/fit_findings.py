@@ -45,6 +45,12 @@ _UNUSED = FindingKind(
     "{count} regularisation pictures are not used: there are more of them than training pictures with repeats",
     "use fewer of them, or repeat the training pictures more often",
 )  # fmt: skip
+_PARTIAL = FindingKind(
+    "accumulation-over-epoch", WARNING, "",
+    "a pass over the pictures has {batches} batches, and gradient_accumulation_steps is {accumulation}: each step ends "
+    "with the pass, and its gradient is divided by more than was added up",
+    "--set gradient_accumulation_steps={batches}, or more --repeats",
+)  # fmt: skip
 _FEW = FindingKind(
     "few-passes", WARNING, "",
     "{steps} steps show each of the {pictures} pictures {passes} times: too few to learn them",
@@ -68,6 +74,8 @@ def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
     yield from _IS_CROPPED.of_files([(each.picture.path, f"{each.lost:.0%}") for each in cropped])
     yield from _SHORT.of_files(_in_short_buckets(arranged))
     yield from _UNUSED.of_files([(each.path, "") for each in arranged.unused])
+    if 0 < arranged.batches < arranged.accumulation:
+        yield from _PARTIAL.of_dataset(batches=arranged.batches, accumulation=arranged.accumulation)
     yield from _passes(arranged)
 
 

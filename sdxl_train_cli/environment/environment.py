@@ -119,6 +119,13 @@ class EnvironmentFiles:
         return self.folder / "lock.json"
 
 
+def _sources(module: Path) -> list[Path]:
+    """The Python files of a module."""
+    if files.is_folder(module):
+        return sorted(module.rglob("*.py"))
+    return [path for path in (module, module.with_name(f"{module.name}.py")) if files.is_file(path)]
+
+
 class Environment(BaseModel):
     """A complete environment on disk."""
 
@@ -157,15 +164,34 @@ class Environment(BaseModel):
         A trainer without torch imports nothing from a venv, so it lacks nothing.
         """
         top, *inner = name.split(".")
-        own = [self.checkout / top, self.checkout / f"{top}.py"]
         if not all(part.isidentifier() for part in (top, *inner)):
             return False
-        if any(map(files.exists, own)):
+        if any(map(files.exists, self._own(top))):
             path = self.checkout.joinpath(top, *inner)
             return files.is_folder(path) or files.is_file(path.with_name(f"{path.name}.py"))
+        return not self.trains or bool(self._installed(top))
+
+    def mentions(self, module: str, name: str) -> bool:
+        """Whether a module that is there has this name in its Python files. True if it has none that can be read.
+
+        A class may come from elsewhere, but a module that offers it has to name it.
+        """
+        top, *inner = module.split(".")
+        own = [path for path in self._own(top) if files.exists(path)]
+        sources = [
+            source
+            for path in own or (self._installed(top) if self.trains else [])
+            for source in _sources(path.joinpath(*inner))
+        ]
+        word = re.compile(rf"\b{re.escape(name)}\b".encode())
+        return not sources or any(word.search(files.read_bytes(source)) for source in sources)
+
+    def _own(self, top: str) -> list[Path]:
+        return [self.checkout / top, self.checkout / f"{top}.py"]
+
+    def _installed(self, top: str) -> list[Path]:
         venv, places = EnvironmentFiles(self.folder).venv, ("lib/python*/site-packages", "Lib/site-packages")
-        there = (any(venv.glob(f"{place}/{file}")) for place in places for file in (top, f"{top}.py"))
-        return not self.trains or any(there)
+        return [path for place in places for file in (top, f"{top}.py") for path in venv.glob(f"{place}/{file}")]
 
     def options(self) -> OptionTable:
         """Every option of the installed training scripts."""

@@ -50,8 +50,27 @@ def require(installed: Environment, recipe: Recipe) -> None:
         if not installed.has_module(name):
             message = f"sd-scripts has no module {name}, which {option} asks for"
             found.append(Problem(message, _instead(installed, name), ways=(_without(recipe, option),)))
+    found += [] if found else _missing_classes(installed, recipe)
     if found:
         raise SetupError(found)
+
+
+def _missing_classes(installed: Environment, recipe: Recipe) -> list[Problem]:
+    """Classes that options name, of modules that are there and don't have them: an older or newer release has."""
+    schedule = str(recipe.get("lr_scheduler_type") or "")
+    named = {
+        "optimizer_type": optimizer.class_path(recipe),
+        "lr_scheduler_type": schedule if "." in schedule else schedule and f"torch.optim.lr_scheduler.{schedule}",
+    }
+    found = []
+    for option, path in named.items():
+        module, _, name = path.rpartition(".")
+        if module and not installed.mentions(module, name):
+            version = installed.lock.packages.get(module.partition(".")[0].replace("_", "-"))
+            release = f" {version}" if version else ""
+            message = f"{module}{release} has no {name}, which {option} asks for"
+            found.append(Problem(message, options=(option,), ways=(_without(recipe, option),)))
+    return found
 
 
 def _instead(installed: Environment, name: str) -> str | None:

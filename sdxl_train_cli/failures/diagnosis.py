@@ -7,16 +7,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from itertools import islice
 
-from sdxl_train_cli.failures import known_failures, log, tracebacks
+from sdxl_train_cli.failures import known_failures, log, refused_arguments, tracebacks
 from sdxl_train_cli.failures.signature import Failure, Rank, Signature
 from sdxl_train_cli.failures.tracebacks import ParsedLog, RaisedError
 from sdxl_train_cli.sdscripts import progress
 
 WORDS = 6
 """Lines shown for an unknown failure."""
-_NAN_LOSS = "nan-loss"
-"""The only signature that is found in progress bars."""
+_NAN_LOSS, _ZERO_LOSS, _NO_STEPS = "nan-loss", "zero-loss", "no-steps"
+_OF_THE_WHOLE = {_NAN_LOSS, _ZERO_LOSS, _NO_STEPS}
+"""Signatures that count though the run ended well. Two of them are found in progress bars, which count for no other."""
+_FEW_BARS = 3
+"""So many bars with a loss of 0 are no chance."""
+_MOST_BARS = 10_000
+_UNKNOWN_OPTION = "unknown-option"
+"""The only signature whose words depend on what was typed."""
 _FINISHED = "model saved."
 _CUT = "the log breaks off within a traceback"
 _MENTION = re.compile(r"\w{1,60}(?:Error|Exception)\b|\b(?:[Ee]rror|ERROR|[Ff]ailed)\b")
@@ -69,10 +76,9 @@ def examine(lines: Sequence[str]) -> LogFinding:
     finished, rest = _after_the_end(lines)
     account = tracebacks.parse(rest)
     known = _known(account)
-    if known is None and _last_loss_is_nan(lines):
-        known = _diagnosis(known_failures.by_name(_NAN_LOSS), _last_bar(lines))
+    known = known or _told_by_the_whole(lines)
     words = _last_words(account)
-    if known is not None and (not finished or known.name == _NAN_LOSS or _errors(account)):
+    if known is not None and (not finished or known.name in _OF_THE_WHOLE or _errors(account)):
         return LogFinding(Ending.KNOWN, known, words)
     if _errors(account):
         return LogFinding(Ending.UNKNOWN, None, words)
@@ -157,12 +163,18 @@ def _first(rank: Rank, text: str, account: ParsedLog | None) -> Diagnosis | None
 def _matching(rank: Rank, text: str, frames: str, *, loose: bool) -> Diagnosis | None:
     """The first signature of a rank that matches a text. `loose` includes signatures restricted to errors."""
     for signature in known_failures.load():
-        if signature.rank is not rank or signature.name == _NAN_LOSS or not (loose or signature.anywhere):
+        if signature.rank is not rank or signature.name in _OF_THE_WHOLE or not (loose or signature.anywhere):
             continue
         match = _compiled(signature.pattern).search(text)
-        if match and (signature.within is None or _compiled(signature.within).search(frames + "\n" + text)):
+        if match and _is_in_place(signature, f"{frames}\n{text}"):
             return _diagnosis(signature, _line_at(text, match.start(), match.end()))
     return None
+
+
+def _is_in_place(signature: Signature, whole: str) -> bool:
+    """Whether frames and error hold what they must, and nothing that speaks for another cause."""
+    there = signature.within is None or _compiled(signature.within).search(whole)
+    return bool(there) and (signature.without is None or not _compiled(signature.without).search(whole))
 
 
 @cache
@@ -179,7 +191,9 @@ def _line_at(text: str, start: int, end: int) -> str:
 
 
 def _diagnosis(signature: Signature, evidence: str) -> Diagnosis:
-    return Diagnosis(signature.cause, signature.remedy, signature.kind, signature.name, signature.source, evidence)
+    told = refused_arguments.explain(evidence) if signature.name == _UNKNOWN_OPTION else None
+    cause, remedy = (signature.cause, signature.remedy) if told is None else (told.cause, told.remedy)
+    return Diagnosis(cause, remedy, signature.kind, signature.name, signature.source, evidence)
 
 
 def _errors(account: ParsedLog) -> list[RaisedError]:
@@ -206,5 +220,14 @@ def _last_bar(lines: Sequence[str]) -> str:
     return " ".join(next(_bars(lines), "").split())[:_WIDEST]
 
 
-def _last_loss_is_nan(lines: Sequence[str]) -> bool:
-    return re.search(known_failures.by_name(_NAN_LOSS).pattern, _last_bar(lines)) is not None
+def _told_by_the_whole(lines: Sequence[str]) -> Diagnosis | None:
+    """What no error tells: a loss of NaN at the end, one of 0 throughout, or a run without steps."""
+    nan, zero, no_steps = map(known_failures.by_name, (_NAN_LOSS, _ZERO_LOSS, _NO_STEPS))
+    if re.search(nan.pattern, _last_bar(lines)):
+        return _diagnosis(nan, _last_bar(lines))
+    said = next((line for line in lines if _compiled(no_steps.pattern).search(line)), None)
+    if said is not None:
+        return _diagnosis(no_steps, " ".join(said.split()))
+    bars = list(islice(_bars(lines), _MOST_BARS))
+    is_zero = len(bars) >= _FEW_BARS and all(map(re.compile(zero.pattern).search, bars))
+    return _diagnosis(zero, _last_bar(lines)) if is_zero else None

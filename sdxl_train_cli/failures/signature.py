@@ -56,6 +56,8 @@ class Signature(BaseModel):
     """Match any line. Otherwise only the text of errors."""
     within: str | None = None
     """Text that a frame of the traceback must contain as well."""
+    without: str | None = None
+    """Text that neither a frame nor the error may contain: there, the same words have another cause."""
     sample: str = ""
     """End of a traceback that it explains: the relevant frames and the error. Tests require it."""
     sample_is_whole: bool = False

@@ -14,8 +14,9 @@ Run by the training environment's Python. Of a network, every tensor is read. A 
 factors, and one of them starts at zero: a module with a factor that is all zero changes nothing, and is called idle.
 So is one whose alpha is 0 where programs scale with it: `scaled_away` counts these.
 `norm` is the Frobenius norm of what modules add to the base's weights, null where it can't be told. Of a checkpoint, a
-sample is read, spread over its parts; `--whole` reads all of it. `changed` counts tensors that differ from the base's
-once these are rounded to the file's own precision. `before` compares with an earlier file of the same run.
+sample is read, spread over its parts; `--whole` reads all of it. Only a checkpoint is compared `--against` its base:
+`changed` counts tensors that differ from the base's once these are rounded to the file's own precision. `before`
+compares with an earlier file of the same run.
 """
 
 from __future__ import annotations
@@ -202,7 +203,9 @@ def examine(options: argparse.Namespace, names: Names) -> dict:
         "tensors": len(tensors.entries),
         "dtypes": sorted({entry["dtype"] for entry in tensors.entries.values()}),
         **facts,
-        "against": against(tensors, Tensors(options.against), names, options.whole) if options.against else None,
+        "against": None
+        if is_network or not options.against
+        else against(tensors, Tensors(options.against), names, options.whole),
         "before": before(tensors, Tensors(options.before), names, whole=is_network) if options.before else None,
     }
 

@@ -91,8 +91,8 @@ class ModelFile:
 
     @property
     def is_part(self) -> bool:
-        """Whether it has some parts of an SDXL model, and not all."""
-        return 0 < len(self.missing) < len(checkpoint.PARTS)
+        """Whether it has some parts of an SDXL model, and not all. One alone may be meant so."""
+        return 0 < len(self.missing) < len(checkpoint.PARTS) - 1
 
     @property
     def is_unknown(self) -> bool:
@@ -209,6 +209,8 @@ def _other(header: Header) -> str:
         return UNKNOWN
     if checkpoint.name_other(header) is None and header.has("first_stage_model."):
         return "checkpoint"
+    if len(checkpoint.missing_parts(header)) == len(checkpoint.PARTS) - 1 and checkpoint.name_other(header) is None:
+        return next(f"a {part} alone" for prefix, part in checkpoint.PARTS if header.has(prefix))
     plain = Header({name.replace(f"{COMPILED}.", ""): shape for name, shape in header.shapes.items()}, {})
     return checkpoint.name_other(plain) or UNKNOWN
 

@@ -291,7 +291,7 @@ def _learned_words(examined: ExaminedFile) -> str:
         return f"learned: {', '.join(told)} changed"
     unet = weights.against.parts.get("unet") if weights.against else None
     if unet is None:
-        return f"sound: {weights.looked_at} tensors looked at"
+        return f"sound: {formatting.counted(weights.looked_at, 'tensor')} looked at"
     return f"learned: {100 * unet.share:.3g} % of the U-Net's sampled weights changed"
 
 

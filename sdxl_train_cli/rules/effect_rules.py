@@ -16,6 +16,8 @@ _HUBER = {"huber", "smooth_l1"}
 _MUCH_NOISE = 0.3
 """SDXL itself was trained with a noise offset of 0.0357; what people use ends at 0.1."""
 _MUCH_PERTURBATION = 0.5
+_USUAL_MEAN = 0.3
+"""A guess at the mean of a channel of SDXL's latents, whose values spread by about 1. Not measured."""
 _LITTLE_GAMMA = 0.1
 _LITTLE_NORM = 0.1
 _LITTLE_SCALE = 1 / 256
@@ -57,6 +59,11 @@ def _scale(recipe: Recipe) -> float | None:
     if not dim or not alpha or is_set(recipe, "dim_from_weights") or lycoris.algorithm(recipe) == "lokr":
         return None  # a LoKr's dim is no rank where the larger matrix is whole
     return alpha / dim
+
+
+def _offset_is_cancelled(recipe: Recipe) -> bool:
+    offset, scale = recipe.number("noise_offset") or 0, recipe.number("adaptive_noise_scale") or 0
+    return offset > 0 and offset + scale * _USUAL_MEAN <= 0
 
 
 def _timesteps(recipe: Recipe) -> float:
@@ -195,6 +202,12 @@ WARNINGS = (
         lambda recipe: abs(recipe.number("noise_offset") or 0) > _MUCH_NOISE,
         f"a noise_offset beyond {_MUCH_NOISE} spoils colours and contrast; usual is 0.0357 to 0.1",
         ways("noise_offset=0.0357"),
+    ),
+    Rule(
+        ("adaptive_noise_scale", "noise_offset"),
+        _offset_is_cancelled,
+        "such an adaptive_noise_scale takes the whole noise_offset away from most pictures",
+        ways("adaptive_noise_scale=null"),
     ),
     Rule(
         ("ip_noise_gamma",),

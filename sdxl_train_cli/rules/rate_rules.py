@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, RuleHint, is_set, ways
-from sdxl_train_cli.sdscripts import optimizer, rates, shipped
+from sdxl_train_cli.sdscripts import optimizer, rates, shipped, torch_schedules
 from sdxl_train_cli.sdscripts.rates import BLOCK_WEIGHTS
 
 _FULL = (Kind.DREAMBOOTH,)
@@ -17,6 +17,10 @@ _MUCH_DECAY = 0.01
 """Share of each weight that weight_decay may take away in a step."""
 _MUCH_WARMUP = 0.5
 _STEEP = 10
+_TINY_D0 = 1e-8
+"""Steps of this size are rounded away in weights of 32 bits, so the first estimate of the rate may never come."""
+_ALMOST_ALL, _MUCH = 0.9, 0.5
+"""Share of a run without a rate worth the name."""
 _RATE_OPTIONS = ("learning_rate", "unet_lr", "text_encoder_lr", "learning_rate_te1", "learning_rate_te2", "block_lr")
 _PLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
 _STOPS = "this optimizer stops at its first step if parts have different rates"
@@ -74,6 +78,15 @@ def _argument(recipe: Recipe, name: str) -> float | None:
         return float(recipe.arguments("optimizer_args").get(name, ""))
     except ValueError:
         return None
+
+
+def _idle_share(recipe: Recipe) -> float:
+    steps = recipe.number("max_train_steps") or shipped.defaults().get("max_train_steps")
+    name = str(recipe.get("lr_scheduler_type") or "")
+    others_decide = is_set(recipe, "max_train_epochs") or optimizer.is_schedule_free(recipe)
+    if not name or others_decide or not isinstance(steps, int | float):
+        return 0.0
+    return torch_schedules.idle_share(name, recipe.arguments("lr_scheduler_args"), int(steps))
 
 
 def _decays_away(recipe: Recipe) -> bool:
@@ -186,6 +199,18 @@ CONFLICTS = (
         ways("optimizer_args=d_coef=1"),
     ),
     Rule(
+        ("optimizer_args", "optimizer_type"),
+        lambda recipe: (growth := _argument(recipe, "growth_rate")) is not None and growth <= 1,
+        "with a growth_rate of 1 or less the rate that this optimizer finds can't rise, and it trains next to nothing",
+        "take growth_rate out of optimizer_args, or set it to 1.02",
+    ),
+    Rule(
+        ("lr_scheduler_type", "lr_scheduler_args", "max_train_steps"),
+        lambda recipe: _idle_share(recipe) > _ALMOST_ALL,
+        "with these lr_scheduler_args the rate is next to 0 for almost the whole run",
+        ways(("lr_scheduler_type=null", "lr_scheduler_args=null"), advice="or give it arguments that last for the run"),
+    ),
+    Rule(
         ("optimizer_type",),
         optimizer.is_half_schedule_free,
         "sd-scripts takes an optimizer for schedule-free only if its name ends in ScheduleFree: of this one it would"
@@ -225,6 +250,18 @@ WARNINGS = (
         lambda recipe: optimizer.schedule(recipe) == "warmup_stable_decay" and not is_set(recipe, "lr_decay_steps"),
         "without lr_decay_steps the schedule warmup_stable_decay never lowers the rate",
         ways("lr_decay_steps=0.2"),
+    ),
+    Rule(
+        ("optimizer_args", "optimizer_type"),
+        lambda recipe: 0 < (_argument(recipe, "d0") or 0) < _TINY_D0,
+        "with such a d0 the first steps are rounded away, and the rate may never rise; usual is 1e-6 to 1e-4",
+        "take d0 out of optimizer_args, or set it to 1e-6",
+    ),
+    Rule(
+        ("lr_scheduler_type", "lr_scheduler_args", "max_train_steps"),
+        lambda recipe: _MUCH < _idle_share(recipe) <= _ALMOST_ALL,
+        "with these lr_scheduler_args the rate is next to 0 for more than half of the run",
+        ways(("lr_scheduler_type=null", "lr_scheduler_args=null"), advice="or give it arguments that last for the run"),
     ),
     Rule(
         ("lr_scheduler_power", "lr_scheduler"),

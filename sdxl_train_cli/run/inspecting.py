@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,14 +33,15 @@ class Inspected:
 
 
 def inspect(path: Path, installed: Environment | None, base: Path | None) -> Inspected:
-    """Look at a file. ModelError if it is not a complete safetensors file."""
+    """Look at a file. ModelError if it is not a complete safetensors file, or its weights can't be read."""
     _require_safetensors(path)
     if base is not None:
         _require_safetensors(base)
-    model = model_file.read(path)
     trained, recorded_base = _run_facts(path, installed)
-    base = base or (recorded_base if model.is_checkpoint else None)
-    weights, reason = _weights(path, installed, base)
+    with ThreadPoolExecutor(1) as pool:  # the environment's Python starts while the header is read
+        looking = pool.submit(_weights, path, installed, base or recorded_base)
+        model = model_file.read(path)
+        weights, reason = looking.result()
     examined = verdict.assemble(model, weights, trained)
     return Inspected(examined, verdict.judge(examined), reason)
 
@@ -49,7 +51,7 @@ def _weights(path: Path, installed: Environment | None, base: Path | None) -> tu
         return None, _NO_ENVIRONMENT
     try:
         return weight_facts.examine(installed, path, base=base), None
-    except (ModelError, SetupError) as error:
+    except SetupError as error:
         return None, str(error)
 
 

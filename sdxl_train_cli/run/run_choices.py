@@ -86,7 +86,7 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
 ) -> Choices:
     """Apply the defaults. UsageError if a value without default is missing, or the kind does not support an option."""
     if fast and kind is Kind.DREAMBOOTH:
-        raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave --fast away")
+        raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave out --fast")
     data = Path(texts["data"] or DEFAULT_DATA)
     if not texts["data"] and not files.is_folder(data):
         raise UsageError(

@@ -6,7 +6,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from sdxl_train_cli import process
 from sdxl_train_cli.dataset.folders import PictureFile
@@ -25,6 +27,13 @@ from sdxl_train_cli.run.telemetry import Sampler
 from sdxl_train_cli.sdscripts import progress
 
 STEPS = 3
+"""Steps that reach the peak of memory."""
+TIMED_STEPS = 10
+"""Steps that reach a steady speed too."""
+ENOUGH_SECONDS = 20.0
+"""After so many seconds of steps, and two that count, a trial is ended."""
+_WARMING, _WARMING_FAST = 1, 4
+"""Steps that don't count for the speed: kernels are loaded, and --fast records them."""
 SPILLS = process.WINDOWS
 """Whether the driver spills into system RAM, slowly, instead of running out of memory."""
 _LAST_LINES = 400
@@ -53,7 +62,7 @@ class Trial:
     """Why it does not fit, in words."""
 
 
-def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int) -> Choices:
+def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int, steps: int = STEPS) -> Choices:
     """Choices for a few steps of the same run on the pictures in `folder/pictures`. Writes into `folder` only.
 
     `recipe` is the real run's: what it does not cache because of a trigger is not cached here either.
@@ -61,7 +70,7 @@ def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int) -> Ch
     changed: dict[str, Value | None] = {
         **dict.fromkeys(_LEFT_AWAY),
         **{name: recipe.get(name) for name in _CACHES},
-        "max_train_steps": STEPS,
+        "max_train_steps": steps,
         "train_batch_size": batch_size,
         "lr_warmup_steps": 0,  # the run is shorter than any warm-up
     }
@@ -73,7 +82,7 @@ def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int) -> Ch
         name=f"batch-{batch_size}",
         regularisation=None,
         trigger=None,
-        repeats=STEPS * batch_size,  # so that every batch is full, however many pictures there are
+        repeats=steps * batch_size,  # so that every batch is full, however many pictures there are
         overrides=(*asked.overrides, *overrides),
         check_vram=False,
     )
@@ -93,7 +102,8 @@ def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:
     `argv` may replace the prepared one.
     """
     runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
-    trial_progress = _TrialProgress(prepared.device)
+    warming = _WARMING_FAST if prepared.choices.fast else _WARMING
+    trial_progress = _TrialProgress(prepared.device, warming)
     launched = list(prepared.argv if argv is None else argv)
     cwd, env = prepared.environment.checkout, prepared.variables
     with prepared.run.log.open("wb", buffering=0) as log, process.Child(launched, cwd=cwd, env=env) as child:
@@ -101,7 +111,7 @@ def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:
         try:
             for line in child.lines(log):
                 trial_progress.hear(line or "", sampler)
-                if trial_progress.spilled:
+                if trial_progress.spilled or trial_progress.knows_enough:
                     child.kill()
                     break
             code = child.wait()
@@ -115,6 +125,8 @@ class _TrialProgress:
     """State of a trial, from output and samples."""
 
     device: Gpu | None
+    warming: int
+    """First steps that don't count for the speed."""
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     steps_seen: list[tuple[int, float]] = field(default_factory=list)
     """Steps, and when they were seen."""
@@ -135,11 +147,16 @@ class _TrialProgress:
 
     @property
     def seconds_per_step(self) -> float | None:
-        """Mean step time without the first step, which loads kernels."""
-        if len(self.steps_seen) < 2:  # noqa: PLR2004 - a first and a last one
-            return None
-        (first, began), (last, ended) = self.steps_seen[0], self.steps_seen[-1]
-        return (ended - began) / (last - first)
+        """Median step time without the warming steps, if there are others. None with fewer than two steps."""
+        pairs = pairwise(self.steps_seen)
+        spent = [(ended - began) / (last - first) for (first, began), (last, ended) in pairs]
+        return median(spent[self.warming :] or spent) if spent else None
+
+    @property
+    def knows_enough(self) -> bool:
+        """Whether more steps would only repeat what is known."""
+        counted = len(self.steps_seen) - 1 - self.warming
+        return counted > 1 and self.steps_seen[-1][1] - self.steps_seen[0][1] > ENOUGH_SECONDS
 
 
 def _judge(trial_progress: _TrialProgress, sampler: Sampler, code: int, prepared: Prepared) -> Trial:
@@ -153,7 +170,7 @@ def _judge(trial_progress: _TrialProgress, sampler: Sampler, code: int, prepared
     known = diagnosis.explain(lines)
     if known is not None and known.kind is Failure.GPU_MEMORY:
         return replace(trial, fits=False, why_not=known.cause)
-    if code != 0 or not trial_progress.finished:
+    if not trial_progress.knows_enough and (code != 0 or not trial_progress.finished):
         why = known.cause if known else diagnosis.last_error(lines) or f"exit code {code}"
         remedy = known.remedy if known else "the same settings would fail in a real run too"
         raise TrainingError(Problem(f"the trial of {prepared.run.name} failed: {why}", remedy))

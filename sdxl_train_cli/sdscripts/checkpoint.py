@@ -118,6 +118,8 @@ _NOT_SDXL = (
     ("model.diffusion_model.double_blocks.", "a Flux model", _ANOTHER),
     ("double_blocks.", "a Flux model", _ANOTHER),
     ("down_blocks.", "a diffusers U-Net or VAE alone", "give --model its whole diffusers folder, or a checkpoint file"),
+    ("input_blocks.", "a U-Net alone", _ANOTHER),
+    ("text_model.", "a text encoder alone", _ANOTHER),
     ("encoder.", "only a VAE", "that is for --vae; give --model an SDXL checkpoint"),
     ("unet.", "a LoRA in diffusers' form", _ANOTHER),
     ("clip_g", "a textual inversion, not a base model", _ANOTHER),

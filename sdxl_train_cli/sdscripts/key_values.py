@@ -6,6 +6,9 @@ value stays in it: `weight_decay=0.5,` is a tuple to Python, and `conv_dim=8,con
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import json
 import re
 from collections.abc import Iterator
 
@@ -17,6 +20,10 @@ LITERALS = frozenset({"optimizer_args", "lr_scheduler_args"})
 """Those whose values sd-scripts reads as Python; values of network_args stay text."""
 
 _KEY = re.compile(r"""["']?[A-Za-z_]\w*=(?!=)""")
+_FULL_WIDTH = re.compile(r"""[\uff0c\uff1b\u3001\u3000]+(?=\s*["'\u201c\u2018]?[A-Za-z_]\w*[=\uff1d])""")
+"""A comma, semicolon or blank of an East Asian keyboard before `key=`."""
+_PLAIN = str.maketrans("\uff1d\u201c\u201d\u2018\u2019", "=\"\"''")
+_PATH = re.compile(r"[/\\]")
 _AROUND_EQUALS = re.compile(r"(?<=\w)\s*=\s*(?=[\w.+(\[{'\"-])")
 _BEHIND_COMMA = re.compile(r",\s+")
 _QUOTE = re.compile(r"""["']""")
@@ -29,16 +36,39 @@ _WORDS = {"true": "True", "false": "False", "none": "None"}
 def parts(option: str, value: Value) -> tuple[str, ...]:
     """Each argument as a word of its own, the way sd-scripts wants them."""
     is_line = not isinstance(value, tuple)
-    entries = value if isinstance(value, tuple) else (_AROUND_EQUALS.sub("=", str(value)),)
+    entries = value if isinstance(value, tuple) else (_AROUND_EQUALS.sub("=", _unwrapped(option, str(value))),)
     found: list[str] = []
     for entry in entries:
         for part in _split(str(entry), at_blanks=is_line):
             if found and not _KEY.match(part) and _goes_on(found[-1]):
                 found[-1] += part
+            elif found and is_line and not _KEY.match(part) and _PATH.search(found[-1]):  # a path with a blank
+                found[-1] += f" {part}"
             else:
                 found.append(part)
     whole = [_as_meant(part, is_literal=option in LITERALS) for part in found if part.strip(_TRAILING)]
     return tuple(_BEHIND_COMMA.sub(",", part) if is_line and not _QUOTE.search(part) else part for part in whole)
+
+
+def _unwrapped(option: str, text: str) -> str:
+    """A whole list without brackets around it, and with the marks that a Latin keyboard has."""
+    text = _FULL_WIDTH.sub(",", text).translate(_PLAIN).strip()
+    while len(text) > 1 and text[0] in _OPENING and _skipped(text, 0) == len(text):
+        text = _pairs(option, text) or text[1:-1].strip()
+    return text
+
+
+def _pairs(option: str, text: str) -> str | None:
+    """A JSON or Python mapping as `key=value` words. None if it is none."""
+    found: object = None
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            found = read(text)
+            break
+    if not isinstance(found, dict):
+        return None
+    written = repr if option in LITERALS else str
+    return " ".join(f"{key}={written(value)}" for key, value in found.items())
 
 
 def literal_words(value: Value) -> tuple[str, ...]:

@@ -73,11 +73,15 @@ def own_name(recipe: Recipe) -> str:
     return _OWN_NAMES.get(name, name)
 
 
+def class_path(recipe: Recipe) -> str:
+    """The dotted name of the optimizer's class. Empty if it is not known here."""
+    name = str(recipe.get("optimizer_type") or "")
+    return name if "." in name else CLASSES.get(optimizer(recipe), "")
+
+
 def module(recipe: Recipe) -> str:
     """What sd-scripts imports for the optimizer."""
-    name = str(recipe.get("optimizer_type") or "")
-    path = name if "." in name else CLASSES.get(optimizer(recipe), "")
-    return path.rpartition(".")[0]
+    return class_path(recipe).rpartition(".")[0]
 
 
 def optimizer(recipe: Recipe) -> str:

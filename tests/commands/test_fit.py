@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,11 +34,13 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def with_gpu(monkeypatch: pytest.MonkeyPatch, records: Path) -> Path:
-    """A GPU that takes three pictures at once, and a trainer that counts as a real one."""
+    """A GPU that takes three pictures at once with checkpointing, none without, and is twice as fast with --fast."""
 
     def tried(prepared: Prepared) -> Trial:
         size = int(prepared.recipe.number("train_batch_size") or 0)
-        return Trial(size <= 3, 6.0 + size, 1.0, 0.5 * size, None if size <= 3 else "the GPU's memory ran out")
+        fits = size <= 3 and prepared.recipe.is_on("gradient_checkpointing")
+        seconds = (0.25 if prepared.choices.fast else 0.5) + 0.01 * size
+        return Trial(fits, 6.0 + size, 1.0, seconds if fits else None, None if fits else "the GPU's memory ran out")
 
     monkeypatch.setattr(gpu, "devices", lambda: (CARD,))
     monkeypatch.setattr(trial, "run", tried)
@@ -72,10 +75,15 @@ def test_without_a_gpu_it_measures_ram_and_says_plainly_that_it_is_no_gpu_memory
 
     assert result.code == 0, result.stderr
     assert "NO GPU was found" in result.stderr
-    assert "says nothing about GPU memory" in result.stderr
+    assert "it says nothing about GPU memory or a GPU's speed" in result.stderr
     assert facts["measures"] == "RAM of a scaled model on the processor, not GPU memory"
-    assert [size["batch_size"] for size in facts["sizes"]] == [1, 2]
-    assert all(size["fits"] and size["resident_gib"] > 0 and size["peak_gib"] is None for size in facts["sizes"])
+    assert {(one["batch_size"], one["gradient_checkpointing"]) for one in facts["tried"]} == {
+        (size, checkpointing) for size in (1, 2) for checkpointing in (False, True)
+    }
+    assert all(one["fits"] and one["resident_gib"] > 0 and one["peak_gib"] is None for one in facts["tried"])
+    speeds = [one["pictures_per_second"] for one in facts["tried"]]
+    assert speeds == sorted(speeds, reverse=True)
+    assert facts["command"].startswith("sdxl-train lora --batch-size ")
     assert not (tmp_path / "home" / "measurements.jsonl").exists()
     assert not list((tmp_path / "tmp").glob("sdxl-train-fit-*"))
 
@@ -91,31 +99,50 @@ def test_a_model_that_is_made_here_needs_nothing_from_the_hub(
     assert result.code == 0, result.stderr
 
 
-def test_the_table_goes_to_stdout_and_the_story_to_stderr(cli: Cli, pictures: Path) -> None:
-    result = cli("fit", "--max-batch", "1", "--data", str(pictures), "--kind", "locon")
+def test_the_table_and_the_command_go_to_stdout_and_the_story_to_stderr(cli: Cli, pictures: Path) -> None:
+    result = cli("fit", "--max-batch", "1", "--data", pictures, "--kind", "locon", "--set", "min_snr_gamma=5")
+    header, *rows, command = result.stdout.splitlines()
 
     assert result.code == 0, result.stderr
-    assert result.stdout.splitlines()[0].split() == ["batch", "RAM,", "GB", "s", "a", "step", "fits"]
-    assert result.stdout.splitlines()[1].split()[0] == "1"
+    assert header.split("  ") == ["pictures/s", "batch", "checkpointing", "--fast", "RAM, GB", "s a step"]
+    assert len(rows) == 2
+    assert command.startswith(f"sdxl-train locon --data {pictures} --batch-size 1 --set min_snr_gamma=5")
     assert "NOTHING WILL BE TRAINED" in result.stderr
 
 
-def test_on_a_gpu_the_largest_batch_is_told_and_each_measurement_kept(
+def test_on_a_gpu_the_fastest_is_told_with_the_command_and_each_plain_measurement_kept(
     main: Callable[..., Result], with_gpu: Path, pictures: Path, model: Path
 ) -> None:
-    result = main("fit", "--model", model, "--data", pictures, "--json")
+    typed = ["--preset", "dim32-gc", "--model", model, "--data", pictures]
+    result = main("fit", *typed, "--set", "max_train_steps=1000", "--json")
     facts = json.loads(result.stdout)
     found = [measurements.Measurement.model_validate_json(line) for line in with_gpu.read_bytes().splitlines()]
 
     assert result.code == 0, result.stderr
-    assert (facts["largest"], facts["gpu"], facts["bucket"]) == (3, "card", "1152x896")
-    assert "the largest batch that fits: 3 (9.00 GB of 20.0 free on card)" in result.stderr
+    assert (facts["gpu"], facts["bucket"]) == ("card", "1152x896")
+    words = f"sdxl-train lora --preset dim32-gc --model {model} --data {pictures} --batch-size 3 --fast"
+    assert facts["command"] == f"{words} --set max_train_steps=1000"
+    assert "the fastest: batch 3 with gradient checkpointing, --fast, 5.5 times as fast as asked for" in result.stderr
+    assert "a step then sees 3 pictures instead of 1: --steps 334 sees as many as 1000 did" in result.stderr
     assert [(one.batch_size, one.together, one.peak_gib, one.seconds_per_step) for one in found] == [
-        (1, 1, 7.0, 0.5),
-        (2, 2, 8.0, 1.0),
-        (3, 3, 9.0, 1.5),
+        (1, 1, 7.0, 0.51),
     ]
     assert not list(pictures.glob("*.npz"))
+
+
+def test_the_command_that_is_told_is_one_that_runs(
+    main: Callable[..., Result], with_gpu: Path, pictures: Path, model: Path
+) -> None:
+    result = main("fit", "--model", model, "--data", pictures, "--trigger", "ohwx", "--resolution", "768", "--gpu", "0")
+    command = result.stdout.splitlines()[-1]
+
+    again = main(*shlex.split(command)[1:], "--dry-run")
+
+    assert with_gpu.is_file()
+    assert " --gpu 0 " in command
+    assert again.code == 0, again.stderr
+    assert "--train_batch_size 3" in again.stdout
+    assert "fast.py" in again.stdout
 
 
 def test_what_was_measured_is_what_the_next_check_goes_by(

@@ -574,6 +574,66 @@ def test_a_bucket_of_less_than_a_batch_is_told(tmp_path: Path) -> None:
     assert found == {"small-bucket": ("warning", ["wide.png"])}
 
 
+def test_accumulation_over_more_batches_than_an_epoch_has_is_told_and_the_hint_helps(tmp_path: Path) -> None:
+    """Accelerate ends a step with the pass over the pictures, and divides by all batches that were asked for."""
+    clean(tmp_path)  # 12 pictures
+    (found,) = check(tmp_path, recipe(max_train_steps=100, gradient_accumulation_steps=16)).findings
+
+    assert (found.kind, found.problem.hint) == (
+        "accumulation-over-epoch",
+        "--set gradient_accumulation_steps=12, or more --repeats",
+    )
+    assert "has 12 batches, and gradient_accumulation_steps is 16" in found.message()
+    assert not check(tmp_path, recipe(max_train_steps=100, gradient_accumulation_steps=12)).findings
+
+
+@pytest.mark.parametrize(
+    ("caption", "kind"),
+    [
+        ("ohwx, (blue eyes:1.3), hat", "caption-weights"),
+        ("ohwx, (a \\(b\\) c: .5)", "caption-weights"),
+        ("ohwx, hatsune miku \\(vocaloid\\), (smile)", None),
+        ("ohwx, 10:30 (morning)", None),
+        ("ohwx, hat, Hat , smile", "caption-repeats"),
+        ("ohwx, hat, red hat", None),
+        ("ohwx, , , hat", None),
+    ],
+)
+def test_what_is_in_the_text_of_captions_and_learned_otherwise_than_meant_is_told(
+    tmp_path: Path, caption: str, kind: str | None
+) -> None:
+    clean(tmp_path)
+    (tmp_path / "3.txt").write_text(caption, encoding="utf-8")
+
+    found = kinds(check(tmp_path, recipe(max_train_steps=500)))
+
+    assert found == ({kind: ("warning", ["3.txt"])} if kind else {})
+
+
+def test_weights_in_brackets_are_fine_where_they_are_read(tmp_path: Path) -> None:
+    clean(tmp_path)
+    (tmp_path / "3.txt").write_text("ohwx, (blue eyes:1.3)", encoding="utf-8")
+    weighted = recipe(max_train_steps=500, weighted_captions=True, cache_text_encoder_outputs=None)
+
+    assert not check(tmp_path, weighted).findings
+
+
+def test_two_folders_of_which_only_the_trigger_is_said_are_told(tmp_path: Path) -> None:
+    for folder in ("10_cat", "10_dog"):
+        for number in range(6):
+            saved(tmp_path / folder / f"{number}.png", photo(number + 6 * (folder == "10_dog")), None)
+
+    one = checking.check(DatasetSource(tmp_path, trigger="ohwx"), recipe(max_train_steps=500))
+    (tmp_path / "10_dog" / "1.txt").write_text("ohwx, a dog", encoding="utf-8")
+    other = checking.check(DatasetSource(tmp_path, trigger="ohwx"), recipe(max_train_steps=500))
+
+    (told,) = [found for found in one.findings if found.kind == "trigger-for-several"]
+    assert told.message().startswith(
+        "the pictures of 10_cat and 10_dog have no captions, and the trigger 'ohwx' is all"
+    )
+    assert "trigger-for-several" not in {found.kind for found in other.findings}
+
+
 @pytest.mark.parametrize(("steps", "kind"), [(36, "few-passes"), (60, None), (3600, None), (4800, "many-passes")])
 def test_lengths_that_make_no_sense_are_told(tmp_path: Path, steps: int, kind: str | None) -> None:
     found = kinds(check(clean(tmp_path), recipe(max_train_steps=steps)))

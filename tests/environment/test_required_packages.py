@@ -141,6 +141,52 @@ def test_all_that_is_not_there_is_told_with_what_to_do(real: Environment) -> Non
     assert str(other.hint).endswith(" came")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "missing"),
+    [
+        ("optimizer_type", "Muon", "torch.optim 2.6.0 has no Muon, which optimizer_type asks for"),
+        ("optimizer_type", "torch.optim.Muon", "torch.optim 2.6.0 has no Muon, which optimizer_type asks for"),
+        ("optimizer_type", "fork.parts.Fast", "fork.parts has no Fast, which optimizer_type asks for"),
+        ("optimizer_type", "single.Slow", "single has no Slow, which optimizer_type asks for"),
+        ("lr_scheduler_type", "Wave", "torch.optim.lr_scheduler 2.6.0 has no Wave, which lr_scheduler_type asks for"),
+        ("optimizer_type", "NAdam", None),
+        ("optimizer_type", "fork.Fast", None),
+        ("optimizer_type", "single.Quick", None),
+        ("optimizer_type", "compiled.Anything", None),
+        ("lr_scheduler_type", "StepLR", None),
+    ],
+)
+def test_a_class_that_its_module_does_not_name_is_refused(
+    real: Environment, option: str, value: str, missing: str | None
+) -> None:
+    packages = real.folder / "venv" / "lib" / "python3.11" / "site-packages"
+    for path, text in (
+        ("torch/optim/__init__.py", "from torch.optim.nadam import NAdam"),
+        ("torch/optim/lr_scheduler.py", "class StepLR: ..."),
+        ("torch/nn.py", "class Muon: ..."),
+        ("fork/parts/__init__.py", ""),
+        ("fork/fast.py", "class Fast: ..."),
+        ("single.py", "class Quick: ..."),
+        ("compiled/core.so", ""),
+    ):
+        (packages / path).parent.mkdir(parents=True, exist_ok=True)
+        (packages / path).write_text(text, encoding="utf-8")
+    (real.checkout / "networks").mkdir(parents=True)
+    (real.checkout / "networks" / "lora.py").write_text("def create_network(): ...", encoding="utf-8")
+    (packages / "bitsandbytes" / "optim").mkdir(parents=True)
+    installed = real.model_copy(update={"lock": real.lock.model_copy(update={"packages": {"torch": "2.6.0"}})})
+    asked = recipe(option, value)
+
+    if missing is None:
+        required_packages.require(installed, asked)
+        return
+    with pytest.raises(SetupError) as raised:
+        required_packages.require(installed, asked)
+    (problem,) = raised.value.problems
+    assert problem.message == missing
+    assert [way.settings[0].partition("=")[0] for way in problem.ways] == [option]
+
+
 def test_without_lycoris_and_modules_of_its_own_two_kinds_cannot_be_trained(real: Environment) -> None:
     assert real.networks == frozenset()
     assert trainable(real) == ([Kind.LORA, Kind.LOCON, Kind.DREAMBOOTH], [Kind.LOHA, Kind.LOKR])

@@ -40,7 +40,10 @@ CALLED = "subprocess.CalledProcessError: Command '['/venv/bin/python', 'sdxl_tra
         (CALLED + "died with <Signals.SIGKILL: 9>.", "the computer's own memory ran out"),
         (CALLED + "returned non-zero exit status 3221225477.", "the computer's own memory ran out"),
         ("AssertionError: caption file is empty: /data/a.txt", "a caption file is empty"),
-        ("sdxl_train_network.py: error: unrecognized arguments: --nope", "this sd-scripts does not accept one of"),
+        (
+            "sdxl_train_network.py: error: unrecognized arguments: --nope",
+            "no sd-scripts known here has an option --nope",
+        ),
     ],
 )
 def test_a_known_failure_is_named_with_a_remedy(line: str, cause: str) -> None:
@@ -151,6 +154,11 @@ def test_the_error_that_the_last_one_came_from_is_the_cause_where_that_is_not_kn
         (LOGS["no-data"], Ending.KNOWN),
         (LOGS["nan-loss"], Ending.KNOWN),
         (f"{BAR.format('nan')}\r{BAR.format('0.2')}\nmodel saved.\n", Ending.FINISHED),
+        (f"{BAR.format('0')}\n" * 3 + "model saved.\n", Ending.KNOWN),
+        (f"{BAR.format('0.0')}\n" * 3, Ending.KNOWN),
+        (f"{BAR.format('0')}\n" * 2 + "model saved.\n", Ending.FINISHED),
+        (f"{BAR.format('0.012')}\n" * 3 + "model saved.\n", Ending.FINISHED),
+        (f"{BAR.format('0')}\n" * 3 + f"{BAR.format('0.1')}\nmodel saved.\n", Ending.FINISHED),
         ("", Ending.OPEN),
     ],
 )  # fmt: skip

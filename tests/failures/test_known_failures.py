@@ -23,6 +23,7 @@ def test_a_row_has_a_source_a_sample_and_words(row: Signature) -> None:
     assert all(text.strip() for text in (row.source, row.sample, row.cause, row.remedy))
     assert re.compile(row.pattern)
     assert re.compile(row.within or "")
+    assert re.compile(row.without or "")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

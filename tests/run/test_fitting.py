@@ -1,9 +1,10 @@
-"""Which batch sizes are tried, and what is made of their outcome."""
+"""Which settings are tried, and what is made of their outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import fake_nvml
@@ -17,12 +18,17 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import TrainingError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import fitting, preparation, trial
-from sdxl_train_cli.run.fitting import FitActions, TriedBatch
+from sdxl_train_cli.run.fitting import FitActions, FitLimits, Fitted
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.trial import Trial
+
+Speed = Callable[[int, bool, bool], float | None]
+"""Pictures a second by batch size, checkpointing and --fast. None if it does not fit."""
 
 
 @dataclass
@@ -34,14 +40,21 @@ class World:
     prepare: Callable[[Choices], Prepared]
     notes: list[str]
 
-    def fit(self, largest: int, most: int = 16) -> list[TriedBatch]:
-        """Fit with a GPU that takes batches up to `largest`."""
+    def fit(self, speed: Speed, most: int = 16, seconds: float = 600) -> Fitted:
+        """Fit on a machine of this speed."""
 
         def tried(prepared: Prepared) -> Trial:
             size = int(prepared.recipe.number("train_batch_size") or 0)
-            return Trial(size <= largest, 5.0 + size, 1.0, 0.5, None if size <= largest else "full")
+            pace = speed(size, prepared.recipe.is_on("gradient_checkpointing"), prepared.choices.fast)
+            return Trial(pace is not None, 5.0 + size, 1.0, size / pace if pace else None, None if pace else "full")
 
-        return fitting.run(self.asked, most, self.folder, FitActions(self.prepare, tried, self.notes.append))
+        actions = FitActions(self.prepare, tried, self.notes.append)
+        return fitting.run(self.asked, FitLimits(most, seconds), self.folder, actions)
+
+
+def sequence(found: Fitted) -> list[tuple[int, bool, bool]]:
+    """Batch size, checkpointing and --fast of each trial, in the order in which they were made."""
+    return [(each.batch_size, each.settings.checkpointing, each.settings.fast) for each in found.tried]
 
 
 @pytest.fixture
@@ -59,45 +72,105 @@ def world(tmp_path: Path, home: Path, model: Path, pictures: Path) -> World:
     return World(asked, tmp_path / "fit", lambda choices: preparation.prepare(choices, Home(home), tmp_path), [])
 
 
+@pytest.fixture
+def trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer that counts as a real one, and so can be fast."""
+    monkeypatch.setattr(Environment, "trains", True)
+    monkeypatch.setattr(Environment, "has_module", lambda _self, _name: True)
+
+
 @given(st.integers(1, 300))
-def test_sizes_grow_to_the_most_that_is_allowed(most: int) -> None:
+def test_sizes_double_up_to_the_most_that_is_allowed(most: int) -> None:
     sizes = list(fitting.sizes(most))
 
     assert sizes == sorted(set(sizes))
     assert (sizes[0], sizes[-1]) == (1, most)
+    assert all(after <= 2 * before for before, after in pairwise(sizes))
 
 
-def test_the_first_sizes_are_close_and_later_ones_half_as_large_again() -> None:
-    assert list(fitting.sizes(40)) == [1, 2, 3, 4, 6, 8, 12, 18, 27, 40]
+def test_a_growing_batch_is_tried_as_long_as_it_gains(world: World) -> None:
+    """At batch 4 this machine is busy: 8 brings nothing, and 16 is not tried."""
+    found = world.fit(lambda size, gc, _fast: min(size, 4) * (0.8 if gc else 1.0))
+
+    assert sequence(found) == [
+        (1, True, False),  # as asked for
+        *((size, False, False) for size in (1, 2, 4, 8)),
+        *((size, True, False) for size in (2, 4, 8)),
+    ]
+    assert found.fastest is not None
+    assert (found.fastest.batch_size, found.fastest.settings.checkpointing) in {(4, False), (8, False)}
+    assert found.fastest.pictures_per_second == 4
 
 
-@pytest.mark.parametrize(
-    ("largest", "tried"),
-    [
-        (0, [1]),
-        (1, [1, 2]),
-        (4, [1, 2, 3, 4, 5, 6]),
-        (9, [1, 2, 3, 4, 6, 8, 9, 10, 12]),
-        (99, [1, 2, 3, 4, 6, 8, 12, 16]),
-    ],
-)
-def test_growth_ends_where_it_does_not_fit_and_the_gap_is_halved(world: World, largest: int, tried: list[int]) -> None:
-    found = world.fit(largest)
+def test_where_memory_ends_the_middle_is_tried(world: World) -> None:
+    found = world.fit(lambda size, gc, _fast: float(size) if size <= (6 if gc else 2) else None)
 
-    assert [one.batch_size for one in found] == tried
-    best = fitting.largest(found)
-    assert (best.batch_size if best else 0) == min(largest, 16)
+    assert sequence(found)[1:] == [
+        *((size, False, False) for size in (1, 2, 4, 3)),
+        *((size, True, False) for size in (2, 4, 8, 6)),
+    ]
+    assert found.fastest is not None
+    assert (found.fastest.batch_size, found.fastest.settings.checkpointing) == (6, True)
+    assert [each.trial.fits for each in found.ranked] == [True] * 6 + [False] * 3
+
+
+@pytest.mark.usefixtures("trains")
+def test_a_trainer_that_can_be_fast_is_compared_with_the_run_as_asked_for(world: World) -> None:
+    found = world.fit(lambda size, _gc, fast: size * (3.0 if fast else 1.0), most=2)
+
+    assert sequence(found) == [
+        (1, True, False), (1, False, True), (2, False, True), (1, True, True), (2, True, True)
+    ]  # fmt: skip
+    assert found.as_asked is found.tried[0]
+    assert found.fastest is not None
+    assert (found.fastest.batch_size, found.fastest.settings.fast) == (2, True)
+
+
+def test_checkpointing_that_was_set_by_hand_stays(world: World) -> None:
+    by_hand = Override("gradient_checkpointing", False, Origin("--set"))
+    asked = replace(world.asked, overrides=(*world.asked.overrides, by_hand))
+
+    found = replace(world, asked=asked).fit(lambda size, _gc, _fast: float(size), most=2)
+
+    assert sequence(found) == [(1, False, False), (2, False, False)]
+
+
+def test_when_time_is_up_the_rest_is_named(world: World) -> None:
+    found = world.fit(lambda size, _gc, _fast: float(size), seconds=0)
+
+    assert sequence(found) == [(1, True, False)]
+    assert found.fastest is found.tried[0]
+    assert found.left_out == [
+        "batch 1 without gradient checkpointing: time ran out",
+        "batch 2 with gradient checkpointing: time ran out",
+    ]
+
+
+def test_what_can_not_fit_by_far_costs_no_trial(world: World) -> None:
+    """Without checkpointing a LoRA needs 13 GB at least; with it, 6.7."""
+    small = Gpu(0, "card", 8.0, 7.5, (8, 6), "550")
+
+    def on_small(choices: Choices) -> Prepared:
+        return replace(world.prepare(choices), device=small)
+
+    found = replace(world, prepare=on_small).fit(lambda _size, gc, _fast: 1.0 if gc else None, most=2)
+
+    assert sequence(found) == [(1, True, False), (2, True, False)]
+    (left_out,) = found.left_out
+    assert left_out.startswith("batch 1 without gradient checkpointing: needs ")
+    assert left_out.endswith(" GB (an estimate), and 7.5 GB are free")
 
 
 def test_each_trial_is_the_real_run_on_full_batches_of_the_largest_bucket(world: World) -> None:
-    (first, second) = world.fit(2, most=2)
-    recipe = second.prepared.recipe
+    found = world.fit(lambda size, _gc, _fast: float(size), most=2)
+    first, *_, last = found.tried
+    recipe = last.prepared.recipe
 
-    assert (second.width, second.height) == (1152, 896)
-    assert (recipe.get("max_train_steps"), recipe.get("train_batch_size")) == (trial.STEPS, 2)
+    assert (found.bucket.width, found.bucket.height) == (1152, 896)
+    assert (recipe.get("max_train_steps"), recipe.get("train_batch_size")) == (trial.TIMED_STEPS, 2)
     assert recipe.get("save_every_n_steps") is None
-    (subset,) = second.prepared.pictures.subsets
-    assert subset.pictures * subset.num_repeats >= trial.STEPS * 2
+    (subset,) = last.prepared.pictures.subsets
+    assert subset.pictures * subset.num_repeats >= trial.TIMED_STEPS * 2
     assert subset.pictures * subset.num_repeats % 2 == 0
     assert subset.image_dir != first.prepared.pictures.subsets[0].image_dir
     assert not world.asked.output.exists()
@@ -107,8 +180,8 @@ def test_what_the_real_run_can_not_cache_is_not_cached_in_the_trial(world: World
     """Beside regularization pictures a trigger rules the cache out, which takes more memory."""
     with_reg = replace(world.asked, regularisation=write_pictures(tmp_path / "reg"))
 
-    (cached,) = world.fit(1, most=1)
-    (found,) = replace(world, asked=with_reg, folder=tmp_path / "fit with reg").fit(1, most=1)
+    cached = world.fit(lambda *_: 1.0, most=1).tried[0]
+    found = replace(world, asked=with_reg, folder=tmp_path / "fit with reg").fit(lambda *_: 1.0, most=1).tried[0]
 
     assert cached.prepared.recipe.is_on("cache_text_encoder_outputs")
     assert found.prepared.recipe.get("cache_text_encoder_outputs") is None
@@ -132,8 +205,7 @@ def test_a_fit_on_the_processor_takes_material_that_is_made_for_it(
 def real_trial(world: World, monkeypatch: pytest.MonkeyPatch, fault: str = "") -> Trial:
     monkeypatch.setenv("STANDIN_FAIL", fault)
     trial_of = FitActions(world.prepare, trial.run, world.notes.append)
-    (found,) = fitting.run(world.asked, 1, world.folder, trial_of)
-    return found.trial
+    return fitting.run(world.asked, FitLimits(1, 0), world.folder, trial_of).tried[0].trial
 
 
 def test_a_trial_tells_ram_and_pace_of_real_processes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +216,17 @@ def test_a_trial_tells_ram_and_pace_of_real_processes(world: World, monkeypatch:
     assert found.resident_gib > 0.005
     assert found.peak_gib is None
     assert found.seconds_per_step == pytest.approx(0.3, abs=0.25)
+
+
+def test_a_trial_ends_as_soon_as_it_knows_enough(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "ENOUGH_SECONDS", 0.5)
+    monkeypatch.setenv("STANDIN_STEP_SECONDS", "0.4")
+    found = real_trial(world, monkeypatch)
+    log = next(world.folder.glob("trial-1/runs/*/*.log")).read_text(encoding="utf-8")
+
+    assert found.fits
+    assert found.seconds_per_step == pytest.approx(0.4, abs=0.3)
+    assert f"{trial.TIMED_STEPS}/{trial.TIMED_STEPS}" not in log
 
 
 def test_a_trainer_that_runs_out_of_memory_does_not_fit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +256,8 @@ def test_a_full_gpu_on_windows_is_a_spill_and_the_trial_ends_at_once(
     def on_gpu(prepared: Prepared) -> Trial:
         return trial.run(replace(prepared, device=Gpu(0, "card", 12.0, 11.0, (8, 9), "550")))
 
-    (found,) = fitting.run(world.asked, 1, world.folder, FitActions(world.prepare, on_gpu, world.notes.append))
+    actions = FitActions(world.prepare, on_gpu, world.notes.append)
+    found = fitting.run(world.asked, FitLimits(1, 0), world.folder, actions).tried[0]
 
     assert not found.trial.fits
     assert "Windows" in str(found.trial.why_not)

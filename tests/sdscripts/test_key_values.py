@@ -29,6 +29,14 @@ TABLE = shipped.table()
         (("betas=(0.9,", "0.99)"), ("betas=(0.9,0.99)",)),
         (("betas=(0.9, 0.99)",), ("betas=(0.9, 0.99)",)),
         ("step_rules='1:1000, 0.1' x=NONE", ("step_rules='1:1000, 0.1'", "x=None")),
+        ("[weight_decay=0.5, decouple=True]", ("weight_decay=0.5", "decouple=True")),
+        ("('weight_decay=0.5', 'decouple=True')", ("weight_decay=0.5", "decouple=True")),
+        ("{'weight_decay': 0.5, 'betas': (0.9, 0.99)}", ("weight_decay=0.5", "betas=(0.9,0.99)")),
+        ('{"decouple": True}', ("decouple=True",)),
+        ('{"decouple": true, "betas": [0.9, 0.99]}', ("decouple=True", "betas=[0.9,0.99]")),
+        ("weight_decay=0.5，decouple=True", ("weight_decay=0.5", "decouple=True")),  # noqa: RUF001 - as typed in China
+        ("weight_decay＝0.5； decouple＝true", ("weight_decay=0.5", "decouple=True")),  # noqa: RUF001
+        ("“weight_decay=0.5” “decouple=True”", ("weight_decay=0.5", "decouple=True")),
         ("weight_decay", ("weight_decay",)),
         ("weight_decay=1 decouple", ("weight_decay=1", "decouple")),
         ("", ()),
@@ -43,6 +51,18 @@ def test_values_of_network_args_stay_text() -> None:
     found = key_values.parts("network_args", "conv_dim=8,conv_alpha=4 block_dims=1,2,3, use_tucker=true")
 
     assert found == ("conv_dim=8", "conv_alpha=4", "block_dims=1,2,3", "use_tucker=true")
+
+
+@pytest.mark.parametrize("written", ["{'algo': 'lokr', 'factor': 8}", '{"algo": "lokr", "factor": "8"}'])
+def test_a_mapping_for_a_network_has_no_quotes_in_its_values(written: str) -> None:
+    assert key_values.parts("network_args", written) == ("algo=lokr", "factor=8")
+
+
+@pytest.mark.parametrize("path", ["C:/my presets/x.toml", r"C:\my own presets\x y.toml", "/a b/c"])
+def test_a_path_with_a_blank_stays_whole(path: str) -> None:
+    found = key_values.parts("network_args", f"algo=lokr preset={path} factor=8")
+
+    assert found == ("algo=lokr", f"preset={path}", "factor=8")
 
 
 def test_a_path_with_a_blank_in_a_files_list_stays_whole() -> None:
