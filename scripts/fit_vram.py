@@ -29,8 +29,8 @@ from sdxl_train_cli.memory.measured_cells import MeasuredCell
 from sdxl_train_cli.memory.optimizer_state import STATES, factored_bytes
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "vram.md"
-START = (0.05, 0.6, 0.3, 0.6, 0.2, -0.9)
-"""Start of the search as logarithms, the third of the constant minus 1: 1.05, 1.8, 2.3, 1.8, 1.2 and 0.4."""
+START = (0.05, 0.4, 0.3, 0.6, 0.1, -0.9)
+"""Start of the search as logarithms, the third of the constant minus 1: 1.05, 1.5, 2.3, 1.8, 1.1 and 0.4."""
 LEAST, MOST = -7.0, 4.0
 """Beyond these logarithms the result no longer changes: no context, or phases that cost only the largest one."""
 DIGITS = 3
@@ -180,8 +180,8 @@ def fitted_to(cells: Sequence[Cell]) -> FittedConstants:
 def constants_at(point: Point, workspaces: float) -> FittedConstants:
     """Constants of a point of the unbounded search: all are positive, and the exponent exceeds one."""
     numbers = [math.exp(min(max(number, LEAST), MOST)) for number in point]
-    kept, checkpointed, overlap, vae, table_kept, table_context = numbers
-    return FittedConstants(workspaces, kept, checkpointed, 1 + overlap, vae, table_kept, table_context)
+    kept, checkpointed, overlap, vae, table_reserved, table_context = numbers
+    return FittedConstants(workspaces, kept, checkpointed, 1 + overlap, vae, table_reserved, table_context)
 
 
 def minimum(badness: Callable[[Point], float], start: Point, steps: int = 600, enough: float = 1e-9) -> Point:
@@ -402,13 +402,13 @@ The rest is fitted, with seven constants in all:
 | `checkpointed` | {checkpointed:g} | the same with gradient checkpointing, which recomputes blocks | both sources |
 | `overlap` | {overlap:g} | the power by which the parts of a step add up | both sources |
 | `vae` | {vae:g} | GB reserved for each GB of the VAE's activations: its convolutions need workspace | reserved memory, known GPU |
-| `table_activations` | {table_activations:g} | `activations` on the table's machine | the table |
+| `table_reserved` | {table_reserved:g} | what the table's machine reserves for activations where the known GPU reserves 1 | the table |
 | `table_context_gib` | {table_context_gib:g} | CUDA's context on the table's machine, GB | the table |
 
-Why `activations` has two values: for each further picture without gradient checkpointing the known GPU took 8.3 GB, the
-table's machine 9.8 to 11.8. The table's software is of 2023, and its pictures' shapes are not known; those on the known
-GPU were all of one shape, which leaves no gaps in memory. An estimate takes the first value, the upper end of its range
-the larger one.
+Why the table's machine has a factor: for each further picture without gradient checkpointing the known GPU took 8.3 GB,
+the table's machine 9.8 to 11.8; with it 1.1 and 0.8 to 1.6. The table's software is of 2023, and its pictures' shapes are
+not known; those on the known GPU were all of one shape, which leaves no gaps in memory. An estimate goes by the known
+GPU, the upper end of its range by the table's machine.
 
 ## The fit
 
@@ -448,7 +448,7 @@ encoders' outputs, so they need less than the row that they are named after.
 
 ## The range
 
-The upper end is what the estimate is with the larger `activations`, times {high:g}, the lower end the estimate times
+The upper end is what the estimate is with `table_reserved`, times {high:g}, the lower end the estimate times
 {low:g}: the worst ratios of measured cells to those ends, each with constants fitted without its row. CUDA's context is
 added with its own range. The check uses the upper end. Anything unknown (an optimizer or a network module that is not in
 the tables, a state that may be paged out) widens the range further and is named.

@@ -24,20 +24,23 @@ class FittedConstants:
     """Exponent with which phases of a step add up: 1 is their sum, a large one the largest of them."""
     vae: float
     """GiB reserved for each GiB of activations in the VAE, most of it workspace of its convolutions."""
-    table_activations: float
-    """`activations` on the machine of the measured table, with older software and unknown pictures."""
+    table_reserved: float
+    """What the table's machine reserves for activations where a current one reserves 1: older software."""
     table_context_gib: float
     """CUDA's context on that machine, which nobody can ask any more."""
 
     @property
     def of_table(self) -> FittedConstants:
         """The constants of the table's machine."""
-        return replace(self, activations=self.table_activations)
+        return self._reserving(self.table_reserved)
 
     @property
     def at_worst(self) -> FittedConstants:
         """The constants for an upper end: activations as on the less favourable machine."""
-        return replace(self, activations=max(self.activations, self.table_activations))
+        return self._reserving(max(1.0, self.table_reserved))
+
+    def _reserving(self, factor: float) -> FittedConstants:
+        return replace(self, activations=factor * self.activations, checkpointed=factor * self.checkpointed)
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,6 @@ class MeasuredCell:
     """The driver's figure for the process, with CUDA's context."""
     context_gib: float
     gpu: str
-    driver: str
-    torch: str
-    cuda: str
     measured: str
     """The date."""
 
@@ -96,9 +93,7 @@ def _of_sides(recipe: Recipe, *, fast: bool) -> Iterator[MeasuredCell]:
 
 
 def _cell(line: Mapping[str, str]) -> MeasuredCell:
-    settings = {
-        name: line[name] for name in MemorySettings.model_fields if line[name] or name != "network_dim"
-    }
+    settings = {name: line[name] for name in MemorySettings.model_fields if line[name] or name != "network_dim"}
     peaks = ("before_allocated_gib", "before_reserved_gib", "training_allocated_gib", "training_reserved_gib")
     return MeasuredCell(
         line["preset"],
@@ -109,5 +104,6 @@ def _cell(line: Mapping[str, str]) -> MeasuredCell:
         *(float(line[name]) if line[name] else None for name in peaks),
         float(line["process_gib"]),
         float(line["context_gib"]),
-        *(line[name] for name in ("gpu", "driver", "torch", "cuda", "measured")),
+        line["gpu"],
+        line["measured"],
     )
