@@ -5,6 +5,7 @@ A small file names the current folder. Until it is rewritten, the previous envir
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import secrets
@@ -134,7 +135,7 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
             python=str(facts.get("python", "")),
             packages=facts.get("packages", {}),
             eight_bit=facts.get("eight_bit", True),
-            contexts_gib=_contexts_gib(facts),
+            contexts_gib=_contexts_gib(parts, facts),
             abilities=_abilities(parts),
             created=datetime.now(timezone.utc),
         )
@@ -143,9 +144,14 @@ def _build(home: Home, folder: Path, request: SetupRequest, address: str, report
     return Environment(folder=folder, lock=kept)
 
 
-def _contexts_gib(facts: Mapping[str, Any]) -> dict[str, float]:
-    devices = facts.get("torch", {}).get("devices", [])
-    return {one["name"]: round(one["context_gib"], 3) for one in devices if one.get("context_gib")}
+def _contexts_gib(parts: EnvironmentFiles, facts: Mapping[str, Any]) -> dict[str, float]:
+    """What CUDA's context takes of each GPU. Empty where that can't be measured, which is no reason to fail."""
+    if not facts.get("torch", {}).get("devices"):
+        return {}
+    with contextlib.suppress(SetupError):
+        found: dict[str, float] = environment.run_script(parts, "probe_context.py").get("contexts_gib", {})
+        return found
+    return {}
 
 
 def _requirements(checkout: Checkout) -> str:

@@ -12,8 +12,8 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.gpu import Gpu
 
 TABLE = Path(__file__).with_name("cuda_contexts.csv")
-_NOISE_GIB = 0.05
-"""How far a context that was measured grows with what a training loads later: kernels, workspaces."""
+_LATER_GIB, _LATER_AT_MOST_GIB = 0.07, 0.1
+"""What kernels that only a training loads add to a context: 0.68 became 0.75 on an H100 (docs/gpu_checks.md)."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class CudaContext:
     @classmethod
     def measured(cls, gib: float) -> CudaContext:
         """A context that setup has measured."""
-        return cls(max(0.0, gib - _NOISE_GIB), gib, gib + _NOISE_GIB, "measured at setup")
+        return cls(gib, gib + _LATER_GIB, gib + _LATER_AT_MOST_GIB, "measured at setup")
 
 
 def of(device: Gpu, installed: Environment | None) -> CudaContext:
