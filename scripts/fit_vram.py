@@ -426,7 +426,7 @@ instead of being fitted away.
 
 `table` is `vram_table.csv`: sd-scripts 0.8.3, a machine that it does not name. `H100` is `measured_cells.csv`: sd-scripts
 v0.10.1 unmodified, SDXL's shapes with random weights, NVIDIA H100 80GB, driver 580.159.04, torch 2.11.0+cu130,
-bitsandbytes 0.50.2, 2026-11-26; presets as shipped, and the table's rows as the table is read below.
+bitsandbytes 0.50.2, 2026-11-26 and 27; presets as shipped, and the table's rows as the table is read below.
 
 | source | settings | batch | measured | estimated | error | error with the row left out |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -480,9 +480,10 @@ smaller workspace where memory is short, so what peaks while pictures are encode
 The phases of `--lowram` are counted, and have not been measured: the file's tensors are on the GPU beside those that are
 made from them. The upper end has 4 GB for it. Samples count at the training's resolution, whatever the prompts ask for.
 
-`--fast` has a peak of its own, which is not estimated: 13.1 GB reserved where the plain run took 14.1 (LoRA 32, batch
-1), and 32.3 where it took 39.6 (batch 4). With gradient checkpointing it has not been measured. A fast run is checked
-against a measured fast run of the same settings, otherwise against what the plain run needs.
+`--fast` has a peak of its own, which is not estimated: on the H100, for LoRA 32, it reserved 7 to 18 % less than the
+plain run without gradient checkpointing, and from 7 % more to 4 % less with it (docs/speed.md); CUDA's context grew by
+0.1 GB. A fast run is checked against a measured fast run of the same settings, otherwise against 7 % more than the plain
+run needs.
 
 ## Your own measurements
 

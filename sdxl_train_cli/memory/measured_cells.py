@@ -51,6 +51,11 @@ class MeasuredCell:
         known = [gib for gib in (self.before_reserved_gib, self.training_reserved_gib) if gib is not None]
         return max(known, default=self.process_gib - self.context_gib)
 
+    @property
+    def beyond_plain_gib(self) -> float:
+        """What --fast adds to CUDA's context: recorded graphs, which PyTorch does not manage."""
+        return self.context_gib - min(cell.context_gib for cell in load() if cell.gpu == self.gpu)
+
 
 @cache
 def load() -> Sequence[MeasuredCell]:

@@ -172,7 +172,8 @@ def of_any_gpu(recipe: Recipe, context: CudaContext) -> MemoryNeed:
 
 def of_cell(measured: MeasuredCell, context: CudaContext) -> MemoryNeed:
     """A measured run's need where CUDA's context is this."""
-    return _exchanged(measured.reserved_gib, context, f"measured on an {measured.gpu} on {measured.measured}")
+    beside_context = measured.reserved_gib + measured.beyond_plain_gib
+    return _exchanged(beside_context, context, f"measured on an {measured.gpu} on {measured.measured}")
 
 
 def _exchanged(reserved_gib: float, context: CudaContext, source: str) -> MemoryNeed:
@@ -188,7 +189,7 @@ def _estimated(recipe: Recipe, context: CudaContext) -> MemoryNeed:
     larger = measured_cells.larger(recipe)
     if larger is not None and of_cell(larger, context).high_gib < high:
         most = of_cell(larger, context)
-        low, high, source = min(low, most.low_gib), most.high_gib, f"{source}, at most a larger run's that was measured"
+        low, high, source = min(low, most.low_gib), most.high_gib, f"{source}, at most what a larger run took"
     return MemoryNeed(low, high, measured=False, doubts=found.doubts, source=source)
 
 
