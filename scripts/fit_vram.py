@@ -139,7 +139,8 @@ def measured_cell(cell: MeasuredCell) -> Cell:
     words = f"preset {cell.preset}" if "text" in cell.settings.caches else title
     words += ", samples" if cell.settings.samples else ""
     facts = (title, words, cell.settings.batch_size, cell.process_gib)
-    return replace(of_demands(cell.gpu, *facts, cell.context_gib, read(cell.recipe)), allocated=cell.before_allocated_gib)
+    counted = of_demands(cell.gpu, *facts, cell.context_gib, read(cell.recipe))
+    return replace(counted, allocated=cell.before_allocated_gib)
 
 
 def of_demands(  # noqa: PLR0913, PLR0917  one argument per fact of the cell
@@ -397,18 +398,18 @@ The rest is fitted, with seven constants in all:
 
 | constant | value | stands for | fitted to |
 | --- | --- | --- | --- |
-| `workspaces_gib` | {workspaces_gib:g} | what PyTorch allocates in a step beside what is counted, GB | allocated memory, known GPU |
-| `activations` | {activations:g} | GB reserved for each GB that autograd keeps | reserved memory, known GPU |
+| `workspaces_gib` | {workspaces_gib:g} | GB allocated in a step beside what is counted | allocated, known GPU |
+| `activations` | {activations:g} | GB reserved for each GB that autograd keeps | reserved, known GPU |
 | `checkpointed` | {checkpointed:g} | the same with gradient checkpointing, which recomputes blocks | both sources |
 | `overlap` | {overlap:g} | the power by which the parts of a step add up | both sources |
-| `vae` | {vae:g} | GB reserved for each GB of the VAE's activations: its convolutions need workspace | reserved memory, known GPU |
-| `table_reserved` | {table_reserved:g} | what the table's machine reserves for activations where the known GPU reserves 1 | the table |
+| `vae` | {vae:g} | GB reserved for each GB of the VAE's activations, much of it workspace | reserved, known GPU |
+| `table_reserved` | {table_reserved:g} | the table's machine: GB where the known GPU reserves 1 | the table |
 | `table_context_gib` | {table_context_gib:g} | CUDA's context on the table's machine, GB | the table |
 
 Why the table's machine has a factor: for each further picture without gradient checkpointing the known GPU took 8.3 GB,
-the table's machine 9.8 to 11.8; with it 1.1 and 0.8 to 1.6. The table's software is of 2023, and its pictures' shapes are
-not known; those on the known GPU were all of one shape, which leaves no gaps in memory. An estimate goes by the known
-GPU, the upper end of its range by the table's machine.
+the table's machine 9.8 to 11.8; with it 1.1 and 0.8 to 1.6. The table's software is of 2023, and its pictures' shapes
+are not known; those on the known GPU were all of one shape, which leaves no gaps in memory. An estimate goes by the
+known GPU, the upper end of its range by the table's machine.
 
 ## The fit
 
@@ -418,15 +419,17 @@ What PyTorch had allocated by the first backward pass, of which only `workspaces
 {figures}
 
 Without the cell marked (*): {mean_fitted:.2f} % and {held_out_fitted:.2f} %; the largest error is then {worst:.1f} %. A
-row is left out of a fit with all of its cells in both sources. CUDA's context on the known GPU was {known_context:.3f} GB.
+row is left out of a fit with all of its cells in both sources. CUDA's context on the known GPU was {known_context:.3f}
+GB.
 
 (*) is explicitly excluded from the fit: LoRA 32 with gradient checkpointing goes from 9.4 to 13.1 for one more image,
 while every other checkpointed row adds 0.8 to 1.6 per image. The table contradicts itself here, so the error is shown
 instead of being fitted away.
 
-`table` is `vram_table.csv`: sd-scripts 0.8.3, a machine that it does not name. `H100` is `measured_cells.csv`: sd-scripts
-v0.10.1 unmodified, SDXL's shapes with random weights, NVIDIA H100 80GB, driver 580.159.04, torch 2.11.0+cu130,
-bitsandbytes 0.50.2, 2026-11-26 and 27; presets as shipped, and the table's rows as the table is read below.
+`table` is `vram_table.csv`: sd-scripts 0.8.3, a machine that it does not name. `H100` is `measured_cells.csv`:
+sd-scripts v0.10.1 unmodified, SDXL's shapes with random weights, NVIDIA H100 80GB, driver 580.159.04, torch
+2.11.0+cu130, bitsandbytes 0.50.2, 2026-11-26 and 27; presets as shipped, and the table's rows as the table is read
+below.
 
 | source | settings | batch | measured | estimated | error | error with the row left out |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -448,10 +451,10 @@ encoders' outputs, so they need less than the row that they are named after.
 
 ## The range
 
-The upper end is what the estimate is with `table_reserved`, times {high:g}, the lower end the estimate times
-{low:g}: the worst ratios of measured cells to those ends, each with constants fitted without its row. CUDA's context is
-added with its own range. The check uses the upper end. Anything unknown (an optimizer or a network module that is not in
-the tables, a state that may be paged out) widens the range further and is named.
+The upper end is what the estimate is with `table_reserved`, times {high:g}, the lower end the estimate times {low:g}:
+the worst ratios of measured cells to those ends, each with constants fitted without its row. CUDA's context is added
+with its own range. The check uses the upper end. Anything unknown (an optimizer or a network module that is not in the
+tables, a state that may be paged out) widens the range further and is named.
 
 ## Where it does not apply
 
@@ -477,21 +480,22 @@ copies exist at a time: 0.62 GB where a LoRA keeps 0.58.
 The VAE's constant comes from one card and from float32. cuDNN chooses its algorithms by the card, and takes one with a
 smaller workspace where memory is short, so what peaks while pictures are encoded or decoded may be less elsewhere.
 
-The phases of `--lowram` are counted, and have not been measured: the file's tensors are on the GPU beside those that are
-made from them. The upper end has 4 GB for it. Samples count at the training's resolution, whatever the prompts ask for.
+The phases of `--lowram` are counted, and have not been measured: the file's tensors are on the GPU beside those that
+are made from them. The upper end has 4 GB for it. Samples count at the training's resolution, whatever the prompts ask
+for.
 
 `--fast` has a peak of its own, which is not estimated: on the H100, for LoRA 32, it reserved 7 to 18 % less than the
 plain run without gradient checkpointing, and from 7 % more to 4 % less with it (docs/speed.md); CUDA's context grew by
-0.1 GB. A fast run is checked against a measured fast run of the same settings, otherwise against 7 % more than the plain
-run needs.
+0.1 GB. A fast run is checked against a measured fast run of the same settings, otherwise against 7 % more than the
+plain run needs.
 
 ## Your own measurements
 
 The check before a run uses the best of three sources, and says which: a run with the same settings measured on this
-machine; otherwise one measured on any card, with that card's CUDA context exchanged for this one's (`measured_cells.csv`
-before `vram_table.csv`); otherwise the estimate. The suggestions after a refusal use the same sources, and so does
-`sdxl-train plan` for this machine's GPU. With `--data` it looks for runs with pictures as large as these, otherwise for
-full batches of the largest pictures that the resolution allows.
+machine; otherwise one measured on any card, with that card's CUDA context exchanged for this one's
+(`measured_cells.csv` before `vram_table.csv`); otherwise the estimate. The suggestions after a refusal use the same
+sources, and so does `sdxl-train plan` for this machine's GPU. With `--data` it looks for runs with pictures as large as
+these, otherwise for full batches of the largest pictures that the resolution allows.
 
 Each real run that succeeds adds one line to `measurements.jsonl` in the home folder: the settings that affect memory
 (all options except those known to be harmless; paths are left out), the size and number of pictures in its fullest
@@ -500,8 +504,8 @@ memory is read from the driver. If it does not report memory per process (Window
 since the start. A record applies to a run with the same settings, the same GPU name, the same number of pictures at
 once, and pictures of the same size or up to a tenth smaller.
 
-- `sdxl-train fit --preset X --model M --data D` measures right away: three real steps on the largest bucket of your
-  pictures, with 1, 2, 3, 4, 6, 8 ... at a time, until it does not fit. Without a GPU it shows the RAM of a
+- `sdxl-train fit --preset X --model M --data D` measures right away: a few real steps on the largest bucket of your
+  pictures, with growing batches, with and without gradient checkpointing. Without a GPU it shows the RAM of a
   scaled-down model instead, which says nothing about GPU memory.
 - `sdxl-train vram --mine` shows the records along with the table, each with its estimate; with `--json` the output is
   an object with `table` and `mine`.

@@ -98,9 +98,7 @@ def context_gib(line: Line, lines: Sequence[Line]) -> float:
     beyond = [
         one.process_gib - max(one.before_reserved_gib, one.training_reserved_gib)
         for one in same
-        if one.process_gib is not None
-        and one.before_reserved_gib is not None
-        and one.training_reserved_gib is not None
+        if one.process_gib is not None and one.before_reserved_gib is not None and one.training_reserved_gib is not None
     ]
     return round(median(beyond), 3)
 

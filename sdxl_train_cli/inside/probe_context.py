@@ -51,7 +51,7 @@ def context_bytes(free: Callable[[], int], argv: Sequence[str]) -> int | None:
     """Bytes that the process of argv takes beside what it says that PyTorch reserves. None if they can't be told."""
     for _ in range(TRIES):
         before = free()
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
             assert child.stdout is not None  # noqa: S101  a pipe was asked for
             reserved = child.stdout.readline().strip()
             meanwhile = free()

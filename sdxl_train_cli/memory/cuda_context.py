@@ -1,4 +1,4 @@
-"""What CUDA's context takes of a GPU: measured at setup for the GPUs that are there, and otherwise from a short table."""
+"""What CUDA's context takes of a GPU: measured at setup for the GPUs that are there, otherwise from a short table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.gpu import Gpu
 
 TABLE = Path(__file__).with_name("cuda_contexts.csv")
+_Version = tuple[int, int]
+_Limits = tuple[_Version, _Version]
+_ANY: _Limits = (0, 0), (1000, 0)
 _LATER_GIB, _LATER_AT_MOST_GIB = 0.07, 0.1
 """What kernels that only a training loads add to a context: 0.68 became 0.75 on an H100 (docs/gpu_checks.md)."""
 
@@ -41,7 +44,7 @@ def of(device: Gpu, installed: Environment | None) -> CudaContext:
     return expected(device.capability, cuda_of_torch(installed.lock.packages.get("torch", "")))
 
 
-def expected(capability: tuple[int, int] | None = None, cuda: str | None = None) -> CudaContext:
+def expected(capability: _Version | None = None, cuda: str | None = None) -> CudaContext:
     """The table's context for a compute capability and a CUDA version. None is unknown."""
     version = None if cuda is None else _version(cuda)
     return next(row.context for row in _rows() if row.fits(capability, version))
@@ -54,35 +57,37 @@ def cuda_of_torch(version: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _ContextRow:
     context: CudaContext
-    capability_from: tuple[int, int] | None
-    capability_to: tuple[int, int] | None
-    cuda_from: tuple[int, int] | None
-    cuda_below: tuple[int, int] | None
+    capabilities: _Limits
+    cudas: _Limits
 
-    def fits(self, capability: tuple[int, int] | None, cuda: tuple[int, int] | None) -> bool:
-        limits = (
-            (self.capability_from, capability, lambda limit, this: limit <= this),
-            (self.capability_to, capability, lambda limit, this: this <= limit),
-            (self.cuda_from, cuda, lambda limit, this: limit <= this),
-            (self.cuda_below, cuda, lambda limit, this: this < limit),
-        )
-        return all(limit is None or (this is not None and holds(limit, this)) for limit, this, holds in limits)
+    def fits(self, capability: _Version | None, cuda: _Version | None) -> bool:
+        return _lies(capability, self.capabilities) and _lies(cuda, self.cudas)
+
+
+def _lies(version: _Version | None, limits: _Limits) -> bool:
+    """Whether it is from the first to below the second. What is unknown lies within no limits but none."""
+    return limits == _ANY or (version is not None and limits[0] <= version < limits[1])
 
 
 @cache
-def _rows() -> tuple[_Row, ...]:
+def _rows() -> tuple[_ContextRow, ...]:
     with TABLE.open(encoding="utf-8", newline="") as file:
         return tuple(map(_row, csv.DictReader(line for line in file if not line.startswith("#"))))
 
 
-def _row(line: Mapping[str, str]) -> _Row:
-    sizes = (float(line[f"{name}_gib"]) for name in ("low", "likely", "high"))
-    names = ("capability_from", "capability_to", "cuda_from", "cuda_below")
-    return _Row(CudaContext(*sizes, line["source"]), *(_version(line[name]) if line[name] else None for name in names))
+def _row(line: Mapping[str, str]) -> _ContextRow:
+    low, likely, high = (float(line[f"{name}_gib"]) for name in ("low", "likely", "high"))
+    context = CudaContext(low, likely, high, line["source"])
+    return _ContextRow(context, _limits(line, "capability"), _limits(line, "cuda"))
 
 
-def _version(text: str) -> tuple[int, int]:
+def _limits(line: Mapping[str, str], name: str) -> _Limits:
+    first, below = line[f"{name}_from"], line[f"{name}_below"]
+    return _version(first) if first else _ANY[0], _version(below) if below else _ANY[1]
+
+
+def _version(text: str) -> _Version:
     major, _, minor = text.partition(".")
     return int(major), int(minor or 0)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from sdxl_train_cli.memory import memory_settings
 from sdxl_train_cli.memory.memory_settings import MemorySettings
@@ -66,14 +63,14 @@ def load() -> Sequence[MeasuredCell]:
 
 def like(recipe: Recipe, *, fast: bool) -> MeasuredCell | None:
     """The one that took most of those with these settings and sides. None if there is none."""
-    settings = _settings(recipe)
+    settings = memory_settings.read_possible(recipe)
     same = [cell for cell in _of_sides(recipe, fast=fast) if settings is not None and cell.settings.is_like(settings)]
     return max(same, key=lambda cell: cell.process_gib, default=None)
 
 
 def larger(recipe: Recipe) -> MeasuredCell | None:
     """The one that took least of those that can't take less: a larger network or batch, and all else the same."""
-    settings = _settings(recipe)
+    settings = memory_settings.read_possible(recipe)
     if settings is None or not settings.network_dim:
         return None
     found = [cell for cell in _of_sides(recipe, fast=False) if _is_larger(cell.settings, settings)]
@@ -86,12 +83,6 @@ def _is_larger(one: MemorySettings, other: MemorySettings) -> bool:
     return grown and one.is_like(other.model_copy(update=sizes))
 
 
-def _settings(recipe: Recipe) -> MemorySettings | None:
-    with contextlib.suppress(ValidationError):  # its values are out of range: the estimate names them
-        return memory_settings.read(recipe)
-    return None
-
-
 def _of_sides(recipe: Recipe, *, fast: bool) -> Iterator[MeasuredCell]:
     sides = buckets.sides(recipe)
     return (cell for cell in load() if cell.fast == fast and (cell.width, cell.height) == sides)
@@ -99,16 +90,23 @@ def _of_sides(recipe: Recipe, *, fast: bool) -> Iterator[MeasuredCell]:
 
 def _cell(line: Mapping[str, str]) -> MeasuredCell:
     settings = {name: line[name] for name in MemorySettings.model_fields if line[name] or name != "network_dim"}
-    peaks = ("before_allocated_gib", "before_reserved_gib", "training_allocated_gib", "training_reserved_gib")
     return MeasuredCell(
-        line["preset"],
-        MemorySettings.model_validate_strings(settings),
-        int(line["width"]),
-        int(line["height"]),
-        line["fast"] == "true",
-        *(float(line[name]) if line[name] else None for name in peaks),
-        float(line["process_gib"]),
-        float(line["context_gib"]),
-        line["gpu"],
-        line["measured"],
+        preset=line["preset"],
+        settings=MemorySettings.model_validate_strings(settings),
+        width=int(line["width"]),
+        height=int(line["height"]),
+        fast=line["fast"] == "true",
+        before_allocated_gib=_peak(line, "before_allocated"),
+        before_reserved_gib=_peak(line, "before_reserved"),
+        training_allocated_gib=_peak(line, "training_allocated"),
+        training_reserved_gib=_peak(line, "training_reserved"),
+        process_gib=float(line["process_gib"]),
+        context_gib=float(line["context_gib"]),
+        gpu=line["gpu"],
+        measured=line["measured"],
     )
+
+
+def _peak(line: Mapping[str, str], name: str) -> float | None:
+    text = line[f"{name}_gib"]
+    return float(text) if text else None

@@ -200,10 +200,9 @@ class MeasuredRuns:
 
     def like(self, recipe: Recipe) -> Measurement | None:
         """The highest record with the same settings on this GPU model, preferring own records of this sd-scripts."""
-        try:
-            settings = memory_settings.read(recipe)
-        except ValidationError:
-            return None  # its values are out of range: the estimate names them
+        settings = memory_settings.read_possible(recipe)
+        if settings is None:
+            return None
         same = [record for record in self.found if record.gpu == self.device.name and record.is_like(settings)]
         batch = self._fullest(recipe) if same else None
         if batch is None:

@@ -19,6 +19,7 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import cuda_context, measurements, requirement
 from sdxl_train_cli.memory.measurements import MeasuredRuns
+from sdxl_train_cli.memory.requirement import Known
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
@@ -224,11 +225,12 @@ def device_now(index: int | None) -> Gpu | None:
         return None
 
 
-def check_memory(recipe: Recipe, device: Gpu | None, installed: Environment, *, fast: bool) -> str:
+def check_memory(recipe: Recipe, device: Gpu | None, installed: Environment, home: Home, *, fast: bool) -> str:
     """The check of GPU memory for a run that goes on, in words; VramError where it is too little."""
-    known = requirement.unmeasured
+    known: Known = requirement.unmeasured
     if device is not None:
-        known = MeasuredRuns((), device, "", context=cuda_context.of(device, installed), fast=fast).need
+        records, context = measurements.load(home)[0], cuda_context.of(device, installed)
+        known = MeasuredRuns(records, device, installed.lock.commit, None, context, fast).need
     return f"VRAM: {requirement.require(recipe, device, list, known)}"
 
 

@@ -42,7 +42,7 @@ def test_the_list_has_one_line_for_each_preset_and_its_vram(bare: Cli) -> None:
     assert len(rows) == len(SHIPPED)
     gc = next(row for row in rows if row.split()[1] == "dim32-gc")
     assert gc.split()[:3] == ["lora", "dim32-gc", "7.0-7.6"]
-    assert gc.endswith("LoRA dim 32, gradient checkpointing"), "one figure for a preset, and no other in its description"
+    assert gc.endswith("LoRA dim 32, gradient checkpointing"), "and no other figure"
     assert "measured or estimated" in result.stderr
 
 

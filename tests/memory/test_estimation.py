@@ -253,14 +253,14 @@ def test_the_shipped_constants_and_the_report_are_what_the_script_makes_of_the_d
     assert len(dataclasses.fields(fitted_constants.FittedConstants)) <= 8
 
 
-def test_what_pytorch_allocates_until_the_first_backward_pass_is_counted_to_two_percent() -> None:
+def test_what_pytorch_allocates_until_the_first_backward_pass_is_counted_to_three_percent() -> None:
     workspaces_gib = fitted_constants.load()[0].workspaces_gib
     told = [cell for cell in measured_cells.load() if cell.before_allocated_gib and not cell.fast]
 
     assert len(told) == 30
     for cell in told:
         counted = estimation.count(read(cell.recipe).likely).forward + workspaces_gib
-        assert counted == pytest.approx(cell.before_allocated_gib, rel=0.02), cell.preset
+        assert counted == pytest.approx(cell.before_allocated_gib, rel=0.03), cell.preset
 
 
 SHIPPED_FP8 = presets.load(Kind.LORA, "dim32-fp8-gc")

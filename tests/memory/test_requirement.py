@@ -109,7 +109,7 @@ def test_a_run_measured_on_another_gpu_counts_with_this_ones_cuda_context() -> N
     assert str(here) == "7.07 GB (measured on an NVIDIA H100 80GB HBM3 on 2026-11-27)"
     there = requirement.of_any_gpu(recipe(), large)
     assert there.low_gib < 7.514 < there.high_gib
-    assert there.figure == "7.5 to 7.6"
+    assert (there.low_gib, there.high_gib) == (pytest.approx(7.45), pytest.approx(7.55))
 
 
 def test_what_was_measured_on_a_known_gpu_goes_before_the_table() -> None:
