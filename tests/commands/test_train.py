@@ -415,7 +415,7 @@ def test_the_freest_gpu_is_taken(main: Callable[..., Result], monkeypatch: pytes
     result = main("lora", *line)
 
     assert "--gpu_ids=1" in shlex.split(printed.stdout)
-    assert "VRAM: needs 6.7 to 7.8 GB (an estimate); card 1 has 20.0 GB free" in result.stderr
+    assert f"VRAM: needs {MEASURED}; card 1 has 20.0 GB free" in result.stderr
     assert result.code == 0
 
 
