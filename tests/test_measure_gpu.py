@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,7 @@ MEASURED = ROOT / "docs" / "measured_h100.jsonl"
 sys.path.insert(0, str(SCRIPT.parent))
 
 import measure_gpu  # noqa: E402 - scripts are run by path
+import measured_cells  # noqa: E402 - the same
 
 
 def test_a_cell_is_read_as_it_is_typed() -> None:
@@ -96,3 +98,22 @@ def test_the_page_shows_the_table_that_the_script_prints_of_the_measured_file() 
 
     assert printed.strip()
     assert printed.strip() in (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+
+
+def test_the_shipped_cells_are_what_the_script_makes_of_what_was_measured() -> None:
+    argv = [sys.executable, str(ROOT / "scripts" / "measured_cells.py"), "--check"]
+
+    assert subprocess.run(argv, check=False, capture_output=True, timeout=60).returncode == 0
+
+
+def line(process_gib: float, status: str = "ok", model: str = "full size", way: str = "plain") -> measure_gpu.Line:
+    made = next(one for one in measure_gpu.read(MEASURED) if one.cell == "lora/dim32-gc:1:plain")
+    reserved = process_gib - 0.5
+    return replace(made, process_gib=process_gib, training_reserved_gib=reserved, status=status, model=model, way=way)
+
+
+def test_of_equal_cells_the_one_that_took_most_counts_and_none_that_failed_or_was_scaled() -> None:
+    lines = [line(7.0), line(7.2), line(9.0, status="out of memory"), line(8.0, model="scaled"), line(8.0, way="lora")]
+    rows = list(csv.DictReader(one for one in measured_cells.table(lines).splitlines() if not one.startswith("#")))
+
+    assert [(row["process_gib"], row["context_gib"]) for row in rows] == [("7.2", "0.5")]
