@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from measured_runs import CARD, recipe, record
 
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.memory import cuda_context
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import cuda_context, measurements
 from sdxl_train_cli.memory.measured_cells import load
+from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.run import preparation
 
 H100 = "NVIDIA H100 80GB HBM3"
 
@@ -37,6 +43,20 @@ def test_without_a_measurement_the_cards_capability_and_torchs_cuda_decide(insta
     assert cuda_context.of(card("RTX 3090", (8, 6)), other).low_gib < 0.3
     old = cuda_context.of(card("RTX 3090", (8, 6)), with_lock(installed, "1.13.1+cu116"))
     assert old.high_gib == 1.7, "CUDA before 11.7 loads all kernels at once"
+
+
+def test_a_run_that_goes_on_is_checked_with_what_was_measured_here(installed: Environment, tmp_path: Path) -> None:
+    """First a run of one's own, then a measured one of another GPU with this one's context, then the estimate."""
+    home, own = Home(tmp_path), with_lock(installed, **{CARD.name: 0.3})
+    known, unknown = recipe(), recipe(network_dim=16)
+
+    def told(asked: Recipe) -> str:
+        return preparation.check_memory(asked, CARD, own, home, fast=False)
+
+    assert "an estimate" in told(unknown)
+    assert "needs 7.1 to 7.2 GB (measured on an NVIDIA H100" in told(known)
+    measurements.add(home, record(width=1024, height=1024, peak_gib=6.5))
+    assert "needs 6.5 GB (measured on this machine" in told(known)
 
 
 def test_an_unknown_gpu_has_the_widest_range_of_current_cuda_versions() -> None:
