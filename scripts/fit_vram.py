@@ -407,9 +407,9 @@ The rest is fitted, with seven constants in all:
 | `table_context_gib` | {table_context_gib:g} | CUDA's context on the table's machine, GB | the table |
 
 Why the table's machine has a factor: for each further picture without gradient checkpointing the known GPU took 8.3 GB,
-the table's machine 9.8 to 11.8; with it 1.1 and 0.8 to 1.6. The table's software is of early 2024, and its pictures' shapes
-are not known; those on the known GPU were all of one shape, which leaves no gaps in memory. An estimate goes by the
-known GPU, the upper end of its range by the table's machine.
+the table's machine 9.8 to 11.8; with it 1.1 and 0.8 to 1.6. The table's software is of early 2024, and its pictures'
+shapes are not known; those on the known GPU were all of one shape, which leaves no gaps in memory. An estimate goes by
+the known GPU, the upper end of its range by the table's machine.
 
 ## The fit
 
