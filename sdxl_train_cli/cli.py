@@ -51,8 +51,8 @@ class CommandGroup(NamedTuple):
 
 
 _LARGE = (
-    "With 24 GB add `--set fused_backward_pass=true`; with 32 GB or more the preset gc fits as it is. Smaller cards: "
-    "`sdxl-train plan --kind dreambooth`."
+    "With 24 GB the preset gc fits if little else is on the card; `--set fused_backward_pass=true` needs less. "
+    "Smaller cards: `sdxl-train plan --kind dreambooth`."
 )
 
 COMMANDS: Mapping[str, Command | CommandGroup] = {

@@ -18,8 +18,9 @@ from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.failures.remedies import RunFacts
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, requirement
+from sdxl_train_cli.memory import cuda_context, measurements, requirement
 from sdxl_train_cli.memory.measurements import MeasuredRuns
+from sdxl_train_cli.memory.requirement import Known
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
@@ -205,7 +206,9 @@ def _with_records(checks: RecipeChecks, home: Home) -> tuple[RecipeChecks, list[
         return checks, []
     records, problems = measurements.load(home)
     readable = checks.checked.survey.readable
-    measured = MeasuredRuns(records, checks.device, checks.installed.lock.commit, readable)
+    context = cuda_context.of(checks.device, checks.installed)
+    commit, fast = checks.installed.lock.commit, checks.choices.fast
+    measured = MeasuredRuns(records, checks.device, commit, readable, context, fast)
     return replace(checks, known=measured.need), problems
 
 
@@ -234,9 +237,13 @@ def device_now(index: int | None) -> Gpu | None:
         return None
 
 
-def check_memory(recipe: Recipe, device: Gpu | None) -> str:
+def check_memory(recipe: Recipe, device: Gpu | None, installed: Environment, home: Home, *, fast: bool) -> str:
     """The check of GPU memory for a run that goes on, in words; VramError where it is too little."""
-    return f"VRAM: {requirement.require(recipe, device, list)}"
+    known: Known = requirement.unmeasured
+    if device is not None:
+        records, context = measurements.load(home)[0], cuda_context.of(device, installed)
+        known = MeasuredRuns(records, device, installed.lock.commit, None, context, fast).need
+    return f"VRAM: {requirement.require(recipe, device, list, known)}"
 
 
 def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:
