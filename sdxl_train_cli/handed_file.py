@@ -21,7 +21,9 @@ _CHECKPOINT = re.compile(rb'"(?:model\.diffusion_model\.|conditioner\.embedders\
 _COMMENT = re.compile(r"(?im)^[ \t]*(?:#|::|rem[ \t]).*$")
 _TEXTS = (
     ("web_page", re.compile(r"\A\s*<(?:!doctype|html)", re.IGNORECASE)),
-    ("log", re.compile(r"Traceback \(most recent call last\)|^steps: *\d+%\||^ *num train images", re.MULTILINE)),
+    ("log", re.compile(
+        r"Traceback \(most recent call last\)|^steps: *\d+%\||^ *num train images|^[\w./\\-]+\.py: error: "
+        r"|^(?:\w+\.)*\w+(?:Error|Exception): ", re.MULTILINE)),
     ("script", re.compile(r"(?:^|[\\/\s\"'])sdxl_train(?:_network)?\.py(?=[\s\"',]|$)", re.MULTILINE)),
     ("accelerate", re.compile(r"^(?:compute_environment|distributed_type|fsdp_config):", re.MULTILINE)),
     ("other_trainer", re.compile(r"^job: *\w|^model_family *[:=]|^export MODEL_FAMILY=", re.MULTILINE)),
