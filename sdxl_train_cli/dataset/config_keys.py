@@ -39,6 +39,22 @@ _APART = {
     "metadata_file": frozenset({"caption_extension", "class_tokens", "is_reg", MASKS}),
     MASKS: frozenset({"class_tokens", "is_reg", "alpha_mask"}),
 }
+OF_OTHER_TRAINERS: Mapping[str, str] = {
+    "image_directory": "image_dir, below a [[datasets.subsets]]",
+    "control_directory": "conditioning_data_dir, below a [[datasets.subsets]]",
+    "cache_directory": "nothing: sd-scripts caches beside the pictures",
+    "image_jsonl_file": "metadata_file, below a [[datasets.subsets]]",
+    "video_directory": "nothing: SDXL trains on pictures alone",
+    "video_jsonl_file": "nothing: SDXL trains on pictures alone",
+    "dataset_repeats": "num_repeats",
+    "train_batch_size": "batch_size",
+    "caption_column": "nothing: captions are files beside the pictures",
+    "path": "image_dir, below a [[datasets.subsets]]",
+    "folder_path": "image_dir, below a [[datasets.subsets]]",
+    "num_repeat": "num_repeats",
+    "repeats": "num_repeats",
+}
+"""Keys of musubi-tuner, diffusion-pipe, ai-toolkit and sd-scripts' command line, and what stands for each here."""
 _SUFFIX = re.compile(r"\.[^./\\\0]+")
 _SUBSETS = "subsets"
 
@@ -100,7 +116,9 @@ def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem
         elif key in _OWN:
             yield Problem(f"'{key}' is a key of a subset", "write it below [[datasets.subsets]]", where)
         else:
-            yield Problem(f"'{key}' is not a known key", formatting.suggestion(key, names, 1), where)
+            other = OF_OTHER_TRAINERS.get(key)
+            hint = formatting.suggestion(key, names, 1) if other is None else f"in a config of sd-scripts: {other}"
+            yield Problem(f"'{key}' is not a known key", hint, where)
 
 
 def _is(value: object, wanted: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sdxl_train_cli.importers import script_variables, values
@@ -293,14 +293,37 @@ class _CodeWalk:
             self._value(keyword.value)
         if name in {"str", "int", "float", "Path", "abspath", "expanduser", "normpath", "list"} and len(given) == 1:
             return _converted(name, given[0])
-        if name == "join" and given and all(isinstance(part, str) for part in given):
+        if name == "join" and given and all(isinstance(part, str | Unknown) for part in given):
             return "/".join(map(str, given))
+        if isinstance(node.func, ast.Attribute) and name in _OF_TEXT:
+            held = self._value(node.func.value)
+            if isinstance(held, str) and all(isinstance(part, str) for part in given):
+                return _OF_TEXT[name](held, *map(str, given))
+        if name == "literal_eval" and len(given) == 1 and isinstance(given[0], str):
+            return _literal(given[0])
+        if name == "isinstance" and len(node.args) == 2 and not isinstance(given[0], Unknown):  # noqa: PLR2004 - value, type
+            wanted = {getattr(part, "id", "") for part in ast.walk(node.args[1])}
+            return type(given[0]).__name__ in wanted
         if name in {"get", "getenv"} and len(given) == 2:  # noqa: PLR2004 - a name and a default
             return given[1]
         return Unknown(_source(node))
 
 
 _SIGNS: Mapping[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//"}
+
+
+_OF_TEXT: Mapping[str, Callable[..., object]] = {
+    "strip": str.strip, "lower": str.lower, "upper": str.upper, "startswith": str.startswith, "endswith": str.endswith,
+}  # fmt: skip
+"""Methods of a text that are followed."""
+
+
+def _literal(text: str) -> object:
+    """What a text says as a literal of Python, such as a list of arguments."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return Unknown(text)
 
 
 def _converted(name: str, value: object) -> object:

@@ -24,6 +24,9 @@ _PARTS = re.compile(r"\"(?:[^\"`\\]|[`\\].)*\"|'[^']*'|(?:[^\s,;\"']|=\"[^\"]*\"
 _ITEM = re.compile(r"[\"']?(?P<key>[\w-]+)[\"']?\s*=\s*(?P<value>\"[^\"]*\"|'[^']*'|[^;\n]+)")
 _COMMENT = re.compile(r"\s#[^\"']*$")
 _JOINED = re.compile(r"(?P<word>Join-Path|Resolve-Path)\s.+", re.IGNORECASE)
+_SUM = re.compile(r"(?:\"[^\"]*\"|'[^']*'|\$[\w:.]+)(?:\s*\+\s*(?:\"[^\"]*\"|'[^']*'|\$[\w:.]+))+")
+"""Texts and variables of PowerShell that are put together."""
+_SUMMAND = re.compile(r"\"[^\"]*\"|'[^']*'|\$[\w:.]+")
 _MOST_PARTS = 500
 
 
@@ -118,6 +121,8 @@ def _value(text: str, variables: Variables) -> Held:
         return held
     if text.lower() in {"$true", "$false", "$null"}:
         return "" if text.lower() == "$null" else text[1:].lower()
+    if _SUM.fullmatch(text) and ("'" in text or '"' in text):
+        return "".join(_text(part, variables) for part in _SUMMAND.findall(text))
     if _JOINED.fullmatch(text):
         text = f"({text})"
     filled = _text(text, variables)

@@ -13,8 +13,9 @@ Held = str | tuple[str, ...] | dict[str, str]
 
 REFERENCE = re.compile(
     r"\$\{(?P<braced>\w+)(?:\[[@*]\])?(?:(?P<how>:?[-=+])(?P<other>[^{}]*))?\}"
-    r"|\$\((?P<inner>\$\w+)\)|\$\(\((?P<sum>[^()]*)\)\)"
-    r"|\$\{?(?:env|script|global|private):(?P<scoped>\w+)\}?|\$(?P<plain>[A-Za-z_]\w*)"
+    r"|\$\((?P<inner>\$\w+(?:\.\w+)?)\)|\$\(\((?P<sum>[^()]*)\)\)"
+    r"|\$\{?(?:env|script|global|private):(?P<scoped>\w+)\}?"
+    r"|\$(?P<table>[A-Za-z_]\w*)\.(?P<key>[A-Za-z_]\w*)|\$(?P<plain>[A-Za-z_]\w*)"
     r"|%(?P<batch>\w+)(?::(?P<old>[^=%]+)=(?P<new>[^%]*))?%|!(?P<late>\w+)!"
 )
 _UNKNOWN = re.compile(r"\$\{|\$\(|\$[A-Za-z_0-9@]|%\w+%|%~|\{[A-Za-z_][\w.\[\]'\"() ]*\}")
@@ -108,6 +109,11 @@ class Variables:
             return self._computed(found["sum"], within, done) or match[0]
         if found["inner"] is not None:
             return str(found["inner"])
+        if found["table"] is not None:
+            table = self.get(found["table"])
+            if isinstance(table, dict):
+                return table.get(found["key"], match[0])
+            return f"{self._filled('$' + found['table'], within, done)}.{found['key']}"
         name = next(found[key] for key in ("braced", "scoped", "plain", "batch", "late") if found[key] is not None)
         held = None if name.lower() in within else self.get(name)
         how, inside = found["how"], (*within, name.lower())

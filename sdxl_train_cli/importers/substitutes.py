@@ -70,6 +70,11 @@ def replaced(entries: Sequence[ForeignKey], where: str, text: str) -> tuple[list
     return [_without(entry, without, given) for entry in found], tuple(warnings)
 
 
+def place(entry: ForeignKey, where: str, text: str) -> Origin | str:
+    """The line of an entry in the text of a file, or the file alone."""
+    return _File(where, text).line(entry)
+
+
 def _told(entry: ForeignKey, taken: Substitute, file: _File) -> Problem:
     instead = "it is left out" if taken.name is None else f"{taken.name} is taken in its place"
     message = f"sd-scripts has no {entry.option} '{shown(str(entry.value))}': {instead}"
