@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files, untrusted_files
 from sdxl_train_cli.dataset import config_keys, config_lines, metadata_file, picture_names
-from sdxl_train_cli.dataset.config_keys import INHERITED, MASKS, OF_RUN, Table
+from sdxl_train_cli.dataset.config_keys import CACHE_INFO, INHERITED, MASKS, OF_RUN, Table
 from sdxl_train_cli.dataset.config_lines import ConfigLines
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
@@ -81,8 +81,10 @@ def _read(table: Table, lines: ConfigLines) -> ConfigFile:
     ]
     _require_one_kind(subsets, lines.shown)
     origin = Origin(lines.shown)
-    overrides = (*_of_run(datasets[0], differing, origin), *_held_back(subsets, origin), *_of_subsets(subsets, origin))
-    return ConfigFile(tuple(subsets), overrides)
+    overrides = [*_of_run(datasets[0], differing, origin), *_held_back(subsets, origin), *_of_subsets(subsets, origin)]
+    if any({**dataset, **subset}.get(CACHE_INFO) for dataset in datasets for subset in _tables(dataset.get("subsets"))):
+        overrides.append(Override(CACHE_INFO, value=True, origin=origin))
+    return ConfigFile(tuple(subsets), tuple(overrides))
 
 
 @dataclass(frozen=True)
