@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import files, untrusted_files
@@ -84,7 +84,9 @@ def _read(table: Table, lines: ConfigLines) -> ConfigFile:
     overrides = [*_of_run(datasets[0], differing, origin), *_held_back(subsets, origin), *_of_subsets(subsets, origin)]
     if any({**dataset, **subset}.get(CACHE_INFO) for dataset in datasets for subset in _tables(dataset.get("subsets"))):
         overrides.append(Override(CACHE_INFO, value=True, origin=origin))
-    return ConfigFile(tuple(subsets), tuple(overrides))
+    names = {option: key for key, option in _OPTION.items()}
+    placed = (replace(each, origin=lines.first(names.get(each.option, each.option))) for each in overrides)
+    return ConfigFile(tuple(subsets), tuple(placed))
 
 
 @dataclass(frozen=True)

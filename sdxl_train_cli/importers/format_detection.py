@@ -63,7 +63,10 @@ def _of_text(text: str, shown: str) -> ForeignSettings:
     if text.lstrip().startswith(("{", "[{")):
         return _of_json(text, shown)
     if _OPTIONS_ALONE.match(text):
-        return command_line.read(f"sdxl_train_network.py {text.lstrip()}", shown)
+        given = {word.partition("=")[0].removeprefix("--") for word in text.split() if word.startswith("--")}
+        is_full = bool(given & toml_config.ONLY_FULL) and not any(name.startswith("network_") for name in given)
+        script = "sdxl_train.py" if is_full else "sdxl_train_network.py"
+        return command_line.read(f"{script} {text.lstrip()}", shown)
     if command_line.is_one(_COMMENT.sub("", text)):
         return command_line.read(text, shown)
     found = untrusted_files.toml_table(text, shown) if "=" in text else {}

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sdxl_train_cli.errors import Problem, RecipeError, WayOut
-from sdxl_train_cli.importers import misplaced, named_code, networks, option_translation, related_options, substitutes, values
+from sdxl_train_cli.importers import (
+    misplaced,
+    named_code,
+    networks,
+    option_translation,
+    related_options,
+    substitutes,
+    values,
+)
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, KeyFate
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value

@@ -26,7 +26,7 @@ _OTHER_MODELS: Mapping[str, str] = {
     "qwen3": "Anima",
     "byt5": "HunyuanImage",
 }
-_ONLY_FULL = frozenset(
+ONLY_FULL = frozenset(
     {"train_text_encoder", "learning_rate_te1", "learning_rate_te2", "block_lr", "fused_optimizer_groups"}
 )
 _GUI_ONLY: Mapping[str, str] = {
@@ -55,7 +55,7 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
     if values.switch(given.get("v2")):
         raise RecipeError(Problem("is for Stable Diffusion 2, not for SDXL", "import SDXL settings", where))
     has_network = any(key.startswith("network_") for key in given)
-    is_full = not has_network and bool(_ONLY_FULL & given.keys() or "unet_lr" not in given)
+    is_full = not has_network and bool(ONLY_FULL & given.keys() or "unet_lr" not in given)
     return ForeignSettings(FORMAT, is_full, tuple(_entry(key, option, raw) for option, key, raw in flat))
 
 
