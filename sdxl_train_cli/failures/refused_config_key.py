@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from sdxl_train_cli.failures.refused_options import Explanation
 from sdxl_train_cli.sdscripts import script_options
@@ -37,8 +38,6 @@ def explain(lines: Sequence[str]) -> Explanation | None:
 def _place(steps: Sequence[tuple[str, int]]) -> str:
     """Such as `dataset 1, subset 2: `. sd-scripts counts from zero."""
     words = [
-        f"{_TABLES.get(name, name)} {number + 1}"
-        for (name, _), (rest, number) in zip(steps, steps[1:], strict=False)
-        if name and not rest
+        f"{_TABLES.get(name, name)} {number + 1}" for (name, _), (rest, number) in pairwise(steps) if name and not rest
     ]
     return ", ".join(words) + ": " if words else ""

@@ -23,6 +23,7 @@ from sdxl_train_cli.sdscripts import shipped
 
 FORMAT = "command line"
 _CONDITION = re.compile(r"(?i)[\s}]*(?:el(?:se)?)?if\b(.{1,80})")
+_THEN = re.compile(r"[;\s]*(?:then|\{)\s*$")
 _NAMED_LATER = re.compile(r"(?m)^[^#\n]*\blaunch\b[^\n]*(?:[$%!{]\w+[}%!]?(?:\.py)?\b)")
 """A launch of a script whose name stands in a variable."""
 _ENDS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>", "*>&1", "C-m", "Enter", "}", ")"})
@@ -76,7 +77,7 @@ def _chosen(text: str) -> str:
     found = next(((number, match[1]) for number, match in above if match is not None), None)
     if found is None:
         return "make it call sdxl_train_network.py or sdxl_train.py, and import it again"
-    return f"line {found[0] + 1} chooses SDXL's script if {found[1].strip(' {:;')}: set that, and import it again"
+    return f"line {found[0] + 1} chooses SDXL's script if {_THEN.sub('', found[1]).strip()}: set that, and import it again"
 
 
 def _followed(text: str, shown: str) -> FollowedScript:

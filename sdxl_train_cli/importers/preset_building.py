@@ -267,7 +267,7 @@ def _with_other_rates(draft: _ImportDraft, way: WayOut, problem: Problem, shown:
     rates: Mapping[str, Value | None] = changed or dict.fromkeys(given.keys() - numbers)  # no more than is needed
     entries, told = list[ForeignKey](), list[Problem]()
     for entry in draft.entries:
-        if entry.option not in rates or entry.value is None:
+        if entry.option is None or entry.option not in rates or entry.value is None:
             entries.append(entry)
             continue
         new = rates[entry.option]

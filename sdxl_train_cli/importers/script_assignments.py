@@ -121,11 +121,10 @@ def _value(text: str, variables: Variables) -> Held:
         return held
     if text.lower() in {"$true", "$false", "$null"}:
         return "" if text.lower() == "$null" else text[1:].lower()
-    if _SUM.fullmatch(text) and ("'" in text or '"' in text):
-        return "".join(_text(part, variables) for part in _SUMMAND.findall(text))
     if _JOINED.fullmatch(text):
         text = f"({text})"
-    filled = _text(text, variables)
+    is_sum = _SUM.fullmatch(text) and ("'" in text or '"' in text)
+    filled = "".join(_text(part, variables) for part in _SUMMAND.findall(text)) if is_sum else _text(text, variables)
     return computed(filled) or filled if re.search(r"\s[-+*/]\s", text) else filled
 
 

@@ -105,15 +105,12 @@ class Variables:
 
     def _value(self, match: re.Match[str], within: tuple[str, ...], done: dict[str, str]) -> str:
         found = match.groupdict()
-        if found["sum"] is not None:
-            return self._computed(found["sum"], within, done) or match[0]
-        if found["inner"] is not None:
-            return str(found["inner"])
+        if found["sum"] is not None or found["inner"] is not None:
+            return str(found["inner"] or self._computed(found["sum"], within, done) or match[0])
         if found["table"] is not None:
             table = self.get(found["table"])
-            if isinstance(table, dict):
-                return table.get(found["key"], match[0])
-            return f"{self._filled('$' + found['table'], within, done)}.{found['key']}"
+            member = f"{self._filled('$' + found['table'], within, done)}.{found['key']}"
+            return table.get(found["key"], match[0]) if isinstance(table, dict) else member
         name = next(found[key] for key in ("braced", "scoped", "plain", "batch", "late") if found[key] is not None)
         held = None if name.lower() in within else self.get(name)
         how, inside = found["how"], (*within, name.lower())

@@ -266,7 +266,8 @@ def test_folders_that_are_not_here_are_told_each_with_its_line_and_one_beside_th
     pictures(tmp_path, "mine")
     data = config(
         tmp_path,
-        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "/mnt/c/mine"\n[[datasets.subsets]]\nimage_dir = "D:\\\\a\\\\b"\n',
+        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "/mnt/c/mine"\n'
+        '[[datasets.subsets]]\nimage_dir = "D:\\\\a\\\\b"\n',
     )
 
     one, other = check(data).errors

@@ -14,7 +14,7 @@ INVALID = "voluptuous.error.MultipleInvalid: "
     [
         ("extra keys not allowed @ data['datasets'][0]['subsets'][1]['is_reg']",
          "dataset 1, subset 2: sd-scripts takes no 'is_reg' there", "dataset check"),
-        ("extra keys not allowed @ data['datasets'][2]['reso']", "dataset 3: sd-scripts takes no 'reso'", "dataset check"),
+        ("extra keys not allowed @ data['datasets'][2]['reso']", "dataset 3: sd-scripts takes no 'reso'", "check"),
         ("extra keys not allowed @ data['settings']", "a table or key 'settings'", "dataset check"),
         ("extra keys not allowed @ data['max_train_epochs']", "settings of a training, such as 'max_train_epochs'",
          "presets import"),

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - notebooks and scripts stand as people write them
+# ruff: noqa: E501, ISC004 - notebooks and scripts stand as people write them
 """Notebooks that build a settings file in many cells, and scripts that choose their trainer by a variable."""
 
 from __future__ import annotations
