@@ -127,13 +127,13 @@ def _of_json(text: str) -> str | None:
         return None
     if isinstance(found, list):
         return "prompts" if any(isinstance(each, dict) and "prompt" in each for each in found) else None
-    return _of_object(found, text) if isinstance(found, dict) and found else None
+    return _of_object(found) if isinstance(found, dict) and found else None
 
 
-def _of_object(found: Mapping[str, object], text: str) -> str | None:
+def _of_object(found: Mapping[str, object]) -> str | None:
     parts = [each for each in found.values() if isinstance(each, dict)]
     signs = (
-        ("script", "nbformat" in found and "sdxl_train" in text),
+        ("script", "nbformat" in found and isinstance(found.get("cells"), list)),
         ("workflow", {"nodes", "links"} <= found.keys() or any("class_type" in part for part in parts)),
         ("dataset", isinstance(found.get("datasets"), list)),
         ("settings", bool(found.keys() & _FORM)),

@@ -95,7 +95,9 @@ class Variables:
         if isinstance(held, dict):
             return flags_of(held)
         if isinstance(held, tuple):
-            return [part for each in held for part in self.words(each)]
+            parts = [part for each in held for part in self.words(each)]
+            is_bare = word.startswith("${")  # without quotes, sh parts the members at their blanks
+            return [word for part in parts for word in (split_words(part) if is_bare and "--" in part else [part])]
         filled = self.filled(word)
         if match is None or held is None:
             return [filled]

@@ -17,6 +17,9 @@ _SIGNS = frozenset(
         "resolution", "output_name", "gradient_checkpointing", "cache_latents"
     ]
 )  # fmt: skip
+_HOW_TO_TRAIN = frozenset(
+    {"network_module", "learning_rate", "unet_lr", "optimizer_type", "max_train_steps", "max_train_epochs"}
+)
 _OTHER_MODELS: Mapping[str, str] = {
     "clip_l": "Flux or SD3",
     "clip_g": "SD3",
@@ -43,6 +46,16 @@ def is_one(found: Mapping[str, object]) -> bool:
     """Whether a TOML file is a configuration of sd-scripts."""
     flat = {key for key, _, _ in _flat(found)}
     return bool(_SIGNS & flat) or "v2" in flat
+
+
+def is_training(found: Mapping[str, object]) -> bool:
+    """Whether a table says how to train, and not only what or with which pictures."""
+    return not _HOW_TO_TRAIN.isdisjoint(key for key, _, _ in _flat(found))
+
+
+def size(found: Mapping[str, object]) -> int:
+    """How many options a table sets."""
+    return len(list(_flat(found)))
 
 
 def read(found: Mapping[str, object], where: str) -> ForeignSettings:

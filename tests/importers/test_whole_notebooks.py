@@ -175,3 +175,35 @@ def test_a_rate_that_destroys_the_model_is_told_with_its_line_and_the_rest_is_ke
         "learning_rate": 1e-5, "learning_rate_te1": 1e-5, "max_train_steps": 700,
     }  # fmt: skip
     require_sound(found)
+
+
+def test_the_tables_for_drawing_and_for_other_models_are_not_the_settings() -> None:
+    train = 'a = {"sdxl_arguments": {"no_half_vae": True}, "optimizer_arguments": {"optimizer_type": "AdamW", "learning_rate": 1e-4}, "additional_network_arguments": {"network_module": "networks.lora", "network_dim": 12}}'
+    draw = 'b = {"network_weights": "x", "network_mul": 1, "resolution": 1024, "output_name": "x"}'
+
+    found = of_text(notebook(train, draw, "!python sdxl_train_network.py {args}"))
+
+    assert options(found)["network_dim"] == 12
+    with pytest.raises(RecipeError, match=r"calls train_network_wrapper\.py, which does not train SDXL"):
+        of_text(notebook(train, "!accelerate launch train_network_wrapper.py --config_file={f}"))
+    assert options(of_text(notebook(train, "!accelerate launch train_network_xl_wrapper.py {f}")))["network_dim"] == 12
+
+
+def test_a_value_that_only_the_notebook_knows_is_told_and_not_taken_for_a_name() -> None:
+    found = of_text(notebook(
+        "name = chosen()\n"
+        'a = {"optimizer_arguments": {"optimizer_type": name, "learning_rate": 1e-4, "unet_lr": 1e-4, "network_module": "networks.lora", "network_dim": 8}}\n',
+        "!python sdxl_train_network.py {args}",
+    ))  # fmt: skip
+
+    assert entry(found, "optimizer_type").what is KeyFate.UNKNOWN
+    assert options(found)["network_dim"] == 8
+
+
+@pytest.mark.parametrize(("call", "is_parted"), [("${more[@]}", True), ('"${more[@]}"', False)])
+def test_members_of_a_list_are_parted_at_blanks_where_they_stand_without_quotes(call: str, *, is_parted: bool) -> None:
+    found = of_text(
+        f'more=()\nmore+=("--optimizer_type Lion")\npython sdxl_train_network.py --network_module=networks.lora --network_dim=8 --learning_rate=1e-4 {call}\n'
+    )
+
+    assert (options(found).get("optimizer_type") == "Lion") is is_parted
