@@ -96,8 +96,7 @@ class Variables:
             return flags_of(held)
         if isinstance(held, tuple):
             parts = [part for each in held for part in self.words(each)]
-            is_bare = word.startswith("${")  # without quotes, sh parts the members at their blanks
-            return [word for part in parts for word in (split_words(part) if is_bare and "--" in part else [part])]
+            return [one for part in parts for one in (split_words(part) if part.startswith("--") else [part])]
         filled = self.filled(word)
         if match is None or held is None:
             return [filled]
