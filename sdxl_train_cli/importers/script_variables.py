@@ -28,6 +28,8 @@ _POWERSHELL_CALL = re.compile(
     r"\((?:Join-Path|Resolve-Path|Convert-Path|Get-Item)\s+(?P<parts>[^()]*)\)(?:\.(?:Path|FullName)\b)?", re.IGNORECASE
 )
 _SPREAD = re.compile(r"[\"']?(?:\$\{(\w+)\[[@*]\]\}|\$\{(\w+)\}|\$(\w+)|@(\w+)|%(\w+)%|!(\w+)!)[\"']?")
+_PAIR = re.compile(r"--\w+\s")
+"""A member of a list that holds an option and its value."""
 _SUM = re.compile(r"[\d\s.+*/%()-]+")
 _DEEPEST = 30
 _LONGEST = 8192
@@ -96,7 +98,7 @@ class Variables:
             return flags_of(held)
         if isinstance(held, tuple):
             parts = [part for each in held for part in self.words(each)]
-            return [one for part in parts for one in (split_words(part) if part.startswith("--") else [part])]
+            return [one for part in parts for one in (split_words(part) if _PAIR.match(part) else [part])]
         filled = self.filled(word)
         if match is None or held is None:
             return [filled]

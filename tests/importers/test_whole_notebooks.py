@@ -202,8 +202,9 @@ def test_a_value_that_only_the_notebook_knows_is_told_and_not_taken_for_a_name()
 
 def test_members_of_a_list_are_parted_at_their_blanks() -> None:
     found = of_text(
-        'more=()\nmore+=("--optimizer_type Lion")\n'
+        'more=()\nmore+=("--optimizer_type Lion" "--training_comment=my cat")\n'
         "python sdxl_train_network.py --network_module=networks.lora --network_dim=8 --learning_rate=1e-4 ${more[@]}\n"
     )
 
     assert options(found)["optimizer_type"] == "Lion"
+    assert "my cat" in entry(found, "--training_comment").shown
