@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import files, untrusted_files
 from sdxl_train_cli.dataset import config_keys, config_lines, metadata_file, picture_names
-from sdxl_train_cli.dataset.config_keys import INHERITED, MASKS, OF_RUN, Table
+from sdxl_train_cli.dataset.config_keys import CACHE_INFO, INHERITED, MASKS, OF_RUN, Table
 from sdxl_train_cli.dataset.config_lines import ConfigLines
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
@@ -81,8 +81,12 @@ def _read(table: Table, lines: ConfigLines) -> ConfigFile:
     ]
     _require_one_kind(subsets, lines.shown)
     origin = Origin(lines.shown)
-    overrides = (*_of_run(datasets[0], differing, origin), *_held_back(subsets, origin), *_of_subsets(subsets, origin))
-    return ConfigFile(tuple(subsets), overrides)
+    overrides = [*_of_run(datasets[0], differing, origin), *_held_back(subsets, origin), *_of_subsets(subsets, origin)]
+    if any({**dataset, **subset}.get(CACHE_INFO) for dataset in datasets for subset in _tables(dataset.get("subsets"))):
+        overrides.append(Override(CACHE_INFO, value=True, origin=origin))
+    names = {option: key for key, option in _OPTION.items()}
+    placed = (replace(each, origin=lines.first(names.get(each.option, each.option))) for each in overrides)
+    return ConfigFile(tuple(subsets), tuple(placed))
 
 
 @dataclass(frozen=True)

@@ -322,6 +322,9 @@ def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
 
 def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
     """Yield the folder with its contents filled in, unless a problem prevents training on it."""
+    if folder.origin is not None and folder.metadata_file is None and not is_folder(folder.image_dir):
+        problems.append(_absent(folder, folder.origin))
+        return
     there = list_entries(folder.image_dir)
     named = None if folder.metadata_file is None else list(map(str, folder.metadata_file.captions))
     pictures = list(filter(is_picture_name, there)) if named is None else named
@@ -343,6 +346,15 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
         found = {suffix: captions_of(pictures, suffix, there) for suffix in suffixes}
         suffix = _caption_suffix(folder.image_dir, found, problems)
         yield replace(folder, caption_extension=suffix, pictures=len(pictures), captions=len(found[suffix]))
+
+
+def _absent(folder: Subset, origin: Origin) -> FolderProblem:
+    """That a dataset config names a folder which is not here, with one of that name beside the config."""
+    name = folder.image_dir.name.rpartition("\\")[2]
+    words = "is a file, not a folder" if exists(folder.image_dir) else "does not exist"
+    is_beside = bool(name) and is_folder(Path(origin.name).parent / name)
+    hint = f'write image_dir = "{name}" in this line' if is_beside else "write the folder of the pictures in this line"
+    return FolderProblem("empty-folder", folder.image_dir, folder.place, words, hint, origin)
 
 
 def _empty(folder: Subset, there: Iterable[str]) -> FolderProblem:

@@ -158,7 +158,7 @@ WRONG = {
     "o.toml": ("[[datasets]]\nbatch_size = '2'\n[[datasets.subsets]]\nimage_dir = '.'",
                "dataset 1: batch_size is a whole number, not '2'"),
     "p.toml": ("[[datasets]]\n[[datasets.subsets]]\nnum_repeats = 2", "dataset 1, subset 1: names no image_dir"),
-    "q.toml": ("[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'gone'", "can't be read: No such file"),
+    "q.toml": ("[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'gone'", "does not exist"),
     "r.toml": ("".join(f"[[datasets]]\nresolution={n}\n[[datasets.subsets]]\nimage_dir='.'\n" for n in (512, 768)),
                "differ in resolution: 512, 768"),
     "s.toml": ("[[datasets]]\n[[datasets.subsets]]\nmetadata_file = 'gone.json'", "gone.json: cannot be read"),
