@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands import sizes, workspace
+from sdxl_train_cli.commands.sizes import Resolution
 from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.environment.environment import Environment
@@ -55,15 +56,6 @@ Epochs = Annotated[
 Repeats = Annotated[
     int | None,
     typer.Option("--repeats", min=1, callback=require_reasonable, help="How often each picture is used in an epoch"),
-]
-Resolution = Annotated[
-    int | None,
-    typer.Option(
-        "--resolution",
-        min=64,
-        callback=require_reasonable,
-        help="Resolution: side in pixels of the square with a bucket's area",
-    ),
 ]
 PredictionOption = Annotated[
     Prediction | None,
@@ -225,7 +217,7 @@ def from_flags(
     batch_size: int | None = None,
     steps: int | None = None,
     epochs: int | None = None,
-    resolution: int | None = None,
+    resolution: str | None = None,
     seed: int | None = None,
 ) -> list[Override]:
     """Overrides from the flags of common options."""
@@ -241,7 +233,7 @@ def from_flags(
         origin = Origin("--epochs")
         overrides += [Override("max_train_epochs", epochs, origin), Override("max_train_steps", None, origin)]
     if resolution is not None:
-        overrides += presets.with_sizes(resolution)
+        overrides += presets.with_sizes(*sizes.parse(resolution))
     if seed is not None:
         overrides.append(Override("seed", seed, Origin("--seed")))
     return overrides

@@ -65,6 +65,10 @@ _NONE_LEFT = FindingKind(
     "none-left", ERROR, "", "all {count} pictures are held back for validation, and none is left to train on",
     "give the pictures to train on a dataset without validation_split", ways=("validation_split=0.1",),
 )  # fmt: skip
+_ALL_SKIPPED = FindingKind(
+    "all-skipped", ERROR, "", "skip_image_resolution leaves out {count} pictures, and none is left to train on",
+    ways=("skip_image_resolution=null",),
+)  # fmt: skip
 _MANY = FindingKind(
     "many-passes", WARNING, "",
     "{steps} steps show each of the {pictures} pictures {passes} times: enough to memorise them",
@@ -88,6 +92,8 @@ def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
     yield from _passes(arranged)
     if pictures and len(arranged.held_back) == len([each for each in pictures if not each.is_reg]):
         yield from _NONE_LEFT.of_dataset(count=len(arranged.held_back))
+    if pictures and not placed and arranged.skipped:
+        yield from _ALL_SKIPPED.of_dataset(count=len(arranged.skipped))
     epoch = recipe.number("initial_epoch")
     skipped = int((epoch or 1) - 1) * arranged.steps_per_epoch
     if epoch is not None and recipe.number("initial_step") is None and skipped >= max(1, arranged.steps):
@@ -96,9 +102,9 @@ def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
 
 def _in_short_buckets(arranged: BucketPlan) -> list[Hit]:
     return [
-        (each.picture.path, f"{bucket.count} for a batch of {arranged.batch_size} at {bucket.width}x{bucket.height}")
+        (each.picture.path, f"{bucket.count} for a batch of {bucket.batch_size} at {bucket.width}x{bucket.height}")
         for bucket in arranged.buckets
-        if bucket.count < arranged.batch_size
+        if bucket.count < bucket.batch_size
         for each in bucket.placed
     ]
 

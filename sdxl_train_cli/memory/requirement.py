@@ -152,6 +152,11 @@ def need(recipe: Recipe, known: Known = unmeasured) -> MemoryNeed:
     return _estimated(recipe) if gib is None else MemoryNeed(gib, gib, measured=True)
 
 
+def heaviest(recipes: Sequence[Recipe], known: Known = unmeasured) -> Recipe:
+    """The one that takes the most memory, of a recipe as each of its datasets trains with it."""
+    return recipes[0] if len(recipes) == 1 else max(recipes, key=lambda recipe: need(recipe, known).high_gib)
+
+
 def _estimated(recipe: Recipe) -> MemoryNeed:
     estimate = estimation.estimate(recipe)
     return MemoryNeed(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts, source="an estimate")

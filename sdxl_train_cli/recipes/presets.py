@@ -26,6 +26,8 @@ class Override:
     value: Value | None
     origin: Origin
     """Where the user set it: `--set`, `--batch-size`, `sdxl-train.yaml:4`."""
+    sizes: tuple[int, ...] = ()
+    """Of `resolution`: the sides of several squares to train at."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,16 @@ def parse_override(text: str) -> Override:
     return Override(option.strip(), None if value.strip() == "null" else value, _SET)
 
 
-def with_sizes(side: int) -> list[Override]:
-    """Options set by `--resolution`. Buckets keep their proportions at 1024: half to twice the side, in 64s."""
+def with_sizes(*sides: int) -> list[Override]:
+    """Options set by `--resolution`. Buckets keep their proportions at 1024: half to twice the side, in 64s.
+
+    Of several sides, the largest one stands for the run.
+    """
+    side = max(sides)
     smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
     origin = Origin("--resolution")
     return [
-        Override("resolution", f"{side},{side}", origin),
+        Override("resolution", f"{side},{side}", origin, sides if len(sides) > 1 else ()),
         Override("min_bucket_reso", smallest, origin),
         Override("max_bucket_reso", largest, origin),
     ]
@@ -76,7 +82,9 @@ def with_overrides(recipe: Recipe, overrides: Sequence[Override]) -> Recipe:
     """The recipe with what is set outside of its preset; of several for one option the last counts."""
     return recipe.replaced(
         {
-            override.option: None if override.value is None else Setting(value=override.value, origin=override.origin)
+            override.option: None
+            if override.value is None
+            else Setting(value=override.value, origin=override.origin, sizes=override.sizes)
             for override in overrides
         }
     )

@@ -60,7 +60,8 @@ class RecipeChecks:
     def require_memory(self, planned: RunCaptions) -> str:
         """The check of GPU memory, in words; VramError where it is too little, with ways out that were tried."""
         try:
-            return requirement.require(planned.recipe, self.device, lambda: self._ways_out(planned), self.known)
+            heaviest = self._heaviest(planned)
+            return requirement.require(heaviest, self.device, lambda: self._ways_out(heaviest), self.known)
         except SdxlTrainError as error:
             if planned.obstacle is None:
                 raise
@@ -82,9 +83,14 @@ class RecipeChecks:
         words = "mixed_precision fp16 needs a GPU, and this run would train on the processor"
         return [replace(recipe.problem("mixed_precision", words), ways=ways)]
 
-    def warnings(self, recipe: Recipe) -> list[Problem]:
-        """What is odd about the recipe."""
-        return [*_odd(recipe, self.device), *host_memory.problems(self.choices.model, recipe)]
+    def warnings(self, planned: RunCaptions) -> list[Problem]:
+        """What is odd about the recipe, as any of its datasets trains with it."""
+        recipes = planned.pictures.recipes(planned.recipe)
+        odd = [problem for recipe in recipes for problem in _odd(recipe, self.device)]
+        return [*dict.fromkeys(odd), *host_memory.problems(self.choices.model, planned.recipe)]
+
+    def _heaviest(self, planned: RunCaptions) -> Recipe:
+        return requirement.heaviest(planned.pictures.recipes(planned.recipe), self.known)
 
     def attempt(self, way: WayOut) -> TryResult:
         """What would be wrong and odd, had this been typed too."""
@@ -97,23 +103,24 @@ class RecipeChecks:
         except SdxlTrainError as error:
             return TryResult(error.problems)
         if self.checked is None:
-            return TryResult(warnings=tuple(self.warnings(recipe)))
+            return TryResult(warnings=tuple(_odd(recipe, self.device)))
         wrong = [*self._picture_errors(recipe, self.checked), *self._of_processor(recipe)]
         planned = self.planned(recipe)
-        memory = None if wrong or not self.checks_memory else self._too_little_memory(planned.recipe)
-        return TryResult(tuple(wrong), tuple(self.warnings(planned.recipe)), memory)
+        memory = None if wrong or not self.checks_memory else self._too_little_memory(self._heaviest(planned))
+        return TryResult(tuple(wrong), tuple(self.warnings(planned)), memory)
 
     def _picture_errors(self, recipe: Recipe, checked: CheckedDataset) -> list[Problem]:
         """Go through the pictures once for all ways out that leave what decides about them as it is."""
-        key = tuple(map(recipe.get, findings.DECIDING))
+        pictures = checked.survey.pictures
+        key = tuple(tuple(map(each.get, findings.DECIDING)) for each in pictures.recipes(recipe))
         if key not in self._errors_by_options:
             source = self.choices.source
-            command = stale_caches.command(source.data, source.regularisation, recipe)
+            command = stale_caches.command(source.data, source.regularisation, recipe, pictures)
             self._errors_by_options[key] = findings.errors_with(recipe, checked.survey, command)
         return self._errors_by_options[key]
 
     @cached_property
-    def _errors_by_options(self) -> dict[tuple[Value | None, ...], list[Problem]]:
+    def _errors_by_options(self) -> dict[tuple[tuple[Value | None, ...], ...], list[Problem]]:
         return {}
 
     def _too_little_memory(self, recipe: Recipe) -> Problem | None:
@@ -132,12 +139,12 @@ class RecipeChecks:
         """Whether the run has to fit into a GPU."""
         return self.choices.check_vram and not self.choices.on_processor
 
-    def _ways_out(self, planned: RunCaptions) -> list[WayOut]:
+    def _ways_out(self, recipe: Recipe) -> list[WayOut]:
         """Changes of this preset; where none helps, another preset."""
         if self.device is None:
             return []
         free_gib, known = self.device.free_gib, self.known
-        fitting = savings.ways_out(planned.recipe, free_gib, known, works=self._works)
+        fitting = savings.ways_out(recipe, free_gib, known, works=self._works)
         return [one.way for one in fitting] or list(islice(self._other_presets(free_gib), _PRESETS))
 
     def _other_presets(self, free_gib: float) -> Iterator[WayOut]:
@@ -165,7 +172,7 @@ def load_recipe(checks: RecipeChecks, more: Sequence[Override] = ()) -> Predicti
     with gathering.part():
         predicted = prediction.settle(loaded, checks.base, choices.prediction, choices.model)
     with gathering.part():
-        typed = rules.require(predicted.recipe, checks.table)
+        typed = rules.require(predicted.recipe, checks.table, sources.recipes(choices.data, predicted.recipe))
     gathering.require_none()
     recipe = lycoris.resolve(typed, checks.installed.networks)
     named_code.require_harmless_recipe(recipe)

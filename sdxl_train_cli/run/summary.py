@@ -35,7 +35,7 @@ def _pictures(arranged: BucketPlan) -> str:
 
 def _length(arranged: BucketPlan) -> str:
     steps, in_epoch = (formatting.counted(count, "step") for count in (arranged.steps, arranged.steps_per_epoch))
-    batch = f"batch {arranged.batch_size}"
+    batch = f"batch {arranged.batch_words}"
     parts = batch if arranged.accumulation == 1 else f"{batch} x {arranged.accumulation}"
     return f"{steps}, which is {arranged.epochs:.4g} epochs of {in_epoch} ({parts})"
 

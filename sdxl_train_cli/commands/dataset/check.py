@@ -11,13 +11,13 @@ from sdxl_train_cli import formatting, layout
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
+from sdxl_train_cli.commands.sizes import Resolution
 from sdxl_train_cli.commands.train import (
     BatchSize,
     Epochs,
     Preset,
     Reg,
     Repeats,
-    Resolution,
     Set,
     Steps,
     Trigger,
@@ -65,8 +65,8 @@ def _print_json(checked: CheckedDataset) -> None:
 
 def _counts(checked: CheckedDataset) -> dict[str, int]:
     return {
-        "pictures": len(checked.survey.seen),
-        "captions": sum(each.caption is not None for each in checked.survey.seen),
+        "pictures": len(checked.survey.distinct),
+        "captions": sum(each.caption is not None for each in checked.survey.distinct),
         "errors": len(checked.errors),
         "warnings": len(checked.findings) - len(checked.errors),
     }

@@ -11,7 +11,8 @@ from sdxl_train_cli import formatting, layout
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import Directory
-from sdxl_train_cli.commands.train import Model, Reg, Resolution, Set, Vae, from_flags, from_set
+from sdxl_train_cli.commands.sizes import Resolution
+from sdxl_train_cli.commands.train import Model, Reg, Set, Vae, from_flags, from_set
 from sdxl_train_cli.commands.workspace import HomeOption, require_reasonable
 from sdxl_train_cli.dataset import checking, fix_request, fix_sources, fixing
 from sdxl_train_cli.dataset import stale_caches as stale

@@ -12,13 +12,13 @@ from sdxl_train_cli import files, layout
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json, KindOption
+from sdxl_train_cli.commands.sizes import Resolution
 from sdxl_train_cli.commands.train import (
     BatchSize,
     Epochs,
     Preset,
     Reg,
     Repeats,
-    Resolution,
     Set,
     Steps,
     Trigger,
