@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from sdxl_train_cli.dataset.dataset_parts import DatasetPart
 from sdxl_train_cli.dataset.folders import PictureFile
@@ -165,6 +166,14 @@ def arrange(recipe: Recipe, pictures: Sequence[PictureFile]) -> BucketPlan:
         accumulation=accumulation,
         steps=_steps(recipe, _steps_per_epoch(batches, accumulation)),
     )
+
+
+def of_several_sizes(arranged: BucketPlan) -> list[Path]:
+    """The pictures that are trained at more than one size."""
+    sizes = defaultdict[Path, set[Size]](set)
+    for placed in (placed for bucket in arranged.buckets for placed in bucket.placed):
+        sizes[placed.picture.path].add(placed.bucket)
+    return [path for path, found in sizes.items() if len(found) > 1]
 
 
 @dataclass(frozen=True)

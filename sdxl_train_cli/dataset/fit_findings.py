@@ -113,11 +113,12 @@ def _passes(arranged: BucketPlan) -> list[Finding]:
     trained = [each for bucket in arranged.buckets for each in bucket.placed if not each.picture.is_reg]
     if not trained:
         return []
+    count = len({each.picture.path for each in trained})
     views = arranged.epochs * sum(each.repeats for each in trained)
-    passes = views / len(trained)
+    passes = views / count
     per_pass = arranged.steps / passes if passes else 0
     seen = f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"  # noqa: PLR2004 - another digit is meaningless
-    words: dict[str, str | int] = {"steps": arranged.steps, "pictures": len(trained), "passes": seen}
+    words: dict[str, str | int] = {"steps": arranged.steps, "pictures": count, "passes": seen}
     if passes < _FEW_PASSES and views < _FEW_VIEWS:
         return _FEW.of_dataset(better=round(2 * _FEW_PASSES * per_pass), **words)
     if passes > _MANY_PASSES:

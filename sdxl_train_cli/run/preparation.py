@@ -162,6 +162,9 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         checks = replace(checks, checked=checked)
         checking.require_no_error(checked)
     with gathering.part():
+        if loaded is not None:
+            checks.require_own_caches(loaded)
+    with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
         checks = replace(checks, device=device, on_processor=device is None)
         if loaded is not None:

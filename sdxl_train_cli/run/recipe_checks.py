@@ -8,10 +8,11 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from sdxl_train_cli.dataset import findings, run_captions, sources, stale_caches
+from sdxl_train_cli import formatting
+from sdxl_train_cli.dataset import bucketing, findings, run_captions, sources, stale_caches
 from sdxl_train_cli.dataset.checking import CheckedDataset
 from sdxl_train_cli.dataset.run_captions import RunCaptions
-from sdxl_train_cli.environment import required_packages
+from sdxl_train_cli.environment import cache_layout, required_packages
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Gathering, Problem, RecipeError, SdxlTrainError, WayOut
 from sdxl_train_cli.gpu import Gpu
@@ -31,6 +32,7 @@ from sdxl_train_cli.sdscripts import lycoris, options
 from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
 from sdxl_train_cli.sdscripts.options import OptionTable
 
+_ON_DISK = "cache_latents_to_disk"
 _PRESETS = 2
 """Other presets that are named where no change of this one helps."""
 
@@ -83,6 +85,24 @@ class RecipeChecks:
         words = "mixed_precision fp16 needs a GPU, and this run would train on the processor"
         return [replace(recipe.problem("mixed_precision", words), ways=ways)]
 
+    def require_own_caches(self, recipe: Recipe) -> None:
+        """RecipeError where pictures of several sizes would share one cache on disk."""
+        found = self._of_shared_caches(recipe)
+        if found:
+            raise RecipeError(found)
+
+    def _of_shared_caches(self, recipe: Recipe) -> list[Problem]:
+        if self.checked is None or not recipe.is_on(_ON_DISK) or cache_layout.keeps_sizes_apart(self.installed):
+            return []
+        shared = bucketing.of_several_sizes(bucketing.arrange(recipe, self.checked.survey.readable))
+        if not shared:
+            return []
+        words = (
+            f"{formatting.counted(len(shared), 'picture')} would train at several sizes, and this sd-scripts keeps one "
+            "cache on disk for all of them: each size would get the latents of the first"
+        )
+        return [replace(recipe.problem(_ON_DISK, words), ways=(WayOut((f"{_ON_DISK}=null", "cache_latents=true")),))]
+
     def warnings(self, planned: RunCaptions) -> list[Problem]:
         """What is odd about the recipe, as any of its datasets trains with it."""
         recipes = planned.pictures.recipes(planned.recipe)
@@ -104,7 +124,9 @@ class RecipeChecks:
             return TryResult(error.problems)
         if self.checked is None:
             return TryResult(warnings=tuple(_odd(recipe, self.device)))
-        wrong = [*self._picture_errors(recipe, self.checked), *self._of_processor(recipe)]
+        wrong = [
+            *self._picture_errors(recipe, self.checked), *self._of_processor(recipe), *self._of_shared_caches(recipe),
+        ]  # fmt: skip
         planned = self.planned(recipe)
         memory = None if wrong or not self.checks_memory else self._too_little_memory(self._heaviest(planned))
         return TryResult(tuple(wrong), tuple(self.warnings(planned)), memory)

@@ -30,7 +30,9 @@ def _pictures(arranged: BucketPlan) -> str:
     shapes = [f"{bucket.width}x{bucket.height}" for bucket in largest[:_MOST_SHAPES]]
     more = ["..."] if len(largest) > _MOST_SHAPES else []
     buckets = formatting.counted(len(largest), "bucket")
-    return f"{count} in {buckets}: {', '.join([*shapes, *more])}"
+    parts = len({bucket.part for bucket in largest})
+    datasets = f"{parts} datasets, " if parts > 1 else ""
+    return f"{count} in {datasets}{buckets}: {', '.join([*shapes, *more])}"
 
 
 def _length(arranged: BucketPlan) -> str:

@@ -13,6 +13,7 @@ from sdxl_train_cli.dataset.file_facts import Finding, Severity, shown
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.dataset.overview import Overview
 from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.sdscripts import buckets
 from sdxl_train_cli.ui import console
 
 _MOST_BUCKETS, _MOST_TAGS, _MOST_SIZES = 40, 15, 8
@@ -25,7 +26,7 @@ _NOTICED = 1.05
 def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> None:
     """Print the tables. The summary of the run comes last, where people look first."""
     counted = overview.summarize(checked.survey)
-    _show_folders(counted.folders)
+    _show_folders(counted.folders, recipe)
     _show_buckets(arranged)
     _show_counts(counted)
     console.out("")
@@ -40,30 +41,39 @@ def show_page(page: Path) -> None:
     console.out(str(page))
 
 
-def _show_folders(folders: Sequence[Subset]) -> None:
+def _show_folders(folders: Sequence[Subset], recipe: Recipe) -> None:
+    has_datasets = len({folder.part for folder in folders}) > 1
     console.table(
-        ("pictures", "captions", "repeats", "folder"),
+        ("pictures", "captions", "repeats", *(["trained at"] if has_datasets else []), "folder"),
         [
             (str(folder.pictures), str(folder.captions), str(folder.num_repeats),
+             *([_trained_at(folder, recipe)] if has_datasets else []),
              shown(folder.image_dir) + ("  (regularisation)" if folder.is_reg else ""))
             for folder in folders
         ],
     )  # fmt: skip
 
 
+def _trained_at(folder: Subset, recipe: Recipe) -> str:
+    size = buckets.sides(folder.part.applied(recipe))
+    if folder.part.holds_all_back:
+        return "validation"
+    return "-" if size is None else f"{size[0]}x{size[1]}"
+
+
 def _show_buckets(arranged: BucketPlan) -> None:
-    buckets = arranged.buckets
-    if not buckets:
+    found = arranged.buckets
+    if not found:
         return
     of_size = ("of",) if len(arranged.batch_sizes) > 1 else ()
-    fullest = sorted(buckets, key=lambda bucket: -bucket.count)[:_MOST_BUCKETS]
+    fullest = sorted(found, key=lambda bucket: -bucket.count)[:_MOST_BUCKETS]
     most = fullest[0].count
     console.out("")
     console.table(
         ("bucket", "pictures", "repeated", "batches", *of_size, "cut up to", "enlarged", ""),
-        [_bucket_row(bucket, most, has_own_size=bool(of_size)) for bucket in buckets if bucket in fullest],
+        [_bucket_row(bucket, most, has_own_size=bool(of_size)) for bucket in found if bucket in fullest],
     )
-    _tell_rest(len(buckets) - len(fullest), "bucket", "fewer pictures")
+    _tell_rest(len(found) - len(fullest), "bucket", "fewer pictures")
 
 
 def _bucket_row(bucket: Bucket, most: int, *, has_own_size: bool) -> tuple[str, ...]:
