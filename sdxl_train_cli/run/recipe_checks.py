@@ -104,10 +104,10 @@ class RecipeChecks:
         return [replace(recipe.problem(_ON_DISK, words), ways=(WayOut((f"{_ON_DISK}=null", "cache_latents=true")),))]
 
     def warnings(self, planned: RunCaptions) -> list[Problem]:
-        """What is odd about the recipe, as any of its datasets trains with it."""
-        recipes = planned.pictures.recipes(planned.recipe)
-        odd = [problem for recipe in recipes for problem in _odd(recipe, self.device)]
-        return [*dict.fromkeys(odd), *host_memory.problems(self.choices.model, planned.recipe)]
+        """What is odd about the recipe as every dataset trains with it; a small size beside a large one is not."""
+        first, *others = (_odd(recipe, self.device) for recipe in planned.pictures.recipes(planned.recipe))
+        odd = [problem for problem in first if all(_is_among(each, problem) for each in others)]
+        return [*odd, *host_memory.problems(self.choices.model, planned.recipe)]
 
     def _heaviest(self, planned: RunCaptions) -> Recipe:
         return requirement.heaviest(planned.pictures.recipes(planned.recipe), self.known)
@@ -219,6 +219,10 @@ def _attempt(way: WayOut, recipe: Recipe, table: OptionTable, device: Gpu | None
     changed = presets.with_overrides(recipe, [presets.parse_override(setting) for setting in way.settings])
     found = tuple(rules.all_problems(changed, table))
     return TryResult(found) if found else TryResult(warnings=tuple(_odd(options.convert(changed, table), device)))
+
+
+def _is_among(problems: Sequence[Problem], one: Problem) -> bool:
+    return any(each.message == one.message for each in problems)
 
 
 def _odd(recipe: Recipe, device: Gpu | None) -> list[Problem]:

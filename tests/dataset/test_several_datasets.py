@@ -212,7 +212,7 @@ def test_a_release_that_skips_no_pictures_refuses_the_option(tmp_path: Path, dat
     data = config(tmp_path, *datasets)
     recipe = recipe_of(data)
 
-    with pytest.raises(RecipeError, match="no option 'skip_image_resolution' in v0.10.1"):
+    with pytest.raises(RecipeError, match=r"no option 'skip_image_resolution' in v0\.10\.1"):
         rules.require(recipe, shipped.table("v0.10.1"), sources.recipes(data, recipe))
     rules.require(recipe, shipped.table("v0.11.1"), sources.recipes(data, recipe))
 
