@@ -15,6 +15,9 @@ from PIL import Image
 from upstream_runs import RealRuns
 
 from sdxl_train_cli.dataset import bucketing
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import scalars
 
 pytestmark = [
@@ -104,13 +107,15 @@ def test_names_without_a_suffix_are_found_beside_the_metadata(real: RealRuns, pi
 
 @pytest.mark.slow
 def test_sizes_buckets_and_batches_of_each_dataset_are_those_that_were_told(real: RealRuns, pictures: Path) -> None:
-    """The same pictures in two datasets of two sizes, and a third dataset that is validated on."""
+    """The same pictures in two datasets of two sizes, one of which may skip small ones, and a third to validate on."""
     shutil.copytree(pictures, pictures.parent / "val")
     subset = "[[datasets.subsets]]\ncaption_extension = '.txt'\nimage_dir ="
     config = pictures.parent / "several.toml"
+    skips = "skip_image_resolution" in environment.option_table(Home(real.home)).of(Kind.LORA)
     config.write_text(
         "[general]\nenable_bucket = true\n"
         "[[datasets]]\nresolution = 128\nbatch_size = 2\nmin_bucket_reso = 64\nmax_bucket_reso = 192\n"
+        f"{'skip_image_resolution = [96, 103]' if skips else ''}\n"
         f"{subset} '{pictures.name}'\nnum_repeats = 2\n"
         "[[datasets]]\nresolution = [64, 64]\nbatch_size = 3\nbucket_reso_steps = 32\nmin_bucket_reso = 32\n"
         f"{subset} '{pictures.name}'\n"
@@ -134,5 +139,6 @@ def test_sizes_buckets_and_batches_of_each_dataset_are_those_that_were_told(real
         ("64,64", 3),
     }
     assert re.search(rf"num batches per epoch [^:]*: {arranged.batches}$", output, re.MULTILINE)
+    assert len(arranged.skipped) == (3 if skips else 0)
     assert (counted(output, "train"), counted(output, "validation")) == (arranged.count, len(arranged.held_back))
     assert len(losses) == arranged.steps == arranged.batches

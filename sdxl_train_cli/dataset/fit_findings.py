@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from sdxl_train_cli.dataset import bucketing
@@ -69,6 +70,12 @@ _ALL_SKIPPED = FindingKind(
     "all-skipped", ERROR, "", "skip_image_resolution leaves out {count} pictures, and none is left to train on",
     ways=("skip_image_resolution=null",),
 )  # fmt: skip
+_IN_BOTH = FindingKind(
+    "trained-and-validated", WARNING, "{file} is validated on in one dataset and may be trained on in another",
+    "{count} pictures are validated on in one dataset and may be trained on in another, so the loss of validation "
+    "says little",
+    "with validation_seed, all datasets hold back the same ones; give validation a folder that no other dataset has",
+)  # fmt: skip
 _MANY = FindingKind(
     "many-passes", WARNING, "",
     "{steps} steps show each of the {pictures} pictures {passes} times: enough to memorise them",
@@ -94,10 +101,20 @@ def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
         yield from _NONE_LEFT.of_dataset(count=len(arranged.held_back))
     if pictures and not placed and arranged.skipped:
         yield from _ALL_SKIPPED.of_dataset(count=len(arranged.skipped))
+    yield from _IN_BOTH.of_files(_in_both(arranged))
     epoch = recipe.number("initial_epoch")
     skipped = int((epoch or 1) - 1) * arranged.steps_per_epoch
     if epoch is not None and recipe.number("initial_step") is None and skipped >= max(1, arranged.steps):
         yield from _BEHIND.of_dataset(epoch=int(epoch), each=arranged.steps_per_epoch, steps=arranged.steps)
+
+
+def _in_both(arranged: BucketPlan) -> list[Hit]:
+    """Pictures of several datasets that one of them holds back, unless all of them do. Without a seed none is sure."""
+    placed = [each.picture for bucket in arranged.buckets for each in bucket.placed]
+    trained = {picture.path for picture in placed}
+    datasets = Counter(picture.path for picture in {*placed, *arranged.held_back})
+    found = dict.fromkeys(picture.path for picture in arranged.held_back)
+    return [(path, "") for path in found if path in trained or (datasets[path] > 1 and not arranged.is_exact)]
 
 
 def _in_short_buckets(arranged: BucketPlan) -> list[Hit]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import write_pictures
 
-from sdxl_train_cli.dataset import bucketing, checking, sources, stale_caches, trainer_config
+from sdxl_train_cli.dataset import bucketing, checking, fix_request, sources, stale_caches, trainer_config
 from sdxl_train_cli.dataset.bucketing import BucketPlan
 from sdxl_train_cli.dataset.checking import CheckedDataset, DatasetSource
 from sdxl_train_cli.errors import RecipeError
@@ -227,3 +227,30 @@ def test_the_command_that_removes_caches_leaves_each_dataset_its_size(tmp_path: 
 
     assert of_config == f"sdxl-train dataset fix {data} --stale-caches --set cache_latents_to_disk=true"
     assert of_sizes == f"sdxl-train dataset fix {tmp_path / 'cats'} --stale-caches --resolution 768,1024"
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [("validation_split = 0.4\n", True), ("validation_split = 0.4\nvalidation_seed = 7\n", False), ("", False)],
+)
+def test_pictures_that_two_datasets_hold_back_each_at_random_are_warned_of(
+    tmp_path: Path, keys: str, told: bool
+) -> None:
+    data = config(tmp_path, keys + LARGE, keys + SMALL)
+
+    found = {finding.kind for finding in check(data, recipe_of(data)).findings}
+
+    assert ("trained-and-validated" in found) is told
+
+
+def test_pictures_that_are_trained_on_and_validated_on_are_warned_of(tmp_path: Path) -> None:
+    data = config(tmp_path, LARGE, "validation_split = 1.0\n")
+
+    (found,) = [each for each in check(data, recipe_of(data)).findings if each.kind == "trained-and-validated"]
+
+    assert len(found.files) == 5
+
+
+@pytest.mark.parametrize(("datasets", "side"), [((LARGE, SMALL), 1024), ((SMALL,), 512), (("",), 1024)])
+def test_a_repaired_copy_is_made_for_the_largest_size(tmp_path: Path, datasets: tuple[str, ...], side: int) -> None:
+    assert fix_request.trained_side(config(tmp_path, *datasets)) == side

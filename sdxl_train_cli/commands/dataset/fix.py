@@ -30,12 +30,12 @@ Trigger = Annotated[str | None, typer.Option("--trigger", "-t", help="Put this w
 AlphaOption = Annotated[Alpha, typer.Option("--alpha", help="Flatten transparency onto white, or keep it for masks")]
 KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep duplicate pictures")]
 Size = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--size",
         min=64,
         callback=require_reasonable,
-        help="Side of the training square in pixels: shrink larger pictures",
+        help="Side of the training square in pixels: shrink larger pictures [default: a config's largest, else 1024]",
     ),
 ]
 Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="JPEG quality of rewritten files")]
@@ -53,7 +53,7 @@ StaleCaches = Annotated[
 
 def fix(
     directory: Directory, to: To = None, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
-    keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
+    keep_duplicates: KeepDuplicates = False, size: Size = None, quality: Quality = 95, encoding: Encoding = None,
     stale_caches: StaleCaches = False, resolution: Resolution = None, set_: Set = None, reg: Reg = None,
     model: Model = None, vae: Vae = None,
     home: HomeOption = None,
@@ -71,7 +71,12 @@ def fix(
     source, folder = layout.expand(directory), layout.expand(to)
     fix_request.require_apart(source, folder)
     order = fix_request.build(
-        size=size, alpha=alpha, quality=quality, trigger=trigger, encoding=encoding, keep_duplicates=keep_duplicates
+        size=size or fix_request.trained_side(source),
+        alpha=alpha,
+        quality=quality,
+        trigger=trigger,
+        encoding=encoding,
+        keep_duplicates=keep_duplicates,
     )
     listed = fix_sources.list_pictures(source)
     for place in listed.places:
