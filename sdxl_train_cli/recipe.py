@@ -70,6 +70,11 @@ class Setting(BaseModel):
     sizes: tuple[int, ...] = Field(default=(), max_length=16)
     """Of `resolution`: the sides of several squares to train at. The value is the largest of them."""
 
+    @property
+    def shown(self) -> Value:
+        """The value as people are told it: each of several sizes."""
+        return " and ".join(f"{side},{side}" for side in self.sizes) or self.value
+
     @field_validator("origin", mode="before")
     @classmethod
     def _parse_origin(cls, origin: object) -> object:

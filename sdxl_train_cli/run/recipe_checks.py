@@ -106,7 +106,8 @@ class RecipeChecks:
     def warnings(self, planned: RunCaptions) -> list[Problem]:
         """What is odd about the recipe as every dataset trains with it; a small size beside a large one is not."""
         first, *others = (_odd(recipe, self.device) for recipe in planned.pictures.recipes(planned.recipe))
-        odd = [problem for problem in first if all(_is_among(each, problem) for each in others)]
+        elsewhere = [set(map(_anywhere, each)) for each in others]
+        odd = [problem for problem in first if all(_anywhere(problem) in each for each in elsewhere)]
         return [*odd, *host_memory.problems(self.choices.model, planned.recipe)]
 
     def _heaviest(self, planned: RunCaptions) -> Recipe:
@@ -221,8 +222,9 @@ def _attempt(way: WayOut, recipe: Recipe, table: OptionTable, device: Gpu | None
     return TryResult(found) if found else TryResult(warnings=tuple(_odd(options.convert(changed, table), device)))
 
 
-def _is_among(problems: Sequence[Problem], one: Problem) -> bool:
-    return any(each.message == one.message for each in problems)
+def _anywhere(problem: Problem) -> Problem:
+    """The problem, wherever its option is set: each dataset may set it."""
+    return replace(problem, where=None)
 
 
 def _odd(recipe: Recipe, device: Gpu | None) -> list[Problem]:
