@@ -173,6 +173,8 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
     with gathering.part():
         model = checkpoint.require_sdxl(choices.model, inpainting=_is_inpainting(loaded))
         checks.base.require_trainable(choices.model)
+        if loaded is not None:
+            checks.require_mask_input(loaded)
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
     with gathering.part():

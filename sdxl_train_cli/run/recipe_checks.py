@@ -28,11 +28,11 @@ from sdxl_train_cli.rules.tried_ways import TryResult
 from sdxl_train_cli.run import prediction
 from sdxl_train_cli.run.prediction import PredictionChoice
 from sdxl_train_cli.run.run_choices import Choices
-from sdxl_train_cli.sdscripts import lycoris, options
+from sdxl_train_cli.sdscripts import checkpoint, lycoris, options
 from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
 from sdxl_train_cli.sdscripts.options import OptionTable
 
-_ON_DISK = "cache_latents_to_disk"
+_ON_DISK, _INPAINTING = "cache_latents_to_disk", "train_inpainting"
 _PRESETS = 2
 """Other presets that are named where no change of this one helps."""
 
@@ -84,6 +84,18 @@ class RecipeChecks:
         ways = (WayOut(("mixed_precision=no", *full)), WayOut(("mixed_precision=bf16", *full)))
         words = "mixed_precision fp16 needs a GPU, and this run would train on the processor"
         return [replace(recipe.problem("mixed_precision", words), ways=ways)]
+
+    def require_mask_input(self, recipe: Recipe) -> None:
+        """RecipeError where train_inpainting would change nothing: no network of sd-scripts trains the first layer.
+
+        For a base without input for masks, sd-scripts adds one of zeros (library/model_util.py:
+        expand_unet_to_inpainting).
+        """
+        own = str(recipe.get("network_module") or "").startswith("networks.")
+        if recipe.is_on(_INPAINTING) and own and checkpoint.takes_masks(self.choices.model) is False:
+            words = "the base has no input for masks, and a network alone does not learn to read them"
+            hint = "give --model an SDXL inpainting checkpoint; or train the whole model: sdxl-train dreambooth"
+            raise RecipeError(recipe.problem_of_setting(_INPAINTING, words, hint))
 
     def require_own_caches(self, recipe: Recipe) -> None:
         """RecipeError where pictures of several sizes would share one cache on disk."""
