@@ -20,9 +20,9 @@ _WHOLE, _NUMBER, _TEXT, _SWITCH, _PAIR = "a whole number", "a number", "text", "
 OF_RUN = {
     "batch_size": _WHOLE, "bucket_no_upscale": _SWITCH, "bucket_reso_steps": _WHOLE, "enable_bucket": _SWITCH,
     "max_bucket_reso": _WHOLE, "min_bucket_reso": _WHOLE, "resolution": "a size or two", "resize_interpolation": _TEXT,
-    "validation_seed": _WHOLE, "validation_split": _NUMBER,
+    "skip_image_resolution": "a size or two", "validation_seed": _WHOLE, "validation_split": _NUMBER,
 }  # fmt: skip
-"""Keys of a dataset that are options of the run here."""
+"""Keys of a dataset that are options of the run here. Datasets may differ in each."""
 INHERITED = {
     "caption_dropout_every_n_epochs": _WHOLE, "caption_dropout_rate": _NUMBER, "caption_separator": _TEXT,
     "caption_suffix": _TEXT, "caption_tag_dropout_rate": _NUMBER, "color_aug": _SWITCH, "enable_wildcard": _SWITCH,

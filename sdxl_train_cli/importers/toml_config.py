@@ -37,7 +37,6 @@ _GUI_ONLY: Mapping[str, str] = {
     "noise_offset_type": "the GUI's own; sd-scripts ignores it",
     "stop_text_encoder_training": "sd-scripts ignores it",
     "no_token_padding": "sd-scripts ignores it",
-    "train_inpainting": "sd-scripts v0.10.1 ignores it",
     "sdxl": "sdxl-train trains nothing else",
 }
 

@@ -96,13 +96,6 @@ def test_datasets_that_leave_nothing_to_train_on_are_refused(tmp_path: Path) -> 
     assert any("none is left to train on" in words for words in said(check(data)))
 
 
-def test_datasets_that_differ_in_size_are_still_refused(tmp_path: Path) -> None:
-    pictures(tmp_path, "train", "val")
-
-    with pytest.raises(DatasetError, match="differ in resolution"):
-        config_file.read(config(tmp_path, OWN_VALIDATION.replace("validation_split = 1.0", "resolution = 512")))
-
-
 def test_a_key_of_a_dataset_in_a_subset_is_told_with_its_line(tmp_path: Path) -> None:
     data = config(tmp_path, '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "a"\nvalidation_split = 0.5\n')
 
