@@ -6,6 +6,7 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.environment import building, environment, ownership, switching
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.sdscripts import known_releases
 from sdxl_train_cli.ui import console
 
 
@@ -47,5 +48,6 @@ def _show(home: Home, *, as_json: bool) -> None:
 def _row(one: Environment, *, is_current: bool) -> tuple[str, ...]:
     lock = one.lock
     extras = ", ".join(extra.value for extra in lock.request.extras)
-    release = f"{lock.ref} ({lock.commit[:10]})"
+    known = known_releases.at(lock.commit)
+    release = f"{known.name if known else formatting.cut(lock.ref)} ({lock.commit[:10]})"
     return "*" if is_current else "", one.folder.name, release, lock.packages.get("torch", "-"), extras

@@ -135,8 +135,10 @@ def plan(
         return
     if not offers:
         raise _too_small(chosen, planning.PlanRequest(chosen[0], free_gib, resolution, data))
-    console.note(f"for the {free_gib:.1f} GB free on {card.name}, fewest compromises first:")
-    for offer, warnings in zip(offers, odd, strict=True):
+    console.note(f"recommended for the {free_gib:.1f} GB free on {card.name}:")
+    for place, (offer, warnings) in enumerate(zip(offers, odd, strict=True)):
+        if place == 1:
+            console.note("or, with more compromises:")
         console.out(offer.command)
         own = "" if preset_folders.find_by_name(offer.recipe.kind, offer.preset, None) else "your own preset; "
         console.note(f"    {own}needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")

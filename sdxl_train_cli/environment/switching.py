@@ -7,6 +7,7 @@ from sdxl_train_cli.environment import environment, ownership
 from sdxl_train_cli.environment.environment import Environment, SetupRequest
 from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.sdscripts import known_releases
 
 
 def switch(home: Home, name: str) -> None:
@@ -25,7 +26,7 @@ def matching(home: Home, request: SetupRequest) -> Environment | None:
 def use(home: Home, wanted: str) -> Environment:
     """Switch to the environment of this name, release or commit. SetupError if there is none, or more than one."""
     whole = list(environment.iter_whole(home))
-    found = [one for one in whole if wanted in {one.folder.name, one.lock.ref} or _begins(one.lock.commit, wanted)]
+    found = [one for one in whole if wanted in _names(one) or _begins(one.lock.commit, wanted)]
     exact = [one for one in found if one.folder.name == wanted]
     if len(exact or found) != 1:
         names = ", ".join(one.folder.name for one in found or whole)
@@ -60,6 +61,11 @@ def prune(home: Home) -> tuple[int, int]:
         if folder not in used:
             ownership.remove(folder)
     return len(others) - len(used), len(used)
+
+
+def _names(one: Environment) -> set[str]:
+    known = known_releases.at(one.lock.commit)
+    return {one.folder.name, one.lock.ref, *([known.name] if known else [])}
 
 
 def _begins(commit: str, wanted: str) -> bool:
