@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files, process
 from sdxl_train_cli.environment import environment, unpacked, upstream
-from sdxl_train_cli.environment.doctor_answer import FileFault, FileFaultKind
+from sdxl_train_cli.environment.doctor_answer import AlteredFile, FileFaultKind
 from sdxl_train_cli.environment.environment import EnvironmentFiles, EnvironmentLock
 from sdxl_train_cli.errors import SetupError
 
@@ -25,7 +25,7 @@ _MOST_AT_ONCE = 100
 class CheckoutState:
     """What was found."""
 
-    faults: tuple[FileFault, ...] = ()
+    faults: tuple[AlteredFile, ...] = ()
     unknown: str | None = None
     """Why the files could not be compared."""
 
@@ -36,7 +36,7 @@ def compare(folder: Path, lock: EnvironmentLock) -> CheckoutState:
         differing = _of_git(folder, lock.commit) if files.exists(folder / ".git") else _of_source(folder, lock)
     except _UnknownError as unknown:
         return CheckoutState(unknown=str(unknown))
-    return CheckoutState(tuple(FileFault(file=name, fault=_kind(folder / name)) for name in differing))
+    return CheckoutState(tuple(AlteredFile(file=name, fault=_kind(folder / name)) for name in differing))
 
 
 class _UnknownError(Exception):

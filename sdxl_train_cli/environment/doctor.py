@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.environment import doctor_table, package_faults
-from sdxl_train_cli.environment.doctor_answer import FileFault, FileFaultKind
+from sdxl_train_cli.environment.doctor_answer import AlteredFile, FileFaultKind
 from sdxl_train_cli.environment.doctor_facts import DoctorFacts
 from sdxl_train_cli.environment.doctor_table import CheckRow, Weight
 from sdxl_train_cli.environment.package_faults import PackageFault, VersionFault
@@ -113,7 +113,7 @@ def _checkout(row: CheckRow, facts: DoctorFacts) -> Iterator[CheckResult]:
         yield from (_file(row, None, fault) for fault in facts.checkout.faults[:_MOST_LINES])
 
 
-def _file(row: CheckRow, package: str | None, fault: FileFault) -> CheckResult:
+def _file(row: CheckRow, package: str | None, fault: AlteredFile) -> CheckResult:
     status = {FileFaultKind.MISSING: CheckStatus.MISSING, FileFaultKind.CHANGED: CheckStatus.CHANGED}
     hint = row.changed_hint if fault.fault is FileFaultKind.CHANGED else row.hint
     of = f"{package}: " if package else ""
@@ -150,7 +150,7 @@ def _packages(row: CheckRow, facts: DoctorFacts) -> Iterator[CheckResult]:
     for fault in found[:_MOST_LINES]:
         status = {VersionFault.MISSING: CheckStatus.MISSING, VersionFault.CHANGED: CheckStatus.CHANGED}
         hint = row.changed_hint if fault.fault is VersionFault.CHANGED else row.hint
-        words = f"{fault.package} {fault.version or 'is not there'}, not {fault.wanted} (for {fault.wanted_by})"
+        words = f"{fault.package} {fault.version or 'is not there'}; {fault.who_asks} {fault.asked}"
         yield CheckResult(row, status.get(fault.fault, CheckStatus.BROKEN), words, hint, fault.package)
 
 
@@ -177,8 +177,8 @@ def _tokenizers(row: CheckRow, facts: DoctorFacts) -> Iterator[CheckResult]:
         yield from (_file(row, None, fault) for fault in faults)
 
 
-def _by_folder(faults: Sequence[FileFault]) -> Mapping[str, list[FileFault]]:
-    found: dict[str, list[FileFault]] = {}
+def _by_folder(faults: Sequence[AlteredFile]) -> Mapping[str, list[AlteredFile]]:
+    found: dict[str, list[AlteredFile]] = {}
     for fault in faults:
         found.setdefault(str(Path(fault.file).parent), []).append(fault)
     return found

@@ -36,7 +36,7 @@ class FileFaultKind(str, Enum):
     """Code that still compiles, or no code: somebody may have wanted it."""
 
 
-class FileFault(_Answered):
+class AlteredFile(_Answered):
     """One file that is not as it was installed."""
 
     file: str
@@ -74,7 +74,7 @@ class Answer(_Answered):
     python: str
     torch: TorchFacts | None = None
     packages: Mapping[str, PackageFacts] = {}
-    files: Mapping[str, tuple[FileFault, ...]] = {}
+    files: Mapping[str, tuple[AlteredFile, ...]] = {}
     exercises: Mapping[str, Exercise] = {}
 
 

@@ -18,7 +18,7 @@ from sdxl_train_cli.environment import (
     toolchain,
 )
 from sdxl_train_cli.environment.checkout_files import CheckoutState
-from sdxl_train_cli.environment.doctor_answer import Answer, FileFault, FileFaultKind
+from sdxl_train_cli.environment.doctor_answer import AlteredFile, Answer, FileFaultKind
 from sdxl_train_cli.environment.environment import EnvironmentFiles, EnvironmentLock
 from sdxl_train_cli.environment.machine import Machine
 from sdxl_train_cli.environment.toolchain import InstallPlan, TorchBuild
@@ -40,7 +40,7 @@ class DoctorFacts:
     silence: str
     """Why there is no answer."""
     plan: InstallPlan
-    tokenizers: tuple[FileFault, ...]
+    tokenizers: tuple[AlteredFile, ...]
     """Files of the two that are not as they should be."""
     machine: Machine
 
@@ -95,10 +95,10 @@ def _plan(parts: EnvironmentFiles, lock: EnvironmentLock, answer: Answer | None)
     return toolchain.plan(row, requirements, lock.torch_build, lock.request.extras, ())
 
 
-def _tokenizer_faults(home: Home) -> tuple[FileFault, ...]:
+def _tokenizer_faults(home: Home) -> tuple[AlteredFile, ...]:
     paths = (home.tokenizers / name / file for name in hub.TOKENIZERS for file in hub.TOKENIZER_FILES)
     judged = ((path, tokenizer_fault(path)) for path in paths)
-    return tuple(FileFault(file=str(path), fault=fault) for path, fault in judged if fault)
+    return tuple(AlteredFile(file=str(path), fault=fault) for path, fault in judged if fault)
 
 
 def tokenizer_fault(path: Path) -> FileFaultKind | None:

@@ -20,11 +20,11 @@ class Weight(str, Enum):
     WARNING = "warning"
 
 
-class _TableRow(BaseModel):
+class _DoctorRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CheckRow(_TableRow):
+class CheckRow(_DoctorRow):
     """One check."""
 
     name: str
@@ -42,7 +42,7 @@ class CheckRow(_TableRow):
     source: str = ""
 
 
-class DriverRow(_TableRow):
+class DriverRow(_DoctorRow):
     """The oldest driver for one generation of CUDA."""
 
     cuda: int

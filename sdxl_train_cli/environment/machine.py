@@ -13,6 +13,9 @@ import psutil
 from sdxl_train_cli import gpu
 from sdxl_train_cli.gpu import GIB, Gpu
 
+if sys.platform == "win32":
+    import winreg
+
 _LIMIT, _CURRENT = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 """What a container may take, and what it takes (Linux, cgroup v2)."""
 _FILE_SYSTEM_KEY = r"SYSTEM\CurrentControlSet\Control\FileSystem"
@@ -66,13 +69,8 @@ def _disk_free_gib(folder: Path) -> float | None:
 
 
 def _takes_long_paths() -> bool | None:
-    if sys.platform != "win32":
-        return None
-    import winreg  # noqa: PLC0415 - Windows alone has it
-
-    with (
-        contextlib.suppress(OSError),
-        winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _FILE_SYSTEM_KEY) as key,
-    ):
-        return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
-    return False
+    if sys.platform == "win32":
+        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _FILE_SYSTEM_KEY) as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+        return False
+    return None

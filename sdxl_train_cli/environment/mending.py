@@ -19,7 +19,7 @@ from sdxl_train_cli.environment import (
     wheel_folder,
 )
 from sdxl_train_cli.environment.doctor import CheckResult, CheckStatus
-from sdxl_train_cli.environment.doctor_answer import FileFault, FileFaultKind
+from sdxl_train_cli.environment.doctor_answer import AlteredFile, FileFaultKind
 from sdxl_train_cli.environment.doctor_facts import DoctorFacts
 from sdxl_train_cli.environment.installer import Installer, Report
 from sdxl_train_cli.environment.toolchain import TorchBuild
@@ -69,7 +69,7 @@ def _tries(report: Report, words: str, action: Callable[[], None]) -> int:
     return 1
 
 
-def _may_be_wanted(fault: FileFault) -> bool:
+def _may_be_wanted(fault: AlteredFile) -> bool:
     return fault.fault is FileFaultKind.CHANGED
 
 

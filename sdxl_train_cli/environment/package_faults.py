@@ -32,7 +32,10 @@ class PackageFault:
     version: str | None
     wanted: str
     """The requirement that mends it, as uv takes it."""
-    wanted_by: str
+    who_asks: str
+    """Such as `the pins ask for`."""
+    asked: str
+    """The requirement that it breaks."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,11 @@ def find(
 
 
 def _wishes(packages: Mapping[str, PackageFacts], pins: Sequence[str]) -> Iterator[_Wish]:
-    yield from (_Wish(Requirement(pin), "the pins", is_pin=True) for pin in pins)
+    yield from (_Wish(Requirement(pin), "the pins ask for", is_pin=True) for pin in pins)
     for name, facts in packages.items():
         for line in facts.requires:
             try:
-                yield _Wish(Requirement(line), name, is_pin=False)
+                yield _Wish(Requirement(line), f"{name} asks for", is_pin=False)
             except InvalidRequirement:
                 continue
 
@@ -79,10 +82,11 @@ def _judge(
     exact = installed is not None and all(_takes(pin, installed) for pin in pins)
     wanted = f"{name}=={installed}" if exact else "".join(map(str, pins[:1]))
     if refusing:
+        asked = f"{name}{refusing[0].requirement.specifier}"
         fault = VersionFault.UNFIT if version else VersionFault.MISSING
-        return PackageFault(name, fault, version, wanted or str(refusing[0].requirement), refusing[0].by)
+        return PackageFault(name, fault, version, wanted or asked, refusing[0].by, asked)
     if version and installed and version != installed:
-        return PackageFault(name, VersionFault.CHANGED, version, wanted, "setup")
+        return PackageFault(name, VersionFault.CHANGED, version, wanted, "setup installed", f"{name}=={installed}")
     return None
 
 

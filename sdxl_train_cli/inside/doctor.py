@@ -7,11 +7,13 @@
      "files": {name: [{"file": "numpy/core/x.py", "fault": "empty"}, ...]},
      "exercises": {EXERCISE: {"seconds": 0.1, "error": null, "slow": null, "left_out": null}}}
 
-Error, slow and left_out are words where they are not null; hidden are the versions of further copies of a package, such
-as those that setuptools brings. Faults of a file are missing, empty, zeros, broken (code that can't be what was installed) and changed (code that still
-compiles, or no code). The exercises run in a child, one after the other: one that crashes or hangs has that as its
-error, and another child goes on with the rest. On a machine without a GPU, or where torch has no code for it, those
-that only a GPU can show are left out.
+Error, slow and left_out are words where they are not null; hidden are versions of further copies of a package, such as
+those that setuptools brings. Faults of a file are missing, empty, zeros, broken (code that can't be what was installed)
+and changed (code that still compiles, or no code).
+
+The exercises run in a child, one after the other: one that crashes or hangs has that as its error, and another child
+goes on with the rest. On a machine without a GPU, or where torch has no code for it, those that only a GPU can show are
+left out.
 """
 
 from __future__ import annotations
