@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.environment import doctor_table, package_faults
-from sdxl_train_cli.environment.doctor_answer import AlteredFile, FileFaultKind
+from sdxl_train_cli.environment.doctor_answer import AlteredFile, Answer, FileFaultKind
 from sdxl_train_cli.environment.doctor_facts import DoctorFacts
 from sdxl_train_cli.environment.doctor_table import CheckRow, Weight
 from sdxl_train_cli.environment.package_faults import PackageFault, VersionFault
@@ -76,18 +77,29 @@ def _exercise(row: CheckRow, facts: DoctorFacts) -> Iterator[CheckResult]:
         return
     if row.only_with and row.only_with not in facts.answer.packages:
         return
-    went = facts.answer.exercises.get(row.name)
-    if went is None:
-        yield CheckResult(row, CheckStatus.LEFT_OUT, "torch does not work")
+    broken, went = _broken_before(row, facts.answer), facts.answer.exercises.get(row.name)
+    if broken or went is None:
+        yield CheckResult(row, CheckStatus.LEFT_OUT, f"{broken or 'torch'} does not work")
     elif went.left_out:
         yield CheckResult(row, CheckStatus.LEFT_OUT, went.left_out)
     elif went.error:
-        is_absent = went.error.startswith(_ABSENT)
-        yield CheckResult(row, CheckStatus.MISSING if is_absent else CheckStatus.BROKEN, went.error, row.hint)
+        status = CheckStatus.MISSING if went.error.startswith(_ABSENT) else CheckStatus.BROKEN
+        yield CheckResult(row, status, went.error.replace(f"{facts.parts.folder}{os.sep}", ""), row.hint)
     elif went.slow or (row.slow_seconds and went.seconds > row.slow_seconds):
         yield CheckResult(row, CheckStatus.SLOW, went.slow or f"{went.seconds:.0f} s", row.slow_hint)
     else:
         yield CheckResult(row, CheckStatus.OK, f"{went.seconds:.1f} s")
+
+
+def _broken_before(row: CheckRow, answer: Answer) -> str | None:
+    """The first exercise that failed of those that this one builds on."""
+    rows = {one.name: one for one in doctor_table.checks()}
+    for name in row.after:
+        went = answer.exercises.get(name)
+        found = _broken_before(rows[name], answer) or (name if went and went.error else None)
+        if found:
+            return found
+    return None
 
 
 _ABSENT = ("ModuleNotFoundError", "FileNotFoundError")

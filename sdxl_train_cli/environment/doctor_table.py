@@ -31,6 +31,7 @@ class CheckRow(_DoctorRow):
     tried: str
     hint: str
     exercise: bool = False
+    after: tuple[str, ...] = ()
     weight: Weight = Weight.ERROR
     reinstall: tuple[str, ...] = ()
     only_with: str | None = None

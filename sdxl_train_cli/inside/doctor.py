@@ -45,7 +45,8 @@ MOST_SECONDS = 300.0
 """An exercise that takes longer has hung: the slowest compiles, or imports torch from a cold disk."""
 TICK_SECONDS = 0.1
 HASHED_BYTES = 256 * 1024
-"""Larger files are judged by their size: reading all of torch and CUDA takes a minute from a cold disk."""
+"""Larger files but code are judged by size and beginning: all of torch and CUDA takes a minute from a cold disk."""
+BEGINNING_BYTES = 4096
 MOST_FAULTS = 20
 """Files that are named for each package."""
 BINARY = (".so", ".pyd", ".dll", ".dylib")
@@ -114,17 +115,20 @@ def faults_of(distribution: Any, folder: Path) -> Iterator[tuple[str, str]]:  # 
 def fault_of(path: Path, digest: str, size: int) -> str | None:
     """Tell how a file differs from what was installed, or None."""
     try:
-        is_small = path.stat().st_size <= HASHED_BYTES
-        if path.stat().st_size == size and not is_small:
-            return None
-        content = path.read_bytes() if is_small else b"changed"
+        found = path.stat().st_size
+        is_read = found <= HASHED_BYTES or path.suffix == ".py"
+        with path.open("rb") as file:
+            content = file.read() if is_read else file.read(BEGINNING_BYTES)
     except OSError:
         return "missing"
     kind, _, wanted = digest.partition("=")
-    found = base64.urlsafe_b64encode(hashlib.new(kind, content).digest()).rstrip(b"=").decode()
-    if is_small and found == wanted:
-        return None
-    return "empty" if not content else "zeros" if not content.strip(b"\0") else changed(path, content)
+    own = base64.urlsafe_b64encode(hashlib.new(kind, content).digest()).rstrip(b"=").decode() if is_read else None
+    if found == 0:
+        return None if size == 0 else "empty"
+    if not content.strip(b"\0") and own != wanted:  # what a power cut leaves
+        return "zeros"
+    is_same = own == wanted if is_read else found == size
+    return None if is_same else changed(path, content)
 
 
 def changed(path: Path, content: bytes) -> str:
