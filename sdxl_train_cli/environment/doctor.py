@@ -84,7 +84,8 @@ def _exercise(row: CheckRow, facts: DoctorFacts) -> Iterator[CheckResult]:
         yield CheckResult(row, CheckStatus.LEFT_OUT, went.left_out)
     elif went.error:
         status = CheckStatus.MISSING if went.error.startswith(_ABSENT) else CheckStatus.BROKEN
-        yield CheckResult(row, status, went.error.replace(f"{facts.parts.folder}{os.sep}", ""), row.hint)
+        words = went.error.replace(f"{facts.parts.folder}{os.sep}", "").removeprefix("FileNotFoundError: ")
+        yield CheckResult(row, status, words, row.hint)
     elif went.slow or (row.slow_seconds and went.seconds > row.slow_seconds):
         yield CheckResult(row, CheckStatus.SLOW, went.slow or f"{went.seconds:.0f} s", row.slow_hint)
     else:

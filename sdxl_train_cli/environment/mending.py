@@ -35,9 +35,9 @@ def mend(home: Home, output: Path, facts: DoctorFacts, report: Report) -> Doctor
     if process.running_from(facts.parts.folder):
         raise SetupError("something still runs from this environment", "wait for it to end, or stop it")
     with building.only_one(home, report):
-        if _mend_files(home, facts, report) + _mend_packages(facts, _unlike_the_pins(facts), report):
+        if _mend_files(home, facts, report) + _mend_packages(home, facts, _unlike_the_pins(facts), report):
             facts = doctor_facts.gather(home, output)
-        if _mend_packages(facts, _failing(facts), report):
+        if _mend_packages(home, facts, _failing(facts), report):
             facts = doctor_facts.gather(home, output)
     return facts
 
@@ -114,7 +114,7 @@ def _as_installed(facts: DoctorFacts, name: str) -> str:
     return f"{name}=={version}" if version else name
 
 
-def _mend_packages(facts: DoctorFacts, wanted: dict[str, str], report: Report) -> int:
+def _mend_packages(home: Home, facts: DoctorFacts, wanted: dict[str, str], report: Report) -> int:
     """Install packages again. Returns how much was tried."""
     if facts.lock.torch_build is TorchBuild.EXISTING:  # the other Python's are not ours
         wanted = {name: requirement for name, requirement in wanted.items() if name not in beside.TORCH_FAMILY}
@@ -124,15 +124,15 @@ def _mend_packages(facts: DoctorFacts, wanted: dict[str, str], report: Report) -
     kept = [requirement for name, requirement in wanted.items() if name in there]
     absent = [requirement for name, requirement in wanted.items() if name not in there]
     return sum(
-        _tries(report, f"installing {', '.join(some)}", partial(_install, facts, some, report, anew=anew))
+        _tries(report, f"installing {', '.join(some)}", partial(_install, home, facts, some, report, anew=anew))
         for some, anew in ((absent, False), (kept, True))
         if some
     )
 
 
-def _install(facts: DoctorFacts, requirements: Sequence[str], report: Report, *, anew: bool) -> None:
-    request, home_log = facts.lock.request, facts.parts.folder.parents[1] / "setup.log"
-    folder = wheel_folder.require(Path(request.wheels)) if request.wheels else None
-    with files.open_new(home_log) as log:
-        tools = Installer(log, home_log, report)
+def _install(home: Home, facts: DoctorFacts, requirements: Sequence[str], report: Report, *, anew: bool) -> None:
+    wheels = facts.lock.request.wheels
+    folder = wheel_folder.require(Path(wheels)) if wheels else None
+    with files.open_new(home.setup_log) as log:
+        tools = Installer(log, home.setup_log, report)
         installer.reinstall(facts.parts.python, requirements, facts.plan.backend, folder, anew, tools)
