@@ -354,7 +354,8 @@ def prove(package: str) -> Callable[[str], None]:
 
 
 PACKAGES = (
-    "torch", "torchvision", "accelerate", "transformers", "diffusers", "safetensors", "cv2", "lycoris", "onnxruntime",
+    "torch", "torchvision", "bitsandbytes", "accelerate", "transformers", "diffusers", "safetensors", "cv2",
+    "lycoris", "onnxruntime",
 )  # fmt: skip
 EXERCISES: dict[str, Callable[[str], str | None]] = {
     **{name: prove(name) for name in PACKAGES},
