@@ -44,6 +44,7 @@ def _as_data(result: CheckResult) -> dict[str, Any]:
         "error": result.is_error,
         "found": result.found,
         "subject": result.subject,
+        "seconds": result.seconds,
         "hint": result.hint,
     }
 

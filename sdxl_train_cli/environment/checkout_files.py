@@ -74,6 +74,8 @@ def _is_needed(name: str) -> bool:
 
 def _of_source(folder: Path, lock: EnvironmentLock) -> list[str]:
     source = Path(lock.request.source)
+    if gone := [name for name in upstream.NEEDED if not files.is_file(folder / name)]:
+        return gone
     if upstream.is_remote(lock.request.source) or not unpacked.is_unpacked(source):
         raise _UnknownError(f"{source}, which the files are from, is not there any more")
     return [
@@ -106,15 +108,23 @@ def _kind(path: Path) -> FileFaultKind:
 
 
 def restore(parts: EnvironmentFiles, lock: EnvironmentLock, names: Sequence[str]) -> None:
-    """Take files from the commit again: from the clone, else from where setup took it. SetupError if neither has it."""
-    if files.exists(parts.checkout / ".git"):
+    """Take files from the commit again: from the clone, else from where setup took it. SetupError if neither has it.
+
+    A folder that is no clone, or none any more, gets all files.
+    """
+    has_clone = files.exists(parts.checkout / ".git")
+    if has_clone:
         done = process.run(["git", "checkout", "--quiet", "--force", lock.commit, "--", *names], cwd=parts.checkout)
         if done.code == 0:
             return
-    with tempfile.TemporaryDirectory(prefix="sdxl-train-doctor-") as folder:
-        made = upstream.create(Path(folder) / "sd-scripts", lock.request.source, lock.commit)
+    with tempfile.TemporaryDirectory(prefix="sdxl-train-doctor-", ignore_cleanup_errors=True) as folder:
+        is_plain = unpacked.is_unpacked(Path(lock.request.source))
+        made = upstream.create(Path(folder) / "sd-scripts", lock.request.source, None if is_plain else lock.commit)
         if made.commit != lock.commit:
             raise SetupError(f"{lock.request.source} no longer has commit {lock.commit[:10]}", environment.ANEW)
+        if not has_clone:
+            shutil.copytree(made.folder, parts.checkout, dirs_exist_ok=True)
+            return
         for name in names:
             (parts.checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(made.folder / name, parts.checkout / name)

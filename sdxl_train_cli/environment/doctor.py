@@ -41,6 +41,8 @@ class CheckResult:
     """The package or file at fault."""
     is_mild: bool = False
     """Whether a run mends it by itself."""
+    seconds: float | None = None
+    """What an exercise took."""
 
     @property
     def is_error(self) -> bool:
@@ -85,11 +87,12 @@ def _exercise(row: CheckRow, facts: DoctorFacts) -> Iterator[CheckResult]:
     elif went.error:
         status = CheckStatus.MISSING if went.error.startswith(_ABSENT) else CheckStatus.BROKEN
         words = went.error.replace(f"{facts.parts.folder}{os.sep}", "").removeprefix("FileNotFoundError: ")
-        yield CheckResult(row, status, words, row.hint)
+        yield CheckResult(row, status, words, row.hint, seconds=went.seconds)
     elif went.slow or (row.slow_seconds and went.seconds > row.slow_seconds):
-        yield CheckResult(row, CheckStatus.SLOW, went.slow or f"{went.seconds:.0f} s", row.slow_hint)
+        words = went.slow or f"{went.seconds:.0f} s"
+        yield CheckResult(row, CheckStatus.SLOW, words, row.slow_hint, seconds=went.seconds)
     else:
-        yield CheckResult(row, CheckStatus.OK, f"{went.seconds:.1f} s")
+        yield CheckResult(row, CheckStatus.OK, f"{went.seconds:.1f} s", seconds=went.seconds)
 
 
 def _broken_before(row: CheckRow, answer: Answer) -> str | None:
@@ -147,7 +150,7 @@ _MOST_LINES = 10
 def _python(row: CheckRow, facts: DoctorFacts) -> Iterator[CheckResult]:
     if facts.answer is not None:
         yield CheckResult(row, CheckStatus.OK, facts.answer.python)
-    elif facts.lock.trains:
+    elif facts.lock.trains or not facts.has_python:
         yield CheckResult(row, CheckStatus.BROKEN, facts.silence, row.hint)
     else:
         yield CheckResult(row, CheckStatus.LEFT_OUT, facts.silence)

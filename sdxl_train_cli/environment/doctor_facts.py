@@ -34,6 +34,7 @@ class DoctorFacts:
     parts: EnvironmentFiles
     lock: EnvironmentLock
     has_options: bool
+    has_python: bool
     checkout: CheckoutState
     answer: Answer | None
     """None if the environment's Python does not start."""
@@ -58,6 +59,7 @@ def gather(home: Home, output: Path) -> DoctorFacts:
         parts=parts,
         lock=lock,
         has_options=_has_options(parts),
+        has_python=files.is_file(parts.python),
         checkout=checkout_files.compare(parts.checkout, lock),
         answer=answer,
         silence=silence,

@@ -27,6 +27,7 @@ INSIDE = Path(__file__).parents[1] / "inside"
 NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 """Name of an environment's folder: its creation time and a random part. Newer names sort later."""
 ANEW = "run `sdxl-train setup --recreate`"
+_MENDED = "run `sdxl-train doctor --fix`, or `sdxl-train setup --recreate`"
 
 
 class SetupRequest(BaseModel):
@@ -307,13 +308,13 @@ def _whole(folder: Path) -> Environment:
     try:
         OptionTable.load(parts.options)
     except (OSError, ValueError) as error:
-        raise SetupError(f"the environment is damaged: {parts.options} can't be read", ANEW) from error
+        raise SetupError(f"the environment is damaged: {parts.options} can't be read", _MENDED) from error
     scripts = [parts.checkout / name for name in sorted({kind.script for kind in Kind})]
     scripts.append(parts.checkout / "networks" / "lora.py")  # an emptied checkout keeps its folders
     gone = [path for path in scripts if not files.is_file(path)]
     gone += [path for path in (parts.checkout / "library", parts.venv) if not files.is_folder(path)]
     if gone:
-        raise SetupError(f"the environment is damaged: {gone[0]} is missing", ANEW)
+        raise SetupError(f"the environment is damaged: {gone[0]} is missing", ANEW if gone == [parts.venv] else _MENDED)
     if not (files.is_file(parts.python) and os.access(parts.python, os.X_OK)):
         raise SetupError(f"the environment is damaged: {parts.python} can't be run", ANEW)
     if kept.existing is not None:
@@ -343,8 +344,9 @@ def _digest() -> str:
 def run_script(place: Environment | EnvironmentFiles, script: str, *arguments: str) -> dict[str, Any]:
     """Run one of our scripts in the environment and return its JSON. SetupError if it fails."""
     argv = [str(place.python), str(INSIDE / script), *arguments]
+    cwd = place.checkout if files.is_folder(place.checkout) else place.folder
     try:
-        answer = process.run(argv, cwd=place.checkout, env=training_variables())
+        answer = process.run(argv, cwd=cwd, env=training_variables())
         if answer.code != 0:
             words = answer.stderr.strip().splitlines() or [f"exit code {answer.code}"]
             raise SetupError(f"the environment does not work: {words[-1]}", _OTHER_BUILD)

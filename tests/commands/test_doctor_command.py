@@ -59,6 +59,27 @@ def test_damaged_files_end_with_5_and_fix_mends_them(own: Cli) -> None:
     assert environment.require(Home(own.folder / "home"))
 
 
+@pytest.mark.parametrize("gone", ["sd-scripts", "sd-scripts/library", "sd-scripts/.git", "options.json"])
+def test_fix_makes_an_environment_whole_that_lacks_a_part(own: Cli, gone: str) -> None:
+    path = checkout(own).parent / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if gone.endswith(".git"):
+        (path.parent / "sdxl_train.py").unlink()
+
+    assert own("doctor").code == 5
+    assert own("doctor", "--fix").code == 0
+
+    assert environment.require(Home(own.folder / "home"))
+
+
+def test_a_python_that_is_gone_is_only_told(own: Cli) -> None:
+    shutil.rmtree(checkout(own).parent / "venv")
+    told = own("doctor", "--fix")
+
+    assert told.code == 5
+    assert re.search(r"broken   the environment's Python: .*\n +hint: `sdxl-train setup --recreate`", told.stdout)
+
+
 def test_without_an_environment_it_says_how_to_make_one(fresh: Cli) -> None:
     told = fresh("doctor")
 

@@ -64,8 +64,8 @@ def facts(answered: Answer | None, **changes: object) -> DoctorFacts:
     )
     plan = InstallPlan(toolchain.load()[0], TorchBuild.CU124, PINS, "cu124")
     found = DoctorFacts(
-        parts=EnvironmentFiles(Path("/home/me/env")), lock=lock, has_options=True, checkout=CheckoutState(),
-        answer=answered, silence="", plan=plan, tokenizers=(), machine=WELL,
+        parts=EnvironmentFiles(Path("/home/me/env")), lock=lock, has_options=True, has_python=True,
+        checkout=CheckoutState(), answer=answered, silence="", plan=plan, tokenizers=(), machine=WELL,
     )  # fmt: skip
     return replace(found, **changes)
 
