@@ -7,8 +7,9 @@
 Run with a Python that has sdxl_train_cli, after `sdxl-train setup`. The model has SDXL's true shapes and random weights
 (6.9 GB in a temporary folder, or in --work); a cell is the real script with the command's own options, on pictures of
 1024x1024. A cell is KIND/PRESET:BATCH:WAY or KIND/PRESET:BATCH:WAY:STEPS. A way is `plain`, unmodified sd-scripts, or
-ingredients of inside/fast.py with + between them; `default` stands for its default ones. Seconds count only where
-nothing else uses the GPU.
+ingredients of inside/fast.py with + between them; `default` stands for its default ones. A preset may be followed by
+options of its own: lora/dim32-gc+lowram=true:1:plain, or +sample_every_n_steps=4, which draws two pictures of
+1024x1024. Seconds count only where nothing else uses the GPU.
 
 Each line is written as soon as it is known, and what the file knows of this GPU is not measured again: the script may
 be stopped at any time and started again.
@@ -44,6 +45,7 @@ from sdxl_train_cli.failures import diagnosis
 from sdxl_train_cli.failures.signature import Failure
 from sdxl_train_cli.gpu import GIB, Gpu
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import memory_settings
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
@@ -63,6 +65,9 @@ LEFT_OUT = 8
 """Initial steps excluded from all values: kernels are loaded, graphs recorded, blocks compiled."""
 SIDE = 64
 """Side of the pictures. Square ones of any size are enlarged to 1024x1024."""
+MEASURE = Origin("measure")
+PROMPTS = "a house --w 1024 --h 1024 --s 3 --d 1\na tree --w 1024 --h 1024 --s 3 --d 2\n"
+"""Two samples of few steps: their memory is that of any number."""
 CELLS = (
     "lora/dim32:1:plain", "lora/dim32:1:default", "lora/dim32:4:plain", "lora/dim32:4:default",
     "lora/dim32-gc:1:plain", "lora/dim32-gc:1:default", "lora/dim32-gc:4:plain", "lora/dim32-gc:4:default",
@@ -84,11 +89,13 @@ class Cell:
     batch: int
     way: str
     steps: int
+    settings: tuple[str, ...] = ()
+    """Changed options as typed, such as `lowram=true`."""
 
     @property
     def name(self) -> str:
         """The cell as typed."""
-        return f"{self.kind.value}/{self.preset}:{self.batch}:{self.way}"
+        return f"{self.kind.value}/{'+'.join((self.preset, *self.settings))}:{self.batch}:{self.way}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,9 @@ class Line:
     pictures_per_second: float | None = None
     first_steps_seconds: float | None = None
     """Duration of the excluded steps: recording and compiling, once per run."""
+    loading_allocated_gib: float | None = None
+    """Peak until accelerate prepares the models: loading and caching."""
+    loading_reserved_gib: float | None = None
     before_allocated_gib: float | None = None
     before_reserved_gib: float | None = None
     training_allocated_gib: float | None = None
@@ -121,6 +131,8 @@ class Line:
     sd_scripts: str = ""
     date: str = ""
     remark: str = ""
+    settings: Mapping[str, Any] | None = None
+    """Everything that determines memory (memory/memory_settings.py)."""
 
 
 @dataclass(frozen=True)
@@ -167,11 +179,13 @@ def parse(text: str) -> Cell:
     """Parse a typed cell. UsageError if invalid."""
     try:
         recipe, batch, way, *steps = text.split(":")
-        kind, preset = recipe.split("/", 1)
-        cell = Cell(Kind(kind), preset, int(batch), way, int(steps[0]) if steps else STEPS)
+        kind, named = recipe.split("/", 1)
+        preset, *settings = named.split("+")
+        cell = Cell(Kind(kind), preset, int(batch), way, int(steps[0]) if steps else STEPS, tuple(settings))
     except ValueError:
         cell = None
-    if cell is None or min(cell.batch, cell.steps) < 1 or len(steps) > 1:
+    is_odd = cell is None or min(cell.batch, cell.steps) < 1 or not all("=" in one for one in cell.settings)
+    if cell is None or is_odd or len(steps) > 1:
         raise UsageError(f"{text!r} is not a cell", "KIND/PRESET:BATCH:WAY[:STEPS], such as lora/dim32:4:default")
     return cell
 
@@ -289,6 +303,8 @@ class Running:
             seconds_per_step=rounded(step, 4),
             pictures_per_second=rounded(cell.batch / step if step else None, 3),
             first_steps_seconds=rounded(sum(seconds[: LEFT_OUT - 1]), 1),
+            loading_allocated_gib=gib(facts.get("loading"), "allocated"),
+            loading_reserved_gib=gib(facts.get("loading"), "reserved"),
             before_allocated_gib=gib(facts.get("before"), "allocated"),
             before_reserved_gib=gib(facts.get("before"), "reserved"),
             training_allocated_gib=gib(facts.get("training"), "allocated"),
@@ -303,6 +319,7 @@ class Running:
             sd_scripts=f"{lock.ref} {lock.commit[:10]}",
             date=f"{datetime.now(timezone.utc):%Y-%m-%d}",
             remark=remark,
+            settings=memory_settings.read(self.prepared.recipe).model_dump(mode="json"),
         )
 
 
@@ -311,10 +328,14 @@ def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
     asked = choices(cell, place, folder)
     source = min(place.material.pictures.glob("*.png"))
     trial.write_pictures([PictureFile(square(source, folder), SIDE, SIDE, 1)] * PICTURES, folder / "pictures")
-    recipe = presets.load(cell.kind, cell.preset, asked.overrides)
+    own = [presets.parse_override(setting) for setting in cell.settings]
+    recipe = presets.load(cell.kind, cell.preset, [*asked.overrides, *own])
     made = trial.choices(asked, recipe, folder, cell.batch)
-    length = Override("max_train_steps", cell.steps, Origin("measure"))
-    changed = replace(made, overrides=(*made.overrides, length), repeats=cell.steps * cell.batch)
+    own += [Override("max_train_steps", cell.steps, MEASURE)]
+    if any(override.option.startswith("sample_") for override in own):
+        (folder / "prompts.txt").write_text(PROMPTS, encoding="utf-8")
+        own += [Override("sample_prompts", str(folder / "prompts.txt"), MEASURE)]
+    changed = replace(made, overrides=(*made.overrides, *own), repeats=cell.steps * cell.batch)
     return preparation.prepare(changed, place.home, folder / "presets")
 
 

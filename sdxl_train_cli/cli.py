@@ -25,8 +25,7 @@ _ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__
 
 
 _NAME = "sdxl-train"
-_MOST_IN_ONE_LIST = 24
-"""Options that help lists without headings."""
+_OTHERS = "Other options"
 _SHORT = 2
 """Characters of a short option: -s."""
 _WIDEST_HELP = 160
@@ -52,8 +51,8 @@ class CommandGroup(NamedTuple):
 
 
 _LARGE = (
-    "With 24 GB add `--set fused_backward_pass=true`; with 32 GB or more the preset gc fits as it is. Smaller cards: "
-    "`sdxl-train plan --kind dreambooth`."
+    "With 24 GB the preset gc fits if little else is on the card; `--set fused_backward_pass=true` needs less. "
+    "Smaller cards: `sdxl-train plan --kind dreambooth`."
 )
 
 COMMANDS: Mapping[str, Command | CommandGroup] = {
@@ -133,17 +132,17 @@ class HelpfulCommand(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - as above
         """Write the options, each group below its heading."""
         params = self.get_params(ctx)
-        is_long = len(params) > _MOST_IN_ONE_LIST
+        is_grouped = any(getattr(param, "rich_help_panel", None) for param in params)
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in params:
             is_argument = param.param_type_name == "argument"
             words = str(getattr(param, "help", None) or "")
             record = (param.metavar or str(param.name), words) if is_argument else param.get_help_record(ctx)
             if record is not None:
-                group = getattr(param, "rich_help_panel", None) if is_long else None
-                heading = "Arguments" if is_argument else group or ("Other options" if is_long else "Options")
+                group = getattr(param, "rich_help_panel", None)
+                heading = "Arguments" if is_argument else group or (_OTHERS if is_grouped else "Options")
                 sections.setdefault(heading, []).append(record)
-        for heading, records in sections.items():
+        for heading, records in sorted(sections.items(), key=lambda section: section[0] == _OTHERS):
             with formatter.section(heading):
                 formatter.write_dl(records)
 

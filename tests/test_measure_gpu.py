@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,7 @@ MEASURED = ROOT / "docs" / "measured_h100.jsonl"
 sys.path.insert(0, str(SCRIPT.parent))
 
 import measure_gpu  # noqa: E402 - scripts are run by path
+import measured_cells  # noqa: E402 - the same
 
 
 def test_a_cell_is_read_as_it_is_typed() -> None:
@@ -29,7 +31,15 @@ def test_a_cell_is_read_as_it_is_typed() -> None:
     assert measure_gpu.parse("locon/mine:1:plain").steps == measure_gpu.STEPS
 
 
-@pytest.mark.parametrize("text", ["", "lora", "lora/dim32", "lora:1:plain", "cat/dim32:1:plain", "lora/dim32:0:plain",
+def test_a_cell_may_change_options_of_its_preset() -> None:
+    cell = measure_gpu.parse("dreambooth/gc+full_bf16=true+lowram=true:1:plain")
+
+    assert (cell.preset, cell.settings) == ("gc", ("full_bf16=true", "lowram=true"))
+    assert cell.name == "dreambooth/gc+full_bf16=true+lowram=true:1:plain"
+
+
+@pytest.mark.parametrize("text", ["lora/dim32+lowram:1:plain", "", "lora", "lora/dim32", "lora:1:plain",
+                                  "cat/dim32:1:plain", "lora/dim32:0:plain",
                                   "lora/dim32:x:plain", "lora/dim32:1:plain:0", "lora/dim32:1:plain:2:3"])  # fmt: skip
 def test_what_is_no_cell_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a cell"):
@@ -88,3 +98,22 @@ def test_the_page_shows_the_table_that_the_script_prints_of_the_measured_file() 
 
     assert printed.strip()
     assert printed.strip() in (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+
+
+def test_the_shipped_cells_are_what_the_script_makes_of_what_was_measured() -> None:
+    argv = [sys.executable, str(ROOT / "scripts" / "measured_cells.py"), "--check"]
+
+    assert subprocess.run(argv, check=False, capture_output=True, timeout=60).returncode == 0
+
+
+def line(process_gib: float, status: str = "ok", model: str = "full size", way: str = "plain") -> measure_gpu.Line:
+    made = next(one for one in measure_gpu.read(MEASURED) if one.cell == "lora/dim32-gc:1:plain")
+    reserved = process_gib - 0.5
+    return replace(made, process_gib=process_gib, training_reserved_gib=reserved, status=status, model=model, way=way)
+
+
+def test_of_equal_cells_the_one_that_took_most_counts_and_none_that_failed_or_was_scaled() -> None:
+    lines = [line(7.0), line(7.2), line(9.0, status="out of memory"), line(8.0, model="scaled"), line(8.0, way="lora")]
+    rows = list(csv.DictReader(one for one in measured_cells.table(lines).splitlines() if not one.startswith("#")))
+
+    assert [(row["process_gib"], row["context_gib"]) for row in rows] == [("7.2", "0.5")]

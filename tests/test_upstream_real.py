@@ -105,6 +105,20 @@ def test_a_shipped_table_is_what_that_release_says(tmp_path: Path, shipped_file:
     assert "lr" not in str(asked.optimizers["prodigy"])
 
 
+def test_what_measures_cudas_context_trains_a_layer_and_waits_to_be_let_go() -> None:
+    """On the processor, which has no context: nothing is reserved there, and no GPU is found."""
+    installed = environment.require(Home(upstream_source.home()))
+    argv = [str(installed.python), str(environment.INSIDE / "probe_context.py")]
+    with subprocess.Popen([*argv, "--hold", "cpu"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held:
+        assert held.stdout is not None
+        assert held.stdout.readline() == "0\n"
+        assert held.poll() is None, "it waits"
+        held.communicate()
+    assert held.returncode == 0
+    if not gpu.devices():
+        assert environment.run_script(installed, "probe_context.py") == {"contexts_gib": {}}
+
+
 def test_all_kinds_train_and_their_files_are_examined(smoked: Path) -> None:
     record = json.loads((smoked / "smoke-lora" / "run.json").read_text(encoding="utf-8"))
     assert record["preset"] == "dim32-gc"

@@ -9,7 +9,7 @@ from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import estimation, measurements, shared_measurements
+from sdxl_train_cli.memory import cuda_context, estimation, measurements, shared_measurements
 from sdxl_train_cli.memory.measurements import MeasuredRuns, Measurement
 from sdxl_train_cli.memory.requirement import Known
 from sdxl_train_cli.ui import console
@@ -85,7 +85,8 @@ def known(home: Home, card: Gpu, data: str | None) -> Known:
             pictures = folders.files(sources.scan(Path(data), regularisation=None, repeats=None, trigger=None))
     except DatasetError as error:
         console.warn(Problem(f"planned without checking the pictures: {error.problems[0]}", error.problems[0].hint))
-    return MeasuredRuns(records(home), card, installed.lock.commit if installed else "", pictures).need
+    commit, context = installed.lock.commit if installed else "", cuda_context.of(card, installed)
+    return MeasuredRuns(records(home), card, commit, pictures, context).need
 
 
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:

@@ -21,53 +21,77 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.ui import console
 
+_WHAT, _OFFLINE, _OTHERS = "What to install", "Without a network", "Several environments"
+
 Source = Annotated[
     str | None,
     typer.Option(
-        "--source", metavar="SOURCE", help="sd-scripts: URL or clone [env: SDXL_TRAIN_SOURCE; default: GitHub]"
+        "--source",
+        metavar="SOURCE",
+        rich_help_panel=_WHAT,
+        help="sd-scripts: URL or clone [env: SDXL_TRAIN_SOURCE; default: GitHub]",
     ),
 ]
 Ref = Annotated[
-    str | None, typer.Option("--ref", metavar="REF", help="Branch, tag or commit [default: the newest known release]")
+    str | None,
+    typer.Option(
+        "--ref", metavar="REF", rich_help_panel=_WHAT, help="Branch, tag or commit [default: the newest known release]"
+    ),
 ]
 Python = Annotated[
     str | None,
     typer.Option(
         "--python",
         metavar="PYTHON",
+        rich_help_panel=_WHAT,
         help="Python of the environment, or the one whose torch exists [default: 3.11]",
     ),
 ]
 Torch = Annotated[
     TorchBuild | None,
     values.one_of(
-        "--torch", TorchBuild, about="Build of torch, or existing: use one that is there [default: auto, for the GPU]"
+        "--torch",
+        TorchBuild,
+        panel=_WHAT,
+        about="Build of torch, or existing: use one that is there [default: auto, for the GPU]",
     ),
 ]
 Download = Annotated[
     Path | None,
     typer.Option(
-        "--download", metavar="FOLDER", help="Install nothing: fetch all that --wheels needs into this folder"
+        "--download",
+        metavar="FOLDER",
+        rich_help_panel=_OFFLINE,
+        help="Install nothing: fetch all that --wheels needs into this folder",
     ),
 ]
 PlatformOption = Annotated[
     System | None,
-    values.one_of("--platform", System, about="With --download: system of the other machine [default: this one's]"),
+    values.one_of(
+        "--platform", System, panel=_OFFLINE, about="With --download: system of the other machine [default: this one's]"
+    ),
 ]
 Present = Annotated[
     Path | None,
     typer.Option(
         "--present",
         metavar="FILE",
+        rich_help_panel=_OFFLINE,
         help="With --download: its `pip list --format freeze`, to leave out what it has",
     ),
 ]
 Wheels = Annotated[
-    str | None, typer.Option("--wheels", metavar="FOLDER", help="Install from this folder, without a network")
+    str | None,
+    typer.Option(
+        "--wheels", metavar="FOLDER", rich_help_panel=_OFFLINE, help="Install from this folder, without a network"
+    ),
 ]
-Extras = Annotated[list[Extra] | None, values.one_of("--extra", Extra, about="Install this too; repeatable")]
-Without = Annotated[list[Extra] | None, values.one_of("--without", Extra, about="Leave out this extra; repeatable")]
-_OTHERS = "Several environments"
+Extras = Annotated[
+    list[Extra] | None, values.one_of("--extra", Extra, panel=_WHAT, about="Install this too; repeatable")
+]
+Without = Annotated[
+    list[Extra] | None, values.one_of("--without", Extra, panel=_WHAT, about="Leave out this extra; repeatable")
+]
 Update = Annotated[
     bool,
     typer.Option("--update", rich_help_panel=_OTHERS, help="Move to the newest known release, proven by a smoke run"),
@@ -81,7 +105,9 @@ Use = Annotated[
     typer.Option("--use", metavar="NAME|RELEASE", rich_help_panel=_OTHERS, help="Use another of them"),
 ]
 Prune = Annotated[bool, typer.Option("--prune", rich_help_panel=_OTHERS, help="Remove all but the current one")]
-Recreate = Annotated[bool, typer.Option("--recreate", help="Rebuild the environment even if nothing has changed")]
+Recreate = Annotated[
+    bool, typer.Option("--recreate", rich_help_panel=_WHAT, help="Rebuild the environment even if nothing has changed")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print what is installed as JSON")]
 
 

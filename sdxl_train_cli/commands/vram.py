@@ -207,9 +207,10 @@ def _settings(row: TableRow) -> dict[str, object]:
 
 
 def _facts(need: MemoryNeed) -> dict[str, object]:
-    if need.measured:
-        return {"source": "measured", "gib": need.high_gib}
-    return {"source": "estimated", "low_gib": round(need.low_gib, 2), "high_gib": round(need.high_gib, 2)}
+    source = "measured" if need.measured else "estimated"
+    if need.low_gib == need.high_gib:
+        return {"source": source, "gib": need.high_gib}
+    return {"source": source, "low_gib": round(need.low_gib, 2), "high_gib": round(need.high_gib, 2)}
 
 
 def _offer(offer: FittingRun, warnings: list[Problem]) -> dict[str, object]:

@@ -5,15 +5,17 @@ A small file names the current folder. Until it is rewritten, the previous envir
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -172,6 +174,7 @@ def _build(  # noqa: PLR0913, PLR0917 - each is used once
             python=str(facts.get("python", "")),
             packages=facts.get("packages", {}),
             eight_bit=facts.get("eight_bit", True),
+            contexts_gib=_contexts_gib(parts, facts),
             abilities=_abilities(parts),
             created=datetime.now(timezone.utc),
         )
@@ -183,6 +186,16 @@ def _build(  # noqa: PLR0913, PLR0917 - each is used once
 def _is_the_same(lock: EnvironmentLock, commit: str, request: SetupRequest) -> bool:
     """Whether this is installed already, by whatever name it was asked for."""
     return lock.commit == commit and lock.request.model_copy(update={"ref": request.ref}) == request
+
+
+def _contexts_gib(parts: EnvironmentFiles, facts: Mapping[str, Any]) -> dict[str, float]:
+    """What CUDA's context takes of each GPU. Empty where that can't be measured, which is no reason to fail."""
+    if not facts.get("torch", {}).get("devices"):
+        return {}
+    with contextlib.suppress(SetupError):
+        found: dict[str, float] = environment.run_script(parts, "probe_context.py").get("contexts_gib", {})
+        return found
+    return {}
 
 
 def read_options(parts: EnvironmentFiles) -> OptionTable:

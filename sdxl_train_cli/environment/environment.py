@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sdxl_train_cli import files, layout, process, redact
 from sdxl_train_cli.environment import existing_torch, upstream
@@ -91,6 +91,8 @@ class EnvironmentLock(BaseModel):
     packages: Mapping[str, str]
     eight_bit: bool = True
     """Whether bitsandbytes' 8-bit optimizers work here. Older releases need a GPU for them."""
+    contexts_gib: Mapping[str, float] = Field(default_factory=dict)
+    """What CUDA's context takes of each GPU, by its name. Empty where setup found none, or could not measure it."""
     abilities: Abilities | None = None
     """None where the setup did not ask."""
     created: datetime

@@ -3,7 +3,7 @@
     python activations.py [--quick]            run in the sd-scripts checkout, by the training environment's Python
 
     {"torch": "2.6.0", "rows": [{"part", "network", "network_dim", "conv_dim", "base", "precision", "attention",
-                                 "checkpointing", "side", "batch", "kept", "recomputed", "copies"}]}
+                                 "checkpointing", "side", "batch", "tokens", "kept", "recomputed", "copies"}]}
 
 The real U-Net, text encoders and LoRA run in torch's FakeTensorMode, where a tensor has shape, dtype and lifetime but
 no bytes. Of every storage that comes to life three sums are kept, all in bytes:
@@ -40,7 +40,8 @@ from pathlib import Path
 from typing import Any
 
 ROUNDED_TO = 512
-TOKENS = 77
+TOKENS, THREE_WINDOWS = 77, 227
+"""Tokens of a caption in one window of 75, and in three: the two that enclose it count once."""
 CONTEXT_WIDTH = 2048
 VECTOR_WIDTH = 2816
 BATCHES = (1, 2, 4)
@@ -61,6 +62,7 @@ class Case:
     checkpointing: bool = False
     side: int = 1024
     batch: int = 1
+    tokens: int = TOKENS
 
 
 FULL = Case(network="full", network_dim=0, base="fp32")
@@ -69,6 +71,7 @@ SINGLES = (
     Case(attention="plain"),
     Case(attention="plain", side=512),
     Case(base="fp8"),
+    Case(tokens=THREE_WINDOWS),
     replace(FULL, base="bf16"),
     Case(base="fp32", precision="fp32"),
     replace(FULL, precision="fp32"),
@@ -258,7 +261,7 @@ def unet_loss(torch: Any, case: Case, model: Any) -> Any:  # noqa: ANN401  the s
     dtype = torch.float32 if case.precision == "fp32" else torch.bfloat16
     side = case.side // 8
     latents = torch.randn(case.batch, 4, side, side, dtype=dtype).requires_grad_(case.network != "full")
-    context = torch.randn(case.batch, TOKENS, CONTEXT_WIDTH, dtype=dtype)
+    context = torch.randn(case.batch, case.tokens, CONTEXT_WIDTH, dtype=dtype)
     if case.checkpointing:
         latents.requires_grad_()
         context.requires_grad_()

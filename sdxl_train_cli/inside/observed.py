@@ -10,11 +10,14 @@ a file, gets JSON however the script ends:
     device      name of the GPU, null without one
     losses      of each step, as they are given to the backward pass
     seconds     from each step's backward pass to the next one's, the GPU's work included
-    before      PyTorch's peaks up to the first backward pass: {"allocated": bytes, "reserved": bytes}
+    loading     PyTorch's peaks while models are loaded, and pictures and captions cached: {"allocated": bytes,
+                "reserved": bytes}; null where accelerate prepares no model
+    before      the same up to the first backward pass, loading included
     training    the same from there on
     operations  what the counted step dispatched, apart from views, and what it launched as recorded graphs
 
-Relied upon: accelerate's Accelerator.backward, which sd-scripts calls once for each batch.
+Relied upon: accelerate's Accelerator.prepare, which sd-scripts calls after caching, and Accelerator.backward, which it
+calls once for each batch.
 """
 
 from __future__ import annotations
@@ -70,14 +73,22 @@ class Watch:
         self.has_gpu = bool(self.torch.cuda.is_available())
         self.losses: list[float] = []
         self.times: list[float] = []
+        self.loading: dict[str, int] | None = None
         self.before: dict[str, int] | None = None
         self.counted, self.counter = counted, None if not counted else counting(self.torch)
         accelerator = importlib.import_module("accelerate").Accelerator
-        backward = accelerator.backward
+        backward, prepare = accelerator.backward, accelerator.prepare
+
+        def preparing(this: Any, *given: Any, **named: Any) -> Any:  # noqa: ANN401  accelerate's
+            if self.loading is None and self.has_gpu:
+                self.loading = self.peaks()
+                self.torch.cuda.reset_peak_memory_stats()
+            return prepare(this, *given, **named)
 
         def watched(this: Any, loss: Any, **named: Any) -> Any:  # noqa: ANN401  accelerate's
             if not self.times and self.has_gpu:
-                self.before = self.peaks()
+                now, loading = self.peaks(), self.loading or {}
+                self.before = {name: max(now[name], loading.get(name, 0)) for name in now}
                 self.torch.cuda.reset_peak_memory_stats()
             found = backward(this, loss, **named)
             self.losses.append(float(loss.detach()))  # waits for the GPU, as the script itself does in each step
@@ -85,7 +96,7 @@ class Watch:
             self.count()
             return found
 
-        accelerator.backward = watched
+        accelerator.backward, accelerator.prepare = watched, preparing
 
     def count(self) -> None:
         """Count from the end of the previous step's backward pass to the end of this step's."""
@@ -113,6 +124,7 @@ class Watch:
             "torch": str(self.torch.__version__),
             "losses": self.losses,
             "seconds": [round(after - before, 5) for before, after in zip(self.times, self.times[1:], strict=False)],
+            "loading": self.loading,
             "before": self.before,
             "training": self.peaks() if self.has_gpu else None,
             "operations": None if self.counter is None else self.counter.found,

@@ -12,6 +12,8 @@ TABLE = Path(__file__).with_name("activations.csv")
 SIDE = 1024
 """Side of the square picture that the values hold for, in pixels. All but plain attention scales with the area."""
 _NARROW, _WIDE = 32, 128
+_ONE_WINDOW, _THREE_WINDOWS = 77, 227
+"""Tokens of a caption in one window, and in three."""
 _LOCON, _CONV = 64, 32
 _MIB = 1 / 1024
 
@@ -30,6 +32,7 @@ class ActivationCase:
     checkpointing: bool = False
     side: int = SIDE
     batch: int = 1
+    tokens: int = _ONE_WINDOW
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,19 @@ class CountedActivations:
     def most_gib(self) -> float:
         """Peak of the activations."""
         return self.kept_gib + self.recomputed_gib
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What of a training step decides how much autograd keeps, whatever is trained."""
+
+    checkpointing: bool
+    half: bool
+    """Whether autocast computes in 16 bits."""
+    windows: int = 1
+    """Windows of 75 tokens in a caption."""
+    recomputed: bool = True
+    """Whether to count what a checkpointed block recomputes, which is not there before the backward pass."""
 
 
 @cache
@@ -66,6 +82,7 @@ def _case(line: Mapping[str, str]) -> ActivationCase:
         checkpointing=line["checkpointing"] == "true",
         side=int(line["side"]),
         batch=int(line["batch"]),
+        tokens=int(line["tokens"]),
     )
 
 
@@ -74,35 +91,47 @@ def _counted(line: Mapping[str, str]) -> CountedActivations:
 
 
 @cache
-def _most(case: ActivationCase) -> float:
-    return rows()[case].most_gib
+def _most(case: ActivationCase, *, recomputed: bool = True) -> float:
+    return rows()[case].most_gib if recomputed else rows()[case].kept_gib
 
 
 @cache
-def full_gib(*, checkpointing: bool, half_weights: bool, half: bool) -> float:
+def full_gib(step: StepSettings, *, half_weights: bool) -> float:
     """GiB for one 1024x1024 image while the U-Net itself is trained."""
-    precision = "bf16" if half else "fp32"
-    base = "bf16" if half_weights and half else "fp32"
-    return _most(ActivationCase("unet", "full", 0, base=base, precision=precision, checkpointing=checkpointing))
+    precision = "bf16" if step.half else "fp32"
+    base = "bf16" if half_weights and step.half else "fp32"
+    case = ActivationCase("unet", "full", 0, base=base, precision=precision, checkpointing=step.checkpointing)
+    return _most(case, recomputed=step.recomputed) + _longer_captions(step)
 
 
 @cache
-def network_gib(dim: int, *, conv: bool, checkpointing: bool, half: bool) -> float:
+def network_gib(step: StepSettings, dim: int, *, conv: bool) -> float:
     """GiB for one 1024x1024 image while a network of this dim is trained.
 
     Linear between the counted dims and beyond them. A network that reaches convolutions keeps their inputs too.
     """
-    plain = _by_dim("unet", dim, checkpointing=checkpointing)
+    plain = _by_dim(step, dim) + _longer_captions(step)
     if conv:
-        counted = _most(ActivationCase(network_dim=_LOCON, conv_dim=_CONV, checkpointing=checkpointing))
-        plain += max(0.0, counted - _by_dim("unet", _LOCON, checkpointing=checkpointing))
-    return plain if half else plain * _in_float32(checkpointing=checkpointing)
+        reaching = ActivationCase(network_dim=_LOCON, conv_dim=_CONV, checkpointing=step.checkpointing)
+        plain += max(0.0, _most(reaching, recomputed=step.recomputed) - _by_dim(step, _LOCON))
+    return plain if step.half else plain * _in_float32(checkpointing=step.checkpointing)
 
 
-def _by_dim(part: str, dim: int, *, checkpointing: bool) -> float:
-    narrow = _most(ActivationCase(part, checkpointing=checkpointing))
-    wide = _most(ActivationCase(part, network_dim=_WIDE, checkpointing=checkpointing))
+def _by_dim(step: StepSettings, dim: int) -> float:
+    narrow, wide = (
+        _most(ActivationCase(network_dim=size, checkpointing=step.checkpointing), recomputed=step.recomputed)
+        for size in (_NARROW, _WIDE)
+    )
     return narrow + (dim - _NARROW) * max(0.0, wide - narrow) / (_WIDE - _NARROW)
+
+
+def _longer_captions(step: StepSettings) -> float:
+    """What attention keeps of a caption's further windows."""
+    one, three = (
+        _most(ActivationCase(tokens=tokens, checkpointing=step.checkpointing), recomputed=step.recomputed)
+        for tokens in (_ONE_WINDOW, _THREE_WINDOWS)
+    )
+    return (three - one) * (step.windows - 1) / 2
 
 
 def _in_float32(*, checkpointing: bool) -> float:
@@ -134,14 +163,15 @@ def fp8_casts_gib(*, checkpointing: bool) -> float:
     return max(0.0, casts.copies_gib - rows()[ActivationCase(checkpointing=checkpointing)].copies_gib)
 
 
-def text_gib(windows: int, *, full: bool, checkpointing: bool) -> float:
+def text_gib(step: StepSettings, windows: int, *, full: bool) -> float:
     """GiB for captions of `windows` windows of 77 tokens while both text encoders are trained.
 
     The backward pass adds a gradient of the vocabulary, which does not grow with the captions.
     """
-    case = ActivationCase("text", checkpointing=checkpointing)
-    counted = rows()[ActivationCase("text", "full", 0, base="fp32", checkpointing=checkpointing) if full else case]
-    return counted.kept_gib * windows + counted.recomputed_gib
+    case = ActivationCase("text", checkpointing=step.checkpointing)
+    case = ActivationCase("text", "full", 0, base="fp32", checkpointing=step.checkpointing) if full else case
+    counted = rows()[case]
+    return counted.kept_gib * windows + (counted.recomputed_gib if step.recomputed else 0.0)
 
 
 @cache

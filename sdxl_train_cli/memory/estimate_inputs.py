@@ -78,6 +78,12 @@ class Demand:
     vae_stays: bool
     vae_batch: int
     samples: bool
+    caches_text: bool
+    """Whether the text encoders' outputs are cached, so that they leave the GPU."""
+    lowram: bool
+    """Whether all models are loaded straight to the GPU."""
+    unmeasured_gib: float = 0.0
+    """What loading may take beyond what is counted."""
     scale: float = 1.0
     """Factor on the total for what can't be counted."""
 
@@ -85,6 +91,16 @@ class Demand:
     def trained(self) -> float:
         """Number of trained weights."""
         return self.trained_unet + self.trained_text
+
+    @property
+    def computing_bytes(self) -> float:
+        """Bytes of a weight in the precision of mixed_precision, in which text encoders cache and VAEs run."""
+        return _HALF if self.half else _FLOAT
+
+    @property
+    def loaded_bytes(self) -> float:
+        """Bytes of a weight of the U-Net and the VAE as they are loaded (library/sdxl_train_util.py)."""
+        return _HALF if self.half and self.trained_bytes == _HALF else _FLOAT
 
     @property
     def unet_is_fp8(self) -> bool:
@@ -166,6 +182,8 @@ def read(recipe: Recipe) -> Demands:
         vae_stays=not _is_any_on(recipe, "cache_latents", "cache_latents_to_disk"),
         vae_batch=_integer(recipe, "vae_batch_size") or 1,
         samples=recipe.get("sample_prompts") is not None and any(recipe.get(option) for option in _SAMPLES),
+        caches_text=_caches_text(recipe),
+        lowram=recipe.is_on("lowram"),
     )
     return Demands(likely, (*state_doubts, *_size_doubts(size), *_other_doubts(recipe)))
 
@@ -214,6 +232,10 @@ def _is_any_on(recipe: Recipe, *options: str) -> bool:
     return any(recipe.is_on(option) for option in options)
 
 
+def _caches_text(recipe: Recipe) -> bool:
+    return _is_any_on(recipe, "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
+
+
 def _area(recipe: Recipe) -> float:
     """Buckets have at most as many pixels as `resolution` (library/model_util.py, make_bucket_resolutions)."""
     width, height = sides(recipe) or (SIDE, SIDE)
@@ -258,7 +280,7 @@ def _unet_bytes(recipe: Recipe, size: NetworkSize, *, half: bool, trained_bytes:
 
 
 def _text_bytes(recipe: Recipe, size: NetworkSize, *, half: bool, trained_bytes: float) -> float:
-    if _is_any_on(recipe, "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk"):
+    if _caches_text(recipe):
         return 0.0
     if recipe.kind is Kind.DREAMBOOTH and size.text:
         return trained_bytes
@@ -307,6 +329,10 @@ def _size_doubts(size: NetworkSize) -> list[Doubt]:
 
 def _other_doubts(recipe: Recipe) -> list[Doubt]:
     doubts = []
+    if recipe.is_on("lowram"):
+        # The file's tensors are there beside those made from them, and leave gaps that larger ones do not fill.
+        reason = "how much loading straight to the GPU takes was never measured"
+        doubts.append(Doubt(reason, {}, {"unmeasured_gib": 4.0}))
     if recipe.is_on("torch_compile"):
         doubts.append(Doubt("how torch_compile changes memory use is unknown", {"scale": 0.8}, {"scale": 1.2}))
     if recipe.is_on("deepspeed"):

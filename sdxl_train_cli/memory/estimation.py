@@ -1,27 +1,27 @@
 """Estimate a run's GPU memory from first principles: named terms, and a range derived from measurements.
 
-Some memory stays for the whole run. Some comes and goes within each step, in phases: the forward pass keeps
-activations, the backward pass turns them into gradients, and the VAE may encode pictures before. PyTorch's caching
-allocator reuses one phase's blocks in the next only if their sizes fit, so the phases cost more than the largest and
-less than their sum: the root of a sum of powers. docs/vram.md shows how well this matches the table.
+A run has phases, and needs what the largest of them takes: those of `phases.py`, and the training step. In a step, some
+memory stays. Some comes and goes: the forward pass keeps activations, the backward pass turns them into gradients.
+PyTorch's caching allocator reuses blocks only if their sizes fit, so both cost more than the larger one and less than
+their sum: the root of a sum of powers. CUDA's context, which belongs to the machine, is added. docs/vram.md shows how
+well this matches measured runs.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Protocol
 
-from sdxl_train_cli.memory import activations
+from sdxl_train_cli.memory import activations, cuda_context, fitted_constants, phases
+from sdxl_train_cli.memory.cuda_context import CudaContext
 from sdxl_train_cli.memory.estimate_inputs import Demand, Demands, read
+from sdxl_train_cli.memory.fitted_constants import EstimateSpread, FittedConstants
 from sdxl_train_cli.memory.network_size import EMBEDDING_WEIGHTS, TEXT_WEIGHTS, UNET_WEIGHTS, VAE_WEIGHTS
+from sdxl_train_cli.memory.phases import VaePhase
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 
-CONSTANTS = Path(__file__).with_name("vram_constants.json")
 _GIB = 2**30
 _HALF = 2.0
 _FLOAT = 4.0
@@ -29,28 +29,7 @@ _LARGEST_TENSOR = 29_491_200
 """Weights of the U-Net's largest tensor: used for a gradient that is consumed at once and for a float32 step."""
 _STEP_TENSORS = 3
 """Float32 tensors of that size that an optimizer works with, tensor by tensor."""
-
-
-@dataclass(frozen=True)
-class FittedConstants:
-    """Constants that first principles do not provide, fitted to the measured table by scripts/fit_vram.py."""
-
-    context_gib: float
-    """CUDA's context, its libraries and their workspaces."""
-    activations: float
-    """GiB reserved for each GiB of activations that autograd keeps: rounding, workspaces, fragments."""
-    checkpointed: float
-    """The same factor with gradient checkpointing, which recomputes most activations."""
-    overlap: float
-    """Exponent with which phases add up: 1 is their sum, a large one the largest of them."""
-
-
-@dataclass(frozen=True)
-class EstimateSpread:
-    """Largest deviations of measured cells from estimates that have not seen their row, as factors."""
-
-    low: float
-    high: float
+TRAINING = "training"
 
 
 @dataclass(frozen=True)
@@ -62,6 +41,8 @@ class Estimate:
     high_gib: float
     doubts: tuple[str, ...] = ()
     """Reasons for a range wider than the measurements'."""
+    phase: str = TRAINING
+    """What the run does when it needs most."""
 
 
 class MeasuredRow(Protocol):
@@ -81,26 +62,24 @@ class MeasuredRow(Protocol):
     def gradient_checkpointing(self) -> bool: ...  # noqa: D102
 
 
-def estimate(recipe: Recipe) -> Estimate:
-    """Estimate a run's memory. RecipeError if values are out of range."""
-    return estimate_demands(read(recipe), *load_constants())
+def estimate(recipe: Recipe, context: CudaContext | None = None) -> Estimate:
+    """Estimate a run's memory on a GPU with this context. RecipeError if values are out of range."""
+    return estimate_demands(read(recipe), *fitted_constants.load(), context or cuda_context.expected())
 
 
-def estimate_demands(demands: Demands, constants: FittedConstants, spread: EstimateSpread) -> Estimate:
+def estimate_demands(
+    demands: Demands, constants: FittedConstants, spread: EstimateSpread, context: CudaContext
+) -> Estimate:
     """Estimate with the given constants instead of the shipped ones."""
+    likely = count(demands.likely)
+    taken = by_phase(likely, constants)
     return Estimate(
-        low_gib=total_gib(demands.least, constants) * spread.low,
-        likely_gib=total_gib(demands.likely, constants),
-        high_gib=total_gib(demands.most, constants) * spread.high,
+        low_gib=context.low_gib + reserved_gib(count(demands.least), constants) * spread.low,
+        likely_gib=context.likely_gib + reserved_gib(likely, constants),
+        high_gib=context.high_gib + reserved_gib(count(demands.most), constants.at_worst) * spread.high,
         doubts=tuple(doubt.reason for doubt in demands.doubts),
+        phase=max(taken, key=lambda name: taken[name]),
     )
-
-
-@cache
-def load_constants() -> tuple[FittedConstants, EstimateSpread]:
-    """The shipped constants."""
-    shipped = json.loads(CONSTANTS.read_text(encoding="utf-8"))
-    return FittedConstants(**shipped["constants"]), EstimateSpread(**shipped["spread"])
 
 
 def table_recipe(row: MeasuredRow, batch_size: int) -> Recipe:
@@ -128,14 +107,77 @@ def table_recipe(row: MeasuredRow, batch_size: int) -> Recipe:
     return Recipe(kind=row.kind, name="measured", description="", settings=settings)
 
 
-def total_gib(demand: Demand, constants: FittedConstants) -> float:
-    """The whole need: what stays, and the phases of a step, which share memory; or caching, where that takes more."""
-    phases = [phase(demand, constants) for phase in PHASES]
-    largest = max(phases)
-    shares = sum((phase / largest) ** constants.overlap for phase in phases)
-    together: float = largest * shares ** (1 / constants.overlap)
-    training = constants.context_gib + sum(term(demand) for term in STAYING) + together
-    return demand.scale * max(training, caching(demand, constants))
+def reserved_gib(counted: CountedRun, constants: FittedConstants) -> float:
+    """What PyTorch's allocator takes: the largest phase's."""
+    return counted.scale * max(by_phase(counted, constants).values())
+
+
+def by_phase(counted: CountedRun, constants: FittedConstants) -> Mapping[str, float]:
+    """GiB that each phase takes, by what is done in it."""
+    factor = constants.checkpointed if counted.checkpointing else constants.activations
+    parts = [factor * counted.kept + counted.copies, counted.update, constants.vae * counted.encoded]
+    return {
+        TRAINING: counted.staying + constants.workspaces_gib + _together(parts, constants.overlap),
+        "loading models": counted.loading,
+        "caching latents": _with_vae(counted.caching_latents, constants),
+        "caching captions": counted.caching_text,
+        "drawing samples": _with_vae(counted.sampling, constants),
+    }
+
+
+def _with_vae(phase: VaePhase | None, constants: FittedConstants) -> float:
+    return 0.0 if phase is None else phase.beside_gib + constants.vae * phase.activations_gib
+
+
+def _together(parts: list[float], overlap: float) -> float:
+    largest = max(parts)
+    shares = sum((part / largest) ** overlap for part in parts)
+    together: float = largest * shares ** (1 / overlap)
+    return together
+
+
+@dataclass(frozen=True)
+class CountedRun:
+    """GiB of everything that is counted, before any constant."""
+
+    staying: float
+    """There for the whole run."""
+    kept: float
+    """Activations of a step, and the recomputed peak."""
+    copies: float
+    update: float
+    encoded: float
+    """Activations of the VAE for a step's pictures that are not cached."""
+    checkpointing: bool
+    loading: float
+    caching_latents: VaePhase | None
+    caching_text: float
+    sampling: VaePhase | None
+    forward: float
+    """What tensors take when the first forward pass has ended: the allocator apart, this is all of it."""
+    scale: float
+
+
+def count(demand: Demand) -> CountedRun:
+    """Count a run's bytes."""
+    staying = sum(term(demand) for term in STAYING)
+    later = optimizer_states(demand) + vocabulary_gradient(demand) + accumulated_gradients(demand)
+    copies = weight_copies(demand)
+    at_once = demand.batch if demand.full else min(demand.batch, demand.vae_batch)
+    return CountedRun(
+        staying=staying,
+        kept=kept_activations(demand),
+        copies=copies,
+        update=update(demand),
+        encoded=phases.encoding(demand, at_once) if demand.vae_stays else 0.0,
+        checkpointing=demand.checkpointing,
+        loading=phases.loading(demand),
+        caching_latents=phases.caching_latents(demand),
+        caching_text=phases.caching_text(demand),
+        sampling=phases.sampling(demand, staying - accumulated_gradients(demand)),
+        forward=staying - later + copies + kept_activations(demand, recomputed=False),
+        scale=demand.scale,
+    )
 
 
 def unet_weights(demand: Demand) -> float:
@@ -146,7 +188,7 @@ def unet_weights(demand: Demand) -> float:
 def text_encoder_weights(demand: Demand) -> float:
     """Both text encoders, unless their outputs are cached. fp8 keeps the vocabulary in 16 bits (train_network.py)."""
     vocabulary = EMBEDDING_WEIGHTS if demand.text_is_fp8 else 0
-    return (TEXT_WEIGHTS * demand.text_bytes + vocabulary) / _GIB
+    return (TEXT_WEIGHTS * demand.text_bytes + vocabulary) / _GIB + phases.returned_text_encoders(demand)
 
 
 def vae_weights(demand: Demand) -> float:
@@ -187,7 +229,9 @@ def weight_copies(demand: Demand) -> float:
     An fp8 base is cast for each multiplication. Autograd keeps the cast weights for the backward pass, all of them
     unless checkpointing drops them: without it, fp8 costs memory.
     """
-    copies = demand.trained * _HALF / _GIB if demand.half and demand.trained_bytes == _FLOAT else 0.0
+    text_goes = demand.checkpointing and not demand.full  # it has an autocast of its own, which forgets them
+    copied = demand.trained_unet if text_goes else demand.trained
+    copies = copied * _HALF / _GIB if demand.half and demand.trained_bytes == _FLOAT else 0.0
     if demand.unet_is_fp8:
         copies += activations.fp8_casts_gib(checkpointing=demand.checkpointing)
     if demand.text_is_fp8 and demand.trained_text and not demand.checkpointing:
@@ -197,57 +241,28 @@ def weight_copies(demand: Demand) -> float:
     return copies
 
 
-def kept_activations(demand: Demand) -> float:
-    """Activations of the whole batch: kept, and the recomputed peak (activations.csv, counted on the real U-Net)."""
+def kept_activations(demand: Demand, *, recomputed: bool = True) -> float:
+    """Activations of the whole batch (activations.csv, counted on the real U-Net): kept, and the recomputed peak."""
     gc = demand.checkpointing
+    case = activations.StepSettings(checkpointing=gc, half=demand.half, windows=demand.windows, recomputed=recomputed)
     if demand.full:
-        half_weights = demand.unet_bytes == _HALF
-        image = activations.full_gib(checkpointing=gc, half_weights=half_weights, half=demand.half)
+        image = activations.full_gib(case, half_weights=demand.unet_bytes == _HALF)
     else:
-        image = activations.network_gib(
-            demand.network_dim, conv=demand.reaches_conv, checkpointing=gc, half=demand.half
-        )
+        image = activations.network_gib(case, demand.network_dim, conv=demand.reaches_conv)
     image *= demand.area
     if not demand.spares_attention:
         image += activations.attention_maps_gib(demand.area, checkpointing=gc)
     kept = demand.batch * image
     if demand.trained_text:
-        kept += activations.text_gib(demand.batch * demand.windows, full=demand.full, checkpointing=gc)
+        kept += activations.text_gib(case, demand.batch * demand.windows, full=demand.full)
     return kept
 
 
-def forward(demand: Demand, constants: FittedConstants) -> float:
-    """Phase up to the loss: reserved activations, and copies of weights."""
-    factor = constants.checkpointed if demand.checkpointing else constants.activations
-    return factor * kept_activations(demand) + weight_copies(demand)
-
-
-def update(demand: Demand, _constants: FittedConstants) -> float:
-    """Phase of the optimizer step: gradients and working memory."""
+def update(demand: Demand) -> float:
+    """The optimizer step: gradients and working memory."""
     passing = demand.trained * demand.trained_bytes * demand.optimizer.passing_copies * demand.gradient_share
     tensors = _STEP_TENSORS * min(_LARGEST_TENSOR, demand.trained) * _FLOAT if demand.optimizer.is_factored else 0.0
     return (0.0 if demand.accumulates else gradients(demand)) + max(passing, tensors) / _GIB
-
-
-def pictures(demand: Demand, _constants: FittedConstants) -> float:
-    """The VAE during training: encoding uncached pictures, and decoding samples, for which it returns to the GPU."""
-    half = demand.vae_bytes == _HALF
-    encoded = 0.0
-    if demand.vae_stays:
-        at_once = demand.batch if demand.full else min(demand.batch, demand.vae_batch)
-        encoded = at_once * demand.area * activations.picture_gib("encode", half=half)
-    if not demand.samples:
-        return encoded
-    returned = 0.0 if demand.vae_stays else VAE_WEIGHTS * demand.vae_bytes / _GIB
-    return max(encoded, returned + demand.area * activations.picture_gib("decode", half=half))
-
-
-def caching(demand: Demand, constants: FittedConstants) -> float:
-    """Total while latents are cached, before the U-Net is on the GPU (train_network.py, sdxl_train.py)."""
-    if demand.vae_stays:
-        return 0.0
-    encoded = activations.picture_gib("encode", half=demand.vae_bytes == _HALF) * demand.vae_batch * demand.area
-    return constants.context_gib + VAE_WEIGHTS * demand.vae_bytes / _GIB + encoded
 
 
 STAYING: tuple[Callable[[Demand], float], ...] = (
@@ -260,5 +275,3 @@ STAYING: tuple[Callable[[Demand], float], ...] = (
     accumulated_gradients,
 )
 """What is there for the whole run."""
-PHASES: tuple[Callable[[Demand, FittedConstants], float], ...] = (forward, update, pictures)
-"""What comes and goes within a step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
@@ -17,7 +17,8 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import memory_settings
+from sdxl_train_cli.memory import cuda_context, measured_cells, memory_settings, requirement
+from sdxl_train_cli.memory.cuda_context import CudaContext
 from sdxl_train_cli.memory.memory_settings import MemorySettings
 from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.recipe import Recipe
@@ -26,6 +27,9 @@ from sdxl_train_cli.sdscripts import buckets
 _SHOWN = 5
 _NEARLY = 1.1
 """A measurement of up to this many times the pixels applies to a run, as it is an upper bound."""
+_FAST_AT_MOST = 1.07
+"""A fast run's memory over a plain one's with gradient checkpointing, the worst that was measured (docs/speed.md)."""
+_OF_A_PLAIN_RUN = "what --fast takes was not measured with these settings: counted as at most 7 % more than a plain run"
 _ROUNDING_GIB = 0.5
 """Tolerance by which a peak may exceed the GPU: drivers round its size, with or without the reserved part."""
 
@@ -89,6 +93,7 @@ def from_run(  # noqa: PLR0913, PLR0917 - one argument per fact of the run
     if found is None:
         return None
     bucket, together = found
+    recipe = bucket.part.applied(recipe)
     with contextlib.suppress(ValidationError):
         return Measurement(
             **dict(memory_settings.read(recipe)),
@@ -168,7 +173,7 @@ def load(home: Home) -> tuple[list[Measurement], list[Problem]]:
 
 @dataclass(frozen=True)
 class MeasuredRuns:
-    """Measured runs, to look up what a run will take on one GPU."""
+    """Measured runs on one GPU, to look up what a run will take there."""
 
     found: Sequence[Measurement]
     device: Gpu
@@ -176,18 +181,29 @@ class MeasuredRuns:
     """Commit of the installed sd-scripts."""
     pictures: Sequence[PictureFile] | None = None
     """The dataset. None assumes full batches of the largest pictures that `resolution` allows."""
+    context: CudaContext | None = None
+    """CUDA's context on this GPU. None takes what is expected of such a GPU."""
+    fast: bool = False
+    """Whether runs are asked for that use --fast. The records are of plain ones."""
 
-    def need(self, recipe: Recipe) -> MemoryNeed | None:
-        """Memory of a run with the same settings. None if none was measured."""
+    def need(self, recipe: Recipe) -> MemoryNeed:
+        """Memory of a run on this GPU: measured here, measured on any GPU, or estimated."""
+        context = self.context or cuda_context.expected(self.device.capability)
+        same = measured_cells.like(recipe, fast=True) if self.fast else None
+        if same is not None:
+            return requirement.of_cell(same, context)
         record = self.like(recipe)
-        return None if record is None else need(record, self.commit)
+        found = requirement.of_any_gpu(recipe, context) if record is None else need(record, self.commit)
+        if not self.fast:
+            return found
+        high_gib = round(found.high_gib * _FAST_AT_MOST, 2)
+        return replace(found, high_gib=high_gib, measured=False, doubts=(*found.doubts, _OF_A_PLAIN_RUN))
 
     def like(self, recipe: Recipe) -> Measurement | None:
         """The highest record with the same settings on this GPU model, preferring own records of this sd-scripts."""
-        try:
-            settings = memory_settings.read(recipe)
-        except ValidationError:
-            return None  # its values are out of range: the estimate names them
+        settings = memory_settings.read_possible(recipe)
+        if settings is None:
+            return None
         same = [record for record in self.found if record.gpu == self.device.name and record.is_like(settings)]
         batch = self._fullest(recipe) if same else None
         if batch is None:

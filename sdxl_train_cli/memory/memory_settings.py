@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import contextlib
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -128,6 +130,13 @@ def read(recipe: Recipe) -> MemorySettings:
         ),
         batch_size=_whole(recipe, "train_batch_size") or 1,
     )
+
+
+def read_possible(recipe: Recipe) -> MemorySettings | None:
+    """The same of any recipe. None if its values are out of range, which an estimate names."""
+    with contextlib.suppress(ValidationError):
+        return read(recipe)
+    return None
 
 
 def _matters(option: str, recipe: Recipe) -> bool:

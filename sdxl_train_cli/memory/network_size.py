@@ -14,6 +14,8 @@ UNET_WEIGHTS = 2_567_463_684
 TEXT_ENCODER_1_WEIGHTS = 123_060_480
 TEXT_ENCODER_2_WEIGHTS = 694_659_840
 TEXT_WEIGHTS = TEXT_ENCODER_1_WEIGHTS + TEXT_ENCODER_2_WEIGHTS
+VOCABULARY_WEIGHTS = 49_408 * 1_280
+"""Token embeddings of the larger text encoder: its largest tensor."""
 EMBEDDING_WEIGHTS = (49_408 + 77) * (768 + 1_280)
 """Token and position embeddings of both text encoders."""
 VAE_WEIGHTS = 83_653_863

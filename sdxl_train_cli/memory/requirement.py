@@ -1,4 +1,7 @@
-"""GPU memory of a run: from the measured table if it covers exactly these settings, otherwise estimated."""
+"""GPU memory of a run: measured with exactly these settings, on whatever GPU, or else estimated.
+
+What was measured on another GPU has that machine's CUDA context exchanged for this one's.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from pathlib import Path
 
 from sdxl_train_cli.errors import Problem, VramError, WayOut
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.memory import estimation
+from sdxl_train_cli.memory import cuda_context, estimation, fitted_constants, measured_cells
+from sdxl_train_cli.memory.cuda_context import CudaContext
+from sdxl_train_cli.memory.measured_cells import MeasuredCell
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.sdscripts import optimizer
 from sdxl_train_cli.sdscripts.attention import chosen_attention
@@ -131,36 +136,74 @@ class MemoryNeed:
     """Where the value comes from: a measured run, the table, or an estimate."""
 
     def __str__(self) -> str:
-        figure = f"{self.high_gib:.4g}" if self.measured else f"{self.low_gib:.1f} to {self.high_gib:.1f}"
-        return f"{figure} GB ({self.source})"
+        return f"{self.figure} GB ({self.source})"
+
+    @property
+    def figure(self) -> str:
+        """GiB: one figure, or a range."""
+        is_one = self.low_gib == self.high_gib
+        return f"{self.high_gib:.4g}" if is_one else f"{self.low_gib:.1f} to {self.high_gib:.1f}"
 
 
 Known = Callable[[Recipe], MemoryNeed | None]
-"""Returns the measured need of exactly these settings on this GPU model, if any. It takes precedence."""
+"""Returns what a run needs on a certain GPU. None if nothing is known of that GPU."""
 
 
 def unmeasured(_recipe: Recipe) -> None:
-    """No run was measured."""
+    """Nothing is known of the GPU."""
 
 
 def need(recipe: Recipe, known: Known = unmeasured) -> MemoryNeed:
     """Memory of a typed recipe. RecipeError if its values are out of range."""
-    record = known(recipe)
-    if record is not None:
-        return record
+    return known(recipe) or of_any_gpu(recipe, cuda_context.expected())
+
+
+def of_any_gpu(recipe: Recipe, context: CudaContext) -> MemoryNeed:
+    """What it takes where CUDA's context is this: measured on a known GPU, in the table, or estimated."""
+    measured = measured_cells.like(recipe, fast=False)
+    if measured is not None:
+        return of_cell(measured, context)
     gib = measured_gib(recipe)
-    return _estimated(recipe) if gib is None else MemoryNeed(gib, gib, measured=True)
+    if gib is None:
+        return _estimated(recipe, context)
+    constants, _ = fitted_constants.load()
+    return _exchanged(gib - constants.table_context_gib, context, "the measured table")
 
 
-def _estimated(recipe: Recipe) -> MemoryNeed:
-    estimate = estimation.estimate(recipe)
-    return MemoryNeed(estimate.low_gib, estimate.high_gib, measured=False, doubts=estimate.doubts, source="an estimate")
+def heaviest(recipes: Sequence[Recipe], known: Known = unmeasured) -> Recipe:
+    """The one that takes the most memory, of a recipe as each of its datasets trains with it."""
+    return recipes[0] if len(recipes) == 1 else max(recipes, key=lambda recipe: need(recipe, known).high_gib)
+
+
+def of_cell(measured: MeasuredCell, context: CudaContext) -> MemoryNeed:
+    """A measured run's need where CUDA's context is this."""
+    beside_context = measured.reserved_gib + measured.beyond_plain_gib
+    return _exchanged(beside_context, context, f"measured on an {measured.gpu} on {measured.measured}")
+
+
+def _exchanged(reserved_gib: float, context: CudaContext, source: str) -> MemoryNeed:
+    low, high = (round(reserved_gib + gib, 2) for gib in (context.low_gib, context.high_gib))
+    return MemoryNeed(low, high, measured=True, source=source)
+
+
+def _estimated(recipe: Recipe, context: CudaContext) -> MemoryNeed:
+    """An estimate; its upper end is no higher than what a larger network or batch was measured to take."""
+    found = estimation.estimate(recipe, context)
+    source = "an estimate" if found.phase == estimation.TRAINING else f"an estimate, highest while {found.phase}"
+    low, high = found.low_gib, found.high_gib
+    larger = measured_cells.larger(recipe)
+    if larger is not None and of_cell(larger, context).high_gib < high:
+        most = of_cell(larger, context)
+        low, high, source = min(low, most.low_gib), most.high_gib, f"{source}, at most what a larger run took"
+    return MemoryNeed(low, high, measured=False, doubts=found.doubts, source=source)
 
 
 def cell(row: TableRow, batch_size: int) -> MemoryNeed:
     """A cell of the table: measured, or estimated for the row's settings."""
     gib = row.measured_gib.get(batch_size)
-    return _estimated(estimation.table_recipe(row, batch_size)) if gib is None else MemoryNeed(gib, gib, measured=True)
+    if gib is not None:
+        return MemoryNeed(gib, gib, measured=True)
+    return _estimated(estimation.table_recipe(row, batch_size), cuda_context.expected())
 
 
 def require(

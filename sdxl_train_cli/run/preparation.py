@@ -18,8 +18,9 @@ from sdxl_train_cli.errors import Gathering, Problem, UsageError
 from sdxl_train_cli.failures.remedies import RunFacts
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import measurements, requirement
+from sdxl_train_cli.memory import cuda_context, measurements, requirement
 from sdxl_train_cli.memory.measurements import MeasuredRuns
+from sdxl_train_cli.memory.requirement import Known
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
@@ -53,6 +54,11 @@ class Launch:
     """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
 
     @property
+    def heaviest(self) -> Recipe:
+        """The recipe as the dataset trains with it that takes the most memory."""
+        return self.recipe
+
+    @property
     def facts(self) -> RunFacts:
         """What remedies depend on."""
         return RunFacts(self.recipe, None if self.device is None else self.device.name)
@@ -77,6 +83,11 @@ class Prepared(Launch):
     choices: Choices
 
     @property
+    def heaviest(self) -> Recipe:
+        """The recipe as the dataset trains with it that takes the most memory."""
+        return requirement.heaviest(self.pictures.recipes(self.recipe))
+
+    @property
     def is_scaled(self) -> bool:
         """Whether the model is scaled down, so that its memory says nothing about real runs."""
         return self.choices.shim is not None
@@ -88,7 +99,7 @@ class Prepared(Launch):
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
-            usual=early_spill.usual_speed(self.recipe, self.device, measurements.load(self.home)[0]),
+            usual=early_spill.usual_speed(self.heaviest, self.device, measurements.load(self.home)[0]),
         )
 
 
@@ -154,6 +165,9 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         checks = replace(checks, checked=checked)
         checking.require_no_error(checked)
     with gathering.part():
+        if loaded is not None:
+            checks.require_own_caches(loaded)
+    with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
         checks = replace(checks, device=device, on_processor=device is None)
         if loaded is not None:
@@ -162,6 +176,8 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
     with gathering.part():
         model = checkpoint.require_sdxl(choices.model, inpainting=_is_inpainting(loaded))
         checks.base.require_trainable(choices.model)
+        if loaded is not None:
+            checks.require_mask_input(loaded)
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
     with gathering.part():
@@ -175,7 +191,7 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         with gathering.part():
             memory = checks.require_memory(planned)
     gathering.require_none(lambda problems: tried_ways.only_working(problems, checks.attempt))
-    odd = tried_ways.only_working([*checked.warnings, *checks.warnings(planned.recipe)], checks.attempt)
+    odd = tried_ways.only_working([*checked.warnings, *checks.warnings(planned)], checks.attempt)
     return _Checked(
         planned=planned,
         predicted=predicted,
@@ -205,7 +221,9 @@ def _with_records(checks: RecipeChecks, home: Home) -> tuple[RecipeChecks, list[
         return checks, []
     records, problems = measurements.load(home)
     readable = checks.checked.survey.readable
-    measured = MeasuredRuns(records, checks.device, checks.installed.lock.commit, readable)
+    context = cuda_context.of(checks.device, checks.installed)
+    commit, fast = checks.installed.lock.commit, checks.choices.fast
+    measured = MeasuredRuns(records, checks.device, commit, readable, context, fast)
     return replace(checks, known=measured.need), problems
 
 
@@ -234,9 +252,13 @@ def device_now(index: int | None) -> Gpu | None:
         return None
 
 
-def check_memory(recipe: Recipe, device: Gpu | None) -> str:
+def check_memory(recipe: Recipe, device: Gpu | None, installed: Environment, home: Home, *, fast: bool) -> str:
     """The check of GPU memory for a run that goes on, in words; VramError where it is too little."""
-    return f"VRAM: {requirement.require(recipe, device, list)}"
+    known: Known = requirement.unmeasured
+    if device is not None:
+        records, context = measurements.load(home)[0], cuda_context.of(device, installed)
+        known = MeasuredRuns(records, device, installed.lock.commit, None, context, fast).need
+    return f"VRAM: {requirement.require(recipe, device, list, known)}"
 
 
 def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.TrainerInputs:

@@ -82,7 +82,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     notes += filter(None, [prediction.difference(recipe, base_model.look(inputs.model), inputs.prediction)])
     _require_own_caches(recipe, inputs)
     if check_vram and inputs.check_vram and not inputs.on_processor:
-        notes.append(preparation.check_memory(recipe, device))
+        notes.append(preparation.check_memory(recipe, device, installed, home, fast=inputs.fast))
     run = Run(entry.folder, entry.name)
     if not files.is_file(run.dataset_config):
         raise TrainingError(f"{run.dataset_config} is gone: it says which pictures are trained on", "start a new run")

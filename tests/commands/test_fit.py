@@ -238,4 +238,4 @@ def test_a_broken_record_is_a_warning_and_no_more(
 
     assert result.code == 0, result.stderr
     assert result.stderr.count("lines 1, 2 can't be read and are skipped") == 1
-    assert "(an estimate)" in result.stderr
+    assert "(measured on an NVIDIA H100" in result.stderr

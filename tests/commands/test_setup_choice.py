@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from pathlib import Path
 
 import pytest
 from conftest import Cli, git
+from patience import processes_with, until
 from standin.build import make_repository
+from test_setup import KILLS, NEEDS_SIGKILL, only_posix, run_line
 
 from sdxl_train_cli.commands import setup
 from sdxl_train_cli.environment import environment
@@ -81,6 +85,29 @@ def test_the_others_are_removed_when_asked(two: tuple[Cli, Path]) -> None:
     assert pruned.code == 0
     assert "1 environment removed" in pruned.stderr
     assert refs(cli) == [("v0.11.1", True)]
+
+
+@only_posix
+def test_whenever_an_update_is_killed_the_old_release_is_used(fresh: Cli, tmp_path: Path) -> None:
+    source = make_repository(tmp_path / "source", tags=("v0.10.1",))
+    fresh.environ["SDXL_TRAIN_SOURCE"] = str(source)
+    fresh("setup")
+    git(source, "commit", "-q", "--allow-empty", "-m", "newer")
+    git(source, "tag", "v0.11.1")
+    moment = random.Random(16)  # noqa: S311 - the same moments each time
+    for _ in range(KILLS):
+        with fresh.start("setup", "--update") as running:
+            time.sleep(moment.uniform(0.2, 2.0))
+            running.send(NEEDS_SIGKILL)
+            running.end()
+        until(lambda: not processes_with(str(fresh.folder / "home")))
+        (now,) = [ref for ref, is_current in refs(fresh) if is_current]
+        assert now in {"v0.10.1", "v0.11.1"}
+        assert fresh("lora", *run_line(fresh), "--dry-run").code == 0
+        fresh("setup", "--use", "v0.10.1")
+
+    assert fresh("setup", "--update").code == 0
+    assert refs(fresh)[0] == ("v0.11.1", True)
 
 
 def test_an_unknown_name_is_answered_with_what_there_is(two: tuple[Cli, Path]) -> None:

@@ -106,9 +106,9 @@ def test_the_help_of_dreambooth_names_the_cards_that_it_fits(cli: Cli, pictures:
     told = " ".join(cli("dreambooth", "--help").stdout.split())
 
     assert "24 GB of VRAM and up" in told
-    assert "With 24 GB add `--set fused_backward_pass=true`; with 32 GB or more the preset gc fits as it is." in told
+    assert "With 24 GB the preset gc fits if little else is on the card" in told
     assert "24 GB of VRAM and up." in cli("--help").stdout
-    assert (code(24), code(24, "--set", "fused_backward_pass=true"), code(32)) == (6, 0, 0)
+    assert (code(24), code(22), code(22, "--set", "fused_backward_pass=true")) == (0, 6, 0)
 
 
 def test_a_larger_card_is_offered_at_least_as_large_batches(cli: Cli) -> None:
@@ -248,9 +248,10 @@ def test_a_plan_goes_by_the_runs_that_were_measured_here(here: Callable[..., Res
     assert offers["dim32-gc"]["need"] == {
         "source": "measured", "gib": 8.8, "by": "measured on this machine on 2026-11-20 with sd-scripts v0.10.1",
     }  # fmt: skip
-    assert {offer["need"]["by"] for name, offer in offers.items() if name != "dim32-gc"} == {"an estimate"}
+    elsewhere = {offer["need"]["by"] for name, offer in offers.items() if name != "dim32-gc"}
+    assert not any("this machine" in source for source in elsewhere)
+    assert any("H100" in source for source in elsewhere), "measured on another card, with this one's context"
     assert "8.8 GB (measured on this machine on 2026-11-20" in told
-    assert "GB (an estimate)" in told
 
 
 def test_a_plan_for_pictures_goes_by_runs_with_pictures_as_large(here: Callable[..., Result], tmp_path: Path) -> None:
@@ -267,7 +268,7 @@ def test_a_plan_for_another_card_goes_by_no_run_of_this_one(here: Callable[..., 
         here("plan", "--gpu-memory", "10", "--kind", "lora", "--home", tmp_path / "mine", "--json").stdout
     )
 
-    assert {offer["need"]["by"] for offer in planned} == {"an estimate"}
+    assert not any("this machine" in offer["need"]["by"] for offer in planned)
 
 
 def test_without_a_record_the_way_to_one_is_told(cli: Cli) -> None:

@@ -16,6 +16,8 @@ __version__ = "9"
 """
 ACCELERATE = """
 class Accelerator:
+    def prepare(self, *models):
+        return models
     def backward(self, loss):
         print("backward", loss)
 """
@@ -32,8 +34,36 @@ for loss in sys.argv[1:]:
 """
 
 
-def observed(folder: Path, *losses: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    for name, text in (("torch.py", TORCH), ("accelerate.py", ACCELERATE), ("trainer.py", TRAINER)):
+TORCH_WITH_GPU = """
+class cuda:
+    peak = 0
+    is_available = staticmethod(lambda: True)
+    get_device_name = staticmethod(lambda: "a GPU")
+    max_memory_allocated = staticmethod(lambda: cuda.peak)
+    max_memory_reserved = staticmethod(lambda: cuda.peak + 1)
+    def reset_peak_memory_stats():
+        cuda.peak = 0
+__version__ = "9"
+"""
+STAGES = """
+import torch
+from accelerate import Accelerator
+class Loss(float):
+    def detach(self):
+        return self
+torch.cuda.peak = 50
+Accelerator().prepare("the U-Net")
+torch.cuda.peak = 40
+Accelerator().prepare("the network")
+Accelerator().backward(Loss(0.5))
+torch.cuda.peak = 45
+"""
+
+
+def observed(
+    folder: Path, *losses: str, options: tuple[str, ...] = (), torch: str = TORCH
+) -> subprocess.CompletedProcess[str]:
+    for name, text in (("torch.py", torch), ("accelerate.py", ACCELERATE), ("trainer.py", TRAINER)):
         (folder / name).write_text(text, encoding="utf-8")
     argv = [sys.executable, str(SCRIPT), *options, "report.json", "trainer.py", *losses]
     return subprocess.run(argv, cwd=folder, capture_output=True, encoding="utf-8", check=False, timeout=60)
@@ -53,6 +83,18 @@ def test_each_loss_is_noted_and_the_time_from_one_to_the_next(tmp_path: Path) ->
     assert facts["losses"] == [0.5, 0.25, 0.125]
     assert len(facts["seconds"]) == 2
     assert (facts["device"], facts["before"], facts["training"], facts["operations"]) == (None, None, None, None)
+
+
+def test_each_stage_has_a_peak_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "stages.py").write_text(STAGES, encoding="utf-8")
+    observed(tmp_path, torch=TORCH_WITH_GPU)
+    argv = [sys.executable, str(SCRIPT), "report.json", "stages.py"]
+    subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+
+    facts = report(tmp_path)
+    assert facts["loading"] == {"allocated": 50, "reserved": 51}
+    assert facts["before"] == {"allocated": 50, "reserved": 51}, "the caches took more than the first forward pass"
+    assert facts["training"] == {"allocated": 45, "reserved": 46}
 
 
 def test_a_script_that_fails_leaves_what_was_seen_until_then(tmp_path: Path) -> None:

@@ -1,27 +1,36 @@
 """The estimate of GPU memory: what it may do when a setting changes, and how it agrees with what was measured."""
 
+import dataclasses
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sdxl_train_cli.errors import RecipeError
-from sdxl_train_cli.memory import activations, estimation, requirement
+from sdxl_train_cli.memory import (
+    activations,
+    cuda_context,
+    estimation,
+    fitted_constants,
+    measured_cells,
+    phases,
+    requirement,
+)
+from sdxl_train_cli.memory.cuda_context import CudaContext
 from sdxl_train_cli.memory.estimate_inputs import read
-from sdxl_train_cli.memory.network_size import network_size
+from sdxl_train_cli.memory.network_size import UNET_WEIGHTS, network_size
 from sdxl_train_cli.memory.optimizer_state import STATES
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets
 
 FIT = Path(__file__).parents[2] / "scripts" / "fit_vram.py"
 COUNT = Path(estimation.__file__).parents[1] / "inside" / "activations.py"
-CONTRADICTED = (Kind.LORA, 32, False, False, True, 2)
 GIB = 2**30
 
 
@@ -53,6 +62,13 @@ def changed(before: Recipe, **settings: Value | None) -> Recipe:
 def ends(of: Recipe) -> tuple[float, float, float]:
     estimate = estimation.estimate(of)
     return estimate.low_gib, estimate.likely_gib, estimate.high_gib
+
+
+def grows(before: Recipe, after: Recipe) -> None:
+    """Strictly, unless another phase than training decides, which may take as much as before."""
+    assert all(a <= b + 1e-9 for a, b in zip(ends(before), ends(after), strict=True))
+    if estimation.estimate(before).phase == estimation.TRAINING:
+        assert estimation.estimate(before).likely_gib < estimation.estimate(after).likely_gib
 
 
 def never_more(after: Recipe, before: Recipe) -> None:
@@ -102,17 +118,13 @@ def recipes(draw: st.DrawFn, least_side: int = 256) -> Recipe:
 def test_the_need_grows_with_the_batch(before: Recipe, more: int) -> None:
     batch = before.get("train_batch_size")
     assert isinstance(batch, int)
-    larger = changed(before, train_batch_size=batch + more)
-
-    assert all(a < b for a, b in zip(ends(before), ends(larger), strict=True))
+    grows(before, changed(before, train_batch_size=batch + more))
 
 
 @given(recipes(), st.integers(1, 16))
 def test_the_need_grows_with_the_resolution(before: Recipe, more: int) -> None:
     width, height = map(int, str(before.get("resolution")).split(","))
-    larger = changed(before, resolution=f"{width + 64 * more},{height}")
-
-    assert all(a < b for a, b in zip(ends(before), ends(larger), strict=True))
+    grows(before, changed(before, resolution=f"{width + 64 * more},{height}"))
 
 
 @given(recipes(), st.integers(1, 256))
@@ -121,7 +133,7 @@ def test_the_need_grows_with_the_dim(before: Recipe, more: int) -> None:
     assume(dim is not None and before.kind is not Kind.LOKR)
     assert isinstance(dim, int)
 
-    assert all(a < b for a, b in zip(ends(before), ends(changed(before, network_dim=dim + more)), strict=True))
+    grows(before, changed(before, network_dim=dim + more))
 
 
 def test_a_lokr_grows_with_its_dim_until_its_larger_factor_is_kept_whole_which_is_smaller() -> None:
@@ -137,16 +149,14 @@ def test_a_lokr_grows_with_its_dim_until_its_larger_factor_is_kept_whole_which_i
 def test_checkpointing_never_adds_to_the_need_but_the_gradient_that_sd_scripts_leaves_behind(before: Recipe) -> None:
     """Of the vocabulary, where text encoders are trained; the smaller the pictures, the less there is to save."""
     on, off = changed(before, gradient_checkpointing=True), changed(before, gradient_checkpointing=False)
-    left = estimation.vocabulary_gradient(read(on).likely) * estimation.load_constants()[1].high
+    left = estimation.vocabulary_gradient(read(on).likely) * fitted_constants.load()[1].high
 
     assert all(a <= b + left + 1e-9 for a, b in zip(ends(on), ends(off), strict=True))
 
 
 @given(recipes(least_side=512))
 def test_checkpointing_saves_memory_at_512_pixels_and_more(before: Recipe) -> None:
-    on, off = changed(before, gradient_checkpointing=True), changed(before, gradient_checkpointing=False)
-
-    assert all(a < b for a, b in zip(ends(on), ends(off), strict=True))
+    grows(changed(before, gradient_checkpointing=True), changed(before, gradient_checkpointing=False))
 
 
 @given(recipes())
@@ -192,7 +202,8 @@ def test_caching_never_adds_to_the_need(before: Recipe, at_once: int, where: str
     open_to_all = changed(open_to_all, vae_batch_size=min(at_once, batch))
 
     never_more(changed(open_to_all, **{f"cache_latents{where}": True}), open_to_all)
-    never_more(changed(open_to_all, **{f"cache_text_encoder_outputs{where}": True}), open_to_all)
+    alone = changed(open_to_all, sample_prompts=None)  # samples bring text encoders back in float32
+    never_more(changed(alone, **{f"cache_text_encoder_outputs{where}": True}), alone)
 
 
 def test_many_large_pictures_encoded_at_once_take_more_than_the_training_itself() -> None:
@@ -209,35 +220,13 @@ def test_the_range_holds_the_likely_figure(any_recipe: Recipe) -> None:
     assert estimate.low_gib < estimate.likely_gib < estimate.high_gib
 
 
-def table_errors() -> dict[tuple[object, ...], float]:
-    return {
-        (row.kind, row.network_dim, row.full_bf16, row.fp8_base, row.gradient_checkpointing, batch): (
-            estimation.estimate(estimation.table_recipe(row, batch)).likely_gib / measured - 1
-        )
-        for row in requirement.rows()
-        for batch, measured in row.measured_gib.items()
-    }
-
-
-def test_the_25_measured_cells_are_met_within_3_percent_on_average() -> None:
-    errors = table_errors()
-
-    assert len(errors) == 25
-    assert 100 * fmean(map(abs, errors.values())) <= 3
-
-
-def test_no_cell_is_off_by_more_than_10_percent_but_the_one_that_the_table_contradicts() -> None:
-    errors = table_errors()
-
-    assert {cell for cell, error in errors.items() if abs(error) > 0.1} == {CONTRADICTED}
-
-
-def test_every_measured_cell_but_that_one_lies_within_its_range() -> None:
-    for row in requirement.rows():
-        for batch, measured in row.measured_gib.items():
-            estimate = estimation.estimate(estimation.table_recipe(row, batch))
-            cell = (row.kind, row.network_dim, row.full_bf16, row.fp8_base, row.gradient_checkpointing, batch)
-            assert cell == CONTRADICTED or estimate.low_gib <= measured <= estimate.high_gib
+def fitted_figures() -> dict[str, str]:
+    """What the script prints, by the words before the colon."""
+    env = {**os.environ, "PYTHONUTF8": "1"}
+    argv = [sys.executable, str(FIT), "--check"]
+    checked = subprocess.run(argv, capture_output=True, encoding="utf-8", env=env, check=False, timeout=300)
+    assert checked.returncode == 0, checked.stderr
+    return dict(line.split(": ") for line in checked.stdout.splitlines() if ": " in line)
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -252,18 +241,100 @@ def test_a_shipped_preset_needs_no_more_than_the_row_it_is_named_after(kind: Kin
 
 
 def test_the_shipped_constants_and_the_report_are_what_the_script_makes_of_the_data() -> None:
-    checked = subprocess.run(
-        [sys.executable, str(FIT), "--check"],
-        capture_output=True,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONUTF8": "1"},
-        check=False,
-        timeout=300,
-    )
+    """And they meet both sources: 3 % in the mean, 4 % with the row left out, 7 % at worst, all within their ranges."""
+    figures = fitted_figures()
+    sources = {words.partition(",")[0]: re.findall(r"[\d.]+ %", told) for words, told in figures.items()}
 
-    assert checked.returncode == 0, checked.stderr
-    figures = dict(line.split(": ") for line in checked.stdout.splitlines() if ": " in line)
-    assert float(figures["leave-one-row-out error"].strip(" %")) <= 5
+    for source in ("both sources", "the table", "the known GPU"):
+        mean, held_out = (float(figure.strip(" %")) for figure in sources[source])
+        assert (mean <= 3, held_out <= 4) == (True, True), source
+    assert float(figures["largest error of a fitted cell"].strip(" %")) <= 7
+    assert figures["cells outside their range"] == "none"
+    assert len(dataclasses.fields(fitted_constants.FittedConstants)) <= 8
+
+
+def test_what_pytorch_allocates_until_the_first_backward_pass_is_counted_to_three_percent() -> None:
+    workspaces_gib = fitted_constants.load()[0].workspaces_gib
+    told = [cell for cell in measured_cells.load() if cell.before_allocated_gib and not cell.fast]
+
+    assert len(told) == 30
+    for cell in told:
+        counted = estimation.count(read(cell.recipe).likely).forward + workspaces_gib
+        assert counted == pytest.approx(cell.before_allocated_gib, rel=0.03), cell.preset
+
+
+SHIPPED_FP8 = presets.load(Kind.LORA, "dim32-fp8-gc")
+
+
+def test_the_fp8_preset_peaks_while_the_float32_vae_encodes_before_training() -> None:
+    """Measured: 5.00 GB reserved until the first backward pass, 4.40 after it; once, only training was counted."""
+    phases = estimation.by_phase(estimation.count(read(SHIPPED_FP8).likely), fitted_constants.load()[0])
+
+    assert estimation.estimate(SHIPPED_FP8).phase == "caching latents"
+    assert phases["caching latents"] == pytest.approx(5.00, rel=0.03)
+    assert phases[estimation.TRAINING] == pytest.approx(4.40, rel=0.06)
+
+
+def test_samples_bring_the_text_encoders_back_in_float32_and_the_vae_decodes_beside_them() -> None:
+    """A run with samples took 15.1 GB on an H100 where 8.4 to 9.8 were estimated."""
+    sampled = changed(presets.load(Kind.LORA, "dim32-gc"), sample_prompts="prompts.txt", sample_every_n_steps=6)
+    h100 = cuda_context.expected((9, 0), "13.0")
+
+    assert estimation.estimate(sampled, h100).likely_gib == pytest.approx(15.1, rel=0.03)
+    assert estimation.estimate(sampled, h100).phase == "drawing samples"
+    kept = estimation.text_encoder_weights(read(sampled).likely)
+    assert kept == pytest.approx(3.05, rel=0.01), "they stay after the samples"
+
+
+def test_lowram_loads_every_model_in_float32_straight_to_the_gpu() -> None:
+    """Even for an fp8 base, which is cast there."""
+    estimate = estimation.estimate(changed(SHIPPED_FP8, lowram=True))
+
+    assert estimate.phase == "caching latents", "with the U-Net and both text encoders beside the VAE"
+    assert estimate.likely_gib > 15
+    assert "never measured" in " ".join(estimate.doubts)
+
+
+def test_full_bf16_halves_what_lowram_loads() -> None:
+    whole, half = (read(recipe(lowram=True, full_bf16=on)).likely for on in (False, True))
+
+    assert phases.loading(whole) - phases.loading(half) == pytest.approx(UNET_AND_VAE * 2 / GIB)
+
+
+UNET_AND_VAE = 2_567_463_684 + 83_653_863
+
+
+def test_dreambooths_text_encoders_wait_on_the_gpu_until_the_u_net_is_there() -> None:
+    cached: dict[str, Value | None] = {"cache_text_encoder_outputs": True}
+    full = read(recipe(Kind.DREAMBOOTH, **cached)).likely
+    network = read(recipe(network_train_unet_only=True, **cached)).likely
+
+    assert phases.caching_text(full) - phases.caching_text(network) == pytest.approx(UNET_WEIGHTS * 4 / GIB)
+
+
+def test_a_vae_in_16_bits_halves_what_encoding_and_decoding_take() -> None:
+    settings: dict[str, Value | None] = {"sample_prompts": "prompts.txt", "sample_every_n_steps": 6}
+    wide, narrow = (read(recipe(no_half_vae=wide, **settings)).likely for wide in (True, False))
+    decoded = [phases.sampling(demand, 0.0) for demand in (wide, narrow)]
+
+    assert phases.encoding(narrow, 1) == pytest.approx(phases.encoding(wide, 1) / 2, rel=0.01)
+    assert decoded[0] is not None
+    assert decoded[1] is not None
+    assert decoded[1].activations_gib == pytest.approx(decoded[0].activations_gib / 2, rel=0.01)
+
+
+def test_longer_captions_keep_more_for_the_backward_pass() -> None:
+    short, long = (read(recipe(max_token_length=length)).likely for length in (75, 225))
+
+    assert 0.1 < estimation.kept_activations(long) - estimation.kept_activations(short) < 0.5
+
+
+def test_the_context_of_the_gpu_is_added_and_its_range_with_it() -> None:
+    small, large = CudaContext(0.2, 0.3, 0.4, ""), CudaContext(0.7, 0.8, 0.9, "")
+    here, there = (estimation.estimate(recipe(), context) for context in (small, large))
+
+    assert there.likely_gib - here.likely_gib == pytest.approx(0.5)
+    assert (there.low_gib - here.low_gib, there.high_gib - here.high_gib) == (pytest.approx(0.5), pytest.approx(0.5))
 
 
 @pytest.mark.parametrize("name", ["own.package.Optimizer", "Sophia"])

@@ -47,11 +47,8 @@ def list_(kind: KindFilter = None, as_json: Json = False) -> None:
          for preset in found],
     )  # fmt: skip
     console.note(
-        "needs: estimated for the preset as it is (docs/vram.md); the description has what was measured with the"
-    )
-    console.note(
-        "settings of its table row, text encoders trained; both are the Python process alone: "
-        "a desktop takes 1 to 2 more"
+        "needs: measured or estimated for the preset as it is (docs/vram.md), the Python process alone: a desktop "
+        "takes 1 to 2 GB more"
     )
 
 
