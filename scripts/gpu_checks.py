@@ -389,6 +389,15 @@ def eight_bits(bench: Bench, name: str) -> str:
     return "6 steps with fp8_base"
 
 
+def examined(bench: Bench, name: str) -> str:
+    """The doctor's exercises, those for GPUs too."""
+    bench.need_gpu()
+    said = Command(bench, name, "doctor").wait(0, "ok VAE: a picture encoded in fp16")
+    if "no GPU" in said:
+        raise CheckFailedError(f"left out what needs a GPU: {said[-400:]}")
+    return "every exercise done on the GPU, nothing broken"
+
+
 def two_at_once(bench: Bench, name: str) -> str:
     """Two runs share the GPU."""
     runs = [
@@ -499,6 +508,7 @@ CHECKS = (
     Check("killed-trainer", "kill -9 of the trainer: the run fails and says so", killed_trainer, 9),
     Check("not-a-number", "fp16 that overflows is ended", not_a_number, 9),
     Check("fp8", "the base model in 8 bits", eight_bits, 8),
+    Check("doctor", "attention, 8 bits, VAE, fp8 and triton, each on the GPU", examined, 2),
     Check("two-at-once", "two runs on one card", two_at_once, 16),
     Check("refusal", "too large a batch ends with 6", refusal, 0),
     Check("oom-step-down", "memory runs out, and the run steps down", step_down, STEP_DOWN_GIB, is_alone=True),

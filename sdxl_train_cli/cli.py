@@ -58,6 +58,8 @@ _LARGE = (
 COMMANDS: Mapping[str, Command | CommandGroup] = {
     "setup": Command("Install sd-scripts and torch in their own environment.", "setup.setup"),
     "smoke": Command("Prove that training works, on any machine.", "smoke.train_tiny"),
+    "doctor": Command("Find what is broken in this installation, and mend it.", "doctor.examine",
+                      "Exit code 5 if something is broken; warnings end with 0."),
     "init": Command("Write a project file for this folder.", "init.init"),
     "lora": Command("Train a LoRA: small, quick, the usual choice.", "train.train"),
     "locon": Command("Train a LoCon: convolutions too, for styles.", "train.train"),

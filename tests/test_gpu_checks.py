@@ -98,5 +98,5 @@ def test_all_processes_of_a_run_are_seen_and_none_is_no_proof(bench: Bench) -> N
 def test_all_checks_are_listed_with_what_they_show() -> None:
     done = subprocess.run([sys.executable, str(SCRIPT), "--list"], capture_output=True, encoding="utf-8", check=True)
 
-    assert len(done.stdout.splitlines()) == 11
+    assert len(done.stdout.splitlines()) == 12
     assert "oom-step-down" in done.stdout

@@ -25,7 +25,7 @@ DOORS = {
     "yaml": {"recipes.yaml_file"},
     "git": {"environment.upstream"},
     "subprocess": {"process", "process_guard", "formatting"},
-    "psutil": {"memory.host_memory", "process", "process_family", "run.telemetry", "records.run_owner"},
+    "psutil": {"environment.machine", "process", "process_family", "run.telemetry", "records.run_owner"},
     "pynvml": {"gpu"},
     "PIL": {
         "dataset.folders",
@@ -37,7 +37,12 @@ DOORS = {
     },
     "uv": {"environment.installer"},
     "urllib": {"environment.network"},
-    "packaging": {"environment.beside", "environment.gathering", "environment.wheel_folder"},
+    "packaging": {
+        "environment.beside",
+        "environment.package_faults",
+        "environment.gathering",
+        "environment.wheel_folder",
+    },
     "filelock": {"environment.building", "dataset.fixing"},
     "charset_normalizer": {"dataset.caption_text"},
     "pathvalidate": {"dataset.safe_names"},
@@ -45,6 +50,8 @@ DOORS = {
     "pydantic": {
         "recipe",
         "sdscripts.options",
+        "environment.doctor_answer",
+        "environment.doctor_table",
         "environment.environment",
         "environment.existing_torch",
         "environment.toolchain",

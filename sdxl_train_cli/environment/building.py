@@ -160,7 +160,7 @@ def _build(  # noqa: PLR0913, PLR0917 - each is used once
         extras = [one.package for one in request.extras]
         facts = environment.run_script(parts, "probe.py", *extras) if is_whole else {}
         installing.require_gpu_support(facts, made.plan)
-        options = _options(parts)
+        options = read_options(parts)
         files.write(parts.options, options.model_dump_json(indent=1))
         for line in release_notes.of_options(checkout, options):
             report(line)
@@ -198,7 +198,7 @@ def _contexts_gib(parts: EnvironmentFiles, facts: Mapping[str, Any]) -> dict[str
     return {}
 
 
-def _options(parts: EnvironmentFiles) -> OptionTable:
+def read_options(parts: EnvironmentFiles) -> OptionTable:
     """The scripts' options and the optimizers' arguments. Each optimizer is passed as `name=module.Class`."""
     asked = [f"{name}={path}" for name, path in optimizer.ASKED.items()]
     try:

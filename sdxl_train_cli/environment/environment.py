@@ -26,7 +26,8 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 INSIDE = Path(__file__).parents[1] / "inside"
 NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 """Name of an environment's folder: its creation time and a random part. Newer names sort later."""
-_ANEW = "run `sdxl-train setup --recreate`"
+ANEW = "run `sdxl-train setup --recreate`"
+_MENDED = "run `sdxl-train doctor --fix`, or `sdxl-train setup --recreate`"
 
 
 class SetupRequest(BaseModel):
@@ -305,19 +306,19 @@ def _whole(folder: Path) -> Environment:
     """The environment in a folder. SetupError if a part is missing or broken."""
     parts, kept = EnvironmentFiles(folder), lock(folder)
     if kept is None:
-        raise SetupError(f"the environment is damaged: {parts.lock} can't be read", _ANEW)
+        raise SetupError(f"the environment is damaged: {parts.lock} can't be read", ANEW)
     try:
         OptionTable.load(parts.options)
     except (OSError, ValueError) as error:
-        raise SetupError(f"the environment is damaged: {parts.options} can't be read", _ANEW) from error
+        raise SetupError(f"the environment is damaged: {parts.options} can't be read", _MENDED) from error
     scripts = [parts.checkout / name for name in sorted({kind.script for kind in Kind})]
     scripts.append(parts.checkout / "networks" / "lora.py")  # an emptied checkout keeps its folders
     gone = [path for path in scripts if not files.is_file(path)]
     gone += [path for path in (parts.checkout / "library", parts.venv) if not files.is_folder(path)]
     if gone:
-        raise SetupError(f"the environment is damaged: {gone[0]} is missing", _ANEW)
+        raise SetupError(f"the environment is damaged: {gone[0]} is missing", ANEW if gone == [parts.venv] else _MENDED)
     if not (files.is_file(parts.python) and os.access(parts.python, os.X_OK)):
-        raise SetupError(f"the environment is damaged: {parts.python} can't be run", _ANEW)
+        raise SetupError(f"the environment is damaged: {parts.python} can't be run", ANEW)
     if kept.existing is not None:
         existing_torch.require_unchanged(kept.existing)
     return Environment(folder=folder, lock=kept)
@@ -345,16 +346,17 @@ def _digest() -> str:
 def run_script(place: Environment | EnvironmentFiles, script: str, *arguments: str) -> dict[str, Any]:
     """Run one of our scripts in the environment and return its JSON. SetupError if it fails."""
     argv = [str(place.python), str(INSIDE / script), *arguments]
+    cwd = place.checkout if files.is_folder(place.checkout) else place.folder
     try:
-        answer = process.run(argv, cwd=place.checkout, env=training_variables())
+        answer = process.run(argv, cwd=cwd, env=training_variables())
         if answer.code != 0:
             words = answer.stderr.strip().splitlines() or [f"exit code {answer.code}"]
             raise SetupError(f"the environment does not work: {words[-1]}", _OTHER_BUILD)
         facts = files.parse_json(answer.stdout)
     except (OSError, ValueError) as error:
-        raise SetupError(f"the environment does not work: {script}: {error}", _ANEW) from error
+        raise SetupError(f"the environment does not work: {script}: {error}", ANEW) from error
     if not isinstance(facts, dict):
-        raise SetupError(f"the environment does not work: {script} printed no JSON object", _ANEW)
+        raise SetupError(f"the environment does not work: {script} printed no JSON object", ANEW)
     return facts
 
 

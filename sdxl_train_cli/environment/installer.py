@@ -70,6 +70,27 @@ def install(python: Path, plan: InstallPlan, folder: WheelFolder | None, tools: 
         raise explained(lines, tools)
 
 
+def reinstall(  # noqa: PLR0913, PLR0917 - each is used once
+    python: Path,
+    requirements: Sequence[str],
+    backend: str | None,
+    folder: WheelFolder | None,
+    anew: bool,
+    tools: Installer,
+) -> None:
+    """Install these packages again, and nothing else. `anew` leaves out uv's cache.
+
+    uv links files of its cache into a venv, so a file that is broken in one may be broken in the other.
+    """
+    options = ["--no-deps", "--reinstall", *(["--no-cache"] if anew else [])]
+    offline = ["--offline", "--no-index", "--find-links", str(folder.path)] if folder else []
+    index = ["--torch-backend", backend] if backend and not folder else []
+    argv = ["pip", "install", "--python", str(python), *options, *offline, *index, *requirements]
+    code, lines = run_uv(argv, tools)
+    if code != 0:
+        raise explained(lines, tools)
+
+
 def make_venv_beside(folder: Path, other: OtherPython, tools: Installer) -> None:
     """Create a venv of another Python, without packages."""
     tools.report(f"making a venv with Python {other.version}")

@@ -43,7 +43,7 @@ def copy(source: Path, folder: Path, ref: str | None) -> Checkout:
     found, commit = _identity(source)
     if ref is not None and ref not in {found, commit}:
         raise SetupError(f"{source} holds {found}, not {ref}", "give --source a folder or a clone that has it")
-    for path in _wanted(source):
+    for path in wanted_files(source):
         target = folder / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -52,14 +52,15 @@ def copy(source: Path, folder: Path, ref: str | None) -> Checkout:
 
 def write(checkout: Checkout, folder: Path) -> None:
     """Write a checkout as plain files that name their commit."""
-    for path in _wanted(checkout.folder):
+    for path in wanted_files(checkout.folder):
         target = folder / path.relative_to(checkout.folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     files.write(folder / IDENTITY, f"node: {checkout.commit}\nref-names: tag: {checkout.ref}\n")
 
 
-def _wanted(source: Path) -> Iterator[Path]:
+def wanted_files(source: Path) -> Iterator[Path]:
+    """Each file of a folder that training needs."""
     top = (path for pattern in PATTERNS if pattern.startswith("/") for path in source.glob(pattern[1:]))
     everywhere = (path for pattern in PATTERNS if not pattern.startswith("/") for path in source.rglob(pattern))
     yield from (path for path in sorted({*top, *everywhere}) if path.is_file())
@@ -75,6 +76,6 @@ def _identity(source: Path) -> tuple[str, str]:
     if commit is not None:
         return (tag[1] if tag else commit[1]), commit[1]
     digest = hashlib.sha1(usedforsecurity=False)
-    for path in _wanted(source):
+    for path in wanted_files(source):
         digest.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes())
     return source.name, digest.hexdigest()

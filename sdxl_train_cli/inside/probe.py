@@ -38,6 +38,7 @@ def main() -> int:
     package = "torch"
     try:
         with contextlib.redirect_stdout(sys.stderr):
+            packages = installed()  # before setuptools is imported, which adds its own copies to the path
             devices = visible_devices(importlib.import_module("torch"))
             device = "cuda" if devices and all(each["arch_supported"] for each in devices) else "cpu"
             for package in (*NEEDED, *extras):
@@ -46,7 +47,7 @@ def main() -> int:
                     proof(device)
             package = "bitsandbytes"
             eight_bit = does_eight_bit(device)
-            facts = found(devices, device, eight_bit=eight_bit)
+            facts = found(packages, devices, device, eight_bit=eight_bit)
     except Exception as error:  # noqa: BLE001  whatever a native library throws is the answer asked for
         print(" ".join(f"{package}: {type(error).__name__}: {error}".split()), file=sys.stderr)
         return 1
@@ -54,13 +55,13 @@ def main() -> int:
     return 0
 
 
-def found(devices: list[dict[str, Any]], device: str, *, eight_bit: bool) -> dict[str, Any]:
+def found(packages: dict[str, str], devices: list[dict[str, Any]], device: str, *, eight_bit: bool) -> dict[str, Any]:
     """Gather the facts to print, once every proof has passed."""
     torch = importlib.import_module("torch")
     return {
         "python": platform.python_version(),
         "bits": struct.calcsize("P") * 8,
-        "packages": installed(),
+        "packages": packages,
         "torch": {
             "version": torch.__version__,
             "cuda": torch.version.cuda,

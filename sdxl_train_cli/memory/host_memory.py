@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
-import psutil
-
 from sdxl_train_cli import files, layout
+from sdxl_train_cli.environment import machine
 from sdxl_train_cli.errors import Problem, WayOut
 from sdxl_train_cli.gpu import GIB
 from sdxl_train_cli.recipe import Recipe
-
-_LIMIT, _CURRENT = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-"""What a container may take, and what it takes (Linux, cgroup v2)."""
-
-
-def free_bytes() -> int:
-    """Memory and swap that are free to this process; in a container, at most what is left to it."""
-    free = psutil.virtual_memory().available + psutil.swap_memory().free
-    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
-        free = min(free, int(_LIMIT.read_text()) - int(_CURRENT.read_text()))
-    return max(0, free)
 
 
 def problems(model: str, recipe: Recipe) -> list[Problem]:
@@ -29,7 +16,7 @@ def problems(model: str, recipe: Recipe) -> list[Problem]:
     path = layout.expand(Path(model))
     if recipe.is_on("lowram") or not files.is_file(path):
         return []
-    size, free = path.stat().st_size, free_bytes()
+    size, free = path.stat().st_size, machine.free_bytes()
     if size <= free:
         return []
     words = (

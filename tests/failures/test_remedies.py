@@ -76,3 +76,19 @@ def test_every_place_in_a_remedy_is_filled() -> None:
             RunFacts(recipe(Kind.DREAMBOOTH), "Tesla T4"),
         ):
             assert "{" not in remedies.in_full(row.remedy, facts)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ModuleNotFoundError: No module named 'imagesize'",
+        "ImportError: cannot import name 'CLIPFeatureExtractor' from 'transformers' (/venv/lib)",
+        "RuntimeError: operator torchvision::nms does not exist",
+        "RuntimeError: Error building extension 'fused_adam'",
+        "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+        "MemoryError",
+        "OSError: [WinError 1455] The paging file is too small for this operation to complete",
+    ],
+)
+def test_what_is_the_fault_of_machine_or_packages_names_doctor(line: str) -> None:
+    assert "`sdxl-train doctor" in remedy([line])
