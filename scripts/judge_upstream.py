@@ -39,6 +39,8 @@ EXPECTED = (Length, Epoch, Step, CheckpointSaving, ModelSaved)
 STEPS = 4
 SEARCHED = ("sdxl_train_cli", "presets")
 SUFFIXES = (".py", ".toml", ".yaml")
+LISTS = frozenset({"known_releases.toml"})
+"""Files that name everything that a release has."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,12 @@ def told(found: Differences) -> Iterator[str]:
 def places(name: str) -> list[str]:
     """Files of ours with this word."""
     word = re.compile(rf"\b{re.escape(name)}\b")
-    found = (path for folder in SEARCHED for path in sorted((ROOT / folder).rglob("*")) if path.suffix in SUFFIXES)
+    found = (
+        path
+        for folder in SEARCHED
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.suffix in SUFFIXES and path.name not in LISTS
+    )
     return [path.relative_to(ROOT).as_posix() for path in found if word.search(files.read_text(path))]
 
 

@@ -21,7 +21,9 @@ _CHECKPOINT = re.compile(rb'"(?:model\.diffusion_model\.|conditioner\.embedders\
 _COMMENT = re.compile(r"(?im)^[ \t]*(?:#|::|rem[ \t]).*$")
 _TEXTS = (
     ("web_page", re.compile(r"\A\s*<(?:!doctype|html)", re.IGNORECASE)),
-    ("log", re.compile(r"Traceback \(most recent call last\)|^steps: *\d+%\||^ *num train images", re.MULTILINE)),
+    ("log", re.compile(
+        r"Traceback \(most recent call last\)|^steps: *\d+%\||^ *num train images|^[\w./\\-]+\.py: error: "
+        r"|^(?:\w+\.)*\w+(?:Error|Exception): ", re.MULTILINE)),
     ("script", re.compile(r"(?:^|[\\/\s\"'])sdxl_train(?:_network)?\.py(?=[\s\"',]|$)", re.MULTILINE)),
     ("accelerate", re.compile(r"^(?:compute_environment|distributed_type|fsdp_config):", re.MULTILINE)),
     ("other_trainer", re.compile(r"^job: *\w|^model_family *[:=]|^export MODEL_FAMILY=", re.MULTILINE)),
@@ -125,13 +127,13 @@ def _of_json(text: str) -> str | None:
         return None
     if isinstance(found, list):
         return "prompts" if any(isinstance(each, dict) and "prompt" in each for each in found) else None
-    return _of_object(found, text) if isinstance(found, dict) and found else None
+    return _of_object(found) if isinstance(found, dict) and found else None
 
 
-def _of_object(found: Mapping[str, object], text: str) -> str | None:
+def _of_object(found: Mapping[str, object]) -> str | None:
     parts = [each for each in found.values() if isinstance(each, dict)]
     signs = (
-        ("script", "nbformat" in found and "sdxl_train" in text),
+        ("script", "nbformat" in found and isinstance(found.get("cells"), list)),
         ("workflow", {"nodes", "links"} <= found.keys() or any("class_type" in part for part in parts)),
         ("dataset", isinstance(found.get("datasets"), list)),
         ("settings", bool(found.keys() & _FORM)),

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_serializer,
+)
 
 from sdxl_train_cli.errors import Problem, WayOut
 from sdxl_train_cli.origin import Origin
@@ -59,6 +67,13 @@ class Setting(BaseModel):
     origin: Origin = Origin()
     note: str = Field(default="", exclude=True)
     """What was made of it, where that is not what was written."""
+    sizes: tuple[int, ...] = Field(default=(), max_length=16)
+    """Of `resolution`: the sides of several squares to train at. The value is the largest of them."""
+
+    @property
+    def shown(self) -> Value:
+        """The value as people are told it: each of several sizes."""
+        return " and ".join(f"{side},{side}" for side in self.sizes) or self.value
 
     @field_validator("origin", mode="before")
     @classmethod
@@ -68,6 +83,12 @@ class Setting(BaseModel):
     @field_serializer("origin")
     def _write_origin(self, origin: Origin) -> str:
         return str(origin)
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Without `sizes` where there are none: nearly every setting has one value alone."""
+        found: dict[str, object] = write(self)
+        return found if self.sizes else {key: value for key, value in found.items() if key != "sizes"}
 
 
 class Recipe(BaseModel):
@@ -102,6 +123,12 @@ class Recipe(BaseModel):
         """A numeric option's value, or None if it is absent or not a number."""
         value = self.get(option)
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sides of several squares to train at; empty where one `resolution` is for all."""
+        setting = self.settings.get("resolution")
+        return () if setting is None else setting.sizes
 
     def arguments(self, option: str) -> dict[str, str]:
         """A `key=value` list option (`network_args`, `optimizer_args`) as a mapping."""

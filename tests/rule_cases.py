@@ -83,6 +83,7 @@ REFUSED: list[Case] = [
     (LORA, {"bucket_reso_steps": "48"}, "divisible by 32 for SDXL", {"bucket_reso_steps": "32"}),
     (LORA, {"resolution": "1000", "enable_bucket": "false"}, "both sides of resolution", {"enable_bucket": "true"}),
     (LORA, {"color_aug": "true"}, "color_aug can't be used", {"cache_latents": "false"}),
+    (LORA, {"train_inpainting": "true"}, "train_inpainting can't be used", {"cache_latents": "false"}),
     (LORA, {"random_crop": "true"}, "random_crop can't be used", {"cache_latents": None}),
     (LORA, {"shuffle_caption": "true"}, "shuffle_caption can't be used", UNCACHED),
     (LORA, {"caption_dropout_rate": "0.1"}, "caption_dropout_rate can't be used", UNCACHED),

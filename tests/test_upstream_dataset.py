@@ -112,7 +112,7 @@ def told(arranged: BucketPlan) -> dict[str, object]:
                  list(one.box)]
                 for one in bucket.placed
             ),
-            "batches": bucket.batches(arranged.batch_size),
+            "batches": bucket.batches,
         }
         for bucket in arranged.buckets
     ]  # fmt: skip

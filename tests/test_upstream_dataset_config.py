@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ import upstream_source
 from PIL import Image
 from upstream_runs import RealRuns
 
+from sdxl_train_cli.dataset import bucketing
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import scalars
 
 pytestmark = [
@@ -98,3 +103,42 @@ def test_names_without_a_suffix_are_found_beside_the_metadata(real: RealRuns, pi
 
     assert real.train(prepared) > [0]
     assert counted(prepared.run.log.read_text(encoding="utf-8"), "train") == len(names)
+
+
+@pytest.mark.slow
+def test_sizes_buckets_and_batches_of_each_dataset_are_those_that_were_told(real: RealRuns, pictures: Path) -> None:
+    """The same pictures in two datasets of two sizes, one of which may skip small ones, and a third to validate on."""
+    shutil.copytree(pictures, pictures.parent / "val")
+    subset = "[[datasets.subsets]]\ncaption_extension = '.txt'\nimage_dir ="
+    config = pictures.parent / "several.toml"
+    skips = "skip_image_resolution" in environment.option_table(Home(real.home)).of(Kind.LORA)
+    config.write_text(
+        "[general]\nenable_bucket = true\n"
+        "[[datasets]]\nresolution = 128\nbatch_size = 2\nmin_bucket_reso = 64\nmax_bucket_reso = 192\n"
+        f"{'skip_image_resolution = [96, 103]' if skips else ''}\n"
+        f"{subset} '{pictures.name}'\nnum_repeats = 2\n"
+        "[[datasets]]\nresolution = [64, 64]\nbatch_size = 3\nbucket_reso_steps = 32\nmin_bucket_reso = 32\n"
+        f"{subset} '{pictures.name}'\n"
+        f"[[datasets]]\nresolution = 64\nbatch_size = 1\nmin_bucket_reso = 64\nvalidation_split = 1.0\n"
+        f"{subset} 'val'\n",
+        encoding="utf-8",
+    )
+    changes = {"max_train_steps": None, "max_train_epochs": 1, "validate_every_n_steps": 4, "max_validation_steps": 1}
+    choices = real.choices("several", real.material.model, config, changes)
+    untyped = tuple(each for each in choices.overrides if "reso" not in each.option)
+    prepared = real.prepare(replace(choices, overrides=untyped))
+    arranged = bucketing.arrange(prepared.recipe, prepared.readable)
+
+    losses = real.train(prepared)
+
+    output = prepared.run.log.read_text(encoding="utf-8")
+    made = re.findall(r"bucket \d+: resolution \((\d+), (\d+)\), count: (\d+)", output)[: len(arranged.buckets)]
+    assert [(str(each.width), str(each.height), str(each.count)) for each in arranged.buckets] == made
+    assert {(bucket.part.own("resolution"), bucket.batch_size) for bucket in arranged.buckets} == {
+        (128, 2),
+        ("64,64", 3),
+    }
+    assert re.search(rf"num batches per epoch [^:]*: {arranged.batches}$", output, re.MULTILINE)
+    assert len(arranged.skipped) == (3 if skips else 0)
+    assert (counted(output, "train"), counted(output, "validation")) == (arranged.count, len(arranged.held_back))
+    assert len(losses) == arranged.steps == arranged.batches

@@ -223,7 +223,7 @@ def _require_one_fits(found: Fitted) -> None:
     if found.fastest is not None:
         return
     device = found.real.device
-    ways = savings.ways_out(found.real.recipe, device.free_gib) if device else []
+    ways = savings.ways_out(found.recipe, device.free_gib) if device else []
     why = found.tried[-1].trial.why_not if found.tried else found.left_out[-1]
     raise VramError(
         f"not even one picture fits: {why}", "\n".join(map(str, ways)) or "use a smaller preset: `sdxl-train plan`"

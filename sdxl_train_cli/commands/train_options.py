@@ -101,7 +101,10 @@ Accumulate = Annotated[
     values.whole("--accumulate", metavar="BATCHES", about="Batches whose gradients make one step", panel=LEARNING),
 ]
 Resolution = Annotated[
-    int | None, values.side("Side in pixels of the square with a bucket's area, such as 1024", panel=LEARNING)
+    str | None,
+    values.sides(
+        "Side in pixels of the square with a bucket's area; 768,1024 trains each picture at both", panel=LEARNING
+    ),
 ]
 LearningRate = Annotated[
     float | None,
@@ -227,8 +230,8 @@ def from_flags(options: Mapping[str, Value | None]) -> list[Override]:
 
 def _set_by_flag(option: str, value: Value) -> list[Override]:
     """What one flag sets: its option, and those that would contradict it."""
-    if option == "resolution" and isinstance(value, int):
-        return presets.with_sizes(value)
+    if option == "resolution":
+        return presets.with_sizes(*map(int, str(value).split(",")))
     flag = FLAGS[option]
     if value is False:
         origin = Origin(flag.replace("--", "--no-", 1))

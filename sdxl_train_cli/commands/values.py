@@ -130,17 +130,38 @@ def gpu_memory(about: str, panel: str | None = None) -> Any:  # noqa: ANN401 - t
     return typer.Option("--gpu-memory", parser=parse, metavar="GB", help=about, rich_help_panel=panel)
 
 
+def sides(about: str, panel: str | None = None) -> Any:  # noqa: ANN401 - typer's
+    """`--resolution`: the sides of one square or of several, as in 768,1024."""
+
+    def parse(text: object) -> str:
+        parts = [part.strip() for part in str(text).split(",")]
+        found = list(dict.fromkeys(_side(part, text) for part in parts))
+        if len(found) > _MOST_SIDES:
+            raise UsageError(f"--resolution takes {_MOST_SIDES} sizes at most, not {len(found)}", "such as 768,1024")
+        return ",".join(map(str, found))
+
+    return typer.Option("--resolution", parser=parse, metavar="PIXELS", help=about, rich_help_panel=panel)
+
+
 def side(about: str, panel: str | None = None) -> Any:  # noqa: ANN401 - typer's
     """`--resolution`: the side of a square, 1024 or 1024x1024."""
 
     def parse(text: object) -> int:
-        sides = re.split(r"[x,*]", str(text).strip().lower())
-        if len(sides) == 2 and sides[0] != sides[1] and all(one.isdecimal() for one in sides):  # noqa: PLR2004
-            width, height = sides
-            raise UsageError(
-                f"--resolution takes one side in pixels, not {text}",
-                f"buckets keep each picture's shape; for this area: --set resolution={width},{height}",
-            )
-        return whole_number("--resolution", sides[0] if len(set(sides)) == 1 else text, 64)
+        return _side(str(text).replace(",", "x"), text)
 
     return typer.Option("--resolution", parser=parse, metavar="PIXELS", help=about, rich_help_panel=panel)
+
+
+def _side(part: str, text: object) -> int:
+    """The side of a square: 1024 or 1024x1024. `text` is what was typed."""
+    lengths = re.split(r"[x*]", part.strip().lower())
+    if len(lengths) == 2 and lengths[0] != lengths[1] and all(one.isdecimal() for one in lengths):  # noqa: PLR2004
+        width, height = lengths
+        raise UsageError(
+            f"--resolution takes one side in pixels, not {text}",
+            f"buckets keep each picture's shape; for this area: --set resolution={width},{height}",
+        )
+    return whole_number("--resolution", lengths[0] if len(set(lengths)) == 1 else text, 64)
+
+
+_MOST_SIDES = 8

@@ -1,7 +1,8 @@
 """Assign pictures to buckets as sd-scripts does: which bucket, what is cropped, and how many steps result.
 
 Matches sd-scripts v0.10.1 to the pixel and to the batch (library/train_util.py: BucketManager, DreamBoothDataset,
-split_train_val, trim_and_resize_if_required; library/model_util.py: make_bucket_resolutions).
+split_train_val, trim_and_resize_if_required; library/model_util.py: make_bucket_resolutions), and v0.11.1, which may
+skip small pictures besides. Each dataset of a run has its own buckets and its own batch size.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
-from sdxl_train_cli.dataset.folders import DatasetPart, PictureFile
-from sdxl_train_cli.recipe import Recipe, Setting
+from sdxl_train_cli.dataset.dataset_parts import DatasetPart
+from sdxl_train_cli.dataset.folders import PictureFile
+from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.sdscripts import buckets, shipped
 
 Size = tuple[int, int]
@@ -59,10 +62,12 @@ class BucketedPicture:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Pictures trained at one size. A batch holds pictures of a single bucket."""
+    """Pictures of one dataset trained at one size. A batch holds pictures of a single bucket."""
 
     width: int
     height: int
+    batch_size: int
+    """Pictures in a full batch of its dataset."""
     placed: tuple[BucketedPicture, ...]
 
     @property
@@ -75,9 +80,20 @@ class Bucket:
         """Pixels of one picture."""
         return self.width * self.height
 
-    def batches(self, batch_size: int) -> int:
+    @property
+    def batches(self) -> int:
         """Batches per epoch. The last one may be short; none is dropped."""
-        return -(-self.count // batch_size)
+        return -(-self.count // self.batch_size)
+
+    @property
+    def fullest(self) -> int:
+        """Pictures in its fullest batch: fewer than the batch size if it has no more."""
+        return min(self.batch_size, self.count)
+
+    @property
+    def part(self) -> DatasetPart:
+        """The dataset that it belongs to."""
+        return self.placed[0].picture.part
 
 
 @dataclass(frozen=True)
@@ -85,16 +101,19 @@ class BucketPlan:
     """All pictures of a run in their buckets, and the resulting steps."""
 
     buckets: tuple[Bucket, ...]
-    """Buckets that contain pictures, narrowest first."""
+    """Buckets that contain pictures, narrowest first, dataset by dataset."""
     unplaced: tuple[PictureFile, ...]
     """Pictures too narrow for any bucket: less than one step would remain, and sd-scripts fails on them."""
     unused: tuple[PictureFile, ...]
     """Regularisation pictures beyond the number of training pictures."""
     held_back: tuple[PictureFile, ...]
     """Pictures held back for validation."""
+    skipped: tuple[PictureFile, ...]
+    """Pictures that are no larger than `skip_image_resolution`."""
     is_exact: bool
     """False if `validation_split` is set without `validation_seed`: the held-back pictures are then random."""
-    batch_size: int
+    batch_sizes: tuple[int, ...]
+    """Batch sizes of the datasets, each once, smallest first."""
     accumulation: int
     """Batches per optimizer step (`gradient_accumulation_steps`)."""
     steps: int
@@ -108,7 +127,12 @@ class BucketPlan:
     @property
     def batches(self) -> int:
         """Batches per epoch, sd-scripts' own `num batches per epoch`."""
-        return sum(bucket.batches(self.batch_size) for bucket in self.buckets)
+        return sum(bucket.batches for bucket in self.buckets)
+
+    @property
+    def batch_words(self) -> str:
+        """The batch sizes in words: `4`, or `2 and 8`."""
+        return " and ".join(map(str, self.batch_sizes))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -126,20 +150,30 @@ def arrange(recipe: Recipe, pictures: Sequence[PictureFile]) -> BucketPlan:
 
     Without a `resolution` there are no buckets. Invalid settings are left to the rules to report.
     """
-    batch_size, accumulation = _at_least_one(recipe, "train_batch_size", "gradient_accumulation_steps")
+    accumulation = _at_least_one(recipe, "gradient_accumulation_steps")
     parts = [_arrange_part(recipe, part, _of(pictures, part)) for part in dict.fromkeys(each.part for each in pictures)]
     found = tuple(bucket for part in parts for bucket in part.buckets)
-    batches = sum(bucket.batches(batch_size) for bucket in found)
+    batches = sum(bucket.batches for bucket in found)
+    own_sizes = {bucket.batch_size for bucket in found}
     return BucketPlan(
         buckets=found,
         unplaced=tuple(picture for part in parts for picture in part.unplaced),
         unused=tuple(picture for part in parts for picture in part.unused),
         held_back=tuple(picture for part in parts for picture in part.held_back),
+        skipped=tuple(picture for part in parts for picture in part.skipped),
         is_exact=all(part.is_exact for part in parts),
-        batch_size=batch_size,
+        batch_sizes=tuple(sorted(own_sizes or {_at_least_one(recipe, "train_batch_size")})),
         accumulation=accumulation,
         steps=_steps(recipe, _steps_per_epoch(batches, accumulation)),
     )
+
+
+def of_several_sizes(arranged: BucketPlan) -> list[Path]:
+    """The pictures that are trained at more than one size."""
+    sizes = defaultdict[Path, set[Size]](set)
+    for placed in (placed for bucket in arranged.buckets for placed in bucket.placed):
+        sizes[placed.picture.path].add(placed.bucket)
+    return [path for path, found in sizes.items() if len(found) > 1]
 
 
 @dataclass(frozen=True)
@@ -150,6 +184,7 @@ class _Part:
     unplaced: tuple[PictureFile, ...]
     unused: tuple[PictureFile, ...]
     held_back: tuple[PictureFile, ...]
+    skipped: tuple[PictureFile, ...]
     is_exact: bool
 
 
@@ -159,16 +194,19 @@ def _of(pictures: Sequence[PictureFile], part: DatasetPart) -> list[PictureFile]
 
 def _arrange_part(recipe: Recipe, part: DatasetPart, pictures: Sequence[PictureFile]) -> _Part:
     """Arrange one dataset, by its own options where it has some."""
-    recipe = recipe.replaced({option: Setting(value=value) for option, value in part.options})
-    trained, held_back = _split(recipe, [picture for picture in pictures if not picture.is_reg])
-    taken, unused = _matched(trained, [picture for picture in pictures if picture.is_reg])
+    recipe = part.applied(recipe)
+    least = buckets.skipped_pixels(recipe)
+    skipped = tuple(picture for picture in pictures if picture.width * picture.height <= least)
+    large = [picture for picture in pictures if picture.width * picture.height > least] if skipped else pictures
+    trained, held_back = _split(recipe, [picture for picture in large if not picture.is_reg])
+    taken, unused = _matched(trained, [picture for picture in large if picture.is_reg])
     filled, unplaced = _filled(recipe, taken)
     is_exact = not held_back or not trained or recipe.number("validation_seed") is not None
-    return _Part(filled, unplaced, unused, held_back, is_exact)
+    return _Part(filled, unplaced, unused, held_back, skipped, is_exact)
 
 
-def _at_least_one(recipe: Recipe, *options: str) -> list[int]:
-    return [max(1, int(recipe.number(option) or 1)) for option in options]
+def _at_least_one(recipe: Recipe, option: str) -> int:
+    return max(1, int(recipe.number(option) or 1))
 
 
 def _steps_per_epoch(batches: int, accumulation: int) -> int:
@@ -240,7 +278,8 @@ def _filled(
             unplaced.append(picture)
         else:
             filled[bucket].append(BucketedPicture(picture, repeats, resized, bucket))
-    return tuple(Bucket(*bucket, tuple(filled[bucket])) for bucket in sorted(filled)), tuple(unplaced)
+    batch = _at_least_one(recipe, "train_batch_size")
+    return tuple(Bucket(*size, batch, tuple(filled[size])) for size in sorted(filled)), tuple(unplaced)
 
 
 def _sizes(size: Size, limits: buckets.BucketLimits) -> list[Size]:

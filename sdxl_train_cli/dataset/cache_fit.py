@@ -100,19 +100,22 @@ class _Found:
         self.hits: dict[FindingKind, list[Hit]] = {kind: [] for kind in KINDS}
 
     def check_latents(self, beside: Sequence[Path]) -> None:
-        """Hold each picture's latents against its bucket."""
+        """Hold each picture's latents against its bucket, or its buckets where it is trained at several sizes."""
         plan = bucketing.arrange(self._recipe, [each.picture for each in self._seen])
-        sizes = {placed.picture.path: placed.bucket for bucket in plan.buckets for placed in bucket.placed}
+        sizes = defaultdict[Path, list[Size]](list)
+        for placed in (placed for bucket in plan.buckets for placed in bucket.placed):
+            sizes[placed.picture.path].append(placed.bucket)
         old = {path for path in beside if path.suffix == ".npz"}
         paths = {_latents(each): each for each in self._seen if each.facts.path.with_suffix(".npz") not in old}
         for path, facts in cache_headers.read(list(paths)).items():
             each = paths[path]
-            bucket = sizes.get(each.facts.path)
             if facts.fault:
                 self.hits[BROKEN].append((path, facts.fault.value))
-            elif not any(map(latent_caches.LATENTS_KEY.fullmatch, facts.shapes)):
+                continue
+            if not any(map(latent_caches.LATENTS_KEY.fullmatch, facts.shapes)):
                 self.hits[FOREIGN].append((path, ""))
-            elif bucket is not None:
+                continue
+            for bucket in sizes[each.facts.path]:
                 self._check(path, facts, each, bucket)
 
     def _check(self, path: Path, facts: CacheFacts, each: SurveyedPicture, bucket: Size) -> None:

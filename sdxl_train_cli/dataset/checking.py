@@ -58,10 +58,10 @@ def check(
         called=source.called,
     )  # fmt: skip
     if recipe is not None:
-        pictures = sources.as_typed(pictures, recipe)
+        pictures = sources.as_trained(pictures, recipe)
     seen = survey.survey(pictures, on_progress)
     gc.freeze()  # with 50,000 pictures, garbage collection takes a third of the findings' time
-    command = "" if recipe is None else stale_caches.command(source.data, source.regularisation, recipe)
+    command = "" if recipe is None else stale_caches.command(source.data, source.regularisation, recipe, pictures)
     found = [*findings.from_folder_problems(problems), *findings.find(seen, recipe, command)]
     if recipe is not None and makers is not None:
         found += cache_stamps.find(cache_stamps.folders_of(pictures), recipe, makers, command, seen.seen)

@@ -2,20 +2,22 @@
 
 As in sd-scripts (library/config_util.py), the most specific value wins: subset, dataset, [general]. Three things differ
 from sd-scripts: relative paths are resolved against the file's folder, typed flags override the file, and [[datasets]]
-that agree in all options are merged. They must agree in size and batch.
+that agree in all options are merged.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import files, untrusted_files
 from sdxl_train_cli.dataset import config_keys, config_lines, metadata_file, picture_names
-from sdxl_train_cli.dataset.config_keys import INHERITED, MASKS, OF_RUN, Table
+from sdxl_train_cli.dataset.config_keys import CACHE_INFO, INHERITED, MASKS, OF_RUN, Table
 from sdxl_train_cli.dataset.config_lines import ConfigLines
+from sdxl_train_cli.dataset.dataset_parts import OwnOption
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.errors import DatasetError, Problem, RecipeError
 from sdxl_train_cli.origin import Origin
@@ -24,8 +26,8 @@ from sdxl_train_cli.recipes.presets import Override
 
 _OPTION = {"batch_size": "train_batch_size"}
 """Keys whose command-line option has another name."""
-_BY_DATASET: Mapping[str, Value | None] = {"validation_split": 0.0, "validation_seed": None}
-"""Keys in which datasets may differ, and what absent means. Each is written for its own dataset then."""
+_ABSENT: Mapping[str, Value] = {"validation_split": 0.0}
+"""What an absent key means where other datasets have it; the others are left to the run."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +74,21 @@ def _read(table: Table, lines: ConfigLines) -> ConfigFile:
         raise DatasetError(problems)
     general = _table(table.get("general"))
     datasets = [{**general, **dataset} for dataset in _tables(table.get("datasets"))]
-    differing = _differing(datasets, lines.shown)
+    differing = [key for key in OF_RUN if any(dataset.get(key) != datasets[0].get(key) for dataset in datasets)]
     subsets = [
-        _subset({**dataset, **subset}, _of_dataset(dataset, differing), at)
+        _subset({**dataset, **subset}, _own(dataset, differing, lines.shown), at)
         for number, dataset in enumerate(datasets, 1)
         for place, subset in enumerate(_tables(dataset.get("subsets")), 1)
         for at in [_At(lines, (number, place))]
     ]
     _require_one_kind(subsets, lines.shown)
     origin = Origin(lines.shown)
-    overrides = (*_of_run(datasets[0], differing, origin), *_held_back(subsets, origin), *_of_subsets(subsets, origin))
-    return ConfigFile(tuple(subsets), overrides)
+    overrides = [*_of_run(datasets, differing, origin), *_held_back(subsets, origin), *_of_subsets(subsets, origin)]
+    if any({**dataset, **subset}.get(CACHE_INFO) for dataset in datasets for subset in _tables(dataset.get("subsets"))):
+        overrides.append(Override(CACHE_INFO, value=True, origin=origin))
+    names = {option: key for key, option in _OPTION.items()}
+    placed = (replace(each, origin=lines.first(names.get(each.option, each.option))) for each in overrides)
+    return ConfigFile(tuple(subsets), tuple(placed))
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def _tables(found: object) -> list[dict[str, object]]:
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
-def _subset(given: Table, of_dataset: Sequence[tuple[str, object]], at: _At) -> Subset:
+def _subset(given: Table, own: tuple[OwnOption, ...], at: _At) -> Subset:
     folder = _path(at.file, str(given["image_dir"])) if "image_dir" in given else at.file.parent
     listed = None
     if "metadata_file" in given:
@@ -124,7 +130,7 @@ def _subset(given: Table, of_dataset: Sequence[tuple[str, object]], at: _At) -> 
         captions=0,
         metadata_file=listed,
         options=tuple(sorted(kept.items())),
-        dataset_options=tuple((key, _value(value)) for key, value in of_dataset),
+        dataset_options=own,
         masks=_path(at.file, str(given[MASKS])) if MASKS in given else None,
         origin=at.lines.origin(at.place, "metadata_file" if "metadata_file" in given else "image_dir"),
     )
@@ -136,6 +142,11 @@ def _path(file: Path, written: str) -> Path:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _option(value: object) -> Value:
+    """A value of a dataset as the option takes it: two sides of a size in one text."""
+    return ",".join(map(str, value)) if isinstance(value, list) else _value(value)
 
 
 def _value(value: object) -> Value:
@@ -150,44 +161,39 @@ def _require_one_kind(subsets: Sequence[Subset], shown: str) -> None:
         raise DatasetError(Problem("mixes metadata files and folders of captions", "use one of the two", shown))
 
 
-def _differing(datasets: Sequence[Table], shown: str) -> list[str]:
-    """Keys of `_BY_DATASET` in which the datasets differ. DatasetError if they differ in another."""
-    differing = [key for key in OF_RUN if any(dataset.get(key) != datasets[0].get(key) for dataset in datasets)]
-    wrong = [key for key in differing if key not in _BY_DATASET]
-    if wrong:
-        values = ", ".join(str(dataset.get(wrong[0])) for dataset in datasets)
-        words = f"the datasets differ in {wrong[0]}: {values}"
-        raise DatasetError(
-            Problem(words, "a run has one size and one batch size: put each dataset in its own file", shown)
-        )
-    return differing
+def _own(dataset: Table, differing: Sequence[str], shown: str) -> tuple[OwnOption, ...]:
+    """What a dataset sets for itself, of the keys in which the datasets differ."""
+    found = ((key, dataset.get(key, _ABSENT.get(key))) for key in differing)
+    return tuple(OwnOption(_OPTION.get(key, key), _option(value), shown) for key, value in found if value is not None)
 
 
-def _of_dataset(dataset: Table, differing: Sequence[str]) -> list[tuple[str, object]]:
-    found = ((key, dataset.get(key, _BY_DATASET[key])) for key in differing)
-    return [(key, value) for key, value in found if value is not None]
-
-
-def _of_run(dataset: Table, differing: Sequence[str], origin: Origin) -> Iterator[Override]:
-    """Options that all datasets set alike for the run."""
+def _of_run(datasets: Sequence[Table], differing: Sequence[str], origin: Origin) -> Iterator[Override]:
+    """What all datasets set for the run. Where they differ, it is told of the one with the largest batches."""
+    largest = max(datasets, key=_batch_pixels)
     for key in OF_RUN:
-        value = None if key in differing else dataset.get(key)
-        if isinstance(value, list):
-            yield Override(key, ",".join(map(str, value)), origin)
-        elif value is not None:
-            yield Override(_OPTION.get(key, key), _value(value), origin)
+        is_of_all = all(key in dataset for dataset in datasets) and key != "validation_split"
+        if key in largest and (key not in differing or is_of_all):
+            yield Override(_OPTION.get(key, key), _option(largest[key]), origin)
+
+
+def _batch_pixels(dataset: Table) -> int:
+    """Pixels of a full batch, as far as the dataset says; none where it is for validation alone."""
+    size, batch = dataset.get("resolution", 1), dataset.get("batch_size", 1)
+    sides = size if isinstance(size, list) else [size, size]
+    counts = [each for each in (*sides, batch) if isinstance(each, int)]
+    return 0 if _share(dataset.get("validation_split")) >= 1 else math.prod(counts)
 
 
 def _held_back(subsets: Sequence[Subset], origin: Origin) -> Iterator[Override]:
     """Where each dataset has a share of its own for validation, the share of all pictures, for the run's rules."""
-    if not any("validation_split" in dict(subset.dataset_options) for subset in subsets):
+    if all(subset.part.own("validation_split") is None for subset in subsets):
         return
     counts = [(subset, _count(subset.image_dir)) for subset in subsets if not subset.is_reg]
-    held = sum(count * _share(dict(subset.dataset_options).get("validation_split")) for subset, count in counts)
+    held = sum(count * _share(subset.part.own("validation_split")) for subset, count in counts)
     yield Override("validation_split", round(held / max(1, sum(count for _, count in counts)), 4), origin)
 
 
-def _share(value: Value | None) -> float:
+def _share(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 

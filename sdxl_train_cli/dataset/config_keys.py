@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
 
-from sdxl_train_cli import formatting
+from sdxl_train_cli import formatting, untrusted_files
 from sdxl_train_cli.dataset.config_lines import GENERAL, ConfigLines, Place
 from sdxl_train_cli.errors import Problem
 
@@ -18,9 +20,9 @@ _WHOLE, _NUMBER, _TEXT, _SWITCH, _PAIR = "a whole number", "a number", "text", "
 OF_RUN = {
     "batch_size": _WHOLE, "bucket_no_upscale": _SWITCH, "bucket_reso_steps": _WHOLE, "enable_bucket": _SWITCH,
     "max_bucket_reso": _WHOLE, "min_bucket_reso": _WHOLE, "resolution": "a size or two", "resize_interpolation": _TEXT,
-    "validation_seed": _WHOLE, "validation_split": _NUMBER,
+    "skip_image_resolution": "a size or two", "validation_seed": _WHOLE, "validation_split": _NUMBER,
 }  # fmt: skip
-"""Keys of a dataset that are options of the run here."""
+"""Keys of a dataset that are options of the run here. Datasets may differ in each."""
 INHERITED = {
     "caption_dropout_every_n_epochs": _WHOLE, "caption_dropout_rate": _NUMBER, "caption_separator": _TEXT,
     "caption_suffix": _TEXT, "caption_tag_dropout_rate": _NUMBER, "color_aug": _SWITCH, "enable_wildcard": _SWITCH,
@@ -29,16 +31,19 @@ INHERITED = {
     "token_warmup_step": _NUMBER,
 }  # fmt: skip
 """Keys of a subset that a dataset or [general] may set for all. Each is also an option of the run."""
-_LAYOUT = {"caption_extension": _TEXT, "caption_prefix": _TEXT, "class_tokens": _TEXT, "num_repeats": _WHOLE}
-"""Inherited keys that describe how a folder is laid out."""
+CACHE_INFO = "cache_info"
+_LAYOUT = {"caption_extension": _TEXT, "caption_prefix": _TEXT, "class_tokens": _TEXT, "num_repeats": _WHOLE,
+           CACHE_INFO: _SWITCH}  # fmt: skip
+"""Inherited keys that describe how a folder is laid out and looked through."""
 MASKS = "conditioning_data_dir"
 _OWN = {"alpha_mask": _SWITCH, "image_dir": _TEXT, "is_reg": _SWITCH, "metadata_file": _TEXT, MASKS: _TEXT}
 """Keys that only a subset may have."""
 _APART = {
     # a key, and those that sd-scripts takes no subset with beside it
-    "metadata_file": frozenset({"caption_extension", "class_tokens", "is_reg", MASKS}),
+    "metadata_file": frozenset({"caption_extension", "class_tokens", "is_reg", CACHE_INFO, MASKS}),
     MASKS: frozenset({"class_tokens", "is_reg", "alpha_mask"}),
 }
+_OTHERS = Path(__file__).with_name("other_config_keys.toml")
 _SUFFIX = re.compile(r"\.[^./\\\0]+")
 _SUBSETS = "subsets"
 
@@ -100,7 +105,15 @@ def _unknown(table: Table, known: Iterable[str], where: str) -> Iterator[Problem
         elif key in _OWN:
             yield Problem(f"'{key}' is a key of a subset", "write it below [[datasets.subsets]]", where)
         else:
-            yield Problem(f"'{key}' is not a known key", formatting.suggestion(key, names, 1), where)
+            hint = of_other_trainers().get(key) or formatting.suggestion(key, names, 1)
+            yield Problem(f"'{key}' is not a known key", hint, where)
+
+
+@cache
+def of_other_trainers() -> Mapping[str, str]:
+    """By a key of another trainer, what to write in a config of sd-scripts."""
+    rows = untrusted_files.toml_table(_OTHERS.read_text(encoding="utf-8"), _OTHERS.name)["key"]
+    return {row["name"]: row["hint"] for row in rows} if isinstance(rows, list) else {}
 
 
 def _is(value: object, wanted: str) -> bool:

@@ -27,6 +27,10 @@ class ConfigLines:
         """The line of the key, else of its table; without a line where neither is found."""
         return Origin(self.shown, self.lines.get((place, key)) or self.lines.get((place, "")))
 
+    def first(self, key: str) -> Origin:
+        """The first line that sets the key in any table; without a line where there is none."""
+        return Origin(self.shown, min((line for (_, name), line in self.lines.items() if name == key), default=None))
+
     def where(self, place: Place, key: str = "") -> str:
         """The place in words: line, dataset, subset."""
         dataset, subset = place

@@ -107,8 +107,16 @@ class Survey:
 
     @property
     def readable(self) -> list[PictureFile]:
-        """Decodable pictures in the form used for bucketing."""
+        """Decodable pictures in the form used for bucketing, once for each dataset that trains them."""
         return [each.picture for each in self.seen if each.facts.error is None]
+
+    @property
+    def distinct(self) -> tuple[SurveyedPicture, ...]:
+        """Each picture once, though several datasets may train it."""
+        found: dict[Path, SurveyedPicture] = {}
+        for each in self.seen:
+            found.setdefault(each.facts.path, each)
+        return tuple(found.values())
 
 
 class Severity(str, Enum):

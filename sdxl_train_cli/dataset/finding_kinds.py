@@ -37,7 +37,11 @@ class FindingKind:
     def of_files(
         self, hits: Sequence[Hit], severity: Severity | None = None, **words: Path | str | int
     ) -> list[Finding]:
-        """One finding about these files, or an empty list without files."""
+        """One finding about these files, or an empty list without files. Of several hits of a file the first counts."""
+        first: dict[Path, str] = {}
+        for file, detail in hits:
+            first.setdefault(file, detail)
+        hits = list(first.items())
         if not hits:
             return []
         file, detail = hits[0]

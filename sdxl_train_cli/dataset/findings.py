@@ -30,11 +30,11 @@ def find(found: Survey, recipe: Recipe | None, cache_command: str) -> list[Findi
     fit = fit_findings.find(recipe, found.readable) if recipe is not None else ()
     return errors_first(
         chain(
-            picture_findings.find(found.seen, recipe, _roots(found.pictures)),
-            caption_findings.find(found.seen, recipe, found.pictures.trigger),
+            picture_findings.find(found.distinct, recipe, _roots(found.pictures)),
+            caption_findings.find(found.distinct, recipe, found.pictures.trigger),
             metadata_findings.find(found.pictures, recipe),
             mask_findings.find(found.pictures, found.seen, recipe),
-            cache_findings.find(found.seen, found.beside, recipe, cache_command),
+            cache_findings.find(found.distinct, found.beside, recipe, cache_command),
             cache_fit.find(found.seen, found.beside, recipe, cache_command),
             folder_findings.find(found.beside),
             fit,
@@ -43,7 +43,8 @@ def find(found: Survey, recipe: Recipe | None, cache_command: str) -> list[Findi
 
 
 DECIDING = (
-    *stale_caches.DECIDING, "train_batch_size", "gradient_accumulation_steps", "max_train_steps", "max_train_epochs",
+    *stale_caches.DECIDING, "skip_image_resolution", "train_batch_size",
+    "gradient_accumulation_steps", "max_train_steps", "max_train_epochs",
     "validation_split", "validation_seed", "masked_loss", "random_crop",
     "initial_epoch", "initial_step",
 )  # fmt: skip
@@ -55,7 +56,7 @@ def errors_with(recipe: Recipe, found: Survey, cache_command: str) -> list[Probl
     of_recipe = chain(
         metadata_findings.find(found.pictures, recipe),
         mask_findings.of_recipe(found.pictures, recipe),
-        cache_findings.find(found.seen, found.beside, recipe, cache_command),
+        cache_findings.find(found.distinct, found.beside, recipe, cache_command),
         cache_fit.find(found.seen, found.beside, recipe, cache_command),
         fit_findings.find(recipe, found.readable),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from sdxl_train_cli.dataset import bucketing
@@ -65,6 +66,16 @@ _NONE_LEFT = FindingKind(
     "none-left", ERROR, "", "all {count} pictures are held back for validation, and none is left to train on",
     "give the pictures to train on a dataset without validation_split", ways=("validation_split=0.1",),
 )  # fmt: skip
+_ALL_SKIPPED = FindingKind(
+    "all-skipped", ERROR, "", "skip_image_resolution leaves out {count} pictures, and none is left to train on",
+    ways=("skip_image_resolution=null",),
+)  # fmt: skip
+_IN_BOTH = FindingKind(
+    "trained-and-validated", WARNING, "{file} is validated on in one dataset and may be trained on in another",
+    "{count} pictures are validated on in one dataset and may be trained on in another, so the loss of validation "
+    "says little",
+    "with validation_seed, all datasets hold back the same ones; give validation a folder that no other dataset has",
+)  # fmt: skip
 _MANY = FindingKind(
     "many-passes", WARNING, "",
     "{steps} steps show each of the {pictures} pictures {passes} times: enough to memorise them",
@@ -88,17 +99,29 @@ def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
     yield from _passes(arranged)
     if pictures and len(arranged.held_back) == len([each for each in pictures if not each.is_reg]):
         yield from _NONE_LEFT.of_dataset(count=len(arranged.held_back))
+    if pictures and not placed and arranged.skipped:
+        yield from _ALL_SKIPPED.of_dataset(count=len(arranged.skipped))
+    yield from _IN_BOTH.of_files(_in_both(arranged))
     epoch = recipe.number("initial_epoch")
     skipped = int((epoch or 1) - 1) * arranged.steps_per_epoch
     if epoch is not None and recipe.number("initial_step") is None and skipped >= max(1, arranged.steps):
         yield from _BEHIND.of_dataset(epoch=int(epoch), each=arranged.steps_per_epoch, steps=arranged.steps)
 
 
+def _in_both(arranged: BucketPlan) -> list[Hit]:
+    """Pictures of several datasets that one of them holds back, unless all of them do. Without a seed none is sure."""
+    placed = [each.picture for bucket in arranged.buckets for each in bucket.placed]
+    trained = {picture.path for picture in placed}
+    datasets = Counter(picture.path for picture in {*placed, *arranged.held_back})
+    found = dict.fromkeys(picture.path for picture in arranged.held_back)
+    return [(path, "") for path in found if path in trained or (datasets[path] > 1 and not arranged.is_exact)]
+
+
 def _in_short_buckets(arranged: BucketPlan) -> list[Hit]:
     return [
-        (each.picture.path, f"{bucket.count} for a batch of {arranged.batch_size} at {bucket.width}x{bucket.height}")
+        (each.picture.path, f"{bucket.count} for a batch of {bucket.batch_size} at {bucket.width}x{bucket.height}")
         for bucket in arranged.buckets
-        if bucket.count < arranged.batch_size
+        if bucket.count < bucket.batch_size
         for each in bucket.placed
     ]
 
@@ -107,11 +130,12 @@ def _passes(arranged: BucketPlan) -> list[Finding]:
     trained = [each for bucket in arranged.buckets for each in bucket.placed if not each.picture.is_reg]
     if not trained:
         return []
+    count = len({each.picture.path for each in trained})
     views = arranged.epochs * sum(each.repeats for each in trained)
-    passes = views / len(trained)
+    passes = views / count
     per_pass = arranged.steps / passes if passes else 0
     seen = f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"  # noqa: PLR2004 - another digit is meaningless
-    words: dict[str, str | int] = {"steps": arranged.steps, "pictures": len(trained), "passes": seen}
+    words: dict[str, str | int] = {"steps": arranged.steps, "pictures": count, "passes": seen}
     if passes < _FEW_PASSES and views < _FEW_VIEWS:
         return _FEW.of_dataset(better=round(2 * _FEW_PASSES * per_pass), **words)
     if passes > _MANY_PASSES:

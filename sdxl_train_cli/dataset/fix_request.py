@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset import caption_text, convert_picture, fixing, largest_bucket
+from sdxl_train_cli.dataset import caption_text, convert_picture, fixing, largest_bucket, sources
 from sdxl_train_cli.dataset.convert_picture import Alpha
 from sdxl_train_cli.dataset.fix_plan import FixRequest
 from sdxl_train_cli.dataset.fixing import FixResult
@@ -16,12 +16,14 @@ from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.errors import DatasetError, Problem, UsageError
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.sdscripts import buckets
 
 MARGIN = 1.25
 """How much longer the sides of a shrunk picture are than its bucket needs, for later training at a larger size."""
 TOO_LARGE = 1.5
 """How much longer they must be before a picture is shrunk. Less is not worth another compression."""
 _SHOWN = 10
+_PRESET, _LEAST_SIDE = "dim32-gc", 64
 
 
 def build(  # noqa: PLR0913 - keyword-only, one per flag
@@ -33,10 +35,17 @@ def build(  # noqa: PLR0913 - keyword-only, one per flag
             encoding = codecs.lookup(encoding).name
         except LookupError as error:
             raise UsageError(f"unknown encoding '{encoding}'", "such as cp1251, cp1252, cp932 or gb18030") from error
-    recipe = presets.load(Kind.LORA, "dim32-gc", presets.with_sizes(size))
+    recipe = presets.load(Kind.LORA, _PRESET, presets.with_sizes(size))
     options = convert_picture.RepairOptions(alpha, quality, lambda width, height: shrunk_size(recipe, width, height))
     spelling = f"{alpha.value} {quality} {size}"
     return FixRequest(options, spelling, caption_text.parse_trigger(trigger), encoding, keep_duplicates)
+
+
+def trained_side(data: Path) -> int:
+    """Side of the square that the largest dataset of a config trains at; without a config, the default preset's."""
+    recipe = presets.load(Kind.LORA, _PRESET, sources.overrides(data))
+    found = [size for each in sources.recipes(data, recipe) if (size := buckets.sides(each))]
+    return max(_LEAST_SIDE, *(math.isqrt(width * height) for width, height in found))
 
 
 def shrunk_size(recipe: Recipe, width: int, height: int) -> tuple[int, int]:

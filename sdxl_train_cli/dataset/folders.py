@@ -14,29 +14,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import handed_file, layout
-from sdxl_train_cli.dataset import picture_names
+from sdxl_train_cli.dataset import dataset_parts, picture_names
+from sdxl_train_cli.dataset.dataset_parts import DatasetPart, OwnOption
 from sdxl_train_cli.dataset.metadata_file import MetadataFile
 from sdxl_train_cli.dataset.picture_names import OTHER_PICTURES, InnerFolders, is_picture_name
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.files import exists, is_folder
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.recipe import Value
+from sdxl_train_cli.recipe import Recipe, Value
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 MOST_REPEATS = 10_000
 """A larger number before the _ of a folder's name is a date. As repeats, it would fill the memory."""
 NUMBERED = re.compile(r"(\d+)_(.*)", re.DOTALL)
 """Pattern of a folder name with repeats and class."""
-
-
-@dataclass(frozen=True)
-class DatasetPart:
-    """What sets the dataset apart in which sd-scripts trains a picture. A batch never mixes datasets."""
-
-    options: tuple[tuple[str, Value], ...] = ()
-    """Options of the run that this dataset sets for itself."""
-    has_masks: bool = False
-    """Whether the pictures have masks in another folder: then sd-scripts wants one for each picture."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class Subset:
     """Metadata file that lists the pictures. None uses the whole folder, with caption files."""
     options: tuple[tuple[str, Value], ...] = ()
     """Further options that a dataset config sets for this subset, in sd-scripts' names."""
-    dataset_options: tuple[tuple[str, Value], ...] = ()
+    dataset_options: tuple[OwnOption, ...] = ()
     """Options of the run that the dataset of this subset sets for itself, because others set them otherwise."""
     masks: Path | None = None
     """Folder of masks, one for each picture (`conditioning_data_dir`)."""
@@ -94,7 +85,11 @@ class TrainingPictures:
     @property
     def count(self) -> int:
         """Number of distinct training pictures."""
-        return sum(subset.pictures for subset in self.subsets if not subset.is_reg)
+        return sum({subset.place: subset.pictures for subset in self.subsets if not subset.is_reg}.values())
+
+    def recipes(self, recipe: Recipe) -> list[Recipe]:
+        """The recipe as each dataset trains with it, each once."""
+        return dataset_parts.recipes(recipe, (subset.part for subset in self.subsets))
 
     @property
     def has_prefix(self) -> bool:
@@ -205,7 +200,7 @@ class PictureFile:
     height: int
     repeats: int
     is_reg: bool = False
-    part: DatasetPart = DatasetPart()
+    part: DatasetPart = dataset_parts.WHOLE
 
 
 def files(pictures: TrainingPictures) -> list[PictureFile]:
@@ -308,20 +303,24 @@ def _numbered_names(folder: Path) -> list[str]:
     return []
 
 
-def _twice(folders: Iterable[Subset]) -> list[FolderProblem]:
-    seen: set[Path] = set()
+def _twice(subsets: Iterable[Subset]) -> list[FolderProblem]:
+    """Folders that are in one dataset twice. In two datasets, both are trained on."""
+    seen: set[tuple[DatasetPart, Path]] = set()
     problems = []
-    for folder in (folder.image_dir.resolve() for folder in folders):
-        if folder in seen:
+    for part, folder in ((subset.part, subset.image_dir.resolve()) for subset in subsets):
+        if (part, folder) in seen:
             words = "is given for both training and regularisation: sd-scripts would ignore the second"
             hint = "give --reg pictures of the class, not of the subject"
             problems.append(FolderProblem("skipped-folder", folder, folder, words, hint))
-        seen.add(folder)
+        seen.add((part, folder))
     return problems
 
 
 def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
     """Yield the folder with its contents filled in, unless a problem prevents training on it."""
+    if folder.origin is not None and folder.metadata_file is None and not is_folder(folder.image_dir):
+        problems.append(_absent(folder, folder.origin))
+        return
     there = list_entries(folder.image_dir)
     named = None if folder.metadata_file is None else list(map(str, folder.metadata_file.captions))
     pictures = list(filter(is_picture_name, there)) if named is None else named
@@ -343,6 +342,15 @@ def _look(folder: Subset, problems: list[FolderProblem]) -> Iterator[Subset]:
         found = {suffix: captions_of(pictures, suffix, there) for suffix in suffixes}
         suffix = _caption_suffix(folder.image_dir, found, problems)
         yield replace(folder, caption_extension=suffix, pictures=len(pictures), captions=len(found[suffix]))
+
+
+def _absent(folder: Subset, origin: Origin) -> FolderProblem:
+    """That a dataset config names a folder which is not here, with one of that name beside the config."""
+    name = folder.image_dir.name.rpartition("\\")[2]
+    words = "is a file, not a folder" if exists(folder.image_dir) else "does not exist"
+    is_beside = bool(name) and is_folder(Path(origin.name).parent / name)
+    hint = f'write image_dir = "{name}" in this line' if is_beside else "write the folder of the pictures in this line"
+    return FolderProblem("empty-folder", folder.image_dir, folder.place, words, hint, origin)
 
 
 def _empty(folder: Subset, there: Iterable[str]) -> FolderProblem:

@@ -21,7 +21,6 @@ def largest(recipe: Recipe, pictures: Sequence[PictureFile]) -> Bucket | None:
 
 
 def fullest(recipe: Recipe, pictures: Sequence[PictureFile]) -> tuple[Bucket, int] | None:
-    """The bucket whose batch has the most pixels at the recipe's batch size, and the pictures in that batch."""
-    arranged = bucketing.arrange(recipe, pictures)
-    found = [(bucket, min(arranged.batch_size, bucket.count)) for bucket in arranged.buckets]
+    """The bucket whose batch has the most pixels, and the pictures in that batch."""
+    found = [(bucket, bucket.fullest) for bucket in bucketing.arrange(recipe, pictures).buckets]
     return max(found, key=lambda each: (each[0].pixels * each[1], each[0].pixels), default=None)

@@ -81,7 +81,7 @@ def of_recipe(pictures: TrainingPictures, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _holds_back(subset: Subset, recipe: Recipe) -> bool:
-    own = dict(subset.dataset_options).get("validation_split")
+    own = subset.part.own("validation_split")
     return bool(recipe.number("validation_split") if own is None else own)
 
 

@@ -53,15 +53,16 @@ class Overview:
 
 def summarize(survey: Survey) -> Overview:
     """Compute the statistics. Captions are those of training pictures, as trained."""
-    readable = [seen for seen in survey.seen if seen.facts.error is None]
+    every = survey.distinct
+    readable = [seen for seen in every if seen.facts.error is None]
     sizes = Counter((seen.facts.width, seen.facts.height) for seen in readable)
-    trained = [seen for seen in survey.seen if not seen.subset.is_reg]
+    trained = [seen for seen in every if not seen.subset.is_reg]
     captions = [trained_caption(seen) for seen in trained]
     known = caption.token_counts(survey.seen)
     return Overview(
         folders=survey.pictures.subsets,
         sizes=tuple((*size, count) for size, count in _ordered(sizes)),
-        unread=len(survey.seen) - len(readable),
+        unread=len(every) - len(readable),
         tags=tuple(_ordered(Counter(tag for words in captions for tag in split_tags(words)))),
         lengths=_bars([known[seen.facts.path] for seen in trained if seen.facts.path in known]),
         is_estimate=any(seen.caption is not None and seen.caption.is_estimate for seen in trained),

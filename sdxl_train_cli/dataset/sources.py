@@ -8,18 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdxl_train_cli import files, formatting, handed_file, layout
-from sdxl_train_cli.dataset import config_file, finding_kinds, folders, metadata_file, picture_names
+from sdxl_train_cli.dataset import config_file, dataset_parts, finding_kinds, folders, metadata_file, picture_names
 from sdxl_train_cli.dataset.config_file import ConfigFile
+from sdxl_train_cli.dataset.dataset_parts import OwnOption
 from sdxl_train_cli.dataset.folders import FolderProblem, Subset, TrainingPictures
 from sdxl_train_cli.dataset.metadata_file import MetadataFile
 from sdxl_train_cli.errors import DatasetError, Problem
-from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes.presets import Override
 
 _SPLIT = "train"
 """The imagefolder split to train on if there are several."""
 _UNREAD = "metadata.parquet"
+_EMPTY = Subset(Path(), 1, None, "", None, is_reg=False, pictures=0, captions=0)
+"""A folder without options of its own."""
 
 
 def find(
@@ -66,22 +68,34 @@ def overrides(data: Path) -> tuple[Override, ...]:
     return config.overrides if config else ()
 
 
-def as_typed(pictures: TrainingPictures, recipe: Recipe) -> TrainingPictures:
-    """The pictures without those options of their datasets that were typed for the whole run."""
-    return replace(pictures, subsets=tuple(_as_typed(subset, recipe) for subset in pictures.subsets))
+def as_trained(pictures: TrainingPictures, recipe: Recipe) -> TrainingPictures:
+    """The pictures in the datasets that a recipe makes of them: once for each of its sizes, by what was typed."""
+    sized = _at_sizes(pictures.subsets, recipe.sizes)
+    return replace(pictures, subsets=tuple(_as_typed(subset, recipe) for subset in sized))
 
 
 def _as_typed(subset: Subset, recipe: Recipe) -> Subset:
-    if not subset.dataset_options:
-        return subset
-    file = "" if subset.origin is None else subset.origin.name
-    kept = tuple((key, value) for key, value in subset.dataset_options if _is_of(recipe.origin(key), file))
-    return replace(subset, dataset_options=kept)
+    """The subset without those options of its dataset that were typed for the whole run."""
+    kept = tuple(option for option in subset.dataset_options if option.counts_in(recipe))
+    return subset if kept == subset.dataset_options else replace(subset, dataset_options=kept)
 
 
-def _is_of(origin: Origin | None, file: str) -> bool:
-    """Whether a file sets an option, or nobody does, as of the options that each dataset sets for itself alone."""
-    return origin is None or origin.name == file
+def recipes(data: Path, recipe: Recipe) -> list[Recipe]:
+    """The recipe as each dataset of a source trains with it. Raises DatasetError."""
+    config = _config(layout.expand(data))
+    subsets = (_EMPTY,) if config is None else config.subsets
+    return dataset_parts.recipes(recipe, [subset.part for subset in _at_sizes(subsets, recipe.sizes)])
+
+
+def _at_sizes(subsets: Sequence[Subset], sides: Sequence[int]) -> list[Subset]:
+    """The subsets, each in a dataset of its own for each of several sizes."""
+    return [_at_size(subset, dataset_parts.own_sizes(side)) for side in sides for subset in subsets] or list(subsets)
+
+
+def _at_size(subset: Subset, own: tuple[OwnOption, ...]) -> Subset:
+    names = {option.name for option in own}
+    others = tuple(option for option in subset.dataset_options if option.name not in names)
+    return replace(subset, dataset_options=(*others, *own))
 
 
 def _config(data: Path) -> ConfigFile | None:

@@ -12,6 +12,7 @@ from sdxl_train_cli.dataset import cache_findings, cache_fit, cache_stamps
 from sdxl_train_cli.dataset.cache_owners import CacheOwners, Owner
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, SurveyedPicture
 from sdxl_train_cli.dataset.finding_kinds import summarize
+from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets
@@ -38,18 +39,21 @@ class RemovedCaches:
     """Wrong files that are not certainly caches of this dataset, told to be moved by hand."""
 
 
-def command(data: Path, regularisation: Path | None, recipe: Recipe) -> str:
+def command(data: Path, regularisation: Path | None, recipe: Recipe, pictures: TrainingPictures) -> str:
     """The command that removes the caches which don't belong to this recipe.
 
-    It names every option that the default preset has otherwise, and those that were typed.
+    It names every option that the default preset has otherwise, and those that were typed; but none that a dataset
+    sets for itself, as what is typed counts for all of them.
     """
+    own = {option.name for subset in pictures.subsets for option in subset.dataset_options}
     usual = presets.load(Kind.LORA, _USUAL)
     words = ["sdxl-train", "dataset", "fix", str(data), "--stale-caches"]
     words += ["--reg", str(regularisation)] if regularisation else []
-    wanted = {option: recipe.get(option) for option in DECIDING}
-    side = str(wanted["resolution"] or "").partition(",")[0]
+    words += ["--resolution", ",".join(map(str, recipe.sizes))] if recipe.sizes else []
+    wanted = {option: recipe.get(option) for option in DECIDING if option not in own}
+    side = str(wanted.get("resolution") or "").partition(",")[0]
     square = {override.option: override.value for override in presets.with_sizes(int(side))} if side.isdecimal() else {}
-    if square and all(_text(wanted[option]) == _text(value) for option, value in square.items()):
+    if square and all(_text(wanted.get(option)) == _text(value) for option, value in square.items()):
         words += ["--resolution", side]
         wanted = {option: value for option, value in wanted.items() if option not in square}
     words += [

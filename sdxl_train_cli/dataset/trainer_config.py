@@ -10,18 +10,23 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import caption, folders, picture_names
-from sdxl_train_cli.dataset.folders import DatasetPart, Subset, TrainingPictures
+from sdxl_train_cli.dataset.dataset_parts import DatasetPart
+from sdxl_train_cli.dataset.folders import Subset, TrainingPictures
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.recipe import Value
 
 METADATA = r"metadata-\d+\.json"
 """Name pattern of the metadata files."""
+_KEYS = {"train_batch_size": "batch_size"}
+"""Options whose key in a dataset config has another name."""
+_SIZES = {"resolution", "skip_image_resolution"}
 
 
 def config(pictures: TrainingPictures, folder: Path) -> dict[str, object]:
-    """The `--dataset_config` for sd-scripts with every subset explicit. Buckets and batch size are options of the run.
+    """The `--dataset_config` for sd-scripts with every subset explicit.
 
-    Subsets that differ in options of their dataset, or in whether they have masks, get datasets of their own.
+    What all datasets have alike is an option of the run. Subsets that differ in sizes, buckets, batch size or
+    validation, or in whether they have masks, get datasets of their own.
 
     The files of `metadata` must be written to `folder` as well.
     """
@@ -32,7 +37,20 @@ def config(pictures: TrainingPictures, folder: Path) -> dict[str, object]:
         has_captions = pictures.captions is not None
         own = _listed_config(subset, file, has_captions=has_captions) if is_listed else _subset_config(subset)
         datasets.setdefault(subset.part, []).append(own)
-    return {"datasets": [{**_plain(part.options), "subsets": own} for part, own in datasets.items()]}
+    return {"datasets": [{**_keys(part), "subsets": own} for part, own in datasets.items()]}
+
+
+def _keys(part: DatasetPart) -> dict[str, object]:
+    """The dataset's own options as keys of a dataset config, which takes a size as whole numbers."""
+    return {
+        _KEYS.get(each.name, each.name): _whole_numbers(each.value) if each.name in _SIZES else each.value
+        for each in part.options
+    }
+
+
+def _whole_numbers(size: Value) -> object:
+    sides = [int(side) for side in str(size).split(",")]
+    return sides if len(sides) > 1 else sides[0]
 
 
 def metadata(pictures: TrainingPictures, folder: Path) -> dict[Path, dict[str, object]]:

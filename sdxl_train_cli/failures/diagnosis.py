@@ -11,6 +11,7 @@ from functools import cache
 from sdxl_train_cli.failures import (
     known_failures,
     log,
+    refused_config_key,
     refused_keyword,
     refused_options,
     remedies,
@@ -30,7 +31,11 @@ _OF_THE_WHOLE = {_NAN_LOSS, _ZERO_LOSS, _NO_STEPS}
 """Signatures that count though the run ended well. Two of them are found in progress bars, which count for no other."""
 _FINISHED = "model saved."
 _CUT = "the log breaks off within a traceback"
-_TAKEN_APART = {"options": refused_options.explain, "arguments": refused_keyword.explain}
+_TAKEN_APART = {
+    "options": refused_options.explain,
+    "arguments": refused_keyword.explain,
+    "config-keys": refused_config_key.explain,
+}
 _MENTION = re.compile(r"\w{1,60}(?:Error|Exception)\b|\b(?:[Ee]rror|ERROR|[Ff]ailed)\b")
 _NEAR_THE_END = 12
 """Final lines searched for errors in mid-line. Earlier errors were survived."""

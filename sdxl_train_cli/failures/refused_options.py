@@ -29,6 +29,8 @@ _SWITCHED = frozenset({"true", "false", "yes", "no", "on", "off"})
 _LONG_DASH = re.compile("^[\u2010-\u2015\u2212]+-?")
 _CURLED = re.compile("[\u2018-\u201f\u00ab\u00bb\uff02\uff07]")
 _ODD_BLANK = re.compile("[\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff]")
+_WHOLE_PATH = re.compile(r"/\w|~/|[A-Za-z]:[\\/]|\.{1,2}[\\/]")
+"""The beginning of a path: such a value is rarely the rest of another."""
 _KEY_VALUE = re.compile(r"([A-Za-z_]\w*)=")
 _DASHES = re.compile(r"-{1,2}[A-Za-z]")
 _FIRST_NAMED = ("sdxl_train_network.py", "sdxl_train.py")
@@ -232,6 +234,11 @@ def words() -> dict[str, dict[str, str]]:
 def _split_value(parts: Sequence[RefusedPart]) -> Explanation:
     """A value with a blank, of which the shell made two words."""
     words = formatting.cut(" ".join(part.text for part in parts), _LONGEST)
+    if not parts[0].before and _WHOLE_PATH.match(words):
+        return Explanation(
+            f"'{words}' stands alone: a blank before it parts it from its option, or one within it from its beginning",
+            "write --option=VALUE without a blank at the = or at the value's beginning; quote a path that has blanks",
+        )
     if not parts[0].before:
         without = f"; numbers have no blank between them: {words},{words}" if words.isdecimal() else ""
         return Explanation(

@@ -61,9 +61,9 @@ class Signature(BaseModel):
     """Regular expression that must match neither: the same words mean something else there."""
     beside: str | None = None
     """Regular expression that must match another line of the log."""
-    taken_apart: Literal["options", "arguments"] | None = None
-    """The error lists parts of a command line, or an optimizer's argument. `refused_options` and `refused_keyword`
-    tell each of them. Cause and remedy stand in where they can't."""
+    taken_apart: Literal["options", "arguments", "config-keys"] | None = None
+    """The error lists parts of a command line, an optimizer's argument, or a key of a dataset config. The modules
+    `refused_*` tell each of them. Cause and remedy stand in where they can't."""
     sample: str = ""
     """End of a traceback that it explains: the relevant frames and the error. Tests require it."""
     sample_is_whole: bool = False

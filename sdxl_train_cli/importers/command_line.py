@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sdxl_train_cli.errors import Problem, RecipeError
@@ -18,14 +18,16 @@ from sdxl_train_cli.importers import (
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, unknown
 from sdxl_train_cli.importers.python_code import PythonFindings
 from sdxl_train_cli.importers.script_lines import WrittenFile
-from sdxl_train_cli.importers.script_reading import SCRIPT, FollowedScript, TrainerCall
+from sdxl_train_cli.importers.script_reading import OTHER_SCRIPT, SCRIPT, FollowedScript, TrainerCall
 from sdxl_train_cli.sdscripts import shipped
 
 FORMAT = "command line"
-_OTHER_SCRIPT = re.compile(r"\b((?:\w{1,60}_)?train(?:_\w{1,60})?|fine_tune)\.py\b")
+_CONDITION = re.compile(r"(?i)[\s}]*(?:el(?:se)?)?if\b(.{1,80})")
+_THEN = re.compile(r"[;\s]*(?:then|\{)\s*$")
 _NAMED_LATER = re.compile(r"(?m)^[^#\n]*\blaunch\b[^\n]*(?:[$%!{]\w+[}%!]?(?:\.py)?\b)")
 """A launch of a script whose name stands in a variable."""
 _ENDS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>", "*>&1", "C-m", "Enter", "}", ")"})
+_TRAINERS = "SDXL is trained by sdxl_train_network.py and sdxl_train.py"
 _LAUNCH = "sdxl-train launches the trainer itself, on one GPU"
 _MOST_CALLS = 100
 """Calls reported, one row each."""
@@ -36,7 +38,7 @@ _FAILED = re.compile(r"Traceback \(most recent call last\)|^steps: *\d+%", re.MU
 
 def is_one(text: str) -> bool:
     """Whether the text calls a training script."""
-    return bool(SCRIPT.search(text) or _OTHER_SCRIPT.search(text) or _NAMED_LATER.search(text))
+    return bool(SCRIPT.search(text) or OTHER_SCRIPT.search(text) or _NAMED_LATER.search(text))
 
 
 def read(text: str, shown: str) -> ForeignSettings:
@@ -46,24 +48,48 @@ def read(text: str, shown: str) -> ForeignSettings:
     if not followed.calls:
         followed = _followed(text, shown) if found is None or not followed.written else followed
     if not followed.calls and not followed.written:
-        raise RecipeError(_no_call(text, shown))
+        raise RecipeError(_no_call(text, shown, followed.other_script))
     if not followed.calls:
+        if SCRIPT.search(text) is None and (other := _of_another_model(text)) is not None:
+            raise RecipeError(Problem(f"calls {other}, which does not train SDXL", _TRAINERS, shown))
         entries = [entry for file in followed.written for entry in _settings(file, shown)]
-        return ForeignSettings(FORMAT, "sdxl_train_network.py" not in text, tuple(entries))
+        is_network = "sdxl_train_network.py" in text or any(entry.key == "network_module" for entry in entries)
+        return ForeignSettings(FORMAT, not is_network, tuple(entries))
     return _of_call(followed, text, shown)
 
 
-def _no_call(text: str, shown: str) -> Problem:
+def _of_another_model(text: str) -> str | None:
+    """A script of another model that the text calls; None if it calls none, or one that is named as of SDXL."""
+    names = [match[0] for match in OTHER_SCRIPT.finditer(text)]
+    return None if any("xl" in name.lower() for name in names) else next(iter(names), None)
+
+
+def _no_call(text: str, shown: str, called: str) -> Problem:
     if _FAILED.search(text):
         return Problem("is a log of a training, which names no settings", "sdxl-train runs explain FILE", shown)
-    other = None if SCRIPT.search(text) else _OTHER_SCRIPT.search(text)
+    if called and SCRIPT.search(text):
+        return Problem(f"calls {called} as it stands, which does not train SDXL", _chosen(text), shown)
+    other = None if SCRIPT.search(text) else OTHER_SCRIPT.search(text)
     if other is not None:
         what = f"calls {other[0]}, which does not train SDXL"
     elif SCRIPT.search(text) is not None:
         what = "names the trainer, but holds no call of it with options"
     else:
         what = "does not call a training script"
-    return Problem(what, "SDXL is trained by sdxl_train_network.py and sdxl_train.py", shown)
+    return Problem(what, _TRAINERS, shown)
+
+
+def _chosen(text: str) -> str:
+    """Where the script chooses SDXL's trainer."""
+    lines = text.split("\n")
+    at = next((at for at, line in enumerate(lines) if SCRIPT.search(line)), 0)
+    above = ((number, _CONDITION.match(lines[number])) for number in range(at, max(-1, at - 5), -1))
+    found = next(((number, match[1]) for number, match in above if match is not None), None)
+    if found is None:
+        return "make it call sdxl_train_network.py or sdxl_train.py, and import it again"
+    return (
+        f"line {found[0] + 1} chooses SDXL's script if {_THEN.sub('', found[1]).strip()}: set that, and import it again"
+    )
 
 
 def _followed(text: str, shown: str) -> FollowedScript:
@@ -129,7 +155,15 @@ def _last(path: str) -> str:
 
 
 def _settings(file: WrittenFile, shown: str) -> tuple[ForeignKey, ...]:
-    return toml_config.entries_of_text(re.sub(r"(?m)(=\s*)([$%{][\w${}%:-]*)\s*$", r'\1"\2"', file.text), shown)
+    text = re.sub(r"(?m)(=\s*)([$%{][\w${}%:-]*)\s*$", r'\1"\2"', file.text)
+    return tuple(map(_certain, toml_config.entries_of_text(text, shown)))
+
+
+def _certain(entry: ForeignKey) -> ForeignKey:
+    """The entry without a value that is only known when the script runs."""
+    if entry.option is None or entry.option in option_translation.STAYS or not script_variables.is_unknown(entry.shown):
+        return entry
+    return unknown(entry.key, entry.shown, _NOT_SET)
 
 
 def _read_here(entry: ForeignKey) -> ForeignKey:
@@ -150,10 +184,26 @@ def _of_python(found: PythonFindings, shown: str) -> FollowedScript:
     for line, text in found.texts:
         if SCRIPT.search(text) and " --" in text and not followed.calls:
             followed.calls += [replace(call, number=line) for call in _followed(text, shown).calls]
-    named = [{str(key): value for key, value in table.items()} for table in found.tables]
-    tables = [table for table in named if toml_config.is_one(table)]
-    followed.written += [WrittenFile("", toml_config.text_of(table)) for table in tables[-1:]]
+    tables = [table for table in _whole(found.tables) if toml_config.is_training(table) and "datasets" not in table]
+    followed.written += [WrittenFile("", toml_config.text_of(table)) for table in _united(tables)[-1:]]
+    if followed.written and not any(word.startswith("--") for call in followed.calls for word in call.words):
+        followed.calls = []
     return followed
+
+
+def _whole(tables: Sequence[Mapping[object, object]]) -> list[Mapping[str, object]]:
+    """Each table once, without those that are a part of another."""
+    inner = {id(value) for table in tables for value in table.values()}
+    once = {id(table): table for table in tables if id(table) not in inner}
+    return [{str(key): value for key, value in table.items()} for table in once.values()]
+
+
+def _united(tables: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The tables, with those of sections as one: a notebook makes some in each cell and writes one file of all."""
+    parts = [table for table in tables if all(isinstance(value, dict) for value in table.values())]
+    whole = {name: section for table in parts for name, section in table.items()}
+    is_one_file = len(parts) > 1 and len(whole) == sum(map(len, parts))
+    return [*tables, whole] if is_one_file else sorted(tables, key=toml_config.size)
 
 
 def flags(words: Sequence[str], prefix: str = "") -> Iterator[ForeignKey]:

@@ -27,6 +27,8 @@ _KNOWN = (
 )
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _HEAD_BYTES = 9
+_OPTIONS_ALONE = re.compile(r"\s*--[a-z]\w{2,}[ =\n]")
+"""An excerpt of a command line: its options without the call."""
 _COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
 
 
@@ -60,6 +62,11 @@ def read_text(text: str, shown: str) -> ForeignSettings:
 def _of_text(text: str, shown: str) -> ForeignSettings:
     if text.lstrip().startswith(("{", "[{")):
         return _of_json(text, shown)
+    if _OPTIONS_ALONE.match(text):
+        given = {word.partition("=")[0].removeprefix("--") for word in text.split() if word.startswith("--")}
+        is_full = bool(given & toml_config.ONLY_FULL) and not any(name.startswith("network_") for name in given)
+        script = "sdxl_train.py" if is_full else "sdxl_train_network.py"
+        return command_line.read(f"{script} {text.lstrip()}", shown)
     if command_line.is_one(_COMMENT.sub("", text)):
         return command_line.read(text, shown)
     found = untrusted_files.toml_table(text, shown) if "=" in text else {}

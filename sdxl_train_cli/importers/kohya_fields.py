@@ -32,7 +32,7 @@ _SAME_NAME: Mapping[FieldForm, str] = {
         fused_backward_pass gradient_checkpointing highvram ip_noise_gamma_random_strength log_config masked_loss
         mem_eff_attn noise_offset_random_strength persistent_data_loader_workers random_crop resume_from_huggingface
         save_state save_state_on_train_end save_state_to_huggingface scale_v_pred_loss_like_noise_pred shuffle_caption
-        skip_cache_check train_text_encoder v2 v_parameterization weighted_captions""",
+        skip_cache_check train_inpainting train_text_encoder v2 v_parameterization weighted_captions""",
     FieldForm.NUMBER: """
         bucket_reso_steps caption_dropout_every_n_epochs caption_dropout_rate gradient_accumulation_steps huber_c
         huber_scale keep_tokens learning_rate learning_rate_te1 learning_rate_te2 lr_scheduler_num_cycles
@@ -81,7 +81,7 @@ NO_OPTION: Mapping[str, str] = {
     **dict.fromkeys(
         [
             "stop_text_encoder_training", "stop_text_encoder_training_pct", "no_token_padding", "conv_dims",
-            "conv_alphas", "lowvram", "train_inpainting", "fp8_base_unet", "learning_rate_te"
+            "conv_alphas", "lowvram", "fp8_base_unet", "learning_rate_te"
         ],
         _NONE,
     ),

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from sdxl_train_cli import files, formatting, untrusted_files
 from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.importers import toml_config, values
+from sdxl_train_cli.importers import script_variables, toml_config, values
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, shown, unknown
 from sdxl_train_cli.recipe import Value
 
 _CONFIG, _DATASET, _PROMPTS = "config_file", "dataset_config", "sample_prompts"
+_LAUNCHERS = "accelerate "
+"""Before the launcher's own options: its --config_file holds no settings of a training."""
 _FROM_DATASET = {"batch_size": "train_batch_size"}
 """Keys of a dataset config whose option has another name."""
 _OF_PICTURES = frozenset({"image_dir", "metadata_file", "class_tokens", "num_repeats", "is_reg", "caption_extension",
@@ -34,7 +36,8 @@ def followed(reading: ForeignSettings, folder: Path, shown_file: str) -> Foreign
     warnings, read = list[Problem](), list[str]()
     for entry in reading.entries:
         option = entry.key.rpartition("--")[2].replace("-", "_")
-        name = str(entry.value or entry.shown) if option in {_CONFIG, _DATASET, _PROMPTS} else ""
+        is_trainers = option in {_CONFIG, _DATASET, _PROMPTS} and not entry.key.startswith(_LAUNCHERS)
+        name = str(entry.value or entry.shown) if is_trainers else ""
         if not name:
             own.append(entry)
         elif option != _CONFIG:
@@ -87,6 +90,9 @@ def _settings(folder: Path, name: str, shown_file: str) -> tuple[Path, tuple[For
     file = name if name.lower().endswith(".toml") else f"{name}.toml"  # as sd-scripts does
     found = find(folder, file)
     last = file.replace("\\", "/").rpartition("/")[2]
+    if isinstance(found, _Absent) and script_variables.is_unknown(last):
+        words = "its settings are in a file whose name is only known when it runs"
+        return Problem(words, "import that file: sdxl-train presets import FILE", shown_file)
     if isinstance(found, _Absent):
         hint = f"put {last} beside it and import again; or import it alone: " + formatting.shell_line(
             ["sdxl-train", "presets", "import", last]

@@ -117,6 +117,11 @@ _STAYS: Mapping[str, str] = {
     **dict.fromkeys(("training_method", "model_type"), "decides how other keys are read"),
     "attention_mechanism": "attention does not change the result: the base preset's is kept",
 }
+_INPAINTING: Mapping[str, tuple[str, Value | None, str]] = {
+    "model_type": ("train_inpainting", True, "sd-scripts has it from v0.11 on"),
+    "latent_caching": ("cache_latents", None, "sd-scripts draws a mask on each picture in each step"),
+}
+"""What keys mean for an inpainting model: option, value and why."""
 _SPECIAL = PARTS | {
     *("loss_weight_fn", "loss_weight_strength", "min_noising_strength", "max_noising_strength", "min_snr_gamma"),
     *("weight_dtype", "learning_rate_scaler"),
@@ -137,8 +142,6 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
     model, method = str(found.get("model_type")), str(found.get("training_method", "FINE_TUNE"))
     if not model.startswith("STABLE_DIFFUSION_XL"):
         raise RecipeError(Problem(f"is for {shown(model)}, not for SDXL", "import SDXL settings", where))
-    if "INPAINTING" in model:
-        raise RecipeError(Problem("is for an SDXL inpainting model, which sd-scripts does not train", None, where))
     if method not in {"LORA", "FINE_TUNE"}:
         raise RecipeError(Problem(f"trains {shown(method)}", "sdxl-train trains networks and whole models", where))
     is_full = method == "FINE_TUNE"
@@ -158,7 +161,10 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
 
 def _entries(key: str, raw: object, found: Mapping[str, object], *, name: str, full: bool) -> Iterator[ForeignKey]:
     note = "" if name == key else "not in the file: OneTrainer's default"
-    if key in _STAYS or key.startswith("__"):
+    if key in _INPAINTING and "INPAINTING" in str(found.get("model_type")):
+        option, value, why = _INPAINTING[key]
+        yield computed(name, raw, option, value, why)
+    elif key in _STAYS or key.startswith("__"):
         yield ignored(name, "", _STAYS.get(key, "the file's own version"))
     elif key == "optimizer":
         yield from _optimizer(name, raw, note)
@@ -226,7 +232,9 @@ def _resolution(name: str, raw: object, note: str) -> ForeignKey:
     if len(sizes) == 1 and re.fullmatch(r"\d{2,5}(x\d{2,5})?", sizes[0]):
         width, _, height = sizes[0].partition("x")
         return computed(name, raw, "resolution", f"{width},{height or width}", note)
-    return unknown(name, raw, "is not a single size, which sd-scripts needs")
+    if all(size.isdecimal() for size in sizes):
+        return unknown(name, raw, f"several sizes are typed for each run: --resolution {','.join(sizes)}")
+    return unknown(name, raw, "is not a single size, which a preset needs")
 
 
 def _warmup(name: str, raw: object, found: Mapping[str, object]) -> ForeignKey:

@@ -6,8 +6,16 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sdxl_train_cli.errors import Problem, RecipeError
-from sdxl_train_cli.importers import misplaced, named_code, networks, option_translation, related_options, substitutes
+from sdxl_train_cli.errors import Problem, RecipeError, WayOut
+from sdxl_train_cli.importers import (
+    misplaced,
+    named_code,
+    networks,
+    option_translation,
+    related_options,
+    substitutes,
+    values,
+)
 from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, KeyFate
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
@@ -40,6 +48,7 @@ _RATES: Mapping[str, str] = {
     "text_encoder_lr": "network_train_unet_only",
 }
 """Rates of parts, and the switch that excludes the part."""
+_ALL_RATES = frozenset({"learning_rate", "learning_rate_te1", "learning_rate_te2", "block_lr", *_RATES})
 _REFUSED = "sd-scripts would refuse it: "
 
 
@@ -70,6 +79,9 @@ class _ImportDraft:
     silent_on_dataset: bool
     bases: Mapping[str, Recipe]
     """Every shipped preset of the kind."""
+    text: str = ""
+    """The file, for the lines of its settings."""
+    warnings: tuple[Problem, ...] = ()
 
 
 def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: Kind | None = None) -> ImportedPreset:
@@ -95,13 +107,14 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
     has_dataset = any(entry.key.endswith("dataset_config") and entry.shown for entry in reading.entries)
     bases = {name: presets.load(kind, name) for name in presets.names_by_size(kind)}
-    draft = _ImportDraft(kind, reading.whole, known, tuple(entries), has_dataset, bases)
+    draft = _ImportDraft(kind, reading.whole, known, tuple(entries), has_dataset, bases, reading.text)
     draft = _mended(draft, table, shown)
     base = min(bases, key=lambda name: _distance(draft, name))
     changes = _changes(draft, base)
     return ImportedPreset(
-        reading.format, kind, base, changes, draft.entries, reading.facts, (*reading.warnings, *warnings)
-    )
+        reading.format, kind, base, changes, draft.entries, reading.facts,
+        (*reading.warnings, *warnings, *draft.warnings),
+    )  # fmt: skip
 
 
 def _require_something(entries: Sequence[ForeignKey], reading: ForeignSettings, shown: str) -> None:
@@ -235,11 +248,36 @@ def _mended(draft: _ImportDraft, table: OptionTable, shown: str) -> _ImportDraft
         if not refused:
             return draft
         for problem in refused:
+            way = next((way for way in problem.ways if way.options <= _ALL_RATES), None)
+            if way is not None:
+                draft = _with_other_rates(draft, way, problem, shown)
+                continue
             option = _to_leave_out(problem, draft, recipe)
             if option is None or option in _MEANING:
                 raise RecipeError(replace(problem, where=shown))
             draft = _left_out(draft, option, problem, is_known=option in known)
     raise RecipeError(Problem("can't be made into a preset that sd-scripts accepts", None, shown))
+
+
+def _with_other_rates(draft: _ImportDraft, way: WayOut, problem: Problem, shown: str) -> _ImportDraft:
+    """The draft with rates in place of those that would destroy or never move the model, so that the rest is kept."""
+    given = dict(setting.split("=", 1) for setting in way.settings)
+    numbers = {option: values.convert(raw, option) for option, raw in given.items() if raw != "null"}
+    changed = {option: value for option, value in numbers.items() if value != draft.known.get(option)}
+    rates: Mapping[str, Value | None] = changed or dict.fromkeys(given.keys() - numbers)  # no more than is needed
+    entries, told = list[ForeignKey](), list[Problem]()
+    for entry in draft.entries:
+        if entry.option is None or entry.option not in rates or entry.value is None:
+            entries.append(entry)
+            continue
+        new = rates[entry.option]
+        entries.append(replace(entry, what=KeyFate.COMPUTED, value=new, note=problem.message))
+        instead = "it is left out" if new is None else f"{new} is taken in its place"
+        message = f"{entry.option} {entry.shown}: {instead}: {problem.message}"
+        told.append(Problem(message, None, substitutes.place(entry, shown, draft.text), (entry.option,)))
+    return replace(
+        draft, known={**draft.known, **rates}, entries=tuple(entries), warnings=(*draft.warnings, *told)
+    )  # fmt: skip
 
 
 def _refused(recipe: Recipe, table: OptionTable) -> list[Problem]:

@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sdxl_train_cli.importers import script_variables, values
+from sdxl_train_cli.importers import python_calls, script_variables
+from sdxl_train_cli.importers.python_calls import Unknown
 
 _LONGEST = 512 * 1024
 _LONGEST_TEXT = 64 * 1024
@@ -18,16 +19,6 @@ _MAGIC = re.compile(r"^[ \t]*[!%]")
 _WHOLE_CELL = re.compile(r"\s*%%(?:bash|sh|script bash|shell)\b.*\n")
 _PYTHON = re.compile(r"(?m)^[ \t]*(?:import|from|def|class|with|try:|!|%)|\bsubprocess\b|^\w+ *= *[\[{\"'f\d(]")
 _NAMES = {"True": True, "False": False, "None": None}
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A value that is only known when the program runs."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return f"{{{self.text[:40]}}}"
 
 
 @dataclass
@@ -291,23 +282,14 @@ class _CodeWalk:
         given = list(self._parts(node.args))
         for keyword in node.keywords:
             self._value(keyword.value)
-        if name in {"str", "int", "float", "Path", "abspath", "expanduser", "normpath", "list"} and len(given) == 1:
-            return _converted(name, given[0])
-        if name == "join" and given and all(isinstance(part, str) for part in given):
-            return "/".join(map(str, given))
-        if name in {"get", "getenv"} and len(given) == 2:  # noqa: PLR2004 - a name and a default
-            return given[1]
-        return Unknown(_source(node))
+        if name == "isinstance" and given:
+            wanted = {getattr(part, "id", "") for part in ast.walk(node.args[-1])}
+            return Unknown(name) if isinstance(given[0], Unknown) else type(given[0]).__name__ in wanted
+        held = self._value(node.func.value) if isinstance(node.func, ast.Attribute) else None
+        return python_calls.result(name, held, given, Unknown(_source(node)))
 
 
 _SIGNS: Mapping[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//"}
-
-
-def _converted(name: str, value: object) -> object:
-    if name == "list" or isinstance(value, Unknown):
-        return value
-    number = values.number(str(value)) if name in {"int", "float"} else None
-    return str(value) if number is None else int(number) if name == "int" else number
 
 
 def _is_main(test: ast.expr) -> bool:

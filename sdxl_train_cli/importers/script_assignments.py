@@ -24,6 +24,9 @@ _PARTS = re.compile(r"\"(?:[^\"`\\]|[`\\].)*\"|'[^']*'|(?:[^\s,;\"']|=\"[^\"]*\"
 _ITEM = re.compile(r"[\"']?(?P<key>[\w-]+)[\"']?\s*=\s*(?P<value>\"[^\"]*\"|'[^']*'|[^;\n]+)")
 _COMMENT = re.compile(r"\s#[^\"']*$")
 _JOINED = re.compile(r"(?P<word>Join-Path|Resolve-Path)\s.+", re.IGNORECASE)
+_SUM = re.compile(r"(?:\"[^\"]*\"|'[^']*'|\$[\w:.]+)(?:\s*\+\s*(?:\"[^\"]*\"|'[^']*'|\$[\w:.]+))+")
+"""Texts and variables of PowerShell that are put together."""
+_SUMMAND = re.compile(r"\"[^\"]*\"|'[^']*'|\$[\w:.]+")
 _MOST_PARTS = 500
 
 
@@ -120,7 +123,8 @@ def _value(text: str, variables: Variables) -> Held:
         return "" if text.lower() == "$null" else text[1:].lower()
     if _JOINED.fullmatch(text):
         text = f"({text})"
-    filled = _text(text, variables)
+    is_sum = _SUM.fullmatch(text) and ("'" in text or '"' in text)
+    filled = "".join(_text(part, variables) for part in _SUMMAND.findall(text)) if is_sum else _text(text, variables)
     return computed(filled) or filled if re.search(r"\s[-+*/]\s", text) else filled
 
 

@@ -48,7 +48,8 @@ class ScriptText:
 
 def split(text: str) -> ScriptText:
     """The script's statements in order, without comments."""
-    continued = _continuation(text)
+    is_batch = _is_batch(text)
+    continued = re.compile(r"\^$" if is_batch else r"(?:\\|\^|`)$")
     raw = text.replace("\r\n", "\n").split("\n")[:MOST_LINES]
     found = ScriptText()
     place, is_call = 0, False
@@ -57,6 +58,8 @@ def split(text: str) -> ScriptText:
         place += 1
         if not bare or _COMMENT.match(bare):
             continue
+        if not is_batch:
+            bare = without_comment(bare)
         while place < len(raw) and (match := continued.search(bare)):
             bare = f"{bare[: match.start()].rstrip()} {raw[place].strip()}".strip()
             place += 1
@@ -74,10 +77,23 @@ def split(text: str) -> ScriptText:
     return found
 
 
-def _continuation(text: str) -> re.Pattern[str]:
-    """In a batch file a line may end with a folder's backslash; elsewhere guides mix the marks of all shells."""
-    is_batch = _BATCH.search(text) and not _OTHER.search(re.sub(r"(?im)^[ \t]*@?(?:set|rem|::).*$", "", text))
-    return re.compile(r"\^$" if is_batch else r"(?:\\|\^|`)$")
+def without_comment(line: str) -> str:
+    """A line of sh or PowerShell without the comment at its end: a # behind a blank, outside of quotes."""
+    quote = ""
+    for at, char in enumerate(line):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char == "#" and at and line[at - 1].isspace():
+            return line[:at].rstrip()
+    return line
+
+
+def _is_batch(text: str) -> bool:
+    """Whether it is of cmd, where a line may end with a folder's backslash, and a # is a letter."""
+    without = re.sub(r"(?im)^[ \t]*@?(?:set|rem|::).*$", "", text)
+    return _BATCH.search(text) is not None and _OTHER.search(without) is None
 
 
 def _here(raw: list[str], place: int, bare: str) -> tuple[int, WrittenFile | None]:

@@ -16,6 +16,7 @@ _SAYS = re.compile(
     r"|sed|grep|wget|curl|git|throw|log\w*|title|note|file|\[+)(?![\w.=])"
 )
 """Commands that can name the trainer without calling it."""
+OTHER_SCRIPT = re.compile(r"\b((?:\w{1,60}_)?train(?:_\w{1,60})?|fine_tune)\.py\b")
 _BRACED = re.compile(
     r"(?:\}\s*)?(?P<word>if|elseif|else|foreach)\s*(?:\((?P<test>.*)\))?\s*\{(?P<body>[^{}]*(?:\{[^{}]*\}[^{}]*)*)(?P<end>\}?)",
     re.IGNORECASE | re.DOTALL,
@@ -23,6 +24,8 @@ _BRACED = re.compile(
 _EITHER = re.compile(r"if\s*\((?P<test>.*?)\)\s*\{(?P<one>[^{}]*)\}\s*else\s*\{(?P<other>[^{}]*)\}", re.IGNORECASE)
 _KEYS = re.compile(r"\$\w+\s+in\s+\$(?P<table>\w+)\.(?:Keys|GetEnumerator\(\))", re.IGNORECASE)
 _SHORT = re.compile(r"(?P<test>\[\[? .*? \]\]?|test .*?)\s*(?P<how>&&|\|\|)\s*(?P<then>.*)")
+_ELSE = re.compile(r"(?i)(?:else|elseif)\b[^{]*\{")
+"""Of PowerShell, in the line after the closing brace."""
 _MOST_CALLS = 1000
 
 
@@ -42,6 +45,8 @@ class FollowedScript:
     calls: list[TrainerCall] = field(default_factory=list)
     written: list[WrittenFile] = field(default_factory=list)
     variables: Variables = field(default_factory=Variables)
+    other_script: str = ""
+    """A script of another model that is called as the variables are set, such as train_network.py."""
 
 
 @dataclass
@@ -60,6 +65,8 @@ class _Walk:
     blocks: list[_Block] = field(default_factory=list)
     others: list[ScriptLine] = field(default_factory=list)
     """Calls that are not passed, and texts that hold one."""
+    closed: _Block | None = None
+    """The block that the statement before has closed: an `else` in a line of its own belongs to it."""
 
     @property
     def passed(self) -> bool | None:
@@ -75,8 +82,7 @@ class _Walk:
         block.before = True if True in (block.before, passed) else None if None in (block.before, passed) else False
 
     def close(self) -> None:
-        if self.blocks:
-            self.blocks.pop()
+        self.closed = self.blocks.pop() if self.blocks else None
 
 
 def follow(text: str) -> FollowedScript:
@@ -86,7 +92,7 @@ def follow(text: str) -> FollowedScript:
     for line in script.lines:
         _run(walk, line.number, line.text)
     found = walk.found
-    if not found.calls:
+    if not found.calls and not found.other_script:
         for line in walk.others:
             _call(walk, line)
     found.written = [
@@ -122,6 +128,9 @@ def _statements(text: str) -> Iterator[str]:
 
 
 def _step(walk: _Walk, number: int, text: str) -> None:
+    closed, walk.closed = walk.closed, None
+    if closed is not None and _ELSE.match(text):
+        walk.blocks.append(closed)
     for word in ("then", "do"):
         text = text.removeprefix(f"{word} ").strip() if text != word else ""
     if text == "else" or (text.startswith("else ") and not re.search(r"[{(]\s*$", text)):
@@ -227,7 +236,10 @@ def _call(walk: _Walk, line: ScriptLine) -> None:
     ):
         return
     variables = walk.found.variables
-    if SCRIPT.search(variables.filled(line.text)) is None and SCRIPT.search(line.text) is None:
+    filled = variables.filled(line.text)
+    if SCRIPT.search(filled) is None and SCRIPT.search(line.text) is None:
+        other = OTHER_SCRIPT.search(filled)
+        walk.found.other_script = other[0] if other is not None and " --" in filled else walk.found.other_script
         return
     text = script_assignments.without_prefix(line.text, variables)
     words = [part for word in split_words(variables.with_paths(text)) for part in variables.words(word)]

@@ -13,8 +13,9 @@ Held = str | tuple[str, ...] | dict[str, str]
 
 REFERENCE = re.compile(
     r"\$\{(?P<braced>\w+)(?:\[[@*]\])?(?:(?P<how>:?[-=+])(?P<other>[^{}]*))?\}"
-    r"|\$\((?P<inner>\$\w+)\)|\$\(\((?P<sum>[^()]*)\)\)"
-    r"|\$\{?(?:env|script|global|private):(?P<scoped>\w+)\}?|\$(?P<plain>[A-Za-z_]\w*)"
+    r"|\$\((?P<inner>\$\w+(?:\.\w+)?)\)|\$\(\((?P<sum>[^()]*)\)\)"
+    r"|\$\{?(?:env|script|global|private):(?P<scoped>\w+)\}?"
+    r"|\$(?P<table>[A-Za-z_]\w*)\.(?P<key>[A-Za-z_]\w*)|\$(?P<plain>[A-Za-z_]\w*)"
     r"|%(?P<batch>\w+)(?::(?P<old>[^=%]+)=(?P<new>[^%]*))?%|!(?P<late>\w+)!"
 )
 _UNKNOWN = re.compile(r"\$\{|\$\(|\$[A-Za-z_0-9@]|%\w+%|%~|\{[A-Za-z_][\w.\[\]'\"() ]*\}")
@@ -27,6 +28,8 @@ _POWERSHELL_CALL = re.compile(
     r"\((?:Join-Path|Resolve-Path|Convert-Path|Get-Item)\s+(?P<parts>[^()]*)\)(?:\.(?:Path|FullName)\b)?", re.IGNORECASE
 )
 _SPREAD = re.compile(r"[\"']?(?:\$\{(\w+)\[[@*]\]\}|\$\{(\w+)\}|\$(\w+)|@(\w+)|%(\w+)%|!(\w+)!)[\"']?")
+_PAIR = re.compile(r"--\w+\s")
+"""A member of a list that holds an option and its value."""
 _SUM = re.compile(r"[\d\s.+*/%()-]+")
 _DEEPEST = 30
 _LONGEST = 8192
@@ -94,7 +97,8 @@ class Variables:
         if isinstance(held, dict):
             return flags_of(held)
         if isinstance(held, tuple):
-            return [part for each in held for part in self.words(each)]
+            parts = [part for each in held for part in self.words(each)]
+            return [one for part in parts for one in (split_words(part) if _PAIR.match(part) else [part])]
         filled = self.filled(word)
         if match is None or held is None:
             return [filled]
@@ -104,10 +108,12 @@ class Variables:
 
     def _value(self, match: re.Match[str], within: tuple[str, ...], done: dict[str, str]) -> str:
         found = match.groupdict()
-        if found["sum"] is not None:
-            return self._computed(found["sum"], within, done) or match[0]
-        if found["inner"] is not None:
-            return str(found["inner"])
+        if found["sum"] is not None or found["inner"] is not None:
+            return str(found["inner"] or self._computed(found["sum"], within, done) or match[0])
+        if found["table"] is not None:
+            table = self.get(found["table"])
+            member = f"{self._filled('$' + found['table'], within, done)}.{found['key']}"
+            return table.get(found["key"], match[0]) if isinstance(table, dict) else member
         name = next(found[key] for key in ("braced", "scoped", "plain", "batch", "late") if found[key] is not None)
         held = None if name.lower() in within else self.get(name)
         how, inside = found["how"], (*within, name.lower())

@@ -70,9 +70,16 @@ def replaced(entries: Sequence[ForeignKey], where: str, text: str) -> tuple[list
     return [_without(entry, without, given) for entry in found], tuple(warnings)
 
 
+def place(entry: ForeignKey, where: str, text: str) -> Origin | str:
+    """The line of an entry in the text of a file, or the file alone."""
+    return _File(where, text).line(entry)
+
+
 def _told(entry: ForeignKey, taken: Substitute, file: _File) -> Problem:
     instead = "it is left out" if taken.name is None else f"{taken.name} is taken in its place"
     message = f"sd-scripts has no {entry.option} '{shown(str(entry.value))}': {instead}"
+    if entry.option == "mixed_precision":
+        return Problem(message, _table()["precisions"]["hint"], file.line(entry), (entry.option,))
     hint = (
         f"it is of a fork or of another package: install that, then --set {entry.option}=PACKAGE.{entry.shown}"
         if re.fullmatch(r"\w+", entry.shown) else "it is of a fork, which sdxl-train setup --source can install"
@@ -135,11 +142,19 @@ def _network(name: str, _given: Mapping[str, Value | None]) -> Substitute | None
     return Substitute(table["takes"], is_same=False) if "." not in name or name.startswith("networks.") else None
 
 
+def _precision(name: str, _given: Mapping[str, Value | None]) -> Substitute | None:
+    table, plain = _table()["precisions"], _plain(name)
+    if plain in {"no", "fp16", "bf16"}:
+        return None
+    return Substitute(table["same"].get(plain, table["nearest"]), is_same=plain in table["same"])
+
+
 _CHOICES: Mapping[str, Callable[[str, Mapping[str, Value | None]], Substitute | None]] = {
     "optimizer_type": _optimizer,
     "lr_scheduler": _scheduler,
     "lr_scheduler_type": _scheduler_class,
     "network_module": _network,
+    "mixed_precision": _precision,
 }
 _ARGUMENTS: Mapping[str, str] = {
     "optimizer_type": "optimizer_args",

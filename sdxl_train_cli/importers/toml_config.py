@@ -17,6 +17,9 @@ _SIGNS = frozenset(
         "resolution", "output_name", "gradient_checkpointing", "cache_latents"
     ]
 )  # fmt: skip
+_HOW_TO_TRAIN = frozenset(
+    {"network_module", "learning_rate", "unet_lr", "optimizer_type", "max_train_steps", "max_train_epochs"}
+)
 _OTHER_MODELS: Mapping[str, str] = {
     "clip_l": "Flux or SD3",
     "clip_g": "SD3",
@@ -26,7 +29,7 @@ _OTHER_MODELS: Mapping[str, str] = {
     "qwen3": "Anima",
     "byt5": "HunyuanImage",
 }
-_ONLY_FULL = frozenset(
+ONLY_FULL = frozenset(
     {"train_text_encoder", "learning_rate_te1", "learning_rate_te2", "block_lr", "fused_optimizer_groups"}
 )
 _GUI_ONLY: Mapping[str, str] = {
@@ -34,7 +37,6 @@ _GUI_ONLY: Mapping[str, str] = {
     "noise_offset_type": "the GUI's own; sd-scripts ignores it",
     "stop_text_encoder_training": "sd-scripts ignores it",
     "no_token_padding": "sd-scripts ignores it",
-    "train_inpainting": "sd-scripts v0.10.1 ignores it",
     "sdxl": "sdxl-train trains nothing else",
 }
 
@@ -43,6 +45,16 @@ def is_one(found: Mapping[str, object]) -> bool:
     """Whether a TOML file is a configuration of sd-scripts."""
     flat = {key for key, _, _ in _flat(found)}
     return bool(_SIGNS & flat) or "v2" in flat
+
+
+def is_training(found: Mapping[str, object]) -> bool:
+    """Whether a table says how to train, and not only what or with which pictures."""
+    return not _HOW_TO_TRAIN.isdisjoint(key for key, _, _ in _flat(found))
+
+
+def size(found: Mapping[str, object]) -> int:
+    """How many options a table sets."""
+    return len(list(_flat(found)))
 
 
 def read(found: Mapping[str, object], where: str) -> ForeignSettings:
@@ -55,7 +67,7 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
     if values.switch(given.get("v2")):
         raise RecipeError(Problem("is for Stable Diffusion 2, not for SDXL", "import SDXL settings", where))
     has_network = any(key.startswith("network_") for key in given)
-    is_full = not has_network and bool(_ONLY_FULL & given.keys() or "unet_lr" not in given)
+    is_full = not has_network and bool(ONLY_FULL & given.keys() or "unet_lr" not in given)
     return ForeignSettings(FORMAT, is_full, tuple(_entry(key, option, raw) for option, key, raw in flat))
 
 

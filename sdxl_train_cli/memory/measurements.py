@@ -93,6 +93,7 @@ def from_run(  # noqa: PLR0913, PLR0917 - one argument per fact of the run
     if found is None:
         return None
     bucket, together = found
+    recipe = bucket.part.applied(recipe)
     with contextlib.suppress(ValidationError):
         return Measurement(
             **dict(memory_settings.read(recipe)),

@@ -170,6 +170,11 @@ def of_any_gpu(recipe: Recipe, context: CudaContext) -> MemoryNeed:
     return _exchanged(gib - constants.table_context_gib, context, "the measured table")
 
 
+def heaviest(recipes: Sequence[Recipe], known: Known = unmeasured) -> Recipe:
+    """The one that takes the most memory, of a recipe as each of its datasets trains with it."""
+    return recipes[0] if len(recipes) == 1 else max(recipes, key=lambda recipe: need(recipe, known).high_gib)
+
+
 def of_cell(measured: MeasuredCell, context: CudaContext) -> MemoryNeed:
     """A measured run's need where CUDA's context is this."""
     beside_context = measured.reserved_gib + measured.beyond_plain_gib

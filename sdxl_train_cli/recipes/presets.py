@@ -27,6 +27,8 @@ class Override:
     value: Value | None
     origin: Origin
     """Where the user set it: `--set`, `--batch-size`, `sdxl-train.yaml:4`."""
+    sizes: tuple[int, ...] = ()
+    """Of `resolution`: the sides of several squares to train at."""
 
     @classmethod
     def written(cls, name: str, value: Value | None, origin: Origin) -> Override:
@@ -36,7 +38,7 @@ class Override:
     @property
     def setting(self) -> Setting | None:
         """As a recipe keeps it. None takes the option away."""
-        return None if self.value is None else Setting(value=self.value, origin=self.origin)
+        return None if self.value is None else Setting(value=self.value, origin=self.origin, sizes=self.sizes)
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,16 @@ def parse_override(text: str) -> Override:
     return Override.written(option.strip(), None if value.strip() == "null" else value, _SET)
 
 
-def with_sizes(side: int) -> list[Override]:
-    """Options set by `--resolution`. Buckets keep their proportions at 1024: half to twice the side, in 64s."""
+def with_sizes(*sides: int) -> list[Override]:
+    """Options set by `--resolution`. Buckets keep their proportions at 1024: half to twice the side, in 64s.
+
+    Of several sides, the largest one stands for the run.
+    """
+    side = max(sides)
     smallest, largest = max(64, side // 2 // 64 * 64), max(64, side * 2 // 64 * 64)
     origin = Origin("--resolution")
     return [
-        Override("resolution", f"{side},{side}", origin),
+        Override("resolution", f"{side},{side}", origin, sides if len(sides) > 1 else ()),
         Override("min_bucket_reso", smallest, origin),
         Override("max_bucket_reso", largest, origin),
     ]

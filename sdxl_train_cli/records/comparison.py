@@ -64,7 +64,7 @@ def _both_nan(one: Fact, other: Fact) -> bool:
 
 def _settings(entry: Loaded) -> Iterator[tuple[str, Fact]]:
     for name, setting in sorted(entry.record.settings.items()):
-        yield name, setting.value
+        yield name, setting.shown
 
 
 def _inputs(entry: Loaded) -> Iterator[tuple[str, Fact]]:

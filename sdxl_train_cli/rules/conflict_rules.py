@@ -242,7 +242,7 @@ _PICTURES = (
             f"pictures are encoded once (cache_latents), so {option} can't be used",
             ways(f"{option}=null", _LATENTS_OFF),
         )
-        for option in ("color_aug", "random_crop")
+        for option in ("color_aug", "random_crop", "train_inpainting")
     ),
     *(_caption_rule(option, message) for option, message in _NOT_WITH_CACHED_CAPTIONS),
 )

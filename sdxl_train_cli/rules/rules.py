@@ -6,7 +6,7 @@ how fast, `effect_rules` for values that leave nothing to learn, `warning_rules`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Recipe
@@ -45,9 +45,13 @@ def all_problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
         yield from optimizer_arguments.problems(typed, table.optimizers)
 
 
-def require(recipe: Recipe, table: OptionTable) -> Recipe:
-    """The recipe with every value converted to its type. RecipeError lists every problem."""
-    found = list(all_problems(recipe, table))
+def require(recipe: Recipe, table: OptionTable, as_trained: Sequence[Recipe] = ()) -> Recipe:
+    """The recipe with every value converted to its type. RecipeError lists every problem.
+
+    `as_trained` is the recipe as each dataset of its run trains with it: then these are what has to be sound.
+    """
+    judged = [problem for each in as_trained or [recipe] for problem in all_problems(each, table)]
+    found = list(dict.fromkeys([*options.problems(recipe, table), *judged]))
     if found:
         raise RecipeError(found)
     return options.convert(recipe, table)

@@ -324,6 +324,7 @@ def _is_literal(text: str) -> bool:
 
 _FORMS: Mapping[str, Callable[[Value], Iterator[str]]] = {
     "resolution": _resolution,
+    "skip_image_resolution": _resolution,
     "block_lr": lambda value: _numbers(value, _BLOCKS),
     "face_crop_aug_range": _face_crop,
     "lr_warmup_steps": _warmup,

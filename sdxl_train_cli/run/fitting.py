@@ -14,7 +14,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.recipe import Kind, Setting
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import smoke, trial
 from sdxl_train_cli.run.preparation import Prepared
@@ -88,6 +88,11 @@ class Fitted:
     """What was not tried and why, one line each."""
 
     @property
+    def recipe(self) -> Recipe:
+        """The recipe as the dataset of the largest bucket trains with it."""
+        return self.bucket.part.applied(self.real.recipe)
+
+    @property
     def asked(self) -> SpeedSettings:
         """The settings as they were asked for."""
         return SpeedSettings(self.real.recipe.is_on(CHECKPOINTING), fast=False)
@@ -95,7 +100,7 @@ class Fitted:
     @property
     def batch_size(self) -> int:
         """The batch size as it was asked for."""
-        return int(self.real.recipe.number("train_batch_size") or 1)
+        return self.bucket.batch_size
 
     @property
     def as_asked(self) -> TriedSettings | None:
@@ -223,7 +228,7 @@ class _FitSearch:
         return why is None
 
     def _why_not(self, settings: SpeedSettings, size: int) -> str | None:
-        device, recipe = self.found.real.device, self.found.real.recipe
+        device, recipe = self.found.real.device, self.found.recipe
         if device is not None:
             changes = {CHECKPOINTING: settings.checkpointing, "train_batch_size": size}
             origin = Origin("fit")
@@ -242,7 +247,7 @@ class _FitSearch:
         trial.write_pictures([placed.picture for placed in self.found.bucket.placed[:size]], place / "pictures")
         changed = Override(CHECKPOINTING, settings.checkpointing, Origin("fit"))
         asked = replace(self.asked, fast=settings.fast, overrides=(*self.asked.overrides, changed))
-        recipe = self.found.real.recipe
+        recipe = self.found.recipe
         prepared = self.actions.prepare(trial.choices(asked, recipe, place, size, trial.TIMED_STEPS))
         tried = TriedSettings(settings, size, prepared, self.actions.carry_out(prepared))
         self.found.tried.append(tried)

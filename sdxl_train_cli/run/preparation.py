@@ -54,6 +54,11 @@ class Launch:
     """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
 
     @property
+    def heaviest(self) -> Recipe:
+        """The recipe as the dataset trains with it that takes the most memory."""
+        return self.recipe
+
+    @property
     def facts(self) -> RunFacts:
         """What remedies depend on."""
         return RunFacts(self.recipe, None if self.device is None else self.device.name)
@@ -78,6 +83,11 @@ class Prepared(Launch):
     choices: Choices
 
     @property
+    def heaviest(self) -> Recipe:
+        """The recipe as the dataset trains with it that takes the most memory."""
+        return requirement.heaviest(self.pictures.recipes(self.recipe))
+
+    @property
     def is_scaled(self) -> bool:
         """Whether the model is scaled down, so that its memory says nothing about real runs."""
         return self.choices.shim is not None
@@ -89,7 +99,7 @@ class Prepared(Launch):
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
-            usual=early_spill.usual_speed(self.recipe, self.device, measurements.load(self.home)[0]),
+            usual=early_spill.usual_speed(self.heaviest, self.device, measurements.load(self.home)[0]),
         )
 
 
@@ -155,6 +165,9 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         checks = replace(checks, checked=checked)
         checking.require_no_error(checked)
     with gathering.part():
+        if loaded is not None:
+            checks.require_own_caches(loaded)
+    with gathering.part():
         device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
         checks = replace(checks, device=device, on_processor=device is None)
         if loaded is not None:
@@ -163,6 +176,8 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
     with gathering.part():
         model = checkpoint.require_sdxl(choices.model, inpainting=_is_inpainting(loaded))
         checks.base.require_trainable(choices.model)
+        if loaded is not None:
+            checks.require_mask_input(loaded)
     with gathering.part():
         vae = checkpoint.require_vae(choices.vae) if choices.vae else None
     with gathering.part():
@@ -176,7 +191,7 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         with gathering.part():
             memory = checks.require_memory(planned)
     gathering.require_none(lambda problems: tried_ways.only_working(problems, checks.attempt))
-    odd = tried_ways.only_working([*checked.warnings, *checks.warnings(planned.recipe)], checks.attempt)
+    odd = tried_ways.only_working([*checked.warnings, *checks.warnings(planned)], checks.attempt)
     return _Checked(
         planned=planned,
         predicted=predicted,

@@ -8,10 +8,11 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from sdxl_train_cli.dataset import findings, run_captions, sources, stale_caches
+from sdxl_train_cli import formatting
+from sdxl_train_cli.dataset import bucketing, findings, run_captions, sources, stale_caches
 from sdxl_train_cli.dataset.checking import CheckedDataset
 from sdxl_train_cli.dataset.run_captions import RunCaptions
-from sdxl_train_cli.environment import required_packages
+from sdxl_train_cli.environment import cache_layout, required_packages
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import Gathering, Problem, RecipeError, SdxlTrainError, WayOut
 from sdxl_train_cli.gpu import Gpu
@@ -27,10 +28,11 @@ from sdxl_train_cli.rules.tried_ways import TryResult
 from sdxl_train_cli.run import prediction
 from sdxl_train_cli.run.prediction import PredictionChoice
 from sdxl_train_cli.run.run_choices import Choices
-from sdxl_train_cli.sdscripts import lycoris, options
+from sdxl_train_cli.sdscripts import checkpoint, lycoris, options
 from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
 from sdxl_train_cli.sdscripts.options import OptionTable
 
+_ON_DISK, _INPAINTING = "cache_latents_to_disk", "train_inpainting"
 _PRESETS = 2
 """Other presets that are named where no change of this one helps."""
 
@@ -60,7 +62,8 @@ class RecipeChecks:
     def require_memory(self, planned: RunCaptions) -> str:
         """The check of GPU memory, in words; VramError where it is too little, with ways out that were tried."""
         try:
-            return requirement.require(planned.recipe, self.device, lambda: self._ways_out(planned), self.known)
+            heaviest = self._heaviest(planned)
+            return requirement.require(heaviest, self.device, lambda: self._ways_out(heaviest), self.known)
         except SdxlTrainError as error:
             if planned.obstacle is None:
                 raise
@@ -82,9 +85,45 @@ class RecipeChecks:
         words = "mixed_precision fp16 needs a GPU, and this run would train on the processor"
         return [replace(recipe.problem("mixed_precision", words), ways=ways)]
 
-    def warnings(self, recipe: Recipe) -> list[Problem]:
-        """What is odd about the recipe."""
-        return [*_odd(recipe, self.device), *host_memory.problems(self.choices.model, recipe)]
+    def require_mask_input(self, recipe: Recipe) -> None:
+        """RecipeError where train_inpainting would change nothing: no network of sd-scripts trains the first layer.
+
+        For a base without input for masks, sd-scripts adds one of zeros (library/model_util.py:
+        expand_unet_to_inpainting).
+        """
+        own = str(recipe.get("network_module") or "").startswith("networks.")
+        if recipe.is_on(_INPAINTING) and own and checkpoint.takes_masks(self.choices.model) is False:
+            words = "the base has no input for masks, and a network alone does not learn to read them"
+            hint = "give --model an SDXL inpainting checkpoint; or train the whole model: sdxl-train dreambooth"
+            raise RecipeError(recipe.problem_of_setting(_INPAINTING, words, hint))
+
+    def require_own_caches(self, recipe: Recipe) -> None:
+        """RecipeError where pictures of several sizes would share one cache on disk."""
+        found = self._of_shared_caches(recipe)
+        if found:
+            raise RecipeError(found)
+
+    def _of_shared_caches(self, recipe: Recipe) -> list[Problem]:
+        if self.checked is None or not recipe.is_on(_ON_DISK) or cache_layout.keeps_sizes_apart(self.installed):
+            return []
+        shared = bucketing.of_several_sizes(bucketing.arrange(recipe, self.checked.survey.readable))
+        if not shared:
+            return []
+        words = (
+            f"{formatting.counted(len(shared), 'picture')} would train at several sizes, and this sd-scripts keeps one "
+            "cache on disk for all of them: each size would get the latents of the first"
+        )
+        return [replace(recipe.problem(_ON_DISK, words), ways=(WayOut((f"{_ON_DISK}=null", "cache_latents=true")),))]
+
+    def warnings(self, planned: RunCaptions) -> list[Problem]:
+        """What is odd about the recipe as every dataset trains with it; a small size beside a large one is not."""
+        first, *others = (_odd(recipe, self.device) for recipe in planned.pictures.recipes(planned.recipe))
+        elsewhere = [set(map(_anywhere, each)) for each in others]
+        odd = [problem for problem in first if all(_anywhere(problem) in each for each in elsewhere)]
+        return [*odd, *host_memory.problems(self.choices.model, planned.recipe)]
+
+    def _heaviest(self, planned: RunCaptions) -> Recipe:
+        return requirement.heaviest(planned.pictures.recipes(planned.recipe), self.known)
 
     def attempt(self, way: WayOut) -> TryResult:
         """What would be wrong and odd, had this been typed too."""
@@ -97,23 +136,26 @@ class RecipeChecks:
         except SdxlTrainError as error:
             return TryResult(error.problems)
         if self.checked is None:
-            return TryResult(warnings=tuple(self.warnings(recipe)))
-        wrong = [*self._picture_errors(recipe, self.checked), *self._of_processor(recipe)]
+            return TryResult(warnings=tuple(_odd(recipe, self.device)))
+        wrong = [
+            *self._picture_errors(recipe, self.checked), *self._of_processor(recipe), *self._of_shared_caches(recipe),
+        ]  # fmt: skip
         planned = self.planned(recipe)
-        memory = None if wrong or not self.checks_memory else self._too_little_memory(planned.recipe)
-        return TryResult(tuple(wrong), tuple(self.warnings(planned.recipe)), memory)
+        memory = None if wrong or not self.checks_memory else self._too_little_memory(self._heaviest(planned))
+        return TryResult(tuple(wrong), tuple(self.warnings(planned)), memory)
 
     def _picture_errors(self, recipe: Recipe, checked: CheckedDataset) -> list[Problem]:
         """Go through the pictures once for all ways out that leave what decides about them as it is."""
-        key = tuple(map(recipe.get, findings.DECIDING))
+        pictures = checked.survey.pictures
+        key = tuple(tuple(map(each.get, findings.DECIDING)) for each in pictures.recipes(recipe))
         if key not in self._errors_by_options:
             source = self.choices.source
-            command = stale_caches.command(source.data, source.regularisation, recipe)
+            command = stale_caches.command(source.data, source.regularisation, recipe, pictures)
             self._errors_by_options[key] = findings.errors_with(recipe, checked.survey, command)
         return self._errors_by_options[key]
 
     @cached_property
-    def _errors_by_options(self) -> dict[tuple[Value | None, ...], list[Problem]]:
+    def _errors_by_options(self) -> dict[tuple[tuple[Value | None, ...], ...], list[Problem]]:
         return {}
 
     def _too_little_memory(self, recipe: Recipe) -> Problem | None:
@@ -132,12 +174,12 @@ class RecipeChecks:
         """Whether the run has to fit into a GPU."""
         return self.choices.check_vram and not self.choices.on_processor
 
-    def _ways_out(self, planned: RunCaptions) -> list[WayOut]:
+    def _ways_out(self, recipe: Recipe) -> list[WayOut]:
         """Changes of this preset; where none helps, another preset."""
         if self.device is None:
             return []
         free_gib, known = self.device.free_gib, self.known
-        fitting = savings.ways_out(planned.recipe, free_gib, known, works=self._works)
+        fitting = savings.ways_out(recipe, free_gib, known, works=self._works)
         return [one.way for one in fitting] or list(islice(self._other_presets(free_gib), _PRESETS))
 
     def _other_presets(self, free_gib: float) -> Iterator[WayOut]:
@@ -171,7 +213,7 @@ def load_recipe(checks: RecipeChecks, more: Sequence[Override] = ()) -> Predicti
     with gathering.part():
         predicted = prediction.settle(loaded, checks.base, choices.prediction, choices.model)
     with gathering.part():
-        typed = rules.require(predicted.recipe, checks.table)
+        typed = rules.require(predicted.recipe, checks.table, sources.recipes(choices.data, predicted.recipe))
     gathering.require_none()
     recipe = lycoris.resolve(typed, checks.installed.networks)
     named_code.require_harmless_recipe(recipe)
@@ -196,6 +238,11 @@ def _attempt(way: WayOut, recipe: Recipe, table: OptionTable, device: Gpu | None
     changed = presets.with_overrides(recipe, [presets.parse_override(setting) for setting in way.settings])
     found = tuple(rules.all_problems(changed, table))
     return TryResult(found) if found else TryResult(warnings=tuple(_odd(options.convert(changed, table), device)))
+
+
+def _anywhere(problem: Problem) -> Problem:
+    """The problem, wherever its option is set: each dataset may set it."""
+    return replace(problem, where=None)
 
 
 def _odd(recipe: Recipe, device: Gpu | None) -> list[Problem]:

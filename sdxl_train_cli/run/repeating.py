@@ -80,7 +80,7 @@ def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedC
     if begun is not None:  # a foreign state would be loaded, and one on the hub can't be inspected
         settings = {option: setting for option, setting in settings.items() if option not in command.STARTS}
         notes = (*notes, f"the run started from a state, but the new one starts at step 0 without it: {begun.value}")
-    overrides = [Override(option, setting.value, setting.origin) for option, setting in settings.items()]
+    overrides = [Override(option, setting.value, setting.origin, setting.sizes) for option, setting in settings.items()]
     overrides += [Override(option, None, Origin("the record")) for option in base.settings if option not in settings]
     chosen = replace(
         kept,

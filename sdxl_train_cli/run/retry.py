@@ -79,11 +79,11 @@ def carry_out(
             return actions.carry_out(start)
         except GpuMemoryError as error:
             table = start.environment.options()
-            reduction = step_down.next_reduction(start.recipe, table, keep_state=policy.keeps_state)
+            reduction = step_down.next_reduction(start.heaviest, table, keep_state=policy.keeps_state)
             if reduction is None or not left:
                 more = f" --step-downs {2 * step_downs}" if step_downs else ""
                 last = policy.at_end if reduction is None else policy.to_allow + more
-                raise _with_remedy(error, start.recipe, start.device, user_presets, last) from error
+                raise _with_remedy(error, start.heaviest, start.device, user_presets, last) from error
             actions.warn(Problem(error.problems[0].message, f"{policy.verb} with {reduction.words}: {reduction.flags}"))
             left -= 1
             start = actions.lower(start, reduction)

@@ -30,12 +30,14 @@ def _pictures(arranged: BucketPlan) -> str:
     shapes = [f"{bucket.width}x{bucket.height}" for bucket in largest[:_MOST_SHAPES]]
     more = ["..."] if len(largest) > _MOST_SHAPES else []
     buckets = formatting.counted(len(largest), "bucket")
-    return f"{count} in {buckets}: {', '.join([*shapes, *more])}"
+    parts = len({bucket.part for bucket in largest})
+    datasets = f"{parts} datasets, " if parts > 1 else ""
+    return f"{count} in {datasets}{buckets}: {', '.join([*shapes, *more])}"
 
 
 def _length(arranged: BucketPlan) -> str:
     steps, in_epoch = (formatting.counted(count, "step") for count in (arranged.steps, arranged.steps_per_epoch))
-    batch = f"batch {arranged.batch_size}"
+    batch = f"batch {arranged.batch_words}"
     parts = batch if arranged.accumulation == 1 else f"{batch} x {arranged.accumulation}"
     return f"{steps}, which is {arranged.epochs:.4g} epochs of {in_epoch} ({parts})"
 

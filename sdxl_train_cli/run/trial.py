@@ -45,6 +45,10 @@ _LEFT_AWAY = (
     "save_last_n_epochs_state", "sample_every_n_steps", "sample_every_n_epochs", "sample_at_first", "sample_prompts",
     "resume", "initial_step", "initial_epoch", "skip_until_initial_step",
 )  # fmt: skip
+_BUCKETS = (
+    "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale",
+)  # fmt: skip
+"""A dataset config may have set them, and the pictures are copied out of it."""
 _CACHES = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 
 
@@ -69,7 +73,7 @@ def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int, steps
     """
     changed: dict[str, Value | None] = {
         **dict.fromkeys(_LEFT_AWAY),
-        **{name: recipe.get(name) for name in _CACHES},
+        **{name: recipe.get(name) for name in (*_CACHES, *_BUCKETS)},
         "max_train_steps": steps,
         "train_batch_size": batch_size,
         "lr_warmup_steps": 0,  # the run is shorter than any warm-up

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.sdscripts import shipped
 
 _SMALL_AREA = 768 * 768
@@ -21,7 +21,17 @@ class BucketLimits:
 
 def sides(recipe: Recipe) -> tuple[int, int] | None:
     """Width and height of `resolution`, possibly given as a list. None if neither `SIZE` nor `WIDTH,HEIGHT`."""
-    value = recipe.get("resolution") or ""
+    return _sides(recipe.get("resolution"))
+
+
+def skipped_pixels(recipe: Recipe) -> int:
+    """Pixels of the largest picture that `skip_image_resolution` of v0.11 leaves out; -1 if it is not set."""
+    size = _sides(recipe.get("skip_image_resolution"))
+    return -1 if size is None else size[0] * size[1]
+
+
+def _sides(value: Value | None) -> tuple[int, int] | None:
+    value = value or ""
     parts = value if isinstance(value, tuple) else str(value).split(",")
     try:
         numbers = [int(part) for part in parts]

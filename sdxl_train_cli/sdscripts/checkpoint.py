@@ -177,6 +177,18 @@ def require_sdxl(model: str, *, inpainting: bool = False) -> str:
     )
 
 
+def takes_masks(model: str) -> bool | None:
+    """Whether the U-Net of a .safetensors file has input for a mask and what it hides; None of anything else."""
+    path = layout.expand(Path(model))
+    if not files.is_file(path) or path.suffix.lower() != ".safetensors":
+        return None
+    return _takes_masks(read_header(path))
+
+
+def _takes_masks(header: Header) -> bool:
+    return header.shapes.get(_FIRST_LAYER, ())[1:2] == (9,)
+
+
 def _as_opened(path: Path) -> str:
     """The path to pass to sd-scripts, which resolves one link and decides by the suffix.
 
@@ -223,9 +235,9 @@ def _require_parts(path: Path, *, inpainting: bool) -> None:
     header = read_header(path)
     missing = missing_parts(header)
     if not missing:
-        if header.shapes.get(_FIRST_LAYER, ())[1:2] == (9,) and not inpainting:
+        if _takes_masks(header) and not inpainting:
             words = "an SDXL inpainting model, which sd-scripts trains only from v0.11 on, with train_inpainting"
-            raise ModelError(f"{path} is {words}", _ANOTHER)
+            raise ModelError(f"{path} is {words}", f"--set train_inpainting=true --set cache_latents=false\n{_ANOTHER}")
         return
     _require_names(header, path)
 

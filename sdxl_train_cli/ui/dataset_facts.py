@@ -28,13 +28,13 @@ def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe, page: Pa
     facts = {
         "kind": recipe.kind.value,
         "preset": recipe.name,
-        "pictures": sum(not seen.subset.is_reg for seen in survey.seen),
-        "regularisation": sum(seen.subset.is_reg for seen in survey.seen),
+        "pictures": sum(not seen.subset.is_reg for seen in survey.distinct),
+        "regularisation": sum(seen.subset.is_reg for seen in survey.distinct),
         **_counted(overview.summarize(survey)),
         **_arranged(arranged, captions),
         "unreadable": [
             {"path": str(seen.facts.path), "error": seen.facts.error}
-            for seen in survey.seen if seen.facts.error is not None
+            for seen in survey.distinct if seen.facts.error is not None
         ],
         "findings": [finding(each) for each in checked.findings],
         "duplicates": [
@@ -65,7 +65,8 @@ def _counted(counted: Overview) -> dict[str, object]:
 
 def _arranged(arranged: BucketPlan, captions: Captions) -> dict[str, object]:
     return {
-        "batch_size": arranged.batch_size,
+        "batch_size": arranged.batch_sizes[0] if len(arranged.batch_sizes) == 1 else None,
+        "batch_sizes": list(arranged.batch_sizes),
         "gradient_accumulation_steps": arranged.accumulation,
         "pictures_per_epoch": arranged.count,
         "batches_per_epoch": arranged.batches,
@@ -73,19 +74,21 @@ def _arranged(arranged: BucketPlan, captions: Captions) -> dict[str, object]:
         "steps": arranged.steps,
         "epochs": round(arranged.epochs, 4),
         "is_exact": arranged.is_exact,
-        "buckets": [_bucket(bucket, arranged.batch_size, captions) for bucket in arranged.buckets],
+        "buckets": [_bucket(bucket, captions) for bucket in arranged.buckets],
         "unplaced": [str(picture.path) for picture in arranged.unplaced],
         "unused": [str(picture.path) for picture in arranged.unused],
         "held_back": [str(picture.path) for picture in arranged.held_back],
+        "skipped": [str(picture.path) for picture in arranged.skipped],
     }
 
 
-def _bucket(bucket: Bucket, batch_size: int, captions: Captions) -> dict[str, object]:
+def _bucket(bucket: Bucket, captions: Captions) -> dict[str, object]:
     return {
         "width": bucket.width,
         "height": bucket.height,
         "count": bucket.count,
-        "batches": bucket.batches(batch_size),
+        "batch_size": bucket.batch_size,
+        "batches": bucket.batches,
         "pictures": [{**_placed(one), **captions[one.picture.path]} for one in bucket.placed],
     }
 

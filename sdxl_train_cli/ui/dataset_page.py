@@ -71,6 +71,7 @@ class BucketView:
     """Pictures including repeats."""
     pictures: int
     batches: int
+    batch_size: int
     last_batch: int
     """Pictures in the last batch."""
 
@@ -96,7 +97,6 @@ class DatasetPage:
     folders: tuple[str, ...]
     findings: tuple[FindingGroup, ...]
     buckets: tuple[BucketView, ...]
-    batch_size: int
     sizes: tuple[tuple[int, int, int], ...]
     tags: tuple[tuple[str, int], ...]
     unit: str

@@ -13,6 +13,7 @@ from sdxl_train_cli.dataset import caption, duplicates, overview, tokens
 from sdxl_train_cli.dataset.bucketing import BucketedPicture, BucketPlan
 from sdxl_train_cli.dataset.checking import CheckedDataset
 from sdxl_train_cli.dataset.file_facts import Finding, Survey, SurveyedPicture, shown
+from sdxl_train_cli.dataset.folders import PictureFile
 from sdxl_train_cli.dataset.overview import Overview
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.ui.dataset_page import BucketView, DatasetPage, FindingGroup, LookalikeGroup, PictureCard
@@ -32,7 +33,7 @@ class Lookalikes:
 
 def find_lookalikes(survey: Survey) -> list[Lookalikes]:
     """Groups of identical pictures, then groups of similar ones."""
-    facts = [seen.facts for seen in survey.seen]
+    facts = [seen.facts for seen in survey.distinct]
     groups = (("duplicate", duplicates.exact(facts)), ("near-duplicate", duplicates.near(facts)))
     return [Lookalikes(kind, tuple(each.path for each in group)) for kind, found in groups for group in found]
 
@@ -55,11 +56,10 @@ def gather(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> Dat
         folders=tuple(subset.image_dir.name for subset in survey.pictures.subsets),
         findings=tuple(_found(at, finding, survey, cards) for at, finding in enumerate(checked.findings)),
         buckets=tuple(
-            BucketView(bucket.width, bucket.height, bucket.count, len(bucket.placed), batches,
-                  bucket.count - (batches - 1) * arranged.batch_size)
-            for bucket in arranged.buckets for batches in [bucket.batches(arranged.batch_size)]
+            BucketView(bucket.width, bucket.height, bucket.count, len(bucket.placed), bucket.batches,
+                       bucket.batch_size, bucket.count - (bucket.batches - 1) * bucket.batch_size)
+            for bucket in arranged.buckets
         ),
-        batch_size=arranged.batch_size,
         sizes=counted.sizes,
         tags=counted.tags[:MOST_TAGS],
         unit="tokens, about" if counted.is_estimate else "tokens",
@@ -82,16 +82,16 @@ def _name(survey: Survey) -> str:
 
 
 def _tiles(survey: Survey, arranged: BucketPlan, counted: Overview) -> tuple[tuple[str, str], ...]:
-    regularisation = sum(seen.subset.is_reg for seen in survey.seen)
-    captions = sum(seen.caption is not None for seen in survey.seen)
+    regularisation = sum(seen.subset.is_reg for seen in survey.distinct)
+    captions = sum(seen.caption is not None for seen in survey.distinct)
     tiles = (
-        ("pictures", f"{len(survey.seen) - regularisation:,}"),
+        ("pictures", f"{len(survey.distinct) - regularisation:,}"),
         ("for regularisation", f"{regularisation:,}" if regularisation else ""),
         ("unreadable", f"{counted.unread:,}" if counted.unread else ""),
         ("captions", f"{captions:,}"),
         ("buckets", f"{len(arranged.buckets):,}"),
         ("pictures in an epoch", f"{arranged.count:,}"),
-        ("batches of " + str(arranged.batch_size), f"{arranged.batches:,}"),
+        ("batches of " + arranged.batch_words, f"{arranged.batches:,}"),
         ("steps in an epoch", f"{arranged.steps_per_epoch:,}"),
         ("steps in the run", f"{arranged.steps:,}"),
         ("epochs", f"{arranged.epochs:.4g}"),
@@ -142,9 +142,9 @@ def _files(seen: SurveyedPicture) -> list[Path]:
 class _KnownPictures:
     """Facts about pictures by path."""
 
-    places: Mapping[Path, tuple[int, BucketedPicture]]
+    places: Mapping[PictureFile, tuple[int, BucketedPicture]]
     """The picture's bucket and crop."""
-    reasons: Mapping[Path, str]
+    reasons: Mapping[PictureFile, str]
     """Why the picture is in no bucket."""
     findings: Mapping[Path, Sequence[tuple[int, str]]]
     """Findings by file, picture or caption."""
@@ -153,7 +153,7 @@ class _KnownPictures:
 
 def _cards(survey: Survey, arranged: BucketPlan, findings: Sequence[Finding]) -> list[PictureCard]:
     known = _KnownPictures(
-        {one.picture.path: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed},
+        {one.picture: (at, one) for at, bucket in enumerate(arranged.buckets) for one in bucket.placed},
         _reasons(arranged),
         _by_file(findings),
         caption.token_counts(survey.seen),
@@ -180,24 +180,25 @@ def _findings_of(
     return tuple(sorted(own.items()))
 
 
-def _reasons(arranged: BucketPlan) -> dict[Path, str]:
+def _reasons(arranged: BucketPlan) -> dict[PictureFile, str]:
     """Why each picture outside of a bucket is in none."""
     why = (
         (arranged.unplaced, "too narrow for a bucket"),
         (arranged.unused, "surplus regularisation picture"),
         (arranged.held_back, "held back for validation"),
+        (arranged.skipped, "no larger than skip_image_resolution"),
     )
-    return {picture.path: reason for pictures, reason in why for picture in pictures}
+    return {picture: reason for pictures, reason in why for picture in pictures}
 
 
 def _card(seen: SurveyedPicture, folder: int, known: _KnownPictures) -> PictureCard:
-    path = seen.facts.path
-    at, one = known.places.get(path, (None, None))
+    path, picture = seen.facts.path, seen.picture
+    at, one = known.places.get(picture, (None, None))
     return PictureCard(
         name=path.name,
         folder=folder,
         bucket=at,
-        note="" if one else seen.facts.error or known.reasons.get(path, "in no bucket"),
+        note="" if one else seen.facts.error or known.reasons.get(picture, "in no bucket"),
         size=(seen.facts.width, seen.facts.height),
         resized=one.resized if one else None,
         crop=one.crop if one else None,

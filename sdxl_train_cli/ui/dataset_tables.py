@@ -13,6 +13,7 @@ from sdxl_train_cli.dataset.file_facts import Finding, Severity, shown
 from sdxl_train_cli.dataset.folders import Subset
 from sdxl_train_cli.dataset.overview import Overview
 from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.sdscripts import buckets
 from sdxl_train_cli.ui import console
 
 _MOST_BUCKETS, _MOST_TAGS, _MOST_SIZES = 40, 15, 8
@@ -25,8 +26,8 @@ _NOTICED = 1.05
 def show(checked: CheckedDataset, arranged: BucketPlan, recipe: Recipe) -> None:
     """Print the tables. The summary of the run comes last, where people look first."""
     counted = overview.summarize(checked.survey)
-    _show_folders(counted.folders)
-    _show_buckets(arranged.buckets, arranged.batch_size)
+    _show_folders(counted.folders, recipe)
+    _show_buckets(arranged)
     _show_counts(counted)
     console.out("")
     console.table((recipe.kind.label, recipe.name), _summary(checked, arranged, counted))
@@ -40,38 +41,50 @@ def show_page(page: Path) -> None:
     console.out(str(page))
 
 
-def _show_folders(folders: Sequence[Subset]) -> None:
+def _show_folders(folders: Sequence[Subset], recipe: Recipe) -> None:
+    has_datasets = len({folder.part for folder in folders}) > 1
     console.table(
-        ("pictures", "captions", "repeats", "folder"),
+        ("pictures", "captions", "repeats", *(["trained at"] if has_datasets else []), "folder"),
         [
             (str(folder.pictures), str(folder.captions), str(folder.num_repeats),
+             *([_trained_at(folder, recipe)] if has_datasets else []),
              shown(folder.image_dir) + ("  (regularisation)" if folder.is_reg else ""))
             for folder in folders
         ],
     )  # fmt: skip
 
 
-def _show_buckets(buckets: Sequence[Bucket], batch_size: int) -> None:
-    if not buckets:
+def _trained_at(folder: Subset, recipe: Recipe) -> str:
+    size = buckets.sides(folder.part.applied(recipe))
+    if folder.part.holds_all_back:
+        return "validation"
+    return "-" if size is None else f"{size[0]}x{size[1]}"
+
+
+def _show_buckets(arranged: BucketPlan) -> None:
+    found = arranged.buckets
+    if not found:
         return
-    fullest = sorted(buckets, key=lambda bucket: -bucket.count)[:_MOST_BUCKETS]
+    of_size = ("of",) if len(arranged.batch_sizes) > 1 else ()
+    fullest = sorted(found, key=lambda bucket: -bucket.count)[:_MOST_BUCKETS]
     most = fullest[0].count
     console.out("")
     console.table(
-        ("bucket", "pictures", "repeated", "batches", "cut up to", "enlarged", ""),
-        [_bucket_row(bucket, batch_size, most) for bucket in buckets if bucket in fullest],
+        ("bucket", "pictures", "repeated", "batches", *of_size, "cut up to", "enlarged", ""),
+        [_bucket_row(bucket, most, has_own_size=bool(of_size)) for bucket in found if bucket in fullest],
     )
-    _tell_rest(len(buckets) - len(fullest), "bucket", "fewer pictures")
+    _tell_rest(len(found) - len(fullest), "bucket", "fewer pictures")
 
 
-def _bucket_row(bucket: Bucket, batch_size: int, most: int) -> tuple[str, ...]:
+def _bucket_row(bucket: Bucket, most: int, *, has_own_size: bool) -> tuple[str, ...]:
     """A bucket's row. Crop and enlargement are the maximum of its pictures."""
     enlarged = max(placed.enlarged for placed in bucket.placed)
     return (
         f"{bucket.width}x{bucket.height}",
         str(len(bucket.placed)),
         str(bucket.count),
-        str(bucket.batches(batch_size)),
+        str(bucket.batches),
+        *([str(bucket.batch_size)] if has_own_size else []),
         f"{max(placed.lost for placed in bucket.placed):.0%}",
         f"{enlarged:.1f}x" if enlarged >= _NOTICED else "-",
         console.bar(bucket.count, most, _BAR),
@@ -102,8 +115,8 @@ def _tell_rest(count: int, noun: str, having: str) -> None:
 
 
 def _summary(checked: CheckedDataset, arranged: BucketPlan, counted: Overview) -> list[tuple[str, str]]:
-    whole = len(checked.survey.seen)
-    regularisation = sum(each.subset.is_reg for each in checked.survey.seen)
+    whole = len(checked.survey.distinct)
+    regularisation = sum(each.subset.is_reg for each in checked.survey.distinct)
     beside = f" and {regularisation} for regularisation" if regularisation else ""
     rows = [
         ("pictures", f"{whole - regularisation}{beside}"),
@@ -126,7 +139,7 @@ def _kind(finding: Finding) -> str:
 
 def _epoch(arranged: BucketPlan) -> str:
     pictures, batches = formatting.counted(arranged.count, "picture"), formatting.counted(arranged.batches, "batch")
-    words = f"{pictures} in {batches} of {arranged.batch_size}"
+    words = f"{pictures} in {batches} of {arranged.batch_words}"
     if arranged.accumulation > 1:
         words += f", {arranged.accumulation} to a step"
     return f"{words}: {formatting.counted(arranged.steps_per_epoch, 'step')}"
@@ -138,5 +151,6 @@ def _left_out(arranged: BucketPlan, counted: Overview) -> list[tuple[str, str]]:
         (len(arranged.unplaced), "too narrow for a bucket: sd-scripts fails on them"),
         (len(arranged.unused), "surplus for regularisation: not used"),
         (len(arranged.held_back), "held back for validation"),
+        (len(arranged.skipped), "no larger than skip_image_resolution: left out"),
     )
     return [("", f"{count} {why}") for count, why in left if count]

@@ -174,7 +174,7 @@ def _examined(entry: Loaded) -> PageTable:
 
 def _settings(entry: Loaded) -> PageTable:
     rows = tuple(
-        (name, comparison.text(setting.value), str(setting.origin))
+        (name, comparison.text(setting.shown), str(setting.origin))
         for name, setting in sorted(entry.record.settings.items())
     )
     return PageTable("Settings", ("option", "value", "from"), rows, is_open=False)

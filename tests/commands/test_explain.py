@@ -167,3 +167,30 @@ def test_a_log_of_an_unknown_run_that_ran_out_of_memory_gets_no_flags_that_nobod
 
     assert result.code == 0
     assert "what would fit" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("usage: sdxl_train_network.py [-h]\nsdxl_train_network.py: error: unrecognized arguments: --netwrok_dim=8\n",
+         "did you mean network_dim?"),
+        ("accelerate launch sdxl_train_network.py --seed 1\nRuntimeError: CUDA out of memory. Tried\n",
+         "memory"),
+        ("$ accelerate launch sdxl_train_network.py --seed 1\nKilled\n", "memory ran out"),
+    ],
+)  # fmt: skip
+def test_a_terminals_text_that_names_the_trainer_is_a_log(
+    main: Callable[..., Result], tmp_path: Path, text: str, words: str
+) -> None:
+    (tmp_path / "a.log").write_text(text, encoding="utf-8")
+
+    result = main("runs", "explain", tmp_path / "a.log")
+
+    assert result.code == 0
+    assert words in result.stdout
+
+
+def test_a_script_without_a_failure_is_still_no_log(main: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "a.sh").write_text("accelerate launch sdxl_train_network.py --seed 1\n", encoding="utf-8")
+
+    assert "is a script" in main("runs", "explain", tmp_path / "a.sh").stderr

@@ -13,6 +13,7 @@ from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
 from sdxl_train_cli.recipes.presets import list_presets
+from sdxl_train_cli.sdscripts import shipped
 
 SHIPPED = list_presets()
 KINDS = {*(kind.value for kind in Kind), "any"}
@@ -178,13 +179,13 @@ def test_a_sound_file_passes_before_setup_by_the_pinned_releases_options(bare: C
     result = bare("presets", "check", path)
 
     assert (result.code, result.stdout) == (0, "")
-    assert result.stderr.endswith("no problem found, checked against the options of sd-scripts v0.10.1\n")
+    assert result.stderr.endswith(f"checked against the options of sd-scripts {shipped.PINNED_RELEASE}\n")
 
 
 def test_names_and_types_are_checked_before_setup_and_after_it(bare: Cli, cli: Cli, tmp_path: Path) -> None:
     path = user_preset(tmp_path, "lora/a.yaml", "extends: dim32-gc\nnetwork_dims: 8\nseed: soon\n")
 
-    for run, release in ((bare, " in v0.10.1"), (cli, "")):
+    for run, release in ((bare, f" in {shipped.PINNED_RELEASE}"), (cli, "")):
         result = run("presets", "check", path)
 
         assert result.code == 3

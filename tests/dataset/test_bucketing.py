@@ -101,7 +101,7 @@ def test_each_bucket_ends_with_a_batch_of_what_is_left() -> None:
     pictures = [picture(1024, 1024, 3), picture(1216, 832, 2)]
     found = bucketing.arrange(recipe(train_batch_size=2), pictures)
 
-    assert [(bucket.width, bucket.batches(2)) for bucket in found.buckets] == [(1024, 2), (1216, 1)]
+    assert [(bucket.width, bucket.batches) for bucket in found.buckets] == [(1024, 2), (1216, 1)]
     assert (found.count, found.batches, found.steps_per_epoch) == (5, 3, 3)
 
 

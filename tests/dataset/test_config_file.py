@@ -8,7 +8,7 @@ import pytest
 from conftest import write_pictures
 from PIL import Image
 
-from sdxl_train_cli.dataset import bucketing, checking, config_file, folders, sources, trainer_config
+from sdxl_train_cli.dataset import bucketing, checking, config_file, config_keys, folders, sources, trainer_config
 from sdxl_train_cli.dataset.checking import CheckedDataset, DatasetSource
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.origin import Origin
@@ -94,13 +94,6 @@ def test_datasets_that_leave_nothing_to_train_on_are_refused(tmp_path: Path) -> 
     data = config(tmp_path, OWN_VALIDATION.replace("[[datasets]]\n[[", "[[datasets]]\nvalidation_split = 1\n[[", 1))
 
     assert any("none is left to train on" in words for words in said(check(data)))
-
-
-def test_datasets_that_differ_in_size_are_still_refused(tmp_path: Path) -> None:
-    pictures(tmp_path, "train", "val")
-
-    with pytest.raises(DatasetError, match="differ in resolution"):
-        config_file.read(config(tmp_path, OWN_VALIDATION.replace("validation_split = 1.0", "resolution = 512")))
 
 
 def test_a_key_of_a_dataset_in_a_subset_is_told_with_its_line(tmp_path: Path) -> None:
@@ -260,3 +253,38 @@ def test_an_initial_epoch_behind_the_end_is_refused(tmp_path: Path, epoch: int, 
     found = said(checking.check(DatasetSource(tmp_path / "cats"), recipe))
 
     assert any("begins behind the end" in words for words in found) is is_refused
+
+
+def test_folders_that_are_not_here_are_told_each_with_its_line_and_one_beside_the_file(tmp_path: Path) -> None:
+    pictures(tmp_path, "mine")
+    data = config(
+        tmp_path,
+        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "/mnt/c/mine"\n'
+        '[[datasets.subsets]]\nimage_dir = "D:\\\\a\\\\b"\n',
+    )
+
+    one, other = check(data).errors
+
+    assert one.problem.message == f"{data}:3: /mnt/c/mine does not exist"
+    assert one.hint == 'write image_dir = "mine" in this line'
+    assert other.problem.message.startswith(f"{data}:5: ")
+
+
+@pytest.mark.parametrize("key", ["image_directory", "folder_path", "image_jsonl_file"])
+def test_a_key_of_another_trainer_is_answered_with_the_one_of_sd_scripts(tmp_path: Path, key: str) -> None:
+    data = config(tmp_path, f'[[datasets]]\n{key} = "a"\n[[datasets.subsets]]\nimage_dir = "a"\n')
+
+    with pytest.raises(DatasetError) as caught:
+        config_file.read(data)
+
+    assert caught.value.problems[0].hint == config_keys.of_other_trainers()[key]
+
+
+def test_cache_info_is_taken_and_judged_as_an_option_of_the_run(tmp_path: Path) -> None:
+    pictures(tmp_path, "a")
+    data = config(tmp_path, '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "a"\ncache_info = true\n')
+
+    found = config_file.read(data)
+
+    assert [(each.option, each.value) for each in found.overrides] == [("cache_info", True)]
+    assert "cache_info" not in dict(found.subsets[0].options)

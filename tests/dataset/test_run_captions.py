@@ -15,7 +15,7 @@ from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 
 ROWS = [
-    (6, "lora", "dim32-fp8-gc", []),
+    (6, "lora", "dim32-fp8-gc", ["--set", "resolution=768,768"]),
     (8, "lora", "dim32-bf16-gc", []),
     (8, "locon", "dim64-conv32-fp8-gc", []),
     (10, "lora", "dim32-gc", []),

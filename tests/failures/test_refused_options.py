@@ -303,3 +303,11 @@ def test_both_releases_of_which_options_are_known_have_both_sdxl_scripts() -> No
     for script in (LORA, WHOLE):
         assert "--learning_rate" in script_options.flags(script)
     assert script_options.releases_with("--skip_image_resolution", LORA) == ("v0.11.1",)
+
+
+@pytest.mark.parametrize("path", ["/content/LoRA/config/config_file.toml", r"D:\img\10_cat", "./cfg.toml", "~/x"])
+def test_a_whole_path_is_told_as_parted_from_its_option(path: str) -> None:
+    found = refused(path)
+
+    assert f"'{path}' stands alone" in found.cause
+    assert "without a blank at the =" in found.remedy

@@ -127,3 +127,25 @@ def test_the_last_run_alone_counts_where_a_log_holds_several() -> None:
 
     assert found is not None
     assert found.name == "picture-broken"
+
+
+@pytest.mark.parametrize("end", ["Terminated\n", "./go.sh: line 7:  4711 Terminated  python x.py\n", f"{BAR}^C\n"])
+def test_a_shells_word_for_a_signal_stops_a_run(end: str) -> None:
+    found = diagnosis.examine((START + BAR + "\n" + end).splitlines())
+
+    assert (found.ending, found.story.step) == (Ending.STOPPED, 96)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "building U-Net\n^C",
+        "U-Net: <All keys matched successfully>\n^C",
+        "Loading pipeline components...:  43%|####3     | 3/7 [00:01<00:02,  1.71it/s]^C",
+    ],
+)
+def test_a_stop_that_nobody_typed_while_the_model_loads_is_told_as_memory(end: str) -> None:
+    found = diagnosis.explain(["loading model for process 0/1", *end.splitlines()])
+
+    assert found is not None
+    assert (found.name, "memory ran out" in found.cause) == ("stopped-while-loading", True)

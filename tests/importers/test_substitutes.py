@@ -88,3 +88,15 @@ def test_arguments_of_the_network_among_free_options_are_put_where_they_are_read
 
     assert set(options(found)["network_args"]) == {"conv_dim=4", "conv_alpha=2"}  # type: ignore[arg-type]
     assert entry(found, "conv_dim").what is KeyFate.RENAMED
+
+
+@pytest.mark.parametrize(
+    ("written", "taken", "warned"), [("fp8", "bf16", True), ("half", "fp16", False), ("bfloat16", "bf16", False)]
+)
+def test_a_precision_that_is_none_of_sd_scripts_is_replaced_and_never_left_off(
+    written: str, taken: str, *, warned: bool
+) -> None:
+    found = of_text(f'{BASE}learning_rate = 1e-4\nmixed_precision = "{written}"\n')
+
+    assert options(found)["mixed_precision"] == taken
+    assert bool(found.warnings) is warned

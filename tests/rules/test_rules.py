@@ -16,7 +16,7 @@ from sdxl_train_cli.rules import rules, value_rules
 from sdxl_train_cli.rules.rule import RuleHint
 from sdxl_train_cli.sdscripts import options, shipped
 
-TABLE = shipped.table()
+TABLE = shipped.table("v0.11.1")  # has all options of v0.10.1 too
 ALL_OPTIONS = {option for kind in Kind for option in TABLE.of(kind)}
 
 

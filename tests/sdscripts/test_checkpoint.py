@@ -105,10 +105,14 @@ def test_an_inpainting_model_is_told_by_its_9_channels(tmp_path: Path) -> None:
 
     file = write_header(tmp_path / "a.safetensors", header, bytes(2))
     assert "is an SDXL inpainting model" in refused(file)[0]
+    assert "--set train_inpainting=true --set cache_latents=false" in refused(file)[1]
     assert checkpoint.require_sdxl(str(file), inpainting=True)
+    assert checkpoint.takes_masks(str(file))
 
     header[SDXL_TENSORS[0]] = tensor(shape=(320, 4, 3, 3))
-    assert checkpoint.require_sdxl(str(write_header(tmp_path / "b.safetensors", header, bytes(2))))
+    plain = write_header(tmp_path / "b.safetensors", header, bytes(2))
+    assert checkpoint.require_sdxl(str(plain))
+    assert (checkpoint.takes_masks(str(plain)), checkpoint.takes_masks("me/model")) == (False, None)
 
 
 @pytest.mark.parametrize(

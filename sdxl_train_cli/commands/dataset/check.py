@@ -71,8 +71,8 @@ def _print_json(checked: CheckedDataset) -> None:
 
 def _counts(checked: CheckedDataset) -> dict[str, int]:
     return {
-        "pictures": len(checked.survey.seen),
-        "captions": sum(each.caption is not None for each in checked.survey.seen),
+        "pictures": len(checked.survey.distinct),
+        "captions": sum(each.caption is not None for each in checked.survey.distinct),
         "errors": len(checked.errors),
         "warnings": len(checked.findings) - len(checked.errors),
     }

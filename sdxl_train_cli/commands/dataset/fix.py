@@ -34,9 +34,12 @@ AlphaOption = Annotated[
 ]
 KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Keep duplicate pictures")]
 Size = Annotated[
-    int,
+    int | None,
     values.whole(
-        "--size", metavar="PIXELS", least=64, about="Side of the training square in pixels: shrink larger pictures"
+        "--size",
+        metavar="PIXELS",
+        least=64,
+        about="Side of the training square in pixels: shrink larger pictures [default: a config's largest, else 1024]",
     ),
 ]
 Quality = Annotated[int, values.whole("--quality", metavar="PERCENT", most=100, about="JPEG quality of new files")]
@@ -54,7 +57,7 @@ StaleCaches = Annotated[
 
 def fix(
     directory: Directory, to: To = None, trigger: Trigger = None, alpha: AlphaOption = Alpha.WHITE,
-    keep_duplicates: KeepDuplicates = False, size: Size = 1024, quality: Quality = 95, encoding: Encoding = None,
+    keep_duplicates: KeepDuplicates = False, size: Size = None, quality: Quality = 95, encoding: Encoding = None,
     stale_caches: StaleCaches = False, resolution: Resolution = None, set_: Set = None, reg: Reg = None,
     model: Model = None, vae: Vae = None,
     home: HomeOption = None,
@@ -72,7 +75,12 @@ def fix(
     source, folder = layout.expand(directory), layout.expand(to)
     fix_request.require_apart(source, folder)
     order = fix_request.build(
-        size=size, alpha=alpha, quality=quality, trigger=trigger, encoding=encoding, keep_duplicates=keep_duplicates
+        size=size or fix_request.trained_side(source),
+        alpha=alpha,
+        quality=quality,
+        trigger=trigger,
+        encoding=encoding,
+        keep_duplicates=keep_duplicates,
     )
     listed = fix_sources.list_pictures(source)
     for place in listed.places:

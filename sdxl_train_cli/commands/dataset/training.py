@@ -30,7 +30,7 @@ def load(kind: str | None, preset: str | None, data: Path, typed: Sequence[Overr
     name = run_choices.fill_in(what, written, {"preset": preset})["preset"] or run_choices.DEFAULT_PRESETS[what]
     overrides = (*sources.overrides(data), *run_choices.overrides(what, written), *typed)
     recipe = presets.load(what, name, overrides, workspace.user_presets())
-    return rules.require(recipe, environment.option_table(workspace.home(home)))
+    return rules.require(recipe, environment.option_table(workspace.home(home)), sources.recipes(data, recipe))
 
 
 def source(data: Path | None, reg: str | None, trigger: str | None, repeats: int | None) -> DatasetSource:

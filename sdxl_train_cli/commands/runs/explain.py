@@ -47,12 +47,11 @@ def explain(target: Target, output: OutputOption = None, as_json: Json = False) 
         path, lines = None, log.decode(_stdin())
     else:
         path = _log(target, output)
-        other = handed_file.other_kind(path, "log caption", "a log")
-        if other is not None:
-            raise UsageError(other)
         lines = _read(path)
     entry = _entry(path)
     finding = _as_recorded(diagnosis.examine(lines, _run_facts(entry)), entry)
+    if path is not None:
+        _require_log(path, finding)
     ways = _ways(finding, entry)
     if as_json:
         state = None if entry is None else entry.state.value
@@ -66,6 +65,13 @@ def explain(target: Target, output: OutputOption = None, as_json: Json = False) 
         console.out(line)
     if path is not None:
         console.note(f"full output: {path}")
+
+
+def _require_log(path: Path, finding: LogFinding) -> None:
+    """UsageError for a file of another kind, unless a failure is found in it: a terminal's text may begin so."""
+    other = handed_file.other_kind(path, "log caption", "a log")
+    if other is not None and finding.diagnosis is None:
+        raise UsageError(other)
 
 
 def _stdin() -> bytes:

@@ -62,7 +62,7 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
         return
     console.table(("run", entry.name), _overview(entry))
     settings = [
-        (name, _text(setting.value), str(setting.origin))
+        (name, _text(setting.shown), str(setting.origin))
         for name, setting in sorted(entry.record.settings.items())
         if all_ or _is_own(setting.origin)
     ]

@@ -129,11 +129,11 @@ function charts() {
   const buckets = data.buckets.map((bucket, index) => ({
     cells: [make("span", {}, shape(bucket.width, bucket.height), " " + bucket.width + " × " + bucket.height), number(bucket.pictures), number(bucket.count), number(bucket.batches)],
     count: bucket.count,
-    tone: bucket.count < data.batch_size ? "over" : "",
+    tone: bucket.count < bucket.batch_size ? "over" : "",
     open: () => document.getElementById("bucket-" + index).scrollIntoView(),
   }));
-  const short = data.buckets.some((bucket) => bucket.count < data.batch_size);
-  const parts = [bars("Buckets", ["", "pictures", "× repeats", "batches"], buckets, short ? "Orange: fewer pictures than a batch of " + data.batch_size + "." : "")];
+  const short = data.buckets.some((bucket) => bucket.count < bucket.batch_size);
+  const parts = [bars("Buckets", ["", "pictures", "× repeats", "batches"], buckets, short ? "Orange: fewer pictures than a full batch." : "")];
   if (data.lengths.length) {
     const lengths = data.lengths.map(([label, count, over]) => ({ cells: [label, number(count)], count, tone: over ? "over" : "" }));
     parts.push(bars("Length of captions", [data.unit, "captions"], lengths, data.lengths.some(([, , over]) => over) ? "Orange: more than the " + data.read + " that are read." : ""));
@@ -246,7 +246,7 @@ function shelves() {
   shelf("out", make("h2", {}, "In no bucket", make("span", { class: "faint" }, many(inside.get(null).length, "picture") + " that " + (inside.get(null).length === 1 ? "is" : "are") + " not trained on")), inside.get(null));
   data.buckets.forEach((bucket, at) => {
     const repeats = bucket.count === bucket.pictures ? "" : ", " + number(bucket.count) + " with repeats";
-    const rest = bucket.last_batch < data.batch_size ? ", the last of " + bucket.last_batch : "";
+    const rest = bucket.last_batch < bucket.batch_size ? ", the last of " + bucket.last_batch : "";
     const facts = many(bucket.pictures, "picture") + repeats + " · " + many(bucket.batches, "batch", "batches") + rest;
     shelf("bucket-" + at, make("h2", {}, shape(bucket.width, bucket.height), bucket.width + " × " + bucket.height, make("span", { class: "faint" }, facts)), inside.get(at));
   });
