@@ -44,7 +44,7 @@ def list_(
     kind: KindFilter = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None, as_json: Json = False,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """List every preset by what it is for, with the GPU memory that it needs."""
+    """List presets by what they are for, and what they need."""
     found = presets.list_presets(find_kind(kind), workspace.user_presets())
     card = gpu_choice.find("presets list", gpu, gpu_memory, None)
     of_card = card is not None and gpu_memory is None
