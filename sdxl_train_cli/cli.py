@@ -80,7 +80,7 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "inspect": Command("Show what a LoRA or checkpoint is, and what it learned.",
                        "inspect_file.inspect", "Exit code 4 if the file is of no use."),
     "presets": CommandGroup("List, show, check, import and export presets.", {
-        "list": Command("List every preset with the GPU memory that it needs.", "presets.listing.list_"),
+        "list": Command("List presets by what they are for, and what they need.", "presets.listing.list_"),
         "show": Command("Show a preset in full, and where each value comes from.", "presets.listing.show"),
         "check": Command("Find every problem in preset files.", "presets.listing.check",
                          "Shows line numbers; exit code 3 if there are any."),

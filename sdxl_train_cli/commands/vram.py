@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import gpu
-from sdxl_train_cli.commands import measured, values, workspace
+from sdxl_train_cli.commands import gpu_choice, measured, values, workspace
+from sdxl_train_cli.commands.gpu_choice import GpuIndex, GpuMemory, Headroom
 from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.environment import environment, required_packages
-from sdxl_train_cli.errors import Problem, UsageError, VramError
+from sdxl_train_cli.errors import Problem, VramError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import planning, requirement
@@ -28,14 +28,6 @@ from sdxl_train_cli.run import recipe_checks
 from sdxl_train_cli.sdscripts import lycoris
 from sdxl_train_cli.ui import console
 
-GpuIndex = Annotated[int | None, values.gpu_index("Number of the GPU [default: the one with most free memory]")]
-GpuMemory = Annotated[float | None, values.gpu_memory("Pretend that the GPU has this many GB")]
-Headroom = Annotated[
-    float | None,
-    values.number(
-        "--headroom", metavar="GB", example="1.5", about="GB that other programs use [default: depends on the system]"
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV")]
 Data = Annotated[
@@ -63,7 +55,7 @@ def vram(
     if merge is not None or export is not None:
         measured.exchange(workspace.home(home), merge, export)
         return
-    card = _card("vram", gpu, gpu_memory, headroom)
+    card = gpu_choice.find("vram", gpu, gpu_memory, headroom)
     records = measured.records(workspace.home(home)) if mine else None
     if as_json:
         _print_json(records)
@@ -121,7 +113,7 @@ def plan(
 ) -> None:  # fmt: skip
     """Suggest what to train on this GPU, with the command to type."""
     chosen = list(Kind) if kind is None else [workspace.kind(kind)]
-    card = _card("plan", gpu, gpu_memory, headroom)
+    card = gpu_choice.find("plan", gpu, gpu_memory, headroom)
     if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu-memory 8")
     free_gib = card.free_gib
@@ -169,32 +161,6 @@ def _too_small(chosen: list[Kind], question: PlanRequest) -> VramError:
     what = "nothing" if others == [] else f"no {question.kind.label}"
     hint = f"a {fits.label} does: --kind {fits.value}" if fits else "the smallest runs need about 5 GB"
     return VramError(f"{what} fits into {question.free_gib:.1f} GB", hint)
-
-
-def _card(command: str, index: int | None, size: float | None, headroom: float | None) -> Gpu | None:
-    """The GPU in question: a hypothetical one, the one that was named, or the one with the most free memory."""
-    if size is not None:
-        if index is not None:
-            raise UsageError("--gpu names a real GPU, --gpu-memory one that is not there", "give one of them")
-        return gpu.hypothetical(size, gpu.usual_headroom_gib() if headroom is None else headroom)
-    found = gpu.devices()
-    if index is not None:
-        found = tuple(device for device in found if device.index == index)
-        if not found:
-            raise UsageError(
-                f"there is no GPU {index} on this computer: --gpu is a GPU's number",
-                f"for its memory in GB: sdxl-train {command} --gpu-memory {index or 8}",
-            )
-    freest = max(found, key=lambda device: device.free_gib, default=None)
-    if freest is not None and headroom is not None:
-        console.note(
-            f"--headroom is not needed: {freest.name} has {freest.free_gib:.1f} GB free, as its driver reports"
-        )
-    if freest is not None and len(found) > 1:
-        console.note(
-            f"of {len(found)} GPUs, this is for the one with the most free memory: {freest.index}, {freest.name}"
-        )
-    return freest
 
 
 def _settings(row: TableRow) -> dict[str, object]:

@@ -106,7 +106,7 @@ def build(reading: ForeignSettings, table: OptionTable, shown: str, typed_kind: 
         raise RecipeError(Problem(f"is for a {kind.label}, not a {typed_kind.label}", "omit --kind", shown))
     known = {entry.option: entry.value for entry in entries if entry.option is not None}
     has_dataset = any(entry.key.endswith("dataset_config") and entry.shown for entry in reading.entries)
-    bases = {name: presets.load(kind, name) for name in presets.names(kind)}
+    bases = {name: presets.load(kind, name) for name in presets.names_by_size(kind)}
     draft = _ImportDraft(kind, reading.whole, known, tuple(entries), has_dataset, bases, reading.text)
     draft = _mended(draft, table, shown)
     base = min(bases, key=lambda name: _distance(draft, name))

@@ -56,7 +56,7 @@ class PlanRequest:
 
 def fitting_runs(request: PlanRequest, user_presets: Path | None) -> list[FittingRun]:
     """Presets of the kind that fit unchanged, smallest sacrifice first. If none does, the best changed one."""
-    names = presets.names(request.kind, user_presets)
+    names = presets.names_by_size(request.kind, user_presets)
     sizes = [] if request.resolution is None else presets.with_sizes(request.resolution)
     loaded = {name: request.as_started(presets.load(request.kind, name, sizes, user_presets)) for name in names}
     recipes = {name: recipe for name, recipe in loaded.items() if not any(rules.problems(recipe))}

@@ -98,7 +98,7 @@ class PresetDraft:
         """Content of the preset file."""
         answers, offer = self.answers, self.offer
         what = f"{CUSTOMS[answers.subject].words}, {answers.pictures} pictures, for {answers.priority.value}"
-        description = f"{answers.kind.label}: {what}; needs {self.need}"
+        description = f"{answers.kind.label}: {what}"
         written = [
             f"# Made by `sdxl-train presets new` for {what}, on a card with {answers.free_gib:.1f} GB free.",
             f"# Everything else comes from {offer.preset}: sdxl-train presets show FILE",

@@ -13,7 +13,7 @@ from sdxl_train_cli.recipe import Kind, Setting
 from sdxl_train_cli.recipes import preset_folders, yaml_file
 from sdxl_train_cli.sdscripts import other_names
 
-OWN_KEYS = ("extends", "description")
+OWN_KEYS = ("extends", "description", "group")
 DEEPEST = 8
 
 
@@ -36,6 +36,12 @@ class PresetLayer:
         if entry is not None:
             return str(entry.value)
         return f"extends {self.extends.value}" if self.extends is not None else ""
+
+    @property
+    def group(self) -> str | None:
+        """The heading under which it is listed. Not inherited."""
+        entry = self.document.get("group")
+        return None if entry is None else str(entry.value)
 
     @property
     def settings(self) -> dict[str, Setting | None]:

@@ -43,6 +43,7 @@ def build(table: OptionTable, kind: Kind | None, names: Mapping[Kind, Sequence[s
                 "examples": extended,
             },
             "description": {"description": "One line for `sdxl-train presets list`", "type": "string", "minLength": 1},
+            "group": {"description": "The heading of this preset in that list", "type": "string", "minLength": 1},
             **{name: _of_all([known[name] for known in tables if name in known]) for name in options},
         },
         "additionalProperties": False,

@@ -50,6 +50,8 @@ class ListedPreset:
     name: str
     description: str
     path: Path
+    group: str | None = None
+    """What the preset is made for: a heading of the list. None for those that differ by size and memory alone."""
 
 
 def parse_override(text: str) -> Override:
@@ -98,6 +100,14 @@ def names(kind: Kind, user_folder: Path | None = None) -> list[str]:
     """Bare names available for this kind, the user's own first."""
     folders = preset_folders.search_folders(kind, user_folder)
     return list(dict.fromkeys(path.stem for folder in folders for path in preset_folders.list_files(folder)))
+
+
+def names_by_size(kind: Kind, user_folder: Path | None = None) -> list[str]:
+    """Bare names without shipped presets that are made for one use, which a person must choose."""
+    shipped = preset_folders.list_files(preset_folders.shipped_folder() / kind.value)
+    made_for_use = {path for path in shipped if _found(kind, path, None).group is not None}
+    found = {name: preset_folders.find_by_name(kind, name, user_folder)[0] for name in names(kind, user_folder)}
+    return [name for name, path in found.items() if path not in made_for_use]
 
 
 def list_presets(kind: Kind | None = None, user_folder: Path | None = None) -> list[ListedPreset]:
@@ -179,4 +189,5 @@ def _found(kind: Kind | None, path: Path, user_folder: Path | None) -> ListedPre
         layers = extends.load(path, preset_folders.shown(path), kind, user_folder)
     except RecipeError as error:
         return ListedPreset(kind, path.stem, f"broken: {error.problems[0]}", path)
-    return ListedPreset(kind or extends.shipped_kind(layers), path.stem, layers[0].description, path)
+    nearest = layers[0]
+    return ListedPreset(kind or extends.shipped_kind(layers), path.stem, nearest.description, path, nearest.group)

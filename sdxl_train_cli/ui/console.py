@@ -34,6 +34,7 @@ __all__ = [
     "note",
     "out",
     "progress_bar",
+    "sections",
     "table",
     "warn",
 ]
@@ -124,11 +125,29 @@ def table(
 
     `faint` are cells, by row and column from 0, that a terminal shows dimmed.
     """
-    grid = _grid(headings, rows, faint)
+    _print(_grid(headings, rows, faint))
+
+
+def _print(grid: Table) -> None:
     if _out.is_terminal:
         _out.print(grid)
-        return
-    document(_in_lines(grid))
+    else:
+        document(_in_lines(grid))
+
+
+def sections(headings: Sequence[str], parts: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> None:
+    """Print one table in parts, each under a heading of its own. Columns stand below each other throughout."""
+    every = [row for _, rows in parts for row in rows]
+    whole = _grid(headings, every, ())
+    widths = [max(map(len, (title, *(row[at] for row in every)))) for at, title in enumerate(headings)]
+    for heading, rows in (("", ()), *parts):  # the first one is the line of column headings
+        grid = _grid(headings, rows, ())
+        grid.show_header = not rows
+        for column, model, width in zip(grid.columns[:-1], whole.columns, widths, strict=False):
+            column.justify, column.min_width = model.justify, width
+        if heading:
+            document(f"\n{heading}")
+        _print(grid)
 
 
 def err_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -13,8 +13,10 @@ from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
 from sdxl_train_cli.recipes.presets import list_presets
+from sdxl_train_cli.sdscripts import shipped
 
 SHIPPED = list_presets()
+KINDS = {*(kind.value for kind in Kind), "any"}
 
 
 @pytest.fixture
@@ -30,6 +32,11 @@ def user_preset(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def rows_of(text: str) -> list[str]:
+    """The lines of presets, without headings."""
+    return [line for line in text.splitlines() if line.split(" ", 1)[0] in KINDS]
+
+
 # --- list
 
 
@@ -37,13 +44,43 @@ def test_the_list_has_one_line_for_each_preset_and_its_vram(bare: Cli) -> None:
     result = bare("presets", "list")
 
     assert result.code == 0
-    heading, *rows = result.stdout.splitlines()
-    assert heading.split() == ["kind", "preset", "needs", "GB", "description"]
+    heading, *lines = result.stdout.splitlines()
+    rows = rows_of(result.stdout)
+    assert heading.split() == ["kind", "preset", "needs", "GB", "what", "it", "is", "for"]
     assert len(rows) == len(SHIPPED)
     gc = next(row for row in rows if row.split()[1] == "dim32-gc")
-    assert gc.split()[:3] == ["lora", "dim32-gc", "7.0-7.6"]
-    assert gc.endswith("LoRA dim 32, gradient checkpointing"), "and no other figure"
-    assert "measured or estimated" in result.stderr
+    assert gc.split()[:3] == ["lora", "dim32-gc", "7.6"]
+    assert gc.endswith("LoRA dim 32, gradient checkpointing (the default)"), "and no other figure"
+    assert "was measured or is estimated" in result.stderr
+    assert len({row.index(row.split()[1]) for row in rows}) == 1, "columns stand below each other"
+    assert [line for line in lines if line.endswith("(the default)")] == [row for row in rows if "(the def" in row]
+    assert sum(row.endswith("(the default)") for row in rows) == len(Kind), "one for each kind"
+
+
+def test_the_list_is_grouped_by_what_presets_are_for_and_ends_with_the_persons_own(bare: Cli, tmp_path: Path) -> None:
+    user_preset(tmp_path, "lora/mine.yaml", "extends: anime\ndescription: Mine\n")
+
+    blocks = bare("presets", "list").stdout.split("\n\n")[1:]
+
+    headings = [block.splitlines()[0] for block in blocks]
+    names = {block.splitlines()[0]: [row.split()[1] for row in rows_of(block)] for block in blocks}
+    assert headings == [
+        "For anime bases, captions of tags", "For photos and art, captions in sentences",
+        "Other ways to learn, for any subject", "For any subject, by size and GPU memory", "Your own",
+    ]  # fmt: skip
+    assert names["For anime bases, captions of tags"] == ["anime", "anime-vpred", "anime-style"]
+    assert names["Your own"] == ["mine"]
+    assert "anime" not in names["For any subject, by size and GPU memory"]
+
+
+def test_the_list_says_what_fits_into_a_gpu(bare: Cli) -> None:
+    result = bare("presets", "list", "--gpu-memory", "8", "--kind", "lora")
+    fits = {row.split()[1]: row.split()[3] for row in rows_of(result.stdout)}
+    told = json.loads(bare("presets", "list", "--gpu-memory", "8", "--kind", "lora", "--json").stdout)
+
+    assert (fits["dim32-fp8-gc"], fits["dim128"]) == ("yes", "no")
+    assert fits == {each["name"]: each["fits"] for each in told}
+    assert "free on a GPU of 8 GB" in result.stderr
 
 
 def test_the_list_as_json_is_for_programs(bare: Cli, tmp_path: Path) -> None:
@@ -58,12 +95,14 @@ def test_the_list_as_json_is_for_programs(bare: Cli, tmp_path: Path) -> None:
     assert presets["моё"]["kind"] == "locon"
     assert presets["any"]["high_gib"] is None
     assert presets["any"]["kind"] is None
+    assert (presets["any"]["group"], presets["any"]["default"], presets["any"]["fits"]) == ("Your own", False, None)
+    assert (presets["gc"]["default"], presets["full"]["default"]) == (True, False)
     assert presets["broken"]["description"].startswith("broken: ")
     assert all(Path(preset["path"]).is_file() for preset in presets.values())
 
 
 def test_the_list_can_be_of_one_kind(bare: Cli) -> None:
-    rows = bare("presets", "list", "--kind", "dreambooth").stdout.splitlines()[1:]
+    rows = rows_of(bare("presets", "list", "--kind", "dreambooth").stdout)
 
     assert [row.split()[:2] for row in rows] == [["dreambooth", "full"], ["dreambooth", "gc"]]
 
@@ -140,13 +179,13 @@ def test_a_sound_file_passes_before_setup_by_the_pinned_releases_options(bare: C
     result = bare("presets", "check", path)
 
     assert (result.code, result.stdout) == (0, "")
-    assert result.stderr.endswith("no problem found, checked against the options of sd-scripts v0.10.1\n")
+    assert result.stderr.endswith(f"checked against the options of sd-scripts {shipped.PINNED_RELEASE}\n")
 
 
 def test_names_and_types_are_checked_before_setup_and_after_it(bare: Cli, cli: Cli, tmp_path: Path) -> None:
     path = user_preset(tmp_path, "lora/a.yaml", "extends: dim32-gc\nnetwork_dims: 8\nseed: soon\n")
 
-    for run, release in ((bare, " in v0.10.1"), (cli, "")):
+    for run, release in ((bare, f" in {shipped.PINNED_RELEASE}"), (cli, "")):
         result = run("presets", "check", path)
 
         assert result.code == 3

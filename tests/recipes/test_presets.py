@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 import sdxl_train_cli
 from sdxl_train_cli.errors import RecipeError
+from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import preset_folders, presets
-from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.recipes.presets import ListedPreset, Override
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import shipped
 
@@ -65,7 +67,8 @@ def test_no_description_has_figures_of_memory_which_depend_on_the_gpu() -> None:
 
 def test_presets_are_listed_by_the_numbers_in_their_names() -> None:
     assert presets.names(Kind.DREAMBOOTH) == ["full", "gc"]
-    assert presets.names(Kind.LORA)[:5] == ["dim32", "dim32-bf16", "dim32-bf16-gc", "dim32-fp8-gc", "dim32-gc"]
+    by_size = presets.names_by_size(Kind.LORA)
+    assert by_size[:5] == ["dim32", "dim32-bf16", "dim32-bf16-gc", "dim32-fp8-gc", "dim32-gc"]
     assert presets.names(Kind.LOKR).index("factor8-gc") < presets.names(Kind.LOKR).index("factor16-gc")
 
 
@@ -76,9 +79,10 @@ def test_a_shipped_preset_has_no_problems_and_no_warnings(kind: Kind, name: str)
     assert list(rules.warnings(recipe)) == []
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, name in SHIPPED if kind not in MULTIPLIED])
-def test_alpha_is_half_of_dim(kind: Kind | None, name: str) -> None:
-    assert kind is not None
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in Kind if kind not in MULTIPLIED for name in presets.names_by_size(kind)]
+)
+def test_alpha_is_half_of_dim_in_a_preset_by_size(kind: Kind, name: str) -> None:
     recipe = presets.load(kind, name)
     arguments = recipe.arguments("network_args")
 
@@ -174,7 +178,7 @@ def test_a_users_preset_is_found_by_name_in_the_folder_of_its_kind_and_above(tmp
 
     assert presets.load(Kind.LORA, "near", user_folder=tmp_path).get("seed") == 1
     assert presets.load(Kind.LORA, "far", user_folder=tmp_path).get("seed") == 2
-    assert presets.names(Kind.LORA, tmp_path)[:3] == ["near", "far", "dim32"]
+    assert presets.names(Kind.LORA, tmp_path)[:2] == ["near", "far"]
 
 
 def test_a_users_preset_goes_before_the_shipped_one_and_may_extend_it(tmp_path: Path) -> None:
@@ -327,3 +331,39 @@ def test_any_preset_argument_is_found_or_refused_in_words(text: str) -> None:
         presets.load(Kind.LORA, text)
     except RecipeError as error:
         assert error.problems  # noqa: PT017 - either way is right
+
+
+MADE_FOR_USE = [found for found in presets.list_presets() if found.group is not None]
+
+
+@pytest.mark.parametrize("found", MADE_FOR_USE, ids=lambda found: f"{found.kind.value}-{found.name}")
+def test_a_preset_made_for_a_use_names_its_source_and_gives_a_reason_for_each_value(found: ListedPreset) -> None:
+    head, _, values = found.path.read_text(encoding="utf-8").partition("\n\n")
+
+    assert re.search(r"^# Sources?: \S+[/.]\S+", head, re.MULTILINE), "an address or a repository"
+    assert [line for line in values.splitlines() if line and " # " not in line and not line.startswith("# ")] == []
+
+
+def test_a_preset_made_for_a_use_is_the_persons_choice_and_no_offer_by_memory(tmp_path: Path) -> None:
+    write(tmp_path / "lora" / "anime.yaml", "extends: dim32-gc\n")
+
+    assert "anime" not in presets.names_by_size(Kind.LORA)
+    assert "anime" in presets.names_by_size(Kind.LORA, tmp_path), "their own of that name"
+
+
+def test_a_heading_is_not_inherited(tmp_path: Path) -> None:
+    write(tmp_path / "lora" / "mine.yaml", "extends: anime\n")
+
+    assert [found.group for found in presets.list_presets(Kind.LORA, tmp_path) if found.name == "mine"] == [None]
+
+
+def test_the_preset_for_v_prediction_leaves_it_to_the_base_what_is_predicted() -> None:
+    settings = presets.load(Kind.LORA, "anime-vpred").settings
+
+    assert not {"v_parameterization", "zero_terminal_snr", "scale_v_pred_loss_like_noise_pred"} & settings.keys()
+
+
+@pytest.mark.parametrize("found", MADE_FOR_USE, ids=lambda found: f"{found.kind.value}-{found.name}")
+def test_a_preset_made_for_a_use_suits_a_card_of_12_gb(found: ListedPreset) -> None:
+    assert found.kind is not None
+    assert requirement.need(presets.load(found.kind, found.name)).high_gib < 11.5

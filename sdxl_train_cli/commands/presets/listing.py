@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sdxl_train_cli import files, formatting, redact
-from sdxl_train_cli.commands import completion, workspace
+from sdxl_train_cli.commands import completion, gpu_choice, measured, workspace
+from sdxl_train_cli.commands.gpu_choice import GpuIndex, GpuMemory
 from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import Gathering, Problem, RecipeError
+from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import requirement
-from sdxl_train_cli.memory.requirement import MemoryNeed
+from sdxl_train_cli.memory.requirement import Known, MemoryNeed
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import preset_folders, presets
 from sdxl_train_cli.recipes.presets import ListedPreset
-from sdxl_train_cli.run import recipe_checks
+from sdxl_train_cli.run import recipe_checks, run_choices
 from sdxl_train_cli.ui import console
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+_BY_SIZE, _OWN = "For any subject, by size and GPU memory", "Your own"
 
 
 PresetName = Annotated[
@@ -35,21 +40,27 @@ Presets = Annotated[
 ]
 
 
-def list_(kind: KindFilter = None, as_json: Json = False) -> None:
-    """List every preset with the GPU memory that it needs."""
+def list_(
+    kind: KindFilter = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None, as_json: Json = False,
+    home: HomeOption = None,
+) -> None:  # fmt: skip
+    """List presets by what they are for, and what they need."""
     found = presets.list_presets(find_kind(kind), workspace.user_presets())
+    card = gpu_choice.find("presets list", gpu, gpu_memory, None)
+    of_card = card is not None and gpu_memory is None
+    known = measured.known(workspace.home(home), card, None) if card and of_card else requirement.unmeasured
+    listed = [_Listed.of(preset, known, card) for preset in found]
     if as_json:
-        console.data([_facts(preset) for preset in found])
+        console.data([each.facts() for each in listed])
         return
-    console.table(
-        ("kind", "preset", "needs GB", "description"),
-        [(preset.kind.value if preset.kind else "any", preset.name, _shown(preset), preset.description)
-         for preset in found],
-    )  # fmt: skip
+    columns = ("kind", "preset", "needs GB", *([] if card is None else ["fits"]), "what it is for")
+    console.sections(columns, [(heading, [each.cells() for each in part]) for heading, part in _in_groups(listed)])
     console.note(
-        "needs: measured or estimated for the preset as it is (docs/vram.md), the Python process alone: a desktop "
-        "takes 1 to 2 GB more"
+        "needs: the upper end of what was measured or is estimated for the preset as it is (docs/vram.md), the Python"
+        " process alone: a desktop takes 1 to 2 GB more"
     )
+    if card is not None:
+        console.note(f"fits: into the {card.free_gib:.1f} GB free on {card.name}; perhaps: only the lower end does")
 
 
 def show(
@@ -110,31 +121,73 @@ def kind_for(preset: str, typed: str | None) -> Kind:
     return kind or next(having, Kind.LORA)
 
 
-def _need(preset: ListedPreset) -> MemoryNeed | None:
-    """Memory of a preset with a known kind. None if the preset is broken."""
-    if preset.kind is None:
-        return None
-    try:
-        return requirement.need(presets.load(preset.kind, str(preset.path), (), workspace.user_presets()))
-    except RecipeError:
-        return None
+@dataclass(frozen=True)
+class _Listed:
+    """A preset with what it needs of a GPU."""
+
+    preset: ListedPreset
+    need: MemoryNeed | None
+    """None for a broken preset, or one of unknown kind."""
+    card: Gpu | None
+
+    @classmethod
+    def of(cls, preset: ListedPreset, known: Known, card: Gpu | None) -> _Listed:
+        if preset.kind is None:
+            return cls(preset, None, card)
+        try:
+            recipe = presets.load(preset.kind, str(preset.path), (), workspace.user_presets())
+            return cls(preset, requirement.need(recipe, known), card)
+        except RecipeError:
+            return cls(preset, None, card)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether a run of this kind takes it where none is named."""
+        kind = self.preset.kind
+        is_shipped = preset_folders.is_shipped(self.preset.path)
+        return kind is not None and is_shipped and run_choices.DEFAULT_PRESETS[kind] == self.preset.name
+
+    @property
+    def heading(self) -> str:
+        """What it is listed under."""
+        by_place = _BY_SIZE if preset_folders.is_shipped(self.preset.path) else _OWN
+        return self.preset.group or by_place
+
+    @property
+    def fits(self) -> str:
+        """Whether it fits into what the GPU has free."""
+        if self.need is None or self.card is None:
+            return ""
+        if self.need.high_gib <= self.card.free_gib:
+            return "yes"
+        return "perhaps" if self.need.low_gib <= self.card.free_gib else "no"
+
+    def cells(self) -> tuple[str, ...]:
+        """A row of the table."""
+        kind = self.preset.kind.value if self.preset.kind else "any"
+        need = "" if self.need is None else f"{self.need.high_gib:.1f}"
+        description = self.preset.description + (" (the default)" if self.is_default else "")
+        return (kind, self.preset.name, need, *([] if self.card is None else [self.fits]), description)
+
+    def facts(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "kind": self.preset.kind.value if self.preset.kind else None,
+            "name": self.preset.name,
+            "group": self.heading,
+            "default": self.is_default,
+            "low_gib": None if self.need is None else round(self.need.low_gib, 2),
+            "high_gib": None if self.need is None else round(self.need.high_gib, 2),
+            "fits": self.fits or None,
+            "description": self.preset.description,
+            "path": str(self.preset.path),
+        }
 
 
-def _shown(preset: ListedPreset) -> str:
-    need = _need(preset)
-    return "" if need is None else f"{need.low_gib:.1f}-{need.high_gib:.1f}"
-
-
-def _facts(preset: ListedPreset) -> dict[str, object]:
-    need = _need(preset)
-    return {
-        "kind": preset.kind.value if preset.kind else None,
-        "name": preset.name,
-        "low_gib": None if need is None else round(need.low_gib, 2),
-        "high_gib": None if need is None else round(need.high_gib, 2),
-        "description": preset.description,
-        "path": str(preset.path),
-    }
+def _in_groups(listed: Sequence[_Listed]) -> list[tuple[str, list[_Listed]]]:
+    """By heading: those made for a use, those by size, then the user's own."""
+    headings = sorted({each.heading for each in listed}, key=lambda text: (text == _OWN, text == _BY_SIZE, text))
+    return [(heading, [each for each in listed if each.heading == heading]) for heading in headings]
 
 
 def text(value: object) -> str:
