@@ -77,5 +77,5 @@ def test_setup_takes_what_lies_in_the_folder_of_wheels(archive: Path, fresh: Cli
     again = fresh("setup", "--wheels", str(tmp_path / "carried"))
 
     assert first.code == again.code == 0, first.stderr + again.stderr
-    assert f"fetching sdxl from {tmp_path / 'carried' / 'sd-scripts'}" in first.stderr
+    assert f"fetching the newest known release from {tmp_path / 'carried' / 'sd-scripts'}" in first.stderr
     assert "fetching" not in again.stderr
