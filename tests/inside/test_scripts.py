@@ -160,33 +160,3 @@ def test_a_python_without_torch_is_told_as_such(tmp_path: Path) -> None:
     answer = ask("probe.py", cwd=tmp_path)
     assert (answer.returncode, answer.stdout) == (1, "")
     assert answer.stderr.splitlines()[-1] == "torch: ImportError: no torch here"
-
-
-def test_a_measured_script_runs_as_by_itself_and_leaves_its_peaks(tmp_path: Path) -> None:
-    (tmp_path / "beside.py").write_text("NAME = 'beside'\n", encoding="utf-8")
-    code = "import sys, beside\nprint(beside.NAME, sys.argv, __name__)\nsys.exit(3)\n"
-    (tmp_path / "script.py").write_text(code, encoding="utf-8")
-
-    answer = ask("measured.py", "peaks.json", "script.py", "--seed", "1", cwd=tmp_path)
-
-    assert answer.returncode == 3
-    assert answer.stdout == "beside ['script.py', '--seed', '1'] __main__\n"
-    assert json.loads((tmp_path / "peaks.json").read_text()) == {"allocated": None, "reserved": None}
-
-
-def test_the_peaks_of_a_script_that_fails_are_kept_too(tmp_path: Path) -> None:
-    torch = "class cuda:\n    is_available = lambda: True\n"
-    torch += "    max_memory_allocated = lambda: 5\n    max_memory_reserved = lambda: 7\n"
-    (tmp_path / "torch.py").write_text(torch, encoding="utf-8")
-    (tmp_path / "script.py").write_text("import torch\nraise RuntimeError('out of memory')\n", encoding="utf-8")
-
-    answer = ask("measured.py", "peaks.json", "script.py", cwd=tmp_path)
-
-    assert answer.returncode == 1
-    assert "RuntimeError: out of memory" in answer.stderr
-    assert json.loads((tmp_path / "peaks.json").read_text()) == {"allocated": 5, "reserved": 7}
-
-
-def test_measuring_nothing_is_told_with_the_usage(tmp_path: Path) -> None:
-    assert ask("measured.py", "peaks.json", cwd=tmp_path).returncode == 2
-    assert ask("measured.py", "--help", cwd=tmp_path).returncode == 0
