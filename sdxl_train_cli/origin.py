@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_LINE_OF_FILE = re.compile(r"(.+\.ya?ml):(\d+)")
+_LINE_OF_FILE = re.compile(r"(.+\.(?:ya?ml|toml)):(\d+)")
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def test_plan_marks_what_is_the_users_own(main: Main, tmp_path: Path, monkeypatc
     own.mkdir(parents=True)
     (own / "mine.yaml").write_text("extends: dim32-gc\nnetwork_dim: 16\n", encoding="utf-8")
 
-    told = main("plan", "--gpu-memory", "8", "--kind", "lora").stderr
+    told = main("plan", "--gpu-memory", "10", "--kind", "lora").stderr
 
     assert told.count("your own preset; needs") == 1
 

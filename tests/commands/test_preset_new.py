@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import Cli, variables
 
+from sdxl_train_cli.sdscripts import shipped
+
 FLAGS = ("--what", "style", "--gpu-memory", "12", "--pictures", "40", "--for", "quality")
 
 
@@ -126,7 +128,7 @@ def test_presets_are_compared_before_anything_is_set_up(bare: Cli) -> None:
     assert result.code == 0
     assert "dim32-gc trains a LoRA, factor8-gc a LoKr" in result.stderr
     assert any(line.split()[:2] == ["network_args", "-"] for line in result.stdout.splitlines())
-    assert "defaults are those of sd-scripts v0.10.1\n" in result.stderr
+    assert f"defaults are those of sd-scripts {shipped.PINNED_RELEASE}\n" in result.stderr
     (_, row) = bare("presets", "diff", "dim32", "dim32-gc").stdout.splitlines()
     assert row.split() == ["gradient_checkpointing", "false", "(default)", "true"]
 
@@ -144,6 +146,6 @@ def test_without_sd_scripts_the_schema_is_made_of_the_pinned_releases_options(ba
     result = bare("presets", "schema")
 
     assert result.code == 0
-    assert "built from the options of sd-scripts v0.10.1" in result.stderr
+    assert f"built from the options of sd-scripts {shipped.PINNED_RELEASE}" in result.stderr
     steps = json.loads(result.stdout)["properties"]["max_train_steps"]
     assert (steps["description"], steps["default"]) == ("(default: 1600)", 1600)

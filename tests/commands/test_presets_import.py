@@ -10,6 +10,8 @@ import pytest
 from conftest import Cli, write_safetensors
 from foreign_files import FOLDER
 
+from sdxl_train_cli.sdscripts import shipped
+
 
 def test_an_import_prints_the_presets_path_and_tells_what_became_of_every_key(cli: Cli, tmp_path: Path) -> None:
     result = cli("presets", "import", FOLDER / "gui_lora.json")
@@ -107,8 +109,8 @@ def test_without_sd_scripts_the_pinned_release_says_what_is_taken(fresh: Cli, cl
     result, installed = (run("presets", "import", FOLDER / "gui_finetune.json") for run in (fresh, cli))
 
     assert result.code == 0
-    assert "checked against the options of sd-scripts v0.10.1\n" in result.stderr
-    assert "v0.10.1" not in installed.stderr
+    assert f"checked against the options of sd-scripts {shipped.PINNED_RELEASE}\n" in result.stderr
+    assert shipped.PINNED_RELEASE not in installed.stderr
 
 
 @pytest.mark.parametrize("target", ["toml", "kohya-gui", "command"])
