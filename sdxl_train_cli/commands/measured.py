@@ -11,7 +11,6 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import cuda_context, estimation, measurements, shared_measurements
 from sdxl_train_cli.memory.measurements import MeasuredRuns, Measurement
-from sdxl_train_cli.memory.requirement import Known
 from sdxl_train_cli.ui import console
 
 
@@ -38,7 +37,7 @@ def _record_row(record: Measurement) -> tuple[str, ...]:
         str(record.batch_size) if record.together == record.batch_size else f"{record.together} of {record.batch_size}"
     )
     return (
-        record.words,
+        f"{record.words}, --fast" if record.fast else record.words,
         batch,
         f"{record.peak_gib:.2f}",
         "" if low is None else f"{low:.1f}-{high:.1f}",
@@ -77,8 +76,8 @@ def records(home: Home) -> list[Measurement]:
     return found
 
 
-def known(home: Home, card: Gpu, data: str | None) -> Known:
-    """Measurements on this GPU, for the given pictures or else for the largest possible ones."""
+def runs(home: Home, card: Gpu, data: str | None) -> MeasuredRuns:
+    """Measured runs on this GPU, for the given pictures or else for the largest possible ones."""
     installed, pictures = environment.find(home), None
     try:
         if data is not None:
@@ -86,7 +85,7 @@ def known(home: Home, card: Gpu, data: str | None) -> Known:
     except DatasetError as error:
         console.warn(Problem(f"planned without checking the pictures: {error.problems[0]}", error.problems[0].hint))
     commit, context = installed.lock.commit if installed else "", cuda_context.of(card, installed)
-    return MeasuredRuns(records(home), card, commit, pictures, context).need
+    return MeasuredRuns(records(home), card, commit, pictures, context)
 
 
 def exchange(home: Home, merge: Path | None, export: Path | None) -> None:

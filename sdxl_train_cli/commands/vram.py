@@ -18,11 +18,11 @@ from sdxl_train_cli.environment import environment, required_packages
 from sdxl_train_cli.errors import Problem, VramError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import planning, requirement
-from sdxl_train_cli.memory.measurements import Measurement
+from sdxl_train_cli.memory import planning
+from sdxl_train_cli.memory.measurements import MeasuredRuns, Measurement
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
 from sdxl_train_cli.memory.requirement import BATCH_SIZES, MemoryNeed, TableRow, cell, rows
-from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.recipes import preset_folders
 from sdxl_train_cli.run import recipe_checks
 from sdxl_train_cli.sdscripts import lycoris
@@ -117,8 +117,8 @@ def plan(
     if card is None:
         raise VramError("no NVIDIA GPU was found to plan for", "name its size in GB: sdxl-train plan --gpu-memory 8")
     free_gib = card.free_gib
-    known = requirement.unmeasured if gpu_memory is not None else measured.known(workspace.home(home), card, data)
-    questions = [planning.PlanRequest(one, free_gib, resolution, data, known) for one in chosen]
+    runs = None if gpu_memory is not None else measured.runs(workspace.home(home), card, data)
+    questions = [_question(one, free_gib, resolution, data, runs) for one in chosen]
     offers = [offer for question in questions for offer in planning.fitting_runs(question, workspace.user_presets())]
     table = environment.option_table(workspace.home(home))
     odd = [recipe_checks.warnings(offer.recipe, table, card) for offer in offers]
@@ -133,10 +133,27 @@ def plan(
             console.note("or, with more compromises:")
         console.out(offer.command)
         own = "" if preset_folders.find_by_name(offer.recipe.kind, offer.preset, None) else "your own preset; "
-        console.note(f"    {own}needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}")
+        console.note(f"    {own}needs {offer.need}; gives up {', '.join(offer.gives_up) or 'nothing'}{_pace(offer)}")
         for problem in warnings:
             console.warn(problem)
     _note_missing_extras(offers, workspace.home(home))
+
+
+def _question(
+    kind: Kind, free_gib: float, resolution: int | None, data: str | None, runs: MeasuredRuns | None
+) -> PlanRequest:
+    if runs is None:
+        return PlanRequest(kind, free_gib, resolution, data)
+
+    def pace(recipe: Recipe, fast: bool) -> float | None:
+        return runs.pictures_per_second(recipe, fast=fast)
+
+    return PlanRequest(kind, free_gib, resolution, data, runs.need, pace)
+
+
+def _pace(offer: FittingRun) -> str:
+    pace = offer.pictures_per_second
+    return "" if pace is None else f"; trained {pace:.2f} pictures a second on this GPU"
 
 
 def _note_missing_extras(offers: list[FittingRun], home: Home) -> None:
@@ -189,6 +206,7 @@ def _offer(offer: FittingRun, warnings: list[Problem]) -> dict[str, object]:
         "effective_batch_size": offer.effective_batch_size,
         "need": {**_facts(offer.need), "by": offer.need.source},
         "gives_up": list(offer.gives_up),
+        "pictures_per_second": None if offer.pictures_per_second is None else round(offer.pictures_per_second, 3),
         "command": offer.command,
         "warnings": [str(problem) for problem in warnings],
     }

@@ -53,6 +53,8 @@ class Measurement(MemorySettings):
     """Installed branch or tag."""
     sd_scripts_commit: str
     measured: AwareDatetime
+    fast: bool = False
+    """Whether it ran with --fast."""
     is_from_elsewhere: bool = False
     """Whether it was imported from somebody else's file."""
 
@@ -74,6 +76,11 @@ class Measurement(MemorySettings):
         return self.together == together and pixels <= self.width * self.height <= _NEARLY * pixels
 
     @property
+    def pictures_per_second(self) -> float | None:
+        """How fast it trained. None if it was too short to tell."""
+        return None if self.seconds_per_step is None else self.together / self.seconds_per_step
+
+    @property
     def where_and_when(self) -> str:
         """Description of the measurement for a check's message."""
         where = f"elsewhere on the same kind of GPU, {self.gpu}," if self.is_from_elsewhere else "on this machine"
@@ -87,6 +94,8 @@ def from_run(  # noqa: PLR0913, PLR0917 - one argument per fact of the run
     device: Gpu,
     peak_gib: float,
     seconds_per_step: float | None,
+    *,
+    fast: bool = False,
 ) -> Measurement | None:
     """Measurement of a finished run. None if its pictures are gone, or if its values are out of range."""
     found = largest_bucket.fullest(recipe, folders.files(pictures))
@@ -102,6 +111,7 @@ def from_run(  # noqa: PLR0913, PLR0917 - one argument per fact of the run
             together=together,
             peak_gib=round(peak_gib, 3),
             seconds_per_step=None if seconds_per_step is None else round(seconds_per_step, 4),
+            fast=fast,
             gpu=device.name,
             gpu_total_gib=round(device.total_gib, 3),
             driver=device.driver,
@@ -184,11 +194,14 @@ class MeasuredRuns:
     context: CudaContext | None = None
     """CUDA's context on this GPU. None takes what is expected of such a GPU."""
     fast: bool = False
-    """Whether runs are asked for that use --fast. The records are of plain ones."""
+    """Whether runs are asked for that use --fast. Without such a record, those of plain ones count."""
 
     def need(self, recipe: Recipe) -> MemoryNeed:
         """Memory of a run on this GPU: measured here, measured on any GPU, or estimated."""
         context = self.context or cuda_context.expected(self.device.capability)
+        own_fast = self.like(recipe, fast=True) if self.fast else None
+        if own_fast is not None:
+            return need(own_fast, self.commit)
         same = measured_cells.like(recipe, fast=True) if self.fast else None
         if same is not None:
             return requirement.of_cell(same, context)
@@ -199,12 +212,18 @@ class MeasuredRuns:
         high_gib = round(found.high_gib * _FAST_AT_MOST, 2)
         return replace(found, high_gib=high_gib, measured=False, doubts=(*found.doubts, _OF_A_PLAIN_RUN))
 
-    def like(self, recipe: Recipe) -> Measurement | None:
+    def pictures_per_second(self, recipe: Recipe, *, fast: bool) -> float | None:
+        """How fast a run with these settings trained on this GPU model. None if none was measured."""
+        record = self.like(recipe, fast=fast)
+        return None if record is None else record.pictures_per_second
+
+    def like(self, recipe: Recipe, *, fast: bool = False) -> Measurement | None:
         """The highest record with the same settings on this GPU model, preferring own records of this sd-scripts."""
         settings = memory_settings.read_possible(recipe)
         if settings is None:
             return None
-        same = [record for record in self.found if record.gpu == self.device.name and record.is_like(settings)]
+        here = [record for record in self.found if record.gpu == self.device.name and record.fast is fast]
+        same = [record for record in here if record.is_like(settings)]
         batch = self._fullest(recipe) if same else None
         if batch is None:
             return None

@@ -27,6 +27,8 @@ class FittingRun:
     command: str
     settings: tuple[str, ...]
     """What is changed of the preset, each as `--set` takes it."""
+    pictures_per_second: float | None = None
+    """As measured on this GPU, the way the command trains. None if it was not."""
 
     @property
     def batch_size(self) -> int:
@@ -37,6 +39,9 @@ class FittingRun:
     def effective_batch_size(self) -> int:
         """Pictures per optimizer step."""
         return self.batch_size * int(self.recipe.number("gradient_accumulation_steps") or 1)
+
+
+Pace = Callable[[Recipe, bool], float | None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class PlanRequest:
     """Dataset, only repeated in the commands."""
     known: requirement.Known = requirement.unmeasured
     """Measurements on this GPU."""
+    pace: Pace = lambda _recipe, _fast: None
+    """Pictures a second that were measured on this GPU, plain or with --fast. None where they were not."""
     as_started: Callable[[Recipe], Recipe] = lambda recipe: recipe
     """What a start makes of a preset, where more than the preset decides."""
 
@@ -69,14 +76,32 @@ def fitting_runs(request: PlanRequest, user_presets: Path | None) -> list[Fittin
 
 
 def _fit_unchanged(recipe: Recipe, request: PlanRequest) -> FittingRun | None:
-    """The run with the largest batch that fits."""
-    for size in BATCH_SIZES:
-        sized = recipe.replaced({"train_batch_size": Setting(value=size, origin=Origin("--batch-size"))})
-        need = requirement.need(sized, request.known)
-        if need.high_gib <= request.free_gib:
-            command = _command(recipe, request, f"--batch-size {size}")
-            return FittingRun(recipe.name, sized, need, _given_up(sized), command, (f"train_batch_size={size}",))
-    return None
+    """The run with the largest batch that fits, or the fastest one where several were measured."""
+    sized = [
+        recipe.replaced({"train_batch_size": Setting(value=size, origin=Origin("--batch-size"))})
+        for size in BATCH_SIZES
+    ]
+    fitting = [one for one in sized if requirement.need(one, request.known).high_gib <= request.free_gib]
+    paces = {at: pace for at, one in enumerate(fitting) if (pace := _pace(one, request)[0]) is not None}
+    if not fitting:
+        return None
+    best = fitting[max(paces, key=paces.__getitem__) if len(paces) > 1 else 0]
+    pace, fast = _pace(best, request)
+    size = best.number("train_batch_size")
+    command = _command(recipe, request, f"--batch-size {size:g}{' --fast' if fast else ''}")
+    need = requirement.need(best, request.known)
+    return FittingRun(recipe.name, best, need, _given_up(best), command, (f"train_batch_size={size:g}",), pace)
+
+
+def _pace(recipe: Recipe, request: PlanRequest) -> tuple[float | None, bool]:
+    """Pictures a second as measured, the fastest way, and whether that is --fast."""
+    plain, fast = request.pace(recipe, False), request.pace(recipe, True)
+    is_faster = fast is not None and (plain is None or fast > _GAIN * plain)
+    return (fast if is_faster else plain), is_faster
+
+
+_GAIN = 1.03
+"""Less is noise."""
 
 
 def _beats(one: FittingRun, other: FittingRun) -> bool:

@@ -16,7 +16,9 @@ from sdxl_train_cli.origin import Origin
 
 COLUMNS = tuple(name for name in Measurement.model_fields if name != "is_from_elsewhere")
 _HINT = "it reads what `sdxl-train vram --export` wrote"
-_MAY_BE_EMPTY = {"network_dim", "seconds_per_step"}
+_MAY_BE_EMPTY = {"network_dim", "seconds_per_step", "fast"}
+_MAY_BE_ABSENT = {"fast"}
+"""Columns that older files lack."""
 _SHOWN = 10
 _LARGEST_BYTES = 50_000_000
 
@@ -61,7 +63,7 @@ def read(path: Path) -> list[Measurement]:
         raise UsageError(other)
     reader = csv.DictReader(io.StringIO(_content(path)), strict=True)
     try:
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        missing = [name for name in COLUMNS if name not in {*(reader.fieldnames or ()), *_MAY_BE_ABSENT}]
         if missing:
             message = f"{path} has no column {', '.join(missing)}"
             raise UsageError(message, _HINT)

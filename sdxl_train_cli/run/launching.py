@@ -33,12 +33,18 @@ def follow(prepared: Prepared, on_event: OnEvent, guards_off: frozenset[Guard] =
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> Problem | None:
     """Write down what a run took; gives the problem where that can't be written.
 
-    A scaled model and a trainer without torch say nothing of it, and a fast run takes less than a plain one would.
+    A scaled model and a trainer without torch say nothing of it.
     """
-    says_nothing = prepared.is_scaled or prepared.choices.fast or not prepared.environment.trains
+    says_nothing = prepared.is_scaled or not prepared.environment.trains
     if prepared.device is None or peak_gib is None or says_nothing:
         return None
     measured = measurements.from_run(
-        prepared.recipe, prepared.pictures, prepared.environment, prepared.device, peak_gib, seconds_per_step
+        prepared.recipe,
+        prepared.pictures,
+        prepared.environment,
+        prepared.device,
+        peak_gib,
+        seconds_per_step,
+        fast=prepared.choices.fast,
     )
     return measurements.add(prepared.home, measured) if measured else None

@@ -254,6 +254,19 @@ def test_a_plan_goes_by_the_runs_that_were_measured_here(here: Callable[..., Res
     assert "8.8 GB (measured on this machine on 2026-11-20" in told
 
 
+def test_a_plan_takes_the_fastest_of_what_was_measured_here(here: Callable[..., Result], tmp_path: Path) -> None:
+    slow = {"batch_size": 4, "together": 4, "peak_gib": 8.8, "seconds_per_step": 9.0}
+    fast = {"batch_size": 2, "together": 2, "peak_gib": 8.0, "seconds_per_step": 0.5, "fast": True}
+    measurements.add(Home(tmp_path / "mine"), *(record(width=1024, height=1024, **one) for one in (slow, fast)))
+    asked = ("plan", "--kind", "lora", "--home", tmp_path / "mine")
+
+    offers = {offer["preset"]: offer for offer in json.loads(here(*asked, "--json").stdout)}
+
+    assert offers["dim32-gc"]["command"] == "sdxl-train lora --preset dim32-gc --batch-size 2 --fast"
+    assert offers["dim32-gc"]["pictures_per_second"] == 4.0
+    assert "trained 4.00 pictures a second on this GPU" in here(*asked).stderr
+
+
 def test_a_plan_for_pictures_goes_by_runs_with_pictures_as_large(here: Callable[..., Result], tmp_path: Path) -> None:
     asked = ("plan", "--kind", "lora", "--home", tmp_path / "mine", "--data")
     few, gone = write_pictures(tmp_path / "few", 1), tmp_path / "gone"

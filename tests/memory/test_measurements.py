@@ -267,6 +267,18 @@ def test_a_fast_run_counts_as_the_fast_run_that_was_measured_with_its_larger_con
     assert fast == pytest.approx(7.217 + 0.1 + 0.3, abs=0.01)
 
 
+def test_plain_and_fast_runs_are_kept_apart() -> None:
+    both = [
+        record(width=1024, height=1024),
+        record(width=1024, height=1024, fast=True, peak_gib=8.1, seconds_per_step=0.25),
+    ]
+    plain, fast = (MeasuredRuns(both, CARD, "abc", fast=one) for one in (False, True))
+
+    assert (plain.need(recipe()).high_gib, fast.need(recipe()).high_gib) == (7.3, 8.1)
+    assert plain.pictures_per_second(recipe(), fast=False) == pytest.approx(0.8)
+    assert plain.pictures_per_second(recipe(), fast=True) == pytest.approx(4.0)
+
+
 def test_a_fast_run_that_nobody_measured_counts_as_up_to_seven_percent_more_than_a_plain_one() -> None:
     asked = recipe(network_dim=200)
     plain, fast = (MeasuredRuns((), CARD, "abc", fast=fast).need(asked) for fast in (False, True))

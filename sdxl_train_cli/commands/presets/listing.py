@@ -48,7 +48,7 @@ def list_(
     found = presets.list_presets(find_kind(kind), workspace.user_presets())
     card = gpu_choice.find("presets list", gpu, gpu_memory, None)
     of_card = card is not None and gpu_memory is None
-    known = measured.known(workspace.home(home), card, None) if card and of_card else requirement.unmeasured
+    known = measured.runs(workspace.home(home), card, None).need if card and of_card else requirement.unmeasured
     listed = [_Listed.of(preset, known, card) for preset in found]
     if as_json:
         console.data([each.facts() for each in listed])
