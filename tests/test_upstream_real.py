@@ -125,6 +125,7 @@ def test_all_kinds_train_and_their_files_are_examined(smoked: Path) -> None:
     assert json.loads((smoked / "smoke-lora" / "outcome.json").read_text(encoding="utf-8"))["outcome"] == "done"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(gpu.devices()), reason="measures the GPU instead, which needs a full-size model")
 def test_fit_takes_real_steps_and_without_a_gpu_says_what_it_measures(place: Path) -> None:
     result = sdxl_train(place, "fit", "--max-batch", "1", "--json")
@@ -469,8 +470,10 @@ def named(folder: Path, form: str) -> Path:
 @only_posix
 @pytest.mark.parametrize(
     ("form", "kind", "repeats"),
-    [("metadata", "lora", 1), ("imagefolder", "lora", 1), ("config of metadata", "lora", 2),
-     ("config of folders", "lora", 2), ("metadata", "dreambooth", 1)],
+    [("metadata", "lora", 1),
+     *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+         ("imagefolder", "lora", 1), ("config of metadata", "lora", 2), ("config of folders", "lora", 2),
+         ("metadata", "dreambooth", 1)))],
 )  # fmt: skip
 def test_pictures_that_a_file_names_train_like_a_folders(smoked: Path, form: str, kind: str, repeats: int) -> None:
     with_tokenizers(smoked)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sdxl_train_cli import gpu
 from sdxl_train_cli.errors import WayOut
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.sdscripts import optimizer_swap
+from sdxl_train_cli.sdscripts import optimizer, optimizer_swap
 
 PLACES = re.compile(r"\{([\w-]+)(?: ([\w.]+))?\}")
 _FULL_SCRIPT = re.compile(r"\bsdxl_train\.py\b")
@@ -53,11 +53,17 @@ def not_a_number(facts: RunFacts) -> str:
 
 
 def _lower_rate(recipe: Recipe) -> str:
-    rate = recipe.number("learning_rate") or float(optimizer_swap.usual_rate(recipe.kind))
-    if rate >= optimizer_swap.HIGH:
+    if optimizer.sets_own_rate(recipe):
         return "a lower rate: d_coef=0.5 in optimizer_args"
+    usual = float(optimizer_swap.usual_rate(recipe.kind))
+    rate = recipe.number("learning_rate") or usual
     own = [option for option in ("unet_lr", "text_encoder_lr") if recipe.get(option) is not None]
-    lower = WayOut((f"learning_rate={rate / 2:.2g}", *(f"{option}=null" for option in own)))
+    lower = WayOut(
+        (
+            f"learning_rate={usual if rate >= optimizer_swap.HIGH else rate / 2:.2g}",
+            *(f"{option}=null" for option in own),
+        )
+    )
     return f"a lower learning rate: {lower.flags}"
 
 

@@ -224,7 +224,7 @@ def _proven(monkeypatch: pytest.MonkeyPatch) -> None:
     real = environment.run_script
     facts = {"python": NOW, "packages": {"torch": "2.11.0"}}
     monkeypatch.setattr(gpu, "devices", lambda: ())
-    monkeypatch.setattr(building, "_options", lambda _parts: shipped.table())
+    monkeypatch.setattr(building, "read_options", lambda _parts: shipped.table())
 
     def answer(place: EnvironmentFiles, script: str, *words: str) -> Mapping[str, object]:
         return facts if script == "probe.py" else real(place, script, *words)
