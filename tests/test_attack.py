@@ -13,6 +13,7 @@ from sdxl_train_cli import process
 ATTACK = Path(__file__).parents[1] / "scripts" / "attack.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(process.WINDOWS, reason="forks, and sends POSIX signals")
 def test_a_short_attack_on_the_whole_product_is_survived(tmp_path: Path) -> None:
     line = [sys.executable, str(ATTACK), "--short", "--keep", str(tmp_path / "failures")]

@@ -96,6 +96,7 @@ def test_white_masks_change_nothing_and_black_ones_leave_no_loss(real: RealRuns,
     assert upstream_runs.logged_loss(black) == 0
 
 
+@pytest.mark.slow
 def test_names_without_a_suffix_are_found_beside_the_metadata(real: RealRuns, pictures: Path) -> None:
     names = {path.stem: {"caption": "a shape"} for path in pictures.glob("*.png")}
     (pictures / "meta.json").write_text(json.dumps(names), encoding="utf-8")

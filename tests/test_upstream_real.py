@@ -237,6 +237,7 @@ LYCORIS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", LYCORIS)
 def test_lycoris_builds_what_the_arguments_say(smoked: Path, arguments: str) -> None:
     """Whatever else, no switch that is off may be on in what was built."""
@@ -542,9 +543,8 @@ RECORDED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "network", [pytest.param(name, marks=() if name == "lora" else pytest.mark.slow) for name in RECORDED]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("network", RECORDED)
 def test_recorded_steps_learn_what_the_plain_ones_learn(smoked: Path, tmp_path: Path, network: str) -> None:
     """Several shapes of batch; a processor runs again what a GPU would replay (recorded_on_processor.py)."""
     installed = environment.require(Home(upstream_source.home()))
