@@ -59,13 +59,14 @@ def create(  # noqa: PLR0913 - keyword-only, each is a flag of setup
         folder = home.environments / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         try:
             ownership.make(folder)
-            built = _build(home, folder, request, address or request.source, report, found if update else None)
+            built = _build(home, folder, request, address or request.source, report, is_update=update is not None)
             if update is not None:
                 update.prove(replace(home, chosen=folder.name))
             switching.switch(home, folder.name)
-        except _NothingNewError as nothing:
+        except _IsThereError as there:
             ownership.remove(folder)
-            return nothing.installed
+            switching.switch(home, there.installed.folder.name)
+            return there.installed
         except BaseException:
             if environment.current_folder(home) != folder:  # a signal may come just after
                 ownership.remove(folder)
@@ -82,8 +83,8 @@ class Update:
     """Called with a home that uses the new environment, before it becomes the current one. Raises to keep the old."""
 
 
-class _NothingNewError(Exception):
-    """The source has nothing newer than what is installed."""
+class _IsThereError(Exception):
+    """The newest release that the source has is installed already."""
 
     def __init__(self, installed: Environment) -> None:
         super().__init__()
@@ -143,15 +144,15 @@ def _remove_replaced(home: Home, built: Environment) -> None:
             ownership.remove(folder)
 
 
-def _build(  # noqa: PLR0913, PLR0917 - each is used once
-    home: Home, folder: Path, request: SetupRequest, address: str, report: Report, older: Environment | None
+def _build(  # noqa: PLR0913 - each is used once
+    home: Home, folder: Path, request: SetupRequest, address: str, report: Report, *, is_update: bool
 ) -> Environment:
     parts = EnvironmentFiles(folder)
     with files.open_new(home.setup_log) as log:
         report(f"sd-scripts: fetching {request.ref or 'the newest known release'} from {request.source}")
         checkout = upstream.create(parts.checkout, address, request.ref)
-        if older is not None and _is_the_same(older.lock, checkout.commit, request):
-            raise _NothingNewError(older)
+        if is_update and (there := _made_of(home, checkout.commit, request)) is not None:
+            raise _IsThereError(there)
         for line in release_notes.of_checkout(checkout, request.ref):
             report(line)
         made = installing.install(home, parts, checkout, request, Installer(log, home.setup_log, report))
@@ -183,9 +184,12 @@ def _build(  # noqa: PLR0913, PLR0917 - each is used once
     return Environment(folder=folder, lock=kept)
 
 
-def _is_the_same(lock: EnvironmentLock, commit: str, request: SetupRequest) -> bool:
-    """Whether this is installed already, by whatever name it was asked for."""
-    return lock.commit == commit and lock.request.model_copy(update={"ref": request.ref}) == request
+def _made_of(home: Home, commit: str, request: SetupRequest) -> Environment | None:
+    """The environment of this commit that was made for the request, by whatever name the commit was asked for."""
+    for one in environment.iter_whole(home):
+        if one.lock.commit == commit and one.lock.request.model_copy(update={"ref": request.ref}) == request:
+            return one
+    return None
 
 
 def _contexts_gib(parts: EnvironmentFiles, facts: Mapping[str, Any]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sdxl_train_cli import gpu
 from sdxl_train_cli.errors import WayOut
 from sdxl_train_cli.recipe import Kind, Recipe
-from sdxl_train_cli.sdscripts import optimizer, optimizer_swap
+from sdxl_train_cli.sdscripts import optimizer, optimizer_swap, rates
 
 PLACES = re.compile(r"\{([\w-]+)(?: ([\w.]+))?\}")
 _FULL_SCRIPT = re.compile(r"\bsdxl_train\.py\b")
@@ -60,7 +60,7 @@ def _lower_rate(recipe: Recipe) -> str:
     own = [option for option in ("unet_lr", "text_encoder_lr") if recipe.get(option) is not None]
     lower = WayOut(
         (
-            f"learning_rate={usual if rate >= optimizer_swap.HIGH else rate / 2:.2g}",
+            f"learning_rate={usual if rate >= rates.TOO_HIGH else rate / 2:.2g}",
             *(f"{option}=null" for option in own),
         )
     )

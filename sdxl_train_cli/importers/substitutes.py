@@ -19,10 +19,9 @@ from sdxl_train_cli.importers.foreign_settings import ForeignKey, KeyFate, shown
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.sdscripts import optimizer
+from sdxl_train_cli.sdscripts.rates import TOO_HIGH
 
 TABLE = Path(__file__).with_suffix(".toml")
-_HIGH_RATE = 0.1
-"""Rates from here on are factors of an optimizer that finds its own."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _optimizer(name: str, given: Mapping[str, Value | None]) -> Substitute | Non
         return Substitute(full[plain], is_same=True)
     arguments = " ".join(networks.parse_pairs(given.get("optimizer_args")))
     rates = [given.get(option) for option in ("learning_rate", "unet_lr")]
-    is_high = any(isinstance(rate, int | float) and rate >= _HIGH_RATE for rate in rates)
+    is_high = any(isinstance(rate, int | float) and rate >= TOO_HIGH for rate in rates)
     words = f"{name} {arguments}".lower()
     nearest = _nearest("nearest_optimizer", words)
     return Substitute("Prodigy" if is_high and "rodigy" not in nearest else nearest, is_same=False)

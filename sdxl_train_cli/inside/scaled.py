@@ -1,4 +1,18 @@
-"""Import a module, with its output going to stderr."""
+"""Run one of sd-scripts' training scripts on a model of a small fraction of SDXL's width.
+
+    python scaled.py SCRIPT [args...]      run in the sd-scripts checkout, by the training environment's Python
+    python scaled.py --check               only say whether that is possible: {"scalable": true, "reason": null}
+
+For the smoke test alone. Every block, layer and module of SDXL is there, so a LoRA finds its 722 modules; only the
+widths are smaller. sd-scripts' files stay as they are: the figures are set in its modules once they are imported.
+Relied upon, as they are in v0.10.1 and v0.11.1:
+
+- library/sdxl_original_unet.py: MODEL_CHANNELS, TIME_EMBED_DIM, ADM_IN_CHANNELS, CONTEXT_DIM, Transformer2DModel
+- library/sdxl_model_util.py: the name CLIPTextConfig, by which it describes both text encoders
+- library/model_util.py: VAE_PARAMS_CH
+
+Exit code 86: this sd-scripts has moved one of them, use the full size.
+"""
 
 from __future__ import annotations
 

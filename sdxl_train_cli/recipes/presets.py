@@ -12,9 +12,7 @@ from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import extends, preset_folders
-from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import other_names
-from sdxl_train_cli.sdscripts.options import OptionTable
 
 _SET = Origin("--set")
 
@@ -137,16 +135,6 @@ def of_file(path: Path, kind: Kind | None = None, user_folder: Path | None = Non
         hint = f"put it into a folder named {Kind.listed()}, or make it extend a shipped preset"
         raise RecipeError(Problem("does not say what it trains", hint, str(path)))
     return _merged(kind, path.stem, layers)
-
-
-def check_file(
-    path: Path, table: OptionTable, kind: Kind | None = None, user_folder: Path | None = None
-) -> list[Problem]:
-    """Every problem of a preset file, with lines."""
-    try:
-        return list(rules.all_problems(of_file(path, kind, user_folder), table))
-    except RecipeError as error:
-        return list(error.problems)
 
 
 def _located(kind: Kind, name_or_path: str, user_folder: Path | None) -> tuple[Path, str]:

@@ -8,7 +8,6 @@ from sdxl_train_cli.sdscripts import optimizer, rates, shipped, torch_schedules
 from sdxl_train_cli.sdscripts.rates import BLOCK_WEIGHTS
 
 _FULL = (Kind.DREAMBOOTH,)
-_TOO_HIGH = 0.1
 """From here on a step of Adam or Lion is larger than SDXL's weights are."""
 _TOO_LOW = 1e-3
 """Up to here an optimizer that finds its own rate moves next to nothing."""
@@ -25,11 +24,12 @@ _RATE_OPTIONS = ("learning_rate", "unet_lr", "text_encoder_lr", "learning_rate_t
 _PLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
 _STOPS = "this optimizer stops at its first step if parts have different rates"
 _HIGH = (
-    f"a learning rate of {_TOO_HIGH} or more destroys the model with this optimizer: 1 is for those that find their"
-    " own, such as Prodigy"
+    f"a learning rate of {rates.TOO_HIGH} or more destroys the model with this optimizer: 1 is for those that find"
+    " their own, such as Prodigy"
 )
 _MAYBE_HIGH = (
-    f"a learning rate of {_TOO_HIGH} or more destroys the model with most optimizers, and this one is not known here"
+    f"a learning rate of {rates.TOO_HIGH} or more destroys the model with most optimizers,"
+    " and this one is not known here"
 )
 _LOW = f"this optimizer finds the rate by itself; with {_TOO_LOW:g} or less as a factor it learns next to nothing"
 _DIFFERENT = "this optimizer trains every part with the rate of the first one"
@@ -62,11 +62,11 @@ def _uses_first(recipe: Recipe) -> bool:
 
 
 def _is_too_high(recipe: Recipe) -> bool:
-    return optimizer.steps_by_rate(recipe) and max(rates.of(recipe).all, default=0) >= _TOO_HIGH
+    return optimizer.steps_by_rate(recipe) and max(rates.of(recipe).all, default=0) >= rates.TOO_HIGH
 
 
 def _may_be_too_high(recipe: Recipe) -> bool:
-    return optimizer.is_of_unknown_scale(recipe) and max(rates.of(recipe).all, default=0) >= _TOO_HIGH
+    return optimizer.is_of_unknown_scale(recipe) and max(rates.of(recipe).all, default=0) >= rates.TOO_HIGH
 
 
 def _is_too_low(recipe: Recipe) -> bool:
@@ -200,8 +200,8 @@ CONFLICTS = (
     ),
     Rule(
         ("optimizer_args", "optimizer_type"),
-        lambda recipe: optimizer.sets_own_rate(recipe) and (_argument(recipe, "d0") or 0) >= _TOO_HIGH,
-        f"a d0 of {_TOO_HIGH} or more is the rate of the first steps, and destroys the model",
+        lambda recipe: optimizer.sets_own_rate(recipe) and (_argument(recipe, "d0") or 0) >= rates.TOO_HIGH,
+        f"a d0 of {rates.TOO_HIGH} or more is the rate of the first steps, and destroys the model",
         without_arguments("optimizer_args", "d0"),
     ),
     Rule(

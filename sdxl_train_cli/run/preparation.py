@@ -129,7 +129,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         argv=command.build(recipe, inputs, trainer, device.index if device else None),
         variables=variables(home, found.model, device, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
-        notes=(found.predicted.note, *found.planned.notes, *counted.notes, *_gain_of_fast(found, choices, home)),
+        notes=(found.predicted.note, *found.planned.notes, *counted.notes, *_gain_of_fast(found, choices)),
         warnings=found.warnings,
         readable=tuple(found.readable),
         memory=found.memory,
@@ -151,6 +151,8 @@ class _Checked:
     readable: list[PictureFile]
     memory: str | None
     warnings: tuple[Problem, ...]
+    measured: MeasuredRuns | None
+    """What runs with these pictures took on this GPU. None where that is not asked."""
 
 
 def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> _Checked:
@@ -183,7 +185,8 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
     with gathering.part():
         if loaded is not None:
             named_files.require(loaded)
-    checks, record_warnings = _with_records(checks, home)
+    measured, record_warnings = _records(checks, home)
+    checks = checks if measured is None else replace(checks, known=measured.need)
     memory: str | None = None
     if need_is_known:
         planned = checks.planned(recipe)
@@ -201,15 +204,15 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         readable=checked.survey.readable,
         memory=memory,
         warnings=(*predicted.warnings, *odd, *record_warnings),
+        measured=measured,
     )
 
 
-def _gain_of_fast(found: _Checked, choices: Choices, home: Home) -> Iterator[str]:
+def _gain_of_fast(found: _Checked, choices: Choices) -> Iterator[str]:
     """Said of a plain run where --fast was measured to be faster with the same settings on this GPU."""
-    if choices.fast or found.device is None:
+    if choices.fast or found.measured is None:
         return
-    measured = MeasuredRuns(measurements.load(home)[0], found.device, "", found.readable)
-    plain, fast = (measured.pictures_per_second(found.planned.recipe, fast=one) for one in (False, True))
+    plain, fast = (found.measured.pictures_per_second(found.planned.recipe, fast=one) for one in (False, True))
     if plain is not None and fast is not None and fast > _CLEAR_GAIN * plain:
         yield f"with --fast these settings trained {fast / plain:.1f} times as many pictures a second on this GPU"
 
@@ -228,16 +231,15 @@ def cache_makers_of(choices: Choices, recipe: Recipe | None) -> CacheMakers | No
     return cache_makers.look(choices.model, choices.vae, hub.fetched(choices.model, os.environ))
 
 
-def _with_records(checks: RecipeChecks, home: Home) -> tuple[RecipeChecks, list[Problem]]:
-    """With what runs with these pictures took on this GPU; and what is wrong with the records."""
+def _records(checks: RecipeChecks, home: Home) -> tuple[MeasuredRuns | None, list[Problem]]:
+    """What runs with these pictures took on this GPU, and what is wrong with the records."""
     if checks.checked is None or checks.device is None or not checks.checks_memory:
-        return checks, []
+        return None, []
     records, problems = measurements.load(home)
     readable = checks.checked.survey.readable
     context = cuda_context.of(checks.device, checks.installed)
     commit, fast = checks.installed.lock.commit, checks.choices.fast
-    measured = MeasuredRuns(records, checks.device, commit, readable, context, fast)
-    return replace(checks, known=measured.need), problems
+    return MeasuredRuns(records, checks.device, commit, readable, context, fast), problems
 
 
 def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:

@@ -14,8 +14,8 @@ _RATES = {Kind.DREAMBOOTH: "1e-5"}
 _NETWORK_RATE = "1e-4"
 _OWN_RATES = {Kind.DREAMBOOTH: ("learning_rate_te1", "learning_rate_te2", "block_lr")}
 _OWN_NETWORK_RATES = ("unet_lr", "text_encoder_lr")
-HIGH, _LOW = 0.1, 1e-3
-"""A rate above the one is a factor of an optimizer that finds its own; below the other it is none."""
+_LOW = 1e-3
+"""A rate up to this is no factor of an optimizer that finds its own."""
 _SCHEDULE = "cosine"
 _SWITCHES = ("use_8bit_adam", "use_lion_optimizer")
 """Older options that choose an optimizer too."""
@@ -74,7 +74,7 @@ def _rates(name: str, recipe: Recipe) -> Iterator[str]:
     """A rate of the optimizer's scale, where a part of the recipe has one of the other."""
     found = {rates.common(recipe), *rates.of(recipe).all} - {0}
     finds = _finds_rate(name)
-    unsuited = min(found, default=1) <= _LOW if finds else max(found, default=0) >= HIGH
+    unsuited = min(found, default=1) <= _LOW if finds else max(found, default=0) >= rates.TOO_HIGH
     differs = finds and len(rates.of(recipe).all) > 1
     if unsuited or differs:
         yield f"learning_rate={'1' if finds else usual_rate(recipe.kind)}"

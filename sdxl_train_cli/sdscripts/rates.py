@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.sdscripts import shipped
 
+TOO_HIGH = 0.1
+"""From here on a rate destroys a model, or is the factor of an optimizer that finds its own."""
 BLOCK_WEIGHTS = {"down_lr_weight": 9, "mid_lr_weight": 3, "up_lr_weight": 9}
 """Factors of the U-Net's rate for each block of a network, and how many blocks there are."""
 _ONE_FOR_BOTH = frozenset({"networks.lora", "networks.lora_fa", "networks.dylora", "lycoris.kohya"})

@@ -57,6 +57,17 @@ def test_a_second_update_has_nothing_to_do(two: tuple[Cli, Path]) -> None:
     assert "making a venv" not in again.stderr
 
 
+def test_an_update_to_a_release_that_is_kept_builds_nothing(two: tuple[Cli, Path]) -> None:
+    cli, _ = two
+    cli("setup", "--rollback")
+
+    again = cli("setup", "--update")
+
+    assert again.code == 0
+    assert "making a venv" not in again.stderr
+    assert refs(cli) == [("v0.11.1", True), ("v0.10.1", False)]
+
+
 @pytest.mark.parametrize("by", ["release", "name", "commit"])
 def test_an_environment_is_chosen_by_release_name_or_commit(two: tuple[Cli, Path], by: str) -> None:
     cli, source = two

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sdxl_train_cli
-from sdxl_train_cli.errors import RecipeError
+from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
@@ -19,6 +19,7 @@ from sdxl_train_cli.recipes import preset_folders, presets
 from sdxl_train_cli.recipes.presets import ListedPreset, Override
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import shipped
+from sdxl_train_cli.sdscripts.options import OptionTable
 
 TABLE = shipped.table()
 SHIPPED = [(found.kind, found.name) for found in presets.list_presets()]
@@ -278,31 +279,39 @@ def test_the_kind_of_a_file_is_told_by_its_folder_or_by_what_it_extends(tmp_path
     assert presets.kind_of(write(tmp_path / "c.yaml", "seed: 1\n")) is None
 
 
+def checked(path: Path, table: OptionTable, kind: Kind | None = None) -> list[Problem]:
+    """Every problem of a preset file, as `presets check` finds them."""
+    try:
+        return list(rules.all_problems(presets.of_file(path, kind), table))
+    except RecipeError as error:
+        return list(error.problems)
+
+
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)
 def test_every_shipped_file_passes_the_check(kind: Kind, name: str) -> None:
     path = preset_folders.shipped_folder() / kind.value / f"{name}.yaml"
 
-    assert presets.check_file(path, TABLE) == []
+    assert checked(path, TABLE) == []
 
 
 def test_the_check_tells_names_types_and_combinations_with_their_lines(tmp_path: Path) -> None:
     text = "extends: dim32-gc\nnetwrk_dim: 8\nseed: many\nshuffle_caption: true\ntrain_batch_size: 0\n"
     path = write(tmp_path / "lora" / "own.yaml", text)
 
-    lines = sorted(str(problem.where) for problem in presets.check_file(path, TABLE))
+    lines = sorted(str(problem.where) for problem in checked(path, TABLE))
 
     assert lines == [f"{path}:{line}" for line in (2, 3, 4, 5)]
 
 
 def test_the_check_tells_what_cannot_be_read(tmp_path: Path) -> None:
-    assert "cannot be read" in str(presets.check_file(tmp_path / "absent.yaml", TABLE)[0])
+    assert "cannot be read" in str(checked(tmp_path / "absent.yaml", TABLE)[0])
 
 
 def test_the_check_asks_for_a_kind_that_it_cannot_see(tmp_path: Path) -> None:
     path = write(tmp_path / "own.yaml", "seed: 1\n")
 
-    assert str(presets.check_file(path, TABLE)[0]) == f"{path}: does not say what it trains"
-    assert "network_module is missing" in str(presets.check_file(path, TABLE, Kind.LORA)[0])
+    assert str(checked(path, TABLE)[0]) == f"{path}: does not say what it trains"
+    assert "network_module is missing" in str(checked(path, TABLE, Kind.LORA)[0])
 
 
 @given(st.text())
