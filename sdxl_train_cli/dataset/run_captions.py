@@ -62,7 +62,7 @@ def split_trigger(recipe: Recipe, trigger: str | None) -> Iterator[Problem]:
     tags = len([tag for tag in (trigger or "").split(separator) if tag.strip()])
     moves = any(recipe.is_on(option) or recipe.number(option) for option in _MOVING)
     if moves and kept and kept < tags and not recipe.get("keep_tokens_separator"):
-        words = f"keep_tokens={kept:g} holds {kept:g} of the {tags} tags of the trigger '{trigger}': the rest is shuffled"
+        words = f"keep_tokens={kept:g} keeps {kept:g} of the {tags} tags of the trigger '{trigger}' in place"
         yield replace(recipe.problem("keep_tokens", words), ways=(WayOut((f"keep_tokens={tags}",)),))
 
 
