@@ -96,7 +96,17 @@ def test_every_command_and_flag_of_a_page_is_there(main: Callable[..., Result], 
     assert refused == {}
 
 
-NOT_HERE = ("--install-completion", "dataset caption", "doctor", "setup", "smoke", "fit", "presets new", "FILE")
+NOT_HERE = (
+    "--install-completion",
+    " start ",
+    "dataset caption",
+    "doctor",
+    "setup",
+    "smoke",
+    "fit",
+    "presets new",
+    "FILE",
+)
 """Commands that this world can't carry out: no shell of its own, no tagger, no torch, no network and no terminal."""
 MORE = {"resume": ("--steps", "5"), **dict.fromkeys([kind.value for kind in Kind], ("--dry-run",))}
 """What makes a command end here: a run that is done goes on a little, and nothing is trained."""
@@ -109,10 +119,10 @@ TRAINS = {"resume", "rerun"}
 def furnish(world: Path, cli: Cli) -> None:
     """All that the pages' commands name: pictures, models, settings and two finished runs."""
     for name in ("pictures", "my pictures", "regs", "concepts/10_cat", "concepts/5_dog"):
-        write_pictures(world / name, count=2)
+        write_pictures(world / name, count=12 if name == "pictures" else 2)  # enough to hold some back
     for name in ("sd_xl_base_1.0", "base"):
         write_safetensors(world / f"{name}.safetensors")
-    write_pictures(world / "masks", count=2, caption=None)
+    write_pictures(world / "masks", count=12, caption=None)
     (world / "masked.toml").write_text(toml_block("pictures.md"), encoding="utf-8")
     (world / "mine.yaml").write_text("extends: dim32-gc\nlearning_rate: 5.0e-5\n", encoding="utf-8")
     shutil.copy(pages.ROOT / "tests" / "foreign" / "gui_lora.json", world / "settings.json")
