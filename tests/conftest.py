@@ -105,6 +105,7 @@ def _world(
 ) -> None:
     """Let no test reach the real home or the network, but those that run the real sd-scripts."""
     if request.node.get_closest_marker("upstream"):
+        monkeypatch.setenv("SDXL_TRAIN_LANG", "en")
         return
     ours = variables(tmp_path_factory.getbasetemp() / "world")
     for name in (*os.environ, *ours):

@@ -304,6 +304,7 @@ WARNED: list[Case] = [
     (FULL, {"resume": "state"}, "counts its steps and epochs from zero", {"resume": None}),
     (LORA, {"resume": "state"}, "counts its steps from zero", {"skip_until_initial_step": "true"}),
     (FULL, {"save_model_as": None}, "may be a .ckpt", {"use_safetensors": "true"}),
+    (LORA, {"huggingface_repo_id": "me/cat"}, "every upload fails", {"huggingface_path_in_repo": "cat"}),
     (LORA, {"noise_offset_random_strength": "true"}, "does nothing without noise_offset", {"noise_offset": "0.1"}),
     (LORA, {"ip_noise_gamma_random_strength": "true"}, "nothing without ip_noise_gamma", {"ip_noise_gamma": "0.1"}),
     (LORA, {"multires_noise_discount": "0.3"}, "nothing without multires", {"multires_noise_iterations": "6"}),

@@ -59,11 +59,13 @@ _LINES = FindingKind(
 _MISSING = FindingKind(
     "caption-missing", WARNING, "no caption for {missing} of {whole} in {folder}: training uses an empty one",
     "no captions for {missing} of {whole} in {folder}: training uses empty ones", _A_TRIGGER,
+    told_as="caption-missing-some",
 )  # fmt: skip
 _NONE = FindingKind(
     "caption-missing", ERROR,
     "all {whole} in {folder} have no caption, and no --trigger is given: nothing would say what they show",
     "all {whole} in {folder} have no caption, and no --trigger is given: nothing would say what they show", _A_TRIGGER,
+    told_as="caption-missing-all",
 )  # fmt: skip
 _BORROWED = FindingKind(
     "caption-borrowed", ERROR, "{file} has no caption of its own, and sd-scripts takes {detail} for it",
@@ -75,12 +77,13 @@ _FACE_PARTS = 4
 _LACKING = FindingKind(
     "trigger-absent", WARNING, "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
     "the trigger '{trigger}' is not in {lacking} of {whole} captions in {folder}",
-    "add it to them: training puts it first only if no caption has it",
+    "add it to them: training puts it first only if no caption has it", told_as="trigger-absent-some",
 )  # fmt: skip
 _LACKING_ALL = FindingKind(
     "trigger-absent", WARNING, "no caption in {folder} has the trigger '{trigger}'",
     "no caption in {folder} has the trigger '{trigger}'",
     "training puts it first in each; `sdxl-train dataset fix --trigger` writes it into a copy of the files",
+    told_as="trigger-absent-all",
 )  # fmt: skip
 _CALLED = FindingKind(
     "trigger-in-regularisation", WARNING, "{file} is a regularisation caption and has the trigger '{trigger}'",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import formatting
+from sdxl_train_cli import formatting, language
 from sdxl_train_cli.dataset.file_facts import Finding, Severity, shown
 from sdxl_train_cli.errors import Problem, WayOut
 
@@ -33,6 +33,11 @@ class FindingKind:
     hint: str | None = None
     ways: tuple[str, ...] = ()
     """Remedies that are options to set, `OPTION=VALUE` each; they are told before the hint."""
+    told_as: str = ""
+    """The name under which its texts stand in other languages."""
+
+    def _text(self, part: str, english: str) -> str:
+        return language.text(self.told_as, part, english)
 
     def of_files(
         self, hits: Sequence[Hit], severity: Severity | None = None, **words: Path | str | int
@@ -46,8 +51,9 @@ class FindingKind:
             return []
         file, detail = hits[0]
         said = {"file": file, "detail": detail, "count": len(hits), **words}
-        wording = self.one if len(hits) == 1 else self.many
-        hint = None if self.hint is None else self.hint.format(**{**said, "file": formatting.shell_word(shown(file))})
+        wording = self._text("one", self.one) if len(hits) == 1 else self._text("many", self.many)
+        quoted = {**said, "file": formatting.shell_word(shown(file))}
+        hint = None if self.hint is None else self._text("hint", self.hint).format(**quoted)
         details = tuple(detail for _, detail in hits)
         files = tuple(file for file, _ in hits)
         named = {name: said[name] for name in _names(wording)}
@@ -66,8 +72,8 @@ class FindingKind:
 
     def of_dataset(self, **words: str | int) -> list[Finding]:
         """One finding about the dataset as a whole, with the text for many."""
-        hint = None if self.hint is None else self.hint.format(**words)
-        return [Finding(self.name, self.severity, (), self.many, words, hint, ways=self._ways)]
+        hint = None if self.hint is None else self._text("hint", self.hint).format(**words)
+        return [Finding(self.name, self.severity, (), self._text("many", self.many), words, hint, ways=self._ways)]
 
     @property
     def _ways(self) -> tuple[WayOut, ...]:

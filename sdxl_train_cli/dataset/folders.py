@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdxl_train_cli import handed_file, layout
+from sdxl_train_cli import handed_file, language, layout
 from sdxl_train_cli.dataset import dataset_parts, picture_names
 from sdxl_train_cli.dataset.dataset_parts import DatasetPart, OwnOption
 from sdxl_train_cli.dataset.metadata_file import MetadataFile
@@ -26,6 +26,8 @@ from sdxl_train_cli.recipe import Recipe, Value
 CAPTION_SUFFIXES = (".txt", ".caption")
 MOST_REPEATS = 10_000
 """A larger number before the _ of a folder's name is a date. As repeats, it would fill the memory."""
+_ABSENT = ("folder-absent", "{data} does not exist")
+_A_FILE = ("folder-is-file", "{data} is a file, not a folder")
 NUMBERED = re.compile(r"(\d+)_(.*)", re.DOTALL)
 """Pattern of a folder name with repeats and class."""
 
@@ -243,8 +245,10 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
     if other is not None:
         raise DatasetError(other)
     if not is_folder(data):
-        what = "is a file, not a folder" if exists(data) else "does not exist"
-        raise DatasetError(f"{data} {what}", f"{called} a folder of pictures")
+        name, words = _A_FILE if exists(data) else _ABSENT
+        flag = "".join(f"{word} " for word in called.split()[1:])
+        told = language.problem(name, words, "{called} a folder of pictures", data=data, called=called, flag=flag)
+        raise DatasetError(told)
     there = list_entries(data)
     direct = any(map(is_picture_name, there))
     inside = [data / name for name, entry in there.items() if picture_names.is_own_folder(name) and _is_folder(entry)]
@@ -357,7 +361,10 @@ def _empty(folder: Subset, there: Iterable[str]) -> FolderProblem:
     """That there is no picture, with the nearest folder below that has some."""
     others = sorted({suffix for name in there if (suffix := Path(name).suffix).lower() in OTHER_PICTURES})
     inner = None if folder.metadata_file is not None else InnerFolders().nearest(folder.image_dir)
-    words, hint = "holds no picture that sd-scripts can read", "it needs png, jpg or webp files"
+    told = language.problem(
+        "empty-folder", "holds no picture that sd-scripts can read", "it needs png, jpg or webp files"
+    )
+    words, hint = told.message, told.hint or ""
     if others:
         hint = f"it has {', '.join(others)} files: convert them to png or jpg"
     elif inner is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sdxl_train_cli import files, layout, process, redact
+from sdxl_train_cli import files, language, layout, process, redact
 from sdxl_train_cli.environment import existing_torch, upstream
 from sdxl_train_cli.environment.existing_torch import ExistingTorch
 from sdxl_train_cli.environment.toolchain import Extra, TorchBuild
@@ -246,7 +246,7 @@ def require(home: Home) -> Environment:
             f"{home.current} does not say which environment to use, but there is a complete one",
             "run `sdxl-train setup`: it uses that one and downloads nothing",
         )
-    raise SetupError("sd-scripts is not installed yet", "run `sdxl-train setup`")
+    raise SetupError(language.problem("not-set-up", "sd-scripts is not installed yet", "run `sdxl-train setup`"))
 
 
 def current_folder(home: Home) -> Path | None:

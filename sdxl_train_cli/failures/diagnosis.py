@@ -17,6 +17,7 @@ from sdxl_train_cli.failures import (
     remedies,
     run_story,
     tracebacks,
+    translation,
 )
 from sdxl_train_cli.failures.remedies import RunFacts
 from sdxl_train_cli.failures.run_story import RunStory
@@ -90,8 +91,16 @@ def examine(lines: Sequence[str], facts: RunFacts = RunFacts()) -> LogFinding:  
     found = _examine(lines)
     if found.diagnosis is None:
         return found
-    remedy = remedies.in_full(found.diagnosis.remedy, facts, lines)
-    return replace(found, diagnosis=replace(found.diagnosis, remedy=remedy))
+    told = _in_russian(found.diagnosis) if facts.in_russian else found.diagnosis
+    return replace(found, diagnosis=replace(told, remedy=remedies.in_full(told.remedy, facts, lines)))
+
+
+def _in_russian(known: Diagnosis) -> Diagnosis:
+    """The same in Russian; as it is where it has words of its own, or none in Russian."""
+    row, signature = translation.rows().get(known.name), known_failures.by_name(known.name)
+    if row is None or (known.cause, known.remedy) != (signature.cause, signature.remedy):
+        return known
+    return replace(known, cause=row["cause"], remedy=row["remedy"])
 
 
 def _examine(lines: Sequence[str]) -> LogFinding:

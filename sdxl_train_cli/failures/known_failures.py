@@ -53,4 +53,9 @@ def _in_full(key: str, value: object, shared: Mapping[str, str]) -> object:
         return [_in_full(key, part, shared) for part in value]
     if not isinstance(value, str) or key == "sample":
         return value
-    return SHARED_WORDS.sub(lambda taken: shared[taken[1]].replace("<<numbers>>", taken[2] or ""), value)
+    return with_shared(value, shared)
+
+
+def with_shared(words: str, shared: Mapping[str, str]) -> str:
+    """Words with references to shared texts replaced."""
+    return SHARED_WORDS.sub(lambda taken: shared[taken[1]].replace("<<numbers>>", taken[2] or ""), words)

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 
 from sdxl_train_cli import gpu
 from sdxl_train_cli.errors import WayOut
+from sdxl_train_cli.failures import translation
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.sdscripts import optimizer, optimizer_swap, rates
 
 PLACES = re.compile(r"\{([\w-]+)(?: ([\w.]+))?\}")
 _FULL_SCRIPT = re.compile(r"\bsdxl_train\.py\b")
 _COST = "fp32 takes up to twice the memory and time"
+_UNSOUND = f"{_COST}; fp16 gives NaN on this card"
+_OLDER = f"on a GTX 16, whose fp16 gives NaN, and older cards: --set mixed_precision=no; {_COST}"
+_GTX_16 = f"on a GTX 16, whose fp16 gives NaN: --set mixed_precision=no --set full_bf16=false; {_COST}"
 _SINGLE = ("mixed_precision=no", "full_fp16=false", "full_bf16=false")
 
 
@@ -27,6 +31,12 @@ class RunFacts:
 
     recipe: Recipe | None = None
     gpu_name: str | None = None
+    in_russian: bool = False
+    """Who asks reads Russian."""
+
+    def note(self, name: str, english: str) -> str:
+        """What a remedy adds, in the language of who asks."""
+        return translation.rows()[translation.NOTES][name] if self.in_russian else english
 
 
 def in_full(remedy: str, facts: RunFacts, lines: Sequence[str] = ()) -> str:
@@ -77,26 +87,18 @@ def _swap(name: str, facts: RunFacts, lines: Sequence[str]) -> str:
 
 def _precision(facts: RunFacts) -> str:
     if facts.gpu_name is not None and not gpu.has_sound_fp16(facts.gpu_name):
-        return f"{_single(facts)} ({_COST}; fp16 gives NaN on this card)"
-    return (
-        "--set mixed_precision=bf16"
-        if facts.gpu_name is not None
-        else (
-            "--set mixed_precision=bf16 (on a GTX 16, whose fp16 gives NaN, and older cards: "
-            f"--set mixed_precision=no; {_COST})"
-        )
-    )
+        return f"{_single(facts)} ({facts.note('unsound', _UNSOUND)})"
+    if facts.gpu_name is not None:
+        return "--set mixed_precision=bf16"
+    return f"--set mixed_precision=bf16 ({facts.note('older', _OLDER)})"
 
 
 def _without_bf16(facts: RunFacts) -> str:
     if facts.gpu_name is None:
-        return (
-            "--set mixed_precision=fp16 --set full_bf16=false (on a GTX 16, whose fp16 gives NaN: "
-            f"--set mixed_precision=no --set full_bf16=false; {_COST})"
-        )
+        return f"--set mixed_precision=fp16 --set full_bf16=false ({facts.note('gtx-16', _GTX_16)})"
     if gpu.has_sound_fp16(facts.gpu_name):
         return "--set mixed_precision=fp16 --set full_bf16=false --set no_half_vae=true"
-    return f"{_single(facts)} ({_COST}; fp16 gives NaN on this card)"
+    return f"{_single(facts)} ({facts.note('unsound', _UNSOUND)})"
 
 
 def _single(facts: RunFacts) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from sdxl_train_cli import language
 from sdxl_train_cli.errors import Problem, VramError, WayOut
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import cuda_context, estimation, fitted_constants, measured_cells
@@ -215,18 +216,32 @@ def require(
     """
     if device is None:
         raise VramError(
-            "no NVIDIA GPU was found, and on a processor SDXL trains for weeks",
-            "check `nvidia-smi`; without one: --dry-run --gpu-memory 8, or `sdxl-train smoke`, which really trains",
+            language.problem(
+                "no-gpu",
+                "no NVIDIA GPU was found, and on a processor SDXL trains for weeks",
+                "check `nvidia-smi`; without one: --dry-run --gpu-memory 8, or `sdxl-train smoke`, which really trains",
+            )
         )
     needed = need(recipe, known)
     doubts = "".join(f"; {doubt}" for doubt in needed.doubts)
     if needed.high_gib > device.free_gib:
-        message = (
-            f"{recipe.kind.label} {recipe.name} needs {needed}{doubts}; {device.name} has "
-            f"{device.free_gib:.1f} GB free of {device.total_gib:.1f}"
-        )
-        ways = tuple(ways_out())
-        anyway = f"{'or ' if ways else ''}try anyway: --no-vram-check"
-        raise VramError(Problem(message, anyway, ways=ways))
+        raise VramError(_too_little(recipe, device, needed, doubts, tuple(ways_out())))
     tight = ", a tight fit" if device.free_gib - needed.high_gib < TIGHT_GIB else ""
     return f"needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GB free{tight}"
+
+
+def _too_little(recipe: Recipe, device: Gpu, needed: MemoryNeed, doubts: str, ways: tuple[WayOut, ...]) -> Problem:
+    told = language.problem(
+        "too-little-memory",
+        "{kind} {name} needs {needed}; {device} has {free:.1f} GB free of {total:.1f}",
+        "or try anyway: --no-vram-check" if ways else "try anyway: --no-vram-check",
+        kind=recipe.kind.label,
+        name=recipe.name,
+        needed=f"{needed}{doubts}",
+        low=needed.low_gib,
+        high=needed.high_gib,
+        device=device.name,
+        free=device.free_gib,
+        total=device.total_gib,
+    )
+    return replace(told, ways=ways)

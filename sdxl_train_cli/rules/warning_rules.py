@@ -425,6 +425,12 @@ _COURSE = (
         NETWORK_KINDS,
     ),
     Rule(
+        ("huggingface_repo_id", "huggingface_path_in_repo"),
+        lacks("huggingface_repo_id", "huggingface_path_in_repo"),
+        "without huggingface_path_in_repo every upload fails, and the run goes on without it",
+        ways("huggingface_path_in_repo=lora", "huggingface_repo_id=null"),
+    ),
+    Rule(
         ("save_model_as", "use_safetensors"),
         lambda recipe: not is_set(recipe, "save_model_as", "use_safetensors"),
         "save_model_as is not set: the result may be a .ckpt",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sdxl_train_cli import language
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import ModelError, Problem, RecipeError
 from sdxl_train_cli.origin import Origin
@@ -39,9 +40,14 @@ def settle(recipe: Recipe, base: BaseModel, asked: Prediction | None, model: str
     prediction, why = _known(recipe, base, asked)
     if prediction is None:
         raise ModelError(
-            f"unclear what {model} predicts: {base.doubt}",
-            "say so once: --prediction v-ztsnr (NoobAI and most models of its kind), --prediction v,"
-            " or --prediction epsilon (SDXL, Pony, Illustrious)",
+            language.problem(
+                "prediction-unknown",
+                "unclear what {model} predicts: {doubt}",
+                "say so once: --prediction v-ztsnr (NoobAI and most models of its kind), --prediction v,"
+                " or --prediction epsilon (SDXL, Pony, Illustrious)",
+                model=model,
+                doubt=base.doubt,
+            )
         )
     problems = list(_opposites(recipe, base, prediction, why, asked))
     if problems:

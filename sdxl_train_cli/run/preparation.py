@@ -127,7 +127,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         pictures=found.planned.pictures,
         run=run,
         argv=command.build(recipe, inputs, trainer, device.index if device else None),
-        variables=variables(home, found.model, device, own_tokenizers=choices.tokenizers is not None),
+        variables=variables(home, found.model, device, recipe, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
         notes=(found.predicted.note, *found.planned.notes, *counted.notes, *_gain_of_fast(found, choices)),
         warnings=found.warnings,
@@ -302,7 +302,7 @@ def trained_by(
     )
 
 
-def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: bool) -> dict[str, str]:
+def variables(home: Home, model: str, device: Gpu | None, recipe: Recipe, *, own_tokenizers: bool) -> dict[str, str]:
     """The trainer's environment variables."""
     have_tokenizers = own_tokenizers or hub.has_tokenizers(home)
     found = environment.training_variables()
@@ -311,6 +311,7 @@ def variables(home: Home, model: str, device: Gpu | None, *, own_tokenizers: boo
         found["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
         found.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
-    if have_tokenizers and not checkpoint.is_hub_id(model):
+    uploads = recipe.get("huggingface_repo_id") is not None
+    if have_tokenizers and not checkpoint.is_hub_id(model) and not uploads:
         found["HF_HUB_OFFLINE"] = "1"  # everything is cached: no request can fail or hang
     return found

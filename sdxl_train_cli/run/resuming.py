@@ -98,7 +98,9 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
         model=model,
         resumption=resumption,
         argv=command.build(recipe, paths, trainer, device.index if device else None, resumption),
-        variables=preparation.variables(home, inputs.model, device, own_tokenizers=inputs.tokenizers is not None),
+        variables=preparation.variables(
+            home, inputs.model, device, recipe, own_tokenizers=inputs.tokenizers is not None
+        ),
         device=device,
         notes=tuple(notes),
         changes=changes,

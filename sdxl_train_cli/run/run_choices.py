@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, layout
+from sdxl_train_cli import files, language, layout
 from sdxl_train_cli.dataset import checking
-from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.project import Project
@@ -89,10 +89,7 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave out --fast")
     data = Path(texts["data"] or DEFAULT_DATA)
     if not texts["data"] and not files.is_folder(data):
-        raise UsageError(
-            "no pictures are given, and there is no folder ./data",
-            f"sdxl-train {kind.value} --data FOLDER, or `sdxl-train init` for a project file",
-        )
+        raise UsageError(_no_folder(kind))
     return Choices(
         kind=kind,
         preset=texts["preset"] or DEFAULT_PRESETS[kind],
@@ -110,6 +107,15 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         check_vram=check_vram,
         fast=fast,
         prediction=_prediction(texts.get("prediction")),
+    )
+
+
+def _no_folder(kind: Kind) -> Problem:
+    return language.problem(
+        "no-folder",
+        "no pictures are given, and there is no folder ./data",
+        "sdxl-train {kind} --data FOLDER, or `sdxl-train init` for a project file",
+        kind=kind.value,
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sdxl_train_cli import gpu
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.project import Project
@@ -177,3 +178,13 @@ def test_without_a_gpu_there_is_none_to_take(monkeypatch: pytest.MonkeyPatch) ->
     assert device() is None
     with pytest.raises(UsageError, match="no GPU 0"):
         device(0)
+
+
+@pytest.mark.parametrize(("change", "is_offline"), [(None, True), ("huggingface_repo_id=me/cat", False)])
+def test_the_hub_stays_within_reach_of_a_run_that_uploads(change: str | None, is_offline: bool, tmp_path: Path) -> None:
+    changes = [presets.parse_override(change)] if change else []
+    recipe = presets.load(Kind.LORA, "dim32-gc", changes)
+
+    found = preparation.variables(Home(tmp_path), "base.safetensors", None, recipe, own_tokenizers=True)
+
+    assert ("HF_HUB_OFFLINE" in found) is is_offline

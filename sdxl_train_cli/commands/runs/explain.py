@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from sdxl_train_cli import files, formatting, handed_file, layout
+from sdxl_train_cli import files, formatting, handed_file, language, layout
 from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.errors import UsageError
@@ -29,6 +29,7 @@ from sdxl_train_cli.sdscripts import states
 from sdxl_train_cli.ui import console
 
 _CHUNK_BYTES = 64 * 1024
+_GOES_ON = "the run is still going, or was cut off{reached}"
 
 Target = Annotated[
     str,
@@ -49,7 +50,8 @@ def explain(target: Target, output: OutputOption = None, as_json: Json = False) 
         path = _log(target, output)
         lines = _read(path)
     entry = _entry(path)
-    finding = _as_recorded(diagnosis.examine(lines, _run_facts(entry)), entry)
+    facts = replace(_run_facts(entry), in_russian=language.is_russian() and not as_json)
+    finding = _as_recorded(diagnosis.examine(lines, facts), entry)
     if path is not None:
         _require_log(path, finding)
     ways = _ways(finding, entry)
@@ -59,12 +61,16 @@ def explain(target: Target, output: OutputOption = None, as_json: Json = False) 
         return
     for line in (
         *(_recorded(entry, finding) or _told(finding)),
-        *(["what would fit:"] if ways else []),
+        *([_say("would-fit", "what would fit:")] if ways else []),
         *(f"  {way}" for way in ways),
     ):
         console.out(line)
     if path is not None:
-        console.note(f"full output: {path}")
+        console.note(_say("full-output", "full output: {path}").format(path=path))
+
+
+def _say(part: str, english: str) -> str:
+    return language.text("explain", part, english)
 
 
 def _require_log(path: Path, finding: LogFinding) -> None:
@@ -171,27 +177,35 @@ def _told(finding: LogFinding) -> list[str]:
     known = finding.diagnosis
     begun, reached = _begun(finding), _reached(finding.story)
     if finding.ending is Ending.STOPPED and known is not None:
-        return [*begun, f"this run was stopped{reached}: {known.cause}", *_ways_on(known)]
+        stopped = _say("stopped", "this run was stopped{reached}: {cause}")
+        return [*begun, stopped.format(reached=reached, cause=known.cause), *_ways_on(known)]
     if known is not None:
-        return [*begun, f"cause:   {known.cause}", *_ways_on(known), f"source:  {known.source}"]
+        cause, source = _say("cause", "cause:  "), _say("source", "source: ")
+        return [*begun, f"{cause} {known.cause}", *_ways_on(known), f"{source} {known.source}"]
     if finding.ending is Ending.FINISHED:
-        return [*begun, f"this run finished{reached}: its model was saved"]
+        return [*begun, _say("finished", "this run finished{reached}: its model was saved").format(reached=reached)]
     if finding.ending is Ending.UNKNOWN:
-        head = "unknown failure; the last meaningful lines:"
+        head = _say("unknown", "unknown failure; the last meaningful lines:")
     elif finding.last_words:
-        head = f"this log shows no failure: the run is still going, or was cut off{reached}; its last lines:"
+        head = _say(
+            "open", "this log shows no failure: the run is still going, or was cut off{reached}; its last lines:"
+        )
     elif finding.story.step is not None:
-        head = f"this log shows nothing but progress: the run is still going, or was cut off{reached}"
+        head = _say(
+            "only-progress", "this log shows nothing but progress: the run is still going, or was cut off{reached}"
+        )
     else:
-        return ["this log has nothing useful in it"]
+        return [_say("nothing", "this log has nothing useful in it")]
+    head = head.format(reached=reached)
     return [*begun, head, *(f"  {line}" for line in finding.last_words)]
 
 
 def _ways_on(known: Diagnosis) -> list[str]:
     remedies = known.remedy.splitlines()
-    labels = ("remedy: ", *["        "] * (len(remedies) - 1))
+    label = _say("remedy", "remedy: ")
+    labels = (label, *[" " * len(label)] * (len(remedies) - 1))
     ways = [f"{label} {line}" for label, line in zip(labels, remedies, strict=True)]
-    return [*ways, f"the log: {known.evidence}"]
+    return [*ways, f"{_say('log', 'the log:')} {known.evidence}"]
 
 
 def _begun(finding: LogFinding) -> list[str]:
@@ -207,7 +221,8 @@ def _begun(finding: LogFinding) -> list[str]:
 def _reached(story: RunStory) -> str:
     if story.step is None:
         return ""
-    return f" at step {story.step}" + ("" if story.steps is None else f" of {story.steps}")
+    of = "" if story.steps is None else _say("of-steps", " of {steps}").format(steps=story.steps)
+    return _say("at-step", " at step {step}").format(step=story.step) + of
 
 
 def _ways(finding: LogFinding, entry: Loaded | None) -> list[str]:
