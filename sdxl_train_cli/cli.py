@@ -5,11 +5,12 @@ A command's module is imported when the command is used: --help and a misspelled
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from sdxl_train_cli import __version__, signals
-from sdxl_train_cli.errors import SdxlTrainError, UsageError
+from sdxl_train_cli.errors import Problem, SdxlTrainError, UsageError
 from sdxl_train_cli.ui import printing
 
 _ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -228,6 +229,7 @@ def main() -> None:
     except signals.Stopped as stop:
         printing.err("")
         printing.err("stopped")
+        _tell_as_json([Problem("stopped")], 128 + stop.signum)
         sys.exit(128 + stop.signum)
 
 
@@ -240,17 +242,20 @@ def _exit_code() -> int:
         from sdxl_train_cli.ui import console
 
         console.errors(error.problems)
+        _tell_as_json(error.problems, error.exit_code, error.facts)
         return error.exit_code
     except _ClickUsageError as error:
         return _report_misuse(error)
     except typer.Abort:
         printing.err("Aborted!")
+        _tell_as_json([Problem("aborted")], 1)
         return 1
     except Exception as error:  # noqa: BLE001 - last resort: the user gets one line, not a traceback
         from sdxl_train_cli import crash_report
 
         problem, code = crash_report.explain(error, os.environ)
         printing.err_problem(problem)
+        _tell_as_json([problem], code)
         return code
     return code if isinstance(code, int) else 0
 
@@ -263,8 +268,19 @@ def _report_misuse(error: typer.BadParameter) -> int:
     from sdxl_train_cli.commands import misuse
     from sdxl_train_cli.ui import console
 
-    console.errors([misuse.explain(error, sys.argv[1:], _groups())])
+    problem = misuse.explain(error, sys.argv[1:], _groups())
+    console.errors([problem])
+    _tell_as_json([problem], UsageError.exit_code)
     return UsageError.exit_code
+
+
+def _tell_as_json(problems: Sequence[Problem], code: int, facts: Mapping[str, object] | None = None) -> None:
+    """Print what went wrong as the last line of JSON, where JSON was asked for."""
+    if "--json" not in sys.argv[1:]:
+        return
+    told = [{"message": str(one), "hint": "\n".join(one.hint_lines) or None} for one in problems]
+    with contextlib.suppress(SdxlTrainError, BrokenPipeError):
+        printing.data({"event": "error", "exit_code": code, **(facts or {}), "problems": told}, indent=None)
 
 
 def _require_folder() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import TypeVar
 
 import typer
 
+from sdxl_train_cli import visible
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.ui import printing
 
 Answer = TypeVar("Answer")
 
@@ -22,8 +23,10 @@ def is_possible() -> bool:
 def ask(question: str, default: object, convert: Callable[[str], Answer]) -> Answer:
     """Ask until `convert` takes the answer, which raises typer.BadParameter for a wrong one."""
     try:
-        with _questions_on_stderr():
-            answer: Answer = typer.prompt(question, default=default, value_proc=convert, err=True)
+        with printing.questions_on_stderr():
+            answer: Answer = typer.prompt(
+                visible.line(question), default=default, value_proc=_taking(convert), err=True
+            )
     except typer.Abort as error:  # the input ended: Ctrl-D
         raise UsageError("the questions were not answered", "answer with flags instead: --help") from error
     return answer
@@ -32,16 +35,22 @@ def ask(question: str, default: object, convert: Callable[[str], Answer]) -> Ans
 def confirm(question: str, *, default: bool) -> bool:
     """Ask for yes or no."""
     try:
-        with _questions_on_stderr():
+        with printing.questions_on_stderr():
             return typer.confirm(question, default=default, err=True)
     except typer.Abort as error:
         raise UsageError("the questions were not answered", "answer with flags instead: --help") from error
 
 
-def _questions_on_stderr() -> AbstractContextManager[object]:
-    """Keep stdout for results where it is no terminal: click writes the last blank of a question there."""
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return nullcontext() if is_terminal else redirect_stdout(sys.stderr)
+def _taking(convert: Callable[[str], Answer]) -> Callable[[str], Answer]:
+    """The same, with refusals that are safe to print."""
+
+    def taken(text: str) -> Answer:
+        try:
+            return convert(text)
+        except typer.BadParameter as error:
+            raise typer.BadParameter(visible.line(error.message)) from error
+
+    return taken
 
 
 def one_of(choices: Sequence[str]) -> Callable[[str], str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.commands import train_options, workspace
+from sdxl_train_cli.commands import ending, train_options, workspace
 from sdxl_train_cli.commands.train_options import (
     Accumulate,
     Alpha,
@@ -126,7 +126,10 @@ def launch(
     hub.require(prepared.model, where, os.environ)
     user_presets = workspace.user_presets()
 
+    followed = ending.FollowedRun(prepared.run.folder, as_json=as_json)
+
     def follow(ready: Prepared) -> RunResult:
+        followed.folder = ready.run.folder
         return carry_out(ready, live.view(as_json=as_json), guards_off, is_told=is_told and ready is prepared)
 
     actions = retry.RunActions(
@@ -136,8 +139,10 @@ def launch(
         ),
         warn=console.warn,
     )
-    outcome = retry.carry_out(prepared, actions, retry.NEW, step_downs=step_downs, user_presets=user_presets)
-    console.finished(outcome, next_lines(prepared, outcome))
+    followed.carry_out(
+        lambda: retry.carry_out(prepared, actions, retry.NEW, step_downs=step_downs, user_presets=user_presets),
+        lambda outcome: next_lines(prepared, outcome),
+    )
 
 
 def carry_out(

@@ -58,7 +58,7 @@ def _first_tag(tagged: Sequence[str]) -> str | None:
     firsts = Counter(text.split(",")[0].strip() for text in tagged)
     word, count = firsts.most_common(1)[0] if firsts else ("", 0)
     is_general = _GENERAL_TAGS.fullmatch(word.lower())
-    return word if word and count >= _MOST_OF_THEM * len(tagged) and not is_general else None
+    return word if word.isprintable() and word and count >= _MOST_OF_THEM * len(tagged) and not is_general else None
 
 
 def _class_word(seen: Sequence[SurveyedPicture]) -> str | None:

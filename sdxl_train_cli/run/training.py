@@ -110,7 +110,7 @@ def _watch(  # noqa: PLR0913 - as above
             if not ended:
                 _take_last_words(child, supervision, log, on_event)
             if not (ended and supervision.finished):
-                raise _stopped(run, supervision, first, stop.signum) from None
+                raise _stopped(run, supervision, first, stop.signum, started) from None
             code = child.wait()
         for event in chain(supervision.close(), first.close(LAST_SECONDS)):
             on_event(event)
@@ -272,10 +272,11 @@ def _failure(run: Run, supervision: Supervision, code: int) -> TrainingError:
     return TrainingError(f"{where}: {known.cause}", f"{known.remedy}\n{log}")
 
 
-def _stopped(run: Run, supervision: Supervision, first: FirstCheckpoint, signum: int) -> StoppedError:
+def _stopped(run: Run, supervision: Supervision, first: FirstCheckpoint, signum: int, started: float) -> StoppedError:
     _set_aside_broken(run)
     kept = _checkpoints(run)
-    runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(supervision), examined=tuple(first.found)))
+    outcome = _outcome("stopped", supervision, started)
+    runs.write_outcome(run, outcome.model_copy(update={"examined": tuple(first.found)}))
     hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
     if states.complete(run.folder):
         hint = f"to resume: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"
