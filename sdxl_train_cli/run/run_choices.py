@@ -93,7 +93,7 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
     if not texts["data"] and not files.is_folder(data):
         raise UsageError(
             "no pictures are given, and there is no folder ./data",
-            f"sdxl-train {kind.value} --data FOLDER, or `sdxl-train init` for a project file",
+            f"sdxl-train {kind.value} --data FOLDER, or `sdxl-train start FOLDER`, which asks what to train",
         )
     return Choices(
         kind=kind,
