@@ -46,6 +46,8 @@ class RunResult:
     """Median of the last steps."""
     found: str | None = None
     """What was found in the file, in a line. None if it could not be looked at."""
+    from_step: int = 0
+    """Where it was resumed; `seconds` are those since."""
 
 
 class StoppedError(SdxlTrainError):
@@ -138,6 +140,7 @@ def _watch(  # noqa: PLR0913 - as above
         peak_gib=supervision.peak_gib,
         seconds_per_step=supervision.seconds_per_step,
         found=examined[-1].summary if examined else None,
+        from_step=conditions.first_step,
     )
 
 
