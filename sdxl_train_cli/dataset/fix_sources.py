@@ -155,7 +155,7 @@ def _name(path: Path, root: Path) -> str:
 
 def _caption_files(picture: Path, captions: Mapping[str, list[Path]]) -> tuple[Path, ...]:
     """Those named like the picture without its suffix, else with it: `cat.jpg.txt`, which sd-scripts does not read."""
-    return tuple(captions.get(picture.stem) or captions.get(picture.name, ()))
+    return tuple(captions.get(picture.stem) or captions.get(picture.name) or ())
 
 
 def _captions(there: Sequence[Path], suffixes: Sequence[str]) -> dict[str, list[Path]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
 from sdxl_train_cli import formatting, process
 from sdxl_train_cli.environment import network
@@ -33,7 +32,7 @@ def _post(address: str, end: RunEnd) -> Problem | None:
     except OSError as error:
         # The address may hold a key, and so may the error's text.
         reason = error.strerror or type(error).__name__
-        return Problem(f"notify: {urlsplit(address).hostname} was not told of the end: {reason}", _HINT)
+        return Problem(f"notify: {network.host(address)} was not told of the end: {reason}", _HINT)
     return None
 
 
