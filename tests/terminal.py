@@ -28,8 +28,10 @@ def answer(*words: object, typed: str, cwd: Path, environ: Mapping[str, str]) ->
     return Result(child.returncode, out.decode(), told.decode())
 
 
-def stop_at(question: str, *words: object, signum: int, cwd: Path, environ: Mapping[str, str]) -> Result:
-    """Run a command and send it a signal when it asks this."""
+def stop_at(
+    question: str, *words: object, signum: int, cwd: Path, environ: Mapping[str, str], typed: str = ""
+) -> Result:
+    """Run a command and send it a signal when it asks this; `typed` answers the questions before."""
     import pty  # noqa: PLC0415 - as above
 
     ours, theirs = pty.openpty()
@@ -41,6 +43,7 @@ def stop_at(question: str, *words: object, signum: int, cwd: Path, environ: Mapp
             argv, cwd=cwd, env={**environ, "TERM": "dumb"}, stdin=theirs, stdout=subprocess.PIPE, stderr=err
         ) as child,
     ):
+        os.write(ours, typed.encode())
         until(lambda: question in log.read_text(encoding="utf-8") or child.poll() is not None)
         child.send_signal(signum)
         out, _ = child.communicate(timeout=PATIENCE_SECONDS)

@@ -33,6 +33,7 @@ _FOLDERS = ("data", "pictures", "images", "dataset")
 _LARGE_GIB = 80.0
 """Size of the GPU that a run is prepared for where there is none, so that nothing is refused for its sake."""
 
+_START = "Start now? (n: write sdxl-train.yaml alone)"
 _UNMEASURED = "not known: nothing like it was measured on this GPU; `sdxl-train fit` does so in five minutes"
 
 Folder = Annotated[
@@ -86,9 +87,11 @@ def start(
     _show(first, prepared, device)
     if yes and (prepared is None or not plan.can_start):
         raise UsageError(plan.hindrance(), plan.next_lines[0])
+    can_start = prepared is not None and plan.can_start
+    starts = can_start and (yes or (asks and asking.confirm(_START, default=True)))
     written = project.write(Path.cwd(), text)
     console.note(f"written: {written}")
-    if prepared is not None and plan.can_start and (yes or (asks and asking.confirm("Start now?", default=True))):
+    if starts and prepared is not None:
         train.launch(prepared, where, as_json=as_json, is_told=True)
         return
     for line in plan.next_lines:

@@ -96,8 +96,9 @@ def _base(typed: str | None, captions: CaptionStyle, *, asks: bool) -> FoundBase
 
 
 def _asked_base(found: Sequence[FoundBase]) -> FoundBase:
+    widest = max((len(base.name) for base in found[:_MOST_BASES]), default=0)
     for number, base in enumerate(found[:_MOST_BASES], 1):
-        console.note(f"   {number}  {base.name}   {base.label}; {base.place}")
+        console.note(f"   {number}  {base.name:<{widest}}  {base.label}; {base.place}")
     if len(found) > _MOST_BASES:
         console.note(f"   and {len(found) - _MOST_BASES} more, which can be named by their path")
     words = "number, path or Hugging Face id" if found else "none was found here: a path or a Hugging Face id"

@@ -137,9 +137,9 @@ def _choices(first: FirstRun) -> Iterator[tuple[str, str, str]]:
     preset = f"{first.reason}; in full: sdxl-train presets show {first.preset_name}"
     yield "kind", first.kind.value, f"A {first.kind.label}; the command of this name trains it"
     yield "preset", first.preset_name, preset[:1].upper() + preset[1:]
-    yield "model", first.base.model, f"The base model: {first.base.label} ({first.base.base.reason or 'as you said'})"
+    yield "model", first.base.model, f"The base model: {first.base.label}"
     if first.prediction is not None:
-        yield "prediction", first.prediction.value, "What the base predicts; its header does not say it"
+        yield "prediction", first.prediction.value, f"What the base predicts, as you said: {first.prediction.label}"
     yield "data", str(first.data), f"{first.captions.pictures} pictures; captions: {first.captions}"
     if first.name:
         yield "name", first.name, "The name of the run and of its files"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Cli, Result, write_pictures, write_safetensors
 
+Main = Callable[..., Result]
 RUN = ("lora", "-m", "base.safetensors", "--no-vram-check", "--json", "--steps", "3")
 
 
@@ -18,6 +21,14 @@ def ready(cli: Cli) -> Cli:
     write_pictures(cli.folder / "data")
     write_safetensors(cli.folder / "base.safetensors")
     return cli
+
+
+@pytest.fixture
+def here(main: Main, tmp_path: Path) -> Main:
+    """The same, in this process."""
+    write_pictures(tmp_path / "data")
+    write_safetensors(tmp_path / "base.safetensors")
+    return main
 
 
 def events(result: Result) -> list[dict[str, Any]]:
@@ -64,7 +75,7 @@ def test_the_last_event_of_a_stopped_run_says_how_far_it_came(ready: Cli) -> Non
         (("lora", "--json", "--no-such-flag"), 2),
         (("lora", "--json", "--preset", "absent"), 3),
         (("lora", "--json"), 6),
-        (("fit", "--json"), 6),
+        pytest.param(("fit", "--json"), 6, marks=pytest.mark.slow),
         (("plan", "--json"), 6),
         (("start", "--json", "absent"), 4),
         (("runs", "show", "absent", "--json"), 2),
@@ -77,8 +88,8 @@ def test_the_last_event_of_a_stopped_run_says_how_far_it_came(ready: Cli) -> Non
         (("setup", "--use", "absent", "--json"), 5),
     ],
 )
-def test_a_refusal_is_one_line_of_json(ready: Cli, words: tuple[str, ...], code: int) -> None:
-    result = ready(*words)
+def test_a_refusal_is_one_line_of_json(here: Main, words: tuple[str, ...], code: int) -> None:
+    result = here(*words)
 
     (told,) = events(result)
     assert (result.code, told["event"], told["exit_code"]) == (code, "error", code), result.stderr
@@ -101,5 +112,5 @@ def test_a_refusal_is_one_line_of_json(ready: Cli, words: tuple[str, ...], code:
         ("setup", "--list", "--json"),
     ],
 )
-def test_an_answer_is_one_document_of_json(ready: Cli, words: tuple[str, ...]) -> None:
-    json.loads(ready(*words).stdout)
+def test_an_answer_is_one_document_of_json(here: Main, words: tuple[str, ...]) -> None:
+    json.loads(here(*words).stdout)

@@ -37,14 +37,14 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 @pytest.fixture
 def here(main: Main, tmp_path: Path) -> Main:
     """A folder with tagged pictures and an anime base."""
-    write_pictures(tmp_path / "pictures", 6, caption=TAGS, size=(1024, 1024))
+    write_pictures(tmp_path / "pictures", 6, caption=TAGS, size=(256, 256))
     write_base(tmp_path / "illustrious.safetensors")
     return main
 
 
 @at_a_terminal
 def test_questions_answered_by_enter_lead_to_a_started_run(cli: Cli) -> None:
-    write_pictures(cli.folder / "мои картинки", 6, caption=TAGS, size=(1024, 1024))
+    write_pictures(cli.folder / "мои картинки", 6, caption=TAGS, size=(256, 256))
     write_base(cli.folder / "illustrious.safetensors")
 
     environ = {**cli.environ, "STANDIN_STEP_SECONDS": "0"}
@@ -53,7 +53,7 @@ def test_questions_answered_by_enter_lead_to_a_started_run(cli: Cli) -> None:
     assert result.code == 0, result.stderr
     assert result.path == cli.folder / "output" / "mika" / "mika.safetensors"
     assert "1200 steps" in result.stderr
-    assert "Start now? [Y/n]" in result.stderr
+    assert "Start now?" in result.stderr
     written = project.load(cli.folder)
     assert (written.kind, written.preset, written.trigger) == (Kind.LORA, "anime", "mika")
     record = json.loads((result.path.parent / "run.json").read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def test_questions_answered_by_enter_lead_to_a_started_run(cli: Cli) -> None:
 
 @at_a_terminal
 def test_a_wrong_answer_is_asked_again_with_one_line_of_why(cli: Cli) -> None:
-    write_pictures(cli.folder / "data", 6, caption=None, size=(1024, 1024))
+    write_pictures(cli.folder / "data", 6, caption=None, size=(256, 256))
     write_base(cli.folder / "real.safetensors")
     lines = ["cats", "object", "7", "absent.safetensors", "1", "-", "ohwx mug", "fastest", "speed", "n", "n"]
 
@@ -83,15 +83,20 @@ def test_a_wrong_answer_is_asked_again_with_one_line_of_why(cli: Cli) -> None:
 
 
 @at_a_terminal
-@pytest.mark.parametrize("question", ["What do you train?", "Write it anew?"])
-def test_ctrl_c_at_a_question_leaves_nothing(cli: Cli, question: str) -> None:
-    write_pictures(cli.folder / "data", size=(1024, 1024))
+@pytest.mark.parametrize(
+    ("question", "typed"), [("What do you train?", ""), ("Write it anew?", ""), ("Start now?", "\n\nohwx\n\n")]
+)
+def test_ctrl_c_at_a_question_leaves_nothing(cli: Cli, question: str, typed: str) -> None:
+    write_pictures(cli.folder / "data", size=(256, 256))
     write_base(cli.folder / "base.safetensors")
     if question.startswith("Write"):
         (cli.folder / PROJECT_FILE).write_text("kind: locon\n", encoding="utf-8")
     before = contents(cli.folder)
 
-    result = stop_at(question, "start", signum=signal.SIGINT, cwd=cli.folder, environ=cli.environ)
+    answers = typed + "\n" * (bool(typed) and project.knows("samples"))
+    result = stop_at(
+        question, "start", "--no-vram-check", signum=signal.SIGINT, cwd=cli.folder, environ=cli.environ, typed=answers
+    )
 
     assert result.code == 130, result.stderr
     assert contents(cli.folder) == before
@@ -116,7 +121,7 @@ def test_json_tells_the_file_and_the_next_command(here: Main, tmp_path: Path) ->
 
 
 def test_yes_starts_in_a_script(cli: Cli) -> None:
-    write_pictures(cli.folder / "data" / "10_cat", 6, caption=None, size=(1024, 1024))
+    write_pictures(cli.folder / "data" / "10_cat", 6, caption=None, size=(256, 256))
     write_base(cli.folder / "base.safetensors")
 
     result = cli("start", "--yes", "--no-vram-check", STANDIN_STEP_SECONDS="0")
@@ -223,7 +228,7 @@ def test_before_setup_the_file_is_written_and_setup_is_next(tmp_path: Path) -> N
 def test_the_preset_suits_subject_captions_and_base(  # noqa: PLR0913, PLR0917 - one per column
     main: Main, tmp_path: Path, what: str, caption: str, signs: tuple[str, ...], kind: Kind, preset: str
 ) -> None:
-    write_pictures(tmp_path / "data", 8, caption=caption, size=(1024, 1024))
+    write_pictures(tmp_path / "data", 8, caption=caption, size=(256, 256))
     write_base(tmp_path / "base.safetensors", signs)
 
     result = main("start", "--what", what, "--trigger", "ohwx", "--gpu-memory", "24")
