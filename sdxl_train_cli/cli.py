@@ -57,9 +57,9 @@ _LARGE = (
 )
 
 COMMANDS: Mapping[str, Command | CommandGroup] = {
+    "setup": Command("Install sd-scripts and torch in their own environment.", "setup.setup"),
     "start": Command("Ask what to train, write the project file, and start.", "start.start",
                      "Every question is a flag too. A script is never asked: it gets the defaults, and --yes starts."),
-    "setup": Command("Install sd-scripts and torch in their own environment.", "setup.setup"),
     "smoke": Command("Prove that training works, on any machine.", "smoke.train_tiny"),
     "doctor": Command("Find what is broken in this installation, and mend it.", "doctor.examine",
                       "Exit code 5 if something is broken; warnings end with 0."),

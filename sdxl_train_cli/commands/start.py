@@ -3,70 +3,82 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sdxl_train_cli import layout
-from sdxl_train_cli.commands import asking, measured, start_questions, train, values, workspace
+from sdxl_train_cli.commands import asking, start_questions, train, train_options, values, workspace
+from sdxl_train_cli.commands.start_plan import StartPlan
 from sdxl_train_cli.commands.start_questions import Typed
-from sdxl_train_cli.commands.train_options import AsJson, GpuIndex, PredictionOption
+from sdxl_train_cli.commands.train_options import WATCHING, AsJson, GpuIndex
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import checking, picture_names
 from sdxl_train_cli.dataset.checking import CheckedDataset, DatasetSource
-from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
-from sdxl_train_cli.run import first_run, preparation, run_choices, summary
-from sdxl_train_cli.run.first_run import FirstRun
-from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run import preparation
+from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.ui import console, printing
 
 _FOLDERS = ("data", "pictures", "images", "dataset")
 """Where pictures are looked for if no folder is given."""
-_LARGE_GIB = 80.0
-"""Size of the GPU that a run is prepared for where there is none, so that nothing is refused for its sake."""
 
 _START = "Start now? (n: write sdxl-train.yaml alone)"
-_UNMEASURED = "not known: nothing like it was measured on this GPU; `sdxl-train fit` does so in five minutes"
 
 Folder = Annotated[
     Path | None,
     typer.Argument(metavar="FOLDER", help="Folder of pictures [default: data, pictures, images or this one]"),
 ]
+_ANSWERS = "Answers"
+
+
+def _answer(*names: str, metavar: str, about: str) -> Any:  # noqa: ANN401 - typer's
+    return typer.Option(*names, metavar=metavar, help=about, rich_help_panel=_ANSWERS)
+
+
+def _switch(*names: str, about: str, panel: str = WATCHING) -> Any:  # noqa: ANN401 - as above
+    return typer.Option(*names, help=about, rich_help_panel=panel)
+
+
 What = Annotated[
     str | None,
-    typer.Option("--what", metavar="SUBJECT", help="What you train: character, object, style, concept or several"),
+    _answer("--what", metavar="SUBJECT", about="What you train: character, object, style, concept or several"),
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="SDXL base: file, diffusers folder or Hugging Face id"),
+    _answer("--model", "-m", metavar="MODEL", about="SDXL base: file, diffusers folder or Hugging Face id"),
 ]
 Trigger = Annotated[
-    str | None, typer.Option("--trigger", "-t", metavar="WORDS", help="Trigger word for your subject; - for none")
+    str | None, _answer("--trigger", "-t", metavar="WORDS", about="Trigger word for your subject; - for none")
 ]
-For = Annotated[str | None, typer.Option("--for", metavar="AIM", help="What matters more: quality or speed")]
+For = Annotated[str | None, _answer("--for", metavar="AIM", about="What matters more: quality or speed")]
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", "-p", metavar="PRESET", help="A preset instead of the one that suits the answers"),
+    _answer("--preset", "-p", metavar="PRESET", about="A preset instead of the one that suits the answers"),
 ]
-GpuMemory = Annotated[float | None, values.gpu_memory("Plan for a GPU of this many GB, without a start")]
+Says = Annotated[
+    Prediction | None,
+    values.one_of("--prediction", Prediction, panel=_ANSWERS,
+                  about="What the base predicts, where its header doesn't say"),
+]  # fmt: skip
+GpuMemory = Annotated[
+    float | None, values.gpu_memory("Plan for a GPU of this many GB, without a start", panel=train_options.GPU)
+]
 NoVramCheck = Annotated[
-    bool, typer.Option("--no-vram-check", help="Start even without a GPU, or if it seems too small")
+    bool,
+    _switch("--no-vram-check", about="Start even without a GPU, or if it seems too small", panel=train_options.GPU),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing, take the defaults and start")]
-Force = Annotated[bool, typer.Option("--force", help="Write sdxl-train.yaml anew")]
+Yes = Annotated[bool, _switch("--yes", "-y", about="Ask nothing, take the defaults and start")]
+Force = Annotated[bool, _switch("--force", about="Write sdxl-train.yaml anew")]
 
 
 def start(
     folder: Folder = None, what: What = None, model: Model = None, trigger: Trigger = None, aim: For = None,
-    preset: Preset = None, prediction: PredictionOption = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
+    preset: Preset = None, prediction: Says = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
     no_vram_check: NoVramCheck = False, yes: Yes = False, force: Force = False, as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
@@ -81,10 +93,10 @@ def start(
     start_questions.show_found(data, checked, device)
     first = start_questions.answers(data, checked, Typed(what, model, trigger, aim, preset, prediction), asks=asks)
     where = workspace.home(home)
-    plan = _Plan(first, where, device, gpu, gpu_memory, no_vram_check)
+    plan = StartPlan(first, where, device, gpu, gpu_memory, no_vram_check)
     text = plan.text()
     prepared = plan.prepared(text)
-    _show(first, prepared, device)
+    plan.show(prepared)
     if yes and (prepared is None or not plan.can_start):
         raise UsageError(plan.hindrance(), plan.next_lines[0])
     can_start = prepared is not None and plan.can_start
@@ -132,86 +144,3 @@ def _look(data: Path) -> CheckedDataset:
     findings = tuple(each for each in checked.findings if each.kind != "caption-missing")
     checking.require_no_error(replace(checked, findings=findings))
     return checked
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A first run and where it would train."""
-
-    first: FirstRun
-    where: Home
-    device: Gpu | None
-    gpu: int | None
-    gpu_memory: float | None
-    no_vram_check: bool
-
-    @property
-    def is_set_up(self) -> bool:
-        """Whether there is anything to train with."""
-        return environment.find(self.where) is not None
-
-    @property
-    def can_start(self) -> bool:
-        """Whether it can be started here."""
-        return self.is_set_up and self.gpu_memory is None and (self.device is not None or self.no_vram_check)
-
-    @property
-    def is_fast(self) -> bool:
-        """Whether it trains with --fast."""
-        return self.first.is_fast and self.device is not None
-
-    def text(self) -> str:
-        """The project file for these answers and this GPU."""
-        known: requirement.Known = requirement.unmeasured
-        if self.device is not None:
-            runs = measured.runs(self.where, self.device, str(self.first.data))
-            known = replace(runs, fast=self.is_fast).need
-        free_gib = None if self.device is None else self.device.free_gib
-        return first_run.text(self.first, first_run.settings(self.first, workspace.user_presets(), free_gib, known))
-
-    def prepared(self, text: str) -> Prepared | None:
-        """The run as the command for its kind would prepare it from that file. None before setup."""
-        if not self.is_set_up:
-            return None
-        written, kind = project.parse(text), self.first.kind
-        pretended = _LARGE_GIB if self.device is None and not self.no_vram_check else self.gpu_memory
-        choices = run_choices.choose(
-            kind, run_choices.fill_in(kind, written, {}), run_choices.overrides(kind, written), repeats=None,
-            gpu_index=self.gpu, gpu_memory_gib=pretended, fast=self.is_fast,
-            check_vram=self.device is not None and not self.no_vram_check,
-        )  # fmt: skip
-        with workspace.picture_progress() as on_progress:
-            return preparation.prepare(choices, self.where, workspace.user_presets(), on_progress)
-
-    def hindrance(self) -> str:
-        """Why it can't be started."""
-        if not self.is_set_up:
-            return "nothing can be started: sd-scripts is not set up"
-        where = "no NVIDIA GPU was found" if self.gpu_memory is None else "--gpu-memory pretends a GPU"
-        return f"nothing can be started: {where}"
-
-    @property
-    def next_lines(self) -> tuple[str, ...]:
-        """What to type now."""
-        command = f"sdxl-train {self.first.kind.value}"
-        if not self.is_set_up:
-            return "sdxl-train setup", f"{command}, which trains what the file says"
-        if self.can_start:
-            return (f"{command} --fast" if self.is_fast else command,)
-        size = "8" if self.gpu_memory is None else f"{self.gpu_memory:g}"
-        shown = f"{command} --dry-run --gpu-memory {size}, which shows what would be trained"
-        return shown, f"{command}, on a computer with a GPU"
-
-
-def _show(first: FirstRun, prepared: Prepared | None, device: Gpu | None) -> None:
-    """The plan in a few lines."""
-    what = f"{first.preset_name} ({first.reason}), on {first.base.name}"
-    if prepared is None:
-        console.note(f"preset:   {what}")
-        return
-    train.tell(prepared)
-    console.note(f"preset:   {what}")
-    for line in summary.lines(prepared, f"needs {requirement.need(prepared.heaviest)}"):
-        console.note(line)
-    if device is not None:
-        console.note(f"time:     {summary.time_words(prepared) or _UNMEASURED}")

@@ -152,5 +152,5 @@ def _samples(first: FirstRun) -> list[str]:
     if first.samples is None or not project.knows("samples"):
         return []
     prompts = [f"  - {yaml_file.quoted(prompt)}" for prompt in first.samples]
-    listed = ["samples:", *prompts] if prompts else ["samples: []"]
+    listed = ["samples:", *prompts] if prompts else ["samples: false"]
     return ["", "# Prompts that a picture is drawn of now and then", *listed]
