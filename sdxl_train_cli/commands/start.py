@@ -96,7 +96,7 @@ def start(
     plan = StartPlan(first, where, device, gpu, gpu_memory, no_vram_check)
     text = plan.text()
     prepared = plan.prepared(text)
-    plan.show(prepared)
+    plan.show(text, prepared)
     if yes and (prepared is None or not plan.can_start):
         raise UsageError(plan.hindrance(), plan.next_lines[0])
     can_start = prepared is not None and plan.can_start

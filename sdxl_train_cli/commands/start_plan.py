@@ -9,7 +9,7 @@ from sdxl_train_cli.environment import environment
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import requirement
-from sdxl_train_cli.recipes import project
+from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.run import first_run, preparation, run_choices, summary
 from sdxl_train_cli.run.first_run import FirstRun
 from sdxl_train_cli.run.preparation import Prepared
@@ -88,11 +88,15 @@ class StartPlan:
         shown = f"{command} --dry-run --gpu-memory {size}, which shows what would be trained"
         return shown, f"{command}, on a computer with a GPU"
 
-    def show(self, prepared: Prepared | None) -> None:
+    def show(self, text: str, prepared: Prepared | None) -> None:
         """The plan in a few lines."""
         what = f"{self.first.preset_name} ({self.first.reason}), on {self.first.base.name}"
         if prepared is None:
             console.note(f"preset:   {what}")
+            overrides = project.parse(text).overrides
+            recipe = presets.load(self.first.kind, self.first.preset_name, overrides, workspace.user_presets())
+            console.note(f"length:   {recipe.get('max_train_steps')} steps")
+            console.note(f"memory:   needs {requirement.need(recipe)}")
             return
         train.tell(prepared)
         console.note(f"preset:   {what}")

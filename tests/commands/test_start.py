@@ -209,6 +209,7 @@ def test_before_setup_the_file_is_written_and_setup_is_next(tmp_path: Path) -> N
     result = Cli(tmp_path, variables(tmp_path))("start")
 
     assert (result.code, "next: sdxl-train setup" in result.stderr) == (0, True), result.stderr
+    assert "memory:   needs " in result.stderr
     assert project.load(tmp_path).preset == "anime"
 
 
