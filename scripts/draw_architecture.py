@@ -26,9 +26,12 @@ STRAIGHT_LINE = {
         "recipes.project.load",
         "run.run_choices.choose",
         "run.preparation.prepare",
+        "commands.train.launch",
+    ),
+    "commands.train.launch": (
         "environment.hub.require",
+        "commands.ending.FollowedRun",
         "run.retry.carry_out",
-        "ui.console.finished",
     ),
     "run.preparation.prepare": (
         "environment.environment.require",

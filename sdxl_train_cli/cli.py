@@ -5,11 +5,12 @@ A command's module is imported when the command is used: --help and a misspelled
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from sdxl_train_cli import __version__, signals
-from sdxl_train_cli.errors import SdxlTrainError, UsageError
+from sdxl_train_cli.errors import Problem, SdxlTrainError, UsageError
 from sdxl_train_cli.ui import printing
 
 _ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -57,10 +58,12 @@ _LARGE = (
 
 COMMANDS: Mapping[str, Command | CommandGroup] = {
     "setup": Command("Install sd-scripts and torch in their own environment.", "setup.setup"),
+    "start": Command("Ask what to train, write the project file, and start.", "start.start",
+                     "Every question is a flag too. A script is never asked: it gets the defaults, and --yes starts."),
     "smoke": Command("Prove that training works, on any machine.", "smoke.train_tiny"),
     "doctor": Command("Find what is broken in this installation, and mend it.", "doctor.examine",
                       "Exit code 5 if something is broken; warnings end with 0."),
-    "init": Command("Write a project file for this folder.", "init.init"),
+    "init": Command("Write a project file for any kind, without a question.", "init.init"),
     "lora": Command("Train a LoRA: small, quick, the usual choice.", "train.train"),
     "locon": Command("Train a LoCon: convolutions too, for styles.", "train.train"),
     "loha": Command("Train a LoHa: two LoRAs multiplied, for many subjects.", "train.train"),
@@ -226,6 +229,7 @@ def main() -> None:
     except signals.Stopped as stop:
         printing.err("")
         printing.err("stopped")
+        _tell_as_json([Problem("stopped")], 128 + stop.signum)
         sys.exit(128 + stop.signum)
 
 
@@ -238,17 +242,20 @@ def _exit_code() -> int:
         from sdxl_train_cli.ui import console
 
         console.errors(error.problems)
+        _tell_as_json(error.problems, error.exit_code, error.facts)
         return error.exit_code
     except _ClickUsageError as error:
         return _report_misuse(error)
     except typer.Abort:
         printing.err("Aborted!")
+        _tell_as_json([Problem("aborted")], 1)
         return 1
     except Exception as error:  # noqa: BLE001 - last resort: the user gets one line, not a traceback
         from sdxl_train_cli import crash_report
 
         problem, code = crash_report.explain(error, os.environ)
         printing.err_problem(problem)
+        _tell_as_json([problem], code)
         return code
     return code if isinstance(code, int) else 0
 
@@ -261,8 +268,19 @@ def _report_misuse(error: typer.BadParameter) -> int:
     from sdxl_train_cli.commands import misuse
     from sdxl_train_cli.ui import console
 
-    console.errors([misuse.explain(error, sys.argv[1:], _groups())])
+    problem = misuse.explain(error, sys.argv[1:], _groups())
+    console.errors([problem])
+    _tell_as_json([problem], UsageError.exit_code)
     return UsageError.exit_code
+
+
+def _tell_as_json(problems: Sequence[Problem], code: int, facts: Mapping[str, object] | None = None) -> None:
+    """Print what went wrong as the last line of JSON, where JSON was asked for."""
+    if "--json" not in sys.argv[1:]:
+        return
+    told = [{"message": str(one), "hint": "\n".join(one.hint_lines) or None} for one in problems]
+    with contextlib.suppress(SdxlTrainError, BrokenPipeError):
+        printing.data({"event": "error", "exit_code": code, **(facts or {}), "problems": told}, indent=None)
 
 
 def _require_folder() -> None:

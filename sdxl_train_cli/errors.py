@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -75,6 +75,8 @@ class SdxlTrainError(Exception):
         elif isinstance(problems, Problem):
             problems = [problems]
         self.problems = tuple(problems)
+        self.facts: Mapping[str, object] = {}
+        """What else `--json` says of it, such as how far the run came."""
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -79,9 +79,9 @@ def fit(
     found = _search(asked, installed, where, limits, own_pictures=own_pictures, has_gpu=has_gpu)
     flags = {**typed, "resolution": resolution, "repeats": repeats, "gpu": gpu}
     command = None if found.fastest is None else _command(found, found.fastest, flags, set_ or [])
-    if as_json:
+    if as_json and command is not None:
         console.data(_facts(found, command))
-    elif found.tried:
+    elif found.tried and not as_json:
         _show(found)
     _require_one_fits(found)
     _conclude(found)
@@ -225,9 +225,10 @@ def _require_one_fits(found: Fitted) -> None:
     device = found.real.device
     ways = savings.ways_out(found.recipe, device.free_gib) if device else []
     why = found.tried[-1].trial.why_not if found.tried else found.left_out[-1]
-    raise VramError(
-        f"not even one picture fits: {why}", "\n".join(map(str, ways)) or "use a smaller preset: `sdxl-train plan`"
-    )
+    hint = "\n".join(map(str, ways)) or "use a smaller preset: `sdxl-train plan`"
+    error = VramError(f"not even one picture fits: {why}", hint)
+    error.facts = _facts(found, None)
+    raise error
 
 
 def _conclude(found: Fitted) -> None:

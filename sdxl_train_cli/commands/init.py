@@ -17,7 +17,7 @@ def init(
     kind: KindOption = "lora", preset: Preset = None, model: Model = None, data: Data = None, output: Output = None,
     name: Name = None, trigger: Trigger = None,
 ) -> None:  # fmt: skip
-    """Write a project file for this folder."""
+    """Write a project file for any kind, without a question."""
     default = run_choices.DEFAULT_PRESETS[workspace.kind(kind)]
     optional = {"name": name, "trigger": trigger}
     texts = {

@@ -131,6 +131,8 @@ def setup(
         folder = WheelFolder(layout.expand(download))
         gathering.download(where, folder, request, machine, console.note)
         console.note(_summary_of_download(folder.path, request))
+        if json:
+            console.data({"folder": str(folder.path)})
         return
     newer, before = (building.Update(smoke.prove), environment.find(where)) if update else (None, None)
     installed = building.create(where, request, recreate=recreate, report=console.note, address=address, update=newer)

@@ -63,7 +63,7 @@ def train_tiny(
         found = smoke.run(installed, kinds, folder, size, _actions(where))
         kept = [facts.path if keep else _copied(facts.path, target / facts.path.name) for facts in found]
     if installed.trains:
-        console.note("training works here; next: `sdxl-train init` in the folder with your pictures")
+        console.note("training works here; next: `sdxl-train start` in the folder with your pictures")
     for path in kept:
         console.out(str(path))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.commands import train_options, workspace
+from sdxl_train_cli.commands import ending, train_options, workspace
 from sdxl_train_cli.commands.train_options import (
     Accumulate,
     Alpha,
@@ -57,6 +57,7 @@ from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
 from sdxl_train_cli.recipes.presets import Override
@@ -114,24 +115,43 @@ def train(
         show_prepared(prepared, as_json=as_json)
         return
 
+    launch(prepared, where, off, step_downs=step_downs if on_oom is OnOom.STEP_DOWN else 0, as_json=as_json)
+
+
+def launch(
+    prepared: Prepared, where: Home, guards_off: frozenset[Guard] = frozenset(), *, step_downs: int = 0,
+    as_json: bool = False, is_told: bool = False,
+) -> None:  # fmt: skip
+    """Start a prepared run, with less memory if it runs out, and say what its file is good for."""
     hub.require(prepared.model, where, os.environ)
     user_presets = workspace.user_presets()
+
+    followed = ending.FollowedRun(prepared.run.folder, as_json=as_json)
+
+    def follow(ready: Prepared) -> RunResult:
+        followed.folder = ready.run.folder
+        return carry_out(ready, live.view(as_json=as_json), guards_off, is_told=is_told and ready is prepared)
+
     actions = retry.RunActions(
-        carry_out=lambda ready: carry_out(ready, live.view(as_json=as_json), off),
+        carry_out=follow,
         lower=lambda ready, reduction: preparation.prepare(
             retry.apply_reduction(ready.choices, reduction), where, user_presets
         ),
         warn=console.warn,
     )
-    allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
-    outcome = retry.carry_out(prepared, actions, retry.NEW, step_downs=allowed, user_presets=user_presets)
-    console.finished(outcome, next_lines(prepared, outcome))
+    followed.carry_out(
+        lambda: retry.carry_out(prepared, actions, retry.NEW, step_downs=step_downs, user_presets=user_presets),
+        lambda outcome: next_lines(prepared, outcome),
+    )
 
 
-def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:
-    """Write the run's record, start the trainer and watch it to its end."""
+def carry_out(
+    prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] = frozenset(), *, is_told: bool = False
+) -> RunResult:
+    """Write the run's record, start the trainer and watch it to its end. `is_told`: its warnings were shown before."""
     note_untrained(prepared.environment)
-    _tell(prepared)
+    if not is_told:
+        tell(prepared)
     if prepared.memory is not None:
         console.note(f"VRAM: {prepared.memory}")
     runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
@@ -144,7 +164,7 @@ def carry_out(prepared: Prepared, view: LiveView, guards_off: frozenset[Guard] =
 
 def show_prepared(prepared: Prepared, *, as_json: bool = False) -> None:
     """Show what a real start would: warnings and notes, then the run in five lines; stdout gets the command line."""
-    _tell(prepared)
+    tell(prepared)
     for line in summary.lines(prepared):
         console.note(line)
     if as_json:
@@ -153,7 +173,8 @@ def show_prepared(prepared: Prepared, *, as_json: bool = False) -> None:
         printing.out(formatting.shell_line(prepared.argv))
 
 
-def _tell(prepared: Prepared) -> None:
+def tell(prepared: Prepared) -> None:
+    """Show every warning and note."""
     for problem in prepared.warnings:
         console.warn(problem)
     for note in prepared.notes:

@@ -18,7 +18,7 @@ _LOST = 0.1
 """Share of a picture that can be cropped unnoticed."""
 _FEW_PASSES, _FEW_VIEWS = 5, 1000
 """A run with fewer passes over each picture learns little, unless it has very many pictures."""
-_MANY_PASSES = 300
+MANY_PASSES = 300
 """With more passes, pictures are memorised."""
 
 _TOO_NARROW = FindingKind(
@@ -138,6 +138,6 @@ def _passes(arranged: BucketPlan) -> list[Finding]:
     words: dict[str, str | int] = {"steps": arranged.steps, "pictures": count, "passes": seen}
     if passes < _FEW_PASSES and views < _FEW_VIEWS:
         return _FEW.of_dataset(better=round(2 * _FEW_PASSES * per_pass), **words)
-    if passes > _MANY_PASSES:
-        return _MANY.of_dataset(better=round(_MANY_PASSES / 2 * per_pass), **words)
+    if passes > MANY_PASSES:
+        return _MANY.of_dataset(better=round(MANY_PASSES / 2 * per_pass), **words)
     return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def _in(subset: Subset, root: Path, target: str) -> tuple[list[SourcePicture], l
         raise DatasetError(f"{folder} can't be read: {error.strerror}", "fix its permissions") from error
     captions = _captions(there, suffixes)
     items = [
-        SourcePicture(file, _name(file, root), target, tuple(captions.get(file.stem, ())), caption_suffix=suffix)
+        SourcePicture(file, _name(file, root), target, _caption_files(file, captions), caption_suffix=suffix)
         for file in there
         if file.suffix.lower() in SUFFIXES
     ]
@@ -151,6 +151,11 @@ def _of_metadata_file(listed: MetadataFile, folder: Path, target: str) -> list[S
 
 def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _caption_files(picture: Path, captions: Mapping[str, list[Path]]) -> tuple[Path, ...]:
+    """Those named like the picture without its suffix, else with it: `cat.jpg.txt`, which sd-scripts does not read."""
+    return tuple(captions.get(picture.stem) or captions.get(picture.name) or ())
 
 
 def _captions(there: Sequence[Path], suffixes: Sequence[str]) -> dict[str, list[Path]]:

@@ -19,7 +19,8 @@ _OTHER = FindingKind(
 )  # fmt: skip
 _UNREAD = FindingKind(
     "unread-caption", WARNING, "{file}: sd-scripts does not read it as a caption",
-    "sd-scripts does not read these files as captions", "the caption of cat.png is cat.txt",
+    "sd-scripts does not read these files as captions",
+    "the caption of cat.png is cat.txt; `sdxl-train dataset fix` names those like cat.png.txt so in a copy",
 )  # fmt: skip
 _INNER = FindingKind(
     "skipped-folder", WARNING, "{file} has pictures, but sd-scripts does not look into nested folders",

@@ -33,12 +33,22 @@ def fetched(hub_id: str, environ: Mapping[str, str]) -> Path | None:
     """The folder of a model in the hub's own cache; None where it is not there."""
     if not checkpoint.is_hub_id(hub_id):
         return None
+    found = (_cache(environ) / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*/model_index.json")
+    return next((index.parent for index in found), None)
+
+
+def cached_pipelines(environ: Mapping[str, str]) -> list[str]:
+    """The ids of the models in diffusers' form that the hub's cache holds."""
+    found = _cache(environ).glob("models--*--*/snapshots/*/model_index.json")
+    names = sorted({index.parents[2].name for index in found})
+    return [name.removeprefix("models--").replace("--", "/", 1) for name in names]
+
+
+def _cache(environ: Mapping[str, str]) -> Path:
     cache_home = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     home = Path(environ.get("HF_HOME") or Path(cache_home) / "huggingface")
     typed = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
-    cache = layout.expand(Path(typed or home / "hub"))
-    found = (cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*/model_index.json")
-    return next((index.parent for index in found), None)
+    return layout.expand(Path(typed or home / "hub"))
 
 
 def has_tokenizers(home: Home) -> bool:

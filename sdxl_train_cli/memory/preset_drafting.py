@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from sdxl_train_cli.dataset.fit_findings import MANY_PASSES
 from sdxl_train_cli.errors import VramError
 from sdxl_train_cli.memory import planning, requirement
 from sdxl_train_cli.memory.planning import FittingRun, PlanRequest
@@ -22,6 +23,8 @@ class TrainingSubject(str, Enum):
     CHARACTER = "character"
     OBJECT = "object"
     STYLE = "style"
+    CONCEPT = "concept"
+    """A pose, a garment, a situation."""
     SEVERAL = "several"
 
 
@@ -51,6 +54,7 @@ CUSTOMS = {
     TrainingSubject.CHARACTER: SubjectDefaults("a character", Kind.LORA, "dim32", 100, 1_200, 4_000),
     TrainingSubject.OBJECT: SubjectDefaults("an object", Kind.LORA, "dim32", 100, 1_000, 3_000),
     TrainingSubject.STYLE: SubjectDefaults("a style", Kind.LOCON, "dim64", 60, 2_000, 8_000),
+    TrainingSubject.CONCEPT: SubjectDefaults("a concept", Kind.LORA, "dim32", 100, 1_200, 4_000),
     TrainingSubject.SEVERAL: SubjectDefaults("several subjects", Kind.LORA, "dim128", 80, 2_000, 12_000),
 }
 SPEED_SHARE = 0.6
@@ -156,8 +160,13 @@ def _lines(answers: DraftAnswers, offer: FittingRun, base: Recipe) -> Iterator[D
             float(f"{rate * math.sqrt(batch):.2g}"),
             f"{rate:g} times the square root of the batch size",
         )
-    views, reason = _views(answers)
-    steps = max(1, round(views / batch / accumulated / 50)) * 50
+    yield from length(answers.subject, answers.pictures, answers.priority, batch * accumulated)
+
+
+def length(subject: TrainingSubject, pictures: int, priority: Priority, together: int) -> Iterator[DraftLine]:
+    """Steps that suit the number of pictures, of which a step takes so many together; and when a file is saved."""
+    views, reason = _views(subject, pictures, priority)
+    steps = max(1, int(views / together / 50 + 0.5)) * 50
     yield DraftLine("max_train_steps", steps, reason)
     kept = max(1, steps // (KEPT + 1))
     yield DraftLine(
@@ -188,10 +197,9 @@ def _batch_reason(batch: int, most: int, answers: DraftAnswers) -> str:
     return f"{fits}; several at once are quicker and even each other out"
 
 
-def _views(answers: DraftAnswers) -> tuple[float, str]:
+def _views(subject: TrainingSubject, pictures: int, priority: Priority) -> tuple[float, str]:
     """Pictures to see in the whole run, and the reason."""
-    custom = _custom(answers)
-    each = custom.views * (SPEED_SHARE if answers.priority is Priority.SPEED else 1)
-    whole = min(custom.longest, max(custom.shortest, each * answers.pictures))
-    times = whole / answers.pictures
-    return whole, f"each of {answers.pictures} pictures about {times:.0f} times"
+    custom = CUSTOMS[subject]
+    each = custom.views * (SPEED_SHARE if priority is Priority.SPEED else 1)
+    whole = min(custom.longest, max(custom.shortest, each * pictures), MANY_PASSES * pictures // 50 * 50)
+    return whole, f"each of {pictures} pictures about {whole / pictures:.0f} times"

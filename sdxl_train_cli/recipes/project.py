@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from sdxl_train_cli import files
@@ -13,7 +13,7 @@ from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import yaml_file
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.recipes.yaml_file import YamlEntry
+from sdxl_train_cli.recipes.yaml_file import YamlDocument, YamlEntry
 from sdxl_train_cli.sdscripts import other_names, shipped
 from sdxl_train_cli.sdscripts.base_model import Prediction
 
@@ -41,9 +41,20 @@ class Project:
 def load(folder: Path) -> Project:
     """Read the folder's project file. An empty Project if there is none. RecipeError if it is invalid."""
     path = folder / PROJECT_FILE
-    if not files.is_file(path):
-        return Project()
-    document = yaml_file.load(path, PROJECT_FILE, nested=(_SET,))
+    return _read(yaml_file.load(path, PROJECT_FILE, nested=(_SET,))) if files.is_file(path) else Project()
+
+
+def parse(text: str) -> Project:
+    """What a project file of this text would say. RecipeError as `load`."""
+    return _read(yaml_file.parse(text, PROJECT_FILE, nested=(_SET,)))
+
+
+def knows(key: str) -> bool:
+    """Whether a project file may have this key."""
+    return key in {field.name for field in fields(Project)}
+
+
+def _read(document: YamlDocument) -> Project:
     texts = yaml_file.texts(document, _TEXTS, nested=(_SET,), meant=_meant)
     kinds = {kind.value: kind for kind in Kind}
     kind = texts.pop("kind", None)
@@ -99,20 +110,35 @@ set:
 
 def write_template(folder: Path, texts: dict[str, str]) -> Path:
     """Write a commented project file. UsageError if one exists, as it is never overwritten."""
-    path = folder / PROJECT_FILE
     lines = {
-        "trigger": f"trigger: {_scalar(texts['trigger'])}" if "trigger" in texts else "# trigger: ohwx woman",
-        "name": f"name: {_scalar(texts['name'])}" if "name" in texts else "# name: my-lora",
+        "trigger": line("trigger", texts["trigger"]) if "trigger" in texts else "# trigger: ohwx woman",
+        "name": line("name", texts["name"]) if "name" in texts else "# name: my-lora",
     }
     quoted = {key: _scalar(text) for key, text in texts.items()}
-    text = _TEMPLATE.format(**{**quoted, **lines})
+    require_absent(folder, "change it in an editor, or delete it first")
+    return write(folder, _TEMPLATE.format(**{**quoted, **lines}))
+
+
+def require_absent(folder: Path, hint: str) -> None:
+    """UsageError if the folder has a project file."""
+    path = folder / PROJECT_FILE
     if os.path.lexists(path):
-        raise UsageError(f"{path} already exists", "change it in an editor, or delete it first")
+        raise UsageError(f"{path} already exists", hint)
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write the folder's project file. RecipeError if that can't be done."""
+    path = folder / PROJECT_FILE
     try:
         files.write(path, text)
     except OSError as error:
         raise RecipeError(f"{path} can't be written: {error.strerror}") from error
     return path
+
+
+def line(key: str, text: str) -> str:
+    """One line of a project file, which reads back as this text."""
+    return f"{key}: {_scalar(text)}"
 
 
 def _scalar(text: str) -> str:

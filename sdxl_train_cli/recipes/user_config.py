@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import files, layout
@@ -12,6 +12,7 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipes import yaml_file
 
 _KEYS = ("source", "home")
+_NOTIFY = "notify"
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,22 @@ class UserConfig:
 
     source: str | None = None
     home: str | None = None
+    notify: str | tuple[str, ...] | None = None
+    """What is told of a run that ends: a web address, a command line for the shell, or a command and its arguments."""
 
 
 def load(folder: Path) -> UserConfig:
     """Read the user's config file. An empty UserConfig if there is none."""
     path = folder / "config.yaml"
-    return UserConfig(**yaml_file.texts(yaml_file.load(path), _KEYS)) if files.is_file(path) else UserConfig()
+    if not files.is_file(path):
+        return UserConfig()
+    document = yaml_file.load(path)
+    found = document.get(_NOTIFY)
+    listed = found is not None and isinstance(found.value, tuple)
+    rest = tuple(entry for entry in document.entries if not (listed and entry is found))
+    texts = yaml_file.texts(replace(document, entries=rest), (*_KEYS, _NOTIFY))
+    command = tuple(map(str, found.value)) if found is not None and isinstance(found.value, tuple) else None
+    return UserConfig(texts.get("source"), texts.get("home"), command or texts.get(_NOTIFY))
 
 
 def home(typed: str | None, environ: Mapping[str, str]) -> Home:

@@ -85,6 +85,14 @@ def parse(text: str, shown: str, nested: Collection[str] = ()) -> YamlDocument:
     return YamlDocument(shown, _entries(root))
 
 
+def load_plain(path: Path) -> object:
+    """Another program's file, as YAML has it. RecipeError if it can't be read."""
+    try:
+        return yaml.safe_load(_decoded(files.read_bytes(path, SIZE_LIMIT_BYTES), str(path)))
+    except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
+        raise RecipeError(Problem("cannot be read", where=str(path))) from error
+
+
 def quoted(text: str) -> str:
     """The text as one line of YAML that reads back as the same text."""
     return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)).rstrip("\n")

@@ -26,6 +26,8 @@ DEFAULT_PRESETS = {
 }
 DEFAULT_DATA = "data"
 DEFAULT_OUTPUT = "output"
+NAMELESS = "run"
+"""The name of a run whose pictures' folder has no name that every file system takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ def name_for(data: Path) -> str:
     """A run name derived from the data folder or file, valid on every file system."""
     path = layout.expand(data)
     called = path.name if files.is_folder(path) else path.stem
-    return re.sub(r"[^\w.-]+", "-", called, flags=re.ASCII).strip("-.") or "run"
+    return re.sub(r"[^\w.-]+", "-", called, flags=re.ASCII).strip("-.") or NAMELESS
 
 
 def fill_in(kind: Kind, project: Project, typed: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -114,7 +116,7 @@ def _no_folder(kind: Kind) -> Problem:
     return language.problem(
         "no-folder",
         "no pictures are given, and there is no folder ./data",
-        "sdxl-train {kind} --data FOLDER, or `sdxl-train init` for a project file",
+        "sdxl-train {kind} --data FOLDER, or `sdxl-train start FOLDER`, which asks what to train",
         kind=kind.value,
     )
 

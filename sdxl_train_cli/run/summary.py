@@ -5,6 +5,8 @@ from __future__ import annotations
 from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import bucketing
 from sdxl_train_cli.dataset.bucketing import BucketPlan
+from sdxl_train_cli.memory import cuda_context, measurements
+from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.sdscripts import optimizer, shipped
@@ -12,16 +14,31 @@ from sdxl_train_cli.sdscripts import optimizer, shipped
 _MOST_SHAPES = 3
 
 
-def lines(prepared: Prepared) -> list[str]:
-    """Pictures, length, what is trained, memory, result."""
+def lines(prepared: Prepared, unchecked: str = "not checked") -> list[str]:
+    """Pictures, length, what is trained, memory, result. `unchecked` stands for memory that was not checked."""
     arranged = bucketing.arrange(prepared.recipe, prepared.readable)
     return [
         f"pictures: {_pictures(arranged)}",
         f"length:   {_length(arranged)}",
         f"trains:   {_trained(prepared.recipe)}",
-        f"memory:   {prepared.memory or 'not checked'}",
+        f"memory:   {prepared.memory or unchecked}",
         f"result:   {prepared.run.result}",
     ]
+
+
+def time_words(prepared: Prepared) -> str | None:
+    """How long it takes, by what runs with these settings took on this GPU. None if none was measured."""
+    if prepared.device is None:
+        return None
+    installed, device = prepared.environment, prepared.device
+    context = cuda_context.of(device, installed)
+    records = measurements.load(prepared.home)[0]
+    fast = prepared.choices.fast
+    measured = MeasuredRuns(records, device, installed.lock.commit, prepared.readable, context, fast)
+    pace = measured.pictures_per_second(prepared.heaviest, fast=fast)
+    arranged = bucketing.arrange(prepared.recipe, prepared.readable)
+    seen = arranged.steps * arranged.accumulation * int(prepared.heaviest.number("train_batch_size") or 1)
+    return None if pace is None else f"about {formatting.clock(seen / pace)}, as measured on this GPU"
 
 
 def _pictures(arranged: BucketPlan) -> str:

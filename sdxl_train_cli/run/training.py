@@ -46,6 +46,8 @@ class RunResult:
     """Median of the last steps."""
     found: str | None = None
     """What was found in the file, in a line. None if it could not be looked at."""
+    from_step: int = 0
+    """Where it was resumed; `seconds` are those since."""
 
 
 class StoppedError(SdxlTrainError):
@@ -110,7 +112,7 @@ def _watch(  # noqa: PLR0913 - as above
             if not ended:
                 _take_last_words(child, supervision, log, on_event)
             if not (ended and supervision.finished):
-                raise _stopped(run, supervision, first, stop.signum) from None
+                raise _stopped(run, supervision, first, stop.signum, started) from None
             code = child.wait()
         for event in chain(supervision.close(), first.close(LAST_SECONDS)):
             on_event(event)
@@ -138,6 +140,7 @@ def _watch(  # noqa: PLR0913 - as above
         peak_gib=supervision.peak_gib,
         seconds_per_step=supervision.seconds_per_step,
         found=examined[-1].summary if examined else None,
+        from_step=conditions.first_step,
     )
 
 
@@ -272,10 +275,11 @@ def _failure(run: Run, supervision: Supervision, code: int) -> TrainingError:
     return TrainingError(f"{where}: {known.cause}", f"{known.remedy}\n{log}")
 
 
-def _stopped(run: Run, supervision: Supervision, first: FirstCheckpoint, signum: int) -> StoppedError:
+def _stopped(run: Run, supervision: Supervision, first: FirstCheckpoint, signum: int, started: float) -> StoppedError:
     _set_aside_broken(run)
     kept = _checkpoints(run)
-    runs.write_outcome(run, Outcome(outcome="stopped", steps=_steps(supervision), examined=tuple(first.found)))
+    outcome = _outcome("stopped", supervision, started)
+    runs.write_outcome(run, outcome.model_copy(update={"examined": tuple(first.found)}))
     hint = f"the last checkpoint: {kept[-1]}" if kept else "no checkpoint was saved yet"
     if states.complete(run.folder):
         hint = f"to resume: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"

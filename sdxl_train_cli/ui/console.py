@@ -210,11 +210,14 @@ def bar(count: int, most: int, width: int = 24) -> str:
     return block * max(1, round(width * count / most))
 
 
-def finished(outcome: RunResult, then: Sequence[str] = ()) -> None:
-    """Report success and what comes next. The result's path goes to stdout."""
+def finished(outcome: RunResult, then: Sequence[str] = (), *, is_told_as_json: bool = False) -> None:
+    """Report success and what comes next. The result's path goes to stdout, unless JSON tells it."""
     loss = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
     found = "" if outcome.found is None else f"; {outcome.found}"
-    note(f"done: {outcome.steps} steps in {formatting.clock(outcome.seconds)}{loss}{found}")
+    whole = f", {outcome.steps - outcome.from_step} of them" if outcome.from_step else ""
+    since = " since it was resumed" if outcome.from_step else ""
+    note(f"done: {outcome.steps} steps{whole} in {formatting.clock(outcome.seconds)}{since}{loss}{found}")
     for line in then:
         note(line)
-    out(str(outcome.result))
+    if not is_told_as_json:
+        out(str(outcome.result))

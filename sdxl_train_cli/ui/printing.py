@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import TextIO
 
 from sdxl_train_cli import visible
@@ -40,6 +41,12 @@ def err_problem(problem: Problem) -> None:
     err(f"error: {problem}")
     for number, line in enumerate(problem.hint_lines):
         err(f"{' ' * 7 if number else 'hint:  '}{line}")
+
+
+def questions_on_stderr() -> AbstractContextManager[object]:
+    """Keep stdout for results where it is no terminal: click writes the last blank of a question there."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return nullcontext() if is_terminal else redirect_stdout(sys.stderr)
 
 
 def _keep(text: str) -> None:

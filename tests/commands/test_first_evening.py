@@ -119,3 +119,30 @@ def test_a_run_is_repeated_with_other_settings(cli: Cli) -> None:
     assert (settings["seed"], settings["network_dim"]) == (7, 8)
     assert json.loads(again.stdout.splitlines()[0])["event"]
     assert explained.stdout.startswith("this run finished")
+
+
+def test_captions_named_with_the_pictures_suffix_are_kept_by_fix(main: Main, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "data", caption=None)
+    for picture in (tmp_path / "data").glob("*.png"):
+        picture.with_name(f"{picture.name}.txt").write_text(f"cat {picture.stem}\n", encoding="utf-8")
+
+    checked = main("dataset", "check", "data", "--trigger", "cat")
+    fixed = main("dataset", "fix", "data", "--to", "copy")
+
+    assert "`sdxl-train dataset fix` names those like cat.png.txt so" in checked.stdout
+    assert fixed.code == 0, fixed.stderr
+    assert {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "copy").glob("*.txt")} == {
+        f"{number}.txt": f"cat {number}\n" for number in range(3)
+    }
+
+
+def test_findings_of_reg_name_its_own_folder(main: Main, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "data")
+    write_pictures(tmp_path / "reg", caption="")
+
+    result = main("dataset", "check", "data", "--reg", "reg")
+
+    assert result.stdout.splitlines()[-1].startswith(
+        f"6 pictures, 6 captions in {tmp_path / 'data'} and {tmp_path / 'reg'}: "
+    )
+    assert str(tmp_path / "reg" / "0.txt") in result.stdout

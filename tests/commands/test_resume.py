@@ -83,6 +83,8 @@ def test_a_run_that_is_done_says_how_to_make_it_longer(cli: Cli, tmp_path: Path,
     assert "has already made all its 6 steps" in done.stderr
     assert "--steps 9" in done.stderr
     assert longer.code == 0, longer.stderr
+    assert "done: 9 steps, 3 of them in" in longer.stderr
+    assert "this run finished at step 9 of 9" in cli("runs", "explain", "cat").stdout
     assert metrics(tmp_path / "output" / "cat") == list(range(1, 10))
 
 

@@ -26,7 +26,7 @@ from sdxl_train_cli.commands.train_options import (
 )
 from sdxl_train_cli.commands.workspace import HomeOption, KindFilter
 from sdxl_train_cli.dataset import checking
-from sdxl_train_cli.dataset.checking import CheckedDataset
+from sdxl_train_cli.dataset.checking import CheckedDataset, DatasetSource
 from sdxl_train_cli.dataset.file_facts import Finding, below, shown
 from sdxl_train_cli.errors import DatasetError, Problem
 from sdxl_train_cli.ui import console, dataset_facts
@@ -58,7 +58,7 @@ def check(
     if as_json:
         _print_json(checked)
     else:
-        _show(checked, source.data)
+        _show(checked, source)
     if checked.errors or (strict and checked.findings):
         raise typer.Exit(DatasetError.exit_code)
 
@@ -78,16 +78,17 @@ def _counts(checked: CheckedDataset) -> dict[str, int]:
     }
 
 
-def _show(checked: CheckedDataset, data: Path) -> None:
+def _show(checked: CheckedDataset, source: DatasetSource) -> None:
     """Print each kind of problem with its files as named in the folder, and a summary as the last line."""
-    root = layout.expand(data)
+    root = layout.expand(source.data)
+    reg = "" if source.regularisation is None else f" and {shown(layout.expand(source.regularisation))}"
     for finding in checked.findings:
         problem = Problem(finding.message(root), finding.remedy)
         console.finding(finding.severity.value, problem, _lines(finding, root))
     counts = _counts(checked)
     told = {each: formatting.counted(count, each.removesuffix("s")) for each, count in counts.items()}
     found = " and ".join(told[each] for each in ("errors", "warnings") if counts[each])
-    console.out(f"{told['pictures']}, {told['captions']} in {shown(root)}: {found or 'nothing is wrong'}")
+    console.out(f"{told['pictures']}, {told['captions']} in {shown(root)}{reg}: {found or 'nothing is wrong'}")
 
 
 def _lines(finding: Finding, root: Path) -> list[str]:

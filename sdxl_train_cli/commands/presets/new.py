@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from sdxl_train_cli import formatting, gpu
-from sdxl_train_cli.commands import values, workspace
+from sdxl_train_cli.commands import asking, values, workspace
 from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.commands.workspace import KindFilter
 from sdxl_train_cli.errors import UsageError
@@ -20,11 +19,10 @@ from sdxl_train_cli.memory.preset_drafting import CUSTOMS, DraftAnswers, Priorit
 from sdxl_train_cli.recipes import preset_folders
 from sdxl_train_cli.ui import console
 
-Answer = TypeVar("Answer")
-
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="The preset's name")]
 What = Annotated[
-    str | None, typer.Option("--what", metavar="SUBJECT", help="What you train: character, object, style or several")
+    str | None,
+    typer.Option("--what", metavar="SUBJECT", help="What you train: character, object, style, concept or several"),
 ]
 GpuMemory = Annotated[float | None, values.gpu_memory("The GPU's memory in GB [default: the real one's]")]
 Pictures = Annotated[int | None, values.whole("--pictures", about="Number of pictures you have")]
@@ -62,7 +60,7 @@ def _answers(
     count = int(_asked("How many pictures do you have?", None, int, least=1)) if pictures is None else pictures
     wanted = Priority(_one_of("What matters more?", "--for", [one.value for one in Priority], priority))
     chosen = listing.find_kind(kind) or CUSTOMS[subject].kind
-    called = _prompt("What is the preset called?", f"my-{subject.value}", str) if name is None else name
+    called = asking.ask("What is the preset called?", f"my-{subject.value}", str) if name is None else name
     return DraftAnswers(subject, chosen, _free_gib(card), count, wanted, _safe(called))
 
 
@@ -73,7 +71,7 @@ def _card(real: float | None) -> float:
 def _require_askable(given: dict[str, object]) -> None:
     """Refuse to ask questions of a script, which could not answer."""
     missing = [flag for flag, value in given.items() if value is None]
-    if missing and (sys.stdin is None or not sys.stdin.isatty()):
+    if missing and not asking.is_possible():
         raise UsageError(
             f"not answered: {', '.join(missing)}",
             "there is no terminal for the questions; answer with flags: "
@@ -82,16 +80,9 @@ def _require_askable(given: dict[str, object]) -> None:
 
 
 def _one_of(question: str, flag: str, choices: Sequence[str], typed: str | None) -> str:
-    if typed is not None and typed not in choices:
-        raise UsageError(f"no {flag} '{typed}'", f"one of: {', '.join(choices)}")
-
-    def chosen(text: str) -> str:
-        found = [choice for choice in choices if choice.startswith(text.strip().lower())]
-        if len(found) != 1:
-            raise typer.BadParameter(f"one of: {', '.join(choices)}")
-        return found[0]
-
-    return typed or _prompt(f"{question} {', '.join(choices)}", choices[0], chosen)
+    if typed is not None:
+        return asking.require_one_of(flag, typed, choices)
+    return asking.ask(f"{question} {', '.join(choices)}", choices[0], asking.one_of(choices))
 
 
 def _asked(question: str, default: object, convert: Callable[[str], float], least: float) -> float:
@@ -104,15 +95,7 @@ def _asked(question: str, default: object, convert: Callable[[str], float], leas
             raise typer.BadParameter(f"at least {least:g}")
         return value
 
-    return _prompt(question, default, number)
-
-
-def _prompt(question: str, default: object, convert: Callable[[str], Answer]) -> Answer:
-    try:
-        answer: Answer = typer.prompt(question, default=default, value_proc=convert, err=True)
-    except typer.Abort as error:  # the input ended: Ctrl-D
-        raise UsageError("the questions were not answered", "answer with flags instead: --help") from error
-    return answer
+    return asking.ask(question, default, number)
 
 
 def _real_gib() -> float | None:

@@ -141,10 +141,15 @@ def _run_facts(entry: Loaded | None) -> RunFacts:
 
 
 def _as_recorded(finding: LogFinding, entry: Loaded | None) -> LogFinding:
-    """The finding for a run recorded as done: it finished, whatever else the log says."""
+    """The finding for a run recorded as done: it finished, whatever else the log says.
+
+    Its steps are those of the whole run: the trainer's bar counts from where it was resumed.
+    """
     if entry is None or entry.state is not RunState.DONE:
         return finding
-    return replace(finding, ending=Ending.FINISHED, diagnosis=None)
+    steps = entry.outcome.steps if entry.outcome else None
+    story = finding.story if steps is None else replace(finding.story, step=steps)
+    return replace(finding, ending=Ending.FINISHED, diagnosis=None, story=story)
 
 
 def _recorded(entry: Loaded | None, finding: LogFinding) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli.commands import train, train_options, workspace
+from sdxl_train_cli.commands import ending, train, train_options, workspace
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train_options import AsJson, PredictionOption, Seed, Set
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
@@ -45,5 +45,7 @@ def rerun(
         return
     if choices.tokenizers is None:
         hub.require(prepared.model, where, os.environ)
-    outcome = train.carry_out(prepared, live.view(as_json=as_json))
-    console.finished(outcome, train.next_lines(prepared, outcome))
+    ending.FollowedRun(prepared.run.folder, as_json=as_json).carry_out(
+        lambda: train.carry_out(prepared, live.view(as_json=as_json)),
+        lambda outcome: train.next_lines(prepared, outcome),
+    )

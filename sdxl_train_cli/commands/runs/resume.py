@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.commands import values, workspace
+from sdxl_train_cli.commands import ending, values, workspace
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
@@ -39,7 +39,10 @@ def resume(
     where = workspace.home(home)
     resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check, force=force)
     if dry_run:
-        printing.out(formatting.shell_line(resumed.argv))
+        if as_json:
+            printing.data({"argv": resumed.argv, "result": str(resumed.run.result)}, indent=None)
+        else:
+            printing.out(formatting.shell_line(resumed.argv))
         return
 
     def lower(_ready: ResumedRun, reduction: Reduction) -> ResumedRun:
@@ -50,10 +53,16 @@ def resume(
     actions = retry.RunActions(lambda ready: carry_on(ready, live.view(as_json=as_json), off), lower, console.warn)
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
     policy = retry.resume_policy(entry.folder)
-    outcome = retry.carry_out(resumed, actions, policy, step_downs=allowed, user_presets=workspace.user_presets())
     kind, inputs = entry.record.kind, entry.record.inputs
-    then = next_steps.lines(Kind(kind), inputs.trigger if inputs else None, outcome.result) if kind else []
-    console.finished(outcome, then if resumed.environment.trains else [])
+
+    def then(outcome: RunResult) -> list[str]:
+        known = resumed.environment.trains and kind is not None
+        return next_steps.lines(Kind(kind), inputs.trigger if inputs else None, outcome.result) if known else []
+
+    ending.FollowedRun(entry.folder, as_json=as_json).carry_out(
+        lambda: retry.carry_out(resumed, actions, policy, step_downs=allowed, user_presets=workspace.user_presets()),
+        then,
+    )
 
 
 def carry_on(resumed: ResumedRun, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:

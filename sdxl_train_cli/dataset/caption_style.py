@@ -1,0 +1,66 @@
+"""How captions are written: as tags or in sentences; and the word that a dataset seems to have for its subject."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sdxl_train_cli.dataset.file_facts import Survey, SurveyedPicture
+
+_WORDS_OF_A_TAG = 3.0
+"""Mean of words between commas, up to which a caption is tags. Sentences have more."""
+_LEAST_TAGS = 3
+_MOST_OF_THEM = 0.9
+_GENERAL_TAGS = re.compile(r"\d\+?(?:girl|boy|other)s?|solo|no humans|masterpiece|best quality|highres|absurdres")
+"""First tags of captions that name no subject."""
+
+
+@dataclass(frozen=True)
+class CaptionStyle:
+    """Captions of the pictures that are trained."""
+
+    pictures: int
+    captioned: int
+    tagged: int
+    """Captions that are tags."""
+    trigger: str | None
+    """The first tag of nearly every caption, or the class of the only folder such as `10_cat`."""
+
+    @property
+    def are_tags(self) -> bool:
+        """Whether most captions are tags."""
+        return self.captioned > 0 and self.tagged * 2 > self.captioned
+
+    def __str__(self) -> str:
+        if not self.captioned:
+            return "none"
+        kind = "tags" if self.are_tags else "sentences"
+        lacking = self.pictures - self.captioned
+        return f"{kind}{f'; {lacking} of {self.pictures} pictures have none' if lacking else ''}"
+
+
+def look(survey: Survey) -> CaptionStyle:
+    """Look at the captions of a dataset."""
+    seen = [each for each in survey.distinct if not each.subset.is_reg and each.facts.error is None]
+    texts = [each.caption.text for each in seen if each.caption and each.caption.error is None and each.caption.text]
+    tagged = [text for text in texts if _is_tags(text)]
+    return CaptionStyle(len(seen), len(texts), len(tagged), _first_tag(tagged) or _class_word(seen))
+
+
+def _is_tags(text: str) -> bool:
+    parts = [part.split() for part in text.split(",") if part.strip()]
+    return len(parts) >= _LEAST_TAGS and sum(map(len, parts)) <= _WORDS_OF_A_TAG * len(parts)
+
+
+def _first_tag(tagged: Sequence[str]) -> str | None:
+    firsts = Counter(text.split(",")[0].strip() for text in tagged)
+    word, count = firsts.most_common(1)[0] if firsts else ("", 0)
+    is_general = _GENERAL_TAGS.fullmatch(word.lower())
+    return word if word.isprintable() and word and count >= _MOST_OF_THEM * len(tagged) and not is_general else None
+
+
+def _class_word(seen: Sequence[SurveyedPicture]) -> str | None:
+    words = {each.subset.class_tokens for each in seen}
+    return words.pop() if len(words) == 1 else None
