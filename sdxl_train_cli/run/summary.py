@@ -13,15 +13,22 @@ _MOST_SHAPES = 3
 
 
 def lines(prepared: Prepared) -> list[str]:
-    """Pictures, length, what is trained, memory, result."""
+    """Pictures, length, what is trained, memory, samples if there are any, result."""
     arranged = bucketing.arrange(prepared.recipe, prepared.readable)
     return [
         f"pictures: {_pictures(arranged)}",
         f"length:   {_length(arranged)}",
         f"trains:   {_trained(prepared.recipe)}",
         f"memory:   {prepared.memory or 'not checked'}",
+        *_samples(prepared),
         f"result:   {prepared.run.result}",
     ]
+
+
+def _samples(prepared: Prepared) -> list[str]:
+    """The prompts file that a start would write, line by line."""
+    written = () if prepared.samples is None else prepared.samples.lines
+    return [f"{'sample:   ' if number == 0 else ' ' * 10}{line}" for number, line in enumerate(written)]
 
 
 def _pictures(arranged: BucketPlan) -> str:
