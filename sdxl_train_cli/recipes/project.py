@@ -76,9 +76,10 @@ def load(folder: Path) -> Project:
 
 
 def _samples_problem(entry: YamlEntry) -> WrongValue | None:
-    prompts = _prompts(entry.value)
-    is_known = entry.entries is None and (entry.value in {None, True, False} or bool(prompts))
-    if is_known and all(prompt.strip() and prompt.isprintable() for prompt in prompts or ()):
+    value = entry.value
+    prompts = value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
+    is_known = bool(prompts) or isinstance(value, bool) or (value is None and entry.entries is None)
+    if is_known and all(isinstance(each, str) and each.strip() and each.isprintable() for each in prompts):
         return None
     return "samples takes a list of prompts, or false", 'samples: ["ohwx woman, portrait", "ohwx woman on a beach"]'
 

@@ -20,8 +20,6 @@ class Curves:
     steps: tuple[int, ...] = ()
     losses: Column = ()
     average_losses: Column = ()
-    validation_losses: Column = ()
-    """Where pictures are held back, the mean loss on them; at few steps."""
     rates: Mapping[str, Column] = field(default_factory=dict)
     seconds: Column = ()
     """Seconds per step."""
@@ -32,6 +30,8 @@ class Curves:
     """Steps whose loss was `nan` or `inf`."""
     unread: int = 0
     """Invalid lines, not counting a last line truncated by a power cut."""
+    validation_losses: Column = ()
+    """Where pictures are held back, the mean loss on them; at few steps."""
 
 
 def load(path: Path) -> Curves:

@@ -143,7 +143,7 @@ def with_pixels(recipe: Recipe) -> Recipe:
 
 
 @dataclass(frozen=True)
-class _Attempt:
+class _Sized:
     """Samples of one size, and what the run needs with them."""
 
     recipe: Recipe
@@ -170,7 +170,7 @@ def choose(recipe: Recipe, survey: Survey, request: SampleRequest, need_of: Need
         return SamplesChoice(bare, notes=(words,))
     before = None if request.free_gib is None else need_of(bare)
     drawn = _Drawn(tuple(prompts), draft.are_tags, arranged)
-    attempts = [_attempt(recipe, drawn, size, need_of, before) for size in _sizes(drawn)]
+    attempts = [_sized(recipe, drawn, size, need_of, before) for size in _sizes(drawn)]
     fitting = next((each for each in attempts if _fits(each, request.free_gib)), None)
     if fitting is None and not is_asked:
         return SamplesChoice(bare, notes=tuple(_left_out(before, attempts[-1], request.free_gib or 0.0)))
@@ -187,9 +187,7 @@ class _Drawn:
     arranged: BucketPlan
 
 
-def _attempt(
-    recipe: Recipe, drawn: _Drawn, size: tuple[int, int], need_of: NeedOf, before: MemoryNeed | None
-) -> _Attempt:
+def _sized(recipe: Recipe, drawn: _Drawn, size: tuple[int, int], need_of: NeedOf, before: MemoryNeed | None) -> _Sized:
     negative = _TAGS_NEGATIVE if drawn.are_tags else _SENTENCES_NEGATIVE
     look = SampleLook(*size, _STEPS, _TAGS_SCALE if drawn.are_tags else _SENTENCES_SCALE, negative)
     lines = tuple(sample_prompts.line(each, look, _SEED + at) for at, each in enumerate(drawn.prompts))
@@ -205,7 +203,7 @@ def _attempt(
     sampling = recipe.replaced(settings).model_copy(update={"sample_pixels": pixels})
     need = None if before is None else need_of(sampling)
     grids = int(at_first) + (drawn.arranged.steps // every if every else 0)
-    return _Attempt(
+    return _Sized(
         sampling,
         SamplePlan(
             lines=lines, steps=drawn.arranged.steps, every=every, at_first=at_first, width=size[0], height=size[1],
@@ -216,11 +214,11 @@ def _attempt(
     )  # fmt: skip
 
 
-def _fits(attempt: _Attempt, free_gib: float | None) -> bool:
+def _fits(attempt: _Sized, free_gib: float | None) -> bool:
     return free_gib is None or (attempt.need is not None and attempt.need.high_gib <= free_gib)
 
 
-def _notes(taken: _Attempt, largest: _Attempt) -> Iterator[str]:
+def _notes(taken: _Sized, largest: _Sized) -> Iterator[str]:
     plan = taken.plan
     yield f"samples: {plan.words}; --no-samples leaves them out"
     if taken is not largest:
@@ -229,7 +227,7 @@ def _notes(taken: _Attempt, largest: _Attempt) -> Iterator[str]:
         yield f"samples are smaller than the training's {asked}{need}"
 
 
-def _left_out(before: MemoryNeed | None, smallest: _Attempt, free_gib: float) -> Iterator[str]:
+def _left_out(before: MemoryNeed | None, smallest: _Sized, free_gib: float) -> Iterator[str]:
     if before is None or smallest.need is None or before.high_gib > free_gib:
         return  # the run does not fit without them either, which is told elsewhere
     size = f"{smallest.plan.width}x{smallest.plan.height}"

@@ -37,6 +37,8 @@ _TIMESTEPS = 4
 """That sd-scripts validates each picture with (NUM_VALIDATION_TIMESTEPS)."""
 _TIMES, _FEWEST_TIMES = 10, 5
 """Points of a curve that shows a turn."""
+_GRID, _NEAR = 10_000, 0.3
+"""Shares of four digits, as far from the wanted one as this part of it."""
 _PASSES_TRAINING, _PASSES_CHECKPOINTED = 3, 4
 
 
@@ -140,7 +142,8 @@ def clean_share(counts: Sequence[int], wanted: float) -> float | None:
 
     sd-scripts rounds what it trains on up and what it validates on to the nearest whole picture (split_train_val).
     """
-    grid = [thousandth / 1000 for thousandth in range(max(1, int(wanted * 700)), int(wanted * 1300) + 2)]
+    least, most = round(wanted * _GRID * (1 - _NEAR)), round(wanted * _GRID * (1 + _NEAR))
+    grid = [part / _GRID for part in range(max(1, least), most + 1)]
     shares = [share for share in grid if share < 1 and all(_is_clean(count, share) for count in counts)]
     return min(shares, key=lambda share: abs(share - wanted), default=None)
 
