@@ -34,8 +34,6 @@ class StepMetrics:
     """Loss of the step. With gradient accumulation, the mean of its parts. May be NaN or infinite."""
     average_loss: float | None = None
     """sd-scripts' mean over as many steps as an epoch has."""
-    validation_loss: float | None = None
-    """Mean loss on the pictures that are held back, where they were looked at after this step."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Learning rates by sd-scripts' names: unet, textencoder, group0."""
     seconds: float | None = None
@@ -44,6 +42,8 @@ class StepMetrics:
     """Memory of the run's own processes if the driver reports it, otherwise of all."""
     gpu_total_gib: float | None = None
     gpu_power_watts: float | None = None
+    validation_loss: float | None = None
+    """Mean loss on the pictures that are held back, where they were looked at after this step."""
 
     @property
     def shown_loss(self) -> float | None:
