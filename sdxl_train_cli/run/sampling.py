@@ -221,6 +221,8 @@ def _fits(attempt: _Sized, free_gib: float | None) -> bool:
 def _notes(taken: _Sized, largest: _Sized) -> Iterator[str]:
     plan = taken.plan
     yield f"samples: {plan.words}; --no-samples leaves them out"
+    if taken.recipe.is_on("zero_terminal_snr"):  # get_my_scheduler knows v-prediction alone
+        yield "sd-scripts draws samples without zero terminal SNR: dark and bright ones are paler than in ComfyUI"
     if taken is not largest:
         asked = f"{largest.plan.width}x{largest.plan.height}"
         need = "" if largest.need is None else f", which needs {largest.need.figure} GB"
