@@ -144,7 +144,7 @@ def launch(prepared: Prepared, on_event: OnEvent = lambda _event: None) -> RunRe
     another process has the run; ModelError or SetupError where something must still be fetched and can't be.
     """
     hub.require(prepared.model, prepared.home, os.environ)
-    runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
+    runs.write(prepared.run, repeating.record(prepared), prepared.pictures, prepared.prompts)
     result = launching.follow(prepared, on_event)
     launching.remember(prepared, result.peak_gib, result.seconds_per_step)
     return result

@@ -27,7 +27,7 @@ def size(size_bytes: int) -> str:
 
 def counted(count: int, noun: str) -> str:
     """`1 batch`, `2 batches`, `2 pictures`."""
-    ending = "" if count == 1 else "es" if noun.endswith("ch") else "s"
+    ending = "" if count == 1 else "es" if noun.endswith("tch") else "s"
     return f"{count} {noun}{ending}"
 
 

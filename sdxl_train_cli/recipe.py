@@ -100,6 +100,8 @@ class Recipe(BaseModel):
     name: str
     description: str
     settings: Mapping[str, Setting]
+    sample_pixels: int | None = None
+    """Pixels of the largest sample picture, which its prompts tell. None if they were not read."""
 
     @field_validator("settings")
     @classmethod

@@ -59,14 +59,14 @@ class RealRuns:
 
     def train(self, prepared: Prepared) -> list[float]:
         """The loss of each step, all its digits."""
-        runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
+        runs.write(prepared.run, repeating.record(prepared), prepared.pictures, prepared.prompts)
         launching.follow(prepared, lambda _event: None)
         lines = prepared.run.metrics.read_text(encoding="utf-8").splitlines()
         return [float(json.loads(line)["loss"]) for line in lines]
 
     def bare(self, prepared: Prepared) -> subprocess.CompletedProcess[str]:
         """Start sd-scripts alone, with nobody watching."""
-        runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
+        runs.write(prepared.run, repeating.record(prepared), prepared.pictures, prepared.prompts)
         return subprocess.run(
             prepared.argv, check=False, cwd=prepared.environment.checkout, env=dict(prepared.variables),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",

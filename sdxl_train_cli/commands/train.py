@@ -30,6 +30,7 @@ from sdxl_train_cli.commands.train_options import (
     Name,
     NoGuard,
     NoiseOffset,
+    NoSamples,
     NoVramCheck,
     OnOom,
     OnOomOption,
@@ -40,6 +41,7 @@ from sdxl_train_cli.commands.train_options import (
     Reg,
     Repeats,
     Resolution,
+    Sample,
     SaveEvery,
     SaveState,
     Scheduler,
@@ -50,6 +52,7 @@ from sdxl_train_cli.commands.train_options import (
     Steps,
     Trigger,
     Vae,
+    Validate,
     Warmup,
     Workers,
 )
@@ -81,6 +84,7 @@ def train(
     save_every: SaveEvery = None, save_state: SaveState = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
     gradient_checkpointing: GradientCheckpointing = None, workers: Workers = None, fast: Fast = False,
     on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3, no_vram_check: NoVramCheck = False,
+    sample: Sample = None, no_samples: NoSamples = False, validate: Validate = None,
     no_guard: NoGuard = None, dry_run: DryRun = False, as_json: AsJson = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Train the kind that the command is named after; the command table has a row for each."""
@@ -107,6 +111,8 @@ def train(
     choices = run_choices.choose(
         kind, run_choices.fill_in(kind, written, typed), overrides,
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check, fast=fast,
+        samples=run_choices.samples(written, sample, no_samples=no_samples),
+        validation=run_choices.validation(written, typed=validate),
     )  # fmt: skip
     where = workspace.home(home)
     with workspace.picture_progress() as on_progress:
@@ -154,7 +160,7 @@ def carry_out(
         tell(prepared)
     if prepared.memory is not None:
         console.note(f"VRAM: {prepared.memory}")
-    runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
+    runs.write(prepared.run, repeating.record(prepared), prepared.pictures, prepared.prompts)
     console.note(f"run: {prepared.run.folder}")
     with view:
         outcome = launching.follow(prepared, view.show, guards_off)

@@ -186,6 +186,17 @@ StepDowns = Annotated[
 Fast = Annotated[bool, _switch("--fast", "Train the same in less time, on a GPU (docs/speed.md)", GPU)]
 NoVramCheck = Annotated[bool, _switch("--no-vram-check", "Start even if the GPU seems too small", GPU)]
 
+Sample = Annotated[
+    list[str] | None,
+    _text("--sample", metavar="PROMPT", panel=WATCHING,
+          about="Prompt of a sample picture; repeatable [default: three, made of trigger and captions]"),
+]  # fmt: skip
+NoSamples = Annotated[bool, _switch("--no-samples", "Draw no sample pictures", WATCHING)]
+Validate = Annotated[
+    bool | None,
+    _switch("--validate/--no-validate",
+            "Hold back pictures and watch the loss on them [default: with 40 pictures or more]", WATCHING),
+]  # fmt: skip
 NoGuard = Annotated[
     list[str] | None,
     _text("--no-guard", metavar="NAME", panel=WATCHING,

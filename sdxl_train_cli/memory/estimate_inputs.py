@@ -78,6 +78,8 @@ class Demand:
     vae_stays: bool
     vae_batch: int
     samples: bool
+    sample_area: float
+    """Area of the largest sample picture, in the same units."""
     caches_text: bool
     """Whether the text encoders' outputs are cached, so that they leave the GPU."""
     lowram: bool
@@ -182,6 +184,7 @@ def read(recipe: Recipe) -> Demands:
         vae_stays=not _is_any_on(recipe, "cache_latents", "cache_latents_to_disk"),
         vae_batch=_integer(recipe, "vae_batch_size") or 1,
         samples=recipe.get("sample_prompts") is not None and any(recipe.get(option) for option in _SAMPLES),
+        sample_area=_area(recipe) if recipe.sample_pixels is None else recipe.sample_pixels / SIDE**2,
         caches_text=_caches_text(recipe),
         lowram=recipe.is_on("lowram"),
     )

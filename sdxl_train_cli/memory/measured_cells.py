@@ -14,6 +14,7 @@ from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.sdscripts import buckets
 
 TABLE = Path(__file__).with_name("measured_cells.csv")
+_MAY_BE_EMPTY = {"network_dim", "sample_pixels"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _of_sides(recipe: Recipe, *, fast: bool) -> Iterator[MeasuredCell]:
 
 
 def _cell(line: Mapping[str, str]) -> MeasuredCell:
-    settings = {name: line[name] for name in MemorySettings.model_fields if line[name] or name != "network_dim"}
+    settings = {name: line[name] for name in MemorySettings.model_fields if line.get(name) or name not in _MAY_BE_EMPTY}
     return MeasuredCell(
         preset=line["preset"],
         settings=MemorySettings.model_validate_strings(settings),

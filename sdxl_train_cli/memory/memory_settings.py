@@ -10,6 +10,7 @@ from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import optimizer
 from sdxl_train_cli.sdscripts.attention import ATTENTIONS, chosen_attention
+from sdxl_train_cli.sdscripts.buckets import sides
 
 _CACHES = (
     "cache_latents",
@@ -35,12 +36,15 @@ _NEUTRAL = {
 _NEUTRAL_STARTS = (
     "lr_", "max_train_", "save_", "sample_", "log_", "logging_", "wandb_", "metadata_", "caption_", "keep_tokens_",
     "min_bucket", "max_bucket", "noise_offset", "multires_noise", "ip_noise_", "huggingface_", "min_timestep",
-    "max_timestep", "huber_", "token_warmup_", "tokenizer_cache",
+    "max_timestep", "huber_", "token_warmup_", "tokenizer_cache", "validat", "max_validation_steps",
 )  # fmt: skip
 """Prefixes of options that affect learning, duration or output, but not memory. Any other makes a difference."""
 _LONGEST_TEXT = 1000
 _PLAIN = "plain"
 _ONE_WINDOW = 75
+_PIXELS_STEP = 256 * 256
+_NEARLY_EQUAL = 10
+"""Samples whose area differs from the training's by less than a tenth take as much memory, within what is measured."""
 _RATES = ("learning_rate", "unet_lr", "text_encoder_lr")
 _NEUTRAL_ARGUMENTS = ("alpha", "conv_alpha", "loraplus")
 
@@ -72,6 +76,8 @@ class MemorySettings(BaseModel):
     accumulates: bool
     """Whether gradients are kept from one step to the next."""
     samples: bool
+    sample_pixels: int | None = Field(default=None, ge=1)
+    """Pixels of the largest sample picture. None if they are as many as in training, or unknown."""
     others: str
     """Other options that are set and might affect memory."""
     batch_size: int = Field(ge=1, le=4096)
@@ -125,11 +131,21 @@ def read(recipe: Recipe) -> MemorySettings:
         vae=f"{'float32' if recipe.is_on('no_half_vae') else '16 bit'} x{_whole(recipe, 'vae_batch_size') or 1}",
         accumulates=(_whole(recipe, "gradient_accumulation_steps") or 1) > 1,
         samples=any(recipe.get(name) for name in _SAMPLES),
+        sample_pixels=_sample_pixels(recipe),
         others=" ".join(
             f"{name}={_text(recipe.get(name))}" for name in sorted(recipe.settings) if _matters(name, recipe)
         ),
         batch_size=_whole(recipe, "train_batch_size") or 1,
     )
+
+
+def _sample_pixels(recipe: Recipe) -> int | None:
+    """In coarse steps, as buckets of one area differ a little."""
+    size = sides(recipe)
+    if recipe.sample_pixels is None or size is None or not any(recipe.get(name) for name in _SAMPLES):
+        return None
+    is_as_trained = abs(recipe.sample_pixels - size[0] * size[1]) * _NEARLY_EQUAL <= size[0] * size[1]
+    return None if is_as_trained else max(1, round(recipe.sample_pixels / _PIXELS_STEP)) * _PIXELS_STEP
 
 
 def read_possible(recipe: Recipe) -> MemorySettings | None:
@@ -203,7 +219,8 @@ def recipe(settings: MemorySettings, size: tuple[int, int], batch_size: int) -> 
     values |= {name: _value(text) for name, _, text in (part.partition("=") for part in settings.others.split())}
     origin = Origin("a record")
     kept = {name: Setting(value=value, origin=origin) for name, value in values.items() if value not in {None, False}}
-    return Recipe(kind=settings.kind, name="measured", description="", settings=kept)
+    pixels = settings.sample_pixels
+    return Recipe(kind=settings.kind, name="measured", description="", settings=kept, sample_pixels=pixels)
 
 
 def _value(text: str) -> Value:

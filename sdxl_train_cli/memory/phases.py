@@ -62,11 +62,11 @@ def caching_text(demand: Demand) -> float:
 
 
 def sampling(demand: Demand, staying_gib: float) -> VaePhase | None:
-    """A sample of the training's size is decoded beside what stays. Gradients and activations are gone."""
+    """A sample is decoded beside what stays. Gradients and activations are gone."""
     if not demand.samples:
         return None
     returned = 0.0 if demand.vae_stays else VAE_WEIGHTS * demand.vae_bytes / _GIB
-    decoded = demand.area * activations.picture_gib("decode", half=demand.vae_bytes < _FLOAT)
+    decoded = demand.sample_area * activations.picture_gib("decode", half=demand.vae_bytes < _FLOAT)
     return VaePhase(staying_gib + returned, decoded)
 
 

@@ -11,13 +11,14 @@ from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.rules import rules
-from sdxl_train_cli.sdscripts import optimizer
+from sdxl_train_cli.sdscripts import optimizer, sample_prompts
 from sdxl_train_cli.sdscripts.attention import chosen_attention
 
 WAYS = 3
 """Number of alternatives shown."""
 
-Changes = dict[str, Value]
+Changes = dict[str, Value | None]
+"""Options and their new values; None takes an option away."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ def latents(recipe: Recipe) -> Changes:
     cached = recipe.is_on("cache_latents") or recipe.is_on("cache_latents_to_disk")
     moving = recipe.is_on("color_aug") or recipe.is_on("random_crop")
     return {} if cached or moving else {"cache_latents": True}
+
+
+def no_samples(recipe: Recipe) -> Changes:
+    """Draw no sample pictures."""
+    if recipe.get(sample_prompts.PROMPTS) is None:
+        return {}
+    return {name: None for name in (sample_prompts.PROMPTS, *sample_prompts.RHYTHM) if name in recipe.settings}
 
 
 def _smaller_batch(recipe: Recipe) -> Changes:
@@ -107,6 +115,7 @@ def smaller_pictures(recipe: Recipe) -> Changes:
 LADDER = (
     Saving("nothing", attention),
     Saving("nothing but the time to encode once", latents),
+    Saving("the sample pictures", no_samples),
     Saving("a little speed, the effective batch stays", _smaller_batch),
     Saving("next to nothing", eight_bit),
     Saving("nothing", fused),
@@ -172,7 +181,7 @@ def _distinct(ways: Iterator[FittingChanges], known: list[FittingChanges]) -> It
 
 
 def _way(recipe: Recipe, savings: list[Saving], known: requirement.Known) -> FittingChanges:
-    costs, changed = [], dict[str, Value]()
+    costs, changed = [], dict[str, Value | None]()
     kept = {problem.message for problem in rules.problems(recipe)}
     for saving in savings:
         changes = saving.changes(_with(recipe, changed))
@@ -190,12 +199,21 @@ def flags(changes: Changes) -> str:
 
 
 def _settings(changes: Changes) -> tuple[str, ...]:
-    return tuple(f"{name}={_text(value)}" for name, value in changes.items())
+    """Without prompts no sample is drawn, whatever else is said of samples."""
+    implied = sample_prompts.RHYTHM if changes.get(sample_prompts.PROMPTS, "") is None else ()
+    return tuple(f"{name}={_text(value)}" for name, value in changes.items() if name not in implied)
 
 
 def _with(recipe: Recipe, changes: Changes) -> Recipe:
-    return recipe.replaced({name: Setting(value=value, origin=Origin("--set")) for name, value in changes.items()})
+    return recipe.replaced({name: setting(value, Origin("--set")) for name, value in changes.items()})
 
 
-def _text(value: Value) -> str:
+def setting(value: Value | None, origin: Origin) -> Setting | None:
+    """A change as a recipe keeps it."""
+    return None if value is None else Setting(value=value, origin=origin)
+
+
+def _text(value: Value | None) -> str:
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

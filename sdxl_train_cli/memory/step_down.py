@@ -22,13 +22,13 @@ class Reduction:
     recipe: Recipe
     words: str
     """The change in words: `gradient checkpointing; costs about a third of the speed`."""
-    changes: Mapping[str, Setting]
-    """The changed settings."""
+    changes: Mapping[str, Setting | None]
+    """The changed settings. None takes an option away."""
 
     @property
     def flags(self) -> str:
         """The change as flags to type."""
-        return savings.flags({name: setting.value for name, setting in self.changes.items()})
+        return savings.flags({name: None if each is None else each.value for name, each in self.changes.items()})
 
 
 def _text_outputs(recipe: Recipe) -> Changes:
@@ -54,6 +54,7 @@ def _smaller_batch(recipe: Recipe) -> Changes:
 
 
 LADDER: tuple[tuple[str, Callable[[Recipe], Changes], bool], ...] = (
+    ("no sample pictures; costs nothing of what is learned", savings.no_samples, True),
     ("a memory-efficient attention; costs nothing", savings.attention, True),
     ("gradient checkpointing; costs about a third of the speed", savings.checkpointing, True),
     ("pictures are encoded once; costs only the time for it", savings.latents, True),
@@ -82,7 +83,7 @@ def next_reduction(recipe: Recipe, table: OptionTable, *, keep_state: bool = Fal
         changes = saving(recipe) if keeps_state or not keep_state else {}
         if not changes or not changes.keys() <= known.keys():
             continue
-        settings = {name: Setting(value=value, origin=ORIGIN) for name, value in changes.items()}
+        settings = {name: savings.setting(value, ORIGIN) for name, value in changes.items()}
         lower = recipe.replaced(settings)
         if not any(rules.problems(lower)) and estimation.estimate(lower).high_gib <= now_gib:
             return Reduction(lower, words, settings)

@@ -10,15 +10,17 @@ from pathlib import Path
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, RecipeError, UsageError
 from sdxl_train_cli.layout import PROJECT_FILE
-from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.recipes import yaml_file
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.recipes.yaml_file import YamlDocument, YamlEntry
+from sdxl_train_cli.recipes.yaml_file import WrongValue, YamlDocument, YamlEntry
 from sdxl_train_cli.sdscripts import other_names, shipped
 from sdxl_train_cli.sdscripts.base_model import Prediction
 
 _TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger", "prediction")
-_SET = "set"
+_SET, _SAMPLES, _VALIDATE = "set", "samples", "validate"
+USUAL_SHARE = 0.1
+"""Share of the pictures to validate on, where nobody names one."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Project:
     name: str | None = None
     trigger: str | None = None
     prediction: str | None = None
+    samples: tuple[str, ...] | None = None
+    """Prompts; none draws no samples."""
+    validate: float | None = None
+    """Share of the pictures; 0 validates on none."""
     overrides: tuple[Override, ...] = ()
 
 
@@ -55,7 +61,8 @@ def knows(key: str) -> bool:
 
 
 def _read(document: YamlDocument) -> Project:
-    texts = yaml_file.texts(document, _TEXTS, nested=(_SET,), meant=_meant)
+    others = {_SAMPLES: _samples_problem, _VALIDATE: _validate_problem}
+    texts = yaml_file.texts(document, _TEXTS, nested=(_SET,), meant=_meant, others=others)
     kinds = {kind.value: kind for kind in Kind}
     kind = texts.pop("kind", None)
     if kind is not None and kind not in kinds:
@@ -69,7 +76,46 @@ def _read(document: YamlDocument) -> Project:
         Override.written(entry.key, entry.value, document.where(entry))
         for entry in (chosen.entries or () if chosen else ())
     )
-    return Project(kind=kinds[kind] if kind else None, overrides=overrides, **texts)
+    samples, validate = document.get(_SAMPLES), document.get(_VALIDATE)
+    return Project(
+        kind=kinds[kind] if kind else None,
+        samples=None if samples is None else _prompts(samples.value),
+        validate=None if validate is None else _share(validate.value),
+        overrides=overrides,
+        **texts,
+    )
+
+
+def _samples_problem(entry: YamlEntry) -> WrongValue | None:
+    value = entry.value
+    prompts = value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
+    is_known = bool(prompts) or isinstance(value, bool) or (value is None and entry.entries is None)
+    if is_known and all(isinstance(each, str) and each.strip() and each.isprintable() for each in prompts):
+        return None
+    return "samples takes a list of prompts, or false", 'samples: ["ohwx woman, portrait", "ohwx woman on a beach"]'
+
+
+def _prompts(value: Value | None) -> tuple[str, ...] | None:
+    """The prompts that are written; none for false, None where nothing is said."""
+    if value is None or value is True:
+        return None
+    if value is False:
+        return ()
+    return tuple(map(str, value)) if isinstance(value, tuple) else (str(value),)
+
+
+def _validate_problem(entry: YamlEntry) -> WrongValue | None:
+    share = entry.value
+    is_share = isinstance(share, int | float) and (isinstance(share, bool) or 0 <= share < 1)
+    if entry.entries is None and (share is None or is_share):
+        return None
+    return "validate takes true, false, or a share of the pictures below 1", "validate: 0.1"
+
+
+def _share(value: Value | None) -> float | None:
+    if isinstance(value, bool):
+        return USUAL_SHARE if value else 0.0
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _meant(entry: YamlEntry) -> str | None:
@@ -100,6 +146,12 @@ data: {data}
 # The folder for the runs, and their name (by default the data folder's)
 output: {output}
 {name}
+
+# Prompts of sample pictures; without this line there are three, made of trigger and captions; false draws none
+# samples: ["ohwx woman, portrait", "ohwx woman on a beach"]
+
+# Hold back a share of the pictures, and watch the loss on them: true, false or 0.1; by default with 40 pictures or more
+# validate: true
 
 # Any option of sd-scripts, by its own name
 set:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -25,6 +26,9 @@ _TRUE_WORDS = frozenset({"yes", "true", "on"})
 # 0o17, 0x1F and 1:30 are numbers to YAML 1.1 as well; they stay as typed, since nobody means them so here.
 _PLAIN_WORD = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[-+]?[0-9][0-9_]{0,17}")
+
+WrongValue = tuple[str, str | None]
+"""What is wrong with a value, and what to write."""
 
 
 @dataclass(frozen=True)
@@ -232,19 +236,22 @@ def texts(
     known: tuple[str, ...],
     nested: tuple[str, ...] = (),
     meant: Callable[[YamlEntry], str | None] = lambda _: None,
+    others: Mapping[str, Callable[[YamlEntry], WrongValue | None]] = MappingProxyType({}),
 ) -> dict[str, str]:
     """The document's values by key. RecipeError for an unknown key, and for a value that is no text.
 
-    `nested` keys are known too; each holds a mapping. `meant` gives a hint on an unknown key.
+    `nested` keys are known too; each holds a mapping. `others` hold something else, and say what is wrong with it.
+    `meant` gives a hint on an unknown key.
     """
-    keys = (*known, *nested)
+    keys = (*known, *nested, *others)
     problems: list[Problem] = []
     for entry in document.entries:
         if entry.key not in keys:
             hint = meant(entry) or formatting.suggestion(entry.key, keys) or f"known keys: {', '.join(keys)}"
             problems.append(Problem(f"unknown key '{entry.key}'", hint, document.where(entry)))
             continue
-        wrong = _nested_problem(entry) if entry.key in nested else _text_problem(entry)
+        judge = others.get(entry.key) or (_nested_problem if entry.key in nested else _text_problem)
+        wrong = judge(entry)
         if wrong is not None:
             problems.append(Problem(*wrong, document.where(entry)))
     if problems:
@@ -252,13 +259,13 @@ def texts(
     return {entry.key: entry.value for entry in document.entries if entry.key in known and isinstance(entry.value, str)}
 
 
-def _nested_problem(entry: YamlEntry) -> tuple[str, str | None] | None:
+def _nested_problem(entry: YamlEntry) -> WrongValue | None:
     if entry.entries is not None or entry.value is None:
         return None
     return f"{entry.key} takes `option: value` lines under it", None
 
 
-def _text_problem(entry: YamlEntry) -> tuple[str, str | None] | None:
+def _text_problem(entry: YamlEntry) -> WrongValue | None:
     if isinstance(entry.value, tuple):
         return f"{entry.key} takes one value, not a list", None
     if isinstance(entry.value, str | None):

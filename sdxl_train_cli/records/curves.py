@@ -30,6 +30,8 @@ class Curves:
     """Steps whose loss was `nan` or `inf`."""
     unread: int = 0
     """Invalid lines, not counting a last line truncated by a power cut."""
+    validation_losses: Column = ()
+    """Where pictures are held back, the mean loss on them; at few steps."""
 
 
 def load(path: Path) -> Curves:
@@ -65,12 +67,14 @@ def thin(curves: Curves, most: int) -> Curves:
         stretch = range(start, min(start + width, count))
         known = [index for index in stretch if shown[index] is not None] or [start]
         ends = {min(known, key=lambda index: shown[index] or 0.0), max(known, key=lambda index: shown[index] or 0.0)}
+        ends |= {index for index in stretch if curves.validation_losses and curves.validation_losses[index] is not None}
         kept += sorted(ends)
     return replace(
         curves,
         steps=tuple(curves.steps[index] for index in kept),
         losses=_picked(curves.losses, kept),
         average_losses=_picked(curves.average_losses, kept),
+        validation_losses=_picked(curves.validation_losses, kept),
         rates={name: _picked(column, kept) for name, column in curves.rates.items()},
         seconds=_picked(curves.seconds, kept),
         used_gib=_picked(curves.used_gib, kept),
@@ -80,7 +84,7 @@ def thin(curves: Curves, most: int) -> Curves:
 
 
 def _picked(column: Column, indices: Sequence[int]) -> Column:
-    return tuple(column[index] for index in indices)
+    return tuple(column[index] for index in indices) if column else ()
 
 
 def _columns(rows: Sequence[Mapping[str, object]], steps: Sequence[int], unread: int) -> Curves:
@@ -90,6 +94,7 @@ def _columns(rows: Sequence[Mapping[str, object]], steps: Sequence[int], unread:
         steps=tuple(steps),
         losses=_column(rows, "loss"),
         average_losses=_column(rows, "average_loss"),
+        validation_losses=_column(rows, "validation_loss"),
         rates={name: tuple(_number(_rates(row).get(name)) for row in rows) for name in names},
         seconds=_column(rows, "seconds"),
         used_gib=_column(rows, "gpu_used_gib"),

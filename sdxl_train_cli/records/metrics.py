@@ -15,6 +15,7 @@ from sdxl_train_cli.sdscripts.scalars import LoggedScalars
 
 _LOSSES = ("loss/current", "loss")
 _MEANS = ("loss/average",)
+_VALIDATION = ("loss/validation/epoch_average", "loss/validation/step_average")
 _RATE = "lr/"
 _LONGEST_LINE = 64 * 1024
 """Bytes. A step's values take a few hundred."""
@@ -41,6 +42,8 @@ class StepMetrics:
     """Memory of the run's own processes if the driver reports it, otherwise of all."""
     gpu_total_gib: float | None = None
     gpu_power_watts: float | None = None
+    validation_loss: float | None = None
+    """Mean loss on the pictures that are held back, where they were looked at after this step."""
 
     @property
     def shown_loss(self) -> float | None:
@@ -90,7 +93,9 @@ def row(line: str | bytes) -> Mapping[str, object] | None:
     return found if isinstance(found, dict) and is_step else None
 
 
-_FIGURES = ("loss", "average_loss", "seconds", "gpu_used_gib", "gpu_total_gib", "gpu_power_watts")
+_FIGURES = (
+    "loss", "average_loss", "validation_loss", "seconds", "gpu_used_gib", "gpu_total_gib", "gpu_power_watts",
+)  # fmt: skip
 
 
 def lines(path: Path) -> Iterator[bytes]:
@@ -145,6 +150,7 @@ class Recorder:
         self._waiting: dict[int, StepMetrics] = {}
         self._logged: dict[int, LoggedScalars] = {}
         self._parts: list[float] = []
+        self._validated: dict[int, float] = {}
         self._last_logged = first_step
 
     def __enter__(self) -> Recorder:  # noqa: PYI034 - typing.Self needs Python 3.11
@@ -166,6 +172,7 @@ class Recorder:
             loss = _first(scalars.values, _LOSSES)
             if loss is None:  # epoch means and validation number differently; or the rest of a step
                 self._complete(scalars)
+                self._validate(scalars)
                 continue
             self._parts.append(loss)
             if scalars.step <= self._last_logged:
@@ -173,6 +180,13 @@ class Recorder:
             mean = sum(self._parts) / len(self._parts)
             self._logged[scalars.step] = LoggedScalars(scalars.step, {**scalars.values, "loss": mean})
             self._last_logged, self._parts = scalars.step, []
+            self._validate(scalars)
+
+    def _validate(self, scalars: LoggedScalars) -> None:
+        """Validation is logged by epoch, after the step that it belongs to."""
+        loss = _first(scalars.values, _VALIDATION)
+        if loss is not None:
+            self._validated[self._last_logged] = loss
 
     def _complete(self, rest: LoggedScalars) -> None:
         """Add values that were not written yet when the step's loss was read."""
@@ -195,6 +209,8 @@ class Recorder:
             if step == newest and not ended:
                 return
             metric = _joined(self._waiting.pop(step), self._logged.pop(step, None))
+            due = [self._validated.pop(each) for each in sorted(self._validated) if each <= step]
+            metric = replace(metric, validation_loss=due[-1]) if due else metric
             # On a full disk the trainer fails by itself, and the disk guard warns the user.
             with contextlib.suppress(OSError):
                 self._file.write(metric.line + "\n")

@@ -38,6 +38,8 @@ REPORT = "report.html"
 """Default name of the run's web page."""
 DATASET = "dataset.json"
 """The `--dataset_config` of sd-scripts."""
+PROMPTS = "prompts.txt"
+"""Prompts of sample pictures, where they are not a file of the user's."""
 EVENTS = "logs"
 """Folder of TensorBoard's event files."""
 
@@ -129,6 +131,10 @@ class Inputs:
     """Run through inside/fast.py, which trains the same in less time."""
     prediction: Prediction | None = None
     """What the base was said to predict; None leaves it to its header."""
+    samples: tuple[str, ...] | None = None
+    """Prompts of sample pictures; none wants none, and None leaves them to us."""
+    validation: float | None = None
+    """Share of the pictures to validate on; 0 wants none, and None leaves it to us."""
     tokenizers: Path | None = None
     """Folder of the CLIP tokenizers, if not in the home folder."""
 

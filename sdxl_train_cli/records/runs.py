@@ -67,6 +67,11 @@ class Run:
         return self.folder / results.SAMPLES
 
     @property
+    def prompts(self) -> Path:
+        """Prompts of the samples, if they are not a file of the user's."""
+        return self.folder / record.PROMPTS
+
+    @property
     def logs(self) -> Path:
         """TensorBoard's events."""
         return self.folder / record.EVENTS
@@ -145,13 +150,18 @@ def _device(gpu: Gpu) -> Device:
     return Device(index=gpu.index, name=gpu.name, total_gib=gpu.total_gib, driver=gpu.driver)
 
 
-def write(run: Run, kept: Record, pictures: TrainingPictures) -> None:
-    """Write the run's record. TrainingError if the folder is read-only or another run has just taken it."""
+def write(run: Run, kept: Record, pictures: TrainingPictures, prompts: str | None = None) -> None:
+    """Write the run's record, with the prompts of its samples where they are no file of the user's.
+
+    TrainingError if the folder is read-only or another run has just taken it.
+    """
     try:
         run.folder.mkdir(parents=True, exist_ok=False)
         for path, entries in trainer_config.metadata(pictures, run.folder).items():
             _write_json(path, entries)
         _write_json(run.dataset_config, trainer_config.config(pictures, run.folder))
+        if prompts is not None:
+            files.write(run.prompts, prompts)
         _write_json(run.record, kept.model_dump(exclude_unset=True))
     except FileExistsError as error:
         raise TrainingError(
@@ -163,7 +173,7 @@ def write(run: Run, kept: Record, pictures: TrainingPictures) -> None:
         ) from error
 
 
-def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Setting] | None = None) -> None:
+def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, Setting | None] | None = None) -> None:
     """Record that the run resumes at `step`, and discard its outcome and later metrics.
 
     `changes` are settings that apply from now on; the attempt names them. The caller must hold the run. TrainingError
@@ -174,12 +184,15 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
         kept = files.read_json(run.record)
         if not isinstance(kept, dict):
             raise TrainingError(f"{run.record} is not a run's record", "start a new run")
-        changed = {name: setting.value for name, setting in (changes or {}).items()}
+        new = {name: setting for name, setting in (changes or {}).items() if setting is not None}
+        changed = {name: setting.value for name, setting in new.items()}
         attempt = Attempt(started=datetime.now(timezone.utc), from_step=step, changed=changed, argv=tuple(argv))
         # Keep unknown fields: another version of sdxl-train may have written them.
         kept.setdefault("attempts", []).append(attempt.model_dump(exclude_defaults=True))
         if changes:
-            kept["settings"] |= {name: setting.model_dump() for name, setting in changes.items()}
+            settings = kept["settings"] | {name: setting.model_dump() for name, setting in new.items()}
+            gone = changes.keys() - new.keys()
+            kept["settings"] = {name: setting for name, setting in settings.items() if name not in gone}
         _write_json(run.record, kept)
         metrics.truncate(run.metrics, step, EventFileTail(run.logs).read())
         run.outcome.unlink(missing_ok=True)

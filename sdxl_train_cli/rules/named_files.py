@@ -13,7 +13,7 @@ from pathlib import Path
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.errors import ModelError, Problem, WayOut
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
-from sdxl_train_cli.sdscripts import checkpoint, lycoris, states
+from sdxl_train_cli.sdscripts import checkpoint, lycoris, sample_prompts, states
 from sdxl_train_cli.sdscripts.checkpoint import Header
 from sdxl_train_cli.sdscripts.network_arguments import DEFAULT_DIM
 from sdxl_train_cli.sdscripts.states import SavedState
@@ -62,7 +62,7 @@ def require(recipe: Recipe) -> None:
 def _texts(recipe: Recipe) -> Iterator[Problem]:
     for option, what, hint in _TEXTS:
         for path in _paths(recipe, option):
-            if not files.is_file(path):
+            if not files.is_file(path) and recipe.origin(option) != sample_prompts.ORIGIN:  # it is still to be written
                 yield recipe.problem(option, f"no {what} at {path}", hint)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from sdxl_train_cli import gpu
 from sdxl_train_cli.dataset import cache_stamps, checking
 from sdxl_train_cli.dataset.folders import PictureFile, TrainingPictures
-from sdxl_train_cli.dataset.run_captions import RunCaptions
 from sdxl_train_cli.dataset.survey import OnProgress
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import INSIDE, Environment
@@ -25,12 +24,13 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
-from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks
+from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks, sampling
 from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
-from sdxl_train_cli.run.recipe_checks import RecipeChecks
+from sdxl_train_cli.run.recipe_checks import PlannedRun, RecipeChecks
 from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.sampling import SamplePlan
 from sdxl_train_cli.run.supervision import Conditions
 from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command
 from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
@@ -79,6 +79,8 @@ class Prepared(Launch):
     """Every picture that is trained on, with its size."""
     memory: str | None
     """What the check of GPU memory said; None where there was none."""
+    samples: SamplePlan | None
+    """What is drawn with prompts that the run's folder gets; None where nothing is, or a file of the user's says it."""
     home: Home
     choices: Choices
 
@@ -86,6 +88,11 @@ class Prepared(Launch):
     def heaviest(self) -> Recipe:
         """The recipe as the dataset trains with it that takes the most memory."""
         return requirement.heaviest(self.pictures.recipes(self.recipe))
+
+    @property
+    def prompts(self) -> str | None:
+        """Contents of the prompts file that the run's folder gets."""
+        return None if self.samples is None else self.samples.text
 
     @property
     def is_scaled(self) -> bool:
@@ -115,6 +122,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     found = _check(checks, home, on_progress)
     recipe, device = found.planned.recipe, found.device
     run = runs.plan(choices.output, choices.name)
+    recipe = sampling.with_file(recipe, run.prompts)
     storage.require(run.folder, recipe)
     inputs = paths(run, found.model, found.vae, choices.tokenizers or home.tokenizers)
     trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
@@ -133,6 +141,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         warnings=found.warnings,
         readable=tuple(found.readable),
         memory=found.memory,
+        samples=found.planned.samples,
         device=device,
         home=home,
         choices=choices,
@@ -143,7 +152,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
 class _Checked:
     """What was found where nothing is wrong."""
 
-    planned: RunCaptions
+    planned: PlannedRun
     predicted: PredictionChoice
     device: Gpu | None
     model: str

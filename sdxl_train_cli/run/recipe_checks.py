@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.dataset import bucketing, findings, run_captions, sources, stale_caches
 from sdxl_train_cli.dataset.checking import CheckedDataset
+from sdxl_train_cli.dataset.folders import TrainingPictures
 from sdxl_train_cli.dataset.run_captions import RunCaptions
 from sdxl_train_cli.environment import cache_layout, required_packages
 from sdxl_train_cli.environment.environment import Environment
@@ -19,15 +20,17 @@ from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.memory import host_memory, planning, requirement, savings
 from sdxl_train_cli.memory.planning import PlanRequest
+from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.memory.savings import FittingChanges
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import named_files, rules, tried_ways
 from sdxl_train_cli.rules.tried_ways import TryResult
-from sdxl_train_cli.run import prediction
+from sdxl_train_cli.run import prediction, sampling, validating
 from sdxl_train_cli.run.prediction import PredictionChoice
 from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.sampling import SamplePlan, SampleRequest
 from sdxl_train_cli.sdscripts import checkpoint, lycoris, options
 from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
 from sdxl_train_cli.sdscripts.options import OptionTable
@@ -35,6 +38,14 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 _ON_DISK, _INPAINTING = "cache_latents_to_disk", "train_inpainting"
 _PRESETS = 2
 """Other presets that are named where no change of this one helps."""
+
+
+@dataclass(frozen=True)
+class PlannedRun(RunCaptions):
+    """A recipe and its pictures after all that we decide is decided."""
+
+    samples: SamplePlan | None = None
+    """What is drawn with prompts of ours, or asked for by `--sample`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +64,26 @@ class RecipeChecks:
     """Whether it is known that there is no GPU to train on."""
     known: requirement.Known = requirement.unmeasured
 
-    def planned(self, recipe: Recipe) -> RunCaptions:
-        """The recipe and the pictures, after it is decided how the trigger gets into the captions."""
+    def planned(self, recipe: Recipe) -> PlannedRun:
+        """The recipe and the pictures after all is decided: captions with the trigger, samples and validation."""
         if self.checked is None:
             raise ValueError("the pictures were not looked at")
-        return run_captions.plan(recipe, self.checked.survey)
+        captions = run_captions.plan(recipe, self.checked.survey)
+        survey = replace(self.checked.survey, pictures=captions.pictures)
+        validated = validating.choose(captions.recipe, survey, self.choices.validation, self.table)
+        asked = () if sampling.is_off(self.overrides()) else self.choices.samples
+        on_processor = self.on_processor or self.choices.on_processor
+        request = SampleRequest(asked, on_processor, None if self.device is None else self.device.free_gib)
+        sampled = sampling.choose(validated.recipe, survey, request, partial(self._need, captions.pictures))
+        notes = (*captions.notes, *validated.notes, *sampled.notes)
+        return PlannedRun(sampled.recipe, captions.pictures, notes, captions.obstacle, sampled.plan)
+
+    def _need(self, pictures: TrainingPictures, recipe: Recipe) -> MemoryNeed:
+        return requirement.need(requirement.heaviest(pictures.recipes(recipe), self.known), self.known)
+
+    def overrides(self) -> tuple[Override, ...]:
+        """What is set outside of the preset, in the order in which it counts."""
+        return (*sources.overrides(self.choices.data), *self.choices.overrides)
 
     def require_memory(self, planned: RunCaptions) -> str:
         """The check of GPU memory, in words; VramError where it is too little, with ways out that were tried."""
@@ -131,8 +157,10 @@ class RecipeChecks:
         if way.preset is not None:
             other = replace(self, choices=replace(self.choices, preset=way.preset))
             return other.attempt(replace(way, preset=None))
+        typed = tuple(presets.parse_override(setting) for setting in way.settings)
+        after = replace(self, choices=replace(self.choices, overrides=(*self.choices.overrides, *typed)))
         try:
-            recipe = load_recipe(self, [presets.parse_override(setting) for setting in way.settings]).recipe
+            recipe = load_recipe(after).recipe
             named_files.require(recipe)
         except SdxlTrainError as error:
             return TryResult(error.problems)
@@ -141,7 +169,7 @@ class RecipeChecks:
         wrong = [
             *self._picture_errors(recipe, self.checked), *self._of_processor(recipe), *self._of_shared_caches(recipe),
         ]  # fmt: skip
-        planned = self.planned(recipe)
+        planned = after.planned(recipe)
         memory = None if wrong or not self.checks_memory else self._too_little_memory(self._heaviest(planned))
         return TryResult(tuple(wrong), tuple(self.warnings(planned)), memory)
 
@@ -196,20 +224,23 @@ class RecipeChecks:
 
     def _as_started(self, recipe: Recipe) -> Recipe:
         """Another preset with what was typed beside this one, and with these pictures' captions."""
-        overrides = (*sources.overrides(self.choices.data), *self.choices.overrides)
-        return self.planned(options.convert(presets.with_overrides(recipe, overrides), self.table)).recipe
+        return self.planned(options.convert(presets.with_overrides(recipe, self.overrides()), self.table)).recipe
 
     def _works(self, fitting: FittingChanges) -> bool:
         after = self.attempt(fitting.way)
         return not after.problems and after.memory is None
 
 
-def load_recipe(checks: RecipeChecks, more: Sequence[Override] = ()) -> PredictionChoice:
+def load_recipe(checks: RecipeChecks) -> PredictionChoice:
     """The recipe as it will be launched: the base model and the installed network modules decide too."""
     choices = checks.choices
-    overrides = (*sources.overrides(choices.data), *choices.overrides, *more)
+    overrides = checks.overrides()
     loaded = presets.load(choices.kind, choices.preset, overrides, checks.user_presets)
+    loaded = validating.asked(loaded, choices.validation)
+    loaded = sampling.asked(loaded, choices.samples, off=sampling.is_off(overrides))
     gathering = Gathering()
+    with gathering.part():
+        validating.require_possible(loaded, choices.validation, checks.table)
     predicted = PredictionChoice(loaded, Prediction.EPSILON, "")
     with gathering.part():
         predicted = prediction.settle(loaded, checks.base, choices.prediction, choices.model)
@@ -219,7 +250,7 @@ def load_recipe(checks: RecipeChecks, more: Sequence[Override] = ()) -> Predicti
     recipe = lycoris.resolve(typed, checks.installed.networks)
     named_code.require_harmless_recipe(recipe)
     required_packages.require(checks.installed, recipe)
-    return replace(predicted, recipe=named_files.resolve_paths(recipe))
+    return replace(predicted, recipe=sampling.with_pixels(named_files.resolve_paths(recipe)))
 
 
 def require_sound(recipe: Recipe, table: OptionTable) -> None:

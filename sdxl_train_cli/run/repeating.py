@@ -16,10 +16,13 @@ from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import runs, untrusted_run
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
-from sdxl_train_cli.run import prediction, run_choices
+from sdxl_train_cli.run import prediction, run_choices, validating
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
-from sdxl_train_cli.sdscripts import checkpoint, command
+from sdxl_train_cli.sdscripts import checkpoint, command, sample_prompts
+
+_FOUND_ANEW = (*prediction.ORIGINS, *validating.ORIGINS, sample_prompts.ORIGIN)
+"""Origins of settings that follow from choices, model and pictures."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedC
     base, notes = _base(kind, kept.preset, user_presets)
     is_gone = bool(notes)
     settings = dict(entry.record.settings)
-    settings = {option: setting for option, setting in settings.items() if setting.origin not in prediction.ORIGINS}
+    settings = {option: setting for option, setting in settings.items() if setting.origin not in _FOUND_ANEW}
     begun = settings.get("resume")
     if begun is not None:  # a foreign state would be loaded, and one on the hub can't be inspected
         settings = {option: setting for option, setting in settings.items() if option not in command.STARTS}

@@ -19,7 +19,7 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import counting, early_spill, prediction, preparation
+from sdxl_train_cli.run import counting, early_spill, prediction, preparation, sampling
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
@@ -33,7 +33,7 @@ class ResumedRun(Launch):
     """A run that can be resumed. Its record is unchanged yet."""
 
     resumption: Resumption
-    changes: Mapping[str, Setting]
+    changes: Mapping[str, Setting | None]
     """Settings that replace the record's after memory ran out."""
 
     def conditions(self, guards_off: frozenset[Guard] = frozenset()) -> Conditions:
@@ -56,7 +56,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     steps: int | None,
     check_vram: bool,
     force: bool = False,
-    changes: Mapping[str, Setting] = MappingProxyType({}),
+    changes: Mapping[str, Setting | None] = MappingProxyType({}),
 ) -> ResumedRun:
     """Check everything that can be checked. Raises what is wrong, writes nothing.
 
@@ -127,13 +127,14 @@ def _require_own_caches(recipe: Recipe, inputs: Inputs) -> None:
 
 
 def _recipe(
-    entry: Loaded, installed: Environment, table: OptionTable, changes: Mapping[str, Setting]
+    entry: Loaded, installed: Environment, table: OptionTable, changes: Mapping[str, Setting | None]
 ) -> tuple[Recipe, Inputs]:
     """The recorded recipe, checked by the same rules as a new run."""
     recipe, inputs = entry.record.recipe, entry.record.inputs
     if recipe is None or inputs is None or not recipe.settings:
         raise UsageError(f"the record of {entry.folder} does not say what was run", "start a new run")
-    recipe = rules.require(recipe.replaced(changes), table)
+    kept = sampling.resumed(recipe.replaced(changes), Run(entry.folder, entry.name).prompts)
+    recipe = rules.require(kept, table)
     named_code.require_harmless_recipe(recipe)
     required_packages.require(installed, recipe)
     named_files.require(recipe.replaced({"resume": None}))

@@ -91,7 +91,10 @@ def carry_out(
 
 def apply_reduction(choices: Choices, reduction: Reduction) -> Choices:
     """The choices with the reduction's changes."""
-    changed = [Override(option, setting.value, setting.origin) for option, setting in reduction.changes.items()]
+    changed = [
+        Override(option, None if setting is None else setting.value, step_down.ORIGIN)
+        for option, setting in reduction.changes.items()
+    ]
     return replace(choices, overrides=(*choices.overrides, *changed))
 
 

@@ -12,7 +12,7 @@ from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.recipes.project import Project
+from sdxl_train_cli.recipes.project import USUAL_SHARE, Project
 from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.sdscripts.base_model import Prediction
@@ -75,6 +75,30 @@ def overrides(kind: Kind, project: Project) -> tuple[Override, ...]:
     return project.overrides if project.kind in {None, kind} else ()
 
 
+def samples(project: Project, typed: Sequence[str] | None, *, no_samples: bool) -> tuple[str, ...] | None:
+    """Prompts from the command line, else the project file; none where none are wanted, None where nobody says."""
+    if no_samples:
+        return ()
+    return _prompts(typed) if typed else project.samples
+
+
+def _prompts(typed: Sequence[str]) -> tuple[str, ...]:
+    """UsageError for what is no prompt, which sd-scripts would pass over."""
+    for prompt in typed:
+        if not prompt.strip() or not prompt.isprintable() or prompt.startswith("#"):
+            words = "has several lines" if prompt.strip() and not prompt.isprintable() else "is no prompt"
+            raise UsageError(f"--sample {words}: {prompt!r}", '--sample "ohwx woman, portrait"')
+    return tuple(prompt.strip() for prompt in typed)
+
+
+def validation(project: Project, *, typed: bool | None) -> float | None:
+    """The share of pictures to validate on; 0 for none, None where nobody says."""
+    if typed is None:
+        return project.validate
+    kept = project.validate or USUAL_SHARE
+    return kept if typed else 0.0
+
+
 def choose(  # noqa: PLR0913 - keyword-only, one per flag
     kind: Kind,
     texts: Mapping[str, str | None],
@@ -85,6 +109,8 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
     gpu_memory_gib: float | None,
     check_vram: bool,
     fast: bool = False,
+    samples: tuple[str, ...] | None = None,
+    validation: float | None = None,
 ) -> Choices:
     """Apply the defaults. UsageError if a value without default is missing, or the kind does not support an option."""
     if fast and kind is Kind.DREAMBOOTH:
@@ -109,6 +135,8 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         check_vram=check_vram,
         fast=fast,
         prediction=_prediction(texts.get("prediction")),
+        samples=samples,
+        validation=validation,
     )
 
 

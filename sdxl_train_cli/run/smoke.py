@@ -129,6 +129,8 @@ def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, 
         check_vram=False,
         shim=INSIDE / "scaled.py" if size.scaled else None,
         tokenizers=material.tokenizers,
+        samples=(),
+        validation=0.0,
     )
 
 

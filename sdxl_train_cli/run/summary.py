@@ -15,13 +15,14 @@ _MOST_SHAPES = 3
 
 
 def lines(prepared: Prepared, unchecked: str = "not checked") -> list[str]:
-    """Pictures, length, what is trained, memory, result. `unchecked` stands for memory that was not checked."""
+    """Pictures, length, what is trained, memory, samples if any, result. `unchecked` stands for unchecked memory."""
     arranged = bucketing.arrange(prepared.recipe, prepared.readable)
     return [
         f"pictures: {_pictures(arranged)}",
         f"length:   {_length(arranged)}",
         f"trains:   {_trained(prepared.recipe)}",
         f"memory:   {prepared.memory or unchecked}",
+        *_samples(prepared),
         f"result:   {prepared.run.result}",
     ]
 
@@ -39,6 +40,12 @@ def time_words(prepared: Prepared) -> str | None:
     arranged = bucketing.arrange(prepared.recipe, prepared.readable)
     seen = arranged.steps * arranged.accumulation * int(prepared.heaviest.number("train_batch_size") or 1)
     return None if pace is None else f"about {formatting.clock(seen / pace)}, as measured on this GPU"
+
+
+def _samples(prepared: Prepared) -> list[str]:
+    """The prompts file that a start would write, line by line."""
+    written = () if prepared.samples is None else prepared.samples.lines
+    return [f"{'sample:   ' if number == 0 else ' ' * 10}{line}" for number, line in enumerate(written)]
 
 
 def _pictures(arranged: BucketPlan) -> str:

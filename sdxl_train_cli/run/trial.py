@@ -89,6 +89,8 @@ def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int, steps
         repeats=steps * batch_size,  # so that every batch is full, however many pictures there are
         overrides=(*asked.overrides, *overrides),
         check_vram=False,
+        samples=(),
+        validation=0.0,
     )
 
 

@@ -90,9 +90,16 @@ def samples(folder: Path, name: str) -> list[SampleFile]:
         match = pattern.fullmatch(path.stem)
         if match and files.is_file(path):
             number, taken = int(match[2]), float(match[4])
-            moment = f"epoch {number}" if match[1] else f"step {number}"
+            moment = _sample_moment(number, is_epoch=bool(match[1]))
             found.append(SampleFile(path, moment, (int(taken), number), int(match[3])))
     return sorted(found, key=lambda sample: (sample.order, sample.prompt))
+
+
+def _sample_moment(number: int, *, is_epoch: bool) -> str:
+    """`sample_at_first` draws in epoch 0."""
+    if is_epoch:
+        return f"epoch {number}" if number else "start"
+    return f"step {number}"
 
 
 def sha256(path: Path) -> str:

@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__, files, formatting
-from sdxl_train_cli.records import comparison, curves, record
+from sdxl_train_cli.records import comparison, curves, record, validation
 from sdxl_train_cli.records.curves import Column, Curves
 from sdxl_train_cli.records.history import Loaded, RunState
-from sdxl_train_cli.sdscripts import results
+from sdxl_train_cli.sdscripts import results, sample_prompts
 from sdxl_train_cli.ui import thumbnails
 from sdxl_train_cli.ui.run_page import GridPicture, PageTable, RunPage, SampleGrid
 
@@ -60,11 +60,13 @@ def _tiles(entry: Loaded, found: Curves) -> tuple[tuple[str, str], ...]:
     of = f" of {planned.value}" if planned is not None and made is not None and made != planned.value else ""
     last = _last(found.average_losses) or _last(found.losses)
     loss = outcome.loss if outcome and outcome.loss is not None else last
+    validated = validation.of(found)
     pace = _median(found.seconds)
     peak = outcome.peak_gib if outcome and outcome.peak_gib is not None else _most(found.used_gib)
     tiles = (
         ("steps", "" if made is None else f"{made}{of}"),
         ("loss", "" if loss is None else f"{loss:.4f}"),
+        ("validation loss", "" if validated is None else f"{validated.last[1]:.4f}"),
         ("time", formatting.clock(outcome.seconds) if outcome and outcome.seconds is not None else ""),
         ("seconds per step", "" if pace is None else f"{pace:.2f}"),
         ("peak GPU memory", "" if peak is None else f"{peak:.1f} GB"),
@@ -75,7 +77,8 @@ def _tiles(entry: Loaded, found: Curves) -> tuple[tuple[str, str], ...]:
 
 
 def _curves_note(found: Curves) -> str:
-    notes = []
+    validated = validation.of(found)
+    notes = [] if validated is None else [f"Held-back pictures: {validated.words}."]
     if not found.steps:
         notes.append("This run's folder has no metrics, so there is nothing to plot.")
     if found.odd:
@@ -109,7 +112,11 @@ def _samples(entry: Loaded) -> SampleGrid:
     shown = {picture.moment for picture in pictures}
     notes = [f"{left} of {len(found)} pictures are left out to keep this page small." if left else ""]
     notes += [f"Unreadable pictures: {unread}." if unread else ""]
-    notes += ["The prompts are those in the prompts file now." if pictures and _prompt_file(entry) else ""]
+    notes += [
+        "The prompts are those in the prompts file now."
+        if pictures and _prompt_file(entry) and not _is_ours(entry)
+        else ""
+    ]
     return SampleGrid(
         moments=tuple(dict.fromkeys(sample.moment for sample in found if sample.moment in shown)),
         prompts=_prompts(entry, 1 + max((picture.prompt for picture in pictures), default=-1)),
@@ -139,15 +146,22 @@ def _prompts(entry: Loaded, count: int) -> tuple[str, ...]:
     if path is not None:
         with files.open_plain(path) as file:
             text = file.read(_LONGEST_PROMPTS).decode("utf-8-sig", "replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        lines = [sample_prompts.words(line) for line in sample_prompts.lines(text)]
     return tuple(lines[number] if number < len(lines) else f"prompt {number + 1}" for number in range(count))
 
 
 def _prompt_file(entry: Loaded) -> Path | None:
     """The file of sample prompts. None for a relative path, which depends on the folder."""
-    setting = entry.record.settings.get("sample_prompts")
+    setting = entry.record.settings.get(sample_prompts.PROMPTS)
     path = Path(str(setting.value)) if setting else Path()
+    path = entry.folder / record.PROMPTS if _is_ours(entry) else path
     return path if path.is_absolute() and path.suffix.lower() == ".txt" and files.is_file(path) else None
+
+
+def _is_ours(entry: Loaded) -> bool:
+    """Whether the run's folder holds the prompts, as they were."""
+    setting = entry.record.settings.get(sample_prompts.PROMPTS)
+    return setting is not None and setting.origin == sample_prompts.ORIGIN
 
 
 def _checkpoints(entry: Loaded, *, with_hashes: bool) -> PageTable:
@@ -222,6 +236,7 @@ def _rounded(found: Curves) -> Curves:
         steps=found.steps,
         losses=_short(found.losses),
         average_losses=_short(found.average_losses),
+        validation_losses=_short(found.validation_losses),
         rates={name: _short(column) for name, column in found.rates.items()},
         seconds=_short(found.seconds),
         used_gib=_short(found.used_gib),

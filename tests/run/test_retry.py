@@ -128,3 +128,13 @@ def test_the_ladder_ends(home: Path, choices: Choices) -> None:
     assert 4 < len(card.tried) < 20
     assert "there is nothing smaller to step down to" in hint
     assert "--on-oom" not in hint
+
+
+def test_samples_are_given_up_first_since_they_cost_nothing_of_what_is_learned(home: Path, choices: Choices) -> None:
+    card = Card(home, lambda recipe: recipe.get("sample_prompts") is None)
+
+    card.train(replace(choices, samples=("a cat",)), step_downs=1)
+
+    assert [recipe.get("sample_every_n_steps") is None for recipe in card.tried] == [False, True]
+    assert [recipe.is_on("gradient_checkpointing") for recipe in card.tried] == [False, False]
+    assert "no sample pictures" in (card.told[0].hint or "")

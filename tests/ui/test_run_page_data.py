@@ -82,7 +82,7 @@ def test_samples_stand_by_moment_and_prompt(tmp_path: Path) -> None:
     samples = gathered(folder).samples
 
     assert samples.moments == ("step 3", "epoch 1")
-    assert samples.prompts == ("a cat --n bad", "мой кот", "prompt 3")
+    assert samples.prompts == ("a cat", "мой кот", "prompt 3")
     assert samples.note == "The prompts are those in the prompts file now."
     assert {(one.moment, one.prompt) for one in samples.pictures} == {("step 3", 0), ("step 3", 2), ("epoch 1", 1)}
 

@@ -14,7 +14,7 @@ from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.records import comparison, history
+from sdxl_train_cli.records import comparison, curves, history, record, validation
 from sdxl_train_cli.records.comparison import Fact
 from sdxl_train_cli.records.history import Listed, Loaded
 from sdxl_train_cli.sdscripts import results, states
@@ -161,6 +161,7 @@ def _row(entry: Listed) -> tuple[str, ...]:
 def _overview(entry: Loaded) -> list[tuple[str, str]]:
     kept, outcome, inputs, gpu = entry.record, entry.outcome, entry.record.inputs, entry.record.gpu
     installed = kept.environment
+    validated = validation.of(curves.load(entry.folder / record.METRICS))
     steps = outcome.steps if outcome else None
     facts: list[tuple[str, object]] = [
         ("state", entry.state.value if entry.problem is None else f"{entry.state.value}: {entry.problem}"),
@@ -174,6 +175,8 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("started", formatting.moment(kept.started)),
         ("steps", steps),
         ("loss", None if outcome is None or outcome.loss is None else f"{outcome.loss:.4f}"),
+        ("held-back pictures", None if validated is None else validated.words),
+        ("samples", _samples(entry)),
         ("time", formatting.clock(outcome.seconds if outcome else None)),
         ("peak memory", f"{outcome.peak_gib:.1f} GB" if outcome and outcome.peak_gib is not None else None),
         ("model", inputs.model if inputs else None),
@@ -193,6 +196,12 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("command line", formatting.shell_line(kept.argv)),
     ]
     return [(name, str(fact)) for name, fact in facts if fact not in {None, ""}]
+
+
+def _samples(entry: Loaded) -> str | None:
+    """How many there are, and the newest."""
+    found = results.samples(entry.folder, entry.name)
+    return f"{formatting.counted(len(found), 'picture')}, the newest: {found[-1].path}" if found else None
 
 
 def _is_own(origin: Origin) -> bool:

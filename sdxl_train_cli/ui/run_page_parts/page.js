@@ -112,10 +112,16 @@ function lossPlot() {
   const card = make("div", { class: "card" },
     make("div", { class: "bar" }, make("h2", {}, "Loss"), make("label", {}, "smoothed over", slider, shown), whole));
   page.append(card);
-  const columns = () => [steps, values, smoothed(values, 1 - 1 / width()), marks];
+  const checked = new Map(curves.steps.map((step, index) => [step, curves.validation_losses[index] ?? null]));
+  const held = curves.validation_losses.length > 0;
+  const validation = steps.map((step) => checked.get(step) ?? null);
+  const columns = () => [
+    steps, values, smoothed(values, 1 - 1 / width()), ...(held ? [validation] : []), ...(odd.size ? [marks] : []),
+  ];
   const series = [
     line(label, "first", { stroke: () => faded(colour("first"), 0.38), width: 1, points: { size: 3, fill: () => faded(colour("first"), 0.38) } }),
     line("smoothed", "first", { width: 2.2, points: { show: false } }),
+    ...(held ? [line("held-back pictures", "second", { width: 2, spanGaps: true, points: { show: true, size: 6 } })] : []),
     line("not a number", "bad", {
       scale: "mark", paths: () => null, show: odd.size > 0,
       points: { show: true, size: 7, fill: () => colour("bad") }, value: (u, v, s, i) => (i === null ? "–" : odd.get(steps[i]) || "–"),
@@ -123,13 +129,12 @@ function lossPlot() {
   ];
   if (!odd.size) series.pop();
   const scales = { y: { range: range() }, mark: { range: () => [0, 1] } };
-  const fitted = () => (odd.size ? columns() : columns().slice(0, 3));
-  const drawn = plot(card, series, fitted(), { title: "loss over steps", height: 320, scales });
+  const drawn = plot(card, series, columns(), { title: "loss over steps", height: 320, scales });
   const update = () => {
     const over = Math.round(width() * spacing);
     shown.textContent = over.toLocaleString("en") + (over === 1 ? " step" : " steps");
   };
-  slider.addEventListener("input", () => { update(); drawn.setData(fitted(), false); drawn.redraw(true, false); });
+  slider.addEventListener("input", () => { update(); drawn.setData(columns(), false); drawn.redraw(true, false); });
   whole.addEventListener("click", () => plots.forEach((one) => one.setScale("x", { min: one.data[0][0], max: one.data[0].at(-1) })));
   update();
   card.append(make("div", { class: "faint small" }, "Drag to zoom, double-click to show all. ", data.curves_note));

@@ -1,0 +1,157 @@
+"""Pictures that are held back, so that their loss shows from when on a run only learns its pictures by heart.
+
+sd-scripts validates networks on a share of each folder, with four fixed timesteps and a seed of its own
+(train_network.py), after whole epochs or a number of steps. Its mean over steps counts those of the first epoch more
+than once (LossRecorder), so we have it validate after epochs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sdxl_train_cli import formatting
+from sdxl_train_cli.dataset import bucketing
+from sdxl_train_cli.dataset.file_facts import Survey
+from sdxl_train_cli.errors import Problem, RecipeError
+from sdxl_train_cli.origin import Origin
+from sdxl_train_cli.recipe import Recipe, Setting
+from sdxl_train_cli.recipes.project import USUAL_SHARE
+from sdxl_train_cli.sdscripts.options import OptionTable
+
+SPLIT, SEED = "validation_split", "validation_seed"
+EVERY_EPOCHS, EVERY_STEPS = "validate_every_n_epochs", "validate_every_n_steps"
+OPTIONS = (SPLIT, SEED, EVERY_EPOCHS, EVERY_STEPS, "max_validation_steps")
+OF_FLAG, OF_DEFAULT = Origin("--validate"), Origin("the validation")
+ORIGINS = (OF_FLAG, OF_DEFAULT)
+"""Of settings that nobody has typed: a repeated run finds them anew."""
+LEAST_PICTURES = 40
+"""From here on a tenth is four pictures. The mean loss of fewer says more about which ones were drawn than about the
+training, and a small set misses every picture that is held back."""
+LEAST_HELD_BACK, MOST_HELD_BACK = 4, 20
+"""More than twenty make the mean hardly steadier, and each of them costs time and is not trained on."""
+_SEED = 42
+_TIMESTEPS = 4
+"""That sd-scripts validates each picture with (NUM_VALIDATION_TIMESTEPS)."""
+_TIMES, _FEWEST_TIMES = 10, 5
+"""Points of a curve that shows a turn."""
+_GRID, _NEAR = 10_000, 0.3
+"""Shares of four digits, as far from the wanted one as this part of it."""
+_PASSES_TRAINING, _PASSES_CHECKPOINTED = 3, 4
+
+
+@dataclass(frozen=True)
+class ValidationChoice:
+    """A recipe that validates, or the same one as before."""
+
+    recipe: Recipe
+    notes: tuple[str, ...] = ()
+
+
+def asked(recipe: Recipe, share: float | None) -> Recipe:
+    """The recipe with the typed share, before the pictures are known; zero takes away what a preset has of it."""
+    if share is not None and share <= 0:
+        return recipe.replaced(dict.fromkeys(OPTIONS))
+    if not share or recipe.get(SPLIT) is not None:
+        return recipe
+    settings = {SPLIT: share, SEED: recipe.get(SEED) or _SEED}
+    return recipe.replaced({name: Setting(value=value, origin=OF_FLAG) for name, value in settings.items()})
+
+
+def require_possible(recipe: Recipe, share: float | None, table: OptionTable) -> None:
+    """RecipeError where the script that trains this kind has no validation."""
+    if share and SPLIT not in table.of(recipe.kind):
+        words = f"{recipe.kind.script} of this sd-scripts has no validation"
+        raise RecipeError(Problem(words, "leave out --validate", OF_FLAG, (SPLIT,)))
+
+
+def choose(recipe: Recipe, survey: Survey, share: float | None, table: OptionTable) -> ValidationChoice:
+    """Decide it for a typed recipe; touches nothing."""
+    wanted = share or USUAL_SHARE
+    if recipe.get(SPLIT) is None:
+        if share is not None or SPLIT not in table.of(recipe.kind) or not _suits(recipe, survey):
+            return ValidationChoice(recipe)
+        origin = OF_DEFAULT
+    elif recipe.origin(SPLIT) == OF_FLAG:
+        origin = OF_FLAG
+    else:
+        return ValidationChoice(recipe)  # a person's own
+    counts = _counts(survey)
+    if share is None or share == USUAL_SHARE:
+        wanted = min(USUAL_SHARE, MOST_HELD_BACK / max(1, sum(counts)))
+    clean = clean_share(counts, max(wanted, LEAST_HELD_BACK / max(1, sum(counts))))
+    if origin is OF_DEFAULT and (clean is None or held_back(counts, clean) < LEAST_HELD_BACK):
+        return ValidationChoice(recipe)
+    settings = {SPLIT: clean or wanted, SEED: recipe.get(SEED) or _SEED}
+    validated = recipe.replaced({name: Setting(value=value, origin=origin) for name, value in settings.items()})
+    return _with_rhythm(validated, survey, origin)
+
+
+def _with_rhythm(recipe: Recipe, survey: Survey, origin: Origin) -> ValidationChoice:
+    arranged = bucketing.arrange(recipe, survey.readable)
+    held = len({picture.path for picture in arranged.held_back})
+    epochs = math.ceil(arranged.epochs)
+    every = int(recipe.number(EVERY_EPOCHS) or suitable_epochs(epochs))
+    has_own = recipe.get(EVERY_STEPS) is not None or recipe.get(EVERY_EPOCHS) is not None
+    settings = {} if has_own else {EVERY_EPOCHS: Setting(value=every, origin=origin)}
+    if not held or not arranged.batches:
+        return ValidationChoice(recipe.replaced(settings))
+    passes = _PASSES_CHECKPOINTED if recipe.is_on("gradient_checkpointing") else _PASSES_TRAINING
+    per_step = passes * max(arranged.batch_sizes) * arranged.accumulation
+    cost = max(1, round(held * _TIMESTEPS * (epochs // every) / per_step))
+    when = f"every {formatting.counted(every, 'epoch')}" if every > 1 else "after each epoch"
+    note = (
+        f"validation: {formatting.counted(held, 'picture')} held back, looked at {when}: about as long as "
+        f"{formatting.counted(cost, 'training step')}; --no-validate trains on all"
+    )
+    return ValidationChoice(recipe.replaced(settings), (note,))
+
+
+def suitable_epochs(epochs: int) -> int:
+    """Epochs from one validation to the next: about ten in a run, the last of them at its end."""
+    usual = max(1, round(epochs / _TIMES))
+    dividing = [each for each in range(1, epochs // _FEWEST_TIMES + 1) if epochs % each == 0]
+    return min(dividing, key=lambda each: abs(math.log(each / usual)), default=usual)
+
+
+def _suits(recipe: Recipe, survey: Survey) -> bool:
+    """Whether nobody would mind: enough pictures, each folder counting alike, and nothing that sd-scripts can't split.
+
+    Folders whose pictures are repeated differently mean to weigh them, and a validation would not.
+    """
+    subsets = survey.pictures.subsets
+    is_plain = not any(
+        subset.is_reg or subset.metadata_file is not None or subset.masks is not None or subset.dataset_options
+        for subset in subsets
+    )
+    is_even = len({subset.num_repeats for subset in subsets}) == 1
+    is_listed = survey.pictures.captions is not None
+    return is_plain and is_even and not is_listed and not recipe.sizes and sum(_counts(survey)) >= LEAST_PICTURES
+
+
+def _counts(survey: Survey) -> list[int]:
+    """Training pictures of each folder."""
+    found = Counter(seen.facts.path.parent for seen in survey.distinct if not seen.subset.is_reg)
+    return list(found.values())
+
+
+def clean_share(counts: Sequence[int], wanted: float) -> float | None:
+    """The share nearest to the wanted one that holds back each picture once, or trains on it, and never both.
+
+    sd-scripts rounds what it trains on up and what it validates on to the nearest whole picture (split_train_val).
+    """
+    least, most = round(wanted * _GRID * (1 - _NEAR)), round(wanted * _GRID * (1 + _NEAR))
+    grid = [part / _GRID for part in range(max(1, least), most + 1)]
+    shares = [share for share in grid if share < 1 and all(_is_clean(count, share) for count in counts)]
+    return min(shares, key=lambda share: abs(share - wanted), default=None)
+
+
+def _is_clean(count: int, share: float) -> bool:
+    return math.ceil(count * (1 - share)) == count - round(count * share)
+
+
+def held_back(counts: Sequence[int], share: float) -> int:
+    """Pictures that are validated on."""
+    return sum(round(count * share) for count in counts)

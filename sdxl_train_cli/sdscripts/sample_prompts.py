@@ -1,0 +1,86 @@
+"""sd-scripts' file of sample prompts: a prompt a line, with flags behind it.
+
+Read from line_to_prompt_dict (v0.10.1: library/train_util.py, v0.11.1: library/sampling.py) and sample_image_inference,
+which has the defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import files
+from sdxl_train_cli.origin import Origin
+
+PROMPTS, SAMPLER = "sample_prompts", "sample_sampler"
+AT_FIRST, EVERY_STEPS, EVERY_EPOCHS = "sample_at_first", "sample_every_n_steps", "sample_every_n_epochs"
+RHYTHM = (AT_FIRST, EVERY_STEPS, EVERY_EPOCHS)
+OPTIONS = (PROMPTS, *RHYTHM, SAMPLER)
+ORIGIN = Origin("the samples")
+"""Of settings that nobody has typed: a repeated run finds them anew."""
+
+_FLAGS = re.compile(r" --(?P<name>w|h|d|s|l|n) (?P<text>.*?)(?= --|$)", re.IGNORECASE)
+_DEFAULT_SIDE = 512
+_LARGEST_FILE = 1 << 20
+_MOST_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class SampleLook:
+    """How a prompt is drawn where it does not say so itself."""
+
+    width: int
+    height: int
+    steps: int
+    scale: float
+    """Classifier-free guidance."""
+    negative: str
+
+
+def line(prompt: str, look: SampleLook, seed: int) -> str:
+    """A prompt as a line of the file. Flags that it has already are kept."""
+    own = {found["name"].lower() for found in _FLAGS.finditer(prompt)}
+    flags = {
+        "w": look.width, "h": look.height, "d": seed, "s": look.steps, "l": f"{look.scale:g}", "n": look.negative,
+    }  # fmt: skip
+    return prompt + "".join(f" --{name} {value}" for name, value in flags.items() if name not in own and value != "")
+
+
+def has_own_size(prompt: str) -> bool:
+    """Whether the prompt says its width or height."""
+    return any(found["name"].lower() in "wh" for found in _FLAGS.finditer(prompt))
+
+
+def words(written: str) -> str:
+    """The prompt of a line, without its flags."""
+    return written.split(" --", 1)[0].strip()
+
+
+def lines(text: str) -> list[str]:
+    """The prompts of a file's text: no comments, no empty lines."""
+    return [each.strip() for each in text.splitlines() if each.strip() and not each.startswith("#")]
+
+
+def largest_pixels(text: str) -> int:
+    """Pixels of the largest picture that a file's prompts ask for. 0 without a prompt."""
+    return max((_pixels(written) for written in lines(text)), default=0)
+
+
+def pixels_of_file(path: Path) -> int | None:
+    """The same of a file. None if it can't be read, or is in one of the other formats."""
+    if path.suffix != ".txt":
+        return None
+    try:
+        return largest_pixels(files.read_bytes(path, _LARGEST_FILE).decode("utf-8", "replace")) or None
+    except (OSError, ValueError):
+        return None
+
+
+def _pixels(written: str) -> int:
+    sides = {"w": _DEFAULT_SIDE, "h": _DEFAULT_SIDE}
+    for found in _FLAGS.finditer(written):
+        digits = re.match(r"\d+", found["text"])
+        if found["name"].lower() in sides and digits and len(digits[0]) <= _MOST_DIGITS:
+            sides[found["name"].lower()] = int(digits[0])
+    return sides["w"] * sides["h"]
