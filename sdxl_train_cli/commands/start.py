@@ -13,14 +13,14 @@ from sdxl_train_cli import layout
 from sdxl_train_cli.commands import asking, start_questions, train, train_options, values, workspace
 from sdxl_train_cli.commands.start_plan import StartPlan
 from sdxl_train_cli.commands.start_questions import Typed
-from sdxl_train_cli.commands.train_options import WATCHING, AsJson, GpuIndex
+from sdxl_train_cli.commands.train_options import WATCHING, AsJson, GpuIndex, NoSamples, Sample
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import checking, picture_names
 from sdxl_train_cli.dataset.checking import CheckedDataset, DatasetSource
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
-from sdxl_train_cli.run import preparation
+from sdxl_train_cli.run import preparation, run_choices
 from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.ui import console, printing
 
@@ -78,7 +78,8 @@ Force = Annotated[bool, _switch("--force", about="Write sdxl-train.yaml anew")]
 
 def start(
     folder: Folder = None, what: What = None, model: Model = None, trigger: Trigger = None, aim: For = None,
-    preset: Preset = None, prediction: Says = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
+    preset: Preset = None, prediction: Says = None, sample: Sample = None, no_samples: NoSamples = False,
+    gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
     no_vram_check: NoVramCheck = False, yes: Yes = False, force: Force = False, as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
@@ -91,7 +92,9 @@ def start(
     checked = _look(data)
     device = preparation.choose_device(gpu, gpu_memory)
     start_questions.show_found(data, checked, device)
-    first = start_questions.answers(data, checked, Typed(what, model, trigger, aim, preset, prediction), asks=asks)
+    samples = run_choices.samples(project.Project(), sample, no_samples=no_samples)
+    typed = Typed(what, model, trigger, aim, preset, prediction, samples)
+    first = start_questions.answers(data, checked, typed, asks=asks)
     where = workspace.home(home)
     plan = StartPlan(first, where, device, gpu, gpu_memory, no_vram_check)
     text = plan.text()

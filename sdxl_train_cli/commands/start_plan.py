@@ -65,6 +65,8 @@ class StartPlan:
             kind, run_choices.fill_in(kind, written, {}), run_choices.overrides(kind, written), repeats=None,
             gpu_index=self.gpu, gpu_memory_gib=pretended, fast=self.is_fast,
             check_vram=self.device is not None and not self.no_vram_check,
+            samples=run_choices.samples(written, None, no_samples=False),
+            validation=run_choices.validation(written, typed=None),
         )  # fmt: skip
         with workspace.picture_progress() as on_progress:
             return preparation.prepare(choices, self.where, workspace.user_presets(), on_progress)

@@ -20,7 +20,7 @@ from sdxl_train_cli.inspection import bases_on_disk
 from sdxl_train_cli.inspection.bases_on_disk import FoundBase
 from sdxl_train_cli.memory.preset_drafting import Priority, TrainingSubject
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import presets, project
+from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.run import first_run
 from sdxl_train_cli.run.first_run import FirstRun
 from sdxl_train_cli.sdscripts import checkpoint
@@ -45,6 +45,8 @@ class Typed:
     aim: str | None
     preset: str | None
     prediction: Prediction | None
+    samples: tuple[str, ...] | None = None
+    """Prompts; none for no pictures, None where nothing was typed."""
 
 
 def show_found(data: Path, checked: CheckedDataset, device: Gpu | None) -> None:
@@ -70,7 +72,7 @@ def answers(data: Path, checked: CheckedDataset, typed: Typed, *, asks: bool) ->
     aim, preset = _aim(typed.aim, typed.preset, asks=asks)
     return FirstRun(
         data=data, subject=what, base=base, prediction=prediction, trigger=trigger, priority=Priority(aim),
-        preset=preset, samples=_samples(trigger, asks=asks), captions=captions,
+        preset=preset, samples=_samples(typed.samples, trigger, asks=asks), captions=captions,
     )  # fmt: skip
 
 
@@ -171,10 +173,10 @@ def _aim_or_preset(text: str) -> str:
     return typed
 
 
-def _samples(trigger: str | None, *, asks: bool) -> tuple[str, ...] | None:
-    """Prompts for sample pictures. Not asked where project files don't know them, or the run draws none by itself."""
-    if not asks or not project.knows("samples"):
-        return None
+def _samples(typed: tuple[str, ...] | None, trigger: str | None, *, asks: bool) -> tuple[str, ...] | None:
+    """Prompts for sample pictures; None for those that the run chooses."""
+    if typed is not None or not asks:
+        return typed
     question = "5. Sample pictures on the way? yes, no, or a prompt of your own"
     said = asking.ask(question, "yes" if trigger else "no", str.strip)
     if said.lower() in {"yes", "y"}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import files
@@ -53,11 +53,6 @@ def load(folder: Path) -> Project:
 def parse(text: str) -> Project:
     """What a project file of this text would say. RecipeError as `load`."""
     return _read(yaml_file.parse(text, PROJECT_FILE, nested=(_SET,)))
-
-
-def knows(key: str) -> bool:
-    """Whether a project file may have this key."""
-    return key in {field.name for field in fields(Project)}
 
 
 def _read(document: YamlDocument) -> Project:

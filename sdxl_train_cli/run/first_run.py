@@ -148,8 +148,8 @@ def _choices(first: FirstRun) -> Iterator[tuple[str, str, str]]:
 
 
 def _samples(first: FirstRun) -> list[str]:
-    """The lines on sample pictures, where project files know them."""
-    if first.samples is None or not project.knows("samples"):
+    """The lines on sample pictures, where the run is not to choose them."""
+    if first.samples is None:
         return []
     prompts = [f"  - {yaml_file.quoted(prompt)}" for prompt in first.samples]
     listed = ["samples:", *prompts] if prompts else ["samples: false"]
