@@ -14,7 +14,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import smoke, trial
 from sdxl_train_cli.run.preparation import Prepared
@@ -176,7 +176,7 @@ def _candidates(asked: Choices, real: Prepared) -> list[SpeedSettings]:
     """Settings to try with growing batches. A value that was set by hand is kept."""
     by_hand = any(override.option == CHECKPOINTING for override in asked.overrides)
     checkpointing = [real.recipe.is_on(CHECKPOINTING)] if by_hand else [False, True]
-    fast = asked.kind is not Kind.DREAMBOOTH and real.environment.trains
+    fast = asked.kind.is_network and real.environment.trains
     return [SpeedSettings(each, fast) for each in checkpointing]
 
 

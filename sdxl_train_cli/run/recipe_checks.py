@@ -23,7 +23,7 @@ from sdxl_train_cli.memory.savings import FittingChanges
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rules import named_files, rules, tried_ways
+from sdxl_train_cli.rules import embedding_rules, named_files, rules, tried_ways
 from sdxl_train_cli.rules.tried_ways import TryResult
 from sdxl_train_cli.run import prediction
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -209,6 +209,8 @@ def load_recipe(checks: RecipeChecks, more: Sequence[Override] = ()) -> Predicti
     overrides = (*sources.overrides(choices.data), *choices.overrides, *more)
     loaded = presets.load(choices.kind, choices.preset, overrides, checks.user_presets)
     gathering = Gathering()
+    with gathering.part():
+        embedding_rules.require_word(loaded)
     predicted = PredictionChoice(loaded, Prediction.EPSILON, "")
     with gathering.part():
         predicted = prediction.settle(loaded, checks.base, choices.prediction, choices.model)

@@ -10,6 +10,7 @@ from pathlib import Path
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.project import Project
@@ -23,6 +24,7 @@ DEFAULT_PRESETS = {
     Kind.LOHA: "dim16-gc",
     Kind.LOKR: "factor8-gc",
     Kind.DREAMBOOTH: "gc",
+    Kind.EMBEDDING: "word-gc",
 }
 DEFAULT_DATA = "data"
 DEFAULT_OUTPUT = "output"
@@ -85,8 +87,15 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
     fast: bool = False,
 ) -> Choices:
     """Apply the defaults. UsageError if a value without default is missing, or the kind does not support an option."""
-    if fast and kind is Kind.DREAMBOOTH:
+    if fast and not kind.is_network:
         raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave out --fast")
+    trigger, changes = (
+        _word(texts["trigger"] or None, changes) if kind is Kind.EMBEDDING else (texts["trigger"], changes)
+    )
+    if kind is Kind.EMBEDDING and texts["reg"]:
+        raise UsageError(
+            "regularization pictures teach an embedding nothing: their captions don't have its word", "leave out --reg"
+        )
     data = Path(texts["data"] or DEFAULT_DATA)
     if not texts["data"] and not files.is_folder(data):
         raise UsageError(
@@ -102,7 +111,7 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         name=texts["name"] or name_for(data),
         vae=texts["vae"] or None,  # --vae "" removes the project file's VAE
         regularisation=Path(texts["reg"]) if texts["reg"] else None,
-        trigger=texts["trigger"] or None,
+        trigger=trigger,
         repeats=repeats,
         overrides=tuple(changes),
         gpu_index=gpu_index,
@@ -111,6 +120,25 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         fast=fast,
         prediction=_prediction(texts.get("prediction")),
     )
+
+
+def _require_no_regularisation(typed: str | None) -> None:
+    if typed:
+        words = "regularization pictures teach an embedding nothing: their captions don't have its word"
+        raise UsageError(words, "leave out --reg")
+
+
+def _word(trigger: str | None, changes: Sequence[Override]) -> tuple[str | None, Sequence[Override]]:
+    """An embedding's word, which is its trigger and an option at once. UsageError if the two differ."""
+    set_to = next((str(one.value) for one in reversed(changes) if one.option == "token_string" and one.value), None)
+    if trigger is not None and set_to is None:
+        return trigger, (*changes, Override("token_string", trigger, Origin("--trigger")))
+    if trigger is not None and set_to != trigger:
+        raise UsageError(
+            f"--trigger is '{trigger}' and token_string is '{set_to}', but both are the embedding's word",
+            "leave out token_string",
+        )
+    return set_to, changes
 
 
 def _prediction(text: str | None) -> Prediction | None:
