@@ -89,13 +89,7 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
     """Apply the defaults. UsageError if a value without default is missing, or the kind does not support an option."""
     if fast and not kind.is_network:
         raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave out --fast")
-    trigger, changes = (
-        _word(texts["trigger"] or None, changes) if kind is Kind.EMBEDDING else (texts["trigger"], changes)
-    )
-    if kind is Kind.EMBEDDING and texts["reg"]:
-        raise UsageError(
-            "regularization pictures teach an embedding nothing: their captions don't have its word", "leave out --reg"
-        )
+    trigger, changes = _word(kind, texts, changes)
     data = Path(texts["data"] or DEFAULT_DATA)
     if not texts["data"] and not files.is_folder(data):
         raise UsageError(
@@ -122,14 +116,16 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
     )
 
 
-def _require_no_regularisation(typed: str | None) -> None:
-    if typed:
+def _word(
+    kind: Kind, texts: Mapping[str, str | None], changes: Sequence[Override]
+) -> tuple[str | None, Sequence[Override]]:
+    """The trigger, which is an option too where it is an embedding's word. UsageError if the two differ."""
+    trigger = texts["trigger"] or None
+    if kind is not Kind.EMBEDDING:
+        return trigger, changes
+    if texts["reg"]:
         words = "regularization pictures teach an embedding nothing: their captions don't have its word"
         raise UsageError(words, "leave out --reg")
-
-
-def _word(trigger: str | None, changes: Sequence[Override]) -> tuple[str | None, Sequence[Override]]:
-    """An embedding's word, which is its trigger and an option at once. UsageError if the two differ."""
     set_to = next((str(one.value) for one in reversed(changes) if one.option == "token_string" and one.value), None)
     if trigger is not None and set_to is None:
         return trigger, (*changes, Override("token_string", trigger, Origin("--trigger")))

@@ -1,11 +1,19 @@
-"""Words that CLIP knows already, by the vocabulary that a library brings along, if it is installed."""
+"""CLIP's vocabulary, which a library brings along, if it is installed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 _TOKENS = 49_406
 """Without the two marks of a text's start and end."""
+
+
+def encoder() -> Callable[[str], list[int]] | None:
+    """What turns a text in small letters into CLIP's tokens. None where the library is missing."""
+    tokenizer = _tokenizer()
+    return None if tokenizer is None else tokenizer.encode
 
 
 def knows(word: str) -> bool:
@@ -19,18 +27,22 @@ def knows(word: str) -> bool:
 
 def count(words: str) -> int | None:
     """How many entries these words take. None where the library is missing."""
-    try:
-        from instant_clip_tokenizer import Tokenizer  # noqa: PLC0415 - not available for every platform
-    except ImportError:
-        return None
-    return len(Tokenizer().encode(words.lower()))
+    encode = encoder()
+    return None if encode is None else len(encode(words.lower()))
 
 
 @cache
 def _entries() -> frozenset[str]:
+    tokenizer = _tokenizer()
+    return (
+        frozenset() if tokenizer is None else frozenset(map(tokenizer.decode, ([number] for number in range(_TOKENS))))
+    )
+
+
+def _tokenizer() -> Any:  # noqa: ANN401 - the library has no types
+    """Loading takes a tenth of a second or two."""
     try:
-        from instant_clip_tokenizer import Tokenizer  # noqa: PLC0415 - as above
+        from instant_clip_tokenizer import Tokenizer  # noqa: PLC0415 - not available for every platform
     except ImportError:
-        return frozenset()
-    decode = Tokenizer().decode
-    return frozenset(decode([number]) for number in range(_TOKENS))
+        return None
+    return Tokenizer()
