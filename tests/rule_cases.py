@@ -430,6 +430,7 @@ REFUSED += [
         {"use_style_template": "false"},
     ),
     (EMBEDDING, {"num_vectors_per_token": "225"}, "part of the word would be cut off", {"num_vectors_per_token": "8"}),
+    (EMBEDDING, {"save_state": "true"}, "a state takes gigabytes", {"save_state": None}),
     (EMBEDDING, {"learning_rate": "0"}, "a learning rate of 0", {"learning_rate": "5e-4"}),
     (EMBEDDING, {"learning_rate": "1"}, "destroys the model", {"learning_rate": "5e-4"}),
 ]
@@ -437,7 +438,6 @@ WARNED += [
     (EMBEDDING, {"init_word": "a woman", "num_vectors_per_token": "1"}, "repeated, or cut off", {"init_word": "woman"}),
     (EMBEDDING, {"init_word": "woman", "weights": "a.safetensors"}, "init_word does nothing", {"init_word": None}),
     (EMBEDDING, {"save_model_as": None}, "the result is a pickle", {"save_model_as": "safetensors"}),
-    (EMBEDDING, {"save_state": "true"}, "a state takes gigabytes", {"save_state": None}),
     (EMBEDDING, {"resume": "a-state"}, "counts its steps and epochs from zero again", {"resume": None}),
     *(
         (

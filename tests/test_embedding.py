@@ -222,7 +222,7 @@ def test_sd_scripts_without_the_script_is_told_and_left_out_of_the_smoke_test(
     assert Kind.EMBEDDING in smoke.trainable(installed)[0]
     monkeypatch.setattr(Environment, "checkout", property(lambda _self: tmp_path))
 
-    with pytest.raises(SetupError, match="can.t train embedding: it has no sdxl_train_textual_inversion") as caught:
+    with pytest.raises(SetupError, match=r"can.t train embedding: it has no sdxl_train_textual_inversion") as caught:
         environment.require(Home(home)).require_trainer(Kind.EMBEDDING)
     assert caught.value.problems[0].hint == "run `sdxl-train setup --update`"
     assert smoke.trainable(installed)[0] == []

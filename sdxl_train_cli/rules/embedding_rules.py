@@ -82,6 +82,13 @@ CONFLICTS = (
         ways("num_vectors_per_token=8"),
         _EMBEDDING,
     ),
+    Rule(
+        ("save_state", "save_state_on_train_end"),
+        lambda recipe: is_set(recipe, "save_state", "save_state_on_train_end"),
+        "a state takes gigabytes, and a run of an embedding does not go on from one: its own small file will do",
+        ways(("save_state=null", "save_state_on_train_end=null"), advice="the option weights names it later"),
+        _EMBEDDING,
+    ),
 )
 
 WARNINGS = (
@@ -104,13 +111,6 @@ WARNINGS = (
         lambda recipe: recipe.get("save_model_as") != "safetensors",
         "save_model_as is not safetensors: the result is a pickle, which can hold code and is never looked into",
         ways("save_model_as=safetensors"),
-        _EMBEDDING,
-    ),
-    Rule(
-        ("save_state", "save_state_on_train_end"),
-        lambda recipe: is_set(recipe, "save_state", "save_state_on_train_end"),
-        "a state takes gigabytes, and a run of an embedding does not go on from one: its own small file will do",
-        ways(("save_state=null", "save_state_on_train_end=null"), advice="the option weights names it later"),
         _EMBEDDING,
     ),
     *(
