@@ -71,7 +71,7 @@ def main() -> int:
 def judge(home: Home, source: str, ref: str, *, tests: bool) -> Iterator[Judgement]:
     """Everything, the cheapest first. Ends early where it can't be installed."""
     began = time.monotonic()
-    code, words = cli("setup", "--source", source, "--ref", ref, "--home", str(home.path))
+    code, words = cli("setup", "--source", source, "--ref", ref, "--extra", "lycoris", "--home", str(home.path))
     installed = environment.find(home)
     if code != 0 or installed is None:
         yield Judgement("setup", holds=False, lines=tuple(words.splitlines()[-4:]))
@@ -152,14 +152,12 @@ def smoke(home: Home, kind: Kind) -> Iterator[Judgement]:
         folder = Path(name) / "made"
         code, words = cli("smoke", "--kind", kind.value, "--steps", str(STEPS), "--keep", "--output", str(folder),
                           "--home", str(home.path))  # fmt: skip
-        if "--extra lycoris" in words and code != 0:
-            yield Judgement(f"{kind.label} smoke", holds=True, lines=("left out: LyCORIS is not installed",))
-            return
         logs, models = sorted(folder.rglob("train.log")), sorted(folder.glob("smoke-*/*.safetensors"))
         if code != 0 or not logs or not models:
             yield Judgement(f"{kind.label} smoke", holds=False, lines=tuple(words.splitlines()[-4:]))
             return
-        yield Judgement(f"{kind.label} smoke", holds=True, lines=(words.strip().splitlines()[-1],))
+        said = [line.partition("done: ")[2] for line in words.splitlines() if line.startswith("done: ")]
+        yield Judgement(f"{kind.label} smoke", holds=True, lines=tuple(said[-1:]))
         missing = missing_events(files.read_text(logs[0]).splitlines())
         if missing:
             yield Judgement(

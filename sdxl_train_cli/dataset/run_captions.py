@@ -7,18 +7,21 @@ beside the pictures stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli.dataset import caption_text
 from sdxl_train_cli.dataset.file_facts import Survey, SurveyedPicture
 from sdxl_train_cli.dataset.folders import TrainingPictures
+from sdxl_train_cli.errors import Problem, WayOut
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 
 _IN_MEMORY, _ON_DISK = "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk"
 _ORIGIN = Origin("--trigger")
+_MOVING = ("shuffle_caption", "token_warmup_step", "caption_tag_dropout_rate")
+"""What moves or drops tags behind those of keep_tokens."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,19 @@ def plan(recipe: Recipe, survey: Survey) -> RunCaptions:
     where = "no caption" if len(lacking) == len(pictures.subsets) else f"no caption in {' and '.join(lacking)}"
     note = f"{where} has the trigger: the run gets captions with it in front, and your files stay as they are"
     return RunCaptions(recipe, pictures, (note, *notes))
+
+
+def split_trigger(recipe: Recipe, trigger: str | None) -> Iterator[Problem]:
+    """A trigger of several tags of which keep_tokens holds only the first ones in place.
+
+    sd-scripts cuts a caption at caption_separator (library/train_util.py: process_caption).
+    """
+    kept, separator = recipe.number("keep_tokens"), str(recipe.get("caption_separator") or ",")
+    tags = len([tag for tag in (trigger or "").split(separator) if tag.strip()])
+    moves = any(recipe.is_on(option) or recipe.number(option) for option in _MOVING)
+    if moves and kept and kept < tags and not recipe.get("keep_tokens_separator"):
+        words = f"keep_tokens={kept:g} keeps {kept:g} of the {tags} tags of the trigger '{trigger}' in place"
+        yield replace(recipe.problem("keep_tokens", words), ways=(WayOut((f"keep_tokens={tags}",)),))
 
 
 def _stands_in(survey: Survey) -> bool:

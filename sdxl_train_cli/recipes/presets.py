@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
-from sdxl_train_cli.recipes import extends, preset_folders
+from sdxl_train_cli.recipes import extends, preset_folders, yaml_file
 from sdxl_train_cli.sdscripts import other_names
 
 _SET = Origin("--set")
@@ -92,6 +92,14 @@ def load(kind: Kind, name_or_path: str, overrides: Sequence[Override] = (), user
 def with_overrides(recipe: Recipe, overrides: Sequence[Override]) -> Recipe:
     """The recipe with what is set outside of its preset; of several for one option the last counts."""
     return recipe.replaced({override.option: override.setting for override in overrides})
+
+
+def as_lines(problem: Problem) -> Problem:
+    """The problem with its ways out as lines of a preset file, for one that is checked and not trained with."""
+    written = [" and ".join(f"`{yaml_file.line_of_setting(one)}`" for one in way.settings) for way in problem.ways]
+    told = [f"{text}   {way.words}" if way.words else text for way, text in zip(problem.ways, written, strict=True)]
+    hint = [f"write {', or '.join(told)}"] if told else []
+    return replace(problem, ways=(), hint="\n".join([*hint, *filter(None, [problem.hint])]) or None)
 
 
 def names(kind: Kind, user_folder: Path | None = None) -> list[str]:

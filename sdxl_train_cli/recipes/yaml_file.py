@@ -97,6 +97,13 @@ def line(option: str, value: Value | None) -> str:
     return f"{option}: {'null' if value is None else _written(value)}"
 
 
+def line_of_setting(setting: str) -> str:
+    """The line that stands for `option=value`, as `--set` takes it."""
+    option, _, value = setting.partition("=")
+    is_plain = re.fullmatch(r"[\w./+-]+", value) is not None
+    return f"{option}: {value if is_plain else quoted(value)}"
+
+
 def _written(value: Scalar) -> str:
     if isinstance(value, str):
         return value if _PLAIN_WORD.fullmatch(value) and not _is_other(value) else quoted(value)

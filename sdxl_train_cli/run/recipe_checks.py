@@ -120,7 +120,8 @@ class RecipeChecks:
         first, *others = (_odd(recipe, self.device) for recipe in planned.pictures.recipes(planned.recipe))
         elsewhere = [set(map(_anywhere, each)) for each in others]
         odd = [problem for problem in first if all(_anywhere(problem) in each for each in elsewhere)]
-        return [*odd, *host_memory.problems(self.choices.model, planned.recipe)]
+        split = run_captions.split_trigger(planned.recipe, self.choices.trigger)
+        return [*odd, *split, *host_memory.problems(self.choices.model, planned.recipe)]
 
     def _heaviest(self, planned: RunCaptions) -> Recipe:
         return requirement.heaviest(planned.pictures.recipes(planned.recipe), self.known)

@@ -94,7 +94,7 @@ INFO     load train state from /out/cat-state/train_state.json: {'current_epoch'
         ),
         (
             "sdxl_train_network.py: error: unrecognized arguments: \\ --block_lr=1\n",
-            ["cause:   the sign that continues", "remedy:  end each line", "         leave it out, or use `sdxl-train"],
+            ["cause:   the line-continuation character", "remedy:  end each line", "         leave it out, or"],
         ),
     ],
 )  # fmt: skip

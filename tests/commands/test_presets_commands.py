@@ -254,5 +254,21 @@ def test_a_preset_is_warned_of_as_a_start_would_warn_and_passes(cli: Cli, tmp_pa
     result = cli("presets", "check", path)
 
     assert result.code == 0
-    assert f"warning: {path}:3: clip_skip does nothing in SDXL training\nhint:  --set clip_skip=null" in result.stderr
+    told = "clip_skip does nothing in SDXL training\nhint:  write `clip_skip: null`"
+    assert f"warning: {path}:3: {told}" in result.stderr
     assert "no problem found" in result.stderr
+
+
+def test_the_lines_that_a_check_offers_mend_the_file_when_they_are_written_into_it(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "lora" / "odd.yaml"
+    path.parent.mkdir()
+    lines = ["extends: dim32-gc", "optimizer_type: Prodigy", "learning_rate: 1.0e-4"]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    warned = cli("presets", "check", path)
+
+    (hint,) = [line for line in warned.stderr.splitlines() if line.startswith("hint:  write ")]
+    assert "--set" not in warned.stderr
+    offered = hint.removeprefix("hint:  write ").split(", or ")[0].strip("`").split("` and `")
+    path.write_text("\n".join([*lines[:2], *offered]), encoding="utf-8")
+
+    assert "warning" not in cli("presets", "check", path).stderr

@@ -7,13 +7,16 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import Cli, Result
 
-from sdxl_train_cli import process
+from sdxl_train_cli import gpu, process
+from sdxl_train_cli.gpu import Gpu
 
 only_posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
 
@@ -237,3 +240,23 @@ def test_a_run_that_is_not_there_is_told_in_words(cli: Cli, run: str) -> None:
     assert told.code == 2
     assert "Traceback" not in told.stderr
     assert "hint:" in told.stderr
+
+
+@pytest.mark.parametrize(("batches", "code"), [((8, 1), 0), ((1, 8), 6)], ids=str)
+def test_a_resumed_run_has_to_fit_as_the_heaviest_of_its_datasets_trains(
+    main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, line: list[str], batches: tuple[int, int], code: int
+) -> None:
+    """Batches of eight at 512 take less than half of what they take at 1024."""
+    line.remove("--no-vram-check")
+    folder = {"subsets": [{"image_dir": line[line.index("--data") + 1], "class_tokens": "ohwx"}]}
+    sets = [
+        {"resolution": side, "batch_size": batch, **folder} for side, batch in zip((512, 1024), batches, strict=True)
+    ]
+    Path("sizes.json").write_text(json.dumps({"datasets": sets}), encoding="utf-8")
+    card = Gpu(0, "NVIDIA A100-SXM4-80GB", 80.0, 79.0, (8, 0), "550.54")
+    monkeypatch.setattr(gpu, "devices", lambda: (card,))
+    monkeypatch.setenv("STANDIN_FAIL", "crash@5")
+    assert main("lora", *line, "--data", "sizes.json").code == 7
+
+    monkeypatch.setattr(gpu, "devices", lambda: (replace(card, total_gib=12.0, free_gib=11.0),))
+    assert main("runs", "resume", "cat", "--dry-run").code == code

@@ -152,3 +152,31 @@ def test_a_run_is_written_with_its_captions_and_trains(cli: Cli, pictures: Path,
     assert "the run gets captions with it in front, and your files stay as they are" in result.stderr
     listed = json.loads((result.path.parent / "metadata-1.json").read_text("utf-8"))
     assert listed[str(pictures / "0.png")] == {"tags": "ohwx, a photo of a cat", "image_size": [64, 48]}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "changes", "way"),
+    [
+        ("mychar, red hat", {"shuffle_caption": True, "keep_tokens": 1}, "--set keep_tokens=2"),
+        ("mychar, red hat, blue", {"caption_tag_dropout_rate": 0.1, "keep_tokens": 2}, "--set keep_tokens=3"),
+        ("mychar; hat", {"shuffle_caption": True, "keep_tokens": 1, "caption_separator": ";"}, "--set keep_tokens=2"),
+    ],
+)
+def test_a_trigger_of_several_tags_has_to_be_kept_whole(trigger: str, changes: dict[str, Value], way: str) -> None:
+    (problem,) = run_captions.split_trigger(recipe(**changes), trigger)
+    assert problem.hint_lines == [way]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "changes"),
+    [
+        (None, {"shuffle_caption": True, "keep_tokens": 1}),
+        ("ohwx woman", {"shuffle_caption": True, "keep_tokens": 1}),
+        ("mychar, red hat", {"shuffle_caption": True, "keep_tokens": 2}),
+        ("mychar, red hat", {"shuffle_caption": True}),
+        ("mychar, red hat", {"keep_tokens": 1}),
+        ("mychar, red hat", {"shuffle_caption": True, "keep_tokens": 1, "keep_tokens_separator": "|||"}),
+    ],
+)
+def test_a_trigger_that_stays_whole_is_not_warned_of(trigger: str | None, changes: dict[str, Value]) -> None:
+    assert list(run_captions.split_trigger(recipe(**changes), trigger)) == []

@@ -67,7 +67,7 @@ def test_a_value_with_a_blank_is_told_with_the_option_it_belongs_to(
 def test_a_continuation_of_another_shell_is_told_with_all_three(words: str) -> None:
     told = refused(words)
 
-    assert told.cause.startswith("the sign that continues a command")
+    assert told.cause.startswith("the line-continuation character")
     assert "\\ in bash, ^ in cmd and .bat files, ` in PowerShell" in told.remedy
 
 

@@ -88,8 +88,8 @@ def check(preset: Presets, kind: KindFilter = None, home: HomeOption = None) -> 
             recipe_checks.require_sound(recipe, table)
             odd += recipe_checks.warnings(recipe, table)
     for problem in odd:
-        console.warn(problem)
-    gathering.require_none()
+        console.warn(presets.as_lines(problem))
+    gathering.require_none(lambda problems: list(map(presets.as_lines, problems)))
     console.note(
         "no problem found" + (f", checked against the options of sd-scripts {table.release}" if table.release else "")
     )
