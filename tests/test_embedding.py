@@ -19,7 +19,7 @@ from sdxl_train_cli.inspection.weight_facts import WeightFacts
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.records import storage
@@ -84,6 +84,9 @@ def test_captions_that_spell_the_word_otherwise_teach_it_nothing(cli: Cli, line:
     refused = cli(*line, "--trigger", "mychar", "--dry-run")
     assert (refused.code, "no caption has the word 'mychar', spelled so" in refused.stderr) == (4, True)
 
+    checked = cli("dataset", "check", str(pictures), "--kind", "embedding", "--trigger", "mychar")
+    assert (checked.code, "spelled so" in checked.stdout + checked.stderr) == (4, True)
+
     assert cli(*line, "--trigger", "mychar", "--set", "use_object_template=true", "--dry-run").code == 0
     captions[0].write_text("mychar, a photo", encoding="utf-8")
     warned = cli(*line, "--trigger", "mychar", "--dry-run")
@@ -145,7 +148,7 @@ def test_the_need_is_a_range_that_says_that_nobody_measured_it() -> None:
 
 def test_a_file_takes_kilobytes_and_a_state_both_text_encoders() -> None:
     assert storage.files(recipe()).checkpoint_gib * 2**30 == 4 * 2048 * 4
-    assert storage.files(recipe(save_state="true")).state_gib > 3
+    assert storage.files(recipe().replaced({"save_state": Setting(value=True)})).state_gib > 3
 
 
 def test_every_program_with_embeddings_reads_both_text_encoders(tmp_path: Path) -> None:

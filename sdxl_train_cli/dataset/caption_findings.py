@@ -11,7 +11,7 @@ from sdxl_train_cli.dataset import caption, caption_text, run_captions, tokens
 from sdxl_train_cli.dataset.file_facts import Caption, FileFault, Finding, SurveyedPicture, shown
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
 from sdxl_train_cli.dataset.folders import Subset
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipe import Kind, Recipe
 
 _WRITE = "write a caption into it, or delete it"
 _A_TRIGGER = '--trigger "ohwx woman", or write captions beside the pictures'
@@ -140,10 +140,8 @@ def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | 
     if recipe is None or not recipe.is_on("enable_wildcard"):
         several = [each for each in read if each.error is None and each.text and each.lines > 1]
         yield from _LINES.of_files([(each.path, f"{each.lines} lines") for each in several])
-    word = None if recipe is None else recipe.get("token_string")
-    if recipe is not None and word and (recipe.is_on("use_object_template") or recipe.is_on("use_style_template")):
-        word = trigger = None  # captions are not read then
-    yield from _word(seen, trigger, None if word is None else str(word))
+    trigger, word = _read(recipe, trigger)
+    yield from _word(seen, trigger, word)
     groups = _by_folder(seen)
     for subset, group in groups.items():
         yield from _missing(subset, group)
@@ -152,6 +150,15 @@ def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | 
     yield from _alike(groups, trigger)
     yield from _in_text(read, recipe)
     yield from _long(seen, recipe)
+
+
+def _read(recipe: Recipe | None, trigger: str | None) -> tuple[str | None, str | None]:
+    """The trigger, and an embedding's word, that captions are looked through for; neither where none is read."""
+    if recipe is None or recipe.kind is not Kind.EMBEDDING:
+        return trigger, None
+    if recipe.is_on("use_object_template") or recipe.is_on("use_style_template"):
+        return None, None
+    return trigger, str(recipe.get("token_string") or trigger or "") or None
 
 
 def _in_text(read: Sequence[Caption], recipe: Recipe | None) -> Iterator[Finding]:

@@ -160,13 +160,14 @@ def on_processor(asked: Choices, installed: Environment, folder: Path, pictures:
     size = SmokeSize(trial.TIMED_STEPS, scaled=scaled, gpu_index=None)
     material = smoke.make_material(installed, folder / "material", size)
     small = smoke.choices(asked.kind, material, folder, size, eight_bit=installed.lock.eight_bit)
-    own = {override.option for override in small.overrides}
+    small_overrides = [one for one in small.overrides if one.option != "token_string" or asked.trigger is None]
+    own = {override.option for override in small_overrides}
     kept = tuple(override for override in asked.overrides if override.option not in own)
     return replace(
         small,
         preset=asked.preset,
         data=material.pictures if pictures is None else pictures,
-        overrides=(*kept, *small.overrides),
+        overrides=(*kept, *small_overrides),
         trigger=asked.trigger,
         repeats=asked.repeats,
     )
