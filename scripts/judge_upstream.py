@@ -163,7 +163,7 @@ def smoke(home: Home, kind: Kind) -> Iterator[Judgement]:
             yield Judgement(
                 f"{kind.label}: lines of the log", holds=False, lines=(f"never seen: {', '.join(missing)}",)
             )
-        strange = unknown_keys(models[-1]) if kind is not Kind.DREAMBOOTH else []
+        strange = unknown_keys(models[-1]) if kind.is_network else []
         if strange:
             lines = (f"not known to importers/lora_metadata.py: {', '.join(strange)}",)
             yield Judgement(f"{kind.label}: keys of the metadata", holds=True, lines=lines)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sdxl_train_cli import files
@@ -45,19 +45,26 @@ def text(table: OptionTable, commit: str) -> str:
     """A table as it ships: an option a line, by name, and an optimizer a line."""
     options = ",\n".join(f"  {json.dumps(row)}" for row in rows(table))
     taken = ",\n".join(f"  {json.dumps(name)}: {json.dumps(known)}" for name, known in sorted(table.optimizers.items()))
-    return f'{{\n "commit": "{commit}",\n "options": [\n{options}\n ],\n "optimizers": {{\n{taken}\n }}\n}}\n'
+    scripts = json.dumps(sorted(table.scripts))
+    head = f' "commit": "{commit}",\n "scripts": {scripts},\n'
+    return f'{{\n{head} "options": [\n{options}\n ],\n "optimizers": {{\n{taken}\n }}\n}}\n'
 
 
 def rows(table: OptionTable) -> Iterator[Row]:
-    """Each option once, with its script where the other lacks it or has it otherwise; only what is not usual."""
+    """Each option once, with its scripts where others lack it or have it otherwise; only what is not usual."""
     scripts = {script: {option.name: row(option) for option in found} for script, found in table.scripts.items()}
     for name in sorted({name for known in scripts.values() for name in known}):
         having = {script: known[name] for script, known in sorted(scripts.items()) if name in known}
-        first = next(iter(having.values()))
-        if list(having.values()) == [first] * len(scripts):
-            yield first
-        else:
-            yield from ({**one, "script": script} for script, one in having.items())
+        for one in unique(having.values()):
+            same = [script for script, other in having.items() if other == one]
+            yield one if len(same) == len(scripts) else {**one, "scripts": same}
+
+
+def unique(found: Iterable[Row]) -> list[Row]:
+    """Each row once, in the given order."""
+    seen: list[Row] = []
+    seen.extend(one for one in found if one not in seen)
+    return seen
 
 
 def row(option: Option) -> Row:

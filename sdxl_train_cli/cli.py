@@ -56,6 +56,11 @@ _LARGE = (
     "Smaller cards: `sdxl-train plan --kind dreambooth`."
 )
 
+_WORD = (
+    "Textual inversion: the model stays as it is. --trigger names the word, which must be new to CLIP. "
+    "`--set init_word=woman` begins with a known word, `--set num_vectors_per_token=4` gives it more to say."
+)
+
 COMMANDS: Mapping[str, Command | CommandGroup] = {
     "setup": Command("Install sd-scripts and torch in their own environment.", "setup.setup"),
     "start": Command("Ask what to train, write the project file, and start.", "start.start",
@@ -69,6 +74,7 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "loha": Command("Train a LoHa: two LoRAs multiplied, for many subjects.", "train.train"),
     "lokr": Command("Train a LoKr: the closest likeness for its size.", "train.train"),
     "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
+    "embedding": Command("Train an embedding: a new word, in a file of kilobytes.", "train.train", _WORD),
     "plan": Command("Suggest what to train on this GPU, with the command to type.", "vram.plan"),
     "fit": Command("Measure which settings train fastest, in real steps.", "fit.fit"),
     "vram": Command("Show the GPU memory that settings need: measured, estimated.", "vram.vram"),

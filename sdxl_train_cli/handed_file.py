@@ -17,6 +17,7 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _ARCHIVES = (b"7z\xbc\xaf", b"Rar!", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _NETWORK = re.compile(rb'"(?:lora_|lycoris_)[\w.]+"|\.(?:lora_(?:down|up|A|B)|hada_w1_a|lokr_w1)\b')
+_EMBEDDING = re.compile(rb'"clip_[lg]" *:')
 _CHECKPOINT = re.compile(rb'"(?:model\.diffusion_model\.|conditioner\.embedders\.|first_stage_model\.)')
 _COMMENT = re.compile(r"(?im)^[ \t]*(?:#|::|rem[ \t]).*$")
 _TEXTS = (
@@ -95,7 +96,8 @@ def _of_bytes(head: bytes, path: Path) -> str | None:
     if head.startswith(_PICTURES) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
         return "picture"
     if head[8:9] == b"{" and b"\0" in head[:8]:
-        return "network" if _NETWORK.search(head) else "checkpoint" if _CHECKPOINT.search(head) else None
+        signs = (("network", _NETWORK), ("embedding", _EMBEDDING), ("checkpoint", _CHECKPOINT))
+        return next((name for name, sign in signs if sign.search(head)), None)
     if head.startswith(b"PK\x03\x04"):
         return "pickle" if path.suffix.lower() in _PICKLED else _of_zip(path)
     return "archive" if head.startswith(_ARCHIVES) else "pickle" if head.startswith(_PICKLES) else None

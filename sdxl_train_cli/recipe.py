@@ -31,11 +31,17 @@ class Kind(str, Enum):
     LOHA = "loha"
     LOKR = "lokr"
     DREAMBOOTH = "dreambooth"
+    EMBEDDING = "embedding"
 
     @property
     def script(self) -> str:
         """The sd-scripts file that trains this kind."""
-        return "sdxl_train.py" if self is Kind.DREAMBOOTH else "sdxl_train_network.py"
+        return _SCRIPTS.get(self, "sdxl_train_network.py")
+
+    @property
+    def is_network(self) -> bool:
+        """Whether a small network is trained beside the model, such as a LoRA."""
+        return self not in _SCRIPTS
 
     @property
     def label(self) -> str:
@@ -55,7 +61,10 @@ _LABELS = {
     Kind.LOHA: "LoHa",
     Kind.LOKR: "LoKr",
     Kind.DREAMBOOTH: "Dreambooth",
+    Kind.EMBEDDING: "embedding",
 }
+_SCRIPTS = {Kind.DREAMBOOTH: "sdxl_train.py", Kind.EMBEDDING: "sdxl_train_textual_inversion.py"}
+"""Of the kinds that are no networks."""
 
 
 class Setting(BaseModel):

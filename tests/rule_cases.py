@@ -12,12 +12,13 @@ NAMES = {
     Kind.LOHA: "dim16",
     Kind.LOKR: "factor8",
     Kind.DREAMBOOTH: "full",
+    Kind.EMBEDDING: "word",
 }
 
 Changes = dict[str, str | None]
 Case = tuple[Kind, Changes, str, Changes]
 
-LORA, LOCON, LOHA, LOKR, FULL = Kind
+LORA, LOCON, LOHA, LOKR, FULL, EMBEDDING = Kind
 UNCACHED: Changes = {"cache_text_encoder_outputs": "false"}
 
 # What is set, a part of the sentence that follows, and what mends it.
@@ -419,4 +420,41 @@ SHAPES: list[Case] = [
     (LORA, {"text_encoder_lr": "1e-5 -1"}, "text_encoder_lr has to be at least 0", {"text_encoder_lr": "1e-5"}),
     (LORA, {"network_dropout": "1.5"}, "has to be between 0 and 1, not 1.5", {"network_dropout": "0.5"}),
     (LORA, {"seed": "-1"}, "seed has to be between 0 and 4294967295, not -1", {"seed": "0"}),
+]
+
+REFUSED += [
+    (EMBEDDING, {"token_string": "girl"}, "CLIP knows this word already", {"token_string": "mychar"}),
+    (
+        EMBEDDING,
+        {"use_object_template": "true", "use_style_template": "true"},
+        "sd-scripts takes the first",
+        {"use_style_template": "false"},
+    ),
+    (EMBEDDING, {"num_vectors_per_token": "225"}, "part of the word would be cut off", {"num_vectors_per_token": "8"}),
+    (EMBEDDING, {"save_state": "true"}, "a state takes gigabytes", {"save_state": None}),
+    (EMBEDDING, {"learning_rate": "0"}, "a learning rate of 0", {"learning_rate": "5e-4"}),
+    (EMBEDDING, {"learning_rate": "1"}, "destroys the model", {"learning_rate": "5e-4"}),
+]
+WARNED += [
+    (EMBEDDING, {"init_word": "a woman", "num_vectors_per_token": "1"}, "repeated, or cut off", {"init_word": "woman"}),
+    (EMBEDDING, {"init_word": "woman", "weights": "a.safetensors"}, "init_word does nothing", {"init_word": None}),
+    (EMBEDDING, {"save_model_as": None}, "the result is a pickle", {"save_model_as": "safetensors"}),
+    (EMBEDDING, {"resume": "a-state"}, "counts its steps and epochs from zero again", {"resume": None}),
+    *(
+        (
+            EMBEDDING,
+            {"use_style_template": "true", **change},
+            "a template takes the place of every caption",
+            {"use_style_template": None},
+        )
+        for change in (
+            {"shuffle_caption": "true"},
+            {"keep_tokens": "1"},
+            {"caption_prefix": "a"},
+            {"caption_suffix": "a"},
+            {"token_warmup_step": "5"},
+            {"enable_wildcard": "true"},
+            {"secondary_separator": ";"},
+        )
+    ),
 ]

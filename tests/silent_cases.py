@@ -6,7 +6,7 @@ from sdxl_train_cli.recipe import Kind
 
 Changes = dict[str, str | None]
 Case = tuple[Kind, Changes, str, Changes]
-LORA, LOCON, LOHA, LOKR, FULL = Kind
+LORA, LOCON, LOHA, LOKR, FULL, EMBEDDING = Kind
 BOTH: Changes = {"cache_text_encoder_outputs": "false", "network_train_unet_only": None}
 """The text encoders are trained too."""
 PRODIGY: Changes = {"optimizer_type": "Prodigy", "learning_rate": "1"}

@@ -63,7 +63,7 @@ DOORS = {
         "memory.measurements",
         "memory.shared_measurements",
     },
-    "instant_clip_tokenizer": {"dataset.tokens"},
+    "instant_clip_tokenizer": {"sdscripts.clip_words"},
     "ftfy": {"dataset.tokens"},
     "typer": {"cli", "commands"},
     "tomli": {"untrusted_files"},

@@ -106,5 +106,6 @@ def test_each_kind_has_its_script_and_its_name() -> None:
         ("sdxl_train_network.py", "LoHa"),
         ("sdxl_train_network.py", "LoKr"),
         ("sdxl_train.py", "Dreambooth"),
+        ("sdxl_train_textual_inversion.py", "embedding"),
     ]
-    assert Kind.listed() == "lora, locon, loha, lokr or dreambooth"
+    assert Kind.listed() == "lora, locon, loha, lokr, dreambooth or embedding"

@@ -56,7 +56,8 @@ def smoked(place: Path) -> Path:
     kinds = [Path(line).stem for line in result.stdout.splitlines()]
     assert "LoHa: 722 U-Net modules" in result.stderr
     assert "LoKr: 722 U-Net modules" in result.stderr
-    assert kinds == ["smoke-lora", "smoke-locon", "smoke-loha", "smoke-lokr", "smoke-dreambooth"]
+    assert "embedding: 8 vectors" in result.stderr
+    assert kinds == ["smoke-lora", "smoke-locon", "smoke-loha", "smoke-lokr", "smoke-dreambooth", "smoke-embedding"]
     return place / "smoke"
 
 
@@ -174,7 +175,8 @@ def dry_runs(smoked: Path) -> dict[str, list[str]]:
     """The command line of every preset, by KIND-NAME."""
     found = {}
     for kind, name in PRESETS:
-        result = sdxl_train(smoked.parent, kind.value, "--preset", name, "--dry-run", *real_run(smoked))
+        word = ["--trigger", "mychar"] if kind is Kind.EMBEDDING else []
+        result = sdxl_train(smoked.parent, kind.value, "--preset", name, "--dry-run", *word, *real_run(smoked))
         assert result.returncode == 0, result.stderr
         found[f"{kind.value}-{name}"] = shlex.split(result.stdout)
     return found

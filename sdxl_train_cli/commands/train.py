@@ -1,4 +1,4 @@
-"""`sdxl-train lora`, `locon`, `loha`, `lokr` and `dreambooth`: check, launch, watch."""
+"""`sdxl-train lora`, `locon`, `loha`, `lokr`, `dreambooth` and `embedding`: check, launch, watch."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float
 def _require_network(kind: Kind, flagged: Sequence[Override]) -> None:
     """UsageError for a flag of the network's size where there is no network."""
     sizes = [str(one.origin) for one in flagged if one.option in {"network_dim", "network_alpha"}]
-    if sizes and kind is Kind.DREAMBOOTH:
-        raise UsageError(
-            f"{' and '.join(sizes)}: Dreambooth trains the whole U-Net, and has no network", f"leave out {sizes[0]}"
-        )
+    if sizes and not kind.is_network:
+        trains = "the whole U-Net" if kind is Kind.DREAMBOOTH else "the vectors of a word"
+        words = f"{' and '.join(sizes)}: `sdxl-train {kind.value}` trains {trains}, and has no network"
+        raise UsageError(words, f"leave out {sizes[0]}")

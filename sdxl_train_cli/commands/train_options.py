@@ -12,7 +12,7 @@ from sdxl_train_cli.commands import completion, values, workspace
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import Problem, SdxlTrainError, UsageError
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.recipe import Kind, Value
+from sdxl_train_cli.recipe import Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.sdscripts.base_model import Prediction
@@ -47,7 +47,7 @@ def complete_setting(incomplete: str) -> list[str]:
         table = environment.option_table(workspace.home(None))
     except (SdxlTrainError, OSError):
         return []
-    names = {option.name for kind in Kind for option in table.of(kind).values()}
+    names = {option.name for options in table.scripts.values() for option in options}
     return [f"{name}=" for name in sorted(names) if name.startswith(incomplete)]
 
 

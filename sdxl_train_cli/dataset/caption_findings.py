@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.dataset import caption, caption_text, tokens
+from sdxl_train_cli.dataset import caption, caption_text, run_captions, tokens
 from sdxl_train_cli.dataset.file_facts import Caption, FileFault, Finding, SurveyedPicture, shown
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
 from sdxl_train_cli.dataset.folders import Subset
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipe import Kind, Recipe
 
 _WRITE = "write a caption into it, or delete it"
 _A_TRIGGER = '--trigger "ohwx woman", or write captions beside the pictures'
@@ -85,6 +85,20 @@ _LACKING_ALL = FindingKind(
     "training puts it first in each; `sdxl-train dataset fix --trigger` writes it into a copy of the files",
     told_as="trigger-absent-all",
 )  # fmt: skip
+_NO_WORD = FindingKind(
+    "word-absent",
+    ERROR,
+    "",
+    "no caption has the word '{word}', spelled so: the embedding would learn nothing",
+    "add it to the captions, or let sd-scripts write them: --set use_object_template=true",
+)
+_FEW_WORDS = FindingKind(
+    "word-absent",
+    WARNING,
+    "{file} spells the word '{word}' otherwise, and teaches the embedding nothing",
+    "{count} captions spell the word '{word}' otherwise, and teach the embedding nothing",
+    "capital and small letters count: spell it alike everywhere",
+)
 _CALLED = FindingKind(
     "trigger-in-regularisation", WARNING, "{file} is a regularisation caption and has the trigger '{trigger}'",
     "{count} regularisation captions have the trigger '{trigger}'",
@@ -129,6 +143,8 @@ def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | 
     if recipe is None or not recipe.is_on("enable_wildcard"):
         several = [each for each in read if each.error is None and each.text and each.lines > 1]
         yield from _LINES.of_files([(each.path, f"{each.lines} lines") for each in several])
+    trigger, word = _read(recipe, trigger)
+    yield from _word(seen, trigger, word)
     groups = _by_folder(seen)
     for subset, group in groups.items():
         yield from _missing(subset, group)
@@ -137,6 +153,15 @@ def find(seen: Sequence[SurveyedPicture], recipe: Recipe | None, trigger: str | 
     yield from _alike(groups, trigger)
     yield from _in_text(read, recipe)
     yield from _long(seen, recipe)
+
+
+def _read(recipe: Recipe | None, trigger: str | None) -> tuple[str | None, str | None]:
+    """The trigger, and an embedding's word, that captions are looked through for; neither where none is read."""
+    if recipe is None or recipe.kind is not Kind.EMBEDDING:
+        return trigger, None
+    if recipe.is_on("use_object_template") or recipe.is_on("use_style_template"):
+        return None, None
+    return trigger, str(recipe.get("token_string") or trigger or "") or None
 
 
 def _in_text(read: Sequence[Caption], recipe: Recipe | None) -> Iterator[Finding]:
@@ -207,6 +232,18 @@ def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | No
         return _CALLED.of_files(having, trigger=trigger)
     kind = _LACKING if having else _LACKING_ALL
     return kind.of_files(lacking, lacking=len(lacking), folder=folder, trigger=trigger, whole=whole)
+
+
+def _word(seen: Sequence[SurveyedPicture], trigger: str | None, word: str | None) -> list[Finding]:
+    """Find captions without an embedding's word as it is spelled, trigger in front included."""
+    if word is None:
+        return []
+    captions = {each.facts.path: run_captions.as_trained(each, trigger) for each in seen if not each.subset.is_reg}
+    lacking = [path for path, text in captions.items() if word not in text]
+    if captions and len(lacking) == len(captions):
+        return _NO_WORD.of_dataset(word=word)
+    otherwise: list[Hit] = [(path, "") for path in lacking if caption_text.has_trigger(captions[path], word)]
+    return _FEW_WORDS.of_files(otherwise, word=word)
 
 
 def _long(seen: Sequence[SurveyedPicture], recipe: Recipe | None) -> Iterator[Finding]:

@@ -95,10 +95,10 @@ def _obstacle(recipe: Recipe, pictures: TrainingPictures) -> str | None:
 
 
 def _captions(survey: Survey) -> Mapping[Path, str]:
-    return {seen.facts.path: _caption(seen, survey.pictures.trigger) for seen in survey.seen}
+    return {seen.facts.path: as_trained(seen, survey.pictures.trigger) for seen in survey.seen}
 
 
-def _caption(seen: SurveyedPicture, trigger: str | None) -> str:
+def as_trained(seen: SurveyedPicture, trigger: str | None) -> str:
     """The caption with what is put first; the trigger that stands in for a caption is not doubled."""
     read, prefix = seen.caption, seen.subset.caption_prefix
     if read is not None and read.error is None:

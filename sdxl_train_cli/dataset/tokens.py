@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from sdxl_train_cli.sdscripts import clip_words
+
 USUAL_LENGTH = 75
 """Tokens read if `max_token_length` is not set."""
 _MARKS = re.compile(r"<\|(?:start|end)oftext\|>")
@@ -22,13 +24,10 @@ Count = Callable[[str], int]
 
 def counter() -> tuple[Count, bool]:
     """Return a token counter, and whether it estimates. Loading takes a tenth of a second or two."""
-    try:
-        from instant_clip_tokenizer import Tokenizer  # noqa: PLC0415 - not available for every platform
-    except ImportError:
+    encode = clip_words.encoder()
+    if encode is None:
         return estimate, True
     from ftfy import fix_text  # noqa: PLC0415 - as sd-scripts' tokenizer does: curly quotes, mojibake, entities
-
-    encode = Tokenizer().encode
 
     def count(text: str) -> int:
         first, *others = _MARKS.split(text)

@@ -21,7 +21,7 @@ from sdxl_train_cli.errors import SetupError
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import lycoris, shipped
-from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.sdscripts.options import EVERYWHERE, OptionTable
 
 INSIDE = Path(__file__).parents[1] / "inside"
 NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -219,7 +219,15 @@ class Environment(BaseModel):
 
     def options(self) -> OptionTable:
         """Every option of the installed training scripts."""
-        return OptionTable.load(EnvironmentFiles(self.folder).options)
+        return shipped.completed(OptionTable.load(EnvironmentFiles(self.folder).options), self.lock.commit)
+
+    def require_trainer(self, kind: Kind) -> None:
+        """SetupError if this sd-scripts has no script for the kind."""
+        if not files.is_file(self.checkout / kind.script):
+            raise SetupError(
+                f"this sd-scripts ({self.lock.ref}) can't train {kind.label}: it has no {kind.script}",
+                "run `sdxl-train setup --update`",
+            )
 
 
 def find(home: Home) -> Environment | None:
@@ -311,7 +319,7 @@ def _whole(folder: Path) -> Environment:
         OptionTable.load(parts.options)
     except (OSError, ValueError) as error:
         raise SetupError(f"the environment is damaged: {parts.options} can't be read", _MENDED) from error
-    scripts = [parts.checkout / name for name in sorted({kind.script for kind in Kind})]
+    scripts = [parts.checkout / name for name in sorted({kind.script for kind in EVERYWHERE})]
     scripts.append(parts.checkout / "networks" / "lora.py")  # an emptied checkout keeps its folders
     gone = [path for path in scripts if not files.is_file(path)]
     gone += [path for path in (parts.checkout / "library", parts.venv) if not files.is_folder(path)]

@@ -15,7 +15,14 @@ from sdxl_train_cli.importers import (
     toml_config,
     values,
 )
-from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, unknown
+from sdxl_train_cli.importers.foreign_settings import (
+    NOT_IMPORTED,
+    ForeignKey,
+    ForeignSettings,
+    became,
+    ignored,
+    unknown,
+)
 from sdxl_train_cli.importers.python_code import PythonFindings
 from sdxl_train_cli.importers.script_lines import WrittenFile
 from sdxl_train_cli.importers.script_reading import OTHER_SCRIPT, SCRIPT, FollowedScript, TrainerCall
@@ -70,6 +77,8 @@ def _no_call(text: str, shown: str, called: str) -> Problem:
     if called and SCRIPT.search(text):
         return Problem(f"calls {called} as it stands, which does not train SDXL", _chosen(text), shown)
     other = None if SCRIPT.search(text) else OTHER_SCRIPT.search(text)
+    if other is not None and "textual_inversion" in other[0]:
+        return Problem("trains a textual inversion", NOT_IMPORTED, shown)
     if other is not None:
         what = f"calls {other[0]}, which does not train SDXL"
     elif SCRIPT.search(text) is not None:

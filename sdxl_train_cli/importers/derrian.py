@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import option_translation, values
 from sdxl_train_cli.importers.foreign_settings import (
+    NOT_IMPORTED,
     ForeignKey,
     ForeignSettings,
     became,
@@ -92,7 +93,7 @@ def _table(part: object, key: str) -> Mapping[str, object]:
 def _require_sdxl(found: Mapping[str, object], args: Mapping[str, Mapping[str, object]], where: str) -> None:
     mode = _table(found, "train_mode").get("train_mode", "lora")
     if mode != "lora":
-        raise RecipeError(Problem("trains a textual inversion", "sdxl-train trains networks and whole models", where))
+        raise RecipeError(Problem("trains a textual inversion", NOT_IMPORTED, where))
     if args.get("flux_args"):
         raise RecipeError(Problem("is for Flux, not for SDXL", "import SDXL settings", where))
     if not values.switch(args.get("general_args", {}).get("sdxl")):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdxl_train_cli import untrusted_files
+from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import kohya_form
 from sdxl_train_cli.importers.kohya_form import FilledForm
-from sdxl_train_cli.recipe import Recipe, Scalar, Value
+from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Value
 
 
 def toml(recipe: Recipe) -> str:
@@ -24,7 +25,9 @@ def command(recipe: Recipe) -> list[str]:
 
 
 def kohya_gui(recipe: Recipe) -> FilledForm:
-    """A form of the GUI, and the options that it can't hold."""
+    """A form of the GUI, and the options that it can't hold. RecipeError for an embedding, whose form is another."""
+    if recipe.kind is Kind.EMBEDDING:
+        raise RecipeError(Problem("the GUI's form of an embedding is not written", "--format command, or toml"))
     return kohya_form.fill(recipe.kind, dict(_given(recipe)))
 
 

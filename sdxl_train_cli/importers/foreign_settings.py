@@ -10,6 +10,8 @@ from sdxl_train_cli.recipe import Value
 
 _LONGEST = 60
 """Characters shown of a value: a comment or a list of blocks can be pages long."""
+NOT_IMPORTED = "such settings are not imported; sdxl-train embedding --data FOLDER --trigger WORD trains one for SDXL"
+"""What to do about another program's settings for a textual inversion."""
 
 
 class KeyFate(str, Enum):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import command_line, networks, values
 from sdxl_train_cli.importers.foreign_settings import (
+    NOT_IMPORTED,
     ForeignKey,
     ForeignSettings,
     KeyFate,
@@ -98,7 +99,7 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
 
 def _require_sdxl(found: Mapping[str, object], where: str) -> None:
     if "num_vectors_per_token" in found:
-        raise RecipeError(Problem("trains a textual inversion", "sdxl-train trains networks and whole models", where))
+        raise RecipeError(Problem("trains a textual inversion", NOT_IMPORTED, where))
     other = next((name for key, name in OTHER_MODELS.items() if values.switch(found.get(key))), None)
     if other is not None:
         raise RecipeError(Problem(f"is for {other}, not for SDXL", "import SDXL settings", where))

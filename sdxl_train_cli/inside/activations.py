@@ -66,6 +66,8 @@ class Case:
 
 
 FULL = Case(network="full", network_dim=0, base="fp32")
+WORDS = Case(network="words", network_dim=0)
+"""Of an embedding: nothing but the text encoders' vocabularies is trained, and the U-Net passes gradients on."""
 NETWORKS = (FULL, Case(), Case(network_dim=128), Case(network_dim=64, conv_dim=32))
 SINGLES = (
     Case(attention="plain"),
@@ -78,6 +80,9 @@ SINGLES = (
     replace(FULL, part="text"),
     Case(part="text"),
     Case(part="text", network_dim=128),
+    WORDS,
+    replace(WORDS, base="fp32", precision="fp32"),
+    replace(WORDS, part="text", base="fp32"),
 )
 PICTURES = tuple(
     Case(part=way, network="none", network_dim=0, base=precision, precision=precision)
@@ -214,6 +219,10 @@ def built(torch: Any, case: Case) -> tuple[list[Any], Any]:  # noqa: ANN401  the
         return models, None
     for model in models:
         model.requires_grad_(False)
+    if case.network == "words":
+        for model in models if case.part == "text" else ():
+            model.get_input_embeddings().requires_grad_(True)
+        return models, None
     lora = importlib.import_module("networks.lora")
     targets = list(lora.LoRANetwork.UNET_TARGET_REPLACE_MODULE)
     convolution = {"conv_dim": str(case.conv_dim), "conv_alpha": "1"} if case.conv_dim else {}
@@ -260,10 +269,11 @@ def unet_loss(torch: Any, case: Case, model: Any) -> Any:  # noqa: ANN401  the s
     """Loss of one step from random latents. Gradients are requested where sd-scripts allows them."""
     dtype = torch.float32 if case.precision == "fp32" else torch.bfloat16
     side = case.side // 8
-    latents = torch.randn(case.batch, 4, side, side, dtype=dtype).requires_grad_(case.network != "full")
+    latents = torch.randn(case.batch, 4, side, side, dtype=dtype).requires_grad_(case.network not in {"full", "words"})
     context = torch.randn(case.batch, case.tokens, CONTEXT_WIDTH, dtype=dtype)
-    if case.checkpointing:
+    if case.checkpointing and case.network != "words":
         latents.requires_grad_()
+    if case.checkpointing or case.network == "words":
         context.requires_grad_()
     timesteps = torch.randint(0, 1000, (case.batch,))
     noise = model(latents, timesteps, context, torch.randn(case.batch, VECTOR_WIDTH, dtype=dtype))

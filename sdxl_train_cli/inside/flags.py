@@ -1,4 +1,4 @@
-"""Print every option of sd-scripts' two SDXL training scripts, and what optimizers take, as one JSON object.
+"""Print every option of sd-scripts' SDXL training scripts, and what optimizers take, as one JSON object.
 
     python flags.py [NAME=MODULE.CLASS ...]    run in the sd-scripts checkout, by the training environment's Python
 
@@ -6,8 +6,8 @@
         {"name", "flag", "type", "many", "choices", "default", "required", "help"}, ...], ...},
      "optimizers": {"adamw": {"betas": "2 numbers", ...}, ...}}
 
-`type` is switch, int, float or str. What is asked is upstream's own parser: `setup_parser()` in sdxl_train.py and
-sdxl_train_network.py. Each optimizer that is named, by sd-scripts' name for it and its class, is asked for its
+`type` is switch, int, float or str. What is asked is upstream's own parser: `setup_parser()` of each script that the
+checkout has. Each optimizer that is named, by sd-scripts' name for it and its class, is asked for its
 arguments; null takes any, and one that is not installed is left out. What an argument takes is told by its default,
 or else by its annotation: switch, number, text, `2 numbers`, or any where neither says so.
 """
@@ -24,13 +24,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SCRIPTS = ("sdxl_train.py", "sdxl_train_network.py")
+SCRIPTS = ("sdxl_train.py", "sdxl_train_network.py", "sdxl_train_textual_inversion.py")
 PASSED = {"params", "lr"}
 """What sd-scripts gives each itself."""
 
 
 def main() -> int:
-    """Ask both scripts and print their options."""
+    """Ask every script and print its options."""
     parser = argparse.ArgumentParser(prog="flags.py", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "optimizers", nargs="*", metavar="NAME=MODULE.CLASS", help="an optimizer to ask for its arguments"
@@ -39,7 +39,7 @@ def main() -> int:
     sys.path[0] = str(Path.cwd())  # not this folder: its files must not stand for upstream's modules
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            scripts = {script: options(script) for script in SCRIPTS}
+            scripts = {script: options(script) for script in SCRIPTS if Path(script).is_file()}
             taken = dict(optimizers(classes))
     except Exception as error:  # noqa: BLE001  a script of another's, with hundreds of imports: anything can come out
         print(" ".join(f"{type(error).__name__}: {error}".split()), file=sys.stderr)

@@ -35,6 +35,6 @@ def begin(path: Path, installed: Environment | None, base: Path | None) -> Begun
         model_file.require_safetensors(base)
     model = model_file.read(path)
     wait = None
-    if installed is not None and installed.trains and (model.is_network or base is not None):
+    if installed is not None and installed.trains and (model.is_network or model.is_embedding or base is not None):
         wait = weight_facts.start(installed, path, base)
     return BegunLook(path, model, installed, base, wait)

@@ -24,6 +24,9 @@ V_PREDICTION, EPSILON = Prediction.V.label, Prediction.EPSILON.label
 _SAID_PREDICTIONS = {"v": V_PREDICTION, "v_prediction": V_PREDICTION, "epsilon": EPSILON}
 SDXL = "SDXL"
 UNKNOWN = "unknown"
+EMBEDDING = "embedding"
+WORDS = {"clip_l": 768, "clip_g": 1280}
+"""An embedding's tensors, one for each of SDXL's text encoders, and how many numbers each of their vectors has."""
 _ALIKE = {"LoRA": "LoCon"}
 """What a kind is called if it reaches convolutions."""
 _CROSS_ATTENTION = re.compile(r"attn2[._](?:processor[._])?to_k")
@@ -64,7 +67,7 @@ class ModelFile:
     """What a header tells of a file."""
 
     what: str
-    """`LoRA`, `checkpoint`; or in words what else it is."""
+    """`LoRA`, `checkpoint`, `embedding`; or in words what else it is."""
     is_network: bool
     family: str | None
     """None if the header does not tell."""
@@ -84,6 +87,13 @@ class ModelFile:
     names: tuple[str, ...]
     """Every tensor's name."""
     metadata: Mapping[str, str]
+    vectors: int | None = None
+    """Of an embedding: how many vectors it has for each text encoder."""
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether it is the vectors of a word."""
+        return self.what == EMBEDDING
 
     @property
     def is_checkpoint(self) -> bool:
@@ -139,7 +149,7 @@ def read(path: Path) -> ModelFile:
 
 def require_safetensors(path: Path) -> None:
     """ModelError if it is no file, or one that can't be looked into without danger."""
-    other = handed_file.other_kind(path, "checkpoint network pickle web_page", "a model")
+    other = handed_file.other_kind(path, "checkpoint network embedding pickle web_page", "a model")
     if other is not None:
         raise ModelError(other)
     if files.is_folder(path):
@@ -161,10 +171,12 @@ def describe(header: Header) -> ModelFile:
     found = {row for _, row in modules}
     is_network = bool(modules) and not header.has("first_stage_model.")
     kinds = tuple(dict.fromkeys(row.kind for row in rows if row in found))
+    words = {name: shape for name, shape in header.shapes.items() if name in WORDS}
+    words = words if len(words) == len(header.shapes) else {}
     names = tuple(dict.fromkeys(module for module, _ in modules)) if is_network else ()
     kohya = {module for module, row in modules if row.dialect == "kohya" and row.rank} if is_network else set()
     return ModelFile(
-        what=_kind(kinds, header) if is_network else _other(header),
+        what=_kind(kinds, header) if is_network else EMBEDDING if words else _other(header),
         is_network=is_network,
         family=_family(header, is_network=is_network),
         prediction=base_model.name_by_tensors(header),
@@ -174,10 +186,11 @@ def describe(header: Header) -> ModelFile:
         dialects=tuple(dict.fromkeys(row.dialect for row in rows if row in found)) if is_network else (),
         kinds=kinds if is_network else (),
         dtypes=tuple(sorted(header.dtypes)),
-        broken=tuple(_broken(header, modules)) if is_network else (),
+        broken=tuple(_broken(header, modules) if is_network else _broken_words(words)),
         missing=checkpoint.missing_parts(header),
         names=tuple(header.shapes),
         metadata=header.metadata,
+        vectors=next((shape[0] for shape in words.values() if shape), None),
     )
 
 
@@ -253,6 +266,18 @@ def _broken(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> It
             yield f"{module} {reason}"
 
 
+def _broken_words(words: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+    """Why an embedding's two tensors don't belong together."""
+    if not words:
+        return
+    for name in WORDS.keys() - words.keys():
+        yield f"it has no {name}"
+    if any(len(shape) != 2 or not shape[0] for shape in words.values()):  # noqa: PLR2004 - a row for each vector
+        yield "its tensors are no lists of vectors"
+    elif len({shape[0] for shape in words.values()}) > 1:
+        yield "its text encoders have different numbers of vectors"
+
+
 def _reason(header: Header, module: str, row: NetworkTensors, ways: tuple[tuple[str, ...], ...]) -> str | None:
     """Why a module's factors don't fit together. None if they do."""
     there = next((way for way in ways if all(f"{module}{ending}" in header.shapes for ending in way)), None)
@@ -269,6 +294,8 @@ def _reason(header: Header, module: str, row: NetworkTensors, ways: tuple[tuple[
 
 
 def _family(header: Header, *, is_network: bool) -> str | None:
+    if all(header.shapes.get(name, ())[1:] == (width,) for name, width in WORDS.items()):
+        return SDXL
     if not is_network:
         return SDXL if header.has("conditioner.embedders.1.") else None
     for pattern, family in _FAMILY_NAMES:

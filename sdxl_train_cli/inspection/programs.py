@@ -29,7 +29,7 @@ class ProgramRule:
 
     program: str
     file: str
-    """`network` or `checkpoint`."""
+    """`network`, `checkpoint` or `embedding`."""
     names: re.Pattern[str]
     source: str
     kinds: tuple[str, ...] = ()
@@ -72,15 +72,15 @@ def load() -> tuple[ProgramRule, ...]:
 
 
 def readings(model: ModelFile) -> tuple[ProgramReading, ...]:
-    """How each program takes the file. Empty for a file that is neither a network nor a checkpoint, or is broken."""
-    if model.broken or not (model.is_network or model.is_checkpoint):
+    """How each program takes the file. Empty for a file of another kind, or a broken one."""
+    if model.broken or not (model.is_network or model.is_checkpoint or model.is_embedding):
         return ()
-    wanted = "network" if model.is_network else "checkpoint"
+    wanted = "network" if model.is_network else "embedding" if model.is_embedding else "checkpoint"
     return tuple(_reading(rule, model) for rule in load() if rule.file == wanted)
 
 
 def _reading(rule: ProgramRule, model: ModelFile) -> ProgramReading:
-    names = model.modules if model.is_network else [name for name in model.names if "." in name]
+    names = model.modules if model.is_network else [name for name in model.names if model.is_embedding or "." in name]
     unread = [name for name in names if not rule.names.match(name)]
     readable = set(names).difference(unread)
     missing = next((start for start in rule.required if not any(name.startswith(start) for name in readable)), None)

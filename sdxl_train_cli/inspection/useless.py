@@ -27,11 +27,21 @@ def no_model(model: ModelFile) -> Problem | None:
 
 
 def broken(model: ModelFile) -> Problem | None:
-    """Which modules of a network have factors that can't be multiplied."""
+    """Which modules of a network have factors that can't be multiplied, or what an embedding lacks."""
     if not model.broken:
         return None
+    if model.is_embedding:
+        return Problem(f"the embedding is of no use: {model.broken[0]}", _AGAIN)
     count, total = len(model.broken), len(model.modules)
     return Problem(f"{count} of {formatting.counted(total, 'module')} can't be put together: {model.broken[0]}", _AGAIN)
+
+
+def of_another_base(model: ModelFile) -> Problem | None:
+    """That an embedding's vectors have other lengths than SDXL's."""
+    if not model.is_embedding or model.broken or model.family is not None:
+        return None
+    sides = " and ".join(map(str, model_file.WORDS.values()))
+    return Problem(f"the embedding is not for SDXL, whose vectors have {sides} numbers", "train or download another")
 
 
 def unread(model: ModelFile, readings: tuple[ProgramReading, ...]) -> Problem | None:

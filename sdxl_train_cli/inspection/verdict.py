@@ -13,6 +13,8 @@ from sdxl_train_cli.inspection.metadata_claims import TrainedWith
 from sdxl_train_cli.inspection.model_file import ModelFile
 from sdxl_train_cli.inspection.programs import Obstacle, ProgramReading
 from sdxl_train_cli.inspection.weight_facts import LABELS, WeightFacts
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.sdscripts import optimizer_swap
 
 LARGEST_NORM = 40.0
 """Of what one module adds: about the Frobenius norm of a whole attention weight of SDXL, 1280 by 1280 at a deviation of
@@ -96,6 +98,7 @@ def _useless(examined: ExaminedFile) -> Iterator[ResultFinding]:
     found = (
         (Trouble.NO_MODEL, None if _is_of_a_module_of_others(examined) else useless.no_model(model)),
         (Trouble.BROKEN, useless.broken(model)),
+        (Trouble.BROKEN, None if examined.trained is not None else useless.of_another_base(model)),
         (Trouble.UNREADABLE, useless.unread(model, examined.readings)),
     )
     yield from (ResultFinding(trouble, problem) for trouble, problem in found if problem is not None)
@@ -127,7 +130,9 @@ def _learned(examined: ExaminedFile) -> Iterator[ResultFinding]:
     weights = examined.weights
     if weights is None:
         return
-    if examined.model.is_network and weights.parts:
+    if examined.model.is_embedding and weights.zero_tensors:
+        yield _nothing("its vectors are all zero", examined)
+    elif examined.model.is_network and weights.parts:
         idle = [part for part in weights.parts if part.idle == part.modules]
         if len(idle) == len(weights.parts):
             count = sum(part.modules for part in idle)
@@ -176,11 +181,16 @@ def _nothing(what: str, examined: ExaminedFile) -> ResultFinding:
         remedy = "look at learning_rate, lr_warmup_steps and lr_scheduler"
     elif trained is not None and trained.highest_rate is not None:
         cause = f"its learning rate reached {trained.highest_rate:.3g}, but {trained.optimizer} never changed a weight"
-        rate = "1e-4" if examined.model.is_network else "1e-5"  # that of another optimizer may be far too high for it
+        rate = optimizer_swap.usual_rate(_kind(examined.model))  # that of another optimizer may be far too high for it
         remedy = f"another optimizer: --set optimizer_type=AdamW --set optimizer_args=null --set learning_rate={rate}"
     else:
         cause, remedy = "no step has changed a weight", "look at its learning rate and optimizer"
     return ResultFinding(Trouble.NOTHING_LEARNED, Problem(f"nothing was learned: {what}; {cause}", remedy))
+
+
+def _kind(model: ModelFile) -> Kind:
+    """A kind whose usual learning rate is this file's too."""
+    return Kind.EMBEDDING if model.is_embedding else Kind.LORA if model.is_network else Kind.DREAMBOOTH
 
 
 def _scaled_away(what: str, count: int, total: int) -> Problem:
@@ -242,7 +252,8 @@ def _moved(examined: ExaminedFile) -> Iterator[ResultFinding]:
     if weights is None or weights.before is None or not weights.before.compared or weights.before.moved:
         return
     if examined.is_continued:
-        yield _nothing(f"all {weights.before.compared} tensors are those of network_weights", examined)
+        option = "weights" if examined.model.is_embedding else "network_weights"
+        yield _nothing(f"all {weights.before.compared} tensors are those of {option}", examined)
         return
     yield ResultFinding(
         Trouble.UNMOVED,
@@ -289,6 +300,8 @@ def _learned_words(examined: ExaminedFile) -> str:
     if weights.parts:
         told = [f"{part.modules - part.idle} of {part.modules} {part.label} modules" for part in weights.parts]
         return f"learned: {', '.join(told)} changed"
+    if examined.model.is_embedding and weights.before is not None:
+        return f"learned: the vectors of {weights.before.moved} of {weights.before.compared} text encoders have moved"
     unet = weights.against.parts.get("unet") if weights.against else None
     if unet is None:
         return f"sound: {formatting.counted(weights.looked_at, 'tensor')} looked at"

@@ -105,6 +105,14 @@ def full_gib(step: StepSettings, *, half_weights: bool) -> float:
 
 
 @cache
+def words_gib(step: StepSettings) -> float:
+    """GiB for one 1024x1024 image while the U-Net only passes gradients on to a caption's words."""
+    precision = "bf16" if step.half else "fp32"
+    case = ActivationCase("unet", "words", 0, base=precision, precision=precision, checkpointing=step.checkpointing)
+    return _most(case, recomputed=step.recomputed) + _longer_captions(step)
+
+
+@cache
 def network_gib(step: StepSettings, dim: int, *, conv: bool) -> float:
     """GiB for one 1024x1024 image while a network of this dim is trained.
 
@@ -163,13 +171,16 @@ def fp8_casts_gib(*, checkpointing: bool) -> float:
     return max(0.0, casts.copies_gib - rows()[ActivationCase(checkpointing=checkpointing)].copies_gib)
 
 
-def text_gib(step: StepSettings, windows: int, *, full: bool) -> float:
+def text_gib(step: StepSettings, windows: int, *, trained: str) -> float:
     """GiB for captions of `windows` windows of 77 tokens while both text encoders are trained.
+
+    `trained` is "full", "words" for their vocabularies alone, or "lora" for a network.
 
     The backward pass adds a gradient of the vocabulary, which does not grow with the captions.
     """
     case = ActivationCase("text", checkpointing=step.checkpointing)
-    case = ActivationCase("text", "full", 0, base="fp32", checkpointing=step.checkpointing) if full else case
+    if trained != case.network:
+        case = ActivationCase("text", trained, 0, base="fp32", checkpointing=step.checkpointing)
     counted = rows()[case]
     return counted.kept_gib * windows + (counted.recomputed_gib if step.recomputed else 0.0)
 

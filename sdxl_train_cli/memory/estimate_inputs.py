@@ -12,6 +12,7 @@ from sdxl_train_cli.memory.network_size import (
     TEXT_ENCODER_1_WEIGHTS,
     TEXT_ENCODER_2_WEIGHTS,
     UNET_WEIGHTS,
+    WORD_WEIGHTS,
     NetworkSize,
     network_size,
 )
@@ -31,6 +32,9 @@ from sdxl_train_cli.sdscripts.optimizer import optimizer
 
 _FLOAT, _HALF, _FP8 = 4.0, 2.0, 1.0
 _WINDOW = 75
+_WORDS = NetworkSize(0, WORD_WEIGHTS)
+_WORD_SIDE = 768
+"""Numbers of a word in the smaller text encoder: the shorter side of its vocabulary's matrix."""
 _LARGEST_SIDE = 8_192
 _LARGEST_BATCH = 4_096
 _LARGEST_DIM = 16_384
@@ -88,6 +92,8 @@ class Demand:
     """What loading may take beyond what is counted."""
     scale: float = 1.0
     """Factor on the total for what can't be counted."""
+    words: bool = False
+    """Whether an embedding is trained: nothing but the vocabularies of both text encoders."""
 
     @property
     def trained(self) -> float:
@@ -153,11 +159,11 @@ class Demands:
 def read(recipe: Recipe) -> Demands:
     """Read a recipe's demand. RecipeError lists every value that is out of range."""
     _require_possible(recipe)
-    full = recipe.kind is Kind.DREAMBOOTH
+    full, words = recipe.kind is Kind.DREAMBOOTH, recipe.kind is Kind.EMBEDDING
     half = recipe.get("mixed_precision") in {"fp16", "bf16"}
     trains_half = half and (recipe.is_on("full_bf16") or recipe.is_on("full_fp16"))
-    size = _full_size(recipe) if full else _network_size(recipe)
-    dim = _integer(recipe, "network_dim") or DEFAULT_DIM
+    size = _WORDS if words else _full_size(recipe) if full else _network_size(recipe)
+    dim = _WORD_SIDE if words else _integer(recipe, "network_dim") or DEFAULT_DIM
     trained_bytes = _HALF if trains_half else _FLOAT
     state, state_doubts = _optimizer(recipe)
     likely = Demand(
@@ -187,6 +193,7 @@ def read(recipe: Recipe) -> Demands:
         sample_area=_area(recipe) if recipe.sample_pixels is None else recipe.sample_pixels / SIDE**2,
         caches_text=_caches_text(recipe),
         lowram=recipe.is_on("lowram"),
+        words=words,
     )
     return Demands(likely, (*state_doubts, *_size_doubts(size), *_other_doubts(recipe)))
 
@@ -277,7 +284,7 @@ def _network_size(recipe: Recipe) -> NetworkSize:
 def _unet_bytes(recipe: Recipe, size: NetworkSize, *, half: bool, trained_bytes: float) -> float:
     if recipe.kind is Kind.DREAMBOOTH and size.unet:
         return trained_bytes
-    if recipe.kind is not Kind.DREAMBOOTH and half and _is_any_on(recipe, "fp8_base", "fp8_base_unet"):
+    if recipe.kind.is_network and half and _is_any_on(recipe, "fp8_base", "fp8_base_unet"):
         return _FP8
     return _HALF if half else _FLOAT
 
@@ -285,10 +292,10 @@ def _unet_bytes(recipe: Recipe, size: NetworkSize, *, half: bool, trained_bytes:
 def _text_bytes(recipe: Recipe, size: NetworkSize, *, half: bool, trained_bytes: float) -> float:
     if _caches_text(recipe):
         return 0.0
-    if recipe.kind is Kind.DREAMBOOTH and size.text:
+    if not recipe.kind.is_network and size.text:
         return trained_bytes
     casts = recipe.is_on("fp8_base") and not recipe.is_on("fp8_base_unet")
-    if recipe.kind is not Kind.DREAMBOOTH and half and casts:
+    if recipe.kind.is_network and half and casts:
         return _FP8
     return _HALF if half else _FLOAT
 
@@ -332,6 +339,9 @@ def _size_doubts(size: NetworkSize) -> list[Doubt]:
 
 def _other_doubts(recipe: Recipe) -> list[Doubt]:
     doubts = []
+    if recipe.kind is Kind.EMBEDDING:
+        reason = "no training of an embedding was measured on a GPU yet: all of it is counted"
+        doubts.append(Doubt(reason, {"scale": 0.9}, {"scale": 1.1}))
     if recipe.is_on("lowram"):
         # The file's tensors are there beside those made from them, and leave gaps that larger ones do not fill.
         reason = "how much loading straight to the GPU takes was never measured"

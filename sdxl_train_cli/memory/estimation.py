@@ -163,7 +163,7 @@ def count(demand: Demand) -> CountedRun:
     staying = sum(term(demand) for term in STAYING)
     later = optimizer_states(demand) + vocabulary_gradient(demand) + accumulated_gradients(demand)
     copies = weight_copies(demand)
-    at_once = demand.batch if demand.full else min(demand.batch, demand.vae_batch)
+    at_once = demand.batch if demand.full or demand.words else min(demand.batch, demand.vae_batch)
     return CountedRun(
         staying=staying,
         kept=kept_activations(demand),
@@ -192,12 +192,21 @@ def text_encoder_weights(demand: Demand) -> float:
 
 
 def vae_weights(demand: Demand) -> float:
-    """The VAE, which leaves the GPU once latents are cached (train_network.py, sdxl_train.py)."""
-    return VAE_WEIGHTS * demand.vae_bytes / _GIB if demand.vae_stays else 0.0
+    """The VAE, which leaves the GPU once latents are cached (train_network.py, sdxl_train.py).
+
+    In train_textual_inversion.py it stays.
+    """
+    return VAE_WEIGHTS * demand.vae_bytes / _GIB if demand.vae_stays or demand.words else 0.0
 
 
 def network_weights(demand: Demand) -> float:
-    """A network's weights: float32, or 16 bits with full_bf16 and full_fp16 (train_network.py)."""
+    """A network's weights: float32, or 16 bits with full_bf16 and full_fp16 (train_network.py).
+
+    Of an embedding the vocabularies as they were, from which all other words are put back after each step
+    (train_textual_inversion.py).
+    """
+    if demand.words:
+        return demand.trained * _FLOAT / _GIB
     return 0.0 if demand.full else demand.trained * demand.trained_bytes / _GIB
 
 
@@ -208,7 +217,7 @@ def optimizer_states(demand: Demand) -> float:
 
 def vocabulary_gradient(demand: Demand) -> float:
     """Embedding gradient of checkpointed text encoders, which is never freed (train_network.py)."""
-    trains_beside = demand.checkpointing and not demand.full and demand.trained_text > 0
+    trains_beside = demand.checkpointing and not (demand.full or demand.words) and demand.trained_text > 0
     return EMBEDDING_WEIGHTS * (_HALF if demand.half else _FLOAT) / _GIB if trains_beside else 0.0
 
 
@@ -229,6 +238,9 @@ def weight_copies(demand: Demand) -> float:
     An fp8 base is cast for each multiplication. Autograd keeps the cast weights for the backward pass, all of them
     unless checkpointing drops them: without it, fp8 costs memory.
     """
+    if demand.words:
+        is_cast = demand.half and demand.text_bytes == _FLOAT and not demand.checkpointing
+        return activations.text_casts_gib() if is_cast else 0.0
     text_goes = demand.checkpointing and not demand.full  # it has an autocast of its own, which forgets them
     copied = demand.trained_unet if text_goes else demand.trained
     copies = copied * _HALF / _GIB if demand.half and demand.trained_bytes == _FLOAT else 0.0
@@ -245,7 +257,9 @@ def kept_activations(demand: Demand, *, recomputed: bool = True) -> float:
     """Activations of the whole batch (activations.csv, counted on the real U-Net): kept, and the recomputed peak."""
     gc = demand.checkpointing
     case = activations.StepSettings(checkpointing=gc, half=demand.half, windows=demand.windows, recomputed=recomputed)
-    if demand.full:
+    if demand.words:
+        image = activations.words_gib(case)
+    elif demand.full:
         image = activations.full_gib(case, half_weights=demand.unet_bytes == _HALF)
     else:
         image = activations.network_gib(case, demand.network_dim, conv=demand.reaches_conv)
@@ -254,7 +268,8 @@ def kept_activations(demand: Demand, *, recomputed: bool = True) -> float:
         image += activations.attention_maps_gib(demand.area, checkpointing=gc)
     kept = demand.batch * image
     if demand.trained_text:
-        kept += activations.text_gib(case, demand.batch * demand.windows, full=demand.full)
+        trained = "words" if demand.words else "full" if demand.full else "lora"
+        kept += activations.text_gib(case, demand.batch * demand.windows, trained=trained)
     return kept
 
 

@@ -59,7 +59,7 @@ class MemorySettings(BaseModel):
     network_dim: int | None = Field(default=None, ge=1)
     network_args: str
     trains: str
-    """`unet`, `text encoders` or both."""
+    """`unet`, `text encoders` or both; `words` of an embedding."""
     optimizer: str
     optimizer_args: str
     mixed_precision: str
@@ -112,18 +112,18 @@ class MemorySettings(BaseModel):
 
 def read(recipe: Recipe) -> MemorySettings:
     """The settings of a typed recipe with valid values (see demand.read)."""
-    full = recipe.kind is Kind.DREAMBOOTH
+    network = recipe.kind.is_network
     return MemorySettings(
         kind=recipe.kind,
-        network_module="" if full else str(recipe.get("network_module") or ""),
-        network_dim=None if full else _whole(recipe, "network_dim"),
-        network_args="" if full else _arguments(recipe, "network_args"),
+        network_module=str(recipe.get("network_module") or "") if network else "",
+        network_dim=_whole(recipe, "network_dim") if network else None,
+        network_args=_arguments(recipe, "network_args") if network else "",
         trains=_trained(recipe),
         optimizer=optimizer.optimizer(recipe),
         optimizer_args=_arguments(recipe, "optimizer_args"),
         mixed_precision=str(recipe.get("mixed_precision") or "no"),
         full_precision=_on(recipe, "full_bf16", "full_fp16"),
-        fp8="" if full else _on(recipe, "fp8_base", "fp8_base_unet"),
+        fp8=_on(recipe, "fp8_base", "fp8_base_unet") if network else "",
         gradient_checkpointing=recipe.is_on("gradient_checkpointing"),
         attention=chosen_attention(recipe) or _PLAIN,
         caches=_on(recipe, *_CACHES),
@@ -162,6 +162,8 @@ def _matters(option: str, recipe: Recipe) -> bool:
 
 
 def _trained(recipe: Recipe) -> str:
+    if recipe.kind is Kind.EMBEDDING:
+        return "words"
     if recipe.kind is Kind.DREAMBOOTH:
         return "unet and text encoders" if recipe.is_on("train_text_encoder") else "unet"
     if recipe.is_on("network_train_text_encoder_only"):
@@ -195,10 +197,10 @@ def recipe(settings: MemorySettings, size: tuple[int, int], batch_size: int) -> 
     full = settings.kind is Kind.DREAMBOOTH
     vae, _, vae_batch = settings.vae.rpartition(" x")
     values: dict[str, Value | None] = {
-        "network_module": None if full else settings.network_module,
+        "network_module": settings.network_module or None,
         "network_dim": settings.network_dim,
         "network_args": tuple(settings.network_args.split()) or None,
-        "network_train_unet_only": not full and settings.trains == "unet",
+        "network_train_unet_only": settings.kind.is_network and settings.trains == "unet",
         "network_train_text_encoder_only": settings.trains == "text encoders",
         "train_text_encoder": full and "text" in settings.trains,
         "optimizer_type": settings.optimizer,

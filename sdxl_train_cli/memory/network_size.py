@@ -18,6 +18,8 @@ VOCABULARY_WEIGHTS = 49_408 * 1_280
 """Token embeddings of the larger text encoder: its largest tensor."""
 EMBEDDING_WEIGHTS = (49_408 + 77) * (768 + 1_280)
 """Token and position embeddings of both text encoders."""
+WORD_WEIGHTS = 49_408 * (768 + 1_280)
+"""Token embeddings of both text encoders: what textual inversion hands to its optimizer."""
 VAE_WEIGHTS = 83_653_863
 
 

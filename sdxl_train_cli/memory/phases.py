@@ -1,11 +1,11 @@
 """The phases of a run around its training steps, as GiB on the GPU: loading, caching, samples.
 
 Each counts the models that are on the GPU in the order in which both sd-scripts v0.10.1 and v0.11.1 move them
-(train_network.py, sdxl_train_network.py, sdxl_train.py):
+(train_network.py, sdxl_train_network.py, sdxl_train.py, train_textual_inversion.py):
 
 1. Everything is loaded to RAM, or with lowram to the GPU. U-Net and VAE become float32 unless trained in 16 bits, text
    encoders float32 always. An fp8 base is cast in RAM, with lowram on the GPU.
-2. To cache latents, the VAE comes to the GPU and goes.
+2. To cache latents, the VAE comes to the GPU and goes; of an embedding's run it stays.
 3. To cache outputs, the text encoders come in the precision of mixed_precision and go; sdxl_train.py lets them wait
    until the U-Net is there. lowram leaves the U-Net on the GPU meanwhile.
 4. To draw samples, the VAE returns, and text encoders that had left: as float32, and they stay.
@@ -65,7 +65,7 @@ def sampling(demand: Demand, staying_gib: float) -> VaePhase | None:
     """A sample is decoded beside what stays. Gradients and activations are gone."""
     if not demand.samples:
         return None
-    returned = 0.0 if demand.vae_stays else VAE_WEIGHTS * demand.vae_bytes / _GIB
+    returned = 0.0 if demand.vae_stays or demand.words else VAE_WEIGHTS * demand.vae_bytes / _GIB
     decoded = demand.sample_area * activations.picture_gib("decode", half=demand.vae_bytes < _FLOAT)
     return VaePhase(staying_gib + returned, decoded)
 

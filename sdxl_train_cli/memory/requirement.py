@@ -71,7 +71,7 @@ class TableRow:
 def _is_as_measured(recipe: Recipe) -> bool:
     """Whether unlisted settings are as docs/vram.md found them to be: text encoders trained."""
     trains_text = recipe.is_on("train_text_encoder") or (
-        recipe.kind is not Kind.DREAMBOOTH and not recipe.is_on("network_train_unet_only")
+        recipe.kind.is_network and not recipe.is_on("network_train_unet_only")
     )
     cached = recipe.is_on("cache_text_encoder_outputs") or recipe.is_on("cache_text_encoder_outputs_to_disk")
     return trains_text and not cached and not _takes_more(recipe)

@@ -72,9 +72,10 @@ def fused(recipe: Recipe) -> Changes:
 
 def unet_only(recipe: Recipe) -> Changes:
     """Cache the text encoders' outputs, which are then not trained."""
-    if recipe.is_on("cache_text_encoder_outputs") or recipe.is_on("train_text_encoder"):
+    trains_words = recipe.is_on("train_text_encoder") or recipe.kind is Kind.EMBEDDING
+    if recipe.is_on("cache_text_encoder_outputs") or trains_words:
         return {}
-    only = {} if recipe.kind is Kind.DREAMBOOTH else {"network_train_unet_only": True}
+    only = {"network_train_unet_only": True} if recipe.kind.is_network else {}
     return {**only, "cache_text_encoder_outputs": True}
 
 
@@ -92,7 +93,7 @@ def full_bf16(recipe: Recipe) -> Changes:
 def fp8(recipe: Recipe) -> Changes:
     """Load the base model in 8 bits."""
     # Without checkpointing, autograd keeps a 16-bit copy of every cast weight, so memory would grow.
-    possible = recipe.kind is not Kind.DREAMBOOTH and recipe.is_on("gradient_checkpointing")
+    possible = recipe.kind.is_network and recipe.is_on("gradient_checkpointing")
     return {} if not possible or recipe.is_on("fp8_base") or recipe.is_on("full_bf16") else {"fp8_base": True}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sdxl_train_cli.memory import estimation, savings
 from sdxl_train_cli.memory.savings import Changes
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts.options import OptionTable
 
@@ -33,7 +33,7 @@ class Reduction:
 
 def _text_outputs(recipe: Recipe) -> Changes:
     """Cache outputs of untrained text encoders. Whether to stop training them is not ours to decide."""
-    trained = recipe.kind is not Kind.DREAMBOOTH and not recipe.is_on("network_train_unet_only")
+    trained = recipe.kind.is_network and not recipe.is_on("network_train_unet_only")
     return {} if trained else savings.unet_only(recipe)
 
 

@@ -27,7 +27,7 @@ Schema = dict[str, object]
 
 def build(table: OptionTable, kind: Kind | None, names: Mapping[Kind, Sequence[str]]) -> Schema:
     """Schema of one kind's presets, or of every kind's. `names` are the presets available to `extends`."""
-    kinds = list(Kind) if kind is None else [kind]
+    kinds = table.kinds if kind is None else [kind]
     tables = [table.of(one) for one in kinds]
     options = sorted({name for known in tables for name in known if name not in value_rules.OWNED})
     extended = sorted({name for one in kinds for name in names.get(one, ())})

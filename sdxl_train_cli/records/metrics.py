@@ -17,6 +17,8 @@ _LOSSES = ("loss/current", "loss")
 _MEANS = ("loss/average",)
 _VALIDATION = ("loss/validation/epoch_average", "loss/validation/step_average")
 _RATE = "lr/"
+_ONLY_RATE = "lr"
+"""How train_textual_inversion.py calls its one rate."""
 _LONGEST_LINE = 64 * 1024
 """Bytes. A step's values take a few hundred."""
 _MOST_STEPS = 10**9
@@ -35,7 +37,7 @@ class StepMetrics:
     average_loss: float | None = None
     """sd-scripts' mean over as many steps as an epoch has."""
     rates: Mapping[str, float] = field(default_factory=dict)
-    """Learning rates by sd-scripts' names: unet, textencoder, group0."""
+    """Learning rates by sd-scripts' names: unet, textencoder, group0, or lr alone."""
     seconds: float | None = None
     """Seconds since the previous step."""
     gpu_used_gib: float | None = None
@@ -197,9 +199,7 @@ class Recorder:
     @property
     def is_settled(self) -> bool:
         """Whether every reported step is logged, including the rates, which come last."""
-        logged = {
-            step for step, scalars in self._logged.items() if any(name.startswith(_RATE) for name in scalars.values)
-        }
+        logged = {step for step, scalars in self._logged.items() if any(map(_is_rate, scalars.values))}
         return self._waiting.keys() <= logged
 
     def ready(self, *, ended: bool = False) -> Iterator[StepMetrics]:
@@ -221,12 +221,16 @@ class Recorder:
 def _joined(metric: StepMetrics, logged: LoggedScalars | None) -> StepMetrics:
     if logged is None:
         return metric
-    rates = {name.removeprefix(_RATE): rate for name, rate in logged.values.items() if name.startswith(_RATE)}
+    rates = {name.removeprefix(_RATE): rate for name, rate in logged.values.items() if _is_rate(name)}
     # v0.10.1 logs the last parameter group twice, the second time by number.
     named = {name: rate for name, rate in rates.items() if not name.startswith("group")}
     mean = _first(logged.values, _MEANS)
     average = metric.average_loss if mean is None else mean
     return replace(metric, loss=logged.values["loss"], average_loss=average, rates=named or rates)
+
+
+def _is_rate(name: str) -> bool:
+    return name == _ONLY_RATE or name.startswith(_RATE)
 
 
 def _first(values: Mapping[str, float], names: Iterable[str]) -> float | None:

@@ -13,6 +13,8 @@ from sdxl_train_cli.memory import estimate_inputs, network_size
 from sdxl_train_cli.recipe import Kind, Recipe
 
 _CHECKPOINT_WEIGHTS = network_size.UNET_WEIGHTS + network_size.TEXT_WEIGHTS + network_size.VAE_WEIGHTS
+_WORD = 768 + 1280
+"""Numbers of one vector in both text encoders."""
 _BYTES = {"fp16": 2, "bf16": 2, "float": 4}
 """Bytes per weight by sd-scripts' save_precision. Without it, the weights' own precision applies."""
 _FULL_PRECISION = 4
@@ -38,8 +40,12 @@ def files(recipe: Recipe) -> SaveFiles:
     half = recipe.is_on("full_bf16") or recipe.is_on("full_fp16")
     stored = _BYTES.get(str(recipe.get("save_precision")), 2 if half else _FULL_PRECISION)
     weights = _CHECKPOINT_WEIGHTS if recipe.kind is Kind.DREAMBOOTH else needed.trained
+    beside = 0.0
+    if recipe.kind is Kind.EMBEDDING:  # a state holds both text encoders whole
+        weights = _WORD * (recipe.number("num_vectors_per_token") or 1)
+        beside = (network_size.TEXT_WEIGHTS - needed.trained) * needed.trained_bytes
     per_weight = needed.trained_bytes + needed.state_bytes
-    state = needed.trained * per_weight / GIB if recipe.is_on("save_state") else 0.0
+    state = (needed.trained * per_weight + beside) / GIB if recipe.is_on("save_state") else 0.0
     return SaveFiles(weights * stored / GIB, state)
 
 

@@ -15,7 +15,7 @@ from sdxl_train_cli.sdscripts import checkpoint, pickles
 
 _SCRIPTS = ("scaled.py",)
 """Our scripts that a record may name: those of the tiny smoke test."""
-_WEIGHTS = ("network_weights", "base_weights")
+_WEIGHTS = ("network_weights", "base_weights", "weights")
 
 
 def own_script(named: Path | None) -> Path | None:

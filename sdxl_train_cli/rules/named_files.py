@@ -12,13 +12,15 @@ from pathlib import Path
 
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.errors import ModelError, Problem, WayOut
-from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
+from sdxl_train_cli.recipe import Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import checkpoint, lycoris, sample_prompts, states
 from sdxl_train_cli.sdscripts.checkpoint import Header
 from sdxl_train_cli.sdscripts.network_arguments import DEFAULT_DIM
 from sdxl_train_cli.sdscripts.states import SavedState
 
-_OPTIONS = ("sample_prompts", "network_weights", "base_weights", "resume", "log_tracker_config", "console_log_file")
+_OPTIONS = (
+    "sample_prompts", "network_weights", "base_weights", "weights", "resume", "log_tracker_config", "console_log_file",
+)  # fmt: skip
 _TEXTS = (
     # an option, what it names, what to do
     ("sample_prompts", "prompts", "a text file with one prompt a line"),
@@ -26,6 +28,8 @@ _TEXTS = (
 )
 _TORCH = (".pt", ".pth", ".ckpt", ".bin")
 """Suffixes of weights that torch loads. It also loads every other file but .safetensors (networks/lora.py)."""
+_WORDS = ("clip_l", "clip_g")
+"""An embedding's tensors, one for each text encoder."""
 _NETWORK = ("lora_", "lycoris_")
 """Prefixes of a trained network's tensor names."""
 
@@ -54,7 +58,7 @@ def _whole(value: Value) -> Value:
 
 def require(recipe: Recipe) -> None:
     """Check each file of a recipe with absolute paths. ModelError lists every problem."""
-    found = [*_texts(recipe), *_networks(recipe), *_state(recipe)]
+    found = [*_texts(recipe), *_networks(recipe), *_embedding(recipe), *_state(recipe)]
     if found:
         raise ModelError(found)
 
@@ -80,6 +84,33 @@ def _networks(recipe: Recipe) -> Iterator[Problem]:
                     f"sd-scripts goes by the suffix, in lower case only: rename the file to match its format, {known}"
                 )
                 yield recipe.problem(option, f"{path} does not have the suffix of a weights file", hint)
+
+
+def _embedding(recipe: Recipe) -> Iterator[Problem]:
+    """The embedding to begin with has as many vectors as the run's (train_textual_inversion.py: train)."""
+    for path in _paths(recipe, "weights"):
+        if not files.is_file(path):
+            yield recipe.problem("weights", f"no embedding at {path}", "weights takes an embedding's file")
+            continue
+        if path.suffix != ".safetensors":
+            yield recipe.problem("weights", f"{path} is not a .safetensors file", "sd-scripts loads others as pickles")
+            continue
+        try:
+            shapes = checkpoint.read_header(path).shapes
+        except ModelError as error:
+            yield from (recipe.problem("weights", problem.message, problem.hint) for problem in error.problems)
+            continue
+        vectors = {shape[0] for name in _WORDS if (shape := shapes.get(name))}
+        if vectors != {ours := int(recipe.number("num_vectors_per_token") or 1)} or not shapes.keys() >= set(_WORDS):
+            yield _other_embedding(recipe, path, vectors, ours)
+
+
+def _other_embedding(recipe: Recipe, path: Path, vectors: set[int], ours: int) -> Problem:
+    if len(vectors) != 1:
+        return recipe.problem("weights", f"{path} is no embedding for SDXL: it has no clip_l and clip_g")
+    (theirs,) = vectors
+    words = f"{path} has {theirs} vectors, but this run has {ours}"
+    return replace(recipe.problem("weights", words), ways=(WayOut((f"num_vectors_per_token={theirs}",)),))
 
 
 def _paths(recipe: Recipe, option: str) -> list[Path]:
@@ -148,7 +179,7 @@ def _state(recipe: Recipe) -> Iterator[Problem]:
         known = "writing it was cut off, or it is a different folder" if is_there else "it is the folder NAME-state"
         yield recipe.problem("resume", f"no complete state at {folder}: {known}", hint)
         return
-    if recipe.kind is not Kind.DREAMBOOTH:
+    if recipe.kind.is_network:
         yield from _too_short(state, recipe)
         for weights in folder.glob("*.safetensors"):
             yield from _other_dim(checkpoint.read_header(weights), recipe, f"the state {folder}", "resume")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from sdxl_train_cli.errors import WayOut
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.rules.rule import NETWORK_KINDS, Rule, RuleHint, is_set, ways, without_arguments
-from sdxl_train_cli.sdscripts import optimizer, rates, shipped, torch_schedules
+from sdxl_train_cli.sdscripts import optimizer, optimizer_swap, rates, shipped, torch_schedules
 from sdxl_train_cli.sdscripts.rates import BLOCK_WEIGHTS
 
 _FULL = (Kind.DREAMBOOTH,)
+_EMBEDDING = (Kind.EMBEDDING,)
 """From here on a step of Adam or Lion is larger than SDXL's weights are."""
 _TOO_LOW = 1e-3
 """Up to here an optimizer that finds its own rate moves next to nothing."""
@@ -109,11 +113,17 @@ def _schedule_passes_over(option: str, schedules: frozenset[str]) -> Rule:
     )
 
 
+_OWN_RATES: Mapping[tuple[Kind, ...], tuple[str, ...]] = {
+    NETWORK_KINDS: ("unet_lr", "text_encoder_lr"),
+    _FULL: ("learning_rate_te1", "learning_rate_te2", "block_lr"),
+    _EMBEDDING: (),
+}
+"""What goes before learning_rate for a part."""
+_USUAL = tuple((kinds, optimizer_swap.usual_rate(kinds[0])) for kinds in _OWN_RATES)
+
+
 def _rate_hint(rate: str, kinds: tuple[Kind, ...]) -> RuleHint:
-    others = (
-        ("learning_rate_te1", "learning_rate_te2", "block_lr") if kinds == _FULL else ("unet_lr", "text_encoder_lr")
-    )
-    return ways((f"learning_rate={rate}", *(f"{option}=null" for option in others)))
+    return ways((f"learning_rate={rate}", *(f"{option}=null" for option in _OWN_RATES[kinds])))
 
 
 _READ_BY = {
@@ -137,13 +147,10 @@ CONFLICTS = (
             (*_RATE_OPTIONS, "network_train_unet_only", "network_train_text_encoder_only", "train_text_encoder"),
             _trains_nothing,
             "a learning rate of 0 leaves nothing to train",
-            ways(f"learning_rate={rate}", (f"learning_rate={rate}", *(f"{option}=null" for option in others))),
+            RuleHint((WayOut((f"learning_rate={rate}",)), *_rate_hint(rate, kinds).ways)),
             kinds,
         )
-        for kinds, rate, others in (
-            (NETWORK_KINDS, "1e-4", ("unet_lr", "text_encoder_lr")),
-            (_FULL, "1e-5", ("learning_rate_te1", "learning_rate_te2", "block_lr")),
-        )
+        for kinds, rate in _USUAL
     ),
     Rule(
         ("block_lr", "learning_rate"),
@@ -182,7 +189,7 @@ CONFLICTS = (
     ),
     *(
         Rule((*_RATE_OPTIONS, "optimizer_type"), breaks, message, _rate_hint(rate, kinds), kinds)
-        for kinds, usual in ((NETWORK_KINDS, "1e-4"), (_FULL, "1e-5"))
+        for kinds, usual in _USUAL
         for breaks, message, rate in ((_is_too_high, _HIGH, usual), (_is_too_low, _LOW, "1"))
     ),
     Rule(
@@ -228,7 +235,7 @@ CONFLICTS = (
 WARNINGS = (
     *(
         Rule((*_RATE_OPTIONS, "optimizer_type"), _may_be_too_high, _MAYBE_HIGH, _rate_hint(usual, kinds), kinds)
-        for kinds, usual in ((NETWORK_KINDS, "1e-4"), (_FULL, "1e-5"))
+        for kinds, usual in _USUAL
     ),
     Rule(
         (*_RATE_OPTIONS, "optimizer_type"),

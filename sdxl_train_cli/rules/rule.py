@@ -9,7 +9,7 @@ from sdxl_train_cli.errors import Problem, WayOut
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.sdscripts import optimizer_swap
 
-NETWORK_KINDS = (Kind.LORA, Kind.LOCON, Kind.LOHA, Kind.LOKR)
+NETWORK_KINDS = tuple(kind for kind in Kind if kind.is_network)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What sd-scripts would refuse late, ignore silently or reinterpret, reported before the run.
 
 The tables: `value_rules` for single options, `conflict_rules` for combinations, `rate_rules` for what is trained and
-how fast, `effect_rules` for values that leave nothing to learn, `warning_rules` for mere warnings.
+how fast, `effect_rules` for values that leave nothing to learn, `embedding_rules` for embeddings,
+`warning_rules` for mere warnings.
 """
 
 from __future__ import annotations
@@ -10,13 +11,21 @@ from collections.abc import Iterator, Sequence
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.rules import conflict_rules, effect_rules, rate_rules, unread_rules, value_rules, warning_rules
+from sdxl_train_cli.rules import (
+    conflict_rules,
+    effect_rules,
+    embedding_rules,
+    rate_rules,
+    unread_rules,
+    value_rules,
+    warning_rules,
+)
 from sdxl_train_cli.rules.rule import broken
 from sdxl_train_cli.sdscripts import optimizer_arguments, options
 from sdxl_train_cli.sdscripts.options import OptionTable
 
-CONFLICTS = (*conflict_rules.CONFLICTS, *rate_rules.CONFLICTS, *effect_rules.CONFLICTS)
-TRAPS = (*warning_rules.TRAPS, *rate_rules.WARNINGS, *effect_rules.WARNINGS)
+CONFLICTS = (*conflict_rules.CONFLICTS, *rate_rules.CONFLICTS, *effect_rules.CONFLICTS, *embedding_rules.CONFLICTS)
+TRAPS = (*warning_rules.TRAPS, *rate_rules.WARNINGS, *effect_rules.WARNINGS, *embedding_rules.WARNINGS)
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import Problem, WayOut
-from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.sdscripts import key_values, lycoris, network_arguments
 from sdxl_train_cli.sdscripts.rates import BLOCK_WEIGHTS
 
@@ -55,6 +55,7 @@ RANGES: Mapping[str, _Range] = {
     **dict.fromkeys(
         (
             "network_dim",
+            "num_vectors_per_token",
             "train_batch_size",
             "max_train_steps",
             "max_train_epochs",
@@ -155,7 +156,7 @@ def warnings(recipe: Recipe) -> Iterator[Problem]:
     """Yield a warning for each key in network_args that the network module would ignore."""
     module = str(recipe.get("network_module"))
     known = _KNOWN_ARGUMENTS.get(module)
-    if recipe.kind is Kind.DREAMBOOTH or known is None:
+    if not recipe.kind.is_network or known is None:
         return
     arguments = recipe.arguments("network_args")
     for key in sorted(arguments.keys() - known):

@@ -418,6 +418,13 @@ _COURSE = (
         _FULL,
     ),
     Rule(
+        ("resume",),
+        sets("resume"),
+        "a resumed training of an embedding counts its steps and epochs from zero again",
+        ways("resume=null", advice="its small file is enough to go on from: the option weights names it"),
+        (Kind.EMBEDDING,),
+    ),
+    Rule(
         ("resume", "skip_until_initial_step"),
         lacks("resume", "skip_until_initial_step"),
         "a resumed run counts its steps from zero again unless skip_until_initial_step is on",

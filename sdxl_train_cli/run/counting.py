@@ -7,11 +7,14 @@ from pathlib import Path
 
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import INSIDE, Environment
-from sdxl_train_cli.errors import SetupError
+from sdxl_train_cli.errors import SetupError, UsageError
 from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.sdscripts import shipped
 
-_SCRIPTS = {kind: INSIDE / ("counted.py" if kind is Kind.DREAMBOOTH else "resumed.py") for kind in Kind}
+_SCRIPTS = {
+    Kind.DREAMBOOTH: INSIDE / "counted.py",
+    **{kind: INSIDE / "resumed.py" for kind in Kind if kind.is_network},
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,18 @@ def of_new_run(installed: Environment, recipe: Recipe) -> StateCounting:
     return StateCounting(_SCRIPTS[recipe.kind])
 
 
+def require_resumable(kind: Kind) -> None:
+    """UsageError for a kind whose script would begin again with step 0."""
+    if kind not in _SCRIPTS:
+        raise UsageError(
+            f"a training of an {kind.label} is not resumed: sd-scripts would begin again with step 0",
+            f"go on from its newest file: sdxl-train {kind.value} --trigger WORD --set weights=FILE.safetensors",
+        )
+
+
 def require(installed: Environment, kind: Kind) -> Path:
     """What has a resumed run of this kind count on. SetupError if that can't be done with this sd-scripts."""
+    require_resumable(kind)
     abilities = environment.abilities(installed)
     reason = abilities.full_not_resumed if kind is Kind.DREAMBOOTH else abilities.not_resumed
     if reason is not None:

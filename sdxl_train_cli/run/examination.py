@@ -178,7 +178,7 @@ def base_file(examiner: Examiner) -> Path | None:
 
 
 def _starting_weights(recipe: Recipe) -> Path | None:
-    """The network that a run goes on from: its weights are not zero at the start."""
-    named = recipe.get("network_weights")
+    """The network or embedding that a run goes on from: its weights are not those of any other run's start."""
+    named = recipe.get("weights" if recipe.kind is Kind.EMBEDDING else "network_weights")
     path = Path(str(named)) if named else None
     return path if path is not None and path.suffix.lower() == ".safetensors" and files.is_file(path) else None

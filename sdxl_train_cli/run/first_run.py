@@ -111,10 +111,8 @@ def _fitting(recipe: Recipe, free_gib: float, known: requirement.Known) -> Itera
     """What makes the run fit, or faster where there is room."""
     if requirement.need(recipe, known).high_gib > free_gib:
         for way in savings.ways_out(recipe, free_gib, known)[:1]:
-            for option, value in way.changes.items():
-                yield DraftLine(
-                    option, value, f"or it would not fit into the {free_gib:.1f} GB free; costs {', '.join(way.costs)}"
-                )
+            reason = f"or it would not fit into the {free_gib:.1f} GB free; costs {', '.join(way.costs)}"
+            yield from (DraftLine(option, value, reason) for option, value in way.changes.items() if value is not None)
         return
     roomy = DraftLine("gradient_checkpointing", False, f"the {free_gib:.1f} GB free have room: about a third faster")
     needs = requirement.need(_with(recipe, [roomy]), known).high_gib

@@ -14,7 +14,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import DatasetError
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.run import smoke, trial
 from sdxl_train_cli.run.preparation import Prepared
@@ -160,13 +160,14 @@ def on_processor(asked: Choices, installed: Environment, folder: Path, pictures:
     size = SmokeSize(trial.TIMED_STEPS, scaled=scaled, gpu_index=None)
     material = smoke.make_material(installed, folder / "material", size)
     small = smoke.choices(asked.kind, material, folder, size, eight_bit=installed.lock.eight_bit)
-    own = {override.option for override in small.overrides}
+    small_overrides = [one for one in small.overrides if one.option != "token_string" or asked.trigger is None]
+    own = {override.option for override in small_overrides}
     kept = tuple(override for override in asked.overrides if override.option not in own)
     return replace(
         small,
         preset=asked.preset,
         data=material.pictures if pictures is None else pictures,
-        overrides=(*kept, *small.overrides),
+        overrides=(*kept, *small_overrides),
         trigger=asked.trigger,
         repeats=asked.repeats,
     )
@@ -176,7 +177,7 @@ def _candidates(asked: Choices, real: Prepared) -> list[SpeedSettings]:
     """Settings to try with growing batches. A value that was set by hand is kept."""
     by_hand = any(override.option == CHECKPOINTING for override in asked.overrides)
     checkpointing = [real.recipe.is_on(CHECKPOINTING)] if by_hand else [False, True]
-    fast = asked.kind is not Kind.DREAMBOOTH and real.environment.trains
+    fast = asked.kind.is_network and real.environment.trains
     return [SpeedSettings(each, fast) for each in checkpointing]
 
 

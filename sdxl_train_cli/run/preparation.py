@@ -116,6 +116,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     `on_progress` receives the number of inspected pictures.
     """
     installed = environment.require(home)
+    installed.require_trainer(choices.kind)
     table = installed.options()
     base = base_model.look(choices.model, hub.fetched(choices.model, os.environ))
     checks = RecipeChecks(choices=choices, base=base, installed=installed, table=table, user_presets=user_presets)

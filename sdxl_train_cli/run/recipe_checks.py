@@ -25,7 +25,7 @@ from sdxl_train_cli.memory.savings import FittingChanges
 from sdxl_train_cli.recipe import Recipe, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.rules import named_files, rules, tried_ways
+from sdxl_train_cli.rules import embedding_rules, named_files, rules, tried_ways
 from sdxl_train_cli.rules.tried_ways import TryResult
 from sdxl_train_cli.run import prediction, sampling, validating
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -241,6 +241,8 @@ def load_recipe(checks: RecipeChecks) -> PredictionChoice:
     gathering = Gathering()
     with gathering.part():
         validating.require_possible(loaded, choices.validation, checks.table)
+    with gathering.part():
+        embedding_rules.require_word(loaded)
     predicted = PredictionChoice(loaded, Prediction.EPSILON, "")
     with gathering.part():
         predicted = prediction.settle(loaded, checks.base, choices.prediction, choices.model)

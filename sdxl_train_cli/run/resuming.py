@@ -142,6 +142,7 @@ def _recipe(
 
 
 def _find_resumption(entry: Loaded, recipe: Recipe, installed: Environment, steps: int | None) -> Resumption:
+    counting.require_resumable(recipe.kind)
     found = states.complete(entry.folder)
     if not found:
         raise TrainingError(

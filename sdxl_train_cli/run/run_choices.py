@@ -10,6 +10,7 @@ from pathlib import Path
 from sdxl_train_cli import files, language, layout
 from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.project import USUAL_SHARE, Project
@@ -23,6 +24,7 @@ DEFAULT_PRESETS = {
     Kind.LOHA: "dim16-gc",
     Kind.LOKR: "factor8-gc",
     Kind.DREAMBOOTH: "gc",
+    Kind.EMBEDDING: "word-gc",
 }
 DEFAULT_DATA = "data"
 DEFAULT_OUTPUT = "output"
@@ -113,8 +115,9 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
     validation: float | None = None,
 ) -> Choices:
     """Apply the defaults. UsageError if a value without default is missing, or the kind does not support an option."""
-    if fast and kind is Kind.DREAMBOOTH:
+    if fast and not kind.is_network:
         raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave out --fast")
+    trigger, changes = _word(kind, texts, changes)
     data = Path(texts["data"] or DEFAULT_DATA)
     if not texts["data"] and not files.is_folder(data):
         raise UsageError(_no_folder(kind))
@@ -127,7 +130,7 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         name=texts["name"] or name_for(data),
         vae=texts["vae"] or None,  # --vae "" removes the project file's VAE
         regularisation=Path(texts["reg"]) if texts["reg"] else None,
-        trigger=texts["trigger"] or None,
+        trigger=trigger,
         repeats=repeats,
         overrides=tuple(changes),
         gpu_index=gpu_index,
@@ -147,6 +150,27 @@ def _no_folder(kind: Kind) -> Problem:
         "sdxl-train {kind} --data FOLDER, or `sdxl-train start FOLDER`, which asks what to train",
         kind=kind.value,
     )
+
+
+def _word(
+    kind: Kind, texts: Mapping[str, str | None], changes: Sequence[Override]
+) -> tuple[str | None, Sequence[Override]]:
+    """The trigger, which is an option too where it is an embedding's word. UsageError if the two differ."""
+    trigger = texts["trigger"] or None
+    if kind is not Kind.EMBEDDING:
+        return trigger, changes
+    if texts["reg"]:
+        words = "regularization pictures teach an embedding nothing: their captions don't have its word"
+        raise UsageError(words, "leave out --reg")
+    set_to = next((str(one.value) for one in reversed(changes) if one.option == "token_string" and one.value), None)
+    if trigger is not None and set_to is None:
+        return trigger, (*changes, Override("token_string", trigger, Origin("--trigger")))
+    if trigger is not None and set_to != trigger:
+        raise UsageError(
+            f"--trigger is '{trigger}' and token_string is '{set_to}', but both are the embedding's word",
+            "leave out token_string",
+        )
+    return set_to, changes
 
 
 def _prediction(text: str | None) -> Prediction | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, formatting
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.environment.toolchain import Extra
@@ -20,7 +20,7 @@ from sdxl_train_cli.run import run_choices
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.training import RunResult
-from sdxl_train_cli.sdscripts import checkpoint, lycoris
+from sdxl_train_cli.sdscripts import checkpoint, lycoris, results
 
 U_NET_MODULES = {Kind.LORA: 722, Kind.LOCON: 788, Kind.LOHA: 722, Kind.LOKR: 722}
 """Layers of SDXL's U-Net that the kinds' default presets adapt: 722 linear and 1x1, 66 more for a LoCon."""
@@ -33,6 +33,7 @@ _TELLING = {
 """A tensor that every adapted layer of a kind has exactly once."""
 _U_NET_SHARE = 0.5
 """Minimum share of a checkpoint's tensors that are U-Net layers and visibly change within a few steps."""
+_WORD = "smoketest"
 _SIDE = 64
 """Pixels. The smallest square that SDXL's three levels and the VAE allow."""
 
@@ -81,7 +82,8 @@ def trainable(installed: Environment) -> tuple[list[Kind], list[Kind]]:
         for module, algo in lycoris.NATIVE.items()
         if module not in installed.networks and not installed.has(Extra.LYCORIS)
     ]
-    return [kind for kind in Kind if kind not in missing], missing
+    there = [kind for kind in Kind if files.is_file(installed.checkout / kind.script)]
+    return [kind for kind in there if kind not in missing], missing
 
 
 _MARK = ".sdxl-train-smoke"
@@ -114,6 +116,8 @@ def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, 
     }
     if kind is not Kind.DREAMBOOTH and not eight_bit and size.gpu_index is None:
         small["optimizer_type"] = "AdamW"
+    if kind is Kind.EMBEDDING:
+        small["token_string"] = _WORD
     if kind is Kind.DREAMBOOTH:
         small["learning_rate"] = 1e-3  # at the real rate, fp16 rounds most changes of a few steps away
     return Choices(
@@ -123,6 +127,7 @@ def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, 
         data=material.pictures,
         output=output,
         name=f"smoke-{kind.value}",
+        trigger=_WORD if kind is Kind.EMBEDDING else None,
         overrides=tuple(Override(option, value, Origin("smoke")) for option, value in small.items()),
         gpu_index=size.gpu_index,
         on_processor=size.gpu_index is None,
@@ -140,6 +145,9 @@ def examine(prepared: Prepared, outcome: RunResult, material: SmokeMaterial) -> 
     if kind is Kind.DREAMBOOTH:
         base = checkpoint.read_header(material.model)
         found, expected, what = len(header.shapes), len(base.shapes), "tensors"
+    elif kind is Kind.EMBEDDING:
+        vectors = prepared.recipe.number("num_vectors_per_token") or 1
+        found, expected, what = sum(shape[0] for shape in header.shapes.values()), 2 * int(vectors), "vectors"
     else:
         found, expected, what = _u_net_modules(kind, header.shapes), U_NET_MODULES[kind], "U-Net modules"
     wrong = [Problem(f"{outcome.result} holds {found} {what}, not {expected}")] if found != expected else []
@@ -147,7 +155,7 @@ def examine(prepared: Prepared, outcome: RunResult, material: SmokeMaterial) -> 
         wrong += [*_wrong_metadata(prepared, header.metadata), *_wrong_weights(prepared, outcome.result, material)]
     if wrong:
         raise TrainingError(wrong)
-    return SmokeFacts(outcome.result, f"{kind.label}: {found} {what}, {outcome.result.stat().st_size / 1e6:.1f} MB")
+    return SmokeFacts(outcome.result, f"{kind.label}: {found} {what}, {formatting.size(outcome.result.stat().st_size)}")
 
 
 def _u_net_modules(kind: Kind, names: Mapping[str, object]) -> int:
@@ -156,7 +164,7 @@ def _u_net_modules(kind: Kind, names: Mapping[str, object]) -> int:
 
 def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Problem]:
     expected = {"modelspec.title": prepared.run.name}
-    if prepared.recipe.kind is not Kind.DREAMBOOTH:
+    if prepared.recipe.kind.is_network:
         expected |= {
             "ss_output_name": prepared.run.name,
             "ss_network_dim": str(prepared.recipe.get("network_dim")),
@@ -171,8 +179,12 @@ def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Pro
 
 def _wrong_weights(prepared: Prepared, path: Path, material: SmokeMaterial) -> list[Problem]:
     full = prepared.recipe.kind is Kind.DREAMBOOTH
-    facts = weight_facts.examine(prepared.environment, path, base=material.model if full else None, whole=True)
+    earlier = None if prepared.recipe.kind.is_network or full else _earlier(prepared, path)
+    base = material.model if full else None
+    facts = weight_facts.examine(prepared.environment, path, base=base, earlier=earlier, whole=True)
     wrong = []
+    if facts.before and facts.before.moved < facts.before.compared:
+        wrong.append(Problem(f"{facts.before.moved} of {facts.before.compared} tensors have moved: not trained"))
     if facts.against and facts.against.changed < _U_NET_SHARE * facts.tensors:
         wrong.append(
             Problem(f"only {facts.against.changed} of {facts.tensors} tensors differ from the base: not trained")
@@ -182,6 +194,12 @@ def _wrong_weights(prepared: Prepared, path: Path, material: SmokeMaterial) -> l
     if facts.zero_tensors:
         wrong.append(Problem(f"{facts.zero_tensors} of {facts.tensors} tensors are all zero: not trained"))
     return wrong
+
+
+def _earlier(prepared: Prepared, path: Path) -> Path | None:
+    """The first checkpoint. What starts at no known place is compared with it."""
+    made = [one.path for one in results.checkpoints(prepared.run.folder, prepared.run.name) if one.path != path]
+    return made[0] if made else None
 
 
 def run(

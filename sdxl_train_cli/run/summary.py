@@ -70,19 +70,25 @@ def _trained(recipe: Recipe) -> str:
     rate = recipe.number("learning_rate")
     used = shipped.default_number("learning_rate") if rate is None else rate
     name = recipe.get("optimizer_type") or optimizer.DEFAULT
-    return f"{_network(recipe)} of {_parts(recipe)}; {name}, learning rate {used:g}"
+    place = "in" if recipe.kind is Kind.EMBEDDING else "of"
+    return f"{_network(recipe)} {place} {_parts(recipe)}; {name}, learning rate {used:g}"
 
 
 def _network(recipe: Recipe) -> str:
     dim = recipe.number("network_dim")
     if recipe.kind is Kind.DREAMBOOTH:
         return "all weights"
+    if recipe.kind is Kind.EMBEDDING:
+        vectors = formatting.counted(int(recipe.number("num_vectors_per_token") or 1), "vector")
+        return f"{vectors} for the word '{recipe.get('token_string')}'"
     return recipe.kind.label if dim is None else f"a {recipe.kind.label} with dim {dim:g}"
 
 
 def _parts(recipe: Recipe) -> str:
     if recipe.kind is Kind.DREAMBOOTH:
         return "the U-Net and the text encoders" if recipe.is_on("train_text_encoder") else "the U-Net"
+    if recipe.kind is Kind.EMBEDDING:
+        return "both text encoders"
     if recipe.is_on("network_train_unet_only"):
         return "the U-Net"
     return "the text encoders" if recipe.is_on("network_train_text_encoder_only") else "the U-Net and the text encoders"

@@ -21,7 +21,7 @@ class InstalledTrainer:
 
     python: Path
     script: Path
-    """`sdxl_train.py` or `sdxl_train_network.py`."""
+    """`sdxl_train_network.py`, `sdxl_train.py` or `sdxl_train_textual_inversion.py`."""
     options: Mapping[str, Option]
     """The script's options."""
     shim: Path | None = None

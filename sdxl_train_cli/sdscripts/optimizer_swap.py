@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sdxl_train_cli.errors import WayOut
 from sdxl_train_cli.recipe import Kind, Recipe
@@ -10,9 +10,12 @@ from sdxl_train_cli.sdscripts import optimizer, rates
 
 _ARGUMENTS = {"adafactor": "scale_parameter=False relative_step=False warmup_init=False"}
 """Arguments with which an optimizer takes learning_rate as the others do, by lower-case name."""
-_RATES = {Kind.DREAMBOOTH: "1e-5"}
+_RATES = {Kind.DREAMBOOTH: "1e-5", Kind.EMBEDDING: "5e-4"}
 _NETWORK_RATE = "1e-4"
-_OWN_RATES = {Kind.DREAMBOOTH: ("learning_rate_te1", "learning_rate_te2", "block_lr")}
+_OWN_RATES: Mapping[Kind, tuple[str, ...]] = {
+    Kind.DREAMBOOTH: ("learning_rate_te1", "learning_rate_te2", "block_lr"),
+    Kind.EMBEDDING: (),
+}
 _OWN_NETWORK_RATES = ("unet_lr", "text_encoder_lr")
 _LOW = 1e-3
 """A rate up to this is no factor of an optimizer that finds its own."""

@@ -15,13 +15,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from sdxl_train_cli import files, formatting
-from sdxl_train_cli.errors import Problem
+from sdxl_train_cli.errors import Problem, SetupError
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
 from sdxl_train_cli.sdscripts import key_values, lycoris, other_names
 
 OptionType = Literal["switch", "int", "float", "str"]
 ANY = "any"
 """What an optimizer's argument takes of which no more is known."""
+EVERYWHERE = (Kind.LORA, Kind.DREAMBOOTH)
+"""Kinds whose script every sd-scripts for SDXL has."""
 
 
 class Option(BaseModel):
@@ -68,13 +70,24 @@ class OptionTable(BaseModel):
     def load(cls, path: Path) -> OptionTable:
         """Read the table that setup wrote. OSError or ValueError if it is unreadable or lacks a script."""
         table = cls.model_validate(files.read_json(path))
-        lacking = {kind.script for kind in Kind} - set(table.scripts)
+        lacking = {kind.script for kind in EVERYWHERE} - set(table.scripts)
         if lacking:
             raise ValueError(f"{path.name} says nothing about {', '.join(sorted(lacking))}")
         return table
 
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kinds whose script's options are known."""
+        return [kind for kind in Kind if kind.script in self.scripts]
+
     def of(self, kind: Kind) -> dict[str, Option]:
-        """Options by name of the script that trains this kind."""
+        """Options by name of the script that trains this kind. SetupError if setup has not asked that script."""
+        if kind.script not in self.scripts:
+            raise SetupError(
+                f"the options of {kind.script} are not known: this sd-scripts was set up before sdxl-train could train"
+                f" {kind.label}",
+                "run `sdxl-train setup --recreate`",
+            )
         return {option.name: option for option in self.scripts[kind.script]}
 
 

@@ -1,12 +1,13 @@
 """The learning rates that sd-scripts gives to the parts of a run, as its optimizer sees them.
 
-From networks/lora.py: prepare_optimizer_params, which leaves a part with a rate of 0 out, and sdxl_train.py: train.
+From networks/lora.py: prepare_optimizer_params, which leaves a part with a rate of 0 out; sdxl_train.py: train; and
+train_textual_inversion.py: train, which has one rate for the words of both text encoders.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sdxl_train_cli.recipe import Kind, Recipe
@@ -35,7 +36,7 @@ class Rates:
 
 def of(recipe: Recipe) -> Rates:
     """The rates of a run."""
-    found = _full(recipe) if recipe.kind is Kind.DREAMBOOTH else _network(recipe)
+    found = _OF_KIND.get(recipe.kind, _network)(recipe)
     return Rates(frozenset(found.unet - {0}), frozenset(found.text - {0}))
 
 
@@ -71,6 +72,13 @@ def _network(recipe: Recipe) -> Rates:
     if not recipe.is_on("network_train_unet_only"):
         text = _with_plus(set(_text_rates(recipe)), plus_ratio(arguments, "text_encoder"))
     return Rates(unet, text)
+
+
+def _embedding(recipe: Recipe) -> Rates:
+    return Rates(frozenset(), frozenset({common(recipe)}))
+
+
+_OF_KIND: Mapping[Kind, Callable[[Recipe], Rates]] = {Kind.DREAMBOOTH: _full, Kind.EMBEDDING: _embedding}
 
 
 def _text_rates(recipe: Recipe) -> list[float]:

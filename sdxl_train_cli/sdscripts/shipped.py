@@ -17,19 +17,40 @@ from sdxl_train_cli.sdscripts.options import Option, OptionTable
 PINNED_RELEASE = "v0.11.1"
 """The release whose options count as long as nothing is installed."""
 RELEASES = Path(__file__).with_name("releases")
-"""One file per release: one option per line without common values, and one optimizer's arguments per line."""
+"""One file per release: one option per line without common values, and one optimizer's arguments per line. `scripts`
+says which scripts have an option so, where not all of them do."""
 
 
 @cache
 def table(release: str = PINNED_RELEASE) -> OptionTable:
     """Every option of one release, without upstream's help texts."""
     found: Any = files.read_json(RELEASES / f"{release}.json")
-    rows = [(row.pop("script", None), _option(row)) for row in found["options"]]
-    scripts = {
-        script: tuple(option for only, option in rows if only in {None, script})
-        for script in sorted({kind.script for kind in Kind})
-    }
+    every = tuple(found["scripts"])
+    rows = [(row.pop("scripts", every), _option(row)) for row in found["options"]]
+    scripts = {script: tuple(option for having, option in rows if script in having) for script in every}
     return OptionTable(release=release, scripts=scripts, optimizers=found["optimizers"])
+
+
+def completed(installed: OptionTable, commit: str) -> OptionTable:
+    """The table of an installed sd-scripts, with scripts that its setup did not ask, where it is a known release."""
+    if set(installed.kinds) == set(Kind):
+        return installed
+    release = next((name for name in _names() if _commit(name) == commit), None)
+    return installed if release is None else _with_scripts(installed, table(release))
+
+
+def _with_scripts(installed: OptionTable, known: OptionTable) -> OptionTable:
+    return installed.model_copy(update={"scripts": {**known.scripts, **installed.scripts}})
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in RELEASES.glob("*.json"))
+
+
+@cache
+def _commit(release: str) -> str:
+    found: Any = files.read_json(RELEASES / f"{release}.json")
+    return str(found["commit"])
 
 
 def _option(row: dict[str, Any]) -> Option:
@@ -44,7 +65,7 @@ def row_defaults(name: str, type_: str) -> dict[str, object]:
 
 @cache
 def defaults() -> Mapping[str, Value]:
-    """Defaults of the pinned release, as far as both scripts agree."""
+    """Defaults of the pinned release, as far as its scripts agree."""
     found: dict[str, list[Value | None]] = {}
     for options in table().scripts.values():
         for option in options:

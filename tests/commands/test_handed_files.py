@@ -11,6 +11,7 @@ import pytest
 from conftest import Cli, write_safetensors
 from foreign_files import FOLDER, write_network
 from PIL import Image
+from tensor_files import numbers, write
 
 from sdxl_train_cli import handed_file
 
@@ -60,7 +61,7 @@ COMMANDS: Mapping[str, tuple[int, str, Callable[[Path], list[object]]]] = {
     "model": (4, "checkpoint network pickle web_page", lambda file: [*LORA, *_data(file), "--model", file]),
     "vae": (4, "checkpoint network pickle web_page", lambda file: [*LORA, *_data(file), *_model(file), "--vae", file]),
     "explain": (2, "log caption run", lambda file: ["runs", "explain", file]),
-    "inspect": (4, "checkpoint network pickle web_page", lambda file: ["inspect", file]),
+    "inspect": (4, "checkpoint network embedding pickle web_page", lambda file: ["inspect", file]),
     "vram": (2, "measured", lambda file: ["vram", "--merge", file]),
 }
 
@@ -68,6 +69,7 @@ COMMANDS: Mapping[str, tuple[int, str, Callable[[Path], list[object]]]] = {
 OTHERS: Mapping[str, str] = {
     "lora.safetensors": "network",
     "base.safetensors": "checkpoint",
+    "word.safetensors": "embedding",
     "model.ckpt": "pickle",
     "pictures.zip": "archive",
     "picture.png": "picture",
@@ -80,6 +82,7 @@ def write_all(folder: Path) -> dict[str, Path]:
     for name, (_, text) in TEXTS.items():
         (folder / name).write_text(text, encoding="utf-8")
     write_network(folder / "lora.safetensors", {"ss_network_dim": "8"})
+    write(folder / "word.safetensors", {"clip_l": numbers(1, 768), "clip_g": numbers(1, 1280)})
     write_safetensors(folder / "base.safetensors")
     (folder / "model.ckpt").write_bytes(b"PK\x03\x04rest")
     with zipfile.ZipFile(folder / "pictures.zip", "w") as archive:

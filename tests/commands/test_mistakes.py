@@ -81,7 +81,7 @@ VALUES = [
     ("lora --steps 10 --epochs 2", 2, "give one of them"),
     ("dreambooth --dim 32", 2, "leave out --dim"),
     ("lora --gpu-memory 8", 2, "--dry-run"),
-    ("plan --kind dora", 2, "one of: lora, locon, loha, lokr, dreambooth"),
+    ("plan --kind dora", 2, "one of: lora, locon, loha, lokr, dreambooth, embedding"),
     ("lora --no-guard loss,disk", 2, "nan"),
 ]
 SETTINGS = [

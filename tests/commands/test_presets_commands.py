@@ -111,7 +111,7 @@ def test_there_is_no_other_kind(bare: Cli) -> None:
     result = bare("presets", "list", "--kind", "LoRA")
 
     assert result.code == 2
-    assert result.stderr == "error: no kind 'LoRA'\nhint:  one of: lora, locon, loha, lokr, dreambooth\n"
+    assert result.stderr == "error: no kind 'LoRA'\nhint:  one of: lora, locon, loha, lokr, dreambooth, embedding\n"
 
 
 # --- show

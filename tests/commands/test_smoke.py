@@ -73,4 +73,4 @@ def test_a_misspelt_kind_is_told_before_setup_is_asked_for(tmp_path: Path) -> No
 
     assert result.code == 2
     assert "no kind 'loar'" in result.stderr
-    assert "dreambooth, all" in result.stderr
+    assert "embedding, all" in result.stderr

@@ -126,7 +126,7 @@ def test_names_that_no_program_asks_for_do_no_harm(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensors", "what"),
     [(("cond_stage_model.transformer.x", "model.diffusion_model.x"), "an SD 1.x model"),
-     (("encoder.conv_in.weight",), "only a VAE"), (("clip_g",), "a textual inversion, not a base model"),
+     (("encoder.conv_in.weight",), "only a VAE"), (("clip_g",), "embedding"),
      (("something.else",), "unknown")],
 )  # fmt: skip
 def test_what_is_neither_is_named_and_nobody_is_said_to_read_it(

@@ -42,7 +42,7 @@ def recipe(kind: Kind = Kind.LORA, **settings: Value | None) -> Recipe:
         "optimizer_type": "AdamW8bit",
         "cache_latents": True,
     }
-    if kind is not Kind.DREAMBOOTH:
+    if kind.is_network:
         usual |= {"network_module": "networks.lora", "network_dim": 32}
     given_here = {name: value for name, value in {**usual, **settings}.items() if value is not None}
     return Recipe(
@@ -105,6 +105,8 @@ def recipes(draw: st.DrawFn, least_side: int = 256) -> Recipe:
         settings |= {"sample_prompts": "prompts.txt", "sample_every_n_steps": 100}
     if kind is Kind.DREAMBOOTH:
         return recipe(kind, **settings, train_text_encoder=draw(st.booleans()))
+    if kind is Kind.EMBEDDING:
+        return recipe(kind, **settings)
     module = settings["network_module"] = draw(st.sampled_from(NETWORKS[kind]))
     conv_dim = draw(st.one_of(st.none(), st.integers(1, 128)))
     words = [] if conv_dim is None else [f"conv_dim={conv_dim}", "conv_alpha=1"]

@@ -40,6 +40,12 @@ def test_dreambooths_names_are_known_too(tmp_path: Path) -> None:
     assert (first.loss, dict(first.rates)) == (0.25, {"unet": 1e-5})
 
 
+def test_an_embeddings_one_rate_is_known_too(tmp_path: Path) -> None:
+    first, *_ = recorded(tmp_path / "m", LoggedScalars(1, {"loss": 0.25, "lr": 5e-4}))
+
+    assert (first.loss, dict(first.rates)) == (0.25, {"lr": 5e-4})
+
+
 def test_an_epochs_mean_at_the_same_number_is_no_steps_loss(tmp_path: Path) -> None:
     first, *_ = recorded(
         tmp_path / "m", LoggedScalars(1, {"loss/epoch_average": 9.0}), LoggedScalars(1, {"loss/current": 1.0})

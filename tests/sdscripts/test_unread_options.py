@@ -22,7 +22,11 @@ import option_reads
 
 SOURCE = upstream_source.find()
 ROWS = [pytest.param(row, id=row.name) for row in unread_options.rows()]
-KINDS = {"sdxl_train.py": Kind.DREAMBOOTH, "sdxl_train_network.py": Kind.LORA}
+RECIPES = {
+    "sdxl_train.py": (Kind.DREAMBOOTH, "full"),
+    "sdxl_train_network.py": (Kind.LORA, "dim32"),
+    "sdxl_train_textual_inversion.py": (Kind.EMBEDDING, "word"),
+}
 READ_BY_PREFIX = "metadata_"
 """get_sai_model_spec goes through the names of all options that begin so."""
 
@@ -39,7 +43,7 @@ def test_setting_one_is_told_with_the_reason(row: UnreadOption) -> None:
     options = {option.name: option for option in shipped.table().scripts[row.scripts[0]]}
     value = True if options[row.name].type == "switch" else 2
     for script in row.scripts:
-        recipe = presets.load(KINDS[script], "full" if KINDS[script] is Kind.DREAMBOOTH else "dim32")
+        recipe = presets.load(*RECIPES[script])
         changed = recipe.replaced({row.name: Setting(value=value)})
         told = [*rules.all_problems(changed, shipped.table()), *rules.warnings(changed)]
 
@@ -83,7 +87,7 @@ def test_reads_are_found_in_what_training_calls_and_only_there(tmp_path: Path) -
 @pytest.mark.upstream
 @pytest.mark.skipif(SOURCE is None, reason="no source of sd-scripts: set SDXL_TRAIN_SOURCE to a clone")
 @pytest.mark.parametrize("release", sorted(path.stem for path in shipped.RELEASES.glob("*.json")))
-@pytest.mark.parametrize("script", sorted(KINDS))
+@pytest.mark.parametrize("script", sorted(RECIPES))
 def test_the_code_reads_every_option_but_those_of_the_table(release: str, script: str, tmp_path: Path) -> None:
     checkout = unpacked(release, tmp_path)
     found = option_reads.reads(checkout, script)
@@ -102,7 +106,7 @@ def unpacked(release: str, folder: Path) -> Path:
         ["git", "clone", "-q", "--no-checkout", str(SOURCE), str(folder / "clone")], check=False, capture_output=True
     )
     archive = ["git", "-C", str(folder / "clone"), "archive", "-o", str(folder / "all.tar"), commit, "--",
-               "library", "networks", "sdxl_train.py", "sdxl_train_network.py", "train_network.py"]  # fmt: skip
+               "library", "networks", "train_network.py", "train_textual_inversion.py", *RECIPES]  # fmt: skip
     if cloned.returncode or subprocess.run(archive, check=False, capture_output=True).returncode:
         pytest.skip(f"this source has no {release}")
     subprocess.run(["tar", "-xf", str(folder / "all.tar"), "-C", str(folder)], check=True)

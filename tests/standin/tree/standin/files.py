@@ -12,6 +12,8 @@ import time
 DTYPES = {"fp16": "F16", "bf16": "BF16", "float": "F32", None: "F32"}
 SMALL = {"F16": b"\x00\x14", "BF16": b"\x80\x3a", "F32": b"\x00\x00\x80\x3a"}  # 2 ** -10 each
 
+WORDS = {"clip_l": 768, "clip_g": 1280}
+"""The tensors of an embedding, and the numbers of each of their vectors."""
 DEPTHS = {"input_blocks_4": 2, "input_blocks_5": 2, "input_blocks_7": 10, "input_blocks_8": 10, "middle_block": 10,
           "output_blocks_0": 10, "output_blocks_1": 10, "output_blocks_2": 10, "output_blocks_3": 2,
           "output_blocks_4": 2, "output_blocks_5": 2}  # fmt: skip
@@ -140,9 +142,12 @@ def _encode(value: float, dtype: str) -> bytes:
 
 def checkpoint(args, metadata: dict, extension: str) -> bytes:
     """The bytes of one saved model."""
-    tensors = (
-        lora_tensors(args) if hasattr(args, "network_module") else full_tensors(args.pretrained_model_name_or_path)
-    )
+    if hasattr(args, "token_string"):
+        tensors = {name: ((args.num_vectors_per_token, side), None) for name, side in WORDS.items()}
+    elif hasattr(args, "network_module"):
+        tensors = lora_tensors(args)
+    else:
+        tensors = full_tensors(args.pretrained_model_name_or_path)
     if extension != ".safetensors":
         return pickle.dumps({"state_dict": {name: shape for name, (shape, _) in tensors.items()}})
     data = safetensors(tensors, args.save_precision, metadata)

@@ -1,4 +1,4 @@
-"""The options of sd-scripts v0.10.1's two SDXL scripts: names, types, choices and defaults."""
+"""The options of sd-scripts v0.10.1's SDXL scripts: names, types, choices and defaults."""
 
 from __future__ import annotations
 
@@ -294,5 +294,24 @@ OF_FULL = {
     "fused_optimizer_groups": Option(int),
 }
 
+OF_EMBEDDING = {
+    "prior_loss_weight": Option(float, default=1.0),
+    "save_model_as": Option(str, default="pt", choices=(None, "ckpt", "pt", "safetensors")),
+    "weights": Option(str),
+    "num_vectors_per_token": Option(int, default=1),
+    "token_string": Option(str),
+    "init_word": Option(str),
+    "use_object_template": Option(SWITCH),
+    "use_style_template": Option(SWITCH),
+}
+NOT_OF_EMBEDDING = {
+    "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "weighted_captions",
+    "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk",
+}  # fmt: skip
+
 NETWORK = {**SHARED, **OF_LORA}  # sdxl_train_network.py
 FULL = {**SHARED, **OF_FULL}  # sdxl_train.py
+EMBEDDING = {
+    **{name: option for name, option in SHARED.items() if name not in NOT_OF_EMBEDDING},
+    **OF_EMBEDDING,
+}  # sdxl_train_textual_inversion.py
