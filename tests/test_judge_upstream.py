@@ -27,6 +27,7 @@ def test_a_release_that_can_not_be_installed_is_told(tmp_path: Path) -> None:
     assert any("has no branch, tag or commit 'v9'" in line for line in found.lines)
 
 
+@pytest.mark.slow
 def test_a_whole_release_is_judged(tmp_path: Path) -> None:
     """With the stand-in: its log and its files are read like the real ones."""
     source = make_repository(tmp_path / "source", tags=("v0.10.1",))
