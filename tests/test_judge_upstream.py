@@ -9,6 +9,7 @@ import pytest
 from standin.build import make_repository
 
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts.known_releases import Differences
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -26,15 +27,18 @@ def test_a_release_that_can_not_be_installed_is_told(tmp_path: Path) -> None:
     assert any("has no branch, tag or commit 'v9'" in line for line in found.lines)
 
 
+@pytest.mark.slow
 def test_a_whole_release_is_judged(tmp_path: Path) -> None:
     """With the stand-in: its log and its files are read like the real ones."""
     source = make_repository(tmp_path / "source", tags=("v0.10.1",))
 
-    found = list(judge_upstream.judge(Home(tmp_path / "home"), str(source), "v0.10.1", tests=False))
+    kinds = [Kind.LORA, Kind.EMBEDDING]
+    found = list(judge_upstream.judge(Home(tmp_path / "home"), str(source), "v0.10.1", kinds, tests=False))
 
     by_subject = {one.subject: one for one in found}
     assert by_subject["setup"].holds
-    assert by_subject["LoRA smoke"].holds, by_subject["LoRA smoke"].lines
+    assert [one.holds for one in found if one.subject.endswith(" smoke")] == [True, True]
+    assert by_subject["LoRA smoke"].lines[0].startswith("LoRA: ")
     assert not [one for one in found if one.subject.endswith("lines of the log")]
 
 
