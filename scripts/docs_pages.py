@@ -28,8 +28,15 @@ _WIDEST = 100
 """Columns for a command's usage."""
 _HOW_TO_SET = (
     "Set one with `--set OPTION=VALUE`, in a preset or in `sdxl-train.yaml`; the most used have "
-    "[flags](commands.md#sdxl-train-lora-locon-loha-lokr-dreambooth). Networks are LoRA, LoCon, LoHa and LoKr."
+    "[flags](commands.md#sdxl-train-lora-locon-loha-lokr-dreambooth-embedding). "
+    "Networks are LoRA, LoCon, LoHa and LoKr."
 )
+_TRAINED = {
+    Kind.LORA.script: "networks",
+    Kind.DREAMBOOTH.script: "Dreambooth",
+    Kind.EMBEDDING.script: "embeddings",
+}
+"""What each script of sd-scripts trains."""
 
 
 def pages() -> dict[str, str]:
@@ -102,10 +109,13 @@ def _options_of(names: Sequence[str], row: Command) -> Iterator[str]:
 def options_page(release: str) -> str:
     """Every option of a release of sd-scripts, and what optimizers take."""
     table = shipped.table(release)
-    network, full = table.scripts[Kind.LORA.script], table.scripts[Kind.DREAMBOOTH.script]
-    both = {option.name for option in network} & {option.name for option in full}
-    rows = {option.name: option for option in (*full, *network)}
-    shown = [_option(rows[name], _script(name, both, network)) for name in sorted(rows)]
+    taking: dict[str, list[str]] = {}
+    rows: dict[str, Option] = {}
+    for script, trained in _TRAINED.items():
+        for option in table.scripts[script]:
+            taking.setdefault(option.name, []).append(trained)
+            rows.setdefault(option.name, option)
+    shown = [_option(rows[name], _trains(taking[name])) for name in sorted(rows)]
     optimizers = [
         [f"`{name}`", ", ".join(f"`{argument}` ({takes})" for argument, takes in taken.items())]
         for name, taken in sorted(table.optimizers.items())
@@ -122,17 +132,15 @@ def options_page(release: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _option(option: Option, script: str) -> list[str]:
+def _option(option: Option, trains: str) -> list[str]:
     takes = ", ".join(f"`{choice}`" for choice in option.choices or ()) or option.type
     many = ", several" if option.many else ""
     is_plain = option.default is None or option.default is False or option.default == ""
-    return [f"`{option.name}`", f"{takes}{many}", "" if is_plain else f"`{option.default}`", script]
+    return [f"`{option.name}`", f"{takes}{many}", "" if is_plain else f"`{option.default}`", trains]
 
 
-def _script(name: str, both: set[str], network: Sequence[Option]) -> str:
-    if name in both:
-        return "all"
-    return "networks" if any(option.name == name for option in network) else "Dreambooth"
+def _trains(taking: Sequence[str]) -> str:
+    return "all" if len(taking) == len(_TRAINED) else " and ".join(taking)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

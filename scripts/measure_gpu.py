@@ -248,7 +248,7 @@ class Running:
         self.report, self.turn = self.folder / "report.json", self.folder / "turn"
         counted = ["--count", str(min(cell.steps, LEFT_OUT))] if count else []
         self.argv = through(self.prepared.argv, [*counted, "--wait", str(self.turn), str(self.report)], cell.way)
-        runs.write(self.prepared.run, repeating.record(self.prepared), self.prepared.pictures)
+        runs.write(self.prepared.run, repeating.record(self.prepared), self.prepared.pictures, self.prepared.prompts)
         self.child = process.Child(self.argv, cwd=self.prepared.environment.checkout, env=self.prepared.variables)
 
     def __enter__(self) -> Running:  # noqa: PYI034 - typing.Self needs Python 3.11
@@ -332,10 +332,16 @@ def prepare(cell: Cell, place: Place, folder: Path) -> Prepared:
     recipe = presets.load(cell.kind, cell.preset, [*asked.overrides, *own])
     made = trial.choices(asked, recipe, folder, cell.batch)
     own += [Override("max_train_steps", cell.steps, MEASURE)]
-    if any(override.option.startswith("sample_") for override in own):
+    has_samples = any(override.option.startswith("sample_") for override in own)
+    if has_samples:
         (folder / "prompts.txt").write_text(PROMPTS, encoding="utf-8")
         own += [Override("sample_prompts", str(folder / "prompts.txt"), MEASURE)]
-    changed = replace(made, overrides=(*made.overrides, *own), repeats=cell.steps * cell.batch)
+    changed = replace(
+        made,
+        overrides=(*made.overrides, *own),
+        repeats=cell.steps * cell.batch,
+        samples=None if has_samples else (),  # None keeps the file
+    )
     return preparation.prepare(changed, place.home, folder / "presets")
 
 
@@ -356,6 +362,8 @@ def choices(cell: Cell, place: Place, folder: Path) -> Choices:
         gpu_index=place.device.index,
         check_vram=False,
         tokenizers=place.material.tokenizers,
+        samples=(),
+        validation=0.0,
     )
 
 

@@ -7,7 +7,7 @@ hint. Memory is in GiB (2^30 bytes), time in seconds. Nothing here prints.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -101,12 +101,15 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag of `sdxl-train lo
     gpu_memory_gib: float | None = None,
     check_vram: bool = True,
     fast: bool = False,
+    samples: str | Sequence[str] | None = None,
+    validation: float | None = None,
     home: Path | None = None,
 ) -> Prepared:
     """Make every check that can be made before a run, and build its command line (`argv`); writes nothing of the run.
 
     The arguments are the flags of `sdxl-train lora`; no project file is read. `gpu_memory_gib` checks as if the GPU had
-    so much memory. `warnings` and `notes` of what is given are worth showing.
+    so much memory. `samples` are prompts, `()` for no sample pictures; `validation` is the share of pictures that is
+    held back, 0 for none. None leaves both to the run. `warnings` and `notes` of what is given are worth showing.
 
     Raises UsageError, RecipeError, DatasetError, ModelError, SetupError or VramError; one error holds all problems.
     """
@@ -130,6 +133,8 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag of `sdxl-train lo
         gpu_memory_gib=gpu_memory_gib,
         check_vram=check_vram,
         fast=fast,
+        samples=None if samples is None else run_choices.prompts([samples] if isinstance(samples, str) else samples),
+        validation=validation,
     )
     return preparation.prepare(choices, _home(home), layout.user_presets(os.environ))
 

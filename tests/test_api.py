@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Cli
@@ -70,6 +71,22 @@ def test_a_run_is_prepared_launched_and_read(pictures: Path, model: Path) -> Non
     assert run.state is api.RunState.DONE
     assert str(run.record.settings["max_train_steps"].origin) == "changes"
     assert [listed.name for listed in api.list_runs()] == ["cat"]
+
+
+@pytest.mark.usefixtures("_set_up")
+def test_samples_and_validation_are_decided_by_arguments(pictures: Path, model: Path) -> None:
+    def argv(**chosen: Any) -> list[str]:  # noqa: ANN401 - as the function takes them
+        given = {"model": model, "data": pictures, "changes": CHANGES, "trigger": "cat", "gpu_memory_gib": 24.0}
+        return api.prepare(api.Kind.LORA, **{**given, **chosen}).argv
+
+    assert "--sample_prompts" in argv()
+    assert "--sample_prompts" not in argv(samples=())
+    assert "--sample_prompts" in argv(trigger=None, samples="a cat in a park")
+    held = argv(validation=0.34)
+    assert held[held.index("--validation_split") + 1] == "0.34"
+    assert "--validation_split" not in argv(validation=0.0)
+    with pytest.raises(RecipeError, match="has to be between 0 and 1"):
+        argv(validation=1.5)
 
 
 def test_a_preset_is_loaded_and_checked_before_setup() -> None:

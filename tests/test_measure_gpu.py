@@ -9,10 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import write_pictures
 
+from sdxl_train_cli import gpu
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.run.smoke import SmokeMaterial
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "measure_gpu.py"
@@ -98,6 +103,28 @@ def test_the_page_shows_the_table_that_the_script_prints_of_the_measured_file() 
 
     assert printed.strip()
     assert printed.strip() in (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def place(
+    home: Path, installed: Environment, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> measure_gpu.Place:
+    """A GPU of 80 GB and a model, as far as preparing a cell needs them."""
+    device = gpu.hypothetical(80, 0.5)
+    monkeypatch.setattr(gpu, "devices", lambda: (device,))
+    material = SmokeMaterial(model, home / "tokenizers", write_pictures(tmp_path / "own"))
+    return measure_gpu.Place(Home(home), installed, device, material, is_scaled=False, folder=tmp_path)
+
+
+@pytest.mark.parametrize(("changes", "drawn"), [("", False), ("+sample_every_n_steps=4", True)])
+def test_a_cell_draws_samples_only_where_it_asks_for_them_and_holds_back_no_pictures(
+    changes: str, drawn: bool, place: measure_gpu.Place
+) -> None:
+    prepared = measure_gpu.prepare(measure_gpu.parse(f"lora/dim32-gc{changes}:1:plain:6"), place, place.folder)
+
+    assert ("--sample_prompts" in prepared.argv, "--sample_every_n_steps" in prepared.argv) == (drawn, drawn)
+    assert prepared.samples is None
+    assert not any("validation" in word for word in prepared.argv)
 
 
 def test_the_shipped_cells_are_what_the_script_makes_of_what_was_measured() -> None:

@@ -81,11 +81,12 @@ class StartPlan:
     @property
     def next_lines(self) -> tuple[str, ...]:
         """What to type now."""
-        command = f"sdxl-train {self.first.kind.value}"
+        is_fast = self.is_fast if self.can_start else self.first.is_fast
+        command = f"sdxl-train {self.first.kind.value}{' --fast' if is_fast else ''}"
         if not self.is_set_up:
             return "sdxl-train setup", f"{command}, which trains what the file says"
         if self.can_start:
-            return (f"{command} --fast" if self.is_fast else command,)
+            return (command,)
         size = "8" if self.gpu_memory is None else f"{self.gpu_memory:g}"
         shown = f"{command} --dry-run --gpu-memory {size}, which shows what would be trained"
         return shown, f"{command}, on a computer with a GPU"

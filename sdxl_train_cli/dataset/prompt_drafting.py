@@ -64,7 +64,7 @@ def _is_tagged(caption: str) -> bool:
 
 
 def _of_tags(captions: Sequence[str], trigger: str) -> list[str]:
-    pictures = [overview.split_tags(caption) - {trigger.lower()} for caption in captions]
+    pictures = [overview.split_tags(caption) - overview.split_tags(trigger) for caption in captions]
     common = _common_tags(pictures)
     quality = [tag for tag in common if _QUALITY.fullmatch(tag)]
     subject = [tag for tag in common if _SUBJECT.fullmatch(tag)]

@@ -81,11 +81,11 @@ def samples(project: Project, typed: Sequence[str] | None, *, no_samples: bool) 
     """Prompts from the command line, else the project file; none where none are wanted, None where nobody says."""
     if no_samples:
         return ()
-    return _prompts(typed) if typed else project.samples
+    return prompts(typed) if typed else project.samples
 
 
-def _prompts(typed: Sequence[str]) -> tuple[str, ...]:
-    """UsageError for what is no prompt, which sd-scripts would pass over."""
+def prompts(typed: Sequence[str]) -> tuple[str, ...]:
+    """Prompts without spaces around them. UsageError for what is no prompt, which sd-scripts would pass over."""
     for prompt in typed:
         if not prompt.strip() or not prompt.isprintable() or prompt.startswith("#"):
             words = "has several lines" if prompt.strip() and not prompt.isprintable() else "is no prompt"

@@ -202,6 +202,13 @@ def test_a_large_gpu_trains_without_checkpointing_and_speed_means_fast(
     assert result.stderr.endswith("next: sdxl-train lora --fast\n")
 
 
+def test_speed_means_fast_in_what_to_type_on_another_computer_too(here: Main) -> None:
+    result = here("start", "--for", "speed", "--gpu-memory", "24")
+
+    assert "next: sdxl-train lora --fast --dry-run --gpu-memory 24, which" in result.stderr
+    assert result.stderr.endswith("next: sdxl-train lora --fast, on a computer with a GPU\n")
+
+
 def test_before_setup_the_file_is_written_and_setup_is_next(tmp_path: Path) -> None:
     write_pictures(tmp_path / "data", caption=TAGS)
     write_base(tmp_path / "base.safetensors")

@@ -32,6 +32,12 @@ def test_tags_that_never_stand_together_are_not_put_together(tmp_path: Path) -> 
     assert drafted(tmp_path / "d", captions).prompts[0] == "zkz, 1girl, day"
 
 
+def test_the_tags_of_a_trigger_of_several_stand_once_in_a_prompt(tmp_path: Path) -> None:
+    found = drafted(tmp_path / "d", ["zkz, red hair, 1girl, smile"] * 3, "zkz, red hair")
+
+    assert found.prompts[0] == "zkz, red hair, 1girl, smile"
+
+
 def test_quality_tags_are_used_only_where_the_captions_use_them(tmp_path: Path) -> None:
     with_them = drafted(tmp_path / "with", ["zkz, 1girl, masterpiece, best quality"] * 3)
     without = drafted(tmp_path / "without", ["zkz, 1girl, solo"] * 3)
