@@ -19,6 +19,7 @@ from sdxl_train_cli.importers import (
     toml_config,
 )
 from sdxl_train_cli.importers.foreign_settings import ForeignSettings
+from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import checkpoint, pickles
 
 _KNOWN = (
@@ -66,6 +67,7 @@ def _of_text(text: str, shown: str) -> ForeignSettings:
         given = {word.partition("=")[0].removeprefix("--") for word in text.split() if word.startswith("--")}
         is_full = bool(given & toml_config.ONLY_FULL) and not any(name.startswith("network_") for name in given)
         script = "sdxl_train.py" if is_full else "sdxl_train_network.py"
+        script = Kind.EMBEDDING.script if given & toml_config.ONLY_EMBEDDING else script
         return command_line.read(f"{script} {text.lstrip()}", shown)
     if command_line.is_one(_COMMENT.sub("", text)):
         return command_line.read(text, shown)

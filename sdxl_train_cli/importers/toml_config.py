@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.importers import values
-from sdxl_train_cli.importers.foreign_settings import ForeignKey, ForeignSettings, became, ignored, unknown
+from sdxl_train_cli.importers.foreign_settings import (
+    NOT_IMPORTED,
+    ForeignKey,
+    ForeignSettings,
+    became,
+    ignored,
+    unknown,
+)
 
 FORMAT = "sd-scripts TOML"
 _SIGNS = frozenset(
@@ -32,6 +39,10 @@ _OTHER_MODELS: Mapping[str, str] = {
 ONLY_FULL = frozenset(
     {"train_text_encoder", "learning_rate_te1", "learning_rate_te2", "block_lr", "fused_optimizer_groups"}
 )
+ONLY_EMBEDDING = frozenset(
+    {"token_string", "init_word", "num_vectors_per_token", "use_object_template", "use_style_template"}
+)
+"""Options of the script for textual inversion alone."""
 _GUI_ONLY: Mapping[str, str] = {
     "epoch": "only the GUI uses it, to compute max_train_steps",
     "noise_offset_type": "the GUI's own; sd-scripts ignores it",
@@ -66,6 +77,8 @@ def read(found: Mapping[str, object], where: str) -> ForeignSettings:
         raise RecipeError(Problem(f"is for {other}, not for SDXL", "import SDXL settings", where))
     if values.switch(given.get("v2")):
         raise RecipeError(Problem("is for Stable Diffusion 2, not for SDXL", "import SDXL settings", where))
+    if ONLY_EMBEDDING & given.keys():
+        raise RecipeError(Problem("trains a textual inversion", NOT_IMPORTED, where))
     has_network = any(key.startswith("network_") for key in given)
     is_full = not has_network and bool(ONLY_FULL & given.keys() or "unet_lr" not in given)
     return ForeignSettings(FORMAT, is_full, tuple(_entry(key, option, raw) for option, key, raw in flat))

@@ -18,7 +18,7 @@ from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules
 
-SHIPPED = [(kind, name) for kind in Kind for name in presets.names(kind)]
+SHIPPED = [(kind, name) for kind in Kind if kind is not Kind.EMBEDDING for name in presets.names(kind)]
 IMPORTED = sorted(path.name for path in FOLDER.iterdir())
 
 
@@ -39,6 +39,19 @@ def test_every_shipped_preset_comes_back_from_every_program(kind: Kind, name: st
 
     assert found.kind is kind
     assert differing(options(found), said(recipe)) == {}
+
+
+@pytest.mark.parametrize("target", [TargetForm.TOML, TargetForm.COMMAND])
+def test_what_trains_an_embedding_does_not_come_back_as_another_kind(target: TargetForm) -> None:
+    recipe = rules.require(presets.load(Kind.EMBEDDING, "word"), TABLE)
+
+    with pytest.raises(RecipeError, match="trains a textual inversion"):
+        of_text(written(recipe, target))
+
+
+def test_options_of_an_embedding_alone_are_told_from_a_loras() -> None:
+    with pytest.raises(RecipeError, match="trains a textual inversion"):
+        of_text("--token_string=ohwx --learning_rate=5e-4 --train_batch_size=1")
 
 
 @pytest.mark.parametrize("target", TargetForm)
