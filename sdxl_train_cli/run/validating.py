@@ -64,7 +64,7 @@ def require_possible(recipe: Recipe, share: float | None, table: OptionTable) ->
     """RecipeError where the script that trains this kind has no validation."""
     if share and SPLIT not in table.of(recipe.kind):
         words = f"{recipe.kind.script} of this sd-scripts has no validation"
-        raise RecipeError(Problem(words, "leave out --validate", OF_FLAG, (SPLIT,)))
+        raise RecipeError(Problem(words, "leave out --validate", OF_FLAG, OPTIONS))
 
 
 def choose(recipe: Recipe, survey: Survey, share: float | None, table: OptionTable) -> ValidationChoice:
