@@ -112,7 +112,8 @@ def start(
     for line in plan.next_lines(prepared):
         console.note(f"next: {line}")
     if as_json:
-        printing.data({"event": "written", "file": str(written), "next": list(plan.next_lines(prepared))}, indent=None)
+        told = {"event": "result", "state": "written", "path": str(written), "next": list(plan.next_lines(prepared))}
+        printing.data(told, indent=None)
     else:
         printing.out(str(written))
 

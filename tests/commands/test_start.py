@@ -117,7 +117,8 @@ def test_a_script_gets_the_defaults_and_the_next_command(here: Main, tmp_path: P
 def test_json_tells_the_file_and_the_next_command(here: Main, tmp_path: Path) -> None:
     (told,) = here("start", "--json").stdout.splitlines()
 
-    assert json.loads(told)["file"] == str(tmp_path / PROJECT_FILE)
+    assert json.loads(told)["event"] == "result"
+    assert json.loads(told)["path"] == str(tmp_path / PROJECT_FILE)
     assert json.loads(told)["next"][0].startswith("sdxl-train lora")
 
 
