@@ -74,7 +74,6 @@ LONG_FUNCTIONS = {
     "api.prepare": "a parameter of the documented API on each line",
     "commands.train.train": "a flag of the command on each line",
     "run.preparation._check": "the checks of a new run in their order",
-    "run.run_choices.choose": "a flag of the command on each line",
     "run.resuming.prepare": "the checks of a resumed run in their order",
     "run.training._watch": "start, follow, judge and record: one try block must hold them",
 }
