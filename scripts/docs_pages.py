@@ -13,7 +13,7 @@ from sdxl_train_cli import cli
 from sdxl_train_cli.cli import Command, CommandGroup
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import shipped
-from sdxl_train_cli.sdscripts.options import Option
+from sdxl_train_cli.sdscripts.options import Option, OptionTable
 
 WRITTEN = {
     "README.md": "index.md",
@@ -22,6 +22,12 @@ WRITTEN = {
     "CHANGELOG.md": "changelog.md",
 }
 """Pages that stand at the top of the project, and where the site has them."""
+_TRAINS = {
+    Kind.LORA.script: "networks",
+    Kind.DREAMBOOTH.script: "Dreambooth",
+    Kind.EMBEDDING.script: "embeddings",
+}
+"""What each script of sd-scripts trains."""
 RELEASES = tuple(sorted((path.stem for path in shipped.RELEASES.glob("*.json")), reverse=True))
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 _WIDEST = 100
@@ -102,10 +108,8 @@ def _options_of(names: Sequence[str], row: Command) -> Iterator[str]:
 def options_page(release: str) -> str:
     """Every option of a release of sd-scripts, and what optimizers take."""
     table = shipped.table(release)
-    network, full = table.scripts[Kind.LORA.script], table.scripts[Kind.DREAMBOOTH.script]
-    both = {option.name for option in network} & {option.name for option in full}
-    rows = {option.name: option for option in (*full, *network)}
-    shown = [_option(rows[name], _script(name, both, network)) for name in sorted(rows)]
+    rows = {option.name: option for options in reversed(list(table.scripts.values())) for option in options}
+    shown = [_option(rows[name], _scripts(name, table)) for name in sorted(rows)]
     optimizers = [
         [f"`{name}`", ", ".join(f"`{argument}` ({takes})" for argument, takes in taken.items())]
         for name, taken in sorted(table.optimizers.items())
@@ -129,10 +133,12 @@ def _option(option: Option, script: str) -> list[str]:
     return [f"`{option.name}`", f"{takes}{many}", "" if is_plain else f"`{option.default}`", script]
 
 
-def _script(name: str, both: set[str], network: Sequence[Option]) -> str:
-    if name in both:
-        return "all"
-    return "networks" if any(option.name == name for option in network) else "Dreambooth"
+def _scripts(name: str, table: OptionTable) -> str:
+    """The kinds that have the option."""
+    having = [
+        words for script, words in _TRAINS.items() if name in {option.name for option in table.scripts.get(script, ())}
+    ]
+    return "all" if len(having) == len(_TRAINS) else ", ".join(having)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
