@@ -34,7 +34,8 @@ _WIDEST = 100
 """Columns for a command's usage."""
 _HOW_TO_SET = (
     "Set one with `--set OPTION=VALUE`, in a preset or in `sdxl-train.yaml`; the most used have "
-    "[flags](commands.md#sdxl-train-lora-locon-loha-lokr-dreambooth-embedding). Networks are LoRA, LoCon, LoHa and LoKr."
+    "[flags](commands.md#sdxl-train-lora-locon-loha-lokr-dreambooth-embedding). "
+    "Networks are LoRA, LoCon, LoHa and LoKr."
 )
 
 
