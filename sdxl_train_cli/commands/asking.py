@@ -10,7 +10,7 @@ import typer
 
 from sdxl_train_cli import visible
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.ui import printing
+from sdxl_train_cli.ui import console, printing
 
 Answer = TypeVar("Answer")
 
@@ -27,8 +27,8 @@ def ask(question: str, default: object, convert: Callable[[str], Answer]) -> Ans
             answer: Answer = typer.prompt(
                 visible.line(question), default=default, value_proc=_taking(convert), err=True
             )
-    except typer.Abort as error:  # the input ended: Ctrl-D
-        raise UsageError("the questions were not answered", "answer with flags instead: --help") from error
+    except typer.Abort as error:
+        raise _unanswered() from error
     return answer
 
 
@@ -38,7 +38,13 @@ def confirm(question: str, *, default: bool) -> bool:
         with printing.questions_on_stderr():
             return typer.confirm(question, default=default, err=True)
     except typer.Abort as error:
-        raise UsageError("the questions were not answered", "answer with flags instead: --help") from error
+        raise _unanswered() from error
+
+
+def _unanswered() -> UsageError:
+    """The input ended, by Ctrl-D; the cursor is still behind the question."""
+    console.note("")
+    return UsageError("the questions were not answered", "answer with flags instead: --help")
 
 
 def _taking(convert: Callable[[str], Answer]) -> Callable[[str], Answer]:

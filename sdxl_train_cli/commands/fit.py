@@ -34,7 +34,7 @@ from sdxl_train_cli.errors import Gathering, VramError
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import savings
 from sdxl_train_cli.recipes import presets, project
-from sdxl_train_cli.rules import rules
+from sdxl_train_cli.rules import embedding_rules, rules
 from sdxl_train_cli.run import fitting, preparation, run_choices, trial
 from sdxl_train_cli.run.fitting import FitLimits, Fitted, SpeedSettings, TriedSettings
 from sdxl_train_cli.run.preparation import Prepared
@@ -114,6 +114,8 @@ def _require_possible(asked: Choices, installed: Environment, *, own_pictures: b
     gathering = Gathering()
     with gathering.part():
         loaded = presets.load(asked.kind, asked.preset, asked.overrides, workspace.user_presets())
+        if own_pictures:
+            embedding_rules.require_word(loaded)
         rules.require(loaded, installed.options())
     with gathering.part():
         if own_pictures:

@@ -15,7 +15,7 @@ from sdxl_train_cli.commands.start_plan import StartPlan
 from sdxl_train_cli.commands.start_questions import Typed
 from sdxl_train_cli.commands.train_options import WATCHING, AsJson, GpuIndex, NoSamples, Sample
 from sdxl_train_cli.commands.workspace import HomeOption
-from sdxl_train_cli.dataset import checking, picture_names
+from sdxl_train_cli.dataset import checking, folders, picture_names
 from sdxl_train_cli.dataset.checking import CheckedDataset, DatasetSource
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
@@ -101,7 +101,7 @@ def start(
     prepared = plan.prepared(text)
     plan.show(text, prepared)
     if yes and (prepared is None or not plan.can_start):
-        raise UsageError(plan.hindrance(), plan.next_lines[0])
+        raise UsageError(plan.hindrance(), plan.way_out())
     can_start = prepared is not None and plan.can_start
     starts = can_start and (yes or (asks and asking.confirm(_START, default=True)))
     written = project.write(Path.cwd(), text)
@@ -109,10 +109,11 @@ def start(
     if starts and prepared is not None:
         train.launch(prepared, where, as_json=as_json, is_told=True)
         return
-    for line in plan.next_lines:
+    for line in plan.next_lines(prepared):
         console.note(f"next: {line}")
     if as_json:
-        printing.data({"event": "written", "file": str(written), "next": list(plan.next_lines)}, indent=None)
+        told = {"event": "result", "state": "written", "path": str(written), "next": list(plan.next_lines(prepared))}
+        printing.data(told, indent=None)
     else:
         printing.out(str(written))
 
@@ -134,14 +135,14 @@ def _written_command() -> str:
 
 def _usual_folder() -> Path:
     found = next((Path(name) for name in _FOLDERS if Path(name).is_dir()), None)
-    if found is None and not picture_names.holds_pictures(Path.cwd()):
+    if found is None and not (picture_names.holds_pictures(Path.cwd()) or folders.has_numbered(Path.cwd())):
         raise UsageError("no pictures are given, and this folder has none", "sdxl-train start FOLDER")
     return found or Path()
 
 
 def _look(data: Path) -> CheckedDataset:
     """Look at the pictures. DatasetError for what a trigger word does not mend."""
-    source = DatasetSource(data, called="give another folder: sdxl-train start FOLDER")
+    source = DatasetSource(data, called="give `sdxl-train start`")
     with workspace.picture_progress() as on_progress:
         checked = checking.check(source, None, on_progress)
     findings = tuple(each for each in checked.findings if each.kind != "caption-missing")

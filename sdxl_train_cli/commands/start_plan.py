@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sdxl_train_cli import formatting, gpu
 from sdxl_train_cli.commands import measured, train, workspace
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.gpu import Gpu
@@ -18,6 +19,9 @@ from sdxl_train_cli.ui import console
 _LARGE_GIB = 80.0
 """Size of the GPU that a run is prepared for where there is none, so that nothing is refused for its sake."""
 _UNMEASURED = "not known: nothing like it was measured on this GPU; `sdxl-train fit` does so in five minutes"
+
+_SIZES = (8, 12, 16, 24, 32, 48, 80)
+"""GPU memory as it is sold, in GB."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +82,30 @@ class StartPlan:
         where = "no NVIDIA GPU was found" if self.gpu_memory is None else "--gpu-memory pretends a GPU"
         return f"nothing can be started: {where}"
 
-    @property
-    def next_lines(self) -> tuple[str, ...]:
-        """What to type now."""
+    def way_out(self) -> str:
+        """What to type where it can't be started, and no file is written."""
+        if not self.is_set_up:
+            return "sdxl-train setup"
+        return "leave out --yes to write sdxl-train.yaml alone, or start without a GPU with --no-vram-check"
+
+    def next_lines(self, prepared: Prepared | None) -> tuple[str, ...]:
+        """What to type now that the file is written."""
         is_fast = self.is_fast if self.can_start else self.first.is_fast
         command = f"sdxl-train {self.first.kind.value}{' --fast' if is_fast else ''}"
-        if not self.is_set_up:
+        if not self.is_set_up or prepared is None:
             return "sdxl-train setup", f"{command}, which trains what the file says"
         if self.can_start:
-            return (command,)
-        size = "8" if self.gpu_memory is None else f"{self.gpu_memory:g}"
-        shown = f"{command} --dry-run --gpu-memory {size}, which shows what would be trained"
-        return shown, f"{command}, on a computer with a GPU"
+            chosen = "" if self.gpu is None else f" --gpu {self.gpu}"
+            return (f"{command}{chosen}{' --no-vram-check' if self.no_vram_check else ''}",)
+        size = _suitable_size(prepared) if self.gpu_memory is None else self.gpu_memory
+        shown = f"{command} --dry-run --gpu-memory {size:g}, which shows what would be trained"
+        folder = formatting.shell_word(self.first.data)
+        small = f"sdxl-train start {folder} --force --gpu-memory {_SIZES[0]}, which fits it to a smaller GPU"
+        return (
+            shown,
+            *([small] if self.gpu_memory is None and size > _SIZES[0] else []),
+            f"{command}, on a computer with a GPU",
+        )
 
     def show(self, text: str, prepared: Prepared | None) -> None:
         """The plan in a few lines."""
@@ -107,3 +123,11 @@ class StartPlan:
             console.note(line)
         if self.device is not None:
             console.note(f"time:     {summary.time_words(prepared) or _UNMEASURED}")
+
+
+def _suitable_size(prepared: Prepared) -> float:
+    """The smallest GPU on which the run is not refused."""
+    needs = requirement.need(prepared.heaviest).high_gib + requirement.TIGHT_GIB
+    return next(
+        (size for size in _SIZES if needs <= gpu.hypothetical(size, gpu.usual_headroom_gib()).free_gib), _SIZES[-1]
+    )

@@ -18,6 +18,7 @@ from sdxl_train_cli.errors import ModelError, SdxlTrainError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.inspection import bases_on_disk
 from sdxl_train_cli.inspection.bases_on_disk import FoundBase
+from sdxl_train_cli.memory import preset_drafting
 from sdxl_train_cli.memory.preset_drafting import Priority, TrainingSubject
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
@@ -133,16 +134,22 @@ def _trigger(typed: str | None, what: TrainingSubject, captions: CaptionStyle, *
 
     def word(text: str) -> str:
         if text.strip() == _NONE and needed:
-            raise typer.BadParameter(f"{what.value} needs a word that calls it in prompts")
+            raise typer.BadParameter(f"training {_words(what)} needs a word that calls it in prompts")
         return text.strip()
 
     if typed is None and asks:
         said = "which word calls it in prompts" if needed else f"a word that calls it in prompts, or {_NONE} for none"
         typed = asking.ask(f"3. Trigger: {said}?", default or _NONE, word)
-    found = default if typed is None else None if typed == _NONE else typed
-    if found is None and needed:
-        raise UsageError(f"a {what.value} needs a trigger word, and no captions tell one", '--trigger "ohwx woman"')
-    return found
+    found = default if typed is None else typed.strip()
+    if found in {None, "", _NONE} and needed:
+        untold = ", and no captions tell one" if default is None else ""
+        hint = f'--trigger "{captions.trigger or "ohwx woman"}"'
+        raise UsageError(f"training {_words(what)} needs a trigger word{untold}", hint)
+    return None if found in {"", _NONE} else found
+
+
+def _words(what: TrainingSubject) -> str:
+    return preset_drafting.CUSTOMS[what].words
 
 
 def _aim(aim: str | None, preset: str | None, *, asks: bool) -> tuple[str, tuple[Kind, str] | None]:

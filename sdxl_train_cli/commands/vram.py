@@ -122,11 +122,11 @@ def plan(
     offers = [offer for question in questions for offer in planning.fitting_runs(question, workspace.user_presets())]
     table = environment.option_table(workspace.home(home))
     odd = [recipe_checks.warnings(offer.recipe, table, card) for offer in offers]
+    if not offers:
+        raise _too_small(chosen, planning.PlanRequest(chosen[0], free_gib, resolution, data))
     if as_json:
         console.data([_offer(offer, warnings) for offer, warnings in zip(offers, odd, strict=True)])
         return
-    if not offers:
-        raise _too_small(chosen, planning.PlanRequest(chosen[0], free_gib, resolution, data))
     console.note(f"recommended for the {free_gib:.1f} GB free on {card.name}:")
     for place, (offer, warnings) in enumerate(zip(offers, odd, strict=True)):
         if place == 1:

@@ -276,6 +276,11 @@ def _folders(  # noqa: PLR0913 - each comes from a flag
             yield Subset(folder, int(match[1]), trigger or match[2] or None, "", None, is_reg, 0, 0)
 
 
+def has_numbered(data: Path) -> bool:
+    """Whether it holds folders with repeats in their names that hold pictures."""
+    return any(picture_names.holds_pictures(data / name) for name in _numbered_names(data))
+
+
 def _require_none_below(data: Path, inside: Sequence[Path], called: str) -> None:
     """DatasetError if the pictures are deeper. The message names that folder."""
     bare = next(_unnumbered(inside), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.errors import Problem, RecipeError, UsageError
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipes import yaml_file
 
@@ -34,6 +34,9 @@ def load(folder: Path) -> UserConfig:
     found = document.get(_NOTIFY)
     listed = found is not None and isinstance(found.value, tuple)
     rest = tuple(entry for entry in document.entries if not (listed and entry is found))
+    if found is not None and _is_odd_address(found.value):
+        words = "notify takes an address that begins with http:// or https://, and this one does not"
+        raise RecipeError(Problem(words, "or a command: notify: [program, '{message}']", document.where(found)))
     texts = yaml_file.texts(replace(document, entries=rest), (*_KEYS, _NOTIFY))
     command = tuple(map(str, found.value)) if found is not None and isinstance(found.value, tuple) else None
     return UserConfig(texts.get("source"), texts.get("home"), command or texts.get(_NOTIFY))
@@ -49,6 +52,12 @@ def home(typed: str | None, environ: Mapping[str, str]) -> Home:
             f"{chosen!a} can't be the home folder: its name is not valid UTF-8", "give --home another folder"
         )
     return Home.find(Path(chosen) if chosen else None, {})
+
+
+def _is_odd_address(value: object) -> bool:
+    """Whether it is an address that nothing is sent to. A shell would tell it, and it may hold a key."""
+    scheme, found, _ = value.partition("://") if isinstance(value, str) else ("", "", "")
+    return bool(found) and scheme.isalpha() and scheme.lower() not in {"http", "https"}
 
 
 def _is_name(text: str) -> bool:

@@ -168,7 +168,7 @@ def on_processor(asked: Choices, installed: Environment, folder: Path, pictures:
         preset=asked.preset,
         data=material.pictures if pictures is None else pictures,
         overrides=(*kept, *small_overrides),
-        trigger=asked.trigger,
+        trigger=asked.trigger or small.trigger,
         repeats=asked.repeats,
     )
 
@@ -245,7 +245,8 @@ class _FitSearch:
         """Run one trial on fresh pictures, so that no cache of an earlier one saves it work."""
         began = time.monotonic()
         place = self.folder / f"trial-{len(self.found.tried) + 1}"
-        trial.write_pictures([placed.picture for placed in self.found.bucket.placed[:size]], place / "pictures")
+        placed = [each.picture for each in self.found.bucket.placed[:size]]
+        trial.write_pictures(placed, place / "pictures", self.found.recipe.get("token_string"))
         changed = Override(CHECKPOINTING, settings.checkpointing, Origin("fit"))
         asked = replace(self.asked, fast=settings.fast, overrides=(*self.asked.overrides, changed))
         recipe = self.found.recipe

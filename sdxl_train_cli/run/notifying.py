@@ -31,7 +31,9 @@ def _post(address: str, end: RunEnd) -> Problem | None:
         network.post_json(address, told)
     except OSError as error:
         # The address may hold a key, and so may the error's text.
-        reason = error.strerror or type(error).__name__
+        cause, code = getattr(error, "reason", None), getattr(error, "code", None)
+        why = cause if isinstance(cause, OSError) else error
+        reason = f"status {code}" if code else why.strerror or type(why).__name__
         return Problem(f"notify: {network.host(address)} was not told of the end: {reason}", _HINT)
     return None
 

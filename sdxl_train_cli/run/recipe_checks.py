@@ -236,7 +236,7 @@ def load_recipe(checks: RecipeChecks) -> PredictionChoice:
     choices = checks.choices
     overrides = checks.overrides()
     loaded = presets.load(choices.kind, choices.preset, overrides, checks.user_presets)
-    loaded = validating.asked(loaded, choices.validation)
+    loaded = validating.asked(loaded, choices.validation, checks.table)
     loaded = sampling.asked(loaded, choices.samples, off=sampling.is_off(overrides))
     gathering = Gathering()
     with gathering.part():

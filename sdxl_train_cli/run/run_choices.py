@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, language, layout
+from sdxl_train_cli import files, formatting, language, layout
 from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.origin import Origin
@@ -28,6 +28,8 @@ DEFAULT_PRESETS = {
 }
 DEFAULT_DATA = "data"
 DEFAULT_OUTPUT = "output"
+_PROMPT_FILES = (".txt", ".toml", ".json")
+"""Suffixes of files of prompts that sd-scripts reads."""
 NAMELESS = "run"
 """The name of a run whose pictures' folder has no name that every file system takes."""
 
@@ -79,6 +81,8 @@ def overrides(kind: Kind, project: Project) -> tuple[Override, ...]:
 
 def samples(project: Project, typed: Sequence[str] | None, *, no_samples: bool) -> tuple[str, ...] | None:
     """Prompts from the command line, else the project file; none where none are wanted, None where nobody says."""
+    if no_samples and typed:
+        raise UsageError("--sample and --no-samples contradict each other", "leave out one of them")
     if no_samples:
         return ()
     return prompts(typed) if typed else project.samples
@@ -90,6 +94,9 @@ def prompts(typed: Sequence[str]) -> tuple[str, ...]:
         if not prompt.strip() or not prompt.isprintable() or prompt.startswith("#"):
             words = "has several lines" if prompt.strip() and not prompt.isprintable() else "is no prompt"
             raise UsageError(f"--sample {words}: {prompt!r}", '--sample "ohwx woman, portrait"')
+        if prompt.endswith(_PROMPT_FILES) and files.is_file(Path(prompt)):
+            hint = f"--set sample_prompts={formatting.shell_word(prompt)} --set sample_every_n_steps=250"
+            raise UsageError(f"--sample takes a prompt, and {prompt} is a file", hint)
     return tuple(prompt.strip() for prompt in typed)
 
 

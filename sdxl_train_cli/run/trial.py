@@ -94,12 +94,15 @@ def choices(asked: Choices, recipe: Recipe, folder: Path, batch_size: int, steps
     )
 
 
-def write_pictures(pictures: Sequence[PictureFile], folder: Path) -> None:
-    """Copy pictures under plain names, each with a caption. The caption's text does not affect memory."""
+def write_pictures(pictures: Sequence[PictureFile], folder: Path, word: Value | None = None) -> None:
+    """Copy pictures under plain names, each with a caption. Its text does not affect memory.
+
+    An embedding trains a word, which has to be in it.
+    """
     folder.mkdir(parents=True)
     for number, picture in enumerate(pictures):
         (folder / f"{number:03}{picture.path.suffix.lower()}").write_bytes(picture.path.read_bytes())
-        (folder / f"{number:03}.txt").write_text("a picture\n", encoding="utf-8")
+        (folder / f"{number:03}.txt").write_text(f"a picture of {word or 'it'}\n", encoding="utf-8")
 
 
 def run(prepared: Prepared, argv: Sequence[str] | None = None) -> Trial:

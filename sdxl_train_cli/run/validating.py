@@ -32,6 +32,8 @@ LEAST_PICTURES = 40
 training, and a small set misses every picture that is held back."""
 LEAST_HELD_BACK, MOST_HELD_BACK = 4, 20
 """More than twenty make the mean hardly steadier, and each of them costs time and is not trained on."""
+_MOST_SHARE = 0.25
+"""Of few pictures the rest is needed for the training."""
 _SEED = 42
 _TIMESTEPS = 4
 """That sd-scripts validates each picture with (NUM_VALIDATION_TIMESTEPS)."""
@@ -50,11 +52,11 @@ class ValidationChoice:
     notes: tuple[str, ...] = ()
 
 
-def asked(recipe: Recipe, share: float | None) -> Recipe:
+def asked(recipe: Recipe, share: float | None, table: OptionTable) -> Recipe:
     """The recipe with the typed share, before the pictures are known; zero takes away what a preset has of it."""
     if share is not None and share <= 0:
         return recipe.replaced(dict.fromkeys(OPTIONS))
-    if not share or recipe.get(SPLIT) is not None:
+    if not share or recipe.get(SPLIT) is not None or SPLIT not in table.of(recipe.kind):
         return recipe
     settings = {SPLIT: share, SEED: recipe.get(SEED) or _SEED}
     return recipe.replaced({name: Setting(value=value, origin=OF_FLAG) for name, value in settings.items()})
@@ -64,7 +66,7 @@ def require_possible(recipe: Recipe, share: float | None, table: OptionTable) ->
     """RecipeError where the script that trains this kind has no validation."""
     if share and SPLIT not in table.of(recipe.kind):
         words = f"{recipe.kind.script} of this sd-scripts has no validation"
-        raise RecipeError(Problem(words, "leave out --validate", OF_FLAG, (SPLIT,)))
+        raise RecipeError(Problem(words, "leave out --validate", OF_FLAG, OPTIONS))
 
 
 def choose(recipe: Recipe, survey: Survey, share: float | None, table: OptionTable) -> ValidationChoice:
@@ -81,10 +83,14 @@ def choose(recipe: Recipe, survey: Survey, share: float | None, table: OptionTab
     counts = _counts(survey)
     if share is None or share == USUAL_SHARE:
         wanted = min(USUAL_SHARE, MOST_HELD_BACK / max(1, sum(counts)))
-    clean = clean_share(counts, max(wanted, LEAST_HELD_BACK / max(1, sum(counts))))
+    clean = _suitable_share(counts, wanted)
     if origin is OF_DEFAULT and (clean is None or held_back(counts, clean) < LEAST_HELD_BACK):
         return ValidationChoice(recipe)
-    settings = {SPLIT: clean or wanted, SEED: recipe.get(SEED) or _SEED}
+    taken = clean or max(wanted, _one_of(counts))
+    if not held_back(counts, taken):
+        words = "a picture that is held back is not trained on, and no folder has two"
+        raise RecipeError(Problem(words, "leave out --validate, or give more pictures", OF_FLAG, OPTIONS))
+    settings = {SPLIT: taken, SEED: recipe.get(SEED) or _SEED}
     validated = recipe.replaced({name: Setting(value=value, origin=origin) for name, value in settings.items()})
     return _with_rhythm(validated, survey, origin)
 
@@ -93,15 +99,19 @@ def _with_rhythm(recipe: Recipe, survey: Survey, origin: Origin) -> ValidationCh
     arranged = bucketing.arrange(recipe, survey.readable)
     held = len({picture.path for picture in arranged.held_back})
     epochs = math.ceil(arranged.epochs)
-    every = int(recipe.number(EVERY_EPOCHS) or suitable_epochs(epochs))
-    has_own = recipe.get(EVERY_STEPS) is not None or recipe.get(EVERY_EPOCHS) is not None
+    steps = int(recipe.number(EVERY_STEPS) or 0)
+    # With steps alone, sd-scripts validates after each epoch too.
+    every = int(recipe.number(EVERY_EPOCHS) or (1 if steps else suitable_epochs(epochs)))
+    has_own = bool(steps) or recipe.get(EVERY_EPOCHS) is not None
     settings = {} if has_own else {EVERY_EPOCHS: Setting(value=every, origin=origin)}
     if not held or not arranged.batches:
         return ValidationChoice(recipe.replaced(settings))
     passes = _PASSES_CHECKPOINTED if recipe.is_on("gradient_checkpointing") else _PASSES_TRAINING
     per_step = passes * max(arranged.batch_sizes) * arranged.accumulation
-    cost = max(1, round(held * _TIMESTEPS * (epochs // every) / per_step))
+    times = epochs // every + (arranged.steps // steps if steps else 0)
+    cost = max(1, round(held * _TIMESTEPS * times / per_step))
     when = f"every {formatting.counted(every, 'epoch')}" if every > 1 else "after each epoch"
+    when += f" and every {formatting.counted(steps, 'step')}" if steps else ""
     note = (
         f"validation: {formatting.counted(held, 'picture')} held back, looked at {when}: about as long as "
         f"{formatting.counted(cost, 'training step')}; --no-validate trains on all"
@@ -114,6 +124,19 @@ def suitable_epochs(epochs: int) -> int:
     usual = max(1, round(epochs / _TIMES))
     dividing = [each for each in range(1, epochs // _FEWEST_TIMES + 1) if epochs % each == 0]
     return min(dividing, key=lambda each: abs(math.log(each / usual)), default=usual)
+
+
+def _suitable_share(counts: Sequence[int], wanted: float) -> float | None:
+    """The share that is asked for, or more where that is too few pictures: up to a quarter, or one picture."""
+    total = max(1, sum(counts))
+    steady = max(wanted, min(LEAST_HELD_BACK / total, _MOST_SHARE))
+    found = [clean_share(counts, share) for share in (steady, _one_of(counts))]
+    return next((share for share in found if share and held_back(counts, share)), None)
+
+
+def _one_of(counts: Sequence[int]) -> float:
+    """The share that is one picture of the largest folder."""
+    return 1 / max((2, *counts))
 
 
 def _suits(recipe: Recipe, survey: Survey) -> bool:

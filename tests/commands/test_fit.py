@@ -99,6 +99,16 @@ def test_a_model_that_is_made_here_needs_nothing_from_the_hub(
     assert result.code == 0, result.stderr
 
 
+def test_trials_of_an_embedding_have_its_word_in_their_captions(main: Callable[..., Result], pictures: Path) -> None:
+    typed = ("fit", "--kind", "embedding", "--max-batch", "1")
+    result, own, wordless = (
+        main(*typed, *words) for words in ((), ("--data", pictures, "--trigger", "zzq01"), ("--data", pictures))
+    )
+
+    assert (result.code, own.code, wordless.code) == (0, 0, 3), result.stderr + own.stderr + wordless.stderr
+    assert own.stdout.splitlines()[-1].startswith("sdxl-train embedding ")
+
+
 def test_the_table_and_the_command_go_to_stdout_and_the_story_to_stderr(cli: Cli, pictures: Path) -> None:
     result = cli("fit", "--max-batch", "1", "--data", pictures, "--kind", "locon", "--set", "min_snr_gamma=5")
     header, *rows, command = result.stdout.splitlines()

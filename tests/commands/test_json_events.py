@@ -77,6 +77,7 @@ def test_the_last_event_of_a_stopped_run_says_how_far_it_came(ready: Cli) -> Non
         (("lora", "--json"), 6),
         pytest.param(("fit", "--json"), 6, marks=pytest.mark.slow),
         (("plan", "--json"), 6),
+        (("plan", "--kind", "embedding", "--gpu-memory", "4", "--json"), 6),
         (("start", "--json", "absent"), 4),
         (("runs", "show", "absent", "--json"), 2),
         (("runs", "resume", "absent", "--json"), 2),

@@ -73,11 +73,11 @@ def test_a_wrong_answer_is_asked_again_with_one_line_of_why(cli: Cli) -> None:
         "one of: character",
         "a number from 1 to 1",
         "no model at absent",
-        "object needs a word",
+        "training an object needs a word",
         "no LoRA preset named",
     ):
         assert told in result.stderr, told
-    assert result.stderr.endswith("next: sdxl-train lora\n")
+    assert result.stderr.endswith("next: sdxl-train lora --no-vram-check\n")
     assert (project.load(cli.folder).trigger, project.load(cli.folder).preset) == ("ohwx mug", "object")
     assert not (cli.folder / "output").exists()
 
@@ -109,14 +109,16 @@ def test_a_script_gets_the_defaults_and_the_next_command(here: Main, tmp_path: P
     assert result.path == tmp_path / PROJECT_FILE
     assert project.load(tmp_path).data == "pictures"
     assert settings(tmp_path) == {"max_train_steps": 1200, "save_every_n_steps": 240}
-    assert "next: sdxl-train lora --dry-run --gpu-memory 8" in result.stderr
-    assert here("lora", "--dry-run", "--gpu-memory", "24").code == 0
+    assert "next: sdxl-train lora --dry-run --gpu-memory 16" in result.stderr
+    assert "next: sdxl-train start pictures --force --gpu-memory 8" in result.stderr
+    assert here("lora", "--dry-run", "--gpu-memory", "16").code == 0
 
 
 def test_json_tells_the_file_and_the_next_command(here: Main, tmp_path: Path) -> None:
     (told,) = here("start", "--json").stdout.splitlines()
 
-    assert json.loads(told)["file"] == str(tmp_path / PROJECT_FILE)
+    assert json.loads(told)["event"] == "result"
+    assert json.loads(told)["path"] == str(tmp_path / PROJECT_FILE)
     assert json.loads(told)["next"][0].startswith("sdxl-train lora")
 
 
@@ -139,6 +141,22 @@ def test_yes_without_a_gpu_starts_and_writes_nothing(here: Main, tmp_path: Path)
     assert not (tmp_path / PROJECT_FILE).exists()
 
 
+def test_what_is_typed_next_is_not_refused(here: Main) -> None:
+    for words in ((), ("--for", "speed"), ("--gpu-memory", "8", "--for", "speed")):
+        (told,) = here("start", "--json", "--force", *words).stdout.splitlines()
+        for line in json.loads(told)["next"][:-1]:
+            typed = line.split(",")[0].split()[1:]
+            assert here(*typed).code == 0, line
+
+
+def test_folders_of_concepts_in_this_folder_are_found(main: Main, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "10_cat", 3, caption=TAGS)
+    write_base(tmp_path / "base.safetensors")
+
+    assert main("start").code == 0
+    assert project.load(tmp_path).data == "."
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -146,9 +164,11 @@ def test_yes_without_a_gpu_starts_and_writes_nothing(here: Main, tmp_path: Path)
         (("--for", "fun"), 2, "one of: quality, speed"),
         (("--model", "absent.safetensors"), 4, "no model at absent.safetensors"),
         (("--preset", "absent"), 3, "no LoRA preset named 'absent'"),
-        (("--trigger", "-"), 2, '--trigger "ohwx woman"'),
+        (("--trigger", ""), 2, '--trigger "mika"'),
+        (("--trigger", "-"), 2, "error: training a character needs a trigger word\n"),
+        (("--yes",), 2, "leave out --yes to write sdxl-train.yaml alone"),
         (("empty",), 4, "holds no picture"),
-        (("absent",), 4, "absent"),
+        (("absent",), 4, "give `sdxl-train start` a folder of pictures"),
         (("--gpu-memory", "3"), 6, "3"),
     ],
 )

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 from conftest import Cli, Result, write_pictures, write_safetensors
 
+from sdxl_train_cli.environment import network
 from sdxl_train_cli.errors import RecipeError
 from sdxl_train_cli.recipes import user_config
 from sdxl_train_cli.records.run_end import RunEnd
@@ -93,7 +95,7 @@ def test_an_address_that_refuses_is_a_warning_without_its_key(ready: Cli) -> Non
         result = train(ready, no_proxy="127.0.0.1")
 
     assert result.code == 0
-    assert "warning: notify: 127.0.0.1 was not told of the end" in result.stderr
+    assert "warning: notify: 127.0.0.1 was not told of the end: status 500" in result.stderr
     assert "secret-key" not in result.stderr
 
 
@@ -144,3 +146,22 @@ def test_anything_else_is_refused_with_its_line(tmp_path: Path) -> None:
 
     with pytest.raises(RecipeError, match=r"config\.yaml:1: notify takes text"):
         user_config.load(tmp_path)
+
+
+def test_an_address_that_nothing_is_sent_to_is_refused_without_its_key(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("notify: htps://ntfy.sh/secret-key\n", encoding="utf-8")
+
+    with pytest.raises(RecipeError, match=r"config\.yaml:1: notify takes an address") as told:
+        user_config.load(tmp_path)
+    assert "secret-key" not in str(told.value)
+
+
+def test_why_an_address_was_not_told_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(_url: str, _found: object) -> None:
+        raise URLError(ConnectionRefusedError(111, "Connection refused"))
+
+    monkeypatch.setattr(network, "post_json", refuses)
+    problem = notifying.send("http://127.0.0.1:1/secret-key", END)
+
+    assert problem is not None
+    assert "Connection refused" in problem.message

@@ -192,6 +192,20 @@ def test_a_project_lists_its_prompts(main: Callable[..., Result], line: list[obj
     assert "sample" not in without.stdout
 
 
+def test_a_contradiction_and_a_file_for_a_prompt_are_refused(
+    main: Callable[..., Result], line: list[object], tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("zkz\n", encoding="utf-8")
+
+    both = main(*line, "--dry-run", "--gpu-memory", 24, "--no-samples", "--sample", "zkz")
+    named = main(*line, "--dry-run", "--gpu-memory", 24, "--sample", file)
+    way = named.stderr.split("hint:")[1].split()
+
+    assert (both.code, "--no-samples contradict" in both.stderr) == (2, True)
+    assert (named.code, main(*line, "--dry-run", "--gpu-memory", 24, *way).code) == (2, 0)
+
+
 @pytest.mark.parametrize("text", ["samples: 3", "samples: {a: b}", "samples: ['']", "validate: 1.5", "validate: often"])
 def test_a_project_is_told_what_these_keys_take(
     main: Callable[..., Result], tmp_path: Path, line: list[object], text: str

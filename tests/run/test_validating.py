@@ -71,6 +71,31 @@ def test_it_is_switched_on_and_off_by_hand(main: Callable[..., Result], line: Ca
     assert "held back" in on.stderr
 
 
+@pytest.mark.parametrize(("count", "held"), [(2, 1), (3, 1), (5, 1), (8, 2), (12, 3)])
+def test_of_few_pictures_some_are_held_back_and_most_are_trained_on(
+    main: Callable[..., Result], line: Callable[[int], list[object]], count: int, held: int
+) -> None:
+    result = main(*line(count), "--validate")
+
+    assert f"validation: {held} picture{'s' * (held > 1)} held back" in result.stderr
+    assert f"pictures: {count - held} in 1 bucket" in result.stderr
+
+
+def test_a_single_picture_cannot_be_held_back(main: Callable[..., Result], line: Callable[[int], list[object]]) -> None:
+    result = main(*line(1), "--validate")
+
+    assert result.code == 3
+    assert "hint:  leave out --validate" in result.stderr
+
+
+def test_steps_of_ones_own_are_told_beside_the_epochs(
+    main: Callable[..., Result], line: Callable[[int], list[object]]
+) -> None:
+    result = main(*line(12), "--validate", "--set", "validate_every_n_steps=7")
+
+    assert "looked at after each epoch and every 7 steps" in result.stderr
+
+
 def test_a_share_of_ones_own_wins(main: Callable[..., Result], line: Callable[[int], list[object]]) -> None:
     own = main(*line(40), "--set", "validation_split=0.25", "--set", "validation_seed=1")
 
@@ -80,6 +105,7 @@ def test_a_share_of_ones_own_wins(main: Callable[..., Result], line: Callable[[i
 
 def test_dreambooth_is_refused_in_words(main: Callable[..., Result], line: Callable[[int], list[object]]) -> None:
     plain, asked = main(*line(40, "dreambooth")), main(*line(41, "dreambooth"), "--validate")
+    assert asked.stderr.count("error:") == 1
 
     assert plain.code == 0, plain.stderr
     assert "validat" not in plain.stdout
