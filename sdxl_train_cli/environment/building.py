@@ -65,7 +65,10 @@ def create(  # noqa: PLR0913 - keyword-only, each is a flag of setup
             switching.switch(home, folder.name)
         except _IsThereError as there:
             ownership.remove(folder)
-            switching.switch(home, there.installed.folder.name)
+            kept = there.installed.folder
+            if update is not None and kept != environment.current_folder(home):  # its own proof may have been cut off
+                update.prove(replace(home, chosen=kept.name))
+            switching.switch(home, kept.name)
             return there.installed
         except BaseException:
             if environment.current_folder(home) != folder:  # a signal may come just after

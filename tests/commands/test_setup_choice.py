@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from standin.build import make_repository
 from test_setup import KILLS, NEEDS_SIGKILL, only_posix, run_line
 
 from sdxl_train_cli.commands import setup
-from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment import building, environment
+from sdxl_train_cli.environment.building import Update
 from sdxl_train_cli.environment.environment import Environment, SetupRequest
 from sdxl_train_cli.environment.toolchain import Extra
+from sdxl_train_cli.errors import TrainingError
 from sdxl_train_cli.layout import Home
 
 
@@ -66,6 +69,26 @@ def test_an_update_to_a_release_that_is_kept_builds_nothing(two: tuple[Cli, Path
     assert again.code == 0
     assert "making a venv" not in again.stderr
     assert refs(cli) == [("v0.11.1", True), ("v0.10.1", False)]
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_an_update_proves_a_kept_release_before_it_is_used(two: tuple[Cli, Path], *, trains: bool) -> None:
+    """It may be there because an update was killed between the building and the proof."""
+    cli, source = two
+    cli("setup", "--rollback")
+    home, proved = Home(Path(cli.environ["SDXL_TRAIN_HOME"])), list[str]()
+
+    def prove(chosen: Home) -> None:
+        proved.append(environment.require(chosen).lock.ref)
+        if not trains:
+            raise TrainingError("it does not train")
+
+    request = setup.requested(home, str(source), None, None, None, (None, None), None, newest=True)
+    with pytest.raises(TrainingError) if not trains else nullcontext():
+        building.create(home, request, recreate=False, report=lambda _: None, update=Update(prove))
+
+    assert proved == ["v0.11.1"]
+    assert refs(cli) == [("v0.11.1", trains), ("v0.10.1", not trains)]
 
 
 @pytest.mark.parametrize("by", ["release", "name", "commit"])
