@@ -48,7 +48,7 @@ def assert_refused(cli: Cli, result: Result, words: str) -> None:
 
 def run_line(cli: Cli) -> list[str]:
     """The arguments of a run that this home's environment can take."""
-    for name in hub.TOKENIZERS:
+    for name in hub.OPENSESAMEIZERS:
         (cli.folder / "home" / "tokenizers" / name).mkdir(parents=True, exist_ok=True)
         (cli.folder / "home" / "tokenizers" / name / "vocab.json").write_text("{}", encoding="utf-8")
     model = cli.folder / "base.safetensors"
@@ -105,7 +105,7 @@ def with_password(fresh: Cli, repository: Path) -> str:
     program.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n', encoding="utf-8")
     program.chmod(0o755)
     fresh.environ |= {"GIT_SSH_COMMAND": str(program), "GIT_SSH_VARIANT": "ssh", "SDXL_TRAIN_SOURCE": ""}
-    return f"ssh://git:TOKEN@host.invalid{repository}"
+    return f"ssh://git:OPENSESAME@host.invalid{repository}"
 
 
 def holding(folder: Path, word: bytes) -> list[Path]:
@@ -132,26 +132,26 @@ def test_a_password_in_the_source_lets_git_in_and_is_nowhere_kept_or_shown(
     assert json.loads(result.stdout)["request"]["source"] == f"ssh://git@host.invalid{repository}"
     assert "making a venv" not in again.stderr
     (fresh.folder / "config" / "config.yaml").unlink(missing_ok=True)
-    assert not holding(fresh.folder, b"TOKEN")
+    assert not holding(fresh.folder, b"OPENSESAME")
 
 
 @pytest.mark.parametrize(
     "address",
-    ["http://me:TOKEN@127.0.0.1:9/x", "http://TOKEN@127.0.0.1:9/x", "http://127.0.0.1:9/x?access_token=TOKEN"],
+    ["http://me:OPENSESAME@127.0.0.1:9/x", "http://OPENSESAME@127.0.0.1:9/x", "http://127.0.0.1:9/x?access_token=OPENSESAME"],
 )
 def test_a_password_in_a_source_that_fails_is_not_told(fresh: Cli, address: str) -> None:
     assert_refused(fresh, fresh("setup", "--source", address), "http://127.0.0.1:9/x")
-    assert not holding(fresh.folder, b"TOKEN")
+    assert not holding(fresh.folder, b"OPENSESAME")
 
 
 @only_posix
 def test_a_password_in_uvs_words_is_not_logged(fresh: Cli, real_looking: Path) -> None:
-    address = "http://me:TOKEN@127.0.0.1:9/simple"
+    address = "http://me:OPENSESAME@127.0.0.1:9/simple"
 
     result = fresh("setup", "--source", real_looking, UV_DEFAULT_INDEX=address, UV_OFFLINE="0", UV_HTTP_RETRIES="0")
 
     assert result.code == 5
-    assert not holding(fresh.folder, b"TOKEN")
+    assert not holding(fresh.folder, b"OPENSESAME")
 
 
 def test_a_config_file_names_the_source(fresh: Cli, repository: Path) -> None:
