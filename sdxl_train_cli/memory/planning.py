@@ -121,6 +121,7 @@ def _fit_with_savings(recipe: Recipe, request: PlanRequest) -> FittingRun | None
 def _command(recipe: Recipe, request: PlanRequest, flags: str) -> str:
     words: list[object] = ["sdxl-train", recipe.kind.value, "--preset", recipe.name]
     words += [] if request.data is None else ["--data", request.data]
+    words += ["--trigger", "mychar01"] if recipe.kind is Kind.EMBEDDING else []  # it has to have a word
     words += [] if request.resolution is None else ["--resolution", request.resolution]
     return f"{formatting.shell_line(words)} {flags}"
 

@@ -48,7 +48,7 @@ def assert_refused(cli: Cli, result: Result, words: str) -> None:
 
 def run_line(cli: Cli) -> list[str]:
     """The arguments of a run that this home's environment can take."""
-    for name in hub.OPENSESAMEIZERS:
+    for name in hub.TOKENIZERS:
         (cli.folder / "home" / "tokenizers" / name).mkdir(parents=True, exist_ok=True)
         (cli.folder / "home" / "tokenizers" / name / "vocab.json").write_text("{}", encoding="utf-8")
     model = cli.folder / "base.safetensors"

@@ -86,6 +86,13 @@ def real(tmp_path: Path) -> Environment:
     return Environment(folder=tmp_path, lock=lock)
 
 
+def add_scripts(environment: Environment) -> None:
+    """The scripts that train each kind."""
+    environment.checkout.mkdir(parents=True, exist_ok=True)
+    for kind in Kind:
+        (environment.checkout / kind.script).touch()
+
+
 def test_a_missing_extra_is_refused_with_the_command_that_keeps_the_others(real: Environment) -> None:
     with pytest.raises(SetupError) as raised:
         required_packages.require_extras(real, [Extra.LYCORIS], "run")
@@ -105,6 +112,7 @@ def test_without_xformers_there_is_another_attention(real: Environment) -> None:
 @pytest.mark.parametrize("place", ["lib/python3.11/site-packages", "Lib/site-packages"])
 def test_an_extra_that_is_there_counts_however_it_came(real: Environment, place: str) -> None:
     (real.folder / "venv" / place / "lycoris").mkdir(parents=True)
+    add_scripts(real)
 
     required_packages.require_extras(real, [Extra.LYCORIS], "run")
     assert trainable(real) == (list(Kind), [])
@@ -188,8 +196,17 @@ def test_a_class_that_its_module_does_not_name_is_refused(
 
 
 def test_without_lycoris_and_modules_of_its_own_two_kinds_cannot_be_trained(real: Environment) -> None:
+    add_scripts(real)
+
     assert real.networks == frozenset()
-    assert trainable(real) == ([Kind.LORA, Kind.LOCON, Kind.DREAMBOOTH], [Kind.LOHA, Kind.LOKR])
+    assert trainable(real) == ([Kind.LORA, Kind.LOCON, Kind.DREAMBOOTH, Kind.EMBEDDING], [Kind.LOHA, Kind.LOKR])
+
+
+def test_a_kind_whose_script_this_sd_scripts_lacks_cannot_be_trained(real: Environment) -> None:
+    add_scripts(real)
+    (real.checkout / Kind.EMBEDDING.script).unlink()
+
+    assert Kind.EMBEDDING not in trainable(real)[0]
 
 
 def test_modules_of_its_own_make_lycoris_needless(real: Environment) -> None:
