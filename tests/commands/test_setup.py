@@ -137,7 +137,11 @@ def test_a_password_in_the_source_lets_git_in_and_is_nowhere_kept_or_shown(
 
 @pytest.mark.parametrize(
     "address",
-    ["http://me:OPENSESAME@127.0.0.1:9/x", "http://OPENSESAME@127.0.0.1:9/x", "http://127.0.0.1:9/x?access_token=OPENSESAME"],
+    [
+        "http://me:OPENSESAME@127.0.0.1:9/x",
+        "http://OPENSESAME@127.0.0.1:9/x",
+        "http://127.0.0.1:9/x?access_token=OPENSESAME",
+    ],
 )
 def test_a_password_in_a_source_that_fails_is_not_told(fresh: Cli, address: str) -> None:
     assert_refused(fresh, fresh("setup", "--source", address), "http://127.0.0.1:9/x")

@@ -73,14 +73,16 @@ def test_a_plan_tells_what_has_to_be_installed_first(
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_every_planned_command_passes_a_dry_run_on_that_card(cli: Cli, size: int, pictures: Path, model: Path) -> None:
-    planned = json.loads(cli("plan", "--gpu-memory", str(size), "--data", str(pictures), "--json").stdout)
+def test_every_planned_command_passes_a_dry_run_on_that_card(
+    main: Callable[..., Result], size: int, pictures: Path, model: Path
+) -> None:
+    planned = json.loads(main("plan", "--gpu-memory", str(size), "--data", str(pictures), "--json").stdout)
 
     assert planned
     for offer in planned:
         words = shlex.split(offer["command"])
         assert words[0] == "sdxl-train"
-        result = cli(*words[1:], "--model", str(model), "--dry-run", "--gpu-memory", str(size))
+        result = main(*words[1:], "--model", str(model), "--dry-run", "--gpu-memory", str(size))
         assert result.code == 0, (offer["command"], result.stderr)
 
 
