@@ -79,8 +79,9 @@ def digest(text: str) -> str:
 
 
 def put_pip(folder: Path) -> None:
-    """The pip that every Python brings."""
-    (bundled,) = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
+    """The pip that every Python brings; Debian's lies elsewhere."""
+    places = (Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels"))
+    bundled, *_ = (wheel for place in places for wheel in place.glob("pip-*.whl"))
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(bundled, folder)
 
