@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ensurepip
 import json
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import bundled_pip
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "gpu_machine.py"
@@ -75,8 +75,7 @@ def test_without_a_wheel_of_pip_it_says_how_to_get_one(machine: Machine, capsys:
 
 def test_the_commands_venv_imports_the_repository_and_asks_the_folder_for_the_rest(machine: Machine) -> None:
     """Nothing lies in the folder but pip, so that pip names what it misses, if this Python has not all of it."""
-    (pip,) = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
-    shutil.copy(pip, machine.kit)
+    shutil.copy(bundled_pip.wheel(), machine.kit)
 
     code = gpu_machine.make_command(machine)
 

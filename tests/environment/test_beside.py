@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ensurepip
 import hashlib
 import os
 import shutil
@@ -13,6 +12,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import bundled_pip
 import pytest
 
 from sdxl_train_cli import gpu, process
@@ -79,11 +79,8 @@ def digest(text: str) -> str:
 
 
 def put_pip(folder: Path) -> None:
-    """The pip that every Python brings; Debian's lies elsewhere."""
-    places = (Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels"))
-    bundled, *_ = (wheel for place in places for wheel in place.glob("pip-*.whl"))
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(bundled, folder)
+    shutil.copy(bundled_pip.wheel(), folder)
 
 
 def all_files(folder: Path) -> Mapping[str, bytes]:
