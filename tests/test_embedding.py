@@ -61,7 +61,7 @@ def test_a_run_without_a_word_is_refused_with_the_flag(cli: Cli, line: list[str]
 
     assert told.code == 3
     assert "nothing says which word the embedding is to be" in told.stderr
-    assert '--trigger "mychar"' in told.stderr
+    assert "--trigger mychar01" in told.stderr
 
 
 def test_the_word_may_be_set_by_its_own_name(cli: Cli, line: list[str]) -> None:

@@ -28,7 +28,8 @@ def require_word(recipe: Recipe) -> None:
     if recipe.kind is Kind.EMBEDDING and not str(recipe.get("token_string") or "").strip():
         raise RecipeError(
             Problem(
-                "nothing says which word the embedding is to be", '--trigger "mychar", a word that CLIP does not know'
+                "nothing says which word the embedding is to be",
+                "--trigger mychar01, or another word that CLIP does not know",
             )
         )
 
