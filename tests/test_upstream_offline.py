@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ensurepip
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import bundled_pip
 import pytest
 import upstream_source
 
@@ -42,9 +42,8 @@ def alone(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_setup_beside_another_torch_without_a_network_makes_an_environment_that_trains(tmp_path: Path) -> None:
     other = environment.require(Home(upstream_source.home()))
-    (pip,) = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
     (tmp_path / "wheels").mkdir()
-    shutil.copy(pip, tmp_path / "wheels")
+    shutil.copy(bundled_pip.wheel(), tmp_path / "wheels")
     asked = ("--torch", "existing", "--python", str(other.python), "--wheels", "wheels", "--source", str(SOURCE))
 
     made = alone(tmp_path, "setup", *asked)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,9 @@ from sdxl_train_cli.environment.unpacked import Checkout
 def archive(repository: Path, tmp_path: Path) -> Path:
     """An unpacked archive of a release, as a web page gives it."""
     folder = tmp_path / "sd-scripts-0.10.1"
-    packed = tmp_path / "release.tar"
+    packed = tmp_path / "release.zip"
     git(repository, "archive", "--output", str(packed), "HEAD")
-    with tarfile.open(fileobj=io.BytesIO(packed.read_bytes())) as tar:
-        tar.extractall(folder, filter="data")
+    shutil.unpack_archive(packed, folder)
     (folder / "picture.png").write_bytes(b"not needed")
     return folder
 

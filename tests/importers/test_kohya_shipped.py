@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +91,9 @@ class Preset:
 def gui(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The GUI's files."""
     folder = tmp_path_factory.mktemp("kohya")
-    archive = folder / "tree.tar"
+    archive = folder / "tree.zip"
     subprocess.run(["git", "-C", SOURCE, "archive", "-o", archive, "HEAD", "kohya_gui", "presets"], check=True)
-    with tarfile.open(archive) as tree:
-        tree.extractall(folder, filter="data")
+    shutil.unpack_archive(archive, folder)
     return folder
 
 
