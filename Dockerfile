@@ -3,8 +3,8 @@
 #   docker build -t sdxl-train .
 #   docker run --gpus all --shm-size 8g -v "$PWD":/work sdxl-train lora --data pictures --dry-run
 #
-# What is fetched while running (a base from the hub, tokenizers) is kept in the volume at /root/.cache with
-#   -v sdxl-train-cache:/root/.cache
+# What is fetched while running (a base from the hub, tokenizers) is kept in the volume at /opt/cache with
+#   -v sdxl-train-cache:/opt/cache
 FROM pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 
 # A compiler, since triton builds its launchers while a run starts; the libraries that OpenCV wants.
@@ -13,6 +13,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 ENV SDXL_TRAIN_HOME=/opt/sdxl-train \
+    XDG_CACHE_HOME=/opt/cache \
     PIP_NO_CACHE_DIR=1
 
 COPY . /opt/source

@@ -44,7 +44,7 @@ def confirm(question: str, *, default: bool) -> bool:
 def _unanswered() -> UsageError:
     """The input ended, by Ctrl-D; the cursor is still behind the question."""
     console.note("")
-    return UsageError("the questions were not answered", "answer with flags instead: --help")
+    return UsageError("the questions were not answered", "every question is a flag too: add --help to see them")
 
 
 def _taking(convert: Callable[[str], Answer]) -> Callable[[str], Answer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from sdxl_train_cli.commands.start_plan import StartPlan
 from sdxl_train_cli.commands.start_questions import Typed
 from sdxl_train_cli.commands.train_options import WATCHING, AsJson, GpuIndex, NoSamples, Sample
 from sdxl_train_cli.commands.workspace import HomeOption
-from sdxl_train_cli.dataset import checking, folders, picture_names
+from sdxl_train_cli.dataset import caption_style, checking, folders, picture_names
 from sdxl_train_cli.dataset.checking import CheckedDataset, DatasetSource
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
@@ -91,10 +92,11 @@ def start(
     data = folder or _usual_folder()
     checked = _look(data)
     device = preparation.choose_device(gpu, gpu_memory)
-    start_questions.show_found(data, checked, device)
+    captions = caption_style.look(checked.survey)
+    start_questions.show_found(data, checked, captions, device)
     samples = run_choices.samples(project.Project(), sample, no_samples=no_samples)
     typed = Typed(what, model, trigger, aim, preset, prediction, samples)
-    first = start_questions.answers(data, checked, typed, asks=asks)
+    first = start_questions.answers(data, captions, typed, asks=asks)
     where = workspace.home(home)
     plan = StartPlan(first, where, device, gpu, gpu_memory, no_vram_check)
     text = plan.text()
@@ -109,11 +111,14 @@ def start(
     if starts and prepared is not None:
         train.launch(prepared, where, as_json=as_json, is_told=True)
         return
-    for line in plan.next_lines(prepared):
+    _tell_written(written, plan.next_lines(prepared), as_json=as_json)
+
+
+def _tell_written(written: Path, then: Sequence[str], *, as_json: bool) -> None:
+    for line in then:
         console.note(f"next: {line}")
     if as_json:
-        told = {"event": "result", "state": "written", "path": str(written), "next": list(plan.next_lines(prepared))}
-        printing.data(told, indent=None)
+        printing.data({"event": "result", "state": "written", "path": str(written), "next": list(then)}, indent=None)
     else:
         printing.out(str(written))
 

@@ -11,7 +11,7 @@ import typer
 
 from sdxl_train_cli.commands import asking, workspace
 from sdxl_train_cli.commands.presets import listing
-from sdxl_train_cli.dataset import caption_style, overview
+from sdxl_train_cli.dataset import overview
 from sdxl_train_cli.dataset.caption_style import CaptionStyle
 from sdxl_train_cli.dataset.checking import CheckedDataset
 from sdxl_train_cli.errors import ModelError, SdxlTrainError, UsageError
@@ -50,9 +50,8 @@ class Typed:
     """Prompts; none for no pictures, None where nothing was typed."""
 
 
-def show_found(data: Path, checked: CheckedDataset, device: Gpu | None) -> None:
+def show_found(data: Path, checked: CheckedDataset, captions: CaptionStyle, device: Gpu | None) -> None:
     """What was found before anything is asked."""
-    captions = caption_style.look(checked.survey)
     console.note(f"{data}: {captions.pictures} pictures; captions: {captions}")
     tags = overview.summarize(checked.survey).tags[:_MOST_TAGS] if captions.are_tags else ()
     if tags:
@@ -63,9 +62,8 @@ def show_found(data: Path, checked: CheckedDataset, device: Gpu | None) -> None:
         console.note(f"GPU: {device.name}, {device.free_gib:.1f} GB free of {device.total_gib:.1f}")
 
 
-def answers(data: Path, checked: CheckedDataset, typed: Typed, *, asks: bool) -> FirstRun:
+def answers(data: Path, captions: CaptionStyle, typed: Typed, *, asks: bool) -> FirstRun:
     """The answers to all questions. UsageError names each flag that is needed where nobody can be asked."""
-    captions = caption_style.look(checked.survey)
     what = TrainingSubject(_what(typed.what, asks=asks))
     base = _base(typed.model, captions, asks=asks)
     prediction = _prediction(typed.prediction, base, asks=asks)

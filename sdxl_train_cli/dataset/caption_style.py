@@ -45,11 +45,12 @@ def look(survey: Survey) -> CaptionStyle:
     """Look at the captions of a dataset."""
     seen = [each for each in survey.distinct if not each.subset.is_reg and each.facts.error is None]
     texts = [each.caption.text for each in seen if each.caption and each.caption.error is None and each.caption.text]
-    tagged = [text for text in texts if _is_tags(text)]
+    tagged = [text for text in texts if is_tags(text)]
     return CaptionStyle(len(seen), len(texts), len(tagged), _first_tag(tagged) or _class_word(seen))
 
 
-def _is_tags(text: str) -> bool:
+def is_tags(text: str) -> bool:
+    """Whether a caption is a list of tags, not sentences."""
     parts = [part.split() for part in text.split(",") if part.strip()]
     return len(parts) >= _LEAST_TAGS and sum(map(len, parts)) <= _WORDS_OF_A_TAG * len(parts)
 

@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sdxl_train_cli.dataset import caption_text, overview
+from sdxl_train_cli.dataset import caption_style, caption_text, overview
 from sdxl_train_cli.dataset.file_facts import Survey
 
 _TAGS_IN_PROMPT = 12
 """Of a prompt close to the pictures: what a person would type too, well within CLIP's 75 tokens."""
-_MOST_WORDS_OF_TAG = 3
-_LEAST_TAGS = 3
 _MOST_WORDS = 40
 """A longer sentence says more about one picture than about the subject."""
 _QUALITY = re.compile(
@@ -54,13 +52,7 @@ def draft(survey: Survey) -> DraftedPrompts:
 
 def has_tags(captions: Sequence[str]) -> bool:
     """Whether most captions are lists of tags, not sentences."""
-    return sum(map(_is_tagged, captions)) * 2 > len(captions)
-
-
-def _is_tagged(caption: str) -> bool:
-    parts = [part.split() for part in caption.split(",") if part.strip()]
-    short = sum(len(part) <= _MOST_WORDS_OF_TAG for part in parts)
-    return len(parts) >= _LEAST_TAGS and short * 3 >= 2 * len(parts)
+    return sum(map(caption_style.is_tags, captions)) * 2 > len(captions)
 
 
 def _of_tags(captions: Sequence[str], trigger: str) -> list[str]:

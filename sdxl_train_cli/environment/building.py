@@ -65,17 +65,21 @@ def create(  # noqa: PLR0913 - keyword-only, each is a flag of setup
             switching.switch(home, folder.name)
         except _IsThereError as there:
             ownership.remove(folder)
-            kept = there.installed.folder
-            if update is not None and kept != environment.current_folder(home):  # its own proof may have been cut off
-                update.prove(replace(home, chosen=kept.name))
-            switching.switch(home, kept.name)
-            return there.installed
+            return _use_kept(home, there.installed, update)
         except BaseException:
             if environment.current_folder(home) != folder:  # a signal may come just after
                 ownership.remove(folder)
             raise
         _remove_replaced(home, built)
     return built
+
+
+def _use_kept(home: Home, kept: Environment, update: Update | None) -> Environment:
+    """Switch to an environment that is there already, which an update proves first: its own proof may have been cut."""
+    if update is not None and kept.folder != environment.current_folder(home):
+        update.prove(replace(home, chosen=kept.folder.name))
+    switching.switch(home, kept.folder.name)
+    return kept
 
 
 @dataclass(frozen=True)

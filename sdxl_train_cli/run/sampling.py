@@ -16,6 +16,7 @@ from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.recipe import Recipe, Setting, Value
 from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.run import step_cost
 from sdxl_train_cli.sdscripts import buckets, sample_prompts
 from sdxl_train_cli.sdscripts.sample_prompts import AT_FIRST, EVERY_EPOCHS, EVERY_STEPS, ORIGIN, PROMPTS, SampleLook
 
@@ -35,8 +36,6 @@ _NOT_WRITTEN = "prompts.txt"
 """Stands for the file until the run's folder is known."""
 _GRAIN = 64
 """Sides in pixels: v0.11.1 cuts them to multiples of 32, and buckets are multiples of 64."""
-_PASSES_TRAINING, _PASSES_CHECKPOINTED = 3, 4
-"""Forward passes that a training step costs: one, the backward pass's two, and one more to recompute activations."""
 _PASSES_SAMPLING = 2
 """With guidance, the U-Net sees each step's picture twice."""
 
@@ -288,10 +287,8 @@ _OFF_END, _OFF_CHECKPOINTS = 0.4, 0.5
 
 def _cost(recipe: Recipe, arranged: BucketPlan, pictures: int, pixels: int) -> int:
     """Training steps that take as long, counted in forward passes of the U-Net by their pixels."""
-    checkpointed = recipe.is_on("gradient_checkpointing")
-    passes = _PASSES_CHECKPOINTED if checkpointed else _PASSES_TRAINING
     size = buckets.sides(recipe) or (1, 1)
-    step = passes * math.prod(size) * max(arranged.batch_sizes) * arranged.accumulation
+    step = step_cost.forward_passes(recipe) * math.prod(size) * max(arranged.batch_sizes) * arranged.accumulation
     return max(1, round(pictures * _STEPS * _PASSES_SAMPLING * pixels / step))
 
 

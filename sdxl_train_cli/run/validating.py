@@ -19,6 +19,7 @@ from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.recipes.project import USUAL_SHARE
+from sdxl_train_cli.run import step_cost
 from sdxl_train_cli.sdscripts.options import OptionTable
 
 SPLIT, SEED = "validation_split", "validation_seed"
@@ -41,7 +42,6 @@ _TIMES, _FEWEST_TIMES = 10, 5
 """Points of a curve that shows a turn."""
 _GRID, _NEAR = 10_000, 0.3
 """Shares of four digits, as far from the wanted one as this part of it."""
-_PASSES_TRAINING, _PASSES_CHECKPOINTED = 3, 4
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ def _with_rhythm(recipe: Recipe, survey: Survey, origin: Origin) -> ValidationCh
     settings = {} if has_own else {EVERY_EPOCHS: Setting(value=every, origin=origin)}
     if not held or not arranged.batches:
         return ValidationChoice(recipe.replaced(settings))
-    passes = _PASSES_CHECKPOINTED if recipe.is_on("gradient_checkpointing") else _PASSES_TRAINING
-    per_step = passes * max(arranged.batch_sizes) * arranged.accumulation
+    per_step = step_cost.forward_passes(recipe) * max(arranged.batch_sizes) * arranged.accumulation
     times = epochs // every + (arranged.steps // steps if steps else 0)
     cost = max(1, round(held * _TIMESTEPS * times / per_step))
     when = f"every {formatting.counted(every, 'epoch')}" if every > 1 else "after each epoch"

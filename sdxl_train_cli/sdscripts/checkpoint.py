@@ -126,7 +126,6 @@ _NOT_SDXL = (
     ("text_model.", "a text encoder alone", _ANOTHER),
     ("encoder.", "only a VAE", "that is for --vae; give --model an SDXL checkpoint"),
     ("unet.", "a LoRA in diffusers' form", _ANOTHER),
-    ("clip_g", "a textual inversion, not a base model", _ANOTHER),
     ("control_model.", "a ControlNet", _ANOTHER),
 )  # fmt: skip
 PARTS = (

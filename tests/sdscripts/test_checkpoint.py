@@ -74,6 +74,7 @@ def test_a_checkpoint_of_8_bit_floats_is_taken(tmp_path: Path) -> None:
         (("lycoris_unet_x.lokr_w1",), "is a LyCORIS network"),
         (("unet.down_blocks.1.attentions.0.proj_in.lora_A.weight",), "is a LoRA in diffusers' form"),
         (("clip_g", "clip_l"), "is an embedding, made by textual inversion"),
+        (("clip_g",), "is an embedding, made by textual inversion"),
         (("control_model.input_hint_block.0.weight",), "is a ControlNet"),
         (
             ("model.diffusion_model.x", "conditioner.embedders.0.model.x", "first_stage_model.x"),
