@@ -1,0 +1,1 @@
+"""Change finished files: metadata, rank, names; merge them, or extract one from a checkpoint."""
