@@ -16,7 +16,7 @@ from typing import Any
 
 from sdxl_train_cli import files, untrusted_files
 from sdxl_train_cli.lora_files import traces
-from sdxl_train_cli.lora_files.traces import Machine
+from sdxl_train_cli.lora_files.traces import KnownNames
 
 TABLE = Path(__file__).with_name("metadata_keys.toml")
 _DEEPEST = 40
@@ -67,7 +67,7 @@ class _RepeatedKeyError(ValueError):
 class _Work:
     """One scrubbing: names that count, folders seen so far, and why something had to go."""
 
-    machine: Machine
+    known: KnownNames
     keep_captions: bool
     folders: dict[str, str] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
@@ -80,13 +80,13 @@ class _Work:
 _GONE = object()
 
 
-def scrub(metadata: Mapping[str, str], machine: Machine, *, keep_captions: bool = True) -> Scrubbed:
+def scrub(metadata: Mapping[str, str], known: KnownNames, *, keep_captions: bool = True) -> Scrubbed:
     """Scrub metadata. Touches no file.
 
-    `machine` names users and hosts; users whose home folders the metadata itself names count too. Without
+    `known` names users and hosts; users whose home folders the metadata itself names count too. Without
     `keep_captions`, the words of the captions and their counts go as well.
     """
-    work = _Work(machine.with_homes((*metadata, *metadata.values())), keep_captions)
+    work = _Work(known.with_homes((*metadata, *metadata.values())), keep_captions)
     kept: dict[str, str] = {}
     removed, changed = [], []
     for key, before in metadata.items():
@@ -111,7 +111,7 @@ def rules() -> Mapping[tuple[str, bool], KeyRule]:
 
 def _scrubbed(key: str, value: str, work: _Work) -> str | None:
     """What remains of a value. None if it has to go, or its key tells too much by itself."""
-    in_key = traces.find(key, work.machine)
+    in_key = traces.find(key, work.known)
     if in_key is not None:
         work.reasons.append(f"its name has {in_key}")
         return None
@@ -119,7 +119,7 @@ def _scrubbed(key: str, value: str, work: _Work) -> str | None:
     after = _text(value, rule, work, depth=0)
     if not isinstance(after, str):
         return None
-    left = traces.find(after, work.machine)
+    left = traces.find(after, work.known)
     if left is not None:
         work.reasons.append(f"it has {left}")
         return None
@@ -148,12 +148,12 @@ def _text(text: str, rule: KeyRule | None, work: _Work, depth: int) -> object:
 
 def _searched(text: str, work: _Work) -> object:
     """A plain text: a path keeps its last part, any other trace takes the text with it."""
-    found = traces.find(text, work.machine)
+    found = traces.find(text, work.known)
     if found is None:
         return text
     work.reasons.append(f"it has {found}")
     name = traces.file_name(text)
-    if traces.is_path(text) and _FILE.search(name) and traces.find(name, work.machine) is None:
+    if traces.is_path(text) and _FILE.search(name) and traces.find(name, work.known) is None:
         return name
     return _GONE
 
@@ -183,7 +183,7 @@ def _object(found: Mapping[str, object], rule: KeyRule | None, work: _Work, dept
 
 def _entries(found: Mapping[str, object], work: _Work, depth: int) -> Iterator[tuple[str, object]]:
     for name, part in found.items():
-        trace = traces.find(name, work.machine)
+        trace = traces.find(name, work.known)
         if trace is not None:
             work.reasons.append(f"it has {trace}")
             continue
@@ -198,14 +198,14 @@ def _entries(found: Mapping[str, object], work: _Work, depth: int) -> Iterator[t
 
 def _by_fate(text: str, rule: KeyRule, work: _Work) -> object:
     """A plain text after its row of the table."""
-    if rule.fate == "file_name" and traces.find(text, work.machine) is None:
+    if rule.fate == "file_name" and traces.find(text, work.known) is None:
         return text
     if rule.fate in {"folders", "captions"}:  # not the object that it should be
         return _searched(text, work)
     work.reasons.append(rule.why)
     if rule.fate == "file_name":
         name = traces.file_name(text)
-        return name if name and traces.find(name, work.machine) is None else _GONE
+        return name if name and traces.find(name, work.known) is None else _GONE
     if rule.fate == "number":
         return work.number(text)
     day = _DAY.match(text)

@@ -8,7 +8,6 @@ import socket
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from urllib.parse import unquote
 
 from sdxl_train_cli import redact
 
@@ -54,6 +53,7 @@ _KEYS = re.compile(
 )
 _PASSWORD = re.compile(r"://[^\s/@]*:[^\s@]*@")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
+_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _WRAPPED = re.compile(r"[%\\]")
 _DATA = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]*")
 _MOST_LAYERS = 4
@@ -61,31 +61,31 @@ _MOST_LAYERS = 4
 
 
 @dataclass(frozen=True)
-class Machine:
+class KnownNames:
     """Names that tell of whoever made a file, and of where."""
 
     users: frozenset[str] = field(default_factory=frozenset)
     hosts: frozenset[str] = field(default_factory=frozenset)
 
-    def with_homes(self, texts: Iterable[str]) -> Machine:
+    def with_homes(self, texts: Iterable[str]) -> KnownNames:
         """The same, and every user whose home folder the texts name."""
         found = {name.strip() for text in texts for reading in readings(text) for name in _HOMES.findall(reading)}
-        return Machine(self.users | found, self.hosts)
+        return KnownNames(self.users | found, self.hosts)
 
 
-def this_machine() -> Machine:
+def names_here() -> KnownNames:
     """The user and the host that run this. A name that the system can't tell is left out."""
     try:
         users = frozenset({getpass.getuser()})
     except (OSError, KeyError, ImportError):
         users = frozenset()
     host = socket.gethostname()
-    return Machine(users, frozenset({host, host.partition(".")[0]}))
+    return KnownNames(users, frozenset({host, host.partition(".")[0]}))
 
 
-def find(text: str, machine: Machine) -> str | None:
+def find(text: str, known: KnownNames) -> str | None:
     """What in a text tells of a person or a machine, in words. None if nothing does."""
-    return next((words for reading in readings(text) for words in _found(reading, machine)), None)
+    return next((words for reading in readings(text) for words in _found(reading, known)), None)
 
 
 def is_path(text: str) -> bool:
@@ -115,19 +115,24 @@ def readings(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _unquoted(text: str) -> str:
+    found = _PERCENT.sub(lambda match: bytes.fromhex(match[1].decode()), text.encode("utf-8", "surrogatepass"))
+    return found.decode("utf-8", "replace")
+
+
 def _unescaped(text: str) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), text).replace("\\/", "/")
 
 
 _TURNS: tuple[Callable[[str], str], ...] = (
-    unquote,
+    _unquoted,
     _unescaped,
     lambda text: unicodedata.normalize("NFKC", text),
     lambda text: text.replace("\\\\", "\\"),
 )
 
 
-def _found(text: str, machine: Machine) -> Iterator[str]:
+def _found(text: str, known: KnownNames) -> Iterator[str]:
     if any(pattern.search(text) for pattern in _PATHS):
         yield "a path of a machine"
     if _MAIL.search(text):
@@ -136,9 +141,9 @@ def _found(text: str, machine: Machine) -> Iterator[str]:
         yield "a password or a key"
     if _ADDRESS.search(text) or _INTRANET.search(text):
         yield "the address of a machine"
-    if _names(text, machine.users):
+    if _names(text, known.users):
         yield "a user's name"
-    if _names(text, machine.hosts):
+    if _names(text, known.hosts):
         yield "a machine's name"
 
 

@@ -8,9 +8,9 @@ from urllib.parse import quote
 import pytest
 
 from sdxl_train_cli.lora_files import scrubbing, traces
-from sdxl_train_cli.lora_files.traces import Machine
+from sdxl_train_cli.lora_files.traces import KnownNames
 
-MACHINE = Machine(frozenset({"annabell"}), frozenset({"render-box"}))
+KNOWN = KnownNames(frozenset({"annabell"}), frozenset({"render-box"}))
 SECRETS = ("annabell", "render-box", "kitchenware")
 """The user, the host, and a folder: none may be left anywhere."""
 PLANTED = (
@@ -67,24 +67,24 @@ def everything(found: scrubbing.Scrubbed) -> str:
 def test_a_planted_trace_is_gone_wherever_metadata_has_room_for_it(text: str) -> None:
     for key in KEYS:
         for wrap in WRAPPED:
-            found = scrubbing.scrub({key: wrap(text), "ss_steps": "10"}, MACHINE)
+            found = scrubbing.scrub({key: wrap(text), "ss_steps": "10"}, KNOWN)
 
             left = everything(found)
             assert found.kept["ss_steps"] == "10"
             assert not [secret for secret in SECRETS if secret in left.lower()], (key, wrap(text), left)
-            assert all(traces.find(value, MACHINE) is None for value in found.kept.values())
+            assert all(traces.find(value, KNOWN) is None for value in found.kept.values())
 
 
 @pytest.mark.parametrize("text", PLANTED)
 def test_a_planted_trace_in_a_key_takes_the_key_away(text: str) -> None:
-    found = scrubbing.scrub({text: "1", f"ss_{text}": "2"}, MACHINE)
+    found = scrubbing.scrub({text: "1", f"ss_{text}": "2"}, KNOWN)
 
     assert not found.kept
     assert len(found.removed) == 2
 
 
 def test_a_path_keeps_its_file_name_where_that_tells_nothing() -> None:
-    found = scrubbing.scrub({"ss_sd_model_name": "/home/annabell/models/sd_xl_base_1.0.safetensors"}, MACHINE)
+    found = scrubbing.scrub({"ss_sd_model_name": "/home/annabell/models/sd_xl_base_1.0.safetensors"}, KNOWN)
 
     assert found.kept == {"ss_sd_model_name": "sd_xl_base_1.0.safetensors"}
     assert found.changed[0].why == "the base's path, where sd-scripts did not find it as a file"
@@ -96,7 +96,7 @@ def test_a_name_on_the_hub_is_no_path() -> None:
         "ss_optimizer": "torch.optim.adamw.AdamW",
     }
 
-    assert scrubbing.scrub(metadata, MACHINE).kept == metadata
+    assert scrubbing.scrub(metadata, KNOWN).kept == metadata
 
 
 def test_what_is_said_of_the_training_stays() -> None:
@@ -111,7 +111,7 @@ def test_what_is_said_of_the_training_stays() -> None:
         "modelspec.usage_hint": "50/50 with another, <lora:x:0.8>, works and/or not", "ss_max_token_length": "None",
     }  # fmt: skip
 
-    assert scrubbing.scrub(metadata, MACHINE).kept == metadata
+    assert scrubbing.scrub(metadata, KNOWN).kept == metadata
 
 
 def test_tags_stay_and_their_folders_become_numbers() -> None:
@@ -122,7 +122,7 @@ def test_tags_stay_and_their_folders_become_numbers() -> None:
         "ss_datasets": json.dumps([{"subsets": [{"image_dir": "10_annas wedding", "num_repeats": 10}]}]),
     }
 
-    found = scrubbing.scrub(metadata, MACHINE)
+    found = scrubbing.scrub(metadata, KNOWN)
 
     assert json.loads(found.kept["ss_tag_frequency"]) == {"folder 1": tags["10_annas wedding"]}
     assert json.loads(found.kept["ss_dataset_dirs"]) == {"folder 1": {"n_repeats": 10, "img_count": 3}}
@@ -135,7 +135,7 @@ def test_captions_go_when_they_are_not_to_be_told() -> None:
         "ss_datasets": '[{"tag_frequency": {"a": {"x": 1}}, "n": 2}]',
     }
 
-    found = scrubbing.scrub(metadata, MACHINE, keep_captions=False)
+    found = scrubbing.scrub(metadata, KNOWN, keep_captions=False)
 
     assert found.kept == {"ss_datasets": '[{"n": 2}]'}
     assert [change.why for change in found.removed] == ["the words of the captions"]
@@ -144,13 +144,13 @@ def test_captions_go_when_they_are_not_to_be_told() -> None:
 def test_a_moment_keeps_its_day() -> None:
     metadata = {"modelspec.date": "2026-11-27T16:30:12", "ss_training_started_at": "1764260000.1", "ss_session_id": "7"}
 
-    assert scrubbing.scrub(metadata, MACHINE).kept == {"modelspec.date": "2026-11-27"}
+    assert scrubbing.scrub(metadata, KNOWN).kept == {"modelspec.date": "2026-11-27"}
 
 
 def test_a_user_whose_home_folder_is_named_is_looked_for_everywhere() -> None:
     metadata = {"ss_sd_model_name": "/home/winifred/x.safetensors", "note": "a gift of Winifred", "other": "fine"}
 
-    found = scrubbing.scrub(metadata, Machine())
+    found = scrubbing.scrub(metadata, KnownNames())
 
     assert found.kept == {"ss_sd_model_name": "x.safetensors", "other": "fine"}
     assert [(change.key, change.why) for change in found.removed] == [("note", "it has a user's name")]
@@ -159,7 +159,7 @@ def test_a_user_whose_home_folder_is_named_is_looked_for_everywhere() -> None:
 def test_a_user_name_that_thousands_share_takes_nothing_away() -> None:
     metadata = {"ss_tag_frequency": '{"folder 1": {"user interface": 1, "tree root": 2}}'}
 
-    assert scrubbing.scrub(metadata, Machine(frozenset({"root", "user"}), frozenset({"localhost"}))).kept == metadata
+    assert scrubbing.scrub(metadata, KnownNames(frozenset({"root", "user"}), frozenset({"localhost"}))).kept == metadata
 
 
 @pytest.mark.parametrize(
@@ -167,17 +167,17 @@ def test_a_user_name_that_thousands_share_takes_nothing_away() -> None:
     ["hf_abcdefghijklmnopqrstuvwx", "api_key=abcdef123456", "10.0.12.7", "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeK"],
 )
 def test_keys_and_addresses_are_found(text: str) -> None:
-    assert not scrubbing.scrub({"note": f"use {text}"}, MACHINE).kept
+    assert not scrubbing.scrub({"note": f"use {text}"}, KNOWN).kept
 
 
 def test_json_that_sets_a_key_twice_can_hide_nothing() -> None:
     twice = r'{"a": "\u002fhome\u002fbob\u002fx", "a": 1}'
 
-    assert not scrubbing.scrub({"note": twice}, MACHINE).kept
+    assert not scrubbing.scrub({"note": twice}, KNOWN).kept
 
 
 def test_json_too_deep_to_be_searched_goes() -> None:
-    found = scrubbing.scrub({"note": "[" * 60 + '"a word"' + "]" * 60}, MACHINE)
+    found = scrubbing.scrub({"note": "[" * 60 + '"a word"' + "]" * 60}, KNOWN)
 
     assert "a word" not in found.kept["note"]
     assert found.changed[0].why == "it has JSON too deep to be searched"
@@ -185,9 +185,9 @@ def test_json_too_deep_to_be_searched_goes() -> None:
 
 def test_scrubbing_twice_changes_nothing_more() -> None:
     metadata = {key: f"/home/annabell/{key}.safetensors" for key in KEYS}
-    once = scrubbing.scrub(metadata, MACHINE)
+    once = scrubbing.scrub(metadata, KNOWN)
 
-    again = scrubbing.scrub(once.kept, MACHINE)
+    again = scrubbing.scrub(once.kept, KNOWN)
 
     assert (again.kept, again.removed, again.changed) == (once.kept, (), ())
 
@@ -195,4 +195,4 @@ def test_scrubbing_twice_changes_nothing_more() -> None:
 def test_ten_thousand_tags_take_no_long_time() -> None:
     tags = json.dumps({"folder 1": {f"tag number {number}": number for number in range(10_000)}})
 
-    assert scrubbing.scrub({"ss_tag_frequency": tags}, MACHINE).kept == {"ss_tag_frequency": tags}
+    assert scrubbing.scrub({"ss_tag_frequency": tags}, KNOWN).kept == {"ss_tag_frequency": tags}
