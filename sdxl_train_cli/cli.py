@@ -88,6 +88,13 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     }),
     "inspect": Command("Show what a LoRA or checkpoint is, and what it learned.",
                        "inspect_file.inspect", "Exit code 4 if the file is of no use."),
+    "file": CommandGroup("Show, edit, resize, merge, extract and convert files.", {
+        "show": Command("Show what a file says of itself: title, words, settings, pictures.", "file.show.show",
+                        "`sdxl-train inspect` says whether a file is good, and which programs read it."),
+        "edit": Command("Change what a file says of itself, or scrub it. The weights stay.", "file.edit.edit",
+                        "Titles and the like are written as modelspec keys, which image programs show. "
+                        "An empty text takes a key away."),
+    }),
     "presets": CommandGroup("List, show, check, import and export presets.", {
         "list": Command("List presets by what they are for, and what they need.", "presets.listing.list_"),
         "show": Command("Show a preset in full, and where each value comes from.", "presets.listing.show"),

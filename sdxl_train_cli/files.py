@@ -64,6 +64,25 @@ def _beside(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def made_whole(path: Path) -> Iterator[Path]:
+    """Yield a place with the name of `path` in a temporary folder beside it. What is made there replaces `path` at the end.
+
+    For programs that choose a file's form by its name. If the block fails, or makes no file, `path` is untouched and
+    nothing remains.
+    """
+    folder = path.with_name(f".{secrets.token_hex(8)}.new")
+    folder.mkdir()
+    try:
+        made = folder / path.name
+        yield made
+        _sync(made)
+        _replace(made, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    sync_folder(path.parent)
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:

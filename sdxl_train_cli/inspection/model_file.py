@@ -180,7 +180,7 @@ def describe(header: Header) -> ModelFile:
         is_network=is_network,
         family=_family(header, is_network=is_network),
         prediction=base_model.name_by_tensors(header),
-        ranks=_ranks(header, modules) if is_network else (),
+        ranks=tuple(sorted({rank for _, rank in _ranks(header, modules)})) if is_network else (),
         modules=names,
         without_alpha=sum(f"{module}.alpha" not in header.shapes for module in kohya),
         dialects=tuple(dict.fromkeys(row.dialect for row in rows if row in found)) if is_network else (),
@@ -246,13 +246,16 @@ def _other(header: Header) -> str:
     return checkpoint.name_other(plain) or UNKNOWN
 
 
-def _ranks(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> tuple[int, ...]:
-    found = set()
+def ranks_by_module(header: Header) -> dict[str, int]:
+    """The rank of each module of a network that has one."""
+    return dict(_ranks(header, _modules(header.shapes, _rows())))
+
+
+def _ranks(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> Iterator[tuple[str, int]]:
     for module, row in modules:
         shape = header.shapes.get(f"{module}{row.rank[0]}", ()) if row.rank else ()
         if row.rank and len(shape) > row.rank[1]:
-            found.add(shape[row.rank[1]])
-    return tuple(sorted(found))
+            yield module, shape[row.rank[1]]
 
 
 def _broken(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> Iterator[str]:

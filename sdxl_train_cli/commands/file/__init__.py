@@ -1,0 +1,1 @@
+"""`sdxl-train file`: show, edit, resize, merge, extract and convert finished files."""

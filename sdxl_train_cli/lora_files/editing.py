@@ -1,0 +1,90 @@
+"""Edit a file's metadata: what it says of itself, by Stability-AI's ModelSpec, and any other key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.inspection import model_file
+from sdxl_train_cli.inspection.model_file import ModelFile
+from sdxl_train_cli.lora_files import scrubbing
+from sdxl_train_cli.lora_files.scrubbing import Scrubbed
+from sdxl_train_cli.lora_files.traces import KnownNames
+
+SPEC = "modelspec."
+FIELDS = ("title", "trigger_phrase", "author", "license", "description", "tags", "usage_hint", "merged_from")
+"""Fields of the ModelSpec that a person writes."""
+_VERSION = "1.0.1"
+_IMPLEMENTATIONS = {"kohya": "https://github.com/Stability-AI/generative-models"}
+"""What the ModelSpec calls a file's names: those of Stability-AI's own code, else of diffusers."""
+_ARCHITECTURES = {model_file.SDXL: "stable-diffusion-xl-v1-base"}
+_RESERVED = "__metadata__"
+
+
+@dataclass(frozen=True)
+class MetadataEdit:
+    """What is to be changed."""
+
+    fields: Mapping[str, str]
+    """ModelSpec fields by their plain names."""
+    settings: Sequence[str] = ()
+    """`KEY=VALUE` each."""
+    removals: Sequence[str] = ()
+    scrub: bool = False
+    keep_captions: bool = True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it changes nothing."""
+        return not (self.fields or self.settings or self.removals or self.scrub)
+
+
+@dataclass(frozen=True)
+class MetadataEdited:
+    """The new metadata, and what scrubbing has taken."""
+
+    metadata: Mapping[str, str]
+    scrubbed: Scrubbed | None
+
+
+def edit(model: ModelFile, change: MetadataEdit, known: KnownNames) -> MetadataEdited:
+    """Apply an edit: scrubbed first, then keys removed, then set. UsageError for a key that can't be one."""
+    metadata = dict(model.metadata)
+    scrubbed = scrubbing.scrub(metadata, known, keep_captions=change.keep_captions) if change.scrub else None
+    if scrubbed is not None:
+        metadata = dict(scrubbed.kept)
+    for key in change.removals:
+        if key not in model.metadata:
+            raise UsageError(f"it has no key '{key}'", "sdxl-train file show FILE --raw lists its keys")
+        metadata.pop(key, None)
+    settings = dict(map(parse_setting, change.settings))
+    fields = {f"{SPEC}{name}": text for name, text in change.fields.items()}
+    metadata |= settings | {key: text for key, text in fields.items() if text}
+    for key in (key for key, text in fields.items() if not text):
+        metadata.pop(key, None)
+    if any(key.startswith(SPEC) for key in (*fields, *settings)):
+        metadata = {**_required(model, metadata), **metadata}
+    return MetadataEdited(metadata, scrubbed)
+
+
+def parse_setting(text: str) -> tuple[str, str]:
+    """`KEY=VALUE`. UsageError for anything else."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or key.strip() == _RESERVED:
+        raise UsageError(f"'{text}' is not KEY=VALUE", "such as --set modelspec.usage_hint='0.8 is enough'")
+    return key.strip(), value
+
+
+def _required(model: ModelFile, metadata: Mapping[str, str]) -> dict[str, str]:
+    """What the ModelSpec wants of every file that has any of its keys."""
+    family = _ARCHITECTURES.get(model.family or "")
+    kind = "/lora" if model.is_network else "/textual-inversion" if model.is_embedding else ""
+    names = next((_IMPLEMENTATIONS[dialect] for dialect in model.dialects if dialect in _IMPLEMENTATIONS), None)
+    found = {
+        f"{SPEC}sai_model_spec": _VERSION,
+        f"{SPEC}architecture": None if family is None else f"{family}{kind}",
+        f"{SPEC}implementation": names or (_IMPLEMENTATIONS["kohya"] if not model.is_network else "diffusers"),
+        f"{SPEC}title": metadata.get("ss_output_name"),
+    }
+    return {key: text for key, text in found.items() if text and key not in metadata}
