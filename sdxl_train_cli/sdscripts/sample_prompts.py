@@ -20,8 +20,10 @@ OPTIONS = (PROMPTS, *RHYTHM, SAMPLER)
 ORIGIN = Origin("the samples")
 """Of settings that nobody has typed: a repeated run finds them anew."""
 
-_FLAGS = re.compile(r" --(?P<name>w|h|d|s|l|n) (?P<text>.*?)(?= --|$)", re.IGNORECASE)
+_FLAGS = re.compile(r" --(?P<name>w|h|d|s|l|n|ss) (?P<text>.*?)(?= --|$)", re.IGNORECASE)
 _DEFAULT_SIDE = 512
+_DEFAULT_STEPS, _DEFAULT_SCALE, _DEFAULT_SAMPLER = 30, 7.5, "ddim"
+_MOST_STEPS = 1000
 _LARGEST_FILE = 1 << 20
 _MOST_DIGITS = 6
 
@@ -50,6 +52,39 @@ def line(prompt: str, look: SampleLook, seed: int) -> str:
 def has_own_size(prompt: str) -> bool:
     """Whether the prompt says its width or height."""
     return any(found["name"].lower() in "wh" for found in _FLAGS.finditer(prompt))
+
+
+@dataclass(frozen=True)
+class SamplePrompt:
+    """A line of the file as sd-scripts reads it."""
+
+    prompt: str
+    negative: str
+    steps: int
+    scale: float
+    seed: int | None
+    """None where each picture has another one."""
+    sampler: str
+
+
+def parse(written: str, sampler: str | None = None) -> SamplePrompt:
+    """What a line asks for. `sampler` is the run's, for lines that name none."""
+    found = {match["name"].lower(): match["text"].strip() for match in _FLAGS.finditer(written)}
+    steps, scale = _number(found.get("s")), _number(found.get("l"))
+    seed = re.match(r"\d{1,19}", found.get("d", ""))
+    return SamplePrompt(
+        prompt=words(written),
+        negative=found.get("n", ""),
+        steps=_DEFAULT_STEPS if steps is None else max(1, min(_MOST_STEPS, int(steps))),
+        scale=_DEFAULT_SCALE if scale is None else scale,
+        seed=None if seed is None else int(seed[0]),
+        sampler=found.get("ss") or sampler or _DEFAULT_SAMPLER,
+    )
+
+
+def _number(text: str | None) -> float | None:
+    match = re.match(r"\d{1,19}(?:\.\d{1,9})?", text or "")
+    return float(match[0]) if match else None
 
 
 def words(written: str) -> str:
