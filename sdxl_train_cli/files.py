@@ -48,6 +48,33 @@ def copy(source: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
+def new_folder(path: Path, *, over: bool = False) -> Iterator[Path]:
+    """Yield an empty folder next to `path` that takes its place once it is filled. On failure it is removed.
+
+    With `over`, a folder that stands there is replaced whole. Raises OSError, and FileExistsError without `over`.
+    """
+    if not over and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "already exists", str(path))
+    beside = path.with_name(f".{secrets.token_hex(8)}.new")
+    former = beside.with_suffix(".old")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        for folder, _, _ in os.walk(beside):
+            sync_folder(Path(folder))
+        if os.path.lexists(path):
+            _replace(path, former)
+        _replace(beside, path)
+    except BaseException:
+        if os.path.lexists(former) and not os.path.lexists(path):
+            former.replace(path)
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """Yield a temporary file next to `path` that replaces it once synced. On failure it is removed."""
     if exists(path) and not is_file(path):

@@ -31,6 +31,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{ending}"
 
 
+def ranged(numbers: Sequence[int]) -> str:
+    """`16`, or the lowest and the highest of several: `4 to 32`. Empty for none."""
+    ends = sorted({min(numbers), max(numbers)}) if numbers else []
+    return " to ".join(map(str, ends))
+
+
 def clock(seconds: float | None) -> str:
     """Hours, minutes and seconds; hours only if there are any. Empty if unknown."""
     if seconds is None or not math.isfinite(seconds):

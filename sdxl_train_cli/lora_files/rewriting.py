@@ -38,18 +38,26 @@ def write(source: Path, target: Path, metadata: Mapping[str, str]) -> dict[str, 
     Hashes of the tensors are made true where the metadata has them, and left out where they can't be. ModelError if
     the source is no complete safetensors file, UsageError if the target can't be written.
     """
+    told, head, start = rewritten_head(source, metadata)
+    try:
+        with files.made_whole(target) as made, files.open_plain(source) as read, made.open("xb") as out:
+            out.write(head)
+            read.seek(start)
+            shutil.copyfileobj(read, out, _PIECE_BYTES)
+    except OSError as error:
+        raise UsageError(
+            f"{target} can't be written: {error.strerror or error}", "free some space, or use -o"
+        ) from error
+    return told
+
+
+def rewritten_head(source: Path, metadata: Mapping[str, str]) -> tuple[dict[str, str], bytes, int]:
+    """The metadata as `write` writes it, all that it puts before the tensors, and where they begin in the source."""
     before = dict(checkpoint.read_header(source).metadata)
     opened = _open(source)
     told = _with_true_hashes(source, opened.start, before, dict(metadata))
     text = _header(opened.entries, told)
-    try:
-        with files.made_whole(target) as made, files.open_plain(source) as read, made.open("xb") as out:
-            out.write(struct.pack("<Q", len(text)) + text)
-            read.seek(opened.start)
-            shutil.copyfileobj(read, out, _PIECE_BYTES)
-    except OSError as error:
-        raise UsageError(f"{target} can't be written: {error.strerror or error}", "free some space, or use -o") from error
-    return told
+    return told, struct.pack("<Q", len(text)) + text, opened.start
 
 
 def written_bytes(source: Path, metadata: Mapping[str, str]) -> int:
