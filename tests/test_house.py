@@ -28,6 +28,8 @@ DOORS = {
     "psutil": {"environment.machine", "process", "process_family", "run.telemetry", "records.run_owner"},
     "pynvml": {"gpu"},
     "PIL": {
+        "sharing.previews",
+        "sharing.told_drawing",
         "dataset.folders",
         "dataset.picture",
         "dataset.convert_picture",

@@ -1,0 +1,133 @@
+"""What civitai's upload form asks for, to copy from: as text for a person, and as JSON by the names of its API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from sdxl_train_cli.sharing import image_programs, markdown
+from sdxl_train_cli.sharing.previews import Preview
+from sdxl_train_cli.sharing.share_facts import ShareFacts
+
+TEXT, DATA = "civitai.md", "civitai.json"
+_TYPES = {"LoRA": "LORA", "LoCon": "LoCon", "LoHa": "LoCon", "LoKr": "LoCon", "checkpoint": "Checkpoint",
+          "embedding": "TextualInversion"}  # fmt: skip
+"""The site has no types for LoHa and LoKr: they are uploaded as LoCon, which its label calls LyCORIS."""
+_FORM = {"LORA": "LoRA", "LoCon": "LoCon (LyCORIS)", "DoRA": "DoRA", "Checkpoint": "Checkpoint",
+         "TextualInversion": "Embedding (Textual Inversion)"}  # fmt: skip
+_STEP = 0.2
+"""Of strength, up and down: what the form's slider is told."""
+_YOURS = "yours to decide"
+_PRECISIONS = {"F16": "fp16", "BF16": "bf16", "F32": "fp32"}
+
+
+def files(facts: ShareFacts) -> Mapping[str, str]:
+    """Both files by their names."""
+    found = _data(facts)
+    return {TEXT: _text(facts, found), DATA: json.dumps(found, indent=1, ensure_ascii=False) + "\n"}
+
+
+def _data(facts: ShareFacts) -> dict[str, object]:
+    settings = dict(facts.training.settings)
+    hashes = facts.copy.hashes
+    is_network = facts.model.kind == "network"
+    weakest, strongest = max(0.1, round(facts.strength - _STEP, 2)), round(facts.strength + _STEP, 2)
+    return {
+        "name": facts.title,
+        "type": _type(facts),
+        "baseModel": facts.base.civitai,
+        "description": facts.description or None,
+        "trainedWords": [facts.model.stem] if facts.model.kind == "embedding" else _words(facts.trigger),
+        "epochs": _whole(settings.get("epochs")),
+        "steps": _whole(settings.get("steps")),
+        "clipSkip": _whole(settings.get("clip skip")),
+        "settings": {"minStrength": weakest, "maxStrength": strongest, "strength": facts.strength}
+        if is_network
+        else None,
+        "allowDifferentLicense": False if facts.licence is not None and facts.licence.same_licence else None,
+        "allowCommercialUse": [] if facts.licence is not None and facts.licence.no_commerce else None,
+        "files": [
+            {"name": facts.model.file, "sizeBytes": facts.copy.size_bytes, "format": "SafeTensor",
+             "fp": _precision(facts),
+             "hashes": {"SHA256": hashes.sha256.upper(), "AutoV2": hashes.auto_v2.upper(),
+                        "AutoV3": hashes.auto_v3.upper()}}
+        ],
+        "images": [_picture(preview, facts) for preview in facts.previews],
+    }  # fmt: skip
+
+
+def _type(facts: ShareFacts) -> str:
+    is_dora = any(name.endswith("dora_scale") for name in facts.look.names)
+    return "DoRA" if is_dora else _TYPES.get(facts.look.what, "LoCon")
+
+
+def _words(trigger: str | None) -> list[str]:
+    return [word.strip() for word in (trigger or "").split(",") if word.strip()]
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _precision(facts: ShareFacts) -> str | None:
+    return _PRECISIONS.get(facts.look.dtypes[0]) if len(facts.look.dtypes) == 1 else None
+
+
+def _picture(preview: Preview, facts: ShareFacts) -> dict[str, object]:
+    told = None if preview.drawn is None else image_programs.a1111(preview.drawn, facts.model, preview.size)
+    return {"file": preview.name, "width": preview.size[0], "height": preview.size[1], "parameters": told}
+
+
+def _text(facts: ShareFacts, found: Mapping[str, object]) -> str:
+    form = {
+        "Name": facts.title, "Type": _FORM[str(found["type"])], "Base model": _base(facts),
+        "Trigger words": ", ".join(map(str, _list(found["trainedWords"]))) or "unknown",
+        "Epochs": _known(found["epochs"]), "Steps": _known(found["steps"]),
+        "Clip skip": _known(found["clipSkip"]),
+        "Usage tips": f"strength {facts.strength:g} to begin with" if facts.model.kind == "network" else "none",
+    }  # fmt: skip
+    parts = ["# For civitai's upload form", markdown.table(("field", "value"), _cells(form))]
+    parts += ["## Permissions", *_permissions(facts)]
+    hashes = facts.copy.hashes
+    parts += ["## Hashes", markdown.table(("hash", "value"), _cells({
+        "AutoV2": hashes.auto_v2.upper(), "AutoV3": hashes.auto_v3.upper(), "SHA256": hashes.sha256.upper(),
+    }))]  # fmt: skip
+    parts += ["## Pictures", "The site reads these texts in the PNG files themselves."] if facts.previews else []
+    for preview in facts.previews:
+        told = _picture(preview, facts)["parameters"]
+        parts += [f"### {preview.name}", markdown.fenced(str(told)) if told else "How it was drawn isn't known."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _base(facts: ShareFacts) -> str:
+    if facts.base.civitai is None:
+        return "unknown"
+    return f"{facts.base.civitai}{' (by its name alone)' if facts.base.is_kin and facts.base.name else ''}"
+
+
+def _permissions(facts: ShareFacts) -> list[str]:
+    licence = facts.licence
+    rows = {
+        "Licence": "unknown" if licence is None else licence.name,
+        "Credit to the creator": _YOURS,
+        "Selling pictures, services or the model": "not allowed by the licence" if licence and licence.no_commerce
+        else _YOURS,
+        "Merges": _YOURS,
+        "Other permissions for merges": "not allowed by the licence" if licence and licence.same_licence else _YOURS,
+    }  # fmt: skip
+    asked = facts.base.licence.asks if facts.base.licence is not None else ()
+    told = ["The licence of the base asks that:", "\n".join(f"- {markdown.plain(each)}" for each in asked)]
+    return [markdown.table(("question", "answer"), _cells(rows)), *(told if asked else [])]
+
+
+def _cells(rows: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Values in code spans: they are copied as they stand."""
+    return [(markdown.plain(name), markdown.code(value)) for name, value in rows.items()]
+
+
+def _list(found: object) -> list[object]:
+    return found if isinstance(found, list) else []
+
+
+def _known(value: object) -> str:
+    return "unknown" if value is None else str(value)

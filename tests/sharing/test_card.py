@@ -1,0 +1,210 @@
+"""The card says what is known, names the base's licence, and can't be broken by what people write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shared_runs
+import tensor_files
+import yaml
+from markdown_it import MarkdownIt
+
+from sdxl_train_cli import untrusted_files
+from sdxl_train_cli.inspection import model_file, programs
+from sdxl_train_cli.sharing import bases, card, markdown, share_plan, subject, training_facts
+from sdxl_train_cli.sharing.bases import BaseSigns
+from sdxl_train_cli.sharing.share_plan import Share, ShareChoices
+
+
+def plan(run: Path, **choices: object) -> Share:
+    return share_plan.plan(subject.find(str(run), run.parent, None), ShareChoices(**choices))  # type: ignore[arg-type]
+
+
+def card_of(run: Path, **choices: object) -> str:
+    return plan(run, **choices).contents["README.md"].decode()
+
+
+def head(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(text.split("---\n")[1])
+    return found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return shared_runs.keep(tmp_path / "output" / "cat")
+
+
+def test_the_head_is_what_the_hub_reads(run: Path) -> None:
+    found = head(card_of(run))
+
+    assert found["base_model"] == "stabilityai/stable-diffusion-xl-base-1.0"
+    assert found["base_model_relation"] == "adapter"
+    assert (found["license"], found["pipeline_tag"], found["instance_prompt"]) == (
+        "openrail++", "text-to-image", "ohwx cat",
+    )  # fmt: skip
+    assert {"lora", "stable-diffusion-xl", "template:sd-lora"} <= set(found["tags"])
+    assert found["widget"][0] == {"text": "ohwx cat, garden, best quality", "output": {"url": "previews/1.png"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "hub", "licence", "civitai"),
+    [
+        ("/models/sd_xl_base_1.0.safetensors", "stabilityai/stable-diffusion-xl-base-1.0", "openrail++", "SDXL 1.0"),
+        ("stabilityai/stable-diffusion-xl-base-1.0", "stabilityai/stable-diffusion-xl-base-1.0", "openrail++",
+         "SDXL 1.0"),
+        ("C:\\models\\NoobAI-XL-Vpred-v1.0.safetensors", "Laxhar/noobai-XL-Vpred-1.0", "noobai", "NoobAI"),
+        ("/m/illustrious-xl-v0.1.safetensors", "OnomaAIResearch/Illustrious-xl-early-release-v0", "faipl-1.0-sd",
+         "Illustrious"),
+        ("/m/ponyDiffusionV6XL.safetensors", "AstraliteHeart/pony-diffusion-v6", "pony", "Pony"),
+        ("/m/hassakuXL-illustrious_V3.safetensors", None, None, "Illustrious"),
+        ("/m/mymix.safetensors", None, None, "SDXL 1.0"),
+        ("me/my-mix", "me/my-mix", None, "SDXL 1.0"),
+    ],
+)  # fmt: skip
+def test_a_known_base_has_its_licence_and_nothing_is_claimed_of_another(
+    tmp_path: Path, model: str, hub: str | None, licence: str | None, civitai: str
+) -> None:
+    run = shared_runs.keep(tmp_path / "output" / "cat", inputs={"model": model})
+    facts = plan(run).facts
+
+    assert (facts.base.hub, facts.base.civitai) == (hub, civitai)
+    assert (facts.licence.id if facts.licence else None) == licence
+    assert ("license" in head(card_of(run))) is (licence is not None)
+
+
+def test_a_base_is_known_by_its_checksum_whatever_its_name(tmp_path: Path) -> None:
+    sha = "67ab2fd8ec439a89b3fedb15cc65f54336af163c7eb5e4f2acc98f090a29b0b3"
+    path = shared_runs.lora(tmp_path / "a.safetensors", ss_new_sd_model_hash=sha, ss_sd_model_name="other.safetensors")
+    link = "[Pony Diffusion V6 XL](https://huggingface.co/AstraliteHeart/pony-diffusion-v6)"
+
+    assert f"Base: {link}, known by its checksum." in card_of(path)
+
+
+def test_license_overrides_and_the_bases_terms_are_told_all_the_same(run: Path) -> None:
+    text = card_of(run, licence="cc-by-4.0")
+
+    assert head(text)["license"] == "cc-by-4.0"
+    assert "Licence of this file: cc-by-4.0." in text
+    assert "CreativeML Open RAIL++-M" in text
+    assert "shared under the same one" not in text
+
+
+def test_every_row_has_a_source_and_every_licence_a_link_and_what_it_asks() -> None:
+    for table in (bases.TABLE, training_facts.TABLE, card._USAGE):  # noqa: SLF001 - a data file
+        for rows in untrusted_files.toml_table(table.read_text(encoding="utf-8"), table.name).values():
+            assert isinstance(rows, list)
+            for row in rows:
+                assert row["source"]  # type: ignore[index,call-overload]
+    for licence in bases._licences().values():  # noqa: SLF001 - as above
+        assert licence.link
+        assert licence.asks
+        assert licence.hub["license"]
+
+
+def test_usage_is_told_for_programs_that_inspection_knows() -> None:
+    known = {rule.program for rule in programs.load()}
+
+    assert {row["program"] for row in card._rows()} <= known  # noqa: SLF001 - a data file
+
+
+HOSTILE = '# H <img src=x onerror=alert(1)> [a](javascript:x) | ![p](//x) `c` ``` ---\n\n## B {{x}} $x$ "q" \\ *b* _u_'
+
+
+def test_what_people_write_breaks_neither_head_nor_body(tmp_path: Path) -> None:
+    run = shared_runs.keep(tmp_path / "output" / "cat", inputs={"trigger": HOSTILE})
+    (run / "prompts.txt").write_text(HOSTILE.replace("\n", " ") + "\nb\n", encoding="utf-8")
+    text = card_of(run, title=HOSTILE, description=HOSTILE, author=HOSTILE)
+
+    assert head(text)["instance_prompt"] == HOSTILE.strip()
+    html = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
+    assert "<img src=x" not in html
+    assert "javascript:x" not in html.replace("[a](javascript:x)", "")
+    assert html.count("<h1>") == 1
+    assert html.count("<h2>") == 6
+    assert html.count("<img") == 2
+
+
+@pytest.mark.parametrize("text", ["a`b", "``", "a|b", "  two\nlines ", "`x`"])
+def test_a_code_span_shows_the_words_as_they_are(text: str) -> None:
+    html = MarkdownIt("commonmark").enable("table").render(f"| a |\n| --- |\n| {markdown.code(text)} |\n")
+
+    assert f"<code>{' '.join(text.split())}</code>" in html
+
+
+def test_python_of_the_card_is_python(run: Path) -> None:
+    for trigger in ("ohwx cat", 'a "quoted" \\ cat'):
+        code = card_of(run, trigger=trigger).split("```python\n")[1].split("```")[0]
+        compile(code, "card", "exec")
+
+
+def test_v_prediction_is_told_with_its_scheduler(tmp_path: Path) -> None:
+    run = shared_runs.keep(
+        tmp_path / "output" / "cat", settings={"v_parameterization": {"value": True, "origin": "--set"}}
+    )
+    text = card_of(run)
+
+    assert "It was trained for v-prediction" in text
+    compile(text.split("```python\n")[1].split("```")[0], "card", "exec")
+    assert 'prediction_type="v_prediction"' in text
+
+
+def test_tags_are_told_only_when_asked(run: Path) -> None:
+    assert "garden` (2)" not in card_of(run)
+    assert "Commonest tags: `ohwx cat` (3), `garden` (2)." in card_of(run, with_tags=True)
+
+
+MODULE = "lora_unet_middle_block_1_transformer_blocks_9_attn1_to_k"
+FACTORS = {f"{MODULE}.lora_down.weight": (4, 8), f"{MODULE}.lora_up.weight": (8, 4), f"{MODULE}.alpha": ()}
+CONVOLUTION = "lora_unet_input_blocks_3_0_op"
+KINDS: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
+    "locon": (
+        {f"{CONVOLUTION}.lora_down.weight": (4, 8, 3, 3), f"{CONVOLUTION}.lora_up.weight": (8, 4, 1, 1),
+         f"{CONVOLUTION}.alpha": ()}, "LoCon", "A LoCon, rank 4",
+    ),
+    "loha": ({f"{MODULE}.hada_w{n}_{x}": (4, 4) for n in "12" for x in "ab"}, "LoCon", "An SDXL LoHa, rank 4"),
+    "lokr": ({f"{MODULE}.lokr_w1": (4, 4), f"{MODULE}.lokr_w2": (4, 4)}, "LoCon", "An SDXL LoKr"),
+    "dora": ({**FACTORS, f"{MODULE}.dora_scale": (8, 1)}, "DoRA", "An SDXL LoRA, rank 4"),
+    "word": ({"clip_l": (2, 768), "clip_g": (2, 1280)}, "TextualInversion", "An SDXL embedding"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_has_a_card_and_a_type_of_civitais(tmp_path: Path, name: str) -> None:
+    tensors, kind, what = KINDS[name]
+    path = tensor_files.write(
+        tmp_path / f"{name}.safetensors", {key: tensor_files.numbers(*shape) for key, shape in tensors.items()}
+    )
+    share = plan(path, for_civitai=True)
+
+    assert json.loads(share.contents["civitai.json"])["type"] == kind
+    assert f"\n{what}" in share.contents["README.md"].decode()
+    assert name in share.contents["civitai.md"].decode()
+
+
+def test_a_checkpoint_is_a_finetune_of_its_base(tmp_path: Path) -> None:
+    path = tensor_files.write(tmp_path / "big.safetensors", tensor_files.checkpoint())
+    text = card_of(path, base="stabilityai/stable-diffusion-xl-base-1.0", trigger="ohwx")
+
+    assert head(text)["base_model_relation"] == "finetune"
+    assert 'from_single_file("big.safetensors"' in text
+    assert "Strength" not in text
+
+
+def test_civitais_form_says_what_a_licence_forbids_and_leaves_the_rest_to_its_author(tmp_path: Path) -> None:
+    run = shared_runs.keep(tmp_path / "output" / "cat", inputs={"model": "/m/NoobAI-XL-v1.1.safetensors"})
+    share = plan(run, for_civitai=True)
+    data = json.loads(share.contents["civitai.json"])
+
+    assert (data["baseModel"], data["allowCommercialUse"], data["allowDifferentLicense"]) == ("NoobAI", [], False)
+    assert data["settings"] == {"minStrength": 0.6, "maxStrength": 1.0, "strength": 0.8}
+    assert data["images"][0]["parameters"].startswith("ohwx cat, garden, best quality <lora:cat:1>\n")
+    assert "`not allowed by the licence`" in share.contents["civitai.md"].decode()
+
+
+def test_signs_of_no_base_name_none() -> None:
+    header = model_file.describe(model_file.checkpoint.Header({}, {}))
+
+    assert bases.of(header, BaseSigns()).name == ""
