@@ -61,6 +61,10 @@ _WORD = (
     "`--set init_word=woman` begins with a known word, `--set num_vectors_per_token=4` gives it more to say."
 )
 
+_SHARED = (
+    "What tells of you or this machine is left out, and listed. The same share is byte for byte the same each time."
+)
+
 COMMANDS: Mapping[str, Command | CommandGroup] = {
     "setup": Command("Install sd-scripts and torch in their own environment.", "setup.setup"),
     "start": Command("Ask what to train, write the project file, and start.", "start.start",
@@ -95,6 +99,7 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
                         "Titles and the like are written as modelspec keys, which image programs show. "
                         "An empty text takes a key away."),
     }),
+    "share": Command("Make a trained file ready for others: card, previews, hashes.", "share.share", _SHARED),
     "presets": CommandGroup("List, show, check, import and export presets.", {
         "list": Command("List presets by what they are for, and what they need.", "presets.listing.list_"),
         "show": Command("Show a preset in full, and where each value comes from.", "presets.listing.show"),

@@ -1,0 +1,96 @@
+"""`sdxl-train share`: a trained file as a folder or zip for others, with card, previews and hashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli import layout
+from sdxl_train_cli.commands import completion, values, workspace
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.sharing import delivery, share_plan, subject
+from sdxl_train_cli.sharing.share_plan import STRENGTH, ShareChoices
+from sdxl_train_cli.ui import console, share_listing
+
+_FILE, _CARD, _HUB = "What is shared", "What the card says", "The hub"
+
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", autocompletion=completion.run_names, help="A run, its folder, or a trained file"),
+]
+To = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FOLDER|FILE.zip",
+                 help="Where the share is written [default: share/NAME]", rich_help_panel=_FILE),
+]  # fmt: skip
+Checkpoint = Annotated[
+    str | None,
+    typer.Option("--checkpoint", metavar="STEP|FILE|best", help="Which file of the run [default: the final one]",
+                 rich_help_panel=_FILE),
+]  # fmt: skip
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Name of the shared file [default: the run's]", rich_help_panel=_FILE),
+]
+Previews = Annotated[
+    list[Path] | None,
+    typer.Option("--preview", metavar="FILE", help="A picture to show; may be repeated [default: the run's samples]",
+                 rich_help_panel=_FILE),
+]  # fmt: skip
+NoPreviews = Annotated[bool, typer.Option("--no-previews", help="Share no picture", rich_help_panel=_FILE)]
+Civitai = Annotated[
+    bool, typer.Option("--civitai", help="Add what civitai's upload form asks for", rich_help_panel=_FILE)
+]
+Title = Annotated[str | None, typer.Option("--title", metavar="WORDS", help="Heading", rich_help_panel=_CARD)]
+Trigger = Annotated[
+    str | None,
+    typer.Option("--trigger", "-t", metavar="WORDS", help="Trigger [default: the run's]", rich_help_panel=_CARD),
+]
+Base = Annotated[
+    str | None,
+    typer.Option("--base", metavar="FILE|ID", help="Base model [default: the run's]", rich_help_panel=_CARD),
+]
+License = Annotated[
+    str | None,
+    typer.Option("--license", metavar="NAME", help="Licence of the file [default: the base's own]",
+                 rich_help_panel=_CARD),
+]  # fmt: skip
+Author = Annotated[str | None, typer.Option("--author", metavar="NAME", help="Whose it is", rich_help_panel=_CARD)]
+Description = Annotated[
+    str, typer.Option("--description", metavar="TEXT", help="A few words on it", rich_help_panel=_CARD)
+]
+Strength = Annotated[
+    float,
+    values.number("--strength", metavar="NUMBER", example="0.8", least=0, most=2, panel=_CARD,
+                  about=f"Strength to begin with [default: {STRENGTH}]"),
+]  # fmt: skip
+Tags = Annotated[bool, typer.Option("--tags", help="Tell the commonest words of the captions", rich_help_panel=_CARD)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be in it, and write nothing")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def share(
+    run: Run, to: To = None, checkpoint: Checkpoint = None, name: Name = None, previews: Previews = None,
+    no_previews: NoPreviews = False, civitai: Civitai = False, title: Title = None, trigger: Trigger = None,
+    base: Base = None, license_: License = None, author: Author = None, description: Description = "",
+    strength: Strength = STRENGTH, tags: Tags = False, dry_run: DryRun = False, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Make a trained file ready for others: card, previews, hashes."""
+    if no_previews and previews:
+        raise UsageError("--preview names a picture, and --no-previews wants none", "leave out one of them")
+    found = subject.find(run, workspace.output(None), checkpoint)
+    given = tuple(map(layout.expand, previews)) if previews else () if no_previews else None
+    choices = ShareChoices(
+        name=name, title=title, trigger=trigger, base=base, licence=license_, author=author,
+        description=description, strength=strength, previews=given, with_tags=tags, for_civitai=civitai,
+    )  # fmt: skip
+    planned = share_plan.plan(found, choices)
+    place = layout.expand(to or Path("share") / planned.facts.model.stem)
+    delivery.require_new(place)
+    if not dry_run:
+        delivery.write(planned, place)
+    share_listing.show(planned, place, is_written=not dry_run, as_json=as_json)
+    if not as_json and not dry_run:
+        console.out(str(place))
