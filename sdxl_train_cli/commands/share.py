@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import layout
-from sdxl_train_cli.commands import completion, values, workspace
+from sdxl_train_cli import formatting, layout
+from sdxl_train_cli.commands import completion, home_option, values, workspace
+from sdxl_train_cli.commands.home_option import HomeOption
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.sharing import delivery, share_plan, subject
+from sdxl_train_cli.sharing import delivery, hub, share_plan, subject
 from sdxl_train_cli.sharing.share_plan import STRENGTH, ShareChoices
 from sdxl_train_cli.ui import console, share_listing
 
@@ -67,6 +71,23 @@ Strength = Annotated[
                   about=f"Strength to begin with [default: {STRENGTH}]"),
 ]  # fmt: skip
 Tags = Annotated[bool, typer.Option("--tags", help="Tell the commonest words of the captions", rich_help_panel=_CARD)]
+
+
+class Target(str, Enum):
+    """Where a share goes beside the disk."""
+
+    HUB = "hub"
+
+
+Where = Annotated[
+    Target | None, values.one_of("--to", Target, about="Upload it to the Hugging Face Hub, with your token", panel=_HUB)
+]
+Repo = Annotated[
+    str | None,
+    typer.Option("--repo", metavar="USER/NAME", help="Repository [default: yours, called like the file]",
+                 rich_help_panel=_HUB),
+]  # fmt: skip
+Private = Annotated[bool, typer.Option("--private", help="Make the repository private", rich_help_panel=_HUB)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be in it, and write nothing")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
@@ -75,11 +96,13 @@ def share(
     run: Run, to: To = None, checkpoint: Checkpoint = None, name: Name = None, previews: Previews = None,
     no_previews: NoPreviews = False, civitai: Civitai = False, title: Title = None, trigger: Trigger = None,
     base: Base = None, license_: License = None, author: Author = None, description: Description = "",
-    strength: Strength = STRENGTH, tags: Tags = False, dry_run: DryRun = False, as_json: Json = False,
+    strength: Strength = STRENGTH, tags: Tags = False, where: Where = None, repo: Repo = None, private: Private = False,
+    dry_run: DryRun = False, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Make a trained file ready for others: card, previews, hashes."""
     if no_previews and previews:
         raise UsageError("--preview names a picture, and --no-previews wants none", "leave out one of them")
+    installed = _uploader(where, repo, private, to, home)
     found = subject.find(run, workspace.output(None), checkpoint)
     given = tuple(map(layout.expand, previews)) if previews else () if no_previews else None
     choices = ShareChoices(
@@ -91,6 +114,25 @@ def share(
     delivery.require_new(place)
     if not dry_run:
         delivery.write(planned, place)
-    share_listing.show(planned, place, is_written=not dry_run, as_json=as_json)
+    uploaded = None
+    if installed is not None and not dry_run:
+        size = formatting.size(sum(planned.sizes.values()))
+        console.note(f"made {place}; uploading {size}")
+        uploaded = hub.upload(installed, place, planned.facts.model.stem, repo, private=private)
+    share_listing.show(planned, place, uploaded, is_written=not dry_run, as_json=as_json)
     if not as_json and not dry_run:
-        console.out(str(place))
+        console.out(str(place) if uploaded is None else uploaded.url)
+
+
+def _uploader(
+    where: Target | None, repo: str | None, private: bool, to: Path | None, home: str | None
+) -> Environment | None:
+    """The environment that uploads. None where nothing is uploaded."""
+    if where is None:
+        if repo is not None or private:
+            raise UsageError(f"{'--repo' if repo is not None else '--private'} is for uploads", "add --to hub")
+        return None
+    if to is not None and to.suffix.lower() == delivery.ZIP:
+        raise UsageError("the hub takes a folder, not a zip", "give -o a folder")
+    hub.require_repo(repo)
+    return environment.require(home_option.home(home))

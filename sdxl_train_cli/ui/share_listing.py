@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdxl_train_cli import formatting
+from sdxl_train_cli.sharing.hub import Uploaded
 from sdxl_train_cli.sharing.private import LeftOut
 from sdxl_train_cli.sharing.share_plan import Share
 from sdxl_train_cli.ui import console
@@ -13,12 +14,12 @@ from sdxl_train_cli.ui import console
 _MOST_NAMED = 6
 
 
-def show(share: Share, place: Path, *, is_written: bool, as_json: bool) -> None:
+def show(share: Share, place: Path, uploaded: Uploaded | None = None, *, is_written: bool, as_json: bool) -> None:
     """Print it: for people on stderr, as the path is the result; or as JSON."""
     for problem in share.warnings:
         console.warn(problem)
     if as_json:
-        console.data(_as_json(share, place, is_written=is_written))
+        console.data(_as_json(share, place, uploaded, is_written=is_written))
         return
     rows = [(name, formatting.size(size)) for name, size in share.sizes.items()]
     console.note(f"{'made' if is_written else 'would make'} {place}:")
@@ -44,11 +45,14 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _as_json(share: Share, place: Path, *, is_written: bool) -> dict[str, object]:
+def _as_json(share: Share, place: Path, uploaded: Uploaded | None, *, is_written: bool) -> dict[str, object]:
     facts, hashes = share.facts, share.copy.hashes
     return {
         "path": str(place),
         "written": is_written,
+        "uploaded": None
+        if uploaded is None
+        else {"repo": uploaded.repo, "url": uploaded.url, "commit": uploaded.commit},
         "files": share.sizes,
         "hashes": {"sha256": hashes.sha256, "autov2": hashes.auto_v2, "autov3": hashes.auto_v3},
         "trigger": facts.trigger,
