@@ -44,9 +44,9 @@ from sdxl_train_cli.run.run_choices import Choices  # noqa: E402
 SIDE = 64
 KNOWN = ("circle", "square", "cross"), ("red", "green", "blue", "yellow", "black")
 NEW = ("ring", "diamond"), ("violet", "orange", "blue")
-GENERAL, FRESH = 300, 48
+GENERAL, FRESH = 300, 32
 BASE_STEPS = 600
-SAVES = 10
+SAVES = 6
 PLAIN = {
     "resolution": f"{SIDE},{SIDE}", "min_bucket_reso": SIDE, "max_bucket_reso": 2 * SIDE, "lr_warmup_steps": 0,
     "save_state": None, "mixed_precision": "no", "optimizer_type": "AdamW", "save_precision": "float",
@@ -76,16 +76,16 @@ class Training:
 
 
 TRAININGS = (
-    Training("under", 24, 8, 1e-4, 100, 8, 1),
-    Training("under", 24, 8, 2e-4, 100, 16, 2),
-    Training("under", 40, 8, 3e-4, 100, 8, 3),
-    Training("right", 24, 8, 1e-3, 200, 16, 4),
-    Training("right", 16, 8, 1e-3, 200, 16, 5),
-    Training("right", 24, 8, 2e-3, 150, 16, 6),
-    Training("over", 8, 8, 2e-3, 200, 32, 7),
-    Training("over", 6, 8, 3e-3, 200, 32, 8),
-    Training("over", 8, 8, 4e-3, 200, 16, 9),
-    Training("over", 12, 8, 4e-3, 200, 32, 10),
+    Training("under", 24, 8, 3e-4, 36, 16, 1),
+    Training("over", 8, 8, 2e-3, 84, 32, 2),
+    Training("right", 24, 8, 2e-3, 60, 16, 3),
+    Training("over", 6, 8, 3e-3, 72, 32, 4),
+    Training("under", 24, 8, 5e-4, 36, 8, 5),
+    Training("right", 16, 8, 2e-3, 60, 16, 6),
+    Training("over", 8, 8, 4e-3, 72, 16, 7),
+    Training("right", 24, 8, 1e-3, 72, 32, 8),
+    Training("over", 12, 8, 4e-3, 84, 32, 9),
+    Training("under", 40, 8, 1e-3, 36, 16, 10),
 )
 
 
@@ -170,7 +170,7 @@ class Bench:
         argv = [str(self.installed.python), str(ROOT / "scripts" / name), *words]
         subprocess.run(argv, check=True, cwd=self.installed.checkout, env=environment.training_variables())
 
-    def train(
+    def train(  # noqa: PLR0913, PLR0917 - the flags of one command
         self, kind: Kind, name: str, model: Path, data: Path, changes: dict[str, Value | None], share: float | None
     ) -> None:
         """As a command does it."""
@@ -211,7 +211,7 @@ def moment(name: str) -> str:
 def draw(folder: Path, count: int, seed: int, figures: tuple[str, ...], colours: tuple[str, ...]) -> None:
     """Draw pictures of figures at random places, in random sizes and colours, each with a caption."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = random.Random(seed)
+    drawn = random.Random(seed)  # noqa: S311 - pictures, not secrets
     for number in range(count):
         figure, (colour, ground) = drawn.choice(figures), drawn.sample(colours, 2)
         across, down, size = drawn.uniform(-0.4, 0.4), drawn.uniform(-0.4, 0.4), drawn.uniform(0.5, 1.1)
