@@ -20,8 +20,6 @@ _SETTLED = 0.2
 """Share of the fastest movement per step below which the weights no longer go anywhere."""
 _EXPLODED = 3.0
 """Growth of the norm from one checkpoint to the next, beside what is usual in this training."""
-MOST_NAMED = 8
-"""Checkpoints that a sentence names."""
 _FEW_PICTURES = 8
 """Fewer held-back pictures tell only large differences."""
 

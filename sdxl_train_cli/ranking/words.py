@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.ranking import verdict
 from sdxl_train_cli.ranking.verdict import Basis, Course, Improvement, RankedCheckpoint, Standing, Verdict
 from sdxl_train_cli.records.picture_losses import Difference
 
 _UNKNOWN = "-"
+_MOST_NAMED = 8
 HEADINGS = ("checkpoint", "saved at", "held back", "trained on", "gap", "behind the best", "norm", "rank", "moved")
 _FILES_ONLY = ("checkpoint", "saved at", "norm", "rank", "moved")
 _IMPROVEMENTS = {
@@ -133,6 +133,4 @@ def _figure(value: float | None) -> str:
 
 
 def _names(ranked: tuple[RankedCheckpoint, ...] | list[RankedCheckpoint]) -> str:
-    most = verdict.MOST_NAMED
-    more = f" and {len(ranked) - most} more" if len(ranked) > most else ""
-    return ", ".join(one.candidate.moment for one in ranked[:most]) + more
+    return formatting.some([one.candidate.moment for one in ranked], _MOST_NAMED)

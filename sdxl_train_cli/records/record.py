@@ -135,6 +135,8 @@ class Inputs:
     """Prompts of sample pictures; none wants none, and None leaves them to us."""
     validation: float | None = None
     """Share of the pictures to validate on; 0 wants none, and None leaves it to us."""
+    keep_best: bool = False
+    """Delete clearly worse checkpoints once the run is done."""
     tokenizers: Path | None = None
     """Folder of the CLIP tokenizers, if not in the home folder."""
 
