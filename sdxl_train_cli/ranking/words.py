@@ -93,7 +93,7 @@ def _of_files(found: Verdict) -> Iterator[str]:
     elif found.course is Course.SETTLED:
         yield "the weights hardly moved at the end, so the last files are almost the same: the last one will do"
     elif found.course is Course.MOVING:
-        yield "the weights still moved at the end, so the files differ: look at pictures of the last and of earlier ones"
+        yield "the weights still moved at the end, so the files differ: compare pictures of the last and earlier ones"
     else:
         yield "it is the last one, and nothing in the files speaks against it or for another"
 

@@ -81,10 +81,12 @@ def require_judgeable(recipe: Recipe, *, keep_best: bool) -> None:
     if not keep_best:
         return
     if not recipe.kind.is_network:
-        words = f"a loss on held-back pictures must tell which is best, and {recipe.kind.script} has no validation"
+        words = f"only a loss on held-back pictures tells which is best, and {recipe.kind.script} has none"
         raise RecipeError(Problem(words, "leave out --keep-best", OF_KEEPING))
     if not holds_back(recipe):
-        raise RecipeError(Problem("no pictures are held back, so nothing would tell which is best", "add --validate", OF_KEEPING))
+        raise RecipeError(
+            Problem("no pictures are held back, so nothing would tell which is best", "add --validate", OF_KEEPING)
+        )
     if not any(recipe.number(name) for name in (SAVE_STEPS, SAVE_EPOCHS)):
         words = "only the last file is saved, so there is nothing to choose from"
         raise RecipeError(Problem(words, "add --save-every 100", OF_KEEPING))
