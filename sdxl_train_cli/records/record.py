@@ -36,6 +36,8 @@ LOG = "train.log"
 """The trainer's full output."""
 REPORT = "report.html"
 """Default name of the run's web page."""
+BEST = "best.html"
+"""Default name of the page of its best checkpoint."""
 DATASET = "dataset.json"
 """The `--dataset_config` of sd-scripts."""
 PROMPTS = "prompts.txt"
@@ -135,6 +137,8 @@ class Inputs:
     """Prompts of sample pictures; none wants none, and None leaves them to us."""
     validation: float | None = None
     """Share of the pictures to validate on; 0 wants none, and None leaves it to us."""
+    keep_best: bool = False
+    """Delete clearly worse checkpoints once the run is done."""
     tokenizers: Path | None = None
     """Folder of the CLIP tokenizers, if not in the home folder."""
 
