@@ -105,6 +105,7 @@ NOT_HERE = (
     "smoke",
     "fit",
     "presets new",
+    "--to hub",
     "FILE",
 )
 """Commands that this world can't carry out: no shell of its own, no tagger, no torch, no network and no terminal."""

@@ -66,9 +66,9 @@ Description = Annotated[
     str, typer.Option("--description", metavar="TEXT", help="A few words on it", rich_help_panel=_CARD)
 ]
 Strength = Annotated[
-    float,
+    float | None,
     values.number("--strength", metavar="NUMBER", example="0.8", least=0, most=2, panel=_CARD,
-                  about=f"Strength to begin with [default: {STRENGTH}]"),
+                  about=f"Strength to begin with [default: {STRENGTH}, or what best says]"),
 ]  # fmt: skip
 Tags = Annotated[bool, typer.Option("--tags", help="Tell the commonest words of the captions", rich_help_panel=_CARD)]
 
@@ -96,14 +96,15 @@ def share(
     run: Run, to: To = None, checkpoint: Checkpoint = None, name: Name = None, previews: Previews = None,
     no_previews: NoPreviews = False, civitai: Civitai = False, title: Title = None, trigger: Trigger = None,
     base: Base = None, license_: License = None, author: Author = None, description: Description = "",
-    strength: Strength = STRENGTH, tags: Tags = False, where: Where = None, repo: Repo = None, private: Private = False,
+    strength: Strength = None, tags: Tags = False, where: Where = None, repo: Repo = None, private: Private = False,
     dry_run: DryRun = False, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Make a trained file ready for others: card, previews, hashes."""
     if no_previews and previews:
         raise UsageError("--preview names a picture, and --no-previews wants none", "leave out one of them")
     installed = _uploader(where, repo, private, to, home)
-    found = subject.find(run, workspace.output(None), checkpoint)
+    looking = installed or (environment.find(home_option.home(home)) if checkpoint == subject.BEST else None)
+    found = subject.find(run, workspace.output(None), checkpoint, looking)
     given = tuple(map(layout.expand, previews)) if previews else () if no_previews else None
     choices = ShareChoices(
         name=name, title=title, trigger=trigger, base=base, licence=license_, author=author,

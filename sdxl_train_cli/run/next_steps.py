@@ -24,7 +24,9 @@ def lines(kind: Kind, trigger: str | None, result: Path) -> list[str]:
     others = f"{formatting.counted(earlier, 'earlier checkpoint')} beside it; " if earlier else ""
     validated = validation.load(result.parent)
     judged = [] if validated is None else [f"held-back pictures: {validated.words}"]
-    return [*judged, f"use it: {used}", f"next: {others}sdxl-train runs report {formatting.shell_word(result.parent)}"]
+    folder = formatting.shell_word(result.parent)
+    then = f"next: {others}sdxl-train runs report {folder}; sdxl-train share {folder}"
+    return [*judged, f"use it: {used}", then]
 
 
 def _uses(kind: Kind, trigger: str | None, result: Path) -> list[str]:

@@ -39,7 +39,7 @@ class ShareChoices:
     licence: str | None = None
     author: str | None = None
     description: str = ""
-    strength: float = STRENGTH
+    strength: float | None = None
     previews: tuple[Path, ...] | None = None
     """None takes the run's samples, and none wants no picture."""
     with_tags: bool = False
@@ -70,7 +70,7 @@ class Share:
 
 def plan(subject: Subject, choices: ShareChoices) -> Share:
     """Look at everything. UsageError or ModelError says what can't be shared; nothing is written."""
-    stem = _stem(subject, choices)
+    stem, strength = _stem(subject, choices), _strength(subject, choices)
     cleaner, trigger = _cleaned_trigger(subject, choices, stem)
     scrubbed = cleaner.metadata(dict(subject.model.metadata), keep_captions=choices.with_tags)
     copied = model_copy.plan(subject.path, scrubbed.kept)
@@ -86,7 +86,7 @@ def plan(subject: Subject, choices: ShareChoices) -> Share:
         readings=programs.readings(subject.model),
         copy=copied,
         trigger=stem if subject.kind == "embedding" else trigger,
-        strength=choices.strength,
+        strength=strength,
         description=cleaner.text("the description", choices.description),
         author=choices.author,
         base=base,
@@ -135,6 +135,12 @@ def _stem(subject: Subject, choices: ShareChoices) -> str:
     return name.removesuffix(".safetensors")
 
 
+def _strength(subject: Subject, choices: ShareChoices) -> float:
+    """Of a network, to begin with: as typed, as the verdict says, or the usual one."""
+    judged = None if subject.verdict is None else subject.verdict.strength
+    return choices.strength if choices.strength is not None else judged if judged is not None else STRENGTH
+
+
 def _trigger(subject: Subject) -> str | None:
     inputs = None if subject.entry is None else subject.entry.record.inputs
     word = None if subject.entry is None else subject.entry.record.settings.get("token_string")
@@ -174,7 +180,7 @@ def _predicts_v(subject: Subject) -> bool:
 
 def _previews(subject: Subject, choices: ShareChoices, model: SharedModel, cleaner: Cleaner) -> list[Preview]:
     if choices.previews is not None:
-        sources = previews.given(choices.previews, choices.strength)
+        sources = previews.given(choices.previews, _strength(subject, choices))
     else:
         sources = [] if subject.entry is None else previews.of_run(subject.entry, subject.saved)
     return previews.make(sources, model, cleaner)

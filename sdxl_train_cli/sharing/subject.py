@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import files, formatting, layout
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import ModelError, UsageError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.inspection.model_file import ModelFile
+from sdxl_train_cli.ranking import evidence, ranking
+from sdxl_train_cli.ranking.verdict import Verdict
 from sdxl_train_cli.records import history, record
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results
@@ -29,6 +32,8 @@ class Subject:
     """The run that made it. None if it isn't known."""
     saved: CheckpointFile | None = None
     """The file as one of the run's."""
+    verdict: Verdict | None = None
+    """By which it is the best one, where that was asked for."""
 
     @property
     def is_final(self) -> bool:
@@ -41,16 +46,24 @@ class Subject:
         return "network" if self.model.is_network else "embedding" if self.model.is_embedding else "checkpoint"
 
 
-def find(text: str, output: Path, checkpoint: str | None) -> Subject:
-    """Find a run's file, or a file by its path. UsageError or ModelError says what is there instead."""
+def find(text: str, output: Path, checkpoint: str | None, installed: Environment | None = None) -> Subject:
+    """Find a run's file, or a file by its path. UsageError or ModelError says what is there instead.
+
+    The environment looks at the weights where the best of the run's checkpoints is asked for.
+    """
     path = layout.expand(Path(text))
     if files.is_file(path) and path.name != record.RUN:
         if checkpoint is not None:
             raise UsageError(f"{text} is a file already", "leave out --checkpoint, or name the run")
         return _of_file(path)
     entry = history.require(text, output)
-    saved = _chosen(entry, checkpoint)
-    return _looked_at(Subject(saved.path, model_file.read(saved.path), entry, saved))
+    best = _best(entry, installed) if checkpoint == BEST else None
+    saved = _chosen(entry, checkpoint if best is None else best.best.candidate.path.name)
+    return _looked_at(Subject(saved.path, model_file.read(saved.path), entry, saved, best))
+
+
+def _best(entry: Loaded, installed: Environment | None) -> Verdict:
+    return ranking.judge(ranking.with_weights(evidence.of_run(entry), installed))
 
 
 def _of_file(path: Path) -> Subject:
@@ -78,8 +91,6 @@ def _chosen(entry: Loaded, typed: str | None) -> CheckpointFile:
             state = "is still running" if entry.state is RunState.RUNNING else "has no final .safetensors file"
             raise UsageError(f"{entry.name} {state}", hint)
         return final
-    if typed == BEST:
-        raise UsageError("--checkpoint best needs a ranking, which this version has not", hint)
     found = next((each for each in whole if _is_meant(each, typed)), None)
     if found is None:
         raise UsageError(f"{entry.name} has no checkpoint '{formatting.cut(typed)}'", hint)
