@@ -20,7 +20,9 @@ _RELATIONS = {"network": "adapter", "checkpoint": "finetune"}
 _LOAD = """import torch
 from diffusers import {imports}
 
-pipeline = {how}.to("cuda")"""
+pipeline = StableDiffusionXLPipeline.{loader}(
+    {source}, torch_dtype=torch.float16
+).to("cuda")"""
 _V_SCHEDULER = """
 pipeline.scheduler = EulerDiscreteScheduler.from_config(
     pipeline.scheduler.config, prediction_type="v_prediction", rescale_betas_zero_snr=True
@@ -113,9 +115,10 @@ def _load(facts: ShareFacts) -> str:
     source = facts.base.hub if facts.model.kind != "checkpoint" else None
     single = facts.model.file if facts.model.kind == "checkpoint" else facts.base.file or "base.safetensors"
     loader, name = ("from_pretrained", source) if source else ("from_single_file", single)
-    how = f"StableDiffusionXLPipeline.{loader}({json.dumps(name, ensure_ascii=False)}, torch_dtype=torch.float16)"
     scheduler = "EulerDiscreteScheduler, " if facts.is_v_prediction else ""
-    load = _LOAD.format(imports=f"{scheduler}StableDiffusionXLPipeline", how=how)
+    load = _LOAD.format(
+        imports=f"{scheduler}StableDiffusionXLPipeline", loader=loader, source=json.dumps(name, ensure_ascii=False)
+    )
     return load + (_V_SCHEDULER if facts.is_v_prediction else "")
 
 
@@ -166,7 +169,8 @@ def _samples(facts: ShareFacts) -> Iterator[str]:
         if preview.drawn is not None:
             drawn = preview.drawn
             settings = {
-                "negative prompt": drawn.negative or None, "steps": drawn.steps, "CFG scale": drawn.scale,
+                "negative prompt": drawn.negative or None, "steps": drawn.steps,
+                "CFG scale": None if drawn.scale is None else f"{drawn.scale:g}",
                 "sampler": drawn.sampler.a1111 if drawn.sampler else None, "seed": drawn.seed,
                 "strength": f"{drawn.strength:g}" if facts.model.kind == "network" else None,
                 "drawn at": preview.moment,

@@ -15,6 +15,7 @@ from sdxl_train_cli.sharing.drawing import Drawing, SamplerNames
 from sdxl_train_cli.sharing.model_copy import ModelHashes
 
 _NODES = Path(__file__).with_name("comfy_nodes.json")
+_APP = "sdxl-train"
 _USUAL = SamplerNames("Euler a", "euler_ancestral", "normal")
 _USUAL_STEPS, _USUAL_SCALE = 28, 6.0
 """Of SDXL, for a graph of a picture that doesn't tell: a sampler without numbers would not run."""
@@ -53,6 +54,7 @@ def a1111(drawing: Drawing, model: SharedModel, size: tuple[int, int]) -> str:
         "Seed": drawing.seed,
         "Size": f"{size[0]}x{size[1]}",
         **_hashes(model),
+        "Version": _APP,  # with it, even a drawing that tells little has the three pairs that A1111 asks for
     }
     last = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in told.items() if value is not None)
     negative = [f"Negative prompt: {_one_line(drawing.negative)}"] if drawing.negative else []

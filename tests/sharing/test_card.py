@@ -189,7 +189,7 @@ def test_a_checkpoint_is_a_finetune_of_its_base(tmp_path: Path) -> None:
     text = card_of(path, base="stabilityai/stable-diffusion-xl-base-1.0", trigger="ohwx")
 
     assert head(text)["base_model_relation"] == "finetune"
-    assert 'from_single_file("big.safetensors"' in text
+    assert 'from_single_file(\n    "big.safetensors"' in text
     assert "Strength" not in text
 
 

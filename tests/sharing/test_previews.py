@@ -42,7 +42,7 @@ def test_a1111_reads_prompt_settings_and_the_file_by_its_hash(run: Path) -> None
     assert told.splitlines() == [
         "ohwx cat, garden, best quality <lora:cat:1>",
         "Negative prompt: lowres, blurry",
-        f'{settings}, Lora hashes: "cat: {share.copy.hashes.auto_v3}"',
+        f'{settings}, Lora hashes: "cat: {share.copy.hashes.auto_v3}", Version: sdxl-train',
     ]
 
 
@@ -125,9 +125,9 @@ def test_a_checkpoint_is_loaded_without_a_lora_and_an_embedding_by_its_name(tmp_
     assert of_checkpoint["CheckpointLoaderSimple"] == {"ckpt_name": "big.safetensors"}
     assert of_word[""]["3"]["inputs"]["text"] == "embedding:mychar, a castle"
     told = opened(shown(word, previews=(picture,))[0]).info["parameters"]
-    assert re.fullmatch(r'mychar, a castle\nSteps: .*, TI hashes: "mychar: [0-9a-f]{12}"', told)
+    assert re.fullmatch(r'mychar, a castle\nSteps: .*, TI hashes: "mychar: [0-9a-f]{12}", Version: .*', told)
     told = opened(shown(big, previews=(picture,))[0]).info["parameters"]
-    assert re.search(r"Model hash: [0-9a-f]{10}, Model: big$", told)
+    assert re.search(r"Model hash: [0-9a-f]{10}, Model: big,", told)
 
 
 def save_a1111(path: Path, suffix: str, text: str) -> Path:
