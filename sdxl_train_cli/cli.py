@@ -94,6 +94,8 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "edit": Command("Change what a file says of itself, or scrub it. The weights stay.", "file.edit.edit",
                         "Titles and the like are written as modelspec keys, which image programs show. "
                         "An empty text takes a key away."),
+        "resize": Command("Give a LoRA or LoCon a smaller rank, and say what is lost.", "file.resize.resize",
+                          "sd-scripts' networks/resize_lora.py decomposes each module and keeps its largest parts."),
     }),
     "presets": CommandGroup("List, show, check, import and export presets.", {
         "list": Command("List presets by what they are for, and what they need.", "presets.listing.list_"),
