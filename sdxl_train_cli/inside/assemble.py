@@ -5,10 +5,10 @@
     {"files": [path, ...], "target": path, "metadata": {key: text}, "dtype": "fp16" | "bf16" | "float" | null,
      "tensors": {name: {"parts": [[file, tensor, factor], ...], "axis": 0 | 1} or {"value": number, "dtype": ...}}}
 
-Each tensor is one tensor of a file (its number in `files`) times a factor, or several of them one behind the other along
-an axis. Factors are applied in 32 bits; without a dtype, a tensor keeps that of its first part. A tensor whose factor is
-1 and whose type stays is copied bit by bit. Prints {"tensors", "bytes"} once the file is written; on stderr, how many
-tensors are done, as `done/total`.
+Each tensor is one tensor of a file (its number in `files`) times a factor, or several of them one behind the other
+along an axis. Factors are applied in 32 bits; without a dtype, a tensor keeps that of its first part. A tensor whose
+factor is 1 and whose type stays is copied bit by bit. Prints {"tensors", "bytes"} once the file is written; on stderr,
+how many tensors are done, as `done/total`.
 """
 
 from __future__ import annotations

@@ -43,7 +43,9 @@ def compare(made: str, wanted: list[tuple[float, str]]) -> dict:
     names = {name[: -len(DOWN)]: None for file in (result, *(file for _, file in sources)) for name in file.entries
              if name.endswith(DOWN)}  # fmt: skip
     rows = [row(module, result, sources) for module in names]
-    return {key: math.sqrt(sum(each[key] ** 2 for each in rows)) for key in ("wanted", "made", "error")} | {"modules": rows}
+    return {key: math.sqrt(sum(each[key] ** 2 for each in rows)) for key in ("wanted", "made", "error")} | {
+        "modules": rows
+    }
 
 
 def row(module: str, result: weights.Tensors, sources: list[tuple[float, weights.Tensors]]) -> dict:

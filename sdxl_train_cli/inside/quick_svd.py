@@ -2,10 +2,10 @@
 
     python quick_svd.py RANK SCRIPT [args...]    run in the sd-scripts checkout, by the training environment's Python
 
-networks/resize_lora.py multiplies a LoRA's factors and decomposes the whole product, with a square matrix of its longer
-side: half an hour for SDXL on a processor. RANK says that no matrix has a higher one; then a basis of the columns is
-found by multiplication, and a matrix of RANK rows is decomposed: the same numbers within rounding, in seconds. 0 says
-that nothing is known of the rank: only the square matrix is left out, of which the tools drop all but the first columns.
+networks/resize_lora.py multiplies a LoRA's factors and decomposes the whole product, with a square matrix of its
+longer side. RANK says that no matrix has a higher one; then a basis of the columns is found by multiplication, and a
+matrix of RANK rows is decomposed: the same numbers within rounding, in a small part of the time. 0 says that nothing is
+known of the rank: only the square matrix is left out, of which the tools drop all but the first columns.
 SCRIPT may be another script of this folder, such as scaled.py.
 
 Relied upon: the tools call torch.linalg.svd with one matrix and take the first columns and rows of what it gives

@@ -48,7 +48,9 @@ def write(source: Path, target: Path, metadata: Mapping[str, str]) -> dict[str, 
             read.seek(opened.start)
             shutil.copyfileobj(read, out, _PIECE_BYTES)
     except OSError as error:
-        raise UsageError(f"{target} can't be written: {error.strerror or error}", "free some space, or use -o") from error
+        raise UsageError(
+            f"{target} can't be written: {error.strerror or error}", "free some space, or use -o"
+        ) from error
     return told
 
 

@@ -59,6 +59,10 @@ class Tools:
             raise ModelError(self._why(code, error or last), f"full log: {self.home.tool_log}")
 
     def _why(self, code: int, words: str) -> str:
-        if code == process.SIGNALLED + signal.SIGTERM.value or _NO_MEMORY.search(words) or code == process.SIGNALLED + 9:
+        if (
+            code == process.SIGNALLED + signal.SIGTERM.value
+            or _NO_MEMORY.search(words)
+            or code == process.SIGNALLED + 9
+        ):
             return f"it ran out of memory, or was killed: {words}"
         return "the disk is full" if _NO_ROOM.search(words) else f"it failed: {words}"

@@ -19,7 +19,9 @@ from sdxl_train_cli.lora_files.handed import HandedFile
 from sdxl_train_cli.ui import console, file_facts
 
 _CARD, _OTHER = "What it says", "Other keys"
-Title = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Its name for people", rich_help_panel=_CARD)]
+Title = Annotated[
+    str | None, typer.Option("--title", metavar="TEXT", help="Its name for people", rich_help_panel=_CARD)
+]
 Trigger = Annotated[
     str | None, typer.Option("--trigger", "-t", metavar="WORDS", help="Words that call it up", rich_help_panel=_CARD)
 ]
@@ -35,11 +37,14 @@ Tags = Annotated[
     str | None, typer.Option("--tags", metavar="A,B", help="Tags to find it by, with commas", rich_help_panel=_CARD)
 ]
 Hint = Annotated[
-    str | None, typer.Option("--usage-hint", metavar="TEXT", help="Strength, what to pair it with", rich_help_panel=_CARD)
+    str | None,
+    typer.Option("--usage-hint", metavar="TEXT", help="Strength, what to pair it with", rich_help_panel=_CARD),
 ]
 Scrub = Annotated[
     bool,
-    typer.Option("--scrub", help="Take out what tells of a person or a machine, and say what went", rich_help_panel=_OTHER),
+    typer.Option(
+        "--scrub", help="Take out what tells of a person or a machine, and say what went", rich_help_panel=_OTHER
+    ),
 ]
 NoCaptions = Annotated[
     bool,
@@ -85,7 +90,7 @@ def _require_something(change: MetadataEdit, *, no_captions: bool) -> None:
         raise UsageError("nothing to change", "such as --title 'My style', or --scrub; -h lists all")
 
 
-def _write(found: HandedFile, path: Path, edited: MetadataEdited, *, as_json: bool, home: Path | None) -> None:
+def _write(found: HandedFile, path: Path, edited: MetadataEdited, *, as_json: bool, home: str | None) -> None:
     rewriting.write(found.path, path, edited.metadata)
     made = result.examine(path, environment.find(home_option.home(home)))
     options.tell(made, _facts(edited), as_json=as_json)

@@ -18,12 +18,16 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="The new file [default: beside FILE, its name with an ending]"),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite another file of that name. An input is never overwritten")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Overwrite another file of that name. An input is never overwritten")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be made")]
 Precision = Annotated[
     str | None,
-    typer.Option("--dtype", metavar="TYPE", help="Type of the new file's numbers: fp16, bf16 or float [default: FILE's]"),
+    typer.Option(
+        "--dtype", metavar="TYPE", help="Type of the new file's numbers: fp16, bf16 or float [default: FILE's]"
+    ),
 ]
 _PRECISIONS = ("fp16", "bf16", "float")
 _OTHER_WORDS = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "fp32": "float", "float32": "float"}

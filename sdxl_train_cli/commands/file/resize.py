@@ -24,7 +24,9 @@ ConvRank = Annotated[
 ]
 Energy = Annotated[
     float | None,
-    typer.Option("--energy", metavar="SHARE", help="Instead: as small as keeps this share of each module, such as 0.95"),
+    typer.Option(
+        "--energy", metavar="SHARE", help="Instead: as small as keeps this share of each module, such as 0.95"
+    ),
 ]
 
 
@@ -45,7 +47,9 @@ def resize(
     tools.require(resizing.SCRIPT)
     output.require_room(path, found.size_bytes)
     if dry_run:
-        options.tell_plan(path, f"{resizing.ranks(found).linear} to {rank or f'{energy:g} of the energy'}", as_json=as_json)
+        options.tell_plan(
+            path, f"{resizing.ranks(found).linear} to {rank or f'{energy:g} of the energy'}", as_json=as_json
+        )
         return
     precision = options.precision(dtype) or found.precision
     with console.progress_bar("resizing") as tell:
@@ -58,7 +62,9 @@ def resize(
 
 def _tell(lost: SumNorms) -> None:
     worst = lost.worst
-    console.note(f"lost: {_percent(lost.lost)} of what it adds, as energy; its norm was {lost.wanted:.3g}, and is {lost.made:.3g}")
+    console.note(
+        f"lost: {_percent(lost.lost)} of its energy; the norm of what it adds was {lost.wanted:.3g}, and is {lost.made:.3g}"
+    )
     if worst is not None and worst.lost > 0:
         console.note(f"most in one module: {_percent(worst.lost)}, {worst.module}")
 
