@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import files
@@ -39,6 +39,15 @@ class Ingredient:
 
     file: HandedFile
     ratio: float
+
+
+@dataclass(frozen=True)
+class MergeIntoBase:
+    """LoRAs, and the checkpoint that they are merged into."""
+
+    base: HandedFile
+    ingredients: Sequence[Ingredient]
+    precision: str
 
 
 def parse(text: str) -> tuple[Path, float]:
@@ -94,15 +103,14 @@ def plan_sum(ingredients: Sequence[Ingredient], title: str, precision: str) -> A
     return AssemblyPlan(paths, tensors, axes, numbers, _metadata(ingredients, title, ranks, unit), precision)
 
 
-def merge_into(tools: Tools, base: HandedFile, ingredients: Sequence[Ingredient], precision: str, target: Path,
-               tell: Tell, shim: Sequence[str] = ()) -> None:  # fmt: skip
+def merge_into(tools: Tools, wanted: MergeIntoBase, target: Path, tell: Tell, shim: Sequence[str] = ()) -> None:
     """Merge LoRAs into a checkpoint, through sd-scripts. `shim` are words before the script."""
-    marks = [name for name in _MARKS if name in base.header.shapes]
-    first = ["marked.py", ",".join(marks), *shim] if marks else list(shim)
+    marks = [name for name in _MARKS if name in wanted.base.header.shapes]
     words = [
-        *first, INTO_SCRIPT, f"--sd_model={base.path}", "--precision=float", f"--save_precision={precision}",
-        "--models", *(str(each.file.path) for each in ingredients),
-        "--ratios", *(repr(each.ratio) for each in ingredients),
+        *(["marked.py", ",".join(marks)] if marks else []), *shim, INTO_SCRIPT, f"--sd_model={wanted.base.path}",
+        "--precision=float", f"--save_precision={wanted.precision}",
+        "--models", *(str(each.file.path) for each in wanted.ingredients),
+        "--ratios", *(repr(each.ratio) for each in wanted.ingredients),
     ]  # fmt: skip
     with files.made_whole(target) as made:
         tools.run([*words, f"--save_to={made}"], tell)
@@ -148,7 +156,7 @@ def _metadata(ingredients: Sequence[Ingredient], title: str, ranks: set[int], un
         f"{SPEC}architecture": "stable-diffusion-xl-v1-base/lora",
         f"{SPEC}implementation": "https://github.com/Stability-AI/generative-models",
         f"{SPEC}title": title,
-        f"{SPEC}date": date.today().isoformat(),
+        f"{SPEC}date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
         f"{SPEC}merged_from": ", ".join(_named(each) for each in ingredients),
         rewriting.MODEL_HASH: "",
     }

@@ -17,8 +17,8 @@ _RESNET = {
     "skip_connection": "conv_shortcut",
 }
 _TRANSFORMER = (
-    "attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0",
-    "ff.net.0.proj", "ff.net.2",
+    "attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k", "attn2.to_v",
+    "attn2.to_out.0", "ff.net.0.proj", "ff.net.2",
 )  # fmt: skip
 _ATTENTION_DEPTHS = (0, 2, 10)
 """Transformer blocks of SDXL's three levels."""

@@ -29,9 +29,11 @@ _CONVERT = "sdxl-train file convert FILE --to kohya comes first"
 class Smaller:
     """How much smaller: a rank, or a share of each module's energy."""
 
+    precision: str
+    """Of the new file, by sd-scripts' name."""
     rank: int | None
-    conv_rank: int | None
-    energy: float | None
+    conv_rank: int | None = None
+    energy: float | None = None
 
     @property
     def ending(self) -> str:
@@ -74,13 +76,14 @@ def require(found: HandedFile, wanted: Smaller) -> None:
         raise UsageError(f"its rank is {most} already: resizing only goes down", f"--rank {max(1, most // 2)}")
 
 
-def resize(tools: Tools, found: HandedFile, wanted: Smaller, precision: str, target: Path, tell: Tell) -> None:
+def resize(tools: Tools, found: HandedFile, wanted: Smaller, target: Path, tell: Tell) -> None:
     """Write the smaller file, whole or not at all. ModelError if the tool fails."""
     there = ranks(found)
     linear = min(wanted.rank or there.linear, there.linear)
     conv = min(wanted.conv_rank or wanted.rank or there.conv or linear, there.conv or linear)
     words = [
-        _SHIM, str(max(there.linear, there.conv or 0)), SCRIPT, f"--model={found.path}", f"--save_precision={precision}",
+        _SHIM, str(max(there.linear, there.conv or 0)), SCRIPT, f"--model={found.path}",
+        f"--save_precision={wanted.precision}",
         f"--new_rank={linear}", f"--new_conv_rank={conv}",
     ]  # fmt: skip
     if wanted.energy is not None:  # sv_fro takes a share of the norm, whose square is the energy

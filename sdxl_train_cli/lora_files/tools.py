@@ -6,7 +6,6 @@ import re
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sdxl_train_cli import files, process
 from sdxl_train_cli.environment import environment
@@ -41,7 +40,8 @@ class Tools:
         ModelError if it fails, with its last words.
         """
         checkout = self.installed.checkout
-        argv = [str(self.installed.python), str(INSIDE / words[0]), *words[1:]]
+        script, *arguments = words
+        argv = [str(self.installed.python), str(checkout / script if "/" in script else INSIDE / script), *arguments]
         paths = (checkout, checkout / "networks")  # the tools import `library`, and each other
         variables = {**environment.training_variables(), "HF_HUB_OFFLINE": "1"}
         variables["PYTHONPATH"] = (";" if process.WINDOWS else ":").join(map(str, paths))

@@ -17,7 +17,7 @@ from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.lora_files import comparing, handed, merging, output, plans, resizing, result
 from sdxl_train_cli.lora_files.handed import HandedFile
-from sdxl_train_cli.lora_files.merging import Ingredient
+from sdxl_train_cli.lora_files.merging import Ingredient, MergeIntoBase
 from sdxl_train_cli.lora_files.resizing import Smaller
 from sdxl_train_cli.lora_files.tools import Tools
 from sdxl_train_cli.ui import console
@@ -86,7 +86,7 @@ def _into(
         return
     console.note("the whole model is loaded in 32 bits: SDXL takes about 14 GB of memory")
     with console.progress_bar("merging") as tell:
-        merging.merge_into(tools, base, found, precision, path, tell)
+        merging.merge_into(tools, MergeIntoBase(base, found, precision), path, tell)
     options.tell(result.examine(path, tools.installed, base.path), {}, as_json=as_json)
 
 
@@ -103,16 +103,16 @@ def _together(
         with console.progress_bar("merging") as tell:
             plans.carry_out(tools, plan, made, tell)
         if rank is not None:
-            _reduce(tools, made, Smaller(rank, None, None), precision)
+            _reduce(tools, made, Smaller(precision, rank))
     sums = comparing.compare(tools.installed, path, [(each.ratio, each.file.path) for each in found])
     if not as_json:
         console.note(f"what it adds differs by {100 * sums.relative_error:.2g} % from the sum of the LoRAs")
     options.tell(result.examine(path, tools.installed), {"relative_error": sums.relative_error}, as_json=as_json)
 
 
-def _reduce(tools: Tools, made: Path, wanted: Smaller, precision: str) -> None:
+def _reduce(tools: Tools, made: Path, wanted: Smaller) -> None:
     """Give the exact sum the rank that was asked for."""
     whole = handed.open_network(made, "merge")
     resizing.require(whole, wanted)
     with console.progress_bar("resizing") as tell:
-        resizing.resize(tools, whole, wanted, precision, made, tell)
+        resizing.resize(tools, whole, wanted, made, tell)

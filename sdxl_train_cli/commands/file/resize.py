@@ -38,8 +38,8 @@ def resize(
     """Give a LoRA or LoCon a smaller rank, and say what is lost."""
     if energy is not None and not 0 < energy <= 1:
         raise UsageError(f"--energy takes a share from 0 to 1, not {energy:g}", "--energy 0.95")
-    wanted = Smaller(rank, conv_rank, energy)
     found = handed.open_network(options.path(file), "resize")
+    wanted = Smaller(options.precision(dtype) or found.precision, rank, conv_rank, energy)
     resizing.require(found, wanted)
     path = output.choose(to, found.path, wanted.ending, [found.path], force=force)
     where = workspace.home(home)
@@ -51,9 +51,8 @@ def resize(
             path, f"{resizing.ranks(found).linear} to {rank or f'{energy:g} of the energy'}", as_json=as_json
         )
         return
-    precision = options.precision(dtype) or found.precision
     with console.progress_bar("resizing") as tell:
-        resizing.resize(tools, found, wanted, precision, path, tell)
+        resizing.resize(tools, found, wanted, path, tell)
     lost = resizing.lost(tools, found.path, path)
     if not as_json:
         _tell(lost)
@@ -63,7 +62,7 @@ def resize(
 def _tell(lost: SumNorms) -> None:
     worst = lost.worst
     console.note(
-        f"lost: {_percent(lost.lost)} of its energy; the norm of what it adds was {lost.wanted:.3g}, and is {lost.made:.3g}"
+        f"lost: {_percent(lost.lost)} of its energy; its norm went from {lost.wanted:.3g} to {lost.made:.3g}"
     )
     if worst is not None and worst.lost > 0:
         console.note(f"most in one module: {_percent(worst.lost)}, {worst.module}")
