@@ -100,6 +100,13 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "edit": Command("Change what a file says of itself, or scrub it. The weights stay.", "file.edit.edit",
                         "Titles and the like are written as modelspec keys, which image programs show. "
                         "An empty text takes a key away."),
+        "resize": Command("Give a LoRA or LoCon a smaller rank, and say what is lost.", "file.resize.resize",
+                          "sd-scripts' networks/resize_lora.py decomposes each module and keeps its largest parts."),
+        "merge": Command("Merge LoRAs into one, exactly, or into a checkpoint.", "file.merge.merge",
+                         "`merge a.safetensors:0.8 b.safetensors:0.5` adds what both add at these strengths."),
+        "extract": Command("Take what a checkpoint learned beside its base as a LoRA.", "file.extract.extract"),
+        "convert": Command("Give a LoRA other programs' names, or a file another precision.", "file.convert.convert",
+                           "Names: kohya (A1111, Forge, ComfyUI), diffusers (peft), comfyui. --dtype takes any file."),
     }),
     "share": Command("Make a trained file ready for others: card, previews, hashes.", "share.share", _SHARED),
     "presets": CommandGroup("List, show, check, import and export presets.", {

@@ -93,7 +93,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def made_whole(path: Path) -> Iterator[Path]:
-    """Yield a place with the name of `path` in a temporary folder beside it. What is made there replaces `path` at the end.
+    """Yield a place of the same name in a temporary folder beside `path`. What is made there replaces it at the end.
 
     For programs that choose a file's form by its name. If the block fails, or makes no file, `path` is untouched and
     nothing remains.

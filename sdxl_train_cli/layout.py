@@ -73,6 +73,11 @@ class Home:
         return self.path / "tagger.log"
 
     @property
+    def tool_log(self) -> Path:
+        """The full output of the last tool that changed a file."""
+        return self.path / "tool.log"
+
+    @property
     def measurements(self) -> Path:
         """What finished runs measured, one line each."""
         return self.path / "measurements.jsonl"
@@ -81,7 +86,7 @@ class Home:
     def parts(self) -> tuple[Path, ...]:
         """Every path that we ever create in a home."""
         return (self.marker, self.environments, self.current, self.previous, self.setup_lock, self.setup_log,
-                self.tokenizers, self.taggers, self.tagger_log, self.measurements)  # fmt: skip
+                self.tokenizers, self.taggers, self.tagger_log, self.tool_log, self.measurements)  # fmt: skip
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:

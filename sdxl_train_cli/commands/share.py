@@ -73,6 +73,9 @@ Strength = Annotated[
 Tags = Annotated[bool, typer.Option("--tags", help="Tell the commonest words of the captions", rich_help_panel=_CARD)]
 
 
+_LARGE_BYTES = 1_000_000_000
+
+
 class Target(str, Enum):
     """Where a share goes beside the disk."""
 
@@ -105,6 +108,9 @@ def share(
     installed = _uploader(where, repo, private, to, home)
     looking = installed or (environment.find(home_option.home(home)) if checkpoint == subject.BEST else None)
     found = subject.find(run, workspace.output(None), checkpoint, looking)
+    size = found.path.stat().st_size
+    if size > _LARGE_BYTES:
+        console.note(f"reading {formatting.size(size)}{'' if dry_run else ' and writing them'}: this takes a while")
     given = tuple(map(layout.expand, previews)) if previews else () if no_previews else None
     choices = ShareChoices(
         name=name, title=title, trigger=trigger, base=base, licence=license_, author=author,
@@ -115,13 +121,15 @@ def share(
     delivery.require_new(place)
     if not dry_run:
         delivery.write(planned, place)
+    if not as_json:
+        share_listing.show(planned, place, is_written=not dry_run)
     uploaded = None
     if installed is not None and not dry_run:
-        size = formatting.size(sum(planned.sizes.values()))
-        console.note(f"made {place}; uploading {size}")
+        console.note(f"uploading {formatting.size(sum(planned.sizes.values()))}")
         uploaded = hub.upload(installed, place, planned.facts.model.stem, repo, private=private)
-    share_listing.show(planned, place, uploaded, is_written=not dry_run, as_json=as_json)
-    if not as_json and not dry_run:
+    if as_json:
+        share_listing.show_json(planned, place, uploaded, is_written=not dry_run)
+    elif not dry_run:
         console.out(str(place) if uploaded is None else uploaded.url)
 
 

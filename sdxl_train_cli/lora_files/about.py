@@ -45,7 +45,7 @@ def rows(model: ModelFile) -> list[tuple[str, str]]:
         ("rates", _rates(metadata)),
         ("optimizer", _joined(_told(metadata, "ss_optimizer"), _told(metadata, "ss_lr_scheduler"))),
         ("pictures", _pictures(metadata)),
-        ("resolution", _told(metadata, "ss_resolution") or _of_datasets(metadata) or _told(metadata, "modelspec.resolution")),
+        ("resolution", _resolution(metadata)),
         ("captions", ", ".join(f"{tag} ({count})" for tag, count in tags(metadata)[:_MOST_TAGS])),
         ("comment", _told(metadata, "ss_training_comment")),
         ("trainer", _trainer(metadata)),
@@ -119,6 +119,10 @@ def _of_datasets(metadata: Mapping[str, str]) -> str:
     found = _parsed(metadata.get("ss_datasets"))
     sizes = [one.get("resolution") for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     return ", ".join(dict.fromkeys("x".join(map(str, size)) for size in sizes if isinstance(size, list)))
+
+
+def _resolution(metadata: Mapping[str, str]) -> str:
+    return _told(metadata, "ss_resolution") or _of_datasets(metadata) or _told(metadata, "modelspec.resolution")
 
 
 def _trainer(metadata: Mapping[str, str]) -> str:

@@ -24,6 +24,7 @@ _TOO_DEEP = "JSON too deep to be searched"
 _REPEATED = "JSON that sets a key twice, of which readers see one"
 _FILE = re.compile(r"[^.]\.\w{1,12}$")
 """How the name of a file ends. That of a folder may tell what is in it."""
+_NOTHING = frozenset({"", "None"})
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -115,6 +116,8 @@ def _scrubbed(key: str, value: str, work: _Work) -> str | None:
     if in_key is not None:
         work.reasons.append(f"its name has {in_key}")
         return None
+    if value in _NOTHING:
+        return value
     rule = rules().get((key, False))
     after = _text(value, rule, work, depth=0)
     if not isinstance(after, str):

@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 
 from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.lora_files import output
 from sdxl_train_cli.sharing import model_copy
 from sdxl_train_cli.sharing.share_plan import SUMS, Share
 
@@ -32,6 +33,7 @@ def write(share: Share, place: Path) -> None:
     require_new(place)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        output.require_room(place, sum(share.sizes.values()))
         if place.suffix.lower() == ZIP:
             with files.made_whole(place) as made, made.open("xb") as file:
                 _write_zip(share, place.stem, file)

@@ -31,6 +31,9 @@ _FAILURES: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 """What inside/upload.py tells, in words, and what to do."""
 
+_OUTSIDE = ("missing", "no_token", "refused_token", "network", "server", "other")
+"""Failures that no other way of typing it mends."""
+
 
 @dataclass(frozen=True)
 class Uploaded:
@@ -48,7 +51,7 @@ def require_repo(repo: str | None) -> None:
 
 
 def upload(installed: Environment, folder: Path, name: str, repo: str | None, *, private: bool) -> Uploaded:
-    """Upload a folder. Blocks until all has arrived. UsageError says what is in the way, SetupError what is broken."""
+    """Upload a folder. Blocks until all has arrived. UsageError or SetupError says what is in the way."""
     argv = [str(installed.python), str(INSIDE / SCRIPT), str(folder), "--name", _repo_name(name)]
     argv += [f"--repo={repo}"] if repo is not None else []
     argv += ["--private"] if private else []
@@ -62,7 +65,8 @@ def upload(installed: Environment, folder: Path, name: str, repo: str | None, *,
             f"the training environment does not work: {SCRIPT} printed something else", "sdxl-train doctor"
         )
     if "failed" in found:
-        raise UsageError(_problem(found, repo or f"YOU/{_repo_name(name)}"))
+        refused = SetupError if found["failed"] in _OUTSIDE else UsageError
+        raise refused(_problem(found, repo or f"YOU/{_repo_name(name)}"))
     return Uploaded(str(found["repo"]), str(found["url"]), str(found["commit"]))
 
 

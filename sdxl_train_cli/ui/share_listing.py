@@ -14,13 +14,10 @@ from sdxl_train_cli.ui import console
 _MOST_NAMED = 6
 
 
-def show(share: Share, place: Path, uploaded: Uploaded | None = None, *, is_written: bool, as_json: bool) -> None:
-    """Print it: for people on stderr, as the path is the result; or as JSON."""
+def show(share: Share, place: Path, *, is_written: bool) -> None:
+    """Print it for a person, on stderr: the path is the result."""
     for problem in share.warnings:
         console.warn(problem)
-    if as_json:
-        console.data(_as_json(share, place, uploaded, is_written=is_written))
-        return
     rows = [(name, formatting.size(size)) for name, size in share.sizes.items()]
     console.note(f"{'made' if is_written else 'would make'} {place}:")
     console.err_table(("file", "size"), rows)
@@ -37,17 +34,15 @@ def _left_out(found: Sequence[LeftOut]) -> list[str]:
         reasons.setdefault(each.why, []).append(each.where)
     if not reasons:
         return ["left out: nothing had to be"]
-    return [f"left out ({why}): {_listed(where)}" for why, where in reasons.items()]
+    return [f"left out ({why}): {formatting.some(where, _MOST_NAMED)}" for why, where in reasons.items()]
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _as_json(share: Share, place: Path, uploaded: Uploaded | None, *, is_written: bool) -> dict[str, object]:
+def show_json(share: Share, place: Path, uploaded: Uploaded | None, *, is_written: bool) -> None:
+    """Print it as JSON. Warnings go to stderr too."""
+    for problem in share.warnings:
+        console.warn(problem)
     facts, hashes = share.facts, share.copy.hashes
-    return {
+    console.data({
         "path": str(place),
         "written": is_written,
         "uploaded": None
@@ -60,4 +55,4 @@ def _as_json(share: Share, place: Path, uploaded: Uploaded | None, *, is_written
         "licence": None if facts.licence is None else facts.licence.name,
         "left_out": [{"where": each.where, "why": each.why} for each in share.left_out],
         "warnings": [str(problem) for problem in share.warnings],
-    }
+    })  # fmt: skip

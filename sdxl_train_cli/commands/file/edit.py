@@ -90,7 +90,7 @@ def _require_something(change: MetadataEdit, *, no_captions: bool) -> None:
         raise UsageError("nothing to change", "such as --title 'My style', or --scrub; -h lists all")
 
 
-def _write(found: HandedFile, path: Path, edited: MetadataEdited, *, as_json: bool, home: Path | None) -> None:
+def _write(found: HandedFile, path: Path, edited: MetadataEdited, *, as_json: bool, home: str | None) -> None:
     rewriting.write(found.path, path, edited.metadata)
     made = result.examine(path, environment.find(home_option.home(home)))
     options.tell(made, _facts(edited), as_json=as_json)

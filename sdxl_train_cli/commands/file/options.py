@@ -53,3 +53,11 @@ def tell(made: MadeFile, facts: dict[str, object], *, as_json: bool) -> None:
         file_facts.tell_made(made)
     if not made.is_of_use:
         raise typer.Exit(ModelError.exit_code)
+
+
+def tell_plan(path: Path, words: str, *, as_json: bool) -> None:
+    """Print what would be made."""
+    if as_json:
+        console.data({"path": str(path), "dry_run": True, "plan": words})
+    else:
+        console.note(f"would write {path}: {words}")

@@ -1,0 +1,128 @@
+"""Give a LoRA the names of another program, and a file another precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+
+from sdxl_train_cli import formatting
+from sdxl_train_cli.errors import ModelError, UsageError
+from sdxl_train_cli.inspection import model_file
+from sdxl_train_cli.lora_files import handed, module_names, plans, rewriting
+from sdxl_train_cli.lora_files.editing import SPEC
+from sdxl_train_cli.lora_files.handed import HandedFile
+from sdxl_train_cli.lora_files.plans import AssemblyPlan, Part
+
+_SHOWN = 3
+
+
+class Naming(str, Enum):
+    """Whose names a LoRA's tensors have."""
+
+    KOHYA = "kohya"
+    DIFFUSERS = "diffusers"
+    COMFYUI = "comfyui"
+
+
+_ENDINGS = {
+    Naming.KOHYA: (".lora_up.weight", ".lora_down.weight"),
+    Naming.DIFFUSERS: (".lora_B.weight", ".lora_A.weight"),
+    Naming.COMFYUI: (".lora_up.weight", ".lora_down.weight"),
+}
+"""Up and down, as each program writes them. diffusers has no alpha: it is multiplied into up."""
+_READ = (
+    (".lora_up.weight", ".lora_down.weight"), (".lora_B.weight", ".lora_A.weight"),
+    (".lora.up.weight", ".lora.down.weight"), ("_lora.up.weight", "_lora.down.weight"),
+    (".lora_linear_layer.up.weight", ".lora_linear_layer.down.weight"),
+)  # fmt: skip
+"""The same, as they may be found."""
+_ALPHA = ".alpha"
+_IMPLEMENTATIONS = {Naming.DIFFUSERS: "diffusers", Naming.COMFYUI: "https://github.com/comfyanonymous/ComfyUI",
+                    Naming.KOHYA: "https://github.com/Stability-AI/generative-models"}  # fmt: skip
+
+
+def require_naming(typed: str) -> Naming:
+    """The naming that was typed. UsageError for another word."""
+    words = {"comfy": Naming.COMFYUI, "peft": Naming.DIFFUSERS, "a1111": Naming.KOHYA, "forge": Naming.KOHYA}
+    found = words.get(typed.lower()) or next((one for one in Naming if one.value == typed.lower()), None)
+    if found is None:
+        raise UsageError(f"--to takes kohya, diffusers or comfyui, not '{formatting.cut(typed)}'", "--to kohya")
+    return found
+
+
+def plan_names(found: HandedFile, to: Naming, precision: str | None) -> AssemblyPlan:
+    """The plan of the same LoRA under other names. ModelError for layers that nobody knows."""
+    handed.require_sdxl(found)
+    handed.require_factors(
+        found, "get other names", "train it as a LoRA or LoCon for programs that need their own names"
+    )
+    known = _by_any_name()
+    tensors: dict[str, list[Part]] = {}
+    numbers: dict[str, float] = {}
+    strange = []
+    for module, up, down in _pairs(found):
+        layer = known.get(module)
+        if layer is None:
+            strange.append(module)
+            continue
+        name = getattr(layer, to.value)
+        rank = found.header.shapes[down][0]
+        alpha = _alpha(found, module, rank)
+        factor = alpha / rank if to is Naming.DIFFUSERS else 1.0
+        tensors[name + _ENDINGS[to][0]] = [Part(0, up, factor)]
+        tensors[name + _ENDINGS[to][1]] = [Part(0, down)]
+        if to is not Naming.DIFFUSERS:
+            numbers[name + _ALPHA] = alpha
+    if strange:
+        raise ModelError(
+            f"{len(strange)} of its layers are none of SDXL's, such as {', '.join(strange[:_SHOWN])}",
+            f"sdxl-train inspect {formatting.shell_word(found.path)}",
+        )
+    return AssemblyPlan([found.path], tensors, {}, numbers, _metadata(found, to), precision)
+
+
+def plan_precision(found: HandedFile, precision: str) -> AssemblyPlan:
+    """The plan of the same file in another precision."""
+    tensors = {name: [Part(0, name)] for name in found.header.shapes}
+    return AssemblyPlan([found.path], tensors, {}, {}, _without_stale_hashes(found.model.metadata), precision)
+
+
+def _by_any_name() -> Mapping[str, module_names.LayerNames]:
+    known: dict[str, module_names.LayerNames] = {}
+    for layer in module_names.layers():
+        parts = layer.diffusers.partition(".")
+        also = f"lora_unet_{module_names.flat(parts[2])}" if parts[0] == "unet" else layer.kohya
+        for name in (layer.kohya, layer.comfyui, layer.diffusers, also, layer.comfyui.replace(".transformer.", ".")):
+            known[name] = layer
+        known[f"base_model.model.{layer.diffusers}"] = layer
+    return known
+
+
+def _pairs(found: HandedFile) -> Iterator[tuple[str, str, str]]:
+    """Each module with its two factors."""
+    for name in found.header.shapes:
+        for up, down in _READ:
+            module = name.removesuffix(down)
+            if module != name and module + up in found.header.shapes:
+                yield module.replace(".processor", ""), module + up, name
+                break
+
+
+def _alpha(found: HandedFile, module: str, rank: int) -> float:
+    name = module + _ALPHA
+    return plans.number(found, name) if name in found.header.shapes else float(rank)
+
+
+def _metadata(found: HandedFile, to: Naming) -> dict[str, str]:
+    metadata = _without_stale_hashes(found.model.metadata)
+    metadata.pop("lora_adapter_metadata", None)
+    if f"{SPEC}implementation" in metadata:
+        metadata[f"{SPEC}implementation"] = _IMPLEMENTATIONS[to]
+    if to is Naming.KOHYA and "ss_base_model_version" not in metadata and found.model.family == model_file.SDXL:
+        metadata["ss_base_model_version"] = "sdxl_base_v1-0"
+    return metadata
+
+
+def _without_stale_hashes(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What stays true of other bytes; hashes of the tensors are made anew."""
+    return {key: text for key, text in metadata.items() if key != rewriting.LEGACY_HASH}
