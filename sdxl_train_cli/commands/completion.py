@@ -1,4 +1,4 @@
-"""What the shell offers on Tab: presets and runs. A broken file offers nothing, and says nothing."""
+"""What the shell offers on Tab: presets, runs and their checkpoints. A broken file offers nothing, and says nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sdxl_train_cli.errors import SdxlTrainError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.records import history
+from sdxl_train_cli.sdscripts import results
 
 
 def preset_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -30,6 +31,17 @@ def run_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     except (SdxlTrainError, OSError):
         return []
     return [(entry.folder.name, entry.state.value) for entry in found if entry.folder.name.startswith(incomplete)]
+
+
+def checkpoints(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """The files of the command's run, each by what `--checkpoint` takes, and when it was saved."""
+    try:
+        entry = history.find(str(context.params.get("run") or ""), workspace.output(None))
+        made = results.checkpoints(entry.folder, entry.name)
+    except (SdxlTrainError, OSError):
+        return []
+    found = [("best", "the one that `sdxl-train best` names"), *((each.path.name, each.moment) for each in made)]
+    return [(name, moment) for name, moment in found if name.startswith(incomplete)]
 
 
 def _kind(context: typer.Context) -> Kind | None:

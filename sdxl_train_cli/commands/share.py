@@ -32,7 +32,7 @@ To = Annotated[
 Checkpoint = Annotated[
     str | None,
     typer.Option("--checkpoint", metavar="STEP|FILE|best", help="Which file of the run [default: the final one]",
-                 rich_help_panel=_FILE),
+                 autocompletion=completion.checkpoints, rich_help_panel=_FILE),
 ]  # fmt: skip
 Name = Annotated[
     str | None,
@@ -76,14 +76,15 @@ Tags = Annotated[bool, typer.Option("--tags", help="Tell the commonest words of 
 _LARGE_BYTES = 1_000_000_000
 
 
-class Target(str, Enum):
+class ShareTarget(str, Enum):
     """Where a share goes beside the disk."""
 
     HUB = "hub"
 
 
 Where = Annotated[
-    Target | None, values.one_of("--to", Target, about="Upload it to the Hugging Face Hub, with your token", panel=_HUB)
+    ShareTarget | None,
+    values.one_of("--to", ShareTarget, about="Upload it to the Hugging Face Hub, with your token", panel=_HUB),
 ]
 Repo = Annotated[
     str | None,
@@ -134,7 +135,7 @@ def share(
 
 
 def _uploader(
-    where: Target | None, repo: str | None, private: bool, to: Path | None, home: str | None
+    where: ShareTarget | None, repo: str | None, private: bool, to: Path | None, home: str | None
 ) -> Environment | None:
     """The environment that uploads. None where nothing is uploaded."""
     if where is None:
