@@ -117,9 +117,9 @@ def share(
         name=name, title=title, trigger=trigger, base=base, licence=license_, author=author,
         description=description, strength=strength, previews=given, with_tags=tags, for_civitai=civitai,
     )  # fmt: skip
-    planned = share_plan.plan(found, choices)
-    place = layout.expand(to or Path("share") / planned.facts.model.stem)
+    place = layout.expand(to or Path("share") / share_plan.choose_name(found, choices))
     delivery.require_new(place)
+    planned = share_plan.plan(found, choices)
     if not dry_run:
         delivery.write(planned, place)
     if not as_json:

@@ -70,7 +70,7 @@ class Share:
 
 def plan(subject: Subject, choices: ShareChoices) -> Share:
     """Look at everything. UsageError or ModelError says what can't be shared; nothing is written."""
-    stem, strength = _stem(subject, choices), _strength(subject, choices)
+    stem, strength = choose_name(subject, choices), _strength(subject, choices)
     cleaner, trigger = _cleaned_trigger(subject, choices, stem)
     scrubbed = cleaner.metadata(dict(subject.model.metadata), keep_captions=choices.with_tags)
     copied = model_copy.plan(subject.path, scrubbed.kept)
@@ -127,7 +127,8 @@ def _contents(facts: ShareFacts, *, for_civitai: bool) -> dict[str, bytes]:
     return found
 
 
-def _stem(subject: Subject, choices: ShareChoices) -> str:
+def choose_name(subject: Subject, choices: ShareChoices) -> str:
+    """What the file is called, without its suffix. UsageError for what can be no name."""
     name = choices.name or (subject.path.stem if subject.entry is None else subject.entry.name)
     problem = record.name_problem(name)
     if problem:
