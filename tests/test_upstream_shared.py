@@ -39,7 +39,8 @@ def test_a_real_run_is_shared_with_its_weights_hashes_and_samples(tmp_path: Path
     shared = checkpoint.read_header(tmp_path / "out" / "shared.safetensors")
     assert shared.shapes == trained.shapes
     assert shared.metadata["sshs_model_hash"] == trained.metadata["sshs_model_hash"] == share.copy.hashes.addnet
-    told = Image.open(tmp_path / "out" / "previews" / "1.png").info["parameters"].splitlines()
+    with Image.open(tmp_path / "out" / "previews" / "1.png") as picture:
+        told = picture.info["parameters"].splitlines()
     assert told[0] == "zkz on a wall <lora:shared:1>"
     assert told[-1].startswith("Steps: 2, Sampler: Euler a, ")
     assert ", Seed: 5, Size: 64x64, Model: model, " in told[-1]

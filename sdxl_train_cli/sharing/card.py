@@ -180,12 +180,12 @@ def _samples(facts: ShareFacts) -> Iterator[str]:
 
 
 def _examined(facts: ShareFacts) -> str:
-    found = facts.training.examination
-    if found is None:
-        return "What is in its weights was not looked at by the run that made it."
-    lines = [f"{markdown.plain(found.summary[:1].upper() + found.summary[1:])}."]
-    lines += [f"- {markdown.plain(finding.message)}" for finding in found.findings]
-    return "\n".join(lines)
+    found, held_back = facts.training.examination, facts.training.held_back
+    lines = ["What is in its weights was not looked at by the run that made it."]
+    if found is not None:
+        lines = [f"{markdown.plain(found.summary[:1].upper() + found.summary[1:])}."]
+        lines += [f"- {markdown.plain(finding.message)}" for finding in found.findings]
+    return "\n".join(lines) + (f"\n\nOn held-back pictures: {markdown.plain(held_back)}." if held_back else "")
 
 
 def _file(facts: ShareFacts) -> str:

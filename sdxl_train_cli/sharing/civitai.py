@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from sdxl_train_cli.sharing import image_programs, markdown
@@ -66,7 +67,7 @@ def _words(trigger: str | None) -> list[str]:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 def _precision(facts: ShareFacts) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from sdxl_train_cli.lora_files.scrubbing import Scrubbed
 from sdxl_train_cli.lora_files.traces import KnownNames
 
 _PIECES = re.compile(r"([,;\n]+)")
+_NO_TEXT = {"Cc", "Cs", "Cn", "Co"}
+"""Of Unicode: control characters, surrogates, and what is no character."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Cleaner:
         return cls(KnownNames(_without(named.users, words), _without(named.hosts, words)))
 
     def text(self, where: str, text: str) -> str:
-        """The text without the parts between commas that tell of a person or a machine."""
+        """The printable text without the parts between commas that tell of a person or a machine."""
+        text = printable(text)
         if traces.find(text, self.known) is None:
             return text
         pieces = _PIECES.split(text)
@@ -75,6 +79,11 @@ class Cleaner:
         left = LeftOut(where, why)
         if left not in self.left_out:
             self.left_out.append(left)
+
+
+def printable(text: str) -> str:
+    """Without control characters and halves of characters: YAML and UTF-8 have no place for them."""
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in _NO_TEXT)
 
 
 def _without(names: frozenset[str], words: set[str]) -> frozenset[str]:

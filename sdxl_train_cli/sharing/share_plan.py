@@ -14,7 +14,7 @@ from sdxl_train_cli.inspection import programs
 from sdxl_train_cli.lora_files import traces
 from sdxl_train_cli.records import record
 from sdxl_train_cli.sdscripts.base_model import Prediction
-from sdxl_train_cli.sharing import bases, card, civitai, model_copy, previews, training_facts
+from sdxl_train_cli.sharing import bases, card, civitai, model_copy, previews, private, training_facts
 from sdxl_train_cli.sharing.bases import BaseSigns
 from sdxl_train_cli.sharing.image_programs import SharedModel
 from sdxl_train_cli.sharing.model_copy import ModelCopy
@@ -88,7 +88,7 @@ def plan(subject: Subject, choices: ShareChoices) -> Share:
         trigger=stem if subject.kind == "embedding" else trigger,
         strength=strength,
         description=cleaner.text("the description", choices.description),
-        author=choices.author,
+        author=choices.author and private.printable(choices.author),
         base=base,
         licence=typed or base.licence,
         is_licence_typed=typed is not None,

@@ -12,7 +12,7 @@ from typing import Any
 
 from sdxl_train_cli import files, untrusted_files
 from sdxl_train_cli.lora_files import about
-from sdxl_train_cli.records import comparison
+from sdxl_train_cli.records import comparison, validation
 from sdxl_train_cli.records.record import Examination
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sharing.private import Cleaner
@@ -24,6 +24,8 @@ _SAID = {"true": "yes", "True": "yes"}
 _SHORT_COMMIT = 12
 _LARGEST_JSON = 4 << 20
 _MOST_TAGS = 20
+_LONGEST_VALUE = 400
+"""Characters. A longer one is no setting that a person reads."""
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
@@ -49,6 +51,8 @@ class TrainingFacts:
     versions: tuple[tuple[str, str], ...]
     """Program and version."""
     examination: Examination | None
+    held_back: str | None
+    """What the loss on held-back pictures says, where some were."""
 
 
 def gather(subject: Subject, cleaner: Cleaner, *, with_tags: bool) -> TrainingFacts:
@@ -58,6 +62,7 @@ def gather(subject: Subject, cleaner: Cleaner, *, with_tags: bool) -> TrainingFa
         data=_data(subject, cleaner, with_tags=with_tags),
         versions=tuple(_versions(subject)),
         examination=_examination(subject),
+        held_back=_held_back(subject),
     )
 
 
@@ -74,7 +79,7 @@ def _settings(subject: Subject, cleaner: Cleaner) -> Iterator[tuple[str, str]]:
         if value is None or value in {*_SAYS_NOTHING, *row.get("without", [])}:
             continue
         clean, is_size = cleaner.text(f"the setting {row['label']}", value), row["label"] == "resolution"
-        if clean:
+        if clean and len(clean) <= _LONGEST_VALUE:
             yield row["label"], _SAID.get(clean, re.sub(r"(?<=\d),(?=\d)", "x", clean) if is_size else clean)
 
 
@@ -136,6 +141,11 @@ def _examination(subject: Subject) -> Examination | None:
     """What the run's end found in this very file."""
     outcome = None if subject.entry is None else subject.entry.outcome
     return next((each for each in outcome.examined if each.file == subject.path.name), None) if outcome else None
+
+
+def _held_back(subject: Subject) -> str | None:
+    curve = None if subject.entry is None else validation.load(subject.entry.folder)
+    return None if curve is None else curve.words
 
 
 def steps(subject: Subject) -> int | None:

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import kept_runs
 import pytest
 import shared_runs
 import tensor_files
 import yaml
 from markdown_it import MarkdownIt
+from PIL import Image, PngImagePlugin
 
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.inspection import model_file, programs
@@ -127,6 +129,33 @@ def test_what_people_write_breaks_neither_head_nor_body(tmp_path: Path) -> None:
     assert html.count("<img") == 2
 
 
+ODD = "ohwx \x00\x1b[31m\x7f\x85\ud800\ufffe cat \U0001f408"
+
+
+def test_characters_that_no_text_holds_break_neither_card_nor_pictures(tmp_path: Path) -> None:
+    run = shared_runs.keep(tmp_path / "output" / "cat", inputs={"trigger": "cat"})
+    drawn = {"positive": ["1", 0], "steps": 10**30, "seed": "x"}
+    graph = {
+        "1": {"class_type": "CLIPTextEncode", "inputs": {"text": ODD}},
+        "2": {"class_type": "KSampler", "inputs": drawn},
+    }
+    picture = tmp_path / "odd.png"
+    info = PngImagePlugin.PngInfo()
+    info.add_text("prompt", json.dumps(graph))
+    Image.new("RGB", (8, 8)).save(picture, pnginfo=info)
+    shared_runs.lora(
+        run / "cat.safetensors", ss_steps="9" * 5000, ss_epoch="9" * 5000, ss_clip_skip=ODD, ss_dataset_dirs="[1]",
+        ss_tag_frequency='{"a": {"b": "c"}, "d": []}', ss_datasets='[{"resolution": {"a": NaN}}, 3]',
+    )  # fmt: skip
+
+    share = plan(run, trigger=ODD, author=ODD, title=ODD, previews=(picture,), with_tags=True, for_civitai=True)
+
+    assert head(share.contents["README.md"].decode())["instance_prompt"] == "ohwx [31m cat \U0001f408"
+    assert json.loads(share.contents["civitai.json"])["epochs"] is None
+    assert share.facts.previews[0].drawn is not None
+    assert share.facts.previews[0].drawn.prompt == "ohwx [31m cat \U0001f408"
+
+
 @pytest.mark.parametrize("text", ["a`b", "``", "a|b", "  two\nlines ", "`x`"])
 def test_a_code_span_shows_the_words_as_they_are(text: str) -> None:
     html = MarkdownIt("commonmark").enable("table").render(f"| a |\n| --- |\n| {markdown.code(text)} |\n")
@@ -182,6 +211,20 @@ def test_every_kind_has_a_card_and_a_type_of_civitais(tmp_path: Path, name: str)
     assert json.loads(share.contents["civitai.json"])["type"] == kind
     assert f"\n{what}" in share.contents["README.md"].decode()
     assert name in share.contents["civitai.md"].decode()
+
+
+def test_what_the_run_found_is_in_the_card_and_a_useless_file_is_told(tmp_path: Path) -> None:
+    run = shared_runs.keep(tmp_path / "output" / "cat")
+    nothing = {"trouble": "nothing learned", "message": "nothing was learned: all is idle", "is_fatal": True}
+    outcome = json.loads((run / "outcome.json").read_text(encoding="utf-8"))
+    outcome["examined"] = [{**shared_runs.EXAMINED, "summary": "nothing learned", "findings": [nothing]}]
+    (run / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
+    kept_runs.metrics(run, 6, validation_loss=0.5)
+    share = plan(run)
+
+    assert "- nothing was learned: all is idle" in share.contents["README.md"].decode()
+    assert "On held-back pictures: loss 0.5000 at step 6" in share.contents["README.md"].decode()
+    assert str(share.warnings[0]) == "the run found it of no use: nothing was learned: all is idle"
 
 
 def test_a_checkpoint_is_a_finetune_of_its_base(tmp_path: Path) -> None:
