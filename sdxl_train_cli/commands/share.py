@@ -128,6 +128,8 @@ def share(
     if installed is not None and not dry_run:
         console.note(f"uploading {formatting.size(sum(planned.sizes.values()))}")
         uploaded = hub.upload(installed, place, planned.facts.model.stem, repo, private=private)
+    elif installed is not None:
+        console.note(f"would upload it to {repo or 'a repository of yours'}")
     if as_json:
         share_listing.show_json(planned, place, uploaded, is_written=not dry_run)
     elif not dry_run:

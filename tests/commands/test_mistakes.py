@@ -56,6 +56,8 @@ WORDS_OUT_OF_PLACE = [
     ("runs why cat", 2, "sdxl-train runs explain"),
     ("dataset chek", 2, "sdxl-train dataset check"),
     ("presets create", 2, "sdxl-train presets new"),
+    ("publish cat", 2, "sdxl-train share"),
+    ("upload cat", 2, "sdxl-train share --to hub"),
     ("help", 2, "sdxl-train --help"),
     ("tag pictures", 2, "sdxl-train dataset caption"),
     ("--preset gc lora", 2, "sdxl-train lora --preset gc"),
