@@ -106,10 +106,10 @@ def test_every_row_has_a_source_and_every_licence_a_link_and_what_it_asks() -> N
         assert licence.hub["license"]
 
 
-def test_usage_is_told_for_programs_that_inspection_knows() -> None:
-    known = {rule.program for rule in programs.load()}
+def test_usage_is_told_for_programs_that_inspection_knows_to_read_such_a_file() -> None:
+    known = {(rule.file, rule.program) for rule in programs.load()}
 
-    assert {row["program"] for row in card._rows()} <= known  # noqa: SLF001 - a data file
+    assert {(row["kind"], row["program"]) for row in card._rows()} <= known  # noqa: SLF001 - a data file
 
 
 HOSTILE = '# H <img src=x onerror=alert(1)> [a](javascript:x) | ![p](//x) `c` ``` ---\n\n## B {{x}} $x$ "q" \\ *b* _u_'
