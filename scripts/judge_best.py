@@ -44,7 +44,7 @@ from sdxl_train_cli.run.run_choices import Choices  # noqa: E402
 SIDE = 64
 KNOWN = ("circle", "square", "cross"), ("red", "green", "blue", "yellow", "black")
 NEW = ("ring", "diamond"), ("violet", "orange", "blue")
-GENERAL, FRESH = 300, 32
+GENERAL, FRESH = 300, 24
 BASE_STEPS = 600
 SAVES = 6
 PLAIN = {
