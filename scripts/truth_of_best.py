@@ -5,7 +5,7 @@
 
 Run in the sd-scripts checkout. A VAE of random weights gives latents that are small and nearly all noise: `--prepare`
 scales its last layer, so that they are as large as a real one's and don't vary from one look to the next.
-`--measure` writes {file name: [a loss for each picture]}: what is trained for (the squared error of the predicted noise,
+`--measure` writes {file name: [a loss for each picture]}: what is trained for (squared error of the predicted noise,
 weighted by min_snr_gamma), over timesteps from 60 to 910 and noise of its own, the same for every LoRA. The trainer has
 no part in it.
 """
