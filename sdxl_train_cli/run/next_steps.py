@@ -18,15 +18,15 @@ _PLACES = {Kind.DREAMBOOTH: _CHECKPOINTS, Kind.EMBEDDING: _EMBEDDINGS}
 
 
 def lines(kind: Kind, trigger: str | None, result: Path) -> list[str]:
-    """What validation said; where the file goes and how it is used; its other checkpoints, and the report."""
+    """What validation said; where the file goes and how it is used; its other checkpoints, the report, and sharing."""
     used = "; ".join([f"put it into {_PLACES.get(kind, _NETWORKS)}", *_uses(kind, trigger, result)])
     earlier = len([made for made in results.checkpoints(result.parent, result.stem) if made.path != result])
-    others = f"{formatting.counted(earlier, 'earlier checkpoint')} beside it; " if earlier else ""
+    folder = formatting.shell_word(result.parent)
+    others = f"{formatting.counted(earlier, 'earlier checkpoint')}: sdxl-train best {folder}; " if earlier else ""
     validated = validation.load(result.parent)
     judged = [] if validated is None else [f"held-back pictures: {validated.words}"]
-    folder = formatting.shell_word(result.parent)
-    then = f"next: {others}sdxl-train runs report {folder}; sdxl-train share {folder}"
-    return [*judged, f"use it: {used}", then]
+    then = [f"next: {others}sdxl-train runs report {folder}", f"share it: sdxl-train share {folder}"]
+    return [*judged, f"use it: {used}", *then]
 
 
 def _uses(kind: Kind, trigger: str | None, result: Path) -> list[str]:
