@@ -16,20 +16,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.errors import ModelError, Problem, UsageError
+from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.lora_files import handed, plans, rewriting
 from sdxl_train_cli.lora_files.editing import SPEC
 from sdxl_train_cli.lora_files.handed import HandedFile
 from sdxl_train_cli.lora_files.plans import AssemblyPlan, Part
 from sdxl_train_cli.lora_files.tools import Tell, Tools
+from sdxl_train_cli.sdscripts import checkpoint
 
 INTO_SCRIPT = "networks/sdxl_merge_lora.py"
 _MARKS = ("v_pred", "ztsnr")
 """Empty tensors by which image programs know what a checkpoint predicts; sd-scripts leaves them out."""
 _UP, _DOWN, _ALPHA = ".lora_up.weight", ".lora_down.weight", ".alpha"
 _INSTEAD = "load it beside the others in your image program"
-_CONVERT = "sdxl-train file convert FILE --to kohya comes first"
 _LARGEST_RATIO = 100.0
 
 
@@ -69,8 +69,7 @@ def require(ingredients: Sequence[Ingredient]) -> None:
     for each in ingredients:
         handed.require_sdxl(each.file)
         handed.require_factors(each.file, "be merged", _INSTEAD)
-        if each.file.model.dialects != ("kohya",):
-            raise ModelError(f"{each.file.path} has {each.file.model.dialects[0]} names, not kohya's", _CONVERT)
+        handed.require_kohya_names(each.file)
 
 
 def warnings(ingredients: Sequence[Ingredient]) -> list[Problem]:
@@ -114,6 +113,9 @@ def merge_into(tools: Tools, wanted: MergeIntoBase, target: Path, tell: Tell, sh
     ]  # fmt: skip
     with files.made_whole(target) as made:
         tools.run([*words, f"--save_to={made}"], tell)
+        if wanted.base.model.prediction == model_file.V_PREDICTION:  # the tool says epsilon of every base
+            metadata = checkpoint.read_header(made).metadata
+            rewriting.write(made, made, {**metadata, f"{SPEC}prediction_type": "v"})
 
 
 def _modules(each: Ingredient) -> dict[str, int]:

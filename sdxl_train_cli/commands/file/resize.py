@@ -61,9 +61,7 @@ def resize(
 
 def _tell(lost: SumNorms) -> None:
     worst = lost.worst
-    console.note(
-        f"lost: {_percent(lost.lost)} of its energy; its norm went from {lost.wanted:.3g} to {lost.made:.3g}"
-    )
+    console.note(f"lost: {_percent(lost.lost)} of its energy; its norm went from {lost.wanted:.3g} to {lost.made:.3g}")
     if worst is not None and worst.lost > 0:
         console.note(f"most in one module: {_percent(worst.lost)}, {worst.module}")
 
