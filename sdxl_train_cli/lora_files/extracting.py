@@ -16,7 +16,7 @@ from sdxl_train_cli.lora_files.tools import Tell, Tools
 SCRIPT = "networks/extract_lora_from_models.py"
 _SHIM = "quick_svd.py"
 _ROUNDING = 0.01
-"""A larger change of one number shows that a text encoder was trained, where rounding has changed all: the tool's own."""
+"""A larger change of a number shows that a text encoder was trained, where all are rounded: the tool's own default."""
 _U_NET = "model.diffusion_model."
 
 
@@ -64,7 +64,8 @@ def extract(tools: Tools, wanted: Extraction, target: Path, tell: Tell, shim: Se
     """
     words = [
         _SHIM, "0", *shim, SCRIPT, "--sdxl", f"--model_org={wanted.base.path}", f"--model_tuned={wanted.tuned.path}",
-        f"--dim={wanted.rank}", f"--save_precision={wanted.precision}", "--clamp_quantile=1", f"--min_diff={_least_change(wanted)}",
+        f"--dim={wanted.rank}", f"--save_precision={wanted.precision}", "--clamp_quantile=1",
+        f"--min_diff={_least_change(wanted)}",
         *(["--v_parameterization"] if wanted.base.model.prediction == model_file.V_PREDICTION else []),
         *([f"--conv_dim={wanted.conv_rank}"] if wanted.conv_rank else []),
     ]  # fmt: skip
