@@ -16,8 +16,9 @@ from sdxl_train_cli.sdscripts import checkpoint
 Main = Callable[..., Result]
 METADATA = {
     "ss_network_dim": "4", "ss_network_alpha": "2.0", "ss_steps": "300", "ss_epoch": "1", "ss_unet_lr": "0.0001",
-    "ss_sd_model_name": "/srv/models/sd_xl.safetensors", "ss_dataset_dirs": '{"10_my cat": {"n_repeats": 10, "img_count": 20}}',
-    "ss_tag_frequency": '{"10_my cat": {"zwx": 20, "cat": 18}}', "modelspec.title": "My cat", "ss_num_train_images": "200",
+    "ss_sd_model_name": "/srv/models/sd_xl.safetensors", "ss_num_train_images": "200", "modelspec.title": "My cat",
+    "ss_dataset_dirs": '{"10_my cat": {"n_repeats": 10, "img_count": 20}}',
+    "ss_tag_frequency": '{"10_my cat": {"zwx": 20, "cat": 18}}',
 }  # fmt: skip
 
 
@@ -34,8 +35,8 @@ def test_show_tells_what_a_file_says_of_itself(main: Main, lora: Path) -> None:
     told = main("file", "show", lora)
 
     assert told.code == 0
-    for words in ("My cat", "sd_xl.safetensors", "dim 4, alpha 2.0", "300 steps", "U-Net 0.0001", "20, repeated 10 times",
-                  "zwx (20), cat (18)", "U-Net middle"):  # fmt: skip
+    for words in ("My cat", "sd_xl.safetensors", "dim 4, alpha 2.0", "300 steps", "U-Net 0.0001",
+                  "20, repeated 10 times", "zwx (20), cat (18)", "U-Net middle"):  # fmt: skip
         assert words in told.stdout
     assert "3 keys tell of a person or a machine" in told.stderr
 
@@ -93,31 +94,32 @@ def test_a_dry_run_writes_nothing(main: Main, lora: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message", "hint"),
+    ("words", "answer"),
     [
-        (["edit", "LORA"], 2, "nothing to change", "--title"),
-        (["edit", "LORA", "--scrub", "-o", "LORA"], 2, "never overwritten", "-o FILE"),
-        (["edit", "LORA", "--remove", "none"], 2, "it has no key 'none'", "--raw"),
-        (["edit", "LORA", "--set", "nothing"], 2, "is not KEY=VALUE", "--set"),
-        (["edit", "LORA", "--no-captions", "--title", "x"], 2, "a part of scrubbing", "--scrub"),
-        (["resize", "LORA"], 2, "how small is not said", "--rank 16"),
-        (["resize", "LORA", "--rank", "8"], 2, "its rank is 4 already", "--rank 2"),
-        (["resize", "LORA", "--energy", "95"], 2, "a share from 0 to 1", "--energy 0.95"),
-        (["resize", "LORA", "--rank", "2"], 5, "has no networks/resize_lora.py", "sdxl-train setup"),
-        (["merge", "LORA"], 2, "there is one LoRA", "--into"),
-        (["merge", "LORA:x", "LORA"], 2, "is no ratio", ":0.8"),
-        (["merge", "LORA", "TEXT"], 4, "is not", ""),
-        (["convert", "LORA"], 2, "what to convert to is not said", "--to diffusers"),
-        (["convert", "LORA", "--to", "moon"], 2, "takes kohya, diffusers or comfyui", "--to kohya"),
-        (["convert", "LORA", "--dtype", "int4"], 2, "--dtype", ""),
-        (["extract", "LORA", "--base", "LORA"], 4, "not a whole SDXL checkpoint", "inspect"),
-        (["show", "TEXT"], 4, "is", ""),
-        (["show", "NONE"], 4, "no file at", ""),
+        (["edit", "LORA"], (2, "nothing to change", "--title")),
+        (["edit", "LORA", "--scrub", "-o", "LORA"], (2, "never overwritten", "-o FILE")),
+        (["edit", "LORA", "--remove", "none"], (2, "it has no key 'none'", "--raw")),
+        (["edit", "LORA", "--set", "nothing"], (2, "is not KEY=VALUE", "--set")),
+        (["edit", "LORA", "--no-captions", "--title", "x"], (2, "a part of scrubbing", "--scrub")),
+        (["resize", "LORA"], (2, "how small is not said", "--rank 16")),
+        (["resize", "LORA", "--rank", "8"], (2, "its rank is 4 already", "--rank 2")),
+        (["resize", "LORA", "--energy", "95"], (2, "a share from 0 to 1", "--energy 0.95")),
+        (["resize", "LORA", "--rank", "2"], (5, "has no networks/resize_lora.py", "sdxl-train setup")),
+        (["merge", "LORA"], (2, "there is one LoRA", "--into")),
+        (["merge", "LORA:x", "LORA"], (2, "is no ratio", ":0.8")),
+        (["merge", "LORA", "TEXT"], (4, "is not", "")),
+        (["convert", "LORA"], (2, "what to convert to is not said", "--to diffusers")),
+        (["convert", "LORA", "--to", "moon"], (2, "takes kohya, diffusers or comfyui", "--to kohya")),
+        (["convert", "LORA", "--dtype", "int4"], (2, "--dtype", "")),
+        (["extract", "LORA", "--base", "LORA"], (4, "not a whole SDXL checkpoint", "inspect")),
+        (["show", "TEXT"], (4, "is", "")),
+        (["show", "NONE"], (4, "no file at", "")),
     ],
 )
 def test_a_mistake_is_answered_with_what_to_type(
-    main: Main, lora: Path, words: list[str], code: int, message: str, hint: str
+    main: Main, lora: Path, words: list[str], answer: tuple[int, str, str]
 ) -> None:
+    code, message, hint = answer
     text = lora.with_name("text.safetensors")
     text.write_text("a caption", encoding="utf-8")
     paths = {"LORA": str(lora), "TEXT": str(text), "NONE": str(lora.with_name("none.safetensors"))}

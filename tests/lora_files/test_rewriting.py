@@ -116,5 +116,5 @@ def test_the_new_name_stands_beside_the_input_and_another_file_is_kept(lora: Pat
 
 
 def test_room_on_the_disk_is_looked_at_before(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="but the result takes 1000.0 TB"):
+    with pytest.raises(UsageError, match=r"but the result takes 1000\.0 TB"):
         output.require_room(tmp_path / "a.safetensors", 10**15)

@@ -62,7 +62,7 @@ def carried_out(plan: AssemblyPlan, path: Path) -> Path:
     return tensor_files.write(path, tensors | {name: np.array(value) for name, value in plan.numbers.items()}, "F32")
 
 
-def product(path: Path, module: str, flat: bool = True) -> np.ndarray:
+def product(path: Path, module: str) -> np.ndarray:
     """Alpha / rank times up times down, the long way."""
     found = handed.open_model(path)
 
@@ -118,7 +118,7 @@ def test_names_go_to_each_program_and_back_without_a_loss(tmp_path: Path, compar
 
         norms = compare_sums.compare(str(back), [(1.0, str(one))])
         assert norms["error"] <= 1e-7 * norms["wanted"]
-        assert {name for name in handed.open_model(back).header.shapes} == set(found.header.shapes)
+        assert set(handed.open_model(back).header.shapes) == set(found.header.shapes)
 
 
 def test_names_of_diffusers_have_no_alpha_and_their_own_blocks(tmp_path: Path) -> None:
@@ -186,7 +186,8 @@ def test_a_rank_that_is_none_smaller_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "name", "ratio"),
-    [("a.safetensors", "a.safetensors", 1), ("a.safetensors:0.8", "a.safetensors", 0.8), (r"C:\a.safetensors", r"C:\a.safetensors", 1),
+    [("a.safetensors", "a.safetensors", 1), ("a.safetensors:0.8", "a.safetensors", 0.8),
+     (r"C:\a.safetensors", r"C:\a.safetensors", 1),
      (r"C:\a.safetensors:-1", r"C:\a.safetensors", -1), ("D:/a.safetensors", "D:/a.safetensors", 1)],
 )  # fmt: skip
 def test_a_ratio_stands_behind_the_last_colon(typed: str, name: str, ratio: float) -> None:
