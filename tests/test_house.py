@@ -57,6 +57,7 @@ DOORS = {
         "environment.toolchain",
         "failures.signature",
         "inspection.weight_facts",
+        "lora_files.comparing",
         "records.record",
         "records.history",
         "memory.memory_settings",

@@ -21,7 +21,7 @@ from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.lora_files import handed, plans, rewriting
 from sdxl_train_cli.lora_files.editing import SPEC
 from sdxl_train_cli.lora_files.handed import HandedFile
-from sdxl_train_cli.lora_files.plans import AssemblyPlan, Part
+from sdxl_train_cli.lora_files.plans import AssemblyPlan, TensorPart
 from sdxl_train_cli.lora_files.tools import Tell, Tools
 from sdxl_train_cli.sdscripts import checkpoint
 
@@ -82,7 +82,7 @@ def warnings(ingredients: Sequence[Ingredient]) -> list[Problem]:
 
 def plan_sum(ingredients: Sequence[Ingredient], title: str, precision: str) -> AssemblyPlan:
     """The plan of one LoRA that adds what all of them add. UsageError if their shapes differ."""
-    tensors: dict[str, list[Part]] = {}
+    tensors: dict[str, list[TensorPart]] = {}
     numbers: dict[str, float] = {}
     axes: dict[str, int] = {}
     unit = 2.0 ** math.ceil(math.log2(max(_scale(each, module) for each in ingredients for module in _modules(each))))
@@ -91,9 +91,9 @@ def plan_sum(ingredients: Sequence[Ingredient], title: str, precision: str) -> A
         having = [(at, each) for at, each in enumerate(ingredients) if module in _modules(each)]
         _require_alike(module, [each for _, each in having])
         tensors[module + _UP] = [
-            Part(at, module + _UP, math.copysign(_scale(each, module) / unit, each.ratio)) for at, each in having
+            TensorPart(at, module + _UP, math.copysign(_scale(each, module) / unit, each.ratio)) for at, each in having
         ]
-        tensors[module + _DOWN] = [Part(at, module + _DOWN) for at, _ in having]
+        tensors[module + _DOWN] = [TensorPart(at, module + _DOWN) for at, _ in having]
         axes |= {module + _UP: 1, module + _DOWN: 0}
         rank = sum(_rank(each, module) for _, each in having)
         numbers[module + _ALPHA] = rank * unit
