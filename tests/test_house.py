@@ -59,6 +59,7 @@ DOORS = {
         "environment.toolchain",
         "failures.signature",
         "inspection.weight_facts",
+        "lora_files.comparing",
         "records.record",
         "records.history",
         "ranking.weight_course",

@@ -11,7 +11,7 @@ from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.lora_files import handed, module_names, plans, rewriting
 from sdxl_train_cli.lora_files.editing import SPEC
 from sdxl_train_cli.lora_files.handed import HandedFile
-from sdxl_train_cli.lora_files.plans import AssemblyPlan, Part
+from sdxl_train_cli.lora_files.plans import AssemblyPlan, TensorPart
 
 _SHOWN = 3
 
@@ -57,7 +57,7 @@ def plan_names(found: HandedFile, to: Naming, precision: str | None) -> Assembly
         found, "get other names", "train it as a LoRA or LoCon for programs that need their own names"
     )
     known = _by_any_name()
-    tensors: dict[str, list[Part]] = {}
+    tensors: dict[str, list[TensorPart]] = {}
     numbers: dict[str, float] = {}
     strange = []
     for module, up, down in _pairs(found):
@@ -69,8 +69,8 @@ def plan_names(found: HandedFile, to: Naming, precision: str | None) -> Assembly
         rank = found.header.shapes[down][0]
         alpha = _alpha(found, module, rank)
         factor = alpha / rank if to is Naming.DIFFUSERS else 1.0
-        tensors[name + _ENDINGS[to][0]] = [Part(0, up, factor)]
-        tensors[name + _ENDINGS[to][1]] = [Part(0, down)]
+        tensors[name + _ENDINGS[to][0]] = [TensorPart(0, up, factor)]
+        tensors[name + _ENDINGS[to][1]] = [TensorPart(0, down)]
         if to is not Naming.DIFFUSERS:
             numbers[name + _ALPHA] = alpha
     if strange:
@@ -83,7 +83,7 @@ def plan_names(found: HandedFile, to: Naming, precision: str | None) -> Assembly
 
 def plan_precision(found: HandedFile, precision: str) -> AssemblyPlan:
     """The plan of the same file in another precision."""
-    tensors = {name: [Part(0, name)] for name in found.header.shapes}
+    tensors = {name: [TensorPart(0, name)] for name in found.header.shapes}
     return AssemblyPlan([found.path], tensors, {}, {}, _without_stale_hashes(found.model.metadata), precision)
 
 

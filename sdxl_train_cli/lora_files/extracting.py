@@ -8,12 +8,15 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import ModelError, UsageError
+from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.lora_files import output
 from sdxl_train_cli.lora_files.handed import HandedFile
 from sdxl_train_cli.lora_files.tools import Tell, Tools
 
 SCRIPT = "networks/extract_lora_from_models.py"
 _SHIM = "quick_svd.py"
+_ROUNDING = 0.01
+"""A larger change of a number shows that a text encoder was trained, where all are rounded: the tool's own default."""
 _U_NET = "model.diffusion_model."
 
 
@@ -57,13 +60,19 @@ def memory_bytes(wanted: Extraction) -> int:
 def extract(tools: Tools, wanted: Extraction, target: Path, tell: Tell, shim: Sequence[str] = ()) -> None:
     """Write the LoRA, whole or not at all. ModelError if the tool fails. `shim` are words before the script.
 
-    Nothing is cut off its largest numbers, as the tool does by default, and a text encoder counts as changed by its
-    smallest change.
+    Nothing is cut off its largest numbers, as the tool does by default.
     """
     words = [
         _SHIM, "0", *shim, SCRIPT, "--sdxl", f"--model_org={wanted.base.path}", f"--model_tuned={wanted.tuned.path}",
-        f"--dim={wanted.rank}", f"--save_precision={wanted.precision}", "--clamp_quantile=1", "--min_diff=0",
+        f"--dim={wanted.rank}", f"--save_precision={wanted.precision}", "--clamp_quantile=1",
+        f"--min_diff={_least_change(wanted)}",
+        *(["--v_parameterization"] if wanted.base.model.prediction == model_file.V_PREDICTION else []),
         *([f"--conv_dim={wanted.conv_rank}"] if wanted.conv_rank else []),
     ]  # fmt: skip
     with files.made_whole(target) as made:
         tools.run([*words, f"--save_to={made}"], tell)
+
+
+def _least_change(wanted: Extraction) -> float:
+    """Above what change of a number the text encoders count as trained. The same precision leaves no rounding."""
+    return 0.0 if wanted.tuned.header.dtypes == wanted.base.header.dtypes else _ROUNDING

@@ -9,6 +9,7 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import ModelError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.inspection.model_file import ModelFile
+from sdxl_train_cli.lora_files import module_names
 from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.sdscripts.checkpoint import Header
 
@@ -69,6 +70,18 @@ def require_factors(found: HandedFile, verb: str, instead: str) -> None:
         raise ModelError(f"{path} is a {other[0]}, which can't {verb}: only LoRA and LoCon have two factors", instead)
     if any(name.endswith(".lora_mid.weight") for name in found.header.shapes):
         raise ModelError(f"{path} is a LoCon with Tucker factors (use_tucker), which can't {verb}", instead)
+
+
+def require_kohya_names(found: HandedFile) -> None:
+    """ModelError unless every layer has the name that sd-scripts gives it: others are passed over in silence."""
+    known = {layer.kohya for layer in module_names.layers()}
+    strange = next((name for name in found.model.modules if name not in known), None)
+    if strange is not None or found.model.dialects != ("kohya",):
+        example = strange or found.model.modules[0]
+        raise ModelError(
+            f"{found.path} has names that sd-scripts' tools pass over, such as {example}",
+            f"first: sdxl-train file convert {formatting.shell_word(found.path)} --to kohya",
+        )
 
 
 def require_sdxl(found: HandedFile) -> None:

@@ -16,20 +16,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.errors import ModelError, Problem, UsageError
+from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.lora_files import handed, plans, rewriting
 from sdxl_train_cli.lora_files.editing import SPEC
 from sdxl_train_cli.lora_files.handed import HandedFile
-from sdxl_train_cli.lora_files.plans import AssemblyPlan, Part
+from sdxl_train_cli.lora_files.plans import AssemblyPlan, TensorPart
 from sdxl_train_cli.lora_files.tools import Tell, Tools
+from sdxl_train_cli.sdscripts import checkpoint
 
 INTO_SCRIPT = "networks/sdxl_merge_lora.py"
 _MARKS = ("v_pred", "ztsnr")
 """Empty tensors by which image programs know what a checkpoint predicts; sd-scripts leaves them out."""
 _UP, _DOWN, _ALPHA = ".lora_up.weight", ".lora_down.weight", ".alpha"
 _INSTEAD = "load it beside the others in your image program"
-_CONVERT = "sdxl-train file convert FILE --to kohya comes first"
 _LARGEST_RATIO = 100.0
 
 
@@ -69,8 +69,7 @@ def require(ingredients: Sequence[Ingredient]) -> None:
     for each in ingredients:
         handed.require_sdxl(each.file)
         handed.require_factors(each.file, "be merged", _INSTEAD)
-        if each.file.model.dialects != ("kohya",):
-            raise ModelError(f"{each.file.path} has {each.file.model.dialects[0]} names, not kohya's", _CONVERT)
+        handed.require_kohya_names(each.file)
 
 
 def warnings(ingredients: Sequence[Ingredient]) -> list[Problem]:
@@ -83,7 +82,7 @@ def warnings(ingredients: Sequence[Ingredient]) -> list[Problem]:
 
 def plan_sum(ingredients: Sequence[Ingredient], title: str, precision: str) -> AssemblyPlan:
     """The plan of one LoRA that adds what all of them add. UsageError if their shapes differ."""
-    tensors: dict[str, list[Part]] = {}
+    tensors: dict[str, list[TensorPart]] = {}
     numbers: dict[str, float] = {}
     axes: dict[str, int] = {}
     unit = 2.0 ** math.ceil(math.log2(max(_scale(each, module) for each in ingredients for module in _modules(each))))
@@ -92,9 +91,9 @@ def plan_sum(ingredients: Sequence[Ingredient], title: str, precision: str) -> A
         having = [(at, each) for at, each in enumerate(ingredients) if module in _modules(each)]
         _require_alike(module, [each for _, each in having])
         tensors[module + _UP] = [
-            Part(at, module + _UP, math.copysign(_scale(each, module) / unit, each.ratio)) for at, each in having
+            TensorPart(at, module + _UP, math.copysign(_scale(each, module) / unit, each.ratio)) for at, each in having
         ]
-        tensors[module + _DOWN] = [Part(at, module + _DOWN) for at, _ in having]
+        tensors[module + _DOWN] = [TensorPart(at, module + _DOWN) for at, _ in having]
         axes |= {module + _UP: 1, module + _DOWN: 0}
         rank = sum(_rank(each, module) for _, each in having)
         numbers[module + _ALPHA] = rank * unit
@@ -114,6 +113,9 @@ def merge_into(tools: Tools, wanted: MergeIntoBase, target: Path, tell: Tell, sh
     ]  # fmt: skip
     with files.made_whole(target) as made:
         tools.run([*words, f"--save_to={made}"], tell)
+        if wanted.base.model.prediction == model_file.V_PREDICTION:  # the tool says epsilon of every base
+            metadata = checkpoint.read_header(made).metadata
+            rewriting.write(made, made, {**metadata, f"{SPEC}prediction_type": "v"})
 
 
 def _modules(each: Ingredient) -> dict[str, int]:

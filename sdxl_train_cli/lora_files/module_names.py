@@ -16,6 +16,9 @@ _RESNET = {
     "emb_layers.1": "time_emb_proj",
     "skip_connection": "conv_shortcut",
 }
+_PLAIN_RESNET = {one: other for one, other in _RESNET.items() if one != "skip_connection"}
+_WIDENING = ("input_blocks.4.0", "input_blocks.7.0")
+"""Where the way down gets wider; the way up does everywhere, and each of these has a layer more."""
 _TRANSFORMER = (
     "attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k", "attn2.to_v",
     "attn2.to_out.0", "ff.net.0.proj", "ff.net.2",
@@ -81,7 +84,8 @@ def _blocks() -> Iterator[tuple[str, str]]:
 def _unet_layers() -> Iterator[tuple[str, str]]:
     for original, theirs in _blocks():
         if "resnets" in theirs:
-            yield from ((f"{original}.{one}", f"{theirs}.{other}") for one, other in _RESNET.items())
+            inner_names = _RESNET if original.startswith("output") or original in _WIDENING else _PLAIN_RESNET
+            yield from ((f"{original}.{one}", f"{theirs}.{other}") for one, other in inner_names.items())
         else:
             level = 2 if "mid" in theirs else int(theirs.split(".")[1])
             depth = _ATTENTION_DEPTHS[2 - level if theirs.startswith("up") else level]

@@ -22,7 +22,7 @@ _HALF = 2
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorPart:
     """A tensor of one of the files, times a factor."""
 
     file: int
@@ -35,7 +35,7 @@ class AssemblyPlan:
     """What the new file holds."""
 
     sources: Sequence[Path]
-    tensors: Mapping[str, Sequence[Part]]
+    tensors: Mapping[str, Sequence[TensorPart]]
     """Parts of each; several are put one behind the other."""
     axes: Mapping[str, int] = field(default_factory=dict)
     """Along which axis, for those of several parts."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_train_cli import files
-from sdxl_train_cli.errors import ModelError, UsageError
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.lora_files import comparing, handed, rewriting
 from sdxl_train_cli.lora_files.comparing import SumNorms
@@ -22,7 +22,6 @@ from sdxl_train_cli.sdscripts import checkpoint
 SCRIPT = "networks/resize_lora.py"
 _SHIM = "quick_svd.py"
 _INSTEAD = "train it again with a smaller network_dim; inspect shows its rank"
-_CONVERT = "sdxl-train file convert FILE --to kohya comes first"
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,7 @@ def require(found: HandedFile, wanted: Smaller) -> None:
     """ModelError for a file that can't be resized, UsageError for a rank that is none smaller."""
     handed.require_sdxl(found)
     handed.require_factors(found, "be resized", _INSTEAD)
-    if found.model.dialects != ("kohya",):
-        raise ModelError(f"{found.path} has {found.model.dialects[0]} names, without alphas", _CONVERT)
+    handed.require_kohya_names(found)
     if (wanted.rank is None) == (wanted.energy is None):
         raise UsageError("how small is not said", "--rank 16, or --energy 0.95")
     there = ranks(found)
