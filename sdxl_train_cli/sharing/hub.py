@@ -18,8 +18,8 @@ _TOKENS = "https://huggingface.co/settings/tokens"
 _REPO = re.compile(r"(?:[\w.-]{1,96}/)?[\w.-]{1,96}")
 _FAILURES: Mapping[str, tuple[str, str]] = {
     "missing": ("the training environment has no huggingface_hub", "sdxl-train setup"),
-    "no_token": ("no token of Hugging Face is there", f"hf auth login, or set HF_TOKEN; tokens: {_TOKENS}"),
-    "refused_token": ("the hub does not take the token", f"make a new one at {_TOKENS}, then: hf auth login"),
+    "no_token": ("no token of Hugging Face is there", f"{{login}}, or set HF_TOKEN; tokens: {_TOKENS}"),
+    "refused_token": ("the hub does not take the token", f"make a new one at {_TOKENS}, then: {{login}}"),
     "no_write": ("the token may not write to {repo}", f"make a token that may write at {_TOKENS}, or --repo YOU/NAME"),
     "conflict": ("{repo} is being changed by somebody else", "repeat the command in a minute"),
     "quota": ("the account has no room left for it", "without --private more fits; or delete old files on the hub"),
@@ -27,7 +27,7 @@ _FAILURES: Mapping[str, tuple[str, str]] = {
     "bad_name": ("the hub takes no such name: {repo}", "--repo YOU/NAME, of letters, digits, - . and _"),
     "network": ("the connection to the hub was lost", "repeat the command: what has arrived is not sent again"),
     "server": ("the hub has trouble of its own ({status})", "repeat the command later: https://status.huggingface.co"),
-    "other": ("the upload failed: {words}", "the share is whole on your disk: hf upload {repo} FOLDER"),
+    "other": ("the upload failed: {words}", "the share is whole on your disk: upload its files in a browser"),
 }  # fmt: skip
 """What inside/upload.py tells, in words, and what to do."""
 
@@ -66,13 +66,24 @@ def upload(installed: Environment, folder: Path, name: str, repo: str | None, *,
         )
     if "failed" in found:
         refused = SetupError if found["failed"] in _OUTSIDE else UsageError
-        raise refused(_problem(found, repo or f"YOU/{_repo_name(name)}"))
+        raise refused(_problem(found, repo or f"YOU/{_repo_name(name)}", _login(installed)))
     return Uploaded(str(found["repo"]), str(found["url"]), str(found["commit"]))
 
 
-def _problem(found: Mapping[str, object], repo: str) -> Problem:
+def _login(installed: Environment) -> str:
+    """What to type to leave a token here: the training environment brings the hub's own command along."""
+    own = installed.python.with_name("hf.exe" if process.WINDOWS else "hf")
+    return f"{formatting.shell_word(own) if files.is_file(own) else 'uvx --from huggingface_hub hf'} auth login"
+
+
+def _problem(found: Mapping[str, object], repo: str, login: str) -> Problem:
     words, hint = _FAILURES.get(str(found["failed"]), _FAILURES["other"])
-    values = {"repo": repo, "status": found.get("status"), "words": formatting.cut(str(found.get("words", "")), 200)}
+    values = {
+        "repo": repo,
+        "login": login,
+        "status": found.get("status"),
+        "words": formatting.cut(str(found.get("words", "")), 200),
+    }
     return Problem(words.format(**values), hint.format(**values))
 
 
