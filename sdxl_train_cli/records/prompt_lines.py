@@ -30,6 +30,12 @@ def find(entry: Loaded) -> Path | None:
     return path if path.is_absolute() and path.suffix.lower() == ".txt" and files.is_file(path) else None
 
 
+def changed_at(entry: Loaded) -> float | None:
+    """When a person's own file was written, in seconds since 1970. None for the run's own, which stays as it was."""
+    path = None if is_ours(entry) else find(entry)
+    return None if path is None else path.stat().st_mtime
+
+
 def is_ours(entry: Loaded) -> bool:
     """Whether the run's folder holds the prompts, as they were."""
     setting = entry.record.settings.get(sample_prompts.PROMPTS)

@@ -56,12 +56,19 @@ def of_run(entry: Loaded, saved: CheckpointFile | None) -> list[PreviewSource]:
     moment = _moment(found, saved)
     setting = entry.record.settings.get(sample_prompts.SAMPLER)
     sampler = None if setting is None else str(setting.value)
-    lines = prompt_lines.load(entry)
+    lines, since = prompt_lines.load(entry), prompt_lines.changed_at(entry)
     return [
-        PreviewSource(each.path, _drawn(lines, each.prompt, sampler), each.moment)
+        PreviewSource(
+            each.path, _drawn(lines if _is_older(since, each) else (), each.prompt, sampler), each.moment
+        )
         for each in found
         if each.moment == moment
     ][:MOST]  # fmt: skip
+
+
+def _is_older(changed_at: float | None, sample: SampleFile) -> bool:
+    """Whether the prompts have not changed since the sample was drawn."""
+    return changed_at is None or changed_at <= sample.path.stat().st_mtime
 
 
 def _drawn(lines: Sequence[str], number: int, sampler: str | None) -> Drawing | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,20 @@ def test_a_picture_that_tells_nothing_gets_no_invented_prompt(run: Path, tmp_pat
 
     assert opened(preview).info == {}
     assert preview.drawn is None
+
+
+def test_a_prompt_file_that_was_changed_after_the_sample_tells_nothing_of_it(tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("a new prompt --d 5\n", encoding="utf-8")
+    named = {"sample_prompts": {"value": str(own), "origin": "--set"}}
+    run = shared_runs.keep(tmp_path / "output" / "cat", settings=named)
+
+    os.utime(own, (1, 1))
+    [told, _] = shown(run)
+    assert told.drawn is not None
+    assert (told.drawn.prompt, told.drawn.seed) == ("a new prompt", 5)
+    os.utime(own, (4e9, 4e9))
+    assert [each.drawn for each in shown(run)] == [None, None]
 
 
 def test_pixels_stay_as_they_were(run: Path) -> None:
