@@ -52,6 +52,11 @@ def has_own_size(prompt: str) -> bool:
     return any(found["name"].lower() in "wh" for found in _FLAGS.finditer(prompt))
 
 
+def flags(written: str) -> dict[str, str]:
+    """What a line says behind its words, by the flag's letter."""
+    return {found["name"].lower(): found["text"] for found in _FLAGS.finditer(written)}
+
+
 def words(written: str) -> str:
     """The prompt of a line, without its flags."""
     return written.split(" --", 1)[0].strip()
