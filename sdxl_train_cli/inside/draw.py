@@ -77,7 +77,7 @@ class SwitchedNetwork:
         """Hook into the models."""
         self.network.apply_to(text_encoders, unet)
 
-    def load_state_dict(self, weights: dict[str, Any], strict: bool) -> Any:  # noqa: ANN401, FBT001  torch's own
+    def load_state_dict(self, weights: dict[str, Any], strict: bool) -> Any:  # noqa: ANN401  torch's own
         """Load the first file's weights."""
         return self.network.load_state_dict(weights, strict)
 
@@ -117,7 +117,7 @@ class Strength:
     def apply_to(self, _text_encoders: Any, _unet: Any) -> None:  # noqa: ANN401  models of upstream's
         """Hook into nothing."""
 
-    def load_state_dict(self, _weights: dict[str, Any], _strict: bool) -> str:  # noqa: FBT001  torch's own
+    def load_state_dict(self, _weights: dict[str, Any], _strict: bool) -> str:
         """Load nothing."""
         return "no weights"
 

@@ -145,7 +145,7 @@ class GridFolder:
             self.pictures.mkdir(parents=True, exist_ok=True)
             files.write(self.path / FILE, grid.model_dump_json(indent=1) + "\n")
         except OSError as error:
-            raise UsageError(f"{self.path} can't be written: {error.strerror}", "give the run a disk with room") from error
+            raise UsageError(f"{self.path} can't be written: {error.strerror}", "make room on that disk") from error
 
     def load(self) -> Grid | None:
         """What was asked for last. None if nothing was, or the file is broken."""
@@ -162,6 +162,7 @@ def lay_out(
     prompts: Sequence[GridPrompt],
 ) -> Grid:
     """The grid with a cell for each picture: the base alone first, then checkpoint by checkpoint."""
+
     def cell(at: int | None, strength: float, number: int, seed: int) -> GridCell:
         taken = None if at is None else checkpoints[at]
         decides = [dict(settings), None if taken is None else taken.sha256, f"{strength:g}", prompts[number].line(seed)]
@@ -204,16 +205,17 @@ def read_prompts(lines: Sequence[str], look: PromptLook) -> list[GridPrompt]:
 
 def _read(line: str, look: PromptLook, seed: int) -> GridPrompt:
     said, usual = sample_prompts.flags(line), look.usual
-    width = _number(said.get("w"), usual.width, int) if look.size is None else look.size[0]
-    height = _number(said.get("h"), usual.height, int) if look.size is None else look.size[1]
-    first = _number(said.get("d"), seed, int)
+    width, height = look.size or (
+        int(_number(said.get("w"), usual.width)), int(_number(said.get("h"), usual.height)),
+    )  # fmt: skip
+    first = int(_number(said.get("d"), seed))
     return GridPrompt(
         words=sample_prompts.words(line),
         negative=said.get("n", usual.negative).strip(),
         width=max(_LEAST_SIDE, width - width % _GRAIN),
         height=max(_LEAST_SIDE, height - height % _GRAIN),
-        steps=look.steps or max(1, _number(said.get("s"), usual.steps, int)),
-        scale=_number(said.get("l"), usual.scale, float),
+        steps=look.steps or max(1, int(_number(said.get("s"), usual.steps))),
+        scale=_number(said.get("l"), usual.scale),
         # Far from the other prompts' seeds, which stand beside one another.
         seeds=tuple(first + _SEEDS_APART * number for number in range(look.seeds)),
     )
@@ -222,9 +224,9 @@ def _read(line: str, look: PromptLook, seed: int) -> GridPrompt:
 _SEEDS_APART = 10_000
 
 
-def _number(text: str | None, otherwise: float, kind: type) -> float:
-    match = re.match(r"\d+(\.\d+)?", text or "")
-    return kind(float(match[0])) if match else otherwise  # type: ignore[no-any-return]
+def _number(text: str | None, otherwise: float) -> float:
+    match = re.match(r"\d{1,9}(\.\d{1,9})?", text or "")
+    return float(match[0]) if match else otherwise
 
 
 def _problems(line: str) -> Iterator[Problem]:
@@ -246,11 +248,11 @@ def is_whole(content: bytes) -> bool:
     if not content.startswith(_PNG):
         return False
     while kind != b"IEND":
-        length, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + _CHUNK_HEAD]
+        length, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + _CHUNK_HEAD]
         end = at + _CHUNK_HEAD + length
         if end + _CHUNK_SUM > len(content):
             return False
-        if zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + _CHUNK_SUM]):
+        if zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + _CHUNK_SUM], "big"):
             return False
         at = end + _CHUNK_SUM
     return True

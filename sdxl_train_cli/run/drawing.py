@@ -105,7 +105,8 @@ def prepare(entry: Loaded, home: Home, request: DrawingRequest) -> PreparedDrawi
     hub.require(inputs.model, home, os.environ) if inputs.tokenizers is None else None
     device = None if inputs.on_processor else preparation.choose_device(request.gpu_index)
     if device is None and not inputs.on_processor:
-        raise UsageError("no NVIDIA GPU was found, and on a processor a picture takes many minutes", "draw where the GPU is")
+        words = "no NVIDIA GPU was found, and on a processor a picture takes many minutes"
+        raise UsageError(words, "draw where the GPU is, or rank the files without --draw")
     scripted = _Scripted(installed, recipe, inputs, device, home)
     folder = GridFolder(entry.folder)
     laid = grids.lay_out(
@@ -231,7 +232,7 @@ class _Scripted:
         kind, first = self.recipe.kind, cells[0].checkpoint
         numbers = list(dict.fromkeys(cell.checkpoint or 0 for cell in cells))
         names = [str(run / laid.checkpoints[number].file) for number in numbers]
-        bare = first is None and all(cell.checkpoint is None for cell in cells) and self._group(run, laid, cells[0]) is None
+        bare = self._group(run, laid, cells[0]) is None
         switched = kind.is_network and not bare
         plan = {
             "module": str(self.recipe.get("network_module")) if switched else None,

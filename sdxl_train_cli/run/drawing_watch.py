@@ -9,7 +9,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -50,7 +52,7 @@ def draw(drawing: PreparedDrawing, tell: Tell) -> None:
         paces: list[Pace] = []
         for job in drawing.jobs:
             work = [drawing_time.work(drawing.grid.prompts[cell.prompt]) for cell in job.cells]
-            collector = _Collector(folder, job, lambda taken, done=done: tell(done + taken, drawing.total))
+            collector = _Collector(folder, job, partial(_tell_more, tell, done, drawing.total))
             try:
                 with _disk_errors(folder):
                     _run(drawing, job, collector, log)
@@ -62,13 +64,17 @@ def draw(drawing: PreparedDrawing, tell: Tell) -> None:
             done += len(job.cells)
 
 
-def _run(drawing: PreparedDrawing, job: DrawingJob, collector: _Collector, log: object) -> None:
+def _tell_more(tell: Tell, done: int, total: int, taken: int) -> None:
+    tell(done + taken, total)
+
+
+def _run(drawing: PreparedDrawing, job: DrawingJob, collector: _Collector, log: BinaryIO) -> None:
     _recovered(drawing.folder)  # nothing of an earlier process may be taken for this one's
     _write(drawing.folder, job)
     last: list[str] = ["it said nothing"]
     try:
         with process.Child(job.argv, cwd=drawing.cwd, env=drawing.variables) as child:
-            for line in child.lines(log):  # type: ignore[arg-type]
+            for line in child.lines(log):
                 last = [*last, line.strip()][-_LAST_LINES:] if line and line.strip() else last
                 collector.collect()
             code = child.wait()
