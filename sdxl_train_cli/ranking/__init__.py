@@ -1,1 +1,1 @@
-"""Which checkpoint of a run to keep, and how sure that is."""
+"""Which checkpoint of a training to keep, and how sure that is."""

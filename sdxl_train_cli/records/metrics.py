@@ -100,15 +100,15 @@ _FIGURES = (
 )  # fmt: skip
 
 
-def lines(path: Path) -> Iterator[bytes]:
+def lines(path: Path, longest: int = _LONGEST_LINE) -> Iterator[bytes]:
     """Lines of a metrics file. An overlong line is cut to its beginning.
 
     OSError if the file is absent or not regular: reading a pipe would block.
     """
     with files.open_plain(path) as file:
-        while line := file.readline(_LONGEST_LINE):
+        while line := file.readline(longest):
             yield line
-            while not line.endswith(b"\n") and (line := file.readline(_LONGEST_LINE)):
+            while not line.endswith(b"\n") and (line := file.readline(longest)):
                 pass
 
 

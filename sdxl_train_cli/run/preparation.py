@@ -24,7 +24,7 @@ from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
-from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks, sampling
+from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks, sampling, validating
 from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -126,7 +126,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     recipe = sampling.with_file(recipe, run.prompts)
     storage.require(run.folder, recipe)
     inputs = paths(run, found.model, found.vae, choices.tokenizers or home.tokenizers)
-    trainer = trained_by(installed, table, choices.kind, choices.shim, fast=choices.fast)
+    trainer = trained_by(installed, table, recipe, choices.shim, fast=choices.fast)
     counted = counting.of_new_run(installed, recipe)
     marking = prediction.marking(installed, recipe, found.predicted.prediction)
     trainer = replace(trainer, marking=marking, counting=counted.script)
@@ -300,13 +300,15 @@ def paths(run: Run, model: str, vae: str | None, tokenizers: Path) -> command.Tr
 
 
 def trained_by(
-    installed: Environment, table: OptionTable, kind: Kind, shim: Path | None, *, fast: bool
+    installed: Environment, table: OptionTable, recipe: Recipe, shim: Path | None, *, fast: bool
 ) -> InstalledTrainer:
     """The installed script that trains this kind, and our scripts that run it."""
+    kind = recipe.kind
     return InstalledTrainer(
         python=installed.python,
         script=installed.checkout / kind.script,
         options=table.of(kind),
+        validating=INSIDE / "validated.py" if validating.holds_back(recipe) and installed.trains else None,
         shim=shim,
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
     )

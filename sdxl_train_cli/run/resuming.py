@@ -89,7 +89,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     storage.require(run.folder, recipe)
     paths = preparation.paths(run, model, vae, inputs.tokenizers or home.tokenizers)
     shim = untrusted_run.own_script(inputs.shim)
-    trainer = preparation.trained_by(installed, table, recipe.kind, shim, fast=inputs.fast)
+    trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
     trainer = replace(trainer, marking=prediction.marking(installed, recipe, prediction.trained(recipe)))
     return ResumedRun(
         environment=installed,

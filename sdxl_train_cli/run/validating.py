@@ -52,6 +52,11 @@ class ValidationChoice:
     notes: tuple[str, ...] = ()
 
 
+def holds_back(recipe: Recipe) -> bool:
+    """Whether the trainer of this recipe validates on pictures that it holds back."""
+    return recipe.kind.is_network and (recipe.number(SPLIT) or 0) > 0
+
+
 def asked(recipe: Recipe, share: float | None, table: OptionTable) -> Recipe:
     """The recipe with the typed share, before the pictures are known; zero takes away what a preset has of it."""
     if share is not None and share <= 0:

@@ -30,6 +30,8 @@ class InstalledTrainer:
     """A script that makes the following script faster (inside/fast.py)."""
     marking: tuple[str, ...] = ()
     """A script, and the tensors that it puts into what is saved (inside/marked.py); empty where none are needed."""
+    validating: Path | None = None
+    """A script that keeps the validation loss of each picture (inside/validated.py)."""
     counting: Path | None = None
     """A script that has saved states say how far they are (inside/counted.py). None where the trainer does so."""
 
@@ -80,6 +82,7 @@ def build(
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
     shims += trainer.marking
     shims += [] if trainer.shim is None else [str(trainer.shim)]
+    shims += [] if trainer.validating is None else [str(trainer.validating)]  # the last: it imports the trainer
     counting, begun, resuming = trainer.counting, 0, list[str]()
     if resumption is not None:
         recipe = recipe.replaced(dict.fromkeys(STARTS if resumption.steps is None else (*STARTS, *_LENGTHS)))

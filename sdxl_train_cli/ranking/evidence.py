@@ -1,0 +1,137 @@
+"""What is known of a training's checkpoints: from its record, from its files, and from pictures drawn with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sdxl_train_cli import files
+from sdxl_train_cli.errors import ModelError, UsageError
+from sdxl_train_cli.ranking.weight_course import CheckpointWeights
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.records import picture_losses
+from sdxl_train_cli.records.history import Loaded
+from sdxl_train_cli.records.picture_losses import Validation
+from sdxl_train_cli.sdscripts import checkpoint, results
+
+STEPS, EPOCH, NAME = "ss_steps", "ss_epoch", "ss_output_name"
+"""What sd-scripts writes into a network's metadata."""
+_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One checkpoint that may be kept."""
+
+    path: Path
+    moment: str
+    """`epoch 3`, `step 500`, `final`."""
+    step: int | None
+    size_bytes: int
+    is_final: bool = False
+
+
+@dataclass(frozen=True)
+class PictureScore:
+    """What pictures drawn with one checkpoint at one strength were found to be; higher is better."""
+
+    likeness: float | None = None
+    faithfulness: float | None = None
+    variety: float | None = None
+    copies: int = 0
+    """Pictures that are too near to one of the training's."""
+
+
+PictureScores = Mapping[tuple[Path, float], PictureScore]
+"""By checkpoint and strength."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a verdict rests on."""
+
+    name: str
+    folder: Path
+    candidates: tuple[Candidate, ...]
+    """In the order of the training."""
+    kind: Kind | None = None
+    validations: tuple[Validation, ...] = ()
+    weights: tuple[CheckpointWeights, ...] | None = None
+    """One for each candidate. None where nobody looked."""
+    weights_problem: str | None = None
+    """Why nobody could."""
+    pictures: PictureScores = field(default_factory=dict)
+    is_a_run: bool = True
+
+
+def of_run(entry: Loaded) -> Evidence:
+    """What a run's folder holds. UsageError if it has no checkpoint."""
+    made = [one for one in results.checkpoints(entry.folder, entry.name) if one.is_whole and one.path.suffix == _SUFFIX]
+    kind = next((kind for kind in Kind if kind.value == entry.record.kind), None)
+    found = [
+        Candidate(one.path, one.moment, _step(one.path, one.step), one.size_bytes, one.moment == results.FINAL)
+        for one in made
+    ]
+    if not found:
+        raise UsageError(f"{entry.name} has no checkpoint", f"see sdxl-train runs show {entry.folder.name}")
+    validations = picture_losses.load(entry.folder / picture_losses.FILE)
+    return Evidence(entry.name, entry.folder, _in_order(_with_epochs(found, validations)), kind, validations)
+
+
+def of_folder(folder: Path) -> Evidence:
+    """What a folder of checkpoints holds that no run of ours made. UsageError unless one training made them all."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix == _SUFFIX and files.is_file(path))
+    by_name: dict[str, list[Candidate]] = {}
+    for path in paths:
+        try:
+            metadata = checkpoint.read_header(path).metadata
+        except ModelError:
+            continue
+        step, epoch = _number(metadata.get(STEPS)), _number(metadata.get(EPOCH))
+        name = metadata.get(NAME) or re.sub(r"[-_](?:step|epoch|e)?\d+$", "", path.stem)
+        step = _numbered(path) if step is None else step
+        moment = f"step {step}" if step is not None else f"epoch {epoch}" if epoch is not None else path.stem
+        by_name.setdefault(name, []).append(Candidate(path, moment, step, path.stat().st_size, path.stem == name))
+    if not by_name:
+        raise UsageError(f"{folder} holds no checkpoint that can be read", "give a run, or a folder of .safetensors")
+    if len(by_name) > 1:
+        names = ", ".join(sorted(by_name)[:5])
+        words = f"{folder} holds checkpoints of {len(by_name)} trainings: {names}"
+        raise UsageError(words, "give a folder that holds those of one")
+    ((name, found),) = by_name.items()
+    return Evidence(name, folder, _in_order(found), is_a_run=False)
+
+
+def _in_order(found: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """By step; by time where one does not tell its step. The final file is the last, also of those with its step."""
+    if all(one.step is not None for one in found):
+        return tuple(sorted(found, key=lambda one: (one.step or 0, one.is_final)))
+    return tuple(sorted(found, key=lambda one: (one.is_final, one.path.stat().st_mtime)))
+
+
+def _with_epochs(found: Sequence[Candidate], validations: Sequence[Validation]) -> list[Candidate]:
+    """Give the steps that only a validation of the same epoch tells: some files don't say theirs."""
+    steps = {f"epoch {one.epoch}": one.step for one in validations if one.epoch is not None}
+    return [one if one.step is not None or one.moment not in steps else
+            Candidate(one.path, one.moment, steps[one.moment], one.size_bytes, one.is_final) for one in found]  # fmt: skip
+
+
+def _step(path: Path, named: int | None) -> int | None:
+    if named is not None:
+        return named
+    try:
+        return _number(checkpoint.read_header(path).metadata.get(STEPS))
+    except ModelError:
+        return None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _numbered(path: Path) -> int | None:
+    """The number at the end of a file's name, as other programs write it."""
+    match = re.search(r"(\d{2,12})$", path.stem)
+    return int(match[1]) if match else None
