@@ -11,7 +11,7 @@ PLAN is a JSON file:
 
 - `module`: the network module that trained the files, such as `networks.lora`; null for none
 - `files`: the checkpoints, which all have the same tensors
-- `scheduler`: what the samplers are told beside sd-scripts' own arguments, such as `{"prediction_type": "v_prediction"}`
+- `scheduler`: what the samplers are told beside sd-scripts' arguments, such as `{"prediction_type": "v_prediction"}`
 
 Relied upon, as they are in v0.10.1 and v0.11.1: the calls that `main` of sdxl_gen_img.py makes of a network, and that
 it takes its samplers from diffusers.

@@ -3,7 +3,7 @@
     python score_pictures.py REQUEST.json
 
 REQUEST: {"pictures": [{"place", "prompt", "seed", "file"}, ...], "prompts": [text, ...], "training": [file, ...],
-          "clip": MODEL or null, "dino": MODEL or null, "fetch": [name, ...], "device": "cpu" or "cuda"}
+          "clip": MODEL or null, "dino": MODEL or null, "fetch": [name, ...]}
 
 `place` is the number of a checkpoint and strength; -1 is the base model alone. MODEL is a folder or a name on the hub;
 models that `fetch` does not name are taken from the hub's cache alone.
@@ -116,8 +116,8 @@ class Scoring:
     def scores(self) -> dict[str, Any]:
         """All that is printed."""
         drawn = [one["file"] for one in self.pictures]
-        clip = self.with_model("clip", lambda model, where: clip_vectors(model, where, drawn, self.request["prompts"]))
-        dino = self.with_model("dino", lambda model, where: image_vectors(model, where, [*drawn, *self.training]))
+        clip = self.with_model("clip", lambda model: clip_vectors(model, drawn, self.request["prompts"]))
+        dino = self.with_model("dino", lambda model: image_vectors(model, [*drawn, *self.training]))
         measures: dict[str, ByPicture] = {"likeness": {}, "faithfulness": {}}
         if dino is not None and self.training:
             measures["likeness"] = self.by_picture(dino[: len(drawn)] @ unit(dino[len(drawn) :].mean(axis=0)))
@@ -136,7 +136,7 @@ class Scoring:
             "usual": usual,
         }
 
-    def with_model(self, name: str, look: Callable[[str, str], Any]) -> Any:  # noqa: ANN401  vectors, of one or two kinds
+    def with_model(self, name: str, look: Callable[[str], Any]) -> Any:  # noqa: ANN401  vectors, of one or two kinds
         """What a model sees. None, with the reason kept, where the model is not there."""
         model = self.request.get(name)
         if model is None:
@@ -145,7 +145,7 @@ class Scoring:
         if name not in self.request.get("fetch", []):
             os.environ["HF_HUB_OFFLINE"] = "1"
         try:
-            return look(model, self.request["device"])
+            return look(model)
         except (OSError, ValueError, ImportError, KeyError, AttributeError) as error:
             self.left_out[name] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             return None
@@ -281,7 +281,7 @@ def best_match(one: Grey, other: Grey, scales: Sequence[float] = SCALES) -> floa
     """The best correlation of one as a crop of the other, and of the other as a crop of the one."""
     if one.std() < FLAT or other.std() < FLAT:
         return 0.0
-    return max(max(crops(one, other, scales)), max(crops(other, one, scales)))
+    return max(*crops(one, other, scales), *crops(other, one, scales))
 
 
 def crops(part: Grey, whole: Grey, scales: Sequence[float]) -> Iterator[float]:
@@ -311,11 +311,12 @@ def usual_distance(among: Any, base: Sequence[Any]) -> float:  # noqa: ANN401  a
 # Models
 
 
-def image_vectors(model: str, device: str, files: Sequence[str]) -> Any:  # noqa: ANN401  an array
+def image_vectors(model: str, files: Sequence[str]) -> Any:  # noqa: ANN401  an array
     """What DINOv2, or another image model of transformers, sees in each picture, as vectors of length 1."""
     import torch  # noqa: PLC0415  takes seconds, and is not needed without models
     from transformers import AutoImageProcessor, AutoModel  # noqa: PLC0415  as above
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     processor = AutoImageProcessor.from_pretrained(model, use_fast=False)
     eyes = AutoModel.from_pretrained(model, use_safetensors=True).to(device).eval()
 
@@ -327,11 +328,12 @@ def image_vectors(model: str, device: str, files: Sequence[str]) -> Any:  # noqa
         return unit(np.concatenate([look(batch).float().cpu().numpy() for batch in batches(files)]))
 
 
-def clip_vectors(model: str, device: str, files: Sequence[str], prompts: Sequence[str]) -> tuple[Any, Any]:
+def clip_vectors(model: str, files: Sequence[str], prompts: Sequence[str]) -> tuple[Any, Any]:
     """What CLIP sees in each picture and reads in each prompt, as vectors of length 1."""
     import torch  # noqa: PLC0415  takes seconds, and is not needed without models
     from transformers import AutoImageProcessor, CLIPModel, CLIPTokenizer  # noqa: PLC0415  as above
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     processor = AutoImageProcessor.from_pretrained(model, use_fast=False)
     clip = CLIPModel.from_pretrained(model, use_safetensors=True).to(device).eval()
     words = CLIPTokenizer.from_pretrained(model)(list(prompts), padding=True, truncation=True, return_tensors="pt")
@@ -380,10 +382,12 @@ def resampled(values: dict[tuple[int, int], float]) -> Any:  # noqa: ANN401  an 
         by_prompt[prompt].append(value)
     groups = list(by_prompt.values())
     rng = np.random.default_rng(0)
-    return np.array([
-        np.mean([np.mean(rng.choice(groups[at], len(groups[at]))) for at in rng.integers(len(groups), size=len(groups))])
-        for _ in range(RESAMPLES)
-    ])  # fmt: skip
+
+    def once() -> float:
+        taken = [groups[at] for at in rng.integers(len(groups), size=len(groups))]
+        return float(np.mean([np.mean(rng.choice(group, len(group))) for group in taken]))
+
+    return np.array([once() for _ in range(RESAMPLES)])
 
 
 def level(found: ByPicture) -> list[int]:

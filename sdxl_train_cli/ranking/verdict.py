@@ -9,6 +9,7 @@ from itertools import pairwise
 from statistics import median
 
 from sdxl_train_cli.ranking.evidence import Candidate, Evidence
+from sdxl_train_cli.ranking.picture_scores import Measure, PictureScore
 from sdxl_train_cli.ranking.weight_course import CheckpointWeights
 from sdxl_train_cli.records import picture_losses
 from sdxl_train_cli.records.picture_losses import Difference, Validation
@@ -88,6 +89,23 @@ class RankedCheckpoint:
     gap_growth: Difference | None = None
     """How much the gap has grown since the first measured checkpoint."""
     weights: CheckpointWeights | None = None
+
+
+@dataclass(frozen=True)
+class PictureChoice:
+    """The file and strength to keep where pictures were drawn (picture_choice.py)."""
+
+    candidate: Candidate
+    strength: float | None
+    copying: tuple[tuple[Candidate, float], ...]
+    """Files and strengths with suspected copies."""
+    all_copy: bool
+    """Whether each of them has some, so that none could be chosen without."""
+    is_narrow: bool
+    """Whether its pictures of one prompt are much more alike than the base model's."""
+    level: frozenset[Measure]
+    """Measures by which it is the best, or can't be told from the best."""
+    score: PictureScore
 
 
 @dataclass(frozen=True)

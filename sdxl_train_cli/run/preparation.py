@@ -20,7 +20,7 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import cuda_context, measurements, requirement
 from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.memory.requirement import Known
-from sdxl_train_cli.recipe import Kind, Recipe
+from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
