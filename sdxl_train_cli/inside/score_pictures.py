@@ -3,12 +3,12 @@
     python score_pictures.py REQUEST.json
 
 REQUEST: {"pictures": [{"place", "prompt", "seed", "file"}, ...], "prompts": [text, ...], "training": [file, ...],
-          "clip": MODEL or null, "dino": MODEL or null, "fetch": [name, ...]}
+          "clip": MODEL or null, "dino": MODEL or null, "named": [MODEL, ...]}
 
-`place` is the number of a checkpoint and strength; -1 is the base model alone. MODEL is a folder or a name on the hub;
-models that `fetch` does not name are taken from the hub's cache alone.
+`place` is the number of a checkpoint and strength; -1 is the base model alone. MODEL is a folder or a name on the hub; one
+that nobody `named` is used only where it is in the hub's cache.
 
-    {"left_out": {"clip": reason, ...}, "unread": [file, ...],
+    {"left_out": {"clip": reason or "", ...}, "unread": [file, ...],
      "places": [{"place", "likeness", "faithfulness", "variety"}, ...], each {"value", "low", "high"} or null,
      "level": {"likeness": [place, ...], ...}     the best place and those that can't be told from it, by measure
      "copies": [{"file", "place", "training", "distance", "usual", "by"}, ...],
@@ -142,12 +142,14 @@ class Scoring:
         if model is None:
             self.left_out[name] = "none was named"
             return None
-        if name not in self.request.get("fetch", []):
-            os.environ["HF_HUB_OFFLINE"] = "1"
+        was_named = model in self.request["named"]
+        if not was_named and not Path(model).is_dir() and not is_cached(model):
+            self.left_out[name] = ""
+            return None
         try:
             return look(model)
-        except (OSError, ValueError, ImportError, KeyError, AttributeError) as error:
-            self.left_out[name] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        except (OSError, ValueError, ImportError, KeyError, AttributeError, RuntimeError) as error:
+            self.left_out[name] = " ".join(f"{model}: {error}".split())[:300]
             return None
 
     def places(self) -> list[int]:
@@ -206,6 +208,13 @@ class Scoring:
                     told = {"training": self.training[nearest], "distance": float(row[nearest]), "usual": usual[name]}
                     found.setdefault(one["file"], {"file": one["file"], "place": one["place"], **told, "by": name})
         return list(found.values()), usual
+
+
+def is_cached(model: str) -> bool:
+    """Whether the hub's cache has a model's configuration."""
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  takes a while, and is needed for models alone
+
+    return isinstance(try_to_load_from_cache(model, "config.json"), str)
 
 
 def spread(many: Sequence[Kind], most: int) -> list[Kind]:

@@ -165,7 +165,7 @@ def score(
         "training": [str(path) for path in training],
         "clip": models.clip,
         "dino": models.dino,
-        "fetch": sorted(models.typed),
+        "named": sorted(models.typed),
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="sdxl-train-scores-") as folder:
         file = Path(folder, "request.json")

@@ -124,6 +124,8 @@ class Verdict:
     """Whether some checkpoint is clearly worse, by what was measured."""
     gap_begins: tuple[int, int] | None
     improvements: tuple[Improvement, ...]
+    pictured: PictureChoice | None = None
+    """What drawn pictures make of it. None without any, or where they say nothing of the best file."""
 
     @property
     def tied(self) -> tuple[RankedCheckpoint, ...]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
-from pathlib import Path
 
-from sdxl_train_cli import __version__, files, formatting
-from sdxl_train_cli.records import comparison, curves, record, validation
+from sdxl_train_cli import __version__, formatting
+from sdxl_train_cli.records import comparison, curves, record, recorded_prompts, validation
 from sdxl_train_cli.records.curves import Column, Curves
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results, sample_prompts
@@ -23,7 +22,6 @@ PICTURES_BYTES = 6_000_000
 PICTURE_SIDE = 320
 _DIGITS = 5
 _NOT_SHOWN = ("on_processor", "check_vram")
-_LONGEST_PROMPTS = 64_000
 
 
 def gather(entry: Loaded, command: str, *, with_hashes: bool = True) -> RunPage:
@@ -114,7 +112,7 @@ def _samples(entry: Loaded) -> SampleGrid:
     notes += [f"Unreadable pictures: {unread}." if unread else ""]
     notes += [
         "The prompts are those in the prompts file now."
-        if pictures and _prompt_file(entry) and not _is_ours(entry)
+        if pictures and recorded_prompts.file(entry) and not recorded_prompts.are_ours(entry)
         else ""
     ]
     return SampleGrid(
@@ -140,28 +138,8 @@ def _coarseness(index: int, count: int) -> tuple[int, int]:
 
 
 def _prompts(entry: Loaded, count: int) -> tuple[str, ...]:
-    """Current contents of a prompt file with one prompt per line. sd-scripts stores no prompt with a picture."""
-    path = _prompt_file(entry)
-    lines: list[str] = []
-    if path is not None:
-        with files.open_plain(path) as file:
-            text = file.read(_LONGEST_PROMPTS).decode("utf-8-sig", "replace")
-        lines = [sample_prompts.words(line) for line in sample_prompts.lines(text)]
+    lines = [sample_prompts.words(line) for line in recorded_prompts.lines(entry)]
     return tuple(lines[number] if number < len(lines) else f"prompt {number + 1}" for number in range(count))
-
-
-def _prompt_file(entry: Loaded) -> Path | None:
-    """The file of sample prompts. None for a relative path, which depends on the folder."""
-    setting = entry.record.settings.get(sample_prompts.PROMPTS)
-    path = Path(str(setting.value)) if setting else Path()
-    path = entry.folder / record.PROMPTS if _is_ours(entry) else path
-    return path if path.is_absolute() and path.suffix.lower() == ".txt" and files.is_file(path) else None
-
-
-def _is_ours(entry: Loaded) -> bool:
-    """Whether the run's folder holds the prompts, as they were."""
-    setting = entry.record.settings.get(sample_prompts.PROMPTS)
-    return setting is not None and setting.origin == sample_prompts.ORIGIN
 
 
 def _checkpoints(entry: Loaded, *, with_hashes: bool) -> PageTable:
