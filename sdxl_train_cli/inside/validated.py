@@ -1,4 +1,4 @@
-"""Run sd-scripts' network trainer so that each picture's validation loss is kept, with that of trained pictures beside it.
+"""Run sd-scripts' network trainer so that the validation loss of each picture is kept, and that of some trained ones.
 
     python validated.py SCRIPT [args...]     run in the sd-scripts checkout, by the training environment's Python
 
@@ -14,7 +14,8 @@ flips, and with whole captions in order. The trainer's own mean is of the held-b
 Nothing of the training changes: random states are put back, and no weight has a gradient. SCRIPT may be another script
 of this folder. What is relied upon and not found is told on stderr, and the run goes on without this file.
 
-Relied upon, as they are in v0.10.1 and v0.11.1: NetworkTrainer of train_network.py with the methods of METHODS, of
+Relied upon, as they are in v0.10.1 and v0.11.1: config_util.generate_dataset_group_by_blueprint, which gives what is
+trained on and what is held back; NetworkTrainer of train_network.py with the methods of METHODS, of
 which process_batch gives a batch's loss for the timestep in `args`, and post_process_loss one loss for each picture;
 BaseDataset with image_data, image_to_subset, bucket_manager.buckets, buckets_indices and shuffle_buckets.
 """
@@ -37,8 +38,8 @@ from types import SimpleNamespace
 from typing import Any
 
 TRAINER, LIBRARIES = "train_network", ("library.dataset", "library.train_util")
+BLUEPRINTS, MAKE = "library.config_util", "generate_dataset_group_by_blueprint"
 METHODS = (
-    "assert_extra_args",
     "process_batch",
     "post_process_loss",
     "on_step_start",
@@ -88,6 +89,8 @@ def install() -> str | None:
     try:
         trainer = importlib.import_module(TRAINER).NetworkTrainer
         dataset = found_dataset()
+        blueprints = importlib.import_module(BLUEPRINTS)
+        make = getattr(blueprints, MAKE)
     except (ImportError, AttributeError) as error:
         return str(error)
     missing = [name for name in METHODS if not hasattr(trainer, name)]
@@ -97,7 +100,7 @@ def install() -> str | None:
     dataset.__getitem__ = naming(dataset.__getitem__)
     dataset.shuffle_buckets = shuffling_once(dataset.shuffle_buckets)
     kept = Kept()
-    trainer.assert_extra_args = kept.knowing_datasets(trainer.assert_extra_args)
+    setattr(blueprints, MAKE, kept.knowing_datasets(make))
     trainer.process_batch = kept.noting(trainer.process_batch)
     trainer.post_process_loss = kept.catching(trainer.post_process_loss)
     for name in ("step_logging", "epoch_logging"):
@@ -154,20 +157,23 @@ class Kept:
         """Losses of the last batch, one for each picture."""
         self.held_back: Losses = {}
         self.timesteps: list[int] = []
-        self.call: inspect.BoundArguments | None = None
+        self.call: Any = None
+        """The arguments of the last call that validated."""
         self.is_off = False
 
-    def knowing_datasets(self, check: Callable[..., Any]) -> Callable[..., Any]:
+    def knowing_datasets(self, make: Callable[..., Any]) -> Callable[..., Any]:
         """Learn of the datasets, which the trainer then forgets."""
 
-        @functools.wraps(check)
-        def checked(trainer: Any, args: Any, training: Any, validation: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
-            self.datasets = list(getattr(training, "datasets", []))
-            held = [info for each in getattr(validation, "datasets", []) for info in each.image_data.values()]
-            self.count = len({str(info.absolute_path) for info in held})
-            return check(trainer, args, training, validation, *rest, **named)
+        @functools.wraps(make)
+        def made(*given: Any, **named: Any) -> Any:  # noqa: ANN401
+            found = make(*given, **named)
+            if isinstance(found, tuple) and len(found) == 2:  # noqa: PLR2004  what is trained on, what is held back
+                self.datasets, held = (list(getattr(group, "datasets", [])) for group in found)
+                pictures = [info for dataset in held for info in dataset.image_data.values()]
+                self.count = len({str(info.absolute_path) for info in pictures})
+            return found
 
-        return checked
+        return made
 
     def noting(self, process: Callable[..., Any]) -> Callable[..., Any]:
         """Keep the losses of a batch that is validated on."""
@@ -239,13 +245,12 @@ class Kept:
             "held_back": self.held_back,
             "training": self.measured(accelerator),
         }
-        if accelerator.is_main_process and self.call is not None:
+        if accelerator.is_main_process:
             with (Path(self.call.arguments["args"].output_dir) / FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, allow_nan=False) + "\n")
 
     def measured(self, accelerator: Any) -> Losses:  # noqa: ANN401
         """The losses of the training part, with the trainer's own function."""
-        assert self.call is not None
         torch, send = importlib.import_module("torch"), importlib.import_module("accelerate.utils").send_to_device
         call, args, found = self.call, self.call.arguments["args"], Losses()
         names = list(inspect.signature(self.process).parameters)

@@ -46,8 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     opened: list[Read] = []
     try:
         with np.errstate(all="ignore"):
-            for path in options.files:
-                opened.append(Read(path))
+            opened.extend(map(Read, options.files))
             found = course(opened, names)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, struct.error) as error:
         found = {"unreadable": " ".join(f"{type(error).__name__}: {error}".split()), "file": len(opened)}

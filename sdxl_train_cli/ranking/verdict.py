@@ -136,7 +136,7 @@ class Verdict:
 def judge(evidence: Evidence) -> Verdict:
     """The verdict of what is known."""
     measured = _measured(evidence)
-    rows = [one for one in zip(evidence.candidates, measured, _weights(evidence), strict=True)]
+    rows = list(zip(evidence.candidates, measured, _weights(evidence), strict=True))
     if any(one is not None for one in measured):
         return _from_validation(evidence, rows)
     return _from_files(evidence, rows)
@@ -168,16 +168,13 @@ def _from_validation(evidence: Evidence, rows: Sequence[_Row]) -> Verdict:
              if measured is not None and not _is_broken(weights)]  # fmt: skip
     if not known:
         return _from_files(evidence, rows)
-    best_candidate, best = min(known, key=lambda pair: pair[1].loss)
+    best_candidate, best = min(known, key=lambda pair: (pair[1].loss, not pair[0].is_final))
     first = known[0][1]
     ranked: list[RankedCheckpoint] = []
     before: Validation | None = None
     for candidate, measured, weights in rows:
-        behind = None if measured is None else picture_losses.change(best.held_back, measured.held_back)
-        since = None if before is None or measured is None else picture_losses.change(before.held_back, measured.held_back)
-        growth = None if measured is None or measured is first else picture_losses.gap_growth(first, measured)
-        standing = Standing.BEST if candidate is best_candidate else _standing(measured, behind, weights)
-        ranked.append(RankedCheckpoint(candidate, standing, measured, behind, since, growth, weights))
+        is_best = candidate is best_candidate
+        ranked.append(_ranked(candidate, measured, weights, best, before, first, is_best=is_best))
         before = measured or before
     chosen = next(one for one in ranked if one.candidate is best_candidate)
     course = _course(ranked, chosen)
@@ -187,6 +184,26 @@ def _from_validation(evidence: Evidence, rows: Sequence[_Row]) -> Verdict:
         evidence, Basis.VALIDATION, course, tuple(ranked), chosen, _strength(evidence, is_late=is_late),
         any(one.standing is Standing.WORSE for one in ranked), begins, _improvements(evidence, ranked, course),
     )  # fmt: skip
+
+
+def _ranked(  # noqa: PLR0913, PLR0917 - one row beside three others
+    candidate: Candidate, measured: Validation | None, weights: CheckpointWeights | None,
+    best: Validation, before: Validation | None, first: Validation, *, is_best: bool,
+) -> RankedCheckpoint:  # fmt: skip
+    """One checkpoint beside the best, the one before and the first that was measured."""
+    if measured is None:
+        standing = Standing.BROKEN if _is_broken(weights) else Standing.UNMEASURED
+        return RankedCheckpoint(candidate, standing, weights=weights)
+    behind = picture_losses.change(best.held_back, measured.held_back)
+    return RankedCheckpoint(
+        candidate,
+        Standing.BEST if is_best else _standing(measured, behind, weights),
+        measured,
+        behind,
+        None if before is None else picture_losses.change(before.held_back, measured.held_back),
+        None if measured is first else picture_losses.gap_growth(first, measured),
+        weights,
+    )
 
 
 def _is_broken(weights: CheckpointWeights | None) -> bool:

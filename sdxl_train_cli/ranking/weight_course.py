@@ -51,7 +51,9 @@ def measure(installed: Environment, files: Sequence[Path]) -> tuple[CheckpointWe
     names = [str(file.absolute()) for file in files]
     found = environment.run_script(installed, _SCRIPT, *names, "--names", str(model_file.NAMES))
     if "unreadable" in found:
-        raise ModelError(f"the weights can't be followed: {found['unreadable']}", "sdxl-train inspect FILE looks at one")
+        raise ModelError(
+            f"the weights can't be followed: {found['unreadable']}", "sdxl-train inspect FILE looks at one"
+        )
     try:
         return _Course.model_validate(found).files
     except ValueError as error:

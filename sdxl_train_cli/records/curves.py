@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import metrics
+from sdxl_train_cli.records import metrics, picture_losses
+from sdxl_train_cli.records.picture_losses import Validation
 
 Column = tuple[float | None, ...]
 
@@ -32,6 +33,8 @@ class Curves:
     """Invalid lines, not counting a last line truncated by a power cut."""
     validation_losses: Column = ()
     """Where pictures are held back, the mean loss on them; at few steps."""
+    training_part_losses: Column = ()
+    """The mean loss on a part of the pictures that are trained on, measured beside them."""
 
 
 def load(path: Path) -> Curves:
@@ -49,7 +52,19 @@ def load(path: Path) -> Curves:
         return Curves()
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from error
-    return _columns([rows[step] for step in sorted(rows)], sorted(rows), unread)
+    measured = {one.step: one for one in picture_losses.load(path.with_name(picture_losses.FILE))}
+    return _with_pictures(_columns([rows[step] for step in sorted(rows)], sorted(rows), unread), measured)
+
+
+def _with_pictures(found: Curves, measured: Mapping[int, Validation]) -> Curves:
+    """With the means of single pictures' losses: where sd-scripts validates at steps, its own count some twice."""
+    if not measured:
+        return found
+    looks = [measured.get(step) for step in found.steps]
+    logged = found.validation_losses or (None,) * len(looks)
+    held_back = tuple(old if look is None else look.loss for old, look in zip(logged, looks, strict=True))
+    trained = tuple(None if look is None else look.training_loss for look in looks)
+    return replace(found, validation_losses=held_back, training_part_losses=trained)
 
 
 def thin(curves: Curves, most: int) -> Curves:
@@ -75,6 +90,7 @@ def thin(curves: Curves, most: int) -> Curves:
         losses=_picked(curves.losses, kept),
         average_losses=_picked(curves.average_losses, kept),
         validation_losses=_picked(curves.validation_losses, kept),
+        training_part_losses=_picked(curves.training_part_losses, kept),
         rates={name: _picked(column, kept) for name, column in curves.rates.items()},
         seconds=_picked(curves.seconds, kept),
         used_gib=_picked(curves.used_gib, kept),

@@ -12,12 +12,13 @@ from pathlib import Path
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.files import HALF_WRITTEN
-from sdxl_train_cli.records import history, record, run_owner
+from sdxl_train_cli.records import history, picture_losses, record, run_owner
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results
 
 _FILES = frozenset({
     record.RUN, record.OUTCOME, record.RUNNING, record.LOCK, record.METRICS, record.LOG, record.DATASET, record.REPORT,
+    picture_losses.FILE,
 })  # fmt: skip
 _FOLDERS = frozenset({record.EVENTS, results.SAMPLES})
 _WRITTEN = "|".join(map(re.escape, (record.RUN, record.OUTCOME, record.RUNNING, record.DATASET, record.METRICS)))

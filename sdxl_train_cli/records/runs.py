@@ -18,7 +18,7 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipe import Recipe, Setting
-from sdxl_train_cli.records import metrics, record, run_owner
+from sdxl_train_cli.records import metrics, picture_losses, record, run_owner
 from sdxl_train_cli.records.record import Attempt, Dataset, Device, Folder, Inputs, Outcome, Record, WholeInstalled
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sdscripts.scalars import EventFileTail
@@ -60,6 +60,11 @@ class Run:
     def metrics(self) -> Path:
         """Values per step, one line each."""
         return self.folder / record.METRICS
+
+    @property
+    def validation(self) -> Path:
+        """Losses of single pictures at each validation, one line each."""
+        return self.folder / picture_losses.FILE
 
     @property
     def samples(self) -> Path:
@@ -195,6 +200,7 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
             kept["settings"] = {name: setting for name, setting in settings.items() if name not in gone}
         _write_json(run.record, kept)
         metrics.truncate(run.metrics, step, EventFileTail(run.logs).read())
+        picture_losses.truncate(run.validation, step)
         run.outcome.unlink(missing_ok=True)
         with run.log.open("ab") as log:
             log.write(f"\n--- resumed at step {step} ---\n".encode())
@@ -206,7 +212,7 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
 
 def _require_own_files(run: Run) -> None:
     """Refuse links, which would redirect our writes, and pipes, which would block: a folder may come from anybody."""
-    for path in (run.record, run.outcome, run.alive, run.metrics, run.log, run.dataset_config):
+    for path in (run.record, run.outcome, run.alive, run.metrics, run.log, run.dataset_config, run.validation):
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise TrainingError(f"{path} is not a plain file, and a run writes to it", "replace it with a file")

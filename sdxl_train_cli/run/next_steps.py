@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.records import curves, record, validation
+from sdxl_train_cli.records import validation
 from sdxl_train_cli.sdscripts import results
 
 _NETWORKS = "ComfyUI's models/loras or Forge's models/Lora"
@@ -22,7 +22,7 @@ def lines(kind: Kind, trigger: str | None, result: Path) -> list[str]:
     used = "; ".join([f"put it into {_PLACES.get(kind, _NETWORKS)}", *_uses(kind, trigger, result)])
     earlier = len([made for made in results.checkpoints(result.parent, result.stem) if made.path != result])
     others = f"{formatting.counted(earlier, 'earlier checkpoint')} beside it; " if earlier else ""
-    validated = validation.of(curves.load(result.parent / record.METRICS))
+    validated = validation.load(result.parent)
     judged = [] if validated is None else [f"held-back pictures: {validated.words}"]
     return [*judged, f"use it: {used}", f"next: {others}sdxl-train runs report {formatting.shell_word(result.parent)}"]
 

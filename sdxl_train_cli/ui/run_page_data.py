@@ -41,7 +41,7 @@ def gather(entry: Loaded, command: str, *, with_hashes: bool = True) -> RunPage:
         cause=(outcome.cause or "") if outcome else "",
         remedy=(outcome.remedy or "") if outcome else "",
         curves=_rounded(curves.thin(found, MOST_STEPS)),
-        curves_note=_curves_note(found),
+        curves_note=_curves_note(entry, found),
         samples=_samples(entry),
         tables=(
             _checkpoints(entry, with_hashes=with_hashes), _examined(entry), _settings(entry), _inputs(entry),
@@ -74,9 +74,10 @@ def _tiles(entry: Loaded, found: Curves) -> tuple[tuple[str, str], ...]:
     return tuple((name, text) for name, text in tiles if text)
 
 
-def _curves_note(found: Curves) -> str:
-    validated = validation.of(found)
+def _curves_note(entry: Loaded, found: Curves) -> str:
+    validated = validation.load(entry.folder)
     notes = [] if validated is None else [f"Held-back pictures: {validated.words}."]
+    notes += [] if validated is None or not validated.gap_words else [f"{validated.gap_words.capitalize()}."]
     if not found.steps:
         notes.append("This run's folder has no metrics, so there is nothing to plot.")
     if found.odd:
@@ -215,6 +216,7 @@ def _rounded(found: Curves) -> Curves:
         losses=_short(found.losses),
         average_losses=_short(found.average_losses),
         validation_losses=_short(found.validation_losses),
+        training_part_losses=_short(found.training_part_losses),
         rates={name: _short(column) for name, column in found.rates.items()},
         seconds=_short(found.seconds),
         used_gib=_short(found.used_gib),

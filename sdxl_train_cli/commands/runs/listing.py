@@ -14,7 +14,7 @@ from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.records import comparison, curves, history, record, validation
+from sdxl_train_cli.records import comparison, history, validation
 from sdxl_train_cli.records.comparison import Fact
 from sdxl_train_cli.records.history import Listed, Loaded
 from sdxl_train_cli.sdscripts import results, states
@@ -161,7 +161,7 @@ def _row(entry: Listed) -> tuple[str, ...]:
 def _overview(entry: Loaded) -> list[tuple[str, str]]:
     kept, outcome, inputs, gpu = entry.record, entry.outcome, entry.record.inputs, entry.record.gpu
     installed = kept.environment
-    validated = validation.of(curves.load(entry.folder / record.METRICS))
+    validated = validation.load(entry.folder)
     steps = outcome.steps if outcome else None
     facts: list[tuple[str, object]] = [
         ("state", entry.state.value if entry.problem is None else f"{entry.state.value}: {entry.problem}"),
@@ -176,6 +176,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         ("steps", steps),
         ("loss", None if outcome is None or outcome.loss is None else f"{outcome.loss:.4f}"),
         ("held-back pictures", None if validated is None else validated.words),
+        ("gap", None if validated is None else validated.gap_words),
         ("samples", _samples(entry)),
         ("time", formatting.clock(outcome.seconds if outcome else None)),
         ("peak memory", f"{outcome.peak_gib:.1f} GB" if outcome and outcome.peak_gib is not None else None),

@@ -115,13 +115,17 @@ function lossPlot() {
   const checked = new Map(curves.steps.map((step, index) => [step, curves.validation_losses[index] ?? null]));
   const held = curves.validation_losses.length > 0;
   const validation = steps.map((step) => checked.get(step) ?? null);
+  const beside = new Map(curves.steps.map((step, index) => [step, curves.training_part_losses[index] ?? null]));
+  const compared = curves.training_part_losses.length > 0;
+  const trained = steps.map((step) => beside.get(step) ?? null);
   const columns = () => [
-    steps, values, smoothed(values, 1 - 1 / width()), ...(held ? [validation] : []), ...(odd.size ? [marks] : []),
+    steps, values, smoothed(values, 1 - 1 / width()), ...(held ? [validation] : []), ...(compared ? [trained] : []), ...(odd.size ? [marks] : []),
   ];
   const series = [
     line(label, "first", { stroke: () => faded(colour("first"), 0.38), width: 1, points: { size: 3, fill: () => faded(colour("first"), 0.38) } }),
     line("smoothed", "first", { width: 2.2, points: { show: false } }),
     ...(held ? [line("held-back pictures", "second", { width: 2, spanGaps: true, points: { show: true, size: 6 } })] : []),
+    ...(compared ? [line("some trained pictures, measured alike", "third", { width: 2, spanGaps: true, points: { show: true, size: 6 } })] : []),
     line("not a number", "bad", {
       scale: "mark", paths: () => null, show: odd.size > 0,
       points: { show: true, size: 7, fill: () => colour("bad") }, value: (u, v, s, i) => (i === null ? "–" : odd.get(steps[i]) || "–"),
