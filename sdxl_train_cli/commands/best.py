@@ -32,7 +32,7 @@ from sdxl_train_cli.ranking import facts, picture_words, ranking, words
 from sdxl_train_cli.ranking.grid import GridFolder
 from sdxl_train_cli.ranking.picture_scores import DrawnPictures, PictureFindings, ScoreModels
 from sdxl_train_cli.ranking.verdict import Verdict
-from sdxl_train_cli.records import history
+from sdxl_train_cli.records import history, record
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.run import drawing_choices, drawing_watch, pictured
 from sdxl_train_cli.run.drawing_choices import PictureWishes
@@ -80,8 +80,8 @@ def best(
         return
     found = ranking.judge(known, pictures)
     show(found, as_json=as_json, pictures=pictures)
-    page = layout.expand(to) if to else known.folder / grid_page_data.FILE
-    page = page / grid_page_data.FILE if files.is_folder(page) else page
+    page = layout.expand(to) if to else known.folder / record.BEST_PAGE
+    page = page / record.BEST_PAGE if files.is_folder(page) else page
     reasons = [*picture_words.reasons(found, found.pictured, pictures), *words.reasons(found)]
     grid_page.write(grid_page_data.gather(found, drawn, pictures, reasons, page), page)
     console.note(f"the pictures, with a slider over checkpoints: {page}")

@@ -19,11 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.records import record
 from sdxl_train_cli.sdscripts import sample_prompts
 from sdxl_train_cli.sdscripts.sample_prompts import SampleLook
 
-FOLDER = "grid"
-"""Folder of the pictures within the run's."""
 FILE = "grid.json"
 PICTURES = "pictures"
 FIRST_SEED = 1000
@@ -118,7 +117,7 @@ class GridFolder:
     @property
     def path(self) -> Path:
         """The folder."""
-        return self.run / FOLDER
+        return self.run / record.GRID
 
     @property
     def pictures(self) -> Path:

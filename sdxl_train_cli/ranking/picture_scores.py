@@ -33,11 +33,11 @@ class Measure(str, Enum):
     VARIETY = "variety"
 
 
-class _Answer(BaseModel):
+class _FromScript(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class MeasuredScore(_Answer):
+class MeasuredScore(_FromScript):
     """A mean over prompts and seeds, with the range that holds 90 % of what others would give."""
 
     value: float
@@ -46,14 +46,14 @@ class MeasuredScore(_Answer):
     high: float | None = None
 
 
-class _PlaceAnswer(_Answer):
+class _PlaceAnswer(_FromScript):
     place: int
     likeness: MeasuredScore | None = None
     faithfulness: MeasuredScore | None = None
     variety: MeasuredScore | None = None
 
 
-class _CopyAnswer(_Answer):
+class _CopyAnswer(_FromScript):
     file: str
     place: int
     training: str
@@ -62,7 +62,7 @@ class _CopyAnswer(_Answer):
     by: str
 
 
-class _ScriptAnswer(_Answer):
+class _ScriptAnswer(_FromScript):
     left_out: Mapping[str, str]
     unread: tuple[str, ...]
     places: tuple[_PlaceAnswer, ...]

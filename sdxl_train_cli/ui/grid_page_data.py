@@ -14,8 +14,6 @@ from sdxl_train_cli.ranking.verdict import Verdict
 from sdxl_train_cli.ui import thumbnails
 from sdxl_train_cli.ui.grid_page import PageCopy, PagePicture, PagePlace, ScoredGridPage
 
-FILE = "best.html"
-"""Default name of the page in the run's folder."""
 _SIDE, _LEAST_BYTES = 448, 9000
 _PAGE_BYTES = 16_000_000
 """Limit for all pictures as stored in the page: they shrink where there are many."""
