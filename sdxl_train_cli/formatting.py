@@ -31,6 +31,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{ending}"
 
 
+def some(names: Sequence[str], most: int) -> str:
+    """The names with commas between them; of many, the first ones and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def clock(seconds: float | None) -> str:
     """Hours, minutes and seconds; hours only if there are any. Empty if unknown."""
     if seconds is None or not math.isfinite(seconds):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -118,10 +117,3 @@ Dino = Annotated[
 NoPictures = Annotated[
     bool, typer.Option("--no-pictures", rich_help_panel=_PANEL, help="Don't look at pictures that are there: faster")
 ]
-To = Annotated[
-    Path | None,
-    typer.Option(
-        "--to", metavar="FILE", rich_help_panel=_PANEL,
-        help="The page to write [default: best.html in the run's folder]",
-    ),
-]  # fmt: skip

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.errors import SdxlTrainError
+from sdxl_train_cli.ranking import keeping
 from sdxl_train_cli.records import run_end
+from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.records.run_end import RunEnd
 from sdxl_train_cli.run import notifying
 from sdxl_train_cli.run.training import RunResult
@@ -47,3 +49,13 @@ class FollowedRun:
         if problem is not None:
             console.warn(problem)
         return end
+
+
+def kept_lines(inputs: Inputs | None, outcome: RunResult) -> list[str]:
+    """Delete the clearly worse checkpoints of a run that is done, where that is wanted, and what to tell of it."""
+    if inputs is None or not inputs.keep_best:
+        return []
+    try:
+        return keeping.keep_best(outcome.result.parent).lines
+    except SdxlTrainError as error:
+        return [f"--keep-best deleted nothing: {error.problems[0].message}"]

@@ -71,6 +71,7 @@ class StartPlan:
             check_vram=self.device is not None and not self.no_vram_check,
             samples=run_choices.samples(written, None, no_samples=False),
             validation=run_choices.validation(written, typed=None),
+            keep_best=written.keep_best,
         )  # fmt: skip
         with workspace.picture_progress() as on_progress:
             return preparation.prepare(choices, self.where, workspace.user_presets(), on_progress)

@@ -23,6 +23,7 @@ from sdxl_train_cli.commands.train_options import (
     GpuIndex,
     GpuMemory,
     GradientCheckpointing,
+    KeepBest,
     KeepTokens,
     LearningRate,
     MinSnrGamma,
@@ -85,6 +86,7 @@ def train(
     gradient_checkpointing: GradientCheckpointing = None, workers: Workers = None, fast: Fast = False,
     on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3, no_vram_check: NoVramCheck = False,
     sample: Sample = None, no_samples: NoSamples = False, validate: Validate = None,
+    keep_best: KeepBest = None,
     no_guard: NoGuard = None, dry_run: DryRun = False, as_json: AsJson = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Train the kind that the command is named after; the command table has a row for each."""
@@ -113,6 +115,7 @@ def train(
         repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check, fast=fast,
         samples=run_choices.samples(written, sample, no_samples=no_samples),
         validation=run_choices.validation(written, typed=validate),
+        keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
     where = workspace.home(home)
     with workspace.picture_progress() as on_progress:
@@ -147,7 +150,7 @@ def launch(
     )
     followed.carry_out(
         lambda: retry.carry_out(prepared, actions, retry.NEW, step_downs=step_downs, user_presets=user_presets),
-        lambda outcome: next_lines(prepared, outcome),
+        lambda outcome: [*ending.kept_lines(prepared.choices, outcome), *next_lines(prepared, outcome)],
     )
 
 

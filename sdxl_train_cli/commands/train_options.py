@@ -197,6 +197,11 @@ Validate = Annotated[
     _switch("--validate/--no-validate",
             "Hold back pictures and watch the loss on them [default: with 40 pictures or more]", WATCHING),
 ]  # fmt: skip
+KeepBest = Annotated[
+    bool | None,
+    _switch("--keep-best/--keep-all",
+            "At the end, delete checkpoints that are clearly worse than the best by that loss", WATCHING),
+]  # fmt: skip
 NoGuard = Annotated[
     list[str] | None,
     _text("--no-guard", metavar="NAME", panel=WATCHING,

@@ -5,8 +5,8 @@
 REQUEST: {"pictures": [{"place", "prompt", "seed", "file"}, ...], "prompts": [text, ...], "training": [file, ...],
           "clip": MODEL or null, "dino": MODEL or null, "named": [MODEL, ...]}
 
-`place` is the number of a checkpoint and strength; -1 is the base model alone. MODEL is a folder or a name on the hub; one
-that nobody `named` is used only where it is in the hub's cache.
+`place` is the number of a checkpoint and strength; -1 is the base model alone. MODEL is a folder or a name on the hub;
+one that nobody `named` is used only where it is in the hub's cache.
 
     {"left_out": {"clip": reason or "", ...}, "unread": [file, ...],
      "places": [{"place", "likeness", "faithfulness", "variety"}, ...], each {"value", "low", "high"} or null,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdxl_train_cli import files
@@ -20,6 +20,7 @@ from sdxl_train_cli.sdscripts import checkpoint, results
 STEPS, EPOCH, NAME = "ss_steps", "ss_epoch", "ss_output_name"
 """What sd-scripts writes into a network's metadata."""
 _SUFFIX = ".safetensors"
+_U_NET = "model.diffusion_model."
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,13 @@ def of_folder(folder: Path) -> Evidence:
     """What a folder of checkpoints holds that no run of ours made. UsageError unless one training made them all."""
     paths = sorted(path for path in folder.iterdir() if path.suffix == _SUFFIX and files.is_file(path))
     by_name: dict[str, list[Candidate]] = {}
+    is_whole_model = False
     for path in paths:
         try:
-            metadata = checkpoint.read_header(path).metadata
+            header = checkpoint.read_header(path)
         except ModelError:
             continue
+        metadata, is_whole_model = header.metadata, is_whole_model or header.has(_U_NET)
         step, epoch = _number(metadata.get(STEPS)), _number(metadata.get(EPOCH))
         name = metadata.get(NAME) or re.sub(r"[-_](?:step|epoch|e)?\d+$", "", path.stem)
         step = _numbered(path) if step is None else step
@@ -87,7 +90,8 @@ def of_folder(folder: Path) -> Evidence:
         words = f"{folder} holds checkpoints of {len(by_name)} trainings: {names}"
         raise UsageError(words, "give a folder that holds those of one")
     ((name, found),) = by_name.items()
-    return Evidence(name, folder, _in_order(found), is_a_run=False)
+    kind = Kind.DREAMBOOTH if is_whole_model else None
+    return Evidence(name, folder, _in_order(found), kind, is_a_run=False)
 
 
 def _in_order(found: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -100,8 +104,7 @@ def _in_order(found: Sequence[Candidate]) -> tuple[Candidate, ...]:
 def _with_epochs(found: Sequence[Candidate], validations: Sequence[Validation]) -> list[Candidate]:
     """Give the steps that only a validation of the same epoch tells: some files don't say theirs."""
     steps = {f"epoch {one.epoch}": one.step for one in validations if one.epoch is not None}
-    return [one if one.step is not None or one.moment not in steps else
-            Candidate(one.path, one.moment, steps[one.moment], one.size_bytes, one.is_final) for one in found]  # fmt: skip
+    return [replace(one, step=steps[one.moment]) if one.step is None and one.moment in steps else one for one in found]
 
 
 def _step(path: Path, named: int | None) -> int | None:

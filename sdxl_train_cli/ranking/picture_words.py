@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.ranking.evidence import Candidate
-from sdxl_train_cli.ranking.picture_scores import Measure, MeasuredScore, PictureFindings, PictureScore
+from sdxl_train_cli.ranking.picture_scores import Measure, MeasuredScore, PictureFindings, PictureScore, PictureScores
 from sdxl_train_cli.ranking.verdict import PictureChoice, Verdict
 
 WEIGHTS = (
@@ -22,14 +22,11 @@ _MOST_NAMED = 4
 _NONE = "-"
 
 
-def headline(choice: PictureChoice) -> str:
-    """The file and strength to keep, in a line."""
-    strength = "" if choice.strength is None else f", strength {choice.strength:g}"
-    return f"{choice.candidate.path.name} ({choice.candidate.moment}){strength}"
-
-
-def reasons(found: Verdict, choice: PictureChoice | None, pictures: PictureFindings) -> Iterator[str]:
-    """What the pictures say, and how sure that is."""
+def reasons(found: Verdict) -> Iterator[str]:
+    """What the pictures say, and how sure that is. Nothing where there are none."""
+    choice, scores = found.pictured, found.evidence.pictures
+    if not scores:
+        return
     if choice is None:
         yield f"no picture of {found.best.candidate.moment} was drawn, so the pictures decide nothing"
         return
@@ -40,7 +37,7 @@ def reasons(found: Verdict, choice: PictureChoice | None, pictures: PictureFindi
     if choice.candidate.path != found.best.candidate.path:
         why = "the lowest loss" if found.best.measured is not None else "the last file"
         yield f"by {why} alone it would have been {found.best.candidate.moment}"
-    yield from _levels(choice, pictures)
+    yield from _levels(choice, scores)
     if choice.is_narrow:
         yield "seeds change little: its pictures of one prompt are less than half as varied as the base model's"
 
@@ -53,18 +50,18 @@ def doubts(pictures: PictureFindings) -> Iterator[str]:
         yield f"pictures that can't be read: {pictures.unread}"
 
 
-def _levels(choice: PictureChoice, pictures: PictureFindings) -> Iterator[str]:
+def _levels(choice: PictureChoice, scores: PictureScores) -> Iterator[str]:
     for measure in (Measure.LIKENESS, Measure.FAITHFULNESS):
-        level = [place for place, score in pictures.scores.items() if measure in score.level]
+        level = [place for place, score in scores.items() if measure in score.level]
         if not level:
             continue
-        if len(level) == len(pictures.scores) and len(level) > 1:
+        if len(level) == len(scores) and len(level) > 1:
             yield f"by {measure.value}, no file or strength can be told from another with these pictures"
         elif measure in choice.level:
             beside = "" if len(level) == 1 else f", like {len(level) - 1} others that can't be told from it"
-            yield f"by {measure.value} it is the best of {len(pictures.scores)}{beside}"
+            yield f"by {measure.value} it is the best of {len(scores)}{beside}"
         else:
-            yield f"by {measure.value} {len(level)} of {len(pictures.scores)} files and strengths are better"
+            yield f"by {measure.value} {len(level)} of {len(scores)} files and strengths are better"
 
 
 def _places(places: tuple[tuple[Candidate, float], ...]) -> str:
@@ -97,11 +94,9 @@ def figure(found: MeasuredScore | None) -> str:
     return f"{found.value:.2f}{known}"
 
 
-def facts(choice: PictureChoice | None, pictures: PictureFindings) -> dict[str, object]:
+def facts(pictures: PictureFindings) -> dict[str, object]:
     """The same as data for scripts."""
     return {
-        "best": None if choice is None else str(choice.candidate.path),
-        "strength": None if choice is None else choice.strength,
         "scores": [
             {"path": str(path), "strength": at, **_score(score)} for (path, at), score in pictures.scores.items()
         ],

@@ -21,8 +21,6 @@ _SETTLED = 0.2
 """Share of the fastest movement per step below which the weights no longer go anywhere."""
 _EXPLODED = 3.0
 """Growth of the norm from one checkpoint to the next, beside what is usual in this training."""
-MOST_NAMED = 8
-"""Checkpoints that a sentence names."""
 _FEW_PICTURES = 8
 """Fewer held-back pictures tell only large differences."""
 
@@ -126,6 +124,16 @@ class Verdict:
     improvements: tuple[Improvement, ...]
     pictured: PictureChoice | None = None
     """What drawn pictures make of it. None without any, or where they say nothing of the best file."""
+
+    @property
+    def kept(self) -> Candidate:
+        """The file to keep, all told."""
+        return self.best.candidate if self.pictured is None else self.pictured.candidate
+
+    @property
+    def kept_strength(self) -> float | None:
+        """Its strength to begin with. None for what has no strength."""
+        return self.strength if self.pictured is None else self.pictured.strength
 
     @property
     def tied(self) -> tuple[RankedCheckpoint, ...]:

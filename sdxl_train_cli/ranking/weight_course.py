@@ -47,7 +47,7 @@ class _Course(BaseModel):
 
 
 def measure(installed: Environment, files: Sequence[Path]) -> tuple[CheckpointWeights, ...]:
-    """Follow the files, which are in the order of their training. SetupError if that fails, ModelError for a bad one."""
+    """Follow files in the order of their training. SetupError if that fails, ModelError for a bad one."""
     names = [str(file.absolute()) for file in files]
     found = environment.run_script(installed, _SCRIPT, *names, "--names", str(model_file.NAMES))
     if "unreadable" in found:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdxl_train_cli import formatting
-from sdxl_train_cli.ranking import verdict
+from sdxl_train_cli.ranking import picture_words
 from sdxl_train_cli.ranking.verdict import Basis, Course, Improvement, RankedCheckpoint, Standing, Verdict
 from sdxl_train_cli.records.picture_losses import Difference
 
 _UNKNOWN = "-"
+_MOST_NAMED = 8
 HEADINGS = ("checkpoint", "saved at", "held back", "trained on", "gap", "behind the best", "norm", "rank", "moved")
 _FILES_ONLY = ("checkpoint", "saved at", "norm", "rank", "moved")
 _IMPROVEMENTS = {
@@ -25,13 +26,15 @@ _IMPROVEMENTS = {
 
 def headline(found: Verdict) -> str:
     """The file to keep, in a line."""
-    strength = "" if found.strength is None else f", strength {found.strength:g} to begin with"
-    return f"{found.best.candidate.path.name} ({found.best.candidate.moment}){strength}"
+    begin = "" if found.pictured is not None else " to begin with"
+    strength = "" if found.kept_strength is None else f", strength {found.kept_strength:g}{begin}"
+    return f"{found.kept.path.name} ({found.kept.moment}){strength}"
 
 
 def reasons(found: Verdict) -> list[str]:
     """Why, and how sure that is."""
-    return list(_of_validation(found) if found.basis is Basis.VALIDATION else _of_files(found))
+    seen = picture_words.reasons(found)
+    return [*seen, *(_of_validation(found) if found.basis is Basis.VALIDATION else _of_files(found))]
 
 
 def improvements(found: Verdict) -> list[str]:
@@ -93,7 +96,7 @@ def _of_files(found: Verdict) -> Iterator[str]:
     elif found.course is Course.SETTLED:
         yield "the weights hardly moved at the end, so the last files are almost the same: the last one will do"
     elif found.course is Course.MOVING:
-        yield "the weights still moved at the end, so the files differ: look at pictures of the last and of earlier ones"
+        yield "the weights still moved at the end, so the files differ: compare pictures of the last and earlier ones"
     else:
         yield "it is the last one, and nothing in the files speaks against it or for another"
 
@@ -133,6 +136,4 @@ def _figure(value: float | None) -> str:
 
 
 def _names(ranked: tuple[RankedCheckpoint, ...] | list[RankedCheckpoint]) -> str:
-    most = verdict.MOST_NAMED
-    more = f" and {len(ranked) - most} more" if len(ranked) > most else ""
-    return ", ".join(one.candidate.moment for one in ranked[:most]) + more
+    return formatting.some([one.candidate.moment for one in ranked], _MOST_NAMED)

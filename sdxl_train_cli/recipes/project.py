@@ -18,7 +18,7 @@ from sdxl_train_cli.sdscripts import other_names, shipped
 from sdxl_train_cli.sdscripts.base_model import Prediction
 
 _TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger", "prediction")
-_SET, _SAMPLES, _VALIDATE = "set", "samples", "validate"
+_SET, _SAMPLES, _VALIDATE, _KEEP_BEST = "set", "samples", "validate", "keep_best"
 USUAL_SHARE = 0.1
 """Share of the pictures to validate on, where nobody names one."""
 
@@ -41,6 +41,7 @@ class Project:
     """Prompts; none draws no samples."""
     validate: float | None = None
     """Share of the pictures; 0 validates on none."""
+    keep_best: bool = False
     overrides: tuple[Override, ...] = ()
 
 
@@ -56,7 +57,7 @@ def parse(text: str) -> Project:
 
 
 def _read(document: YamlDocument) -> Project:
-    others = {_SAMPLES: _samples_problem, _VALIDATE: _validate_problem}
+    others = {_SAMPLES: _samples_problem, _VALIDATE: _validate_problem, _KEEP_BEST: _keep_best_problem}
     texts = yaml_file.texts(document, _TEXTS, nested=(_SET,), meant=_meant, others=others)
     kinds = {kind.value: kind for kind in Kind}
     kind = texts.pop("kind", None)
@@ -71,11 +72,12 @@ def _read(document: YamlDocument) -> Project:
         Override.written(entry.key, entry.value, document.where(entry))
         for entry in (chosen.entries or () if chosen else ())
     )
-    samples, validate = document.get(_SAMPLES), document.get(_VALIDATE)
+    samples, validate, keep_best = (document.get(key) for key in (_SAMPLES, _VALIDATE, _KEEP_BEST))
     return Project(
         kind=kinds[kind] if kind else None,
         samples=None if samples is None else _prompts(samples.value),
         validate=None if validate is None else _share(validate.value),
+        keep_best=keep_best is not None and keep_best.value is True,
         overrides=overrides,
         **texts,
     )
@@ -105,6 +107,12 @@ def _validate_problem(entry: YamlEntry) -> WrongValue | None:
     if entry.entries is None and (share is None or is_share):
         return None
     return "validate takes true, false, or a share of the pictures below 1", "validate: 0.1"
+
+
+def _keep_best_problem(entry: YamlEntry) -> WrongValue | None:
+    if entry.entries is None and (entry.value is None or isinstance(entry.value, bool)):
+        return None
+    return "keep_best takes true or false", "keep_best: true"
 
 
 def _share(value: Value | None) -> float | None:
@@ -147,6 +155,9 @@ output: {output}
 
 # Hold back a share of the pictures, and watch the loss on them: true, false or 0.1; by default with 40 pictures or more
 # validate: true
+
+# At the end, delete the checkpoints that are clearly worse than the best by that loss
+# keep_best: true
 
 # Any option of sd-scripts, by its own name
 set:

@@ -36,12 +36,12 @@ LOG = "train.log"
 """The trainer's full output."""
 REPORT = "report.html"
 """Default name of the run's web page."""
+BEST = "best.html"
+"""Default name of the page of its best checkpoint."""
 DATASET = "dataset.json"
 """The `--dataset_config` of sd-scripts."""
 PROMPTS = "prompts.txt"
 """Prompts of sample pictures, where they are not a file of the user's."""
-BEST_PAGE = "best.html"
-"""Default name of the page of pictures drawn with the run's checkpoints."""
 GRID = "grid"
 """Folder of these pictures."""
 EVENTS = "logs"
@@ -139,6 +139,8 @@ class Inputs:
     """Prompts of sample pictures; none wants none, and None leaves them to us."""
     validation: float | None = None
     """Share of the pictures to validate on; 0 wants none, and None leaves it to us."""
+    keep_best: bool = False
+    """Delete clearly worse checkpoints once the run is done."""
     tokenizers: Path | None = None
     """Folder of the CLIP tokenizers, if not in the home folder."""
 

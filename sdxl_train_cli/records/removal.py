@@ -18,8 +18,7 @@ from sdxl_train_cli.sdscripts import results
 
 _FILES = frozenset({
     record.RUN, record.OUTCOME, record.RUNNING, record.LOCK, record.METRICS, record.LOG, record.DATASET, record.REPORT,
-    record.BEST_PAGE,
-    picture_losses.FILE,
+    record.BEST, picture_losses.FILE,
 })  # fmt: skip
 _FOLDERS = frozenset({record.EVENTS, record.GRID, results.SAMPLES})
 _WRITTEN = "|".join(map(re.escape, (record.RUN, record.OUTCOME, record.RUNNING, record.DATASET, record.METRICS)))

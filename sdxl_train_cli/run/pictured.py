@@ -58,8 +58,6 @@ def there(entry: Loaded, found: Verdict) -> DrawnPictures:
     return drawn_pictures.of_samples(entry, found.evidence.candidates, prompts)
 
 
-def look(installed: Environment, entry: Loaded, drawn: DrawnPictures, models: ScoreModels) -> PictureFindings | None:
-    """What the pictures are found to be. None without a picture of a checkpoint."""
-    if not any(one.checkpoint is not None for one in drawn.pictures):
-        return None
+def look(installed: Environment, entry: Loaded, drawn: DrawnPictures, models: ScoreModels) -> PictureFindings:
+    """What the pictures are found to be."""
     return picture_scores.score(installed, drawn, drawn_pictures.training_pictures(entry), models)

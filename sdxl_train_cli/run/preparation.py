@@ -122,6 +122,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     checks = RecipeChecks(choices=choices, base=base, installed=installed, table=table, user_presets=user_presets)
     found = _check(checks, home, on_progress)
     recipe, device = found.planned.recipe, found.device
+    validating.require_judgeable(recipe, keep_best=choices.keep_best)
     run = runs.plan(choices.output, choices.name)
     recipe = sampling.with_file(recipe, run.prompts)
     storage.require(run.folder, recipe)

@@ -120,6 +120,7 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
     fast: bool = False,
     samples: tuple[str, ...] | None = None,
     validation: float | None = None,
+    keep_best: bool = False,
 ) -> Choices:
     """Apply the defaults. UsageError if a value without default is missing, or the kind does not support an option."""
     if fast and not kind.is_network:
@@ -147,6 +148,7 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         prediction=_prediction(texts.get("prediction")),
         samples=samples,
         validation=validation,
+        keep_best=keep_best,
     )
 
 

@@ -11,3 +11,12 @@ def forward_passes(recipe: Recipe) -> int:
     One, the backward pass's two, and one more to recompute activations.
     """
     return 4 if recipe.is_on("gradient_checkpointing") else 3
+
+
+_TIMESTEPS = 4
+"""That sd-scripts validates each picture with (NUM_VALIDATION_TIMESTEPS)."""
+
+
+def validation_passes(pictures: int) -> int:
+    """Forward passes of one validation, which computes no gradients."""
+    return _TIMESTEPS * pictures

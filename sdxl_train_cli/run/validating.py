@@ -2,7 +2,7 @@
 
 sd-scripts validates networks on a share of each folder, with four fixed timesteps and a seed of its own
 (train_network.py), after whole epochs or a number of steps. Its mean over steps counts those of the first epoch more
-than once (LossRecorder), so we have it validate after epochs.
+than once (LossRecorder); the mean of what inside/validated.py writes does not.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from sdxl_train_cli.sdscripts.options import OptionTable
 
 SPLIT, SEED = "validation_split", "validation_seed"
 EVERY_EPOCHS, EVERY_STEPS = "validate_every_n_epochs", "validate_every_n_steps"
+SAVE_EPOCHS, SAVE_STEPS = "save_every_n_epochs", "save_every_n_steps"
 OPTIONS = (SPLIT, SEED, EVERY_EPOCHS, EVERY_STEPS, "max_validation_steps")
 OF_FLAG, OF_DEFAULT = Origin("--validate"), Origin("the validation")
+OF_KEEPING = Origin("--keep-best")
 ORIGINS = (OF_FLAG, OF_DEFAULT)
 """Of settings that nobody has typed: a repeated run finds them anew."""
 LEAST_PICTURES = 40
@@ -36,10 +38,10 @@ LEAST_HELD_BACK, MOST_HELD_BACK = 4, 20
 _MOST_SHARE = 0.25
 """Of few pictures the rest is needed for the training."""
 _SEED = 42
-_TIMESTEPS = 4
-"""That sd-scripts validates each picture with (NUM_VALIDATION_TIMESTEPS)."""
-_TIMES, _FEWEST_TIMES = 10, 5
+_TIMES, _FEWEST_TIMES, _MOST_TIMES = 10, 5, 20
 """Points of a curve that shows a turn."""
+MOST_TRAINED = 16
+"""Pictures that are trained on and measured beside those that are held back (inside/validated.py)."""
 _GRID, _NEAR = 10_000, 0.3
 """Shares of four digits, as far from the wanted one as this part of it."""
 
@@ -74,6 +76,22 @@ def require_possible(recipe: Recipe, share: float | None, table: OptionTable) ->
         raise RecipeError(Problem(words, "leave out --validate", OF_FLAG, OPTIONS))
 
 
+def require_judgeable(recipe: Recipe, *, keep_best: bool) -> None:
+    """RecipeError where the best checkpoint is to be kept, and nothing will tell which one it is."""
+    if not keep_best:
+        return
+    if not recipe.kind.is_network:
+        words = f"only a loss on held-back pictures tells which is best, and {recipe.kind.script} has none"
+        raise RecipeError(Problem(words, "leave out --keep-best", OF_KEEPING))
+    if not holds_back(recipe):
+        raise RecipeError(
+            Problem("no pictures are held back, so nothing would tell which is best", "add --validate", OF_KEEPING)
+        )
+    if not any(recipe.number(name) for name in (SAVE_STEPS, SAVE_EPOCHS)):
+        words = "only the last file is saved, so there is nothing to choose from"
+        raise RecipeError(Problem(words, "add --save-every 100", OF_KEEPING))
+
+
 def choose(recipe: Recipe, survey: Survey, share: float | None, table: OptionTable) -> ValidationChoice:
     """Decide it for a typed recipe; touches nothing."""
     wanted = share or USUAL_SHARE
@@ -104,23 +122,52 @@ def _with_rhythm(recipe: Recipe, survey: Survey, origin: Origin) -> ValidationCh
     arranged = bucketing.arrange(recipe, survey.readable)
     held = len({picture.path for picture in arranged.held_back})
     epochs = math.ceil(arranged.epochs)
+    has_own = recipe.get(EVERY_STEPS) is not None or recipe.get(EVERY_EPOCHS) is not None
+    settings = {} if has_own else _rhythm(recipe, epochs, arranged.steps)
+    recipe = recipe.replaced({name: Setting(value=value, origin=origin) for name, value in settings.items()})
+    if not held or not arranged.batches:
+        return ValidationChoice(recipe)
     steps = int(recipe.number(EVERY_STEPS) or 0)
     # With steps alone, sd-scripts validates after each epoch too.
-    every = int(recipe.number(EVERY_EPOCHS) or (1 if steps else suitable_epochs(epochs)))
-    has_own = bool(steps) or recipe.get(EVERY_EPOCHS) is not None
-    settings = {} if has_own else {EVERY_EPOCHS: Setting(value=every, origin=origin)}
-    if not held or not arranged.batches:
-        return ValidationChoice(recipe.replaced(settings))
+    every = int(recipe.number(EVERY_EPOCHS) or 1)
     per_step = step_cost.forward_passes(recipe) * max(arranged.batch_sizes) * arranged.accumulation
     times = epochs // every + (arranged.steps // steps if steps else 0)
-    cost = max(1, round(held * _TIMESTEPS * times / per_step))
-    when = f"every {formatting.counted(every, 'epoch')}" if every > 1 else "after each epoch"
-    when += f" and every {formatting.counted(steps, 'step')}" if steps else ""
+    looked_at = held + min(held, MOST_TRAINED)
+    cost = max(1, round(step_cost.validation_passes(looked_at) * times / per_step))
     note = (
-        f"validation: {formatting.counted(held, 'picture')} held back, looked at {when}: about as long as "
-        f"{formatting.counted(cost, 'training step')}; --no-validate trains on all"
+        f"validation: {formatting.counted(held, 'picture')} held back, looked at {_when(every, steps, epochs)} "
+        f"beside as many that are trained on: about as long as {formatting.counted(cost, 'training step')}; "
+        "--no-validate trains on all"
     )
-    return ValidationChoice(recipe.replaced(settings), (note,))
+    return ValidationChoice(recipe, (note,))
+
+
+def _when(every: int, steps: int, epochs: int) -> str:
+    at_steps = f"every {formatting.counted(steps, 'step')}" if steps else ""
+    if at_steps and every >= epochs:
+        return f"{at_steps} and at the end"
+    at_epochs = f"every {formatting.counted(every, 'epoch')}" if every > 1 else "after each epoch"
+    return " and ".join(filter(None, (at_epochs, at_steps)))
+
+
+def _rhythm(recipe: Recipe, epochs: int, steps: int) -> dict[str, int]:
+    """When to validate: where checkpoints are saved, so that each can be judged by the loss at its own step."""
+    saved_steps, saved_epochs = (int(recipe.number(name) or 0) for name in (SAVE_STEPS, SAVE_EPOCHS))
+    if saved_epochs and not saved_steps:
+        return {EVERY_EPOCHS: saving_epochs(saved_epochs, epochs)}
+    if saved_steps and saved_steps < steps:
+        rarely = math.ceil(steps / saved_steps / _MOST_TIMES)
+        return {EVERY_STEPS: saved_steps * rarely, EVERY_EPOCHS: max(1, epochs)}  # the last epoch's is the final file's
+    return {EVERY_EPOCHS: suitable_epochs(epochs)}
+
+
+def saving_epochs(saved: int, epochs: int) -> int:
+    """Epochs from one validation to the next where a checkpoint is saved so often: some of them, all, or more."""
+    if saved * _MOST_TIMES < epochs:
+        return saved * math.ceil(epochs / saved / _MOST_TIMES)
+    usual = max(1, round(epochs / _TIMES))
+    dividing = [each for each in range(1, saved + 1) if saved % each == 0]
+    return min(dividing, key=lambda each: abs(math.log(each / usual)))
 
 
 def suitable_epochs(epochs: int) -> int:

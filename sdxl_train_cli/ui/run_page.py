@@ -68,11 +68,16 @@ def write(shown: RunPage, target: Path) -> None:
 
 def html(shown: RunPage) -> str:
     """The complete page. Lone surrogates in file names are replaced by encodable text."""
+    return with_plots(asdict(shown), _part("page.css"), _part("page.js"))
+
+
+def with_plots(content: object, style: str, script: str) -> str:
+    """A complete page whose script may call the functions of plots.js."""
     plots = "The plots are drawn by uPlot 1.6.32 (https://github.com/leeoniya/uPlot), under this licence:\n"
     return web_page.html(
-        asdict(shown),
-        _part("uPlot.min.css") + _part("page.css"),
-        (_part("uPlot.iife.min.js"), _part("page.js")),
+        content,
+        _part("uPlot.min.css") + style,
+        (_part("uPlot.iife.min.js"), _part("plots.js") + script),
         plots + _part("uPlot.LICENSE.txt"),
     )
 

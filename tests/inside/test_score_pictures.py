@@ -39,7 +39,9 @@ def portrait(seed: int) -> Image.Image:
     drawing = ImageDraw.Draw(picture)
     for _ in range(12):
         x, y, wide = (int(random.integers(0, most)) for most in (SIZE[0], SIZE[1], 60))
-        drawing.rectangle((x, y, x + wide + 8, y + wide // 2 + 4), fill=tuple(int(v) for v in random.integers(0, 255, 3)))
+        drawing.rectangle(
+            (x, y, x + wide + 8, y + wide // 2 + 4), fill=tuple(int(v) for v in random.integers(0, 255, 3))
+        )
     x, y, radius = 96 + int(random.integers(-22, 22)), 120 + int(random.integers(-22, 22)), int(random.integers(45, 68))
     drawing.ellipse((x - radius, y - radius * 1.2, x + radius, y + radius * 1.2), fill=(230, 190, 160))
     for side in (-1, 1):

@@ -58,7 +58,7 @@ def test_files_with_the_same_weights_share_their_pictures(tmp_path: Path) -> Non
     assert len(GridFolder(tmp_path).missing(laid_out(files=same))) == 6
 
 
-def test_a_prompt_keeps_what_it_says_and_takes_the_rest(tmp_path: Path) -> None:
+def test_a_prompt_keeps_what_it_says_and_takes_the_rest() -> None:
     (own, plain) = grid.read_prompts(["a boat --w 832 --h 1216 --d 7 --s 30 --l 5.5 --n blurry", "a hat"], LOOK)
 
     assert own == GridPrompt(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from sdxl_train_cli.ranking import picture_choice, picture_words
+from sdxl_train_cli.ranking import picture_choice, picture_words, words
 from sdxl_train_cli.ranking.evidence import Candidate, Evidence
 from sdxl_train_cli.ranking.picture_scores import Measure, MeasuredScore, PictureFindings, PictureScore
 from sdxl_train_cli.ranking.verdict import Basis, Course, PictureChoice, RankedCheckpoint, Standing, Verdict
@@ -77,27 +78,26 @@ def test_seeds_that_change_little_speak_against_a_file() -> None:
 
 def test_pictures_of_other_files_alone_decide_nothing_and_it_is_said() -> None:
     scores = {(TIED, 1.0): PictureScore(level=LIKE)}
-    found = PictureFindings(scores, None, (), {}, 0)
 
     assert chosen(scores) is None
-    assert list(picture_words.reasons(verdict(scores), None, found)) == [
-        "no picture of b was drawn, so the pictures decide nothing"
-    ]
+    assert list(picture_words.reasons(verdict(scores))) == ["no picture of b was drawn, so the pictures decide nothing"]
 
 
 def test_what_has_no_strength_gets_none() -> None:
-    choice = picture_choice.choose(verdict({(LOWEST, 1.0): PictureScore()}, None), None)
+    found = verdict({(LOWEST, 1.0): PictureScore()}, None)
+    found = replace(found, pictured=picture_choice.choose(found, None))
 
-    assert place(choice) == (LOWEST, None)
-    assert choice is not None
-    assert picture_words.headline(choice) == "b.safetensors (b)"
+    assert (found.kept.path, found.kept_strength) == (LOWEST, None)
+    assert words.headline(found) == "b.safetensors (b)"
 
 
 def test_the_words_say_what_rules_out_and_what_cant_be_told_apart() -> None:
     scores = {(LOWEST, 1.0): PictureScore(copies=1, level=LIKE), (TIED, 1.0): PictureScore(level=LIKE)}
     found = PictureFindings(scores, None, (), {"dino": "", "clip": "x: no such folder"}, 1)
+    told = replace(verdict(scores), pictured=chosen(scores))
 
-    assert list(picture_words.reasons(verdict(scores), chosen(scores), found)) == [
+    assert words.headline(told) == "c.safetensors (c), strength 1"
+    assert list(picture_words.reasons(told)) == [
         "suspected copies of training pictures, which rule out: b at 1",
         "by the last file alone it would have been b",
         "by likeness, no file or strength can be told from another with these pictures",

@@ -57,7 +57,9 @@ def resume(
 
     def then(outcome: RunResult) -> list[str]:
         known = resumed.environment.trains and kind is not None
-        return next_steps.lines(Kind(kind), inputs.trigger if inputs else None, outcome.result) if known else []
+        kept = ending.kept_lines(inputs, outcome)
+        lines = next_steps.lines(Kind(kind), inputs.trigger if inputs else None, outcome.result) if known else []
+        return [*kept, *lines]
 
     ending.FollowedRun(entry.folder, as_json=as_json).carry_out(
         lambda: retry.carry_out(resumed, actions, policy, step_downs=allowed, user_presets=workspace.user_presets()),
