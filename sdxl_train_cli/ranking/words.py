@@ -34,7 +34,9 @@ def headline(found: Verdict) -> str:
 def reasons(found: Verdict) -> list[str]:
     """Why, and how sure that is."""
     seen = picture_words.reasons(found)
-    return [*seen, *(_of_validation(found) if found.basis is Basis.VALIDATION else _of_files(found))]
+    known = _of_validation(found) if found.basis is Basis.VALIDATION else _of_files(found)
+    whose = "" if found.kept == found.best.candidate else f"{found.best.candidate.moment}: "
+    return [*seen, *(f"{whose}{reason}" for reason in known)]
 
 
 def improvements(found: Verdict) -> list[str]:

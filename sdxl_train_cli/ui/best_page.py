@@ -29,7 +29,7 @@ def html(found: Verdict, pictures: Mapping[str, object] | None = None) -> str:
 def content(found: Verdict) -> dict[str, object]:
     """What the page shows beside pictures."""
     headings, rows = words.table(found)
-    chosen = found.checkpoints.index(found.best)
+    chosen = next(at for at, one in enumerate(found.checkpoints) if one.candidate == found.kept)
     tables = [{"title": "Checkpoints", "headings": headings, "rows": rows, "chosen": chosen}]
     return {
         "name": found.evidence.name,

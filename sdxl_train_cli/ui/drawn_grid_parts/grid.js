@@ -63,7 +63,7 @@ function drawnGrid(drawn) {
     for (const key of ["checkpoint", "strength"]) {
       if (!controls[key]) continue;
       controls[key].input.value = String(shown[key]);
-      controls[key].output.textContent = key === "checkpoint" ? drawn.checkpoints[checkpoint] : shown.base ? "–" : controls[key].names[shown[key]];
+      controls[key].output.textContent = key === "checkpoint" ? drawn.checkpoints[checkpoint] : shown.base ? "-" : controls[key].names[shown[key]];
       controls[key].input.setAttribute("aria-valuetext", controls[key].names[shown[key]]);
     }
     controls.base.setAttribute("aria-pressed", String(shown.base));
