@@ -33,9 +33,9 @@ def of_grid(folder: GridFolder, grid: Grid) -> DrawnPictures:
 
 
 def of_samples(entry: Loaded, candidates: Sequence[Candidate], prompts: Sequence[str]) -> DrawnPictures:
-    """The run's own samples, each with the checkpoint saved at the same moment.
+    """The run's own samples, each with the first of the checkpoints that has its step.
 
-    The last file of a run has the step at which the run ended.
+    The last file of a run has the step at which the run ended, as another file may have too.
     """
     by_moment: dict[str, Path | None] = {_AT_FIRST: None}
     for one in candidates:

@@ -55,7 +55,8 @@ def there(entry: Loaded, found: Verdict) -> DrawnPictures:
         if any(one.checkpoint is not None for one in drawn.pictures):
             return drawn
     prompts = [sample_prompts.words(line) for line in recorded_prompts.lines(entry)]
-    return drawn_pictures.of_samples(entry, found.evidence.candidates, prompts)
+    first = [found.best.candidate, *found.evidence.candidates]  # of two files with one step, the better one is meant
+    return drawn_pictures.of_samples(entry, first, prompts)
 
 
 def look(installed: Environment, entry: Loaded, drawn: DrawnPictures, models: ScoreModels) -> PictureFindings:
