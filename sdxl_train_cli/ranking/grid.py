@@ -196,10 +196,11 @@ class PromptLook:
 
 def read_prompts(lines: Sequence[str], look: PromptLook) -> list[GridPrompt]:
     """Prompts of a run's file, or typed ones. UsageError lists those that can't be drawn alike twice."""
-    problems = [problem for line in lines for problem in _problems(line)]
+    whole = [" ".join(line.split()) for line in lines]  # a line break would make two prompts of one
+    problems = [problem for line in whole for problem in _problems(line)]
     if problems:
         raise UsageError(problems)
-    return [_read(line, look, FIRST_SEED + at) for at, line in enumerate(dict.fromkeys(lines))]
+    return [_read(line, look, FIRST_SEED + at) for at, line in enumerate(dict.fromkeys(whole))]
 
 
 def _read(line: str, look: PromptLook, seed: int) -> GridPrompt:

@@ -102,7 +102,8 @@ def prepare(entry: Loaded, home: Home, request: DrawingRequest) -> PreparedDrawi
     _require_drawable(installed, recipe)
     untrusted_run.require_harmless_files(entry, recipe)
     named_code.require_harmless_recipe(recipe)
-    hub.require(inputs.model, home, os.environ) if inputs.tokenizers is None else None
+    if inputs.tokenizers is None:
+        hub.require(inputs.model, home, os.environ)
     device = None if inputs.on_processor else preparation.choose_device(request.gpu_index)
     if device is None and not inputs.on_processor:
         words = "no NVIDIA GPU was found, and on a processor a picture takes many minutes"

@@ -96,3 +96,10 @@ def test_a_broken_grid_file_is_none(tmp_path: Path) -> None:
     (folder.path / grid.FILE).write_text("{", encoding="utf-8")
 
     assert folder.load() is None
+
+
+@pytest.mark.parametrize("broken", ["\n", "\r\n", "\x0b", "\x85", "\u2028"])
+def test_a_prompt_stays_one_line_for_sd_scripts(broken: str) -> None:
+    (prompt,) = grid.read_prompts([f"a boat{broken}on a lake --s 5"], LOOK)
+
+    assert prompt.line(1).splitlines() == ["a boat on a lake --w 1024 --h 768 --d 1 --s 5 --l 7"]
