@@ -13,6 +13,9 @@
     many-too  the same a second time, inside    against the first time                 goal: at most 0.2
     beside    1,000 new ones beside 50,000      against 1,000 with an empty cache      goal: at most 2
     memory    the most that `check` took        against 300 MB                         goal: at most 1
+    best      `sdxl-train best` of 20 LoRAs     against 20 s                           goal: at most 1
+              (dimension 32, 170 MB each, from the files alone)
+    best-mem  the most that its look took       against 1,000 MB                       goal: at most 1
     setup     setup from an empty home          against `python -m venv` and pip       goal: at most 1/3
     train     a step with --fast at batch 1     against a plain step of the same run   goal: at most 0.5
               (on the GPU with --model and --data; without one a scaled-down model on the processor, goal: at most 1.1)
@@ -49,13 +52,15 @@ print("\\n".join(toolchain.plan(row, declared, toolchain.TorchBuild.DEFAULT, (),
 """
 GOALS = {"help": 1 / 40, "dry-run": 1 / 8, "list": 1 / 8, "run": 1.02, "check": 1.3, "again": 0.05, "memory": 1.0}
 GOALS["setup"] = 1 / 3
+GOALS |= {"best": 1.0, "best-mem": 1.0}
 GOALS |= {"many": 4.0, "many-too": 0.2, "beside": 2.0, "train": 0.5}
 ON_PROCESSOR = 1.1
 """Goal of `train` without a GPU: there is no waiting to take away, so it must only cost nothing."""
-UNITS = {"memory": "MB"}
+UNITS = {"memory": "MB", "best-mem": "MB"}
 """Where it is not seconds."""
 PICTURES, MOST_MEGABYTES = 1000, 300
 MANY, NEW = 50_000, 1_000
+NETWORKS, BEST_SECONDS, BEST_MEGABYTES = 20, 20.0, 1000
 
 
 def main() -> int:
@@ -80,6 +85,8 @@ def main() -> int:
         "many": bench.many,
         "many-too": bench.many_again,
         "beside": bench.new_beside_many,
+        "best": bench.best,
+        "best-mem": bench.best_memory,
         "setup": bench.setup,
         "train": lambda: bench.train(inputs),
     }
@@ -223,6 +230,29 @@ class Bench:
                 variables = {"SDXL_TRAIN_CACHE": str(self.folder / cache)}
                 seconds.append(float(self._told([*self._pictures_script(), "check", new], variables)))
         return statistics.median(spent[0]), statistics.median(spent[1])
+
+    def best(self) -> tuple[float, float]:
+        """The whole command; the files are in the system's cache, as those of a run that has just ended are."""
+        networks = self._networks()
+        return statistics.median(self._seconds([*self.cli, "best", networks]) for _ in range(3)), BEST_SECONDS
+
+    def best_memory(self) -> tuple[float, float]:
+        """The look at the weights, which is a process of its own."""
+        files = sorted(str(path) for path in Path(self._networks()).glob("*.safetensors"))
+        script = self._package() / "inside" / "weight_course.py"
+        names = self._package() / "sdscripts" / "network_tensors.json"
+        argv = [str(self._training_python()), str(script), *files, "--names", str(names)]
+        return self._watched(argv, {})[1], BEST_MEGABYTES
+
+    def _networks(self) -> str:
+        folder = self.folder / "networks"
+        if not folder.is_dir():
+            script = str(Path(__file__).with_name("bench_networks.py"))
+            self._told([str(self.python), script, str(folder), str(NETWORKS)])
+        return str(folder)
+
+    def _package(self) -> Path:
+        return Path(__file__).resolve().parents[1] / "sdxl_train_cli"
 
     def _looks_at_many(self) -> tuple[list[float], list[float], list[float]]:
         """Seconds of the first time, the second and of decoding."""

@@ -5,8 +5,9 @@
 
 Run in the sd-scripts checkout. A VAE of random weights gives latents that are small and nearly all noise: `--prepare`
 scales its last layer, so that they are as large as a real one's and don't vary from one look to the next.
-`--measure` writes {file name: [a loss for each picture]}: the mean squared error of the predicted noise, over timesteps
-from 60 to 900 and noise of its own, the same for every LoRA. The trainer has no part in it.
+`--measure` writes {file name: [a loss for each picture]}: what is trained for (the squared error of the predicted noise,
+weighted by min_snr_gamma), over timesteps from 60 to 900 and noise of its own, the same for every LoRA. The trainer has
+no part in it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from typing import Any
 
 sys.path[:0] = [str(Path.cwd()), str(Path(__file__).resolve().parents[1] / "sdxl_train_cli" / "inside")]
 
-import numpy as np
-import scaled
-import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
+import numpy as np  # noqa: E402 - of the checkout's Python, whose modules stand first
+import scaled  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 scaled.scale()
 FACTOR = 0.13025
 QUANT, BIAS = "first_stage_model.quant_conv.weight", "first_stage_model.quant_conv.bias"
 TIMESTEPS = tuple(range(60, 1000, 120))
 SEED = 77
+GAMMA = 5.0
+"""The presets' min_snr_gamma: the truth is what is trained for, on other pictures."""
 TRAINED = 1000
 VARIANCE = -20.0
 
@@ -44,7 +47,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def loaded(model: Path) -> Any:
+def loaded(model: Path) -> Any:  # noqa: ANN401 - upstream's
     """Both text encoders, VAE and U-Net."""
     models = scaled.module("library.sdxl_model_util")
     parts = models.load_models_from_sdxl_checkpoint("sdxl_base_v1-0", str(model), "cpu")[:4]
@@ -88,7 +91,7 @@ def measure(base: Path, pictures: Path, tokenizers: str, target: Path, loras: li
     target.write_text(json.dumps(found), encoding="utf-8")
 
 
-def conditions(pictures: Path, tokenizers: str, encoders: Any, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def conditions(pictures: Path, tokenizers: str, encoders: Any, count: int) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ANN401
     """What the U-Net is told of each picture, as sd-scripts does it."""
     strategies = scaled.module("library.strategy_sdxl")
     sizes = scaled.module("library.sdxl_train_util")
@@ -100,7 +103,7 @@ def conditions(pictures: Path, tokenizers: str, encoders: Any, count: int) -> tu
     return torch.cat([one, two], 2), torch.cat([pooled, sizes.get_size_embeddings(side, none, side, "cpu")], 1)
 
 
-def losses(unet: Any, latents: torch.Tensor, text: torch.Tensor, vector: torch.Tensor) -> list[float]:
+def losses(unet: Any, latents: torch.Tensor, text: torch.Tensor, vector: torch.Tensor) -> list[float]:  # noqa: ANN401
     """The mean over timesteps, of each picture."""
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, TRAINED, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, 0).float()
@@ -111,7 +114,8 @@ def losses(unet: Any, latents: torch.Tensor, text: torch.Tensor, vector: torch.T
         noisy = kept[timestep].sqrt() * latents + (1 - kept[timestep]).sqrt() * noise
         with torch.no_grad():
             predicted = unet(noisy, torch.full((latents.shape[0],), timestep), text, vector)
-        total += (predicted - noise).pow(2).mean((1, 2, 3))
+        ratio = float(kept[timestep] / (1 - kept[timestep]))
+        total += (predicted - noise).pow(2).mean((1, 2, 3)) * min(ratio, GAMMA) / ratio
     return (total / len(TIMESTEPS)).tolist()
 
 

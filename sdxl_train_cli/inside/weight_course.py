@@ -18,6 +18,7 @@ A file's tensors are read one module at a time, through plain reads: mapped file
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -45,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     names = weights.Names(json.loads(Path(options.names).read_text(encoding="utf-8")))
     opened: list[Read] = []
     try:
-        with np.errstate(all="ignore"):
-            opened.extend(map(Read, options.files))
+        with np.errstate(all="ignore"), contextlib.ExitStack() as open_files:
+            opened.extend(open_files.enter_context(contextlib.closing(Read(path))) for path in options.files)
             found = course(opened, names)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, struct.error) as error:
         found = {"unreadable": " ".join(f"{type(error).__name__}: {error}".split()), "file": len(opened)}
@@ -58,11 +59,19 @@ class Read:
     """A safetensors file, of which a tensor is read when it is asked for."""
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "rb")  # noqa: PTH123, SIM115  open until the script ends
-        (length,) = struct.unpack("<Q", self._file.read(8))
-        self.entries = json.loads(self._file.read(length))
+        self._file = open(path, "rb")  # noqa: PTH123, SIM115  until it is closed
+        try:
+            (length,) = struct.unpack("<Q", self._file.read(8))
+            self.entries = json.loads(self._file.read(length))
+        except (ValueError, struct.error):
+            self._file.close()
+            raise
         self.entries.pop("__metadata__", None)
         self._start, self._lock = 8 + length, threading.Lock()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._file.close()
 
     def values(self, name: str, limit: int | None = None) -> np.ndarray:
         """The tensor's numbers; flat where a limit is given, else in its shape."""
@@ -127,19 +136,21 @@ def look(rows: list[dict], values: dict[str, np.ndarray], alpha: float | None, b
     broken = not all(weights.is_finite(value, weights.square(value)) for value in values.values())
     if broken:
         return Place(None, None, None, nonfinite=True)
-    norm, rank, moved = weights.module_norm(rows, values, alpha), None, None
     factors = rows[0]["factors"] if len(rows) == 1 and rows[0]["form"] == "lora" else []
     pair = [flat(values[suffix]) for suffix in factors[:FACTORS] if suffix in values]
     is_pair = len(pair) == FACTORS and len(values) == FACTORS and pair[0].shape[1] == pair[1].shape[0]
-    if is_pair:
-        scale = 1.0 if alpha is None else alpha / pair[1].shape[0]
-        rank = effective_rank(*pair)
-        if before is not None and same_shapes(values, before[0]):
-            earlier = [flat(before[0][suffix]) for suffix in factors[:FACTORS]]
-            moved = distance(*pair, *earlier) * scale
-    elif before is not None and same_shapes(values, before[0]) and norm is not None:
-        moved = loose_distance(values, before[0], norm)
-    return Place(norm, rank, moved, nonfinite=False)
+    earlier = before[0] if before is not None and same_shapes(values, before[0]) else None
+    if not is_pair or pair[1].shape[0] > weights.LARGEST_RANK:
+        norm = weights.module_norm(rows, values, alpha)
+        moved = None if earlier is None or norm is None else loose_distance(values, earlier, norm)
+        return Place(norm, None, moved, nonfinite=False)
+    scale = 1.0 if alpha is None else alpha / pair[1].shape[0]
+    singular = singular_values(*pair)
+    moved = None
+    if earlier is not None:
+        moved = distance(*pair, *(flat(earlier[suffix]) for suffix in factors[:FACTORS])) * abs(scale)
+    norm = math.sqrt(float(np.sum(singular * singular))) * abs(scale)
+    return Place(norm, effective_rank(singular), moved, nonfinite=False)
 
 
 def flat(values: np.ndarray) -> np.ndarray:
@@ -152,18 +163,19 @@ def same_shapes(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> boo
     return all(value.shape == other[suffix].shape for suffix, value in one.items())
 
 
-def effective_rank(up: np.ndarray, down: np.ndarray) -> float | None:
-    """How many directions the product has, each counted by its share: exp of the entropy of its singular values."""
-    if down.shape[0] > weights.LARGEST_RANK:
-        return None
-    inner, outer = up.T @ up, down @ down.T
-    try:  # the product's squared singular values are the eigenvalues of inner @ outer
-        values, vectors = np.linalg.eigh(inner.astype("f8"))
+def singular_values(up: np.ndarray, down: np.ndarray) -> np.ndarray:
+    """Those of the product, which is large, from the small matrices of its factors' inner sides."""
+    inner, outer = (up.T @ up).astype("f8"), (down @ down.T).astype("f8")
+    try:  # the squares are the eigenvalues of inner @ outer
+        root = np.linalg.cholesky(inner)
+    except np.linalg.LinAlgError:  # a factor has fewer directions than rows
+        values, vectors = np.linalg.eigh(inner)
         root = vectors * np.sqrt(np.clip(values, 0, None))
-        squares = np.linalg.eigvalsh(root.T @ outer.astype("f8") @ root)
-    except np.linalg.LinAlgError:
-        return None
-    singular = np.sqrt(np.clip(squares, 0, None))
+    return np.sqrt(np.clip(np.linalg.eigvalsh(root.T @ outer @ root), 0, None))
+
+
+def effective_rank(singular: np.ndarray) -> float | None:
+    """How many directions there are, each counted by its share: exp of the entropy."""
     total = float(singular.sum())
     if total <= 0:
         return None

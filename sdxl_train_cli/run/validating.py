@@ -154,18 +154,18 @@ def _rhythm(recipe: Recipe, epochs: int, steps: int) -> dict[str, int]:
     """When to validate: where checkpoints are saved, so that each can be judged by the loss at its own step."""
     saved_steps, saved_epochs = (int(recipe.number(name) or 0) for name in (SAVE_STEPS, SAVE_EPOCHS))
     if saved_epochs and not saved_steps:
-        return {EVERY_EPOCHS: saving_epochs(saved_epochs, epochs)}
+        return {EVERY_EPOCHS: between(saved_epochs, epochs)}
     if saved_steps and saved_steps < steps:
-        rarely = math.ceil(steps / saved_steps / _MOST_TIMES)
-        return {EVERY_STEPS: saved_steps * rarely, EVERY_EPOCHS: max(1, epochs)}  # the last epoch's is the final file's
+        # The last epoch's is the final file's.
+        return {EVERY_STEPS: between(saved_steps, steps), EVERY_EPOCHS: max(1, epochs)}
     return {EVERY_EPOCHS: suitable_epochs(epochs)}
 
 
-def saving_epochs(saved: int, epochs: int) -> int:
-    """Epochs from one validation to the next where a checkpoint is saved so often: some of them, all, or more."""
-    if saved * _MOST_TIMES < epochs:
-        return saved * math.ceil(epochs / saved / _MOST_TIMES)
-    usual = max(1, round(epochs / _TIMES))
+def between(saved: int, whole: int) -> int:
+    """From one validation to the next where a checkpoint is saved so often: at each, at some of many, or more often."""
+    if saved * _MOST_TIMES < whole:
+        return saved * math.ceil(whole / saved / _MOST_TIMES)
+    usual = max(1, round(whole / _TIMES))
     dividing = [each for each in range(1, saved + 1) if saved % each == 0]
     return min(dividing, key=lambda each: abs(math.log(each / usual)))
 

@@ -11,6 +11,7 @@ from conftest import Result, write_pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdxl_train_cli.environment import environment
 from sdxl_train_cli.run import validating
 
 
@@ -124,3 +125,27 @@ def test_pictures_that_are_repeated_differently_are_left_alone(
 
     assert result.code == 0, result.stderr
     assert "validat" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("saved", "whole", "every"),
+    [(500, 2000, 250), (100, 1000, 100), (50, 2000, 100), (1, 10, 1), (1, 100, 5), (2, 10, 1), (1000, 2000, 200)],
+)
+def test_it_validates_where_a_checkpoint_is_saved(saved: int, whole: int, every: int) -> None:
+    assert validating.between(saved, whole) == every
+
+
+def test_as_many_trained_pictures_are_counted_as_the_trainers_script_measures() -> None:
+    text = (environment.INSIDE / "validated.py").read_text(encoding="utf-8")
+
+    assert f"MOST, SEED = {validating.MOST_TRAINED}, " in text
+
+
+def test_a_run_without_validation_goes_without_the_script_that_keeps_single_losses(
+    main: Callable[..., Result], line: Callable[[int], list[object]]
+) -> None:
+    on, off = main(*line(40)), main(*line(41), "--no-validate")
+
+    assert "validated.py" not in off.stdout
+    assert "--validation_split" in on.stdout
+    assert "--validation_split" not in off.stdout
