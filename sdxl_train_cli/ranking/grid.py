@@ -231,7 +231,7 @@ def _number(text: str | None, otherwise: float) -> float:
 
 def _problems(line: str) -> Iterator[Problem]:
     words = sample_prompts.words(line)
-    if not words:
+    if not words or words.startswith("--"):
         yield Problem(f"a prompt without words: {line!r}", 'give words: --prompt "a red boat"')
     if words.startswith("#"):
         yield Problem(f"sd-scripts skips a prompt that begins with #: {words}", "begin it with a word")
