@@ -75,8 +75,9 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "lokr": Command("Train a LoKr: the closest likeness for its size.", "train.train"),
     "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
     "embedding": Command("Train an embedding: a new word, in a file of kilobytes.", "train.train", _WORD),
-    "best": Command("Rank a training's checkpoints: which one to keep, and how sure that is.", "best.best",
-                    "Rests on the loss of held-back pictures where there is one, else on the files alone."),
+    "best": Command("Tell which checkpoint of a training to keep, and why.", "best.best",
+                    "Rests on the loss of held-back pictures where there is one, else on the files alone. Pictures that "
+                    "were drawn choose among files that these can't tell apart, and show suspected copies."),
     "plan": Command("Suggest what to train on this GPU, with the command to type.", "vram.plan"),
     "fit": Command("Measure which settings train fastest, in real steps.", "fit.fit"),
     "vram": Command("Show the GPU memory that settings need: measured, estimated.", "vram.vram"),

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,6 @@ import pytest
 import upstream_runs
 import upstream_source
 from conftest import write_pictures
-from patience import until
 from PIL import Image, ImageChops
 from upstream_runs import RealRuns
 
@@ -36,6 +36,7 @@ pytestmark = [
     ),
 ]
 TRAINED: Mapping[str, Value | None] = {"max_train_steps": 4, "save_every_n_steps": 2, "learning_rate": 0.02}
+_BEFORE_THE_KILL = 5
 PROMPT = "zkz on a wall"
 DRAWN = ("--size", "64", "--steps", "2", "--seeds", "1", "--checkpoints", "2,final")
 
@@ -117,11 +118,9 @@ def test_a_checkpoint_of_a_network_is_drawn_as_if_it_were_drawn_alone(
 
     module = str(json.loads((run / "run.json").read_text(encoding="utf-8"))["settings"]["network_module"]["value"])
     base = ("--ckpt", str(real.material.model))
-    for at, file in enumerate(grid(run).checkpoints):
-        for strength in (0.5, 1.0):
-            network = ("--network_module", module, "--network_weights", str(run / file.file), "--network_mul")
-            other = alone(real, tmp_path / f"{at} {strength}", *base, *network, str(strength))
-            assert pixels(picture(run, at, strength)) == pixels(other), (kind, file.file, strength)
+    last = str(run / grid(run).checkpoints[1].file)
+    network = ("--network_module", module, "--network_weights", last, "--network_mul", "0.5")
+    assert pixels(picture(run, 1, 0.5)) == pixels(alone(real, tmp_path / "last", *base, *network))
     assert pixels(picture(run, None, 0.0)) == pixels(alone(real, tmp_path / "base", *base))
     assert differ(picture(run, 0, 1.0), picture(run, 1, 1.0))
     assert differ(picture(run, 1, 0.5), picture(run, 1, 1.0))
@@ -165,8 +164,10 @@ def test_a_grid_killed_in_the_middle_goes_on_with_nothing_lost_and_nothing_drawn
     variables = {**os.environ, "SDXL_TRAIN_HOME": str(upstream_source.home())}
     folder = GridFolder(run)
     with subprocess.Popen(argv, env=variables, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
-        until(lambda: len(list(folder.pictures.glob("*.png"))) >= 5)
+        while child.poll() is None and len(list(folder.pictures.glob("*.png"))) < _BEFORE_THE_KILL:
+            time.sleep(0.1)
         child.kill()
+    assert child.returncode < 0
     before = {path: path.stat().st_mtime_ns for path in folder.pictures.glob("*.png")}
 
     told = best(run, *wanted).stderr
@@ -180,6 +181,7 @@ def test_a_grid_killed_in_the_middle_goes_on_with_nothing_lost_and_nothing_drawn
 
 TINY_MODELS = """
 import sys
+import time
 from transformers import (
     BitImageProcessor, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer, Dinov2Config, Dinov2Model,
 )
