@@ -39,7 +39,7 @@ def choose(found: Verdict, base: PictureScore | None) -> PictureChoice | None:
     score = scores[path, strength]
     return PictureChoice(
         candidate=ranked[path].candidate,
-        strength=None if found.strength is None else strength,
+        strength=strength if found.strength is not None and len({at for _path, at in drawn}) > 1 else found.strength,
         copying=tuple((ranked[place].candidate, at) for place, at in copying),
         all_copy=len(copying) == len(drawn),
         is_narrow=is_narrow(score, base),

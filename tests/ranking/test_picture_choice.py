@@ -62,6 +62,12 @@ def test_pictures_choose_among_files_that_the_loss_cant_tell_apart_and_no_others
     assert place(chosen(scores)) == (TIED, 0.8)
 
 
+def test_one_strength_alone_says_nothing_of_the_best_one() -> None:
+    scores = {(LOWEST, 1.0): PictureScore(), (TIED, 1.0): PictureScore()}
+
+    assert place(picture_choice.choose(verdict(scores, strength=0.8), None)) == (LOWEST, 0.8)
+
+
 def test_where_all_copy_the_loss_decides_and_it_is_said() -> None:
     choice = chosen({(LOWEST, 1.0): PictureScore(copies=1), (TIED, 1.0): PictureScore(copies=1)})
 

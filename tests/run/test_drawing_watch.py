@@ -16,7 +16,7 @@ from filelock import FileLock
 from patience import until
 from PIL import Image
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, signals
 from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.ranking import grid as grids
 from sdxl_train_cli.ranking.grid import GridCheckpoint, GridFolder, PromptLook
@@ -99,6 +99,22 @@ def test_a_script_that_fails_leaves_what_it_drew_and_the_same_command_draws_the_
 
     assert len(pictures(tmp_path)) == 6
     assert set(drawn(tmp_path).values()) == {1}
+
+
+def test_ctrl_c_leaves_what_is_drawn_and_nothing_that_runs(tmp_path: Path) -> None:
+    def stop(done: int, _total: int) -> None:
+        if done == 2:
+            raise signals.Stopped(2)
+
+    ready = prepared(tmp_path, last=4)
+    with pytest.raises(signals.Stopped):
+        drawing_watch.draw(ready, stop)
+
+    assert 2 <= len(pictures(tmp_path)) <= 4
+    assert not ready.folder.drawing.exists()
+    assert drawing_watch.recover(ready.folder) == 0
+    drawing_watch.draw(prepared(tmp_path), lambda _done, _total: None)
+    assert len(pictures(tmp_path)) == 6
 
 
 def test_a_script_that_ends_early_with_success_is_no_success(tmp_path: Path) -> None:
