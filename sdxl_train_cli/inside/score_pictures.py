@@ -196,7 +196,7 @@ class Scoring:
         if vectors is not None:
             seen, known = vectors[: len(small)], vectors[len(small) :]
             ways["dino"] = (1 - seen @ known.T, 1 - known @ known.T + 2 * np.eye(len(known)))
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[tuple[str, int], dict[str, Any]] = {}
         usual: dict[str, float] = {}
         for name, (to_training, among) in ways.items():
             base = [row for row, one in zip(to_training, self.pictures, strict=True) if one["place"] == BASE]
@@ -206,7 +206,8 @@ class Scoring:
                 nearest = int(np.argmin(row))
                 if one["place"] != BASE and row[nearest] < limit:
                     told = {"training": self.training[nearest], "distance": float(row[nearest]), "usual": usual[name]}
-                    found.setdefault(one["file"], {"file": one["file"], "place": one["place"], **told, "by": name})
+                    who = {"file": one["file"], "place": one["place"]}
+                    found.setdefault((one["file"], one["place"]), {**who, **told, "by": name})
         return list(found.values()), usual
 
 

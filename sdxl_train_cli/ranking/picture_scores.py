@@ -180,9 +180,11 @@ def score(
 def _joined(
     answer: _ScriptAnswer, drawn: DrawnPictures, places: Sequence[tuple[Path | None, float]]
 ) -> PictureFindings:
-    by_file = {str(one.path): one for one in drawn.pictures}
+    # Files with the same weights share their pictures: a file alone does not say whose it is.
+    known = {(str(one.path), one.checkpoint, one.strength): one for one in drawn.pictures}
     copies = tuple(
-        SuspectedCopy(by_file[one.file], Path(one.training), one.distance, one.usual, one.by) for one in answer.copies
+        SuspectedCopy(known[(one.file, *places[one.place])], Path(one.training), one.distance, one.usual, one.by)
+        for one in answer.copies
     )
     scores: dict[tuple[Path, float], PictureScore] = {}
     base = None

@@ -115,12 +115,13 @@ class _Placed:
 
     def places(self, pictures: PictureFindings) -> Iterator[PagePlace]:
         """Every checkpoint and strength with its scores."""
-        kept = (self.found.kept.path, self.found.kept_strength)
+        wanted = 1.0 if self.found.kept_strength is None else self.found.kept_strength
+        nearest = min(self.strengths, key=lambda strength: abs(strength - wanted), default=wanted)
         if pictures.base is not None:
             yield PagePlace(0, 0, picture_words.figures(pictures.base), is_best=False)
         for (path, strength), score in pictures.scores.items():
             if path in self.files:
-                is_best = path == kept[0] and kept[1] in {strength, None}
+                is_best = (path, strength) == (self.found.kept.path, nearest)
                 yield PagePlace(*self.at(path, strength), picture_words.figures(score), is_best)
 
     def pictures(self, pictures: PictureFindings, target: Path) -> Iterator[PagePicture]:

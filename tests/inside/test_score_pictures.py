@@ -125,6 +125,12 @@ def test_pictures_that_the_base_draws_as_near_are_no_copies(tmp_path: Path, trai
     assert found([(0, 0, 0, drawn), (-1, 0, 0, base)], training)["copies"] == []
 
 
+def test_a_picture_that_two_files_share_is_a_copy_of_both(tmp_path: Path, training: list[Path], found: Found) -> None:
+    copy = save(portrait(5), tmp_path / "copy.png")
+
+    assert [one["place"] for one in found([(0, 0, 0, copy), (1, 0, 0, copy)], training)["copies"]] == [0, 1]
+
+
 def test_an_empty_picture_is_no_copy_of_an_empty_one(tmp_path: Path, found: Found) -> None:
     white = [save(Image.new("RGB", SIZE, "white"), tmp_path / f"{name}.png") for name in "ab"]
 
