@@ -181,9 +181,9 @@ def _joined(
     answer: _ScriptAnswer, drawn: DrawnPictures, places: Sequence[tuple[Path | None, float]]
 ) -> PictureFindings:
     # Files with the same weights share their pictures: a file alone does not say whose it is.
-    known = {(str(one.path), one.checkpoint, one.strength): one for one in drawn.pictures}
+    known = {(str(one.path), (one.checkpoint, one.strength)): one for one in drawn.pictures}
     copies = tuple(
-        SuspectedCopy(known[(one.file, *places[one.place])], Path(one.training), one.distance, one.usual, one.by)
+        SuspectedCopy(known[one.file, places[one.place]], Path(one.training), one.distance, one.usual, one.by)
         for one in answer.copies
     )
     scores: dict[tuple[Path, float], PictureScore] = {}
