@@ -43,8 +43,8 @@ from sdxl_train_cli.run.run_choices import Choices  # noqa: E402
 
 SIDE = 64
 KNOWN = ("circle", "square", "cross"), ("red", "green", "blue", "yellow", "black")
-NEW = ("ring", "diamond"), ("violet", "orange", "blue")
-GENERAL, FRESH = 300, 32
+NEW = ("stripes", "checks"), ("violet", "orange", "blue")
+GENERAL, FRESH = 300, 24
 BASE_STEPS = 600
 SAVES = 6
 PLAIN = {
@@ -215,7 +215,7 @@ def draw(folder: Path, count: int, seed: int, figures: tuple[str, ...], colours:
     for number in range(count):
         figure, (colour, ground) = drawn.choice(figures), drawn.sample(colours, 2)
         across, down, size = drawn.uniform(-0.4, 0.4), drawn.uniform(-0.4, 0.4), drawn.uniform(0.5, 1.1)
-        shape = tiny_sdxl.FIGURES[figure]
+        shape = SHAPES[figure]
         picture = Image.new("RGB", (SIDE, SIDE))
         picture.putdata([
             tiny_sdxl.COLOURS[colour if shape(((2 * x - SIDE) / SIDE - across) / size,
@@ -224,6 +224,14 @@ def draw(folder: Path, count: int, seed: int, figures: tuple[str, ...], colours:
         ])  # fmt: skip
         picture.save(folder / f"{number:03d}.png")
         (folder / f"{number:03d}.txt").write_text(f"a {colour} {figure} on a {ground} ground\n", encoding="utf-8")
+
+
+SHAPES = {
+    **tiny_sdxl.FIGURES,
+    "stripes": lambda x, y: math.sin(9 * (x + 0.4 * y)),
+    "checks": lambda x, y: math.sin(8 * x) * math.sin(8 * y),
+}
+"""What the base has seen, and what it has not: it knows nothing of patterns that fill the picture."""
 
 
 if __name__ == "__main__":

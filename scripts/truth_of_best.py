@@ -5,8 +5,8 @@
 
 Run in the sd-scripts checkout. A VAE of random weights gives latents that are small and nearly all noise: `--prepare`
 scales its last layer, so that they are as large as a real one's and don't vary from one look to the next.
-`--measure` writes {file name: [a loss for each picture]}: what is trained for (the squared error of the predicted noise,
-weighted by min_snr_gamma), over timesteps from 60 to 900 and noise of its own, the same for every LoRA. The trainer has
+`--measure` writes {file name: [a loss for each picture]}: what is trained for (squared error of the predicted noise,
+weighted by min_snr_gamma), over timesteps from 60 to 910 and noise of its own, the same for every LoRA. The trainer has
 no part in it.
 """
 
@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 scaled.scale()
 FACTOR = 0.13025
 QUANT, BIAS = "first_stage_model.quant_conv.weight", "first_stage_model.quant_conv.bias"
-TIMESTEPS = tuple(range(60, 1000, 120))
+TIMESTEPS = tuple(range(60, 1000, 170))
 SEED = 77
 GAMMA = 5.0
 """The presets' min_snr_gamma: the truth is what is trained for, on other pictures."""

@@ -59,6 +59,7 @@ DOORS = {
         "inspection.weight_facts",
         "records.record",
         "records.history",
+        "ranking.weight_course",
         "memory.memory_settings",
         "memory.measurements",
         "memory.shared_measurements",
@@ -75,6 +76,7 @@ MOST_LINES = 40
 LONG_FUNCTIONS = {
     "api.prepare": "a parameter of the documented API on each line",
     "commands.train.train": "a flag of the command on each line",
+    "run.run_choices.choose": "a flag of the commands on each line",
     "run.preparation._check": "the checks of a new run in their order",
     "run.resuming.prepare": "the checks of a resumed run in their order",
     "run.training._watch": "start, follow, judge and record: one try block must hold them",

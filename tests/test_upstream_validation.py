@@ -95,8 +95,8 @@ def test_a_fast_run_that_goes_on_keeps_them_too_and_its_best_checkpoint_is_found
     entry = history.require(str(prepared.run.folder), prepared.run.folder.parent)
     resumed = resuming.prepare(entry, Home(real.home), steps=9, check_vram=False)
     training.watch(
-        resumed.run, resumed.argv, cwd=resumed.environment.checkout, env=resumed.variables, on_event=lambda _event: None,
-        conditions=resumed.conditions(), begin=lambda: resuming.begin(resumed),
+        resumed.run, resumed.argv, cwd=resumed.environment.checkout, env=resumed.variables,
+        on_event=lambda _event: None, conditions=resumed.conditions(), begin=lambda: resuming.begin(resumed),
     )  # fmt: skip
 
     after = picture_losses.load(prepared.run.validation)

@@ -42,7 +42,7 @@ class CheckpointWeights(_Measured):
     blocks: tuple[BlockWeights, ...]
 
 
-class _Course(BaseModel):
+class _CourseOfFiles(BaseModel):
     files: tuple[CheckpointWeights, ...]
 
 
@@ -55,6 +55,6 @@ def measure(installed: Environment, files: Sequence[Path]) -> tuple[CheckpointWe
             f"the weights can't be followed: {found['unreadable']}", "sdxl-train inspect FILE looks at one"
         )
     try:
-        return _Course.model_validate(found).files
+        return _CourseOfFiles.model_validate(found).files
     except ValueError as error:
         raise SetupError(f"the environment does not work: {_SCRIPT} printed something else") from error

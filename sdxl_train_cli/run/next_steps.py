@@ -21,10 +21,11 @@ def lines(kind: Kind, trigger: str | None, result: Path) -> list[str]:
     """What validation said; where the file goes and how it is used; its other checkpoints, and the report."""
     used = "; ".join([f"put it into {_PLACES.get(kind, _NETWORKS)}", *_uses(kind, trigger, result)])
     earlier = len([made for made in results.checkpoints(result.parent, result.stem) if made.path != result])
-    others = f"{formatting.counted(earlier, 'earlier checkpoint')} beside it; " if earlier else ""
+    folder = formatting.shell_word(result.parent)
+    others = f"{formatting.counted(earlier, 'earlier checkpoint')}: sdxl-train best {folder}; " if earlier else ""
     validated = validation.load(result.parent)
     judged = [] if validated is None else [f"held-back pictures: {validated.words}"]
-    return [*judged, f"use it: {used}", f"next: {others}sdxl-train runs report {formatting.shell_word(result.parent)}"]
+    return [*judged, f"use it: {used}", f"next: {others}sdxl-train runs report {folder}"]
 
 
 def _uses(kind: Kind, trigger: str | None, result: Path) -> list[str]:

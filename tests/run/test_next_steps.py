@@ -16,7 +16,7 @@ def test_a_network_goes_to_the_loras_with_its_trigger_and_its_checkpoints_are_co
 
     assert next_steps.lines(Kind.LOKR, "ohwx cat", tmp_path / "cat.safetensors") == [
         "use it: put it into ComfyUI's models/loras or Forge's models/Lora; prompt with 'ohwx cat'; strength 0.7 to 1",
-        f"next: 1 earlier checkpoint beside it; sdxl-train runs report {tmp_path}",
+        f"next: 1 earlier checkpoint: sdxl-train best {tmp_path}; sdxl-train runs report {tmp_path}",
     ]
 
 
