@@ -60,7 +60,7 @@ def best(
     no_vram_check: AnyMemory = False, clip: Clip = None, dino: Dino = None, no_pictures: NoPictures = False,
     output: OutputOption = None, as_json: Json = False, home: HomeOption = None,
 ) -> None:  # fmt: skip
-    """Rank a training's checkpoints, and say why and how sure that is."""
+    """Tell which checkpoint of a training to keep, and why."""
     where = workspace.home(home)
     known = ranking.find(run, workspace.output(output))
     installed = environment.find(where)
