@@ -7,8 +7,10 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import picture_names
+from sdxl_train_cli.errors import ModelError
+from sdxl_train_cli.ranking import grid as grids
 from sdxl_train_cli.ranking.evidence import Candidate
-from sdxl_train_cli.ranking.grid import Grid, GridFolder
+from sdxl_train_cli.ranking.grid import Grid, GridCheckpoint, GridFolder
 from sdxl_train_cli.ranking.picture_scores import DrawnPicture, DrawnPictures
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.sdscripts import results
@@ -19,7 +21,9 @@ _WHOLE = 1.0
 
 
 def of_grid(folder: GridFolder, grid: Grid) -> DrawnPictures:
-    """The pictures of a grid that are there."""
+    """The pictures of a grid that are there, without those of files that are gone or were trained anew since."""
+    drawn_at = (folder.path / grids.FILE).stat().st_mtime_ns
+    standing = [_is_as_drawn(folder.run / one.file, one, drawn_at) for one in grid.checkpoints]
     found = [
         DrawnPicture(
             folder.picture(cell),
@@ -27,9 +31,17 @@ def of_grid(folder: GridFolder, grid: Grid) -> DrawnPictures:
             cell.strength, cell.prompt, cell.seed,
         )
         for cell in grid.cells
-        if files.is_file(folder.picture(cell))
+        if (cell.checkpoint is None or standing[cell.checkpoint]) and files.is_file(folder.picture(cell))
     ]  # fmt: skip
     return DrawnPictures(tuple(found), tuple(prompt.words for prompt in grid.prompts))
+
+
+def _is_as_drawn(path: Path, one: GridCheckpoint, drawn_at: int) -> bool:
+    """Whether a file still has the weights that drew. Only one that was written since is read for that."""
+    try:
+        return path.stat().st_mtime_ns <= drawn_at or results.weights_sha256(path) == one.sha256
+    except (OSError, ModelError):
+        return False
 
 
 def of_samples(entry: Loaded, candidates: Sequence[Candidate], prompts: Sequence[str]) -> DrawnPictures:

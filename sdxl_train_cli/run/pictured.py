@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.layout import Home
@@ -52,6 +52,8 @@ def there(entry: Loaded, found: Verdict) -> DrawnPictures:
     grid = folder.load()
     if grid is not None:
         drawn = drawn_pictures.of_grid(folder, grid)
+        ranked = {None, *(one.path for one in found.evidence.candidates)}
+        drawn = replace(drawn, pictures=tuple(one for one in drawn.pictures if one.checkpoint in ranked))
         if any(one.checkpoint is not None for one in drawn.pictures):
             return drawn
     prompts = [sample_prompts.words(line) for line in recorded_prompts.lines(entry)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,12 @@ from conftest import write_safetensors
 from kept_runs import SETTINGS, keep
 from PIL import Image
 
-from sdxl_train_cli.ranking import drawn_pictures, evidence, verdict
+from sdxl_train_cli.ranking import drawn_pictures, evidence, grid, verdict
+from sdxl_train_cli.ranking.grid import GridCheckpoint
 from sdxl_train_cli.records import history, recorded_prompts
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.run import drawing_choices, pictured
+from sdxl_train_cli.sdscripts import results
 
 PROMPTS = {"sample_prompts": {"value": "prompts.txt", "origin": "the samples"}}
 
@@ -67,6 +71,31 @@ def test_of_two_files_with_one_step_the_samples_are_the_better_ones(tmp_path: Pa
     drawn = pictured.there(entry, found)
 
     assert {one.checkpoint and one.checkpoint.name for one in drawn.pictures} == {None, "cat.safetensors"}
+
+
+def test_pictures_of_files_that_are_gone_or_trained_anew_tell_nothing(tmp_path: Path) -> None:
+    entry = run(tmp_path)
+    paths = [entry.folder / f"{name}.safetensors" for name in ("cat-step00000002", "cat")]
+    files = [GridCheckpoint(file=path.name, moment=path.stem, sha256=results.weights_sha256(path)) for path in paths]
+    laid = grid.lay_out({}, files, (1.0,), drawing_choices.prompts(entry, drawing_choices.PictureWishes(seeds=1)))
+    folder = grid.GridFolder(entry.folder)
+    folder.write(laid)
+    for cell in laid.cells:
+        folder.picture(cell).write_bytes(b"drawn")
+
+    def told() -> set[str | None]:
+        drawn = drawn_pictures.of_grid(folder, laid)
+        return {one.checkpoint and one.checkpoint.stem for one in drawn.pictures}
+
+    assert told() == {None, "cat-step00000002", "cat"}
+    later = time.time() + 100
+    os.utime(paths[0], (later, later))
+    assert told() == {None, "cat-step00000002", "cat"}
+    write_safetensors(paths[0], dim=2)
+    os.utime(paths[0], (later, later))
+    assert told() == {None, "cat"}
+    paths[1].unlink()
+    assert told() == {None}
 
 
 def test_training_pictures_are_those_that_sd_scripts_takes_without_regularization(tmp_path: Path) -> None:
