@@ -116,10 +116,13 @@ def test_a_checkpoint_of_a_network_is_drawn_as_if_it_were_drawn_alone(
 
     best(run, "--prompt", PROMPT, "--strength", "0.5,1", *DRAWN)
 
-    module = str(json.loads((run / "run.json").read_text(encoding="utf-8"))["settings"]["network_module"]["value"])
+    settings = json.loads((run / "run.json").read_text(encoding="utf-8"))["settings"]
+    module = str(settings["network_module"]["value"])
+    given = [one for one in settings.get("network_args", {}).get("value", []) if one.startswith("factor=")]
+    arguments = ["--network_args", *given] if given and module == "networks.lokr" else []
     base = ("--ckpt", str(real.material.model))
     last = str(run / grid(run).checkpoints[1].file)
-    network = ("--network_module", module, "--network_weights", last, "--network_mul", "0.5")
+    network = ("--network_module", module, "--network_weights", last, "--network_mul", "0.5", *arguments)
     assert pixels(picture(run, 1, 0.5)) == pixels(alone(real, tmp_path / "last", *base, *network))
     assert pixels(picture(run, None, 0.0)) == pixels(alone(real, tmp_path / "base", *base))
     assert differ(picture(run, 0, 1.0), picture(run, 1, 1.0))

@@ -10,6 +10,7 @@ and only one checkpoint takes memory and time. A prompt with `--am 2,0.8` is dra
 PLAN is a JSON file:
 
 - `module`: the network module that trained the files, such as `networks.lora`; null for none
+- `arguments`: what the module must be told beside the file, such as `{"factor": "8"}` of a LoKr
 - `files`: the checkpoints, which all have the same tensors
 - `scheduler`: what the samplers are told beside sd-scripts' arguments, such as `{"prediction_type": "v_prediction"}`
 
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
     sys.path[0] = str(Path.cwd())  # where SCRIPT's own folder would stand if it were run directly
     plan = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     if plan["module"] is not None:
-        offer(SwitchedNetwork(plan["module"], plan["files"]))
+        offer(SwitchedNetwork(plan["module"], plan["arguments"], plan["files"]))
     if plan["scheduler"]:
         tell_samplers(plan["scheduler"])
     sys.argv = argv[1:]
@@ -54,8 +55,9 @@ def main(argv: list[str]) -> int:
 class SwitchedNetwork:
     """The network of a run, with the weights of the checkpoint that was asked for last."""
 
-    def __init__(self, module: str, files: list[str]) -> None:
+    def __init__(self, module: str, arguments: dict[str, str], files: list[str]) -> None:
         self.module = module
+        self.arguments = arguments
         self.files = files
         self.network: Any = None
         self.current = 0
@@ -65,7 +67,7 @@ class SwitchedNetwork:
         """Build the network as its module does, from the first file."""
         module = importlib.import_module(self.module)
         multiplier, _plan, *models = args
-        self.network, weights = module.create_network_from_weights(multiplier, self.files[0], *models, **kwargs)
+        self.network, weights = module.create_network_from_weights(multiplier, self.files[0], *models, **kwargs, **self.arguments)
         self.names = frozenset(weights)
         return self, weights
 

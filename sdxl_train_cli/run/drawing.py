@@ -35,6 +35,8 @@ SCRIPT = "sdxl_gen_img.py"
 _SAMPLER = "euler_a"
 _WORDS_A_WINDOW = 75
 PLAN, PROMPTS = "plan.json", "prompts.txt"
+_NOT_IN_FILES = {"networks.lokr": ("factor",)}
+"""Arguments of a network's module that decide the shapes, and that it doesn't read from the file (v0.11.1)."""
 _NETWORKS = ("drawn_checkpoint", "drawn_strength")
 """The network modules that inside/draw.py offers."""
 
@@ -237,6 +239,7 @@ class _Scripted:
         switched = kind.is_network and not bare
         plan = {
             "module": str(self.recipe.get("network_module")) if switched else None,
+            "arguments": self._arguments() if switched else {},
             "files": names if switched else [],
             "scheduler": self.scheduler,
         }
@@ -258,6 +261,12 @@ class _Scripted:
         if link is not None:
             argv += ["--textual_inversion_embeddings", str(drawing / link[1])]
         return DrawingJob(tuple(argv), plan, tuple(lines), tuple(cells), link)
+
+    def _arguments(self) -> dict[str, str]:
+        """What the network's module can't tell from a file."""
+        given = self.recipe.arguments("network_args")
+        wanted = _NOT_IN_FILES.get(str(self.recipe.get("network_module")), ())
+        return {name: given[name] for name in wanted if name in given}
 
     def _script(self, drawing: Path) -> list[str]:
         shim = untrusted_run.own_script(self.inputs.shim)
