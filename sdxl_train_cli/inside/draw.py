@@ -67,7 +67,8 @@ class SwitchedNetwork:
         """Build the network as its module does, from the first file."""
         module = importlib.import_module(self.module)
         multiplier, _plan, *models = args
-        self.network, weights = module.create_network_from_weights(multiplier, self.files[0], *models, **kwargs, **self.arguments)
+        given = {**kwargs, **self.arguments}
+        self.network, weights = module.create_network_from_weights(multiplier, self.files[0], *models, **given)
         self.names = frozenset(weights)
         return self, weights
 
