@@ -55,11 +55,14 @@ def _losses(found: Verdict) -> dict[str, object]:
 
 
 def _weights(found: Verdict) -> dict[str, object]:
-    """By step; by place in the order of the training where not each file tells its step, or two tell the same."""
-    steps = [one.candidate.step for one in found.checkpoints]
-    distinct = {step for step in steps if step is not None}
-    places = steps if len(distinct) == len(steps) else list(range(1, len(steps) + 1))
-    seen = [one.weights for one in found.checkpoints]
+    """By step, a step's first file alone; by place in the order of the training where not each file tells its step."""
+    ranked, steps = list(found.checkpoints), [one.candidate.step for one in found.checkpoints]
+    if None in steps:
+        places: list[int | None] = list(range(1, len(steps) + 1))
+    else:  # the final file is often the same as that of the last step
+        ranked = [one for at, one in enumerate(ranked) if steps[at] not in steps[:at]]
+        places = [one.candidate.step for one in ranked]
+    seen = [one.weights for one in ranked]
     return {
         "places": places,
         "norm": [_short(one.norm) if one else None for one in seen],
