@@ -80,7 +80,8 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
     "embedding": Command("Train an embedding: a new word, in a file of kilobytes.", "train.train", _WORD),
     "best": Command("Tell which checkpoint of a training to keep, and why.", "best.best",
-                    "Rests on the loss of held-back pictures where there is one, else on the files alone."),
+                    "Rests on the loss of held-back pictures where there is one, else on the files alone. "
+                    "Drawn pictures choose among files that these can't tell apart, and show suspected copies."),
     "plan": Command("Suggest what to train on this GPU, with the command to type.", "vram.plan"),
     "fit": Command("Measure which settings train fastest, in real steps.", "fit.fit"),
     "vram": Command("Show the GPU memory that settings need: measured, estimated.", "vram.vram"),

@@ -107,6 +107,7 @@ NOT_HERE = (
     "presets new",
     "--to hub",
     "FILE",
+    "--draw",
 )
 """Commands that this world can't carry out: no shell of its own, no tagger, no torch, no network and no terminal."""
 MORE = {"resume": ("--steps", "5"), **dict.fromkeys([kind.value for kind in Kind], ("--dry-run",))}

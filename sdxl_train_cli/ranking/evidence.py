@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import ModelError, UsageError
+from sdxl_train_cli.ranking.picture_scores import PictureScores
 from sdxl_train_cli.ranking.weight_course import CheckpointWeights
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.records import picture_losses
@@ -32,21 +33,6 @@ class Candidate:
     step: int | None
     size_bytes: int
     is_final: bool = False
-
-
-@dataclass(frozen=True)
-class PictureScore:
-    """What pictures drawn with one checkpoint at one strength were found to be; higher is better."""
-
-    likeness: float | None = None
-    faithfulness: float | None = None
-    variety: float | None = None
-    copies: int = 0
-    """Pictures that are too near to one of the training's."""
-
-
-PictureScores = Mapping[tuple[Path, float], PictureScore]
-"""By checkpoint and strength."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ def of(found: Verdict) -> dict[str, object]:
     return {
         "name": evidence.name,
         "folder": str(evidence.folder),
-        "best": str(found.best.candidate.path),
-        "strength": found.strength,
+        "best": str(found.kept.path),
+        "strength": found.kept_strength,
         "basis": found.basis.value,
         "course": found.course.value,
         "sure": found.is_sure,

@@ -8,8 +8,9 @@ from pathlib import Path
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import SdxlTrainError
-from sdxl_train_cli.ranking import evidence, verdict, weight_course
+from sdxl_train_cli.ranking import evidence, picture_choice, verdict, weight_course
 from sdxl_train_cli.ranking.evidence import Evidence
+from sdxl_train_cli.ranking.picture_scores import PictureFindings
 from sdxl_train_cli.ranking.verdict import Verdict
 from sdxl_train_cli.records import history, record
 
@@ -34,6 +35,9 @@ def with_weights(known: Evidence, installed: Environment | None) -> Evidence:
     return replace(known, weights=weights)
 
 
-def judge(known: Evidence) -> Verdict:
-    """The verdict of what is known."""
-    return verdict.judge(known)
+def judge(known: Evidence, pictures: PictureFindings | None = None) -> Verdict:
+    """The verdict of what is known, and of what was found in pictures."""
+    if pictures is None:
+        return verdict.judge(known)
+    found = verdict.judge(replace(known, pictures=pictures.scores))
+    return replace(found, pictured=picture_choice.choose(found, pictures.base))

@@ -9,6 +9,7 @@ from itertools import pairwise
 from statistics import median
 
 from sdxl_train_cli.ranking.evidence import Candidate, Evidence
+from sdxl_train_cli.ranking.picture_scores import Measure, PictureScore
 from sdxl_train_cli.ranking.weight_course import CheckpointWeights
 from sdxl_train_cli.records import picture_losses
 from sdxl_train_cli.records.picture_losses import Difference, Validation
@@ -89,6 +90,23 @@ class RankedCheckpoint:
 
 
 @dataclass(frozen=True)
+class PictureChoice:
+    """The file and strength to keep where pictures were drawn (picture_choice.py)."""
+
+    candidate: Candidate
+    strength: float | None
+    copying: tuple[tuple[Candidate, float], ...]
+    """Files and strengths with suspected copies."""
+    all_copy: bool
+    """Whether each of them has some, so that none could be chosen without."""
+    is_narrow: bool
+    """Whether its pictures of one prompt are much more alike than the base model's."""
+    level: frozenset[Measure]
+    """Measures by which it is the best, or can't be told from the best."""
+    score: PictureScore
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Which checkpoint to keep, why, and how sure that is."""
 
@@ -104,6 +122,18 @@ class Verdict:
     """Whether some checkpoint is clearly worse, by what was measured."""
     gap_begins: tuple[int, int] | None
     improvements: tuple[Improvement, ...]
+    pictured: PictureChoice | None = None
+    """What drawn pictures make of it. None without any, or where they say nothing of the best file."""
+
+    @property
+    def kept(self) -> Candidate:
+        """The file to keep, all told."""
+        return self.best.candidate if self.pictured is None else self.pictured.candidate
+
+    @property
+    def kept_strength(self) -> float | None:
+        """Its strength to begin with. None for what has no strength."""
+        return self.strength if self.pictured is None else self.pictured.strength
 
     @property
     def tied(self) -> tuple[RankedCheckpoint, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdxl_train_cli import formatting
+from sdxl_train_cli.ranking import picture_words
 from sdxl_train_cli.ranking.verdict import Basis, Course, Improvement, RankedCheckpoint, Standing, Verdict
 from sdxl_train_cli.records.picture_losses import Difference
 
@@ -25,13 +26,17 @@ _IMPROVEMENTS = {
 
 def headline(found: Verdict) -> str:
     """The file to keep, in a line."""
-    strength = "" if found.strength is None else f", strength {found.strength:g} to begin with"
-    return f"{found.best.candidate.path.name} ({found.best.candidate.moment}){strength}"
+    begin = "" if found.pictured is not None else " to begin with"
+    strength = "" if found.kept_strength is None else f", strength {found.kept_strength:g}{begin}"
+    return f"{found.kept.path.name} ({found.kept.moment}){strength}"
 
 
 def reasons(found: Verdict) -> list[str]:
     """Why, and how sure that is."""
-    return list(_of_validation(found) if found.basis is Basis.VALIDATION else _of_files(found))
+    seen = picture_words.reasons(found)
+    known = _of_validation(found) if found.basis is Basis.VALIDATION else _of_files(found)
+    whose = "" if found.kept == found.best.candidate else f"{found.best.candidate.moment}: "
+    return [*seen, *(f"{whose}{reason}" for reason in known)]
 
 
 def improvements(found: Verdict) -> list[str]:

@@ -42,6 +42,8 @@ DATASET = "dataset.json"
 """The `--dataset_config` of sd-scripts."""
 PROMPTS = "prompts.txt"
 """Prompts of sample pictures, where they are not a file of the user's."""
+GRID = "grid"
+"""Folder of these pictures."""
 EVENTS = "logs"
 """Folder of TensorBoard's event files."""
 

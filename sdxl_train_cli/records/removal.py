@@ -20,7 +20,7 @@ _FILES = frozenset({
     record.RUN, record.OUTCOME, record.RUNNING, record.LOCK, record.METRICS, record.LOG, record.DATASET, record.REPORT,
     record.BEST, picture_losses.FILE,
 })  # fmt: skip
-_FOLDERS = frozenset({record.EVENTS, results.SAMPLES})
+_FOLDERS = frozenset({record.EVENTS, record.GRID, results.SAMPLES})
 _WRITTEN = "|".join(map(re.escape, (record.RUN, record.OUTCOME, record.RUNNING, record.DATASET, record.METRICS)))
 _OTHERS = re.compile(rf"{trainer_config.METADATA}|{HALF_WRITTEN}|({_WRITTEN})\.new")
 """Metadata files, and temporary files left by a kill."""

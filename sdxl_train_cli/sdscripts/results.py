@@ -6,6 +6,7 @@ The names are those of library/train_util.py: `NAME-000001`, `NAME-step00000003`
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ SAMPLES = "sample"
 """Folder of sample pictures within the run's."""
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 _BLOCK_BYTES = 1 << 20
+_LENGTH_BYTES = 8
+"""A safetensors file begins with the length of its header."""
 FINAL = "final"
 INCOMPLETE = ".incomplete"
 """Suffix added to a file whose writing was interrupted."""
@@ -106,6 +109,20 @@ def sha256(path: Path) -> str:
     """A file's checksum as model sites show it. OSError if it can't be read."""
     digest = hashlib.sha256()
     with files.open_plain(path) as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def weights_sha256(path: Path) -> str:
+    """A checksum of a safetensors file's tensors, whatever its metadata say: a run's last file is often there twice.
+
+    OSError if it can't be read, ModelError if it is none.
+    """
+    header = checkpoint.read_header(path)
+    digest = hashlib.sha256(json.dumps(sorted((name, *place) for name, place in header.places.items())).encode())
+    with files.open_plain(path) as file:
+        file.seek(_LENGTH_BYTES + int.from_bytes(file.read(_LENGTH_BYTES), "little"))
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()

@@ -54,6 +54,11 @@ def has_own_size(prompt: str) -> bool:
     return any(found["name"].lower() in "wh" for found in _FLAGS.finditer(prompt))
 
 
+def flags(written: str) -> dict[str, str]:
+    """What a line says behind its words, by the flag's letter."""
+    return {found["name"].lower(): found["text"] for found in _FLAGS.finditer(written)}
+
+
 @dataclass(frozen=True)
 class SamplePrompt:
     """A line of the file as sd-scripts reads it."""
@@ -69,7 +74,7 @@ class SamplePrompt:
 
 def parse(written: str, sampler: str | None = None) -> SamplePrompt:
     """What a line asks for. `sampler` is the run's, for lines that name none."""
-    found = {match["name"].lower(): match["text"].strip() for match in _FLAGS.finditer(written)}
+    found = {name: text.strip() for name, text in flags(written).items()}
     steps, scale = _number(found.get("s")), _number(found.get("l"))
     seed = re.match(r"\d{1,19}", found.get("d", ""))
     return SamplePrompt(

@@ -12,7 +12,10 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import prompt_lines
+from sdxl_train_cli.ranking import drawn_pictures
+from sdxl_train_cli.ranking.grid import Grid, GridFolder
+from sdxl_train_cli.ranking.picture_scores import DrawnPicture
+from sdxl_train_cli.records import recorded_prompts
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.sdscripts import results, sample_prompts
 from sdxl_train_cli.sdscripts.results import CheckpointFile, SampleFile
@@ -50,13 +53,32 @@ class PreviewSource:
     moment: str | None = None
 
 
+def of_grid(entry: Loaded, file: Path, strength: float) -> list[PreviewSource]:
+    """Pictures that `sdxl-train best --draw` has drawn with this very file, at the strength next to this one."""
+    folder = GridFolder(entry.folder)
+    grid = folder.load()
+    if grid is None:
+        return []
+    found = [each for each in drawn_pictures.of_grid(folder, grid).pictures if each.checkpoint == file]
+    nearest = min((each.strength for each in found), key=lambda one: abs(one - strength), default=strength)
+    shown = {each.prompt: each for each in reversed(found) if each.strength == nearest}  # the first seed of each prompt
+    return [PreviewSource(each.path, _of_cell(grid, each)) for _, each in sorted(shown.items())][:MOST]
+
+
+def _of_cell(grid: Grid, cell: DrawnPicture) -> Drawing:
+    prompt, sampler = grid.prompts[cell.prompt], drawing.samplers().get(grid.settings.get("sampler", ""))
+    return Drawing(
+        prompt.words, prompt.negative, prompt.steps, prompt.scale, cell.seed, sampler, strength=cell.strength
+    )
+
+
 def of_run(entry: Loaded, saved: CheckpointFile | None) -> list[PreviewSource]:
     """The samples that show the file best: of its own moment, or of the last one before it."""
     found = results.samples(entry.folder, entry.name)
     moment = _moment(found, saved)
     setting = entry.record.settings.get(sample_prompts.SAMPLER)
     sampler = None if setting is None else str(setting.value)
-    lines, since = prompt_lines.load(entry), prompt_lines.changed_at(entry)
+    lines, since = recorded_prompts.lines(entry), recorded_prompts.changed_at(entry)
     return [
         PreviewSource(
             each.path, _drawn(lines if _is_older(since, each) else (), each.prompt, sampler), each.moment

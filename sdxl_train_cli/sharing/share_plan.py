@@ -180,10 +180,14 @@ def _predicts_v(subject: Subject) -> bool:
 
 
 def _previews(subject: Subject, choices: ShareChoices, model: SharedModel, cleaner: Cleaner) -> list[Preview]:
+    strength = _strength(subject, choices)
     if choices.previews is not None:
-        sources = previews.given(choices.previews, _strength(subject, choices))
+        sources = previews.given(choices.previews, strength)
+    elif subject.entry is None:
+        sources = []
     else:
-        sources = [] if subject.entry is None else previews.of_run(subject.entry, subject.saved)
+        drawn = previews.of_grid(subject.entry, subject.path, strength)
+        sources = drawn or previews.of_run(subject.entry, subject.saved)
     return previews.make(sources, model, cleaner)
 
 

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import __version__, formatting
 from sdxl_train_cli.ranking import words
 from sdxl_train_cli.ranking.verdict import Verdict
-from sdxl_train_cli.ui import run_page, web_page
+from sdxl_train_cli.ui import drawn_grid, run_page, web_page
 
 _PARTS = Path(__file__).with_name("best_page_parts")
 _DIGITS = 5
 
 
-def write(found: Verdict, target: Path) -> None:
+def write(found: Verdict, target: Path, pictures: Mapping[str, object] | None = None) -> None:
     """Write the page atomically. UsageError if that fails."""
-    web_page.write(html(found), target, "--to")
+    web_page.write(html(found, pictures), target, "--to")
 
 
-def html(found: Verdict) -> str:
-    """The complete page."""
-    return run_page.with_plots(content(found), _part("page.css"), _part("page.js"))
+def html(found: Verdict, pictures: Mapping[str, object] | None = None) -> str:
+    """The complete page; `pictures` is the content of drawn_grid."""
+    style, script = drawn_grid.style() + _part("page.css"), drawn_grid.script() + _part("page.js")
+    return run_page.with_plots({**content(found), "pictures": pictures}, style, script)
 
 
 def content(found: Verdict) -> dict[str, object]:
-    """What the page shows."""
+    """What the page shows beside pictures."""
     headings, rows = words.table(found)
-    chosen = found.checkpoints.index(found.best)
+    chosen = next(at for at, one in enumerate(found.checkpoints) if one.candidate == found.kept)
     tables = [{"title": "Checkpoints", "headings": headings, "rows": rows, "chosen": chosen}]
     return {
         "name": found.evidence.name,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 
 from sdxl_train_cli import __version__, formatting
-from sdxl_train_cli.records import comparison, curves, prompt_lines, record, validation
+from sdxl_train_cli.records import comparison, curves, record, recorded_prompts, validation
 from sdxl_train_cli.records.curves import Column, Curves
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results, sample_prompts
@@ -113,7 +113,7 @@ def _samples(entry: Loaded) -> SampleGrid:
     notes += [f"Unreadable pictures: {unread}." if unread else ""]
     notes += [
         "The prompts are those in the prompts file now."
-        if pictures and prompt_lines.find(entry) and not prompt_lines.is_ours(entry)
+        if pictures and recorded_prompts.file(entry) and not recorded_prompts.are_ours(entry)
         else ""
     ]
     return SampleGrid(
@@ -139,7 +139,7 @@ def _coarseness(index: int, count: int) -> tuple[int, int]:
 
 
 def _prompts(entry: Loaded, count: int) -> tuple[str, ...]:
-    lines = [sample_prompts.words(line) for line in prompt_lines.load(entry)]
+    lines = [sample_prompts.words(line) for line in recorded_prompts.lines(entry)]
     return tuple(lines[number] if number < len(lines) else f"prompt {number + 1}" for number in range(count))
 
 

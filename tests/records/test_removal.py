@@ -10,7 +10,7 @@ from kept_runs import US, keep, keep_with_files
 
 from sdxl_train_cli import process
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import history, removal
+from sdxl_train_cli.records import history, record, removal
 
 only_posix = pytest.mark.skipif(process.WINDOWS, reason="makes symbolic links")
 NOT_ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root deletes everything")
@@ -31,6 +31,17 @@ def test_a_run_is_deleted_with_all_that_is_in_it(tmp_path: Path) -> None:
     remove(keep_with_files(tmp_path / "кот"))
 
     assert [path.name for path in tmp_path.iterdir()] == ["dog"]
+
+
+def test_pictures_that_best_has_drawn_go_with_their_run(tmp_path: Path) -> None:
+    folder = keep_with_files(tmp_path / "cat")
+    (folder / record.GRID / "pictures").mkdir(parents=True)
+    for path in (folder / record.GRID / "grid.json", folder / record.GRID / "pictures" / "a.png", folder / record.BEST):
+        path.write_text("", encoding="utf-8")
+
+    remove(folder)
+
+    assert not folder.exists()
 
 
 def test_the_result_is_kept_where_asked(tmp_path: Path) -> None:

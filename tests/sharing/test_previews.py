@@ -15,6 +15,8 @@ import tensor_files
 from PIL import Image, PngImagePlugin
 
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.ranking import grid as grids
+from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sharing import image_programs, share_plan, subject
 from sdxl_train_cli.sharing.previews import Preview
 from sdxl_train_cli.sharing.share_plan import ShareChoices
@@ -195,6 +197,27 @@ def test_a_prompt_file_that_was_changed_after_the_sample_tells_nothing_of_it(tmp
     assert (told.drawn.prompt, told.drawn.seed) == ("a new prompt", 5)
     os.utime(own, (4e9, 4e9))
     assert [each.drawn for each in shown(run)] == [None, None]
+
+
+def test_pictures_that_were_drawn_with_the_file_itself_go_before_samples(run: Path) -> None:
+    sha = results.weights_sha256(run / "cat.safetensors")
+    words = ("a tower", "a lake")
+    prompts = [grids.GridPrompt(words=one, width=64, height=64, steps=20, scale=5, seeds=(7, 8)) for one in words]
+    final = grids.GridCheckpoint(file="cat.safetensors", moment="final", sha256=sha)
+    grid = grids.lay_out({"sampler": "euler"}, [final], (0.6, 0.9), prompts)
+    folder = grids.GridFolder(run)
+    folder.write(grid)
+    for at, cell in enumerate(grid.cells):
+        Image.new("RGB", (64, 64), (10 * at, 0, 0)).save(folder.picture(cell))
+
+    first, second = shown(run, strength=1.0)
+
+    told = opened(first).info["parameters"].splitlines()
+    assert told[0] == "a tower <lora:cat:0.9>"
+    assert told[-1].startswith("Steps: 20, Sampler: Euler, CFG scale: 5, Seed: 7, Size: 64x64")
+    assert second.drawn is not None
+    assert (second.drawn.prompt, second.drawn.seed, second.drawn.strength) == ("a lake", 7, 0.9)
+    assert opened(first).getpixel((0, 0)) == Image.open(folder.picture(grid.cells[8])).getpixel((0, 0))
 
 
 def test_pixels_stay_as_they_were(run: Path) -> None:

@@ -53,6 +53,7 @@ function tables() {
 }
 
 head();
+if (data.pictures) drawnGrid(data.pictures);
 curves();
 weights();
 tables();
