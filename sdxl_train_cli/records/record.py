@@ -137,6 +137,8 @@ class Inputs:
     """Share of the pictures to validate on; 0 wants none, and None leaves it to us."""
     tokenizers: Path | None = None
     """Folder of the CLIP tokenizers, if not in the home folder."""
+    job: str | None = None
+    """The queue's job that the run belongs to."""
 
 
 class Folder(_RecordModel):
