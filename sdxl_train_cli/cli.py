@@ -119,7 +119,10 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
                                "Runs until Ctrl-C; prints its address to stdout."),
     }),
     "queue": CommandGroup("Run many trainings unattended, one after another.", {
-        "add": CommandGroup("Put a training at the end of the queue.", _KINDS),
+        "add": CommandGroup("Put a training at the end of the queue.", {
+            **_KINDS,
+            "rerun": Command("Repeat a run under a new name.", "runs.rerun.rerun"),
+        }),
         "list": Command("List the queue: what runs, what waits, what has ended.", "queue.listing.list_"),
         "start": Command("Work off the queue: one job on each GPU, until none is left.", "queue.working.start",
                          "Goes on after a failure and a closed terminal. What a crash or a reboot cut off is "

@@ -140,7 +140,8 @@ def launch(
 
     `note_folder` is told of each folder before it is created.
     """
-    hub.require(prepared.model, where, os.environ)
+    if prepared.choices.tokenizers is None:
+        hub.require(prepared.model, where, os.environ)
     user_presets = workspace.user_presets()
 
     followed = ending.FollowedRun(prepared.run.folder, as_json=as_json)

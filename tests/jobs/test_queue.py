@@ -172,7 +172,8 @@ def test_kills_at_any_moment_lose_no_job_and_start_none_twice(
             killed[victim] += kill(victim, worker.process.pid, tmp_path)
             if victim in {"supervisor", "trainer"}:
                 worker.send(signal.SIGKILL)
-    assert cli("queue", "start", STANDIN_STEP_SECONDS="0.001").code == 0
+    with cli.start("queue", "start", STANDIN_STEP_SECONDS="0.001") as worker:
+        assert worker.process.wait(60 + 10 * KILLS) == 0
 
     for name in names:
         mine = [each for each in (tmp_path / "output").iterdir() if each.name.rsplit("-", 1)[0] == name]

@@ -1,4 +1,4 @@
-"""`sdxl-train queue add KIND`: the training commands' own flags and checks, but the run waits."""
+"""`sdxl-train queue add ...`: the training commands' own flags and checks, but the run waits."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ def is_asked(context: typer.Context) -> bool:
 
 
 def add(
-    prepared: Prepared, where: Home, guards_off: frozenset[Guard], *, step_downs: int, as_json: bool
-) -> None:  # fmt: skip
+    prepared: Prepared,
+    where: Home,
+    guards_off: frozenset[Guard] = frozenset(),
+    *,
+    step_downs: int = 0,
+    as_json: bool = False,
+) -> None:
     """Put a run that passed every check at the end of the queue, as its choices are now."""
     queue = Queue(where.queue)
     choices = prepared.choices
