@@ -19,7 +19,7 @@ from sdxl_train_cli.jobs.job import Job, JobState
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.records import metrics
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.ui import board, printing, wrapping
+from sdxl_train_cli.ui import console, printing, wrapping
 
 _MOST_ENDED = 10
 _FOLLOW_SECONDS = 0.5
@@ -38,7 +38,7 @@ def list_(all_: All = False, watch: Watch = False, as_json: Json = False, home: 
     """List the queue: what runs, what waits, what has ended."""
     queue = Queue(workspace.home(home).queue)
     if watch:
-        board.watch(lambda: _lines(queue.jobs(), is_whole=all_), _WATCH_SECONDS)
+        console.redraw(lambda: _lines(queue.jobs(), is_whole=all_), _WATCH_SECONDS)
     jobs = queue.jobs()
     if as_json:
         printing.data([_facts(job) for job in jobs])
