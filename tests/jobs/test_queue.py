@@ -17,7 +17,7 @@ from conftest import Cli, variables, write_pictures
 from patience import processes_with, until
 
 from sdxl_train_cli import process
-from sdxl_train_cli.jobs.job import JobState
+from sdxl_train_cli.jobs.job import JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.records import history, metrics
 from sdxl_train_cli.records.history import RunState
@@ -100,6 +100,7 @@ def test_what_a_run_refuses_is_refused_at_once(cli: Cli, line: list[str]) -> Non
 
 
 @posix
+@pytest.mark.slow
 def test_a_job_is_stopped_alone_and_retried_from_its_state(
     cli: Cli, queue: Queue, line: list[str], tmp_path: Path
 ) -> None:
@@ -125,7 +126,7 @@ def test_a_job_is_stopped_alone_and_retried_from_its_state(
 
 
 @posix
-@pytest.mark.parametrize("way", ["ctrl-c", "queue stop"])
+@pytest.mark.parametrize("way", ["ctrl-c", pytest.param("queue stop", marks=pytest.mark.slow)])
 def test_a_stopped_worker_leaves_a_run_that_the_next_one_resumes(
     cli: Cli, line: list[str], tmp_path: Path, way: str
 ) -> None:
@@ -161,8 +162,10 @@ def test_kills_at_any_moment_lose_no_job_and_start_none_twice(
     cli: Cli, queue: Queue, line: list[str], tmp_path: Path
 ) -> None:
     names = [f"run{number}" for number in range(max(3, KILLS))]
-    for name in names:
-        assert cli("queue", "add", *line, "--name", name).code == 0
+    assert cli("queue", "add", *line, "--name", names[0]).code == 0
+    record = json.dumps(dict(queue.kept(1).record))
+    for name in names[1:]:
+        queue.add(Waiting(name, "lora", "dim32-gc", record))
     moment = random.Random(7)  # noqa: S311 - the same moments each time
     killed = dict.fromkeys(("worker", "supervisor", "trainer", "all"), 0)
     while sum(killed.values()) < KILLS and not all(job.state.has_ended for job in queue.jobs()):
