@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from project_venv import ROOT
 
 from sdxl_train_cli import cli
-from sdxl_train_cli.cli import Command, CommandGroup
+from sdxl_train_cli.cli import Command
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.sdscripts import shipped
 from sdxl_train_cli.sdscripts.options import Option
@@ -59,27 +59,25 @@ def moved(text: str, place: str) -> str:
 def commands_page() -> str:
     """Every command with all that it takes, as its --help says."""
     parts = ["# Commands", "Made from the program's own help; `-h` shows it for each command."]
-    for names, row in _commands(cli.COMMANDS):
-        shown = [f"sdxl-train {' '.join(name)}" for name in names]
-        parts.append(f"## {', '.join([shown[0], *(name[-1] for name in names[1:])])}")
-        helps = [_row(name).help for name in names]
-        parts += [*(_text(text) for text in helps), *([_text(row.more)] if row.more else [])]
+    for names, row in _commands():
+        here = [name for name in names if name[:-1] == names[0][:-1]]
+        shown = [f"sdxl-train {' '.join(name)}" for name in here]
+        parts.append(f"## {', '.join([shown[0], *(name[-1] for name in here[1:])])}")
+        parts += [*(_text(_row(name).help) for name in here), *([_text(row.more)] if row.more else [])]
+        groups = dict.fromkeys(" ".join(name[:-1]) for name in names if name not in here)
+        parts += [f"The same after `sdxl-train {group}`." for group in groups]
         parts += _options_of(names[0], row)
     return "\n\n".join(parts) + "\n"
 
 
-def _commands(
-    rows: Mapping[str, Command | CommandGroup], above: tuple[str, ...] = ()
-) -> Iterator[tuple[list[tuple[str, ...]], Command]]:
+def _commands() -> Iterator[tuple[list[tuple[str, ...]], Command]]:
     """Each command with its names; those that one function carries out stand together."""
     together: dict[str, list[tuple[str, ...]]] = {}
-    for name, row in rows.items():
-        if isinstance(row, Command):
-            together.setdefault(row.function, []).append((*above, name))
-    for name, row in rows.items():
-        if isinstance(row, CommandGroup):
-            yield from _commands(row.commands, (*above, name))
-        elif together[row.function][0] == (*above, name):
+    rows = list(cli.each_command())
+    for words, row in rows:
+        together.setdefault(row.function, []).append(words)
+    for words, row in rows:
+        if together[row.function][0] == words:
             yield together[row.function], row
 
 

@@ -10,7 +10,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -48,7 +48,7 @@ class CommandGroup(NamedTuple):
     """A command that has subcommands."""
 
     help: str
-    commands: Mapping[str, Command]
+    commands: Mapping[str, Command | CommandGroup]
 
 
 _LARGE = (
@@ -65,6 +65,15 @@ _SHARED = (
     "What tells of you or this machine is left out, and listed. The same share is byte for byte the same each time."
 )
 
+_KINDS: Mapping[str, Command] = {
+    "lora": Command("Train a LoRA: small, quick, the usual choice.", "train.train"),
+    "locon": Command("Train a LoCon: convolutions too, for styles.", "train.train"),
+    "loha": Command("Train a LoHa: two LoRAs multiplied, for many subjects.", "train.train"),
+    "lokr": Command("Train a LoKr: the closest likeness for its size.", "train.train"),
+    "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
+    "embedding": Command("Train an embedding: a new word, in a file of kilobytes.", "train.train", _WORD),
+}
+
 COMMANDS: Mapping[str, Command | CommandGroup] = {
     "setup": Command("Install sd-scripts and torch in their own environment.", "setup.setup"),
     "start": Command("Ask what to train, write the project file, and start.", "start.start",
@@ -73,12 +82,7 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "doctor": Command("Find what is broken in this installation, and mend it.", "doctor.examine",
                       "Exit code 5 if something is broken; warnings end with 0."),
     "init": Command("Write a project file for any kind, without a question.", "init.init"),
-    "lora": Command("Train a LoRA: small, quick, the usual choice.", "train.train"),
-    "locon": Command("Train a LoCon: convolutions too, for styles.", "train.train"),
-    "loha": Command("Train a LoHa: two LoRAs multiplied, for many subjects.", "train.train"),
-    "lokr": Command("Train a LoKr: the closest likeness for its size.", "train.train"),
-    "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
-    "embedding": Command("Train an embedding: a new word, in a file of kilobytes.", "train.train", _WORD),
+    **_KINDS,
     "best": Command("Tell which checkpoint of a training to keep, and why.", "best.best",
                     "Rests on the loss of held-back pictures where there is one, else on the files alone. "
                     "Drawn pictures choose among files that these can't tell apart, and show suspected copies."),
@@ -136,7 +140,37 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "tensorboard": Command("Show the logs of one run, or of all, in TensorBoard.", "runs.tensorboard.serve",
                                "Runs until Ctrl-C; prints its address to stdout."),
     }),
+    "queue": CommandGroup("Run many trainings unattended, one after another.", {
+        "add": CommandGroup("Put a training at the end of the queue.", {
+            **_KINDS,
+            "rerun": Command("Repeat a run under a new name.", "runs.rerun.rerun"),
+        }),
+        "list": Command("List the queue: what runs, what waits, what has ended.", "queue.listing.list_"),
+        "start": Command("Work off the queue: one job on each GPU, until none is left.", "queue.working.start",
+                         "Goes on after a failure and a closed terminal. What a crash or a reboot cut off is "
+                         "resumed from its last state by the next start."),
+        "stop": Command("Stop a job, or the worker with all that runs.", "queue.working.stop",
+                        "What was stopped can be resumed: `queue start`, or `queue retry` for a single job."),
+        "run": Command("Carry out one job now, in this terminal.", "queue.running.run"),
+        "log": Command("Print what a job has printed.", "queue.listing.log"),
+        "move": Command("Let a waiting job start earlier or later.", "queue.changing.move"),
+        "retry": Command("Let jobs that failed or were stopped run again.", "queue.changing.retry"),
+        "rm": Command("Take jobs out of the queue. Their runs stay.", "queue.changing.rm"),
+        "service": Command("Write what starts the worker with the machine.", "queue.service.write_service",
+                           "A systemd user unit on Linux; on Windows, the line for a scheduled task."),
+    }),
 }  # fmt: skip
+
+
+def each_command(
+    rows: Mapping[str, Command | CommandGroup] = COMMANDS, above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Command]]:
+    """Every command with the words that call it, those within groups too."""
+    for name, row in rows.items():
+        if isinstance(row, CommandGroup):
+            yield from each_command(row.commands, (*above, name))
+        else:
+            yield (*above, name), row
 
 
 class CommandTable(TyperGroup):
@@ -195,9 +229,16 @@ class HelpfulCommand(TyperCommand):
         return rest
 
 
-def _groups() -> dict[str, list[str]]:
-    """The commands, each with its subcommands."""
-    return {name: list(row.commands) if isinstance(row, CommandGroup) else [] for name, row in COMMANDS.items()}
+def _groups(rows: Mapping[str, Command | CommandGroup] = COMMANDS, above: str = "") -> dict[str, list[str]]:
+    """The commands, each with its subcommands. A group within a group is named after both."""
+    found: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        if isinstance(row, CommandGroup):
+            found[f"{above}{name}"] = list(row.commands)
+            found |= _groups(row.commands, f"{above}{name} ")
+        elif not above:
+            found[name] = []
+    return found
 
 
 def _placeholder(name: str, row: Command | CommandGroup) -> Any:  # noqa: ANN401 - as above

@@ -6,7 +6,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,11 @@ class Gpu:
     """CUDA compute capability: (7, 5) is Turing, (8, 6) and (8, 9) are RTX 30 and 40, (12, 0) is RTX 50."""
     driver: str
     """The driver's version, such as `550.54.14`."""
+
+    @property
+    def idle(self) -> Gpu:
+        """The GPU as it is when nothing but a desktop uses it."""
+        return replace(self, free_gib=max(self.free_gib, self.total_gib - usual_headroom_gib()))
 
     @property
     def has_bf16(self) -> bool:

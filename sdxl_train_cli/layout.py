@@ -83,10 +83,15 @@ class Home:
         return self.path / "measurements.jsonl"
 
     @property
+    def queue(self) -> Path:
+        """The queue of trainings, its jobs' output and its worker's lock."""
+        return self.path / "queue"
+
+    @property
     def parts(self) -> tuple[Path, ...]:
         """Every path that we ever create in a home."""
         return (self.marker, self.environments, self.current, self.previous, self.setup_lock, self.setup_log,
-                self.tokenizers, self.taggers, self.tagger_log, self.tool_log, self.measurements)  # fmt: skip
+                self.tokenizers, self.taggers, self.tagger_log, self.tool_log, self.measurements, self.queue)  # fmt: skip
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:

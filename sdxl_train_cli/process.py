@@ -99,6 +99,32 @@ def run(
         os.close(ours)
 
 
+Detached = subprocess.Popen[bytes]
+"""A command that goes on without us. While we live, it must be polled, so that it is reaped."""
+
+
+def start_detached(argv: Sequence[str], log: Path) -> Detached:
+    """Start a command that goes on without us. Its output is appended to `log`.
+
+    Raises OSError if it can't be started, or the log can't be written.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=not WINDOWS,
+            creationflags=_NEW_GROUP,
+        )
+
+
+def ask_to_end(pid: int) -> None:
+    """Send a detached command what Ctrl-C or a shutdown would. Nothing happens if it has ended."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+
+
 def _both_streams(child: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes]:
     """Return all output. Waits a moment longer if a process that the command left behind holds its pipes.
 

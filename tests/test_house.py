@@ -177,14 +177,7 @@ def test_a_command_imports_at_its_top(path: Path) -> None:
 
 
 def test_every_command_of_the_table_can_be_imported_and_helps() -> None:
-    lines = [("", row) if isinstance(row, cli.Command) else (name, row) for name, row in cli.COMMANDS.items()]
-    rows = [
-        row
-        for _, found in lines
-        for row in (found.commands.values() if isinstance(found, cli.CommandGroup) else [found])
-    ]
-
-    for row in rows:
+    for _, row in cli.each_command():
         module, _, function = row.function.rpartition(".")
         found = getattr(importlib.import_module(f"{OURS}.commands.{module}"), function)
         assert (inspect.getdoc(found) or "").startswith(row.help.split(":")[0].split(".")[0]) or module == "train"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import ending, train_options, workspace
+from sdxl_train_cli.commands.queue import adding
 from sdxl_train_cli.commands.train_options import (
     Accumulate,
     Alpha,
@@ -117,6 +119,7 @@ def train(
         validation=run_choices.validation(written, typed=validate),
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
+    choices = replace(choices, starts_later=adding.is_asked(context))
     where = workspace.home(home)
     with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)
@@ -124,21 +127,32 @@ def train(
         show_prepared(prepared, as_json=as_json)
         return
 
-    launch(prepared, where, off, step_downs=step_downs if on_oom is OnOom.STEP_DOWN else 0, as_json=as_json)
+    allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
+    if choices.starts_later:
+        tell(prepared)
+        adding.add(prepared, where, off, step_downs=allowed, as_json=as_json)
+        return
+    launch(prepared, where, off, step_downs=allowed, as_json=as_json)
 
 
 def launch(
     prepared: Prepared, where: Home, guards_off: frozenset[Guard] = frozenset(), *, step_downs: int = 0,
-    as_json: bool = False, is_told: bool = False,
+    as_json: bool = False, is_told: bool = False, note_folder: Callable[[Path], None] | None = None,
 ) -> None:  # fmt: skip
-    """Start a prepared run, with less memory if it runs out, and say what its file is good for."""
-    hub.require(prepared.model, where, os.environ)
+    """Start a prepared run, with less memory if it runs out, and say what its file is good for.
+
+    `note_folder` is told of each folder before it is created.
+    """
+    if prepared.choices.tokenizers is None:
+        hub.require(prepared.model, where, os.environ)
     user_presets = workspace.user_presets()
 
     followed = ending.FollowedRun(prepared.run.folder, as_json=as_json)
 
     def follow(ready: Prepared) -> RunResult:
         followed.folder = ready.run.folder
+        if note_folder is not None:
+            note_folder(ready.run.folder)
         return carry_out(ready, live.view(as_json=as_json), guards_off, is_told=is_told and ready is prepared)
 
     actions = retry.RunActions(

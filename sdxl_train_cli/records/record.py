@@ -143,6 +143,8 @@ class Inputs:
     """Delete clearly worse checkpoints once the run is done."""
     tokenizers: Path | None = None
     """Folder of the CLIP tokenizers, if not in the home folder."""
+    job: str | None = None
+    """The queue's job that the run belongs to."""
 
 
 class Folder(_RecordModel):

@@ -133,6 +133,15 @@ def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
     return Liveness.UNKNOWN
 
 
+def process_of(folder: Path) -> int | None:
+    """ID of the process that a folder's note names. None without a note, or if that process is gone."""
+    try:
+        noted = Supervisor.model_validate(files.read_json(folder / record.RUNNING))
+    except (OSError, ValueError):  # pydantic's errors are ValueErrors
+        return None
+    return noted.pid if _is_here(noted) and _lives(noted) else None
+
+
 def _life_here(noted: Supervisor) -> Liveness:
     """Judge by the process alone if there is no lock."""
     if noted.space not in {None, _space()}:

@@ -37,6 +37,11 @@ def of_new_run(installed: Environment, recipe: Recipe) -> StateCounting:
     return StateCounting(_SCRIPTS[recipe.kind])
 
 
+def is_resumable(kind: str | None) -> bool:
+    """Whether runs of the kind with this name are resumed from their states."""
+    return kind in {each.value for each in _SCRIPTS}
+
+
 def require_resumable(kind: Kind) -> None:
     """UsageError for a kind whose script would begin again with step 0."""
     if kind not in _SCRIPTS:

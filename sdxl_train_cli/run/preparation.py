@@ -181,7 +181,8 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         if loaded is not None:
             checks.require_own_caches(loaded)
     with gathering.part():
-        device = None if choices.on_processor else choose_device(choices.gpu_index, choices.gpu_memory_gib)
+        asked = (choices.gpu_index, choices.gpu_memory_gib)
+        device = None if choices.on_processor else choose_device(*asked, is_idle=choices.starts_later)
         checks = replace(checks, device=device, on_processor=device is None)
         if loaded is not None:
             checks.require_processor(loaded)
@@ -253,11 +254,14 @@ def _records(checks: RecipeChecks, home: Home) -> tuple[MeasuredRuns | None, lis
     return MeasuredRuns(records, checks.device, commit, readable, context, fast), problems
 
 
-def choose_device(index: int | None, memory_gib: float | None = None) -> Gpu | None:
-    """The GPU with this index, the freest visible one, or a hypothetical one. None if there is none."""
+def choose_device(index: int | None, memory_gib: float | None = None, *, is_idle: bool = False) -> Gpu | None:
+    """The GPU with this index, the freest visible one, or a hypothetical one. None if there is none.
+
+    `is_idle` counts each as if other runs had ended.
+    """
     if memory_gib is not None:
         return gpu.hypothetical(memory_gib, gpu.usual_headroom_gib(), index or 0)
-    found = gpu.devices()
+    found = tuple(device.idle if is_idle else device for device in gpu.devices())
     visible = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     if index is None and not all(text.isdecimal() for text in visible):  # unset, or names such as GPU-1a2b
         return max(found, key=lambda device: device.free_gib, default=None)

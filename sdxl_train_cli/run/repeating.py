@@ -89,6 +89,7 @@ def choices_of(entry: Loaded, name: str | None, user_presets: Path) -> RepeatedC
         kept,
         preset=run_choices.DEFAULT_PRESETS[kind] if is_gone else kept.preset,
         shim=untrusted_run.own_script(kept.shim),
+        job=None,
     )
     choices = Choices(**vars(chosen), kind=kind, name=name or entry.name, overrides=tuple(overrides))
     return RepeatedChoices(choices, (*notes, *untrusted_run.notes(entry.record)))

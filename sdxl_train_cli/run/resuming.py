@@ -57,12 +57,13 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     check_vram: bool,
     force: bool = False,
     changes: Mapping[str, Setting | None] = MappingProxyType({}),
+    gpu_index: int | None = None,
 ) -> ResumedRun:
     """Check everything that can be checked. Raises what is wrong, writes nothing.
 
     The command line is built from the recorded settings, never taken from a record, which may be a stranger's. `steps`
     is a new total length, to train beyond the original end. `force` asserts that the user has checked another
-    computer's run or a foreign state.
+    computer's run or a foreign state. `gpu_index` is another GPU than the recorded one.
     """
     installed = environment.require(home)
     busy = history.still_running(entry, force=force, command="resume")
@@ -76,7 +77,9 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     untrusted_run.require_harmless_files(entry, recipe)
     model = checkpoint.require_sdxl(inputs.model, inpainting=recipe.is_on("train_inpainting"))
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
-    device = None if inputs.on_processor else preparation.choose_device(inputs.gpu_index)
+    device = (
+        None if inputs.on_processor else preparation.choose_device(inputs.gpu_index if gpu_index is None else gpu_index)
+    )
     notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
     notes += [*_order(recipe, resumption), *untrusted_run.notes(entry.record)]
     notes += filter(None, [prediction.difference(recipe, base_model.look(inputs.model), inputs.prediction)])

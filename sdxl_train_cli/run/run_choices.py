@@ -43,6 +43,8 @@ class Choices(Inputs):
     overrides: tuple[Override, ...] = ()
     gpu_memory_gib: float | None = None
     """Check as if the GPU had this much memory. None asks the real one."""
+    starts_later: bool = False
+    """Check as if nothing but a desktop were on the GPU: the run waits until others have ended."""
 
     @property
     def source(self) -> checking.DatasetSource:

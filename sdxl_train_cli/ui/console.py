@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 import sys
+import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -34,6 +36,7 @@ __all__ = [
     "note",
     "out",
     "progress_bar",
+    "redraw",
     "sections",
     "table",
     "warn",
@@ -191,6 +194,16 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def redraw(lines: Callable[[], Sequence[str]], seconds: float) -> None:
+    """Draw lines of text anew every `seconds`. Blocks until a signal ends it."""
+    with Live(console=err, auto_refresh=False) as live:
+        while True:
+            text = Text("\n").join(Text(line) for line in lines())
+            text.no_wrap, text.overflow = True, "ellipsis"
+            live.update(text, refresh=True)
+            time.sleep(seconds)
 
 
 def can_encode(letters: str, encoding: str) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+
+from sdxl_train_cli import visible
 
 _PIECE = re.compile(
     r"`[^`]*`\S*"  # a command in a sentence
@@ -47,3 +50,13 @@ def _pieces(text: str) -> list[tuple[str, str]]:
         found.append((text[end : match.start()], match[0]))
         end = match.end()
     return found
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines whose columns stand below each other."""
+    clean = [[visible.line(cell) for cell in row] for row in rows]
+    widths = [max(map(columns, column)) for column in zip(*clean, strict=True)]
+    return [
+        "  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in clean
+    ]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import formatting, visible
+from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.layout import PROJECT_FILE
@@ -46,7 +46,7 @@ def list_(output: OutputOption = None, as_json: Json = False) -> None:
         return
     headings = ("name", "state", "kind", "preset", "steps", "loss", "time", "started")
     # Plain text: rendering a table of a thousand rows takes longer than everything else.
-    printing.document("\n".join(_columns([headings, *(_row(entry) for entry in found)])))
+    printing.document("\n".join(wrapping.aligned([headings, *(_row(entry) for entry in found)])))
     for entry in found:
         if entry.problem:
             printing.err(f"{entry.folder}: {entry.problem}")
@@ -208,18 +208,6 @@ def _samples(entry: Loaded) -> str | None:
 def _is_own(origin: Origin) -> bool:
     """Whether the user set the option besides the preset: by a flag, or in the project file."""
     return origin.line is None or origin.name == PROJECT_FILE
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as aligned lines."""
-    clean = [[visible.line(cell) for cell in row] for row in rows]
-    widths = [max(map(wrapping.columns, column)) for column in zip(*clean, strict=True)]
-    return [
-        "  ".join(
-            cell + " " * (width - wrapping.columns(cell)) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in clean
-    ]
 
 
 def _text(value: Fact) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from sdxl_train_cli.commands import ending, train, train_options, workspace
+from sdxl_train_cli.commands import train, train_options, workspace
+from sdxl_train_cli.commands.queue import adding
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train_options import AsJson, PredictionOption, Seed, Set
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
-from sdxl_train_cli.environment import hub
 from sdxl_train_cli.records import history
 from sdxl_train_cli.run import preparation, repeating
-from sdxl_train_cli.ui import console, live
+from sdxl_train_cli.ui import console
 
 Name = Annotated[
     str | None, typer.Option("--name", "-n", metavar="NAME", help="Name of the run [default: the old, numbered]")
@@ -24,8 +23,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 
 
 def rerun(
-    run: Run, name: Name = None, seed: Seed = None, set_: Set = None, prediction: PredictionOption = None,
-    dry_run: DryRun = False, as_json: AsJson = False, output: OutputOption = None, home: HomeOption = None,
+    context: typer.Context, run: Run, name: Name = None, seed: Seed = None, set_: Set = None,
+    prediction: PredictionOption = None, dry_run: DryRun = False, as_json: AsJson = False,
+    output: OutputOption = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Repeat a run under a new name."""
     entry = history.require(run, workspace.output(output))
@@ -36,6 +36,7 @@ def rerun(
         again.choices,
         prediction=prediction or again.choices.prediction,
         overrides=(*again.choices.overrides, *typed),
+        starts_later=adding.is_asked(context),
     )
     prepared = preparation.prepare(choices, where, workspace.user_presets())
     for note in (*again.notes, *repeating.changes(entry, prepared)):
@@ -43,9 +44,7 @@ def rerun(
     if dry_run:
         train.show_prepared(prepared, as_json=as_json)
         return
-    if choices.tokenizers is None:
-        hub.require(prepared.model, where, os.environ)
-    ending.FollowedRun(prepared.run.folder, as_json=as_json).carry_out(
-        lambda: train.carry_out(prepared, live.view(as_json=as_json)),
-        lambda outcome: train.next_lines(prepared, outcome),
-    )
+    if choices.starts_later:
+        adding.add(prepared, where, as_json=as_json)
+        return
+    train.launch(prepared, where, as_json=as_json)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -11,9 +13,10 @@ from sdxl_train_cli.commands import ending, values, workspace
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
-from sdxl_train_cli.memory.step_down import Reduction
-from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind, Setting
 from sdxl_train_cli.records import history
+from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.run import guards, next_steps, resuming, retry, training
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.resuming import ResumedRun
@@ -37,21 +40,47 @@ def resume(
     off = guards.parse(no_guard or [])
     entry = history.require(run, workspace.output(output))
     where = workspace.home(home)
-    resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check, force=force)
     if dry_run:
+        resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check, force=force)
         if as_json:
             printing.data({"argv": resumed.argv, "result": str(resumed.run.result)}, indent=None)
         else:
             printing.out(formatting.shell_line(resumed.argv))
         return
 
-    def lower(_ready: ResumedRun, reduction: Reduction) -> ResumedRun:
-        """From the furthest state that there is by now."""
-        now = history.load(entry.folder)
-        return resuming.prepare(now, where, steps=steps, check_vram=False, force=force, changes=reduction.changes)
+    asked = ResumeRequest(steps=steps, check_vram=not no_vram_check, force=force, guards_off=off,
+                          step_downs=step_downs if on_oom is OnOom.STEP_DOWN else 0)  # fmt: skip
+    launch(entry, where, asked, as_json=as_json)
 
-    actions = retry.RunActions(lambda ready: carry_on(ready, live.view(as_json=as_json), off), lower, console.warn)
-    allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeRequest:
+    """How to resume."""
+
+    steps: int | None = None
+    check_vram: bool = True
+    force: bool = False
+    guards_off: frozenset[Guard] = frozenset()
+    step_downs: int = 0
+    gpu_index: int | None = None
+
+
+def launch(entry: Loaded, where: Home, asked: ResumeRequest, *, as_json: bool = False) -> None:
+    """Resume a run, with less memory if it runs out, and say what its file is good for."""
+
+    def prepared(now: Loaded, changes: Mapping[str, Setting | None], *, check_vram: bool) -> ResumedRun:
+        return resuming.prepare(
+            now, where, steps=asked.steps, check_vram=check_vram, force=asked.force, changes=changes,
+            gpu_index=asked.gpu_index,
+        )  # fmt: skip
+
+    resumed = prepared(entry, {}, check_vram=asked.check_vram)
+    actions = retry.RunActions(
+        lambda ready: carry_on(ready, live.view(as_json=as_json), asked.guards_off),
+        # From the furthest state that there is by now.
+        lambda _ready, reduction: prepared(history.load(entry.folder), reduction.changes, check_vram=False),
+        console.warn,
+    )
     policy = retry.resume_policy(entry.folder)
     kind, inputs = entry.record.kind, entry.record.inputs
 
@@ -61,9 +90,9 @@ def resume(
         lines = next_steps.lines(Kind(kind), inputs.trigger if inputs else None, outcome.result) if known else []
         return [*kept, *lines]
 
+    presets = workspace.user_presets()
     ending.FollowedRun(entry.folder, as_json=as_json).carry_out(
-        lambda: retry.carry_out(resumed, actions, policy, step_downs=allowed, user_presets=workspace.user_presets()),
-        then,
+        lambda: retry.carry_out(resumed, actions, policy, step_downs=asked.step_downs, user_presets=presets), then
     )
 
 

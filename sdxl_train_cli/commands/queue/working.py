@@ -1,0 +1,100 @@
+"""`sdxl-train queue start` and `stop`: work off the queue, or stop that."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli import formatting, signals
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs import worker
+from sdxl_train_cli.jobs.job import Job, JobState
+from sdxl_train_cli.jobs.store import Queue
+from sdxl_train_cli.jobs.worker import Worker, WorkerOptions
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.ui import console, printing
+
+Gpus = Annotated[
+    str | None, typer.Option("--gpu", metavar="INDEX,...", help="Numbers of the GPUs to use [default: all]")
+]
+Share = Annotated[bool, typer.Option("--share", help="Run several jobs on a GPU whose memory is enough for them")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for further jobs instead of ending when none is left")]
+Some = Annotated[
+    int | None, typer.Argument(metavar="[JOB]", help="Number of a job [default: the worker]", show_default=False)
+]
+
+
+def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: HomeOption = None) -> None:
+    """Work off the queue: one job on each GPU, until none is left."""
+    where = workspace.home(home)
+    environment.require(where)
+    queue = Queue(where.queue)
+    options = WorkerOptions(_indices(gpu), shares=share, waits=wait)
+    _outlive_the_terminal()
+    with worker.holding(queue):
+        working = Worker(queue, options, lambda job: _argv(where, job), console.note)
+        try:
+            working.work()
+        except signals.Stopped:
+            console.note("stopping the runs at the end of their steps; they are resumed by the next start")
+            with contextlib.suppress(signals.Stopped):  # a second Ctrl-C leaves them to themselves
+                working.stop()
+            raise
+    _tell_end(queue)
+
+
+def stop(number: Some = None, home: HomeOption = None) -> None:
+    """Stop a job, or the worker with all that runs; what was stopped can be resumed."""
+    queue = Queue(workspace.home(home).queue)
+    if number is not None:
+        job = queue.require(number)
+        if not queue.ask_to_stop(number):
+            raise UsageError(f"job {number} is {job.state.value}", "`sdxl-train queue list` shows what runs")
+        if job.state is JobState.RUNNING and not worker.is_working(queue):
+            console.note("no worker sees to that: press Ctrl-C where the job runs, or type: sdxl-train queue start")
+        return
+    if not worker.is_working(queue):
+        raise UsageError("no worker is working on the queue", "sdxl-train queue start")
+    queue.ask_to_end(wanted=True)
+    console.note("the worker stops its runs at the end of their steps; `sdxl-train queue start` resumes them")
+
+
+def _argv(where: Home, job: Job) -> list[str]:
+    device = [] if job.device is None else ["--gpu", str(job.device)]
+    return worker.own_argv(
+        "queue", "run", str(job.id), "--claimed", str(job.starts), "--home", str(where.path), *device
+    )
+
+
+def _indices(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise UsageError(f"--gpu {formatting.cut(text)} names no GPUs", "--gpu 0 or --gpu 0,1")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
+def _outlive_the_terminal() -> None:
+    """Go on when the terminal is closed: a night's work must not depend on it."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None:
+        signal.signal(hangup, signal.SIG_IGN)
+
+
+def _tell_end(queue: Queue) -> None:
+    jobs = queue.jobs()
+    left = [job for job in jobs if not job.state.has_ended]
+    counts = {state: sum(job.state is state for job in jobs) for state in JobState if state.has_ended}
+    told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+    if not left:
+        console.note(f"nothing is left to do: {told or 'the queue is empty'}")
+    for job in jobs:
+        if job.state is JobState.FAILED:
+            printing.err(f"  job {job.id} ({job.name}) failed; why: sdxl-train queue log {job.id}")

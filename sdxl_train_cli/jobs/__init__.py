@@ -1,0 +1,1 @@
+"""A queue of trainings: kept on disk, worked off one after another on each GPU, resumed after any interruption."""

@@ -1,0 +1,77 @@
+"""One training of the queue, and its states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+
+class JobState(str, Enum):
+    """State of a job."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    """The user stopped it. It waits for `queue retry`."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the queue is through with it."""
+        return self not in {JobState.WAITING, JobState.RUNNING}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training of the queue."""
+
+    id: int
+    name: str
+    """Name that its run gets, numbered if there is one already."""
+    kind: str
+    preset: str
+    state: JobState
+    position: int
+    """Jobs start in this order."""
+    token: str
+    """Written into its run's record, so that a run of another job is never resumed."""
+    added: datetime
+    gpu_index: int | None = None
+    """The only GPU that it may use. None for any."""
+    need_gib: float | None = None
+    """GPU memory that it was expected to need when it was added, the upper end. None on a processor."""
+    starts: int = 0
+    """How often it was started. A process that was started for an earlier one must not go on."""
+    cut_offs: int = 0
+    """How often it was cut off in a row without a further step."""
+    device: int | None = None
+    """The GPU on which it runs or ran last. None for the processor."""
+    folder: Path | None = None
+    """Its run's folder, noted before it is created."""
+    steps: int = 0
+    """The furthest step that a cut-off start has reached."""
+    started: datetime | None = None
+    ended: datetime | None = None
+    exit_code: int | None = None
+    cause: str | None = None
+    """Why it failed."""
+    is_to_stop: bool = False
+    """Whether the user has asked to stop it."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a job is made of."""
+
+    name: str
+    kind: str
+    preset: str
+    record: str
+    """JSON of the record that its run would have had if it had started at once."""
+    guards_off: tuple[str, ...] = ()
+    step_downs: int = 0
+    gpu_index: int | None = None
+    need_gib: float | None = None

@@ -1,0 +1,277 @@
+"""The queue on disk: an SQLite database, so that a kill or a power cut at any moment leaves each job whole.
+
+Every change is one transaction. `starts` of a job is its claim: each start counts it up, and a process whose number is
+no longer the job's changes nothing, however late it comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sdxl_train_cli import formatting
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs.job import Job, JobState, Waiting
+
+_VERSION = 1
+_BUSY_SECONDS = 30.0
+"""How long a change waits for another terminal's."""
+_SCHEMA = """
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, state TEXT NOT NULL, token TEXT NOT NULL,
+    name TEXT NOT NULL, kind TEXT NOT NULL, preset TEXT NOT NULL, record TEXT NOT NULL, more TEXT NOT NULL,
+    gpu_index INTEGER, need_gib REAL, starts INTEGER NOT NULL DEFAULT 0,
+    cut_offs INTEGER NOT NULL DEFAULT 0, device INTEGER, folder TEXT, steps INTEGER NOT NULL DEFAULT 0,
+    added TEXT NOT NULL, started TEXT, ended TEXT, exit_code INTEGER, cause TEXT, is_to_stop INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX jobs_by_state ON jobs (state, position);
+CREATE TABLE wishes (name TEXT PRIMARY KEY);
+"""
+_FIELDS = tuple(field.name for field in fields(Job))
+_DATES = ("added", "started", "ended")
+_END = "end"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a start of a job needs beside the job."""
+
+    record: Mapping[str, Any]
+    guards_off: tuple[str, ...]
+    step_downs: int
+
+
+class Queue:
+    """The queue in a folder. Methods raise UsageError where its database can't be read or written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def database(self) -> Path:
+        """The file."""
+        return self.folder / "queue.db"
+
+    def job_folder(self, number: int) -> Path:
+        """A job's lock and its output."""
+        return self.folder / "jobs" / str(number)
+
+    def log(self, number: int) -> Path:
+        """All that a job's starts have printed."""
+        return self.job_folder(number) / "output.log"
+
+    @property
+    def worker_folder(self) -> Path:
+        """The worker's lock."""
+        return self.folder / "worker"
+
+    def add(self, waiting: Waiting) -> Job:
+        """Put a job at the end."""
+        row = {
+            "state": JobState.WAITING.value, "token": secrets.token_hex(8), "name": waiting.name,
+            "kind": waiting.kind, "preset": waiting.preset, "record": waiting.record,
+            "more": json.dumps({"guards_off": waiting.guards_off, "step_downs": waiting.step_downs}),
+            "gpu_index": waiting.gpu_index, "need_gib": waiting.need_gib, "added": _now(),
+        }  # fmt: skip
+        names = ", ".join(row)
+        marks = ", ".join(f":{name}" for name in row)
+        last = "SELECT coalesce(max(position), 0) + 1 FROM jobs"
+        with self._changed() as database:
+            done = database.execute(f"INSERT INTO jobs (position, {names}) VALUES (({last}), {marks})", row)
+            found = _one(database, int(done.lastrowid or 0))
+        if found is None:
+            raise AssertionError("a job that was just added is there")
+        return found
+
+    def jobs(self, *states: JobState) -> list[Job]:
+        """Jobs in the order in which they start; all, or those in these states."""
+        if not self.database.exists():
+            return []
+        wanted = [state.value for state in states or JobState]
+        marks = ", ".join("?" * len(wanted))
+        with self._opened() as database:
+            rows = database.execute(
+                f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state IN ({marks}) ORDER BY position", wanted
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def require(self, number: int) -> Job:
+        """The job with this number. UsageError if there is none."""
+        if self.database.exists():
+            with self._opened() as database:
+                found = _one(database, number)
+            if found is not None:
+                return found
+        raise UsageError(f"no job {number} in the queue", "`sdxl-train queue list --all` shows every job")
+
+    def kept(self, number: int) -> Kept:
+        """What a start of the job needs."""
+        with self._opened() as database:
+            row = database.execute("SELECT record, more FROM jobs WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise UsageError(f"job {number} is gone", "`sdxl-train queue list` shows what there is")
+        more = json.loads(row["more"])
+        return Kept(json.loads(row["record"]), tuple(more["guards_off"]), int(more["step_downs"]))
+
+    def claim(self, number: int, device: int | None) -> Job | None:
+        """Take a waiting job for a start. None if it no longer waits."""
+        with self._changed() as database:
+            done = database.execute(
+                "UPDATE jobs SET state = ?, device = ?, starts = starts + 1, started = ?, ended = NULL,"
+                " exit_code = NULL, cause = NULL, is_to_stop = 0 WHERE id = ? AND state = ?",
+                (JobState.RUNNING.value, device, _now(), number, JobState.WAITING.value),
+            )
+            return _one(database, number) if done.rowcount else None
+
+    def note_folder(self, job: Job, folder: Path) -> bool:
+        """Note where the run of this start will be. False if another start has taken the job since."""
+        return self._of_start(job, "folder = ?", str(folder))
+
+    def end(self, job: Job, state: JobState, exit_code: int, cause: str | None = None) -> bool:
+        """Note how this start ended. False if another start has taken the job since."""
+        facts = (state.value, exit_code, cause, _now())
+        return self._of_start(job, "state = ?, exit_code = ?, cause = ?, ended = ?, cut_offs = 0", *facts)
+
+    def put_back(self, job: Job, steps: int, *, is_cut_off: bool) -> bool:
+        """Let an interrupted job wait again at its place. False if another start has taken it since.
+
+        `steps` is how far its run has come.
+        """
+        cut_offs = 0 if not is_cut_off else 1 if steps > job.steps else job.cut_offs + 1
+        facts = (JobState.WAITING.value, cut_offs, max(steps, job.steps))
+        return self._of_start(job, "state = ?, cut_offs = ?, steps = ?", *facts)
+
+    def retry(self, number: int) -> bool:
+        """Let a job that failed or was stopped wait again at its place. False if it is in another state."""
+        with self._changed() as database:
+            ended = (JobState.FAILED.value, JobState.STOPPED.value)
+            done = database.execute(
+                "UPDATE jobs SET state = ?, cut_offs = 0, is_to_stop = 0 WHERE id = ? AND state IN (?, ?)",
+                (JobState.WAITING.value, number, *ended),
+            )
+            return bool(done.rowcount)
+
+    def move(self, number: int, place: int) -> bool:
+        """Put a waiting job at this place among those that wait, from 0. False if it does not wait."""
+        with self._changed() as database:
+            rows = database.execute(
+                "SELECT id, position FROM jobs WHERE state = ? ORDER BY position", (JobState.WAITING.value,)
+            ).fetchall()
+            order = [row["id"] for row in rows]
+            if number not in order:
+                return False
+            order.remove(number)
+            order.insert(place, number)
+            moved = zip((row["position"] for row in rows), order, strict=True)
+            database.executemany("UPDATE jobs SET position = ? WHERE id = ?", list(moved))
+        return True
+
+    def remove(self, number: int) -> bool:
+        """Forget a job that is not running. False if it runs."""
+        with self._changed() as database:
+            done = database.execute("DELETE FROM jobs WHERE id = ? AND state != ?", (number, JobState.RUNNING.value))
+            return bool(done.rowcount)
+
+    def ask_to_stop(self, number: int) -> bool:
+        """Ask the worker to stop a running job, and stop a waiting one. False if it has ended."""
+        with self._changed() as database:
+            row = _one(database, number)
+            if row is None or row.state.has_ended:
+                return False
+            change = "is_to_stop = 1" if row.state is JobState.RUNNING else f"state = '{JobState.STOPPED.value}'"
+            database.execute(f"UPDATE jobs SET {change} WHERE id = ?", (number,))
+        return True
+
+    def ask_to_end(self, *, wanted: bool) -> None:
+        """Ask the worker to end, or take that back."""
+        with self._changed() as database:
+            if wanted:
+                database.execute("INSERT OR IGNORE INTO wishes (name) VALUES (?)", (_END,))
+            else:
+                database.execute("DELETE FROM wishes WHERE name = ?", (_END,))
+
+    @property
+    def is_to_end(self) -> bool:
+        """Whether the worker was asked to end."""
+        with self._opened() as database:
+            return database.execute("SELECT 1 FROM wishes WHERE name = ?", (_END,)).fetchone() is not None
+
+    def _of_start(self, job: Job, change: str, *facts: object) -> bool:
+        with self._changed() as database:
+            done = database.execute(
+                f"UPDATE jobs SET {change} WHERE id = ? AND starts = ? AND state = ?",
+                (*facts, job.id, job.starts, JobState.RUNNING.value),
+            )
+            return bool(done.rowcount)
+
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, which is on disk when the block ends. Creates the database."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{self.folder} can't be made: {error.strerror}", "check its permissions") from error
+        with self._opened() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with contextlib.closing(sqlite3.connect(self.database, timeout=_BUSY_SECONDS)) as database:
+                database.isolation_level = None  # transactions are written out
+                database.row_factory = sqlite3.Row
+                self._prepare(database)
+                yield database
+        except sqlite3.Error as error:
+            shown = formatting.shell_word(self.database)
+            raise UsageError(
+                f"the queue {shown} can't be used: {error}",
+                "check the disk's space and the file's permissions; if the file is damaged, move it away: "
+                "runs and their files are elsewhere",
+            ) from error
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        """Create the tables in a new database. UsageError if a newer sdxl-train has made it."""
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("BEGIN IMMEDIATE")
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            if version == 0:  # another terminal may have been faster
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {_VERSION}")
+            database.execute("COMMIT")
+        elif version > _VERSION:
+            raise UsageError(f"a newer sdxl-train has made {self.database}", "use that version of sdxl-train")
+        database.execute("PRAGMA synchronous = FULL")  # a claim must survive a power cut
+
+
+def _one(database: sqlite3.Connection, number: int) -> Job | None:
+    row = database.execute(f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE id = ?", (number,)).fetchone()
+    return None if row is None else _job(row)
+
+
+def _job(row: sqlite3.Row) -> Job:
+    facts = {name: row[name] for name in _FIELDS}
+    facts |= {name: datetime.fromisoformat(facts[name]) for name in _DATES if facts[name] is not None}
+    facts |= {"state": JobState(facts["state"]), "folder": None if facts["folder"] is None else Path(facts["folder"])}
+    facts["is_to_stop"] = bool(facts["is_to_stop"])
+    return Job(**facts)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

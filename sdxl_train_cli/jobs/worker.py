@@ -1,0 +1,208 @@
+"""Work off the queue: one process for each job, one job on each GPU, on past failures and across interruptions.
+
+A job's process outlives the worker: the next worker finds it by its lock and waits for it. So the worker may be killed
+at any moment without a job being lost or started twice.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from sdxl_train_cli import gpu, process
+from sdxl_train_cli.errors import SetupError, UsageError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.jobs import placing, starting
+from sdxl_train_cli.jobs.job import Job, JobState
+from sdxl_train_cli.jobs.store import Queue
+from sdxl_train_cli.process import Detached
+from sdxl_train_cli.records import run_owner
+from sdxl_train_cli.records.run_owner import Liveness
+
+POLL_SECONDS = 1.0
+MOST_CUT_OFFS = 5
+"""A job that was cut off so often without a further step would take the machine down once more."""
+_GRACE_SECONDS = 180.0
+"""How long a stopped job may take: the trainer ends its step and saves what it is saving."""
+_PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How to work off the queue."""
+
+    devices: tuple[int, ...] | None = None
+    """GPUs that may be used. None for all."""
+    shares: bool = False
+    """Whether jobs may share a GPU where their memory allows it."""
+    waits: bool = False
+    """Whether to wait for further jobs when none is left."""
+
+
+@dataclass
+class Worker:
+    """One worker. Only one works on a queue at a time: `holding` sees to that."""
+
+    queue: Queue
+    options: WorkerOptions
+    argv: Callable[[Job], Sequence[str]]
+    """The command line that carries out a claimed job."""
+    say: Callable[[str], None]
+    _children: dict[int, Detached] = field(default_factory=dict)
+    _short: dict[int, float] = field(default_factory=dict)
+    """Since when a job waits for memory that other programs hold."""
+    _told: set[int] = field(default_factory=set)
+    _asked: set[tuple[int, int]] = field(default_factory=set)
+    """Starts that were asked to stop."""
+
+    def work(self) -> None:
+        """Work until nothing is left, or until it is asked to end. Blocks."""
+        self.queue.ask_to_end(wanted=False)
+        while True:
+            running = self._look_after()
+            if self.queue.is_to_end:
+                self.say("asked to end: stopping what runs; it is resumed by the next `sdxl-train queue start`")
+                self.stop()
+                return
+            is_left = self._start_what_fits(running)
+            if not is_left and not running and not self.options.waits:
+                return
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Stop every running job, so that it can be resumed, and wait for that. Jobs that take too long are left."""
+        end = time.monotonic() + _GRACE_SECONDS
+        for job in self.queue.jobs(JobState.RUNNING):
+            self._signal(job)
+        while self._look_after() and time.monotonic() < end:
+            time.sleep(POLL_SECONDS / 4)
+
+    def _look_after(self) -> list[Job]:
+        """Note what has ended, stop what is to stop, and give the jobs that run on."""
+        codes = {number: child.poll() for number, child in self._children.items()}
+        ended = {number: code for number, code in codes.items() if code is not None}
+        for number in ended:
+            del self._children[number]
+        running = []
+        for job in self.queue.jobs(JobState.RUNNING):
+            if job.id in self._children or self._lives(job):
+                running.append(job)
+                if job.is_to_stop:
+                    self._signal(job)
+            else:
+                self._note_cut_off(self.queue.require(job.id))
+        self._report(ended)
+        return running
+
+    def _lives(self, job: Job) -> bool:
+        """Whether a process carries the job out, whoever started it."""
+        return run_owner.liveness(self.queue.job_folder(job.id), None) is not Liveness.GONE
+
+    def _note_cut_off(self, job: Job) -> None:
+        """Let a job whose process is gone wait again, if it has not told how it ended."""
+        if job.state is not JobState.RUNNING:
+            return
+        if job.is_to_stop:
+            self.queue.end(job, JobState.STOPPED, process.SIGNALLED + int(signal.SIGTERM))
+        elif job.cut_offs + 1 >= MOST_CUT_OFFS and starting.steps_of(job) <= job.steps:
+            cause = f"it was cut off {MOST_CUT_OFFS} times without a further step; see `sdxl-train queue log {job.id}`"
+            self.queue.end(job, JobState.FAILED, 1, cause)
+            self.say(f"job {job.id} ({job.name}) failed: {cause}")
+        else:
+            self.queue.put_back(job, starting.steps_of(job), is_cut_off=True)
+            self.say(f"job {job.id} ({job.name}) was cut off and will be resumed")
+
+    def _report(self, codes: Mapping[int, int]) -> None:
+        """Say how jobs ended. SetupError if none can start here, so that not all of them fail in a row."""
+        for number, code in codes.items():
+            job = self.queue.require(number)
+            if job.state.has_ended:
+                self.say(f"job {job.id} ({job.name}) {job.state.value}{f': {job.cause}' if job.cause else ''}")
+            elif code == SetupError.exit_code:
+                raise SetupError(
+                    f"job {job.id} ({job.name}) can't start, and no other could: `sdxl-train queue log {job.id}`",
+                    "sdxl-train doctor, then: sdxl-train queue start",
+                )
+
+    def _start_what_fits(self, running: Sequence[Job]) -> bool:
+        """Start what fits now, in the queue's order. False if no job waits."""
+        devices = self._devices()
+        if not self.options.shares and {job.device for job in running} >= {d and d.index for d in devices}:
+            return True  # nothing is free, so that the waiting need not be read
+        waiting = self.queue.jobs(JobState.WAITING)
+        placed = placing.place(waiting, running, devices, shares=self.options.shares)
+        for job, device in placed.starts:
+            claimed = self.queue.claim(job.id, None if device is None else device.index)
+            if claimed is not None:
+                self._start(claimed)
+        for job, device in placed.short_of_memory:
+            self._say_in_time(job, device)
+        return bool(waiting)
+
+    def _devices(self) -> list[Gpu | None]:
+        """The GPUs to use; the processor where there is none."""
+        wanted = self.options.devices
+        found: list[Gpu | None] = [device for device in gpu.devices() if wanted is None or device.index in wanted]
+        if not found and wanted is not None:
+            raise UsageError(f"no GPU {', '.join(map(str, wanted))}", "`sdxl-train doctor` shows the GPUs")
+        return found or [None]
+
+    def _say_in_time(self, job: Job, device: Gpu) -> None:
+        """Say once that a job waits for memory: not at once, as a driver frees it a moment after a run has ended."""
+        since = self._short.setdefault(job.id, time.monotonic())
+        if job.id not in self._told and time.monotonic() - since > _PATIENCE_SECONDS:
+            self._told.add(job.id)
+            self.say(
+                f"job {job.id} ({job.name}) waits: it needs {job.need_gib:.1f} GB, and other programs leave "
+                f"{device.free_gib:.1f} GB of GPU {device.index}"
+            )
+
+    def _start(self, job: Job) -> None:
+        try:
+            self.queue.job_folder(job.id).mkdir(parents=True, exist_ok=True)
+            self._children[job.id] = process.start_detached(self.argv(job), self.queue.log(job.id))
+        except OSError as error:
+            self.queue.put_back(job, job.steps, is_cut_off=False)
+            raise UsageError(
+                f"job {job.id} ({job.name}) can't be started: {error.strerror}", "free some space, then start again"
+            ) from error
+        where = "the processor" if job.device is None else f"GPU {job.device}"
+        verb = "started" if job.starts == 1 else "started again"
+        self.say(f"job {job.id} ({job.name}) {verb} on {where}")
+
+    def _signal(self, job: Job) -> None:
+        """Ask a job's process to stop its run; the run stays resumable. Once: a second signal would not wait."""
+        if (job.id, job.starts) in self._asked:
+            return
+        self._asked.add((job.id, job.starts))
+        child = self._children.get(job.id)
+        pid = run_owner.process_of(self.queue.job_folder(job.id)) if child is None else child.pid
+        if pid is not None:
+            process.ask_to_end(pid)
+
+
+@contextmanager
+def holding(queue: Queue) -> Iterator[None]:
+    """Be the queue's only worker for the duration of the block. UsageError if there is one already."""
+    with ExitStack() as stack:
+        try:
+            queue.worker_folder.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(run_owner.hold(queue.worker_folder))
+        except UsageError as error:
+            raise UsageError("a worker is already working on this queue", "`sdxl-train queue list` shows it") from error
+        stack.enter_context(run_owner.read_noted(queue.worker_folder, lock))
+        yield
+
+
+def is_working(queue: Queue) -> bool:
+    """Whether a worker works on the queue."""
+    return run_owner.liveness(queue.worker_folder, None) is Liveness.ALIVE
+
+
+def own_argv(*words: str) -> list[str]:
+    """The command line of one of our commands."""
+    return [sys.executable, "-m", "sdxl_train_cli", *words]

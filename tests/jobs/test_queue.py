@@ -1,0 +1,208 @@
+"""The queue end to end, with a stand-in trainer: added, worked off, stopped, cut off, resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import Cli, variables, write_pictures
+from patience import processes_with, until
+
+from sdxl_train_cli import process
+from sdxl_train_cli.jobs.job import JobState, Waiting
+from sdxl_train_cli.jobs.store import Queue
+from sdxl_train_cli.records import history, metrics
+from sdxl_train_cli.records.history import RunState
+
+KILLS = int(os.environ.get("SDXL_TRAIN_TEST_QUEUE_KILLS", "4"))
+"""How often; a longer proof is asked for by hand."""
+posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
+
+
+@pytest.fixture
+def cli(tmp_path: Path, home: Path) -> Cli:
+    """`sdxl-train` with the stand-in installed, and a queue of its own."""
+    own = tmp_path / "home"
+    own.mkdir()
+    for part in home.iterdir():
+        (own / part.name).symlink_to(part)
+    return Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(own)})
+
+
+@pytest.fixture
+def queue(cli: Cli) -> Queue:
+    """Its queue."""
+    return Queue(Path(cli.environ["SDXL_TRAIN_HOME"]) / "queue")
+
+
+@pytest.fixture
+def line(model: Path, pictures: Path) -> list[str]:
+    """A short training."""
+    return ["lora", "--model", str(model), "--data", str(pictures), "--no-vram-check", "--name", "cat",
+            "--steps", "40", "--set", "save_every_n_steps=5"]  # fmt: skip
+
+
+def states_of(cli: Cli) -> dict[str, str]:
+    found: list[dict[str, Any]] = json.loads(cli("queue", "list", "--json").stdout)
+    return {job["name"]: job["state"] for job in found}
+
+
+def has_steps(folder: Path) -> bool:
+    """Whether it has made some, so that there is a state."""
+    return len(metrics.load(folder / "metrics.jsonl")) > 10
+
+
+def resumed_at(folder: Path) -> list[int]:
+    return [attempt.from_step or 0 for attempt in history.load(folder).record.attempts]
+
+
+def test_jobs_are_worked_off_in_order_past_a_failure(cli: Cli, line: list[str], tmp_path: Path) -> None:
+    lost = write_pictures(tmp_path / "lost")
+    preset = tmp_path / "own.yaml"
+    preset.write_text("extends: dim32-gc\nlearning_rate: 3e-5\n", encoding="utf-8")
+    first = cli("queue", "add", *line, "--name", "one", "--preset", preset)
+    assert (first.code, first.stdout.split()) == (0, ["1"]), first.stderr
+    assert "sdxl-train queue start" in first.stderr
+    cli("queue", "add", *line, "--name", "two", "--data", lost)
+    added = cli("queue", "add", *line, "--name", "three", "--json")
+    assert json.loads(added.stdout)["job"] == 3
+    assert cli("queue", "move", 3, "first").code == 0
+    shutil.rmtree(lost)
+    preset.write_text("extends: dim32-gc\nlearning_rate: 9e-5\n", encoding="utf-8")
+
+    done = cli("queue", "start")
+
+    assert done.code == 0, done.stderr
+    assert states_of(cli) == {"three": "done", "one": "done", "two": "failed"}
+    assert [line.split()[1] for line in done.stderr.splitlines() if " started " in line] == ["3", "1", "2"]
+    assert "sdxl-train queue log 2" in done.stderr
+    assert str(lost) in cli("queue", "log", 2).stdout
+    kept = history.load(tmp_path / "output" / "one").record.settings["learning_rate"]
+    assert str(kept.value) == "3e-05"  # as the preset was when the job was added
+
+
+def test_what_a_run_refuses_is_refused_at_once(cli: Cli, line: list[str]) -> None:
+    refused = cli("queue", "add", *line, "--set", "network_dmi=4")
+    misspelled = cli("queue", "add", "lroa")
+
+    assert refused.code == 3
+    assert "network_dim" in refused.stderr
+    assert (misspelled.code, "sdxl-train queue add lora" in misspelled.stderr) == (2, True)
+    assert cli("queue", "list", "--json").stdout.strip() == "[]"
+
+
+@posix
+@pytest.mark.slow
+def test_a_job_is_stopped_alone_and_retried_from_its_state(
+    cli: Cli, queue: Queue, line: list[str], tmp_path: Path
+) -> None:
+    cli("queue", "add", *line, "--name", "one", "--steps", "100")
+    cli("queue", "add", *line, "--name", "two")
+    with cli.start("queue", "start", STANDIN_STEP_SECONDS="0.1") as worker:
+        until(lambda: has_steps(tmp_path / "output" / "one"))
+        second = cli("queue", "start")
+        assert (second.code, cli("queue", "rm", 1).code) == (2, 2)
+        assert cli("queue", "stop", 1).code == 0
+        assert worker.end().code == 0
+    assert states_of(cli) == {"one": "stopped", "two": "done"}
+
+    cli("queue", "retry", 1)
+    with cli.start("queue", "start", STANDIN_STEP_SECONDS="0.001") as again:
+        assert again.end().code == 0
+
+    assert states_of(cli)["one"] == "done"
+    assert [step % 5 for step in resumed_at(tmp_path / "output" / "one")] == [0]
+    assert [path.name for path in (tmp_path / "output").iterdir()] in (["one", "two"], ["two", "one"])
+    assert cli("queue", "rm", 1, 2).code == 0
+    assert queue.jobs() == []
+
+
+@posix
+@pytest.mark.parametrize("way", ["ctrl-c", pytest.param("queue stop", marks=pytest.mark.slow)])
+def test_a_stopped_worker_leaves_a_run_that_the_next_one_resumes(
+    cli: Cli, line: list[str], tmp_path: Path, way: str
+) -> None:
+    cli("queue", "add", *line, "--steps", "100")
+    with cli.start("queue", "start", STANDIN_STEP_SECONDS="0.05") as worker:
+        until(lambda: has_steps(tmp_path / "output" / "cat"))
+        if way == "ctrl-c":
+            worker.send(signal.SIGINT)
+        else:
+            assert cli("queue", "stop").code == 0
+        assert worker.end().code == (128 + signal.SIGINT if way == "ctrl-c" else 0)
+    assert states_of(cli) == {"cat": "waiting"}
+    assert history.load(tmp_path / "output" / "cat").state is RunState.STOPPED
+
+    assert cli("queue", "start").code == 0
+
+    assert states_of(cli) == {"cat": "done"}
+    assert [step >= 5 for step in resumed_at(tmp_path / "output" / "cat")] == [True]
+
+
+@posix
+def test_a_closed_terminal_stops_nothing(cli: Cli, line: list[str], tmp_path: Path) -> None:
+    cli("queue", "add", *line)
+    with cli.start("queue", "start") as worker:
+        until(lambda: has_steps(tmp_path / "output" / "cat"))
+        worker.send(signal.SIGHUP)
+        assert worker.end().code == 0
+    assert states_of(cli) == {"cat": "done"}
+
+
+@posix
+def test_kills_at_any_moment_lose_no_job_and_start_none_twice(
+    cli: Cli, queue: Queue, line: list[str], tmp_path: Path
+) -> None:
+    names = [f"run{number}" for number in range(max(3, KILLS))]
+    assert cli("queue", "add", *line, "--name", names[0]).code == 0
+    record = json.dumps(dict(queue.kept(1).record))
+    for name in names[1:]:
+        queue.add(Waiting(name, "lora", "dim32-gc", record))
+    moment = random.Random(7)  # noqa: S311 - the same moments each time
+    killed = dict.fromkeys(("worker", "supervisor", "trainer", "all"), 0)
+    while sum(killed.values()) < KILLS and not all(job.state.has_ended for job in queue.jobs()):
+        with cli.start("queue", "start", STANDIN_STEP_SECONDS="0.03") as worker:
+            time.sleep(moment.uniform(0.3, 6))
+            victim = moment.choice(list(killed))
+            killed[victim] += kill(victim, worker.process.pid, tmp_path)
+            if victim in {"supervisor", "trainer"}:
+                worker.send(signal.SIGKILL)
+    with cli.start("queue", "start", STANDIN_STEP_SECONDS="0.001") as worker:
+        assert worker.process.wait(60 + 10 * KILLS) == 0
+
+    for name in names:
+        mine = [each for each in (tmp_path / "output").iterdir() if each.name.rsplit("-", 1)[0] == name]
+        done = [folder for folder in mine if history.load(folder).state is RunState.DONE]
+        failed = [job for job in queue.jobs(JobState.FAILED) if job.name == name]
+        assert len(done) + len(failed) == 1, (name, mine)  # a killed trainer is a failed run, as its error tells
+        assert [sorted(resumed_at(folder)) for folder in mine] == [resumed_at(folder) for folder in mine]
+    assert [job.id for job in queue.jobs()] == list(range(1, len(names) + 1))
+    print(f"killed: {killed}; {len(queue.jobs(JobState.FAILED))} failed")  # noqa: T201 - the figure
+
+
+def kill(victim: str, worker: int, folder: Path) -> int:
+    """Kill processes of the queue with SIGKILL. How many were there."""
+    supervisors = [pid for pid in processes_with("--claimed") if belongs(pid, folder)]
+    trainers = [pid for pid in processes_with("sdxl_train_network.py") if belongs(pid, folder)]
+    chosen = {"worker": [worker], "supervisor": supervisors, "trainer": trainers, "all": [worker, *supervisors]}
+    for pid in chosen[victim]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return int(bool(chosen[victim]))
+
+
+def belongs(pid: int, folder: Path) -> bool:
+    try:
+        return psutil.Process(pid).environ().get("SDXL_TRAIN_HOME", "").startswith(str(folder))
+    except psutil.Error:
+        return False
