@@ -84,6 +84,8 @@ class Demand:
     samples: bool
     sample_area: float
     """Area of the largest sample picture, in the same units."""
+    decodes_whole: bool
+    """Whether the VAE decodes samples at once, as sd-scripts alone does."""
     caches_text: bool
     """Whether the text encoders' outputs are cached, so that they leave the GPU."""
     lowram: bool
@@ -191,6 +193,7 @@ def read(recipe: Recipe) -> Demands:
         vae_batch=_integer(recipe, "vae_batch_size") or 1,
         samples=recipe.get("sample_prompts") is not None and any(recipe.get(option) for option in _SAMPLES),
         sample_area=_area(recipe) if recipe.sample_pixels is None else recipe.sample_pixels / SIDE**2,
+        decodes_whole=recipe.decodes_whole,
         caches_text=_caches_text(recipe),
         lowram=recipe.is_on("lowram"),
         words=words,

@@ -309,6 +309,7 @@ def trained_by(
         options=table.of(kind),
         shim=shim,
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
+        drawing=INSIDE / "sampled.py" if installed.trains else None,
     )
 
 

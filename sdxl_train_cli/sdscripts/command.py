@@ -30,6 +30,8 @@ class InstalledTrainer:
     """A script that makes the following script faster (inside/fast.py)."""
     marking: tuple[str, ...] = ()
     """A script, and the tensors that it puts into what is saved (inside/marked.py); empty where none are needed."""
+    drawing: Path | None = None
+    """A script that draws samples in little memory (inside/sampled.py)."""
     counting: Path | None = None
     """A script that has saved states say how far they are (inside/counted.py). None where the trainer does so."""
 
@@ -79,6 +81,7 @@ def build(
     """
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
     shims += trainer.marking
+    shims += [] if trainer.drawing is None or recipe.get("sample_prompts") is None else [str(trainer.drawing)]
     shims += [] if trainer.shim is None else [str(trainer.shim)]
     counting, begun, resuming = trainer.counting, 0, list[str]()
     if resumption is not None:
