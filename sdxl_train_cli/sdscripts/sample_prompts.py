@@ -52,6 +52,11 @@ def has_own_size(prompt: str) -> bool:
     return any(found["name"].lower() in "wh" for found in _FLAGS.finditer(prompt))
 
 
+def has_words(prompt: str) -> bool:
+    """Whether there is anything to draw. Flags at the very beginning would be drawn as words."""
+    return bool(words(f" {prompt.strip()}"))
+
+
 def words(written: str) -> str:
     """The prompt of a line, without its flags."""
     return written.split(" --", 1)[0].strip()

@@ -70,7 +70,7 @@ print(json.dumps({"apart": apart, "drawn": answers}))
 
 @pytest.fixture(scope="module")
 def answer(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], str]:
-    file = tmp_path_factory.mktemp("code") / "code.py"
+    file = tmp_path_factory.mktemp("exercise") / "exercise.py"
     file.write_text(CODE, encoding="utf-8")
     installed = environment.require(Home(upstream_source.home()))
     argv = [str(installed.python), str(file), str(environment.INSIDE / "sampled.py")]
