@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -22,10 +24,13 @@ def is_possible() -> bool:
 
 def ask(question: str, default: object, convert: Callable[[str], Answer], *, shows_default: bool = True) -> Answer:
     """Ask until `convert` takes the answer, which raises typer.BadParameter for a wrong one."""
+    *above, last = _folded(visible.line(question), str(default) if shows_default else "")
+    for line in above:
+        console.note(line)
     try:
         with printing.questions_on_stderr():
             answer: Answer = typer.prompt(
-                visible.line(question),
+                last,
                 default=default,
                 value_proc=_taking(convert),
                 err=True,
@@ -34,6 +39,16 @@ def ask(question: str, default: object, convert: Callable[[str], Answer], *, sho
     except typer.Abort as error:
         raise _unanswered() from error
     return answer
+
+
+def _folded(question: str, default: str) -> list[str]:
+    """The question in lines that leave room for its default and a short answer, broken at words."""
+    room = shutil.get_terminal_size().columns - len(default) - _ANSWER
+    return textwrap.wrap(question, max(_LEAST, room), subsequent_indent="   ", drop_whitespace=True) or [question]
+
+
+_ANSWER, _LEAST = 16, 40
+"""Columns kept for brackets and an answer, and the fewest for a question."""
 
 
 def confirm(question: str, *, default: bool) -> bool:

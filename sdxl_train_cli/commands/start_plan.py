@@ -12,6 +12,7 @@ from sdxl_train_cli.environment import environment
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import preset_drafting, requirement
+from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes import presets, project
 from sdxl_train_cli.run import first_run, preparation, run_choices, summary, validating
 from sdxl_train_cli.run.first_run import FirstRun
@@ -122,8 +123,7 @@ class StartPlan:
             return
         train.tell(prepared)
         console.note(preset)
-        need = language.said("plan", "needs", "needs {need}", need=requirement.need(prepared.heaviest))
-        for line in summary.lines(prepared, need):
+        for line in summary.lines(prepared, _needs(prepared.heaviest)):
             console.note(line)
         console.note(summary.row(language.said("plan", "held-back", "validate:"), self._held_back(prepared)))
         if self.device is not None:
@@ -145,8 +145,7 @@ class StartPlan:
         steps = recipe.get("max_train_steps")
         length = language.said("plan", "steps-alone", "{steps} steps", steps=steps)
         yield summary.row(language.said("plan", "length", "length:"), length)
-        need = language.said("plan", "needs", "needs {need}", need=requirement.need(recipe))
-        yield summary.row(language.said("plan", "memory", "memory:"), need)
+        yield summary.row(language.said("plan", "memory", "memory:"), _needs(recipe))
 
     def _held_back(self, prepared: Prepared) -> str:
         """How many pictures the run validates on, and why."""
@@ -167,6 +166,11 @@ class StartPlan:
 
 
 _UNMEASURED = "not known: nothing like it was measured on this GPU; `sdxl-train fit` does so in five minutes"
+
+
+def _needs(recipe: Recipe) -> str:
+    need = requirement.need(recipe)
+    return language.said("plan", "needs", "needs {need}", need=need, low=need.low_gib, high=need.high_gib)
 
 
 def _suitable_size(prepared: Prepared) -> float:

@@ -246,8 +246,11 @@ def require(
     doubts = "".join(f"; {doubt}" for doubt in needed.doubts)
     if needed.high_gib > device.free_gib:
         raise VramError(_too_little(recipe, device, needed, doubts, tuple(ways_out())))
-    tight = ", a tight fit" if device.free_gib - needed.high_gib < TIGHT_GIB else ""
-    return f"needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GB free{tight}"
+    is_tight = device.free_gib - needed.high_gib < TIGHT_GIB
+    tight = language.said("plan", "tight", ", a tight fit") if is_tight else ""
+    facts = {"low": needed.low_gib, "high": needed.high_gib, "free": device.free_gib, "device": device.name}
+    english = "needs {needed}{doubts}; {device} has {free:.1f} GB free{tight}"
+    return language.said("plan", "fits", english, needed=needed, doubts=doubts, tight=tight, **facts)
 
 
 def _too_little(recipe: Recipe, device: Gpu, needed: MemoryNeed, doubts: str, ways: tuple[WayOut, ...]) -> Problem:
