@@ -163,10 +163,9 @@ def read(recipe: Recipe) -> Demands:
     _require_possible(recipe)
     full, words = recipe.kind is Kind.DREAMBOOTH, recipe.kind is Kind.EMBEDDING
     half = recipe.get("mixed_precision") in {"fp16", "bf16"}
-    trains_half = half and (recipe.is_on("full_bf16") or recipe.is_on("full_fp16"))
     size = _WORDS if words else _full_size(recipe) if full else _network_size(recipe)
     dim = _WORD_SIDE if words else _integer(recipe, "network_dim") or DEFAULT_DIM
-    trained_bytes = _HALF if trains_half else _FLOAT
+    trained_bytes = _HALF if half and _is_any_on(recipe, "full_bf16", "full_fp16") else _FLOAT
     state, state_doubts = _optimizer(recipe)
     likely = Demand(
         full=full,
