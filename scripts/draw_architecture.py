@@ -217,18 +217,22 @@ Written by `python scripts/draw_architecture.py --write`; a test compares it wit
 
 ## Two floors
 
-```mermaid
-flowchart TB
-    subgraph ours ["our side: the Python of sdxl-train, without torch"]
-        cli["commands, packages, ground"]
-    end
-    subgraph theirs ["training side: the Python of the isolated environment"]
-        inside["sdxl_train_cli/inside/*.py"] -- import --> upstream["sd-scripts, torch"]
-    end
-    cli -- "argv" --> inside
-    cli -- "argv" --> upstream
-    inside -- "one JSON object" --> cli
-    upstream -- "output, files, TensorBoard events" --> cli
+```
+  our side: the Python of sdxl-train, without torch
+  +---------------------------------------------------------------+
+  |  commands, packages, ground                                   |
+  +---------------------------------------------------------------+
+      |  argv                 ^                        ^
+      v                       | one JSON object        | output, files,
+  +---------------------------------------------+      | TensorBoard events
+  |  sdxl_train_cli/inside/*.py                 |      |
+  +---------------------------------------------+      |
+      |  import, or become the script                  |
+      v                                                |
+  +---------------------------------------------------------------+
+  |  sd-scripts, torch                                            |
+  +---------------------------------------------------------------+
+  training side: the Python of the isolated environment
 ```
 
 The floors never import each other. Files in `inside/` are run by path, and import nothing of ours:

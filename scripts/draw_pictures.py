@@ -37,10 +37,12 @@ from sdxl_train_cli.ui import live, run_page, run_page_data
 
 PICTURES = ROOT / "docs" / "pictures"
 NAME = "cat"
+PROMPTS = ("a photo of ohwx cat --w 128 --h 128 --s 8", "a photo of ohwx cat on a beach --w 128 --h 128 --s 8")
 COLUMNS = 100
 SHARE = 0.7
 """How far the run has come when its live view is drawn."""
 VIEWPORT = {"width": 1000, "height": 860}
+_BELOW = 20
 COLOURS = 64
 """A page of few colours: a palette makes the picture a third of its size."""
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -86,7 +88,7 @@ def draw(folder: Path, steps: int, browser: str) -> None:
     size = SmokeSize(steps, scaled=True, gpu_index=None)
     material = smoke.make_material(installed, folder / "material", size)
     prepared = preparation.prepare(choices(material, folder, size), where, workspace.user_presets())
-    runs.write(prepared.run, repeating.record(prepared), prepared.pictures)
+    runs.write(prepared.run, repeating.record(prepared), prepared.pictures, prepared.prompts)
     view = DrawnView()
     launching.follow(prepared, view.show, frozenset())
     PICTURES.mkdir(exist_ok=True)
@@ -103,18 +105,25 @@ def draw(folder: Path, steps: int, browser: str) -> None:
 def choices(material: SmokeMaterial, folder: Path, size: SmokeSize) -> Choices:
     """A run as a person would start it, with the sizes of a smoke run."""
     chosen = smoke.choices(Kind.LORA, material, folder / "output", size, eight_bit=False)
-    longer = (Override("save_every_n_steps", size.steps // 3, Origin("pictures")),)
-    return replace(chosen, name=NAME, trigger="a photo of ohwx cat", overrides=(*chosen.overrides, *longer))
+    every = {"save_every_n_steps": size.steps // 3, "sample_every_n_steps": size.steps // 3}
+    longer = tuple(Override(option, steps, Origin("pictures")) for option, steps in every.items())
+    overrides = (*chosen.overrides, *longer)
+    return replace(chosen, name=NAME, trigger="a photo of ohwx cat", samples=PROMPTS, overrides=overrides)
 
 
 def photograph(page: Path, target: Path, browser: str) -> None:
-    """Save the top of a page as it looks in a browser."""
+    """Save a page as it looks in a browser, down to its samples."""
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         tab = opened.new_page(viewport=VIEWPORT, color_scheme="light")
         tab.goto(page.as_uri())
         tab.wait_for_timeout(500)
-        tab.screenshot(path=str(target))
+        tab.locator(".samples").scroll_into_view_if_needed()
+        tab.evaluate("scrollTo(0, 0)")
+        samples = tab.locator(".card", has=tab.locator(".samples")).bounding_box()
+        height = VIEWPORT["height"] if samples is None else samples["y"] + samples["height"] + _BELOW
+        clip = {"x": 0, "y": 0, "width": VIEWPORT["width"], "height": height}
+        tab.screenshot(path=str(target), full_page=True, clip=clip)
         opened.close()
     with Image.open(target) as picture:
         picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS).save(target, optimize=True)

@@ -20,13 +20,18 @@ from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
+from sdxl_train_cli import gpu
+from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import estimation, fitted_constants, measured_cells, requirement
 from sdxl_train_cli.memory.cuda_context import CudaContext
 from sdxl_train_cli.memory.estimate_inputs import Demand, Demands, read
 from sdxl_train_cli.memory.estimation import CountedRun
 from sdxl_train_cli.memory.fitted_constants import EstimateSpread, FittedConstants
 from sdxl_train_cli.memory.measured_cells import MeasuredCell
+from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.memory.optimizer_state import STATES, factored_bytes
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.recipes import presets
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "vram.md"
 START = (0.05, 0.4, 0.3, 0.6, 0.1, -0.9)
@@ -39,6 +44,10 @@ TABLE = "table"
 CONTRADICTED = ("LoRA 32, gc", 2)
 """Excluded: 9.4 to 13.1 for one more image, while every other checkpointed row adds 0.8 to 1.6 per image."""
 ASSUMED_OPTIMIZERS = ("AdamW8bit", "Lion8bit", "Adafactor", "Lion", "AdamW")
+
+PRESETS = ("anime", "character", "dim32-gc", "dim32-bf16-gc", "dim32-fp8-gc", "dim128-fp8-gc", "slow-and-safe")
+CARDS, HEADROOM = (6, 8, 10, 12, 16, 24), 0.5
+"""GB, and what a desktop takes of it."""
 
 Point = tuple[float, ...]
 
@@ -335,6 +344,27 @@ def assumed(demand: Demand, name: str, *, trains_text: bool) -> Demand:
     return replace(other, trained_text=0, text_bytes=2.0 if demand.full else demand.text_bytes)
 
 
+def samples_by_card() -> list[str]:
+    """One line for each preset: the side of the samples that a run draws by default, on each card."""
+    lines = []
+    for name in PRESETS:
+        loaded = presets.load(Kind.LORA, name)
+        sides = [drawn_side(loaded, gpu.hypothetical(gib, HEADROOM)) for gib in CARDS]
+        lines.append(f"| {name} | {' | '.join(sides)} |")
+    return lines
+
+
+def drawn_side(bare: Recipe, card: Gpu) -> str:
+    """The largest of the sides that a run tries which fits, in pixels."""
+    known = MeasuredRuns((), card, "").need
+    if known(bare).high_gib > card.free_gib:
+        return "does not fit"
+    wanted = ("sample_prompts", "prompts.txt"), ("sample_every_n_steps", 100)
+    drawing = bare.replaced({name: Setting(value=value) for name, value in wanted})
+    sizes = [(side, drawing.model_copy(update={"sample_pixels": side**2})) for side in (1024, 768, 512)]
+    return next((str(side) for side, each in sizes if known(each).high_gib <= card.free_gib), "none")
+
+
 def report(cells: Sequence[Cell], found: Fit) -> str:
     """The content of docs/vram.md."""
     lines = [
@@ -348,6 +378,9 @@ def report(cells: Sequence[Cell], found: Fit) -> str:
         cells="\n".join(lines),
         figures="\n".join(f"- {name}: {words}." for name, words in figures(cells, found).items()),
         assumptions="\n".join(assumptions(cells)),
+        cards="| preset | " + " | ".join(f"{gib} GB" for gib in CARDS) + " |\n" + "| --- " * (len(CARDS) + 1) + "|",
+        headroom=HEADROOM,
+        samples="\n".join(samples_by_card()),
         mean_fitted=mean(taught_only(cells, found.errors)),
         held_out_fitted=mean(taught_only(cells, found.held_out)),
         worst=largest(taught_only(cells, found.errors)),
@@ -380,8 +413,11 @@ A GB of memory here is 2^30 bytes: the MiB that nvidia-smi shows, divided by 102
 A run has phases: loading models, caching latents, caching captions, training, drawing samples. It needs what the
 largest of them takes. `phases.py` counts the models that are on the GPU in each, in the order in which sd-scripts
 v0.10.1 and v0.11.1 move them. Two findings: an fp8 base is cast in RAM, so what peaks before training is the float32
-VAE encoding pictures; and samples bring both text encoders back as float32, where they stay until the run ends (3.0
-GB). `--lowram` loads everything straight to the GPU, the U-Net in float32 first: 12.9 GB, whatever is trained then.
+VAE encoding pictures; and a sample of 1024x1024 that is decoded at once, as sd-scripts alone does it, takes 8.3 GB in
+float32 and 4.1 in 16 bits, more than most trainings. Prompts are encoded on the processor where the text encoders have
+left the GPU: both releases leave them there. So `sdxl-train` has samples decoded in strips (`inside/sampled.py`): 2.1
+and 1.0 GB are counted for it, and 1.25 times as much is told. What it takes on a GPU has not been measured. `--lowram`
+loads everything straight to the GPU, the U-Net in float32 first: 12.9 GB, whatever is trained then.
 
 In a training step, some memory is held throughout: the weights of the U-Net, the text encoders and the network, and the
 optimizer's states. It follows from counts of weights and bytes (`network_size.py`, `optimizer_state.py`,
@@ -488,6 +524,14 @@ for.
 plain run without gradient checkpointing, and from 7 % more to 4 % less with it (docs/speed.md); CUDA's context grew by
 0.1 GB. A fast run is checked against a measured fast run of the same settings, otherwise against 7 % more than the
 plain run needs.
+
+## Samples that are drawn by default
+
+The side in pixels of a square sample, by preset and card, at batch 1 and with {headroom} GB taken by a desktop: the
+largest of 1024, 768 and 512 with which the whole run fits.
+
+{cards}
+{samples}
 
 ## Your own measurements
 

@@ -40,6 +40,11 @@ def text(name: str, part: str, english: str) -> str:
     return russian().get(name, {}).get(part, english) if is_russian() else english
 
 
+def said(name: str, part: str, english: str, /, **facts: object) -> str:
+    """One text in the person's language, with its {names} filled in."""
+    return text(name, part, english).format(**facts)
+
+
 def problem(name: str, message: str, hint: str, /, **facts: object) -> Problem:
     """A problem in the person's language, with its {names} filled in."""
     return Problem(

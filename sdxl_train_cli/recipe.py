@@ -111,6 +111,8 @@ class Recipe(BaseModel):
     settings: Mapping[str, Setting]
     sample_pixels: int | None = None
     """Pixels of the largest sample picture, which its prompts tell. None if they were not read."""
+    decodes_whole: bool = False
+    """Whether samples are decoded at once, as sd-scripts alone does. That takes several times as much memory."""
 
     @field_validator("settings")
     @classmethod

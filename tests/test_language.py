@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
+import string
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +42,31 @@ def test_every_russian_text_has_an_english_one_in_the_code(name: str) -> None:
     assert any(f'"{name}"' in text for text in CODE) or name == "explain"
 
 
+@functools.cache
+def said() -> dict[tuple[str, str], str]:
+    """What the code gives to `language.said`: the English of each part, by its name."""
+    calls = [
+        (node, tree)
+        for tree in map(ast.parse, CODE)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "language.said"
+    ]
+    return {
+        (ast.literal_eval(call.args[0]), ast.literal_eval(call.args[1])): ast.unparse(call.args[2]) for call, _ in calls
+    }
+
+
+def test_every_question_of_start_and_every_line_of_its_plan_has_a_russian_row_and_no_row_is_left_over() -> None:
+    assert {*said()} == {(name, part) for name in ("start", "plan") for part in language.russian()[name]}
+
+
+def test_a_russian_row_fills_in_nothing_that_the_code_does_not_give() -> None:
+    code = "".join(CODE)
+    for name, part in said():
+        fields = {field for _, field, _, _ in string.Formatter().parse(language.russian()[name][part]) if field}
+        assert all(f"{field}=" in code or f'"{field}"' in code for field in fields), part
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
     write_safetensors(tmp_path / "base.safetensors")
@@ -71,7 +99,7 @@ HINTS = {
 
 
 def test_every_hint_has_a_case() -> None:
-    assert HINTS.keys() == language.russian().keys() - {"explain"}
+    assert HINTS.keys() == language.russian().keys() - {"explain", "start", "plan", "unanswered"}
 
 
 @pytest.mark.parametrize("name", HINTS)

@@ -10,17 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from sdxl_train_cli import layout
+from sdxl_train_cli import language, layout
 from sdxl_train_cli.commands import asking, start_questions, train, train_options, values, workspace
 from sdxl_train_cli.commands.start_plan import StartPlan
 from sdxl_train_cli.commands.start_questions import Typed
-from sdxl_train_cli.commands.train_options import WATCHING, AsJson, GpuIndex, NoSamples, Sample
+from sdxl_train_cli.commands.train_options import WATCHING, AsJson, GpuIndex, NoSamples, Sample, Validate
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.dataset import caption_style, checking, folders, picture_names
 from sdxl_train_cli.dataset.checking import CheckedDataset, DatasetSource
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project
+from sdxl_train_cli.records import storage
 from sdxl_train_cli.run import preparation, run_choices
 from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.ui import console, printing
@@ -28,7 +29,7 @@ from sdxl_train_cli.ui import console, printing
 _FOLDERS = ("data", "pictures", "images", "dataset")
 """Where pictures are looked for if no folder is given."""
 
-_START = "Start now? (n: write sdxl-train.yaml alone)"
+_ELSEWHERE = "go to a folder of your own first: sdxl-train.yaml and output/ are written where you are"
 
 Folder = Annotated[
     Path | None,
@@ -80,14 +81,17 @@ Force = Annotated[bool, _switch("--force", about="Write sdxl-train.yaml anew")]
 def start(
     folder: Folder = None, what: What = None, model: Model = None, trigger: Trigger = None, aim: For = None,
     preset: Preset = None, prediction: Says = None, sample: Sample = None, no_samples: NoSamples = False,
+    validate: Validate = None,
     gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
     no_vram_check: NoVramCheck = False, yes: Yes = False, force: Force = False, as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Ask what to train, write the project file, and start."""
+    storage.require_writable(Path.cwd(), _ELSEWHERE)
     asks = asking.is_possible() and not (yes or as_json)
     if not _may_write(asks=asks, force=force):
-        console.note(f"kept; next: {_written_command()} goes by it")
+        english = "kept; next: {command} goes by it"
+        console.note(language.said("start", "kept", english, command=_written_command()))
         return
     data = folder or _usual_folder()
     checked = _look(data)
@@ -95,7 +99,7 @@ def start(
     captions = caption_style.look(checked.survey)
     start_questions.show_found(data, checked, captions, device)
     samples = run_choices.samples(project.Project(), sample, no_samples=no_samples)
-    typed = Typed(what, model, trigger, aim, preset, prediction, samples)
+    typed = Typed(what, model, trigger, aim, preset, prediction, samples, validate)
     first = start_questions.answers(data, captions, typed, asks=asks)
     where = workspace.home(home)
     plan = StartPlan(first, where, device, gpu, gpu_memory, no_vram_check)
@@ -105,9 +109,9 @@ def start(
     if yes and (prepared is None or not plan.can_start):
         raise UsageError(plan.hindrance(), plan.way_out())
     can_start = prepared is not None and plan.can_start
-    starts = can_start and (yes or (asks and asking.confirm(_START, default=True)))
+    starts = can_start and (yes or (asks and asking.confirm(_start_question(), default=True)))
     written = project.write(Path.cwd(), text)
-    console.note(f"written: {written}")
+    console.note(language.said("start", "written", "written: {file}", file=written))
     if starts and prepared is not None:
         train.launch(prepared, where, as_json=as_json, is_told=True)
         return
@@ -116,7 +120,7 @@ def start(
 
 def _tell_written(written: Path, then: Sequence[str], *, as_json: bool) -> None:
     for line in then:
-        console.note(f"next: {line}")
+        console.note(language.said("start", "next", "next: {line}", line=line))
     if as_json:
         printing.data({"event": "result", "state": "written", "path": str(written), "next": list(then)}, indent=None)
     else:
@@ -129,9 +133,14 @@ def _may_write(*, asks: bool, force: bool) -> bool:
     if not there or force:
         return True
     if asks:
-        return asking.confirm(f"{layout.PROJECT_FILE} is already here. Write it anew?", default=False)
+        english = "{file} is already here. Write it anew?"
+        return asking.confirm(language.said("start", "anew", english, file=layout.PROJECT_FILE), default=False)
     project.require_absent(Path.cwd(), f"`{_written_command()}` goes by it; --force writes it anew")
     return False
+
+
+def _start_question() -> str:
+    return language.said("start", "start", "Start now? (n: write sdxl-train.yaml alone)")
 
 
 def _written_command() -> str:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sdxl_train_cli import formatting, gpu
-from sdxl_train_cli.commands import measured, train, workspace
+from sdxl_train_cli import formatting, gpu, language
+from sdxl_train_cli.commands import measured, start_questions, train, workspace
+from sdxl_train_cli.dataset import bucketing
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import requirement
+from sdxl_train_cli.memory import preset_drafting, requirement
+from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes import presets, project
-from sdxl_train_cli.run import first_run, preparation, run_choices, summary
+from sdxl_train_cli.run import first_run, preparation, run_choices, summary, validating
 from sdxl_train_cli.run.first_run import FirstRun
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.ui import console
 
 _LARGE_GIB = 80.0
 """Size of the GPU that a run is prepared for where there is none, so that nothing is refused for its sake."""
-_UNMEASURED = "not known: nothing like it was measured on this GPU; `sdxl-train fit` does so in five minutes"
-
 _SIZES = (8, 12, 16, 24, 32, 48, 80)
 """GPU memory as it is sold, in GB."""
 
@@ -94,36 +95,83 @@ class StartPlan:
         is_fast = self.is_fast if self.can_start else self.first.is_fast
         command = f"sdxl-train {self.first.kind.value}{' --fast' if is_fast else ''}"
         if not self.is_set_up or prepared is None:
-            return "sdxl-train setup", f"{command}, which trains what the file says"
+            english = "{command}, which trains what the file says"
+            return "sdxl-train setup", language.said("start", "next-train", english, command=command)
         if self.can_start:
             chosen = "" if self.gpu is None else f" --gpu {self.gpu}"
             return (f"{command}{chosen}{' --no-vram-check' if self.no_vram_check else ''}",)
         size = _suitable_size(prepared) if self.gpu_memory is None else self.gpu_memory
-        shown = f"{command} --dry-run --gpu-memory {size:g}, which shows what would be trained"
+        english = "{command}, which shows what would be trained"
+        shown = language.said("start", "next-dry", english, command=f"{command} --dry-run --gpu-memory {size:g}")
         folder = formatting.shell_word(self.first.data)
-        small = f"sdxl-train start {folder} --force --gpu-memory {_SIZES[0]}, which fits it to a smaller GPU"
-        return (
-            shown,
-            *([small] if self.gpu_memory is None and size > _SIZES[0] else []),
-            f"{command}, on a computer with a GPU",
-        )
+        smaller = f"sdxl-train start {folder} --force --gpu-memory {_SIZES[0]}"
+        english = "{command}, which fits it to a smaller GPU"
+        small = language.said("start", "next-small", english, command=smaller)
+        elsewhere = language.said("start", "next-elsewhere", "{command}, on a computer with a GPU", command=command)
+        return (shown, *([small] if self.gpu_memory is None and size > _SIZES[0] else []), elsewhere)
 
     def show(self, text: str, prepared: Prepared | None) -> None:
         """The plan in a few lines."""
-        what = f"{self.first.preset_name} ({self.first.reason}), on {self.first.base.name}"
+        what = language.said(
+            "plan", "preset-of", "{name} ({reason}), on {base}",
+            name=self.first.preset_name, reason=self._reason(), base=self.first.base.name,
+        )  # fmt: skip
+        preset = summary.row(language.said("plan", "preset", "preset:"), what)
         if prepared is None:
-            console.note(f"preset:   {what}")
-            overrides = project.parse(text).overrides
-            recipe = presets.load(self.first.kind, self.first.preset_name, overrides, workspace.user_presets())
-            console.note(f"length:   {recipe.get('max_train_steps')} steps")
-            console.note(f"memory:   needs {requirement.need(recipe)}")
+            console.note(preset)
+            for line in self._before_setup(text):
+                console.note(line)
             return
         train.tell(prepared)
-        console.note(f"preset:   {what}")
-        for line in summary.lines(prepared, f"needs {requirement.need(prepared.heaviest)}"):
+        console.note(preset)
+        for line in summary.lines(prepared, _needs(prepared.heaviest)):
             console.note(line)
+        console.note(summary.row(language.said("plan", "held-back", "validate:"), self._held_back(prepared)))
         if self.device is not None:
-            console.note(f"time:     {summary.time_words(prepared) or _UNMEASURED}")
+            time = summary.time_words(prepared) or language.said("plan", "time-unknown", _UNMEASURED)
+            console.note(summary.row(language.said("plan", "time", "time:"), time))
+
+    def _reason(self) -> str:
+        """Why this preset."""
+        if self.first.preset is not None:
+            return language.said("plan", "chosen", "as you chose")
+        english = "for {words}, captions: {captions}"
+        subject, captions = self.first.subject, start_questions.caption_words(self.first.captions)
+        facts = {"words": preset_drafting.CUSTOMS[subject].words, "subject": start_questions.subject_word(subject)}
+        return language.said("plan", "reason", english, captions=captions, **facts)
+
+    def _before_setup(self, text: str) -> Iterator[str]:
+        overrides = project.parse(text).overrides
+        recipe = presets.load(self.first.kind, self.first.preset_name, overrides, workspace.user_presets())
+        steps = recipe.get("max_train_steps")
+        length = language.said("plan", "steps-alone", "{steps} steps", steps=steps)
+        yield summary.row(language.said("plan", "length", "length:"), length)
+        yield summary.row(language.said("plan", "memory", "memory:"), _needs(recipe))
+
+    def _held_back(self, prepared: Prepared) -> str:
+        """How many pictures the run validates on, and why."""
+        arranged = bucketing.arrange(prepared.recipe, prepared.readable)
+        held = len({picture.path for picture in arranged.held_back})
+        if held:
+            english = "{held} of {whole} pictures held back, to see when it only learns the others by heart"
+            whole = held + len({one.picture.path for bucket in arranged.buckets for one in bucket.placed})
+            return language.said("plan", "held", english, held=held, whole=whole)
+        if self.first.validates is False:
+            return language.said("plan", "not-held", "none held back, as you chose")
+        if self.first.captions.pictures < validating.LEAST_PICTURES:
+            english = "none held back: {whole} pictures are few, and each is needed; --validate holds some back"
+            return language.said("plan", "few", english, whole=self.first.captions.pictures)
+        return language.said(
+            "plan", "no-validation", "none held back: these pictures, or this kind, can't be split evenly"
+        )
+
+
+_UNMEASURED = "not known: nothing like it was measured on this GPU; `sdxl-train fit` does so in five minutes"
+
+
+def _needs(recipe: Recipe) -> str:
+    need = requirement.need(recipe)
+    return language.said("plan", "needs", "needs {need}", need=need, low=need.low_gib, high=need.high_gib)
 
 
 def _suitable_size(prepared: Prepared) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
+from sdxl_train_cli import language
 from sdxl_train_cli.commands import asking, workspace
 from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.dataset import overview
@@ -22,7 +23,7 @@ from sdxl_train_cli.memory import preset_drafting
 from sdxl_train_cli.memory.preset_drafting import Priority, TrainingSubject
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.run import first_run
+from sdxl_train_cli.run import first_run, run_choices
 from sdxl_train_cli.run.first_run import FirstRun
 from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.sdscripts.base_model import Prediction
@@ -48,18 +49,60 @@ class Typed:
     prediction: Prediction | None
     samples: tuple[str, ...] | None = None
     """Prompts; none for no pictures, None where nothing was typed."""
+    validates: bool | None = None
+    """Whether pictures are held back. None leaves it to the run."""
 
 
 def show_found(data: Path, checked: CheckedDataset, captions: CaptionStyle, device: Gpu | None) -> None:
     """What was found before anything is asked."""
-    console.note(f"{data}: {captions.pictures} pictures; captions: {captions}")
+    found = language.said(
+        "start", "found", "{data}: {pictures} pictures; captions: {captions}",
+        data=data, pictures=captions.pictures, captions=caption_words(captions),
+    )  # fmt: skip
+    console.note(found)
     tags = overview.summarize(checked.survey).tags[:_MOST_TAGS] if captions.are_tags else ()
     if tags:
-        console.note(f"commonest tags: {', '.join(f'{tag} ({count})' for tag, count in tags)}")
+        told = ", ".join(f"{tag} ({count})" for tag, count in tags)
+        console.note(language.said("start", "tags", "commonest tags: {tags}", tags=told))
     if device is None:
-        console.note("no NVIDIA GPU was found: the run is planned, and can be started where there is one")
+        english = "no NVIDIA GPU was found: the run is planned, and can be started where there is one"
+        console.note(language.said("start", "no-gpu", english))
     else:
-        console.note(f"GPU: {device.name}, {device.free_gib:.1f} GB free of {device.total_gib:.1f}")
+        english = "GPU: {name}, {free:.1f} GB free of {total:.1f}"
+        facts = {"name": device.name, "free": device.free_gib, "total": device.total_gib}
+        console.note(language.said("start", "gpu", english, **facts))
+
+
+def caption_words(captions: CaptionStyle) -> str:
+    """How the captions are written."""
+    if not captions.captioned:
+        return language.said("start", "captions-none", "none")
+    kind = (
+        language.said("start", "captions-tags", "tags")
+        if captions.are_tags
+        else language.said("start", "captions-sentences", "sentences")
+    )
+    lacking, whole = captions.pictures - captions.captioned, captions.pictures
+    english = "; {lacking} of {whole} pictures have none"
+    some = language.said("start", "captions-lacking", english, lacking=lacking, whole=whole)
+    return kind + (some if lacking else "")
+
+
+def subject_word(subject: TrainingSubject) -> str:
+    """The choice in the person's language."""
+    words = {
+        TrainingSubject.CHARACTER: language.said("start", "character", "character"),
+        TrainingSubject.OBJECT: language.said("start", "object", "object"),
+        TrainingSubject.STYLE: language.said("start", "style", "style"),
+        TrainingSubject.CONCEPT: language.said("start", "concept", "concept"),
+        TrainingSubject.SEVERAL: language.said("start", "several", "several"),
+    }
+    return words[subject]
+
+
+def _shown(choices: Sequence[str], words: Mapping[str, str]) -> str:
+    """The choices, each with its word in the person's language."""
+    return ", ".join(one if words[one] == one else f"{one} ({words[one]})" for one in choices)
 
 
 def answers(data: Path, captions: CaptionStyle, typed: Typed, *, asks: bool) -> FirstRun:
@@ -71,7 +114,8 @@ def answers(data: Path, captions: CaptionStyle, typed: Typed, *, asks: bool) -> 
     aim, preset = _aim(typed.aim, typed.preset, asks=asks)
     return FirstRun(
         data=data, subject=what, base=base, prediction=prediction, trigger=trigger, priority=Priority(aim),
-        preset=preset, samples=_samples(typed.samples, trigger, asks=asks), captions=captions,
+        preset=preset, samples=_samples(typed.samples, trigger, asks=asks), validates=typed.validates,
+        captions=captions,
     )  # fmt: skip
 
 
@@ -80,7 +124,9 @@ def _what(typed: str | None, *, asks: bool) -> str:
         return asking.require_one_of("--what", typed, _SUBJECTS)
     if not asks:
         return _SUBJECTS[0]
-    return asking.ask(f"1. What do you train? {', '.join(_SUBJECTS)}", _SUBJECTS[0], asking.one_of(_SUBJECTS))
+    words = {one.value: subject_word(one) for one in TrainingSubject}
+    question = language.said("start", "what", "1. What do you train? {choices}", choices=_shown(_SUBJECTS, words))
+    return asking.ask(question, _SUBJECTS[0], asking.one_of(_SUBJECTS, words))
 
 
 def _base(typed: str | None, captions: CaptionStyle, *, asks: bool) -> FoundBase:
@@ -101,20 +147,30 @@ def _asked_base(found: Sequence[FoundBase]) -> FoundBase:
     for number, base in enumerate(found[:_MOST_BASES], 1):
         console.note(f"   {number}  {base.name:<{widest}}  {base.label}; {base.place}")
     if len(found) > _MOST_BASES:
-        console.note(f"   and {len(found) - _MOST_BASES} more, which can be named by their path")
-    words = "number, path or Hugging Face id" if found else "none was found here: a path or a Hugging Face id"
+        english = "   and {count} more, which can be named by their path"
+        console.note(language.said("start", "more-bases", english, count=len(found) - _MOST_BASES))
+    question = (
+        language.said("start", "base", "2. Which base model? number, path or Hugging Face id")
+        if found
+        else language.said("start", "no-base", "2. Which base model? none was found here: a path or a Hugging Face id")
+    )
 
     def named(text: str) -> FoundBase:
         if text.strip().isdecimal():
             if not 1 <= int(text) <= len(found):
-                raise typer.BadParameter(f"a number from 1 to {len(found)}" if found else "a path or a Hugging Face id")
+                wanted = (
+                    language.said("start", "base-number", "a number from 1 to {count}", count=len(found))
+                    if found
+                    else language.said("start", "base-path", "a path or a Hugging Face id")
+                )
+                raise typer.BadParameter(wanted)
             return found[int(text) - 1]
         try:
             return bases_on_disk.look(text.strip(), os.environ)
         except ModelError as error:
             raise typer.BadParameter(str(error.problems[0])) from error
 
-    return asking.ask(f"2. Which base model? {words}", "1" if found else checkpoint.SDXL_BASE, named)
+    return asking.ask(question, "1" if found else checkpoint.SDXL_BASE, named)
 
 
 def _prediction(typed: Prediction | None, base: FoundBase, *, asks: bool) -> Prediction | None:
@@ -123,7 +179,8 @@ def _prediction(typed: Prediction | None, base: FoundBase, *, asks: bool) -> Pre
         return typed
     console.note(f"   {base.name}: {base.base.doubt}")
     choices = [each.value for each in Prediction]
-    return Prediction(asking.ask(f"   What does it predict? {', '.join(choices)}", choices[0], asking.one_of(choices)))
+    question = language.said("start", "predicts", "   What does it predict? {choices}", choices=", ".join(choices))
+    return Prediction(asking.ask(question, choices[0], asking.one_of(choices)))
 
 
 def _trigger(typed: str | None, what: TrainingSubject, captions: CaptionStyle, *, asks: bool) -> str | None:
@@ -132,12 +189,20 @@ def _trigger(typed: str | None, what: TrainingSubject, captions: CaptionStyle, *
 
     def word(text: str) -> str:
         if text.strip() == _NONE and needed:
-            raise typer.BadParameter(f"training {_words(what)} needs a word that calls it in prompts")
+            english = "training {words} needs a word that calls it in prompts"
+            facts = {"words": _words(what), "subject": subject_word(what)}
+            raise typer.BadParameter(language.said("start", "trigger-needed", english, **facts))
         return text.strip()
 
     if typed is None and asks:
-        said = "which word calls it in prompts" if needed else f"a word that calls it in prompts, or {_NONE} for none"
-        typed = asking.ask(f"3. Trigger: {said}?", default or _NONE, word)
+        question = (
+            language.said("start", "trigger", "3. Trigger: which word calls it in prompts?")
+            if needed
+            else language.said(
+                "start", "trigger-or-none", "3. Trigger: a word that calls it in prompts, or - for none?"
+            )
+        )
+        typed = asking.ask(question, default or _NONE, word)
     found = default if typed is None else typed.strip()
     if found in {None, "", _NONE} and needed:
         untold = ", and no captions tell one" if default is None else ""
@@ -154,7 +219,8 @@ def _aim(aim: str | None, preset: str | None, *, asks: bool) -> tuple[str, tuple
     if aim is not None:
         asking.require_one_of("--for", aim, _AIMS)
     if preset is None and aim is None and asks:
-        words = asking.ask("4. What matters more? quality or speed; or a preset's name", _AIMS[0], _aim_or_preset)
+        question = language.said("start", "aim", "4. What matters more? quality or speed; or a preset's name")
+        words = asking.ask(question, _AIMS[0], _aim_or_preset)
         aim, preset = (words, None) if words in _AIMS else (None, words)
     return aim or _AIMS[0], None if preset is None else _preset(preset)
 
@@ -168,13 +234,19 @@ def _preset(name: str) -> tuple[Kind, str]:
 
 def _aim_or_preset(text: str) -> str:
     typed = text.strip()
-    aims = [aim for aim in _AIMS if typed and aim.startswith(typed.lower())]
+    words = {
+        _AIMS[0]: language.said("start", "quality", "quality"),
+        _AIMS[1]: language.said("start", "speed", "speed"),
+    }
+    said = typed.lower()
+    aims = [aim for aim in _AIMS if said and (aim.startswith(said) or words[aim].startswith(said))]
     if aims:
         return aims[0]
     try:
         _preset(typed)
     except SdxlTrainError as error:
-        raise typer.BadParameter(str(error.problems[0])) from error
+        first = error.problems[0]
+        raise typer.BadParameter(f"{first}; {first.hint}" if first.hint else str(first)) from error
     return typed
 
 
@@ -182,8 +254,16 @@ def _samples(typed: tuple[str, ...] | None, trigger: str | None, *, asks: bool) 
     """Prompts for sample pictures; None for those that the run chooses."""
     if typed is not None or not asks:
         return typed
-    question = "5. Sample pictures on the way? yes, no, or a prompt of your own"
-    said = asking.ask(question, "yes" if trigger else "no", str.strip)
-    if said.lower() in {"yes", "y"}:
-        return None
-    return () if said.lower() in {"no", "n"} else (said,)
+    question = language.said("start", "samples", "5. Sample pictures on the way? yes, no, or a prompt of your own")
+    yes, no = language.said("start", "yes", "yes"), language.said("start", "no", "no")
+    answer = asking.ask(question, yes if trigger else no, _prompt_or_word)
+    told = asking.is_yes(answer)
+    return (answer,) if told is None else None if told else ()
+
+
+def _prompt_or_word(text: str) -> str:
+    typed = text.strip()
+    try:
+        return typed if asking.is_yes(typed) is not None else run_choices.prompts([typed])[0]
+    except UsageError as error:
+        raise typer.BadParameter(str(error.problems[0])) from error

@@ -14,7 +14,7 @@ no bytes. Of every storage that comes to life three sums are kept, all in bytes:
 
 Each storage counts once, rounded up to CUDA's 512 bytes; parameters do not count. The text encoders stand in rows of
 their own (`part` is "text", one image, 77 tokens): what they keep is simply added. Of the VAE, which is not trained,
-`recomputed` is the most that one picture takes on its way ("encode", "decode").
+`recomputed` is the most that one picture takes on its way ("encode", "decode", "strips", "draw").
 
 Fake CUDA tensors need a driver, so the tensors are said to be on the CPU, and what CUDA's autocast runs in float32 but
 the CPU's does not (both norms, softmax) is run in float32 here. Relied upon, as they are in v0.10.1:
@@ -28,10 +28,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
 import itertools
 import json
 import logging
+import runpy
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -86,7 +88,7 @@ SINGLES = (
 )
 PICTURES = tuple(
     Case(part=way, network="none", network_dim=0, base=precision, precision=precision)
-    for way in ("encode", "decode")
+    for way in ("encode", "decode", "strips", "draw")
     for precision in ("bf16", "fp32")
 )
 
@@ -291,19 +293,35 @@ def text_loss(torch: Any, case: Case, first: Any, second: Any) -> Any:  # noqa: 
 
 
 def picture(torch: Any, case: Case, ledger: Ledger, fake: Any) -> int:  # noqa: ANN401  the same
-    """Peak memory of the VAE while a picture is encoded, or decoded."""
-    dtype = torch.float32 if case.precision == "fp32" else torch.bfloat16
-    config = importlib.import_module("library.model_util").create_vae_diffusers_config()
-    with fake(allow_non_fake_inputs=True), torch.no_grad():
-        vae = importlib.import_module("diffusers").AutoencoderKL(**config).to(dtype)
-        for weight in itertools.chain(vae.parameters(), vae.buffers()):
+    """Peak memory while a picture is encoded, decoded at once or in strips, or drawn: with guidance, two at a time."""
+    drawn, half, side = case.part == "draw", case.precision == "bf16", case.side // 8
+    dtype = torch.bfloat16 if half else torch.float32
+    with as_cuda_autocasts(torch), fake(allow_non_fake_inputs=True), torch.no_grad():
+        model = unet(case) if drawn else vae(case)
+        model.to(dtype)
+        for weight in itertools.chain(model.parameters(), model.buffers()):
             ledger.exclude(weight)
-        with watching(ledger):
-            if case.part == "encode":
-                vae.encode(torch.randn(case.batch, 3, case.side, case.side, dtype=dtype)).latent_dist.sample()
+        with watching(ledger), torch.autocast("cpu", dtype=torch.bfloat16, enabled=drawn and half):
+            if drawn:  # the VAE works outside of autocast
+                context, vector = (
+                    torch.randn(2, *size, dtype=dtype) for size in ((case.tokens, CONTEXT_WIDTH), (VECTOR_WIDTH,))
+                )
+                model(torch.randn(2, 4, side, side, dtype=dtype), torch.randint(0, 1000, (2,)), context, vector)
+            elif case.part == "encode":
+                model.encode(torch.randn(case.batch, 3, case.side, case.side, dtype=dtype)).latent_dist.sample()
             else:
-                vae.decode(torch.randn(case.batch, 4, case.side // 8, case.side // 8, dtype=dtype))
+                model.decode(torch.randn(case.batch, 4, side, side, dtype=dtype))
     return ledger.highest
+
+
+def vae(case: Case) -> Any:  # noqa: ANN401  a module of diffusers'
+    """Build SDXL's VAE, for "strips" with the decoding of sampled.py."""
+    config = importlib.import_module("library.model_util").create_vae_diffusers_config()
+    model = importlib.import_module("diffusers").AutoencoderKL(**config)
+    if case.part == "strips":
+        change = runpy.run_path(str(Path(__file__).with_name("sampled.py")))["sparing"]
+        model.decoder.forward = functools.partial(change(type(model.decoder).forward), model.decoder)
+    return model
 
 
 @contextlib.contextmanager

@@ -193,6 +193,10 @@ def text_casts_gib() -> float:
 
 @cache
 def picture_gib(way: str, *, half: bool) -> float:
-    """GiB that the VAE takes for one 1024x1024 picture. `way` is "encode" or "decode"."""
+    """GiB beside the weights for one 1024x1024 picture.
+
+    `way` is "encode" or "decode" of the VAE, "strips" where it decodes by inside/sampled.py, or "draw" of the U-Net,
+    which draws two at a time: with the prompt and without.
+    """
     precision = "bf16" if half else "fp32"
     return _most(ActivationCase(way, "none", 0, base=precision, precision=precision))

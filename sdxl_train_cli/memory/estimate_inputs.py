@@ -84,6 +84,8 @@ class Demand:
     samples: bool
     sample_area: float
     """Area of the largest sample picture, in the same units."""
+    decodes_whole: bool
+    """Whether the VAE decodes samples at once, as sd-scripts alone does."""
     caches_text: bool
     """Whether the text encoders' outputs are cached, so that they leave the GPU."""
     lowram: bool
@@ -161,10 +163,9 @@ def read(recipe: Recipe) -> Demands:
     _require_possible(recipe)
     full, words = recipe.kind is Kind.DREAMBOOTH, recipe.kind is Kind.EMBEDDING
     half = recipe.get("mixed_precision") in {"fp16", "bf16"}
-    trains_half = half and (recipe.is_on("full_bf16") or recipe.is_on("full_fp16"))
     size = _WORDS if words else _full_size(recipe) if full else _network_size(recipe)
     dim = _WORD_SIDE if words else _integer(recipe, "network_dim") or DEFAULT_DIM
-    trained_bytes = _HALF if trains_half else _FLOAT
+    trained_bytes = _HALF if half and _is_any_on(recipe, "full_bf16", "full_fp16") else _FLOAT
     state, state_doubts = _optimizer(recipe)
     likely = Demand(
         full=full,
@@ -191,6 +192,7 @@ def read(recipe: Recipe) -> Demands:
         vae_batch=_integer(recipe, "vae_batch_size") or 1,
         samples=recipe.get("sample_prompts") is not None and any(recipe.get(option) for option in _SAMPLES),
         sample_area=_area(recipe) if recipe.sample_pixels is None else recipe.sample_pixels / SIDE**2,
+        decodes_whole=recipe.decodes_whole,
         caches_text=_caches_text(recipe),
         lowram=recipe.is_on("lowram"),
         words=words,

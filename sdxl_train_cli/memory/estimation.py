@@ -67,6 +67,16 @@ def estimate(recipe: Recipe, context: CudaContext | None = None) -> Estimate:
     return estimate_demands(read(recipe), *fitted_constants.load(), context or cuda_context.expected())
 
 
+def drawing_gib(recipe: Recipe, context: CudaContext) -> tuple[float, float]:
+    """The range of what a run takes while it draws samples, whatever its training takes."""
+    demands, (constants, spread) = read(recipe), fitted_constants.load()
+    low, high = (
+        demand.scale * by_phase(count(demand), given)["drawing samples"]
+        for demand, given in ((demands.least, constants), (demands.most, constants.at_worst))
+    )
+    return context.low_gib + low * spread.low, context.high_gib + high * spread.high
+
+
 def estimate_demands(
     demands: Demands, constants: FittedConstants, spread: EstimateSpread, context: CudaContext
 ) -> Estimate:
@@ -188,7 +198,7 @@ def unet_weights(demand: Demand) -> float:
 def text_encoder_weights(demand: Demand) -> float:
     """Both text encoders, unless their outputs are cached. fp8 keeps the vocabulary in 16 bits (train_network.py)."""
     vocabulary = EMBEDDING_WEIGHTS if demand.text_is_fp8 else 0
-    return (TEXT_WEIGHTS * demand.text_bytes + vocabulary) / _GIB + phases.returned_text_encoders(demand)
+    return (TEXT_WEIGHTS * demand.text_bytes + vocabulary) / _GIB
 
 
 def vae_weights(demand: Demand) -> float:

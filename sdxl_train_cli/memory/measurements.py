@@ -199,18 +199,26 @@ class MeasuredRuns:
     def need(self, recipe: Recipe) -> MemoryNeed:
         """Memory of a run on this GPU: measured here, measured on any GPU, or estimated."""
         context = self.context or cuda_context.expected(self.device.capability)
-        own_fast = self.like(recipe, fast=True) if self.fast else None
+        own_fast = self._recorded(recipe, context, fast=True) if self.fast else None
         if own_fast is not None:
-            return need(own_fast, self.commit)
+            return own_fast
         same = measured_cells.like(recipe, fast=True) if self.fast else None
         if same is not None:
             return requirement.of_cell(same, context)
-        record = self.like(recipe)
-        found = requirement.of_any_gpu(recipe, context) if record is None else need(record, self.commit)
+        found = self._recorded(recipe, context, fast=False) or requirement.of_any_gpu(recipe, context)
         if not self.fast:
             return found
         high_gib = round(found.high_gib * _FAST_AT_MOST, 2)
         return replace(found, high_gib=high_gib, measured=False, doubts=(*found.doubts, _OF_A_PLAIN_RUN))
+
+    def _recorded(self, recipe: Recipe, context: CudaContext, *, fast: bool) -> MemoryNeed | None:
+        """From a record of the same run, or of one that drew no samples."""
+        record = self.like(recipe, fast=fast)
+        if record is not None:
+            return need(record, self.commit)
+        bare = memory_settings.without_samples(recipe)
+        record = None if bare is None else self.like(bare, fast=fast)
+        return None if record is None else requirement.with_samples(need(record, self.commit), recipe, context)
 
     def pictures_per_second(self, recipe: Recipe, *, fast: bool) -> float | None:
         """How fast a run with these settings trained on this GPU model. None if none was measured."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -18,7 +19,8 @@ _CACHES = (
     "cache_text_encoder_outputs",
     "cache_text_encoder_outputs_to_disk",
 )
-_SAMPLES = ("sample_every_n_steps", "sample_every_n_epochs", "sample_at_first")
+SAMPLES = ("sample_every_n_steps", "sample_every_n_epochs", "sample_at_first")
+"""Options with which a run draws samples."""
 _READ = {
     "network_module", "network_dim", "network_args", "network_train_unet_only", "network_train_text_encoder_only",
     "train_text_encoder", "optimizer_type", "use_8bit_adam", "use_lion_optimizer", "optimizer_args", "mixed_precision",
@@ -47,6 +49,17 @@ _NEARLY_EQUAL = 10
 """Samples whose area differs from the training's by less than a tenth take as much memory, within what is measured."""
 _RATES = ("learning_rate", "unet_lr", "text_encoder_lr")
 _NEUTRAL_ARGUMENTS = ("alpha", "conv_alpha", "loraplus")
+
+
+def _as_samples(fields: dict[str, Any]) -> bool:
+    return bool(fields.get("samples"))
+
+
+def without_samples(recipe: Recipe) -> Recipe | None:
+    """The same run where it draws none. None where it draws none already."""
+    if recipe.get("sample_prompts") is None or not any(recipe.get(name) for name in SAMPLES):
+        return None
+    return recipe.replaced(dict.fromkeys(("sample_prompts", *SAMPLES)))
 
 
 class MemorySettings(BaseModel):
@@ -78,6 +91,8 @@ class MemorySettings(BaseModel):
     samples: bool
     sample_pixels: int | None = Field(default=None, ge=1)
     """Pixels of the largest sample picture. None if they are as many as in training, or unknown."""
+    decodes_whole: bool = Field(default_factory=_as_samples)
+    """Whether samples are decoded at once. So they were in every run whose record does not say it."""
     others: str
     """Other options that are set and might affect memory."""
     batch_size: int = Field(ge=1, le=4096)
@@ -130,8 +145,9 @@ def read(recipe: Recipe) -> MemorySettings:
         max_token_length=_whole(recipe, "max_token_length") or _ONE_WINDOW,
         vae=f"{'float32' if recipe.is_on('no_half_vae') else '16 bit'} x{_whole(recipe, 'vae_batch_size') or 1}",
         accumulates=(_whole(recipe, "gradient_accumulation_steps") or 1) > 1,
-        samples=any(recipe.get(name) for name in _SAMPLES),
+        samples=any(recipe.get(name) for name in SAMPLES),
         sample_pixels=_sample_pixels(recipe),
+        decodes_whole=recipe.decodes_whole and any(recipe.get(name) for name in SAMPLES),
         others=" ".join(
             f"{name}={_text(recipe.get(name))}" for name in sorted(recipe.settings) if _matters(name, recipe)
         ),
@@ -142,7 +158,7 @@ def read(recipe: Recipe) -> MemorySettings:
 def _sample_pixels(recipe: Recipe) -> int | None:
     """In coarse steps, as buckets of one area differ a little."""
     size = sides(recipe)
-    if recipe.sample_pixels is None or size is None or not any(recipe.get(name) for name in _SAMPLES):
+    if recipe.sample_pixels is None or size is None or not any(recipe.get(name) for name in SAMPLES):
         return None
     is_as_trained = abs(recipe.sample_pixels - size[0] * size[1]) * _NEARLY_EQUAL <= size[0] * size[1]
     return None if is_as_trained else max(1, round(recipe.sample_pixels / _PIXELS_STEP)) * _PIXELS_STEP
@@ -222,7 +238,10 @@ def recipe(settings: MemorySettings, size: tuple[int, int], batch_size: int) -> 
     origin = Origin("a record")
     kept = {name: Setting(value=value, origin=origin) for name, value in values.items() if value not in {None, False}}
     pixels = settings.sample_pixels
-    return Recipe(kind=settings.kind, name="measured", description="", settings=kept, sample_pixels=pixels)
+    return Recipe(
+        kind=settings.kind, name="measured", description="", settings=kept, sample_pixels=pixels,
+        decodes_whole=settings.decodes_whole,
+    )  # fmt: skip
 
 
 def _value(text: str) -> Value:

@@ -8,7 +8,8 @@ Each counts the models that are on the GPU in the order in which both sd-scripts
 2. To cache latents, the VAE comes to the GPU and goes; of an embedding's run it stays.
 3. To cache outputs, the text encoders come in the precision of mixed_precision and go; sdxl_train.py lets them wait
    until the U-Net is there. lowram leaves the U-Net on the GPU meanwhile.
-4. To draw samples, the VAE returns, and text encoders that had left: as float32, and they stay.
+4. To draw samples, the VAE returns. Text encoders that had left stay where they are: prompts are encoded on the
+   processor. inside/sampled.py decodes in strips, and keeps an fp8 U-Net in fp8.
 
 Activations of the VAE are apart from what stands beside them, since the allocator takes more for them than is counted.
 PyTorch's allocator is asked to give back what is free between these phases, so that each has its own peak.
@@ -26,6 +27,15 @@ _GIB = 2**30
 _FLOAT = 4.0
 
 
+_DECODED_WHOLE = 1.65
+"""GiB reserved for each GiB counted where the VAE decodes a picture at once, in terms of the same where it encodes:
+8.3 for 3.0 and 4.2 for 2.5 in float32 (docs/gpu_checks.md)."""
+_IN_STRIPS = 1.25
+"""The same in strips. Not measured: a strip's share of the workspace, and what the allocator rounds up."""
+_DRAWN = 1.5
+"""The same for the U-Net's activations, of which nothing is kept: as with gradient checkpointing."""
+
+
 @dataclass(frozen=True)
 class VaePhase:
     """A phase in which the VAE works."""
@@ -33,6 +43,7 @@ class VaePhase:
     beside_gib: float
     """Weights on the GPU, the VAE's included."""
     activations_gib: float
+    """What the VAE takes for pictures at once, most of it workspace."""
 
 
 def loading(demand: Demand) -> float:
@@ -62,17 +73,17 @@ def caching_text(demand: Demand) -> float:
 
 
 def sampling(demand: Demand, staying_gib: float) -> VaePhase | None:
-    """A sample is decoded beside what stays. Gradients and activations are gone."""
+    """A sample is drawn, then decoded, beside what stays. The training's gradients and activations are gone."""
     if not demand.samples:
         return None
     returned = 0.0 if demand.vae_stays or demand.words else VAE_WEIGHTS * demand.vae_bytes / _GIB
-    decoded = demand.sample_area * activations.picture_gib("decode", half=demand.vae_bytes < _FLOAT)
-    return VaePhase(staying_gib + returned, decoded)
-
-
-def returned_text_encoders(demand: Demand) -> float:
-    """Text encoders that samples bring back to the GPU, in float32 and for good."""
-    return TEXT_WEIGHTS * _FLOAT / _GIB if demand.samples and demand.caches_text else 0.0
+    drawn = _DRAWN * demand.sample_area * activations.picture_gib("draw", half=demand.half)
+    copies = UNET_WEIGHTS * demand.computing_bytes / _GIB if demand.half and demand.unet_bytes == _FLOAT else 0.0
+    way = "decode" if demand.decodes_whole else "strips"
+    decoded = demand.sample_area * activations.picture_gib(way, half=demand.vae_bytes < _FLOAT)
+    if demand.decodes_whole:
+        return VaePhase(staying_gib + returned, _DECODED_WHOLE * decoded)
+    return VaePhase(staying_gib + returned + max(drawn + copies, _IN_STRIPS * decoded), 0.0)
 
 
 def encoding(demand: Demand, pictures: int) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 from sdxl_train_cli import language
 from sdxl_train_cli.errors import Problem, VramError, WayOut
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.memory import cuda_context, estimation, fitted_constants, measured_cells
+from sdxl_train_cli.memory import cuda_context, estimation, fitted_constants, measured_cells, memory_settings
 from sdxl_train_cli.memory.cuda_context import CudaContext
 from sdxl_train_cli.memory.measured_cells import MeasuredCell
 from sdxl_train_cli.recipe import Kind, Recipe
@@ -74,7 +74,8 @@ def _is_as_measured(recipe: Recipe) -> bool:
         recipe.kind.is_network and not recipe.is_on("network_train_unet_only")
     )
     cached = recipe.is_on("cache_text_encoder_outputs") or recipe.is_on("cache_text_encoder_outputs_to_disk")
-    return trains_text and not cached and not _takes_more(recipe)
+    draws = memory_settings.without_samples(recipe) is not None
+    return trains_text and not cached and not draws and not _takes_more(recipe)
 
 
 def _takes_more(recipe: Recipe) -> bool:
@@ -161,12 +162,31 @@ def need(recipe: Recipe, known: Known = unmeasured) -> MemoryNeed:
 
 def of_any_gpu(recipe: Recipe, context: CudaContext) -> MemoryNeed:
     """What it takes where CUDA's context is this: measured on a known GPU, in the table, or estimated."""
+    known = _measured(recipe, context)
+    if known is not None:
+        return known
+    bare = memory_settings.without_samples(recipe)
+    without = None if bare is None else _measured(bare, context)
+    return _estimated(recipe, context) if without is None else with_samples(without, recipe, context)
+
+
+def with_samples(without: MemoryNeed, recipe: Recipe, context: CudaContext) -> MemoryNeed:
+    """What a run needs that was measured without its samples."""
+    low, high = estimation.drawing_gib(recipe, context)
+    if high <= without.high_gib:
+        return without
+    low, source = max(low, without.low_gib), "an estimate, highest while drawing samples"
+    return MemoryNeed(low, high, measured=False, doubts=without.doubts, source=source)
+
+
+def _measured(recipe: Recipe, context: CudaContext) -> MemoryNeed | None:
+    """From a known GPU or the table."""
     measured = measured_cells.like(recipe, fast=False)
     if measured is not None:
         return of_cell(measured, context)
     gib = measured_gib(recipe)
     if gib is None:
-        return _estimated(recipe, context)
+        return None
     constants, _ = fitted_constants.load()
     return _exchanged(gib - constants.table_context_gib, context, "the measured table")
 
@@ -226,8 +246,11 @@ def require(
     doubts = "".join(f"; {doubt}" for doubt in needed.doubts)
     if needed.high_gib > device.free_gib:
         raise VramError(_too_little(recipe, device, needed, doubts, tuple(ways_out())))
-    tight = ", a tight fit" if device.free_gib - needed.high_gib < TIGHT_GIB else ""
-    return f"needs {needed}{doubts}; {device.name} has {device.free_gib:.1f} GB free{tight}"
+    is_tight = device.free_gib - needed.high_gib < TIGHT_GIB
+    tight = language.said("plan", "tight", ", a tight fit") if is_tight else ""
+    facts = {"low": needed.low_gib, "high": needed.high_gib, "free": device.free_gib, "device": device.name}
+    english = "needs {needed}{doubts}; {device} has {free:.1f} GB free{tight}"
+    return language.said("plan", "fits", english, needed=needed, doubts=doubts, tight=tight, **facts)
 
 
 def _too_little(recipe: Recipe, device: Gpu, needed: MemoryNeed, doubts: str, ways: tuple[WayOut, ...]) -> Problem:

@@ -16,8 +16,8 @@ from sdxl_train_cli.origin import Origin
 
 COLUMNS = tuple(name for name in Measurement.model_fields if name != "is_from_elsewhere")
 _HINT = "it reads what `sdxl-train vram --export` wrote"
-_MAY_BE_EMPTY = {"network_dim", "seconds_per_step", "fast", "sample_pixels"}
-_MAY_BE_ABSENT = {"fast", "sample_pixels"}
+_MAY_BE_EMPTY = {"network_dim", "seconds_per_step", "fast", "sample_pixels", "decodes_whole"}
+_MAY_BE_ABSENT = {"fast", "sample_pixels", "decodes_whole"}
 """Columns that older files lack."""
 _SHOWN = 10
 _LARGEST_BYTES = 50_000_000

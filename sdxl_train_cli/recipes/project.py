@@ -14,7 +14,7 @@ from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.recipes import yaml_file
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.yaml_file import WrongValue, YamlDocument, YamlEntry
-from sdxl_train_cli.sdscripts import other_names, shipped
+from sdxl_train_cli.sdscripts import other_names, sample_prompts, shipped
 from sdxl_train_cli.sdscripts.base_model import Prediction
 
 _TEXTS = ("kind", "preset", "model", "vae", "data", "reg", "output", "name", "trigger", "prediction")
@@ -87,9 +87,13 @@ def _samples_problem(entry: YamlEntry) -> WrongValue | None:
     value = entry.value
     prompts = value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
     is_known = bool(prompts) or isinstance(value, bool) or (value is None and entry.entries is None)
-    if is_known and all(isinstance(each, str) and each.strip() and each.isprintable() for each in prompts):
+    if is_known and all(isinstance(each, str) and each.isprintable() and _is_prompt(each) for each in prompts):
         return None
     return "samples takes a list of prompts, or false", 'samples: ["ohwx woman, portrait", "ohwx woman on a beach"]'
+
+
+def _is_prompt(text: str) -> bool:
+    return bool(text.strip()) and sample_prompts.has_words(text)
 
 
 def _prompts(value: Value | None) -> tuple[str, ...] | None:
@@ -185,12 +189,13 @@ def require_absent(folder: Path, hint: str) -> None:
 
 
 def write(folder: Path, text: str) -> Path:
-    """Write the folder's project file. RecipeError if that can't be done."""
+    """Write the folder's project file. UsageError if that can't be done."""
     path = folder / PROJECT_FILE
     try:
         files.write(path, text)
     except OSError as error:
-        raise RecipeError(f"{path} can't be written: {error.strerror}") from error
+        hint = f"go to a folder of your own; {PROJECT_FILE} is written where you are"
+        raise UsageError(f"{path} can't be written: {error.strerror}", hint) from error
     return path
 
 

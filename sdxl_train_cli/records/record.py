@@ -197,6 +197,8 @@ class Attempt(_RecordModel):
     changed: Mapping[str, Given] = {}
     """Options that replaced the run's original ones after memory ran out."""
     argv: tuple[str, ...] = ()
+    seconds_before: Amount | None = None
+    """What all earlier starts took."""
 
 
 class RunHeading(_RecordModel):

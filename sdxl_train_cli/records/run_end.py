@@ -24,6 +24,7 @@ class RunEnd:
     steps: int | None
     loss: float | None
     seconds: float | None
+    """Of the whole run, with all that it took before it was resumed."""
     path: str | None
     """The result of a run that is done."""
     verdict: str | None
@@ -31,6 +32,8 @@ class RunEnd:
     cause: str | None
     remedy: str | None
     ended: datetime | None
+    seconds_since_resumed: float | None = None
+    """Of its last part. None where it was never resumed."""
 
     @property
     def facts(self) -> Mapping[str, object]:
@@ -44,7 +47,9 @@ class RunEnd:
         """In a line."""
         loss = [] if self.loss is None else [f"loss {self.loss:.4f}"]
         steps = [] if self.steps is None else [formatting.counted(self.steps, "step")]
-        spent = [] if self.seconds is None else [formatting.clock(self.seconds)]
+        since = self.seconds_since_resumed
+        part = "" if since is None else f" ({formatting.clock(since)} since it was resumed)"
+        spent = [] if self.seconds is None else [f"{formatting.clock(self.seconds)}{part}"]
         told = ", ".join([f"{self.run} is {self.state}", *steps, *spent, *loss])
         return ": ".join(filter(None, [told, self.path or self.cause]))
 
@@ -55,12 +60,15 @@ def of(folder: Path) -> RunEnd | None:
     outcome = entry.outcome
     if outcome is None or entry.state not in {RunState.DONE, RunState.FAILED, RunState.STOPPED}:
         return None
+    attempts, own = entry.record.attempts, outcome.seconds
+    before = attempts[-1].seconds_before if attempts else None
     return RunEnd(
         run=entry.name,
         state=entry.state.value,
         steps=outcome.steps,
         loss=outcome.loss,
-        seconds=outcome.seconds,
+        seconds=own if own is None or before is None else round(before + own, 1),
+        seconds_since_resumed=None if before is None else own,
         path=str(Run(folder, entry.name).result) if entry.state is RunState.DONE else None,
         verdict=outcome.examined[-1].summary if outcome.examined else None,
         cause=outcome.cause,

@@ -191,7 +191,10 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
             raise TrainingError(f"{run.record} is not a run's record", "start a new run")
         new = {name: setting for name, setting in (changes or {}).items() if setting is not None}
         changed = {name: setting.value for name, setting in new.items()}
-        attempt = Attempt(started=datetime.now(timezone.utc), from_step=step, changed=changed, argv=tuple(argv))
+        attempt = Attempt(
+            started=datetime.now(timezone.utc), from_step=step, changed=changed, argv=tuple(argv),
+            seconds_before=_seconds_so_far(run, kept),
+        )  # fmt: skip
         # Keep unknown fields: another version of sdxl-train may have written them.
         kept.setdefault("attempts", []).append(attempt.model_dump(exclude_defaults=True))
         if changes:
@@ -208,6 +211,19 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
         raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
     except ValueError as error:
         raise TrainingError(f"{run.record} can't be read: {error}", "start a new run") from error
+
+
+def _seconds_so_far(run: Run, kept: Mapping[str, object]) -> float:
+    """What all starts of a run took; of one that was cut off, its steps alone are known."""
+    attempts = kept.get("attempts")
+    last = attempts[-1] if isinstance(attempts, list) and attempts else None
+    before = Attempt.model_validate(last).seconds_before if isinstance(last, dict) else None
+    with contextlib.suppress(OSError, ValueError):
+        told = Outcome.model_validate(files.read_json(run.outcome)).seconds
+        return round((before or 0.0) + (told or 0.0), 1)
+    with contextlib.suppress(OSError):
+        return round(sum(step.seconds or 0.0 for step in metrics.load(run.metrics)), 1)
+    return before or 0.0
 
 
 def _require_own_files(run: Run) -> None:

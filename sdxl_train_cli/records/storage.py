@@ -55,13 +55,13 @@ def free_gib(folder: Path) -> float:
     return shutil.disk_usage(existing).free / GIB
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Path, hint: str = "choose another place: --output FOLDER") -> None:
     """UsageError if nothing can be written where the folder is, or would be made."""
     existing = next((path for path in (folder, *folder.parents) if path.exists()), None)
     if existing is None or not existing.is_dir():
         return  # told where the folder is made
     if not os.access(existing, os.W_OK) or shutil.disk_usage(existing).total == 0:
-        raise UsageError(f"nothing can be written to {existing}", "choose another place: --output FOLDER")
+        raise UsageError(f"nothing can be written to {existing}", hint)
 
 
 def require(folder: Path, recipe: Recipe) -> None:

@@ -50,6 +50,8 @@ class FirstRun:
     samples: tuple[str, ...] | None
     """Prompts of one's own; empty for no samples. None leaves it to the run."""
     captions: CaptionStyle
+    validates: bool | None = None
+    """Whether pictures are held back. None leaves it to the run."""
 
     @property
     def kind(self) -> Kind:
@@ -128,7 +130,7 @@ def text(first: FirstRun, lines: Sequence[DraftLine]) -> str:
     written += ["", "# Options of sd-scripts that differ from the preset. Any other can stand here too.", "set:"]
     for line in lines:
         written += [f"  # {line.reason}", f"  {yaml_file.line(line.option, line.value)}"]
-    return "\n".join([*written, *_samples(first)]) + "\n"
+    return "\n".join([*written, *_samples(first), *_validation(first)]) + "\n"
 
 
 def _choices(first: FirstRun) -> Iterator[tuple[str, str, str]]:
@@ -152,3 +154,12 @@ def _samples(first: FirstRun) -> list[str]:
     prompts = [f"  - {yaml_file.quoted(prompt)}" for prompt in first.samples]
     listed = ["samples:", *prompts] if prompts else ["samples: false"]
     return ["", "# Prompts that a picture is drawn of now and then", *listed]
+
+
+def _validation(first: FirstRun) -> list[str]:
+    """The lines on pictures that are held back, where the run is not to decide it."""
+    if first.validates is None:
+        return []
+    reason = "Some pictures are held back, to see when the run only learns the others by heart"
+    written = ("validate: true", reason) if first.validates else ("validate: false", "No picture is held back")
+    return ["", f"# {written[1]}", written[0]]

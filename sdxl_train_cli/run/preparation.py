@@ -316,6 +316,7 @@ def trained_by(
         validating=INSIDE / "validated.py" if validating.holds_back(recipe) and installed.trains else None,
         shim=shim,
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
+        drawing=INSIDE / "sampled.py" if installed.trains else None,
     )
 
 

@@ -15,7 +15,7 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.recipes.project import USUAL_SHARE, Project
 from sdxl_train_cli.records.record import Inputs
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import checkpoint, sample_prompts
 from sdxl_train_cli.sdscripts.base_model import Prediction
 
 DEFAULT_PRESETS = {
@@ -96,6 +96,9 @@ def prompts(typed: Sequence[str]) -> tuple[str, ...]:
         if not prompt.strip() or not prompt.isprintable() or prompt.startswith("#"):
             words = "has several lines" if prompt.strip() and not prompt.isprintable() else "is no prompt"
             raise UsageError(f"--sample {words}: {prompt!r}", '--sample "ohwx woman, portrait"')
+        if not sample_prompts.has_words(prompt):
+            words = f"--sample has flags of sd-scripts and no words to draw: {prompt}"
+            raise UsageError(words, f"--sample {formatting.shell_word(f'ohwx woman, portrait {prompt.strip()}')}")
         if prompt.endswith(_PROMPT_FILES) and files.is_file(Path(prompt)):
             hint = f"--set sample_prompts={formatting.shell_word(prompt)} --set sample_every_n_steps=250"
             raise UsageError(f"--sample takes a prompt, and {prompt} is a file", hint)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files, formatting
+from sdxl_train_cli import files, formatting, language
 from sdxl_train_cli.dataset import bucketing, prompt_drafting
 from sdxl_train_cli.dataset.bucketing import BucketPlan
 from sdxl_train_cli.dataset.file_facts import Survey
@@ -65,12 +65,23 @@ class SamplePlan:
     @property
     def words(self) -> str:
         """What is drawn, when, and what it costs."""
-        first = "at the start and " if self.at_first else ""
-        when = f"{first}every {self.every} steps" if self.every is not None else "as the recipe says"
-        cost = f"about as long as {formatting.counted(self.training_steps, 'training step')}"
-        memory = f", {self.more_gib:.1f} GB more memory" if self.more_gib else ""
-        prompts = formatting.counted(len(self.lines), "prompt")
-        return f"{prompts} {when}, {self.width}x{self.height}: {cost}{memory}"
+        first = language.said("plan", "at-first", "at the start and ") if self.at_first else ""
+        when = (
+            language.said("plan", "rhythm", "as the recipe says")
+            if self.every is None
+            else language.said("plan", "every", "{first}every {every} steps", first=first, every=self.every)
+        )
+        more = language.said("plan", "more-memory", ", {gib:.1f} GB more memory", gib=self.more_gib or 0.0)
+        english = (
+            "samples: {prompts} {when}, {width}x{height}: about as long as {steps_words}{memory}; "
+            "--no-samples leaves them out"
+        )
+        facts = {"count": len(self.lines), "steps": self.training_steps, "width": self.width, "height": self.height}
+        return language.said(
+            "plan", "samples", english, when=when, memory=more if self.more_gib else "", **facts,
+            prompts=formatting.counted(len(self.lines), "prompt"),
+            steps_words=formatting.counted(self.training_steps, "training step"),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -219,7 +230,7 @@ def _fits(attempt: _Sized, free_gib: float | None) -> bool:
 
 def _notes(taken: _Sized, largest: _Sized) -> Iterator[str]:
     plan = taken.plan
-    yield f"samples: {plan.words}; --no-samples leaves them out"
+    yield plan.words
     if taken.recipe.is_on("zero_terminal_snr"):  # get_my_scheduler knows v-prediction alone
         yield "sd-scripts draws samples without zero terminal SNR: dark and bright ones are paler than in ComfyUI"
     if taken is not largest:

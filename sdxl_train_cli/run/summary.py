@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdxl_train_cli import formatting
+from sdxl_train_cli import formatting, language
 from sdxl_train_cli.dataset import bucketing
 from sdxl_train_cli.dataset.bucketing import BucketPlan
 from sdxl_train_cli.memory import cuda_context, measurements
@@ -12,19 +12,26 @@ from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.sdscripts import optimizer, shipped
 
 _MOST_SHAPES = 3
+_LABEL, _RUSSIAN_LABEL = 10, 14
 
 
 def lines(prepared: Prepared, unchecked: str = "not checked") -> list[str]:
     """Pictures, length, what is trained, memory, samples if any, result. `unchecked` stands for unchecked memory."""
     arranged = bucketing.arrange(prepared.recipe, prepared.readable)
     return [
-        f"pictures: {_pictures(arranged)}",
-        f"length:   {_length(arranged)}",
-        f"trains:   {_trained(prepared.recipe)}",
-        f"memory:   {prepared.memory or unchecked}",
+        row(language.said("plan", "pictures", "pictures:"), _pictures(arranged)),
+        row(language.said("plan", "length", "length:"), _length(arranged)),
+        row(language.said("plan", "trains", "trains:"), _trained(prepared.recipe)),
+        row(language.said("plan", "memory", "memory:"), prepared.memory or unchecked),
         *_samples(prepared),
-        f"result:   {prepared.run.result}",
+        row(language.said("plan", "result", "result:"), str(prepared.run.result)),
     ]
+
+
+def row(label: str, words: str) -> str:
+    """A line of the plan, in columns."""
+    width = _RUSSIAN_LABEL if language.is_russian() else _LABEL
+    return f"{label:<{width}}{words}"
 
 
 def time_words(prepared: Prepared) -> str | None:
@@ -39,13 +46,17 @@ def time_words(prepared: Prepared) -> str | None:
     pace = measured.pictures_per_second(prepared.heaviest, fast=fast)
     arranged = bucketing.arrange(prepared.recipe, prepared.readable)
     seen = arranged.steps * arranged.accumulation * int(prepared.heaviest.number("train_batch_size") or 1)
-    return None if pace is None else f"about {formatting.clock(seen / pace)}, as measured on this GPU"
+    if pace is None:
+        return None
+    clock = formatting.clock(seen / pace)
+    return language.said("plan", "time-known", "about {clock}, as measured on this GPU", clock=clock)
 
 
 def _samples(prepared: Prepared) -> list[str]:
     """The prompts file that a start would write, line by line."""
     written = () if prepared.samples is None else prepared.samples.lines
-    return [f"{'sample:   ' if number == 0 else ' ' * 10}{line}" for number, line in enumerate(written)]
+    label = language.said("plan", "sample", "sample:")
+    return [row(label if number == 0 else "", line) for number, line in enumerate(written)]
 
 
 def _pictures(arranged: BucketPlan) -> str:
@@ -53,17 +64,21 @@ def _pictures(arranged: BucketPlan) -> str:
     largest = sorted(arranged.buckets, key=lambda bucket: -bucket.count)
     shapes = [f"{bucket.width}x{bucket.height}" for bucket in largest[:_MOST_SHAPES]]
     more = ["..."] if len(largest) > _MOST_SHAPES else []
-    buckets = formatting.counted(len(largest), "bucket")
     parts = len({bucket.part for bucket in largest})
-    datasets = f"{parts} datasets, " if parts > 1 else ""
-    return f"{count} in {datasets}{buckets}: {', '.join([*shapes, *more])}"
+    datasets = language.said("plan", "datasets", "{parts} datasets, ", parts=parts) if parts > 1 else ""
+    buckets = formatting.counted(len(largest), "bucket")
+    facts = {"buckets": buckets, "sizes": len(largest), "shapes": ", ".join([*shapes, *more])}
+    return language.said("plan", "in-buckets", "{count} in {datasets}{buckets}: {shapes}", count=count,
+                         datasets=datasets, **facts)  # fmt: skip
 
 
 def _length(arranged: BucketPlan) -> str:
     steps, in_epoch = (formatting.counted(count, "step") for count in (arranged.steps, arranged.steps_per_epoch))
     batch = f"batch {arranged.batch_words}"
     parts = batch if arranged.accumulation == 1 else f"{batch} x {arranged.accumulation}"
-    return f"{steps}, which is {arranged.epochs:.4g} epochs of {in_epoch} ({parts})"
+    english = "{steps}, which is {epochs:.4g} epochs of {in_epoch} ({batch})"
+    return language.said("plan", "steps", english, steps=steps, epochs=arranged.epochs, in_epoch=in_epoch, batch=parts,
+                         count=arranged.steps, each=arranged.steps_per_epoch)  # fmt: skip
 
 
 def _trained(recipe: Recipe) -> str:
@@ -71,17 +86,21 @@ def _trained(recipe: Recipe) -> str:
     used = shipped.default_number("learning_rate") if rate is None else rate
     name = recipe.get("optimizer_type") or optimizer.DEFAULT
     place = "in" if recipe.kind is Kind.EMBEDDING else "of"
-    return f"{_network(recipe)} {place} {_parts(recipe)}; {name}, learning rate {used:g}"
+    english = "{network} {place} {parts}; {optimizer}, learning rate {rate:g}"
+    facts = {"network": _network(recipe), "place": place, "parts": _parts(recipe)}
+    return language.said("plan", "trained", english, **facts, optimizer=name, rate=used)
 
 
 def _network(recipe: Recipe) -> str:
     dim = recipe.number("network_dim")
     if recipe.kind is Kind.DREAMBOOTH:
-        return "all weights"
+        return language.said("plan", "all-weights", "all weights")
     if recipe.kind is Kind.EMBEDDING:
         vectors = formatting.counted(int(recipe.number("num_vectors_per_token") or 1), "vector")
         return f"{vectors} for the word '{recipe.get('token_string')}'"
-    return recipe.kind.label if dim is None else f"a {recipe.kind.label} with dim {dim:g}"
+    if dim is None:
+        return recipe.kind.label
+    return language.said("plan", "network", "a {kind} with dim {dim:g}", kind=recipe.kind.label, dim=dim)
 
 
 def _parts(recipe: Recipe) -> str:
@@ -90,5 +109,7 @@ def _parts(recipe: Recipe) -> str:
     if recipe.kind is Kind.EMBEDDING:
         return "both text encoders"
     if recipe.is_on("network_train_unet_only"):
-        return "the U-Net"
-    return "the text encoders" if recipe.is_on("network_train_text_encoder_only") else "the U-Net and the text encoders"
+        return language.said("plan", "u-net", "the U-Net")
+    if recipe.is_on("network_train_text_encoder_only"):
+        return language.said("plan", "text-encoders", "the text encoders")
+    return language.said("plan", "both", "the U-Net and the text encoders")

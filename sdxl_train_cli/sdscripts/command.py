@@ -32,6 +32,8 @@ class InstalledTrainer:
     """A script, and the tensors that it puts into what is saved (inside/marked.py); empty where none are needed."""
     validating: Path | None = None
     """A script that keeps the validation loss of each picture (inside/validated.py)."""
+    drawing: Path | None = None
+    """A script that draws samples in little memory (inside/sampled.py)."""
     counting: Path | None = None
     """A script that has saved states say how far they are (inside/counted.py). None where the trainer does so."""
 
@@ -81,6 +83,7 @@ def build(
     """
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
     shims += trainer.marking
+    shims += [] if trainer.drawing is None or recipe.get("sample_prompts") is None else [str(trainer.drawing)]
     shims += [] if trainer.shim is None else [str(trainer.shim)]
     shims += [] if trainer.validating is None else [str(trainer.validating)]  # the last: it imports the trainer
     counting, begun, resuming = trainer.counting, 0, list[str]()

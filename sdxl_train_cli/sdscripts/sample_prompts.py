@@ -92,6 +92,11 @@ def _number(text: str | None) -> float | None:
     return float(match[0]) if match else None
 
 
+def has_words(prompt: str) -> bool:
+    """Whether there is anything to draw. Flags at the very beginning would be drawn as words."""
+    return bool(words(f" {prompt.strip()}"))
+
+
 def words(written: str) -> str:
     """The prompt of a line, without its flags."""
     return written.split(" --", 1)[0].strip()

@@ -17,6 +17,7 @@ from conftest import Cli, Result
 
 from sdxl_train_cli import gpu, process
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.records import run_end
 
 only_posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
 
@@ -46,10 +47,17 @@ def test_a_stopped_run_goes_on_in_its_own_folder(cli: Cli, tmp_path: Path, line:
     assert first.code == 130
     assert f"to resume: sdxl-train runs resume {run}" in first.stderr
 
+    before = json.loads((run / "outcome.json").read_text(encoding="utf-8"))["seconds"]
+
     second = cli("runs", "resume", "cat", "--no-vram-check")
 
     assert second.code == 0, second.stderr
     assert second.path == run / "cat.safetensors"
+    own = json.loads((run / "outcome.json").read_text(encoding="utf-8"))["seconds"]
+    end = run_end.of(run)
+    assert end is not None
+    assert (end.seconds, end.seconds_since_resumed) == (round(before + own, 1), own)
+    assert "since it was resumed), " in end.message
     assert "resuming from step" in second.stderr
     assert metrics(run) == [1, 2, 3, 4, 5, 6]
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))

@@ -83,6 +83,23 @@ def test_a_wrong_answer_is_asked_again_with_one_line_of_why(cli: Cli) -> None:
 
 
 @at_a_terminal
+def test_questions_plan_and_next_lines_are_russian_where_it_is_asked_for(cli: Cli) -> None:
+    write_pictures(cli.folder / "data", 6, caption=None, size=(256, 256))
+    write_base(cli.folder / "real.safetensors")
+    lines = ["предм", "1", "ohwx mug", "скорость", "--w 512", "нет", "н"]
+    environ = {**cli.environ, "SDXL_TRAIN_LANG": "ru"}
+
+    result = answer("start", "--no-vram-check", typed="\n".join([*lines, ""]), cwd=cli.folder, environ=environ)
+
+    assert result.code == 0, result.stderr
+    for told in ("1. Что обучаем?", "object (предмет)", "5. Рисовать", "пресет:", "ничего: картинок мало (6)",
+                 "--sample has flags", "[Д/н]", "дальше: sdxl-train lora"):  # fmt: skip
+        assert told in result.stderr, told
+    written = project.load(cli.folder)
+    assert (written.trigger, written.preset, written.samples) == ("ohwx mug", "object", ())
+
+
+@at_a_terminal
 @pytest.mark.parametrize(
     ("question", "typed"), [("What do you train?", ""), ("Write it anew?", ""), ("Start now?", "\n\nohwx\n\n")]
 )
@@ -109,9 +126,9 @@ def test_a_script_gets_the_defaults_and_the_next_command(here: Main, tmp_path: P
     assert result.path == tmp_path / PROJECT_FILE
     assert project.load(tmp_path).data == "pictures"
     assert settings(tmp_path) == {"max_train_steps": 1200, "save_every_n_steps": 240}
-    assert "next: sdxl-train lora --dry-run --gpu-memory 16" in result.stderr
+    assert "next: sdxl-train lora --dry-run --gpu-memory 12" in result.stderr
     assert "next: sdxl-train start pictures --force --gpu-memory 8" in result.stderr
-    assert here("lora", "--dry-run", "--gpu-memory", "16").code == 0
+    assert here("lora", "--dry-run", "--gpu-memory", "12").code == 0
 
 
 def test_json_tells_the_file_and_the_next_command(here: Main, tmp_path: Path) -> None:
@@ -139,6 +156,41 @@ def test_yes_without_a_gpu_starts_and_writes_nothing(here: Main, tmp_path: Path)
     assert result.code == 2
     assert "no NVIDIA GPU was found" in result.stderr
     assert not (tmp_path / PROJECT_FILE).exists()
+
+
+@at_a_terminal
+def test_a_folder_that_takes_nothing_is_told_before_any_question(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "pictures", 3)
+    monkeypatch.chdir("/proc")
+
+    result = main("start", tmp_path / "pictures")
+
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: nothing can be written to /proc\n"
+        "hint:  go to a folder of your own first: sdxl-train.yaml and output/ are written where you are\n"
+    )
+
+
+def test_the_plan_says_how_many_pictures_are_held_back_and_why(main: Main, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "many", 40, caption=TAGS, size=(64, 64))
+    write_pictures(tmp_path / "few", 6, caption=TAGS, size=(64, 64))
+    write_base(tmp_path / "illustrious.safetensors")
+
+    many, chosen, few, typed = (
+        main("start", "many", "--force"),
+        main("start", "many", "--force", "--no-validate"),
+        main("start", "few", "--force"),
+        main("start", "few", "--force", "--validate"),
+    )
+
+    assert "validate: 4 of 40 pictures held back, to see when it only learns the others by heart" in many.stderr
+    assert "validate: none held back, as you chose" in chosen.stderr
+    assert "validate: none held back: 6 pictures are few, and each is needed; --validate holds some back" in few.stderr
+    assert "validate: 1 of 6 pictures held back" in typed.stderr
+    assert project.load(tmp_path).validate == project.USUAL_SHARE
 
 
 def test_what_is_typed_next_is_not_refused(here: Main) -> None:

@@ -10,7 +10,7 @@ from sdxl_train_cli.errors import VramError, WayOut
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.memory.cuda_context import CudaContext
-from sdxl_train_cli.recipe import Kind, Recipe, Value
+from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import rules
@@ -137,10 +137,28 @@ def test_a_smaller_network_takes_no_more_than_a_larger_one_was_measured_to() -> 
 
 
 def test_an_estimate_says_what_the_run_does_when_it_needs_most() -> None:
-    sampled = recipe(sample_prompts="prompts.txt", sample_every_n_steps=5, network_dim=200)
+    bare = recipe(network_dim=200, gradient_checkpointing=True, no_half_vae=True)
+    sampled = bare.replaced({name: Setting(value=value) for name, value in SAMPLES})
 
-    assert requirement.need(sampled).source == "an estimate, highest while drawing samples"
-    assert requirement.need(recipe(network_dim=200)).source == "an estimate"
+    assert requirement.need(sampled.model_copy(update={"decodes_whole": True})).source == (
+        "an estimate, highest while drawing samples"
+    )
+    assert requirement.need(bare).source == "an estimate"
+
+
+def test_samples_add_to_what_was_measured_without_them_only_where_drawing_takes_more() -> None:
+    bare = presets.load(Kind.LORA, "dim32-gc")
+    large = bare.replaced({name: Setting(value=value) for name, value in SAMPLES})
+    small = large.model_copy(update={"sample_pixels": 256 * 256})
+    without, beside, more = (requirement.of_any_gpu(each, CONTEXT) for each in (bare, small, large))
+
+    assert without.measured
+    assert beside == without
+    assert more.high_gib > without.high_gib
+    assert more.source == "an estimate, highest while drawing samples"
+
+
+SAMPLES = (("sample_prompts", "prompts.txt"), ("sample_every_n_steps", 5))
 
 
 CONTEXT = CudaContext(0.5, 0.5, 0.5, "")

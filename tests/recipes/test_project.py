@@ -127,5 +127,5 @@ def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="can't be written: No such file"):
+    with pytest.raises(UsageError, match="can't be written: No such file"):
         project.write_template(tmp_path / "absent", TEXTS)

@@ -167,16 +167,17 @@ def test_a_dry_run_shows_the_prompts_and_writes_nothing(
 def test_default_samples_never_refuse_a_run_and_asked_ones_are_refused_with_a_way_out(
     main: Callable[..., Result], line: list[object]
 ) -> None:
+    huge = "zkz --w 2048 --h 2048"
     small, asked = (
-        main(*line, "--dry-run", "--gpu-memory", 10),
-        main(*line, "--sample", "zkz", "--dry-run", "--gpu-memory", 10),
+        main(*line, "--dry-run", "--gpu-memory", 8.5),
+        main(*line, "--sample", huge, "--dry-run", "--gpu-memory", 8.5),
     )
 
     assert small.code == 0, small.stderr
-    assert "no sample pictures: even at" in small.stderr
+    assert "samples are smaller than the training's 832x1216" in small.stderr
     assert asked.code == 6
     assert "--set sample_prompts=null   needs" in asked.stderr
-    again = main(*line, "--sample", "zkz", "--set", "sample_prompts=null", "--dry-run", "--gpu-memory", 10)
+    again = main(*line, "--sample", huge, "--set", "sample_prompts=null", "--dry-run", "--gpu-memory", 8.5)
     assert again.code == 0, again.stderr
 
 
