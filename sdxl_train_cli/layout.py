@@ -91,7 +91,8 @@ class Home:
     def parts(self) -> tuple[Path, ...]:
         """Every path that we ever create in a home."""
         return (self.marker, self.environments, self.current, self.previous, self.setup_lock, self.setup_log,
-                self.tokenizers, self.taggers, self.tagger_log, self.tool_log, self.measurements, self.queue)  # fmt: skip
+                self.tokenizers, self.taggers, self.tagger_log, self.tool_log, self.measurements,
+                self.queue)  # fmt: skip
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:
