@@ -35,6 +35,8 @@ GAMMA = 5.0
 """The presets' min_snr_gamma: the truth is what is trained for, on other pictures."""
 TRAINED = 1000
 VARIANCE = -20.0
+TOKENS = 225
+"""The presets' max_token_length: with another, the U-Net is told something that it was not trained with."""
 
 
 def main(argv: list[str]) -> int:
@@ -95,7 +97,7 @@ def conditions(pictures: Path, tokenizers: str, encoders: Any, count: int) -> tu
     """What the U-Net is told of each picture, as sd-scripts does it."""
     strategies = scaled.module("library.strategy_sdxl")
     sizes = scaled.module("library.sdxl_train_util")
-    tokenize = strategies.SdxlTokenizeStrategy(None, tokenizers)
+    tokenize = strategies.SdxlTokenizeStrategy(TOKENS, tokenizers)
     encode = strategies.SdxlTextEncodingStrategy()
     captions = [path.with_suffix(".txt").read_text(encoding="utf-8").strip() for path in sorted(pictures.glob("*.png"))]
     one, two, pooled = encode.encode_tokens(tokenize, list(encoders), tokenize.tokenize(captions))
