@@ -100,7 +100,7 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     "inspect": Command("Show what a LoRA or checkpoint is, and what it learned.",
                        "inspect_file.inspect", "Exit code 4 if the file is of no use."),
     "file": CommandGroup("Show, edit, resize, merge, extract and convert files.", {
-        "show": Command("Show what a file says of itself: title, words, settings, pictures.", "file.show.show",
+        "show": Command("Show what a file says of itself: title, words, settings.", "file.show.show",
                         "`sdxl-train inspect` says whether a file is good, and which programs read it."),
         "edit": Command("Change what a file says of itself, or scrub it. The weights stay.", "file.edit.edit",
                         "Titles and the like are written as modelspec keys, which image programs show. "

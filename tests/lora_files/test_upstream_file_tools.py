@@ -41,6 +41,9 @@ LOADER = Path(__file__).with_name("load_in_programs.py")
 ROUNDING = 2e-3
 """Of fp16, whose numbers have 11 bits."""
 
+DIFFERENCE = 1e-2
+"""Of a difference of weights that are a hundred times as large, each rounded to 32 bits."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -175,9 +178,9 @@ def test_an_extracted_lora_is_what_was_merged_in(place: Place) -> None:
     extracting.extract(place.tools, wanted, extracted, tell, SHIM)
 
     sums = comparing.compare(place.tools.installed, extracted, [(1.0, place.lora.path)])
-    assert sums.relative_error < ROUNDING
+    assert sums.relative_error < DIFFERENCE
     assert len(sums.modules) == len(place.lora.model.modules)  # untrained text encoders are left out
-    assert place.added(extracted) == pytest.approx(sums.wanted, rel=ROUNDING)
+    assert place.added(extracted) == pytest.approx(sums.wanted, rel=DIFFERENCE)
 
 
 @pytest.mark.parametrize("kind", ["lora", "locon"])

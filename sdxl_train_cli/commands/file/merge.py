@@ -23,7 +23,7 @@ from sdxl_train_cli.lora_files.tools import Tools
 from sdxl_train_cli.ui import console
 
 Parts = Annotated[
-    list[str], typer.Argument(metavar="FILE[:RATIO]...", help="LoRAs, each with how much of it [default: 1]")
+    list[str], typer.Argument(metavar="FILE[:RATIO]", help="LoRAs, each with how much of it [default: 1]")
 ]
 Into = Annotated[
     Path | None, typer.Option("--into", metavar="FILE", help="Merge into this checkpoint instead of into one LoRA")

@@ -23,7 +23,7 @@ Raw = Annotated[bool, typer.Option("--raw", help="Print all metadata as it stand
 
 
 def show(file: File, raw: Raw = False, as_json: Json = False, home: HomeOption = None) -> None:
-    """Show what a file says of itself: title, words, settings, pictures."""
+    """Show what a file says of itself: title, words, settings."""
     found = handed.open_model(options.path(file))
     if raw:
         console.document(about.raw(found.model.metadata))
