@@ -59,7 +59,10 @@ def by_diffusers(network: str, folder: str | None) -> dict[str, object]:
         addition_embed_type="text_time", addition_time_embed_dim=256,
         projection_class_embeddings_input_dim=scaled.U_NET["ADM_IN_CHANNELS"], norm_num_groups=32,
     )  # fmt: skip
-    state, alphas = StableDiffusionXLPipeline.lora_state_dict(network, unet_config=unet.config)
+    file = Path(network)  # without a network, diffusers wants the name beside the folder
+    state, alphas = StableDiffusionXLPipeline.lora_state_dict(
+        str(file.parent), weight_name=file.name, unet_config=unet.config
+    )
     count = len({key for key in state if key.endswith(("lora_A.weight", "lora.down.weight"))})
     StableDiffusionXLPipeline.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
     added = {}
