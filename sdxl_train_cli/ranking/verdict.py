@@ -19,6 +19,8 @@ _FULL, _MILD = 1.0, 0.8
 _FEWEST_FILES = 3
 _SETTLED = 0.2
 """Share of the fastest movement per step below which the weights no longer go anywhere."""
+_LAST_PART = 0.7
+"""Share of the steps at which the loss must have been clearly higher for it to be still falling at the end."""
 _EXPLODED = 3.0
 """Growth of the norm from one checkpoint to the next, beside what is usual in this training."""
 _FEW_PICTURES = 8
@@ -36,7 +38,7 @@ class Course(str, Enum):
     """How the training went."""
 
     STILL_FALLING = "still falling"
-    """The last checkpoint has the lowest loss, clearly below the one before: it may be under-trained."""
+    """The last checkpoint has the lowest loss, clearly below the one before the last third: it may be under-trained."""
     TURNED = "turned"
     """The loss on held-back pictures has clearly risen after its lowest point."""
     LEVEL = "level"
@@ -122,6 +124,8 @@ class Verdict:
     """Whether some checkpoint is clearly worse, by what was measured."""
     gap_begins: tuple[int, int] | None
     improvements: tuple[Improvement, ...]
+    rise: Difference | None = None
+    """What the loss has risen by from the best to the last checkpoint, where it has turned."""
     pictured: PictureChoice | None = None
     """What drawn pictures make of it. None without any, or where they say nothing of the best file."""
 
@@ -178,31 +182,34 @@ def _from_validation(evidence: Evidence, rows: Sequence[_Row]) -> Verdict:
         return _from_files(evidence, rows)
     best_candidate, best = min(known, key=lambda pair: (pair[1].loss, not pair[0].is_final))
     first = known[0][1]
+    comparisons = max(1, len({measured.step for _, measured in known}) - 1)
     ranked: list[RankedCheckpoint] = []
     before: Validation | None = None
     for candidate, measured, weights in rows:
         is_best = candidate is best_candidate
-        ranked.append(_ranked(candidate, measured, weights, best, before, first, is_best=is_best))
+        behind = None if measured is None else picture_losses.change(best.held_back, measured.held_back, comparisons)
+        ranked.append(_ranked(candidate, measured, weights, behind, before, first, is_best=is_best))
         before = measured or before
     chosen = next(one for one in ranked if one.candidate is best_candidate)
-    course = _course(ranked, chosen)
+    rise = picture_losses.change(best.held_back, known[-1][1].held_back)  # the only one of its kind
+    course = _course(ranked, chosen, rise)
     begins = picture_losses.gap_begins(evidence.validations)
     is_late = begins is not None and best.step >= begins[1] and course is Course.TURNED
     return Verdict(
         evidence, Basis.VALIDATION, course, tuple(ranked), chosen, _strength(evidence, is_late=is_late),
         any(one.standing is Standing.WORSE for one in ranked), begins, _improvements(evidence, ranked, course),
+        rise=rise if course is Course.TURNED else None,
     )  # fmt: skip
 
 
 def _ranked(  # noqa: PLR0913, PLR0917 - one row beside three others
     candidate: Candidate, measured: Validation | None, weights: CheckpointWeights | None,
-    best: Validation, before: Validation | None, first: Validation, *, is_best: bool,
+    behind: Difference | None, before: Validation | None, first: Validation, *, is_best: bool,
 ) -> RankedCheckpoint:  # fmt: skip
-    """One checkpoint beside the best, the one before and the first that was measured."""
+    """One checkpoint, the distance to the best, and what came since the one before and the first."""
     if measured is None:
         standing = Standing.BROKEN if _is_broken(weights) else Standing.UNMEASURED
         return RankedCheckpoint(candidate, standing, weights=weights)
-    behind = picture_losses.change(best.held_back, measured.held_back)
     return RankedCheckpoint(
         candidate,
         Standing.BEST if is_best else _standing(measured, behind, weights),
@@ -226,15 +233,18 @@ def _standing(measured: Validation | None, behind: Difference | None, weights: C
     return Standing.WORSE if behind.is_clear and behind.mean > 0 else Standing.TIED
 
 
-def _course(ranked: Sequence[RankedCheckpoint], best: RankedCheckpoint) -> Course:
+def _course(ranked: Sequence[RankedCheckpoint], best: RankedCheckpoint, rise: Difference | None) -> Course:
+    """How it went. `rise` is from the best to the last."""
+    if rise is not None and rise.is_clear and rise.mean > 0:
+        return Course.TURNED
     measured = [one for one in ranked if one.measured is not None]
     last = measured[-1]
-    if last.standing is Standing.WORSE:
-        return Course.TURNED
-    is_last = best.measured is last.measured
-    clear = next((one.behind.is_clear for one in reversed(measured)
-                  if one.measured is not last.measured and one.behind is not None), False)  # fmt: skip
-    return Course.STILL_FALLING if is_last and clear else Course.LEVEL
+    if last.measured is None or best.measured is not last.measured:
+        return Course.LEVEL
+    looks = [one.measured for one in measured if one.measured is not None]
+    earlier = [look for look in looks if look.step <= _LAST_PART * last.measured.step]
+    fall = picture_losses.change(last.measured.held_back, earlier[-1].held_back) if earlier else None
+    return Course.STILL_FALLING if fall is not None and fall.is_clear else Course.LEVEL
 
 
 def _strength(evidence: Evidence, *, is_late: bool) -> float | None:

@@ -68,8 +68,7 @@ def _of_validation(found: Verdict) -> Iterator[str]:
 
 def _course(found: Verdict) -> Iterator[str]:
     if found.course is Course.TURNED:
-        last = next(one for one in reversed(found.checkpoints) if one.measured is not None)
-        rise = "" if last.behind is None else f" by {difference(last.behind)}"
+        rise = "" if found.rise is None else f" by {difference(found.rise)}"
         yield f"after it the loss rose{rise}: the training went on to learn its pictures by heart"
     elif found.course is Course.STILL_FALLING:
         yield "the loss was still falling at the end: more steps may be better still"

@@ -53,9 +53,14 @@ def test_pictures_that_are_not_shared_are_left_out() -> None:
     assert picture_losses.change({"a": 0.1}, {"b": 0.9}) is None
 
 
-@pytest.mark.parametrize(("freedom", "value"), [(0, math.inf), (1, 12.71), (3, 3.18), (11, 2.23), (1000, 2.00)])
-def test_few_pictures_need_a_larger_difference(freedom: int, value: float) -> None:
-    assert picture_losses.quantile(freedom) == value
+@pytest.mark.parametrize(
+    ("freedom", "comparisons", "value"),
+    [(2, 1, math.inf), (3, 1, 3.182), (11, 1, 2.201), (1000, 1, 1.962), (7, 6, 3.636), (15, 10, 3.286)],
+)
+def test_few_pictures_and_many_comparisons_need_a_larger_difference(
+    freedom: int, comparisons: int, value: float
+) -> None:
+    assert picture_losses.quantile(freedom, comparisons) == pytest.approx(value, rel=0.01)  # a table of Student's t
 
 
 def test_the_gap_begins_where_it_grows_for_good() -> None:
