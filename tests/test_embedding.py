@@ -194,7 +194,7 @@ def test_what_is_wrong_with_its_vectors_is_found(tmp_path: Path, changes: dict[s
 
 
 def test_what_comes_next_names_the_file_and_not_the_word(tmp_path: Path) -> None:
-    used, _ = next_steps.lines(Kind.EMBEDDING, "mychar", tmp_path / "anna.safetensors")
+    used, *_ = next_steps.lines(Kind.EMBEDDING, "mychar", tmp_path / "anna.safetensors")
 
     assert used.endswith("Forge's embeddings; prompt with embedding:anna in ComfyUI, anna in Forge")
 
