@@ -24,13 +24,11 @@ def is_possible() -> bool:
 
 def ask(question: str, default: object, convert: Callable[[str], Answer], *, shows_default: bool = True) -> Answer:
     """Ask until `convert` takes the answer, which raises typer.BadParameter for a wrong one."""
-    *above, last = _folded(visible.line(question), str(default) if shows_default else "")
-    for line in above:
-        console.note(line)
+    lines = _folded(visible.line(question), str(default) if shows_default else "")
     try:
         with printing.questions_on_stderr():
             answer: Answer = typer.prompt(
-                last,
+                "\n".join(lines),
                 default=default,
                 value_proc=_taking(convert),
                 err=True,
