@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import validated_runs
-from test_verdict import STEPS, by_step
+from test_checkpoint_verdict import STEPS, by_step
 
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.ranking import keeping
