@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_train_cli import untrusted_files
-from sdxl_train_cli.inspection.model_file import SDXL, ModelFile
 from sdxl_train_cli.sdscripts import checkpoint
 
 TABLE = Path(__file__).with_name("bases.toml")
-_ANY_SDXL = "SDXL 1.0"
-"""What civitai lists every SDXL model under that is of no kin of its own."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +36,13 @@ class Base:
     """The base of a file, as far as it is known."""
 
     name: str
-    """Of a known base, else its file's name or hub id. Empty if it isn't known."""
+    """Of a known base, else its hub id, what was typed, or a file's name that tells the kin. Empty if unknown."""
     file: str | None = None
     """The file's name that image programs may have it by."""
     hub: str | None = None
     """Its id on the hub, where that is sure."""
     civitai: str | None = None
+    """Of what kind the site lists it. None if nothing tells."""
     licence: Licence | None = None
     is_kin: bool = False
     """Whether `civitai` is told by its name alone."""
@@ -59,6 +57,8 @@ class BaseSigns:
     names: tuple[str, ...] = ()
     """Files' names and hub ids, the surest first."""
     sha256: str | None = None
+    is_typed: bool = False
+    """Whether a person has just named it."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +68,27 @@ class _KnownBase:
     sha256: str | None = None
 
 
-def of(model: ModelFile, signs: BaseSigns) -> Base:
-    """The base that the signs name. `model` is the trained file."""
+def of(signs: BaseSigns) -> Base:
+    """The base that the signs name. A checksum is surer than a name: files are renamed."""
     names = [name for name in signs.names if name]
     for row in _known():
         if signs.sha256 is not None and signs.sha256 == row.sha256:
             return replace(row.base, known_by="checksum")
+    for row in _known():
         if any(_bare(name) in row.names for name in names[:1]):
             return replace(row.base, known_by="id" if checkpoint.is_hub_id(names[0]) else "file name")
     if not names:
-        return Base("", civitai=_ANY_SDXL if model.family == SDXL else None, is_kin=True)
+        return Base("")
     name = names[0]
     is_id = checkpoint.is_hub_id(name)
     shown = name if is_id else Path(name).name
+    kin = _kin(names)
     return Base(
-        name=shown,
+        name=shown if is_id or signs.is_typed or kin else "",
         file=f"{name.rpartition('/')[2]}.safetensors" if is_id else shown,
         hub=name if is_id else None,
-        civitai=_kin(names) or (_ANY_SDXL if model.family == SDXL else None),
-        is_kin=True,
+        civitai=kin,
+        is_kin=kin is not None,
     )
 
 

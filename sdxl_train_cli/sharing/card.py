@@ -125,7 +125,7 @@ def _load(facts: ShareFacts) -> str:
 def _licence(facts: ShareFacts) -> Iterator[str]:
     base, licence = facts.base, facts.licence
     if not base.name:
-        yield "Base: unknown."
+        yield f"Base: unknown.{f' Its file was called {markdown.code(base.file)}.' if base.file else ''}"
     else:
         link = f"[{markdown.plain(base.name)}](https://huggingface.co/{base.hub})" if base.hub else None
         yield f"Base: {link or markdown.code(base.name)}{f', known by its {base.known_by}' if base.known_by else ''}."

@@ -103,7 +103,7 @@ def _text(facts: ShareFacts, found: Mapping[str, object]) -> str:
 def _base(facts: ShareFacts) -> str:
     if facts.base.civitai is None:
         return "unknown"
-    return f"{facts.base.civitai}{' (by its name alone)' if facts.base.is_kin and facts.base.name else ''}"
+    return f"{facts.base.civitai}{' (by its name alone)' if facts.base.is_kin else ''}"
 
 
 def _permissions(facts: ShareFacts) -> list[str]:

@@ -74,7 +74,7 @@ def plan(subject: Subject, choices: ShareChoices) -> Share:
     cleaner, trigger = _cleaned_trigger(subject, choices, stem)
     scrubbed = cleaner.metadata(dict(subject.model.metadata), keep_captions=choices.with_tags)
     copied = model_copy.plan(subject.path, scrubbed.kept)
-    base = bases.of(subject.model, _signs(subject, choices, cleaner))
+    base = bases.of(_signs(subject, choices, cleaner))
     word = _trigger(subject) if subject.kind == "embedding" else None
     model = SharedModel(stem, subject.kind, copied.hashes, base.file, word)
     shown = _previews(subject, choices, model, cleaner)
@@ -157,7 +157,7 @@ def _told_trigger(subject: Subject) -> str | None:
 def _signs(subject: Subject, choices: ShareChoices, cleaner: Cleaner) -> BaseSigns:
     """What names the base: what was typed alone, else the run and the file's metadata."""
     if choices.base is not None:
-        return BaseSigns((choices.base,))
+        return BaseSigns((choices.base,), is_typed=True)
     metadata = subject.model.metadata
     inputs = None if subject.entry is None else subject.entry.record.inputs
     names = [inputs.model if inputs is not None else "", metadata.get("ss_sd_model_name", "")]
@@ -207,7 +207,8 @@ def _warnings(facts: ShareFacts, subject: Subject) -> Iterator[Problem]:
     if facts.trigger is None and facts.model.kind == "network":
         yield Problem("the trigger isn't known, so the card names none", "--trigger WORDS")
     if not facts.base.name:
-        yield Problem("the base isn't known, so neither is its licence", "--base FILE_OR_ID")
+        called = f" by its file's name {facts.base.file}" if facts.base.file else ""
+        yield Problem(f"the base isn't known{called}, so neither is its licence", "--base FILE_OR_ID")
     elif facts.licence is None:
         yield Problem(f"the licence of {facts.base.name} isn't known here", "look at its page, and add --license NAME")
     if not facts.previews:

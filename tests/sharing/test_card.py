@@ -15,9 +15,9 @@ from markdown_it import MarkdownIt
 from PIL import Image, PngImagePlugin
 
 from sdxl_train_cli import untrusted_files
-from sdxl_train_cli.inspection import model_file, programs
+from sdxl_train_cli.inspection import programs
 from sdxl_train_cli.sharing import bases, card, markdown, share_plan, subject, training_facts
-from sdxl_train_cli.sharing.bases import BaseSigns
+from sdxl_train_cli.sharing.bases import Base, BaseSigns
 from sdxl_train_cli.sharing.share_plan import Share, ShareChoices
 
 
@@ -62,12 +62,12 @@ def test_the_head_is_what_the_hub_reads(run: Path) -> None:
          "Illustrious"),
         ("/m/ponyDiffusionV6XL.safetensors", "AstraliteHeart/pony-diffusion-v6", "pony", "Pony"),
         ("/m/hassakuXL-illustrious_V3.safetensors", None, None, "Illustrious"),
-        ("/m/mymix.safetensors", None, None, "SDXL 1.0"),
-        ("me/my-mix", "me/my-mix", None, "SDXL 1.0"),
+        ("/m/mymix.safetensors", None, None, None),
+        ("me/my-mix", "me/my-mix", None, None),
     ],
 )  # fmt: skip
 def test_a_known_base_has_its_licence_and_nothing_is_claimed_of_another(
-    tmp_path: Path, model: str, hub: str | None, licence: str | None, civitai: str
+    tmp_path: Path, model: str, hub: str | None, licence: str | None, civitai: str | None
 ) -> None:
     run = shared_runs.keep(tmp_path / "output" / "cat", inputs={"model": model})
     facts = plan(run).facts
@@ -83,6 +83,27 @@ def test_a_base_is_known_by_its_checksum_whatever_its_name(tmp_path: Path) -> No
     link = "[Pony Diffusion V6 XL](https://huggingface.co/AstraliteHeart/pony-diffusion-v6)"
 
     assert f"Base: {link}, known by its checksum." in card_of(path)
+
+
+def test_a_checksum_counts_more_than_the_name_of_another_base() -> None:
+    pony = "67ab2fd8ec439a89b3fedb15cc65f54336af163c7eb5e4f2acc98f090a29b0b3"
+
+    assert bases.of(BaseSigns(("sd_xl_base_1.0.safetensors",), pony)).name == "Pony Diffusion V6 XL"
+
+
+def test_a_base_whose_file_name_tells_nothing_is_unknown_until_it_is_named(tmp_path: Path) -> None:
+    run = shared_runs.keep(tmp_path / "output" / "cat", inputs={"model": "/models/model.safetensors"})
+    share = plan(run, for_civitai=True)
+    named = plan(run, for_civitai=True, base="OnomaAIResearch/Illustrious-xl-early-release-v0")
+
+    assert json.loads(share.contents["civitai.json"])["baseModel"] is None
+    assert "| Base model | `unknown` |" in share.contents["civitai.md"].decode()
+    assert "Base: unknown. Its file was called `model.safetensors`." in share.contents["README.md"].decode()
+    [warning] = share.warnings
+    assert "the base isn't known" in warning.message
+    assert warning.hint == "--base FILE_OR_ID"
+    assert json.loads(named.contents["civitai.json"])["baseModel"] == "Illustrious"
+    assert named.warnings == ()
 
 
 def test_license_overrides_and_the_bases_terms_are_told_all_the_same(run: Path) -> None:
@@ -248,6 +269,4 @@ def test_civitais_form_says_what_a_licence_forbids_and_leaves_the_rest_to_its_au
 
 
 def test_signs_of_no_base_name_none() -> None:
-    header = model_file.describe(model_file.checkpoint.Header({}, {}))
-
-    assert bases.of(header, BaseSigns()).name == ""
+    assert bases.of(BaseSigns()) == Base("")
