@@ -112,6 +112,14 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return expand(Path(chosen))
 
 
+def as_typed(path: Path) -> Path:
+    """The shortest way to type a path: from the current folder where it lies in it."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
 def expand(path: Path) -> Path:
     """The absolute path with `~` resolved. `~name` is a plain name if there is no such user."""
     try:

@@ -117,8 +117,9 @@ def share(
         name=name, title=title, trigger=trigger, base=base, licence=license_, author=author,
         description=description, strength=strength, previews=given, with_tags=tags, for_civitai=civitai,
     )  # fmt: skip
-    place = layout.expand(to or Path("share") / share_plan.choose_name(found, choices))
-    delivery.require_new(place)
+    called = share_plan.choose_name(found, choices)
+    place = layout.expand(to or Path("share") / called)
+    delivery.require_new(place, called)
     planned = share_plan.plan(found, choices)
     if not dry_run:
         delivery.write(planned, place)
@@ -144,7 +145,7 @@ def _uploader(
         if repo is not None or private:
             raise UsageError(f"{'--repo' if repo is not None else '--private'} is for uploads", "add --to hub")
         return None
-    if to is not None and to.suffix.lower() == delivery.ZIP:
-        raise UsageError("the hub takes a folder, not a zip", "give -o a folder")
+    if to is not None and not delivery.is_folder(to):
+        raise UsageError(f"the hub takes a folder, not a {to.suffix} file", "give -o a folder")
     hub.require_repo(repo)
     return environment.require(home_option.home(home))

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from sdxl_train_cli import files, formatting
+from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.lora_files import output
 from sdxl_train_cli.sharing import model_copy
 from sdxl_train_cli.sharing.share_plan import SUMS, Share
 
 ZIP = ".zip"
+_NO_FOLDERS = frozenset({".7z", ".bz2", ".ckpt", ".gz", ".pt", ".rar", ".safetensors", ".tar", ".tbz2", ".tgz", ".txz",
+                         ".xz", ".zipx", ".zst"})  # fmt: skip
+"""Endings of files that a share is not written as. Nobody means a folder by them."""
 _FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip can hold: a share has no time."""
 _MODE = 0o100644
@@ -30,11 +33,11 @@ def write(share: Share, place: Path) -> None:
 
     UsageError if something else stands there, or it can't be written.
     """
-    require_new(place)
+    require_new(place, share.facts.model.stem)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         output.require_room(place, sum(share.sizes.values()))
-        if place.suffix.lower() == ZIP:
+        if is_zip(place):
             with files.made_whole(place) as made, made.open("xb") as file:
                 _write_zip(share, place.stem, file)
         else:
@@ -77,18 +80,49 @@ def _writer(content: bytes) -> Callable[[BinaryIO], object]:
     return lambda into: into.write(content)
 
 
-def require_new(place: Path) -> None:
-    """UsageError if something stands there that is no share, or one that somebody has changed since."""
-    if not os.path.lexists(place):
-        return
-    if place.is_symlink():
-        problem: str | None = "it is a link"
-    elif files.is_folder(place):
-        problem = _changed(place)
-    else:
-        problem = None if place.suffix.lower() == ZIP and _is_share(place) else "it is no share"
+def is_folder(place: Path) -> bool:
+    """Whether a share is written there as a folder."""
+    return not is_zip(place) and place.suffix.lower() not in _NO_FOLDERS
+
+
+def is_zip(place: Path) -> bool:
+    """Whether a share is written there as a zip."""
+    return place.suffix.lower() == ZIP
+
+
+def require_new(place: Path, name: str) -> None:
+    """UsageError if a share can't be written there: the file is of another kind, or something else stands there.
+
+    `name` is what the share's folder is called where a folder for it was given.
+    """
+    if place.suffix.lower() in _NO_FOLDERS and not files.is_folder(place):
+        bare = place
+        while bare.suffix.lower() in _NO_FOLDERS:
+            bare = bare.with_suffix("")
+        zipped = formatting.shell_word(layout.as_typed(bare.with_name(f"{bare.name}{ZIP}")))
+        raise UsageError(f"a share is a folder or a zip, not a {place.suffix} file", f"-o {zipped}")
+    problem = _in_the_way(place)
     if problem is not None:
-        raise UsageError(f"{place} is there already, and {problem}", "give -o another name, or move it away")
+        raise UsageError(f"{place} is there already, and {problem}", _free_place(place, name))
+
+
+def _in_the_way(place: Path) -> str | None:
+    """Why what stands there can't be replaced. None if nothing does, or a share."""
+    if not os.path.lexists(place):
+        return None
+    if place.is_symlink():
+        return "it is a link"
+    if files.is_folder(place):
+        return _changed(place)
+    return None if is_zip(place) and _is_share(place) else "it is no share"
+
+
+def _free_place(place: Path, name: str) -> str:
+    """Inside a folder of other things, where a share can stand there."""
+    inside = place / name
+    if files.is_folder(place) and not files.exists(place / SUMS) and _in_the_way(inside) is None:
+        return f"-o {formatting.shell_word(layout.as_typed(inside))}"
+    return "give -o another name, or move it away"
 
 
 def _is_share(packed: Path) -> bool:

@@ -74,6 +74,7 @@ def test_the_run_may_be_named_by_its_folder_or_its_file(main: Main, tmp_path: Pa
         ("cat --repo me/cat", 2, "add --to hub"),
         ("cat --private", 2, "add --to hub"),
         ("cat --to hub -o out.zip", 2, "give -o a folder"),
+        ("cat --to hub -o out.rar", 2, "give -o a folder"),
         ("cat --to hub --repo a/b/c", 2, "--repo takes USER/NAME"),
         ("cat --strength 3", 2, "--strength takes 0 to 2"),
         ("cat --preview none.png", 2, "no picture at"),
@@ -94,6 +95,38 @@ def test_what_is_wrong_is_one_error_with_a_hint(main: Main, tmp_path: Path, type
     assert told.stderr.count("error: ") == 1
     assert "hint: " in told.stderr
     assert not (tmp_path / "share").exists()
+
+
+@pytest.mark.skipif(process.WINDOWS, reason="splits the hint as a POSIX shell does")
+@pytest.mark.parametrize("typed", [".", "~", "мои картинки", "my pictures/", "linked"])
+@pytest.mark.usefixtures("run")
+def test_a_folder_of_other_things_is_answered_with_a_place_in_it(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    for name in ("home", "мои картинки", "my pictures"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"")
+    (tmp_path / "linked").symlink_to(tmp_path / "home", target_is_directory=True)
+
+    refused = main("share", "cat", "-o", typed)
+    hint = shlex.split(refused.stderr.partition("hint: ")[2])
+    assert (refused.code, hint[0], Path(hint[1]).name) == (2, "-o", "cat")
+    shared = main("share", "cat", *hint)
+
+    assert (shared.code, shared.path) == (0, Path(hint[1]).absolute())
+    assert (shared.path / "cat.safetensors").is_file()
+
+
+@pytest.mark.parametrize("typed", ["x.rar", "x.7z", "x.tar", "x.tar.gz", "x.TGZ", "x.safetensors"])
+@pytest.mark.usefixtures("run")
+def test_no_folder_is_called_like_a_file_of_another_kind(main: Main, tmp_path: Path, typed: str) -> None:
+    told = main("share", "cat", "-o", typed)
+
+    assert (told.code, told.stdout) == (2, "")
+    assert told.stderr.endswith("hint:  -o x.zip\n")
+    assert not (tmp_path / typed).exists()
 
 
 @pytest.mark.usefixtures("run")
