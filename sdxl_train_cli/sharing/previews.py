@@ -161,13 +161,25 @@ def _clean(drawn: Drawing, name: str, cleaner: Cleaner) -> Drawing:
 def _open(path: Path) -> Image.Image:
     try:
         content = files.read_bytes(path, _LARGEST_FILE)
+    except FileNotFoundError as error:
+        raise UsageError(f"no picture at {path}", "give --preview a PNG, JPEG or WebP file") from error
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from error
+    try:
         picture = Image.open(io.BytesIO(content))
         if picture.width * picture.height > _MOST_PIXELS:
             raise UsageError(f"{path} has {picture.width}x{picture.height} pixels", "give --preview a smaller one")
         picture.load()
-    except FileNotFoundError as error:
-        raise UsageError(f"no picture at {path}", "give --preview a PNG, JPEG or WebP file") from error
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        words = error.strerror if isinstance(error, OSError) and error.strerror else formatting.cut(str(error))
-        raise UsageError(f"{path} can't be read as a picture: {words}", "give PNG, JPEG or WebP files") from error
+    except UnidentifiedImageError as error:
+        raise _unreadable(path, "it is none") from error
+    except Image.DecompressionBombError as error:
+        raise _unreadable(path, "it has too many pixels") from error
+    except (OSError, ValueError, SyntaxError) as error:  # the library's words name its own objects
+        raise _unreadable(path, "it is cut off or damaged") from error
     return picture
+
+
+def _unreadable(path: Path, why: str) -> UsageError:
+    return UsageError(f"{path} can't be read as a picture: {formatting.cut(why)}", "give PNG, JPEG or WebP files")

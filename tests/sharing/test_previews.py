@@ -226,12 +226,18 @@ def test_pixels_stay_as_they_were(run: Path) -> None:
     assert opened(shown(run)[0]).tobytes() == Image.open(source).convert("RGB").tobytes()
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n broken"])
-def test_what_is_no_picture_is_told_by_its_name(run: Path, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is none"), (b"<html>", "it is none"), (b"\x89PNG\r\n\x1a\n broken", "it is none"),
+        (b"\xff\xd8\xff\xe0aaaa", "it is cut off or damaged"),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_is_told_by_its_name(run: Path, tmp_path: Path, content: bytes, why: str) -> None:
     path = tmp_path / "bad.png"
     path.write_bytes(content)
 
-    with pytest.raises(UsageError, match=r"bad\.png can't be read as a picture"):
+    with pytest.raises(UsageError, match=rf"bad\.png can't be read as a picture: {why}$"):
         shown(run, previews=(path,))
     with pytest.raises(UsageError, match="no picture at"):
         shown(run, previews=(tmp_path / "none.png",))
