@@ -14,8 +14,9 @@ from sdxl_train_cli.commands.home_option import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.inspection import strengths
 from sdxl_train_cli.sharing import delivery, hub, share_plan, subject
-from sdxl_train_cli.sharing.share_plan import STRENGTH, ShareChoices
+from sdxl_train_cli.sharing.share_plan import ShareChoices
 from sdxl_train_cli.ui import console, share_listing
 
 _FILE, _CARD, _HUB = "What is shared", "What the card says", "The hub"
@@ -68,7 +69,7 @@ Description = Annotated[
 Strength = Annotated[
     float | None,
     values.number("--strength", metavar="NUMBER", example="0.8", least=0, most=2, panel=_CARD,
-                  about=f"Strength to begin with [default: {STRENGTH}, or what best says]"),
+                  about=f"Strength to begin with [default: {strengths.USUAL.words}, or what best says]"),
 ]  # fmt: skip
 Tags = Annotated[bool, typer.Option("--tags", help="Tell the commonest words of the captions", rich_help_panel=_CARD)]
 
@@ -108,6 +109,8 @@ def share(
         raise UsageError("--preview names a picture, and --no-previews wants none", "leave out one of them")
     installed = _uploader(where, repo, private, to, home)
     looking = installed or (environment.find(home_option.home(home)) if checkpoint == subject.BEST else None)
+    if checkpoint == subject.BEST and looking is not None:
+        console.note("looking at the run's checkpoints and pictures")
     found = subject.find(run, workspace.output(None), checkpoint, looking)
     size = found.path.stat().st_size
     if size > _LARGE_BYTES:

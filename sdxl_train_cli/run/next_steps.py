@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdxl_train_cli import formatting
+from sdxl_train_cli.inspection import strengths
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.records import validation
 from sdxl_train_cli.sdscripts import results
@@ -33,4 +34,4 @@ def _uses(kind: Kind, trigger: str | None, result: Path) -> list[str]:
     if kind is Kind.EMBEDDING:  # programs know it by its file, whatever it was called in training
         return [f"prompt with embedding:{result.stem} in ComfyUI, {result.stem} in Forge"]
     prompt = [f"prompt with '{trigger}'"] if trigger else []
-    return [*prompt, "strength 0.7 to 1"] if kind.is_network else prompt
+    return [*prompt, f"strength {strengths.USUAL.words}"] if kind.is_network else prompt

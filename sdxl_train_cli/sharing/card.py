@@ -82,7 +82,7 @@ def _use(facts: ShareFacts) -> Iterator[str]:
     trigger = markdown.code(facts.trigger) if facts.trigger else "unknown"
     lines = [f"- Trigger: {trigger}"]
     if facts.model.kind == "network":
-        lines.append(f"- Strength to begin with: {facts.strength:g}")
+        lines.append(f"- Strength to begin with: {facts.strength.words}")
     if facts.is_v_prediction:
         lines.append("- It was trained for v-prediction: use it with a base that predicts v.")
     yield "\n".join(lines)
@@ -99,9 +99,9 @@ def _use(facts: ShareFacts) -> Iterator[str]:
 
 
 def _filled(text: str, facts: ShareFacts) -> str:
-    prompt = " ".join(filter(None, (facts.trigger, f"<lora:{facts.model.stem}:{facts.strength:g}>")))
+    prompt = " ".join(filter(None, (facts.trigger, f"<lora:{facts.model.stem}:{facts.strength.figure:g}>")))
     values = {
-        "file": facts.model.file, "stem": facts.model.stem, "strength": f"{facts.strength:g}",
+        "file": facts.model.file, "stem": facts.model.stem, "strength": f"{facts.strength.figure:g}",
         "prompt": markdown.code(prompt), "load": _load(facts),
         "base": f" {markdown.code(facts.base.file)}" if facts.base.file else "",
         "words": json.dumps(facts.trigger or "a photo", ensure_ascii=False),

@@ -17,7 +17,7 @@ _TYPES = {"LoRA": "LORA", "LoCon": "LoCon", "LoHa": "LoCon", "LoKr": "LoCon", "c
 _FORM = {"LORA": "LoRA", "LoCon": "LoCon (LyCORIS)", "DoRA": "DoRA", "Checkpoint": "Checkpoint",
          "TextualInversion": "Embedding (Textual Inversion)"}  # fmt: skip
 _STEP = 0.2
-"""Of strength, up and down: what the form's slider is told."""
+"""Up and down of a strength that is known: what the form's slider is told. Else it is told the range."""
 _YOURS = "yours to decide"
 _PRECISIONS = {"F16": "fp16", "BF16": "bf16", "F32": "fp32"}
 
@@ -32,7 +32,9 @@ def _data(facts: ShareFacts) -> dict[str, object]:
     settings = dict(facts.training.settings)
     hashes = facts.copy.hashes
     is_network = facts.model.kind == "network"
-    weakest, strongest = max(0.1, round(facts.strength - _STEP, 2)), round(facts.strength + _STEP, 2)
+    strength = facts.strength
+    step = 0 if strength.is_range else _STEP
+    weakest, strongest = max(0.1, round(strength.least - step, 2)), round(strength.most + step, 2)
     return {
         "name": facts.title,
         "type": _type(facts),
@@ -42,7 +44,7 @@ def _data(facts: ShareFacts) -> dict[str, object]:
         "epochs": _whole(settings.get("epochs")),
         "steps": _whole(settings.get("steps")),
         "clipSkip": _whole(settings.get("clip skip")),
-        "settings": {"minStrength": weakest, "maxStrength": strongest, "strength": facts.strength}
+        "settings": {"minStrength": weakest, "maxStrength": strongest, "strength": strength.figure}
         if is_network
         else None,
         "allowDifferentLicense": False if facts.licence is not None and facts.licence.same_licence else None,
@@ -85,7 +87,7 @@ def _text(facts: ShareFacts, found: Mapping[str, object]) -> str:
         "Trigger words": ", ".join(map(str, _list(found["trainedWords"]))) or "unknown",
         "Epochs": _known(found["epochs"]), "Steps": _known(found["steps"]),
         "Clip skip": _known(found["clipSkip"]),
-        "Usage tips": f"strength {facts.strength:g} to begin with" if facts.model.kind == "network" else "none",
+        "Usage tips": f"strength {facts.strength.words} to begin with" if facts.model.kind == "network" else "none",
     }  # fmt: skip
     parts = ["# For civitai's upload form", markdown.table(("field", "value"), _cells(form))]
     parts += ["## Permissions", *_permissions(facts)]

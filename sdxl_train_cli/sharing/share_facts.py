@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sdxl_train_cli.inspection.model_file import ModelFile
 from sdxl_train_cli.inspection.programs import ProgramReading
+from sdxl_train_cli.inspection.strengths import Strength
 from sdxl_train_cli.sharing.bases import Base, Licence
 from sdxl_train_cli.sharing.image_programs import SharedModel
 from sdxl_train_cli.sharing.model_copy import ModelCopy
@@ -23,7 +24,7 @@ class ShareFacts:
     readings: tuple[ProgramReading, ...]
     copy: ModelCopy
     trigger: str | None
-    strength: float
+    strength: Strength
     description: str
     author: str | None
     base: Base

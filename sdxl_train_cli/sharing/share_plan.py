@@ -10,7 +10,8 @@ from pathlib import Path
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import Problem, UsageError
-from sdxl_train_cli.inspection import programs
+from sdxl_train_cli.inspection import programs, strengths
+from sdxl_train_cli.inspection.strengths import Strength
 from sdxl_train_cli.lora_files import traces
 from sdxl_train_cli.records import record
 from sdxl_train_cli.sdscripts.base_model import Prediction
@@ -24,8 +25,6 @@ from sdxl_train_cli.sharing.share_facts import ShareFacts
 from sdxl_train_cli.sharing.subject import Subject
 
 SUMS = "SHA256SUMS"
-STRENGTH = 0.8
-"""Of a network, to begin with: what guides say, and within the 0.7 to 1 that a run's end names."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +135,11 @@ def choose_name(subject: Subject, choices: ShareChoices) -> str:
     return name.removesuffix(".safetensors")
 
 
-def _strength(subject: Subject, choices: ShareChoices) -> float:
-    """Of a network, to begin with: as typed, as the verdict says, or the usual one."""
-    judged = None if subject.verdict is None else subject.verdict.strength
-    return choices.strength if choices.strength is not None else judged if judged is not None else STRENGTH
+def _strength(subject: Subject, choices: ShareChoices) -> Strength:
+    """Of a network, to begin with: as typed, as the verdict and the drawn pictures say, or the usual range."""
+    judged = None if subject.verdict is None else subject.verdict.kept_strength
+    known = judged if choices.strength is None else choices.strength
+    return strengths.USUAL if known is None else Strength.exactly(known)
 
 
 def _trigger(subject: Subject) -> str | None:
@@ -180,7 +180,7 @@ def _predicts_v(subject: Subject) -> bool:
 
 
 def _previews(subject: Subject, choices: ShareChoices, model: SharedModel, cleaner: Cleaner) -> list[Preview]:
-    strength = _strength(subject, choices)
+    strength = _strength(subject, choices).figure
     if choices.previews is not None:
         sources = previews.given(choices.previews, strength)
     elif subject.entry is None:

@@ -12,9 +12,11 @@ from sdxl_train_cli.errors import ModelError, UsageError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.inspection.model_file import ModelFile
 from sdxl_train_cli.ranking import evidence, ranking
+from sdxl_train_cli.ranking.picture_scores import ScoreModels
 from sdxl_train_cli.ranking.verdict import Verdict
 from sdxl_train_cli.records import history, record
 from sdxl_train_cli.records.history import Loaded, RunState
+from sdxl_train_cli.run import pictured
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sdscripts.results import CheckpointFile
 
@@ -49,7 +51,7 @@ class Subject:
 def find(text: str, output: Path, checkpoint: str | None, installed: Environment | None = None) -> Subject:
     """Find a run's file, or a file by its path. UsageError or ModelError says what is there instead.
 
-    The environment looks at the weights where the best of the run's checkpoints is asked for.
+    The environment looks at the weights and pictures where the best of the run's checkpoints is asked for.
     """
     path = layout.expand(Path(text))
     if files.is_file(path) and path.name != record.RUN:
@@ -58,12 +60,20 @@ def find(text: str, output: Path, checkpoint: str | None, installed: Environment
         return _of_file(path)
     entry = history.require(text, output)
     best = _best(entry, installed) if checkpoint == BEST else None
-    saved = _chosen(entry, checkpoint if best is None else best.best.candidate.path.name)
+    saved = _chosen(entry, checkpoint if best is None else best.kept.path.name)
     return _looked_at(Subject(saved.path, model_file.read(saved.path), entry, saved, best))
 
 
 def _best(entry: Loaded, installed: Environment | None) -> Verdict:
-    return ranking.judge(ranking.with_weights(evidence.of_run(entry), installed))
+    """The verdict of `sdxl-train best`: of the record, the weights and the pictures."""
+    known = ranking.with_weights(evidence.of_run(entry), installed)
+    found = ranking.judge(known)
+    if installed is None or not installed.trains:
+        return found
+    drawn = pictured.there(entry, found)
+    if not any(one.checkpoint is not None for one in drawn.pictures):
+        return found
+    return ranking.judge(known, pictured.look(installed, entry, drawn, ScoreModels()))
 
 
 def _of_file(path: Path) -> Subject:

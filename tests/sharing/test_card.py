@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import kept_runs
 import pytest
@@ -15,7 +16,12 @@ from markdown_it import MarkdownIt
 from PIL import Image, PngImagePlugin
 
 from sdxl_train_cli import untrusted_files
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.inspection import programs
+from sdxl_train_cli.ranking import ranking
+from sdxl_train_cli.ranking.picture_scores import PictureFindings, PictureScore
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.run import next_steps, pictured
 from sdxl_train_cli.sharing import bases, card, markdown, share_plan, subject, training_facts
 from sdxl_train_cli.sharing.bases import Base, BaseSigns
 from sdxl_train_cli.sharing.share_plan import Share, ShareChoices
@@ -104,6 +110,45 @@ def test_a_base_whose_file_name_tells_nothing_is_unknown_until_it_is_named(tmp_p
     assert warning.hint == "--base FILE_OR_ID"
     assert json.loads(named.contents["civitai.json"])["baseModel"] == "Illustrious"
     assert named.warnings == ()
+
+
+def test_the_strength_is_that_of_the_runs_end_and_a_sample_keeps_the_one_it_was_drawn_with(run: Path) -> None:
+    [used] = [line for line in next_steps.lines(Kind.LORA, None, run / "cat.safetensors") if "use it" in line]
+    share = plan(run, for_civitai=True)
+    text, form = (share.contents[name].decode() for name in ("README.md", "civitai.md"))
+
+    assert used.endswith("strength 0.7 to 1")
+    assert "- Strength to begin with: 0.7 to 1\n" in text
+    assert "| Usage tips | `strength 0.7 to 1 to begin with` |" in form
+    assert "<lora:cat:0.8>" in text
+    assert {each.drawn.strength for each in share.facts.previews if each.drawn} == {1.0}
+    assert "<lora:cat:1>" in json.loads(share.contents["civitai.json"])["images"][0]["parameters"]
+
+
+@pytest.mark.parametrize(("typed", "words", "slider"), [(None, "1", (0.8, 1.2)), (0.5, "0.5", (0.3, 0.7))])
+def test_the_verdict_of_best_and_a_typed_strength_count_more(
+    run: Path, typed: float | None, words: str, slider: tuple[float, float]
+) -> None:
+    best = subject.find(str(run), run.parent, "best")
+    share = share_plan.plan(best, ShareChoices(strength=typed, for_civitai=True))
+    settings = json.loads(share.contents["civitai.json"])["settings"]
+
+    assert f"- Strength to begin with: {words}\n" in share.contents["README.md"].decode()
+    assert (settings["minStrength"], settings["maxStrength"]) == slider
+
+
+def test_the_best_that_is_shared_is_the_one_that_drawn_pictures_chose(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copying, good = PictureScore(None, copies=1), PictureScore(None)
+    files = (run / "cat.safetensors", run / "cat-step00000003.safetensors")
+    scores = {(files[0], 1.0): copying, (files[1], 0.6): good, (files[1], 1.0): copying}
+    monkeypatch.setattr(pictured, "look", lambda *_: PictureFindings(scores, None, (), {}, 0))
+    monkeypatch.setattr(ranking, "with_weights", lambda known, _: known)
+    shared = subject.find(str(run), run.parent, "best", cast("Environment", SimpleNamespace(trains=True)))
+
+    assert shared.path == files[1]
+    assert share_plan.plan(shared, ShareChoices()).facts.strength.words == "0.6"
 
 
 def test_license_overrides_and_the_bases_terms_are_told_all_the_same(run: Path) -> None:
@@ -263,7 +308,7 @@ def test_civitais_form_says_what_a_licence_forbids_and_leaves_the_rest_to_its_au
     data = json.loads(share.contents["civitai.json"])
 
     assert (data["baseModel"], data["allowCommercialUse"], data["allowDifferentLicense"]) == ("NoobAI", [], False)
-    assert data["settings"] == {"minStrength": 0.6, "maxStrength": 1.0, "strength": 0.8}
+    assert data["settings"] == {"minStrength": 0.7, "maxStrength": 1.0, "strength": 0.8}
     assert data["images"][0]["parameters"].startswith("ohwx cat, garden, best quality <lora:cat:1>\n")
     assert "`not allowed by the licence`" in share.contents["civitai.md"].decode()
 
