@@ -151,4 +151,6 @@ def _uploader(
     if to is not None and not delivery.is_folder(to):
         raise UsageError(f"the hub takes a folder, not a {to.suffix} file", "give -o a folder")
     hub.require_repo(repo)
-    return environment.require(home_option.home(home))
+    installed = environment.require(home_option.home(home))
+    hub.require_token(installed)
+    return installed

@@ -3,6 +3,7 @@
 Whatever goes wrong is told as {"failed": KIND}; the token is in no word of it.
 
 Usage: python upload.py FOLDER [--repo USER/NAME] [--name NAME] [--private]
+       python upload.py --check: uploads nothing, and tells whether the hub takes the token
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class RefusedError(Exception):
 def main(argv: list[str]) -> int:
     """Upload. Returns 0, whatever became of it."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("--repo")
     parser.add_argument("--name", default="share")
     parser.add_argument("--private", action="store_true")
@@ -49,7 +51,8 @@ def main(argv: list[str]) -> int:
     if not token:
         return answer({"failed": "no_token"})
     try:
-        return answer(upload(huggingface_hub.HfApi(token=token), options))
+        api = huggingface_hub.HfApi(token=token)
+        return answer({"user": api.whoami()["name"]} if options.check else upload(api, options))
     except RefusedError as error:
         return answer({"failed": str(error)})
     except Exception as error:  # noqa: BLE001 - each library raises its own

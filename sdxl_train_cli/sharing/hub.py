@@ -50,24 +50,40 @@ def require_repo(repo: str | None) -> None:
         raise UsageError(f"--repo takes USER/NAME, not '{formatting.cut(repo)}'", "such as --repo me/my-lora")
 
 
+def require_token(installed: Environment) -> None:
+    """SetupError if the training environment has no token that the hub takes. Uploads nothing."""
+    found = _asked(installed, ["--check"])
+    if "failed" in found:
+        problem = _problem(found, "the repository", _login(installed))
+        is_known = found["failed"] in _FAILURES and found["failed"] != "other"
+        raise SetupError(problem if is_known else Problem(problem.message, "leave out --to hub: the share stays here"))
+
+
 def upload(installed: Environment, folder: Path, name: str, repo: str | None, *, private: bool) -> Uploaded:
     """Upload a folder. Blocks until all has arrived. UsageError or SetupError says what is in the way."""
-    argv = [str(installed.python), str(INSIDE / SCRIPT), str(folder), "--name", _repo_name(name)]
-    argv += [f"--repo={repo}"] if repo is not None else []
-    argv += ["--private"] if private else []
+    options = [str(folder), "--name", _repo_name(name)]
+    options += [f"--repo={repo}"] if repo is not None else []
+    options += ["--private"] if private else []
+    found = _asked(installed, options)
+    if "failed" in found:
+        refused = SetupError if found["failed"] in _OUTSIDE else UsageError
+        raise refused(_problem(found, repo or f"YOU/{_repo_name(name)}", _login(installed)))
+    return Uploaded(str(found["repo"]), str(found["url"]), str(found["commit"]))
+
+
+def _asked(installed: Environment, options: list[str]) -> dict[str, object]:
+    """What the script answers."""
+    argv = [str(installed.python), str(INSIDE / SCRIPT), *options]
     try:
         answer = process.run(argv, env=environment.training_variables(), timeout_seconds=_LONGEST_SECONDS)
         found = files.parse_json(answer.stdout)
     except (OSError, ValueError) as error:
         raise SetupError(f"the upload could not be started: {error}", "sdxl-train doctor") from error
-    if not isinstance(found, dict) or ("failed" not in found and "url" not in found):
+    if not isinstance(found, dict) or not {"failed", "url", "user"} & found.keys():
         raise SetupError(
             f"the training environment does not work: {SCRIPT} printed something else", "sdxl-train doctor"
         )
-    if "failed" in found:
-        refused = SetupError if found["failed"] in _OUTSIDE else UsageError
-        raise refused(_problem(found, repo or f"YOU/{_repo_name(name)}", _login(installed)))
-    return Uploaded(str(found["repo"]), str(found["url"]), str(found["commit"]))
+    return found
 
 
 def _login(installed: Environment) -> str:

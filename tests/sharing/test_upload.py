@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -12,14 +12,18 @@ from typing import cast
 import fake_hub
 import pytest
 import shared_runs
+from conftest import Result
 from fake_hub import TOKEN, FakeHub
 
+from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SetupError, UsageError
 from sdxl_train_cli.sharing import delivery, share_plan, subject
 from sdxl_train_cli.sharing import hub as upload_to
 from sdxl_train_cli.sharing.hub import Uploaded
 from sdxl_train_cli.sharing.share_plan import ShareChoices
+
+Main = Callable[..., Result]
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,25 @@ def test_a_token_that_is_not_there_or_not_taken_is_told(
     with pytest.raises(SetupError, match="no token"):
         upload(folder)
     assert [line for line in hub.asked if "whoami" not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("token", "words"), [(None, "no token"), ("hf_" + "wrong" * 8, "does not take the token"), (TOKEN, "")]
+)
+def test_the_token_is_looked_at_before_anything_is_written(  # noqa: PLR0913, PLR0917 - fixtures and a table's row
+    hub: FakeHub, main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str | None, words: str
+) -> None:
+    shared_runs.keep(tmp_path / "output" / "cat")
+    monkeypatch.setattr(environment, "require", lambda _home: OwnPython(Path(sys.executable)))
+    monkeypatch.delenv("HF_TOKEN")
+    if token is not None:
+        monkeypatch.setenv("HF_TOKEN", token)
+
+    told = main("share", "cat", "--to", "hub", "-o", "out")
+
+    is_made = (tmp_path / "out").exists()
+    assert (told.code, is_made, bool(hub.commits)) == ((5, False, False) if words else (0, True, True))
+    assert words in told.stderr
 
 
 def test_the_token_file_counts_too(hub: FakeHub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
