@@ -111,7 +111,7 @@ def share(
     looking = installed or (environment.find(home_option.home(home)) if checkpoint == subject.BEST else None)
     if checkpoint == subject.BEST and looking is not None:
         console.note("looking at the run's checkpoints and pictures")
-    found = subject.find(run, workspace.output(None), checkpoint, looking)
+    found = subject.find(run, workspace.output(None), checkpoint, looking, to and layout.expand(to))
     size = found.path.stat().st_size
     if size > _LARGE_BYTES:
         console.note(f"reading {formatting.size(size)}{'' if dry_run else ' and writing them'}: this takes a while")

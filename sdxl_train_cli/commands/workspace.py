@@ -17,7 +17,7 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import project, user_config
 from sdxl_train_cli.recipes.user_config import UserConfig
-from sdxl_train_cli.records import history
+from sdxl_train_cli.records import run_folders
 from sdxl_train_cli.ui import console
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def output(typed: Path | None) -> Path:
     written = None
     if typed is None and Path(layout.PROJECT_FILE).is_file():  # otherwise PyYAML need not be imported
         written = project.load(Path.cwd()).output
-    return layout.expand(typed or Path(written or history.USUAL_OUTPUT))
+    return layout.expand(typed or Path(written or run_folders.USUAL_OUTPUT))
 
 
 def config() -> UserConfig:

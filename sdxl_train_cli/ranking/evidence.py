@@ -12,7 +12,7 @@ from sdxl_train_cli.errors import ModelError, UsageError
 from sdxl_train_cli.ranking.picture_scores import PictureScores
 from sdxl_train_cli.ranking.weight_course import CheckpointWeights
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.records import picture_losses
+from sdxl_train_cli.records import picture_losses, run_folders
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.picture_losses import Validation
 from sdxl_train_cli.sdscripts import checkpoint, results
@@ -84,6 +84,8 @@ def of_folder(folder: Path) -> Evidence:
         moment = f"step {step}" if step is not None else f"epoch {epoch}" if epoch is not None else path.stem
         by_name.setdefault(name, []).append(Candidate(path, moment, step, path.stat().st_size, path.stem == name))
     if not by_name:
+        if problem := run_folders.holding_runs(folder):
+            raise UsageError(problem)
         raise UsageError(f"{folder} holds no checkpoint that can be read", "give a run, or a folder of .safetensors")
     if len(by_name) > 1:
         names = ", ".join(sorted(by_name)[:5])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -16,11 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.errors import Problem, UsageError
-from sdxl_train_cli.records import record
+from sdxl_train_cli.records import record, run_folders
 from sdxl_train_cli.records.record import Outcome, Record, RunHeading, Supervisor
 
-USUAL_OUTPUT = "output"
-"""Default output folder. Duplicates preparation's, whose import would take longer than listing all runs."""
 _LONGEST_HOST, _LONGEST_SHOWN = 64, 300
 """Characters shown of recorded text."""
 
@@ -77,7 +74,7 @@ Loaded = ListedRun[Record]
 def entries(output: Path) -> list[Listed]:
     """Runs directly in a folder, newest first. Reads only three small files of each."""
     try:
-        found = [_look(folder, RunHeading) for folder in _folders(output)]
+        found = [_look(folder, RunHeading) for folder in run_folders.find(output)]
     except OSError as error:
         raise UsageError(f"{output} can't be read: {error.strerror}", "give --output a folder") from error
     return sorted(found, key=_age, reverse=True)
@@ -88,24 +85,23 @@ def load(folder: Path) -> Loaded:
     return _look(folder, Record)
 
 
-def find(text: str, output: Path) -> Loaded:
+def find(text: str, output: Path, given: Path | None = None) -> Loaded:
     """Find a run by its name in the output folder, or by path.
 
-    Raises UsageError with similar names.
+    Raises UsageError with similar names, or the runs that are there. `given` is another folder that was typed, in which
+    the run may be: it is named, not taken.
     """
     folder = _meant(text, output)
     if folder is None:
-        names = [path.name for path in _folders(output)] if files.is_folder(output) else []
-        hint = formatting.suggestion(text, names) or "see `sdxl-train runs list`, or give a run's folder"
-        raise UsageError(f"no run '{text[:_LONGEST_SHOWN]}' in {output}", hint)
+        raise UsageError(run_folders.no_run(text, output, given))
     if not files.is_file(folder / record.RUN):
-        raise UsageError(f"{folder} is not a run's folder: it has no {record.RUN}", "see `sdxl-train runs list`")
+        raise UsageError(run_folders.no_run_itself(folder, output))
     return load(folder)
 
 
-def require(text: str, output: Path) -> Loaded:
-    """Find a run with a valid record. UsageError otherwise."""
-    entry = find(text, output)
+def require(text: str, output: Path, given: Path | None = None) -> Loaded:
+    """Find a run with a valid record, as `find` does. UsageError otherwise."""
+    entry = find(text, output, given)
     if entry.state is RunState.BROKEN:
         raise UsageError(
             f"the record of {entry.folder} is broken: {entry.problem}", "its files and its log are untouched"
@@ -166,16 +162,6 @@ def _ended(outcome: Outcome) -> RunState:
     if state is None:
         raise ValueError(f"{record.OUTCOME}: outcome: no run ends as {outcome.outcome[:_LONGEST_HOST]!r}")
     return state
-
-
-def _folders(output: Path) -> Iterator[Path]:
-    if not files.exists(output):
-        return
-    with os.scandir(output) as found:
-        for entry in found:
-            # Only the file is tested: another test per folder would be slow for a thousand.
-            if os.path.isfile(os.path.join(entry.path, record.RUN)):  # noqa: PTH113, PTH118 - as above
-                yield Path(entry.path)
 
 
 def _meant(text: str, output: Path) -> Path | None:

@@ -48,17 +48,20 @@ class Subject:
         return "network" if self.model.is_network else "embedding" if self.model.is_embedding else "checkpoint"
 
 
-def find(text: str, output: Path, checkpoint: str | None, installed: Environment | None = None) -> Subject:
+def find(
+    text: str, output: Path, checkpoint: str | None, installed: Environment | None = None, given: Path | None = None
+) -> Subject:
     """Find a run's file, or a file by its path. UsageError or ModelError says what is there instead.
 
     The environment looks at the weights and pictures where the best of the run's checkpoints is asked for.
+    `given` is a folder that was typed for the share: it may be meant as that of the runs.
     """
     path = layout.expand(Path(text))
     if files.is_file(path) and path.name != record.RUN:
         if checkpoint is not None:
             raise UsageError(f"{text} is a file already", "leave out --checkpoint, or name the run")
         return _of_file(path)
-    entry = history.require(text, output)
+    entry = history.require(text, output, given)
     best = _best(entry, installed) if checkpoint == BEST else None
     saved = _chosen(entry, checkpoint if best is None else best.kept.path.name)
     return _looked_at(Subject(saved.path, model_file.read(saved.path), entry, saved, best))

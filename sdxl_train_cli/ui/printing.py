@@ -39,6 +39,11 @@ def err_document(text: str) -> None:
 def err_problem(problem: Problem) -> None:
     """Print a problem with its hint to stderr, without rich."""
     err(f"error: {problem}")
+    err_hint(problem)
+
+
+def err_hint(problem: Problem) -> None:
+    """Print a problem's hint to stderr, without rich."""
     for number, line in enumerate(problem.hint_lines):
         err(f"{' ' * 7 if number else 'hint:  '}{line}")
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import kept_runs
 import pytest
 from conftest import Result, write_pictures
 
@@ -97,3 +98,11 @@ def test_keeping_the_best_is_refused_where_nothing_would_tell_it(
 
     assert found.code == 3
     assert all(part in found.stderr for part in words.split(" -> "))
+
+
+def test_a_folder_of_runs_is_answered_with_their_names(main: Main, tmp_path: Path) -> None:
+    kept_runs.keep(tmp_path / "there" / "cat", {"outcome": "done"})
+    told = main("best", "there")
+
+    assert told.code == 2
+    assert told.stderr.endswith("it holds runs\nhint:  give one of them: there/cat\n")

@@ -77,8 +77,20 @@ def test_a_name_cannot_give_orders_to_the_terminal(tmp_path: Path, main: Main) -
 def test_where_there_are_no_runs_a_list_is_empty(tmp_path: Path, main: Main) -> None:
     shown, as_json = main("runs", "list"), main("runs", "list", "--json")
 
-    assert (shown.code, shown.stdout, shown.stderr) == (0, "", f"no runs in {tmp_path / 'output'}\n")
+    told = f"no runs in {tmp_path / 'output'}\nhint:  sdxl-train runs list -o FOLDER\n"
+    assert (shown.code, shown.stdout, shown.stderr) == (0, "", told)
     assert json.loads(as_json.stdout) == []
+
+
+def test_a_list_of_another_folder_leads_to_the_runs(tmp_path: Path, main: Main) -> None:
+    keep(tmp_path / "there" / "output" / "cat")
+
+    nowhere = main("runs", "list", "-o", "nowhere")
+    assert (nowhere.code, nowhere.stdout) == (2, "")
+    assert f"no folder at {tmp_path / 'nowhere'}" in nowhere.stderr
+    assert main("runs", "list", "-o", "there").stderr.endswith("hint:  sdxl-train runs list -o there/output\n")
+    assert main("runs", "list", "-o", "there/output").stdout.splitlines()[1].startswith("cat")
+    assert main("runs", "list", "-o", "there/output/cat").stderr.endswith("sdxl-train runs show there/output/cat\n")
 
 
 def test_runs_are_looked_for_where_the_project_file_puts_them(tmp_path: Path, main: Main) -> None:

@@ -10,7 +10,7 @@ import pytest
 from kept_runs import DONE, NOBODY, US, keep, write_json
 
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import history
+from sdxl_train_cli.records import history, run_folders
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.run import run_choices
 
@@ -171,8 +171,41 @@ def test_a_folder_without_a_record_is_no_runs(tmp_path: Path) -> None:
         history.find("material", tmp_path)
 
 
+def hint_for(text: str, output: Path, given: Path | None = None) -> str:
+    with pytest.raises(UsageError) as caught:
+        history.find(text, output, given)
+    return f"{caught.value.problems[0].message}; {caught.value.problems[0].hint}"
+
+
+def test_who_names_a_folder_of_runs_is_told_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat", "my dog"):
+        keep(tmp_path / "there" / "output" / name)
+    told = "is not a run's folder: it holds runs; give one of them: there/output/cat, 'there/output/my dog'"
+
+    assert hint_for("there/output", tmp_path / "output").endswith(told)
+    assert hint_for("there", tmp_path / "output").endswith(told)
+
+
+def test_a_run_that_is_not_there_is_answered_with_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "output"
+    none, then = f"no run 'cat' in {output}", "give the run's folder: output/NAME"
+    assert hint_for("cat", output) == f"{none}, which does not exist; {then}"
+    output.mkdir()
+    assert hint_for("cat", output) == f"{none}, which has no runs; {then}"
+    keep(tmp_path / "there" / "cat")
+    assert hint_for("cat", output, tmp_path / "there").endswith("; give the run's folder: there/cat")
+    for number in range(6):
+        keep(output / f"bird{number}")
+    named = ", ".join(f"output/bird{number}" for number in range(5))
+    assert hint_for("cat", output) == f"{none}; give one of them: {named} and 1 more"
+
+
 def test_runs_are_looked_for_where_they_are_made() -> None:
-    assert history.USUAL_OUTPUT == run_choices.DEFAULT_OUTPUT
+    assert run_folders.USUAL_OUTPUT == run_choices.DEFAULT_OUTPUT
 
 
 def test_a_record_that_may_not_be_read_is_told(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import formatting
+from sdxl_train_cli import files, formatting
 from sdxl_train_cli.commands import completion, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.records import comparison, history, validation
+from sdxl_train_cli.records import comparison, history, run_folders, validation
 from sdxl_train_cli.records.comparison import Fact
 from sdxl_train_cli.records.history import Listed, Loaded
 from sdxl_train_cli.sdscripts import results, states
@@ -37,12 +38,16 @@ All = Annotated[bool, typer.Option("--all", "-a", help="Every setting, including
 def list_(output: OutputOption = None, as_json: Json = False) -> None:
     """List every run, newest first."""
     folder = workspace.output(output)
+    if output is not None and not files.exists(folder):
+        raise UsageError(f"no folder at {folder}", "give -o the folder that holds the runs")
     found = history.entries(folder)
     if as_json:
         _print_json([_facts(entry) for entry in found])
         return
     if not found:
-        printing.err(f"no runs in {folder}")
+        problem = run_folders.none_listed(folder)
+        printing.err(problem.message)
+        printing.err_hint(problem)
         return
     headings = ("name", "state", "kind", "preset", "steps", "loss", "time", "started")
     # Plain text: rendering a table of a thousand rows takes longer than everything else.
@@ -66,12 +71,12 @@ def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json
         for name, setting in sorted(entry.record.settings.items())
         if all_ or _is_own(setting.origin)
     ]
-    files = [
+    rows_of_files = [
         (one.path.name, one.moment, formatting.size(one.size_bytes) + ("" if one.is_whole else ", incomplete"))
         for one in made
     ]
     option = "option" if all_ else "changed option"
-    for headings, rows in (((option, "value", "from"), settings), (("checkpoint", "saved at", "size"), files)):
+    for headings, rows in (((option, "value", "from"), settings), (("checkpoint", "saved at", "size"), rows_of_files)):
         if rows:
             console.out("")
             console.table(headings, rows)

@@ -37,6 +37,7 @@ def serve(run: MaybeRun = None, port: Port = None, output: OutputOption = None, 
     folder = workspace.output(output)
     logs = folder if run is None else history.find(run, folder).folder / record.EVENTS
     if not files.is_folder(logs):
-        raise UsageError(f"there are no logs: {logs} does not exist", "see `sdxl-train runs list`")
+        hint = "give -o the folder that holds the runs" if run is None else "give the folder of another run"
+        raise UsageError(f"there are no logs: {logs} does not exist", hint)
     console.note(f"TensorBoard reads {logs}; Ctrl-C ends it")
     tensorboard.serve(installed, logs, port, console.out)
