@@ -108,9 +108,7 @@ def share(
     if no_previews and previews:
         raise UsageError("--preview names a picture, and --no-previews wants none", "leave out one of them")
     installed = _uploader(where, repo, private, to, home)
-    looking = installed or (environment.find(home_option.home(home)) if checkpoint == subject.BEST else None)
-    if checkpoint == subject.BEST and looking is not None:
-        console.note("looking at the run's checkpoints and pictures")
+    looking = _looker(home) if checkpoint == subject.BEST else None
     found = subject.find(run, workspace.output(None), checkpoint, looking, to and layout.expand(to))
     size = found.path.stat().st_size
     if size > _LARGE_BYTES:
@@ -138,6 +136,14 @@ def share(
         share_listing.show_json(planned, place, uploaded, is_written=not dry_run)
     elif not dry_run:
         console.out(str(place) if uploaded is None else uploaded.url)
+
+
+def _looker(home: str | None) -> Environment | None:
+    """The environment that looks at checkpoints and pictures, after saying so. None before setup."""
+    installed = environment.find(home_option.home(home))
+    if installed is not None:
+        console.note("looking at the run's checkpoints and pictures")
+    return installed
 
 
 def _uploader(
