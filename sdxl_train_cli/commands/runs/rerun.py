@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,10 +11,22 @@ import typer
 from sdxl_train_cli.commands import train, train_options, workspace
 from sdxl_train_cli.commands.queue import adding
 from sdxl_train_cli.commands.runs.listing import Run
-from sdxl_train_cli.commands.train_options import AsJson, PredictionOption, Seed, Set
+from sdxl_train_cli.commands.train_options import (
+    AsJson,
+    Data,
+    Epochs,
+    Model,
+    PredictionOption,
+    Reg,
+    Seed,
+    Set,
+    Steps,
+    Vae,
+)
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.records import history
 from sdxl_train_cli.run import preparation, repeating
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.ui import console
 
 Name = Annotated[
@@ -23,7 +36,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 
 
 def rerun(
-    context: typer.Context, run: Run, name: Name = None, seed: Seed = None, set_: Set = None,
+    context: typer.Context, run: Run, name: Name = None, data: Data = None, model: Model = None, reg: Reg = None,
+    vae: Vae = None, steps: Steps = None, epochs: Epochs = None, seed: Seed = None, set_: Set = None,
     prediction: PredictionOption = None, dry_run: DryRun = False, as_json: AsJson = False,
     output: OutputOption = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
@@ -31,9 +45,10 @@ def rerun(
     entry = history.require(run, workspace.output(output))
     again = repeating.choices_of(entry, name, workspace.user_presets())
     where = workspace.home(home)
-    typed = train_options.typed(train_options.from_flags({"seed": seed}), set_)
+    flags = train_options.from_flags({"max_train_steps": steps, "max_train_epochs": epochs, "seed": seed})
+    typed = train_options.typed(flags, set_)
     choices = replace(
-        again.choices,
+        _elsewhere(again.choices, data, model, reg, vae),
         prediction=prediction or again.choices.prediction,
         overrides=(*again.choices.overrides, *typed),
         starts_later=adding.is_asked(context),
@@ -48,3 +63,14 @@ def rerun(
         adding.add(prepared, where, as_json=as_json)
         return
     train.launch(prepared, where, as_json=as_json)
+
+
+def _elsewhere(choices: Choices, data: str | None, model: str | None, reg: str | None, vae: str | None) -> Choices:
+    """The choices with the places that were typed: what the run was made from may have moved."""
+    return replace(
+        choices,
+        data=Path(data) if data else choices.data,
+        model=model or choices.model,
+        regularisation=choices.regularisation if reg is None else Path(reg) if reg else None,
+        vae=choices.vae if vae is None else vae or None,
+    )
