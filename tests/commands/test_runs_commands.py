@@ -226,12 +226,13 @@ def test_a_rerun_takes_pictures_and_model_from_where_they_were_moved_to(
     moved, base = pictures.rename(pictures.with_name("moved")), model.rename(model.with_name("moved.safetensors"))
     refused = cli("runs", "rerun", str(trained), "--dry-run")
     result = cli("runs", "rerun", str(trained), "--data", str(moved), "--model", str(base), "--epochs", "3",
-                 "--dry-run")  # fmt: skip
+                 "--batch-size", "2", "--no-vram-check", "--dry-run")  # fmt: skip
 
     assert (refused.code, "--data" in refused.stderr or "--model" in refused.stderr) == (4, True)
     assert result.code == 0, result.stderr
     assert f" --pretrained_model_name_or_path {base} " in result.stdout
     assert " --max_train_epochs 3 " in result.stdout
+    assert " --train_batch_size 2" in result.stdout
     assert "--max_train_steps" not in result.stdout
 
 

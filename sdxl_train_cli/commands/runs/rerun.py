@@ -13,9 +13,11 @@ from sdxl_train_cli.commands.queue import adding
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train_options import (
     AsJson,
+    BatchSize,
     Data,
     Epochs,
     Model,
+    NoVramCheck,
     PredictionOption,
     Reg,
     Seed,
@@ -37,20 +39,22 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 
 def rerun(
     context: typer.Context, run: Run, name: Name = None, data: Data = None, model: Model = None, reg: Reg = None,
-    vae: Vae = None, steps: Steps = None, epochs: Epochs = None, seed: Seed = None, set_: Set = None,
-    prediction: PredictionOption = None, dry_run: DryRun = False, as_json: AsJson = False,
-    output: OutputOption = None, home: HomeOption = None,
+    vae: Vae = None, steps: Steps = None, epochs: Epochs = None, batch_size: BatchSize = None, seed: Seed = None,
+    set_: Set = None, no_vram_check: NoVramCheck = False, prediction: PredictionOption = None, dry_run: DryRun = False,
+    as_json: AsJson = False, output: OutputOption = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Repeat a run under a new name."""
     entry = history.require(run, workspace.output(output))
     again = repeating.choices_of(entry, name, workspace.user_presets())
     where = workspace.home(home)
-    flags = train_options.from_flags({"max_train_steps": steps, "max_train_epochs": epochs, "seed": seed})
+    lengths = {"max_train_steps": steps, "max_train_epochs": epochs}
+    flags = train_options.from_flags({**lengths, "train_batch_size": batch_size, "seed": seed})
     typed = train_options.typed(flags, set_)
     choices = replace(
         _elsewhere(again.choices, data, model, reg, vae),
         prediction=prediction or again.choices.prediction,
         overrides=(*again.choices.overrides, *typed),
+        check_vram=again.choices.check_vram and not no_vram_check,
         starts_later=adding.is_asked(context),
     )
     prepared = preparation.prepare(choices, where, workspace.user_presets())
