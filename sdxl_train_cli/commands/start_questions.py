@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
-from sdxl_train_cli import language
+from sdxl_train_cli import formatting, language
 from sdxl_train_cli.commands import asking, workspace
 from sdxl_train_cli.commands.presets import listing
 from sdxl_train_cli.dataset import overview
@@ -185,7 +186,7 @@ def _prediction(typed: Prediction | None, base: FoundBase, *, asks: bool) -> Pre
 
 def _trigger(typed: str | None, what: TrainingSubject, captions: CaptionStyle, *, asks: bool) -> str | None:
     needed = what in first_run.NEEDS_TRIGGER or not captions.captioned
-    default = captions.trigger or (_RARE if needed and asks else None)
+    default = captions.trigger or ((captions.common or _RARE) if needed and asks else None)
 
     def word(text: str) -> str:
         if text.strip() == _NONE and needed:
@@ -205,10 +206,20 @@ def _trigger(typed: str | None, what: TrainingSubject, captions: CaptionStyle, *
         typed = asking.ask(question, default or _NONE, word)
     found = default if typed is None else typed.strip()
     if found in {None, "", _NONE} and needed:
-        untold = ", and no captions tell one" if default is None else ""
-        hint = f'--trigger "{captions.trigger or "ohwx woman"}"'
-        raise UsageError(f"training {_words(what)} needs a trigger word{untold}", hint)
+        hint = f"--trigger {_quoted(captions.common or 'ohwx woman')}"
+        raise UsageError(f"training {_words(what)} needs a trigger word{_told_by(captions)}", hint)
     return None if found in {"", _NONE} else found
+
+
+def _told_by(captions: CaptionStyle) -> str:
+    """What the captions say about the trigger, where it is not simply taken from them."""
+    if captions.trigger is not None:
+        return ""
+    return ", and no captions tell one" if captions.common is None else f"; all captions have the tag {captions.common}"
+
+
+def _quoted(words: str) -> str:
+    return f'"{words}"' if re.fullmatch(r"[\w .-]+", words) else formatting.shell_word(words)
 
 
 def _words(what: TrainingSubject) -> str:

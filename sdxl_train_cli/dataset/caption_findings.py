@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, formatting
 from sdxl_train_cli.dataset import caption, caption_text, run_captions, tokens
 from sdxl_train_cli.dataset.file_facts import Caption, FileFault, Finding, SurveyedPicture, shown
 from sdxl_train_cli.dataset.finding_kinds import ERROR, WARNING, FindingKind, Hit
@@ -82,7 +82,7 @@ _LACKING = FindingKind(
 _LACKING_ALL = FindingKind(
     "trigger-absent", WARNING, "no caption in {folder} has the trigger '{trigger}'",
     "no caption in {folder} has the trigger '{trigger}'",
-    "training puts it first in each; `sdxl-train dataset fix --trigger` writes it into a copy of the files",
+    "training puts it first in each; to write it into a copy of the files: {fixing}",
     told_as="trigger-absent-all",
 )  # fmt: skip
 _NO_WORD = FindingKind(
@@ -231,7 +231,16 @@ def _trigger(subset: Subset, group: Sequence[SurveyedPicture], trigger: str | No
     if subset.is_reg:
         return _CALLED.of_files(having, trigger=trigger)
     kind = _LACKING if having else _LACKING_ALL
-    return kind.of_files(lacking, lacking=len(lacking), folder=folder, trigger=trigger, whole=whole)
+    fixing = _fixing(folder, trigger)
+    return kind.of_files(lacking, lacking=len(lacking), folder=folder, trigger=trigger, whole=whole, fixing=fixing)
+
+
+def _fixing(folder: Path, trigger: str) -> str:
+    """What is typed to write a trigger into a copy of a folder's captions."""
+    there = folder.absolute() if folder.name in {"", ".."} else folder
+    copy = there.with_name(f"{there.name}-fixed")
+    places = [shown(word) for word in (folder, "--to", copy, "--trigger", trigger)]
+    return formatting.shell_line(["sdxl-train", "dataset", "fix", *places])
 
 
 def _word(seen: Sequence[SurveyedPicture], trigger: str | None, word: str | None) -> list[Finding]:

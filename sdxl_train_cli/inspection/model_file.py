@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sdxl_train_cli import files, handed_file
+from sdxl_train_cli import files, formatting, handed_file
 from sdxl_train_cli.errors import ModelError
 from sdxl_train_cli.sdscripts import base_model, checkpoint, pickles
 from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.sdscripts.checkpoint import Header
 
+_SHOWN = 5
 NAMES = Path(checkpoint.__file__).with_name("network_tensors.json")
 """What the tensors of networks are called; inside/weights.py reads it too."""
 COMPILED = "_orig_mod"
@@ -149,19 +150,29 @@ def read(path: Path) -> ModelFile:
 
 def require_safetensors(path: Path) -> None:
     """ModelError if it is no file, or one that can't be looked into without danger."""
+    if files.is_folder(path):
+        _refuse_folder(path)
     other = handed_file.other_kind(path, "checkpoint network embedding pickle web_page", "a model")
     if other is not None:
         raise ModelError(other)
-    if files.is_folder(path):
-        inner = sorted(file.name for file in path.glob("*.safetensors"))
-        hint = f"it has {', '.join(inner[:5])}" if inner else None
-        raise ModelError(f"{path} is a folder: name one .safetensors file", hint)
     if not files.exists(path):
         raise ModelError(f"no file at {path}", "sdxl-train runs list shows every run")
     if path.suffix.lower() in pickles.SUFFIXES:
         raise ModelError(
             f"{path} is a pickle, which can hold code: it is never opened", "only .safetensors can be inspected"
         )
+
+
+def _refuse_folder(path: Path) -> None:
+    """ModelError that names its files as they can be typed: the shortest name first, which is a run's final file."""
+    inner = sorted(path.glob("*.safetensors"), key=lambda file: (len(file.name), file.name))
+    other = handed_file.other_kind(path, "", "a model")
+    if other is not None and not inner:
+        raise ModelError(other)
+    hint = f"it has {formatting.some([formatting.shell_word(file) for file in inner], _SHOWN)}" if inner else None
+    raise ModelError(
+        f"{path} is {'a folder' if other is None else 'the folder of a run'}: name one .safetensors file", hint
+    )
 
 
 def describe(header: Header) -> ModelFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.inspection.model_file import ModelFile
@@ -13,6 +14,7 @@ from sdxl_train_cli.lora_files.scrubbing import Scrubbed
 from sdxl_train_cli.lora_files.traces import KnownNames
 
 SPEC = "modelspec."
+_SHOWN = 5
 FIELDS = ("title", "trigger_phrase", "author", "license", "description", "tags", "usage_hint", "merged_from")
 """Fields of the ModelSpec that a person writes."""
 _VERSION = "1.0.1"
@@ -56,7 +58,7 @@ def edit(model: ModelFile, change: MetadataEdit, known: KnownNames) -> MetadataE
         metadata = dict(scrubbed.kept)
     for key in change.removals:
         if key not in model.metadata:
-            raise UsageError(f"it has no key '{key}'", "sdxl-train file show FILE --raw lists its keys")
+            raise UsageError(f"it has no key '{formatting.cut(key)}'", _offered(key, model.metadata))
         metadata.pop(key, None)
     settings = dict(map(parse_setting, change.settings))
     fields = {f"{SPEC}{name}": text for name, text in change.fields.items()}
@@ -74,6 +76,11 @@ def parse_setting(text: str) -> tuple[str, str]:
     if not equals or not key.strip() or key.strip() == _RESERVED:
         raise UsageError(f"'{text}' is not KEY=VALUE", "such as --set modelspec.usage_hint='0.8 is enough'")
     return key.strip(), value
+
+
+def _offered(key: str, there: Mapping[str, str]) -> str:
+    """The keys that may have been meant, else the first of all."""
+    return formatting.suggestion(key, there) or f"its keys: {formatting.some(sorted(there), _SHOWN) or 'none'}"
 
 
 def _required(model: ModelFile, metadata: Mapping[str, str]) -> dict[str, str]:

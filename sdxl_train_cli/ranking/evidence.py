@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, formatting
 from sdxl_train_cli.errors import ModelError, UsageError
 from sdxl_train_cli.ranking.picture_scores import PictureScores
 from sdxl_train_cli.ranking.weight_course import CheckpointWeights
@@ -62,7 +62,8 @@ def of_run(entry: Loaded) -> Evidence:
         for one in made
     ]
     if not found:
-        raise UsageError(f"{entry.name} has no checkpoint", f"see sdxl-train runs show {entry.folder.name}")
+        hint = f"see sdxl-train runs show {formatting.shell_word(entry.folder)}"
+        raise UsageError(f"{entry.name} has no checkpoint", hint)
     validations = picture_losses.load(entry.folder / picture_losses.FILE)
     return Evidence(entry.name, entry.folder, _in_order(_with_epochs(found, validations)), kind, validations)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sdxl_train_cli import files, layout
+from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.environment.environment import Environment
-from sdxl_train_cli.errors import SdxlTrainError
+from sdxl_train_cli.errors import SdxlTrainError, UsageError
 from sdxl_train_cli.ranking import evidence, picture_choice, verdict, weight_course
 from sdxl_train_cli.ranking.evidence import Evidence
 from sdxl_train_cli.ranking.picture_scores import PictureFindings
@@ -21,7 +21,13 @@ def find(text: str, output: Path) -> Evidence:
     is_run = any(files.is_file(place / record.RUN) for place in (output / text, folder))
     if text and not is_run and files.is_folder(folder):
         return evidence.of_folder(folder)
+    if text and folder.name != record.RUN and files.is_file(folder):
+        raise UsageError(f"{text} is a file: best takes a run or a folder", _folder_of(folder))
     return evidence.of_run(history.require(text, output))
+
+
+def _folder_of(path: Path) -> str:
+    return f"sdxl-train best {formatting.shell_word(path.parent)}"
 
 
 def with_weights(known: Evidence, installed: Environment | None) -> Evidence:

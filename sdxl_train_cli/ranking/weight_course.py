@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import ModelError, SetupError
@@ -51,9 +52,10 @@ def measure(installed: Environment, files: Sequence[Path]) -> tuple[CheckpointWe
     names = [str(file.absolute()) for file in files]
     found = environment.run_script(installed, _SCRIPT, *names, "--names", str(model_file.NAMES))
     if "unreadable" in found:
-        raise ModelError(
-            f"the weights can't be followed: {found['unreadable']}", "sdxl-train inspect FILE looks at one"
-        )
+        at = found.get("file")
+        bad = files[at] if isinstance(at, int) and 0 <= at < len(files) else files[0]
+        hint = f"sdxl-train inspect {formatting.shell_word(bad)}"
+        raise ModelError(f"the weights can't be followed: {found['unreadable']}", hint)
     try:
         return _CourseOfFiles.model_validate(found).files
     except ValueError as error:

@@ -15,7 +15,7 @@ HEADINGS = ("checkpoint", "saved at", "held back", "trained on", "gap", "behind 
 _FILES_ONLY = ("checkpoint", "saved at", "norm", "rank", "moved")
 _IMPROVEMENTS = {
     Improvement.HOLD_BACK: "pictures that are held back (--validate): only they tell learning from learning by heart",
-    Improvement.HOLD_BACK_MORE: "more held-back pictures (--set validation_split=...): they tell smaller differences",
+    Improvement.HOLD_BACK_MORE: "more held-back pictures (--set validation_split=0.2): they tell smaller differences",
     Improvement.TRAIN_LONGER: "a longer training: the loss on held-back pictures was still falling",
     Improvement.SAVE_MORE: "more checkpoints to choose from (--save-every)",
     Improvement.SAVE_EARLIER: "earlier checkpoints (--save-every): the first that was saved is already the best",
@@ -41,7 +41,13 @@ def reasons(found: Verdict) -> list[str]:
 
 def improvements(found: Verdict) -> list[str]:
     """What would change the verdict, or make it surer."""
-    return [_IMPROVEMENTS[one] for one in found.improvements]
+    return [_IMPROVEMENTS[one] + _command(one, found) for one in found.improvements]
+
+
+def _command(one: Improvement, found: Verdict) -> str:
+    """What draws the pictures, where the run's record says on which base."""
+    can_draw = one is Improvement.DRAW and found.evidence.is_a_run
+    return f": sdxl-train best {formatting.shell_word(found.evidence.folder)} --draw" if can_draw else ""
 
 
 def _of_validation(found: Verdict) -> Iterator[str]:

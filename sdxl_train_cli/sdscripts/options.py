@@ -107,7 +107,9 @@ def problems(recipe: Recipe, table: OptionTable) -> Iterator[Problem]:
         try:
             _typed(setting.value, option)
         except ValueError as error:
-            yield recipe.problem_of_setting(name, f"{name}: {error}")
+            example = None if setting.origin.line is not None else _example(setting, option)
+            told = recipe.problem_of_setting if example is None else recipe.problem
+            yield told(name, f"{name}: {error}", example)
 
 
 def convert(recipe: Recipe, table: OptionTable) -> Recipe:
@@ -140,6 +142,15 @@ def _meant(name: str, setting: Setting, known: Mapping[str, Option], table: Opti
     if owner in known:
         return f"instead: {_line(str(owner), f'{plain}={setting.value}', setting)}"
     return other_names.suggestion(name, known)
+
+
+def _example(setting: Setting, option: Option) -> str | None:
+    """A number for an option that was typed with something else; null would quietly do without the option."""
+    if option.type not in {"int", "float"} or option.many or option.choices is not None:
+        return None
+    usual = option.default if isinstance(option.default, int | float) else None
+    value = _EXAMPLES.get(option.name) or usual or _EXAMPLES[option.type]
+    return f"such as {_line(option.name, value, setting)}"
 
 
 def _line(option: str, value: Value, setting: Setting) -> str:
@@ -237,6 +248,8 @@ def _float(value: Scalar) -> float | int:
     return value if isinstance(value, int) else number
 
 
+_EXAMPLES: Mapping[str, Scalar] = {"int": 16, "float": 0.1, "learning_rate": "1e-4", "unet_lr": "1e-4"}
+"""Numbers that an option may take, by its name or its type, where the trainer's own default is no example."""
 _MOST_MEANT = 20
 _LARGEST_INT = 2**63 - 1
 """Largest integer that torch supports."""

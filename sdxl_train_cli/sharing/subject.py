@@ -90,7 +90,8 @@ def _of_file(path: Path) -> Subject:
 def _looked_at(subject: Subject) -> Subject:
     model = subject.model
     if not (model.is_network or model.is_checkpoint or model.is_embedding):
-        raise ModelError(f"{subject.path} is no LoRA, checkpoint or embedding: {model.what}", "sdxl-train inspect FILE")
+        hint = f"sdxl-train inspect {formatting.shell_word(subject.path)}"
+        raise ModelError(f"{subject.path} is no LoRA, checkpoint or embedding: {model.what}", hint)
     return subject
 
 
@@ -121,6 +122,6 @@ def _is_meant(made: CheckpointFile, typed: str) -> bool:
 
 def _offered(made: list[CheckpointFile], entry: Loaded) -> str:
     if not made:
-        return f"sdxl-train runs show {formatting.shell_word(entry.folder.name)}"
+        return f"sdxl-train runs show {formatting.shell_word(entry.folder)}"
     names = [str(each.step) if each.step is not None else each.moment.replace(" ", "-") for each in made]
     return "it has " + ", ".join(f"--checkpoint {name}" for name in dict.fromkeys(names[-5:]))

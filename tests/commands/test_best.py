@@ -11,6 +11,8 @@ import kept_runs
 import pytest
 from conftest import Result, write_pictures
 
+from sdxl_train_cli import formatting
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "ranking"))
 
 import validated_runs
@@ -78,6 +80,14 @@ def test_an_unknown_run_and_a_run_without_checkpoints_are_refused(main: Main, ru
     assert (unknown.code, empty.code) == (2, 2)
     assert "no run 'bird'" in unknown.stderr
     assert "cat has no checkpoint" in empty.stderr
+
+
+def test_a_file_is_answered_with_its_folder(main: Main, run: Path) -> None:
+    found = main("best", next(run.glob("*.safetensors")))
+
+    assert found.code == 2
+    assert "is a file: best takes a run or a folder" in found.stderr
+    assert f"sdxl-train best {formatting.shell_word(run)}\n" in found.stderr
 
 
 @pytest.mark.parametrize(

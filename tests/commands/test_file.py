@@ -41,6 +41,25 @@ def test_show_tells_what_a_file_says_of_itself(main: Main, lora: Path) -> None:
     assert "3 keys tell of a person or a machine" in told.stderr
 
 
+def test_scrubbing_is_offered_with_the_file(main: Main, lora: Path) -> None:
+    told = main("file", "show", lora)
+
+    assert f": sdxl-train file edit '{lora}' --scrub\n" in told.stderr.replace("\n  ", " ")
+
+
+def test_a_runs_folder_is_answered_with_its_final_file(main: Main, lora: Path) -> None:
+    run = lora.parent / "cat"
+    run.mkdir()
+    (run / "run.json").write_text("{}", encoding="utf-8")
+    tensor_files.write(run / "cat-step00000100.safetensors", tensor_files.lora())
+    tensor_files.write(run / "cat.safetensors", tensor_files.lora())
+    told = main("file", "resize", run, "--rank", "2")
+
+    assert told.code == 4
+    assert "is the folder of a run: name one .safetensors file" in told.stderr
+    assert f"it has {run / 'cat.safetensors'}, {run / 'cat-step00000100.safetensors'}\n" in told.stderr
+
+
 def test_show_as_json_has_every_key(main: Main, lora: Path) -> None:
     told = json.loads(main("file", "show", lora, "--json").stdout)
 
@@ -98,7 +117,7 @@ def test_a_dry_run_writes_nothing(main: Main, lora: Path) -> None:
     [
         (["edit", "LORA"], (2, "nothing to change", "--title")),
         (["edit", "LORA", "--scrub", "-o", "LORA"], (2, "never overwritten", "-o FILE")),
-        (["edit", "LORA", "--remove", "none"], (2, "it has no key 'none'", "--raw")),
+        (["edit", "LORA", "--remove", "none"], (2, "it has no key 'none'", "its keys: ")),
         (["edit", "LORA", "--set", "nothing"], (2, "is not KEY=VALUE", "--set")),
         (["edit", "LORA", "--no-captions", "--title", "x"], (2, "a part of scrubbing", "--scrub")),
         (["resize", "LORA"], (2, "how small is not said", "--rank 16")),

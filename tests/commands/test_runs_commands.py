@@ -232,6 +232,22 @@ def test_a_rerun_tells_that_the_pictures_have_changed(cli: Cli, trained: Path, p
     assert "the pictures or captions have changed since" in cli("runs", "rerun", str(trained), "--dry-run").stderr
 
 
+def test_a_rerun_takes_pictures_and_model_from_where_they_were_moved_to(
+    cli: Cli, trained: Path, pictures: Path, model: Path
+) -> None:
+    moved, base = pictures.rename(pictures.with_name("moved")), model.rename(model.with_name("moved.safetensors"))
+    refused = cli("runs", "rerun", str(trained), "--dry-run")
+    result = cli("runs", "rerun", str(trained), "--data", str(moved), "--model", str(base), "--epochs", "3",
+                 "--batch-size", "2", "--no-vram-check", "--dry-run")  # fmt: skip
+
+    assert (refused.code, "--data" in refused.stderr or "--model" in refused.stderr) == (4, True)
+    assert result.code == 0, result.stderr
+    assert f" --pretrained_model_name_or_path {base} " in result.stdout
+    assert " --max_train_epochs 3 " in result.stdout
+    assert " --train_batch_size 2" in result.stdout
+    assert "--max_train_steps" not in result.stdout
+
+
 def test_an_older_run_that_cannot_be_made_again_says_why(tmp_path: Path, main: Main) -> None:
     keep(tmp_path / "output" / "cat")
 

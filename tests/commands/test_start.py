@@ -245,6 +245,18 @@ def test_a_question_without_a_default_names_its_flag(main: Main, tmp_path: Path)
     assert (no_trigger.code, '--trigger "ohwx woman"' in no_trigger.stderr) == (2, True)
 
 
+def test_a_tag_of_all_captions_is_offered_as_the_trigger(main: Main, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "data", caption="1girl, solo, mychar")
+    write_base(tmp_path / "base.safetensors")
+    told = main("start", "--gpu-memory", "24")
+
+    assert (told.code, told.stderr.splitlines()[-2:]) == (
+        2,
+        ["error: training a character needs a trigger word; all captions have the tag mychar",
+         'hint:  --trigger "mychar"'],
+    )  # fmt: skip
+
+
 def test_a_file_that_is_there_is_kept_without_force(here: Main, tmp_path: Path) -> None:
     (tmp_path / PROJECT_FILE).write_text("kind: locon\n", encoding="utf-8")
 

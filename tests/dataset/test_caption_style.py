@@ -36,6 +36,27 @@ def test_the_first_tag_of_all_captions_is_the_trigger(tmp_path: Path, caption: s
     assert style(write_pictures(tmp_path / "data", caption=caption)).trigger == trigger
 
 
+@pytest.mark.parametrize(
+    ("captions", "common"),
+    [
+        (
+            ("1girl, solo, mychar, red hair", "solo, 1girl, red hair, mychar", "1girl, mychar, red_hair, smile"),
+            "mychar",
+        ),
+        (("1girl, solo, mychar", "1girl, smile, red hair", "1girl, mychar, smile"), None),
+        (("1girl, solo, blue eyes", "1girl, blue eyes, smile", "smile, blue eyes, 1girl"), None),
+    ],
+)
+def test_an_unusual_tag_of_all_captions_may_be_the_trigger(
+    tmp_path: Path, captions: tuple[str, ...], common: str | None
+) -> None:
+    data = write_pictures(tmp_path / "data", caption="a")
+    for number, text in enumerate(captions):
+        (data / f"{number}.txt").write_text(text, encoding="utf-8")
+
+    assert (style(data).trigger, style(data).common) == (None, common)
+
+
 def test_the_class_of_the_only_numbered_folder_is_the_trigger(tmp_path: Path) -> None:
     write_pictures(tmp_path / "data" / "10_cat", caption=None)
 

@@ -474,6 +474,8 @@ def test_a_trigger_in_no_caption_is_put_before_each(tmp_path: Path) -> None:
 
     assert checked.survey.pictures.subsets[0].caption_prefix == "ohwx,"
     assert kinds(checked) == {"trigger-absent": ("warning", ["1.txt", "2.txt"])}
+    command = f"sdxl-train dataset fix {tmp_path} --to {tmp_path}-fixed --trigger ohwx"
+    assert str(checked.findings[0].hint).endswith(f"a copy of the files: {command}")
 
 
 def test_a_trigger_in_some_captions_is_told_and_none_is_changed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Scalar, Setting, Value
 from sdxl_train_cli.sdscripts import options, shipped
 from sdxl_train_cli.sdscripts.options import Option, OptionTable, OptionType
@@ -103,6 +104,25 @@ def test_a_value_gets_the_type_of_its_option(name: str, written: Value, value: V
 )
 def test_a_value_that_sd_scripts_would_not_take_is_refused(name: str, value: Value, words: str) -> None:
     assert words in told(name, value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("max_train_steps=abc", "such as --set max_train_steps=1600"),
+        ("max_train_epochs=ten", "such as --set max_train_epochs=16"),
+        ("learning_rate=nan", "such as --set learning_rate=1e-4"),
+        ("unet_lr=fast", "such as --set unet_lr=1e-4"),
+    ],
+)
+def test_a_number_that_cannot_be_read_is_answered_with_an_example_not_with_null(typed: str, hint: str) -> None:
+    option, _, value = typed.partition("=")
+    at_terminal = recipe({option: value})
+    in_a_file = at_terminal.replaced({option: Setting(value=value, origin=Origin("a.yaml", 3))})
+    [typed_problem], [file_problem] = (options.problems(each, TABLE) for each in (at_terminal, in_a_file))
+
+    assert (typed_problem.hint, typed_problem.ways) == (hint, ())
+    assert [way.settings for way in file_problem.ways] == [(f"{option}=null",)]
 
 
 @pytest.mark.parametrize("value", ["-v", "--output_dir=/etc", "conv_dim=32 --v2", "-"])

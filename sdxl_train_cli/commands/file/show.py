@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import home_option
 from sdxl_train_cli.commands.file import options
 from sdxl_train_cli.commands.file.options import File, Json
@@ -49,7 +50,8 @@ def show(file: File, raw: Raw = False, as_json: Json = False, home: HomeOption =
     file_facts.show(found.path.name, told or [("metadata", "none: the file says nothing of itself")], ranks, weights)
     keys = [change.key for change in (*telling.removed, *telling.changed)]
     if keys:
-        console.note(f"{len(keys)} keys tell of a person or a machine, such as {keys[0]}: sdxl-train file edit --scrub")
+        scrub = f"sdxl-train file edit {formatting.shell_word(file)} --scrub"
+        console.note(f"{len(keys)} keys tell of a person or a machine, such as {keys[0]}: {scrub}")
 
 
 def _weights(found: HandedFile, installed: Environment | None) -> WeightFacts | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,10 +11,24 @@ import typer
 from sdxl_train_cli.commands import train, train_options, workspace
 from sdxl_train_cli.commands.queue import adding
 from sdxl_train_cli.commands.runs.listing import Run
-from sdxl_train_cli.commands.train_options import AsJson, PredictionOption, Seed, Set
+from sdxl_train_cli.commands.train_options import (
+    AsJson,
+    BatchSize,
+    Data,
+    Epochs,
+    Model,
+    NoVramCheck,
+    PredictionOption,
+    Reg,
+    Seed,
+    Set,
+    Steps,
+    Vae,
+)
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.records import history
 from sdxl_train_cli.run import preparation, repeating
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.ui import console
 
 Name = Annotated[
@@ -23,19 +38,23 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command line 
 
 
 def rerun(
-    context: typer.Context, run: Run, name: Name = None, seed: Seed = None, set_: Set = None,
-    prediction: PredictionOption = None, dry_run: DryRun = False, as_json: AsJson = False,
-    output: OutputOption = None, home: HomeOption = None,
+    context: typer.Context, run: Run, name: Name = None, data: Data = None, model: Model = None, reg: Reg = None,
+    vae: Vae = None, steps: Steps = None, epochs: Epochs = None, batch_size: BatchSize = None, seed: Seed = None,
+    set_: Set = None, no_vram_check: NoVramCheck = False, prediction: PredictionOption = None, dry_run: DryRun = False,
+    as_json: AsJson = False, output: OutputOption = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Repeat a run under a new name."""
     entry = history.require(run, workspace.output(output))
     again = repeating.choices_of(entry, name, workspace.user_presets())
     where = workspace.home(home)
-    typed = train_options.typed(train_options.from_flags({"seed": seed}), set_)
+    lengths = {"max_train_steps": steps, "max_train_epochs": epochs}
+    flags = train_options.from_flags({**lengths, "train_batch_size": batch_size, "seed": seed})
+    typed = train_options.typed(flags, set_)
     choices = replace(
-        again.choices,
+        _elsewhere(again.choices, data, model, reg, vae),
         prediction=prediction or again.choices.prediction,
         overrides=(*again.choices.overrides, *typed),
+        check_vram=again.choices.check_vram and not no_vram_check,
         starts_later=adding.is_asked(context),
     )
     prepared = preparation.prepare(choices, where, workspace.user_presets())
@@ -48,3 +67,14 @@ def rerun(
         adding.add(prepared, where, as_json=as_json)
         return
     train.launch(prepared, where, as_json=as_json)
+
+
+def _elsewhere(choices: Choices, data: str | None, model: str | None, reg: str | None, vae: str | None) -> Choices:
+    """The choices with the places that were typed: what the run was made from may have moved."""
+    return replace(
+        choices,
+        data=Path(data) if data else choices.data,
+        model=model or choices.model,
+        regularisation=choices.regularisation if reg is None else Path(reg) if reg else None,
+        vae=choices.vae if vae is None else vae or None,
+    )
