@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sdxl_train_cli import formatting, visible
+from sdxl_train_cli import files, formatting, visible
 from sdxl_train_cli.commands import train_options, workspace
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import Problem, SdxlTrainError
@@ -75,7 +75,8 @@ def unknown_command(name: str, path: str, groups: Groups) -> Problem:
     message = f"no command '{formatting.cut(name)}'" + (f" in `{path}`" if group else "")
     plain = name.lower().replace("_", "-")
     meant = [plain, _OTHER_COMMANDS.get(plain, plain)]
-    found = [f"{path} {one}" for one in meant if one in here]
+    near = formatting.close(plain, here, 1) if group and plain not in here else []
+    found = [f"{path} {one}" for one in (*meant, *near) if one in here]
     found += [f"sdxl-train {one}" for one in meant if one.startswith("-") or one.split()[0] in groups]
     found += [f"sdxl-train {each} {one}" for one in meant for each, below in groups.items() if one in below]
     if not found:
@@ -96,9 +97,12 @@ def extra_words(words: Sequence[str], context: Any) -> Problem:  # noqa: ANN401 
         return Problem(message, f"an option begins with two dashes: {path} --{words[0]}")
     if "--kind" in names and words[0] in set(Kind):
         return Problem(message, f"{path} --kind {words[0]}")
-    if "--data" in names:
+    if "--data" in names and "--model" in names:
         return Problem(message, f"pictures are given with --data, the base with --model: {path} --data {shown}")
-    return Problem(message, f"text with spaces needs quotes; `{path} --help` shows what it takes")
+    if "--output" in names and files.is_folder(words[0]):
+        return Problem(message, f"{path} --output {shown}")
+    quotes = "text with spaces needs quotes; " if len(words) > 1 else ""
+    return Problem(message, f"{quotes}`{path} --help` shows what it takes")
 
 
 def explain(error: Any, typed: Sequence[str], groups: Groups) -> Problem:  # noqa: ANN401 - as above
@@ -113,8 +117,7 @@ def explain(error: Any, typed: Sequence[str], groups: Groups) -> Problem:  # noq
     if param is not None and not error.message:
         name = param.metavar or param.name if param.param_type_name == "argument" else param.opts[0]
         what = f": {param.help[0].lower()}{param.help[1:]}" if param.help else ""
-        line = f"{path} {name}" if param.param_type_name == "argument" else f"{path} {_usage(param)}"
-        return Problem(f"{name} is missing{what}", line)
+        return Problem(f"{name} is missing{what}", _line(context, param))
     where = "" if param is None else f"{param.opts[0]}: "
     return Problem(f"{where}{visible.line(error.message)}", f"`{path} --help` shows what it takes")
 
@@ -167,7 +170,7 @@ def _without_value(name: str, typed: Sequence[str], context: Any) -> Problem:  #
     names = _params(context)
     if word is not None or name not in names:
         return Problem(f"{name} is a switch and takes no value", f"{context.command_path} {name}")
-    return Problem(f"{name} needs a value", f"{context.command_path} {_usage(names[name])}")
+    return Problem(f"{name} needs a value", _line(context, names[name]))
 
 
 def _typed(name: str, typed: Sequence[str]) -> tuple[str, str | None]:
@@ -190,6 +193,18 @@ def _flagged(flag: str, value: str | None, names: Mapping[str, Any]) -> str:
     if names[flag].is_flag:
         return flag
     return f"{flag} {formatting.shell_word(value or names[flag].metavar)}"
+
+
+def _line(context: Any, param: Any) -> str:  # noqa: ANN401 - as above
+    """The command with the arguments that it must have, and this option if it is one."""
+    needed = [one for one in context.command.params if one.param_type_name == "argument" and one.required]
+    words = [one.metavar or str(one.name) for one in needed]
+    own = param.metavar or str(param.name)
+    if param.param_type_name != "argument":
+        words.append(_usage(param))
+    elif own not in words:
+        words.append(own)
+    return " ".join([context.command_path, *words])
 
 
 def _usage(param: Any) -> str:  # noqa: ANN401 - click's, or typer's own copy's

@@ -61,6 +61,16 @@ class Job:
     is_to_stop: bool = False
     """Whether the user has asked to stop it."""
 
+    @property
+    def run_name(self) -> str:
+        """Name of its run; its own name before it has one."""
+        return self.name if self.folder is None else self.folder.name
+
+    @property
+    def words(self) -> str:
+        """How messages name it."""
+        return f"job {self.id} ({self.run_name})"
+
 
 @dataclass(frozen=True)
 class Waiting:

@@ -14,6 +14,7 @@ from sdxl_train_cli.jobs.store import Kept, Queue
 from sdxl_train_cli.records import history
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.record import Record
+from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run import counting, repeating
 from sdxl_train_cli.run.repeating import RepeatedChoices
 from sdxl_train_cli.run.run_choices import Choices
@@ -105,6 +106,13 @@ def steps_of(job: Job) -> int:
     entry = own_run(job)
     found = states.complete(entry.folder) if entry is not None else []
     return found[-1].step if found else 0
+
+
+def result_of(job: Job) -> Path | None:
+    """The file that a job has made. None if it is gone."""
+    entry = own_run(job)
+    made = None if entry is None else Run(entry.folder, entry.name).result
+    return made if made is not None and made.is_file() else None
 
 
 def _after_its_trainer(entry: Loaded) -> Loaded:

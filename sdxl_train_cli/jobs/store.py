@@ -21,6 +21,8 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 
 _VERSION = 1
+_MOST_DIGITS = 18
+"""SQLite's numbers have 64 bits."""
 _BUSY_SECONDS = 30.0
 """How long a change waits for another terminal's."""
 _SCHEMA = """
@@ -111,6 +113,20 @@ class Queue:
                 return found
         raise UsageError(f"no job {number} in the queue", "`sdxl-train queue list --all` shows every job")
 
+    def find(self, text: str) -> Job:
+        """The job with this number or name. UsageError if there is none, or more than one."""
+        if text.isdecimal() and len(text) < _MOST_DIGITS:
+            return self.require(int(text))
+        named = [job for job in self.jobs() if text in {job.name, job.run_name}]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            numbers = ", ".join(str(job.id) for job in named)
+            raise UsageError(f"{len(named)} jobs are called '{formatting.cut(text)}'", f"give a number: {numbers}")
+        raise UsageError(
+            f"no job '{formatting.cut(text)}' in the queue", "`sdxl-train queue list --all` shows every job"
+        )
+
     def kept(self, number: int) -> Kept:
         """What a start of the job needs."""
         with self._opened() as database:
@@ -153,7 +169,8 @@ class Queue:
         with self._changed() as database:
             ended = (JobState.FAILED.value, JobState.STOPPED.value)
             done = database.execute(
-                "UPDATE jobs SET state = ?, cut_offs = 0, is_to_stop = 0 WHERE id = ? AND state IN (?, ?)",
+                "UPDATE jobs SET state = ?, cut_offs = 0, is_to_stop = 0, ended = NULL, exit_code = NULL, cause = NULL"
+                " WHERE id = ? AND state IN (?, ?)",
                 (JobState.WAITING.value, number, *ended),
             )
             return bool(done.rowcount)

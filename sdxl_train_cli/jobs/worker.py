@@ -111,20 +111,21 @@ class Worker:
         elif job.cut_offs + 1 >= MOST_CUT_OFFS and starting.steps_of(job) <= job.steps:
             cause = f"it was cut off {MOST_CUT_OFFS} times without a further step; see `sdxl-train queue log {job.id}`"
             self.queue.end(job, JobState.FAILED, 1, cause)
-            self.say(f"job {job.id} ({job.name}) failed: {cause}")
+            self.say(f"{job.words} failed: {cause}")
         else:
             self.queue.put_back(job, starting.steps_of(job), is_cut_off=True)
-            self.say(f"job {job.id} ({job.name}) was cut off and will be resumed")
+            self.say(f"{job.words} was cut off and will be resumed")
 
     def _report(self, codes: Mapping[int, int]) -> None:
         """Say how jobs ended. SetupError if none can start here, so that not all of them fail in a row."""
         for number, code in codes.items():
             job = self.queue.require(number)
             if job.state.has_ended:
-                self.say(f"job {job.id} ({job.name}) {job.state.value}{f': {job.cause}' if job.cause else ''}")
+                told = starting.result_of(job) if job.state is JobState.DONE else job.cause
+                self.say(f"{job.words} {job.state.value}{f': {told}' if told else ''}")
             elif code == SetupError.exit_code:
                 raise SetupError(
-                    f"job {job.id} ({job.name}) can't start, and no other could: `sdxl-train queue log {job.id}`",
+                    f"{job.words} can't start, and no other could: `sdxl-train queue log {job.id}`",
                     "sdxl-train doctor, then: sdxl-train queue start",
                 )
 
@@ -157,7 +158,7 @@ class Worker:
         if job.id not in self._told and time.monotonic() - since > _PATIENCE_SECONDS:
             self._told.add(job.id)
             self.say(
-                f"job {job.id} ({job.name}) waits: it needs {job.need_gib:.1f} GB, and other programs leave "
+                f"{job.words} waits: it needs {job.need_gib:.1f} GB, and other programs leave "
                 f"{device.free_gib:.1f} GB of GPU {device.index}"
             )
 
@@ -168,11 +169,11 @@ class Worker:
         except OSError as error:
             self.queue.put_back(job, job.steps, is_cut_off=False)
             raise UsageError(
-                f"job {job.id} ({job.name}) can't be started: {error.strerror}", "free some space, then start again"
+                f"{job.words} can't be started: {error.strerror}", "free some space, then start again"
             ) from error
         where = "the processor" if job.device is None else f"GPU {job.device}"
         verb = "started" if job.starts == 1 else "started again"
-        self.say(f"job {job.id} ({job.name}) {verb} on {where}")
+        self.say(f"{job.words} {verb} on {where}")
 
     def _signal(self, job: Job) -> None:
         """Ask a job's process to stop its run; the run stays resumable. Once: a second signal would not wait."""

@@ -84,6 +84,11 @@ def test_jobs_are_worked_off_in_order_past_a_failure(cli: Cli, line: list[str], 
     assert states_of(cli) == {"three": "done", "one": "done", "two": "failed"}
     assert [line.split()[1] for line in done.stderr.splitlines() if " started " in line] == ["3", "1", "2"]
     assert "sdxl-train queue log 2" in done.stderr
+    assert f"job 1 (one) done: {tmp_path / 'output' / 'one' / 'one.safetensors'}" in done.stderr
+    again = cli("queue", "retry", "one")
+    assert (again.code, "sdxl-train queue add rerun" in again.stderr) == (2, True)
+    assert cli("queue", "retry", "two").code == 0
+    assert json.loads(cli("queue", "list", "--json").stdout)[2]["cause"] is None
     assert str(lost) in cli("queue", "log", 2).stdout
     kept = history.load(tmp_path / "output" / "one").record.settings["learning_rate"]
     assert str(kept.value) == "3e-05"  # as the preset was when the job was added

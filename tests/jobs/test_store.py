@@ -99,3 +99,16 @@ def test_a_damaged_or_newer_database_is_refused_in_words(queue: Queue) -> None:
     assert "move it away" in str(raised.value.problems[0].hint)
     with pytest.raises(UsageError, match="no job 7"):
         Queue(queue.folder / "none").require(7)
+
+
+def test_a_job_is_found_by_its_number_or_its_only_name(queue: Queue) -> None:
+    added(queue, "cat", "cat", "bird")
+
+    assert (queue.find("2").id, queue.find("bird").id) == (2, 3)
+    with pytest.raises(UsageError, match="2 jobs are called 'cat'") as raised:
+        queue.find("cat")
+    assert "1, 2" in str(raised.value.problems[0].hint)
+    with pytest.raises(UsageError, match="no job 'dog'"):
+        queue.find("dog")
+    with pytest.raises(UsageError, match="no job"):
+        queue.find("9" * 40)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.queue.listing import JobNumber
+from sdxl_train_cli.commands.queue.listing import JobText, what_next
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import worker
@@ -21,43 +21,45 @@ _FIRST, _LAST = "first", "last"
 Place = Annotated[
     str, typer.Argument(metavar="PLACE", help="first, last, or a place: 1 starts next", show_default=False)
 ]
-Numbers = Annotated[list[int], typer.Argument(metavar="JOB...", help="Numbers of jobs", show_default=False)]
-Some = Annotated[list[int] | None, typer.Argument(metavar="[JOB...]", help="Numbers of jobs", show_default=False)]
+Texts = Annotated[list[str], typer.Argument(metavar="JOB...", help="Numbers or names of jobs", show_default=False)]
+Some = Annotated[
+    list[str] | None, typer.Argument(metavar="[JOB...]", help="Numbers or names of jobs", show_default=False)
+]
 AllFailed = Annotated[bool, typer.Option("--failed", help="Every job that failed")]
 
 
-def move(number: JobNumber, place: Place, home: HomeOption = None) -> None:
+def move(text: JobText, place: Place, home: HomeOption = None) -> None:
     """Let a waiting job start earlier or later."""
     queue = Queue(workspace.home(home).queue)
-    job = queue.require(number)
-    if not queue.move(number, _place(place, len(queue.jobs(JobState.WAITING)))):
-        raise UsageError(f"job {number} is {job.state.value}, and only one that waits can be moved",
-                         "`sdxl-train queue list` shows what waits")  # fmt: skip
+    job = queue.find(text)
+    if not queue.move(job.id, _place(place, len(queue.jobs(JobState.WAITING)))):
+        raise UsageError(f"{job.words} is {job.state.value}, and only one that waits can be moved", what_next(job))
+    order = [one.id for one in queue.jobs(JobState.WAITING)]
+    console.note(f"{job.words} is number {order.index(job.id) + 1} of {len(order)} that wait")
 
 
-def retry(numbers: Some = None, failed: AllFailed = False, home: HomeOption = None) -> None:
+def retry(texts: Some = None, failed: AllFailed = False, home: HomeOption = None) -> None:
     """Let jobs that failed or were stopped run again, from their last state."""
     queue = Queue(workspace.home(home).queue)
-    chosen = list(numbers or ()) + ([job.id for job in queue.jobs(JobState.FAILED)] if failed else [])
+    chosen = [queue.find(text) for text in texts or ()] + (queue.jobs(JobState.FAILED) if failed else [])
     if not chosen:
-        raise UsageError(
-            "no job is given" if not failed else "no job failed", "sdxl-train queue retry JOB, or --failed"
-        )
-    states = {number: queue.require(number).state for number in chosen}
-    for number, state in states.items():
-        if not queue.retry(number):
-            raise UsageError(f"job {number} is {state.value}", "only one that failed or was stopped runs again")
+        hint = "`sdxl-train queue list` shows what there is" if failed else "sdxl-train queue retry JOB, or --failed"
+        raise UsageError("no job failed" if failed else "no job is given", hint)
+    for job in chosen:
+        if not queue.retry(job.id):
+            raise UsageError(f"{job.words} is {job.state.value}, and can't be retried", what_next(job))
     if not worker.is_working(queue):
         console.note("to work off the queue: sdxl-train queue start")
 
 
-def rm(numbers: Numbers, home: HomeOption = None) -> None:
+def rm(texts: Texts, home: HomeOption = None) -> None:
     """Take jobs out of the queue. Their runs stay."""
     queue = Queue(workspace.home(home).queue)
-    for job in [queue.require(number) for number in numbers]:
+    for job in [queue.find(text) for text in texts]:
         if not queue.remove(job.id):
-            raise UsageError(f"job {job.id} is running", f"stop it first: sdxl-train queue stop {job.id}")
+            raise UsageError(f"{job.words} is running", what_next(job))
         shutil.rmtree(queue.job_folder(job.id), ignore_errors=True)
+        console.note(f"{job.words} is out of the queue")
 
 
 def _place(text: str, waiting: int) -> int:

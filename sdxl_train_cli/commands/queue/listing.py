@@ -25,8 +25,8 @@ _MOST_ENDED = 10
 _FOLLOW_SECONDS = 0.5
 _WATCH_SECONDS = 2.0
 
-JobNumber = Annotated[
-    int, typer.Argument(metavar="JOB", help="Number from `sdxl-train queue list`", show_default=False)
+JobText = Annotated[
+    str, typer.Argument(metavar="JOB", help="Number or name from `sdxl-train queue list`", show_default=False)
 ]
 All = Annotated[bool, typer.Option("--all", "-a", help=f"Every job that has ended, not only the last {_MOST_ENDED}")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Draw the list anew until Ctrl-C")]
@@ -65,7 +65,7 @@ def _row(job: Job) -> Sequence[str]:
     index = job.gpu_index if job.state is JobState.WAITING else job.device
     where = "-" if index is None else str(index)
     return (
-        str(job.id), job.name, job.state.value, job.kind, job.preset, where if has_place else "", _step(job),
+        str(job.id), job.run_name, job.state.value, job.kind, job.preset, where if has_place else "", _step(job),
         _spent(job), formatting.cut(job.cause or ""),
     )  # fmt: skip
 
@@ -99,18 +99,32 @@ def _moment(when: datetime | None) -> str | None:
     return None if when is None else when.isoformat()
 
 
-def log(number: JobNumber, follow: Follow = False, home: HomeOption = None) -> None:
+def log(text: JobText, follow: Follow = False, home: HomeOption = None) -> None:
     """Print what a job has printed."""
     queue = Queue(workspace.home(home).queue)
-    queue.require(number)
-    path = queue.log(number)
+    job = queue.find(text)
+    path = queue.log(job.id)
     if not path.is_file():
-        raise UsageError(f"job {number} has not started yet", "sdxl-train queue start")
+        if job.folder is None:
+            raise UsageError(f"{job.words} has not started yet", "sdxl-train queue start")
+        shown = formatting.shell_word(job.folder)
+        raise UsageError(f"{job.words} printed into the terminal that it ran in", f"sdxl-train runs show {shown}")
     with path.open("rb") as file:
         while True:
-            has_ended = queue.require(number).state.has_ended
+            has_ended = queue.require(job.id).state.has_ended
             for line in trainer_log.lines(file.read().decode(errors="replace")):
                 printing.out(line)
             if has_ended or not follow:
                 return
             time.sleep(_FOLLOW_SECONDS)
+
+
+def what_next(job: Job) -> str:
+    """What to type for a job that is not in the state that a command needs."""
+    if job.state is JobState.DONE:
+        run = "RUN" if job.folder is None else formatting.shell_word(job.folder)
+        return f"to repeat it: sdxl-train queue add rerun {run}"
+    return {
+        JobState.WAITING: "sdxl-train queue start",
+        JobState.RUNNING: f"to stop it: sdxl-train queue stop {job.id}",
+    }.get(job.state, f"to let it run again: sdxl-train queue retry {job.id}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli.commands import train, values, workspace
-from sdxl_train_cli.commands.queue.listing import JobNumber
+from sdxl_train_cli.commands.queue.listing import JobText, what_next
 from sdxl_train_cli.commands.runs import resume
 from sdxl_train_cli.commands.runs.resume import ResumeRequest
 from sdxl_train_cli.commands.workspace import HomeOption
@@ -29,11 +29,11 @@ GpuIndex = Annotated[int | None, values.gpu_index("Number of the GPU to train on
 Claimed = Annotated[int | None, typer.Option("--claimed", metavar="START", hidden=True)]
 
 
-def run(number: JobNumber, gpu: GpuIndex = None, claimed: Claimed = None, home: HomeOption = None) -> None:
+def run(text: JobText, gpu: GpuIndex = None, claimed: Claimed = None, home: HomeOption = None) -> None:
     """Carry out one job now, in this terminal."""
     where = workspace.home(home)
     queue = Queue(where.queue)
-    queue.require(number)
+    number = queue.find(text).id
     folder = queue.job_folder(number)
     folder.mkdir(parents=True, exist_ok=True)
     with run_owner.hold(folder) as lock, run_owner.read_noted(folder, lock):
@@ -46,8 +46,8 @@ def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) ->
     if claimed is None:
         job = queue.claim(number, gpu)
         if job is None:
-            state = queue.require(number).state.value
-            raise UsageError(f"job {number} is {state}", f"sdxl-train queue retry {number}")
+            found = queue.require(number)
+            raise UsageError(f"{found.words} is {found.state.value}", what_next(found))
         return job
     job = queue.require(number)
     if (job.starts, job.state) != (claimed, JobState.RUNNING):

@@ -10,6 +10,7 @@ import typer
 
 from sdxl_train_cli import formatting, signals
 from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.queue.listing import what_next
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
@@ -26,7 +27,8 @@ Gpus = Annotated[
 Share = Annotated[bool, typer.Option("--share", help="Run several jobs on a GPU whose memory is enough for them")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for further jobs instead of ending when none is left")]
 Some = Annotated[
-    int | None, typer.Argument(metavar="[JOB]", help="Number of a job [default: the worker]", show_default=False)
+    str | None,
+    typer.Argument(metavar="[JOB]", help="Number or name of a job [default: the worker]", show_default=False),
 ]
 
 
@@ -49,13 +51,13 @@ def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: Home
     _tell_end(queue)
 
 
-def stop(number: Some = None, home: HomeOption = None) -> None:
+def stop(text: Some = None, home: HomeOption = None) -> None:
     """Stop a job, or the worker with all that runs; what was stopped can be resumed."""
     queue = Queue(workspace.home(home).queue)
-    if number is not None:
-        job = queue.require(number)
-        if not queue.ask_to_stop(number):
-            raise UsageError(f"job {number} is {job.state.value}", "`sdxl-train queue list` shows what runs")
+    if text is not None:
+        job = queue.find(text)
+        if not queue.ask_to_stop(job.id):
+            raise UsageError(f"{job.words} is {job.state.value}", what_next(job))
         if job.state is JobState.RUNNING and not worker.is_working(queue):
             console.note("no worker sees to that: press Ctrl-C where the job runs, or type: sdxl-train queue start")
         return
@@ -97,4 +99,4 @@ def _tell_end(queue: Queue) -> None:
         console.note(f"nothing is left to do: {told or 'the queue is empty'}")
     for job in jobs:
         if job.state is JobState.FAILED:
-            printing.err(f"  job {job.id} ({job.name}) failed; why: sdxl-train queue log {job.id}")
+            printing.err(f"  {job.words} failed; why: sdxl-train queue log {job.id}")
