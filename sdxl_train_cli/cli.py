@@ -156,7 +156,7 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "move": Command("Let a waiting job start earlier or later.", "queue.changing.move"),
         "retry": Command("Let jobs that failed or were stopped run again.", "queue.changing.retry"),
         "rm": Command("Take jobs out of the queue. Their runs stay.", "queue.changing.rm"),
-        "service": Command("Write what starts the worker with the machine.", "queue.service.write_service",
+        "service": Command("Write a service that starts the worker with the machine.", "queue.service.write_service",
                            "A systemd user unit on Linux; on Windows, the line for a scheduled task."),
     }),
 }  # fmt: skip

@@ -56,6 +56,11 @@ def place(waiting: Sequence[Job], running: Sequence[Job], devices: Sequence[Gpu 
     return Placement(tuple(starts), tuple(short))
 
 
+def is_reachable(job: Job, devices: Sequence[Gpu | None]) -> bool:
+    """Whether the job may ever start on one of these. The processor takes any; its check refuses what needs a GPU."""
+    return any(device is None or job.gpu_index in {None, device.index} for device in devices)
+
+
 def _best(devices: Sequence[Gpu | None], fits: Mapping[int | None, Fit]) -> tuple[Gpu | None] | None:
     """The GPU with the most free memory among those that are free now."""
     free = [device for device in devices if fits[_index(device)] is Fit.NOW]

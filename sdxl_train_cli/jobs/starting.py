@@ -129,7 +129,7 @@ def _after_its_trainer(entry: Loaded) -> Loaded:
 def _choices(queue: Queue, job: Job, kept: Kept, user_presets: Path) -> RepeatedChoices:
     """The job's choices as they were when it was added, whatever has become of presets and project file since."""
     try:
-        record = Record.model_validate(kept.record)
+        record = Record.model_validate_json(kept.record)
     except ValueError as error:
         raise UsageError(f"job {job.id} can't be read", "add it again with `sdxl-train queue add`") from error
     entry = Loaded(queue.job_folder(job.id), RunState.STOPPED, record)

@@ -10,11 +10,10 @@ import contextlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import UsageError
@@ -45,7 +44,8 @@ _END = "end"
 class Kept:
     """What a start of a job needs beside the job."""
 
-    record: Mapping[str, Any]
+    record: str
+    """JSON, as `Waiting` had it."""
     guards_off: tuple[str, ...]
     step_downs: int
 
@@ -134,7 +134,7 @@ class Queue:
         if row is None:
             raise UsageError(f"job {number} is gone", "`sdxl-train queue list` shows what there is")
         more = json.loads(row["more"])
-        return Kept(json.loads(row["record"]), tuple(more["guards_off"]), int(more["step_downs"]))
+        return Kept(row["record"], tuple(more["guards_off"]), int(more["step_downs"]))
 
     def claim(self, number: int, device: int | None) -> Job | None:
         """Take a waiting job for a start. None if it no longer waits."""

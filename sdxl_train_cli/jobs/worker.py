@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sdxl_train_cli import gpu, process
@@ -23,8 +23,8 @@ from sdxl_train_cli.process import Detached
 from sdxl_train_cli.records import run_owner
 from sdxl_train_cli.records.run_owner import Liveness
 
-POLL_SECONDS = 1.0
-MOST_CUT_OFFS = 5
+_POLL_SECONDS = 1.0
+_MOST_CUT_OFFS = 5
 """A job that was cut off so often without a further step would take the machine down once more."""
 _GRACE_SECONDS = 180.0
 """How long a stopped job may take: the trainer ends its step and saves what it is saving."""
@@ -71,7 +71,7 @@ class Worker:
             is_left = self._start_what_fits(running)
             if not is_left and not running and not self.options.waits:
                 return
-            time.sleep(POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
         """Stop every running job, so that it can be resumed, and wait for that. Jobs that take too long are left."""
@@ -79,7 +79,7 @@ class Worker:
         for job in self.queue.jobs(JobState.RUNNING):
             self._signal(job)
         while self._look_after() and time.monotonic() < end:
-            time.sleep(POLL_SECONDS / 4)
+            time.sleep(_POLL_SECONDS / 4)
 
     def _look_after(self) -> list[Job]:
         """Note what has ended, stop what is to stop, and give the jobs that run on."""
@@ -108,8 +108,8 @@ class Worker:
             return
         if job.is_to_stop:
             self.queue.end(job, JobState.STOPPED, process.SIGNALLED + int(signal.SIGTERM))
-        elif job.cut_offs + 1 >= MOST_CUT_OFFS and starting.steps_of(job) <= job.steps:
-            cause = f"it was cut off {MOST_CUT_OFFS} times without a further step; see `sdxl-train queue log {job.id}`"
+        elif job.cut_offs + 1 >= _MOST_CUT_OFFS and starting.steps_of(job) <= job.steps:
+            cause = f"it was cut off {_MOST_CUT_OFFS} times without a further step; see `sdxl-train queue log {job.id}`"
             self.queue.end(job, JobState.FAILED, 1, cause)
             self.say(f"{job.words} failed: {cause}")
         else:
@@ -130,7 +130,7 @@ class Worker:
                 )
 
     def _start_what_fits(self, running: Sequence[Job]) -> bool:
-        """Start what fits now, in the queue's order. False if no job waits."""
+        """Start what fits now, in the queue's order. False if no job waits that this worker could start."""
         devices = self._devices()
         if not self.options.shares and {job.device for job in running} >= {d and d.index for d in devices}:
             return True  # nothing is free, so that the waiting need not be read
@@ -142,7 +142,7 @@ class Worker:
                 self._start(claimed)
         for job, device in placed.short_of_memory:
             self._say_in_time(job, device)
-        return bool(waiting)
+        return any(placing.is_reachable(job, devices) for job in waiting)
 
     def _devices(self) -> list[Gpu | None]:
         """The GPUs to use; the processor where there is none."""
@@ -189,13 +189,13 @@ class Worker:
 @contextmanager
 def holding(queue: Queue) -> Iterator[None]:
     """Be the queue's only worker for the duration of the block. UsageError if there is one already."""
-    with ExitStack() as stack:
-        try:
-            queue.worker_folder.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(run_owner.hold(queue.worker_folder))
-        except UsageError as error:
-            raise UsageError("a worker is already working on this queue", "`sdxl-train queue list` shows it") from error
-        stack.enter_context(run_owner.read_noted(queue.worker_folder, lock))
+    if is_working(queue):
+        raise UsageError("a worker is already working on this queue", "`sdxl-train queue list` shows it")
+    try:
+        queue.worker_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{queue.worker_folder} can't be made: {error.strerror}", "check its permissions") from error
+    with run_owner.hold(queue.worker_folder):
         yield
 
 

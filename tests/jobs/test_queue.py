@@ -168,7 +168,7 @@ def test_kills_at_any_moment_lose_no_job_and_start_none_twice(
 ) -> None:
     names = [f"run{number}" for number in range(max(3, KILLS))]
     assert cli("queue", "add", *line, "--name", names[0]).code == 0
-    record = json.dumps(dict(queue.kept(1).record))
+    record = queue.kept(1).record
     for name in names[1:]:
         queue.add(Waiting(name, "lora", "dim32-gc", record))
     moment = random.Random(7)  # noqa: S311 - the same moments each time

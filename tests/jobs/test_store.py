@@ -29,7 +29,7 @@ def test_jobs_keep_their_order_and_what_they_start_with(queue: Queue) -> None:
     assert queue.move(1, 99)
     assert [job.name for job in queue.jobs()] == ["d", "b", "c", "a"]
     kept = queue.kept(2)
-    assert (kept.record, kept.guards_off, kept.step_downs) == ({}, ("nan",), 2)
+    assert (kept.record, kept.guards_off, kept.step_downs) == ("{}", ("nan",), 2)
 
 
 def test_a_late_start_changes_nothing(queue: Queue) -> None:

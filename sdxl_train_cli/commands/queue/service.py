@@ -1,4 +1,4 @@
-"""`sdxl-train queue service`: what starts the worker with the machine."""
+"""`sdxl-train queue service`: start the worker with the machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WantedBy=default.target
 
 
 def write_service(home: HomeOption = None) -> None:
-    """Write what starts the worker with the machine, and say how to switch it on."""
+    """Write a service that starts the worker with the machine, and say how to switch it on."""
     argv = worker.own_argv("queue", "start", "--wait", "--home", str(workspace.home(home).path))
     if sys.platform == "win32":
         printing.out(formatting.shell_line(["schtasks", "/Create", "/SC", "ONLOGON", "/TN", _NAME, "/TR",

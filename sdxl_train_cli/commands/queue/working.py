@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from datetime import datetime, timezone
 from typing import Annotated
 
 import typer
@@ -20,6 +21,8 @@ from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.jobs.worker import Worker, WorkerOptions
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.ui import console, printing
+
+_MOST_NAMED = 8
 
 Gpus = Annotated[
     str | None, typer.Option("--gpu", metavar="INDEX,...", help="Numbers of the GPUs to use [default: all]")
@@ -39,6 +42,7 @@ def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: Home
     queue = Queue(where.queue)
     options = WorkerOptions(_indices(gpu), shares=share, waits=wait)
     _outlive_the_terminal()
+    began = datetime.now(timezone.utc).replace(microsecond=0)  # as the queue notes moments
     with worker.holding(queue):
         working = Worker(queue, options, lambda job: _argv(where, job), console.note)
         try:
@@ -48,7 +52,7 @@ def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: Home
             with contextlib.suppress(signals.Stopped):  # a second Ctrl-C leaves them to themselves
                 working.stop()
             raise
-    _tell_end(queue)
+    _tell_end(queue, began)
 
 
 def stop(text: Some = None, home: HomeOption = None) -> None:
@@ -90,13 +94,16 @@ def _outlive_the_terminal() -> None:
         signal.signal(hangup, signal.SIG_IGN)
 
 
-def _tell_end(queue: Queue) -> None:
+def _tell_end(queue: Queue, began: datetime) -> None:
+    """Say what is left, and what has failed since the worker began."""
     jobs = queue.jobs()
     left = [job for job in jobs if not job.state.has_ended]
-    counts = {state: sum(job.state is state for job in jobs) for state in JobState if state.has_ended}
+    ended = [job for job in jobs if job.ended is not None and job.ended >= began]
+    counts = {state: sum(job.state is state for job in ended) for state in JobState}
     told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
-    if not left:
-        console.note(f"nothing is left to do: {told or 'the queue is empty'}")
-    for job in jobs:
+    console.note(f"{f'{len(left)} left' if left else 'nothing is left to do'}: {told or 'no job has ended'}")
+    for job in left[:_MOST_NAMED]:
+        console.note(f"  {job.words} waits{'' if job.gpu_index is None else f' for GPU {job.gpu_index}'}")
+    for job in ended:
         if job.state is JobState.FAILED:
             printing.err(f"  {job.words} failed; why: sdxl-train queue log {job.id}")
