@@ -108,7 +108,7 @@ class PictureChoice:
     score: PictureScore
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Which checkpoint to keep, why, and how sure that is."""
 
@@ -196,8 +196,9 @@ def _from_validation(evidence: Evidence, rows: Sequence[_Row]) -> Verdict:
     begins = picture_losses.gap_begins(evidence.validations)
     is_late = begins is not None and best.step >= begins[1] and course is Course.TURNED
     return Verdict(
-        evidence, Basis.VALIDATION, course, tuple(ranked), chosen, _strength(evidence, is_late=is_late),
-        any(one.standing is Standing.WORSE for one in ranked), begins, _improvements(evidence, ranked, course),
+        evidence=evidence, basis=Basis.VALIDATION, course=course, checkpoints=tuple(ranked), best=chosen,
+        strength=_strength(evidence, is_late=is_late), is_sure=any(one.standing is Standing.WORSE for one in ranked),
+        gap_begins=begins, improvements=_improvements(evidence, ranked, course),
         rise=rise if course is Course.TURNED else None,
     )  # fmt: skip
 
@@ -283,8 +284,9 @@ def _from_files(evidence: Evidence, rows: Sequence[_Row]) -> Verdict:
     wanted += [Improvement.DRAW] if not evidence.pictures else []
     course = Course.BROKEN_OFF if broken is not None else _movement(evidence)
     return Verdict(
-        evidence, Basis.FILES, course, ranked, next(one for one in ranked if one.candidate is best),
-        _strength(evidence, is_late=False), False, None, tuple(wanted),
+        evidence=evidence, basis=Basis.FILES, course=course, checkpoints=ranked,
+        best=next(one for one in ranked if one.candidate is best), strength=_strength(evidence, is_late=False),
+        is_sure=False, gap_begins=None, improvements=tuple(wanted),
     )  # fmt: skip
 
 

@@ -26,7 +26,10 @@ def verdict(scores: Mapping[tuple[Path, float], PictureScore], strength: float |
         for step, (path, standing) in enumerate(STANDINGS.items())
     )
     evidence = Evidence("run", Path("run"), tuple(one.candidate for one in ranked), pictures=scores)
-    return Verdict(evidence, Basis.VALIDATION, Course.LEVEL, ranked, ranked[1], strength, True, None, ())
+    return Verdict(
+        evidence=evidence, basis=Basis.VALIDATION, course=Course.LEVEL, checkpoints=ranked, best=ranked[1],
+        strength=strength, is_sure=True, gap_begins=None, improvements=(),
+    )  # fmt: skip
 
 
 def place(choice: PictureChoice | None) -> tuple[Path, float | None] | None:

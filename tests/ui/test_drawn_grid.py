@@ -62,7 +62,10 @@ def shown(folder: Path) -> tuple[Verdict, DrawnPictures, PictureFindings]:
     ranked = tuple(RankedCheckpoint(one, Standing.TIED) for one in candidates)
     choice = PictureChoice(candidates[1], 1.0, ((candidates[2], 1.0),), False, False, frozenset(), score)
     evidence = Evidence("boats", folder, candidates, pictures=scores)
-    found = Verdict(evidence, Basis.FILES, Course.UNKNOWN, ranked, ranked[2], 1.0, False, None, (), choice)
+    found = Verdict(
+        evidence=evidence, basis=Basis.FILES, course=Course.UNKNOWN, checkpoints=ranked, best=ranked[2], strength=1.0,
+        is_sure=False, gap_begins=None, improvements=(), pictured=choice,
+    )  # fmt: skip
     return found, drawn, PictureFindings(scores, score, (copy,), {"clip": ""}, 0)
 
 
