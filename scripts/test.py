@@ -42,7 +42,7 @@ def main() -> int:
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "ruff", "format", "--check", "."],
         *([python, "-m", "mypy", "--platform", platform] for platform in ("linux", "darwin", "win32")),
-        [python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", *sys.argv[1:]],
+        [python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder", *sys.argv[1:]],
     )
     again = [python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", "-m", "upstream", *sys.argv[1:]]
     runs = [(check, {}) for check in checks]

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import pytest
 import upstream_source
+import warm_start
 from hypothesis import settings
 from patience import PATIENCE_SECONDS, until
 from PIL import Image
 from standin.build import make_repository
+from warm_start import WarmProcess
 from web_browser import Listener
 
 from sdxl_train_cli import cli as command_line
@@ -59,6 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest first, so that no core waits for them at the end.
+    items.sort(key=lambda item: item.get_closest_marker("upstream") is None)
     if os.environ.get("SDXL_TRAIN_SLOW_TESTS") != "1":
         for item in items:
             if item.get_closest_marker("slow") is not None:
@@ -206,7 +210,7 @@ class Result:
 class Running:
     """A command that is going on."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stdout: Path, stderr: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | WarmProcess, stdout: Path, stderr: Path) -> None:
         self.process, self._stdout, self._stderr = process, stdout, stderr
 
     @property
@@ -251,15 +255,17 @@ class Cli:
         self._count += 1
         logs = self.folder / "tmp"
         stdout, stderr = logs / f"{self._count}.stdout", logs / f"{self._count}.stderr"
+        argv, cwd = [*through, sys.executable, "-m", "sdxl_train_cli.cli", *map(str, arguments)], cwd or self.folder
+        is_warm = not through and all(name.startswith(("SDXL_TRAIN_", "STANDIN_")) for name in environ)
+        process: subprocess.Popen[bytes] | WarmProcess
         with stdout.open("wb") as out, stderr.open("wb") as err:
-            process = subprocess.Popen(
-                [*through, sys.executable, "-m", "sdxl_train_cli.cli", *map(str, arguments)],
-                cwd=cwd or self.folder,
-                env={**self.environ, **environ},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
+            if warm_start.IS_POSSIBLE and is_warm:
+                words = [str(word) for word in arguments]
+                process = warm_start.start(words, cwd, {**self.environ, **environ}, stdout, stderr)
+            else:
+                process = subprocess.Popen(
+                    argv, cwd=cwd, env={**self.environ, **environ}, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                )
         with process:
             try:
                 yield Running(process, stdout, stderr)

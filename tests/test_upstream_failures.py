@@ -22,6 +22,7 @@ from sdxl_train_cli.recipe import Kind, Value
 SOURCE = upstream_source.find()
 pytestmark = [
     pytest.mark.upstream,
+    pytest.mark.slow,
     pytest.mark.skipif(SOURCE is None, reason="no source of sd-scripts: set SDXL_TRAIN_SOURCE to a clone"),
 ]
 
@@ -115,8 +116,6 @@ CASES: list[tuple[dict[str, Value], int, str, str]] = [
     ({"network_module": "networks.nope"}, 5, "no module networks.nope", "unknown-network"),
     ({"network_weights": "LORA", "network_dim": 8}, 4, "has dim 32", "other-network"),
     ({"shuffle_caption": True}, 3, "captions are encoded once", "moving-captions"),
-]  # fmt: skip
-SLOW_CASES: list[tuple[dict[str, Value], int, str, str]] = [
     ({"optimizer_type": "DAdaptAdam", "learning_rate": 1}, 5, "--extra dadaptation", "no-optimizer"),
     ({"optimizer_type": "AdamW", "optimizer_args": "weight_decay"}, 3, "takes key=value", "literal"),
     ({"lr_scheduler": "cosin"}, 3, "no such lr_scheduler", "unknown-schedule"),
@@ -138,12 +137,9 @@ SLOW_CASES: list[tuple[dict[str, Value], int, str, str]] = [
 ]  # fmt: skip
 
 
-def named(cases: list[tuple[dict[str, Value], int, str, str]], *marks: pytest.MarkDecorator) -> list[object]:
-    return [pytest.param(*case, marks=marks, id="+".join(case[0]) + f"-{case[3]}") for case in cases]
-
-
 @pytest.mark.parametrize(
-    ("settings", "code", "words", "signature"), [*named(CASES), *named(SLOW_CASES, pytest.mark.slow)]
+    ("settings", "code", "words", "signature"),
+    [pytest.param(*case, id="+".join(case[0]) + f"-{case[3]}") for case in CASES],
 )
 def test_what_would_fail_is_refused_first(
     world: World, settings: Mapping[str, Value], code: int, words: str, signature: str

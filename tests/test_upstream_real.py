@@ -474,12 +474,11 @@ def named(folder: Path, form: str) -> Path:
 
 
 @only_posix
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "kind", "repeats"),
-    [("metadata", "lora", 1),
-     *(pytest.param(*case, marks=pytest.mark.slow) for case in (
-         ("imagefolder", "lora", 1), ("config of metadata", "lora", 2), ("config of folders", "lora", 2),
-         ("metadata", "dreambooth", 1)))],
+    [("metadata", "lora", 1), ("imagefolder", "lora", 1), ("config of metadata", "lora", 2),
+     ("config of folders", "lora", 2), ("metadata", "dreambooth", 1)],
 )  # fmt: skip
 def test_pictures_that_a_file_names_train_like_a_folders(smoked: Path, form: str, kind: str, repeats: int) -> None:
     with_tokenizers(smoked)
