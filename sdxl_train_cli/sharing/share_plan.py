@@ -211,6 +211,10 @@ def _warnings(facts: ShareFacts, subject: Subject) -> Iterator[Problem]:
         yield Problem(f"the base isn't known{called}, so neither is its licence", "--base FILE_OR_ID")
     elif facts.licence is None:
         yield Problem(f"the licence of {facts.base.name} isn't known here", "look at its page, and add --license NAME")
+    own = facts.base.licence
+    if own is not None and own.same_licence and own is not facts.licence:
+        words = f"the licence of {facts.base.name} asks that this file is shared under the same one: {own.name}"
+        yield Problem(words, "leave out --license")
     if not facts.previews:
         yield Problem("no picture is shared", "--preview FILE adds one")
     names = _allowed(facts)
