@@ -177,7 +177,7 @@ def _refuse_folder(path: Path) -> None:
 
 def describe(header: Header) -> ModelFile:
     """What a header tells."""
-    rows = _rows()
+    rows = forms()
     modules = _modules(header.shapes, rows)
     found = {row for _, row in modules}
     is_network = bool(modules) and not header.has("first_stage_model.")
@@ -206,7 +206,8 @@ def describe(header: Header) -> ModelFile:
 
 
 @cache
-def _rows() -> tuple[NetworkTensors, ...]:
+def forms() -> tuple[NetworkTensors, ...]:
+    """Every form that a network's module can have."""
     table = json.loads(files.read_text(NAMES))
     return tuple(
         NetworkTensors(
@@ -259,7 +260,7 @@ def _other(header: Header) -> str:
 
 def ranks_by_module(header: Header) -> dict[str, int]:
     """The rank of each module of a network that has one."""
-    return dict(_ranks(header, _modules(header.shapes, _rows())))
+    return dict(_ranks(header, _modules(header.shapes, forms())))
 
 
 def _ranks(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> Iterator[tuple[str, int]]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.inspection import model_file
-from sdxl_train_cli.lora_files import handed, plans, rewriting
+from sdxl_train_cli.lora_files import handed, rewriting
+from sdxl_train_cli.lora_files.alphas import ALPHA, Alphas
 from sdxl_train_cli.lora_files.editing import SPEC
 from sdxl_train_cli.lora_files.handed import HandedFile
 from sdxl_train_cli.lora_files.plans import AssemblyPlan, TensorPart
@@ -28,7 +29,7 @@ from sdxl_train_cli.sdscripts import checkpoint
 INTO_SCRIPT = "networks/sdxl_merge_lora.py"
 _MARKS = ("v_pred", "ztsnr")
 """Empty tensors by which image programs know what a checkpoint predicts; sd-scripts leaves them out."""
-_UP, _DOWN, _ALPHA = ".lora_up.weight", ".lora_down.weight", ".alpha"
+_UP, _DOWN = ".lora_up.weight", ".lora_down.weight"
 _INSTEAD = "load it beside the others in your image program"
 _LARGEST_RATIO = 100.0
 
@@ -96,7 +97,7 @@ def plan_sum(ingredients: Sequence[Ingredient], title: str, precision: str) -> A
         tensors[module + _DOWN] = [TensorPart(at, module + _DOWN) for at, _ in having]
         axes |= {module + _UP: 1, module + _DOWN: 0}
         rank = sum(_rank(each, module) for _, each in having)
-        numbers[module + _ALPHA] = rank * unit
+        numbers[module + ALPHA] = rank * unit
         ranks.add(rank)
     paths = [each.file.path for each in ingredients]
     return AssemblyPlan(paths, tensors, axes, numbers, _metadata(ingredients, title, ranks, unit), precision)
@@ -129,9 +130,7 @@ def _rank(each: Ingredient, module: str) -> int:
 def _scale(each: Ingredient, module: str) -> float:
     """What up times down is multiplied with, without its sign."""
     rank = _rank(each, module)
-    name = module + _ALPHA
-    alpha = plans.number(each.file, name) if name in each.file.header.shapes else float(rank)
-    return abs(each.ratio) * alpha / rank
+    return abs(each.ratio) * Alphas(each.file).of(module, rank) / rank
 
 
 def _require_alike(module: str, having: Sequence[Ingredient]) -> None:

@@ -144,7 +144,7 @@ def test_every_layer_of_sdxl_is_listed_once() -> None:
 def test_layers_that_are_none_of_sdxls_are_not_renamed(tmp_path: Path) -> None:
     one = network(tmp_path / "one.safetensors", 4, 2.0, (*tensor_files.UNET, "input_blocks_99_moon"))
 
-    with pytest.raises(ModelError, match="1 of its layers are none of SDXL's, such as lora_unet_input_blocks_99_moon"):
+    with pytest.raises(ModelError, match="1 of its layers is none of SDXL's, such as lora_unet_input_blocks_99_moon"):
         converting.plan_names(handed.open_network(one, "rename"), Naming.DIFFUSERS, None)
 
 
