@@ -10,9 +10,9 @@ from sdxl_train_cli.errors import ModelError, UsageError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.lora_files import alphas, handed, module_names, rewriting
 from sdxl_train_cli.lora_files.alphas import ALPHA, PEFT_PREFIX, Alphas
-from sdxl_train_cli.lora_files.editing import SPEC
 from sdxl_train_cli.lora_files.handed import HandedFile
 from sdxl_train_cli.lora_files.plans import AssemblyPlan, TensorPart
+from sdxl_train_cli.sdscripts import model_spec
 
 _SHOWN = 3
 
@@ -37,8 +37,8 @@ _READ = (
     (".lora_linear_layer.up.weight", ".lora_linear_layer.down.weight"),
 )  # fmt: skip
 """The same, as they may be found."""
-_IMPLEMENTATIONS = {Naming.DIFFUSERS: "diffusers", Naming.COMFYUI: "https://github.com/comfyanonymous/ComfyUI",
-                    Naming.KOHYA: "https://github.com/Stability-AI/generative-models"}  # fmt: skip
+_IMPLEMENTATIONS = {Naming.DIFFUSERS: model_spec.DIFFUSERS, Naming.COMFYUI: model_spec.COMFYUI,
+                    Naming.KOHYA: model_spec.STABILITY_AI}  # fmt: skip
 
 
 def require_naming(typed: str) -> Naming:
@@ -129,8 +129,8 @@ def _metadata(found: HandedFile, to: Naming, ranks: Mapping[str, int]) -> dict[s
     told = alphas.adapter_metadata(ranks) if to is Naming.DIFFUSERS else None
     if told is not None:
         metadata[alphas.METADATA] = told
-    if f"{SPEC}implementation" in metadata:
-        metadata[f"{SPEC}implementation"] = _IMPLEMENTATIONS[to]
+    if model_spec.IMPLEMENTATION in metadata:
+        metadata[model_spec.IMPLEMENTATION] = _IMPLEMENTATIONS[to]
     if to is Naming.KOHYA and "ss_base_model_version" not in metadata and found.model.family == model_file.SDXL:
         metadata["ss_base_model_version"] = "sdxl_base_v1-0"
     return metadata

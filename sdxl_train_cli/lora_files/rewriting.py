@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import ModelError, UsageError
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import checkpoint, model_spec
 
-SPEC_HASH, MODEL_HASH, LEGACY_HASH = "modelspec.hash_sha256", "sshs_model_hash", "sshs_legacy_hash"
+SPEC_HASH, MODEL_HASH, LEGACY_HASH = model_spec.HASH, "sshs_model_hash", "sshs_legacy_hash"
 """Hashes that metadata holds. The first two are of the tensors' bytes: Stability-AI's ModelSpec writes it behind 0x,
 sd-scripts' addnet_hash_safetensors plain. The third is of a piece of the file that its ss_ keys shift."""
 _TRAINING = "ss_"

@@ -14,6 +14,7 @@ from sdxl_train_cli.inspection import programs, strengths
 from sdxl_train_cli.inspection.strengths import Strength
 from sdxl_train_cli.lora_files import traces
 from sdxl_train_cli.records import record
+from sdxl_train_cli.sdscripts import model_spec
 from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.sharing import bases, card, civitai, model_copy, previews, private, training_facts
 from sdxl_train_cli.sharing.bases import BaseSigns
@@ -151,7 +152,7 @@ def _trigger(subject: Subject) -> str | None:
 
 def _told_trigger(subject: Subject) -> str | None:
     """The trigger that a file's own metadata names."""
-    return subject.model.metadata.get("modelspec.trigger_phrase") or None
+    return subject.model.metadata.get(model_spec.TRIGGER) or None
 
 
 def _signs(subject: Subject, choices: ShareChoices, cleaner: Cleaner) -> BaseSigns:
