@@ -72,6 +72,15 @@ def require(ingredients: Sequence[Ingredient]) -> None:
         handed.require_kohya_names(each.file)
 
 
+def require_rank(ingredients: Sequence[Ingredient], rank: int) -> None:
+    """UsageError for a rank of the new LoRA that is none smaller than that of their exact sum."""
+    modules = {module for each in ingredients for module in _modules(each)}
+    most = max(sum(_modules(each).get(module, 0) for each in ingredients) for module in modules)
+    if rank >= most:
+        smaller = f"--rank {most // 2}, or leave it out" if most > 1 else "leave --rank out"
+        raise UsageError(f"the exact sum has rank {most}: --rank takes less", smaller)
+
+
 def warnings(ingredients: Sequence[Ingredient]) -> list[Problem]:
     """What may be wrong with merging these, and can't be known."""
     said = {each.file.model.said_prediction for each in ingredients} - {None}

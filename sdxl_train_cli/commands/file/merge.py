@@ -73,6 +73,8 @@ def _require(found: Sequence[Ingredient], base: HandedFile | None, rank: int | N
         raise UsageError("there is one LoRA to merge", "name another, or the checkpoint that it goes into: --into FILE")
     if base is not None and rank is not None:
         raise UsageError("a checkpoint has no rank", "leave --rank out")
+    if rank is not None:
+        merging.require_rank(found, rank)
 
 
 def _into(
@@ -113,6 +115,5 @@ def _together(
 def _reduce(tools: Tools, made: Path, wanted: Smaller) -> None:
     """Give the exact sum the rank that was asked for."""
     whole = handed.open_network(made, "merge")
-    resizing.require(whole, wanted)
     with console.progress_bar("resizing") as tell:
         resizing.resize(tools, whole, wanted, made, tell)
