@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.layout import Home
@@ -59,8 +60,9 @@ def look(
     drawn = pictured.there(entry, found)
     if not any(one.checkpoint is not None for one in drawn.pictures):
         return None
-    kind = "of the run's own samples" if drawn.are_samples else "drawn pictures"
-    console.note(f"looking at {len(drawn.pictures)} {kind} (--no-pictures leaves them out)")
+    count = len(drawn.pictures)
+    seen = f"{count} of the run's own samples" if drawn.are_samples else formatting.counted(count, "drawn picture")
+    console.note(f"looking at {seen} (--no-pictures leaves them out)")
     return SeenPictures(drawn, pictured.look(installed, entry, drawn, chosen))
 
 

@@ -87,10 +87,15 @@ def _network(metadata: Mapping[str, str]) -> str:
 
 
 def _length(metadata: Mapping[str, str]) -> str:
-    named = (("ss_steps", "steps"), ("ss_epoch", "epochs"))
-    words = [f"{_told(metadata, key)} {noun}" for key, noun in named if _told(metadata, key)]
+    named = (("ss_steps", "step"), ("ss_epoch", "epoch"))
+    words = [_counted(_told(metadata, key), noun) for key, noun in named if _told(metadata, key)]
     batch = _told(metadata, "ss_total_batch_size") or _told(metadata, "ss_batch_size_per_device")
     return _joined(*words, f"batch size {batch}" if batch else "")
+
+
+def _counted(told: str, noun: str) -> str:
+    """A number as the file writes it, whatever that is, with its noun."""
+    return f"{told} {noun}{'' if told == '1' else 's'}"
 
 
 def _rates(metadata: Mapping[str, str]) -> str:

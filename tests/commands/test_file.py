@@ -41,6 +41,23 @@ def test_show_tells_what_a_file_says_of_itself(main: Main, lora: Path) -> None:
     assert "3 keys tell of a person or a machine" in told.stderr
 
 
+def test_one_of_a_kind_is_told_in_the_singular(main: Main, tmp_path: Path) -> None:
+    once = {
+        "ss_steps": "1",
+        "ss_epoch": "1",
+        "ss_output_name": "cat",
+        "ss_sd_model_name": "/home/anna/base.safetensors",
+    }
+    lora = tensor_files.write(tmp_path / "a.safetensors", tensor_files.lora(), **once)
+    shown, planned = main("file", "show", lora), main("file", "edit", lora, "--remove", "ss_epoch", "--dry-run")
+    alone = tensor_files.write(tmp_path / "b.safetensors", tensor_files.lora())
+
+    assert "1 step, 1 epoch" in shown.stdout
+    assert "1 key tells of a person or a machine" in shown.stderr
+    assert planned.stderr.endswith("with 3 keys\n")
+    assert main("file", "edit", alone, "--set", "a=b", "--dry-run").stderr.endswith("with 1 key\n")
+
+
 def test_scrubbing_is_offered_with_the_file(main: Main, lora: Path) -> None:
     told = main("file", "show", lora)
 

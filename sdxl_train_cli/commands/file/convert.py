@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.file import options
 from sdxl_train_cli.commands.file.options import DryRun, File, Force, Json, Output, Precision
@@ -38,7 +39,7 @@ def convert(
     if to is not None and alphas.METADATA in plan.metadata:
         console.note("its layers have unlike ranks: diffusers before 0.34 takes some of them at another strength")
     if dry_run:
-        options.tell_plan(path, f"{len(plan.tensors)} tensors", as_json=as_json)
+        options.tell_plan(path, formatting.counted(len(plan.tensors), "tensor"), as_json=as_json)
         return
     with console.progress_bar("converting") as tell:
         plans.carry_out(tools, plan, path, tell)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import files, layout
+from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.file import options
 from sdxl_train_cli.commands.file.options import DryRun, Force, Json, Precision
@@ -84,7 +84,9 @@ def _into(
     tools.require(merging.INTO_SCRIPT)
     output.require_room(path, base.size_bytes * (2 if precision == "float" and base.precision != "float" else 1))
     if dry_run:
-        options.tell_plan(path, f"{base.path.name} with {len(found)} LoRAs in it", as_json=as_json)
+        options.tell_plan(
+            path, f"{base.path.name} with {formatting.counted(len(found), 'LoRA')} in it", as_json=as_json
+        )
         return
     console.note("the whole model is loaded in 32 bits: SDXL takes about 14 GB of memory")
     with console.progress_bar("merging") as tell:
@@ -99,7 +101,8 @@ def _together(
     plan = merging.plan_sum(found, path.stem, "float" if rank is not None else precision)
     output.require_room(path, plans.planned_bytes(plan, [each.file for each in found]))
     if dry_run:
-        options.tell_plan(path, f"{len(found)} LoRAs, {len(plan.numbers)} modules", as_json=as_json)
+        modules = formatting.counted(len(plan.numbers), "module")
+        options.tell_plan(path, f"{len(found)} LoRAs, {modules}", as_json=as_json)
         return
     with files.made_whole(path) as made:
         with console.progress_bar("merging") as tell:
