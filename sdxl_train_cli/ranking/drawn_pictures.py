@@ -8,6 +8,7 @@ from pathlib import Path
 from sdxl_train_cli import files
 from sdxl_train_cli.dataset import picture_names
 from sdxl_train_cli.errors import ModelError
+from sdxl_train_cli.inspection import strengths
 from sdxl_train_cli.ranking import grid as grids
 from sdxl_train_cli.ranking.evidence import Candidate
 from sdxl_train_cli.ranking.grid import Grid, GridCheckpoint, GridFolder
@@ -16,8 +17,6 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.sdscripts import results
 
 _AT_FIRST = "start"
-_WHOLE = 1.0
-"""While training, a network is applied in full."""
 
 
 def of_grid(folder: GridFolder, grid: Grid) -> DrawnPictures:
@@ -55,7 +54,7 @@ def of_samples(entry: Loaded, candidates: Sequence[Candidate], prompts: Sequence
         if one.step is not None:
             by_moment.setdefault(f"step {one.step}", one.path)
     found = [
-        DrawnPicture(sample.path, path, _WHOLE if path else 0.0, sample.prompt, 0)
+        DrawnPicture(sample.path, path, strengths.FULL if path else 0.0, sample.prompt, 0)
         for sample in results.samples(entry.folder, entry.name)
         if sample.moment in by_moment and sample.prompt < len(prompts)
         for path in (by_moment[sample.moment],)

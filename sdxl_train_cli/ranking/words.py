@@ -27,7 +27,7 @@ _IMPROVEMENTS = {
 def headline(found: Verdict) -> str:
     """The file to keep, in a line."""
     begin = "" if found.pictured is not None else " to begin with"
-    strength = "" if found.kept_strength is None else f", strength {found.kept_strength:g}{begin}"
+    strength = "" if found.kept_strength is None else f", strength {found.kept_strength.words}{begin}"
     return f"{found.kept.path.name} ({found.kept.moment}){strength}"
 
 

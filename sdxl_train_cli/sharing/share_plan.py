@@ -139,8 +139,7 @@ def choose_name(subject: Subject, choices: ShareChoices) -> str:
 def _strength(subject: Subject, choices: ShareChoices) -> Strength:
     """Of a network, to begin with: as typed, as the verdict and the drawn pictures say, or the usual range."""
     judged = None if subject.verdict is None else subject.verdict.kept_strength
-    known = judged if choices.strength is None else choices.strength
-    return strengths.USUAL if known is None else Strength.exactly(known)
+    return Strength.exactly(choices.strength) if choices.strength is not None else judged or strengths.USUAL
 
 
 def _trigger(subject: Subject) -> str | None:

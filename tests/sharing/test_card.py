@@ -125,7 +125,7 @@ def test_the_strength_is_that_of_the_runs_end_and_a_sample_keeps_the_one_it_was_
     assert "<lora:cat:1>" in json.loads(share.contents["civitai.json"])["images"][0]["parameters"]
 
 
-@pytest.mark.parametrize(("typed", "words", "slider"), [(None, "1", (0.8, 1.2)), (0.5, "0.5", (0.3, 0.7))])
+@pytest.mark.parametrize(("typed", "words", "slider"), [(None, "0.7 to 1", (0.7, 1.0)), (0.5, "0.5", (0.3, 0.7))])
 def test_the_verdict_of_best_and_a_typed_strength_count_more(
     run: Path, typed: float | None, words: str, slider: tuple[float, float]
 ) -> None:
