@@ -18,10 +18,10 @@ from PIL import Image, PngImagePlugin
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.inspection import programs
-from sdxl_train_cli.ranking import ranking
+from sdxl_train_cli.ranking import drawn_pictures, ranking
 from sdxl_train_cli.ranking.picture_scores import PictureFindings, PictureScore
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.run import next_steps, pictured
+from sdxl_train_cli.run import next_steps
 from sdxl_train_cli.sharing import bases, card, markdown, share_plan, subject, training_facts
 from sdxl_train_cli.sharing.bases import Base, BaseSigns
 from sdxl_train_cli.sharing.share_plan import Share, ShareChoices
@@ -143,7 +143,7 @@ def test_the_best_that_is_shared_is_the_one_that_drawn_pictures_chose(
     copying, good = PictureScore(None, copies=1), PictureScore(None)
     files = (run / "cat.safetensors", run / "cat-step00000003.safetensors")
     scores = {(files[0], 1.0): copying, (files[1], 0.6): good, (files[1], 1.0): copying}
-    monkeypatch.setattr(pictured, "look", lambda *_: PictureFindings(scores, None, (), {}, 0))
+    monkeypatch.setattr(drawn_pictures, "look", lambda *_: PictureFindings(scores, None, (), {}, 0))
     monkeypatch.setattr(ranking, "with_weights", lambda known, _: known)
     shared = subject.find(str(run), run.parent, "best", cast("Environment", SimpleNamespace(trains=True)))
 
