@@ -17,7 +17,7 @@ PROMPTS, SAMPLER = "sample_prompts", "sample_sampler"
 AT_FIRST, EVERY_STEPS, EVERY_EPOCHS = "sample_at_first", "sample_every_n_steps", "sample_every_n_epochs"
 RHYTHM = (AT_FIRST, EVERY_STEPS, EVERY_EPOCHS)
 OPTIONS = (PROMPTS, *RHYTHM, SAMPLER)
-ORIGIN = Origin("the samples")
+ORIGIN = Origin("chosen for samples")
 """Of settings that nobody has typed: a repeated run finds them anew."""
 
 _FLAGS = re.compile(r" --(?P<name>w|h|d|s|l|n|ss) (?P<text>.*?)(?= --|$)", re.IGNORECASE)
