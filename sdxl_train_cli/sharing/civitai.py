@@ -18,7 +18,10 @@ _TYPES = {"LoRA": "LORA", "LoCon": "LoCon", "LoHa": "LoCon", "LoKr": "LoCon", "c
 _FORM = {"LORA": "LoRA", "LoCon": "LoCon (LyCORIS)", "DoRA": "DoRA", "Checkpoint": "Checkpoint",
          "TextualInversion": "Embedding (Textual Inversion)"}  # fmt: skip
 _STEP = 0.2
-"""Up and down of a strength that is known: what the form's slider is told. Else it is told the range."""
+"""Up and down of a strength that is known, for the form's slider: as far as those that `best --draw` compares are apart
+(drawing_choices.STRENGTHS). A strength that isn't known is a range already."""
+_WEAKEST = 0.1
+"""Where the slider begins at least: at 0 the file does nothing."""
 _YOURS, _FORBIDDEN = "yours to decide", "not allowed by the licence"
 _SELLING = {Commerce.FREE: _YOURS, Commerce.FORBIDDEN: _FORBIDDEN,
             Commerce.CONSENT: "not allowed by the licence without the consent of the base's author"}  # fmt: skip
@@ -37,7 +40,7 @@ def _data(facts: ShareFacts) -> dict[str, object]:
     is_network = facts.model.kind == "network"
     strength = facts.strength
     step = 0 if strength.is_range else _STEP
-    weakest, strongest = max(0.1, round(strength.least - step, 2)), round(strength.most + step, 2)
+    weakest, strongest = max(_WEAKEST, round(strength.least - step, 2)), round(strength.most + step, 2)
     return {
         "name": facts.title,
         "type": _type(facts),
