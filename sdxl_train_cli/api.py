@@ -6,6 +6,7 @@ hint. Memory is in GiB (2^30 bytes), time in seconds. Nothing here prints.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.memory.requirement import MemoryNeed
 from sdxl_train_cli.origin import Origin
+from sdxl_train_cli.ranking import keeping
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets, user_config
 from sdxl_train_cli.recipes.presets import Override
@@ -103,13 +105,15 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag of `sdxl-train lo
     fast: bool = False,
     samples: str | Sequence[str] | None = None,
     validation: float | None = None,
+    keep_best: bool = False,
     home: Path | None = None,
 ) -> Prepared:
     """Make every check that can be made before a run, and build its command line (`argv`); writes nothing of the run.
 
     The arguments are the flags of `sdxl-train lora`; no project file is read. `gpu_memory_gib` checks as if the GPU had
     so much memory. `samples` are prompts, `()` for no sample pictures; `validation` is the share of pictures that is
-    held back, 0 for none. None leaves both to the run. `warnings` and `notes` of what is given are worth showing.
+    held back, 0 for none. None leaves both to the run. With `keep_best`, `launch` deletes the checkpoints that turn out
+    clearly worse than the best one. `warnings` and `notes` of what is given are worth showing.
 
     Raises UsageError, RecipeError, DatasetError, ModelError, SetupError or VramError; one error holds all problems.
     """
@@ -135,6 +139,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, each is one flag of `sdxl-train lo
         fast=fast,
         samples=None if samples is None else run_choices.prompts([samples] if isinstance(samples, str) else samples),
         validation=validation,
+        keep_best=keep_best,
     )
     return preparation.prepare(choices, _home(home), layout.user_presets(os.environ))
 
@@ -143,7 +148,8 @@ def launch(prepared: Prepared, on_event: OnEvent = lambda _event: None) -> RunRe
     """Write the run's record, start the trainer and follow it; blocks until it has ended.
 
     `on_event` is called with each event: a step, figures, a checkpoint, a sample, a guard's warning. The result names a
-    file that is there and whole. KeyboardInterrupt ends the trainer at once.
+    file that is there and whole. KeyboardInterrupt ends the trainer at once. With `keep_best`, clearly worse
+    checkpoints are deleted at the end; those that can't be deleted stay.
 
     Raises TrainingError with cause and remedy; GpuMemoryError, one of these, where memory ran out; UsageError where
     another process has the run; ModelError or SetupError where something must still be fetched and can't be.
@@ -152,6 +158,9 @@ def launch(prepared: Prepared, on_event: OnEvent = lambda _event: None) -> RunRe
     runs.write(prepared.run, repeating.record(prepared), prepared.pictures, prepared.prompts)
     result = launching.follow(prepared, on_event)
     launching.remember(prepared, result.peak_gib, result.seconds_per_step)
+    if prepared.choices.keep_best:
+        with contextlib.suppress(SdxlTrainError):  # the run is done all the same
+            keeping.keep_best(prepared.run.folder)
     return result
 
 

@@ -99,15 +99,33 @@ def made_whole(path: Path) -> Iterator[Path]:
     nothing remains.
     """
     folder = path.with_name(f".{secrets.token_hex(8)}.new")
-    folder.mkdir()
-    try:
-        made = folder / path.name
-        yield made
-        _sync(made)
-        _replace(made, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with made_parent(path):
+        try:
+            folder.mkdir()
+            made = folder / path.name
+            yield made
+            _sync(made)
+            _replace(made, path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def made_parent(path: Path) -> Iterator[None]:
+    """Make the folder that a new file is to stand in, where a person has named one that is missing.
+
+    If the block fails, the folders that were made for it are removed. Raises OSError.
+    """
+    missing = [folder for folder in path.parents if not os.path.lexists(folder)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in missing:  # the innermost first; one that others have filled meanwhile stays
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 _LINE_OF_FILE = re.compile(r"(.+\.(?:ya?ml|toml)):(\d+)")
 
+_FORMER = {"the samples": "chosen for samples", "the validation": "chosen for validation"}
+"""As records of earlier versions call them."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -23,5 +26,6 @@ class Origin:
     @classmethod
     def parse(cls, text: str) -> Origin:
         """Parse an origin as a run's record stores it."""
+        text = _FORMER.get(text, text)
         match = _LINE_OF_FILE.fullmatch(text)
         return cls(text) if match is None else cls(match[1], int(match[2]))

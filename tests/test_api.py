@@ -13,6 +13,7 @@ from conftest import Cli
 
 from sdxl_train_cli import api
 from sdxl_train_cli.errors import RecipeError, UsageError
+from sdxl_train_cli.ranking import keeping
 from sdxl_train_cli.run.supervision import StepMetrics
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -87,6 +88,29 @@ def test_samples_and_validation_are_decided_by_arguments(pictures: Path, model: 
     assert "--validation_split" not in argv(validation=0.0)
     with pytest.raises(RecipeError, match="has to be between 0 and 1"):
         argv(validation=1.5)
+
+
+@pytest.mark.usefixtures("_set_up")
+def test_keep_best_is_refused_where_nothing_tells_the_best_and_done_at_the_end(
+    pictures: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[Path] = []
+    monkeypatch.setattr(keeping, "keep_best", judged.append)
+    changes = {**CHANGES, "save_every_n_steps": 1}
+
+    def prepare(validation: float, *, keep_best: bool) -> api.Prepared:
+        return api.prepare(
+            api.Kind.LORA, model=model, data=pictures, changes=changes, check_vram=False, validation=validation,
+            keep_best=keep_best,
+        )  # fmt: skip
+
+    with pytest.raises(RecipeError, match="nothing would tell which is best"):
+        prepare(0.0, keep_best=True)
+    api.launch(prepare(0.34, keep_best=False))
+    kept = prepare(0.34, keep_best=True)
+    api.launch(kept)
+
+    assert judged == [kept.run.folder]
 
 
 def test_a_preset_is_loaded_and_checked_before_setup() -> None:

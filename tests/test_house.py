@@ -162,6 +162,13 @@ def test_listing_the_commands_imports_none_of_them_and_no_large_library() -> Non
     assert imported == ""
 
 
+def test_what_shares_a_file_imports_nothing_that_trains() -> None:
+    told = "import sys; from sdxl_train_cli.commands import share; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
+
+    assert not [name for name in ran.stdout.split() if name.startswith(("sdxl_train_cli.run", "sdxl_train_cli.memory"))]
+
+
 def imported_within_functions(path: Path) -> int:
     functions = (
         node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)

@@ -4,6 +4,8 @@ import pytest
 
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.origin import Origin
+from sdxl_train_cli.run import validating
+from sdxl_train_cli.sdscripts import sample_prompts
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,14 @@ from sdxl_train_cli.origin import Origin
 def test_an_origin_is_read_as_it_was_written(text: str, origin: Origin) -> None:
     assert Origin.parse(text) == origin
     assert str(origin) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "now"), [("the samples", sample_prompts.ORIGIN), ("the validation", validating.OF_DEFAULT)]
+)
+def test_what_earlier_records_call_by_another_name_is_known(written: str, now: Origin) -> None:
+    assert Origin.parse(written) == now
+    assert str(now).startswith("chosen for ")
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.ranking import picture_words
+from sdxl_train_cli.ranking import drawn_pictures, picture_words
 from sdxl_train_cli.ranking.grid import GridFolder
 from sdxl_train_cli.ranking.picture_scores import DrawnPictures, PictureFindings, ScoreModels
 from sdxl_train_cli.ranking.verdict import Verdict
@@ -54,14 +55,13 @@ def look(
     installed: Environment | None, entry: Loaded | None, found: Verdict, chosen: ScoreModels
 ) -> SeenPictures | None:
     """What is found in the run's grid, or in its samples. None where there are none, or nothing can look."""
-    if entry is None or installed is None or not installed.trains:
+    drawn = drawn_pictures.to_look_at(installed, entry, found)
+    if drawn is None or entry is None or installed is None:
         return None
-    drawn = pictured.there(entry, found)
-    if not any(one.checkpoint is not None for one in drawn.pictures):
-        return None
-    kind = "of the run's own samples" if drawn.are_samples else "drawn pictures"
-    console.note(f"looking at {len(drawn.pictures)} {kind} (--no-pictures leaves them out)")
-    return SeenPictures(drawn, pictured.look(installed, entry, drawn, chosen))
+    count = len(drawn.pictures)
+    seen = f"{count} of the run's own samples" if drawn.are_samples else formatting.counted(count, "drawn picture")
+    console.note(f"looking at {seen} (--no-pictures leaves them out)")
+    return SeenPictures(drawn, drawn_pictures.look(installed, entry, drawn, chosen))
 
 
 def show(found: Verdict, pictures: PictureFindings) -> None:

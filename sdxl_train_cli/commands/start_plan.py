@@ -144,7 +144,8 @@ class StartPlan:
         overrides = project.parse(text).overrides
         recipe = presets.load(self.first.kind, self.first.preset_name, overrides, workspace.user_presets())
         steps = recipe.get("max_train_steps")
-        length = language.said("plan", "steps-alone", "{steps} steps", steps=steps)
+        counted = formatting.counted(int(steps), "step") if isinstance(steps, int) else f"{steps} steps"
+        length = language.said("plan", "steps-alone", "{counted}", steps=steps, counted=counted)
         yield summary.row(language.said("plan", "length", "length:"), length)
         yield summary.row(language.said("plan", "memory", "memory:"), _needs(recipe))
 
@@ -159,8 +160,9 @@ class StartPlan:
         if self.first.validates is False:
             return language.said("plan", "not-held", "none held back, as you chose")
         if self.first.captions.pictures < validating.LEAST_PICTURES:
-            english = "none held back: {whole} pictures are few, and each is needed; --validate holds some back"
-            return language.said("plan", "few", english, whole=self.first.captions.pictures)
+            english = "none held back: {counted} are few, and each is needed; --validate holds some back"
+            whole = self.first.captions.pictures
+            return language.said("plan", "few", english, whole=whole, counted=formatting.counted(whole, "picture"))
         return language.said(
             "plan", "no-validation", "none held back: these pictures, or this kind, can't be split evenly"
         )

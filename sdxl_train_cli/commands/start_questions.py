@@ -57,8 +57,8 @@ class Typed:
 def show_found(data: Path, checked: CheckedDataset, captions: CaptionStyle, device: Gpu | None) -> None:
     """What was found before anything is asked."""
     found = language.said(
-        "start", "found", "{data}: {pictures} pictures; captions: {captions}",
-        data=data, pictures=captions.pictures, captions=caption_words(captions),
+        "start", "found", "{data}: {counted}; captions: {captions}", data=data, pictures=captions.pictures,
+        counted=formatting.counted(captions.pictures, "picture"), captions=caption_words(captions),
     )  # fmt: skip
     console.note(found)
     tags = overview.summarize(checked.survey).tags[:_MOST_TAGS] if captions.are_tags else ()

@@ -14,7 +14,7 @@ from sdxl_train_cli import files, layout, untrusted_files
 from sdxl_train_cli.environment import hub
 from sdxl_train_cli.errors import ModelError, RecipeError
 from sdxl_train_cli.recipes import yaml_file
-from sdxl_train_cli.sdscripts import base_model, checkpoint
+from sdxl_train_cli.sdscripts import base_model, checkpoint, model_spec
 from sdxl_train_cli.sdscripts.base_model import BaseModel
 
 _TABLE = Path(__file__).with_name("base_folders.toml")
@@ -84,7 +84,7 @@ def _is_anime(model: str) -> bool:
     path = layout.expand(Path(model))
     if path.suffix.lower() == _SUFFIX and files.is_file(path):
         metadata = checkpoint.read_header(path).metadata
-        names += [metadata.get(key, "") for key in ("modelspec.title", "modelspec.merged_from")]
+        names += [metadata.get(key, "") for key in (model_spec.TITLE, model_spec.MERGED_FROM)]
     return bool(_anime_words().search(" ".join(names).lower()))
 
 

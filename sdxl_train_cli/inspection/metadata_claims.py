@@ -9,6 +9,7 @@ from pathlib import Path
 from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.inspection.model_file import ModelFile
+from sdxl_train_cli.sdscripts import model_spec
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def _by_run(model: ModelFile, trained: TrainedWith | None) -> Iterator[Claim]:
     prediction = model_file.V_PREDICTION if trained.v_prediction else model_file.EPSILON
     if model.said_prediction and model.said_prediction != prediction:
         yield "prediction type", model.said_prediction, prediction
-    said = model.metadata.get("modelspec.resolution")
+    said = model.metadata.get(model_spec.RESOLUTION)
     sides = trained.resolution * 2 if len(trained.resolution) == 1 else trained.resolution
     true = "x".join(map(str, sides))
     if said and sides and said != true:

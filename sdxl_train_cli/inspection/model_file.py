@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files, formatting, handed_file
 from sdxl_train_cli.errors import ModelError
-from sdxl_train_cli.sdscripts import base_model, checkpoint, pickles
+from sdxl_train_cli.sdscripts import base_model, checkpoint, model_spec, pickles
 from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.sdscripts.checkpoint import Header
 
@@ -22,7 +22,7 @@ NAMES = Path(checkpoint.__file__).with_name("network_tensors.json")
 COMPILED = "_orig_mod"
 """What torch.compile puts into a module's name."""
 V_PREDICTION, EPSILON = Prediction.V.label, Prediction.EPSILON.label
-_SAID_PREDICTIONS = {"v": V_PREDICTION, "v_prediction": V_PREDICTION, "epsilon": EPSILON}
+_SAID_PREDICTIONS = {model_spec.V_PREDICTION: V_PREDICTION, "v_prediction": V_PREDICTION, "epsilon": EPSILON}
 SDXL = "SDXL"
 UNKNOWN = "unknown"
 EMBEDDING = "embedding"
@@ -125,12 +125,12 @@ class ModelFile:
     @property
     def said_prediction(self) -> str | None:
         """The prediction type that the metadata names."""
-        return _SAID_PREDICTIONS.get(self.metadata.get("modelspec.prediction_type", "").lower())
+        return _SAID_PREDICTIONS.get(self.metadata.get(model_spec.PREDICTION, "").lower())
 
     @property
     def said_family(self) -> str | None:
         """The base family that the metadata names."""
-        said = self.metadata.get("modelspec.architecture", "") or self.metadata.get("ss_base_model_version", "")
+        said = self.metadata.get(model_spec.ARCHITECTURE, "") or self.metadata.get("ss_base_model_version", "")
         return next((family for word, family in _FAMILY_WORDS if word in said.lower()), None)
 
 
@@ -177,7 +177,7 @@ def _refuse_folder(path: Path) -> None:
 
 def describe(header: Header) -> ModelFile:
     """What a header tells."""
-    rows = _rows()
+    rows = forms()
     modules = _modules(header.shapes, rows)
     found = {row for _, row in modules}
     is_network = bool(modules) and not header.has("first_stage_model.")
@@ -206,7 +206,8 @@ def describe(header: Header) -> ModelFile:
 
 
 @cache
-def _rows() -> tuple[NetworkTensors, ...]:
+def forms() -> tuple[NetworkTensors, ...]:
+    """Every form that a network's module can have."""
     table = json.loads(files.read_text(NAMES))
     return tuple(
         NetworkTensors(
@@ -259,7 +260,7 @@ def _other(header: Header) -> str:
 
 def ranks_by_module(header: Header) -> dict[str, int]:
     """The rank of each module of a network that has one."""
-    return dict(_ranks(header, _modules(header.shapes, _rows())))
+    return dict(_ranks(header, _modules(header.shapes, forms())))
 
 
 def _ranks(header: Header, modules: Iterable[tuple[str, NetworkTensors]]) -> Iterator[tuple[str, int]]:

@@ -30,5 +30,7 @@ class Strength:
         return f"{self.least:g} to {self.most:g}" if self.is_range else f"{self.figure:g}"
 
 
-USUAL = Strength(0.8, 0.7, 1.0)
-"""Of a network of which nothing more is known: what guides say."""
+FULL = 1.0
+"""As it was trained: in training a network is applied in full."""
+USUAL = Strength(0.8, 0.7, FULL)
+"""Of a network of which nothing more is known. A choice of ours, as people try strengths: nothing measured tells it."""

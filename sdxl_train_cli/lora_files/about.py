@@ -10,20 +10,21 @@ from pathlib import PurePath
 from sdxl_train_cli import files
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.inspection.model_file import ModelFile
+from sdxl_train_cli.sdscripts import model_spec
 
 _MOST_TAGS = 12
 _LONGEST = 400
 _NOTHING = frozenset({"", "None", "null"})
 _PLAIN = (
-    ("title", "modelspec.title"),
-    ("trigger", "modelspec.trigger_phrase"),
-    ("description", "modelspec.description"),
-    ("how to use", "modelspec.usage_hint"),
-    ("author", "modelspec.author"),
-    ("licence", "modelspec.license"),
-    ("tags", "modelspec.tags"),
-    ("made", "modelspec.date"),
-    ("merged from", "modelspec.merged_from"),
+    ("title", model_spec.TITLE),
+    ("trigger", model_spec.TRIGGER),
+    ("description", model_spec.DESCRIPTION),
+    ("how to use", model_spec.USAGE_HINT),
+    ("author", model_spec.AUTHOR),
+    ("licence", model_spec.LICENCE),
+    ("tags", model_spec.TAGS),
+    ("made", model_spec.DATE),
+    ("merged from", model_spec.MERGED_FROM),
 )
 """Rows whose text stands in one key."""
 _PROGRAMS = (
@@ -86,10 +87,15 @@ def _network(metadata: Mapping[str, str]) -> str:
 
 
 def _length(metadata: Mapping[str, str]) -> str:
-    named = (("ss_steps", "steps"), ("ss_epoch", "epochs"))
-    words = [f"{_told(metadata, key)} {noun}" for key, noun in named if _told(metadata, key)]
+    named = (("ss_steps", "step"), ("ss_epoch", "epoch"))
+    words = [_counted(_told(metadata, key), noun) for key, noun in named if _told(metadata, key)]
     batch = _told(metadata, "ss_total_batch_size") or _told(metadata, "ss_batch_size_per_device")
     return _joined(*words, f"batch size {batch}" if batch else "")
+
+
+def _counted(told: str, noun: str) -> str:
+    """A number as the file writes it, whatever that is, with its noun."""
+    return f"{told} {noun}{'' if told == '1' else 's'}"
 
 
 def _rates(metadata: Mapping[str, str]) -> str:
@@ -122,7 +128,7 @@ def _of_datasets(metadata: Mapping[str, str]) -> str:
 
 
 def _resolution(metadata: Mapping[str, str]) -> str:
-    return _told(metadata, "ss_resolution") or _of_datasets(metadata) or _told(metadata, "modelspec.resolution")
+    return _told(metadata, "ss_resolution") or _of_datasets(metadata) or _told(metadata, model_spec.RESOLUTION)
 
 
 def _trainer(metadata: Mapping[str, str]) -> str:

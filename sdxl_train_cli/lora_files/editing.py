@@ -12,15 +12,12 @@ from sdxl_train_cli.inspection.model_file import ModelFile
 from sdxl_train_cli.lora_files import scrubbing
 from sdxl_train_cli.lora_files.scrubbing import Scrubbed
 from sdxl_train_cli.lora_files.traces import KnownNames
+from sdxl_train_cli.sdscripts import model_spec
 
-SPEC = "modelspec."
 _SHOWN = 5
 FIELDS = ("title", "trigger_phrase", "author", "license", "description", "tags", "usage_hint", "merged_from")
 """Fields of the ModelSpec that a person writes."""
-_VERSION = "1.0.1"
-_IMPLEMENTATIONS = {"kohya": "https://github.com/Stability-AI/generative-models"}
-"""What the ModelSpec calls a file's names: those of Stability-AI's own code, else of diffusers."""
-_ARCHITECTURES = {model_file.SDXL: "stable-diffusion-xl-v1-base"}
+_ARCHITECTURES = {model_file.SDXL: model_spec.SDXL}
 _RESERVED = "__metadata__"
 
 
@@ -61,11 +58,11 @@ def edit(model: ModelFile, change: MetadataEdit, known: KnownNames) -> MetadataE
             raise UsageError(f"it has no key '{formatting.cut(key)}'", _offered(key, model.metadata))
         metadata.pop(key, None)
     settings = dict(map(parse_setting, change.settings))
-    fields = {f"{SPEC}{name}": text for name, text in change.fields.items()}
+    fields = {f"{model_spec.PREFIX}{name}": text for name, text in change.fields.items()}
     metadata |= settings | {key: text for key, text in fields.items() if text}
     for key in (key for key, text in fields.items() if not text):
         metadata.pop(key, None)
-    if any(key.startswith(SPEC) for key in (*fields, *settings)):
+    if any(key.startswith(model_spec.PREFIX) for key in (*fields, *settings)):
         metadata = {**_required(model, metadata), **metadata}
     return MetadataEdited(metadata, scrubbed)
 
@@ -86,12 +83,12 @@ def _offered(key: str, there: Mapping[str, str]) -> str:
 def _required(model: ModelFile, metadata: Mapping[str, str]) -> dict[str, str]:
     """What the ModelSpec wants of every file that has any of its keys."""
     family = _ARCHITECTURES.get(model.family or "")
-    kind = "/lora" if model.is_network else "/textual-inversion" if model.is_embedding else ""
-    names = next((_IMPLEMENTATIONS[dialect] for dialect in model.dialects if dialect in _IMPLEMENTATIONS), None)
+    kind = model_spec.LORA if model.is_network else model_spec.EMBEDDING if model.is_embedding else ""
+    is_theirs = model.is_network and "kohya" not in model.dialects
     found = {
-        f"{SPEC}sai_model_spec": _VERSION,
-        f"{SPEC}architecture": None if family is None else f"{family}{kind}",
-        f"{SPEC}implementation": names or (_IMPLEMENTATIONS["kohya"] if not model.is_network else "diffusers"),
-        f"{SPEC}title": metadata.get("ss_output_name"),
+        model_spec.SPEC_VERSION: model_spec.VERSION,
+        model_spec.ARCHITECTURE: None if family is None else f"{family}{kind}",
+        model_spec.IMPLEMENTATION: model_spec.DIFFUSERS if is_theirs else model_spec.STABILITY_AI,
+        model_spec.TITLE: metadata.get("ss_output_name"),
     }
     return {key: text for key, text in found.items() if text and key not in metadata}

@@ -17,6 +17,8 @@ SCRIPT = "networks/extract_lora_from_models.py"
 _SHIM = "quick_svd.py"
 _ROUNDING = 0.01
 """A larger change of a number shows that a text encoder was trained, where all are rounded: the tool's own default."""
+MOST_RANK = 1280
+"""The narrower side of SDXL's largest layers: no module can have a higher rank."""
 _U_NET = "model.diffusion_model."
 
 

@@ -13,6 +13,9 @@ from sdxl_train_cli.lora_files import module_names
 from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.sdscripts.checkpoint import Header
 
+_MAGNITUDE = "lora_magnitude_vector"
+"""Of a DoRA, in peft's names."""
+
 
 @dataclass(frozen=True)
 class HandedFile:
@@ -63,13 +66,21 @@ def open_checkpoint(path: Path, role: str) -> HandedFile:
 def require_factors(found: HandedFile, verb: str, instead: str) -> None:
     """ModelError unless every module is a product of two factors, which is all that can be taken apart."""
     path, model = found.path, found.model
-    if any(name.endswith(".dora_scale") for name in found.header.shapes):
+    if any(name.endswith(".dora_scale") or _MAGNITUDE in name for name in found.header.shapes):
         raise ModelError(f"{path} is a DoRA: its magnitudes can't {verb} with it", instead)
     other = [kind for kind in model.kinds if kind != "LoRA"]
     if other:
         raise ModelError(f"{path} is a {other[0]}, which can't {verb}: only LoRA and LoCon have two factors", instead)
     if any(name.endswith(".lora_mid.weight") for name in found.header.shapes):
         raise ModelError(f"{path} is a LoCon with Tucker factors (use_tucker), which can't {verb}", instead)
+    more = [name for name in found.header.shapes if not name.endswith((*_factor_endings(), ".alpha"))]
+    if more:
+        raise ModelError(f"{path} can't {verb}: it has more than two factors and an alpha, such as {more[0]}", instead)
+
+
+def _factor_endings() -> tuple[str, ...]:
+    """How the names of a LoRA's factors end, in any program."""
+    return tuple(ending for row in model_file.forms() if row.kind == "LoRA" for ending in row.factors)
 
 
 def require_kohya_names(found: HandedFile) -> None:

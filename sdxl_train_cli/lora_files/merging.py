@@ -18,17 +18,17 @@ from pathlib import Path
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.inspection import model_file
-from sdxl_train_cli.lora_files import handed, plans, rewriting
-from sdxl_train_cli.lora_files.editing import SPEC
+from sdxl_train_cli.lora_files import handed, rewriting
+from sdxl_train_cli.lora_files.alphas import ALPHA, Alphas
 from sdxl_train_cli.lora_files.handed import HandedFile
 from sdxl_train_cli.lora_files.plans import AssemblyPlan, TensorPart
 from sdxl_train_cli.lora_files.tools import Tell, Tools
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import checkpoint, model_spec
 
 INTO_SCRIPT = "networks/sdxl_merge_lora.py"
 _MARKS = ("v_pred", "ztsnr")
 """Empty tensors by which image programs know what a checkpoint predicts; sd-scripts leaves them out."""
-_UP, _DOWN, _ALPHA = ".lora_up.weight", ".lora_down.weight", ".alpha"
+_UP, _DOWN = ".lora_up.weight", ".lora_down.weight"
 _INSTEAD = "load it beside the others in your image program"
 _LARGEST_RATIO = 100.0
 
@@ -72,6 +72,15 @@ def require(ingredients: Sequence[Ingredient]) -> None:
         handed.require_kohya_names(each.file)
 
 
+def require_rank(ingredients: Sequence[Ingredient], rank: int) -> None:
+    """UsageError for a rank of the new LoRA that is none smaller than that of their exact sum."""
+    modules = {module for each in ingredients for module in _modules(each)}
+    most = max(sum(_modules(each).get(module, 0) for each in ingredients) for module in modules)
+    if rank >= most:
+        smaller = f"--rank {most // 2}, or leave it out" if most > 1 else "leave --rank out"
+        raise UsageError(f"the exact sum has rank {most}: --rank takes less", smaller)
+
+
 def warnings(ingredients: Sequence[Ingredient]) -> list[Problem]:
     """What may be wrong with merging these, and can't be known."""
     said = {each.file.model.said_prediction for each in ingredients} - {None}
@@ -96,7 +105,7 @@ def plan_sum(ingredients: Sequence[Ingredient], title: str, precision: str) -> A
         tensors[module + _DOWN] = [TensorPart(at, module + _DOWN) for at, _ in having]
         axes |= {module + _UP: 1, module + _DOWN: 0}
         rank = sum(_rank(each, module) for _, each in having)
-        numbers[module + _ALPHA] = rank * unit
+        numbers[module + ALPHA] = rank * unit
         ranks.add(rank)
     paths = [each.file.path for each in ingredients]
     return AssemblyPlan(paths, tensors, axes, numbers, _metadata(ingredients, title, ranks, unit), precision)
@@ -115,7 +124,7 @@ def merge_into(tools: Tools, wanted: MergeIntoBase, target: Path, tell: Tell, sh
         tools.run([*words, f"--save_to={made}"], tell)
         if wanted.base.model.prediction == model_file.V_PREDICTION:  # the tool says epsilon of every base
             metadata = checkpoint.read_header(made).metadata
-            rewriting.write(made, made, {**metadata, f"{SPEC}prediction_type": "v"})
+            rewriting.write(made, made, {**metadata, model_spec.PREDICTION: model_spec.V_PREDICTION})
 
 
 def _modules(each: Ingredient) -> dict[str, int]:
@@ -129,9 +138,7 @@ def _rank(each: Ingredient, module: str) -> int:
 def _scale(each: Ingredient, module: str) -> float:
     """What up times down is multiplied with, without its sign."""
     rank = _rank(each, module)
-    name = module + _ALPHA
-    alpha = plans.number(each.file, name) if name in each.file.header.shapes else float(rank)
-    return abs(each.ratio) * alpha / rank
+    return abs(each.ratio) * Alphas(each.file).of(module, rank) / rank
 
 
 def _require_alike(module: str, having: Sequence[Ingredient]) -> None:
@@ -143,29 +150,29 @@ def _require_alike(module: str, having: Sequence[Ingredient]) -> None:
 
 def _metadata(ingredients: Sequence[Ingredient], title: str, ranks: set[int], unit: float) -> dict[str, str]:
     first = ingredients[0].file.model.metadata
-    shared = ("ss_base_model_version", "ss_v2", f"{SPEC}prediction_type", f"{SPEC}resolution", "ss_sd_model_name")
+    shared = ("ss_base_model_version", "ss_v2", model_spec.PREDICTION, model_spec.RESOLUTION, "ss_sd_model_name")
     alike = {
         key: first[key] for key in shared
         if key in first and all(each.file.model.metadata.get(key) == first[key] for each in ingredients)
     }  # fmt: skip
     dim = str(*ranks) if len(ranks) == 1 else "Dynamic"
-    triggers = [each.file.model.metadata.get(f"{SPEC}trigger_phrase", "") for each in ingredients]
+    triggers = [each.file.model.metadata.get(model_spec.TRIGGER, "") for each in ingredients]
     told = {
         "ss_network_module": "networks.lora",
         "ss_network_dim": dim,
         "ss_network_alpha": str(ranks.copy().pop() * unit) if len(ranks) == 1 else "Dynamic",
-        f"{SPEC}sai_model_spec": "1.0.1",
-        f"{SPEC}architecture": "stable-diffusion-xl-v1-base/lora",
-        f"{SPEC}implementation": "https://github.com/Stability-AI/generative-models",
-        f"{SPEC}title": title,
-        f"{SPEC}date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
-        f"{SPEC}merged_from": ", ".join(_named(each) for each in ingredients),
+        model_spec.SPEC_VERSION: model_spec.VERSION,
+        model_spec.ARCHITECTURE: f"{model_spec.SDXL}{model_spec.LORA}",
+        model_spec.IMPLEMENTATION: model_spec.STABILITY_AI,
+        model_spec.TITLE: title,
+        model_spec.DATE: f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        model_spec.MERGED_FROM: ", ".join(_named(each) for each in ingredients),
         rewriting.MODEL_HASH: "",
     }
     trigger = ", ".join(dict.fromkeys(filter(None, triggers)))
-    return {**alike, **told, **({f"{SPEC}trigger_phrase": trigger} if trigger else {})}
+    return {**alike, **told, **({model_spec.TRIGGER: trigger} if trigger else {})}
 
 
 def _named(each: Ingredient) -> str:
-    name = each.file.model.metadata.get(f"{SPEC}title") or each.file.path.stem
+    name = each.file.model.metadata.get(model_spec.TITLE) or each.file.path.stem
     return name if each.ratio == 1 else f"{name} x {each.ratio:g}"

@@ -17,15 +17,18 @@ _SPARE_BYTES = 1_000_000
 def choose(typed: Path | None, first: Path, ending: str, inputs: Iterable[Path], *, force: bool) -> Path:
     """The file to write: what was typed, or beside the first input as `NAME.ENDING.safetensors`.
 
-    UsageError if that is an input by any name, exists without `force`, or can't be written.
+    Its folder may be missing: it is made with the file. UsageError if the file is an input by any name, exists without
+    `force`, or can't be written.
     """
     path = layout.expand(typed) if typed is not None else first.with_name(f"{first.stem}.{ending}{SUFFIX}")
     if files.is_folder(path):
         path /= f"{first.stem}.{ending}{SUFFIX}"
     if path.suffix.lower() != SUFFIX:
-        raise UsageError(f"{path.name} does not end in {SUFFIX}", f"-o {formatting.shell_word(path.name + SUFFIX)}")
-    if not files.is_folder(path.parent):
-        raise UsageError(f"no folder {path.parent}", f"mkdir -p {formatting.shell_word(path.parent)}")
+        whole = layout.as_typed(path.with_name(path.name + SUFFIX))
+        raise UsageError(f"{path.name} does not end in {SUFFIX}", f"-o {formatting.shell_word(whole)}")
+    there = _nearest(path)
+    if not files.is_folder(there):
+        raise UsageError(f"{there} is no folder", "choose another place with -o FILE")
     for source in inputs:
         if is_same(path, source):
             raise UsageError(f"{path} is the input: it is never overwritten", "choose another name: -o FILE")
@@ -33,9 +36,14 @@ def choose(typed: Path | None, first: Path, ending: str, inputs: Iterable[Path],
         raise UsageError(f"{path} exists", "choose another name with -o, or overwrite it with --force")
     if os.path.lexists(path) and not files.is_file(path):
         raise UsageError(f"{path} is no plain file", "choose another name with -o")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"nothing can be written to {path.parent}", "choose another place with -o FILE")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"nothing can be written to {there}", "choose another place with -o FILE")
     return path
+
+
+def _nearest(path: Path) -> Path:
+    """The innermost of its folders that is there."""
+    return next(folder for folder in path.parents if os.path.lexists(folder))
 
 
 def is_same(path: Path, other: Path) -> bool:
@@ -51,7 +59,7 @@ def is_same(path: Path, other: Path) -> bool:
 def require_room(path: Path, size_bytes: int) -> None:
     """UsageError if the disk has less room than the result is going to take."""
     try:
-        free = shutil.disk_usage(path.parent).free
+        free = shutil.disk_usage(_nearest(path)).free
     except OSError:
         return  # writing will say it in better words
     if free < size_bytes + _SPARE_BYTES:

@@ -59,19 +59,28 @@ def ranks(found: HandedFile) -> Ranks:
     return Ranks(linear or conv, conv or None)
 
 
+def require_size(rank: int | None, energy: float | None) -> None:
+    """UsageError unless one of the two says how small."""
+    if rank is None and energy is None:
+        raise UsageError("how small is not said", "--rank 16, or --energy 0.95")
+    if rank is not None and energy is not None:
+        raise UsageError("--rank and --energy both say how small", "leave one of them out")
+
+
 def require(found: HandedFile, wanted: Smaller) -> None:
     """ModelError for a file that can't be resized, UsageError for a rank that is none smaller."""
     handed.require_sdxl(found)
     handed.require_factors(found, "be resized", _INSTEAD)
     handed.require_kohya_names(found)
-    if (wanted.rank is None) == (wanted.energy is None):
-        raise UsageError("how small is not said", "--rank 16, or --energy 0.95")
     there = ranks(found)
     if wanted.conv_rank is not None and there.conv is None:
         raise UsageError("it has no convolutions", "leave --conv-rank out")
+    if wanted.conv_rank is not None and there.conv is not None and wanted.conv_rank > there.conv:
+        raise UsageError(f"the rank of its convolutions is {there.conv} already", f"--conv-rank {there.conv}")
     most = max(there.linear, there.conv or 0)
     if wanted.rank is not None and wanted.rank >= most:
-        raise UsageError(f"its rank is {most} already: resizing only goes down", f"--rank {max(1, most // 2)}")
+        smaller = f"--rank {most // 2}" if most > 1 else None
+        raise UsageError(f"its rank is {most} already: resizing only goes down", smaller)
 
 
 def resize(tools: Tools, found: HandedFile, wanted: Smaller, target: Path, tell: Tell) -> None:

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import ModelError, UsageError
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import checkpoint, model_spec
 
-SPEC_HASH, MODEL_HASH, LEGACY_HASH = "modelspec.hash_sha256", "sshs_model_hash", "sshs_legacy_hash"
+SPEC_HASH, MODEL_HASH, LEGACY_HASH = model_spec.HASH, "sshs_model_hash", "sshs_legacy_hash"
 """Hashes that metadata holds. The first two are of the tensors' bytes: Stability-AI's ModelSpec writes it behind 0x,
 sd-scripts' addnet_hash_safetensors plain. The third is of a piece of the file that its ss_ keys shift."""
 _TRAINING = "ss_"
@@ -51,11 +51,21 @@ def write(source: Path, target: Path, metadata: Mapping[str, str]) -> dict[str, 
     return told
 
 
-def rewritten_head(source: Path, metadata: Mapping[str, str]) -> tuple[dict[str, str], bytes, int]:
-    """The metadata as `write` writes it, all that it puts before the tensors, and where they begin in the source."""
+def rewritten_head(
+    source: Path, metadata: Mapping[str, str], digest: str | None = None
+) -> tuple[dict[str, str], bytes, int]:
+    """The metadata as `write` writes it, all that it puts before the tensors, and where they begin in the source.
+
+    `digest` is the tensors' hash where it is known already.
+    """
     before = dict(checkpoint.read_header(source).metadata)
     opened = _open(source)
-    told = _with_true_hashes(source, opened.start, before, dict(metadata))
+    told = dict(metadata)
+    if told.keys() & {SPEC_HASH, MODEL_HASH}:
+        found = digest or tensors_hash(source, opened.start)
+        told |= {key: value for key, value in ((SPEC_HASH, f"0x{found}"), (MODEL_HASH, found)) if key in told}
+    if _training_keys(before) != _training_keys(told):
+        told.pop(LEGACY_HASH, None)
     text = _header(opened.entries, told)
     return told, struct.pack("<Q", len(text)) + text, opened.start
 
@@ -67,7 +77,9 @@ def written_bytes(source: Path, metadata: Mapping[str, str]) -> int:
 
 
 def tensors_hash(path: Path, start: int | None = None) -> str:
-    """The SHA-256 of all that stands behind the header."""
+    """The SHA-256 of all that stands behind the header. ModelError if it is no complete safetensors file."""
+    if start is None:
+        checkpoint.read_header(path)
     digest = hashlib.sha256()
     with files.open_plain(path) as file:
         file.seek(_open(path).start if start is None else start)
@@ -98,15 +110,6 @@ def _header(entries: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
     whole = {**({_METADATA: dict(metadata)} if metadata else {}), **entries}
     text = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     return text + b" " * (-len(text) % _ALIGNMENT)
-
-
-def _with_true_hashes(source: Path, start: int, before: Mapping[str, str], told: dict[str, str]) -> dict[str, str]:
-    if told.keys() & {SPEC_HASH, MODEL_HASH}:
-        digest = tensors_hash(source, start)
-        told |= {key: value for key, value in ((SPEC_HASH, f"0x{digest}"), (MODEL_HASH, digest)) if key in told}
-    if _training_keys(before) != _training_keys(told):
-        told.pop(LEGACY_HASH, None)
-    return told
 
 
 def _training_keys(metadata: Mapping[str, str]) -> dict[str, str]:

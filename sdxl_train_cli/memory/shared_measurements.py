@@ -41,7 +41,8 @@ def _cell(value: object) -> str:
 def write(path: Path, content: str) -> None:
     """Write the CSV. UsageError if that fails."""
     try:
-        files.write(path, content)
+        with files.made_parent(path):
+            files.write(path, content)
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror}", "choose another file") from error
 

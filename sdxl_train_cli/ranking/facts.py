@@ -11,12 +11,13 @@ from sdxl_train_cli.records.picture_losses import Difference
 
 def of(found: Verdict) -> dict[str, object]:
     """Everything that the words are made from, and the words."""
-    evidence = found.evidence
+    evidence, strength = found.evidence, found.kept_strength
     return {
         "name": evidence.name,
         "folder": str(evidence.folder),
         "best": str(found.kept.path),
-        "strength": found.kept_strength,
+        "strength": None if strength is None else strength.figure,
+        "strength_range": None if strength is None else [strength.least, strength.most],
         "basis": found.basis.value,
         "course": found.course.value,
         "sure": found.is_sure,

@@ -204,29 +204,22 @@ def read_prompts(lines: Sequence[str], look: PromptLook) -> list[GridPrompt]:
 
 
 def _read(line: str, look: PromptLook, seed: int) -> GridPrompt:
-    said, usual = sample_prompts.flags(line), look.usual
-    width, height = look.size or (
-        int(_number(said.get("w"), usual.width)), int(_number(said.get("h"), usual.height)),
-    )  # fmt: skip
-    first = int(_number(said.get("d"), seed))
+    asked = sample_prompts.parse(line, usual=look.usual)
+    width, height = look.size or (asked.width, asked.height)
+    first = seed if asked.seed is None else asked.seed
     return GridPrompt(
-        words=sample_prompts.words(line),
-        negative=said.get("n", usual.negative).strip(),
+        words=asked.prompt,
+        negative=asked.negative,
         width=max(_LEAST_SIDE, width - width % _GRAIN),
         height=max(_LEAST_SIDE, height - height % _GRAIN),
-        steps=look.steps or max(1, int(_number(said.get("s"), usual.steps))),
-        scale=_number(said.get("l"), usual.scale),
+        steps=look.steps or asked.steps,
+        scale=asked.scale,
         # Far from the other prompts' seeds, which stand beside one another.
         seeds=tuple(first + _SEEDS_APART * number for number in range(look.seeds)),
     )
 
 
 _SEEDS_APART = 10_000
-
-
-def _number(text: str | None, otherwise: float) -> float:
-    match = re.match(r"\d{1,9}(\.\d{1,9})?", text or "")
-    return float(match[0]) if match else otherwise
 
 
 def _problems(line: str) -> Iterator[Problem]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sdxl_train_cli.inspection import strengths
+from sdxl_train_cli.inspection.strengths import Strength
 from sdxl_train_cli.ranking.picture_scores import Measure, PictureScore
 from sdxl_train_cli.ranking.verdict import Basis, PictureChoice, RankedCheckpoint, Standing, Verdict
 
 _NARROW = 0.5
 """Less variety than this share of the base's: seeds no longer change much."""
-_FULL = 1.0
 
 
 def choose(found: Verdict, base: PictureScore | None) -> PictureChoice | None:
@@ -27,7 +28,7 @@ def choose(found: Verdict, base: PictureScore | None) -> PictureChoice | None:
     pool = [place for place in drawn if place not in copying] or drawn
     nearest = min(_distance(ranked[path], found.basis) for path, _strength in pool)
     pool = [place for place in pool if _distance(ranked[place[0]], found.basis) == nearest]
-    wanted = _FULL if found.strength is None else found.strength
+    wanted = strengths.FULL if found.strength is None else found.strength.figure
 
     def merit(place: tuple[Path, float]) -> tuple[int, bool, bool, float]:
         score = scores[place]
@@ -39,7 +40,9 @@ def choose(found: Verdict, base: PictureScore | None) -> PictureChoice | None:
     score = scores[path, strength]
     return PictureChoice(
         candidate=ranked[path].candidate,
-        strength=strength if found.strength is not None and len({at for _path, at in drawn}) > 1 else found.strength,
+        strength=Strength.exactly(strength)
+        if found.strength is not None and len({at for _, at in drawn}) > 1
+        else found.strength,
         copying=tuple((ranked[place].candidate, at) for place, at in copying),
         all_copy=len(copying) == len(drawn),
         is_narrow=is_narrow(score, base),

@@ -58,10 +58,15 @@ def _levels(choice: PictureChoice, scores: PictureScores) -> Iterator[str]:
         if len(level) == len(scores) and len(level) > 1:
             yield f"by {measure.value}, no file or strength can be told from another with these pictures"
         elif measure in choice.level:
-            beside = "" if len(level) == 1 else f", like {len(level) - 1} others that can't be told from it"
+            beside = "" if len(level) == 1 else f", like {_others(len(level) - 1)} that can't be told from it"
             yield f"by {measure.value} it is the best of {len(scores)}{beside}"
         else:
-            yield f"by {measure.value} {len(level)} of {len(scores)} files and strengths are better"
+            are = "is" if len(level) == 1 else "are"
+            yield f"by {measure.value} {len(level)} of {len(scores)} files and strengths {are} better"
+
+
+def _others(count: int) -> str:
+    return "1 other" if count == 1 else f"{count} others"
 
 
 def _places(places: tuple[tuple[Candidate, float], ...]) -> str:

@@ -8,14 +8,17 @@ from enum import Enum
 from itertools import pairwise
 from statistics import median
 
+from sdxl_train_cli.inspection import strengths
+from sdxl_train_cli.inspection.strengths import Strength
 from sdxl_train_cli.ranking.evidence import Candidate, Evidence
 from sdxl_train_cli.ranking.picture_scores import Measure, PictureScore
 from sdxl_train_cli.ranking.weight_course import CheckpointWeights
 from sdxl_train_cli.records import picture_losses
 from sdxl_train_cli.records.picture_losses import Difference, Validation
 
-_FULL, _MILD = 1.0, 0.8
-"""Strengths to begin with; the milder one where the file has begun to know its pictures by heart."""
+_FULL, _MILD = Strength.exactly(1.0), Strength.exactly(0.8)
+"""Strengths to begin with. A loss is measured at the full one; the milder one is for a file that has begun to know its
+pictures by heart. Files alone tell neither."""
 _FEWEST_FILES = 3
 _SETTLED = 0.2
 """Share of the fastest movement per step below which the weights no longer go anywhere."""
@@ -96,7 +99,7 @@ class PictureChoice:
     """The file and strength to keep where pictures were drawn (picture_choice.py)."""
 
     candidate: Candidate
-    strength: float | None
+    strength: Strength | None
     copying: tuple[tuple[Candidate, float], ...]
     """Files and strengths with suspected copies."""
     all_copy: bool
@@ -118,7 +121,7 @@ class Verdict:
     checkpoints: tuple[RankedCheckpoint, ...]
     """In the order of the training."""
     best: RankedCheckpoint
-    strength: float | None
+    strength: Strength | None
     """To begin with. None for what has no strength."""
     is_sure: bool
     """Whether some checkpoint is clearly worse, by what was measured."""
@@ -135,7 +138,7 @@ class Verdict:
         return self.best.candidate if self.pictured is None else self.pictured.candidate
 
     @property
-    def kept_strength(self) -> float | None:
+    def kept_strength(self) -> Strength | None:
         """Its strength to begin with. None for what has no strength."""
         return self.strength if self.pictured is None else self.pictured.strength
 
@@ -197,8 +200,9 @@ def _from_validation(evidence: Evidence, rows: Sequence[_Row]) -> Verdict:
     is_late = begins is not None and best.step >= begins[1] and course is Course.TURNED
     return Verdict(
         evidence=evidence, basis=Basis.VALIDATION, course=course, checkpoints=tuple(ranked), best=chosen,
-        strength=_strength(evidence, is_late=is_late), is_sure=any(one.standing is Standing.WORSE for one in ranked),
-        gap_begins=begins, improvements=_improvements(evidence, ranked, course),
+        strength=_of_network(evidence, _MILD if is_late else _FULL),
+        is_sure=any(one.standing is Standing.WORSE for one in ranked), gap_begins=begins,
+        improvements=_improvements(evidence, ranked, course),
         rise=rise if course is Course.TURNED else None,
     )  # fmt: skip
 
@@ -248,10 +252,9 @@ def _course(ranked: Sequence[RankedCheckpoint], best: RankedCheckpoint, rise: Di
     return Course.STILL_FALLING if fall is not None and fall.is_clear else Course.LEVEL
 
 
-def _strength(evidence: Evidence, *, is_late: bool) -> float | None:
-    if evidence.kind is not None and not evidence.kind.is_network:
-        return None
-    return _MILD if is_late else _FULL
+def _of_network(evidence: Evidence, strength: Strength) -> Strength | None:
+    """The strength, or None for what has none."""
+    return None if evidence.kind is not None and not evidence.kind.is_network else strength
 
 
 def _improvements(evidence: Evidence, ranked: Sequence[RankedCheckpoint], course: Course) -> tuple[Improvement, ...]:
@@ -285,7 +288,7 @@ def _from_files(evidence: Evidence, rows: Sequence[_Row]) -> Verdict:
     course = Course.BROKEN_OFF if broken is not None else _movement(evidence)
     return Verdict(
         evidence=evidence, basis=Basis.FILES, course=course, checkpoints=ranked,
-        best=next(one for one in ranked if one.candidate is best), strength=_strength(evidence, is_late=False),
+        best=next(one for one in ranked if one.candidate is best), strength=_of_network(evidence, strengths.USUAL),
         is_sure=False, gap_begins=None, improvements=tuple(wanted),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ _IMPROVEMENTS = {
 def headline(found: Verdict) -> str:
     """The file to keep, in a line."""
     begin = "" if found.pictured is not None else " to begin with"
-    strength = "" if found.kept_strength is None else f", strength {found.kept_strength:g}{begin}"
+    strength = "" if found.kept_strength is None else f", strength {found.kept_strength.words}{begin}"
     return f"{found.kept.path.name} ({found.kept.moment}){strength}"
 
 
@@ -55,7 +55,8 @@ def _of_validation(found: Verdict) -> Iterator[str]:
     if best.measured is None:
         return
     pictures = formatting.counted(len(best.measured.held_back), "held-back picture")
-    yield f"its loss on {pictures} is {best.measured.loss:.4f}, the lowest of {len(measured)} checkpoints measured"
+    checkpoints = formatting.counted(len(measured), "measured checkpoint")
+    yield f"its loss on {pictures} is {best.measured.loss:.4f}, the lowest of {checkpoints}"
     if found.tied:
         names = _names(found.tied)
         yield f"not told apart from it: {names}; each picture's loss was compared with its own"

@@ -59,11 +59,8 @@ def shown(path: Path) -> str:
 def write(path: Path, text: str, *, force: bool) -> None:
     """Write a preset or an export. UsageError if that fails, or if the file exists and `force` is false."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path.parent} can't be made: {_reason(error)}", "choose another folder") from error
-    try:
-        files.write(path, text, over=force)
+        with files.made_parent(path):
+            files.write(path, text, over=force)
     except FileExistsError as error:
         raise UsageError(f"{path} already exists", "choose another name, or overwrite it: --force") from error
     except (OSError, ValueError) as error:

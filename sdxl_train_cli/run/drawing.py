@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdxl_train_cli import files
+from sdxl_train_cli import files, formatting
 from sdxl_train_cli.environment import environment, hub
 from sdxl_train_cli.environment.environment import INSIDE, Environment
 from sdxl_train_cli.errors import SetupError, UsageError
@@ -91,10 +91,11 @@ class PreparedDrawing:
     @property
     def words(self) -> str:
         """How much is drawn, and how long that takes."""
-        there = f" ({self.total - self.missing} of {self.total} are there)" if self.total > self.missing else ""
+        done = self.total - self.missing
+        there = f" ({done} of {self.total} {'is' if done == 1 else 'are'} there)" if done else ""
         loads = "once" if len(self.jobs) == 1 else f"{len(self.jobs)} times"
         time = "the time is known after the first pictures" if self.duration is None else f"about {self.duration}"
-        return f"{self.missing} pictures{there}, the base model loaded {loads}: {time}"
+        return f"{formatting.counted(self.missing, 'picture')}{there}, the base model loaded {loads}: {time}"
 
 
 def prepare(entry: Loaded, home: Home, request: DrawingRequest) -> PreparedDrawing:

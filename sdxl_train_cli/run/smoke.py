@@ -20,7 +20,7 @@ from sdxl_train_cli.run import run_choices
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.training import RunResult
-from sdxl_train_cli.sdscripts import checkpoint, lycoris, results
+from sdxl_train_cli.sdscripts import checkpoint, lycoris, model_spec, results
 
 U_NET_MODULES = {Kind.LORA: 722, Kind.LOCON: 788, Kind.LOHA: 722, Kind.LOKR: 722}
 """Layers of SDXL's U-Net that the kinds' default presets adapt: 722 linear and 1x1, 66 more for a LoCon."""
@@ -163,7 +163,7 @@ def _u_net_modules(kind: Kind, names: Mapping[str, object]) -> int:
 
 
 def _wrong_metadata(prepared: Prepared, metadata: Mapping[str, str]) -> list[Problem]:
-    expected = {"modelspec.title": prepared.run.name}
+    expected = {model_spec.TITLE: prepared.run.name}
     if prepared.recipe.kind.is_network:
         expected |= {
             "ss_output_name": prepared.run.name,

@@ -26,7 +26,7 @@ SPLIT, SEED = "validation_split", "validation_seed"
 EVERY_EPOCHS, EVERY_STEPS = "validate_every_n_epochs", "validate_every_n_steps"
 SAVE_EPOCHS, SAVE_STEPS = "save_every_n_epochs", "save_every_n_steps"
 OPTIONS = (SPLIT, SEED, EVERY_EPOCHS, EVERY_STEPS, "max_validation_steps")
-OF_FLAG, OF_DEFAULT = Origin("--validate"), Origin("the validation")
+OF_FLAG, OF_DEFAULT = Origin("--validate"), Origin("chosen for validation")
 OF_KEEPING = Origin("--keep-best")
 ORIGINS = (OF_FLAG, OF_DEFAULT)
 """Of settings that nobody has typed: a repeated run finds them anew."""

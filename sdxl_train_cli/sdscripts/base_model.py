@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files, layout, untrusted_files
 from sdxl_train_cli.errors import ModelError
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import checkpoint, model_spec
 from sdxl_train_cli.sdscripts.checkpoint import Header
 
 _TABLE = Path(__file__).with_name("base_signs.toml")
@@ -39,7 +39,7 @@ _NAMED = (
     ),
 )
 """What a name says of a model, in lower case."""
-_NAMES_IN_METADATA = ("modelspec.title", "modelspec.merged_from", "sd_merge_recipe", "sd_merge_models")
+_NAMES_IN_METADATA = (model_spec.TITLE, model_spec.MERGED_FROM, "sd_merge_recipe", "sd_merge_models")
 _LATENT_CHANNELS, _INPAINTING_CHANNELS = 4, 9
 """An inpainting file is left to `checkpoint.require_sdxl`: v0.11 trains it."""
 _FIRST_LAYERS = ("model.diffusion_model.input_blocks.0.0.weight", "conv_in.weight")

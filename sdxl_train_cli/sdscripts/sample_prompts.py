@@ -17,12 +17,11 @@ PROMPTS, SAMPLER = "sample_prompts", "sample_sampler"
 AT_FIRST, EVERY_STEPS, EVERY_EPOCHS = "sample_at_first", "sample_every_n_steps", "sample_every_n_epochs"
 RHYTHM = (AT_FIRST, EVERY_STEPS, EVERY_EPOCHS)
 OPTIONS = (PROMPTS, *RHYTHM, SAMPLER)
-ORIGIN = Origin("the samples")
+ORIGIN = Origin("chosen for samples")
 """Of settings that nobody has typed: a repeated run finds them anew."""
 
 _FLAGS = re.compile(r" --(?P<name>w|h|d|s|l|n|ss) (?P<text>.*?)(?= --|$)", re.IGNORECASE)
-_DEFAULT_SIDE = 512
-_DEFAULT_STEPS, _DEFAULT_SCALE, _DEFAULT_SAMPLER = 30, 7.5, "ddim"
+_DEFAULT_SAMPLER = "ddim"
 _MOST_STEPS = 1000
 _LARGEST_FILE = 1 << 20
 _MOST_DIGITS = 6
@@ -40,6 +39,10 @@ class SampleLook:
     negative: str
 
 
+DEFAULT_LOOK = SampleLook(512, 512, 30, 7.5, "")
+"""sd-scripts' own."""
+
+
 def line(prompt: str, look: SampleLook, seed: int) -> str:
     """A prompt as a line of the file. Flags that it has already are kept."""
     own = {found["name"].lower() for found in _FLAGS.finditer(prompt)}
@@ -54,17 +57,14 @@ def has_own_size(prompt: str) -> bool:
     return any(found["name"].lower() in "wh" for found in _FLAGS.finditer(prompt))
 
 
-def flags(written: str) -> dict[str, str]:
-    """What a line says behind its words, by the flag's letter."""
-    return {found["name"].lower(): found["text"] for found in _FLAGS.finditer(written)}
-
-
 @dataclass(frozen=True)
 class SamplePrompt:
     """A line of the file as sd-scripts reads it."""
 
     prompt: str
     negative: str
+    width: int
+    height: int
     steps: int
     scale: float
     seed: int | None
@@ -72,16 +72,18 @@ class SamplePrompt:
     sampler: str
 
 
-def parse(written: str, sampler: str | None = None) -> SamplePrompt:
-    """What a line asks for. `sampler` is the run's, for lines that name none."""
-    found = {name: text.strip() for name, text in flags(written).items()}
+def parse(written: str, sampler: str | None = None, usual: SampleLook = DEFAULT_LOOK) -> SamplePrompt:
+    """What a line asks for. What it does not say is as `sampler`, the run's, and `usual` have it."""
+    found = {flag["name"].lower(): flag["text"].strip() for flag in _FLAGS.finditer(written)}
     steps, scale = _number(found.get("s")), _number(found.get("l"))
     seed = re.match(r"\d{1,19}", found.get("d", ""))
     return SamplePrompt(
         prompt=words(written),
-        negative=found.get("n", ""),
-        steps=_DEFAULT_STEPS if steps is None else max(1, min(_MOST_STEPS, int(steps))),
-        scale=_DEFAULT_SCALE if scale is None else scale,
+        negative=found.get("n", usual.negative),
+        width=_side(found.get("w")) or usual.width,
+        height=_side(found.get("h")) or usual.height,
+        steps=usual.steps if steps is None else max(1, min(_MOST_STEPS, int(steps))),
+        scale=usual.scale if scale is None else scale,
         seed=None if seed is None else int(seed[0]),
         sampler=found.get("ss") or sampler or _DEFAULT_SAMPLER,
     )
@@ -90,6 +92,12 @@ def parse(written: str, sampler: str | None = None) -> SamplePrompt:
 def _number(text: str | None) -> float | None:
     match = re.match(r"\d{1,19}(?:\.\d{1,9})?", text or "")
     return float(match[0]) if match else None
+
+
+def _side(text: str | None) -> int | None:
+    """Pixels. None for what is none, or too large to be meant."""
+    digits = re.match(r"\d+", text or "")
+    return int(digits[0]) if digits and len(digits[0]) <= _MOST_DIGITS else None
 
 
 def has_words(prompt: str) -> bool:
@@ -123,9 +131,5 @@ def pixels_of_file(path: Path) -> int | None:
 
 
 def _pixels(written: str) -> int:
-    sides = {"w": _DEFAULT_SIDE, "h": _DEFAULT_SIDE}
-    for found in _FLAGS.finditer(written):
-        digits = re.match(r"\d+", found["text"])
-        if found["name"].lower() in sides and digits and len(digits[0]) <= _MOST_DIGITS:
-            sides[found["name"].lower()] = int(digits[0])
-    return sides["w"] * sides["h"]
+    asked = parse(written)
+    return asked.width * asked.height

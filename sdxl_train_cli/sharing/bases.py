@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,15 @@ from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.sdscripts import checkpoint
 
 TABLE = Path(__file__).with_name("bases.toml")
+
+
+class Commerce(str, Enum):
+    """Whether a licence lets people earn money with a model and what is derived from it."""
+
+    FREE = "free"
+    CONSENT = "consent"
+    """Only where its author agrees."""
+    FORBIDDEN = "forbidden"
 
 
 @dataclass(frozen=True)
@@ -26,9 +36,8 @@ class Licence:
     """What a model card's head says."""
     asks: tuple[str, ...] = ()
     same_licence: bool = False
-    """Whether what is derived is shared under the same licence."""
-    no_commerce: bool = False
-    """Whether it forbids commercial use, at least without its author's consent."""
+    """Whether what is derived is shared under the same licence. Then others may derive from that too."""
+    commerce: Commerce = Commerce.FREE
 
 
 @dataclass(frozen=True)
@@ -93,9 +102,9 @@ def of(signs: BaseSigns) -> Base:
 
 
 def licence(words: str) -> Licence:
-    """The licence that was typed: the id of a row, or any name, which is taken as it stands."""
-    known = _licences().get(words.lower())
-    return known or Licence(words, words, None, {"license": words})
+    """The licence that was typed: a row by its id or name, or any other name, which is taken as it stands."""
+    known = (each for each in _licences().values() if words.strip().lower() in {each.id, each.name.lower()})
+    return next(known, Licence(words, words, None, {"license": words}))
 
 
 def _bare(name: str) -> str:
@@ -128,7 +137,7 @@ def _known() -> tuple[_KnownBase, ...]:
 def _licences() -> Mapping[str, Licence]:
     return {
         row["id"]: Licence(row["id"], row["name"], row["link"], row["hub"], tuple(row["asks"]),
-                           row.get("same_licence", False), row.get("no_commerce", False))
+                           row.get("same_licence", False), Commerce(row.get("commerce", Commerce.FREE)))
         for row in _table()["licence"]
     }  # fmt: skip
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from sdxl_train_cli.sharing import image_programs, markdown
+from sdxl_train_cli.sharing.bases import Commerce, Licence
 from sdxl_train_cli.sharing.previews import Preview
 from sdxl_train_cli.sharing.share_facts import ShareFacts
 
@@ -17,8 +18,13 @@ _TYPES = {"LoRA": "LORA", "LoCon": "LoCon", "LoHa": "LoCon", "LoKr": "LoCon", "c
 _FORM = {"LORA": "LoRA", "LoCon": "LoCon (LyCORIS)", "DoRA": "DoRA", "Checkpoint": "Checkpoint",
          "TextualInversion": "Embedding (Textual Inversion)"}  # fmt: skip
 _STEP = 0.2
-"""Up and down of a strength that is known: what the form's slider is told. Else it is told the range."""
-_YOURS = "yours to decide"
+"""Up and down of a strength that is known, for the form's slider: as far as those that `best --draw` compares are apart
+(drawing_choices.STRENGTHS). A strength that isn't known is a range already."""
+_WEAKEST = 0.1
+"""Where the slider begins at least: at 0 the file does nothing."""
+_YOURS, _FORBIDDEN = "yours to decide", "not allowed by the licence"
+_SELLING = {Commerce.FREE: _YOURS, Commerce.FORBIDDEN: _FORBIDDEN,
+            Commerce.CONSENT: "not allowed by the licence without the consent of the base's author"}  # fmt: skip
 _PRECISIONS = {"F16": "fp16", "BF16": "bf16", "F32": "fp32"}
 
 
@@ -34,7 +40,7 @@ def _data(facts: ShareFacts) -> dict[str, object]:
     is_network = facts.model.kind == "network"
     strength = facts.strength
     step = 0 if strength.is_range else _STEP
-    weakest, strongest = max(0.1, round(strength.least - step, 2)), round(strength.most + step, 2)
+    weakest, strongest = max(_WEAKEST, round(strength.least - step, 2)), round(strength.most + step, 2)
     return {
         "name": facts.title,
         "type": _type(facts),
@@ -47,8 +53,9 @@ def _data(facts: ShareFacts) -> dict[str, object]:
         "settings": {"minStrength": weakest, "maxStrength": strongest, "strength": strength.figure}
         if is_network
         else None,
-        "allowDifferentLicense": False if facts.licence is not None and facts.licence.same_licence else None,
-        "allowCommercialUse": [] if facts.licence is not None and facts.licence.no_commerce else None,
+        "allowDerivatives": True if _same_licence(facts) else None,
+        "allowDifferentLicense": False if _same_licence(facts) else None,
+        "allowCommercialUse": None if _commerce(facts) is Commerce.FREE else [],
         "files": [
             {"name": facts.model.file, "sizeBytes": facts.copy.size_bytes, "format": "SafeTensor",
              "fp": _precision(facts),
@@ -108,16 +115,28 @@ def _base(facts: ShareFacts) -> str:
     return f"{facts.base.civitai}{' (by its name alone)' if facts.base.is_kin else ''}"
 
 
+def _licences(facts: ShareFacts) -> list[Licence]:
+    """Those that the file has to keep to: another one for the file takes nothing from that of the base."""
+    return [each for each in (facts.base.licence, facts.licence) if each is not None]
+
+
+def _same_licence(facts: ShareFacts) -> bool:
+    return any(each.same_licence for each in _licences(facts))
+
+
+def _commerce(facts: ShareFacts) -> Commerce:
+    """The strictest of what the licences say."""
+    return max((each.commerce for each in _licences(facts)), key=list(Commerce).index, default=Commerce.FREE)
+
+
 def _permissions(facts: ShareFacts) -> list[str]:
-    licence = facts.licence
     rows = {
-        "Licence": "unknown" if licence is None else licence.name,
+        "Licence": "unknown" if facts.licence is None else facts.licence.name,
         "Credit to the creator": _YOURS,
-        "Selling pictures, services or the model": "not allowed by the licence" if licence and licence.no_commerce
-        else _YOURS,
-        "Merges": _YOURS,
-        "Other permissions for merges": "not allowed by the licence" if licence and licence.same_licence else _YOURS,
-    }  # fmt: skip
+        "Selling pictures, services or the model": _SELLING[_commerce(facts)],
+        "Merges": "allowed by the licence" if _same_licence(facts) else _YOURS,
+        "Other permissions for merges": _FORBIDDEN if _same_licence(facts) else _YOURS,
+    }
     asked = facts.base.licence.asks if facts.base.licence is not None else ()
     told = ["The licence of the base asks that:", "\n".join(f"- {markdown.plain(each)}" for each in asked)]
     return [markdown.table(("question", "answer"), _cells(rows)), *(told if asked else [])]

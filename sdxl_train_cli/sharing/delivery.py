@@ -35,13 +35,12 @@ def write(share: Share, place: Path) -> None:
     """
     require_new(place, share.facts.model.stem)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
         output.require_room(place, sum(share.sizes.values()))
         if is_zip(place):
             with files.made_whole(place) as made, made.open("xb") as file:
                 _write_zip(share, place.stem, file)
         else:
-            with files.new_folder(place, over=files.exists(place)) as folder:
+            with files.made_parent(place), files.new_folder(place, over=files.exists(place)) as folder:
                 _write_folder(share, folder)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -16,9 +16,10 @@ from sdxl_train_cli.sharing.model_copy import ModelHashes
 
 _NODES = Path(__file__).with_name("comfy_nodes.json")
 _APP = "sdxl-train"
-_USUAL = SamplerNames("Euler a", "euler_ancestral", "normal")
-_USUAL_STEPS, _USUAL_SCALE = 28, 6.0
-"""Of SDXL, for a graph of a picture that doesn't tell: a sampler without numbers would not run."""
+_USUAL = SamplerNames("Euler", "euler", "normal")
+_USUAL_STEPS, _USUAL_SCALE = 20, 8.0
+"""ComfyUI's own, for the graph of a picture that doesn't tell: a sampler without numbers would not run.
+Source: ComfyUI, nodes.py: KSampler.INPUT_TYPES; Comfy-Org/ComfyUI_frontend, src/scripts/defaultGraph.ts."""
 
 
 @dataclass(frozen=True)

@@ -51,18 +51,18 @@ class ModelCopy:
 
 def plan(source: Path, metadata: Mapping[str, str]) -> ModelCopy:
     """Read the whole file, and say what its copy will be. ModelError if it can't be read."""
-    _, head, data = rewriting.rewritten_head(source, metadata)
     try:
+        weights = rewriting.tensors_hash(source)
+        _, head, data = rewriting.rewritten_head(source, metadata, weights)
         with files.open_plain(source) as file:
-            whole, weights = hashlib.sha256(head), hashlib.sha256()
+            whole = hashlib.sha256(head)
             size = len(head)
             for block in _blocks(file, data):
                 whole.update(block)
-                weights.update(block)
                 size += len(block)
     except OSError as error:
         raise ModelError(f"{source} can't be read: {error.strerror}") from error
-    return ModelCopy(source, head, data, size, ModelHashes(whole.hexdigest(), weights.hexdigest()))
+    return ModelCopy(source, head, data, size, ModelHashes(whole.hexdigest(), weights))
 
 
 def write(copy: ModelCopy, sink: BinaryIO) -> None:

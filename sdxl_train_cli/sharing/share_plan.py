@@ -14,6 +14,7 @@ from sdxl_train_cli.inspection import programs, strengths
 from sdxl_train_cli.inspection.strengths import Strength
 from sdxl_train_cli.lora_files import traces
 from sdxl_train_cli.records import record
+from sdxl_train_cli.sdscripts import model_spec
 from sdxl_train_cli.sdscripts.base_model import Prediction
 from sdxl_train_cli.sharing import bases, card, civitai, model_copy, previews, private, training_facts
 from sdxl_train_cli.sharing.bases import BaseSigns
@@ -138,8 +139,7 @@ def choose_name(subject: Subject, choices: ShareChoices) -> str:
 def _strength(subject: Subject, choices: ShareChoices) -> Strength:
     """Of a network, to begin with: as typed, as the verdict and the drawn pictures say, or the usual range."""
     judged = None if subject.verdict is None else subject.verdict.kept_strength
-    known = judged if choices.strength is None else choices.strength
-    return strengths.USUAL if known is None else Strength.exactly(known)
+    return Strength.exactly(choices.strength) if choices.strength is not None else judged or strengths.USUAL
 
 
 def _trigger(subject: Subject) -> str | None:
@@ -151,7 +151,7 @@ def _trigger(subject: Subject) -> str | None:
 
 def _told_trigger(subject: Subject) -> str | None:
     """The trigger that a file's own metadata names."""
-    return subject.model.metadata.get("modelspec.trigger_phrase") or None
+    return subject.model.metadata.get(model_spec.TRIGGER) or None
 
 
 def _signs(subject: Subject, choices: ShareChoices, cleaner: Cleaner) -> BaseSigns:
@@ -211,6 +211,10 @@ def _warnings(facts: ShareFacts, subject: Subject) -> Iterator[Problem]:
         yield Problem(f"the base isn't known{called}, so neither is its licence", "--base FILE_OR_ID")
     elif facts.licence is None:
         yield Problem(f"the licence of {facts.base.name} isn't known here", "look at its page, and add --license NAME")
+    own = facts.base.licence
+    if own is not None and own.same_licence and own is not facts.licence:
+        words = f"the licence of {facts.base.name} asks that this file is shared under the same one: {own.name}"
+        yield Problem(words, "leave out --license")
     if not facts.previews:
         yield Problem("no picture is shared", "--preview FILE adds one")
     names = _allowed(facts)

@@ -11,12 +11,11 @@ from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.errors import ModelError, UsageError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.inspection.model_file import ModelFile
-from sdxl_train_cli.ranking import evidence, ranking
+from sdxl_train_cli.ranking import drawn_pictures, evidence, ranking
 from sdxl_train_cli.ranking.picture_scores import ScoreModels
 from sdxl_train_cli.ranking.verdict import Verdict
 from sdxl_train_cli.records import history, record
 from sdxl_train_cli.records.history import Loaded, RunState
-from sdxl_train_cli.run import pictured
 from sdxl_train_cli.sdscripts import results
 from sdxl_train_cli.sdscripts.results import CheckpointFile
 
@@ -71,12 +70,10 @@ def _best(entry: Loaded, installed: Environment | None) -> Verdict:
     """The verdict of `sdxl-train best`: of the record, the weights and the pictures."""
     known = ranking.with_weights(evidence.of_run(entry), installed)
     found = ranking.judge(known)
-    if installed is None or not installed.trains:
+    drawn = drawn_pictures.to_look_at(installed, entry, found)
+    if drawn is None or installed is None:
         return found
-    drawn = pictured.there(entry, found)
-    if not any(one.checkpoint is not None for one in drawn.pictures):
-        return found
-    return ranking.judge(known, pictured.look(installed, entry, drawn, ScoreModels()))
+    return ranking.judge(known, drawn_pictures.look(installed, entry, drawn, ScoreModels()))
 
 
 def _of_file(path: Path) -> Subject:

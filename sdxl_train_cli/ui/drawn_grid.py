@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sdxl_train_cli.inspection import strengths
 from sdxl_train_cli.ranking import picture_words
 from sdxl_train_cli.ranking.picture_scores import DrawnPicture, DrawnPictures, PictureFindings, SuspectedCopy
 from sdxl_train_cli.ranking.verdict import Verdict
@@ -115,7 +116,7 @@ class _Placed:
 
     def places(self, pictures: PictureFindings) -> Iterator[PagePlace]:
         """Every checkpoint and strength with its scores."""
-        wanted = 1.0 if self.found.kept_strength is None else self.found.kept_strength
+        wanted = strengths.FULL if self.found.kept_strength is None else self.found.kept_strength.figure
         nearest = min(self.strengths, key=lambda strength: abs(strength - wanted), default=wanted)
         if pictures.base is not None:
             yield PagePlace(0, 0, picture_words.figures(pictures.base), is_best=False)

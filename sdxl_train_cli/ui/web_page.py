@@ -43,9 +43,10 @@ def html(content: object, style: str, scripts: Sequence[str], licence: str = "")
 
 
 def write(text: str, target: Path, flag: str) -> None:
-    """Write the page atomically. UsageError, which names the flag, if that fails."""
+    """Write the page atomically, and make a folder that is missing. UsageError, which names the flag, if that fails."""
     try:
-        files.write(target, text)
+        with files.made_parent(target):
+            files.write(target, text)
     except (OSError, ValueError) as error:  # ValueError: not a valid name
         reason = error.strerror if isinstance(error, OSError) else "that is not a valid file name"
         raise UsageError(f"{target} can't be written: {reason}", f"choose another file with {flag}") from error

@@ -41,6 +41,23 @@ def test_show_tells_what_a_file_says_of_itself(main: Main, lora: Path) -> None:
     assert "3 keys tell of a person or a machine" in told.stderr
 
 
+def test_one_of_a_kind_is_told_in_the_singular(main: Main, tmp_path: Path) -> None:
+    once = {
+        "ss_steps": "1",
+        "ss_epoch": "1",
+        "ss_output_name": "cat",
+        "ss_sd_model_name": "/home/anna/base.safetensors",
+    }
+    lora = tensor_files.write(tmp_path / "a.safetensors", tensor_files.lora(), **once)
+    shown, planned = main("file", "show", lora), main("file", "edit", lora, "--remove", "ss_epoch", "--dry-run")
+    alone = tensor_files.write(tmp_path / "b.safetensors", tensor_files.lora())
+
+    assert "1 step, 1 epoch" in shown.stdout
+    assert "1 key tells of a person or a machine" in shown.stderr
+    assert planned.stderr.endswith("with 3 keys\n")
+    assert main("file", "edit", alone, "--set", "a=b", "--dry-run").stderr.endswith("with 1 key\n")
+
+
 def test_scrubbing_is_offered_with_the_file(main: Main, lora: Path) -> None:
     told = main("file", "show", lora)
 
@@ -122,7 +139,14 @@ def test_a_dry_run_writes_nothing(main: Main, lora: Path) -> None:
         (["edit", "LORA", "--no-captions", "--title", "x"], (2, "a part of scrubbing", "--scrub")),
         (["resize", "LORA"], (2, "how small is not said", "--rank 16")),
         (["resize", "LORA", "--rank", "8"], (2, "its rank is 4 already", "--rank 2")),
-        (["resize", "LORA", "--energy", "95"], (2, "a share from 0 to 1", "--energy 0.95")),
+        (["resize", "LORA", "--energy", "95"], (2, "--energy takes 0.01 to 1, not 95", "--energy 0.95")),
+        (["resize", "LORA", "--energy", "95%"], (2, "--energy takes a number", "--energy 0.95")),
+        (["resize", "NONE"], (2, "how small is not said", "--energy 0.95")),
+        (["resize", "LORA", "--rank", "2", "--energy", "0.5"], (2, "both say how small", "leave one of them out")),
+        (["merge", "LORA", "LORA", "--rank", "8"], (2, "the exact sum has rank 8", "--rank 4, or leave it out")),
+        (["merge", "LORA", "LORA", "--rank", "9", "--dry-run"], (2, "the exact sum has rank 8", "--rank 4")),
+        (["extract", "LORA", "--base", "LORA", "--rank", "9999"], (2, "largest number allowed is 1280", "1280")),
+        (["edit", "LORA", "--scrub", "-o", "new/x"], (2, "does not end in", "-o new/x.safetensors")),
         (["resize", "LORA", "--rank", "2"], (5, "has no networks/resize_lora.py", "sdxl-train setup")),
         (["merge", "LORA"], (2, "there is one LoRA", "--into")),
         (["merge", "LORA:x", "LORA"], (2, "is no ratio", ":0.8")),

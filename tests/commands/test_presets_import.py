@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_made_is_told(cli: Cli, tmp_path: Path) -> None:
     result = cli("presets", "import", FOLDER / "gui_lora.json", "--to", tmp_path / "file" / "inner")
 
     assert result.code == 2
-    assert "can't be made" in result.stderr
+    assert "can't be written" in result.stderr
 
 
 def test_without_sd_scripts_the_pinned_release_says_what_is_taken(fresh: Cli, cli: Cli) -> None:

@@ -180,7 +180,7 @@ def test_an_imagined_gpu_has_the_headroom_that_is_said(cli: Cli) -> None:
         (("plan", "--gpu-memory", "8", "--headroom", "nan"), "--headroom"),
         (("lora", "--data", ".", "--dry-run", "--batch-size", "0"), "--batch-size"),
         (("vram", "--merge", "nowhere.csv"), "nowhere.csv can't be read"),
-        (("vram", "--export", "no/where.csv"), "no/where.csv can't be written"),
+        (("vram", "--export", "/dev/null/where.csv"), "/dev/null/where.csv can't be written"),
     ],
 )
 def test_a_size_that_can_not_be_is_told(cli: Cli, words: tuple[str, ...], told: str) -> None:

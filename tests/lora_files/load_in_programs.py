@@ -7,6 +7,7 @@ python load_in_programs.py dense BASE TUNED           {"changed": norm, "tensors
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -60,11 +61,14 @@ def by_diffusers(network: str, folder: str | None) -> dict[str, object]:
         projection_class_embeddings_input_dim=scaled.U_NET["ADM_IN_CHANNELS"], norm_num_groups=32,
     )  # fmt: skip
     file = Path(network)  # without a network, diffusers wants the name beside the folder
-    state, alphas = StableDiffusionXLPipeline.lora_state_dict(
-        str(file.parent), weight_name=file.name, unet_config=unet.config
-    )
+    from_file = {"weight_name": file.name, "unet_config": unet.config}
+    takes_metadata = "metadata" in inspect.signature(StableDiffusionXLPipeline.load_lora_into_unet).parameters
+    if takes_metadata:
+        from_file["return_lora_metadata"] = True
+    state, alphas, *told = StableDiffusionXLPipeline.lora_state_dict(str(file.parent), **from_file)
+    more = {"metadata": told[0]} if takes_metadata else {}
     count = len({key for key in state if key.endswith(("lora_A.weight", "lora.down.weight"))})
-    StableDiffusionXLPipeline.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
+    StableDiffusionXLPipeline.load_lora_into_unet(state, network_alphas=alphas, unet=unet, **more)
     added = {}
     for name, module in unet.named_modules():
         if hasattr(module, "lora_A") and len(module.lora_A):

@@ -111,8 +111,32 @@ def test_the_new_name_stands_beside_the_input_and_another_file_is_kept(lora: Pat
     assert output.choose(tmp_path, lora, "merged", [lora], force=False) == tmp_path / "a.merged.safetensors"
     with pytest.raises(UsageError, match="does not end in"):
         output.choose(tmp_path / "b.ckpt", lora, "x", [lora], force=False)
-    with pytest.raises(UsageError, match="no folder"):
-        output.choose(tmp_path / "none" / "b.safetensors", lora, "x", [lora], force=False)
+    with pytest.raises(UsageError, match=r"a\.safetensors is no folder"):
+        output.choose(lora / "new" / "b.safetensors", lora, "x", [lora], force=False)
+
+
+def test_a_hint_about_a_name_keeps_the_folder_that_was_typed(
+    lora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UsageError) as told:
+        output.choose(Path("my files/b.v2"), lora, "x", [lora], force=False)
+
+    assert told.value.problems[0].hint == "-o 'my files/b.v2.safetensors'"
+
+
+def test_a_folder_that_is_missing_is_made_with_the_file_and_goes_if_that_fails(lora: Path, tmp_path: Path) -> None:
+    path = output.choose(tmp_path / "new" / "inner" / "b.safetensors", lora, "x", [lora], force=False)
+    output.require_room(path, 10)
+    assert not (tmp_path / "new").exists()
+
+    with pytest.raises(FileNotFoundError), files.made_whole(path):
+        pass  # nothing is made
+    assert not (tmp_path / "new").exists()
+
+    rewriting.write(lora, path, {})
+    assert [file.name for file in path.parent.iterdir()] == ["b.safetensors"]
 
 
 def test_room_on_the_disk_is_looked_at_before(tmp_path: Path) -> None:

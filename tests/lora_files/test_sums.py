@@ -144,7 +144,7 @@ def test_every_layer_of_sdxl_is_listed_once() -> None:
 def test_layers_that_are_none_of_sdxls_are_not_renamed(tmp_path: Path) -> None:
     one = network(tmp_path / "one.safetensors", 4, 2.0, (*tensor_files.UNET, "input_blocks_99_moon"))
 
-    with pytest.raises(ModelError, match="1 of its layers are none of SDXL's, such as lora_unet_input_blocks_99_moon"):
+    with pytest.raises(ModelError, match="1 of its layers is none of SDXL's, such as lora_unet_input_blocks_99_moon"):
         converting.plan_names(handed.open_network(one, "rename"), Naming.DIFFUSERS, None)
 
 
@@ -177,11 +177,41 @@ def test_names_that_upstream_passes_over_in_silence_are_refused_with_the_way_out
 def test_a_rank_that_is_none_smaller_is_refused(tmp_path: Path) -> None:
     found = handed.open_network(network(tmp_path / "one.safetensors", 4, 2.0, tensor_files.UNET), "resize")
 
-    for wanted in (Smaller("fp16", 4), Smaller("fp16", 9), Smaller("fp16", None), Smaller("fp16", 2, energy=0.5)):
-        with pytest.raises(UsageError):
-            resizing.require(found, wanted)
+    for rank in (4, 9):
+        with pytest.raises(UsageError, match="its rank is 4 already") as told:
+            resizing.require(found, Smaller("fp16", rank))
+        assert told.value.problems[0].hint == "--rank 2"
     with pytest.raises(UsageError, match="it has no convolutions"):
         resizing.require(found, Smaller("fp16", 2, 1))
+
+
+def test_of_rank_1_no_smaller_one_is_offered(tmp_path: Path) -> None:
+    found = handed.open_network(network(tmp_path / "one.safetensors", 1, 2.0, tensor_files.UNET), "resize")
+
+    with pytest.raises(UsageError, match="its rank is 1 already") as told:
+        resizing.require(found, Smaller("fp16", 1))
+    assert told.value.problems[0].hint is None
+
+
+def test_a_rank_of_convolutions_that_is_none_smaller_is_refused(tmp_path: Path) -> None:
+    found = handed.open_network(network(tmp_path / "one.safetensors", 4, 2.0, (*tensor_files.UNET, CONV)), "resize")
+
+    with pytest.raises(UsageError, match="the rank of its convolutions is 4 already"):
+        resizing.require(found, Smaller("fp16", 2, 5))
+    resizing.require(found, Smaller("fp16", 2, 4))
+
+
+def test_a_merge_takes_no_rank_that_its_exact_sum_does_not_exceed(tmp_path: Path) -> None:
+    first, second, third = tensor_files.UNET
+    one = network(tmp_path / "one.safetensors", 4, 2.0, (first, second))
+    two = network(tmp_path / "two.safetensors", 6, 1.0, (first, third))
+    parts = [Ingredient(handed.open_network(path, "merge"), 1.0) for path in (one, two)]
+
+    merging.require_rank(parts, 9)
+    for rank in (10, 4096):
+        with pytest.raises(UsageError, match="the exact sum has rank 10: --rank takes less") as told:
+            merging.require_rank(parts, rank)
+        assert told.value.problems[0].hint == "--rank 5, or leave it out"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from sdxl_train_cli.recipe import Kind
 
 SOURCE = upstream_source.find()
 PEFT = os.environ.get("SDXL_TRAIN_PEFT")
-"""A folder with peft, made by `pip install --no-deps --target FOLDER peft`."""
+"""A folder with peft, made by `pip install --no-deps --target FOLDER peft`; a diffusers in it goes before the other."""
 pytestmark = [
     pytest.mark.upstream,
     pytest.mark.slow,
@@ -199,6 +199,25 @@ def test_a_lora_with_diffusers_names_is_as_strong_in_diffusers_as_in_sd_scripts(
     assert (loaded["modules"], loaded["missing"]) == (len(found.model.modules), 0)
     assert norm(loaded["added"]) == pytest.approx(place.added(found.path), rel=ROUNDING)
     assert place.added(back) == pytest.approx(place.added(found.path), rel=ROUNDING)
+
+
+def test_diffusers_takes_layers_of_unlike_ranks_at_their_strength(place: Place) -> None:
+    if PEFT is None or not is_told_of_ranks(Path(PEFT)):
+        pytest.skip("no diffusers from 0.34 on: set SDXL_TRAIN_PEFT to a folder with it and peft")
+    small, there = (place.folder / f"unlike{name}.safetensors" for name in ("", "-diffusers"))
+    resizing.resize(place.tools, place.locon, Smaller("float", 4, 2), small, tell)
+    plan = converting.plan_names(handed.open_network(small, "rename"), Naming.DIFFUSERS, None)
+    plans.carry_out(place.tools, plan, there, tell)
+
+    loaded = place.load("diffusers", there, PEFT)
+
+    assert norm(loaded["added"]) == pytest.approx(place.added(small), rel=ROUNDING)
+
+
+def is_told_of_ranks(folder: Path) -> bool:
+    """Whether it holds a diffusers that reads a file's lora_adapter_metadata."""
+    base = folder / "diffusers" / "loaders" / "lora_base.py"
+    return base.is_file() and "LORA_ADAPTER_METADATA_KEY" in base.read_text(encoding="utf-8")
 
 
 def test_every_name_that_sd_scripts_gives_is_known(place: Place) -> None:

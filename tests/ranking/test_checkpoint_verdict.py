@@ -9,7 +9,8 @@ import pytest
 import validated_runs
 from validated_runs import Loss
 
-from sdxl_train_cli.ranking import ranking, words
+from sdxl_train_cli.inspection import strengths
+from sdxl_train_cli.ranking import facts, ranking, words
 from sdxl_train_cli.ranking.evidence import Evidence
 from sdxl_train_cli.ranking.verdict import Basis, Course, Improvement, Standing, Verdict
 from sdxl_train_cli.ranking.weight_course import CheckpointWeights
@@ -97,6 +98,14 @@ def test_files_alone_never_make_it_sure(from_files: Callable[..., Verdict]) -> N
     assert (found.basis, found.course, found.is_sure) == (Basis.FILES, Course.MOVING, False)
     assert Improvement.HOLD_BACK in found.improvements
     assert "can't tell learning from learning by heart" in words.reasons(found)[0]
+
+
+def test_files_alone_tell_no_other_strength_than_a_runs_end_does(from_files: Callable[..., Verdict]) -> None:
+    found = from_files(weights(1.0), weights(2.0), weights(3.0))
+
+    assert found.kept_strength == strengths.USUAL
+    assert words.headline(found).endswith(", strength 0.7 to 1 to begin with")
+    assert (facts.of(found)["strength"], facts.of(found)["strength_range"]) == (0.8, [0.7, 1.0])
 
 
 def test_weights_that_hardly_move_any_more_are_settled(from_files: Callable[..., Verdict]) -> None:

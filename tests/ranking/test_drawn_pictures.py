@@ -15,7 +15,7 @@ from sdxl_train_cli.ranking import drawn_pictures, evidence, grid, verdict
 from sdxl_train_cli.ranking.grid import GridCheckpoint
 from sdxl_train_cli.records import history, recorded_prompts
 from sdxl_train_cli.records.history import Loaded
-from sdxl_train_cli.run import drawing_choices, pictured
+from sdxl_train_cli.run import drawing_choices
 from sdxl_train_cli.sdscripts import results
 
 PROMPTS = {"sample_prompts": {"value": "prompts.txt", "origin": "the samples"}}
@@ -50,7 +50,7 @@ def test_samples_belong_to_the_checkpoint_of_their_step_and_the_last_of_each_cou
     entry = run(tmp_path)
     found = verdict.judge(evidence.of_run(entry))
 
-    drawn = pictured.there(entry, found)
+    drawn = drawn_pictures.there(entry, found)
 
     assert drawn.are_samples
     assert drawn.prompts == ("a boat", "a hat")
@@ -68,7 +68,7 @@ def test_of_two_files_with_one_step_the_samples_are_the_better_ones(tmp_path: Pa
     known = replace(found.evidence, candidates=candidates)
     found = replace(found, best=replace(found.best, candidate=last), evidence=known)
 
-    drawn = pictured.there(entry, found)
+    drawn = drawn_pictures.there(entry, found)
 
     assert {one.checkpoint and one.checkpoint.name for one in drawn.pictures} == {None, "cat.safetensors"}
 

@@ -11,6 +11,7 @@ from PIL import Image
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.ranking import grid
 from sdxl_train_cli.ranking.grid import Grid, GridCheckpoint, GridFolder, GridPrompt, PromptLook
+from sdxl_train_cli.sdscripts import sample_prompts
 from sdxl_train_cli.sdscripts.sample_prompts import SampleLook
 
 LOOK = PromptLook(SampleLook(1024, 768, 24, 7.0, ""), seeds=2)
@@ -66,6 +67,22 @@ def test_a_prompt_keeps_what_it_says_and_takes_the_rest() -> None:
     )
     assert own.line(7) == "a boat --w 832 --h 1216 --d 7 --s 30 --l 5.5 --n blurry"
     assert (plain.width, plain.height, plain.steps, plain.seeds) == (1024, 768, 24, (1001, 11001))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a boat --w 832 --h 1216 --d 7 --s 30 --l 5.5 --n blurry", "a boat --d 1234567890123 --s 5000 --W 960 --h x",
+     "a boat --l 7.5 --s 0 --w 99999999 --ss euler", "a boat -- a hat --d"],
+)  # fmt: skip
+def test_a_line_is_read_as_the_trainer_reads_it(line: str) -> None:
+    (drawn,) = grid.read_prompts([line], LOOK)
+    said = sample_prompts.parse(line, usual=LOOK.usual)
+
+    assert (drawn.words, drawn.negative, drawn.steps, drawn.scale) == (
+        said.prompt, said.negative, said.steps, said.scale,
+    )  # fmt: skip
+    assert (drawn.width, drawn.height) == (said.width, said.height)
+    assert drawn.seeds[0] == (grid.FIRST_SEED if said.seed is None else said.seed)
 
 
 def test_what_was_asked_for_goes_before_what_a_prompt_says() -> None:

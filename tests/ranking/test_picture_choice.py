@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from sdxl_train_cli.inspection.strengths import Strength
 from sdxl_train_cli.ranking import picture_choice, picture_words, words
 from sdxl_train_cli.ranking.evidence import Candidate, Evidence
 from sdxl_train_cli.ranking.picture_scores import Measure, MeasuredScore, PictureFindings, PictureScore
@@ -28,12 +29,13 @@ def verdict(scores: Mapping[tuple[Path, float], PictureScore], strength: float |
     evidence = Evidence("run", Path("run"), tuple(one.candidate for one in ranked), pictures=scores)
     return Verdict(
         evidence=evidence, basis=Basis.VALIDATION, course=Course.LEVEL, checkpoints=ranked, best=ranked[1],
-        strength=strength, is_sure=True, gap_begins=None, improvements=(),
+        strength=None if strength is None else Strength.exactly(strength),
+        is_sure=True, gap_begins=None, improvements=(),
     )  # fmt: skip
 
 
 def place(choice: PictureChoice | None) -> tuple[Path, float | None] | None:
-    return None if choice is None else (choice.candidate.path, choice.strength)
+    return None if choice is None else (choice.candidate.path, choice.strength and choice.strength.figure)
 
 
 def test_without_anything_to_choose_by_the_loss_and_its_strength_stay() -> None:

@@ -18,10 +18,10 @@ from PIL import Image, PngImagePlugin
 from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.inspection import programs
-from sdxl_train_cli.ranking import ranking
+from sdxl_train_cli.ranking import drawn_pictures, ranking
 from sdxl_train_cli.ranking.picture_scores import PictureFindings, PictureScore
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.run import next_steps, pictured
+from sdxl_train_cli.run import next_steps
 from sdxl_train_cli.sharing import bases, card, markdown, share_plan, subject, training_facts
 from sdxl_train_cli.sharing.bases import Base, BaseSigns
 from sdxl_train_cli.sharing.share_plan import Share, ShareChoices
@@ -125,7 +125,7 @@ def test_the_strength_is_that_of_the_runs_end_and_a_sample_keeps_the_one_it_was_
     assert "<lora:cat:1>" in json.loads(share.contents["civitai.json"])["images"][0]["parameters"]
 
 
-@pytest.mark.parametrize(("typed", "words", "slider"), [(None, "1", (0.8, 1.2)), (0.5, "0.5", (0.3, 0.7))])
+@pytest.mark.parametrize(("typed", "words", "slider"), [(None, "0.7 to 1", (0.7, 1.0)), (0.5, "0.5", (0.3, 0.7))])
 def test_the_verdict_of_best_and_a_typed_strength_count_more(
     run: Path, typed: float | None, words: str, slider: tuple[float, float]
 ) -> None:
@@ -143,7 +143,7 @@ def test_the_best_that_is_shared_is_the_one_that_drawn_pictures_chose(
     copying, good = PictureScore(None, copies=1), PictureScore(None)
     files = (run / "cat.safetensors", run / "cat-step00000003.safetensors")
     scores = {(files[0], 1.0): copying, (files[1], 0.6): good, (files[1], 1.0): copying}
-    monkeypatch.setattr(pictured, "look", lambda *_: PictureFindings(scores, None, (), {}, 0))
+    monkeypatch.setattr(drawn_pictures, "look", lambda *_: PictureFindings(scores, None, (), {}, 0))
     monkeypatch.setattr(ranking, "with_weights", lambda known, _: known)
     shared = subject.find(str(run), run.parent, "best", cast("Environment", SimpleNamespace(trains=True)))
 
@@ -302,15 +302,56 @@ def test_a_checkpoint_is_a_finetune_of_its_base(tmp_path: Path) -> None:
     assert "Strength" not in text
 
 
-def test_civitais_form_says_what_a_licence_forbids_and_leaves_the_rest_to_its_author(tmp_path: Path) -> None:
-    run = shared_runs.keep(tmp_path / "output" / "cat", inputs={"model": "/m/NoobAI-XL-v1.1.safetensors"})
-    share = plan(run, for_civitai=True)
-    data = json.loads(share.contents["civitai.json"])
+YOURS, NO = "yours to decide", "not allowed by the licence"
+ASKED = f"{NO} without the consent of the base's author"
 
-    assert (data["baseModel"], data["allowCommercialUse"], data["allowDifferentLicense"]) == ("NoobAI", [], False)
+
+@pytest.mark.parametrize(
+    ("base", "typed", "allowed", "selling", "merges", "others"),
+    [
+        ("sd_xl_base_1.0", None, (None, None, None), YOURS, YOURS, YOURS),
+        ("Illustrious-XL-v0.1", None, (None, True, False), YOURS, "allowed by the licence", NO),
+        ("NoobAI-XL-v1.1", None, ([], True, False), NO, "allowed by the licence", NO),
+        ("NoobAI-XL-v1.0", None, ([], True, False), NO, "allowed by the licence", NO),
+        ("NoobAI-XL-Vpred-v1.0", None, ([], True, False), NO, "allowed by the licence", NO),
+        ("ponyDiffusionV6XL", None, ([], True, False), ASKED, "allowed by the licence", NO),
+        ("waiIllustrious_v14", None, (None, None, None), YOURS, YOURS, YOURS),
+        ("NoobAI-XL-v1.1", "mit", ([], True, False), NO, "allowed by the licence", NO),
+        ("sd_xl_base_1.0", "noobai", ([], True, False), NO, "allowed by the licence", NO),
+        ("sd_xl_base_1.0", "Fair AI Public License 1.0-SD", (None, True, False), YOURS, "allowed by the licence", NO),
+    ],
+)
+def test_civitais_form_has_what_the_licences_of_base_and_file_allow(  # noqa: PLR0913, PLR0917 - a row of the table
+    tmp_path: Path, base: str, typed: str | None, allowed: tuple[object, ...], selling: str, merges: str, others: str
+) -> None:
+    run = shared_runs.keep(tmp_path / "output" / "cat", inputs={"model": f"/m/{base}.safetensors"})
+    share = plan(run, for_civitai=True, licence=typed)
+    data = json.loads(share.contents["civitai.json"])
+    form = share.contents["civitai.md"].decode()
+
+    assert (data["allowCommercialUse"], data["allowDerivatives"], data["allowDifferentLicense"]) == allowed
+    assert "allowNoCredit" not in data
+    assert f"| Selling pictures, services or the model | `{selling}` |" in form
+    assert f"| Merges | `{merges}` |" in form
+    assert f"| Other permissions for merges | `{others}` |" in form
+    assert "| Credit to the creator | `yours to decide` |" in form
+
+
+def test_a_file_that_must_keep_its_bases_licence_is_not_silently_given_another(tmp_path: Path) -> None:
+    run = shared_runs.keep(tmp_path / "output" / "cat", inputs={"model": "/m/ponyDiffusionV6XL.safetensors"})
+    told = "the licence of Pony Diffusion V6 XL asks that this file is shared under the same one: modified Fair AI"
+
+    assert plan(run).warnings == plan(run, licence="pony").warnings == ()
+    [warning] = plan(run, licence="mit").warnings
+    assert warning.message.startswith(told)
+    assert warning.hint == "leave out --license"
+
+
+def test_a_preview_is_told_to_civitai_with_the_strength_it_was_drawn_with(run: Path) -> None:
+    data = json.loads(plan(run, for_civitai=True).contents["civitai.json"])
+
     assert data["settings"] == {"minStrength": 0.7, "maxStrength": 1.0, "strength": 0.8}
     assert data["images"][0]["parameters"].startswith("ohwx cat, garden, best quality <lora:cat:1>\n")
-    assert "`not allowed by the licence`" in share.contents["civitai.md"].decode()
 
 
 def test_signs_of_no_base_name_none() -> None:

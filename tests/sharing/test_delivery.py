@@ -19,12 +19,28 @@ from PIL import Image
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import ModelError, UsageError
+from sdxl_train_cli.lora_files import rewriting
+from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.sharing import delivery, model_copy, share_plan, subject
 from sdxl_train_cli.sharing.share_plan import Share, ShareChoices
 
 
 def plan(run: Path, checkpoint: str | None = None, **choices: object) -> Share:
     return share_plan.plan(subject.find(str(run), run.parent, checkpoint), ShareChoices(**choices))  # type: ignore[arg-type]
+
+
+def test_the_weights_are_hashed_once_for_all_that_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shared_runs.lora(tmp_path / "a.safetensors", sshs_model_hash="stale", **{"modelspec.hash_sha256": "0xstale"})
+    hashed: list[Path] = []
+    real = rewriting.tensors_hash
+    monkeypatch.setattr(rewriting, "tensors_hash", lambda *given: hashed.append(given[0]) or real(*given))
+    share = plan(path)
+    delivery.write(share, tmp_path / "out")
+    told = checkpoint.read_header(tmp_path / "out" / "a.safetensors").metadata
+
+    assert hashed == [path]
+    assert told["sshs_model_hash"] == real(path) == share.copy.hashes.addnet
+    assert told["modelspec.hash_sha256"] == f"0x{real(path)}"
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import ast
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -174,11 +174,33 @@ def test_the_token_file_counts_too(hub: FakeHub, folder: Path, tmp_path: Path, m
     assert hub.repos
 
 
-def test_every_failure_of_the_script_has_its_words() -> None:
-    source = (INSIDE / upload_to.SCRIPT).read_text(encoding="utf-8")
+def test_the_failures_of_the_script_are_those_that_have_words() -> None:
+    tree = ast.parse((INSIDE / upload_to.SCRIPT).read_text(encoding="utf-8"))
 
-    for kind in upload_to._FAILURES:  # noqa: SLF001 - a table
-        assert json.dumps(kind) in source
+    assert {*failures(tree)} == upload_to._FAILURES.keys()  # noqa: SLF001 - a table
+
+
+def failures(tree: ast.Module) -> Iterator[object]:
+    """Texts that the script gives as `failed`: in a dict, with RefusedError, and as what `kind` gives back."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            named = zip(node.keys, node.values, strict=True)
+            yield from (each for key, value in named if texts(key) == ["failed"] for each in texts(value))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "RefusedError":
+            yield from (each for argument in node.args for each in texts(argument))
+        elif isinstance(node, ast.FunctionDef) and node.name == "kind":
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Return):
+                    ends = (
+                        [inner.value.body, inner.value.orelse] if isinstance(inner.value, ast.IfExp) else [inner.value]
+                    )
+                    yield from (each for end in ends for each in texts(end))
+                elif isinstance(inner, ast.Dict):
+                    yield from (each for value in inner.values for each in texts(value))
+
+
+def texts(node: ast.expr | None) -> list[object]:
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
 
 
 @pytest.mark.parametrize("repo", ["", "a b/c", "a/b/c", "https://huggingface.co/me/cat", "me/" + "x" * 97])

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 from web_browser import EVIL, needs_browser, opened
 
+from sdxl_train_cli.inspection.strengths import Strength
 from sdxl_train_cli.ranking.evidence import Candidate, Evidence
 from sdxl_train_cli.ranking.picture_scores import (
     DrawnPicture,
@@ -60,10 +61,13 @@ def shown(folder: Path) -> tuple[Verdict, DrawnPictures, PictureFindings]:
     suspect = next(one for one in drawn.pictures if one.checkpoint == candidates[2].path and one.strength == 1.0)
     copy = SuspectedCopy(suspect, picture(folder / "train" / "boat.png", 43), 0.03, 0.4, "pixels")
     ranked = tuple(RankedCheckpoint(one, Standing.TIED) for one in candidates)
-    choice = PictureChoice(candidates[1], 1.0, ((candidates[2], 1.0),), False, False, frozenset(), score)
+    choice = PictureChoice(
+        candidates[1], Strength.exactly(1.0), ((candidates[2], 1.0),), False, False, frozenset(), score
+    )
     evidence = Evidence("boats", folder, candidates, pictures=scores)
     found = Verdict(
-        evidence=evidence, basis=Basis.FILES, course=Course.UNKNOWN, checkpoints=ranked, best=ranked[2], strength=1.0,
+        evidence=evidence, basis=Basis.FILES, course=Course.UNKNOWN, checkpoints=ranked, best=ranked[2],
+        strength=Strength.exactly(1.0),
         is_sure=False, gap_begins=None, improvements=(), pictured=choice,
     )  # fmt: skip
     return found, drawn, PictureFindings(scores, score, (copy,), {"clip": ""}, 0)

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.file import options
 from sdxl_train_cli.commands.file.options import DryRun, File, Force, Json, Output, Precision
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.lora_files import converting, handed, output, plans, result
+from sdxl_train_cli.lora_files import alphas, converting, handed, output, plans, result
 from sdxl_train_cli.lora_files.handed import HandedFile
 from sdxl_train_cli.lora_files.plans import AssemblyPlan
 from sdxl_train_cli.lora_files.tools import Tools
@@ -35,8 +36,10 @@ def convert(
     where = workspace.home(home)
     tools = Tools(environment.require(where), where)
     output.require_room(path, plans.planned_bytes(plan, [found]))
+    if to is not None and alphas.METADATA in plan.metadata:
+        console.note("its layers have unlike ranks: diffusers before 0.34 takes some of them at another strength")
     if dry_run:
-        options.tell_plan(path, f"{len(plan.tensors)} tensors", as_json=as_json)
+        options.tell_plan(path, formatting.counted(len(plan.tensors), "tensor"), as_json=as_json)
         return
     with console.progress_bar("converting") as tell:
         plans.carry_out(tools, plan, path, tell)

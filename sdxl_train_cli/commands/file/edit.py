@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import home_option
 from sdxl_train_cli.commands.file import options
 from sdxl_train_cli.commands.file.options import DryRun, File, Force, Json, Output
@@ -100,7 +101,7 @@ def _tell_plan(path: Path, edited: MetadataEdited, *, as_json: bool) -> None:
     if as_json:
         console.data({"path": str(path), "dry_run": True, "metadata": dict(edited.metadata), **_facts(edited)})
     else:
-        console.note(f"would write {path} with {len(edited.metadata)} keys")
+        console.note(f"would write {path} with {formatting.counted(len(edited.metadata), 'key')}")
 
 
 def _facts(edited: MetadataEdited) -> dict[str, object]:

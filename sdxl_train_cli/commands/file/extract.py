@@ -21,11 +21,23 @@ from sdxl_train_cli.ui import console
 Tuned = Annotated[Path, typer.Argument(metavar="FILE", help="The trained checkpoint")]
 Base = Annotated[Path, typer.Option("--base", metavar="FILE", help="The checkpoint that it was trained from")]
 Rank = Annotated[
-    int, values.whole("--rank", "-r", metavar="RANK", about="Rank of the LoRA: 64 keeps more, 16 is smaller")
+    int,
+    values.whole(
+        "--rank",
+        "-r",
+        metavar="RANK",
+        most=extracting.MOST_RANK,
+        about="Rank of the LoRA: 64 keeps more, 16 is smaller",
+    ),
 ]
 ConvRank = Annotated[
     int | None,
-    values.whole("--conv-rank", metavar="RANK", about="Convolutions too, at this rank [default: none of them]"),
+    values.whole(
+        "--conv-rank",
+        metavar="RANK",
+        most=extracting.MOST_RANK,
+        about="Convolutions too, at this rank [default: none of them]",
+    ),
 ]
 Dtype = Annotated[
     str | None, typer.Option("--dtype", metavar="TYPE", help="Type of its numbers: fp16, bf16 or float [default: fp16]")

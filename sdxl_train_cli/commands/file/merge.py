@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import files, layout
+from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.file import options
 from sdxl_train_cli.commands.file.options import DryRun, Force, Json, Precision
@@ -73,6 +73,8 @@ def _require(found: Sequence[Ingredient], base: HandedFile | None, rank: int | N
         raise UsageError("there is one LoRA to merge", "name another, or the checkpoint that it goes into: --into FILE")
     if base is not None and rank is not None:
         raise UsageError("a checkpoint has no rank", "leave --rank out")
+    if rank is not None:
+        merging.require_rank(found, rank)
 
 
 def _into(
@@ -82,7 +84,9 @@ def _into(
     tools.require(merging.INTO_SCRIPT)
     output.require_room(path, base.size_bytes * (2 if precision == "float" and base.precision != "float" else 1))
     if dry_run:
-        options.tell_plan(path, f"{base.path.name} with {len(found)} LoRAs in it", as_json=as_json)
+        options.tell_plan(
+            path, f"{base.path.name} with {formatting.counted(len(found), 'LoRA')} in it", as_json=as_json
+        )
         return
     console.note("the whole model is loaded in 32 bits: SDXL takes about 14 GB of memory")
     with console.progress_bar("merging") as tell:
@@ -97,7 +101,8 @@ def _together(
     plan = merging.plan_sum(found, path.stem, "float" if rank is not None else precision)
     output.require_room(path, plans.planned_bytes(plan, [each.file for each in found]))
     if dry_run:
-        options.tell_plan(path, f"{len(found)} LoRAs, {len(plan.numbers)} modules", as_json=as_json)
+        modules = formatting.counted(len(plan.numbers), "module")
+        options.tell_plan(path, f"{len(found)} LoRAs, {modules}", as_json=as_json)
         return
     with files.made_whole(path) as made:
         with console.progress_bar("merging") as tell:
@@ -113,6 +118,5 @@ def _together(
 def _reduce(tools: Tools, made: Path, wanted: Smaller) -> None:
     """Give the exact sum the rank that was asked for."""
     whole = handed.open_network(made, "merge")
-    resizing.require(whole, wanted)
     with console.progress_bar("resizing") as tell:
         resizing.resize(tools, whole, wanted, made, tell)

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.file import options
 from sdxl_train_cli.commands.file.options import DryRun, File, Force, Json, Output, Precision
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
-from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.lora_files import handed, output, resizing, result
 from sdxl_train_cli.lora_files.comparing import SumNorms
 from sdxl_train_cli.lora_files.resizing import Smaller
 from sdxl_train_cli.lora_files.tools import Tools
 from sdxl_train_cli.ui import console
 
+_LEAST_ENERGY = 0.01
 Rank = Annotated[int | None, values.whole("--rank", "-r", metavar="RANK", about="The new rank of every module")]
 ConvRank = Annotated[
     int | None, values.whole("--conv-rank", metavar="RANK", about="That of convolutions [default: --rank]")
 ]
 Energy = Annotated[
     float | None,
-    typer.Option(
-        "--energy", metavar="SHARE", help="Instead: as small as keeps this share of each module, such as 0.95"
-    ),
-]
+    values.number("--energy", metavar="SHARE", example="0.95", least=_LEAST_ENERGY, most=1,
+                  about="Instead: as small as keeps this share of each module, such as 0.95"),
+]  # fmt: skip
 
 
 def resize(
@@ -36,8 +33,7 @@ def resize(
     home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Give a LoRA or LoCon a smaller rank, and say what is lost."""
-    if energy is not None and not 0 < energy <= 1:
-        raise UsageError(f"--energy takes a share from 0 to 1, not {energy:g}", "--energy 0.95")
+    resizing.require_size(rank, energy)
     found = handed.open_network(options.path(file), "resize")
     wanted = Smaller(options.precision(dtype) or found.precision, rank, conv_rank, energy)
     resizing.require(found, wanted)

@@ -51,7 +51,10 @@ def show(file: File, raw: Raw = False, as_json: Json = False, home: HomeOption =
     keys = [change.key for change in (*telling.removed, *telling.changed)]
     if keys:
         scrub = f"sdxl-train file edit {formatting.shell_word(file)} --scrub"
-        console.note(f"{len(keys)} keys tell of a person or a machine, such as {keys[0]}: {scrub}")
+        tell = "tells" if len(keys) == 1 else "tell"
+        console.note(
+            f"{formatting.counted(len(keys), 'key')} {tell} of a person or a machine, such as {keys[0]}: {scrub}"
+        )
 
 
 def _weights(found: HandedFile, installed: Environment | None) -> WeightFacts | None:

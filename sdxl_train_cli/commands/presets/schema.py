@@ -37,7 +37,8 @@ def schema(kind: KindFilter = None, output: Output = None, home: HomeOption = No
         console.document(text)
         return
     try:
-        files.write(output, text + "\n")
+        with files.made_parent(output):
+            files.write(output, text + "\n")
     except OSError as error:
         raise UsageError(f"{output} can't be written: {error.strerror}", "give --output a file") from error
     console.note(
