@@ -93,15 +93,15 @@ def _remembered(output: Path) -> list[Listed]:
         for each in entries:
             stamp = run_index.stamp(each.path)
             gone.discard(each.name)
-            stamped, facts = known.get(each.name, ("", ""))
-            kept = run_index.parse(facts) if stamp == stamped else None
+            row = known.get(each.name)
+            kept = row.parse() if row is not None and row.stamp == stamp else None
             if kept is not None:
                 found.append(ListedRun(Path(each.path), _ended(kept.outcome), kept.heading, kept.outcome))
             elif stamp is not None or run_folders.is_run(each.path):
                 entry = _look(Path(each.path), RunHeading)
                 found.append(entry)
                 if stamp is not None and entry.outcome is not None and entry.state.value in _ENDS:
-                    fresh.append((each.name, stamp, run_index.EndedRun(heading=entry.record, outcome=entry.outcome)))
+                    fresh.append((each.name, stamp, run_index.EndedRun(entry.record, entry.outcome)))
     if fresh or gone:
         run_index.keep(output, fresh, gone)
     return found

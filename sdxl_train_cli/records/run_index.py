@@ -11,8 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-from pydantic import BaseModel
+from typing import NamedTuple
 
 from sdxl_train_cli import layout
 from sdxl_train_cli.records import record
@@ -24,12 +23,12 @@ _SECONDS_TO_WAIT = 2.0
 """How long to wait for another command to finish writing. An index is not worth more."""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS runs
-    (output BLOB NOT NULL, name BLOB NOT NULL, stamp TEXT NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (output, name))
-    WITHOUT ROWID
+    (output BLOB NOT NULL, name BLOB NOT NULL, stamp TEXT NOT NULL, heading TEXT NOT NULL, outcome TEXT NOT NULL,
+    PRIMARY KEY (output, name)) WITHOUT ROWID
 """
 
 
-class EndedRun(BaseModel):
+class EndedRun(NamedTuple):
     """What a list shows of a run that has ended."""
 
     heading: RunHeading
@@ -53,27 +52,39 @@ def stamp(folder: str) -> str | None:
 _RUN, _OUTCOME, _RUNNING = (os.sep + name for name in (record.RUN, record.OUTCOME, record.RUNNING))
 
 
-def load(output: Path) -> dict[str, tuple[str, str]]:
-    """The remembered runs of a folder by name: the stamp when each was read, and its facts, for `parse`."""
-    query = "SELECT name, stamp, facts FROM runs WHERE output = ?"
+class RememberedRun(NamedTuple):
+    """A row of the index, unread."""
+
+    stamp: str
+    heading: str
+    outcome: str
+
+    def parse(self) -> EndedRun | None:
+        """What it says. None if it can't be read."""
+        with contextlib.suppress(ValueError):  # pydantic's errors are ValueErrors
+            return EndedRun(RunHeading.model_validate_json(self.heading), Outcome.model_validate_json(self.outcome))
+        return None
+
+
+def load(output: Path) -> dict[str, RememberedRun]:
+    """The remembered runs of a folder by name."""
+    query = "SELECT name, stamp, heading, outcome FROM runs WHERE output = ?"
     with contextlib.suppress(sqlite3.Error, OSError), _opened() as database:
-        return {os.fsdecode(row[0]): (row[1], row[2]) for row in database.execute(query, (os.fsencode(output),))}
+        return {
+            os.fsdecode(name): RememberedRun(*row) for name, *row in database.execute(query, (os.fsencode(output),))
+        }
     return {}
-
-
-def parse(facts: str) -> EndedRun | None:
-    """A remembered run. None if it can't be read."""
-    with contextlib.suppress(ValueError):  # pydantic's errors are ValueErrors
-        return EndedRun.model_validate_json(facts)
-    return None
 
 
 def keep(output: Path, runs: Iterable[tuple[str, str, EndedRun]], gone: Iterable[str]) -> None:
     """Remember runs of a folder, each with its name and the stamp from before it was read, and forget those gone."""
     key = os.fsencode(output)
-    rows = [(key, os.fsencode(name), stamped, run.model_dump_json(exclude_unset=True)) for name, stamped, run in runs]
+    rows = [
+        (key, os.fsencode(name), stamped, *(part.model_dump_json(exclude_unset=True) for part in run))
+        for name, stamped, run in runs
+    ]
     with contextlib.suppress(sqlite3.Error, OSError), _opened() as database, database:
-        database.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", rows)
+        database.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", rows)
         forgotten = [(key, os.fsencode(name)) for name in gone]
         database.executemany("DELETE FROM runs WHERE output = ? AND name = ?", forgotten)
 

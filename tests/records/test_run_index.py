@@ -90,7 +90,7 @@ def _break_the_index(_output: Path) -> None:
 
 def _let_the_index_lie(_output: Path) -> None:
     with run_index._opened() as database, database:  # noqa: SLF001 - what a kill can't write
-        database.execute("UPDATE runs SET facts = '{}'")
+        database.execute("UPDATE runs SET outcome = '{}'")
 
 
 @pytest.mark.parametrize(
