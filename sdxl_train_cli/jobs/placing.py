@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -30,35 +30,45 @@ class Placement:
     short_of_memory: tuple[tuple[Job, Gpu], ...]
 
 
-def place(waiting: Sequence[Job], running: Sequence[Job], devices: Sequence[Gpu | None], *, shares: bool) -> Placement:
+NOTHING = Placement((), ())
+
+
+def place(waiting: Iterable[Job], running: Sequence[Job], devices: Sequence[Gpu | None], *, shares: bool) -> Placement:
     """Place jobs in their order. A job that must wait for a GPU is not overtaken there.
 
     A device of None is the processor, which takes one job. `shares` lets jobs share a GPU whose memory is enough for
-    all of them.
+    all of them. Of `waiting`, no more is read than it takes to fill the devices.
     """
-    largest = max((device.idle.free_gib for device in devices if device is not None), default=0.0)
+    largest = most_gib(devices)
     beside: dict[int | None, list[Job]] = {_index(device): [] for device in devices}
     for job in running:
         beside.setdefault(job.device, []).append(job)
-    open_devices = list(devices)
+    open_devices = not_full(devices, running, shares=shares)
     starts, short = list[tuple[Job, Gpu | None]](), list[tuple[Job, Gpu]]()
-    for job in waiting:
-        if not open_devices:
-            break
+    for job in waiting if open_devices else ():
         fits = {_index(device): _fit(job, device, beside, largest, shares=shares) for device in open_devices}
         chosen = _best(open_devices, fits)
         if chosen is not None:
             starts.append((job, chosen[0]))
             beside[_index(chosen[0])].append(job)
-            continue
-        short += [(job, one) for one in open_devices if one is not None and fits[one.index] is Fit.MEMORY]
-        open_devices = [one for one in open_devices if fits[_index(one)] is Fit.ELSEWHERE]
+            open_devices = open_devices if shares else [one for one in open_devices if one is not chosen[0]]
+        else:
+            short += [(job, one) for one in open_devices if one is not None and fits[one.index] is Fit.MEMORY]
+            open_devices = [one for one in open_devices if fits[_index(one)] is Fit.ELSEWHERE]
+        if not open_devices:
+            break
     return Placement(tuple(starts), tuple(short))
 
 
-def is_reachable(job: Job, devices: Sequence[Gpu | None]) -> bool:
-    """Whether the job may ever start on one of these. The processor takes any; its check refuses what needs a GPU."""
-    return any(device is None or job.gpu_index in {None, device.index} for device in devices)
+def not_full(devices: Sequence[Gpu | None], running: Sequence[Job], *, shares: bool) -> list[Gpu | None]:
+    """The devices on which a job may start now: those without one, and with `shares` all."""
+    taken = {job.device for job in running}
+    return [device for device in devices if shares or _index(device) not in taken]
+
+
+def most_gib(devices: Sequence[Gpu | None]) -> float:
+    """What the largest GPU has when nothing runs on it."""
+    return max((device.idle.free_gib for device in devices if device is not None), default=0.0)
 
 
 def _best(devices: Sequence[Gpu | None], fits: Mapping[int | None, Fit]) -> tuple[Gpu | None] | None:

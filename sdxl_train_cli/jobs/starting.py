@@ -15,7 +15,7 @@ from sdxl_train_cli.records import history
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.record import Record
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.run import counting, repeating
+from sdxl_train_cli.run import finishing, repeating, resuming
 from sdxl_train_cli.run.repeating import RepeatedChoices
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.training import StoppedError
@@ -75,7 +75,7 @@ def _go_on(queue: Queue, job: Job, user_presets: Path, actions: JobActions) -> N
         before = _after_its_trainer(before)
         if before.state is RunState.DONE:
             return
-        if states.complete(before.folder) and counting.is_resumable(before.record.kind):
+        if resuming.is_possible(before) or finishing.is_trained(before):
             actions.say(f"resuming {before.folder}")
             actions.resume(before, kept)
             return

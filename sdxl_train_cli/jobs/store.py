@@ -10,13 +10,14 @@ import contextlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 
 _VERSION = 1
@@ -24,13 +25,15 @@ _MOST_DIGITS = 18
 """SQLite's numbers have 64 bits."""
 _BUSY_SECONDS = 30.0
 """How long a change waits for another terminal's."""
+# The record stands last: it is long, and SQLite reads a row only as far as the columns that are asked for.
 _SCHEMA = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, state TEXT NOT NULL, token TEXT NOT NULL,
-    name TEXT NOT NULL, kind TEXT NOT NULL, preset TEXT NOT NULL, record TEXT NOT NULL, more TEXT NOT NULL,
+    name TEXT NOT NULL, kind TEXT NOT NULL, preset TEXT NOT NULL,
     gpu_index INTEGER, need_gib REAL, starts INTEGER NOT NULL DEFAULT 0,
     cut_offs INTEGER NOT NULL DEFAULT 0, device INTEGER, folder TEXT, steps INTEGER NOT NULL DEFAULT 0,
-    added TEXT NOT NULL, started TEXT, ended TEXT, exit_code INTEGER, cause TEXT, is_to_stop INTEGER NOT NULL DEFAULT 0
+    added TEXT NOT NULL, started TEXT, ended TEXT, exit_code INTEGER, cause TEXT, is_to_stop INTEGER NOT NULL DEFAULT 0,
+    more TEXT NOT NULL, record TEXT NOT NULL
 );
 CREATE INDEX jobs_by_state ON jobs (state, position);
 CREATE TABLE wishes (name TEXT PRIMARY KEY);
@@ -76,21 +79,15 @@ class Queue:
 
     def add(self, waiting: Waiting) -> Job:
         """Put a job at the end."""
-        row = {
-            "state": JobState.WAITING.value, "token": secrets.token_hex(8), "name": waiting.name,
-            "kind": waiting.kind, "preset": waiting.preset, "record": waiting.record,
-            "more": json.dumps({"guards_off": waiting.guards_off, "step_downs": waiting.step_downs}),
-            "gpu_index": waiting.gpu_index, "need_gib": waiting.need_gib, "added": _now(),
-        }  # fmt: skip
-        names = ", ".join(row)
-        marks = ", ".join(f":{name}" for name in row)
-        last = "SELECT coalesce(max(position), 0) + 1 FROM jobs"
+        (job,) = self.add_all([waiting])
+        return job
+
+    def add_all(self, waiting: Iterable[Waiting]) -> list[Job]:
+        """Put jobs at the end, all of them or none."""
         with self._changed() as database:
-            done = database.execute(f"INSERT INTO jobs (position, {names}) VALUES (({last}), {marks})", row)
-            found = _one(database, int(done.lastrowid or 0))
-        if found is None:
-            raise AssertionError("a job that was just added is there")
-        return found
+            (last,) = database.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()
+            numbers = [_insert(database, each, position) for position, each in enumerate(waiting, last + 1)]
+            return [job for number in numbers if (job := _one(database, number)) is not None]
 
     def jobs(self, *states: JobState) -> list[Job]:
         """Jobs in the order in which they start; all, or those in these states."""
@@ -104,14 +101,49 @@ class Queue:
             ).fetchall()
         return [_job(row) for row in rows]
 
+    def waiting_for(self, devices: Sequence[Gpu | None], largest_gib: float) -> Generator[Job]:
+        """Waiting jobs in their order, read as they are asked for, without those that can't start on these devices.
+
+        `largest_gib` is what the largest GPU of all has: a job that fits there waits for it. Close the generator: until
+        then the database is open.
+        """
+        indices = [device.index for device in devices if device is not None]
+        query = f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state = ?"
+        facts: list[object] = [JobState.WAITING.value]
+        if len(indices) == len(devices):
+            query += f" AND (gpu_index IN ({', '.join('?' * len(indices))}) OR gpu_index IS NULL"
+            query += " AND (need_gib IS NULL OR need_gib <= ? OR need_gib > ?))"
+            facts += [*indices, max(device.idle.free_gib for device in devices if device is not None), largest_gib]
+        with self._opened() as database:
+            yield from map(_job, database.execute(f"{query} ORDER BY position", facts))
+
+    def has_waiting(self, devices: Sequence[Gpu | None] = (None,)) -> bool:
+        """Whether a job waits that may ever start on one of these devices.
+
+        The processor takes any: the job's own check refuses what needs a GPU.
+        """
+        indices = [device.index for device in devices if device is not None]
+        query, facts = "SELECT 1 FROM jobs WHERE state = ?", [JobState.WAITING.value, *indices]
+        if len(indices) == len(devices):
+            query += f" AND (gpu_index IS NULL OR gpu_index IN ({', '.join('?' * len(indices))}))"
+        if not self.database.exists():
+            return False
+        with self._opened() as database:
+            return database.execute(f"{query} LIMIT 1", facts).fetchone() is not None
+
+    def get(self, number: int) -> Job | None:
+        """The job with this number. None if there is none."""
+        if not self.database.exists():
+            return None
+        with self._opened() as database:
+            return _one(database, number)
+
     def require(self, number: int) -> Job:
         """The job with this number. UsageError if there is none."""
-        if self.database.exists():
-            with self._opened() as database:
-                found = _one(database, number)
-            if found is not None:
-                return found
-        raise UsageError(f"no job {number} in the queue", "`sdxl-train queue list --all` shows every job")
+        found = self.get(number)
+        if found is None:
+            raise UsageError(f"no job {number} in the queue", "`sdxl-train queue list --all` shows every job")
+        return found
 
     def find(self, text: str) -> Job:
         """The job with this number or name. UsageError if there is none, or more than one."""
@@ -240,7 +272,8 @@ class Queue:
             try:
                 yield database
             except BaseException:
-                database.execute("ROLLBACK")
+                if database.in_transaction:  # on a full disk SQLite has rolled back already
+                    database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
 
@@ -275,6 +308,19 @@ class Queue:
         elif version > _VERSION:
             raise UsageError(f"a newer sdxl-train has made {self.database}", "use that version of sdxl-train")
         database.execute("PRAGMA synchronous = FULL")  # a claim must survive a power cut
+
+
+def _insert(database: sqlite3.Connection, waiting: Waiting, position: int) -> int:
+    """Add a row. Returns the job's number."""
+    row = {
+        "position": position, "state": JobState.WAITING.value, "token": secrets.token_hex(8), "name": waiting.name,
+        "kind": waiting.kind, "preset": waiting.preset, "record": waiting.record,
+        "more": json.dumps({"guards_off": waiting.guards_off, "step_downs": waiting.step_downs}),
+        "gpu_index": waiting.gpu_index, "need_gib": waiting.need_gib, "added": _now(),
+    }  # fmt: skip
+    marks = ", ".join(f":{name}" for name in row)
+    done = database.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks})", row)
+    return int(done.lastrowid or 0)
 
 
 def _one(database: sqlite3.Connection, number: int) -> Job | None:

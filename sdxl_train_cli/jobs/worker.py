@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from sdxl_train_cli import gpu, process
@@ -18,10 +18,10 @@ from sdxl_train_cli.errors import SetupError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.jobs import placing, starting
 from sdxl_train_cli.jobs.job import Job, JobState
+from sdxl_train_cli.jobs.placing import Placement
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.process import Detached
 from sdxl_train_cli.records import run_owner
-from sdxl_train_cli.records.run_owner import Liveness
 
 _POLL_SECONDS = 1.0
 _MOST_CUT_OFFS = 5
@@ -62,6 +62,7 @@ class Worker:
     def work(self) -> None:
         """Work until nothing is left, or until it is asked to end. Blocks."""
         self.queue.ask_to_end(wanted=False)
+        self._devices()  # raises for a GPU that is not there
         while True:
             running = self._look_after()
             if self.queue.is_to_end:
@@ -71,15 +72,15 @@ class Worker:
             is_left = self._start_what_fits(running)
             if not is_left and not running and not self.options.waits:
                 return
-            time.sleep(_POLL_SECONDS)
+            self._pause(_POLL_SECONDS)
 
     def stop(self) -> None:
         """Stop every running job, so that it can be resumed, and wait for that. Jobs that take too long are left."""
         end = time.monotonic() + _GRACE_SECONDS
-        for job in self.queue.jobs(JobState.RUNNING):
-            self._signal(job)
-        while self._look_after() and time.monotonic() < end:
-            time.sleep(_POLL_SECONDS / 4)
+        while (running := self._look_after()) and time.monotonic() < end:
+            for job in running:
+                self._signal(job)
+            self._pause(_POLL_SECONDS / 4)
 
     def _look_after(self) -> list[Job]:
         """Note what has ended, stop what is to stop, and give the jobs that run on."""
@@ -94,17 +95,20 @@ class Worker:
                 if job.is_to_stop:
                     self._signal(job)
             else:
-                self._note_cut_off(self.queue.require(job.id))
+                self._note_cut_off(self.queue.get(job.id))
         self._report(ended)
         return running
 
+    def _pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def _lives(self, job: Job) -> bool:
         """Whether a process carries the job out, whoever started it."""
-        return run_owner.liveness(self.queue.job_folder(job.id), None) is not Liveness.GONE
+        return run_owner.is_held(self.queue.job_folder(job.id))
 
-    def _note_cut_off(self, job: Job) -> None:
+    def _note_cut_off(self, job: Job | None) -> None:
         """Let a job whose process is gone wait again, if it has not told how it ended."""
-        if job.state is not JobState.RUNNING:
+        if job is None or job.state is not JobState.RUNNING:
             return
         if job.is_to_stop:
             self.queue.end(job, JobState.STOPPED, process.SIGNALLED + int(signal.SIGTERM))
@@ -119,7 +123,9 @@ class Worker:
     def _report(self, codes: Mapping[int, int]) -> None:
         """Say how jobs ended. SetupError if none can start here, so that not all of them fail in a row."""
         for number, code in codes.items():
-            job = self.queue.require(number)
+            job = self.queue.get(number)
+            if job is None:  # taken out of the queue a moment after its end
+                continue
             if job.state.has_ended:
                 told = starting.result_of(job) if job.state is JobState.DONE else job.cause
                 self.say(f"{job.words} {job.state.value}{f': {told}' if told else ''}")
@@ -130,19 +136,27 @@ class Worker:
                 )
 
     def _start_what_fits(self, running: Sequence[Job]) -> bool:
-        """Start what fits now, in the queue's order. False if no job waits that this worker could start."""
+        """Start what fits now, in the queue's order. False if nothing started and nothing waits for it."""
+        if not self.queue.has_waiting():
+            return False
         devices = self._devices()
-        if not self.options.shares and {job.device for job in running} >= {d and d.index for d in devices}:
-            return True  # nothing is free, so that the waiting need not be read
-        waiting = self.queue.jobs(JobState.WAITING)
-        placed = placing.place(waiting, running, devices, shares=self.options.shares)
+        placed = self._placed(running, devices)
         for job, device in placed.starts:
             claimed = self.queue.claim(job.id, None if device is None else device.index)
             if claimed is not None:
                 self._start(claimed)
         for job, device in placed.short_of_memory:
             self._say_in_time(job, device)
-        return any(placing.is_reachable(job, devices) for job in waiting)
+        return bool(placed.starts) or self.queue.has_waiting(devices)
+
+    def _placed(self, running: Sequence[Job], devices: Sequence[Gpu | None]) -> Placement:
+        """What to start where. Reads only as many waiting jobs as it takes to fill the devices."""
+        shares = self.options.shares
+        not_full = placing.not_full(devices, running, shares=shares)
+        if not not_full:
+            return placing.NOTHING
+        with closing(self.queue.waiting_for(not_full, placing.most_gib(devices))) as waiting:
+            return placing.place(waiting, running, devices, shares=shares)
 
     def _devices(self) -> list[Gpu | None]:
         """The GPUs to use; the processor where there is none."""
@@ -179,10 +193,10 @@ class Worker:
         """Ask a job's process to stop its run; the run stays resumable. Once: a second signal would not wait."""
         if (job.id, job.starts) in self._asked:
             return
-        self._asked.add((job.id, job.starts))
         child = self._children.get(job.id)
         pid = run_owner.process_of(self.queue.job_folder(job.id)) if child is None else child.pid
-        if pid is not None:
+        if pid is not None:  # another worker's job notes its process a moment after its lock
+            self._asked.add((job.id, job.starts))
             process.ask_to_end(pid)
 
 
@@ -195,13 +209,13 @@ def holding(queue: Queue) -> Iterator[None]:
         queue.worker_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{queue.worker_folder} can't be made: {error.strerror}", "check its permissions") from error
-    with run_owner.hold(queue.worker_folder):
+    with run_owner.hold(queue.worker_folder) as lock, run_owner.read_noted(queue.worker_folder, lock):
         yield
 
 
 def is_working(queue: Queue) -> bool:
     """Whether a worker works on the queue."""
-    return run_owner.liveness(queue.worker_folder, None) is Liveness.ALIVE
+    return run_owner.is_held(queue.worker_folder)
 
 
 def own_argv(*words: str) -> list[str]:

@@ -18,6 +18,8 @@ from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.records import record, run_folders
 from sdxl_train_cli.records.record import Outcome, Record, RunHeading, Supervisor
 
+_MANY = 500
+"""Runs from which on a list remembers those that have ended: fewer are read in no time."""
 _LONGEST_HOST, _LONGEST_SHOWN = 64, 300
 """Characters shown of recorded text."""
 
@@ -72,12 +74,37 @@ Loaded = ListedRun[Record]
 
 
 def entries(output: Path) -> list[Listed]:
-    """Runs directly in a folder, newest first. Reads only three small files of each."""
+    """Runs directly in a folder, newest first. Reads only three small files of each, and of many only what is new."""
     try:
-        found = [_look(folder, RunHeading) for folder in run_folders.find(output)]
+        is_long = files.exists(output) and len(os.listdir(output)) >= _MANY  # noqa: PTH208 - a Path for each is slow
+        found = _remembered(output) if is_long else [_look(folder, RunHeading) for folder in run_folders.find(output)]
     except OSError as error:
         raise UsageError(f"{output} can't be read: {error.strerror}", "give --output a folder") from error
     return sorted(found, key=_age, reverse=True)
+
+
+def _remembered(output: Path) -> list[Listed]:
+    """The runs in a folder. Those that have ended are taken from the index while their files are as they were."""
+    from sdxl_train_cli.records import run_index  # noqa: PLC0415 - most lists are short, and need no database
+
+    known, found, fresh = run_index.load(output), list[Listed](), list[tuple[str, str, run_index.EndedRun]]()
+    gone = set(known)
+    with os.scandir(output) as entries:
+        for each in entries:
+            stamp = run_index.stamp(each.path)
+            gone.discard(each.name)
+            row = known.get(each.name)
+            kept = row.parse() if row is not None and row.stamp == stamp else None
+            if kept is not None:
+                found.append(ListedRun(Path(each.path), _ended(kept.outcome), kept.heading, kept.outcome))
+            elif stamp is not None or run_folders.is_run(each.path):
+                entry = _look(Path(each.path), RunHeading)
+                found.append(entry)
+                if stamp is not None and entry.outcome is not None and entry.state.value in _ENDS:
+                    fresh.append((each.name, stamp, run_index.EndedRun(entry.record, entry.outcome)))
+    if fresh or gone:
+        run_index.keep(output, fresh, gone)
+    return found
 
 
 def load(folder: Path) -> Loaded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,6 +111,18 @@ def lines(path: Path, longest: int = _LONGEST_LINE) -> Iterator[bytes]:
             yield line
             while not line.endswith(b"\n") and (line := file.readline(longest)):
                 pass
+
+
+def last_step(path: Path) -> int | None:
+    """The last step in a file, of which only the end is read. None if there is none."""
+    try:
+        with files.open_plain(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _LONGEST_LINE))
+            told = [metric.step for metric in map(parse, file.read(_LONGEST_LINE).splitlines()) if metric is not None]
+    except OSError:
+        return None
+    return told[-1] if told else None
 
 
 def load(path: Path) -> list[StepMetrics]:

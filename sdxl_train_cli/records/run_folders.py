@@ -23,9 +23,13 @@ def find(output: Path) -> Iterator[Path]:
         return
     with os.scandir(output) as found:
         for entry in found:
-            # Only the file is tested: another test per folder would be slow for a thousand.
-            if os.path.isfile(os.path.join(entry.path, record.RUN)):  # noqa: PTH113, PTH118 - as above
+            if is_run(entry.path):
                 yield Path(entry.path)
+
+
+def is_run(folder: str) -> bool:
+    """Whether a folder is a run's. Only the file is tested: another test per folder would be slow for thousands."""
+    return os.path.isfile(os.path.join(folder, record.RUN))  # noqa: PTH113, PTH118 - as above
 
 
 def no_run(text: str, output: Path, given: Path | None = None) -> Problem:

@@ -133,13 +133,21 @@ def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
     return Liveness.UNKNOWN
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process is known to hold the folder, by its lock, or by its note where locks do not work."""
+    return liveness(folder, _noted(folder)) is Liveness.ALIVE
+
+
 def process_of(folder: Path) -> int | None:
     """ID of the process that a folder's note names. None without a note, or if that process is gone."""
-    try:
-        noted = Supervisor.model_validate(files.read_json(folder / record.RUNNING))
-    except (OSError, ValueError):  # pydantic's errors are ValueErrors
-        return None
-    return noted.pid if _is_here(noted) and _lives(noted) else None
+    noted = _noted(folder)
+    return noted.pid if noted is not None and _is_here(noted) and _lives(noted) else None
+
+
+def _noted(folder: Path) -> Supervisor | None:
+    with contextlib.suppress(OSError, ValueError):  # pydantic's errors are ValueErrors
+        return Supervisor.model_validate(files.read_json(folder / record.RUNNING))
+    return None
 
 
 def _life_here(noted: Supervisor) -> Liveness:

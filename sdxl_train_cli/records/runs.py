@@ -87,6 +87,10 @@ class Run:
         return self.folder / f"{self.name}.safetensors"
 
 
+class FolderTakenError(TrainingError):
+    """Another run has taken the folder since this one chose it."""
+
+
 def plan(output: Path, name: str) -> Run:
     """Choose the run's folder: `OUTPUT/NAME`, or `NAME-2` and so on if it exists. Writes nothing."""
     problem = record.name_problem(name)
@@ -169,7 +173,7 @@ def write(run: Run, kept: Record, pictures: TrainingPictures, prompts: str | Non
             files.write(run.prompts, prompts)
         _write_json(run.record, kept.model_dump(exclude_unset=True))
     except FileExistsError as error:
-        raise TrainingError(
+        raise FolderTakenError(
             f"another run has just taken {run.folder}", "start again, or choose another --name"
         ) from error
     except OSError as error:

@@ -62,3 +62,9 @@ def require(installed: Environment, kind: Kind) -> Path:
             f"sdxl-train setup --ref {shipped.PINNED_RELEASE} installs one that can",
         )
     return _SCRIPTS[kind]
+
+
+def steps(recipe: Recipe) -> int | None:
+    """Total steps. None if the length is in epochs, which only the trainer can convert."""
+    number = recipe.number("max_train_steps")
+    return None if number is None or recipe.get("max_train_epochs") is not None else int(number)

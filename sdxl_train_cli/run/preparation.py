@@ -282,6 +282,20 @@ def device_now(index: int | None) -> Gpu | None:
         return None
 
 
+def need_gib(prepared: Prepared) -> float | None:
+    """GPU memory that the run is expected to take: measured with these settings and pictures, or estimated.
+
+    None on a processor.
+    """
+    device, installed = prepared.device, prepared.environment
+    if device is None:
+        return None
+    records, context = measurements.load(prepared.home)[0], cuda_context.of(device, installed)
+    fast = prepared.choices.fast
+    measured = MeasuredRuns(records, device, installed.lock.commit, prepared.readable, context, fast)
+    return requirement.need(prepared.heaviest, measured.need).high_gib
+
+
 def check_memory(recipe: Recipe, device: Gpu | None, installed: Environment, home: Home, *, fast: bool) -> str:
     """The check of GPU memory for a run that goes on, in words; VramError where it is too little."""
     known: Known = requirement.unmeasured

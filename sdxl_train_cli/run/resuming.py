@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -19,13 +19,14 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import counting, early_spill, prediction, preparation, sampling
+from sdxl_train_cli.run import counting, early_spill, finishing, prediction, preparation, sampling
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
 from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command, states
 from sdxl_train_cli.sdscripts.command import Resumption
 from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.sdscripts.states import SavedState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class ResumedRun(Launch):
         return Conditions(
             gpu_index=self.device.index if self.device else None,
             first_step=self.resumption.step,
-            steps=self.resumption.steps or _length(self.recipe),
+            steps=self.resumption.steps or counting.steps(self.recipe),
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
@@ -153,8 +154,10 @@ def _find_resumption(entry: Loaded, recipe: Recipe, installed: Environment, step
             f"start it again: sdxl-train runs rerun {formatting.shell_word(entry.folder)}\n"
             "a state is saved beside each checkpoint, unless --no-save-state is given",
         )
-    state, length = found[-1], steps or _length(recipe)
-    if length is not None and state.step >= length:
+    length = steps or counting.steps(recipe)
+    left = [] if steps is None and finishing.is_trained(entry) else _usable(entry, found, length)
+    state = (left or found)[-1]
+    if length is not None and not left:
         raise UsageError(
             f"{entry.name} has already made all its {length} steps",
             f"to make it longer: --steps {state.step + length // 2}",
@@ -162,17 +165,25 @@ def _find_resumption(entry: Loaded, recipe: Recipe, installed: Environment, step
     return Resumption(state.folder, state.step, steps, counting.require(installed, recipe.kind))
 
 
+def is_possible(entry: Loaded) -> bool:
+    """Whether a run has a state that leaves it some steps to make."""
+    recipe, found = entry.record.recipe, states.complete(entry.folder)
+    if recipe is None or not counting.is_resumable(entry.record.kind):
+        return False
+    return bool(_usable(entry, found, counting.steps(recipe)))
+
+
+def _usable(entry: Loaded, found: Sequence[SavedState], length: int | None) -> list[SavedState]:
+    """The states that leave some steps to make: of a run that was cut off at its end, one from before."""
+    left = [state for state in found if length is None or state.step < length]
+    return left if entry.can_go_on or left == list(found) else []
+
+
 def _order(recipe: Recipe, resumption: Resumption) -> list[str]:
     """What to say of a Dreambooth state that sd-scripts saved without us."""
     if recipe.kind is not Kind.DREAMBOOTH or states.tells_order(resumption.state):
         return []
     return ["the state does not tell its epoch's order of pictures: the rest of the epoch comes in a new one"]
-
-
-def _length(recipe: Recipe) -> int | None:
-    """Total steps. None if the length is in epochs, which only the trainer can convert."""
-    steps = recipe.number("max_train_steps")
-    return None if steps is None or recipe.get("max_train_epochs") is not None else int(steps)
 
 
 def _changes(record: Record, installed: Environment) -> list[str]:

@@ -121,7 +121,7 @@ def _watch(  # noqa: PLR0913 - as above
     if error is None and first.examiner is not None:
         examined.append(examination.examine_result(first.examiner, run, _steps(supervision)))
         on_event(examination.as_event(examined[-1], is_result=True))
-        error = _useless(run, examined[-1])
+        error = no_use(run, examined[-1])
     if error is not None:
         problem = error.problems[0]
         _set_aside_broken(run)
@@ -144,7 +144,7 @@ def _watch(  # noqa: PLR0913 - as above
     )
 
 
-def _useless(run: Run, found: Examination) -> TrainingError | None:
+def no_use(run: Run, found: Examination) -> TrainingError | None:
     """The error of a run that ended well with a file that is of no use. The file stays."""
     problem = examination.fatal(found)
     if problem is None:

@@ -110,6 +110,22 @@ def test_a_list_as_json_is_json_alone_even_where_the_loss_is_none(tmp_path: Path
     assert (entry["state"], entry["loss"], entry["steps"]) == ("failed", "nan", 6)
 
 
+def test_a_list_shows_only_the_runs_that_are_asked_for(tmp_path: Path, main: Main) -> None:
+    for number, state in enumerate(("done", "failed", "failed")):
+        started = f"2026-01-0{number + 1}T10:00:00+00:00"
+        keep(tmp_path / "output" / f"cat-{number}", {**DONE, "outcome": state}, started=started)
+    keep(tmp_path / "output" / "dog")
+
+    def names(*flags: object) -> list[str]:
+        return [entry["name"] for entry in json.loads(main("runs", "list", "--json", *flags).stdout)]
+
+    assert names("--state", "failed") == ["cat-2", "cat-1"]
+    assert names("--name", "cat", "--last", 2) == ["cat-2", "cat-1"]
+    nothing = main("runs", "list", "--state", "stopped")
+    assert (nothing.code, nothing.stdout) == (0, "")
+    assert "none of 4 runs" in nothing.stderr
+
+
 def test_a_thousand_runs_are_listed_in_little_more_than_a_start(tmp_path: Path, cli: Cli) -> None:
     """The half second that is promised is measured on a quiet machine; here, as a share of this machine's start."""
     for number in range(1000):

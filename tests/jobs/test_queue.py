@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from conftest import Cli, variables, write_pictures
-from patience import processes_with, until
+from patience import until
 
 from sdxl_train_cli import process
-from sdxl_train_cli.jobs.job import JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.records import history, metrics
 from sdxl_train_cli.records.history import RunState
 
-KILLS = int(os.environ.get("SDXL_TRAIN_TEST_QUEUE_KILLS", "4"))
-"""How often; a longer proof is asked for by hand."""
 posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
 
 
@@ -160,54 +153,3 @@ def test_a_closed_terminal_stops_nothing(cli: Cli, line: list[str], tmp_path: Pa
         worker.send(signal.SIGHUP)
         assert worker.end().code == 0
     assert states_of(cli) == {"cat": "done"}
-
-
-@posix
-def test_kills_at_any_moment_lose_no_job_and_start_none_twice(
-    cli: Cli, queue: Queue, line: list[str], tmp_path: Path
-) -> None:
-    names = [f"run{number}" for number in range(max(3, KILLS))]
-    assert cli("queue", "add", *line, "--name", names[0]).code == 0
-    record = queue.kept(1).record
-    for name in names[1:]:
-        queue.add(Waiting(name, "lora", "dim32-gc", record))
-    moment = random.Random(7)  # noqa: S311 - the same moments each time
-    killed = dict.fromkeys(("worker", "supervisor", "trainer", "all"), 0)
-    while sum(killed.values()) < KILLS and not all(job.state.has_ended for job in queue.jobs()):
-        with cli.start("queue", "start", STANDIN_STEP_SECONDS="0.03") as worker:
-            time.sleep(moment.uniform(0.3, 6))
-            victim = moment.choice(list(killed))
-            killed[victim] += kill(victim, worker.process.pid, tmp_path)
-            if victim in {"supervisor", "trainer"}:
-                worker.send(signal.SIGKILL)
-    with cli.start("queue", "start", STANDIN_STEP_SECONDS="0.001") as worker:
-        assert worker.process.wait(60 + 10 * KILLS) == 0
-
-    for name in names:
-        mine = [each for each in (tmp_path / "output").iterdir() if each.name.rsplit("-", 1)[0] == name]
-        done = [folder for folder in mine if history.load(folder).state is RunState.DONE]
-        failed = [job for job in queue.jobs(JobState.FAILED) if job.name == name]
-        assert len(done) + len(failed) == 1, (name, mine)  # a killed trainer is a failed run, as its error tells
-        assert [sorted(resumed_at(folder)) for folder in mine] == [resumed_at(folder) for folder in mine]
-    assert [job.id for job in queue.jobs()] == list(range(1, len(names) + 1))
-    print(f"killed: {killed}; {len(queue.jobs(JobState.FAILED))} failed")  # noqa: T201 - the figure
-
-
-def kill(victim: str, worker: int, folder: Path) -> int:
-    """Kill processes of the queue with SIGKILL. How many were there."""
-    supervisors = [pid for pid in processes_with("--claimed") if belongs(pid, folder)]
-    trainers = [pid for pid in processes_with("sdxl_train_network.py") if belongs(pid, folder)]
-    chosen = {"worker": [worker], "supervisor": supervisors, "trainer": trainers, "all": [worker, *supervisors]}
-    for pid in chosen[victim]:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    return int(bool(chosen[victim]))
-
-
-def belongs(pid: int, folder: Path) -> bool:
-    try:
-        return psutil.Process(pid).environ().get("SDXL_TRAIN_HOME", "").startswith(str(folder))
-    except psutil.Error:
-        return False

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.jobs import store
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
 
@@ -112,3 +116,37 @@ def test_a_job_is_found_by_its_number_or_its_only_name(queue: Queue) -> None:
         queue.find("dog")
     with pytest.raises(UsageError, match="no job"):
         queue.find("9" * 40)
+
+
+def test_jobs_that_can_start_on_a_gpu_are_read_as_they_are_asked_for(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = (Gpu(index, "a GPU", size, size - 0.5, (8, 9), "550") for index, size in ((0, 12.0), (1, 24.0)))
+    needs = ((20.0, None), (5.0, 1), (None, None), (90.0, None), (11.0, 0), (3.0, None))
+    queue.add_all(Waiting("a", "lora", "dim32", "{}", need_gib=need, gpu_index=on) for need, on in needs)
+    read, job_of = list[int](), store._job  # noqa: SLF001 - counts the rows that are read
+    monkeypatch.setattr(store, "_job", lambda row: read.append(row["id"]) or job_of(row))
+
+    with closing(queue.waiting_for([small], 23.5)) as waiting:
+        assert next(waiting).id == 3  # the first waits for the large one, the second is for it
+        assert read == [3]
+        assert [job.id for job in waiting] == [4, 5, 6]  # the fourth fits nowhere, and its check says so
+    assert queue.has_waiting([small])
+    assert [job.id for job in queue.waiting_for([None], 0.0)] == [1, 2, 3, 4, 5, 6]
+    assert [job.id for job in queue.waiting_for([small, large], 23.5)] == [1, 2, 3, 4, 5, 6]
+    for number in (3, 4, 5, 6, 1):
+        assert queue.remove(number)
+    assert not queue.has_waiting([small])
+
+
+def test_all_jobs_are_added_or_none(queue: Queue) -> None:
+    added(queue, "a")
+
+    def broken() -> Iterator[Waiting]:
+        yield Waiting("b", "lora", "dim32", "{}")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        queue.add_all(broken())
+
+    assert [job.name for job in queue.jobs()] == ["a"]

@@ -8,8 +8,7 @@ from sdxl_train_cli.jobs import worker
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import requirement
-from sdxl_train_cli.run import repeating
+from sdxl_train_cli.run import preparation, repeating
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.ui import console, printing
@@ -42,7 +41,7 @@ def add(
             guards_off=tuple(sorted(guard.value for guard in guards_off)),
             step_downs=step_downs,
             gpu_index=choices.gpu_index,
-            need_gib=None if prepared.device is None else requirement.need(prepared.heaviest).high_gib,
+            need_gib=preparation.need_gib(prepared),
         )
     )
     if as_json:

@@ -74,15 +74,15 @@ def _step(job: Job) -> str:
     """How far a job has come. Nothing for one that has no run yet."""
     if job.folder is None or job.state is JobState.DONE:
         return ""
-    last = next(reversed(metrics.load(Run(job.folder, job.folder.name).metrics)), None)
-    return "" if last is None else str(last.step)
+    last = metrics.last_step(Run(job.folder, job.folder.name).metrics)
+    return "" if last is None else str(last)
 
 
 def _spent(job: Job) -> str:
     if job.started is None:
         return ""
     end = job.ended or (datetime.now(timezone.utc) if job.state is JobState.RUNNING else None)
-    return "" if end is None else formatting.clock((end - job.started).total_seconds())
+    return "" if end is None else formatting.clock(max(0.0, (end - job.started).total_seconds()))
 
 
 def _facts(job: Job) -> dict[str, object]:

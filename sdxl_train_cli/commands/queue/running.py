@@ -21,9 +21,13 @@ from sdxl_train_cli.jobs.store import Kept, Queue
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.records import run_owner
 from sdxl_train_cli.records.history import Loaded
+from sdxl_train_cli.records.runs import FolderTakenError
 from sdxl_train_cli.run import guards, preparation
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.ui import console
+
+_TRIES = 8
+"""As many jobs of one name may start in the same moment."""
 
 GpuIndex = Annotated[int | None, values.gpu_index("Number of the GPU to train on [default: the freest]")]
 Claimed = Annotated[int | None, typer.Option("--claimed", metavar="START", hidden=True)]
@@ -57,9 +61,16 @@ def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) ->
 
 def _actions(where: Home, job: Job) -> JobActions:
     def start(choices: Choices, kept: Kept, note_folder: Callable[[Path], None]) -> None:
-        prepared = preparation.prepare(choices, where, workspace.user_presets())
         off = guards.parse(list(kept.guards_off))
-        train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
+        for left in reversed(range(_TRIES)):
+            prepared = preparation.prepare(choices, where, workspace.user_presets())
+            try:
+                train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
+            except FolderTakenError:  # by a job of the same name on another GPU
+                if not left:
+                    raise
+            else:
+                return
 
     def go_on(entry: Loaded, kept: Kept) -> None:
         off = guards.parse(list(kept.guards_off))

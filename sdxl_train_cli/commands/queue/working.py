@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from datetime import datetime, timezone
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -42,8 +42,8 @@ def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: Home
     queue = Queue(where.queue)
     options = WorkerOptions(_indices(gpu), shares=share, waits=wait)
     _outlive_the_terminal()
-    began = datetime.now(timezone.utc).replace(microsecond=0)  # as the queue notes moments
     with worker.holding(queue):
+        before = {(job.id, job.starts) for job in queue.jobs() if job.state.has_ended}
         working = Worker(queue, options, lambda job: _argv(where, job), console.note)
         try:
             working.work()
@@ -52,7 +52,7 @@ def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: Home
             with contextlib.suppress(signals.Stopped):  # a second Ctrl-C leaves them to themselves
                 working.stop()
             raise
-    _tell_end(queue, began)
+    _tell_end(queue, before)
 
 
 def stop(text: Some = None, home: HomeOption = None) -> None:
@@ -94,11 +94,11 @@ def _outlive_the_terminal() -> None:
         signal.signal(hangup, signal.SIG_IGN)
 
 
-def _tell_end(queue: Queue, began: datetime) -> None:
-    """Say what is left, and what has failed since the worker began."""
+def _tell_end(queue: Queue, before: Collection[tuple[int, int]]) -> None:
+    """Say what is left, and what has failed since the worker began. `before` are the starts that had ended by then."""
     jobs = queue.jobs()
     left = [job for job in jobs if not job.state.has_ended]
-    ended = [job for job in jobs if job.ended is not None and job.ended >= began]
+    ended = [job for job in jobs if job.state.has_ended and (job.id, job.starts) not in before]
     counts = {state: sum(job.state is state for job in ended) for state in JobState}
     told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
     console.note(f"{f'{len(left)} left' if left else 'nothing is left to do'}: {told or 'no job has ended'}")

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files, formatting
-from sdxl_train_cli.commands import completion, workspace
+from sdxl_train_cli.commands import completion, values, workspace
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.records import comparison, history, run_folders, validation
 from sdxl_train_cli.records.comparison import Fact
-from sdxl_train_cli.records.history import Listed, Loaded
+from sdxl_train_cli.records.history import Listed, Loaded, RunState
 from sdxl_train_cli.sdscripts import results, states
 from sdxl_train_cli.sdscripts.results import CheckpointFile
 from sdxl_train_cli.ui import console, printing, wrapping
@@ -35,14 +35,29 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 All = Annotated[bool, typer.Option("--all", "-a", help="Every setting, including the preset's own")]
 
 
-def list_(output: OutputOption = None, as_json: Json = False) -> None:
+Part = Annotated[str | None, typer.Option("--name", "-n", metavar="TEXT", help="Only runs with this in their name")]
+State = Annotated[
+    RunState | None,
+    typer.Option("--state", metavar="STATE", help="Only runs that are so: done, failed, stopped, interrupted, running"),
+]
+Last = Annotated[int | None, values.whole("--last", metavar="COUNT", about="Only the newest [default: all]")]
+
+
+def list_(
+    output: OutputOption = None, name: Part = None, state: State = None, last: Last = None, as_json: Json = False
+) -> None:
     """List every run, newest first."""
     folder = workspace.output(output)
     if output is not None and not files.exists(folder):
         raise UsageError(f"no folder at {folder}", "give -o the folder that holds the runs")
-    found = history.entries(folder)
+    all_ = history.entries(folder)
+    fitting = [one for one in all_ if (name or "") in one.folder.name and state in {None, one.state}]
+    found = fitting if last is None else fitting[:last]
     if as_json:
         _print_json([_facts(entry) for entry in found])
+        return
+    if all_ and not found:
+        printing.err(f"none of {formatting.counted(len(all_), 'run')} in {folder} is like that")
         return
     if not found:
         problem = run_folders.none_listed(folder)

@@ -13,11 +13,13 @@ from sdxl_train_cli.commands import ending, values, workspace
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.environment.environment import Environment
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Setting
 from sdxl_train_cli.records import history
 from sdxl_train_cli.records.history import Loaded
-from sdxl_train_cli.run import guards, next_steps, resuming, retry, training
+from sdxl_train_cli.run import finishing, guards, next_steps, resuming, retry, training
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.resuming import ResumedRun
 from sdxl_train_cli.run.training import RunResult
@@ -74,6 +76,12 @@ def launch(entry: Loaded, where: Home, asked: ResumeRequest, *, as_json: bool = 
             gpu_index=asked.gpu_index,
         )  # fmt: skip
 
+    if asked.steps is None and finishing.is_trained(entry):
+        console.note(f"all steps of {entry.name} were made before it was cut off: only its end is left")
+        installed = environment.require(where)
+        followed = ending.FollowedRun(entry.folder, as_json=as_json)
+        followed.carry_out(lambda: finishing.finish(entry, where), lambda outcome: _then(entry, installed, outcome))
+        return
     resumed = prepared(entry, {}, check_vram=asked.check_vram)
     actions = retry.RunActions(
         lambda ready: carry_on(ready, live.view(as_json=as_json), asked.guards_off),
@@ -82,18 +90,20 @@ def launch(entry: Loaded, where: Home, asked: ResumeRequest, *, as_json: bool = 
         console.warn,
     )
     policy = retry.resume_policy(entry.folder)
-    kind, inputs = entry.record.kind, entry.record.inputs
-
-    def then(outcome: RunResult) -> list[str]:
-        known = resumed.environment.trains and kind is not None
-        kept = ending.kept_lines(inputs, outcome)
-        lines = next_steps.lines(Kind(kind), inputs.trigger if inputs else None, outcome.result) if known else []
-        return [*kept, *lines]
-
     presets = workspace.user_presets()
     ending.FollowedRun(entry.folder, as_json=as_json).carry_out(
-        lambda: retry.carry_out(resumed, actions, policy, step_downs=asked.step_downs, user_presets=presets), then
+        lambda: retry.carry_out(resumed, actions, policy, step_downs=asked.step_downs, user_presets=presets),
+        lambda outcome: _then(entry, resumed.environment, outcome),
     )
+
+
+def _then(entry: Loaded, installed: Environment, outcome: RunResult) -> list[str]:
+    """What the file is good for. Nothing where nothing was trained."""
+    kind, inputs = entry.record.kind, entry.record.inputs
+    known = installed.trains and kind is not None
+    kept = ending.kept_lines(inputs, outcome)
+    lines = next_steps.lines(Kind(kind), inputs.trigger if inputs else None, outcome.result) if known else []
+    return [*kept, *lines]
 
 
 def carry_on(resumed: ResumedRun, view: LiveView, guards_off: frozenset[Guard] = frozenset()) -> RunResult:

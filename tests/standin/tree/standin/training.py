@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from library.train_util import Accelerator
 
-from standin import dataset, files
+from standin import alone, dataset, files
 from standin.console import Bar, Logger, say
 from standin.faults import Fault, number
 
@@ -82,6 +82,7 @@ def begin(args) -> Run | None:
             logger.info(f"found directory {subset.folder} contains {subset.pictures} image files")
     say(f"accelerator device: {'cpu' if os.environ.get('ACCELERATE_USE_CPU') == 'True' else 'cuda'}")
     require_model(args.pretrained_model_name_or_path)
+    alone.take(args)
     fault.before_training()
     time.sleep(number("STANDIN_START_SECONDS", 0))
     if is_lora:

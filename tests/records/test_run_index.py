@@ -1,0 +1,117 @@
+"""A long list takes ended runs from an index, and is as true as one that reads every file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kept_runs import DONE, keep
+
+from sdxl_train_cli import files, layout
+from sdxl_train_cli.records import history, run_index
+
+NAMES = ("a", "b", "c", "d", "кот e")
+
+
+@pytest.fixture
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Five runs, which count as many."""
+    monkeypatch.setattr(history, "_MANY", 3)
+    monkeypatch.setenv("SDXL_TRAIN_CACHE", str(tmp_path / "cache"))
+    for name in NAMES:
+        keep(tmp_path / "output" / name)
+    return tmp_path / "output"
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are read from now on."""
+    found, read = list[str](), files.read_bytes
+
+    def noted(path: Path, *more: int) -> bytes:
+        found.append(f"{path.parent.name}/{path.name}")
+        return read(path, *more)
+
+    monkeypatch.setattr(files, "read_bytes", noted)
+    return found
+
+
+def seen(output: Path) -> dict[str, tuple[str, float | None]]:
+    return {
+        each.folder.name: (each.state.value, each.outcome.loss if each.outcome else None)
+        for each in history.entries(output)
+    }
+
+
+def test_a_long_list_opens_no_file_of_runs_that_it_knows(output: Path, opened: list[str]) -> None:
+    first = history.entries(output)
+    assert len(opened) > len(NAMES)
+    opened.clear()
+
+    assert history.entries(output) == first
+    assert opened == []
+
+
+def _edit(output: Path) -> None:
+    (output / "a" / "outcome.json").write_text(json.dumps({**DONE, "loss": 0.5}), encoding="utf-8")
+
+
+def _edit_at_the_same_time(output: Path) -> None:
+    path = output / "a" / "outcome.json"
+    before = path.stat()
+    path.write_text(path.read_text(encoding="utf-8").replace("0.125", "0.521"), encoding="utf-8")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _break(output: Path) -> None:
+    (output / "a" / "run.json").write_text("{", encoding="utf-8")
+
+
+def _resume_and_kill(output: Path) -> None:
+    (output / "a" / "outcome.json").unlink()
+
+
+def _resume(output: Path) -> None:
+    (output / "a" / "running.json").write_text(json.dumps({"pid": os.getpid(), "host": "elsewhere"}), encoding="utf-8")
+
+
+def _delete_one_and_rename_another(output: Path) -> None:
+    shutil.rmtree(output / "a")
+    (output / "b").rename(output / "z")
+
+
+def _break_the_index(_output: Path) -> None:
+    (layout.cache_folder(os.environ) / run_index.NAME).write_bytes(b"no database at all" * 100)
+
+
+def _let_the_index_lie(_output: Path) -> None:
+    with run_index._opened() as database, database:  # noqa: SLF001 - what a kill can't write
+        database.execute("UPDATE runs SET outcome = '{}'")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_edit, _edit_at_the_same_time, _break, _resume_and_kill, _resume, _delete_one_and_rename_another,
+     _break_the_index, _let_the_index_lie],
+)  # fmt: skip
+def test_an_index_never_speaks_against_the_folders(
+    output: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    seen(output)
+    change(output)
+    told = seen(output)
+    again = seen(output)
+
+    monkeypatch.setattr(history, "_MANY", 1000)
+    assert told == again == seen(output)
+
+
+def test_a_list_is_shown_where_no_index_can_be_written(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (output.parent / "a file").touch()
+    monkeypatch.setenv("SDXL_TRAIN_CACHE", str(output.parent / "a file"))
+
+    assert set(seen(output)) == set(NAMES)
