@@ -94,15 +94,16 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     shim = untrusted_run.own_script(inputs.shim)
     trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
     trainer = replace(trainer, marking=prediction.marking(installed, recipe, prediction.trained(recipe)))
+    processes = preparation.processes_on(device)
     return ResumedRun(
         environment=installed,
         run=run,
         recipe=recipe,
         model=model,
         resumption=resumption,
-        argv=command.build(recipe, paths, trainer, device.index if device else None, resumption),
+        argv=command.build(recipe, paths, trainer, processes, resumption),
         variables=preparation.variables(
-            home, inputs.model, device, recipe, own_tokenizers=inputs.tokenizers is not None
+            home, inputs.model, processes, recipe, own_tokenizers=inputs.tokenizers is not None
         ),
         device=device,
         notes=tuple(notes),
