@@ -13,9 +13,11 @@ import os
 import re
 import shutil
 import statistics
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import upstream_runs
@@ -30,6 +32,7 @@ from sdxl_train_cli.recipe import Kind, Value
 from sdxl_train_cli.records import history, picture_losses
 from sdxl_train_cli.run import resuming, training
 from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.sdscripts import states
 
 pytestmark = [
@@ -45,15 +48,20 @@ CACHED: Mapping[str, Value | None] = {
     "gradient_checkpointing": None, "network_dim": 4,
 }  # fmt: skip
 SAME_NOISE = """
-import runpy, sys
+import itertools, runpy, sys
 sys.path.insert(0, {inside!r})
-import accelerate, several
+import accelerate, several, torch
 accelerate.Accelerator.prepare_model = several.leaving_frozen(accelerate.Accelerator.prepare_model)
+accumulate, steps = accelerate.Accelerator.accumulate, itertools.count()
+def accumulating(self, *models):
+    torch.manual_seed(next(steps))
+    return accumulate(self, *models)
+accelerate.Accelerator.accumulate = accumulating
 sys.path[0] = "."
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""Starts processes that all draw what the first one draws, as sd-scripts alone does."""
+"""Has every process draw in each step what that step's number says."""
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +69,13 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> RealRuns:
     return upstream_runs.real_runs(tmp_path_factory.mktemp("several"))
 
 
-def prepared(
-    real: RealRuns, name: str, pictures: Path, changes: Mapping[str, Value | None], processes: int,
-    validation: float = 0.0, kind: Kind = Kind.LORA,
-) -> Prepared:  # fmt: skip
-    choices = real.choices(name, real.material.model, pictures, changes, kind)
-    return real.prepare(replace(choices, samples=(), validation=validation, processes=processes))
+def prepared(real: RealRuns, choices: Choices, **more: Any) -> Prepared:  # noqa: ANN401 - of Choices
+    return real.prepare(replace(choices, **{"samples": (), "validation": 0.0, **more}))
+
+
+def tell(*figures: object) -> None:
+    """To be seen with `pytest -s`."""
+    sys.stdout.write("".join(f"{each}\n" for each in figures))
 
 
 def alike(folder: Path, count: int) -> Path:
@@ -77,6 +86,11 @@ def alike(folder: Path, count: int) -> Path:
         shutil.copy(picture, folder / f"more{number}.png")
         shutil.copy(caption, folder / f"more{number}.txt")
     return folder
+
+
+def with_script(argv: list[str], script: Path, before: Path) -> list[str]:
+    place = argv.index(str(before))
+    return [*argv[:place], str(script), *argv[place:]]
 
 
 def rows(prepared: Prepared, name: str) -> list[float]:
@@ -90,17 +104,19 @@ def logged(prepared: Prepared, words: str) -> set[int]:
 
 
 def test_with_the_same_pictures_and_noise_two_processes_train_what_one_does(real: RealRuns, tmp_path: Path) -> None:
-    pictures = alike(tmp_path / "pictures", 12)
+    model, pictures = real.material.model, alike(tmp_path / "pictures", 12)
     changes = {**CACHED, "max_train_steps": 6, "lr_warmup_steps": 3, "lr_scheduler": "cosine", "learning_rate": 1e-2}
-    one = prepared(real, "one", pictures, changes, 1, validation=0.35)
-    two = prepared(real, "two", pictures, changes, 2, validation=0.35)
+    one = prepared(real, real.choices("one", model, pictures, changes), validation=0.35)
+    two = prepared(real, real.choices("two", model, pictures, changes), validation=0.35, processes=2)
     script = tmp_path / "same_noise.py"
     script.write_text(SAME_NOISE.format(inside=str(INSIDE)), encoding="utf-8")
-    two = replace(two, argv=[str(script) if word == str(INSIDE / "several.py") else word for word in two.argv])
+    one = replace(one, argv=with_script(one.argv, script, before=INSIDE / "scaled.py"))
+    two = replace(two, argv=with_script(two.argv, script, before=INSIDE / "scaled.py"))
+    two.argv.remove(str(INSIDE / "several.py"))
 
     losses = real.train(one), real.train(two)
 
-    print("losses of one and of two processes:", *losses, sep="\n")
+    tell("losses of one and of two processes:", *losses)
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     rates = [[row["unet"] for row in rows(each, "rates")] for each in (one, two)]  # type: ignore[index]
     assert rates[0] == pytest.approx(rates[1], rel=1e-6)
@@ -113,10 +129,10 @@ def test_with_the_same_pictures_and_noise_two_processes_train_what_one_does(real
 
 
 def test_at_the_same_effective_batch_the_losses_are_near_each_other(real: RealRuns, tmp_path: Path) -> None:
-    pictures = write_pictures(tmp_path / "pictures", 9, "zkz, 1girl, a wall", (64, 64))
+    model, pictures = real.material.model, write_pictures(tmp_path / "pictures", 9, "zkz, 1girl, a wall", (64, 64))
     changes = {**CACHED, "max_train_epochs": 4, "max_train_steps": None, "save_every_n_epochs": 2, "save_state": True}
-    one = prepared(real, "batch-2", pictures, {**changes, "train_batch_size": 2}, 1)
-    two = prepared(real, "two-of-1", pictures, {**changes, "train_batch_size": 1}, 2)
+    one = prepared(real, real.choices("batch-2", model, pictures, {**changes, "train_batch_size": 2}))
+    two = prepared(real, real.choices("two-of-1", model, pictures, {**changes, "train_batch_size": 1}), processes=2)
     losses = real.train(one), real.train(two)
 
     arranged = bucketing.arrange(two.recipe, two.readable)
@@ -130,17 +146,18 @@ def test_at_the_same_effective_batch_the_losses_are_near_each_other(real: RealRu
     assert kept[first] != kept[second]
     means = [statistics.fmean(each) for each in losses]
     doubt = math.hypot(*(statistics.stdev(each) / math.sqrt(len(each)) for each in losses))
-    print(f"mean loss {means[0]:.4f} and {means[1]:.4f}, a difference of {abs(means[0] - means[1]) / doubt:.2f} sigma")
+    tell("losses of one process at batch 2, and of two at batch 1:", *losses)
+    tell("means, and their difference in standard errors:", means, abs(means[0] - means[1]) / doubt)
     assert abs(means[0] - means[1]) < 4 * doubt
     assert two.run.result.stat().st_size == one.run.result.stat().st_size
 
 
 @pytest.mark.parametrize("kind", [Kind.LORA, Kind.DREAMBOOTH])
 def test_a_resumed_run_counts_on_in_each_process(real: RealRuns, tmp_path: Path, kind: Kind) -> None:
-    pictures = write_pictures(tmp_path / "pictures", 4, "zkz, a wall", (64, 64))
+    model, pictures = real.material.model, write_pictures(tmp_path / "pictures", 4, "zkz, a wall", (64, 64))
     changes = {**(CACHED if kind is Kind.LORA else {}), "max_train_steps": 3, "save_state": True,
                "save_every_n_steps": 3}  # fmt: skip
-    begun = prepared(real, f"begun-{kind.value}", pictures, changes, 2, kind=kind)
+    begun = prepared(real, real.choices(f"begun-{kind.value}", model, pictures, changes, kind), processes=2)
     real.train(begun)
 
     entry = history.require(str(begun.run.folder), begun.run.folder.parent)

@@ -122,8 +122,6 @@ def train(
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
     choices = replace(choices, starts_later=adding.is_asked(context))
-    if choices.starts_later:
-        adding.require_one_gpu(choices)
     where = workspace.home(home)
     with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)

@@ -24,7 +24,7 @@ def is_asked(context: typer.Context) -> bool:
     return context.parent is not None and context.parent.info_name == GROUP
 
 
-def require_one_gpu(choices: Choices) -> None:
+def _require_one_gpu(choices: Choices) -> None:
     """UsageError for a training on several GPUs: the queue gives each job one."""
     if choices.processes > 1:
         words = f"the queue gives each job one GPU, and this training takes {choices.processes}"
@@ -40,8 +40,8 @@ def add(
     as_json: bool = False,
 ) -> None:
     """Put a run that passed every check at the end of the queue, as its choices are now."""
-    queue = Queue(where.queue)
-    choices = prepared.choices
+    queue, choices = Queue(where.queue), prepared.choices
+    _require_one_gpu(choices)
     job = queue.add(
         Waiting(
             name=choices.name,
