@@ -126,6 +126,10 @@ class Inputs:
     repeats: Count | None = None
     gpu_index: Count | None = None
     """None uses the GPU with the most free memory."""
+    gpu_indices: tuple[Count, ...] = ()
+    """The GPUs that were named, where they are several."""
+    processes: Annotated[int, Field(ge=1, le=_MOST)] = 1
+    """How many train together, one on each GPU."""
     on_processor: bool = False
     """Train without a GPU, as the smoke test does."""
     check_vram: bool = True
@@ -229,7 +233,9 @@ class Record(RunHeading):
         """The recipe with origins. None for an unknown kind."""
         if self.kind not in [kind.value for kind in Kind]:
             return None
-        return Recipe(kind=Kind(self.kind), name=self.preset or "", description="", settings=self.settings)
+        name, processes = self.preset or "", 1 if self.inputs is None else self.inputs.processes
+        kind, settings = Kind(self.kind), self.settings
+        return Recipe(kind=kind, name=name, description="", settings=settings, processes=processes)
 
 
 class ExaminationFinding(_RecordModel):

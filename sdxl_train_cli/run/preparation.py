@@ -22,9 +22,10 @@ from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.memory.requirement import Known
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.records import runs, storage
+from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
-from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks, sampling, validating
+from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks, sampling, several_gpus, validating
 from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -36,6 +37,7 @@ from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, comma
 from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
 from sdxl_train_cli.sdscripts.command import InstalledTrainer
 from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.sdscripts.processes import EMPTY_CONFIG, Processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,9 @@ class Launch:
     argv: list[str]
     variables: Mapping[str, str]
     device: Gpu | None
-    """None trains on the processor."""
+    """The one with the least free memory, where there are several. None trains on the processor."""
+    devices: tuple[Gpu, ...] = ()
+    """Every GPU that it trains on."""
     notes: tuple[str, ...]
     model: str
     """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
@@ -131,20 +135,22 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     counted = counting.of_new_run(installed, recipe)
     marking = prediction.marking(installed, recipe, found.predicted.prediction)
     trainer = replace(trainer, marking=marking, counting=counted.script)
+    processes = several_gpus.layout(choices, found.devices)
     return Prepared(
         environment=installed,
         recipe=recipe,
         pictures=found.planned.pictures,
         run=run,
-        argv=command.build(recipe, inputs, trainer, device.index if device else None),
-        variables=variables(home, found.model, device, recipe, own_tokenizers=choices.tokenizers is not None),
+        argv=command.build(recipe, inputs, trainer, processes),
+        variables=variables(home, found.model, processes, recipe, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
-        notes=(found.predicted.note, *found.planned.notes, *counted.notes, *_gain_of_fast(found, choices)),
+        notes=(*found.notes, *counted.notes, *_gain_of_fast(found, choices)),
         warnings=found.warnings,
         readable=tuple(found.readable),
         memory=found.memory,
         samples=found.planned.samples,
         device=device,
+        devices=found.devices,
         home=home,
         choices=choices,
     )
@@ -157,6 +163,7 @@ class _Checked:
     planned: PlannedRun
     predicted: PredictionChoice
     device: Gpu | None
+    devices: tuple[Gpu, ...]
     model: str
     vae: str | None
     readable: list[PictureFile]
@@ -164,6 +171,11 @@ class _Checked:
     warnings: tuple[Problem, ...]
     measured: MeasuredRuns | None
     """What runs with these pictures took on this GPU. None where that is not asked."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided."""
+        return (self.predicted.note, *self.predicted.notes, *self.planned.notes)
 
 
 def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> _Checked:
@@ -181,8 +193,8 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         if loaded is not None:
             checks.require_own_caches(loaded)
     with gathering.part():
-        asked = (choices.gpu_index, choices.gpu_memory_gib)
-        device = None if choices.on_processor else choose_device(*asked, is_idle=choices.starts_later)
+        devices = choose_devices(choices, choices.gpu_memory_gib, is_idle=choices.starts_later)
+        device = several_gpus.weakest(devices)
         checks = replace(checks, device=device, on_processor=device is None)
         if loaded is not None:
             checks.require_processor(loaded)
@@ -211,6 +223,7 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         planned=planned,
         predicted=predicted,
         device=device,
+        devices=devices,
         model=model,
         vae=vae,
         readable=checked.survey.readable,
@@ -252,6 +265,16 @@ def _records(checks: RecipeChecks, home: Home) -> tuple[MeasuredRuns | None, lis
     context = cuda_context.of(checks.device, checks.installed)
     commit, fast = checks.installed.lock.commit, checks.choices.fast
     return MeasuredRuns(records, checks.device, commit, readable, context, fast), problems
+
+
+def choose_devices(inputs: Inputs, memory_gib: float | None = None, *, is_idle: bool = False) -> tuple[Gpu, ...]:
+    """The GPUs of a run; none if it trains on the processor."""
+    if inputs.on_processor:
+        return ()
+    if inputs.processes > 1:
+        return several_gpus.choose(inputs, memory_gib, is_idle=is_idle)
+    device = choose_device(inputs.gpu_index, memory_gib, is_idle=is_idle)
+    return () if device is None else (device,)
 
 
 def choose_device(index: int | None, memory_gib: float | None = None, *, is_idle: bool = False) -> Gpu | None:
@@ -328,21 +351,25 @@ def trained_by(
         script=installed.checkout / kind.script,
         options=table.of(kind),
         validating=INSIDE / "validated.py" if validating.holds_back(recipe) and installed.trains else None,
+        several=INSIDE / "several.py" if recipe.processes > 1 and installed.trains else None,
         shim=shim,
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
         drawing=INSIDE / "sampled.py" if installed.trains else None,
+        accelerate_config=EMPTY_CONFIG,
     )
 
 
-def variables(home: Home, model: str, device: Gpu | None, recipe: Recipe, *, own_tokenizers: bool) -> dict[str, str]:
+def processes_on(device: Gpu | None) -> Processes:
+    """The layout of a training on this GPU; None is the processor."""
+    return Processes(gpus=() if device is None else (device.index,))
+
+
+def variables(home: Home, model: str, processes: Processes, recipe: Recipe, *, own_tokenizers: bool) -> dict[str, str]:
     """The trainer's environment variables."""
     have_tokenizers = own_tokenizers or hub.has_tokenizers(home)
     found = environment.training_variables()
     found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the numbering of NVML and nvidia-smi
-    if device is None:
-        found["CUDA_VISIBLE_DEVICES"] = "-1"
-    else:
-        found.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
+    found |= processes.variables()
     uploads = recipe.get("huggingface_repo_id") is not None
     if have_tokenizers and not checkpoint.is_hub_id(model) and not uploads:
         found["HF_HUB_OFFLINE"] = "1"  # everything is cached: no request can fail or hang

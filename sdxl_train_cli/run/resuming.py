@@ -19,7 +19,7 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import counting, early_spill, finishing, prediction, preparation, sampling
+from sdxl_train_cli.run import counting, early_spill, finishing, prediction, preparation, sampling, several_gpus
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
@@ -58,13 +58,13 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     check_vram: bool,
     force: bool = False,
     changes: Mapping[str, Setting | None] = MappingProxyType({}),
-    gpu_index: int | None = None,
+    gpu_indices: tuple[int, ...] | None = None,
 ) -> ResumedRun:
     """Check everything that can be checked. Raises what is wrong, writes nothing.
 
     The command line is built from the recorded settings, never taken from a record, which may be a stranger's. `steps`
     is a new total length, to train beyond the original end. `force` asserts that the user has checked another
-    computer's run or a foreign state. `gpu_index` is another GPU than the recorded one.
+    computer's run or a foreign state. `gpu_indices` are other GPUs than the recorded ones, as many.
     """
     installed = environment.require(home)
     busy = history.still_running(entry, force=force, command="resume")
@@ -78,9 +78,10 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     untrusted_run.require_harmless_files(entry, recipe)
     model = checkpoint.require_sdxl(inputs.model, inpainting=recipe.is_on("train_inpainting"))
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
-    device = (
-        None if inputs.on_processor else preparation.choose_device(inputs.gpu_index if gpu_index is None else gpu_index)
-    )
+    inputs = inputs if gpu_indices is None else several_gpus.on(inputs, gpu_indices)
+    several_gpus.require_possible(inputs, recipe.kind)
+    devices = preparation.choose_devices(inputs)
+    device = several_gpus.weakest(devices)
     notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
     notes += [*_order(recipe, resumption), *untrusted_run.notes(entry.record)]
     notes += filter(None, [prediction.difference(recipe, base_model.look(inputs.model), inputs.prediction)])
@@ -95,17 +96,19 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     shim = untrusted_run.own_script(inputs.shim)
     trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
     trainer = replace(trainer, marking=prediction.marking(installed, recipe, prediction.trained(recipe)))
+    processes = several_gpus.layout(inputs, devices)
     return ResumedRun(
         environment=installed,
         run=run,
         recipe=recipe,
         model=model,
         resumption=resumption,
-        argv=command.build(recipe, paths, trainer, device.index if device else None, resumption),
+        argv=command.build(recipe, paths, trainer, processes, resumption),
         variables=preparation.variables(
-            home, inputs.model, device, recipe, own_tokenizers=inputs.tokenizers is not None
+            home, inputs.model, processes, recipe, own_tokenizers=inputs.tokenizers is not None
         ),
         device=device,
+        devices=devices,
         notes=tuple(notes),
         changes=changes,
     )
@@ -180,7 +183,9 @@ def _usable(entry: Loaded, found: Sequence[SavedState], length: int | None) -> l
 
 
 def _order(recipe: Recipe, resumption: Resumption) -> list[str]:
-    """What to say of a Dreambooth state that sd-scripts saved without us."""
+    """What to say of a state that does not tell its epoch's order of pictures."""
+    if recipe.processes > 1:  # their order comes from a generator that accelerate makes and does not save
+        return ["several processes: the rest of the epoch comes in a new order of pictures"]
     if recipe.kind is not Kind.DREAMBOOTH or states.tells_order(resumption.state):
         return []
     return ["the state does not tell its epoch's order of pictures: the rest of the epoch comes in a new one"]
