@@ -159,6 +159,15 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "service": Command("Write a service that starts the worker with the machine.", "queue.service.write_service",
                            "A systemd user unit on Linux; on Windows, the line for a scheduled task."),
     }),
+    "cluster": CommandGroup("Train on a Slurm cluster: set up, list, retry.", {
+        "init": Command("Ask how this cluster wants its jobs, and check it by a short job.",
+                        "cluster.setting_up.init",
+                        "Every question is a flag too. A script is never asked: it gets the defaults."),
+        "list": Command("List what was submitted: what waits and why, what runs where.", "cluster.listing.list_"),
+        "retry": Command("Submit again what failed, was cancelled or cut off.", "cluster.listing.retry",
+                         "Runs are resumed from their states."),
+        "run": Command("Carry out one training of a submission. Jobs type this.", "cluster.running.run"),
+    }),
 }  # fmt: skip
 
 

@@ -60,7 +60,7 @@ SlurmdDebug=info
 SlurmdParameters=config_overrides
 SlurmdSyslogDebug=quiet
 {nodes}
-PartitionName=tests Nodes=ALL Default=YES MaxTime=60 State=UP
+PartitionName=tests Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 

@@ -144,7 +144,9 @@ class Inputs:
     tokenizers: Path | None = None
     """Folder of the CLIP tokenizers, if not in the home folder."""
     job: str | None = None
-    """The queue's job that the run belongs to."""
+    """The queue's or cluster's job that the run belongs to."""
+    saves_on_stop: bool = False
+    """Save a state when asked to stop (inside/saving.py), as a cluster does before it takes the node."""
 
 
 class Folder(_RecordModel):
@@ -296,3 +298,5 @@ class Supervisor(_RecordModel):
     """PID namespace: a container numbers its own processes."""
     locked: bool = False
     """Whether the lock beside it is held. Some network drives support no locks."""
+    slurm: str | None = None
+    """The job of Slurm that it runs in."""

@@ -20,8 +20,9 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import cuda_context, measurements, requirement
 from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.memory.requirement import Known
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
+from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
 from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks, sampling, validating
@@ -57,6 +58,11 @@ class Launch:
     def heaviest(self) -> Recipe:
         """The recipe as the dataset trains with it that takes the most memory."""
         return self.recipe
+
+    @property
+    def saves_on_stop(self) -> bool:
+        """Whether the trainer saves a state when it is asked to end (inside/saving.py)."""
+        return str(INSIDE / "saving.py") in self.argv
 
     @property
     def facts(self) -> RunFacts:
@@ -106,6 +112,7 @@ class Prepared(Launch):
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
+            saves_on_stop=self.saves_on_stop,
             usual=early_spill.usual_speed(self.heaviest, self.device, measurements.load(self.home)[0]),
         )
 
@@ -130,7 +137,9 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     trainer = trained_by(installed, table, recipe, choices.shim, fast=choices.fast)
     counted = counting.of_new_run(installed, recipe)
     marking = prediction.marking(installed, recipe, found.predicted.prediction)
-    trainer = replace(trainer, marking=marking, counting=counted.script)
+    trainer = replace(
+        trainer, marking=marking, counting=counted.script, saving=saving(installed, choices, choices.kind)
+    )
     return Prepared(
         environment=installed,
         recipe=recipe,
@@ -318,6 +327,11 @@ def trained_by(
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
         drawing=INSIDE / "sampled.py" if installed.trains else None,
     )
+
+
+def saving(installed: Environment, inputs: Inputs, kind: Kind) -> Path | None:
+    """The script that saves a state when a run is asked to stop. None where that is not wanted, or can't be."""
+    return INSIDE / "saving.py" if inputs.saves_on_stop and installed.trains and kind.is_network else None
 
 
 def variables(home: Home, model: str, device: Gpu | None, recipe: Recipe, *, own_tokenizers: bool) -> dict[str, str]:

@@ -45,6 +45,7 @@ class ResumedRun(Launch):
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
+            saves_on_stop=self.saves_on_stop,
             usual=early_spill.usual_speed(self.recipe, self.device),
         )
 
@@ -93,7 +94,8 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     paths = preparation.paths(run, model, vae, inputs.tokenizers or home.tokenizers)
     shim = untrusted_run.own_script(inputs.shim)
     trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
-    trainer = replace(trainer, marking=prediction.marking(installed, recipe, prediction.trained(recipe)))
+    marking = prediction.marking(installed, recipe, prediction.trained(recipe))
+    trainer = replace(trainer, marking=marking, saving=preparation.saving(installed, inputs, recipe.kind))
     return ResumedRun(
         environment=installed,
         run=run,
