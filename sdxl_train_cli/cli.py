@@ -135,6 +135,8 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "rerun": Command("Repeat a run under a new name.", "runs.rerun.rerun"),
         "report": Command("Write an HTML report of a run.", "runs.report.write_report",
                           "Curves, samples, settings and checkpoints on one page; works offline."),
+        "export": Command("Write a run as a task for sbatch, SkyPilot or Kubernetes.", "runs.export.export",
+                          "The task holds the settings, and resumes a run that was cut off."),
         "rm": Command("Delete runs and everything that they made.", "runs.rm.rm",
                       "Files that don't belong to the run are kept."),
         "tensorboard": Command("Show the logs of one run, or of all, in TensorBoard.", "runs.tensorboard.serve",
