@@ -65,6 +65,12 @@ class Task:
         return self.folder / "output.log"
 
     @property
+    def output_folder(self) -> Path | None:
+        """Folder in which its run is made."""
+        found = _read(self.folder / _TASK).get("output")
+        return Path(found) if isinstance(found, str) else None
+
+    @property
     def run(self) -> Path | None:
         """Its run's folder, noted before it is created. None before its first start."""
         found = _read(self.folder / _RUN).get("folder")
@@ -162,6 +168,7 @@ def create(
                 task.mkdir(parents=True)
                 _write(task / _TASK, {
                     "token": token, "name": point.name, "kind": point.kind, "preset": point.preset,
+                    "output": _output(point),
                     "record": point.record, "guards_off": list(point.guards_off), "step_downs": point.step_downs,
                 })  # fmt: skip
             _write(folder / _BATCH, {"created": now.isoformat(), "array": is_array})
@@ -175,6 +182,11 @@ def all_in(place: Path) -> list[Batch]:
     """The batches that were submitted, the oldest first."""
     folders = sorted(place.iterdir()) if files.is_folder(place) else []
     return [batch for batch in map(Batch, folders) if not batch.folder.name.startswith(".") and batch.jobs]
+
+
+def _output(point: Waiting) -> str | None:
+    inputs = json.loads(point.record).get("inputs")
+    return None if inputs is None else str(inputs["output"])
 
 
 def _task(folder: Path) -> Task:

@@ -99,8 +99,7 @@ def test_a_run_that_slurm_takes_back_goes_on_where_it_was(cli: Cli, line: list[s
     assert history.load(run).state is RunState.RUNNING
     slurm("scontrol", "requeue", job)
     until(lambda: state(cli) is TaskState.PENDING)
-    listed = cli("cluster", "list").stdout
-    assert "pending (BeginTime)" in listed
+    assert f"cat   pending (BeginTime), job {job}  lora" in cli("runs", "list").stdout
     slurm.start_now(job)
     until(lambda: state(cli) is TaskState.DONE)
 
