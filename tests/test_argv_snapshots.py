@@ -15,6 +15,7 @@ from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.sdscripts import command, lycoris
 from sdxl_train_cli.sdscripts.command import InstalledTrainer, TrainerInputs
+from sdxl_train_cli.sdscripts.processes import Processes
 
 SNAPSHOTS = Path(__file__).parent / "snapshots" / "argv"
 SHIPPED = [(kind, name) for kind in Kind for name in presets.names(kind)]
@@ -30,7 +31,7 @@ def argv_of(kind: Kind, name: str, installed: Environment) -> list[str]:
     run = PurePosixPath("RUN")  # no path of this system's own kind: the same text on Windows
     inputs = TrainerInputs("MODEL", None, run / "dataset.json", run, "NAME", run / "logs", PurePosixPath("TOKENIZERS"))
     trainer = InstalledTrainer(PurePosixPath("PYTHON"), PurePosixPath("SD-SCRIPTS") / kind.script, table.of(kind))
-    return command.build(recipe, inputs, trainer, gpu_index=0)
+    return command.build(recipe, inputs, trainer, Processes(gpus=(0,)))
 
 
 def one_a_line(argv: list[str]) -> str:

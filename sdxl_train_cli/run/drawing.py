@@ -212,8 +212,8 @@ class _Scripted:
     def variables(self) -> dict[str, str]:
         """The script's environment variables. It takes the first GPU that it sees."""
         own = self.inputs.tokenizers is not None
-        found = preparation.variables(self.home, self.inputs.model, self.device, self.recipe, own_tokenizers=own)
-        return found if self.device is None else {**found, "CUDA_VISIBLE_DEVICES": str(self.device.index)}
+        processes = preparation.processes_on(self.device)
+        return preparation.variables(self.home, self.inputs.model, processes, self.recipe, own_tokenizers=own)
 
     def jobs(self, run: Path, laid: Grid, missing: Sequence[GridCell]) -> Iterator[DrawingJob]:
         """A process for each base model, each set of files with the same tensors, each embedding."""

@@ -37,6 +37,7 @@ from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, comma
 from sdxl_train_cli.sdscripts.cache_makers import CacheMakers
 from sdxl_train_cli.sdscripts.command import InstalledTrainer
 from sdxl_train_cli.sdscripts.options import OptionTable
+from sdxl_train_cli.sdscripts.processes import EMPTY_CONFIG, Processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +141,14 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     trainer = replace(
         trainer, marking=marking, counting=counted.script, saving=saving(installed, choices, choices.kind)
     )
+    processes = processes_on(device)
     return Prepared(
         environment=installed,
         recipe=recipe,
         pictures=found.planned.pictures,
         run=run,
-        argv=command.build(recipe, inputs, trainer, device.index if device else None),
-        variables=variables(home, found.model, device, recipe, own_tokenizers=choices.tokenizers is not None),
+        argv=command.build(recipe, inputs, trainer, processes),
+        variables=variables(home, found.model, processes, recipe, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
         notes=(found.predicted.note, *found.planned.notes, *counted.notes, *_gain_of_fast(found, choices)),
         warnings=found.warnings,
@@ -326,6 +328,7 @@ def trained_by(
         shim=shim,
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
         drawing=INSIDE / "sampled.py" if installed.trains else None,
+        accelerate_config=EMPTY_CONFIG,
     )
 
 
@@ -334,15 +337,17 @@ def saving(installed: Environment, inputs: Inputs, kind: Kind) -> Path | None:
     return INSIDE / "saving.py" if inputs.saves_on_stop and installed.trains and kind.is_network else None
 
 
-def variables(home: Home, model: str, device: Gpu | None, recipe: Recipe, *, own_tokenizers: bool) -> dict[str, str]:
+def processes_on(device: Gpu | None) -> Processes:
+    """The layout of a training on this GPU; None is the processor."""
+    return Processes(gpus=() if device is None else (device.index,))
+
+
+def variables(home: Home, model: str, processes: Processes, recipe: Recipe, *, own_tokenizers: bool) -> dict[str, str]:
     """The trainer's environment variables."""
     have_tokenizers = own_tokenizers or hub.has_tokenizers(home)
     found = environment.training_variables()
     found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the numbering of NVML and nvidia-smi
-    if device is None:
-        found["CUDA_VISIBLE_DEVICES"] = "-1"
-    else:
-        found.pop("CUDA_VISIBLE_DEVICES", None)  # accelerate's --gpu_ids sets it
+    found |= processes.variables()
     uploads = recipe.get("huggingface_repo_id") is not None
     if have_tokenizers and not checkpoint.is_hub_id(model) and not uploads:
         found["HF_HUB_OFFLINE"] = "1"  # everything is cached: no request can fail or hang

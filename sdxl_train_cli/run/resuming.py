@@ -96,15 +96,16 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
     marking = prediction.marking(installed, recipe, prediction.trained(recipe))
     trainer = replace(trainer, marking=marking, saving=preparation.saving(installed, inputs, recipe.kind))
+    processes = preparation.processes_on(device)
     return ResumedRun(
         environment=installed,
         run=run,
         recipe=recipe,
         model=model,
         resumption=resumption,
-        argv=command.build(recipe, paths, trainer, device.index if device else None, resumption),
+        argv=command.build(recipe, paths, trainer, processes, resumption),
         variables=preparation.variables(
-            home, inputs.model, device, recipe, own_tokenizers=inputs.tokenizers is not None
+            home, inputs.model, processes, recipe, own_tokenizers=inputs.tokenizers is not None
         ),
         device=device,
         notes=tuple(notes),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli.recipe import Recipe, Scalar, Value
 from sdxl_train_cli.sdscripts.options import Option
+from sdxl_train_cli.sdscripts.processes import Processes
 
 STARTS = ("resume", "resume_from_huggingface", "initial_step", "initial_epoch", "skip_until_initial_step")
 """Options that define where a run begins."""
@@ -38,6 +39,8 @@ class InstalledTrainer:
     """A script that saves a state when the run is asked to stop (inside/saving.py)."""
     counting: Path | None = None
     """A script that has saved states say how far they are (inside/counted.py). None where the trainer does so."""
+    accelerate_config: Path | None = None
+    """A config of accelerate in place of the user's, which it would merge into its flags."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,12 @@ def build(
     recipe: Recipe,
     inputs: TrainerInputs,
     trainer: InstalledTrainer,
-    gpu_index: int | None,
+    processes: Processes,
     resumption: Resumption | None = None,
 ) -> list[str]:
     """The complete command line, with every launch flag set so that accelerate reads no user config.
 
-    `gpu_index` None trains on the processor. `resumption` continues an earlier run.
+    `resumption` continues an earlier run.
     """
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
     shims += trainer.marking
@@ -94,21 +97,23 @@ def build(
         recipe = recipe.replaced(dict.fromkeys(STARTS if resumption.steps is None else (*STARTS, *_LENGTHS)))
         counting, begun, resuming = resumption.shim, resumption.step, resumption.words(trainer.options)
     shims = [*([] if counting is None else [str(counting), "--from", str(begun)]), *shims]
-    line = [*_launch(recipe, trainer.python, gpu_index), *shims, str(trainer.script)]
+    line = [*_launch(recipe, trainer, processes), *shims, str(trainer.script)]
     return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *resuming]
 
 
-def _launch(recipe: Recipe, python: Path, gpu_index: int | None) -> list[str]:
+def _launch(recipe: Recipe, trainer: InstalledTrainer, processes: Processes) -> list[str]:
+    config = trainer.accelerate_config
     return [
-        str(python),
+        str(trainer.python),
         "-m",
         "accelerate.commands.launch",
-        "--num_processes=1",
-        "--num_machines=1",
+        *([] if config is None else [f"--config_file={config}"]),
+        f"--num_processes={processes.total}",
+        f"--num_machines={processes.machines}",
         f"--mixed_precision={recipe.get('mixed_precision') or 'no'}",
         "--dynamo_backend=no",
         "--num_cpu_threads_per_process=2",
-        "--cpu" if gpu_index is None else f"--gpu_ids={gpu_index}",
+        *processes.flags(),
     ]
 
 

@@ -19,6 +19,7 @@ from sdxl_train_cli.recipes.project import Project
 from sdxl_train_cli.run import preparation, run_choices
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts.processes import Processes
 
 KEYS = ("preset", "model", "vae", "data", "reg", "output", "name", "trigger", "prediction")
 
@@ -185,6 +186,6 @@ def test_the_hub_stays_within_reach_of_a_run_that_uploads(change: str | None, is
     changes = [presets.parse_override(change)] if change else []
     recipe = presets.load(Kind.LORA, "dim32-gc", changes)
 
-    found = preparation.variables(Home(tmp_path), "base.safetensors", None, recipe, own_tokenizers=True)
+    found = preparation.variables(Home(tmp_path), "base.safetensors", Processes(), recipe, own_tokenizers=True)
 
     assert ("HF_HUB_OFFLINE" in found) is is_offline

@@ -17,6 +17,7 @@ from sdxl_train_cli.recipe import Kind, Recipe, Setting, Value
 from sdxl_train_cli.sdscripts import command, options, shipped
 from sdxl_train_cli.sdscripts.command import InstalledTrainer, Resumption, TrainerInputs
 from sdxl_train_cli.sdscripts.options import Option
+from sdxl_train_cli.sdscripts.processes import Processes
 
 TABLE = shipped.table()
 INPUTS = TrainerInputs(
@@ -39,7 +40,7 @@ def recipe(settings: dict[str, Value]) -> Recipe:
 
 
 def build(settings: dict[str, Value], inputs: TrainerInputs = INPUTS, trainer: InstalledTrainer = TRAINER) -> list[str]:
-    return command.build(recipe(settings), inputs, trainer, 0)
+    return command.build(recipe(settings), inputs, trainer, Processes(gpus=(0,)))
 
 
 def chosen(settings: dict[str, Value]) -> list[str]:
@@ -73,11 +74,11 @@ def test_without_a_precision_the_launch_says_no_as_sd_scripts_does() -> None:
 
 
 def test_on_the_processor_no_gpu_is_named() -> None:
-    argv = command.build(recipe({}), INPUTS, TRAINER, None)
+    argv = command.build(recipe({}), INPUTS, TRAINER, Processes())
 
     assert "--cpu" in argv
     assert not any(word.startswith("--gpu_ids") for word in argv)
-    assert "--gpu_ids=3" in command.build(recipe({}), INPUTS, TRAINER, 3)
+    assert "--gpu_ids=3" in command.build(recipe({}), INPUTS, TRAINER, Processes(gpus=(3,)))
 
 
 def test_a_shim_stands_before_the_script() -> None:
@@ -201,7 +202,7 @@ def test_argparse_reads_exactly_the_values_of_the_recipe(settings: dict[str, Val
 
 
 def gone_on(settings: dict[str, Value], resumption: Resumption, trainer: InstalledTrainer = TRAINER) -> list[str]:
-    return command.build(recipe(settings), INPUTS, trainer, 0, resumption)
+    return command.build(recipe(settings), INPUTS, trainer, Processes(gpus=(0,)), resumption)
 
 
 def test_a_run_that_goes_on_is_the_same_run_from_its_state_on() -> None:
