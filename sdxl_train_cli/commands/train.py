@@ -12,7 +12,7 @@ import typer
 from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import ending, train_options, workspace
 from sdxl_train_cli.commands.cluster import submission
-from sdxl_train_cli.commands.cluster.submission import On
+from sdxl_train_cli.commands.cluster.submission import Nodes, On
 from sdxl_train_cli.commands.queue import adding
 from sdxl_train_cli.commands.train_options import (
     Accumulate,
@@ -92,7 +92,7 @@ def train(
     sample: Sample = None, no_samples: NoSamples = False, validate: Validate = None,
     keep_best: KeepBest = None,
     no_guard: NoGuard = None, dry_run: DryRun = False, as_json: AsJson = False, on: On = None,
-    home: HomeOption = None,
+    nodes: Nodes = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Train the kind that the command is named after; the command table has a row for each."""
     if gpu_memory is not None and not dry_run:
@@ -122,8 +122,8 @@ def train(
         validation=run_choices.validation(written, typed=validate),
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
-    cluster = submission.engine(on, home)
-    choices = replace(choices, starts_later=cluster is not None or adding.is_asked(context))
+    cluster = submission.engine(on, nodes, home)
+    choices = replace(choices, starts_later=cluster is not None or adding.is_asked(context), nodes=nodes or 1)
     where = workspace.home(home) if cluster is None else cluster.home
     checked = choices if cluster is None else submission.checked_as(choices, cluster)
     with workspace.picture_progress() as on_progress:

@@ -145,6 +145,8 @@ class Inputs:
     """Folder of the CLIP tokenizers, if not in the home folder."""
     job: str | None = None
     """The queue's or cluster's job that the run belongs to."""
+    nodes: Annotated[int, Field(ge=1, le=_MOST)] = 1
+    """Nodes of a cluster that train together."""
     saves_on_stop: bool = False
     """Save a state when asked to stop (inside/saving.py), as a cluster does before it takes the node."""
 

@@ -25,7 +25,8 @@ from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
-from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks, sampling, validating
+from sdxl_train_cli.run import counting, early_spill, nodes, prediction, recipe_checks, sampling, validating
+from sdxl_train_cli.run.counting import StateCounting
 from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -138,19 +139,17 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     trainer = trained_by(installed, table, recipe, choices.shim, fast=choices.fast)
     counted = counting.of_new_run(installed, recipe)
     marking = prediction.marking(installed, recipe, found.predicted.prediction)
-    trainer = replace(
-        trainer, marking=marking, counting=counted.script, saving=saving(installed, choices, choices.kind)
-    )
-    processes = processes_on(device)
+    trainer = replace(trainer, marking=marking, counting=counted.script, saving=saving(installed, choices))
+    processes = nodes.layout(processes_on(device), choices, os.environ)
     return Prepared(
         environment=installed,
         recipe=recipe,
         pictures=found.planned.pictures,
         run=run,
-        argv=command.build(recipe, inputs, trainer, processes),
+        argv=nodes.started(command.build(recipe, inputs, trainer, processes), choices.nodes, run.folder),
         variables=variables(home, found.model, processes, recipe, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
-        notes=(found.predicted.note, *found.planned.notes, *counted.notes, *_gain_of_fast(found, choices)),
+        notes=_notes(found, counted, choices),
         warnings=found.warnings,
         readable=tuple(found.readable),
         memory=found.memory,
@@ -159,6 +158,13 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         home=home,
         choices=choices,
     )
+
+
+def _notes(found: _Checked, counted: StateCounting, choices: Choices) -> tuple[str, ...]:
+    """What was decided, for the user to know."""
+    batch = int(found.planned.recipe.number("train_batch_size") or 1)
+    decided = (found.predicted.note, *found.planned.notes, *counted.notes)
+    return (*decided, *_gain_of_fast(found, choices), *nodes.note(choices.nodes, batch))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,9 +338,11 @@ def trained_by(
     )
 
 
-def saving(installed: Environment, inputs: Inputs, kind: Kind) -> Path | None:
+def saving(installed: Environment, inputs: Inputs, kind: Kind | None = None) -> Path | None:
     """The script that saves a state when a run is asked to stop. None where that is not wanted, or can't be."""
-    return INSIDE / "saving.py" if inputs.saves_on_stop and installed.trains and kind.is_network else None
+    trained = inputs.kind if isinstance(inputs, Choices) else kind
+    can = installed.trains and trained is not None and trained.is_network
+    return INSIDE / "saving.py" if inputs.saves_on_stop and can else None
 
 
 def processes_on(device: Gpu | None) -> Processes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -19,7 +20,7 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import counting, early_spill, prediction, preparation, sampling
+from sdxl_train_cli.run import counting, early_spill, nodes, prediction, preparation, sampling
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
@@ -96,14 +97,14 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
     marking = prediction.marking(installed, recipe, prediction.trained(recipe))
     trainer = replace(trainer, marking=marking, saving=preparation.saving(installed, inputs, recipe.kind))
-    processes = preparation.processes_on(device)
+    processes = nodes.layout(preparation.processes_on(device), inputs, os.environ)
     return ResumedRun(
         environment=installed,
         run=run,
         recipe=recipe,
         model=model,
         resumption=resumption,
-        argv=command.build(recipe, paths, trainer, processes, resumption),
+        argv=nodes.started(command.build(recipe, paths, trainer, processes, resumption), inputs.nodes, run.folder),
         variables=preparation.variables(
             home, inputs.model, processes, recipe, own_tokenizers=inputs.tokenizers is not None
         ),

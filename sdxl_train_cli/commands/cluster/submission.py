@@ -31,12 +31,21 @@ On = Annotated[
 ]  # fmt: skip
 
 
-def engine(on: Engine | None, home: str | None) -> SlurmEngine | None:
+Nodes = Annotated[
+    int | None,
+    values.whole("--nodes", metavar="NODES", panel=train_options.WATCHING,
+                 about="Nodes of the cluster that train this together [default: 1]"),
+]  # fmt: skip
+
+
+def engine(on: Engine | None, nodes: int | None, home: str | None) -> SlurmEngine | None:
     """The cluster to submit to. None where the run starts here."""
     if on is None:
+        if nodes is not None:
+            raise UsageError("--nodes is for a cluster", f"add --on slurm --nodes {nodes}")
         return None
     known = settings.load(os.environ)
-    return SlurmEngine(workspace.home(home or known.home), known)
+    return SlurmEngine(workspace.home(home or known.home), known, nodes or 1)
 
 
 def checked_as(choices: Choices, cluster: SlurmEngine) -> Choices:
