@@ -127,6 +127,8 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     }),
     "runs": CommandGroup("List, show, compare and resume runs.", {
         "list": Command("List every run, newest first.", "runs.listing.list_"),
+        "watch": Command("Watch every run: what trains and how far it is.", "runs.listing.watch",
+                         "Until Ctrl-C. Runs on a cluster are among them, and what waits there."),
         "show": Command("Show one run: settings, results, how it ended.", "runs.listing.show"),
         "diff": Command("Compare two runs: settings, data, results.", "runs.listing.diff"),
         "explain": Command("Explain why a run failed and what to type next.", "runs.explain.explain",
@@ -135,6 +137,8 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "rerun": Command("Repeat a run under a new name.", "runs.rerun.rerun"),
         "report": Command("Write an HTML report of a run.", "runs.report.write_report",
                           "Curves, samples, settings and checkpoints on one page; works offline."),
+        "export": Command("Write a run as a task for sbatch, SkyPilot or Kubernetes.", "runs.export.export",
+                          "The task holds the settings, and resumes a run that was cut off."),
         "rm": Command("Delete runs and everything that they made.", "runs.rm.rm",
                       "Files that don't belong to the run are kept."),
         "tensorboard": Command("Show the logs of one run, or of all, in TensorBoard.", "runs.tensorboard.serve",
@@ -158,6 +162,15 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "rm": Command("Take jobs out of the queue. Their runs stay.", "queue.changing.rm"),
         "service": Command("Write a service that starts the worker with the machine.", "queue.service.write_service",
                            "A systemd user unit on Linux; on Windows, the line for a scheduled task."),
+    }),
+    "cluster": CommandGroup("Train on a Slurm cluster: set up, list, retry.", {
+        "init": Command("Ask how this cluster wants its jobs, and check it by a short job.",
+                        "cluster.setting_up.init",
+                        "Every question is a flag too. A script is never asked: it gets the defaults."),
+        "list": Command("List what was submitted: what waits and why, what runs where.", "cluster.listing.list_"),
+        "retry": Command("Submit again what failed, was cancelled or cut off.", "cluster.listing.retry",
+                         "Runs are resumed from their states."),
+        "run": Command("Carry out one training of a submission. Jobs type this.", "cluster.running.run"),
     }),
 }  # fmt: skip
 

@@ -304,6 +304,10 @@ class Child:
         code = self._process.wait()
         return SIGNALLED - code if code < 0 else code
 
+    def ask_to_end(self) -> None:
+        """Ask the whole group to end, and go on reading what it says."""
+        self._ask_to_end()
+
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Ask the whole group to end, wait, then kill it. Ctrl-C while waiting kills at once."""
         self._is_ending = True  # a command blocked on its pipe would not end

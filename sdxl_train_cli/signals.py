@@ -29,3 +29,16 @@ def raise_stopped() -> None:
         signum = getattr(signal, name, None)
         if signum is not None and signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, stop)
+
+
+def raise_stopped_once() -> None:
+    """As above, but for the first signal only: a cluster sends several, and kills what takes too long by itself."""
+
+    def stop(signum: int, _frame: object) -> None:
+        for each in taken:
+            signal.signal(each, lambda *_: None)
+        raise Stopped(signum)
+
+    taken = [signal.Signals[name] for name in NAMES if name in signal.Signals.__members__]
+    for each in taken:
+        signal.signal(each, stop)

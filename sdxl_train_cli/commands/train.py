@@ -11,6 +11,8 @@ import typer
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import ending, train_options, workspace
+from sdxl_train_cli.commands.cluster import submission
+from sdxl_train_cli.commands.cluster.submission import Nodes, On
 from sdxl_train_cli.commands.queue import adding
 from sdxl_train_cli.commands.train_options import (
     Accumulate,
@@ -90,7 +92,8 @@ def train(
     fast: Fast = False, on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3, no_vram_check: NoVramCheck = False,
     sample: Sample = None, no_samples: NoSamples = False, validate: Validate = None,
     keep_best: KeepBest = None,
-    no_guard: NoGuard = None, dry_run: DryRun = False, as_json: AsJson = False, home: HomeOption = None,
+    no_guard: NoGuard = None, dry_run: DryRun = False, as_json: AsJson = False, on: On = None,
+    nodes: Nodes = None, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Train the kind that the command is named after; the command table has a row for each."""
     if gpu_memory is not None and not dry_run:
@@ -121,10 +124,18 @@ def train(
         validation=run_choices.validation(written, typed=validate),
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
-    choices = replace(choices, starts_later=adding.is_asked(context))
-    where = workspace.home(home)
+    cluster = submission.engine(on, nodes, home)
+    choices = replace(choices, starts_later=cluster is not None or adding.is_asked(context), nodes=nodes or 1)
+    where = workspace.home(home) if cluster is None else cluster.home
+    checked = choices if cluster is None else submission.checked_as(choices, cluster)
     with workspace.picture_progress() as on_progress:
-        prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)
+        prepared = preparation.prepare(checked, where, workspace.user_presets(), on_progress)
+    if cluster is not None:
+        tell(prepared)
+        downs = step_downs if on_oom is OnOom.STEP_DOWN else 0
+        ready = replace(prepared, choices=choices)
+        submission.submit(ready, cluster, off, step_downs=downs, dry_run=dry_run, as_json=as_json)
+        return
     if dry_run:
         show_prepared(prepared, as_json=as_json)
         return

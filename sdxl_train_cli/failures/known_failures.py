@@ -11,7 +11,7 @@ from sdxl_train_cli import untrusted_files
 from sdxl_train_cli.failures.signature import Signature
 
 FOLDER = Path(__file__).with_name("signatures")
-FILES = ("machine", "files", "settings", "packages", "stages")
+FILES = ("machine", "files", "settings", "packages", "stages", "cluster")
 """Files in matching order: specific rows come before general ones that could match the same text."""
 SHARED = "shared"
 """File of texts shared by several rows."""

@@ -69,7 +69,30 @@ def _code(stop: StoppedError | signals.Stopped) -> int:
 
 
 def _go_on(queue: Queue, job: Job, user_presets: Path, actions: JobActions) -> None:
-    kept = queue.kept(job.id)
+    def note_folder(folder: Path) -> None:
+        if not queue.note_folder(job, folder):
+            raise LostJobError(f"job {job.id} has been started by another process", "`sdxl-train queue list` shows it")
+
+    again = "add it again with `sdxl-train queue add`"
+    go_on(job, KeptJob(queue.kept(job.id), queue.job_folder(job.id), again), user_presets, actions, note_folder)
+
+
+@dataclass(frozen=True)
+class KeptJob:
+    """What is kept of a job beside itself, and where."""
+
+    kept: Kept
+    folder: Path
+    to_add_again: str
+    """What to do if it can't be read."""
+    saves_on_stop: bool = False
+    """Whether its run saves a state when it is asked to stop."""
+
+
+def go_on(
+    job: Job, stored: KeptJob, user_presets: Path, actions: JobActions, note_folder: Callable[[Path], None]
+) -> None:
+    """Start a job's run, or resume its own. Blocks, and raises what its run raises."""
     before = own_run(job)
     if before is not None:
         before = _after_its_trainer(before)
@@ -77,18 +100,13 @@ def _go_on(queue: Queue, job: Job, user_presets: Path, actions: JobActions) -> N
             return
         if resuming.is_possible(before) or finishing.is_trained(before):
             actions.say(f"resuming {before.folder}")
-            actions.resume(before, kept)
+            actions.resume(before, stored.kept)
             return
         actions.say(f"{before.folder} has no state to resume from: starting anew")
-    again = _choices(queue, job, kept, user_presets)
+    again = _choices(job, stored, user_presets)
     for note in again.notes:
         actions.say(note)
-
-    def note_folder(folder: Path) -> None:
-        if not queue.note_folder(job, folder):
-            raise LostJobError(f"job {job.id} has been started by another process", "`sdxl-train queue list` shows it")
-
-    actions.start(again.choices, kept, note_folder)
+    actions.start(again.choices, stored.kept, note_folder)
 
 
 def own_run(job: Job) -> Loaded | None:
@@ -126,13 +144,14 @@ def _after_its_trainer(entry: Loaded) -> Loaded:
     return entry
 
 
-def _choices(queue: Queue, job: Job, kept: Kept, user_presets: Path) -> RepeatedChoices:
+def _choices(job: Job, stored: KeptJob, user_presets: Path) -> RepeatedChoices:
     """The job's choices as they were when it was added, whatever has become of presets and project file since."""
     try:
-        record = Record.model_validate_json(kept.record)
+        record = Record.model_validate_json(stored.kept.record)
     except ValueError as error:
-        raise UsageError(f"job {job.id} can't be read", "add it again with `sdxl-train queue add`") from error
-    entry = Loaded(queue.job_folder(job.id), RunState.STOPPED, record)
+        raise UsageError(f"job {job.id} can't be read", stored.to_add_again) from error
+    entry = Loaded(stored.folder, RunState.STOPPED, record)
     again = repeating.choices_of(entry, job.name, user_presets)
     device = job.device if job.gpu_index is None else job.gpu_index
-    return replace(again, choices=replace(again.choices, gpu_index=device, job=job.token))
+    choices = replace(again.choices, gpu_index=device, job=job.token, saves_on_stop=stored.saves_on_stop)
+    return replace(again, choices=choices)

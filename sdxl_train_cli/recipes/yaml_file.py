@@ -272,3 +272,19 @@ def _text_problem(entry: YamlEntry) -> WrongValue | None:
         return None
     what = "true or false" if isinstance(entry.value, bool) else "a number"
     return f"{entry.key} takes text, and YAML reads {what} here", f'put it into quotes: {entry.key}: "..."'
+
+
+def dumped(content: object) -> str:
+    """A document for another program; texts of several lines are written as they are."""
+    return str(yaml.dump(content, Dumper=_BlockDumper, sort_keys=False, allow_unicode=True, width=math.inf))
+
+
+class _BlockDumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks."""
+
+
+def _text_node(dumper: _BlockDumper, text: str) -> ScalarNode:
+    return dumper.represent_scalar(f"{_TAG}str", text, style="|" if "\n" in text else None)
+
+
+_BlockDumper.add_representer(str, _text_node)

@@ -57,6 +57,8 @@ class ListedRun(Generic[_Front_co]):
     outcome: Outcome | None = None
     problem: str | None = None
     """What is wrong with the record, or why the run's state is unknown."""
+    slurm: str | None = None
+    """The job of Slurm that was last seen with a run of unknown state."""
 
     @property
     def name(self) -> str:
@@ -162,7 +164,7 @@ def _look(folder: Path, shape: type[_Front_co]) -> ListedRun[_Front_co]:
         if watched is RunState.RUNNING:
             return ListedRun(folder, RunState.RUNNING, kept)
         if watched is RunState.UNKNOWN and watcher is not None:
-            return ListedRun(folder, RunState.UNKNOWN, kept, outcome, _elsewhere(watcher))
+            return ListedRun(folder, RunState.UNKNOWN, kept, outcome, _elsewhere(watcher), watcher.slurm)
         state = RunState.INTERRUPTED if outcome is None else _ended(outcome)
     except (OSError, ValueError) as error:
         return ListedRun(folder, RunState.BROKEN, unread, problem=_reason(error))

@@ -129,7 +129,7 @@ class Inputs:
     gpu_indices: tuple[Count, ...] = ()
     """The GPUs that were named, where they are several."""
     processes: Annotated[int, Field(ge=1, le=_MOST)] = 1
-    """How many train together, one on each GPU."""
+    """How many train together on a node, one on each GPU."""
     on_processor: bool = False
     """Train without a GPU, as the smoke test does."""
     check_vram: bool = True
@@ -148,7 +148,16 @@ class Inputs:
     tokenizers: Path | None = None
     """Folder of the CLIP tokenizers, if not in the home folder."""
     job: str | None = None
-    """The queue's job that the run belongs to."""
+    """The queue's or cluster's job that the run belongs to."""
+    nodes: Annotated[int, Field(ge=1, le=_MOST)] = 1
+    """Nodes of a cluster that train together."""
+    saves_on_stop: bool = False
+    """Save a state when asked to stop (inside/saving.py), as a cluster does before it takes the node."""
+
+    @property
+    def all_processes(self) -> int:
+        """Processes that train together, on all nodes."""
+        return self.nodes * self.processes
 
 
 class Folder(_RecordModel):
@@ -233,7 +242,7 @@ class Record(RunHeading):
         """The recipe with origins. None for an unknown kind."""
         if self.kind not in [kind.value for kind in Kind]:
             return None
-        name, processes = self.preset or "", 1 if self.inputs is None else self.inputs.processes
+        name, processes = self.preset or "", 1 if self.inputs is None else self.inputs.all_processes
         kind, settings = Kind(self.kind), self.settings
         return Recipe(kind=kind, name=name, description="", settings=settings, processes=processes)
 
@@ -302,3 +311,5 @@ class Supervisor(_RecordModel):
     """PID namespace: a container numbers its own processes."""
     locked: bool = False
     """Whether the lock beside it is held. Some network drives support no locks."""
+    slurm: str | None = None
+    """The job of Slurm that it runs in."""

@@ -128,6 +128,8 @@ def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
     is_told = lock is _Lock.FREE and noted.locked
     if _is_here(noted):
         return Liveness.GONE if is_told else _life_here(noted)
+    if noted.slurm is not None:  # a node holds its lock through the network, which the drive's own computer may not see
+        return Liveness.UNKNOWN
     if (is_told or noted.host == _host()) and _is_local(folder):
         return Liveness.GONE  # this computer has rebooted since
     return Liveness.UNKNOWN
@@ -136,6 +138,15 @@ def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
 def is_held(folder: Path) -> bool:
     """Whether a process is known to hold the folder, by its lock, or by its note where locks do not work."""
     return liveness(folder, _noted(folder)) is Liveness.ALIVE
+
+
+def forget_other_node(folder: Path) -> None:
+    """Remove the note of a job of Slurm that ran on another node. For the job that Slurm has started in its place."""
+    path = folder / record.RUNNING
+    with contextlib.suppress(OSError, ValueError):  # pydantic's errors are ValueErrors
+        noted = Supervisor.model_validate(files.read_json(path))
+        if noted.slurm is not None and not _is_here(noted) and _look(folder / record.LOCK) is not _Lock.HELD:
+            path.unlink()
 
 
 def process_of(folder: Path) -> int | None:
@@ -162,8 +173,9 @@ def current_process(*, is_locked: bool) -> Supervisor:
     pid = os.getpid()
     created = psutil.Process(pid).create_time()
     return Supervisor(
-        pid=pid, created=created, host=_host(), boot=_boot(), ticks=_ticks(pid), space=_space(), locked=is_locked
-    )
+        pid=pid, created=created, host=_host(), boot=_boot(), ticks=_ticks(pid), space=_space(), locked=is_locked,
+        slurm=_slurm_job(),
+    )  # fmt: skip
 
 
 def _open(path: Path, flags: int) -> int:
@@ -231,6 +243,12 @@ def _lives(noted: Supervisor) -> bool:
 
 def _host() -> str:
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+
+
+def _slurm_job() -> str | None:
+    """The job of Slurm that this process runs in: `12`, or `12_3` for an element of an array."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else os.environ.get("SLURM_JOB_ID")
 
 
 def _boot() -> str | None:

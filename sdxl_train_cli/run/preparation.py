@@ -20,12 +20,21 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.memory import cuda_context, measurements, requirement
 from sdxl_train_cli.memory.measurements import MeasuredRuns
 from sdxl_train_cli.memory.requirement import Known
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipe import Kind, Recipe
 from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
-from sdxl_train_cli.run import counting, early_spill, prediction, recipe_checks, sampling, several_gpus, validating
+from sdxl_train_cli.run import (
+    counting,
+    early_spill,
+    nodes,
+    prediction,
+    recipe_checks,
+    sampling,
+    several_gpus,
+    validating,
+)
 from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -61,6 +70,11 @@ class Launch:
     def heaviest(self) -> Recipe:
         """The recipe as the dataset trains with it that takes the most memory."""
         return self.recipe
+
+    @property
+    def saves_on_stop(self) -> bool:
+        """Whether the trainer saves a state when it is asked to end (inside/saving.py)."""
+        return str(INSIDE / "saving.py") in self.argv
 
     @property
     def facts(self) -> RunFacts:
@@ -110,6 +124,7 @@ class Prepared(Launch):
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
+            saves_on_stop=self.saves_on_stop,
             usual=early_spill.usual_speed(self.heaviest, self.device, measurements.load(self.home)[0]),
         )
 
@@ -134,14 +149,14 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     trainer = trained_by(installed, table, recipe, choices.shim, fast=choices.fast)
     counted = counting.of_new_run(installed, recipe)
     marking = prediction.marking(installed, recipe, found.predicted.prediction)
-    trainer = replace(trainer, marking=marking, counting=counted.script)
-    processes = several_gpus.layout(choices, found.devices)
+    trainer = replace(trainer, marking=marking, counting=counted.script, saving=saving(installed, choices))
+    processes = nodes.layout(several_gpus.layout(choices, found.devices), choices, os.environ)
     return Prepared(
         environment=installed,
         recipe=recipe,
         pictures=found.planned.pictures,
         run=run,
-        argv=command.build(recipe, inputs, trainer, processes),
+        argv=nodes.started(command.build(recipe, inputs, trainer, processes), choices.nodes, run.folder),
         variables=variables(home, found.model, processes, recipe, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
         notes=(*found.notes, *counted.notes, *_gain_of_fast(found, choices)),
@@ -357,6 +372,13 @@ def trained_by(
         drawing=INSIDE / "sampled.py" if installed.trains else None,
         accelerate_config=EMPTY_CONFIG,
     )
+
+
+def saving(installed: Environment, inputs: Inputs, kind: Kind | None = None) -> Path | None:
+    """The script that saves a state when a run is asked to stop. None where that is not wanted, or can't be."""
+    trained = inputs.kind if isinstance(inputs, Choices) else kind
+    can = installed.trains and trained is not None and trained.is_network
+    return INSIDE / "saving.py" if inputs.saves_on_stop and can else None
 
 
 def processes_on(device: Gpu | None) -> Processes:

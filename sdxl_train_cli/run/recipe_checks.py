@@ -238,7 +238,7 @@ def load_recipe(checks: RecipeChecks) -> PredictionChoice:
     loaded = presets.load(choices.kind, choices.preset, overrides, checks.user_presets)
     loaded = validating.asked(loaded, choices.validation, checks.table)
     loaded = sampling.asked(loaded, choices.samples, off=sampling.is_off(overrides))
-    loaded = loaded.model_copy(update={"processes": choices.processes})
+    loaded = loaded.model_copy(update={"processes": choices.all_processes})
     gathering = Gathering()
     with gathering.part():
         several_gpus.require_possible(choices, choices.kind)

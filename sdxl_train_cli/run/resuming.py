@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -19,7 +20,16 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import counting, early_spill, finishing, prediction, preparation, sampling, several_gpus
+from sdxl_train_cli.run import (
+    counting,
+    early_spill,
+    finishing,
+    nodes,
+    prediction,
+    preparation,
+    sampling,
+    several_gpus,
+)
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
@@ -46,6 +56,7 @@ class ResumedRun(Launch):
             guards_off=guards_off,
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
+            saves_on_stop=self.saves_on_stop,
             usual=early_spill.usual_speed(self.recipe, self.device),
         )
 
@@ -95,15 +106,16 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     paths = preparation.paths(run, model, vae, inputs.tokenizers or home.tokenizers)
     shim = untrusted_run.own_script(inputs.shim)
     trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
-    trainer = replace(trainer, marking=prediction.marking(installed, recipe, prediction.trained(recipe)))
-    processes = several_gpus.layout(inputs, devices)
+    marking = prediction.marking(installed, recipe, prediction.trained(recipe))
+    trainer = replace(trainer, marking=marking, saving=preparation.saving(installed, inputs, recipe.kind))
+    processes = nodes.layout(several_gpus.layout(inputs, devices), inputs, os.environ)
     return ResumedRun(
         environment=installed,
         run=run,
         recipe=recipe,
         model=model,
         resumption=resumption,
-        argv=command.build(recipe, paths, trainer, processes, resumption),
+        argv=nodes.started(command.build(recipe, paths, trainer, processes, resumption), inputs.nodes, run.folder),
         variables=preparation.variables(
             home, inputs.model, processes, recipe, own_tokenizers=inputs.tokenizers is not None
         ),

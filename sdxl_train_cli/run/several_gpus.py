@@ -45,7 +45,7 @@ class SharedRun:
 
 def require_possible(inputs: Inputs, kind: Kind) -> None:
     """UsageError where several GPUs can't train together."""
-    if inputs.processes == 1:
+    if inputs.all_processes == 1:
         return
     if sys.platform == "win32" and not inputs.on_processor:
         words = "several GPUs can't train one model on Windows: PyTorch has no NCCL there, which exchanges gradients"

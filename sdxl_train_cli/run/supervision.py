@@ -72,6 +72,8 @@ class Conditions:
     """What remedies depend on."""
     usual: UsualSpeed | None = None
     """What a step takes on this card. None if that is not known."""
+    saves_on_stop: bool = False
+    """Whether the trainer saves a state when it is asked to end."""
 
 
 class Supervision:

@@ -107,6 +107,8 @@ def _watch(  # noqa: PLR0913 - as above
         try:
             code = _follow(child, supervision, first, log, on_event)
         except signals.Stopped as stop:
+            if conditions.saves_on_stop:
+                child.ask_to_end()
             ended = _let_step_end(child, supervision, log, on_event)
             child.stop()
             if not ended:

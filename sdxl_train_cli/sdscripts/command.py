@@ -37,6 +37,8 @@ class InstalledTrainer:
     """A script that keeps the validation loss of each picture (inside/validated.py)."""
     drawing: Path | None = None
     """A script that draws samples in little memory (inside/sampled.py)."""
+    saving: Path | None = None
+    """A script that saves a state when the run is asked to stop (inside/saving.py)."""
     counting: Path | None = None
     """A script that has saved states say how far they are (inside/counted.py). None where the trainer does so."""
     accelerate_config: Path | None = None
@@ -88,6 +90,7 @@ def build(
     """
     shims = [] if trainer.fast is None else [str(trainer.fast), "default"]
     shims += trainer.marking
+    shims += [] if trainer.saving is None else [str(trainer.saving)]
     shims += [] if trainer.drawing is None or recipe.get("sample_prompts") is None else [str(trainer.drawing)]
     shims += [] if trainer.shim is None else [str(trainer.shim)]
     shims += [] if trainer.validating is None else [str(trainer.validating)]  # the last: it imports the trainer

@@ -39,23 +39,27 @@ def add(
     as_json: bool = False,
 ) -> None:
     """Put a run that passed every check at the end of the queue, as its choices are now."""
-    queue, choices = Queue(where.queue), prepared.choices
-    _require_one_gpu(choices)
-    job = queue.add(
-        Waiting(
-            name=choices.name,
-            kind=choices.kind.value,
-            preset=prepared.recipe.name,
-            record=repeating.record(prepared).model_dump_json(exclude_unset=True),
-            guards_off=tuple(sorted(guard.value for guard in guards_off)),
-            step_downs=step_downs,
-            gpu_index=choices.gpu_index,
-            need_gib=preparation.need_gib(prepared),
-        )
-    )
+    queue = Queue(where.queue)
+    _require_one_gpu(prepared.choices)
+    job = queue.add(waiting_of(prepared, guards_off, step_downs))
     if as_json:
         printing.data({"job": job.id, "name": job.name, "kind": job.kind, "preset": job.preset}, indent=None)
     else:
         printing.out(str(job.id))
     if not worker.is_working(queue):
         console.note(f"job {job.id} ({job.name}) waits; to work off the queue: sdxl-train queue start")
+
+
+def waiting_of(prepared: Prepared, guards_off: frozenset[Guard], step_downs: int) -> Waiting:
+    """A run that passed every check, to be carried out later."""
+    choices = prepared.choices
+    return Waiting(
+        name=choices.name,
+        kind=choices.kind.value,
+        preset=prepared.recipe.name,
+        record=repeating.record(prepared).model_dump_json(exclude_unset=True),
+        guards_off=tuple(sorted(guard.value for guard in guards_off)),
+        step_downs=step_downs,
+        gpu_index=choices.gpu_index,
+        need_gib=preparation.need_gib(prepared),
+    )

@@ -10,17 +10,21 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import files, formatting
+from sdxl_train_cli.cluster.overview import TaskView
 from sdxl_train_cli.commands import completion, values, workspace
-from sdxl_train_cli.commands.workspace import OutputOption
+from sdxl_train_cli.commands.cluster import submitted
+from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.layout import PROJECT_FILE
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.records import comparison, history, run_folders, validation
+from sdxl_train_cli.records import comparison, history, metrics, record, run_folders, validation
 from sdxl_train_cli.records.comparison import Fact
 from sdxl_train_cli.records.history import Listed, Loaded, RunState
 from sdxl_train_cli.sdscripts import results, states
 from sdxl_train_cli.sdscripts.results import CheckpointFile
 from sdxl_train_cli.ui import console, printing, wrapping
+
+_WATCH_SECONDS = 5.0
 
 Run = Annotated[
     str,
@@ -44,32 +48,39 @@ Last = Annotated[int | None, values.whole("--last", metavar="COUNT", about="Only
 
 
 def list_(
-    output: OutputOption = None, name: Part = None, state: State = None, last: Last = None, as_json: Json = False
-) -> None:
+    output: OutputOption = None, name: Part = None, state: State = None, last: Last = None, as_json: Json = False,
+    home: HomeOption = None,
+) -> None:  # fmt: skip
     """List every run, newest first."""
     folder = workspace.output(output)
     if output is not None and not files.exists(folder):
         raise UsageError(f"no folder at {folder}", "give -o the folder that holds the runs")
-    all_ = history.entries(folder)
+    all_, waiting = submitted.look(folder, workspace.home(home))
     fitting = [one for one in all_ if (name or "") in one.folder.name and state in {None, one.state}]
     found = fitting if last is None else fitting[:last]
+    waiting = waiting if state is None and last is None else []
     if as_json:
-        _print_json([_facts(entry) for entry in found])
+        _print_json([*map(submitted.facts, waiting), *(_facts(entry) for entry in found)])
         return
-    if all_ and not found:
+    if all_ and not found and not waiting:
         printing.err(f"none of {formatting.counted(len(all_), 'run')} in {folder} is like that")
         return
-    if not found:
+    if not found and not waiting:
         problem = run_folders.none_listed(folder)
         printing.err(problem.message)
         printing.err_hint(problem)
         return
-    headings = ("name", "state", "kind", "preset", "steps", "loss", "time", "started")
     # Plain text: rendering a table of a thousand rows takes longer than everything else.
-    printing.document("\n".join(wrapping.aligned([headings, *(_row(entry) for entry in found)])))
+    printing.document("\n".join(_lines(found, waiting)))
     for entry in found:
         if entry.problem:
             printing.err(f"{entry.folder}: {entry.problem}")
+
+
+def watch(output: OutputOption = None, home: HomeOption = None) -> None:
+    """Watch every run: what trains and how far it is, what waits on a cluster."""
+    folder, where = workspace.output(output), workspace.home(home)
+    console.redraw(lambda: _lines(*submitted.look(folder, where)), _WATCH_SECONDS)
 
 
 def show(run: Run, output: OutputOption = None, all_: All = False, as_json: Json = False) -> None:
@@ -119,6 +130,11 @@ def diff(run: Run, other: Run, output: OutputOption = None, as_json: Json = Fals
     console.table(("", "", *headings), rows)
 
 
+def _lines(found: Sequence[Listed], waiting: Sequence[TaskView]) -> list[str]:
+    headings = ("name", "state", "kind", "preset", "steps", "loss", "time", "started")
+    return wrapping.aligned([headings, *map(submitted.row, waiting), *(_row(entry) for entry in found)])
+
+
 def _print_json(content: object) -> None:
     printing.data(content)
 
@@ -166,6 +182,9 @@ def _row(entry: Listed) -> tuple[str, ...]:
     outcome, kept = entry.outcome, entry.record
     steps = outcome.steps if outcome else None
     loss = outcome.loss if outcome else None
+    if entry.state is RunState.RUNNING:
+        last = next(reversed(metrics.load(entry.folder / record.METRICS)), None)
+        steps, loss = (None, None) if last is None else (last.step, last.loss)
     return (
         entry.folder.name,  # the name to type, even if the folder was renamed
         entry.state.value,

@@ -1,0 +1,213 @@
+"""Trainings that were submitted together: a folder in the shared home, with a folder for each.
+
+Files that are whole or absent, and each is written by one process alone. A database would not do: SQLite's locks can't
+be relied upon on the shared file systems of clusters.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sdxl_train_cli import files
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs.job import JobState, Waiting
+from sdxl_train_cli.jobs.store import Kept
+
+_BATCH, _SUBMITTED = "batch.json", "submitted.json"
+_TASK, _START, _RUN, _END = "task.json", "start.json", "run.json", "end.json"
+
+
+@dataclass(frozen=True)
+class TaskStart:
+    """The last start of a task."""
+
+    starts: int
+    step: int
+    """The step that it began with."""
+    stalls: int
+    """How many starts in a row have not come further."""
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """How a task ended."""
+
+    state: JobState
+    exit_code: int
+    cause: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training of a batch."""
+
+    folder: Path
+    name: str
+    kind: str
+    preset: str
+    token: str
+    """Written into its run's record, so that a run of another task is never resumed."""
+    kept: Kept
+
+    @property
+    def index(self) -> int:
+        """Its element of the array."""
+        return int(self.folder.name)
+
+    @property
+    def output(self) -> Path:
+        """All that its starts have printed."""
+        return self.folder / "output.log"
+
+    @property
+    def output_folder(self) -> Path | None:
+        """Folder in which its run is made."""
+        found = _read(self.folder / _TASK).get("output")
+        return Path(found) if isinstance(found, str) else None
+
+    @property
+    def run(self) -> Path | None:
+        """Its run's folder, noted before it is created. None before its first start."""
+        found = _read(self.folder / _RUN).get("folder")
+        return Path(found) if isinstance(found, str) else None
+
+    def note_run(self, run: Path) -> None:
+        """Note its run's folder."""
+        _write(self.folder / _RUN, {"folder": str(run)})
+
+    @property
+    def start(self) -> TaskStart | None:
+        """Its last start. None before the first."""
+        found = _read(self.folder / _START)
+        numbers = [found.get(name) for name in ("starts", "step", "stalls")]
+        starts, step, stalls = (number if isinstance(number, int) else 0 for number in numbers)
+        return TaskStart(starts, step, stalls) if starts else None
+
+    def note_start(self, start: TaskStart) -> None:
+        """Note a start, and forget how an earlier one ended."""
+        (self.folder / _END).unlink(missing_ok=True)
+        _write(self.folder / _START, asdict(start))
+
+    def forget_stalls(self) -> None:
+        """Let it start as often as a new one."""
+        start = self.start
+        if start is not None:
+            self.note_start(replace(start, stalls=0))
+
+    @property
+    def end(self) -> TaskEnd | None:
+        """How it ended. None if it has not, or if it was cut off."""
+        found = _read(self.folder / _END)
+        state, code, cause = found.get("state"), found.get("exit_code"), found.get("cause")
+        if not isinstance(code, int) or state not in {each.value for each in JobState}:
+            return None
+        return TaskEnd(JobState(state), code, cause if isinstance(cause, str) else None)
+
+    def note_end(self, end: TaskEnd) -> None:
+        """Note how it ended."""
+        _write(self.folder / _END, {**asdict(end), "state": end.state.value})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trainings that were submitted together."""
+
+    folder: Path
+
+    @property
+    def script(self) -> Path:
+        """The script that sbatch was given."""
+        return self.folder / "script.sh"
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """Slurm's IDs, the latest last. Empty if it was not submitted."""
+        found = _read(self.folder / _SUBMITTED).get("jobs")
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+    def note_job(self, job: str) -> None:
+        """Note an ID that Slurm has given it."""
+        _write(self.folder / _SUBMITTED, {"jobs": [*self.jobs, job]})
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it was submitted as an array."""
+        return bool(_read(self.folder / _BATCH).get("array"))
+
+    def id_of(self, task: Task) -> str | None:
+        """Slurm's ID of a task's latest job."""
+        return (f"{self.jobs[-1]}_{task.index}" if self.is_array else self.jobs[-1]) if self.jobs else None
+
+    def tasks(self) -> list[Task]:
+        """Its trainings. UsageError if one can't be read."""
+        folders = sorted((self.folder / "tasks").iterdir(), key=lambda folder: int(folder.name))
+        return [_task(folder) for folder in folders]
+
+    def task(self, index: int) -> Task:
+        """One training. UsageError if it can't be read."""
+        return _task(self.folder / "tasks" / str(index))
+
+
+def create(
+    place: Path, points: Sequence[Waiting], script: Callable[[Batch], str], *, is_array: bool
+) -> tuple[Batch, list[str]]:
+    """Write a batch, whole or not at all, with new tokens in the order of `points`. UsageError if that fails."""
+    now = datetime.now(timezone.utc)
+    batch = Batch(place / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
+    tokens = [secrets.token_hex(8) for _ in points]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with files.new_folder(batch.folder) as folder:
+            for index, (point, token) in enumerate(zip(points, tokens, strict=True)):
+                task = folder / "tasks" / str(index)
+                task.mkdir(parents=True)
+                _write(task / _TASK, {
+                    "token": token, "name": point.name, "kind": point.kind, "preset": point.preset,
+                    "output": _output(point),
+                    "record": point.record, "guards_off": list(point.guards_off), "step_downs": point.step_downs,
+                })  # fmt: skip
+            _write(folder / _BATCH, {"created": now.isoformat(), "array": is_array})
+            files.write(folder / batch.script.name, script(batch))
+    except OSError as error:
+        raise UsageError(f"{batch.folder} can't be written: {error.strerror}", "free some space there") from error
+    return batch, tokens
+
+
+def all_in(place: Path) -> list[Batch]:
+    """The batches that were submitted, the oldest first."""
+    folders = sorted(place.iterdir()) if files.is_folder(place) else []
+    return [batch for batch in map(Batch, folders) if not batch.folder.name.startswith(".") and batch.jobs]
+
+
+def _output(point: Waiting) -> str | None:
+    inputs = json.loads(point.record).get("inputs")
+    return None if inputs is None else str(inputs["output"])
+
+
+def _task(folder: Path) -> Task:
+    found = _read(folder / _TASK)
+    texts = {name: found.get(name) for name in ("name", "kind", "preset", "token", "record")}
+    guards, downs = found.get("guards_off"), found.get("step_downs")
+    if not all(isinstance(text, str) for text in texts.values()) or not isinstance(guards, list):
+        raise UsageError(f"{folder} is no task of a cluster", "submit the training again")
+    known = {name: str(text) for name, text in texts.items()}
+    kept = Kept(known.pop("record"), tuple(map(str, guards)), downs if isinstance(downs, int) else 0)
+    return Task(folder, **known, kept=kept)
+
+
+def _write(path: Path, found: object) -> None:
+    files.write(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    """A file's object. Empty if it is absent or unreadable."""
+    try:
+        found = files.read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

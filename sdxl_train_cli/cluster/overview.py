@@ -1,0 +1,127 @@
+"""What has become of submitted trainings: what their folders say, and what Slurm says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import TypeVar
+
+from sdxl_train_cli.cluster import batch, slurm
+from sdxl_train_cli.cluster.batch import Batch, Task
+from sdxl_train_cli.cluster.slurm import SlurmError, SlurmJob
+from sdxl_train_cli.failures import known_failures
+from sdxl_train_cli.jobs.job import JobState
+from sdxl_train_cli.records.history import ListedRun, RunState
+from sdxl_train_cli.records.record import RunHeading
+
+Front = TypeVar("Front", bound=RunHeading)
+_CAUSES = {
+    "TIMEOUT": "slurm-time",
+    "DEADLINE": "slurm-time",
+    "OUT_OF_MEMORY": "slurm-memory",
+    "NODE_FAIL": "slurm-node",
+    "BOOT_FAIL": "slurm-node",
+    "PREEMPTED": "slurm-preempted",
+    "CANCELLED": "slurm-cancelled",
+}
+"""Slurm's words for an end, and the failure that tells them to people."""
+
+
+class TaskState(str, Enum):
+    """State of a task, as people are told."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    UNKNOWN = "unknown"
+    """Slurm does not answer, or has forgotten it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still change by itself."""
+        return self in {TaskState.PENDING, TaskState.RUNNING}
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """A task and what is known of it."""
+
+    batch: Batch
+    task: Task
+    job: str
+    state: TaskState
+    detail: str = ""
+    """Why it waits, or why it failed."""
+    node: str = ""
+    remedy: str | None = None
+
+    @property
+    def words(self) -> str:
+        """State and detail for a narrow column."""
+        if self.state is TaskState.RUNNING and self.node:
+            return f"running on {self.node}"
+        return (
+            f"{self.state.value} ({self.detail})"
+            if self.state is TaskState.PENDING and self.detail
+            else self.state.value
+        )
+
+
+def views(place: Path) -> list[TaskView]:
+    """Every task below a home's cluster folder, the oldest first. Asks Slurm once."""
+    batches = batch.all_in(place)
+    each = [(one, task, one.id_of(task) or "") for one in batches for task in one.tasks()]
+    ends = {task.folder: task.end for _, task, _ in each}
+    told = _told(sorted({job for _, task, job in each if ends[task.folder] is None}))
+    return [_view(one, task, job, told) for one, task, job in each]
+
+
+def settle(entries: Sequence[ListedRun[Front]]) -> list[ListedRun[Front]]:
+    """The runs, with what Slurm says of those that another node was last seen with."""
+    told = _told(sorted({entry.slurm for entry in entries if entry.slurm is not None}))
+    return [_settled(entry, told) for entry in entries]
+
+
+def _told(ids: Sequence[str]) -> Mapping[str, SlurmJob] | None:
+    """None if Slurm does not answer."""
+    with contextlib.suppress(SlurmError):
+        return slurm.jobs(ids)
+    return None
+
+
+def _settled(entry: ListedRun[Front], told: Mapping[str, SlurmJob] | None) -> ListedRun[Front]:
+    if entry.slurm is None or told is None:
+        return entry
+    job = told.get(entry.slurm)
+    if job is not None and job.state == "RUNNING":
+        return replace(entry, state=RunState.RUNNING, problem=None)
+    if job is None or not job.is_live or job.state == "PENDING":  # the record stays as the node has left it
+        ended = entry.outcome and {state.value: state for state in RunState}.get(entry.outcome.outcome)
+        return replace(entry, state=ended or RunState.INTERRUPTED, problem=None, slurm=None)
+    return entry
+
+
+def _view(one: Batch, task: Task, job: str, told: Mapping[str, SlurmJob] | None) -> TaskView:
+    end = task.end
+    if end is not None:
+        state = TaskState.DONE if end.state is JobState.DONE else TaskState.FAILED
+        return TaskView(one, task, job, state, end.cause or "")
+    known = None if told is None else told.get(job)
+    if known is None:
+        why = "Slurm does not answer here" if told is None else "Slurm has forgotten it"
+        return TaskView(one, task, job, TaskState.UNKNOWN, why)
+    if known.state in {"PENDING", "REQUEUED", "REQUEUE_HOLD"}:
+        return TaskView(one, task, job, TaskState.PENDING, known.reason)
+    if known.is_live:
+        return TaskView(one, task, job, TaskState.RUNNING, node=known.node)
+    name = _CAUSES.get(known.state)
+    if name is None:
+        return TaskView(one, task, job, TaskState.FAILED, f"Slurm says {known.state or 'nothing'}", known.node)
+    row = known_failures.by_name(name)
+    state = TaskState.STOPPED if known.state in {"PREEMPTED", "CANCELLED"} else TaskState.FAILED
+    return TaskView(one, task, job, state, row.cause, known.node, row.remedy)

@@ -1,0 +1,116 @@
+"""Slurm's own commands, run and read.
+
+sbatch itself and not submitit, which pickles a Python function for its jobs: ours is a command line in a script that
+people can read, change and submit by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_train_cli import formatting, process
+from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.failures import diagnosis
+
+_SECONDS = 60.0
+"""How long a command of a busy controller may take."""
+_NOT_FOUND = 127
+_SINGLE = "0"
+_LIVE = frozenset({
+    "PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "RESIZING", "SIGNALING",
+    "STAGE_OUT", "STOPPED", "SPECIAL_EXIT",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """What Slurm says of a job, or of one element of an array."""
+
+    id: str
+    """`12`, or `12_3` for an element of an array."""
+    state: str
+    """In Slurm's words: PENDING, RUNNING, TIMEOUT ..."""
+    reason: str = ""
+    """Why it waits."""
+    node: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in _LIVE
+
+
+class SlurmError(UsageError):
+    """Slurm refused, or is not there."""
+
+
+def submit(script: Path, *options: str) -> str:
+    """Submit a script and return the job's ID. SlurmError with Slurm's reason if it is refused."""
+    told = _run("sbatch", "--parsable", *options, str(script))
+    return told.strip().splitlines()[-1].partition(";")[0]
+
+
+def cancel(job: str) -> None:
+    """Cancel a job, or one element of an array."""
+    _run("scancel", job)
+
+
+def jobs(ids: Collection[str]) -> Mapping[str, SlurmJob]:
+    """What Slurm knows of jobs and elements of these arrays; what it has forgotten is left out."""
+    if not ids:
+        return {}
+    wanted = {each.partition("_")[0] for each in ids}
+    listed = _run("squeue", "--me", "--noheader", "--array", "--format=%i|%T|%r|%N").splitlines()
+    found = {one.id: one for one in map(_queued, listed) if one.id.partition("_")[0] in wanted}
+    unknown = wanted - {each.partition("_")[0] for each in found}
+    # Elements leave the queue one by one; what has left it is in the accounting, or for a while in the controller.
+    ended = {one.id: one for one in _ended(sorted(wanted if found else unknown))}
+    return {**ended, **found}
+
+
+def _queued(line: str) -> SlurmJob:
+    identity, state, reason, node = (*line.split("|"), "", "", "", "")[:4]
+    return SlurmJob(identity, state, "" if reason == "None" else reason, node)
+
+
+def _ended(ids: Sequence[str]) -> Iterator[SlurmJob]:
+    try:
+        told = _run("sacct", "-n", "-P", "-X", "-j", ",".join(ids), "--format=JobID,State,NodeList")
+    except SlurmError:  # accounting is off
+        yield from _remembered(ids)
+        return
+    for line in told.splitlines():
+        identity, state, node = (*line.split("|"), "", "")[:3]
+        yield SlurmJob(identity, (state.split() or [""])[0], node=node)  # "CANCELLED by 1000"
+
+
+def _remembered(ids: Sequence[str]) -> Iterator[SlurmJob]:
+    for each in ids:
+        try:
+            told = _run("scontrol", "show", "job", "--oneliner", each)
+        except SlurmError:  # forgotten
+            continue
+        for line in told.splitlines():
+            facts = dict(word.partition("=")[::2] for word in line.split() if "=" in word)
+            array, element = facts.get("ArrayJobId"), facts.get("ArrayTaskId", "")
+            identity = f"{array}_{element}" if array is not None else facts.get("JobId", each)
+            node = facts.get("NodeList", "").replace("(null)", "")
+            yield SlurmJob(identity, facts.get("JobState", ""), facts.get("Reason", ""), node)
+
+
+def _run(*argv: str) -> str:
+    try:
+        done = process.run(argv, timeout_seconds=_SECONDS)
+    except (OSError, TimeoutError) as error:
+        raise SlurmError(f"{argv[0]} does not answer: {error}", "try again; is this a login node?") from error
+    if done.code == _NOT_FOUND:
+        raise SlurmError(f"{argv[0]} is not here", "go to a login node of the cluster, where Slurm's commands are")
+    if done.code:
+        told = done.stderr.strip() or f"{argv[0]} ended with {done.code}"
+        known = diagnosis.explain(told.splitlines())
+        words = formatting.cut(told.splitlines()[-1].removeprefix(f"{argv[0]}: error: "), 200)
+        problem = Problem(words) if known is None else Problem(f"{words}: {known.cause}", known.remedy)
+        raise SlurmError(problem)
+    return done.stdout

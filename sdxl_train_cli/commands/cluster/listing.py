@@ -1,0 +1,91 @@
+"""`sdxl-train cluster list` and `retry`: what was submitted, and let it run again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli import formatting
+from sdxl_train_cli.cluster import overview, submitting
+from sdxl_train_cli.cluster.overview import TaskState, TaskView
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.records import metrics
+from sdxl_train_cli.records.runs import Run
+from sdxl_train_cli.ui import console, printing, wrapping
+
+_WATCH_SECONDS = 5.0
+"""Slurm's controllers ask to be spared."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Draw the list anew every few seconds until Ctrl-C")]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="Number of a job, or of one element: 12 or 12_3",
+                                    show_default=False)]  # fmt: skip
+
+
+def list_(as_json: Json = False, watch: Watch = False, home: HomeOption = None) -> None:
+    """List what was submitted to Slurm: what waits and why, what runs where, what has ended."""
+    place = workspace.home(home).cluster
+    if watch:
+        console.redraw(lambda: _lines(overview.views(place)), _WATCH_SECONDS)
+    views = overview.views(place)
+    if as_json:
+        printing.data([_facts(view) for view in views])
+        return
+    if not views:
+        printing.err("nothing was submitted; sdxl-train lora --on slurm ... submits a training")
+        return
+    printing.document("\n".join(_lines(views)))
+    for view in views:
+        if view.state is TaskState.FAILED:
+            printing.err(f"{view.job}: {view.detail}")
+            printing.err(f"  {view.remedy or f'sdxl-train runs explain {formatting.shell_word(view.task.output)}'}")
+
+
+def retry(text: Job, home: HomeOption = None) -> None:
+    """Submit again what failed, was cancelled or cut off. Runs are resumed from their states."""
+    views = [
+        view for view in overview.views(workspace.home(home).cluster) if text in {view.job, view.job.partition("_")[0]}
+    ]
+    if not views:
+        raise UsageError(f"no job {formatting.cut(text)}", "sdxl-train cluster list")
+    again = [view for view in views if view.state in {TaskState.FAILED, TaskState.STOPPED, TaskState.UNKNOWN}]
+    if not again:
+        states = ", ".join(sorted({view.state.value for view in views}))
+        raise UsageError(f"job {text} is {states}: there is nothing to do again", "sdxl-train cluster list")
+    (batch,) = {view.batch for view in again}
+    job = submitting.retry(batch, [view.task.index for view in again])
+    printing.out(job)
+
+
+def _lines(views: Sequence[TaskView]) -> list[str]:
+    headings = ("job", "name", "state", "kind", "preset", "step", "node")
+    return wrapping.aligned([headings, *map(_row, views)])
+
+
+def _row(view: TaskView) -> Sequence[str]:
+    task = view.task
+    run = task.run
+    name = task.name if run is None else run.name
+    return view.job, name, view.words, task.kind, task.preset, _step(view), view.node
+
+
+def _step(view: TaskView) -> str:
+    folder = view.task.run
+    if folder is None:
+        return ""
+    last = next(reversed(metrics.load(Run(folder, folder.name).metrics)), None)
+    return "" if last is None else str(last.step)
+
+
+def _facts(view: TaskView) -> dict[str, object]:
+    task, start = view.task, view.task.start
+    return {
+        "job": view.job, "name": task.name, "state": view.state.value, "detail": view.detail or None,
+        "kind": task.kind, "preset": task.preset, "node": view.node or None,
+        "run": None if task.run is None else str(task.run), "starts": 0 if start is None else start.starts,
+        "output": str(task.output), "token": task.token,
+    }  # fmt: skip

@@ -1,0 +1,52 @@
+"""`sdxl-train cluster run`: what a job does on its node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdxl_train_cli import signals
+from sdxl_train_cli.cluster import carrying, checking
+from sdxl_train_cli.cluster.batch import Batch
+from sdxl_train_cli.commands import train, workspace
+from sdxl_train_cli.commands.runs import resume
+from sdxl_train_cli.commands.runs.resume import ResumeRequest
+from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.jobs.starting import JobActions
+from sdxl_train_cli.jobs.store import Kept
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.records.history import Loaded
+from sdxl_train_cli.run import guards, preparation
+from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.ui import console
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of what was submitted", show_default=False)]
+Element = Annotated[int, typer.Argument(metavar="ELEMENT", help="Its element to carry out")]
+Check = Annotated[bool, typer.Option("--check", hidden=True)]
+
+
+def run(folder: Folder, element: Element = 0, check: Check = False, home: HomeOption = None) -> None:
+    """Carry out one training of a submission, on the node that Slurm has given it."""
+    where = workspace.home(home)
+    if check:
+        checking.write_answer(where, folder)
+        return
+    signals.raise_stopped_once()
+    batch = Batch(folder)
+    carrying.carry_out(batch, batch.task(element), workspace.user_presets(), _actions(where))
+
+
+def _actions(where: Home) -> JobActions:
+    def start(choices: Choices, kept: Kept, note_folder: Callable[[Path], None]) -> None:
+        prepared = preparation.prepare(choices, where, workspace.user_presets())
+        off = guards.parse(list(kept.guards_off))
+        train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
+
+    def go_on(entry: Loaded, kept: Kept) -> None:
+        off = guards.parse(list(kept.guards_off))
+        resume.launch(entry, where, ResumeRequest(guards_off=off, step_downs=kept.step_downs))
+
+    return JobActions(start, go_on, console.note)

@@ -1,0 +1,140 @@
+"""Trainings on a real Slurm of two nodes, with a stand-in trainer: submitted, taken back, cancelled, resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Cli, variables
+from patience import until
+from real_slurm import Slurm, running
+
+from sdxl_train_cli.cluster import overview
+from sdxl_train_cli.cluster.batch import TaskStart
+from sdxl_train_cli.cluster.overview import TaskState, TaskView
+from sdxl_train_cli.records import history, metrics
+from sdxl_train_cli.records.history import RunState
+
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A cluster for this module."""
+    with running(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cli(tmp_path: Path, home: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """`sdxl-train` on a login node, with a home of its own, in a folder that sbatch must quote."""
+    folder = tmp_path / "общая папка %x"
+    own = folder / "home"
+    own.mkdir(parents=True)
+    for part in home.iterdir():
+        (own / part.name).symlink_to(part)
+    monkeypatch.setenv("PATH", slurm.path)
+    return Cli(folder, {**variables(folder), "SDXL_TRAIN_HOME": str(own), "PATH": slurm.path})
+
+
+@pytest.fixture
+def line(model: Path, pictures: Path) -> list[str]:
+    """A training that takes some seconds."""
+    return ["lora", "--on", "slurm", "--model", str(model), "--data", str(pictures), "--name", "cat", "--no-vram-check",
+            "--steps", str(STEPS), "--set", "save_every_n_steps=5"]  # fmt: skip
+
+
+def tasks(cli: Cli) -> list[TaskView]:
+    return overview.views(Path(cli.environ["SDXL_TRAIN_HOME"]) / "cluster")
+
+
+def state(cli: Cli) -> TaskState:
+    """Of the only task."""
+    (view,) = tasks(cli)
+    return view.state
+
+
+def steps_of(run: Path) -> list[int]:
+    return [step.step for step in metrics.load(run / "metrics.jsonl")]
+
+
+def test_a_node_is_asked_what_it_sees_before_settings_are_written(cli: Cli) -> None:
+    done = cli("cluster", "init", "--gpus", 0, "--line=--mem=500M")
+
+    assert done.code == 0, done.stderr
+    assert "environment: sd-scripts v0.10.1" in done.stderr
+    assert "GPU: none was asked for" in done.stderr
+    assert done.path.read_text(encoding="utf-8").splitlines()[1:] == [
+        f'home: "{cli.environ["SDXL_TRAIN_HOME"]}"', 'gpus: "0"', 'time: "08:00:00"', 'lines: ["--mem=500M"]',
+    ]  # fmt: skip
+    assert not list(Path(cli.environ["SDXL_TRAIN_HOME"], "cluster").iterdir())
+
+
+def test_slurms_refusal_is_explained(cli: Cli, line: list[str]) -> None:
+    none = cli(*line)
+    assert (none.code, "sdxl-train cluster init" in none.stderr) == (2, True)
+    assert cli("cluster", "init", "--gpus", 0, "--partition", "nowhere", "--no-check").code == 0
+
+    done = cli(*line)
+
+    assert done.code == 2
+    assert "the cluster has no such partition" in done.stderr
+    assert tasks(cli) == []
+
+
+def test_a_run_that_slurm_takes_back_goes_on_where_it_was(cli: Cli, line: list[str], slurm: Slurm) -> None:
+    assert cli("cluster", "init", "--gpus", 0, "--no-check").code == 0
+    shown = cli(*line, "--dry-run")
+    assert "#SBATCH --requeue" in shown.stdout
+    assert tasks(cli) == []
+
+    submitted = cli(*line, STANDIN_STEP_SECONDS="0.1")
+    assert submitted.code == 0, submitted.stderr
+    job = submitted.stdout.strip()
+    run = cli.folder / "output" / "cat"
+    until(lambda: len(steps_of(run)) > 10)
+    (view,) = tasks(cli)
+    assert (view.job, view.state, view.node in {"n1", "n2"}) == (job, TaskState.RUNNING, True)
+    assert history.load(run).state is RunState.RUNNING
+    slurm("scontrol", "requeue", job)
+    until(lambda: state(cli) is TaskState.PENDING)
+    assert f"cat   pending (BeginTime), job {job}  lora" in cli("runs", "list").stdout
+    slurm.start_now(job)
+    until(lambda: state(cli) is TaskState.DONE)
+
+    entry = history.load(run)
+    (again,) = entry.record.attempts
+    assert entry.state is RunState.DONE
+    assert (again.from_step or 0) >= 10
+    assert steps_of(run) == list(range(1, STEPS + 1))
+    assert tasks(cli)[0].task.start == TaskStart(starts=2, step=again.from_step or 0, stalls=0)
+
+
+def test_a_run_whose_time_is_nearly_up_submits_itself_again(cli: Cli, line: list[str], slurm: Slurm) -> None:
+    assert cli("cluster", "init", "--gpus", 0, "--no-check").code == 0
+    job = cli(*line, STANDIN_STEP_SECONDS="0.1").stdout.strip()
+    run = cli.folder / "output" / "cat"
+    until(lambda: len(steps_of(run)) > 10)
+    slurm("scancel", "--signal=USR1", "--batch", job)  # as --signal does before the time ends
+    until(lambda: state(cli) is TaskState.PENDING)
+    assert history.load(run).state is RunState.STOPPED
+
+    slurm("scancel", job)
+    until(lambda: state(cli) is TaskState.STOPPED)
+    retried = cli("cluster", "retry", job)
+    assert retried.code == 0, retried.stderr
+    until(lambda: state(cli) is TaskState.DONE)
+
+    assert tasks(cli)[0].job == retried.stdout.strip() != job
+    assert steps_of(run) == list(range(1, STEPS + 1))
+
+
+def test_a_run_that_fails_is_not_started_again_by_itself(cli: Cli, line: list[str], slurm: Slurm) -> None:
+    assert cli("cluster", "init", "--gpus", 0, "--no-check").code == 0
+    job = cli(*line, STANDIN_FAIL="wrong-key").stdout.strip()
+    until(lambda: state(cli) is TaskState.FAILED)
+
+    told = cli("cluster", "list")
+    assert f"{job}: training failed" in told.stderr
+    until(lambda: slurm("squeue", "-h") == "")

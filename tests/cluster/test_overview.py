@@ -1,0 +1,147 @@
+"""What is told of submitted trainings, without a Slurm: its commands are scripts that print what it would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sdxl_train_cli.cluster import batch, overview, slurm
+from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
+from sdxl_train_cli.cluster.overview import TaskState
+from sdxl_train_cli.cluster.slurm import SlurmError
+from sdxl_train_cli.jobs.job import JobState, Waiting
+from sdxl_train_cli.records import history, run_owner
+from sdxl_train_cli.records.history import RunState
+from sdxl_train_cli.records.run_owner import Liveness
+
+Say = Callable[..., None]
+OFF = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
+
+
+@pytest.fixture
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Make a command of Slurm that runs this shell code."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def write(name: str, code: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{code}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+
+    write("sacct", OFF)
+    write("squeue", "true")
+    return write
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Batch:
+    """Three submitted trainings."""
+    record = json.dumps({"inputs": {"output": str(tmp_path / "output")}})
+    points = [Waiting(name=f"cat{number}", kind="lora", preset="gc", record=record) for number in range(3)]
+    found, tokens = batch.create(tmp_path / "cluster", points, lambda one: f"# {one.folder}\n", is_array=True)
+    assert [task.token for task in found.tasks()] == tokens
+    found.note_job("12")
+    return found
+
+
+def told(made: Batch) -> list[tuple[TaskState, str]]:
+    return [(view.state, view.detail or view.node) for view in overview.views(made.folder.parent)]
+
+
+def test_what_has_ended_is_told_by_its_folder_and_the_rest_by_the_queue(made: Batch, say: Say) -> None:
+    made.task(0).note_end(TaskEnd(JobState.FAILED, 7, "no pictures"))
+    say("squeue", "echo '12_1|RUNNING|None|n7'; echo '12_2|PENDING|Priority|'; echo '9_1|RUNNING|None|n1'")
+
+    assert told(made) == [
+        (TaskState.FAILED, "no pictures"),
+        (TaskState.RUNNING, "n7"),
+        (TaskState.PENDING, "Priority"),
+    ]
+
+
+def test_what_slurm_ended_is_explained_by_accounting(made: Batch, say: Say) -> None:
+    say("sacct", "echo '12_0|TIMEOUT|n1'; echo '12_1|OUT_OF_MEMORY|n1'; echo '12_2|CANCELLED by 1000|n1'")
+
+    states = told(made)
+
+    assert [state for state, _ in states] == [TaskState.FAILED, TaskState.FAILED, TaskState.STOPPED]
+    assert "time was up" in states[0][1]
+    assert "main memory" in states[1][1]
+
+
+def test_without_accounting_the_controller_is_asked(made: Batch, say: Say) -> None:
+    say("scontrol", "echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 JobState=NODE_FAIL Reason=None NodeList=n1'")
+
+    assert told(made)[0] == (TaskState.FAILED, "the node failed")
+    assert told(made)[1] == (TaskState.UNKNOWN, "Slurm has forgotten it")
+
+
+def test_without_slurm_nothing_is_claimed(made: Batch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert told(made)[0] == (TaskState.UNKNOWN, "Slurm does not answer here")
+    with pytest.raises(SlurmError, match="sbatch is not here"):
+        slurm.submit(made.script)
+
+
+def test_an_unfinished_submission_is_not_listed(made: Batch) -> None:
+    (made.folder / "submitted.json").unlink()
+
+    assert overview.views(made.folder.parent) == []
+
+
+def test_starts_are_counted_until_one_comes_further(made: Batch) -> None:
+    task = made.task(0)
+    task.note_start(TaskStart(starts=3, step=40, stalls=2))
+    task.forget_stalls()
+
+    assert task.start == TaskStart(starts=3, step=40, stalls=0)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that a job on another node was last seen with, whose lock this computer does not see."""
+    folder = tmp_path / "output" / "cat"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"sdxl_train": "1", "kind": "lora"}), encoding="utf-8")
+    (folder / "running.lock").touch()
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    note = run_owner.current_process(is_locked=True)
+    assert note.slurm == "12"
+    other = note.model_copy(update={"host": "n7", "boot": "another"})
+    (folder / "running.json").write_text(other.model_dump_json(), encoding="utf-8")
+    return folder
+
+
+def test_a_run_on_another_node_is_not_called_dead(elsewhere: Path) -> None:
+    """Even on a drive of this computer, where a node's lock through the network can't be seen."""
+    (entry,) = history.entries(elsewhere.parent)
+
+    assert entry.state is RunState.UNKNOWN
+    assert run_owner.liveness(elsewhere, None) is Liveness.GONE
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        ("12|RUNNING|None|n7", RunState.RUNNING),
+        ("", RunState.INTERRUPTED),
+        ("12|PENDING|Priority|", RunState.INTERRUPTED),
+    ],
+)
+def test_slurm_says_whether_it_still_runs(elsewhere: Path, say: Say, line: str, state: RunState) -> None:
+    say("squeue", f"echo '{line}'")
+
+    (entry,) = overview.settle(history.entries(elsewhere.parent))
+
+    assert entry.state is state
+
+
+def test_the_job_that_takes_its_place_forgets_the_other_node(elsewhere: Path) -> None:
+    run_owner.forget_other_node(elsewhere)
+
+    assert history.load(elsewhere).state is RunState.INTERRUPTED

@@ -1,0 +1,121 @@
+"""Real trainings of a scaled-down SDXL on a real Slurm of two nodes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import upstream_source
+from real_slurm import NODES, Slurm, running
+
+from sdxl_train_cli.cluster import overview
+from sdxl_train_cli.cluster.overview import TaskState, TaskView
+from sdxl_train_cli.cluster.settings import ClusterSettings
+from sdxl_train_cli.cluster.submitting import SlurmEngine
+from sdxl_train_cli.commands.queue import adding
+from sdxl_train_cli.environment import environment
+from sdxl_train_cli.jobs.job import Waiting
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.origin import Origin
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.records import history, metrics
+from sdxl_train_cli.records.history import RunState
+from sdxl_train_cli.run import preparation, smoke
+from sdxl_train_cli.run.smoke import SmokeSize
+from sdxl_train_cli.sdscripts import checkpoint
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+POINTS, STEPS = 12, 30
+_LONGEST_SECONDS, _LOOK_SECONDS = 3600.0, 1.0
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home of its own with the real environment."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for part in upstream_source.home().iterdir():
+        (folder / part.name).symlink_to(part)
+    return Home(folder)
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """A cluster."""
+    (tmp_path / "slurm").mkdir()
+    with running(tmp_path / "slurm") as cluster:
+        monkeypatch.setenv("PATH", cluster.path)
+        yield cluster
+
+
+def points(home: Home, folder: Path, rates: list[float]) -> list[Waiting]:
+    """Smoke trainings that differ in their rate."""
+    installed = environment.require(home)
+    size = SmokeSize(STEPS, scaled=True, gpu_index=None)
+    material = smoke.make_material(installed, folder / "material", size)
+    usual = smoke.choices(Kind.LORA, material, folder / "runs", size, eight_bit=installed.lock.eight_bit)
+    found = []
+    for number, rate in enumerate(rates):
+        own = (Override("learning_rate", rate, Origin("test")), Override("seed", 7, Origin("test")))
+        chosen = replace(usual, name=f"point-{number}", overrides=(*usual.overrides, *own))
+        found.append(adding.waiting_of(preparation.prepare(chosen, home, folder), frozenset(), 0))
+    return found
+
+
+def losses(run: Path | None) -> dict[int, float | None]:
+    return {} if run is None else {step.step: step.loss for step in metrics.load(run / "metrics.jsonl")}
+
+
+def test_a_sweep_of_twelve_runs_with_one_taken_back(home: Home, slurm: Slurm, tmp_path: Path) -> None:
+    """As an array over two nodes. The first two runs are equal: the one that was taken back has its twin's losses."""
+    rates = [1e-4, *(1e-4 * number for number in range(1, POINTS))]
+    engine = SlurmEngine(home, ClusterSettings(home=str(home.path), gpus="0"))
+    began = time.monotonic()
+    tokens = engine(points(home, tmp_path, rates), at_once=2)
+    assert len(set(tokens)) == POINTS
+    taken, nodes, at_once = False, set[str](), 0
+    views = overview.views(home.cluster)
+    while any(view.state.is_open for view in views):
+        assert time.monotonic() < began + _LONGEST_SECONDS
+        nodes |= {view.node for view in views if view.state is TaskState.RUNNING}
+        at_once = max(at_once, sum(view.state is TaskState.RUNNING for view in views))
+        first = views[0]
+        if not taken and len(losses(first.task.run)) > 3:
+            slurm("scontrol", "requeue", first.job)
+            taken = True
+        elif first.state is TaskState.PENDING and taken:
+            slurm.start_now(first.job)
+        time.sleep(_LOOK_SECONDS)
+        views = overview.views(home.cluster)
+
+    report(views, time.monotonic() - began)
+    assert {view.state for view in views} == {TaskState.DONE}
+    assert (nodes, at_once) == (set(NODES), 2)
+    runs = [view.task.run for view in views]
+    assert len({run for run in runs if run is not None}) == POINTS
+    for run in runs:
+        assert run is not None
+        assert list(losses(run)) == list(range(1, STEPS + 1))
+        assert history.load(run).state is RunState.DONE
+        assert checkpoint.read_header(run / f"{run.name}.safetensors").shapes
+    assert runs[0] is not None
+    (again,) = history.load(runs[0]).record.attempts
+    assert again.from_step not in {None, 0, STEPS // 2}
+    assert losses(runs[0]) == losses(runs[1])
+
+
+def report(views: list[TaskView], seconds: float) -> None:
+    """Print what became of each, for whoever runs this by hand."""
+    lines = [f"\n{len(views)} runs in {seconds:.0f} s"]
+    for view in views:
+        start = view.task.start
+        attempts = history.load(view.task.run).record.attempts if view.task.run else ()
+        resumed = [one.from_step for one in attempts]
+        words = f"{start and start.starts} starts, resumed at {resumed}, {len(losses(view.task.run))} steps"
+        lines.append(f"{view.job} {view.state.value} {view.detail}: {words}")
+    sys.stdout.write("\n".join(lines) + "\n")
