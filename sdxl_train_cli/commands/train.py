@@ -12,6 +12,7 @@ import typer
 from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import ending, train_options, workspace
 from sdxl_train_cli.commands.queue import adding
+from sdxl_train_cli.commands.sweep import queuing
 from sdxl_train_cli.commands.train_options import (
     Accumulate,
     Alpha,
@@ -119,15 +120,19 @@ def train(
         validation=run_choices.validation(written, typed=validate),
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
-    choices = replace(choices, starts_later=adding.is_asked(context))
     where = workspace.home(home)
+    allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
+    sweep = queuing.asked(context)
+    if sweep is not None:
+        queuing.take(sweep, choices, where, off, allowed, dry_run=dry_run, as_json=as_json)
+        return
+    choices = replace(choices, starts_later=adding.is_asked(context))
     with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(choices, where, workspace.user_presets(), on_progress)
     if dry_run:
         show_prepared(prepared, as_json=as_json)
         return
 
-    allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
     if choices.starts_later:
         tell(prepared)
         adding.add(prepared, where, off, step_downs=allowed, as_json=as_json)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -76,21 +75,18 @@ class Queue:
 
     def add(self, waiting: Waiting) -> Job:
         """Put a job at the end."""
-        row = {
-            "state": JobState.WAITING.value, "token": secrets.token_hex(8), "name": waiting.name,
-            "kind": waiting.kind, "preset": waiting.preset, "record": waiting.record,
-            "more": json.dumps({"guards_off": waiting.guards_off, "step_downs": waiting.step_downs}),
-            "gpu_index": waiting.gpu_index, "need_gib": waiting.need_gib, "added": _now(),
-        }  # fmt: skip
-        names = ", ".join(row)
-        marks = ", ".join(f":{name}" for name in row)
-        last = "SELECT coalesce(max(position), 0) + 1 FROM jobs"
+        return self.add_all([waiting])[0]
+
+    def add_all(self, waiting: Sequence[Waiting]) -> list[Job]:
+        """Put jobs at the end in this order: all of them, or none if that is cut off."""
         with self._changed() as database:
-            done = database.execute(f"INSERT INTO jobs (position, {names}) VALUES (({last}), {marks})", row)
-            found = _one(database, int(done.lastrowid or 0))
-        if found is None:
-            raise AssertionError("a job that was just added is there")
-        return found
+            found = [_one(database, _insert(database, each)) for each in waiting]
+        return [job for job in found if job is not None]
+
+    def with_tokens(self, tokens: Sequence[str]) -> dict[str, Job]:
+        """The jobs with these tokens, as far as they are there."""
+        wanted = set(tokens)
+        return {job.token: job for job in self.jobs() if job.token in wanted}
 
     def jobs(self, *states: JobState) -> list[Job]:
         """Jobs in the order in which they start; all, or those in these states."""
@@ -275,6 +271,20 @@ class Queue:
         elif version > _VERSION:
             raise UsageError(f"a newer sdxl-train has made {self.database}", "use that version of sdxl-train")
         database.execute("PRAGMA synchronous = FULL")  # a claim must survive a power cut
+
+
+def _insert(database: sqlite3.Connection, waiting: Waiting) -> int:
+    row = {
+        "state": JobState.WAITING.value, "token": waiting.token, "name": waiting.name,
+        "kind": waiting.kind, "preset": waiting.preset, "record": waiting.record,
+        "more": json.dumps({"guards_off": waiting.guards_off, "step_downs": waiting.step_downs}),
+        "gpu_index": waiting.gpu_index, "need_gib": waiting.need_gib, "added": _now(),
+    }  # fmt: skip
+    names = ", ".join(row)
+    marks = ", ".join(f":{name}" for name in row)
+    last = "SELECT coalesce(max(position), 0) + 1 FROM jobs"
+    done = database.execute(f"INSERT INTO jobs (position, {names}) VALUES (({last}), {marks})", row)
+    return int(done.lastrowid or 0)
 
 
 def _one(database: sqlite3.Connection, number: int) -> Job | None:

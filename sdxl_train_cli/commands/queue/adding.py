@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from sdxl_train_cli.jobs import worker
-from sdxl_train_cli.jobs.job import Waiting
+from sdxl_train_cli.jobs import entering, worker
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.memory import requirement
-from sdxl_train_cli.run import repeating
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.ui import console, printing
@@ -32,19 +29,7 @@ def add(
 ) -> None:
     """Put a run that passed every check at the end of the queue, as its choices are now."""
     queue = Queue(where.queue)
-    choices = prepared.choices
-    job = queue.add(
-        Waiting(
-            name=choices.name,
-            kind=choices.kind.value,
-            preset=prepared.recipe.name,
-            record=repeating.record(prepared).model_dump_json(exclude_unset=True),
-            guards_off=tuple(sorted(guard.value for guard in guards_off)),
-            step_downs=step_downs,
-            gpu_index=choices.gpu_index,
-            need_gib=None if prepared.device is None else requirement.need(prepared.heaviest).high_gib,
-        )
-    )
+    job = queue.add(entering.waiting(prepared, guards_off, step_downs=step_downs))
     if as_json:
         printing.data({"job": job.id, "name": job.name, "kind": job.kind, "preset": job.preset}, indent=None)
     else:
