@@ -72,6 +72,7 @@ DOORS = {
         "sweeps.sweep",
     },
     "instant_clip_tokenizer": {"sdscripts.clip_words"},
+    "optuna": {"sweeps.suggestions"},
     "ftfy": {"dataset.tokens"},
     "typer": {"cli", "commands"},
     "tomli": {"untrusted_files"},

@@ -162,8 +162,9 @@ def launch(
 
     actions = retry.RunActions(
         carry_out=follow,
-        lower=lambda ready, reduction: preparation.prepare(
-            retry.apply_reduction(ready.choices, reduction), where, user_presets
+        lower=lambda ready, reduction: replace(
+            preparation.prepare(retry.apply_reduction(ready.choices, reduction), where, user_presets),
+            ends_early=ready.ends_early,
         ),
         warn=console.warn,
     )

@@ -46,6 +46,7 @@ class ResumedRun(Launch):
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
             usual=early_spill.usual_speed(self.recipe, self.device),
+            ends_early=self.ends_early,
         )
 
 

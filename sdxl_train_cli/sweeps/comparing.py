@@ -83,7 +83,8 @@ def compare(followed: Sequence[FollowedPoint]) -> Comparison:
     best = min(full, key=_loss)
     looks = {(one.name, checkpoint.measured.step) for one in full if one.verdict is not None
              for checkpoint in one.verdict.checkpoints if checkpoint.measured is not None}  # fmt: skip
-    return Comparison(tuple(_beside(best, one, max(1, len(looks) - 1)) for one in points), best, len(looks))
+    ranked = tuple(_beside(best, one, max(1, len(looks) - 1)) for one in points)
+    return Comparison(ranked, next(one for one in ranked if one.standing is Standing.BEST), len(looks))
 
 
 def _verdict(one: FollowedPoint) -> Verdict | None:

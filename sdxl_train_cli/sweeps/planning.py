@@ -52,13 +52,10 @@ def with_overrides(base: Choices, more: Sequence[Override]) -> Choices:
     return replace(base, overrides=(*more, *base.overrides))
 
 
-def plan(
-    base: Choices, points: Sequence[Mapping[str, str]], prepare: Prepare, taken: Sequence[str] = ()
-) -> list[PlannedPoint]:
+def plan(base: Choices, points: Sequence[Mapping[str, str]], prepare: Prepare) -> list[PlannedPoint]:
     """Check every point. Raises all that is wrong with any of them: what all have in common once, else by name."""
-    names = point_names.of(base.name, points, taken)
     found, errors = list[PlannedPoint](), dict[str, SdxlTrainError]()
-    for name, settings in zip(names, points, strict=True):
+    for name, settings in zip(point_names.of(base.name, points), points, strict=True):
         try:
             found.append(PlannedPoint(settings, prepare(choices_of(base, name, settings))))
         except SdxlTrainError as error:
@@ -75,11 +72,11 @@ def _refusal(errors: Mapping[str, SdxlTrainError], points: int) -> SdxlTrainErro
         for problem in error.problems:
             whose.setdefault(problem, []).append(name)
     told = [
-        problem if len(names) == points else replace(problem, message=f"{problem.message} ({_whose(names, points)})")
-        for problem, names in whose.items()
+        problem if len(bad) == points else replace(problem, message=f"{problem.message} ({_whose(bad, points)})")
+        for problem, bad in whose.items()
     ]
     return type(next(iter(errors.values())))(told)
 
 
-def _whose(names: Sequence[str], points: int) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more of {points} points"
+def _whose(bad: Sequence[str], points: int) -> str:
+    return bad[0] if len(bad) == 1 else f"{bad[0]} and {len(bad) - 1} more of {points} points"

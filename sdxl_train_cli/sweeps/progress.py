@@ -17,9 +17,11 @@ from sdxl_train_cli.sweeps.sweep import Point, Sweep
 
 PRUNED = "pruned"
 """State of a point that was stopped early because it was clearly behind."""
+REFUSED = "refused"
+"""State of a search's point that can't train."""
 GONE = "gone"
 """State of a point without job and run: both were removed."""
-_ENDED = {state.value for state in JobState if state.has_ended} | {PRUNED, GONE}
+_ENDED = {state.value for state in JobState if state.has_ended} | {PRUNED, GONE, REFUSED}
 _MOST_NUMBERS = 50
 """Folders NAME-2, NAME-3 ... that are looked into."""
 
@@ -35,6 +37,8 @@ class FollowedPoint:
     @property
     def state(self) -> str:
         """In a word."""
+        if self.point.refused is not None:
+            return REFUSED
         if self.run is not None and self.run.outcome is not None and self.run.outcome.pruned is not None:
             return PRUNED
         if self.job is not None:
@@ -48,7 +52,9 @@ class FollowedPoint:
 
     @property
     def cause(self) -> str | None:
-        """Why it failed, or was pruned."""
+        """Why it failed, was refused or pruned."""
+        if self.point.refused is not None:
+            return self.point.refused
         outcome = None if self.run is None else self.run.outcome
         if outcome is not None and outcome.pruned is not None:
             return outcome.pruned

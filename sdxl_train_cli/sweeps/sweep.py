@@ -47,7 +47,11 @@ class Point(_SweepModel):
     settings: Mapping[str, str]
     """A value for each option that is varied, as `--set` takes it."""
     token: str
-    """Of its job, which its run's record has too."""
+    """Of its job, which its run's record has too. Empty if it was refused."""
+    is_queued: bool = True
+    """Whether it has been handed over. A search's point that was cut off before is made anew."""
+    refused: str | None = None
+    """Why a search's point can't train."""
 
 
 class Sweep(_SweepModel):
@@ -76,5 +80,7 @@ class Sweep(_SweepModel):
     """JSON of the record that further points of a search are made from."""
     guards_off: tuple[str, ...] = ()
     step_downs: int = 0
+    at_once: int = 1
+    """Points of a search that are open at a time."""
     prunes: bool = False
     """Whether a point that is clearly behind is stopped early."""

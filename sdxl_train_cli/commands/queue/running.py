@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from sdxl_train_cli.commands import train, values, workspace
 from sdxl_train_cli.commands.queue.listing import JobText, what_next
 from sdxl_train_cli.commands.runs import resume
 from sdxl_train_cli.commands.runs.resume import ResumeRequest
+from sdxl_train_cli.commands.sweep import continuing
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import starting
@@ -38,7 +40,11 @@ def run(text: JobText, gpu: GpuIndex = None, claimed: Claimed = None, home: Home
     folder.mkdir(parents=True, exist_ok=True)
     with run_owner.hold(folder) as lock, run_owner.read_noted(folder, lock):
         job = _claimed(queue, number, gpu, claimed)
-        starting.carry_out(queue, job, workspace.user_presets(), _actions(where, job))
+        try:
+            starting.carry_out(queue, job, workspace.user_presets(), _actions(where, job))
+        finally:
+            if queue.require(number).state.has_ended:
+                continuing.go_on(where)
 
 
 def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) -> Job:
@@ -59,11 +65,13 @@ def _actions(where: Home, job: Job) -> JobActions:
     def start(choices: Choices, kept: Kept, note_folder: Callable[[Path], None]) -> None:
         prepared = preparation.prepare(choices, where, workspace.user_presets())
         off = guards.parse(list(kept.guards_off))
+        prepared = replace(prepared, ends_early=continuing.lag_check(where, job.token))
         train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
 
     def go_on(entry: Loaded, kept: Kept) -> None:
         off = guards.parse(list(kept.guards_off))
-        asked = ResumeRequest(guards_off=off, step_downs=kept.step_downs, gpu_index=job.device)
+        check = continuing.lag_check(where, job.token)
+        asked = ResumeRequest(guards_off=off, step_downs=kept.step_downs, gpu_index=job.device, ends_early=check)
         resume.launch(entry, where, asked)
 
     return JobActions(start, go_on, console.note)

@@ -8,17 +8,18 @@ from datetime import datetime, timezone
 
 import typer
 
-from sdxl_train_cli import __version__, formatting
+from sdxl_train_cli import __version__, formatting, gpu
 from sdxl_train_cli.commands import asking, workspace
 from sdxl_train_cli.errors import Problem, SdxlTrainError, UsageError
 from sdxl_train_cli.jobs import entering, worker
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.run import preparation, validating
+from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.run import preparation, repeating, validating
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
-from sdxl_train_cli.sweeps import axes, measuring, planning, shared_caches, submitting
+from sdxl_train_cli.sweeps import axes, measuring, planning, shared_caches, submitting, suggestions
 from sdxl_train_cli.sweeps.axes import Axis, Settings
 from sdxl_train_cli.sweeps.planning import PlannedPoint
 from sdxl_train_cli.sweeps.store import Sweeps
@@ -70,6 +71,8 @@ def check(request: SweepRequest, base: Choices, where: Home) -> CheckedSweep:
     def prepare(choices: Choices) -> Prepared:
         return preparation.prepare(choices, where, user_presets)
 
+    if request.way is Way.SEARCH:
+        suggestions.require()
     points = first_points(request)
     with workspace.picture_progress() as on_progress:
         first = preparation.prepare(planning.choices_of(base, base.name, points[0]), where, user_presets, on_progress)
@@ -81,48 +84,76 @@ def check(request: SweepRequest, base: Choices, where: Home) -> CheckedSweep:
             prepare(planning.choices_of(shared, base.name, points[0]))
         except SdxlTrainError as error:
             shared, words = base, f"caches are not shared: {error.problems[0].message}"
-    return CheckedSweep(request, shared, planning.plan(shared, points, prepare), words)
+    found = CheckedSweep(request, shared, planning.plan(shared, points, prepare), words)
+    if request.way is Way.SEARCH:
+        _require_judgeable(found)
+    return found
+
+
+def _require_judgeable(found: CheckedSweep) -> None:
+    """UsageError where a search could not tell a better point from a worse one."""
+    if not all(validating.holds_back(point.prepared.recipe) for point in found.points):
+        is_network = found.base.kind.is_network
+        hint = "add --validate" if is_network else "leave out --search: --random 8 draws points and asks for no loss"
+        raise UsageError("a search rests on the loss on held-back pictures, and none are held back", hint)
+    unlike = measuring.unrankable(found.base.kind, [axis.option for axis in found.request.axes])
+    if unlike:
+        words = f"{unlike[0]} changes how the loss itself is measured, so that a search can't judge it"
+        raise UsageError(words, f"leave out --search, or give {unlike[0]} one value")
 
 
 def first_points(request: SweepRequest) -> list[Settings]:
     """The points that are known before anything has trained."""
     if request.way is Way.GRID:
         return list(axes.grid(request.axes))
-    return axes.at_random(request.axes, request.count or 1)
+    count = request.count or 1
+    return axes.at_random(request.axes, min(count, _at_once()) if request.way is Way.SEARCH else count)
+
+
+def _at_once() -> int:
+    """Points of a search that are open at a time: as many as the queue can run."""
+    return max(1, len(gpu.devices()))
 
 
 def tell(found: CheckedSweep) -> None:
     """Say what will be run, for how long, and what of it can be compared."""
     _tell_once([point.prepared for point in found.points])
-    steps = sum(point.steps for point in found.points)
-    known = [point.seconds for point in found.points]
-    time = "how long is not known: no run with these settings was measured on this machine"
-    if known and all(one is not None for one in known):
-        time = f"about {formatting.clock(sum(one or 0.0 for one in known))} on one GPU, as measured there"
-    console.note(f"{formatting.counted(len(found.points), 'run')}, {steps} steps in all; {time}")
+    console.note(_length(found))
     rows = [(point.name, *point.settings.values(), f"{point.steps} steps") for point in found.points]
     for line in wrapping.aligned(rows[:_MOST_SHOWN]):
         console.note(f"  {line}")
     if len(rows) > _MOST_SHOWN:
         console.note(f"  and {len(rows) - _MOST_SHOWN} more")
+    if found.request.way is Way.SEARCH:
+        console.note(
+            "  each next point follows from those that have ended; one that is clearly behind is stopped early"
+        )
     console.note(f"caches: {found.caches}")
     kind, options = found.base.kind, [axis.option for axis in found.request.axes]
-    judged = all(validating.holds_back(point.prepared.recipe) for point in found.points)
-    if not judged:
-        console.warn(
-            Problem("no pictures are held back, so nothing will tell which point is best", _judging(kind.is_network))
-        )
+    if not all(validating.holds_back(point.prepared.recipe) for point in found.points):
+        console.warn(Problem("no pictures are held back: nothing will tell which point is best", _judging(kind)))
     elif unlike := measuring.unrankable(kind, options):
-        words = (
-            f"{formatting.some(unlike, 3)} changes how the loss itself is measured: these points won't be ranked by it"
-        )
-        console.warn(Problem(words, "compare their sample pictures: sdxl-train sweep show NAME --to page.html"))
+        names = formatting.some(unlike, 3)
+        console.warn(Problem(f"{names} changes how the loss itself is measured: these points won't be ranked", _LOOK))
 
 
-def _judging(is_network: bool) -> str:
-    return (
-        "add --validate" if is_network else "compare their sample pictures: sdxl-train sweep show NAME --to page.html"
-    )
+_LOOK = "compare their sample pictures: sdxl-train sweep show NAME --to page.html"
+
+
+def _length(found: CheckedSweep) -> str:
+    """Runs, steps, and the time where it is known."""
+    share = found.count / len(found.points)
+    known = [point.seconds for point in found.points]
+    time = "the time is not known: no run with these settings was measured on this machine"
+    if all(one is not None for one in known):
+        whole = share * sum(one or 0.0 for one in known)
+        time = f"about {formatting.clock(whole)} on one GPU, as measured there"
+    steps = round(share * sum(point.steps for point in found.points))
+    return f"{formatting.counted(found.count, 'run')}, {steps} steps in all; {time}"
+
+
+def _judging(kind: Kind) -> str:
+    return "add --validate" if kind.is_network else _LOOK
 
 
 def _tell_once(prepared: Sequence[Prepared]) -> None:
@@ -171,6 +202,7 @@ def queue(
 
 def _record(found: CheckedSweep, tokens: Sequence[str], guards_off: frozenset[Guard], step_downs: int) -> Sweep:
     base, request, first = found.base, found.request, found.points[0]
+    is_search = request.way is Way.SEARCH
     points = [
         Point(name=point.name, settings=dict(point.settings), token=token)
         for point, token in zip(found.points, tokens, strict=True)
@@ -180,6 +212,8 @@ def _record(found: CheckedSweep, tokens: Sequence[str], guards_off: frozenset[Gu
         way=request.way, made=datetime.now(timezone.utc), output=first.prepared.run.folder.parent,
         axes=tuple(map(_kept, request.axes)), points=tuple(points), count=found.count, caches=found.caches,
         guards_off=tuple(sorted(guard.value for guard in guards_off)), step_downs=step_downs,
+        base=repeating.record(first.prepared).model_dump_json(exclude_unset=True) if is_search else "",
+        prunes=is_search, at_once=_at_once(),
     )  # fmt: skip
 
 
