@@ -45,7 +45,7 @@ DOORS = {
         "environment.gathering",
         "environment.wheel_folder",
     },
-    "filelock": {"environment.building", "dataset.fixing", "run.drawing_watch", "sweeps.store"},
+    "filelock": {"environment.building", "dataset.fixing", "run.drawing_watch", "sweeps.store", "sweeps.cache_turn"},
     "charset_normalizer": {"dataset.caption_text"},
     "pathvalidate": {"dataset.safe_names"},
     "platformdirs": {"layout"},

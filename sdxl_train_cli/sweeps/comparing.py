@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.ranking import evidence, ranking
 from sdxl_train_cli.ranking.verdict import Basis, RankedCheckpoint, Standing, Verdict
 from sdxl_train_cli.records import picture_losses
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.picture_losses import Difference, Validation
-from sdxl_train_cli.sweeps import measuring, progress
+from sdxl_train_cli.sweeps import measuring
 from sdxl_train_cli.sweeps.progress import FollowedPoint
 
 _FEW = 2
@@ -77,7 +78,7 @@ def compare(followed: Sequence[FollowedPoint]) -> Comparison:
     points = [RankedPoint(one, _verdict(one)) for one in followed]
     measured = [one for one in points if one.measured is not None]
     unlike = tuple(_unlike(measured))
-    full = [one for one in measured if one.followed.state != progress.PRUNED]
+    full = [one for one in measured if _is_whole(one)]
     if unlike or not full:
         return Comparison(tuple(points), None, unlike=unlike)
     best = min(full, key=_loss)
@@ -96,6 +97,11 @@ def _verdict(one: FollowedPoint) -> Verdict | None:
         return None
 
 
+def _is_whole(one: RankedPoint) -> bool:
+    """Whether it has trained as far as it was to: one that runs or was stopped early is not ranked."""
+    return one.followed.state in {JobState.DONE.value, RunState.DONE.value}
+
+
 def _loss(one: RankedPoint) -> float:
     return one.measured.loss if one.measured is not None else float("inf")
 
@@ -109,7 +115,7 @@ def _unlike(measured: Sequence[RankedPoint]) -> list[str]:
 
 
 def _beside(best: RankedPoint, one: RankedPoint, comparisons: int) -> RankedPoint:
-    if one.measured is None or best.measured is None:
+    if one.measured is None or best.measured is None or not _is_whole(one):
         return one
     if one is best:
         return RankedPoint(one.followed, one.verdict, Standing.BEST)

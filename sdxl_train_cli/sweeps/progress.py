@@ -19,7 +19,7 @@ PRUNED = "pruned"
 """State of a point that was stopped early because it was clearly behind."""
 REFUSED = "refused"
 """State of a search's point that can't train."""
-GONE = "gone"
+GONE = "removed"
 """State of a point without job and run: both were removed."""
 _ENDED = {state.value for state in JobState if state.has_ended} | {PRUNED, GONE, REFUSED}
 _MOST_NUMBERS = 50

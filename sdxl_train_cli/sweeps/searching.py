@@ -14,6 +14,7 @@ from sdxl_train_cli.errors import SdxlTrainError
 from sdxl_train_cli.jobs import entering
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.jobs.store import Queue
+from sdxl_train_cli.records import picture_losses
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.record import Record
 from sdxl_train_cli.run import guards, repeating
@@ -134,23 +135,29 @@ def _tried(one: RankedPoint) -> TriedPoint:
 
 @dataclass
 class LagCheck:
-    """Whether the run of a job is to be stopped early. Cheap to ask: it looks only after a further validation."""
+    """Whether a point's run is to be stopped early. Cheap to ask: it looks only after a further validation."""
 
     sweeps: Sweeps
     queue: Queue
+    name: str
+    """The sweep's."""
     token: str
-    _seen: int = 0
+    """The point's."""
+    _seen_bytes: int = 0
 
-    def __call__(self) -> str | None:
+    def __call__(self, folder: Path) -> str | None:
         """Why, in words. None to go on."""
-        sweep = self.sweeps.with_token(self.token)
-        if sweep is None or not sweep.prunes:
+        try:
+            size = (folder / picture_losses.FILE).stat().st_size
+        except OSError:
             return None
-        followed = progress.follow(sweep, self.queue)
+        if size == self._seen_bytes:
+            return None
+        self._seen_bytes = size
+        followed = progress.follow(self.sweeps.require(self.name), self.queue)
         mine = next((one for one in followed if one.point.token == self.token), None)
-        if mine is None or mine.run is None or len(mine.validations) <= self._seen:
+        if mine is None or mine.run is None:
             return None
-        self._seen = len(mine.validations)
         yardstick = measuring.of(mine.run.record)
         others = [one.validations for one in followed if _counts(one) and one.run is not None
                   and not measuring.different([yardstick, measuring.of(one.run.record)])]  # fmt: skip

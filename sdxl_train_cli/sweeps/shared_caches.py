@@ -31,15 +31,17 @@ class SharedCaches:
 
     overrides: tuple[Override, ...] = ()
     words: str = ""
+    are_shared: bool = False
 
 
 def plan(recipe: Recipe, axes: Sequence[Axis], typed: Sequence[Override]) -> SharedCaches:
     """Decide it for a point's recipe; touches nothing."""
-    if recipe.is_on(ON_DISK):
-        return SharedCaches(words="latents are kept on disk beside the pictures: the first run makes them for all")
-    if not recipe.is_on(IN_MEMORY):
-        return SharedCaches(words="nothing is cached: the preset encodes each picture at each step")
     varied = [axis.option for axis in axes if axis.option in _DECIDING]
+    if recipe.is_on(ON_DISK) and not varied:
+        words = "latents are kept on disk beside the pictures: the first run makes them for all"
+        return SharedCaches(words=words, are_shared=True)
+    if not recipe.is_on(IN_MEMORY) and not recipe.is_on(ON_DISK):
+        return SharedCaches(words="nothing is cached: the preset encodes each picture at each step")
     if varied:
         return SharedCaches(words=f"{varied[0]} decides what is in a cache, so that each run makes its own")
     if any(one.option == ON_DISK for one in typed):
@@ -48,4 +50,4 @@ def plan(recipe: Recipe, axes: Sequence[Axis], typed: Sequence[Override]) -> Sha
         "latents are kept on disk beside the pictures: the first run makes them for all "
         f"(--set {ON_DISK}=null leaves them in RAM, made anew by each)"
     )
-    return SharedCaches((Override(ON_DISK, True, _ORIGIN),), words)
+    return SharedCaches((Override(ON_DISK, True, _ORIGIN),), words, are_shared=True)

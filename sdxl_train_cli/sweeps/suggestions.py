@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.sweeps import axes
 from sdxl_train_cli.sweeps.axes import Axis, Settings
@@ -47,9 +49,9 @@ class TriedPoint:
 def require() -> None:
     """UsageError where Optuna is not installed."""
     if importlib.util.find_spec("optuna") is None:
-        raise UsageError(
-            "a search needs Optuna, which is not installed", "pip install optuna, or --random in place of it"
-        )
+        argv = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, "optuna"]
+        hint = f"{formatting.shell_line(argv)}\nor give --random in place of --search"
+        raise UsageError("a search needs Optuna, which is not installed", hint)
 
 
 def next_point(varied: Sequence[Axis], tried: Sequence[TriedPoint], count: int) -> Settings | None:

@@ -76,6 +76,8 @@ class Sweep(_SweepModel):
     """Whether a search is to ask for no further point."""
     caches: str = ""
     """What is said of shared caches."""
+    shares_caches: bool = False
+    """Whether the first run makes caches on disk for all."""
     base: str = ""
     """JSON of the record that further points of a search are made from."""
     guards_off: tuple[str, ...] = ()

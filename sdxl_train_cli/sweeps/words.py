@@ -32,8 +32,12 @@ def row(sweep: Sweep, one: RankedPoint) -> tuple[str, ...]:
         "" if measured is None else f"{measured.loss:.4f}",
         "" if measured is None else str(measured.step),
         behind,
-        "" if one.standing is Standing.UNMEASURED else one.standing.value,
+        "not ranked" if one.standing is Standing.UNMEASURED and measured else _standing(one),
     )
+
+
+def _standing(one: RankedPoint) -> str:
+    return "" if one.standing is Standing.UNMEASURED else one.standing.value
 
 
 def headline(found: Comparison) -> str:
@@ -42,7 +46,7 @@ def headline(found: Comparison) -> str:
         return "the points can't be ranked: they were not validated alike"
     if found.best is None:
         return "no point is ranked: no loss on held-back pictures is known"
-    if not found.is_sure and len(_measured(found)) > 1:
+    if not found.is_sure and len(_ranked(found)) > 1:
         return f"{found.best.name} has the lowest loss, but no point is clearly worse"
     return found.best.name + (", or one that can't be told apart from it" if found.tied else "")
 
@@ -67,7 +71,7 @@ def _of_best(found: Comparison, best: RankedPoint) -> list[str]:
     if best.measured is None or best.checkpoint is None:
         return []
     pictures = formatting.counted(len(best.measured.held_back), "held-back picture")
-    points = len([one for one in _measured(found) if one.followed.state != progress.PRUNED])
+    points = len(_ranked(found))
     file = best.checkpoint.candidate.path.name
     chosen = f"the lowest of {found.looks} checkpoints of {formatting.counted(points, 'point')}"
     told = [f"the loss of its {file} on {pictures} is {best.measured.loss:.4f}, {chosen}"]
@@ -80,8 +84,8 @@ def _of_best(found: Comparison, best: RankedPoint) -> list[str]:
     return told
 
 
-def _measured(found: Comparison) -> list[RankedPoint]:
-    return [one for one in found.points if one.measured is not None]
+def _ranked(found: Comparison) -> list[RankedPoint]:
+    return [one for one in found.points if one.standing is not Standing.UNMEASURED]
 
 
 def data(sweep: Sweep, found: Comparison) -> dict[str, object]:

@@ -91,9 +91,24 @@ def test_a_failed_point_and_one_without_validation_are_left_out(swept: SweptRuns
 
     found = comparing.compare(swept.follow())
 
-    assert [one.followed.state for one in found.points] == ["gone", "done", "failed"]
+    assert [one.followed.state for one in found.points] == ["removed", "done", "failed"]
     assert found.best is found.points[1]
     assert found.points[2].followed.cause == "NaN"
+
+
+def test_a_point_that_still_trains_or_was_stopped_early_is_not_ranked(swept: SweptRuns) -> None:
+    swept.run("1e-5", steady(0.2))
+    for rate, outcome in (("1e-4", {"outcome": "stopped", "pruned": "behind"}), ("1e-3", {"outcome": "stopped"})):
+        folder = swept.run(rate, steady(0.1))
+        (folder / "outcome.json").write_text(json.dumps(outcome))
+
+    found = comparing.compare(swept.follow())
+
+    assert [(one.followed.state, one.standing) for one in found.points] == [
+        ("done", Standing.BEST), ("pruned", Standing.UNMEASURED), ("stopped", Standing.UNMEASURED),
+    ]  # fmt: skip
+    assert "stopped early, and might have caught up: cat-lr1e-4" in words.reasons(swept.sweep, found)
+    assert words.row(swept.sweep, found.points[1])[-1] == "not ranked"
 
 
 def test_another_runs_folder_of_the_same_name_is_not_taken(swept: SweptRuns) -> None:

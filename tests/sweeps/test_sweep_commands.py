@@ -70,6 +70,6 @@ def test_a_grid_is_checked_queued_shown_and_ended(
     assert [one["network_dim"]["value"] for one in settings] == [4, 8, 4, 8]
     assert cli("queue", "rm", *(job.id for job in queue.jobs(JobState.DONE))).code == 0
     listed = json.loads(cli("sweep", "list", "--json").stdout)
-    assert [one["states"] for one in listed] == [{"gone": 4}, {"done": 4}]
+    assert [one["states"] for one in listed] == [{"removed": 4}, {"done": 4}]
     assert cli("sweep", "rm", "cat").code == 0
     assert cli("sweep", "show", "cat").code == 2

@@ -41,7 +41,7 @@ def run(text: JobText, gpu: GpuIndex = None, claimed: Claimed = None, home: Home
     with run_owner.hold(folder) as lock, run_owner.read_noted(folder, lock):
         job = _claimed(queue, number, gpu, claimed)
         try:
-            starting.carry_out(queue, job, workspace.user_presets(), _actions(where, job))
+            starting.carry_out(queue, job, workspace.user_presets(), _actions(where, queue, job))
         finally:
             if queue.require(number).state.has_ended:
                 continuing.go_on(where)
@@ -61,17 +61,22 @@ def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) ->
     return job
 
 
-def _actions(where: Home, job: Job) -> JobActions:
+def _actions(where: Home, queue: Queue, job: Job) -> JobActions:
     def start(choices: Choices, kept: Kept, note_folder: Callable[[Path], None]) -> None:
-        prepared = preparation.prepare(choices, where, workspace.user_presets())
-        off = guards.parse(list(kept.guards_off))
-        prepared = replace(prepared, ends_early=continuing.lag_check(where, job.token))
-        train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
+        with continuing.watched(where, queue, job) as ends_early:
+            prepared = preparation.prepare(choices, where, workspace.user_presets())
+            prepared = replace(prepared, ends_early=ends_early)
+            off = guards.parse(list(kept.guards_off))
+            train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
 
     def go_on(entry: Loaded, kept: Kept) -> None:
-        off = guards.parse(list(kept.guards_off))
-        check = continuing.lag_check(where, job.token)
-        asked = ResumeRequest(guards_off=off, step_downs=kept.step_downs, gpu_index=job.device, ends_early=check)
-        resume.launch(entry, where, asked)
+        with continuing.watched(where, queue, job) as ends_early:
+            asked = ResumeRequest(
+                guards_off=guards.parse(list(kept.guards_off)),
+                step_downs=kept.step_downs,
+                gpu_index=job.device,
+                ends_early=ends_early,
+            )
+            resume.launch(entry, where, asked)
 
     return JobActions(start, go_on, console.note)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.errors import SdxlTrainError
+from sdxl_train_cli.jobs.job import Job
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.records import record
 from sdxl_train_cli.run import preparation
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
-from sdxl_train_cli.sweeps import searching
+from sdxl_train_cli.sweeps import cache_turn, searching
 from sdxl_train_cli.sweeps.searching import LagCheck, Searches
 from sdxl_train_cli.sweeps.store import Sweeps
 from sdxl_train_cli.sweeps.submitting import LocalQueue
@@ -36,6 +42,32 @@ def go_on(where: Home) -> None:
         console.warn(error.problems[0])
 
 
-def lag_check(where: Home, token: str) -> LagCheck:
-    """What stops a job's run early where its search has better points."""
-    return LagCheck(Sweeps(where.sweeps), Queue(where.queue), token)
+@contextlib.contextmanager
+def watched(where: Home, queue: Queue, job: Job) -> Iterator[Callable[[], str | None]]:
+    """What is asked while a job's run trains: why to stop it early. Blocks while another run makes its caches."""
+    sweeps = Sweeps(where.sweeps)
+    sweep = sweeps.with_token(job.token)
+    if sweep is None:
+        yield lambda: None
+        return
+    lag = LagCheck(sweeps, queue, sweep.name, job.token)
+
+    def ask() -> str | None:
+        folder = queue.require(job.id).folder
+        if folder is None:
+            return None
+        if _has_trained(folder):
+            pass_on()
+        return lag(folder) if sweep.prunes else None
+
+    turn = cache_turn.taken(sweeps.folder / sweep.name, console.note) if sweep.shares_caches else None
+    with turn or contextlib.nullcontext(lambda: None) as pass_on:
+        yield ask
+
+
+def _has_trained(folder: Path) -> bool:
+    """Whether there is a step, so that the caches are made."""
+    try:
+        return (folder / record.METRICS).stat().st_size > 0
+    except OSError:
+        return False

@@ -22,6 +22,7 @@ from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.sweeps import axes, measuring, planning, shared_caches, submitting, suggestions
 from sdxl_train_cli.sweeps.axes import Axis, Settings
 from sdxl_train_cli.sweeps.planning import PlannedPoint
+from sdxl_train_cli.sweeps.shared_caches import SharedCaches
 from sdxl_train_cli.sweeps.store import Sweeps
 from sdxl_train_cli.sweeps.submitting import Submit
 from sdxl_train_cli.sweeps.sweep import KeptAxis, KeptRange, Point, Sweep, Way
@@ -50,7 +51,7 @@ class CheckedSweep:
     request: SweepRequest
     base: Choices
     points: list[PlannedPoint]
-    caches: str
+    caches: SharedCaches
 
     @property
     def count(self) -> int:
@@ -78,13 +79,12 @@ def check(request: SweepRequest, base: Choices, where: Home) -> CheckedSweep:
         first = preparation.prepare(planning.choices_of(base, base.name, points[0]), where, user_presets, on_progress)
     caches = shared_caches.plan(first.recipe, request.axes, base.overrides)
     shared = planning.with_overrides(base, caches.overrides)
-    words = caches.words
     if caches.overrides:
         try:
             prepare(planning.choices_of(shared, base.name, points[0]))
         except SdxlTrainError as error:
-            shared, words = base, f"caches are not shared: {error.problems[0].message}"
-    found = CheckedSweep(request, shared, planning.plan(shared, points, prepare), words)
+            shared, caches = base, SharedCaches(words=f"not shared: {error.problems[0].message}")
+    found = CheckedSweep(request, shared, planning.plan(shared, points, prepare), caches)
     if request.way is Way.SEARCH:
         _require_judgeable(found)
     return found
@@ -128,7 +128,7 @@ def tell(found: CheckedSweep) -> None:
         console.note(
             "  each next point follows from those that have ended; one that is clearly behind is stopped early"
         )
-    console.note(f"caches: {found.caches}")
+    console.note(f"caches: {found.caches.words}")
     kind, options = found.base.kind, [axis.option for axis in found.request.axes]
     if not all(validating.holds_back(point.prepared.recipe) for point in found.points):
         console.warn(Problem("no pictures are held back: nothing will tell which point is best", _judging(kind)))
@@ -210,7 +210,8 @@ def _record(found: CheckedSweep, tokens: Sequence[str], guards_off: frozenset[Gu
     return Sweep(
         sdxl_train=__version__, name=base.name, kind=base.kind.value, preset=first.prepared.recipe.name,
         way=request.way, made=datetime.now(timezone.utc), output=first.prepared.run.folder.parent,
-        axes=tuple(map(_kept, request.axes)), points=tuple(points), count=found.count, caches=found.caches,
+        axes=tuple(map(_kept, request.axes)), points=tuple(points), count=found.count, caches=found.caches.words,
+        shares_caches=found.caches.are_shared,
         guards_off=tuple(sorted(guard.value for guard in guards_off)), step_downs=step_downs,
         base=repeating.record(first.prepared).model_dump_json(exclude_unset=True) if is_search else "",
         prunes=is_search, at_once=_at_once(),
