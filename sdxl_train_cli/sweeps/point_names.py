@@ -46,7 +46,7 @@ def of(base: str, points: Sequence[Mapping[str, str]], taken: Sequence[str] = ()
 
 
 def _part(option: str, value: str) -> str:
-    clean = re.sub(r"[^\w.+-]+", "-", value, flags=re.ASCII).strip("-.")[:_LONGEST].strip("-.") or "none"
+    clean = re.sub(r"[^\w.+-]+", "-", value, flags=re.ASCII).lstrip(".")[:_LONGEST].rstrip("-.") or "none"
     return f"{_SHORT.get(option, option.replace('_', ''))}{clean}"
 
 

@@ -45,6 +45,8 @@ def _states(sweep: Sweep, queue: Queue) -> dict[str, int]:
 
 def _row(sweep: Sweep, states: dict[str, int]) -> tuple[str, ...]:
     told = ", ".join(f"{count} {state}" for state, count in states.items())
+    if not sweep.is_queued and set(states) == {progress.GONE}:
+        told = "cut off before it was queued"
     varies = formatting.some([axis.option for axis in sweep.axes], 3)
     return sweep.name, sweep.kind, sweep.preset, varies, told, formatting.moment(sweep.made)
 
