@@ -12,7 +12,7 @@ OURS = PACKAGE.name
 
 PACKAGES = (
     "sdscripts", "rules", "recipes", "failures", "environment", "inspection", "dataset", "importers", "memory",
-    "records", "lora_files", "ranking", "run", "jobs", "cluster", "sharing", "api", "ui", "commands", "cli",
+    "records", "lora_files", "ranking", "run", "jobs", "cluster", "sweeps", "sharing", "api", "ui", "commands", "cli",
 )  # fmt: skip
 """From the ground up: a package imports what stands before it, and the ground, which is the modules of no package."""
 ALONE = ("process_guard", "__init__")

@@ -65,6 +65,12 @@ _SHARED = (
     "What tells of you or this machine is left out, and listed. The same share is byte for byte the same each time."
 )
 
+_POINTS = (
+    "`--set learning_rate=5e-5,1e-4 --set network_dim=16,32` are four runs, one for each combination. A value that "
+    "holds a comma, as of optimizer_args, is given with a --set of its own. `1e-5..1e-3` is a range, for --random and "
+    "--search."
+)
+
 _KINDS: Mapping[str, Command] = {
     "lora": Command("Train a LoRA: small, quick, the usual choice.", "train.train"),
     "locon": Command("Train a LoCon: convolutions too, for styles.", "train.train"),
@@ -73,6 +79,12 @@ _KINDS: Mapping[str, Command] = {
     "dreambooth": Command("Train the whole U-Net: 24 GB of VRAM and up.", "train.train", _LARGE),
     "embedding": Command("Train an embedding: a new word, in a file of kilobytes.", "train.train", _WORD),
 }
+
+_SWEPT: Mapping[str, Command] = {
+    kind: Command(f"Train {label} with several settings.", "sweep.adding.train", _POINTS)
+    for kind, label in {"lora": "LoRAs", "locon": "LoCons", "loha": "LoHas", "lokr": "LoKrs",
+                        "dreambooth": "whole U-Nets", "embedding": "embeddings"}.items()
+}  # fmt: skip
 
 COMMANDS: Mapping[str, Command | CommandGroup] = {
     "setup": Command("Install sd-scripts and torch in their own environment.", "setup.setup"),
@@ -171,6 +183,14 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
         "retry": Command("Submit again what failed, was cancelled or cut off.", "cluster.listing.retry",
                          "Runs are resumed from their states."),
         "run": Command("Carry out one training of a submission. Jobs type this.", "cluster.running.run"),
+    }),
+    "sweep": CommandGroup("Compare settings: queue a training for each, and rank them.", {
+        **_SWEPT,
+        "list": Command("List sweeps, newest first.", "sweep.listing.list_"),
+        "show": Command("Show a sweep: its points, what came of them, which is best.", "sweep.listing.show",
+                        "Ranked by the loss on held-back pictures, picture by picture, as `best` ranks checkpoints."),
+        "stop": Command("Stop what runs of a sweep, and remove what waits.", "sweep.changing.stop"),
+        "rm": Command("Forget a sweep that has ended. Its runs stay.", "sweep.changing.rm"),
     }),
 }  # fmt: skip
 

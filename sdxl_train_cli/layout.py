@@ -93,11 +93,16 @@ class Home:
         return self.path / "cluster"
 
     @property
+    def sweeps(self) -> Path:
+        """Records of sweeps, one folder each."""
+        return self.path / "sweeps"
+
+    @property
     def parts(self) -> tuple[Path, ...]:
         """Every path that we ever create in a home."""
         return (self.marker, self.environments, self.current, self.previous, self.setup_lock, self.setup_log,
                 self.tokenizers, self.taggers, self.tagger_log, self.tool_log, self.measurements,
-                self.queue, self.cluster)  # fmt: skip
+                self.queue, self.cluster, self.sweeps)  # fmt: skip
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:

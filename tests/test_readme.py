@@ -107,6 +107,7 @@ NOT_HERE = (
     "presets new",
     "--to hub",
     "queue ",
+    "sweep ",
     "FILE",
     "--draw",
     "runs watch",
@@ -115,7 +116,7 @@ NOT_HERE = (
 )
 """Commands that this world can't carry out: no shell of its own, no tagger, no torch, no network and no terminal.
 
-The queue's and the cluster's are carried out by tests/jobs and tests/cluster, as the home here is not a test's own.
+The queue's, the sweeps' and the cluster's are carried out by their own tests, as the home here is not a test's own.
 """
 MORE = {"resume": ("--steps", "5"), **dict.fromkeys([kind.value for kind in Kind], ("--dry-run",))}
 """What makes a command end here: a run that is done goes on a little, and nothing is trained."""

@@ -156,10 +156,10 @@ class Batch:
 def create(
     place: Path, points: Sequence[Waiting], script: Callable[[Batch], str], *, is_array: bool
 ) -> tuple[Batch, list[str]]:
-    """Write a batch, whole or not at all, with new tokens in the order of `points`. UsageError if that fails."""
+    """Write a batch, whole or not at all, and give the tokens in the order of `points`. UsageError if that fails."""
     now = datetime.now(timezone.utc)
     batch = Batch(place / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
-    tokens = [secrets.token_hex(8) for _ in points]
+    tokens = [point.token for point in points]
     try:
         place.mkdir(parents=True, exist_ok=True)
         with files.new_folder(batch.folder) as folder:

@@ -14,6 +14,7 @@ from sdxl_train_cli.commands import ending, train_options, workspace
 from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.cluster.submission import Nodes, On
 from sdxl_train_cli.commands.queue import adding
+from sdxl_train_cli.commands.sweep import queuing
 from sdxl_train_cli.commands.train_options import (
     Accumulate,
     Alpha,
@@ -125,22 +126,25 @@ def train(
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
     cluster = submission.engine(on, nodes, home)
-    choices = replace(choices, starts_later=cluster is not None or adding.is_asked(context), nodes=nodes or 1)
     where = workspace.home(home) if cluster is None else cluster.home
+    allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
+    sweep = queuing.asked(context)
+    if sweep is not None:
+        queuing.take(sweep, choices, where, off, allowed, dry_run=dry_run, as_json=as_json)
+        return
+    choices = replace(choices, starts_later=cluster is not None or adding.is_asked(context), nodes=nodes or 1)
     checked = choices if cluster is None else submission.checked_as(choices, cluster)
     with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(checked, where, workspace.user_presets(), on_progress)
     if cluster is not None:
         tell(prepared)
-        downs = step_downs if on_oom is OnOom.STEP_DOWN else 0
         ready = replace(prepared, choices=choices)
-        submission.submit(ready, cluster, off, step_downs=downs, dry_run=dry_run, as_json=as_json)
+        submission.submit(ready, cluster, off, step_downs=allowed, dry_run=dry_run, as_json=as_json)
         return
     if dry_run:
         show_prepared(prepared, as_json=as_json)
         return
 
-    allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
     if choices.starts_later:
         tell(prepared)
         adding.add(prepared, where, off, step_downs=allowed, as_json=as_json)
@@ -170,8 +174,9 @@ def launch(
 
     actions = retry.RunActions(
         carry_out=follow,
-        lower=lambda ready, reduction: preparation.prepare(
-            retry.apply_reduction(ready.choices, reduction), where, user_presets
+        lower=lambda ready, reduction: replace(
+            preparation.prepare(retry.apply_reduction(ready.choices, reduction), where, user_presets),
+            ends_early=ready.ends_early,
         ),
         warn=console.warn,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -85,3 +86,5 @@ class Waiting:
     step_downs: int = 0
     gpu_index: int | None = None
     need_gib: float | None = None
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Written into its run's record. A sweep knows its points by it."""

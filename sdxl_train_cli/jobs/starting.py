@@ -18,7 +18,7 @@ from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run import finishing, repeating, resuming
 from sdxl_train_cli.run.repeating import RepeatedChoices
 from sdxl_train_cli.run.run_choices import Choices
-from sdxl_train_cli.run.training import StoppedError
+from sdxl_train_cli.run.training import PrunedError, StoppedError
 from sdxl_train_cli.sdscripts import states
 
 _TRAINER_END_SECONDS = 120.0
@@ -50,6 +50,10 @@ def carry_out(queue: Queue, job: Job, user_presets: Path, actions: JobActions) -
         else:
             queue.put_back(job, steps_of(queue.require(job.id)), is_cut_off=False)
         raise
+    except PrunedError as error:
+        queue.end(job, JobState.STOPPED, error.exit_code, error.problems[0].message)
+        actions.say(error.problems[0].message)
+        return
     except LostJobError:
         raise
     except SetupError:  # not the job's fault

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -83,11 +82,16 @@ class Queue:
         return job
 
     def add_all(self, waiting: Iterable[Waiting]) -> list[Job]:
-        """Put jobs at the end, all of them or none."""
+        """Put jobs at the end in this order: all of them or none."""
         with self._changed() as database:
             (last,) = database.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()
             numbers = [_insert(database, each, position) for position, each in enumerate(waiting, last + 1)]
             return [job for number in numbers if (job := _one(database, number)) is not None]
+
+    def with_tokens(self, tokens: Sequence[str]) -> dict[str, Job]:
+        """The jobs with these tokens, as far as they are there."""
+        wanted = set(tokens)
+        return {job.token: job for job in self.jobs() if job.token in wanted}
 
     def jobs(self, *states: JobState) -> list[Job]:
         """Jobs in the order in which they start; all, or those in these states."""
@@ -313,7 +317,7 @@ class Queue:
 def _insert(database: sqlite3.Connection, waiting: Waiting, position: int) -> int:
     """Add a row. Returns the job's number."""
     row = {
-        "position": position, "state": JobState.WAITING.value, "token": secrets.token_hex(8), "name": waiting.name,
+        "position": position, "state": JobState.WAITING.value, "token": waiting.token, "name": waiting.name,
         "kind": waiting.kind, "preset": waiting.preset, "record": waiting.record,
         "more": json.dumps({"guards_off": waiting.guards_off, "step_downs": waiting.step_downs}),
         "gpu_index": waiting.gpu_index, "need_gib": waiting.need_gib, "added": _now(),

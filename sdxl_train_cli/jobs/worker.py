@@ -52,6 +52,8 @@ class Worker:
     argv: Callable[[Job], Sequence[str]]
     """The command line that carries out a claimed job."""
     say: Callable[[str], None]
+    refill: Callable[[], None] = lambda: None
+    """Adds what follows from jobs that have ended. Called at the start, and before the worker ends."""
     _children: dict[int, Detached] = field(default_factory=dict)
     _short: dict[int, float] = field(default_factory=dict)
     """Since when a job waits for memory that other programs hold."""
@@ -63,6 +65,7 @@ class Worker:
         """Work until nothing is left, or until it is asked to end. Blocks."""
         self.queue.ask_to_end(wanted=False)
         self._devices()  # raises for a GPU that is not there
+        self.refill()
         while True:
             running = self._look_after()
             if self.queue.is_to_end:
@@ -70,8 +73,10 @@ class Worker:
                 self.stop()
                 return
             is_left = self._start_what_fits(running)
-            if not is_left and not running and not self.options.waits:
-                return
+            if not is_left and not running and not self._children and not self.options.waits:
+                self.refill()
+                if not self.queue.jobs(JobState.WAITING) or not self._start_what_fits(running):
+                    return
             self._pause(_POLL_SECONDS)
 
     def stop(self) -> None:

@@ -44,14 +44,15 @@ def _checkpoint(one: RankedCheckpoint) -> dict[str, object]:
         "measured_step": None if measured is None else measured.step,
         "held_back": None if measured is None else measured.loss,
         "training": None if measured is None else measured.training_loss,
-        "behind": _difference(one.behind),
-        "since_last": _difference(one.since_last),
-        "gap_growth": _difference(one.gap_growth),
+        "behind": difference(one.behind),
+        "since_last": difference(one.since_last),
+        "gap_growth": difference(one.gap_growth),
         "weights": None if one.weights is None else one.weights.model_dump(mode="json"),
     }
 
 
-def _difference(found: Difference | None) -> dict[str, object] | None:
+def difference(found: Difference | None) -> dict[str, object] | None:
+    """A difference with its doubt; the error is None where it can't be told."""
     if found is None:
         return None
     error = found.error if math.isfinite(found.error) else None

@@ -278,6 +278,8 @@ class Outcome(_RecordModel):
     remedy: str | None = None
     note: str | None = None
     """Incidents of a run that finished."""
+    pruned: str | None = None
+    """Why its sweep stopped it early."""
     exit_code: Code | None = None
     peak_gib: Amount | None = None
     seconds_per_step: Amount | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,6 +65,8 @@ class Launch:
     notes: tuple[str, ...]
     model: str
     """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
+    ends_early: Callable[[], str | None] | None = None
+    """Asked now and then while it trains: why to stop it, or None. None never asks."""
 
     @property
     def heaviest(self) -> Recipe:
@@ -126,6 +128,7 @@ class Prepared(Launch):
             facts=self.facts,
             saves_on_stop=self.saves_on_stop,
             usual=early_spill.usual_speed(self.heaviest, self.device, measurements.load(self.home)[0]),
+            ends_early=self.ends_early,
         )
 
 

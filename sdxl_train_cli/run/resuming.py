@@ -58,6 +58,7 @@ class ResumedRun(Launch):
             facts=self.facts,
             saves_on_stop=self.saves_on_stop,
             usual=early_spill.usual_speed(self.recipe, self.device),
+            ends_early=self.ends_early,
         )
 
 

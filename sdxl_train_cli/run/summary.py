@@ -36,6 +36,15 @@ def row(label: str, words: str) -> str:
 
 def time_words(prepared: Prepared) -> str | None:
     """How long it takes, by what runs with these settings took on this GPU. None if none was measured."""
+    found = seconds(prepared)
+    if found is None:
+        return None
+    clock = formatting.clock(found)
+    return language.said("plan", "time-known", "about {clock}, as measured on this GPU", clock=clock)
+
+
+def seconds(prepared: Prepared) -> float | None:
+    """What the training takes, by what runs with these settings took on this GPU. None if none was measured."""
     if prepared.device is None or prepared.recipe.processes > 1:
         return None  # what several take is not measured
     installed, device = prepared.environment, prepared.device
@@ -51,10 +60,7 @@ def time_words(prepared: Prepared) -> str | None:
         * arranged.processes
         * int(prepared.heaviest.number("train_batch_size") or 1)
     )
-    if pace is None:
-        return None
-    clock = formatting.clock(seen / pace)
-    return language.said("plan", "time-known", "about {clock}, as measured on this GPU", clock=clock)
+    return None if pace is None else seen / pace
 
 
 def _samples(prepared: Prepared) -> list[str]:

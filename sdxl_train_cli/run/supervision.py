@@ -74,6 +74,8 @@ class Conditions:
     """What a step takes on this card. None if that is not known."""
     saves_on_stop: bool = False
     """Whether the trainer saves a state when it is asked to end."""
+    ends_early: Callable[[], str | None] | None = None
+    """Asked now and then: why to stop the run, or None."""
 
 
 class Supervision:
@@ -99,6 +101,8 @@ class Supervision:
         self.finished = self.no_data = False
         self.fatal: Alarm | None = None
         """What has made going on worthless."""
+        self.pruned: str | None = None
+        """Why the run is to be stopped early, though nothing is wrong with it."""
         self.sound_until: float | None = None
         """Unix seconds of the last step whose loss was a number."""
 
@@ -175,6 +179,8 @@ class Supervision:
         yield from self.figures()
         if self._guards.is_on(Guard.SILENCE):
             yield from self._guards.hear(guards.silence(now - self._heard_at, self.seconds_per_step, self._activity))
+        if self._conditions.ends_early is not None and self.pruned is None:
+            self.pruned = self._conditions.ends_early()
         if now - self._looked_slowly_at >= SLOW_LOOK_SECONDS:
             self._looked_slowly_at = now
             yield from self._files()

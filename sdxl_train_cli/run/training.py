@@ -58,6 +58,12 @@ class StoppedError(SdxlTrainError):
         self.exit_code = 128 + signum
 
 
+class PrunedError(SdxlTrainError):
+    """The run was stopped early, though nothing was wrong with it: its sweep has better ones."""
+
+    exit_code = 0
+
+
 def watch(  # noqa: PLR0913 - keyword-only, each is one fact of the launch
     run: Run,
     argv: Sequence[str],
@@ -106,6 +112,8 @@ def _watch(  # noqa: PLR0913 - as above
     ):
         try:
             code = _follow(child, supervision, first, log, on_event)
+            if supervision.pruned is not None and _let_step_end(child, supervision, log, on_event):
+                supervision.pruned, code = None, child.wait()  # it was at its end
         except signals.Stopped as stop:
             if conditions.saves_on_stop:
                 child.ask_to_end()
@@ -116,6 +124,9 @@ def _watch(  # noqa: PLR0913 - as above
             if not (ended and supervision.finished):
                 raise _stopped(run, supervision, first, stop.signum, started) from None
             code = child.wait()
+        if supervision.pruned is not None:
+            child.stop()
+            raise _pruned(run, supervision, first, supervision.pruned, started)
         for event in chain(supervision.close(), first.close(LAST_SECONDS)):
             on_event(event)
     error = _error(run, supervision, code)
@@ -165,6 +176,8 @@ def _follow(
         if supervision.fatal is not None:
             child.stop()
             break
+        if supervision.pruned is not None:
+            return 0  # still running
     return child.wait()
 
 
@@ -286,6 +299,13 @@ def _stopped(run: Run, supervision: Supervision, first: FirstCheckpoint, signum:
     if states.complete(run.folder):
         hint = f"to resume: sdxl-train runs resume {formatting.shell_word(run.folder)}\n{hint}"
     return StoppedError(Problem(f"stopped {_position(supervision)}", hint), signum)
+
+
+def _pruned(run: Run, supervision: Supervision, first: FirstCheckpoint, why: str, started: float) -> PrunedError:
+    _set_aside_broken(run)
+    facts = {"examined": tuple(first.found), "pruned": why}
+    runs.write_outcome(run, _outcome("stopped", supervision, started).model_copy(update=facts))
+    return PrunedError(Problem(why, f"its files are kept: {run.folder}"))
 
 
 def _checkpoints(run: Run) -> list[Path]:

@@ -16,8 +16,8 @@ from sdxl_train_cli.cluster import overview
 from sdxl_train_cli.cluster.overview import TaskState, TaskView
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.submitting import SlurmEngine
-from sdxl_train_cli.commands.queue import adding
 from sdxl_train_cli.environment import environment
+from sdxl_train_cli.jobs import entering
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.origin import Origin
@@ -63,7 +63,7 @@ def points(home: Home, folder: Path, rates: list[float]) -> list[Waiting]:
     for number, rate in enumerate(rates):
         own = (Override("learning_rate", rate, Origin("test")), Override("seed", 7, Origin("test")))
         chosen = replace(usual, name=f"point-{number}", overrides=(*usual.overrides, *own))
-        found.append(adding.waiting_of(preparation.prepare(chosen, home, folder), frozenset(), 0))
+        found.append(entering.waiting(preparation.prepare(chosen, home, folder)))
     return found
 
 

@@ -11,7 +11,7 @@ from conftest import Cli, Result
 from sdxl_train_cli import cli as command_line
 
 
-@pytest.mark.parametrize("group", [(), ("dataset",), ("presets",), ("runs",), ("queue",), ("queue", "add")])
+@pytest.mark.parametrize("group", [(), ("dataset",), ("presets",), ("runs",), ("queue",), ("queue", "add"), ("sweep",)])
 def test_no_commands_line_is_cut_at_80_columns(cli: Cli, group: tuple[str, ...]) -> None:
     told = cli(*group, "--help", COLUMNS="80")
 
@@ -26,7 +26,7 @@ def test_each_group_stands_once_in_the_help(cli: Cli) -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("group", [(), ("dataset",), ("presets",), ("runs",), ("queue",), ("queue", "add")])
+@pytest.mark.parametrize("group", [(), ("dataset",), ("presets",), ("runs",), ("queue",), ("queue", "add"), ("sweep",)])
 def test_a_word_without_a_command_shows_its_help_as_help_does(cli: Cli, group: tuple[str, ...]) -> None:
     asked, left_alone = cli(*group, "--help"), cli(*group)
 

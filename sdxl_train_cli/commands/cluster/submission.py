@@ -10,8 +10,8 @@ from typing import Annotated
 from sdxl_train_cli.cluster import settings
 from sdxl_train_cli.cluster.submitting import SlurmEngine
 from sdxl_train_cli.commands import train_options, values, workspace
-from sdxl_train_cli.commands.queue import adding
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs import entering
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
@@ -63,7 +63,7 @@ def submit(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Submit a run and print the job's number; with `dry_run`, print the script and submit nothing."""
-    points = [adding.waiting_of(prepared, guards_off, step_downs)]
+    points = [entering.waiting(prepared, guards_off, step_downs=step_downs)]
     if dry_run:
         text = cluster.script(points, None)
         printing.data({"script": text}, indent=None) if as_json else printing.document(text.rstrip("\n"))

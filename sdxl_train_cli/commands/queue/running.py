@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from sdxl_train_cli.commands import train, values, workspace
 from sdxl_train_cli.commands.queue.listing import JobText, what_next
 from sdxl_train_cli.commands.runs import resume
 from sdxl_train_cli.commands.runs.resume import ResumeRequest
+from sdxl_train_cli.commands.sweep import continuing
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import starting
@@ -42,7 +44,11 @@ def run(text: JobText, gpu: GpuIndex = None, claimed: Claimed = None, home: Home
     folder.mkdir(parents=True, exist_ok=True)
     with run_owner.hold(folder) as lock, run_owner.read_noted(folder, lock):
         job = _claimed(queue, number, gpu, claimed)
-        starting.carry_out(queue, job, workspace.user_presets(), _actions(where, job))
+        try:
+            starting.carry_out(queue, job, workspace.user_presets(), _actions(where, queue, job))
+        finally:
+            if queue.require(number).state.has_ended:
+                continuing.go_on(where)
 
 
 def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) -> Job:
@@ -59,24 +65,29 @@ def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) ->
     return job
 
 
-def _actions(where: Home, job: Job) -> JobActions:
+def _actions(where: Home, queue: Queue, job: Job) -> JobActions:
     def start(choices: Choices, kept: Kept, note_folder: Callable[[Path], None]) -> None:
         off = guards.parse(list(kept.guards_off))
-        for left in reversed(range(_TRIES)):
-            prepared = preparation.prepare(choices, where, workspace.user_presets())
-            try:
-                train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
-            except FolderTakenError:  # by a job of the same name on another GPU
-                if not left:
-                    raise
-            else:
-                return
+        with continuing.watched(where, queue, job) as ends_early:
+            for left in reversed(range(_TRIES)):
+                prepared = preparation.prepare(choices, where, workspace.user_presets())
+                prepared = replace(prepared, ends_early=ends_early)
+                try:
+                    train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
+                except FolderTakenError:  # by a job of the same name on another GPU
+                    if not left:
+                        raise
+                else:
+                    return
 
     def go_on(entry: Loaded, kept: Kept) -> None:
-        off = guards.parse(list(kept.guards_off))
-        asked = ResumeRequest(
-            guards_off=off, step_downs=kept.step_downs, gpu_indices=None if job.device is None else (job.device,)
-        )
-        resume.launch(entry, where, asked)
+        with continuing.watched(where, queue, job) as ends_early:
+            asked = ResumeRequest(
+                guards_off=guards.parse(list(kept.guards_off)),
+                step_downs=kept.step_downs,
+                gpu_indices=None if job.device is None else (job.device,),
+                ends_early=ends_early,
+            )
+            resume.launch(entry, where, asked)
 
     return JobActions(start, go_on, console.note)

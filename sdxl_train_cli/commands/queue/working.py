@@ -12,6 +12,7 @@ import typer
 from sdxl_train_cli import formatting, signals
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.queue.listing import what_next
+from sdxl_train_cli.commands.sweep import continuing
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
@@ -44,7 +45,8 @@ def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: Home
     _outlive_the_terminal()
     with worker.holding(queue):
         before = {(job.id, job.starts) for job in queue.jobs() if job.state.has_ended}
-        working = Worker(queue, options, lambda job: _argv(where, job), console.note)
+        working = Worker(queue, options, lambda job: _argv(where, job), console.note,
+                         refill=lambda: continuing.go_on(where))  # fmt: skip
         try:
             working.work()
         except signals.Stopped:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -65,16 +65,18 @@ class ResumeRequest:
     guards_off: frozenset[Guard] = frozenset()
     step_downs: int = 0
     gpu_indices: tuple[int, ...] | None = None
+    ends_early: Callable[[], str | None] | None = None
 
 
 def launch(entry: Loaded, where: Home, asked: ResumeRequest, *, as_json: bool = False) -> None:
     """Resume a run, with less memory if it runs out, and say what its file is good for."""
 
     def prepared(now: Loaded, changes: Mapping[str, Setting | None], *, check_vram: bool) -> ResumedRun:
-        return resuming.prepare(
+        found = resuming.prepare(
             now, where, steps=asked.steps, check_vram=check_vram, force=asked.force, changes=changes,
             gpu_indices=asked.gpu_indices,
         )  # fmt: skip
+        return replace(found, ends_early=asked.ends_early)
 
     if asked.steps is None and finishing.is_trained(entry):
         console.note(f"all steps of {entry.name} were made before it was cut off: only its end is left")

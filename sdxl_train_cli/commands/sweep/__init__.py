@@ -1,0 +1,1 @@
+"""`sdxl-train sweep ...`."""

@@ -1,0 +1,52 @@
+"""`sdxl-train sweep stop` and `rm`: end a sweep, or forget it."""
+
+from __future__ import annotations
+
+import shutil
+
+from sdxl_train_cli import formatting
+from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.sweep.listing import SweepName
+from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs import worker
+from sdxl_train_cli.jobs.job import JobState
+from sdxl_train_cli.jobs.store import Queue
+from sdxl_train_cli.sweeps.store import Sweeps
+from sdxl_train_cli.ui import console
+
+
+def stop(name: SweepName, home: HomeOption = None) -> None:
+    """Stop what runs of a sweep, and remove what waits."""
+    where = workspace.home(home)
+    queue = Queue(where.queue)
+    # First, so that a search asks for no further point.
+    sweep = Sweeps(where.sweeps).change(name, lambda one: one.model_copy(update={"is_stopped": True}))
+    jobs = queue.with_tokens([point.token for point in sweep.points]).values()
+    waiting = [job for job in jobs if job.state is JobState.WAITING and queue.remove(job.id)]
+    running = [job for job in jobs if job.state is JobState.RUNNING and queue.ask_to_stop(job.id)]
+    for job in waiting:
+        shutil.rmtree(queue.job_folder(job.id), ignore_errors=True)
+    stopped = f"{formatting.counted(len(running), 'run')} at the end of the step"
+    console.note(
+        f"removed {len(waiting)} that waited; stops {stopped}" if running else f"removed {len(waiting)} that waited"
+    )
+    if running and not worker.is_working(queue):
+        console.note("no worker sees to that: press Ctrl-C where it runs, or type: sdxl-train queue start")
+
+
+def rm(name: SweepName, home: HomeOption = None) -> None:
+    """Forget a sweep that has ended. Its runs stay."""
+    where = workspace.home(home)
+    sweeps, queue = Sweeps(where.sweeps), Queue(where.queue)
+    with sweeps.changing():
+        sweep = sweeps.require(name)
+        jobs = queue.with_tokens([point.token for point in sweep.points]).values()
+        going = [job for job in jobs if not job.state.has_ended]
+        if going:
+            words = f"{formatting.counted(len(going), 'run')} of {name} still wait or run"
+            raise UsageError(words, f"sdxl-train sweep stop {formatting.shell_word(name)}")
+        sweeps.remove(name)
+    console.note(
+        f"{name} is forgotten; its runs stay: sdxl-train runs list --output {formatting.shell_word(sweep.output)}"
+    )

@@ -1,0 +1,1 @@
+"""Trainings that differ in a few settings: their points, the queue's jobs for them, and what came of each."""

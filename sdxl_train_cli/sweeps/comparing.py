@@ -1,0 +1,124 @@
+"""Rank the points of a sweep by the loss on held-back pictures, by the rules by which `best` ranks checkpoints.
+
+A point stands for its best checkpoint. Points are compared picture by picture, and the margins allow for as many
+comparisons as there were looks to choose from. Points that were measured otherwise are not ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs.job import JobState
+from sdxl_train_cli.ranking import evidence, ranking
+from sdxl_train_cli.ranking.verdict import Basis, RankedCheckpoint, Standing, Verdict
+from sdxl_train_cli.records import picture_losses
+from sdxl_train_cli.records.history import RunState
+from sdxl_train_cli.records.picture_losses import Difference, Validation
+from sdxl_train_cli.sweeps import measuring
+from sdxl_train_cli.sweeps.progress import FollowedPoint
+
+_FEW = 2
+
+
+@dataclass(frozen=True)
+class RankedPoint:
+    """One point beside the best one."""
+
+    followed: FollowedPoint
+    verdict: Verdict | None = None
+    """On its own checkpoints. None without any."""
+    standing: Standing = Standing.UNMEASURED
+    behind: Difference | None = None
+    """How much higher its loss is than the best point's, picture by picture."""
+
+    @property
+    def name(self) -> str:
+        """Its run's name."""
+        return self.followed.point.name
+
+    @property
+    def checkpoint(self) -> RankedCheckpoint | None:
+        """Its best checkpoint, by its held-back pictures. None where they were not looked at."""
+        is_measured = self.verdict is not None and self.verdict.basis is Basis.VALIDATION
+        return self.verdict.best if self.verdict is not None and is_measured else None
+
+    @property
+    def measured(self) -> Validation | None:
+        """The validation that speaks for it."""
+        return None if self.checkpoint is None else self.checkpoint.measured
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The points of a sweep, and which is best."""
+
+    points: tuple[RankedPoint, ...]
+    best: RankedPoint | None
+    """None where nothing was measured, or where it can't be told."""
+    looks: int = 0
+    """Checkpoints that the best one was chosen from."""
+    unlike: tuple[str, ...] = ()
+    """What makes points impossible to compare: they were measured otherwise."""
+
+    @property
+    def tied(self) -> tuple[RankedPoint, ...]:
+        """Those that can't be told apart from the best."""
+        return tuple(one for one in self.points if one.standing is Standing.TIED)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether some point is clearly worse."""
+        return any(one.standing is Standing.WORSE for one in self.points)
+
+
+def compare(followed: Sequence[FollowedPoint]) -> Comparison:
+    """Rank what has been measured so far."""
+    points = [RankedPoint(one, _verdict(one)) for one in followed]
+    measured = [one for one in points if one.measured is not None]
+    unlike = tuple(_unlike(measured))
+    full = [one for one in measured if _is_whole(one)]
+    if unlike or not full:
+        return Comparison(tuple(points), None, unlike=unlike)
+    best = min(full, key=_loss)
+    looks = {(one.name, checkpoint.measured.step) for one in full if one.verdict is not None
+             for checkpoint in one.verdict.checkpoints if checkpoint.measured is not None}  # fmt: skip
+    ranked = tuple(_beside(best, one, max(1, len(looks) - 1)) for one in points)
+    return Comparison(ranked, next(one for one in ranked if one.standing is Standing.BEST), len(looks))
+
+
+def _verdict(one: FollowedPoint) -> Verdict | None:
+    if one.run is None or one.run.state is RunState.BROKEN:
+        return None
+    try:
+        return ranking.judge(evidence.of_run(one.run))
+    except (UsageError, OSError):  # no checkpoint yet
+        return None
+
+
+def _is_whole(one: RankedPoint) -> bool:
+    """Whether it has trained as far as it was to: one that runs or was stopped early is not ranked."""
+    return one.followed.state in {JobState.DONE.value, RunState.DONE.value}
+
+
+def _loss(one: RankedPoint) -> float:
+    return one.measured.loss if one.measured is not None else float("inf")
+
+
+def _unlike(measured: Sequence[RankedPoint]) -> list[str]:
+    """What was not the same for all that were measured."""
+    yardsticks = [measuring.of(one.followed.run.record) for one in measured if one.followed.run is not None]
+    found = measuring.different(yardsticks)
+    pictures = {frozenset(one.measured.held_back) for one in measured if one.measured is not None}
+    return [*found, *(["held-back pictures"] if len(pictures) > 1 and not found else [])]
+
+
+def _beside(best: RankedPoint, one: RankedPoint, comparisons: int) -> RankedPoint:
+    if one.measured is None or best.measured is None or not _is_whole(one):
+        return one
+    if one is best:
+        return RankedPoint(one.followed, one.verdict, Standing.BEST)
+    behind = picture_losses.change(best.measured.held_back, one.measured.held_back, comparisons)
+    is_worse = behind is not None and behind.is_clear and behind.mean > 0
+    return RankedPoint(one.followed, one.verdict, Standing.WORSE if is_worse else Standing.TIED, behind)

@@ -1,0 +1,115 @@
+"""A sweep as a self-contained web page: settings against loss, curves over each other, samples beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sdxl_train_cli import __version__, formatting
+from sdxl_train_cli.ranking.verdict import Standing
+from sdxl_train_cli.records import recorded_prompts
+from sdxl_train_cli.sdscripts import results, sample_prompts
+from sdxl_train_cli.sweeps import words
+from sdxl_train_cli.sweeps.comparing import Comparison, RankedPoint
+from sdxl_train_cli.sweeps.sweep import KeptAxis, Sweep
+from sdxl_train_cli.ui import run_page, thumbnails, web_page
+
+_PARTS = Path(__file__).with_name("sweep_page_parts")
+_SIDE = 320
+"""Pixels of a sample."""
+_MOST_BYTES = 24 << 20
+"""Of all samples, so that the page can be sent."""
+_DIGITS = 6
+
+
+def write(sweep: Sweep, found: Comparison, target: Path) -> None:
+    """Write the page atomically. UsageError if that fails."""
+    web_page.write(html(sweep, found), target, "--to")
+
+
+def html(sweep: Sweep, found: Comparison) -> str:
+    """The complete page."""
+    return run_page.with_plots(content(sweep, found), _part("page.css"), _part("page.js"))
+
+
+def content(sweep: Sweep, found: Comparison) -> dict[str, object]:
+    """What the page shows."""
+    points = list(words.ordered(found))
+    return {
+        "name": sweep.name,
+        "kind": f"{sweep.kind}, preset {sweep.preset}, {sweep.way.value}: {formatting.counted(sweep.count, 'point')}",
+        "headline": words.headline(found),
+        "is_ranked": found.best is not None,
+        "reasons": words.reasons(sweep, found),
+        "caches": sweep.caches,
+        "headings": words.headings(sweep),
+        "points": [{**_point(one), "row": words.row(sweep, one)} for one in points],
+        "axes": [_axis(axis, points) for axis in sweep.axes],
+        "samples": _samples(points),
+        "made": f"{formatting.moment(datetime.now(timezone.utc))} by sdxl-train {__version__}",
+    }
+
+
+def _point(one: RankedPoint) -> dict[str, object]:
+    looks, behind = one.followed.validations, one.behind
+    margin = None if behind is None or behind.margin == float("inf") else behind.margin
+    return {
+        "name": one.name,
+        "standing": one.standing.value,
+        "is_best": one.standing is Standing.BEST,
+        "loss": None if one.measured is None else _short(one.measured.loss),
+        "margin": None if margin is None else _short(margin),
+        "steps": [look.step for look in looks],
+        "losses": [_short(look.loss) for look in looks],
+    }
+
+
+def _axis(axis: KeptAxis, points: Sequence[RankedPoint]) -> dict[str, object]:
+    """Where each point stands on it: by number where all values are numbers, else by place."""
+    texts = [one.followed.point.settings.get(axis.option, "") for one in points]
+    try:
+        numbers = [float(text) for text in texts]
+    except ValueError:
+        named = list(axis.values) or sorted(set(texts))
+        return {"option": axis.option, "names": named, "places": [named.index(text) for text in texts], "log": False}
+    is_log = min(numbers) > 0 and max(numbers) / min(numbers) >= 10  # noqa: PLR2004 - a decade
+    return {"option": axis.option, "names": None, "places": numbers, "texts": texts, "log": is_log}
+
+
+def _samples(points: Sequence[RankedPoint]) -> dict[str, object]:
+    """The last pictures of each point, a row for each prompt."""
+    pictures, names, prompts, spent, left = list[dict[str, object]](), list[str](), list[str](), 0, 0
+    for one in points:
+        run = one.followed.run
+        drawn = [] if run is None else results.samples(run.folder, run.name)
+        last = [sample for sample in drawn if sample.moment == drawn[-1].moment]
+        if run is None or not last:
+            continue
+        if spent > _MOST_BYTES:
+            left += 1
+            continue
+        names.append(one.name)
+        lines = [sample_prompts.words(line) for line in recorded_prompts.lines(run)]
+        prompts = lines if len(lines) > len(prompts) else prompts
+        for sample in last:
+            source = _picture(sample.path)
+            spent += len(source or "")
+            pictures.append({"point": one.name, "prompt": sample.prompt, "moment": sample.moment, "source": source})
+    note = f"{formatting.counted(left, 'point')} left out to keep this page small." if left else ""
+    return {"points": names, "prompts": prompts, "pictures": pictures, "note": note}
+
+
+def _picture(path: Path) -> str | None:
+    try:
+        return thumbnails.data_uri(path, _SIDE)
+    except ValueError:
+        return None
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _part(name: str) -> str:
+    return (_PARTS / name).read_text(encoding="utf-8")

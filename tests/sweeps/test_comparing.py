@@ -1,0 +1,155 @@
+"""Points are ranked picture by picture, ties are called ties, and what was measured otherwise is not ranked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import kept_runs
+import pytest
+from swept_runs import SweptRuns
+
+from sdxl_train_cli.ranking.verdict import Standing
+from sdxl_train_cli.records import picture_losses
+from sdxl_train_cli.sweeps import comparing, pruning, words
+from sdxl_train_cli.ui import sweep_page
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> SweptRuns:
+    return SweptRuns(tmp_path)
+
+
+def steady(loss: float) -> object:
+    """Every picture has its own height, which drops out of differences."""
+    return lambda number, step: loss + 0.1 * number - step / 100_000 + 0.0001 * (number % 3)
+
+
+def noisy(loss: float, spread: float) -> object:
+    return lambda number, step: loss + 0.1 * number - step / 100_000 + spread * (1 if number % 2 else -1)
+
+
+def test_the_best_is_named_what_is_clearly_worse_and_what_is_a_tie(swept: SweptRuns) -> None:
+    swept.run("1e-5", steady(0.30))
+    swept.run("1e-4", steady(0.20))
+    swept.run("1e-3", noisy(0.201, 0.05))
+
+    found = comparing.compare(swept.follow())
+
+    assert [(one.name, one.standing) for one in found.points] == [
+        ("cat-lr1e-5", Standing.WORSE), ("cat-lr1e-4", Standing.BEST), ("cat-lr1e-3", Standing.TIED),
+    ]  # fmt: skip
+    assert found.best is not None
+    assert found.best.measured is not None
+    assert (found.looks, found.best.measured.step) == (9, 300)
+    behind = found.points[0].behind
+    assert behind is not None
+    assert (round(behind.mean, 6), behind.pictures, behind.comparisons) == (0.1, 8, 8)
+    told = " ".join(words.reasons(swept.sweep, found))
+    assert words.headline(found) == "cat-lr1e-4, or one that can't be told apart from it"
+    assert "clearly worse: cat-lr1e-5" in told
+    assert "not told apart from it: cat-lr1e-3" in told
+    assert "the lowest of 9 checkpoints of 3 points" in told
+
+
+def test_nothing_is_called_better_where_no_point_is_clearly_worse(swept: SweptRuns) -> None:
+    for rate, loss in (("1e-5", 0.201), ("1e-4", 0.2), ("1e-3", 0.202)):
+        swept.run(rate, noisy(loss, 0.02 if rate == "1e-4" else -0.03))
+
+    found = comparing.compare(swept.follow())
+
+    assert not found.is_sure
+    assert words.headline(found) == "cat-lr1e-4 has the lowest loss, but no point is clearly worse"
+
+
+@pytest.mark.parametrize("option", ["min_snr_gamma", "train_batch_size", "resolution", "noise_offset"])
+def test_points_that_were_measured_with_other_yardsticks_are_not_ranked(swept: SweptRuns, option: str) -> None:
+    swept.run("1e-5", steady(0.30), settings={option: "1"})
+    swept.run("1e-4", steady(0.20), settings={option: "2"})
+
+    found = comparing.compare(swept.follow())
+
+    assert (found.best, found.unlike) == (None, (option,))
+    assert {one.standing for one in found.points} == {Standing.UNMEASURED}
+    assert words.headline(found) == "the points can't be ranked: they were not validated alike"
+    assert f"not the same for all: {option}" in words.reasons(swept.sweep, found)
+
+
+def test_a_dataset_that_changed_between_points_is_noticed(swept: SweptRuns) -> None:
+    for rate, fingerprint in (("1e-5", "a"), ("1e-4", "b")):
+        folder = swept.run(rate, steady(0.2))
+        record = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**record, "dataset": {"fingerprint": fingerprint}}))
+
+    assert comparing.compare(swept.follow()).unlike == ("pictures and captions",)
+
+
+def test_a_failed_point_and_one_without_validation_are_left_out(swept: SweptRuns) -> None:
+    swept.run("1e-4", steady(0.2))
+    folder = swept.run("1e-3", None)
+    (folder / "outcome.json").write_text('{"outcome": "failed", "cause": "NaN"}')
+
+    found = comparing.compare(swept.follow())
+
+    assert [one.followed.state for one in found.points] == ["removed", "done", "failed"]
+    assert found.best is found.points[1]
+    assert found.points[2].followed.cause == "NaN"
+
+
+def test_a_point_that_still_trains_or_was_stopped_early_is_not_ranked(swept: SweptRuns) -> None:
+    swept.run("1e-5", steady(0.2))
+    for rate, outcome in (("1e-4", {"outcome": "stopped", "pruned": "behind"}), ("1e-3", {"outcome": "stopped"})):
+        folder = swept.run(rate, steady(0.1))
+        (folder / "outcome.json").write_text(json.dumps(outcome))
+
+    found = comparing.compare(swept.follow())
+
+    assert [(one.followed.state, one.standing) for one in found.points] == [
+        ("done", Standing.BEST), ("pruned", Standing.UNMEASURED), ("stopped", Standing.UNMEASURED),
+    ]  # fmt: skip
+    assert "stopped early, and might have caught up: cat-lr1e-4" in words.reasons(swept.sweep, found)
+    assert words.row(swept.sweep, found.points[1])[-1] == "not ranked"
+
+
+def test_another_runs_folder_of_the_same_name_is_not_taken(swept: SweptRuns) -> None:
+    folder = swept.run("1e-4", steady(0.2))
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "inputs": {**record["inputs"], "job": "other"}}))
+
+    assert [one.run for one in swept.follow()] == [None, None, None]
+
+
+def test_a_point_is_pruned_only_where_it_is_clearly_behind_the_median(swept: SweptRuns) -> None:
+    for rate, loss in (("1e-5", 0.30), ("1e-4", 0.20), ("1e-3", 0.25)):
+        swept.run(rate, steady(loss))
+    others = [one.validations for one in swept.follow()]
+    far = picture_losses.load(SweptRuns(swept.folder / "a").run("1e-5", steady(0.35)) / picture_losses.FILE)
+    near = picture_losses.load(SweptRuns(swept.folder / "b").run("1e-5", noisy(0.26, 0.2)) / picture_losses.FILE)
+
+    lag = pruning.look(far[:1], others)
+
+    assert lag is not None
+    assert (round(lag.behind.mean, 6), lag.step, lag.points) == (0.1, 100, 3)
+    assert "it might have caught up" in lag.words
+    assert pruning.look(near, others) is None
+    assert pruning.look(far[:1], others[:2]) is None
+    assert pruning.look((), others) is None
+    late = [looks[-1:] for looks in others]
+    assert pruning.look(far[:1], late) is None  # what the others were at step 100 is not known
+
+
+def test_the_page_holds_every_point_and_its_samples(swept: SweptRuns) -> None:
+    for rate, loss in (("1e-5", 0.30), ("1e-4", 0.20)):
+        folder = swept.run(rate, steady(loss))
+        kept_runs.draw_samples(folder, "000100_00_20260102100000", "000300_00_20260102100500")
+
+    shown = sweep_page.content(swept.sweep, comparing.compare(swept.follow()))
+
+    points, samples = shown["points"], shown["samples"]
+    assert [one["name"] for one in points] == ["cat-lr1e-4", "cat-lr1e-5", "cat-lr1e-3"]  # type: ignore[attr-defined]
+    assert points[1]["margin"] > 0  # type: ignore[index]
+    assert shown["axes"][0]["log"] is True  # type: ignore[index]
+    assert [(one["point"], one["moment"]) for one in samples["pictures"]] == [  # type: ignore[index]
+        ("cat-lr1e-4", "step 300"), ("cat-lr1e-5", "step 300"),
+    ]  # fmt: skip
+    assert "cat-lr1e-5" in sweep_page.html(swept.sweep, comparing.compare(swept.follow()))
