@@ -13,7 +13,7 @@ from typing import Any
 
 import pynvml
 
-from sdxl_train_cli import untrusted_files
+from sdxl_train_cli import language, untrusted_files
 from sdxl_train_cli.errors import UsageError
 
 GIB = 1024**3
@@ -70,7 +70,8 @@ def hypothetical(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:
         raise UsageError(
             f"a GPU of {total_gib:g} GB has nothing left for training", "name its size in GB: 8, 12, 24 ..."
         )
-    return Gpu(index, f"a GPU of {total_gib:g} GB", total_gib, total_gib - headroom_gib, capability=(8, 0), driver="")
+    name = language.said("plan", "pretended", "a GPU of {size:g} GB", size=total_gib)
+    return Gpu(index, name, total_gib, total_gib - headroom_gib, capability=(8, 0), driver="")
 
 
 def usual_headroom_gib() -> float:

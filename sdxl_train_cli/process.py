@@ -75,16 +75,7 @@ def run(
     mark = secrets.token_hex(8)
     lifeline, ours = os.pipe()  # closing it tells the guard that we are gone
     try:
-        with subprocess.Popen(
-            _guarded(argv),
-            cwd=cwd,
-            env=_marked(env, mark),
-            stdin=lifeline,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=not WINDOWS,
-            creationflags=_NEW_GROUP,
-        ) as child:
+        with _start(argv, mark, cwd=cwd, env=env, stdin=lifeline, stderr=subprocess.PIPE) as child:
             try:
                 stdout, stderr = _both_streams(child, timeout_seconds)
             except subprocess.TimeoutExpired as error:
@@ -145,6 +136,40 @@ def _both_streams(child: subprocess.Popen[bytes], seconds: float) -> tuple[bytes
                 return error.stdout or b"", error.stderr or b""
 
 
+def _start(  # noqa: PLR0913 - keyword-only, each is one of Popen's
+    argv: Sequence[str],
+    mark: str,
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    stdin: int,
+    stderr: int,
+    held: int | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a guarded command. A signal that comes meanwhile is raised at the end, after the command was killed."""
+    child: subprocess.Popen[bytes] | None = None
+    try:
+        with signals.held():
+            child = subprocess.Popen(
+                _guarded(argv),
+                cwd=cwd,
+                env=_marked(env, mark),
+                pass_fds=() if held is None or WINDOWS else (held,),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                bufsize=0,
+                start_new_session=not WINDOWS,
+                creationflags=_NEW_GROUP,
+            )
+    except BaseException:
+        if child is not None:
+            with child:
+                _kill_family(child, mark)
+        raise
+    return child
+
+
 def _guarded(argv: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", str(_GUARD), *argv]
 
@@ -154,14 +179,15 @@ def _marked(env: Mapping[str, str] | None, mark: str) -> dict[str, str]:
 
 
 def _kill_family(leader: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill the process group, and every process that has left it."""
-    if sys.platform != "win32":
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader.pid, signal.SIGKILL)
-    end = time.monotonic() + _KILL_SECONDS
-    while (left := process_family.members(mark)) and time.monotonic() < end:
-        process_family.kill(left, end - time.monotonic())
-        leader.poll()
+    """Kill the process group, and every process that has left it. A second Ctrl-C waits until that is done."""
+    with signals.held():
+        if sys.platform != "win32":
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(leader.pid, signal.SIGKILL)
+        end = time.monotonic() + _KILL_SECONDS
+        while (left := process_family.members(mark)) and time.monotonic() < end:
+            process_family.kill(left, end - time.monotonic())
+            leader.poll()
 
 
 def _text(output: bytes) -> str:
@@ -188,19 +214,20 @@ class Child:
         self._chunks: queue.Queue[bytes] = queue.Queue(_MOST_CHUNKS)
         self._is_ending = False
         """What is said from now on is read, so that nothing waits for us, and lost where nobody takes it."""
-        self._process = subprocess.Popen(
-            _guarded(argv),
+        self._process = _start(
+            argv,
+            self._mark,
             cwd=cwd,
-            env=_marked(env, self._mark),
-            pass_fds=() if held is None or WINDOWS else (held,),
+            env=env,
             stdin=subprocess.PIPE,  # held open: closing it tells the guard that we are gone
-            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            bufsize=0,
-            start_new_session=not WINDOWS,
-            creationflags=_NEW_GROUP,
+            held=held,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            threading.Thread(target=self._read, daemon=True).start()
+        except BaseException:  # a signal came: nobody has this object yet, so nobody else would end the command
+            self.__exit__(None, None, None)
+            raise
 
     def __enter__(self) -> Child:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self

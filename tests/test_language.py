@@ -16,6 +16,9 @@ from conftest import Result, write_pictures, write_safetensors
 from sdxl_train_cli import gpu, language
 from sdxl_train_cli.failures import translation
 from sdxl_train_cli.gpu import hypothetical
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.run import prediction, validating
+from sdxl_train_cli.sdscripts.base_model import BaseModel, Prediction
 
 TYPED = re.compile(r"`[^`]+`|--[a-z][\w-]*")
 CODE = [path.read_text(encoding="utf-8") for path in Path(language.__file__).parent.rglob("*.py")]
@@ -40,6 +43,23 @@ def test_the_variable_decides_and_then_the_system(variables: dict[str, str], is_
 @pytest.mark.parametrize("name", language.russian())
 def test_every_russian_text_has_an_english_one_in_the_code(name: str) -> None:
     assert any(f'"{name}"' in text for text in CODE) or name == "explain"
+
+
+def test_lines_of_a_plan_that_depend_on_the_base_the_gpu_and_the_pictures_are_russian_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = Recipe(kind=Kind.LORA, name="x", description="", settings={"min_snr_gamma": Setting(value=5)})
+    base = BaseModel(Prediction.V, "modelspec.prediction_type=v", has_sign=True)
+    monkeypatch.setenv("SDXL_TRAIN_LANG", "ru")
+
+    assert prediction.settle(recipe, base, None, "base").note == (
+        "модель предсказывает v-prediction (modelspec.prediction_type=v), поэтому включено: v_parameterization"
+        ", \u0430 min_snr_gamma взвешивает для v"
+    )
+    assert hypothetical(8, 0.5).name == "видеокарта на 8 ГБ"
+    assert validating._when(1, 0, 10) == "после каждой эпохи"  # noqa: SLF001 - a part of the plan's note
+    assert validating._when(2, 100, 10) == "каждые 2 эпох и каждые 100 шагов"  # noqa: SLF001 - as above
+    assert validating._when(10, 100, 10) == "каждые 100 шагов и в конце"  # noqa: SLF001 - as above
 
 
 @functools.cache

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from patience import PATIENCE_SECONDS, lives, processes_with, until
 
-from sdxl_train_cli import process
+from sdxl_train_cli import process, signals
 from sdxl_train_cli.process import Child
 
 GUARD = Path(process.__file__).with_name("process_guard.py")
@@ -38,6 +40,36 @@ def until_line(child: Child, words: str) -> str:
 
 def writes(data: bytes) -> str:
     return f"import sys; sys.stdout.buffer.write({data!r}); sys.stdout.buffer.flush()\n"
+
+
+@pytest.fixture
+def _stops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Signals stop us as they do in a command, and Ctrl-C comes just as a command was started."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    real = subprocess.Popen
+
+    def interrupted(*given: Any, **named: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - Popen's
+        child = real(*given, **named)
+        os.kill(os.getpid(), signal.SIGINT)
+        return child
+
+    signals.raise_stopped()
+    monkeypatch.setattr(process.subprocess, "Popen", interrupted)
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@only_posix
+@pytest.mark.usefixtures("_stops")
+@pytest.mark.parametrize("way", [Child, process.run])
+def test_ctrl_c_while_a_command_starts_leaves_nothing_of_it(way: Callable[..., object]) -> None:
+    """Once, it was left to end by itself, and wrote on into what was being removed."""
+    with pytest.raises(signals.Stopped) as stopped:
+        way(python(SLEEP, f"left-by-{way.__name__}"))
+
+    assert stopped.value.signum == signal.SIGINT
+    assert not processes_with(f"left-by-{way.__name__}")
 
 
 def test_lines_end_at_carriage_returns_and_line_feeds() -> None:
@@ -256,7 +288,7 @@ def test_a_grandchild_that_has_left_the_group_neither_hangs_the_reader_nor_lives
 PARENT = """
 import sys
 from pathlib import Path
-from sdxl_train_cli import process
+from sdxl_train_cli import process, signals
 process._GUARD = Path(sys.argv[1])
 with process.Child(sys.argv[2:]) as child:
     for line in child.lines():

@@ -80,15 +80,17 @@ class StartPlan:
     def hindrance(self) -> str:
         """Why it can't be started."""
         if not self.is_set_up:
-            return "nothing can be started: sd-scripts is not set up"
-        where = "no NVIDIA GPU was found" if self.gpu_memory is None else "--gpu-memory pretends a GPU"
-        return f"nothing can be started: {where}"
+            return language.said("start", "cant-setup", "nothing can be started: sd-scripts is not set up")
+        if self.gpu_memory is None:
+            return language.said("start", "cant-gpu", "nothing can be started: no NVIDIA GPU was found")
+        return language.said("start", "cant-pretended", "nothing can be started: --gpu-memory pretends a GPU")
 
     def way_out(self) -> str:
         """What to type where it can't be started, and no file is written."""
         if not self.is_set_up:
             return "sdxl-train setup"
-        return "leave out --yes to write sdxl-train.yaml alone, or start without a GPU with --no-vram-check"
+        english = "leave out --yes to write sdxl-train.yaml alone, or start without a GPU with --no-vram-check"
+        return language.said("start", "cant-hint", english)
 
     def next_lines(self, prepared: Prepared | None) -> tuple[str, ...]:
         """What to type now that the file is written."""

@@ -189,7 +189,7 @@ def distance(up: np.ndarray, down: np.ndarray, up_before: np.ndarray, down_befor
     one = float(np.sum((left.T @ left) * (down @ down.T), dtype="f8"))
     two = float(np.sum((up_before.T @ up_before) * (right @ right.T), dtype="f8"))
     both = float(np.sum((left.T @ up_before) * (down @ right.T), dtype="f8"))
-    return math.sqrt(max(0.0, one + two + 2 * both))
+    return math.sqrt(max(one + two + 2 * both, 0.0))  # in this order, what is no number stays none
 
 
 def loose_distance(values: dict[str, np.ndarray], before: dict[str, np.ndarray], norm: float) -> float:

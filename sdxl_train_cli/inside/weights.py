@@ -325,7 +325,8 @@ def product_norm(left: np.ndarray, right: np.ndarray) -> float:
     left, right = left.reshape(left.shape[0], -1), right.reshape(right.shape[0], -1)
     if left.shape[1] > LARGEST_RANK:  # no network has it, and its square would not fit into memory
         raise ValueError(left.shape)
-    return math.sqrt(max(0.0, float(np.sum((left.T @ left) * (right @ right.T), dtype="f8"))))
+    squared = float(np.sum((left.T @ left) * (right @ right.T), dtype="f8"))
+    return math.sqrt(max(squared, 0.0))  # in this order, what is no number stays none
 
 
 def lora_norm(values: dict[str, np.ndarray], factors: list[str], alpha: float | None) -> float | None:

@@ -39,7 +39,10 @@ class Alphas:
         names = (f"{module}{ending}{ALPHA}" for ending in _ENDINGS)
         own = next((name for name in names if name in self._found.header.shapes), None)
         if own is not None:
-            return plans.number(self._found, own)
+            alpha = plans.number(self._found, own)
+            if not math.isfinite(alpha):
+                raise ModelError(f"{self._found.path} is broken: {own} is no number", "download it again")
+            return alpha
         bare = module.removeprefix(PEFT_PREFIX)
         part, _, inner = bare.partition(".")
         if part not in PARTS:

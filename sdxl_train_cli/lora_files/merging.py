@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sdxl_train_cli import files
-from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli import files, formatting
+from sdxl_train_cli.errors import ModelError, Problem, UsageError
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.lora_files import handed, rewriting
 from sdxl_train_cli.lora_files.alphas import ALPHA, Alphas
@@ -94,14 +94,12 @@ def plan_sum(ingredients: Sequence[Ingredient], title: str, precision: str) -> A
     tensors: dict[str, list[TensorPart]] = {}
     numbers: dict[str, float] = {}
     axes: dict[str, int] = {}
-    unit = 2.0 ** math.ceil(math.log2(max(_scale(each, module) for each in ingredients for module in _modules(each))))
+    unit = _unit(ingredients)
     ranks = set()
     for module in dict.fromkeys(module for each in ingredients for module in _modules(each)):
         having = [(at, each) for at, each in enumerate(ingredients) if module in _modules(each)]
         _require_alike(module, [each for _, each in having])
-        tensors[module + _UP] = [
-            TensorPart(at, module + _UP, math.copysign(_scale(each, module) / unit, each.ratio)) for at, each in having
-        ]
+        tensors[module + _UP] = [TensorPart(at, module + _UP, _scale(each, module) / unit) for at, each in having]
         tensors[module + _DOWN] = [TensorPart(at, module + _DOWN) for at, _ in having]
         axes |= {module + _UP: 1, module + _DOWN: 0}
         rank = sum(_rank(each, module) for _, each in having)
@@ -136,9 +134,21 @@ def _rank(each: Ingredient, module: str) -> int:
 
 
 def _scale(each: Ingredient, module: str) -> float:
-    """What up times down is multiplied with, without its sign."""
+    """What up times down is multiplied with."""
     rank = _rank(each, module)
-    return abs(each.ratio) * Alphas(each.file).of(module, rank) / rank
+    return each.ratio * Alphas(each.file).of(module, rank) / rank
+
+
+def _unit(ingredients: Sequence[Ingredient]) -> float:
+    """A power of two that no scale exceeds. It goes into alpha, and rounds nothing. ModelError if all are 0."""
+    largest = max(abs(_scale(each, module)) for each in ingredients for module in _modules(each))
+    if not largest:
+        raise ModelError("they add nothing: every alpha is 0", _inspect(ingredients[0]))
+    return float(2.0 ** math.ceil(math.log2(largest)))
+
+
+def _inspect(each: Ingredient) -> str:
+    return f"sdxl-train inspect {formatting.shell_word(each.file.path)}"
 
 
 def _require_alike(module: str, having: Sequence[Ingredient]) -> None:

@@ -89,7 +89,7 @@ def of_folder(folder: Path) -> Evidence:
             raise UsageError(problem)
         raise UsageError(f"{folder} holds no checkpoint that can be read", "give a run, or a folder of .safetensors")
     if len(by_name) > 1:
-        names = ", ".join(sorted(by_name)[:5])
+        names = formatting.some(sorted(by_name), 5)
         words = f"{folder} holds checkpoints of {len(by_name)} trainings: {names}"
         raise UsageError(words, "give a folder that holds those of one")
     ((name, found),) = by_name.items()

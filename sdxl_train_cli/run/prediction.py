@@ -138,9 +138,12 @@ def _against(base: BaseModel, asked: Prediction | None) -> Iterator[Problem]:
 
 def _note(recipe: Recipe, prediction: Prediction, why: str) -> str:
     on = [option for option, is_on in prediction.options.items() if is_on]
-    then = f", so {' and '.join(on)} {'are' if len(on) > 1 else 'is'} on" if on else ""
-    then += " and min_snr_gamma weighs for v" if on and recipe.get("min_snr_gamma") else ""
-    return f"the base predicts {prediction.label} ({why}){then}"
+    are = "are" if len(on) > 1 else "is"
+    then = language.said("plan", "predicts-on", ", so {on} {are} on", on=" and ".join(on), are=are) if on else ""
+    weighs = on and recipe.get("min_snr_gamma")
+    then += language.said("plan", "predicts-weighs", " and min_snr_gamma weighs for v") if weighs else ""
+    english = "the base predicts {label} ({why}){then}"
+    return language.said("plan", "predicts", english, label=prediction.label, why=why, then=then)
 
 
 def _is_on(recipe: Recipe, option: str) -> bool:

@@ -176,7 +176,8 @@ def choose(recipe: Recipe, survey: Survey, request: SampleRequest, need_of: Need
     if not prompts or not arranged.buckets or arranged.steps < 1:
         return SamplesChoice(bare)
     if request.on_processor and not is_asked:
-        words = "no sample pictures: without a GPU each takes minutes; --sample PROMPT draws them anyway"
+        english = "no sample pictures: without a GPU each takes minutes; --sample PROMPT draws them anyway"
+        words = language.said("plan", "no-samples", english)
         return SamplesChoice(bare, notes=(words,))
     before = None if request.free_gib is None else need_of(bare)
     drawn = _Drawn(tuple(prompts), draft.are_tags, arranged)
@@ -232,21 +233,22 @@ def _notes(taken: _Sized, largest: _Sized) -> Iterator[str]:
     plan = taken.plan
     yield plan.words
     if taken.recipe.is_on("zero_terminal_snr"):  # get_my_scheduler knows v-prediction alone
-        yield "sd-scripts draws samples without zero terminal SNR: dark and bright ones are paler than in ComfyUI"
+        english = "sd-scripts draws samples without zero terminal SNR: dark and bright ones are paler than in ComfyUI"
+        yield language.said("plan", "pale-samples", english)
     if taken is not largest:
         asked = f"{largest.plan.width}x{largest.plan.height}"
-        need = "" if largest.need is None else f", which needs {largest.need.figure} GB"
-        yield f"samples are smaller than the training's {asked}{need}"
+        figure = None if largest.need is None else largest.need.figure
+        need = "" if figure is None else language.said("plan", "size-needs", ", which needs {gib} GB", gib=figure)
+        english = "samples are smaller than the training's {size}{need}"
+        yield language.said("plan", "smaller-samples", english, size=asked, need=need)
 
 
 def _left_out(before: MemoryNeed | None, smallest: _Sized, free_gib: float) -> Iterator[str]:
     if before is None or smallest.need is None or before.high_gib > free_gib:
         return  # the run does not fit without them either, which is told elsewhere
     size = f"{smallest.plan.width}x{smallest.plan.height}"
-    yield (
-        f"no sample pictures: even at {size} the run would need {smallest.need.figure} GB with them, "
-        f"and {free_gib:.1f} GB are free"
-    )
+    english = "no sample pictures: even at {size} the run would need {gib} GB with them, and {free:.1f} GB are free"
+    yield language.said("plan", "no-room-samples", english, size=size, gib=smallest.need.figure, free=free_gib)
 
 
 def _sizes(drawn: _Drawn) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sdxl_train_cli import formatting
+from sdxl_train_cli import formatting, language
 from sdxl_train_cli.dataset import bucketing
 from sdxl_train_cli.dataset.file_facts import Survey
 from sdxl_train_cli.errors import Problem, RecipeError
@@ -134,20 +134,29 @@ def _with_rhythm(recipe: Recipe, survey: Survey, origin: Origin) -> ValidationCh
     times = epochs // every + (arranged.steps // steps if steps else 0)
     looked_at = held + min(held, MOST_TRAINED)
     cost = max(1, round(step_cost.validation_passes(looked_at) * times / per_step))
-    note = (
-        f"validation: {formatting.counted(held, 'picture')} held back, looked at {_when(every, steps, epochs)} "
-        f"beside as many that are trained on: about as long as {formatting.counted(cost, 'training step')}; "
-        "--no-validate trains on all"
+    english = (
+        "validation: {pictures} held back, looked at {when} beside as many that are trained on: about as long as "
+        "{steps_words}; --no-validate trains on all"
     )
+    note = language.said(
+        "plan", "validation", english, pictures=formatting.counted(held, "picture"), held=held,
+        when=_when(every, steps, epochs), steps_words=formatting.counted(cost, "training step"), steps=cost,
+    )  # fmt: skip
     return ValidationChoice(recipe, (note,))
 
 
 def _when(every: int, steps: int, epochs: int) -> str:
-    at_steps = f"every {formatting.counted(steps, 'step')}" if steps else ""
-    if at_steps and every >= epochs:
-        return f"{at_steps} and at the end"
-    at_epochs = f"every {formatting.counted(every, 'epoch')}" if every > 1 else "after each epoch"
-    return " and ".join(filter(None, (at_epochs, at_steps)))
+    if steps and every >= epochs:
+        english = "every {counted} and at the end"
+        return language.said("plan", "when-end", english, counted=formatting.counted(steps, "step"), steps=steps)
+    if every > 1:
+        english = "every {counted}"
+        found = language.said("plan", "when-epochs", english, counted=formatting.counted(every, "epoch"), epochs=every)
+    else:
+        found = language.said("plan", "when-epoch", "after each epoch")
+    english = " and every {counted}"
+    more = language.said("plan", "when-steps", english, counted=formatting.counted(steps, "step"), steps=steps)
+    return found + (more if steps else "")
 
 
 def _rhythm(recipe: Recipe, epochs: int, steps: int) -> dict[str, int]:

@@ -63,6 +63,16 @@ def test_norms_are_those_of_the_product_in_each_precision(tmp_path: Path, found:
     assert facts["blocks"][0]["largest"] == pytest.approx(np.linalg.norm(products[0]), rel=0.01)
 
 
+def test_a_module_that_holds_no_numbers_has_no_norm(tmp_path: Path, found: Found) -> None:
+    """Once, it was called 0: max() takes the other one of a NaN."""
+    tensors = lora()
+    tensors[f"lora_unet_{tensor_files.UNET[0]}.lora_up.weight"] *= np.nan
+    facts = found(write(tmp_path / "a.safetensors", tensors))
+
+    assert [block["norm"] is None for block in facts["blocks"]] == [True, False, False]
+    assert facts["nonfinite_tensors"] == 1
+
+
 def test_a_network_as_it_started_is_all_idle(tmp_path: Path, found: Found) -> None:
     facts = found(write(tmp_path / "a.safetensors", lora(up=0.0)))
 

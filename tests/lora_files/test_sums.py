@@ -95,6 +95,26 @@ def test_a_merge_adds_the_weighted_sum_whatever_the_ranks_and_alphas(tmp_path: P
     assert plan.metadata["modelspec.merged_from"] == "one x 0.8, two x -0.5"
 
 
+def test_a_negative_alpha_keeps_its_sign_in_a_sum(tmp_path: Path) -> None:
+    (module,) = modules = (tensor_files.UNET[0],)
+    one = network(tmp_path / "one.safetensors", 4, -2.0, modules)
+    two = network(tmp_path / "two.safetensors", 4, 1.0, modules, seed=5)
+    parts = [Ingredient(handed.open_network(one, "merge"), 0.5), Ingredient(handed.open_network(two, "merge"), 0.5)]
+
+    made = carried_out(merging.plan_sum(parts, "both", "float"), tmp_path / "made.safetensors")
+
+    name = f"lora_unet_{module}"
+    assert np.allclose(product(made, name), 0.5 * product(one, name) + 0.5 * product(two, name), atol=1e-9)
+
+
+@pytest.mark.parametrize(("alpha", "words"), [(0.0, "every alpha is 0"), (float("nan"), "is no number")])
+def test_loras_whose_alphas_add_nothing_are_not_merged(tmp_path: Path, alpha: float, words: str) -> None:
+    one = handed.open_network(network(tmp_path / "a.safetensors", 4, alpha, tensor_files.UNET), "merge")
+
+    with pytest.raises(ModelError, match=words):
+        merging.plan_sum([Ingredient(one, 1.0), Ingredient(one, 0.5)], "x", "fp16")
+
+
 def test_a_comparison_gives_the_norms_of_the_long_way(tmp_path: Path, compare_sums: ModuleType) -> None:
     (module,) = modules = (tensor_files.UNET[0],)
     one = network(tmp_path / "one.safetensors", 4, 2.0, modules)

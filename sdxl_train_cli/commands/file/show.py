@@ -48,6 +48,9 @@ def show(file: File, raw: Raw = False, as_json: Json = False, home: HomeOption =
         })  # fmt: skip
         return
     file_facts.show(found.path.name, told or [("metadata", "none: the file says nothing of itself")], ranks, weights)
+    if weights is not None and weights.nonfinite_tensors:
+        broken = formatting.counted(weights.nonfinite_tensors, "tensor")
+        console.note(f"not numbers alone: {broken}; sdxl-train inspect {formatting.shell_word(file)}")
     keys = [change.key for change in (*telling.removed, *telling.changed)]
     if keys:
         scrub = f"sdxl-train file edit {formatting.shell_word(file)} --scrub"
