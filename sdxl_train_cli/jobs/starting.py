@@ -134,5 +134,5 @@ def _choices(queue: Queue, job: Job, kept: Kept, user_presets: Path) -> Repeated
         raise UsageError(f"job {job.id} can't be read", "add it again with `sdxl-train queue add`") from error
     entry = Loaded(queue.job_folder(job.id), RunState.STOPPED, record)
     again = repeating.choices_of(entry, job.name, user_presets)
-    device = job.device if job.gpu_index is None else job.gpu_index
+    device = job.gpu_index if job.device is None else job.device
     return replace(again, choices=replace(again.choices, gpu_index=device, job=job.token))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -12,6 +13,7 @@ from typing import cast
 import pytest
 
 from sdxl_train_cli import gpu, process
+from sdxl_train_cli.commands.queue import running
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
@@ -101,3 +103,11 @@ def test_a_simulated_queue_is_worked_off_in_order_with_failures_and_resumed_jobs
     figures = simulate_queue.simulate(tmp_path / "queue", 24, 3)  # exits where a job is lost, or started out of order
 
     assert (figures["jobs"], figures["cards"]) == (24, 3)
+
+
+def test_a_job_run_by_hand_notes_the_gpu_that_it_takes(queue: Queue) -> None:
+    any_gpu = queue.require(1)
+
+    assert running._device(any_gpu, None) == CARD.index  # noqa: SLF001 - what is noted before the run starts
+    assert running._device(replace(any_gpu, gpu_index=3), None) == 3  # noqa: SLF001 - as above
+    assert running._device(replace(any_gpu, gpu_index=3), 5) == 5  # noqa: SLF001 - as above
