@@ -3,6 +3,9 @@
     help      `sdxl-train --help`               against `accelerate launch --help`     goal: at most 1/40
     dry-run   `sdxl-train lora --dry-run`       against `accelerate launch --help`     goal: at most 1/8
     list      `sdxl-train runs list` of 1,000   against `accelerate launch --help`     goal: at most 1/8
+    ledger    `sdxl-train runs list` of 10,000, against 1 s                        goal: at most 1
+              not for the first time
+    queue     `sdxl-train queue list` of 10,000 against 1 s                        goal: at most 1
     run       a training under `sdxl-train`     against the same argv started by hand  goal: at most 1.02
               (from the trainer's start to its end; what comes before is what `dry-run` measures)
     check     `sdxl-train dataset check`        against decoding them with Pillow      goal: at most 1.3
@@ -52,6 +55,7 @@ print("\\n".join(toolchain.plan(row, declared, toolchain.TorchBuild.DEFAULT, (),
 """
 GOALS = {"help": 1 / 40, "dry-run": 1 / 8, "list": 1 / 8, "run": 1.02, "check": 1.3, "again": 0.05, "memory": 1.0}
 GOALS["setup"] = 1 / 3
+GOALS |= {"ledger": 1.0, "queue": 1.0}
 GOALS |= {"best": 1.0, "best-mem": 1.0}
 GOALS |= {"many": 4.0, "many-too": 0.2, "beside": 2.0, "train": 0.5}
 ON_PROCESSOR = 1.1
@@ -60,6 +64,7 @@ UNITS = {"memory": "MB", "best-mem": "MB"}
 """Where it is not seconds."""
 PICTURES, MOST_MEGABYTES = 1000, 300
 MANY, NEW = 50_000, 1_000
+TEN_THOUSAND, LIST_SECONDS = 10_000, 1.0
 NETWORKS, BEST_SECONDS, BEST_MEGABYTES = 20, 20.0, 1000
 
 
@@ -78,6 +83,8 @@ def main() -> int:
         "help": bench.help,
         "dry-run": bench.dry_run,
         "list": bench.list_runs,
+        "ledger": bench.ledger,
+        "queue": bench.queue,
         "run": bench.run,
         "check": bench.check,
         "again": bench.check_again,
@@ -139,6 +146,24 @@ class Bench:
                 shutil.copy(self._smoke() / "smoke-lora" / name, folder)
         listing = [*self.cli, "runs", "list", "--output", str(self.folder / "thousand")]
         return self._medians(listing, self._accelerate_help())
+
+    def ledger(self) -> tuple[float, float]:
+        """Ten thousand records such as the smoke's own, each with what differs between runs."""
+        output, script = self.folder / "ledger", str(Path(__file__).with_name("many_runs.py"))
+        like = str(self._smoke() / "smoke-lora")
+        self._told([str(self.python), script, like, str(output), "--count", str(TEN_THOUSAND)])
+        return self._median_list(["runs", "list", "--output", str(output)]), LIST_SECONDS
+
+    def queue(self) -> tuple[float, float]:
+        """A queue in which all jobs wait."""
+        home, script = self.folder / "queue-home", str(Path(__file__).with_name("simulate_queue.py"))
+        argv = [str(self.python), script, "--only-add", "--home", str(home), "--jobs", str(TEN_THOUSAND)]
+        self._told(argv)
+        return self._median_list(["queue", "list", "--home", str(home)]), LIST_SECONDS
+
+    def _median_list(self, words: list[str]) -> float:
+        self._seconds([*self.cli, *words])  # once for the caches
+        return statistics.median(self._seconds([*self.cli, *words]) for _ in range(self.times))
 
     def run(self) -> tuple[float, float]:
         """The same training watched by us, and started by hand."""

@@ -103,7 +103,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--cards", type=int, default=64)
     parser.add_argument("--home", type=Path, help="keep the queue in this folder's folder queue")
+    parser.add_argument("--only-add", action="store_true", help="fill the queue of --home, and leave it so")
     options = parser.parse_args()
+    if options.only_add and options.home:
+        Queue(options.home / "queue").add_all(waiting(options.jobs, random.Random(1)))  # noqa: S311 - as below
+        return
     with tempfile.TemporaryDirectory() as temporary:
         figures = simulate((options.home or Path(temporary)) / "queue", options.jobs, options.cards)
     print(json.dumps(figures, indent=1))
@@ -115,9 +119,7 @@ def simulate(folder: Path, count: int, cards: int) -> dict[str, object]:
     queue = Queue(folder)
     devices = [Gpu(index, "simulated", size, size - 0.5, (8, 9), "550") for index, size in
                enumerate(chance.choice(SIZES_GIB) for _ in range(cards))]  # fmt: skip
-    record = json.dumps({"simulated": "x" * RECORD_BYTES})
-    jobs = [Waiting(f"run{number}", "lora", "dim32-gc", record, need_gib=chance.choice(NEEDS_GIB))
-            for number in range(count)]  # fmt: skip
+    jobs = waiting(count, chance)
     began = time.perf_counter()
     queue.add_all(jobs)
     added = time.perf_counter() - began
@@ -140,6 +142,13 @@ def simulate(folder: Path, count: int, cards: int) -> dict[str, object]:
         "simulated_days": round(simulation.now / 86_400, 2),
         "share_of_time_that_cards_were_busy": round(simulation.busy_seconds / (simulation.now * cards), 3),
     }  # fmt: skip
+
+
+def waiting(count: int, chance: random.Random) -> list[Waiting]:
+    """As many trainings."""
+    record = json.dumps({"simulated": "x" * RECORD_BYTES})
+    return [Waiting(f"run{number}", "lora", "dim32-gc", record, need_gib=chance.choice(NEEDS_GIB))
+            for number in range(count)]  # fmt: skip
 
 
 def require_whole(queue: Queue, simulation: Simulation, count: int) -> None:

@@ -156,6 +156,6 @@ def _choices(job: Job, stored: KeptJob, user_presets: Path) -> RepeatedChoices:
         raise UsageError(f"job {job.id} can't be read", stored.to_add_again) from error
     entry = Loaded(stored.folder, RunState.STOPPED, record)
     again = repeating.choices_of(entry, job.name, user_presets)
-    device = job.device if job.gpu_index is None else job.gpu_index
+    device = job.gpu_index if job.device is None else job.device
     choices = replace(again.choices, gpu_index=device, job=job.token, saves_on_stop=stored.saves_on_stop)
     return replace(again, choices=choices)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, variables, write_pictures
+from conftest import Cli, Result, variables, write_pictures
+from measured_runs import CARD, record
 from patience import until
 
-from sdxl_train_cli import process
+from sdxl_train_cli import gpu, process
 from sdxl_train_cli.jobs.store import Queue
+from sdxl_train_cli.layout import Home
+from sdxl_train_cli.memory import measurements
 from sdxl_train_cli.records import history, metrics
 from sdxl_train_cli.records.history import RunState
 
@@ -153,3 +157,23 @@ def test_a_closed_terminal_stops_nothing(cli: Cli, line: list[str], tmp_path: Pa
         worker.send(signal.SIGHUP)
         assert worker.end().code == 0
     assert states_of(cli) == {"cat": "done"}
+
+
+def test_a_job_needs_what_such_a_run_was_measured_to_take(
+    main: Callable[..., Result], home: Path, line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for part in home.iterdir():
+        (own / part.name).symlink_to(part)
+    monkeypatch.setenv("SDXL_TRAIN_HOME", str(own))
+    monkeypatch.setattr(gpu, "devices", lambda: (CARD,))
+    typed = ["queue", "add", *line, "--preset", "dim32-gc", "--no-samples", "--batch-size", "1"]
+    assert main(*typed).code == 0
+    assert measurements.add(Home(own), record(peak_gib=5.9)) is None
+    assert main(*typed).code == 0
+
+    estimated, measured = Queue(own / "queue").jobs()
+    assert estimated.need_gib is not None
+    assert estimated.need_gib > 6
+    assert measured.need_gib == 5.9

@@ -177,12 +177,12 @@ def test_kills_at_any_moment_lose_no_job_and_start_none_twice(
     cli = Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(own_home), **driver})
     queue = Queue(own_home / "queue")
     numbers = range(1, max(4, KILLS) + 1)
-    added = cli("queue", "add", "lora", "--model", model, "--data", pictures, "--no-vram-check", "--name", "run1",
+    added = cli("queue", "add", "lora", "--model", model, "--data", pictures, "--no-vram-check", "--name", "run0",
                 "--steps", STEPS, "--set", "save_every_n_steps=6")  # fmt: skip
     assert added.code == 0, added.stderr
     record = queue.kept(1).record
     for number in numbers[1:]:
-        queue.add(Waiting(f"run{number}", "lora", "dim32-gc", record))
+        queue.add(Waiting(f"run{number // 2}", "lora", "dim32-gc", record))  # two of one name may start together
     log_states(queue)
     killer = Killer(cli, queue, KILLS, (0.1, 4.0), {"STANDIN_STEP_SECONDS": "0.03"})
 

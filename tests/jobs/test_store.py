@@ -150,3 +150,18 @@ def test_all_jobs_are_added_or_none(queue: Queue) -> None:
         queue.add_all(broken())
 
     assert [job.name for job in queue.jobs()] == ["a"]
+
+
+def test_a_full_disk_is_named_and_loses_nothing(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    added(queue, "a")
+    prepare = Queue._prepare  # noqa: SLF001 - each connection has its own limit
+
+    def on_a_full_disk(self: Queue, database: sqlite3.Connection) -> None:
+        prepare(self, database)
+        database.execute("PRAGMA max_page_count = 1")  # no more than there are
+
+    monkeypatch.setattr(Queue, "_prepare", on_a_full_disk)
+    with pytest.raises(UsageError, match="full"):
+        queue.add(Waiting("b", "lora", "dim32", "x" * 1_000_000))
+
+    assert [job.name for job in queue.jobs()] == ["a"]

@@ -54,7 +54,7 @@ def run(text: JobText, gpu: GpuIndex = None, claimed: Claimed = None, home: Home
 def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) -> Job:
     """The job, taken by this process. `claimed` is the start that the worker has taken it for."""
     if claimed is None:
-        job = queue.claim(number, gpu)
+        job = queue.claim(number, _device(queue.require(number), gpu))
         if job is None:
             found = queue.require(number)
             raise UsageError(f"{found.words} is {found.state.value}", what_next(found))
@@ -63,6 +63,15 @@ def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) ->
     if (job.starts, job.state) != (claimed, JobState.RUNNING):
         raise starting.LostJobError(f"job {number} is no longer to be started here", "`sdxl-train queue list`")
     return job
+
+
+def _device(job: Job, typed: int | None) -> int | None:
+    """The GPU that is noted as taken, so that a worker starts nothing else on it: typed, the job's, or the freest."""
+    wanted = job.gpu_index if typed is None else typed
+    if wanted is not None:
+        return wanted
+    freest = preparation.choose_device(None)
+    return None if freest is None else freest.index
 
 
 def _actions(where: Home, queue: Queue, job: Job) -> JobActions:

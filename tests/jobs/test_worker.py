@@ -1,0 +1,113 @@
+"""The worker's look at the queue, without a process: what others do at the same time does not stop it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from sdxl_train_cli import gpu, process
+from sdxl_train_cli.commands.queue import running
+from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.jobs.job import Job, JobState, Waiting
+from sdxl_train_cli.jobs.store import Queue
+from sdxl_train_cli.jobs.worker import Worker, WorkerOptions
+from sdxl_train_cli.process import Detached
+from sdxl_train_cli.records import run_owner
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import simulate_queue
+
+CARD = Gpu(0, "a GPU", 24.0, 23.5, (8, 9), "550")
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """Three jobs on a machine with one GPU."""
+    monkeypatch.setattr(gpu, "devices", lambda: (CARD,))
+    queue = Queue(tmp_path / "queue")
+    queue.add_all(Waiting(name, "lora", "dim32", "{}", need_gib=9.0) for name in "abc")
+    return queue
+
+
+def worker_of(queue: Queue) -> Worker:
+    return Worker(queue, WorkerOptions(), lambda _job: [], lambda _line: None)
+
+
+def claimed(queue: Queue, number: int) -> Job:
+    job = queue.claim(number, 0)
+    assert job is not None
+    queue.job_folder(number).mkdir(parents=True)
+    return job
+
+
+def test_a_job_taken_out_a_moment_after_its_end_does_not_stop_the_worker(queue: Queue) -> None:
+    worker, job = worker_of(queue), claimed(queue, 1)
+    worker._children[1] = cast("Detached", SimpleNamespace(poll=lambda: 0))  # noqa: SLF001 - a process that has ended
+    queue.end(job, JobState.DONE, 0)
+    assert queue.remove(1)
+
+    assert worker._look_after() == []  # noqa: SLF001 - one look
+
+
+def test_a_job_of_another_worker_is_asked_to_stop_once_its_process_is_noted(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids, asked = iter([None, 4242, 4242]), list[int]()
+    monkeypatch.setattr(run_owner, "process_of", lambda _folder: next(pids))
+    monkeypatch.setattr(process, "ask_to_end", asked.append)
+    worker, job = worker_of(queue), claimed(queue, 1)
+
+    for _ in range(3):
+        worker._signal(job)  # noqa: SLF001 - one look
+
+    assert asked == [4242]
+
+
+def test_a_living_job_is_not_started_again_on_a_drive_without_locks(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_handle: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(run_owner, "lock_now", refuse)
+    monkeypatch.setattr(run_owner, "look_now", refuse)
+    claimed(queue, 1)
+    folder = queue.job_folder(1)
+
+    with run_owner.hold(folder) as lock, run_owner.read_noted(folder, lock):
+        assert [job.id for job in worker_of(queue)._look_after()] == [1]  # noqa: SLF001 - one look
+    assert worker_of(queue)._look_after() == []  # noqa: SLF001 - as above
+    assert [job.state for job in queue.jobs()] == [JobState.WAITING] * 3
+
+
+def test_what_waits_is_not_read_while_no_gpu_is_free(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = claimed(queue, 1)
+
+    def fail(*_arguments: object) -> None:
+        pytest.fail("it was read")
+
+    monkeypatch.setattr(Queue, "waiting_for", fail)
+
+    assert worker_of(queue)._start_what_fits([job])  # noqa: SLF001 - one look
+
+
+def test_a_simulated_queue_is_worked_off_in_order_with_failures_and_resumed_jobs(tmp_path: Path) -> None:
+    figures = simulate_queue.simulate(tmp_path / "queue", 24, 3)  # exits where a job is lost, or started out of order
+
+    assert (figures["jobs"], figures["cards"]) == (24, 3)
+
+
+def test_a_job_run_by_hand_notes_the_gpu_that_it_takes(queue: Queue) -> None:
+    any_gpu = queue.require(1)
+
+    assert running._device(any_gpu, None) == CARD.index  # noqa: SLF001 - what is noted before the run starts
+    assert running._device(replace(any_gpu, gpu_index=3), None) == 3  # noqa: SLF001 - as above
+    assert running._device(replace(any_gpu, gpu_index=3), 5) == 5  # noqa: SLF001 - as above
