@@ -78,6 +78,9 @@ def _of_best(found: Comparison, best: RankedPoint) -> list[str]:
     if found.tied:
         names = formatting.some([one.name for one in found.tied], _MOST_NAMED)
         told.append(f"not told apart from it: {names}; each picture's loss was compared with its own")
+    if found.other_noise:
+        names = formatting.some(found.other_noise, _MOST_NAMED)
+        told.append(f"not the same for all: {names}, so pictures got other noise, and the margins are wider")
     worse = [one.name for one in found.points if one.standing is Standing.WORSE]
     if worse:
         told.append(f"clearly worse: {formatting.some(worse, _MOST_NAMED)}")

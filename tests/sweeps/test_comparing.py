@@ -62,7 +62,7 @@ def test_nothing_is_called_better_where_no_point_is_clearly_worse(swept: SweptRu
     assert words.headline(found) == "cat-lr1e-4 has the lowest loss, but no point is clearly worse"
 
 
-@pytest.mark.parametrize("option", ["min_snr_gamma", "train_batch_size", "resolution", "noise_offset"])
+@pytest.mark.parametrize("option", ["min_snr_gamma", "resolution", "noise_offset", "shuffle_caption"])
 def test_points_that_were_measured_with_other_yardsticks_are_not_ranked(swept: SweptRuns, option: str) -> None:
     swept.run("1e-5", steady(0.30), settings={option: "1"})
     swept.run("1e-4", steady(0.20), settings={option: "2"})
@@ -73,6 +73,17 @@ def test_points_that_were_measured_with_other_yardsticks_are_not_ranked(swept: S
     assert {one.standing for one in found.points} == {Standing.UNMEASURED}
     assert words.headline(found) == "the points can't be ranked: they were not validated alike"
     assert f"not the same for all: {option}" in words.reasons(swept.sweep, found)
+
+
+def test_another_batch_size_gives_other_noise_and_is_ranked_with_that_said(swept: SweptRuns) -> None:
+    swept.run("1e-5", steady(0.30), settings={"train_batch_size": 1})
+    swept.run("1e-4", steady(0.20), settings={"train_batch_size": 4})
+
+    found = comparing.compare(swept.follow())
+
+    assert [one.standing for one in found.points] == [Standing.WORSE, Standing.BEST, Standing.UNMEASURED]
+    assert found.other_noise == ("train_batch_size",)
+    assert "the margins are wider" in " ".join(words.reasons(swept.sweep, found))
 
 
 def test_a_dataset_that_changed_between_points_is_noticed(swept: SweptRuns) -> None:

@@ -118,6 +118,10 @@ def _at_once() -> int:
 def tell(found: CheckedSweep) -> None:
     """Say what will be run, for how long, and what of it can be compared."""
     _tell_once([point.prepared for point in found.points])
+    varied = [axis.option for axis in found.request.axes]
+    for one in found.base.overrides:
+        if one.option in varied and str(one.origin).startswith("--"):
+            console.warn(Problem(f"{one.origin} does not count: {one.option} is varied", f"leave out {one.origin}"))
     console.note(_length(found))
     rows = [(point.name, *point.settings.values(), f"{point.steps} steps") for point in found.points]
     for line in wrapping.aligned(rows[:_MOST_SHOWN]):
@@ -129,10 +133,10 @@ def tell(found: CheckedSweep) -> None:
             "  each next point follows from those that have ended; one that is clearly behind is stopped early"
         )
     console.note(f"caches: {found.caches.words}")
-    kind, options = found.base.kind, [axis.option for axis in found.request.axes]
+    kind = found.base.kind
     if not all(validating.holds_back(point.prepared.recipe) for point in found.points):
         console.warn(Problem("no pictures are held back: nothing will tell which point is best", _judging(kind)))
-    elif unlike := measuring.unrankable(kind, options):
+    elif unlike := measuring.unrankable(kind, varied):
         names = formatting.some(unlike, 3)
         console.warn(Problem(f"{names} changes how the loss itself is measured: these points won't be ranked", _LOOK))
 
