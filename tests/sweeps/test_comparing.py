@@ -50,6 +50,7 @@ def test_the_best_is_named_what_is_clearly_worse_and_what_is_a_tie(swept: SweptR
     assert "clearly worse: cat-lr1e-5" in told
     assert "not told apart from it: cat-lr1e-3" in told
     assert "the lowest of 9 checkpoints of 3 points" in told
+    assert "may lie beyond" not in told
 
 
 def test_nothing_is_called_better_where_no_point_is_clearly_worse(swept: SweptRuns) -> None:
@@ -83,6 +84,9 @@ def test_another_batch_size_gives_other_noise_and_is_ranked_with_that_said(swept
 
     assert [one.standing for one in found.points] == [Standing.WORSE, Standing.BEST, Standing.UNMEASURED]
     assert found.other_noise == ("train_batch_size",)
+    assert "its learning_rate is the highest that was tried: a better one may lie beyond" in words.reasons(
+        swept.sweep, found
+    )
     assert "the margins are wider" in " ".join(words.reasons(swept.sweep, found))
 
 
