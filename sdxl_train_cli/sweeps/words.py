@@ -62,7 +62,8 @@ def reasons(sweep: Sweep, found: Comparison) -> list[str]:
     pruned = [one.name for one in found.points if one.followed.state == progress.PRUNED]
     if pruned:
         told.append(f"stopped early, and might have caught up: {formatting.some(pruned, _MOST_NAMED)}")
-    open_ = sum(not one.followed.has_ended for one in found.points) + max(0, sweep.count - len(found.points))
+    later = 0 if sweep.is_stopped else max(0, sweep.count - len(found.points))
+    open_ = later + sum(not one.followed.has_ended for one in found.points)
     if open_:
         told.append(f"{formatting.counted(open_, 'point')} of {sweep.count} still to come: this may change")
     return told

@@ -126,6 +126,16 @@ def test_a_point_that_still_trains_or_was_stopped_early_is_not_ranked(swept: Swe
     assert words.row(swept.sweep, found.points[1])[-1] == "not ranked"
 
 
+def test_a_stopped_search_has_nothing_still_to_come(swept: SweptRuns) -> None:
+    swept.run("1e-5", steady(0.2))
+    found = comparing.compare(swept.follow())
+    search = swept.sweep.model_copy(update={"count": 7})
+
+    assert "4 points of 7 still to come: this may change" in words.reasons(search, found)
+    stopped = search.model_copy(update={"is_stopped": True})
+    assert "still to come" not in " ".join(words.reasons(stopped, found))
+
+
 def test_another_runs_folder_of_the_same_name_is_not_taken(swept: SweptRuns) -> None:
     folder = swept.run("1e-4", steady(0.2))
     record = json.loads((folder / "run.json").read_text())
