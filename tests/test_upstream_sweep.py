@@ -51,9 +51,10 @@ def test_points_share_latents_and_are_ranked_picture_by_picture(real: RealRuns, 
     request = SweepRequest((Axis("learning_rate", ("1e-4", "1e-8")),), Way.GRID, None, is_confirmed=True)
 
     kept = queuing.queue(queuing.check(request, base, where), where, LocalQueue(queue))
-    done = Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(home)})("queue", "start")
+    cli = Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(home)})
+    with cli.start("queue", "start") as worker:
+        assert worker.process.wait(1800) == 0
 
-    assert done.code == 0, done.stderr
     assert [point.name for point in kept.points] == ["cat-lr1e-4", "cat-lr1e-8"]
     assert len(list(pictures.glob("*_sdxl.npz"))) == 12
     begun = history.load(tmp_path / "runs" / "cat-lr1e-8").record.started

@@ -68,6 +68,7 @@ def asked(context: typer.Context) -> SweepRequest | None:
 def check(request: SweepRequest, base: Choices, where: Home) -> CheckedSweep:
     """Every point that is known now, checked as a run is. Raises what is wrong with any, and writes nothing."""
     user_presets = workspace.user_presets()
+    base = replace(base, name=_free_name(base.name, where))
 
     def prepare(choices: Choices) -> Prepared:
         return preparation.prepare(choices, where, user_presets)
@@ -88,6 +89,13 @@ def check(request: SweepRequest, base: Choices, where: Home) -> CheckedSweep:
     if request.way is Way.SEARCH:
         _require_judgeable(found)
     return found
+
+
+def _free_name(wanted: str, where: Home) -> str:
+    known = Queue(where.queue)
+    return Sweeps(where.sweeps).free_name(
+        wanted, lambda one: bool(known.with_tokens([point.token for point in one.points]))
+    )
 
 
 def _require_judgeable(found: CheckedSweep) -> None:
@@ -183,15 +191,15 @@ def queue(
 ) -> Sweep:
     """Record the sweep, then hand its points over. A kill in between leaves a record that the next one replaces."""
     sweeps = Sweeps(where.sweeps)
-    known = Queue(where.queue)
     with sweeps.changing():
-        name = sweeps.free_name(found.base.name, lambda one: bool(known.with_tokens([p.token for p in one.points])))
+        name = _free_name(found.base.name, where)  # another command may have taken it since the check
         if name != found.base.name:
             again = replace(found.base, name=name)
             user_presets = workspace.user_presets()
             points = [point.settings for point in found.points]
             planned = planning.plan(again, points, lambda choices: preparation.prepare(choices, where, user_presets))
             found = replace(found, base=again, points=planned)
+        sweeps.remove(name)  # of one that was cut off
         waiting = [entering.waiting(point.prepared, guards_off, step_downs=step_downs) for point in found.points]
         kept = _record(found, [one.token for one in waiting], guards_off, step_downs)
         sweeps.write(kept)
