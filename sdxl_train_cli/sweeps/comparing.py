@@ -17,6 +17,7 @@ from sdxl_train_cli.records import picture_losses
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.picture_losses import Difference, Validation
 from sdxl_train_cli.sweeps import measuring
+from sdxl_train_cli.sweeps.measuring import Yardstick
 from sdxl_train_cli.sweeps.progress import FollowedPoint
 
 _FEW = 2
@@ -61,6 +62,8 @@ class Comparison:
     """Checkpoints that the best one was chosen from."""
     unlike: tuple[str, ...] = ()
     """What makes points impossible to compare: they were measured otherwise."""
+    other_noise: tuple[str, ...] = ()
+    """What gave pictures other noise, so that differences are less sharp."""
 
     @property
     def tied(self) -> tuple[RankedPoint, ...]:
@@ -85,7 +88,8 @@ def compare(followed: Sequence[FollowedPoint]) -> Comparison:
     looks = {(one.name, checkpoint.measured.step) for one in full if one.verdict is not None
              for checkpoint in one.verdict.checkpoints if checkpoint.measured is not None}  # fmt: skip
     ranked = tuple(_beside(best, one, max(1, len(looks) - 1)) for one in points)
-    return Comparison(ranked, next(one for one in ranked if one.standing is Standing.BEST), len(looks))
+    return Comparison(ranked, next(one for one in ranked if one.standing is Standing.BEST), len(looks),
+                      other_noise=tuple(measuring.different(_noises(full))))  # fmt: skip
 
 
 def _verdict(one: FollowedPoint) -> Verdict | None:
@@ -112,6 +116,10 @@ def _unlike(measured: Sequence[RankedPoint]) -> list[str]:
     found = measuring.different(yardsticks)
     pictures = {frozenset(one.measured.held_back) for one in measured if one.measured is not None}
     return [*found, *(["held-back pictures"] if len(pictures) > 1 and not found else [])]
+
+
+def _noises(ranked: Sequence[RankedPoint]) -> list[Yardstick]:
+    return [measuring.noise_of(one.followed.run.record) for one in ranked if one.followed.run is not None]
 
 
 def _beside(best: RankedPoint, one: RankedPoint, comparisons: int) -> RankedPoint:

@@ -40,7 +40,7 @@ class Sweeps:
             ) from error
 
     def free_name(self, wanted: str, is_known: Callable[[Sweep], bool]) -> str:
-        """The wanted name, numbered if there is such a sweep. Call it while changing.
+        """The wanted name, numbered if there is such a sweep.
 
         One that was cut off before its points were queued makes room: nothing of it ever existed. `is_known` tells
         whether its jobs are there after all.
@@ -49,7 +49,6 @@ class Sweeps:
         while (self.folder / name).exists():
             found = self._read(name)
             if found is None or not (found.is_queued or is_known(found)):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
                 break
             name, number = f"{wanted}-{number}", number + 1
         return name

@@ -58,10 +58,12 @@ def reasons(sweep: Sweep, found: Comparison) -> list[str]:
         told.append(f"not the same for all: {formatting.some(found.unlike, _MOST_NAMED)}")
     if found.best is not None and found.best.measured is not None:
         told += _of_best(found, found.best)
+        told += _at_an_end(sweep, found, found.best)
     pruned = [one.name for one in found.points if one.followed.state == progress.PRUNED]
     if pruned:
         told.append(f"stopped early, and might have caught up: {formatting.some(pruned, _MOST_NAMED)}")
-    open_ = sum(not one.followed.has_ended for one in found.points) + max(0, sweep.count - len(found.points))
+    later = 0 if sweep.is_stopped else max(0, sweep.count - len(found.points))
+    open_ = later + sum(not one.followed.has_ended for one in found.points)
     if open_:
         told.append(f"{formatting.counted(open_, 'point')} of {sweep.count} still to come: this may change")
     return told
@@ -78,9 +80,27 @@ def _of_best(found: Comparison, best: RankedPoint) -> list[str]:
     if found.tied:
         names = formatting.some([one.name for one in found.tied], _MOST_NAMED)
         told.append(f"not told apart from it: {names}; each picture's loss was compared with its own")
+    if found.other_noise:
+        names = formatting.some(found.other_noise, _MOST_NAMED)
+        told.append(f"not the same for all: {names}, so pictures got other noise, and the margins are wider")
     worse = [one.name for one in found.points if one.standing is Standing.WORSE]
     if worse:
         told.append(f"clearly worse: {formatting.some(worse, _MOST_NAMED)}")
+    return told
+
+
+def _at_an_end(sweep: Sweep, found: Comparison, best: RankedPoint) -> list[str]:
+    """What the best point has of the highest or lowest value that was tried."""
+    told = []
+    for axis in sweep.axes:
+        try:
+            tried = {float(one.followed.point.settings[axis.option]) for one in _ranked(found)}
+            own = float(best.followed.point.settings[axis.option])
+        except (KeyError, ValueError):
+            continue
+        if len(tried) > 1 and own in {min(tried), max(tried)}:
+            end = "highest" if own == max(tried) else "lowest"
+            told.append(f"its {axis.option} is the {end} that was tried: a better one may lie beyond")
     return told
 
 

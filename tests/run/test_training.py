@@ -31,7 +31,7 @@ from sdxl_train_cli.run.guards import Alarm, Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.supervision import Conditions, Event
-from sdxl_train_cli.run.training import RunResult, StoppedError
+from sdxl_train_cli.run.training import PrunedError, RunResult, StoppedError
 from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.sdscripts.progress import CheckpointSaving, NoData, Step, TrainerPhase
 
@@ -245,6 +245,25 @@ def test_a_stop_lets_the_step_end(trainer: Trainer, monkeypatch: pytest.MonkeyPa
 
     assert str(stopped) == "stopped at step 4 of 6"
     assert [metric.step for metric in metrics.load(trainer.run.metrics)] == [1, 2, 3, 4]
+
+
+def test_a_run_that_its_sweep_stops_early_keeps_its_files_and_says_why(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(training, "LEAST_PATIENCE_SECONDS", 30.0)
+
+    def ask() -> str | None:
+        return "behind" if (trainer.run.folder / WHOLE[0]).is_file() else None
+
+    with pytest.raises(PrunedError) as raised:
+        trainer.watch(conditions=Conditions(ends_early=ask), STANDIN_STEP_SECONDS="0.4")
+
+    assert (str(raised.value), raised.value.exit_code) == ("behind", 0)
+    assert (trainer.outcome["outcome"], trainer.outcome["pruned"]) == ("stopped", "behind")
+    assert trainer.files == WHOLE[: len(trainer.files)]
+    assert 1 <= len(trainer.files) < 3
+    assert not processes_with(str(trainer.run.folder))
 
 
 def test_a_stop_while_the_result_is_being_saved_lets_it_be_saved(trainer: Trainer) -> None:

@@ -50,6 +50,7 @@ def test_the_best_is_named_what_is_clearly_worse_and_what_is_a_tie(swept: SweptR
     assert "clearly worse: cat-lr1e-5" in told
     assert "not told apart from it: cat-lr1e-3" in told
     assert "the lowest of 9 checkpoints of 3 points" in told
+    assert "may lie beyond" not in told
 
 
 def test_nothing_is_called_better_where_no_point_is_clearly_worse(swept: SweptRuns) -> None:
@@ -62,7 +63,7 @@ def test_nothing_is_called_better_where_no_point_is_clearly_worse(swept: SweptRu
     assert words.headline(found) == "cat-lr1e-4 has the lowest loss, but no point is clearly worse"
 
 
-@pytest.mark.parametrize("option", ["min_snr_gamma", "train_batch_size", "resolution", "noise_offset"])
+@pytest.mark.parametrize("option", ["min_snr_gamma", "resolution", "noise_offset", "shuffle_caption"])
 def test_points_that_were_measured_with_other_yardsticks_are_not_ranked(swept: SweptRuns, option: str) -> None:
     swept.run("1e-5", steady(0.30), settings={option: "1"})
     swept.run("1e-4", steady(0.20), settings={option: "2"})
@@ -73,6 +74,20 @@ def test_points_that_were_measured_with_other_yardsticks_are_not_ranked(swept: S
     assert {one.standing for one in found.points} == {Standing.UNMEASURED}
     assert words.headline(found) == "the points can't be ranked: they were not validated alike"
     assert f"not the same for all: {option}" in words.reasons(swept.sweep, found)
+
+
+def test_another_batch_size_gives_other_noise_and_is_ranked_with_that_said(swept: SweptRuns) -> None:
+    swept.run("1e-5", steady(0.30), settings={"train_batch_size": 1})
+    swept.run("1e-4", steady(0.20), settings={"train_batch_size": 4})
+
+    found = comparing.compare(swept.follow())
+
+    assert [one.standing for one in found.points] == [Standing.WORSE, Standing.BEST, Standing.UNMEASURED]
+    assert found.other_noise == ("train_batch_size",)
+    assert "its learning_rate is the highest that was tried: a better one may lie beyond" in words.reasons(
+        swept.sweep, found
+    )
+    assert "the margins are wider" in " ".join(words.reasons(swept.sweep, found))
 
 
 def test_a_dataset_that_changed_between_points_is_noticed(swept: SweptRuns) -> None:
@@ -109,6 +124,16 @@ def test_a_point_that_still_trains_or_was_stopped_early_is_not_ranked(swept: Swe
     ]  # fmt: skip
     assert "stopped early, and might have caught up: cat-lr1e-4" in words.reasons(swept.sweep, found)
     assert words.row(swept.sweep, found.points[1])[-1] == "not ranked"
+
+
+def test_a_stopped_search_has_nothing_still_to_come(swept: SweptRuns) -> None:
+    swept.run("1e-5", steady(0.2))
+    found = comparing.compare(swept.follow())
+    search = swept.sweep.model_copy(update={"count": 7})
+
+    assert "4 points of 7 still to come: this may change" in words.reasons(search, found)
+    stopped = search.model_copy(update={"is_stopped": True})
+    assert "still to come" not in " ".join(words.reasons(stopped, found))
 
 
 def test_another_runs_folder_of_the_same_name_is_not_taken(swept: SweptRuns) -> None:

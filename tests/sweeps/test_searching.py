@@ -165,7 +165,8 @@ def test_a_sweep_that_was_cut_off_before_its_points_were_queued_makes_room(searc
         search.sweeps.write(search.sweep.model_copy(update={"is_queued": False}))
         assert search.sweeps.free_name("cat", lambda _sweep: True) == "cat-2"
         assert search.sweeps.free_name("cat", lambda _sweep: False) == "cat"
-    assert search.sweeps.all() == []
+        search.sweeps.write(search.sweep.model_copy(update={"is_queued": True}))
+        assert search.sweeps.free_name("cat", lambda _sweep: False) == "cat-2"
 
 
 def test_a_point_that_cannot_train_is_kept_as_refused_and_counts(search: Search) -> None:

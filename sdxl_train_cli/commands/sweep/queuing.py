@@ -68,6 +68,7 @@ def asked(context: typer.Context) -> SweepRequest | None:
 def check(request: SweepRequest, base: Choices, where: Home) -> CheckedSweep:
     """Every point that is known now, checked as a run is. Raises what is wrong with any, and writes nothing."""
     user_presets = workspace.user_presets()
+    base = replace(base, name=_free_name(base.name, where))
 
     def prepare(choices: Choices) -> Prepared:
         return preparation.prepare(choices, where, user_presets)
@@ -88,6 +89,13 @@ def check(request: SweepRequest, base: Choices, where: Home) -> CheckedSweep:
     if request.way is Way.SEARCH:
         _require_judgeable(found)
     return found
+
+
+def _free_name(wanted: str, where: Home) -> str:
+    known = Queue(where.queue)
+    return Sweeps(where.sweeps).free_name(
+        wanted, lambda one: bool(known.with_tokens([point.token for point in one.points]))
+    )
 
 
 def _require_judgeable(found: CheckedSweep) -> None:
@@ -118,6 +126,10 @@ def _at_once() -> int:
 def tell(found: CheckedSweep) -> None:
     """Say what will be run, for how long, and what of it can be compared."""
     _tell_once([point.prepared for point in found.points])
+    varied = [axis.option for axis in found.request.axes]
+    for one in found.base.overrides:
+        if one.option in varied and str(one.origin).startswith("--"):
+            console.warn(Problem(f"{one.origin} does not count: {one.option} is varied", f"leave out {one.origin}"))
     console.note(_length(found))
     rows = [(point.name, *point.settings.values(), f"{point.steps} steps") for point in found.points]
     for line in wrapping.aligned(rows[:_MOST_SHOWN]):
@@ -129,10 +141,10 @@ def tell(found: CheckedSweep) -> None:
             "  each next point follows from those that have ended; one that is clearly behind is stopped early"
         )
     console.note(f"caches: {found.caches.words}")
-    kind, options = found.base.kind, [axis.option for axis in found.request.axes]
+    kind = found.base.kind
     if not all(validating.holds_back(point.prepared.recipe) for point in found.points):
         console.warn(Problem("no pictures are held back: nothing will tell which point is best", _judging(kind)))
-    elif unlike := measuring.unrankable(kind, options):
+    elif unlike := measuring.unrankable(kind, varied):
         names = formatting.some(unlike, 3)
         console.warn(Problem(f"{names} changes how the loss itself is measured: these points won't be ranked", _LOOK))
 
@@ -179,15 +191,15 @@ def queue(
 ) -> Sweep:
     """Record the sweep, then hand its points over. A kill in between leaves a record that the next one replaces."""
     sweeps = Sweeps(where.sweeps)
-    known = Queue(where.queue)
     with sweeps.changing():
-        name = sweeps.free_name(found.base.name, lambda one: bool(known.with_tokens([p.token for p in one.points])))
+        name = _free_name(found.base.name, where)  # another command may have taken it since the check
         if name != found.base.name:
             again = replace(found.base, name=name)
             user_presets = workspace.user_presets()
             points = [point.settings for point in found.points]
             planned = planning.plan(again, points, lambda choices: preparation.prepare(choices, where, user_presets))
             found = replace(found, base=again, points=planned)
+        sweeps.remove(name)  # of one that was cut off
         waiting = [entering.waiting(point.prepared, guards_off, step_downs=step_downs) for point in found.points]
         kept = _record(found, [one.token for one in waiting], guards_off, step_downs)
         sweeps.write(kept)
