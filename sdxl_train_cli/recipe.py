@@ -111,6 +111,8 @@ class Recipe(BaseModel):
     settings: Mapping[str, Setting]
     sample_pixels: int | None = None
     """Pixels of the largest sample picture, which its prompts tell. None if they were not read."""
+    processes: int = 1
+    """How many train together, one on each GPU. A step trains a batch of each."""
     decodes_whole: bool = False
     """Whether samples are decoded at once, as sd-scripts alone does. That takes several times as much memory."""
 

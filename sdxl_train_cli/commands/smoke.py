@@ -24,6 +24,7 @@ from sdxl_train_cli.ui import console, live
 
 _ALL = "all"
 _PROOF_STEPS = 2
+_MOST_PROCESSES = 8
 
 KindOption = Annotated[
     str,
@@ -43,13 +44,20 @@ FullSize = Annotated[bool, typer.Option("--full-size", help="Use full-size SDXL:
 Keep = Annotated[bool, typer.Option("--keep", help="Keep model, pictures and logs, not only the trained files")]
 GpuIndex = Annotated[int | None, values.gpu_index("Number of the GPU to train on [default: the processor]")]
 
+Processes = Annotated[
+    int,
+    values.whole("--processes", most=_MOST_PROCESSES, about="Train in several processes, as several GPUs do"),
+]
+
 
 def train_tiny(
     kind: KindOption = "lora", steps: Steps = 4, output: Output = None, full_size: FullSize = False,
-    keep: Keep = False, gpu: GpuIndex = None, home: HomeOption = None,
+    keep: Keep = False, gpu: GpuIndex = None, processes: Processes = 1, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Prove that training works, on any machine."""
     where = workspace.home(home)
+    if gpu is not None and processes > 1:
+        raise UsageError("--processes rehearses on the processor, and --gpu takes one GPU", "leave out one of them")
     asked = None if kind == _ALL else workspace.kind(kind, _ALL)
     installed = environment.require(where)
     kinds = _kinds(installed, asked)
@@ -57,7 +65,7 @@ def train_tiny(
     reason = None if full_size else environment.abilities(installed).not_scaled
     if reason and installed.trains:
         console.note(f"using full-size SDXL, 6.9 GB: {reason}")
-    size = smoke.SmokeSize(steps, scaled=not full_size and reason is None, gpu_index=gpu)
+    size = smoke.SmokeSize(steps, scaled=not full_size and reason is None, gpu_index=gpu, processes=processes)
     with ExitStack() as stack:
         folder = target if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdxl-train-smoke-")))
         found = smoke.run(installed, kinds, folder, size, _actions(where))

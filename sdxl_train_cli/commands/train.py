@@ -24,8 +24,9 @@ from sdxl_train_cli.commands.train_options import (
     DryRun,
     Epochs,
     Fast,
-    GpuIndex,
+    GpuIndices,
     GpuMemory,
+    Gpus,
     GradientCheckpointing,
     KeepBest,
     KeepTokens,
@@ -86,9 +87,9 @@ def train(
     optimizer: Optimizer = None, scheduler: Scheduler = None, warmup: Warmup = None, dim: Dim = None,
     alpha: Alpha = None, min_snr_gamma: MinSnrGamma = None, noise_offset: NoiseOffset = None,
     shuffle_captions: ShuffleCaptions = None, keep_tokens: KeepTokens = None, seed: Seed = None, set_: Set = None,
-    save_every: SaveEvery = None, save_state: SaveState = None, gpu: GpuIndex = None, gpu_memory: GpuMemory = None,
-    gradient_checkpointing: GradientCheckpointing = None, workers: Workers = None, fast: Fast = False,
-    on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3, no_vram_check: NoVramCheck = False,
+    save_every: SaveEvery = None, save_state: SaveState = None, gpu: GpuIndices = None, gpus: Gpus = None,
+    gpu_memory: GpuMemory = None, gradient_checkpointing: GradientCheckpointing = None, workers: Workers = None,
+    fast: Fast = False, on_oom: OnOomOption = OnOom.STOP, step_downs: StepDowns = 3, no_vram_check: NoVramCheck = False,
     sample: Sample = None, no_samples: NoSamples = False, validate: Validate = None,
     keep_best: KeepBest = None,
     no_guard: NoGuard = None, dry_run: DryRun = False, as_json: AsJson = False, on: On = None,
@@ -117,12 +118,15 @@ def train(
     overrides = [*run_choices.overrides(kind, written), *train_options.typed(flagged, set_)]
     choices = run_choices.choose(
         kind, run_choices.fill_in(kind, written, typed), overrides,
-        repeats=repeats, gpu_index=gpu, gpu_memory_gib=gpu_memory, check_vram=not no_vram_check, fast=fast,
+        repeats=repeats, gpu_indices=gpu or (), processes=gpus, gpu_memory_gib=gpu_memory,
+        check_vram=not no_vram_check, fast=fast,
         samples=run_choices.samples(written, sample, no_samples=no_samples),
         validation=run_choices.validation(written, typed=validate),
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
-    cluster = submission.engine(on, nodes, home)
+    cluster = submission.engine(on, nodes, choices, home)
+    if adding.is_asked(context):
+        adding.require_one_gpu(choices)
     choices = replace(choices, starts_later=cluster is not None or adding.is_asked(context), nodes=nodes or 1)
     where = workspace.home(home) if cluster is None else cluster.home
     checked = choices if cluster is None else submission.checked_as(choices, cluster)

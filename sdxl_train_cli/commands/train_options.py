@@ -166,6 +166,16 @@ GpuIndex = Annotated[
     int | None,
     values.gpu_index("Number of the GPU, as in nvidia-smi [default: the one with most free memory]", panel=GPU),
 ]
+GpuIndices = Annotated[
+    Any,  # typer takes no tuple of any length
+    values.gpu_indices(
+        "Number of the GPU, as in nvidia-smi; 0,1 trains on both [default: the one with most free memory]", panel=GPU
+    ),
+]
+Gpus = Annotated[
+    int | None,
+    values.whole("--gpus", about="How many GPUs train together, those with most free memory", panel=GPU),
+]
 GpuMemory = Annotated[
     float | None, values.gpu_memory("With --dry-run: pretend that the GPU has this many GB", panel=GPU)
 ]

@@ -101,18 +101,27 @@ def one_of(flag: str, choices: type[Choice], *, about: str, panel: str | None = 
     )  # fmt: skip
 
 
+def gpu_indices(about: str, panel: str | None = None) -> Any:  # noqa: ANN401 - typer's
+    """`--gpu` where several may train together: 0, or 0,1."""
+
+    def parse(text: object) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(_gpu_number(part) for part in str(text).split(",")))
+
+    return typer.Option("--gpu", parser=parse, metavar="INDEX[,...]", help=about, rich_help_panel=panel)
+
+
 def gpu_index(about: str, panel: str | None = None) -> Any:  # noqa: ANN401 - typer's
     """`--gpu`, which is a GPU's number in every command."""
+    return typer.Option("--gpu", parser=_gpu_number, metavar="INDEX", help=about, rich_help_panel=panel)
 
-    def parse(text: object) -> int:
-        typed = str(text).strip()
-        if re.fullmatch(r"[0-9]{1,4}", typed):
-            return int(typed)
-        size = _SIZE.fullmatch(typed)
-        hint = f"for its memory: --gpu-memory {typed}" if size else "the first is --gpu 0"
-        raise UsageError(f"--gpu takes the number of a GPU, as nvidia-smi counts them, not '{typed}'", hint)
 
-    return typer.Option("--gpu", parser=parse, metavar="INDEX", help=about, rich_help_panel=panel)
+def _gpu_number(text: object) -> int:
+    typed = str(text).strip()
+    if re.fullmatch(r"[0-9]{1,4}", typed):
+        return int(typed)
+    size = _SIZE.fullmatch(typed)
+    hint = f"for its memory: --gpu-memory {typed}" if size else "the first is --gpu 0"
+    raise UsageError(f"--gpu takes the number of a GPU, as nvidia-smi counts them, not '{typed}'", hint)
 
 
 def gpu_memory(about: str, panel: str | None = None) -> Any:  # noqa: ANN401 - typer's

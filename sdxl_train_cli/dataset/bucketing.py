@@ -115,7 +115,9 @@ class BucketPlan:
     batch_sizes: tuple[int, ...]
     """Batch sizes of the datasets, each once, smallest first."""
     accumulation: int
-    """Batches per optimizer step (`gradient_accumulation_steps`)."""
+    """Batches of a process per optimizer step (`gradient_accumulation_steps`)."""
+    processes: int
+    """Processes that train together, and share an epoch's batches."""
     steps: int
     """Steps of the whole run."""
 
@@ -137,7 +139,7 @@ class BucketPlan:
     @property
     def steps_per_epoch(self) -> int:
         """Steps per epoch. The last one may accumulate fewer batches."""
-        return _steps_per_epoch(self.batches, self.accumulation)
+        return _steps_per_epoch(self.batches, self.accumulation, self.processes)
 
     @property
     def epochs(self) -> float:
@@ -164,7 +166,8 @@ def arrange(recipe: Recipe, pictures: Sequence[PictureFile]) -> BucketPlan:
         is_exact=all(part.is_exact for part in parts),
         batch_sizes=tuple(sorted(own_sizes or {_at_least_one(recipe, "train_batch_size")})),
         accumulation=accumulation,
-        steps=_steps(recipe, _steps_per_epoch(batches, accumulation)),
+        processes=recipe.processes,
+        steps=_steps(recipe, _steps_per_epoch(batches, accumulation, recipe.processes)),
     )
 
 
@@ -209,8 +212,9 @@ def _at_least_one(recipe: Recipe, option: str) -> int:
     return max(1, int(recipe.number(option) or 1))
 
 
-def _steps_per_epoch(batches: int, accumulation: int) -> int:
-    return -(-batches // accumulation)
+def _steps_per_epoch(batches: int, accumulation: int, processes: int) -> int:
+    """Batches are dealt out to the processes, and some dealt twice so that each gets as many (accelerate)."""
+    return -(-batches // (accumulation * processes))
 
 
 def _steps(recipe: Recipe, steps_per_epoch: int) -> int:

@@ -11,6 +11,7 @@ from functools import cache
 from sdxl_train_cli.failures import (
     known_failures,
     log,
+    ranks,
     refused_config_key,
     refused_keyword,
     refused_options,
@@ -87,7 +88,7 @@ class LogFinding:
 
 def examine(lines: Sequence[str], facts: RunFacts = RunFacts()) -> LogFinding:  # noqa: B008 - it is frozen
     """How the run in the log ended. If the log holds several runs, the last one."""
-    lines = run_story.last_run(log.clean_lines(lines))
+    lines = ranks.of_the_first(run_story.last_run(log.clean_lines(lines)))
     found = _examine(lines)
     if found.diagnosis is None:
         return found
@@ -124,7 +125,7 @@ def explain(lines: Sequence[str], facts: RunFacts = RunFacts()) -> Diagnosis | N
 
 def last_error(lines: Sequence[str]) -> str | None:
     """First line of the last error, ignoring the launcher's."""
-    errors = _errors(tracebacks.parse(run_story.last_run(log.clean_lines(lines))))
+    errors = _errors(tracebacks.parse(ranks.of_the_first(run_story.last_run(log.clean_lines(lines)))))
     return errors[-1].words[0] if errors else None
 
 

@@ -101,6 +101,8 @@ def install() -> str | None:
     dataset.shuffle_buckets = shuffling_once(dataset.shuffle_buckets)
     kept = Kept()
     setattr(blueprints, MAKE, kept.knowing_datasets(make))
+    accelerator = importlib.import_module("accelerate").Accelerator
+    accelerator.prepare_data_loader = kept.undivided(accelerator.prepare_data_loader)
     trainer.process_batch = kept.noting(trainer.process_batch)
     trainer.post_process_loss = kept.catching(trainer.post_process_loss)
     for name in ("step_logging", "epoch_logging"):
@@ -149,6 +151,8 @@ class Kept:
     def __init__(self) -> None:
         self.datasets: list[Any] = []
         """Those that are trained on."""
+        self.group: Any = None
+        """Of the datasets that are held back."""
         self.count = 0
         """Pictures that are held back."""
         self.batches: list[Any] | None = None
@@ -169,11 +173,25 @@ class Kept:
             found = make(*given, **named)
             if isinstance(found, tuple) and len(found) == 2:  # noqa: PLR2004  what is trained on, what is held back
                 self.datasets, held = (list(getattr(group, "datasets", [])) for group in found)
+                self.group = found[1]
                 pictures = [info for dataset in held for info in dataset.image_data.values()]
                 self.count = len({str(info.absolute_path) for info in pictures})
             return found
 
         return made
+
+    def undivided(self, prepare: Callable[..., Any]) -> Callable[..., Any]:
+        """Have each of several processes validate on all pictures: the mean is told by the first one alone."""
+
+        @functools.wraps(prepare)
+        def prepared(accelerator: Any, loader: Any, *given: Any, **named: Any) -> Any:  # noqa: ANN401
+            if accelerator.num_processes == 1 or self.group is None or loader.dataset is not self.group:
+                return prepare(accelerator, loader, *given, **named)
+            self.is_off = not accelerator.is_main_process  # others log nothing
+            make = importlib.import_module("accelerate.data_loader").prepare_data_loader
+            return make(loader, accelerator.device, num_processes=1, process_index=0, put_on_device=True)
+
+        return prepared
 
     def noting(self, process: Callable[..., Any]) -> Callable[..., Any]:
         """Keep the losses of a batch that is validated on."""

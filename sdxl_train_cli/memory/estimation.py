@@ -77,6 +77,19 @@ def drawing_gib(recipe: Recipe, context: CudaContext) -> tuple[float, float]:
     return context.low_gib + low * spread.low, context.high_gib + high * spread.high
 
 
+def buckets_gib(recipe: Recipe) -> float:
+    """What DistributedDataParallel keeps besides, with several GPUs: buckets as large as all gradients.
+
+    It makes them at the start (torch, reducer.cpp: initialize_buckets), for a network too, whose gradients sd-scripts
+    averages by itself (train_network.py: all_reduce_network). A checkpointed text encoder that is trained through a
+    network has an embedding with gradients, which is wrapped as well.
+    """
+    demand = read(recipe).likely
+    views = demand.full and recipe.is_on("ddp_gradient_as_bucket_view")  # the gradients are the buckets
+    own = 0.0 if views else demand.trained * demand.trained_bytes / _GIB
+    return own + vocabulary_gradient(demand)
+
+
 def estimate_demands(
     demands: Demands, constants: FittedConstants, spread: EstimateSpread, context: CudaContext
 ) -> Estimate:

@@ -33,7 +33,7 @@ _NEUTRAL = {
     "persistent_data_loader_workers", "shuffle_caption", "keep_tokens", "prior_loss_weight", "flip_aug", "clip_skip",
     "loss_type", "zero_terminal_snr", "debiased_estimation_loss", "scale_v_pred_loss_like_noise_pred",
     "v_parameterization", "no_metadata", "training_comment", "resume", "initial_epoch", "initial_step",
-    "skip_until_initial_step", "adaptive_noise_scale", "ip_noise_gamma", "scale_weight_norms",
+    "skip_until_initial_step", "ddp_timeout", "adaptive_noise_scale", "ip_noise_gamma", "scale_weight_norms",
 }  # fmt: skip
 _NEUTRAL_STARTS = (
     "lr_", "max_train_", "save_", "sample_", "log_", "logging_", "wandb_", "metadata_", "caption_", "keep_tokens_",

@@ -26,6 +26,7 @@ RESOLUTION = 1024
 """Side of the square that the table was measured at, in pixels."""
 BATCH_SIZES = (1, 2, 3, 4, 8)
 """The table's columns."""
+_NCCL = "NCCL's own buffers are not counted"
 TIGHT_GIB = 0.3
 """Headroom below which a fit is called tight: another browser tab takes as much."""
 
@@ -156,8 +157,15 @@ def unmeasured(_recipe: Recipe) -> None:
 
 
 def need(recipe: Recipe, known: Known = unmeasured) -> MemoryNeed:
-    """Memory of a typed recipe. RecipeError if its values are out of range."""
-    return known(recipe) or of_any_gpu(recipe, cuda_context.expected())
+    """Memory of a typed recipe on each of its GPUs. RecipeError if its values are out of range."""
+    alone = known(recipe) or of_any_gpu(recipe, cuda_context.expected())
+    return alone if recipe.processes == 1 else _with_buckets(alone, estimation.buckets_gib(recipe))
+
+
+def _with_buckets(alone: MemoryNeed, gib: float) -> MemoryNeed:
+    low, high = (round(each + gib, 2) for each in (alone.low_gib, alone.high_gib))
+    source = f"{alone.source}, and {gib:.1f} GB of gradient buckets for several GPUs"
+    return MemoryNeed(low, high, measured=False, doubts=(*alone.doubts, _NCCL), source=source)
 
 
 def of_any_gpu(recipe: Recipe, context: CudaContext) -> MemoryNeed:

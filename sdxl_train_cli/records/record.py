@@ -126,6 +126,10 @@ class Inputs:
     repeats: Count | None = None
     gpu_index: Count | None = None
     """None uses the GPU with the most free memory."""
+    gpu_indices: tuple[Count, ...] = ()
+    """The GPUs that were named, where they are several."""
+    processes: Annotated[int, Field(ge=1, le=_MOST)] = 1
+    """How many train together on each node, one on each GPU."""
     on_processor: bool = False
     """Train without a GPU, as the smoke test does."""
     check_vram: bool = True
@@ -149,6 +153,11 @@ class Inputs:
     """Nodes of a cluster that train together."""
     saves_on_stop: bool = False
     """Save a state when asked to stop (inside/saving.py), as a cluster does before it takes the node."""
+
+    @property
+    def all_processes(self) -> int:
+        """Processes that train together, on all nodes."""
+        return self.processes * self.nodes
 
 
 class Folder(_RecordModel):
@@ -233,7 +242,9 @@ class Record(RunHeading):
         """The recipe with origins. None for an unknown kind."""
         if self.kind not in [kind.value for kind in Kind]:
             return None
-        return Recipe(kind=Kind(self.kind), name=self.preset or "", description="", settings=self.settings)
+        name, processes = self.preset or "", 1 if self.inputs is None else self.inputs.all_processes
+        kind, settings = Kind(self.kind), self.settings
+        return Recipe(kind=kind, name=name, description="", settings=settings, processes=processes)
 
 
 class ExaminationFinding(_RecordModel):

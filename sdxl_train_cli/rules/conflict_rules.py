@@ -35,6 +35,7 @@ _FULL = (Kind.DREAMBOOTH,)
 _OWN_KINDS = {"loha": Kind.LOHA, "lokr": Kind.LOKR}
 
 _STEP = 64
+_BEFORE_EXCHANGE = "steps before the GPUs have exchanged gradients, so that each would train a model of its own"
 
 
 def _smaller_bucket(recipe: Recipe) -> RuleHint:
@@ -341,6 +342,38 @@ _OPTIMIZER = (
         ),
         "fused_backward_pass can't accumulate gradients",
         ways("gradient_accumulation_steps=1"),
+    ),
+    Rule(
+        ("fused_backward_pass",),
+        lambda recipe: recipe.processes > 1 and is_set(recipe, "fused_backward_pass"),
+        f"fused_backward_pass {_BEFORE_EXCHANGE}",
+        ways("fused_backward_pass=null", advice="or train on one GPU"),
+        kinds=_FULL,
+    ),
+    Rule(
+        ("fused_optimizer_groups",),
+        lambda recipe: recipe.processes > 1 and is_set(recipe, "fused_optimizer_groups"),
+        f"fused_optimizer_groups {_BEFORE_EXCHANGE}",
+        ways("fused_optimizer_groups=null", advice="or train on one GPU"),
+        kinds=_FULL,
+    ),
+    Rule(
+        ("lr_scheduler_type",),
+        lambda recipe: recipe.processes > 1 and is_set(recipe, "lr_scheduler_type"),
+        "accelerate steps a schedule once for each GPU, which those of lr_scheduler_type don't reckon with",
+        ways("lr_scheduler_type=null", advice="or train on one GPU"),
+    ),
+    Rule(
+        ("lr_scheduler", "lr_scheduler_args"),
+        lambda recipe: recipe.processes > 1 and schedule(recipe) == "piecewise_constant",
+        "accelerate steps a schedule once for each GPU, so that those in lr_scheduler_args would come too early",
+        ways(("lr_scheduler=cosine", "lr_scheduler_args=null"), advice="or train on one GPU"),
+    ),
+    Rule(
+        ("deepspeed",),
+        lambda recipe: recipe.processes > 1 and is_set(recipe, "deepspeed"),
+        "with deepspeed sd-scripts saves states in another way, which sdxl-train can't resume, and needs its launcher",
+        ways("deepspeed=null"),
     ),
     Rule(
         ("fused_optimizer_groups", "fused_backward_pass"),

@@ -37,10 +37,10 @@ class UsualSpeed:
 def usual_speed(recipe: Recipe, device: Gpu | None, earlier: Sequence[Measurement] = ()) -> UsualSpeed | None:
     """The slowest of earlier runs of this kind on such a card; without any, what the slowest such card takes.
 
-    None for cards without bf16 of their own, whose speed is not known.
+    None for cards without bf16 of their own, whose speed is not known, and for several, which wait for each other.
     """
     sides = buckets.sides(recipe)
-    if device is None or sides is None:
+    if device is None or sides is None or recipe.processes > 1:
         return None
     batches = max(1, int(recipe.number("gradient_accumulation_steps") or 1))
     work = sides[0] * sides[1] * max(1, int(recipe.number("train_batch_size") or 1)) * batches

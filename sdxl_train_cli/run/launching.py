@@ -33,9 +33,9 @@ def follow(prepared: Prepared, on_event: OnEvent, guards_off: frozenset[Guard] =
 def remember(prepared: Prepared, peak_gib: float | None, seconds_per_step: float | None) -> Problem | None:
     """Write down what a run took; gives the problem where that can't be written.
 
-    A scaled model and a trainer without torch say nothing of it.
+    A scaled model and a trainer without torch say nothing of it, nor several GPUs of one.
     """
-    says_nothing = prepared.is_scaled or not prepared.environment.trains
+    says_nothing = prepared.is_scaled or not prepared.environment.trains or prepared.recipe.processes > 1
     if prepared.device is None or peak_gib is None or says_nothing:
         return None
     measured = measurements.from_run(

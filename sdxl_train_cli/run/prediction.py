@@ -27,6 +27,8 @@ class PredictionChoice:
     note: str
     """What was found, and what was set for it."""
     warnings: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What several GPUs change."""
 
 
 def settle(recipe: Recipe, base: BaseModel, asked: Prediction | None, model: str) -> PredictionChoice:

@@ -25,8 +25,16 @@ from sdxl_train_cli.records import runs, storage
 from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, tried_ways
-from sdxl_train_cli.run import counting, early_spill, nodes, prediction, recipe_checks, sampling, validating
-from sdxl_train_cli.run.counting import StateCounting
+from sdxl_train_cli.run import (
+    counting,
+    early_spill,
+    nodes,
+    prediction,
+    recipe_checks,
+    sampling,
+    several_gpus,
+    validating,
+)
 from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
@@ -51,7 +59,9 @@ class Launch:
     argv: list[str]
     variables: Mapping[str, str]
     device: Gpu | None
-    """None trains on the processor."""
+    """The one with the least free memory, where there are several. None trains on the processor."""
+    devices: tuple[Gpu, ...] = ()
+    """Every GPU that it trains on."""
     notes: tuple[str, ...]
     model: str
     """In the form that sd-scripts accepts: a path, or a hub ID that must still be downloaded."""
@@ -140,7 +150,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     counted = counting.of_new_run(installed, recipe)
     marking = prediction.marking(installed, recipe, found.predicted.prediction)
     trainer = replace(trainer, marking=marking, counting=counted.script, saving=saving(installed, choices))
-    processes = nodes.layout(processes_on(device), choices, os.environ)
+    processes = nodes.layout(several_gpus.layout(choices, found.devices), choices, os.environ)
     return Prepared(
         environment=installed,
         recipe=recipe,
@@ -149,22 +159,16 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         argv=nodes.started(command.build(recipe, inputs, trainer, processes), choices.nodes, run.folder),
         variables=variables(home, found.model, processes, recipe, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
-        notes=_notes(found, counted, choices),
+        notes=(*found.notes, *counted.notes, *_gain_of_fast(found, choices)),
         warnings=found.warnings,
         readable=tuple(found.readable),
         memory=found.memory,
         samples=found.planned.samples,
         device=device,
+        devices=found.devices,
         home=home,
         choices=choices,
     )
-
-
-def _notes(found: _Checked, counted: StateCounting, choices: Choices) -> tuple[str, ...]:
-    """What was decided, for the user to know."""
-    batch = int(found.planned.recipe.number("train_batch_size") or 1)
-    decided = (found.predicted.note, *found.planned.notes, *counted.notes)
-    return (*decided, *_gain_of_fast(found, choices), *nodes.note(choices.nodes, batch))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +178,7 @@ class _Checked:
     planned: PlannedRun
     predicted: PredictionChoice
     device: Gpu | None
+    devices: tuple[Gpu, ...]
     model: str
     vae: str | None
     readable: list[PictureFile]
@@ -181,6 +186,11 @@ class _Checked:
     warnings: tuple[Problem, ...]
     measured: MeasuredRuns | None
     """What runs with these pictures took on this GPU. None where that is not asked."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided."""
+        return (self.predicted.note, *self.predicted.notes, *self.planned.notes)
 
 
 def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> _Checked:
@@ -198,8 +208,8 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         if loaded is not None:
             checks.require_own_caches(loaded)
     with gathering.part():
-        asked = (choices.gpu_index, choices.gpu_memory_gib)
-        device = None if choices.on_processor else choose_device(*asked, is_idle=choices.starts_later)
+        devices = choose_devices(choices, choices.gpu_memory_gib, is_idle=choices.starts_later)
+        device = several_gpus.weakest(devices)
         checks = replace(checks, device=device, on_processor=device is None)
         if loaded is not None:
             checks.require_processor(loaded)
@@ -228,6 +238,7 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         planned=planned,
         predicted=predicted,
         device=device,
+        devices=devices,
         model=model,
         vae=vae,
         readable=checked.survey.readable,
@@ -269,6 +280,16 @@ def _records(checks: RecipeChecks, home: Home) -> tuple[MeasuredRuns | None, lis
     context = cuda_context.of(checks.device, checks.installed)
     commit, fast = checks.installed.lock.commit, checks.choices.fast
     return MeasuredRuns(records, checks.device, commit, readable, context, fast), problems
+
+
+def choose_devices(inputs: Inputs, memory_gib: float | None = None, *, is_idle: bool = False) -> tuple[Gpu, ...]:
+    """The GPUs of a run; none if it trains on the processor."""
+    if inputs.on_processor:
+        return ()
+    if inputs.processes > 1:
+        return several_gpus.choose(inputs, memory_gib, is_idle=is_idle)
+    device = choose_device(inputs.gpu_index, memory_gib, is_idle=is_idle)
+    return () if device is None else (device,)
 
 
 def choose_device(index: int | None, memory_gib: float | None = None, *, is_idle: bool = False) -> Gpu | None:
@@ -331,6 +352,7 @@ def trained_by(
         script=installed.checkout / kind.script,
         options=table.of(kind),
         validating=INSIDE / "validated.py" if validating.holds_back(recipe) and installed.trains else None,
+        several=INSIDE / "several.py" if recipe.processes > 1 and installed.trains else None,
         shim=shim,
         fast=INSIDE / "fast.py" if fast and installed.trains else None,  # it changes torch
         drawing=INSIDE / "sampled.py" if installed.trains else None,
@@ -341,7 +363,7 @@ def trained_by(
 def saving(installed: Environment, inputs: Inputs, kind: Kind | None = None) -> Path | None:
     """The script that saves a state when a run is asked to stop. None where that is not wanted, or can't be."""
     trained = inputs.kind if isinstance(inputs, Choices) else kind
-    can = installed.trains and trained is not None and trained.is_network
+    can = installed.trains and trained is not None and trained.is_network and inputs.all_processes == 1
     return INSIDE / "saving.py" if inputs.saves_on_stop and can else None
 
 

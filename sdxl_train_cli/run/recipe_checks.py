@@ -27,7 +27,7 @@ from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.rules import embedding_rules, named_files, rules, tried_ways
 from sdxl_train_cli.rules.tried_ways import TryResult
-from sdxl_train_cli.run import prediction, sampling, validating
+from sdxl_train_cli.run import prediction, sampling, several_gpus, validating
 from sdxl_train_cli.run.prediction import PredictionChoice
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.sampling import SamplePlan, SampleRequest
@@ -238,7 +238,10 @@ def load_recipe(checks: RecipeChecks) -> PredictionChoice:
     loaded = presets.load(choices.kind, choices.preset, overrides, checks.user_presets)
     loaded = validating.asked(loaded, choices.validation, checks.table)
     loaded = sampling.asked(loaded, choices.samples, off=sampling.is_off(overrides))
+    loaded = loaded.model_copy(update={"processes": choices.all_processes})
     gathering = Gathering()
+    with gathering.part():
+        several_gpus.require_possible(choices, choices.kind)
     with gathering.part():
         validating.require_possible(loaded, choices.validation, checks.table)
     with gathering.part():
@@ -252,7 +255,9 @@ def load_recipe(checks: RecipeChecks) -> PredictionChoice:
     recipe = lycoris.resolve(typed, checks.installed.networks)
     named_code.require_harmless_recipe(recipe)
     required_packages.require(checks.installed, recipe)
-    return replace(predicted, recipe=sampling.with_pixels(named_files.resolve_paths(recipe)))
+    shared = several_gpus.share(recipe)
+    recipe = sampling.with_pixels(named_files.resolve_paths(shared.recipe))
+    return replace(predicted, recipe=recipe, notes=shared.notes)
 
 
 def require_sound(recipe: Recipe, table: OptionTable) -> None:

@@ -20,7 +20,7 @@ from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import named_files, rules
-from sdxl_train_cli.run import counting, early_spill, nodes, prediction, preparation, sampling
+from sdxl_train_cli.run import counting, early_spill, nodes, prediction, preparation, sampling, several_gpus
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
 from sdxl_train_cli.run.supervision import Conditions
@@ -59,13 +59,13 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     check_vram: bool,
     force: bool = False,
     changes: Mapping[str, Setting | None] = MappingProxyType({}),
-    gpu_index: int | None = None,
+    gpu_indices: tuple[int, ...] | None = None,
 ) -> ResumedRun:
     """Check everything that can be checked. Raises what is wrong, writes nothing.
 
     The command line is built from the recorded settings, never taken from a record, which may be a stranger's. `steps`
     is a new total length, to train beyond the original end. `force` asserts that the user has checked another
-    computer's run or a foreign state. `gpu_index` is another GPU than the recorded one.
+    computer's run or a foreign state. `gpu_indices` are other GPUs than the recorded ones, as many.
     """
     installed = environment.require(home)
     busy = history.still_running(entry, force=force, command="resume")
@@ -79,9 +79,10 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     untrusted_run.require_harmless_files(entry, recipe)
     model = checkpoint.require_sdxl(inputs.model, inpainting=recipe.is_on("train_inpainting"))
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
-    device = (
-        None if inputs.on_processor else preparation.choose_device(inputs.gpu_index if gpu_index is None else gpu_index)
-    )
+    inputs = inputs if gpu_indices is None else several_gpus.on(inputs, gpu_indices)
+    several_gpus.require_possible(inputs, recipe.kind)
+    devices = preparation.choose_devices(inputs)
+    device = several_gpus.weakest(devices)
     notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
     notes += [*_order(recipe, resumption), *untrusted_run.notes(entry.record)]
     notes += filter(None, [prediction.difference(recipe, base_model.look(inputs.model), inputs.prediction)])
@@ -97,7 +98,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
     marking = prediction.marking(installed, recipe, prediction.trained(recipe))
     trainer = replace(trainer, marking=marking, saving=preparation.saving(installed, inputs, recipe.kind))
-    processes = nodes.layout(preparation.processes_on(device), inputs, os.environ)
+    processes = nodes.layout(several_gpus.layout(inputs, devices), inputs, os.environ)
     return ResumedRun(
         environment=installed,
         run=run,
@@ -109,6 +110,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
             home, inputs.model, processes, recipe, own_tokenizers=inputs.tokenizers is not None
         ),
         device=device,
+        devices=devices,
         notes=tuple(notes),
         changes=changes,
     )

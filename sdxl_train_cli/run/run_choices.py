@@ -119,7 +119,9 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
     changes: Sequence[Override],
     *,
     repeats: int | None,
-    gpu_index: int | None,
+    gpu_index: int | None = None,
+    gpu_indices: tuple[int, ...] = (),
+    processes: int | None = None,
     gpu_memory_gib: float | None,
     check_vram: bool,
     fast: bool = False,
@@ -130,6 +132,9 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
     """Apply the defaults. UsageError if a value without default is missing, or the kind does not support an option."""
     if fast and not kind.is_network:
         raise UsageError("--fast is for LoRA, LoCon, LoHa and LoKr", "leave out --fast")
+    if processes is not None and gpu_indices and processes != len(gpu_indices):
+        named = ",".join(map(str, gpu_indices))
+        raise UsageError(f"--gpus {processes} and --gpu {named} contradict each other", "give one of them")
     trigger, changes = _word(kind, texts, changes)
     data = Path(texts["data"] or DEFAULT_DATA)
     if not texts["data"] and not files.is_folder(data):
@@ -146,7 +151,9 @@ def choose(  # noqa: PLR0913 - keyword-only, one per flag
         trigger=trigger,
         repeats=repeats,
         overrides=tuple(changes),
-        gpu_index=gpu_index,
+        gpu_index=gpu_indices[0] if len(gpu_indices) == 1 else gpu_index,
+        gpu_indices=gpu_indices if len(gpu_indices) > 1 else (),
+        processes=processes or max(1, len(gpu_indices)),
         gpu_memory_gib=gpu_memory_gib,
         check_vram=check_vram,
         fast=fast,

@@ -34,6 +34,8 @@ _TELLING = {
 _U_NET_SHARE = 0.5
 """Minimum share of a checkpoint's tensors that are U-Net layers and visibly change within a few steps."""
 _WORD = "smoketest"
+_TYPED = Origin("--steps")
+"""Steps that are typed are made in several processes too."""
 _SIDE = 64
 """Pixels. The smallest square that SDXL's three levels and the VAE allow."""
 
@@ -64,6 +66,8 @@ class SmokeSize:
     """Train a fraction of SDXL's width (inside/scaled.py). Otherwise its true shapes, 6.9 GB."""
     gpu_index: int | None
     """None trains on the processor."""
+    processes: int = 1
+    """How many train together, on the processor."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,10 @@ def choices(kind: Kind, material: SmokeMaterial, output: Path, size: SmokeSize, 
         output=output,
         name=f"smoke-{kind.value}",
         trigger=_WORD if kind is Kind.EMBEDDING else None,
-        overrides=tuple(Override(option, value, Origin("smoke")) for option, value in small.items()),
+        overrides=tuple(Override(option, value, _TYPED) for option, value in small.items()),
         gpu_index=size.gpu_index,
         on_processor=size.gpu_index is None,
+        processes=size.processes,
         check_vram=False,
         shim=INSIDE / "scaled.py" if size.scaled else None,
         tokenizers=material.tokenizers,

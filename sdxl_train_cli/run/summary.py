@@ -36,8 +36,8 @@ def row(label: str, words: str) -> str:
 
 def time_words(prepared: Prepared) -> str | None:
     """How long it takes, by what runs with these settings took on this GPU. None if none was measured."""
-    if prepared.device is None:
-        return None
+    if prepared.device is None or prepared.recipe.processes > 1:
+        return None  # what several take is not measured
     installed, device = prepared.environment, prepared.device
     context = cuda_context.of(device, installed)
     records = measurements.load(prepared.home)[0]
@@ -45,7 +45,12 @@ def time_words(prepared: Prepared) -> str | None:
     measured = MeasuredRuns(records, device, installed.lock.commit, prepared.readable, context, fast)
     pace = measured.pictures_per_second(prepared.heaviest, fast=fast)
     arranged = bucketing.arrange(prepared.recipe, prepared.readable)
-    seen = arranged.steps * arranged.accumulation * int(prepared.heaviest.number("train_batch_size") or 1)
+    seen = (
+        arranged.steps
+        * arranged.accumulation
+        * arranged.processes
+        * int(prepared.heaviest.number("train_batch_size") or 1)
+    )
     if pace is None:
         return None
     clock = formatting.clock(seen / pace)
@@ -76,6 +81,7 @@ def _length(arranged: BucketPlan) -> str:
     steps, in_epoch = (formatting.counted(count, "step") for count in (arranged.steps, arranged.steps_per_epoch))
     batch = f"batch {arranged.batch_words}"
     parts = batch if arranged.accumulation == 1 else f"{batch} x {arranged.accumulation}"
+    parts += "" if arranged.processes == 1 else f" on each of {arranged.processes} GPUs"
     english = "{steps}, which is {epochs:.4g} epochs of {in_epoch} ({batch})"
     return language.said("plan", "steps", english, steps=steps, epochs=arranged.epochs, in_epoch=in_epoch, batch=parts,
                          count=arranged.steps, each=arranged.steps_per_epoch)  # fmt: skip

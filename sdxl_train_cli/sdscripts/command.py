@@ -27,6 +27,8 @@ class InstalledTrainer:
     """The script's options."""
     shim: Path | None = None
     """A script that scales the model down and then runs `script` (the tiny smoke test)."""
+    several: Path | None = None
+    """A script for one of several processes (inside/several.py)."""
     fast: Path | None = None
     """A script that makes the following script faster (inside/fast.py)."""
     marking: tuple[str, ...] = ()
@@ -96,7 +98,8 @@ def build(
     if resumption is not None:
         recipe = recipe.replaced(dict.fromkeys(STARTS if resumption.steps is None else (*STARTS, *_LENGTHS)))
         counting, begun, resuming = resumption.shim, resumption.step, resumption.words(trainer.options)
-    shims = [*([] if counting is None else [str(counting), "--from", str(begun)]), *shims]
+    several = [] if trainer.several is None else [str(trainer.several)]
+    shims = [*several, *([] if counting is None else [str(counting), "--from", str(begun)]), *shims]
     line = [*_launch(recipe, trainer, processes), *shims, str(trainer.script)]
     return [*line, *_given(inputs, trainer), *_chosen(recipe, trainer), *resuming]
 

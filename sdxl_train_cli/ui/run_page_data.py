@@ -193,9 +193,12 @@ def _data(entry: Loaded) -> PageTable:
 
 def _environment(entry: Loaded) -> PageTable:
     installed, gpu = entry.record.environment, entry.record.gpu
+    inputs = entry.record.inputs
+    together = inputs is not None and inputs.processes > 1
     memory = f", {gpu.total_gib:.1f} GB" if gpu and gpu.total_gib is not None else ""
     facts = (
         ("GPU", f"{gpu.index}: {gpu.name}{memory}, driver {gpu.driver or 'unknown'}" if gpu else ""),
+        ("processes", f"{inputs.processes}, one on each GPU" if inputs and together else ""),
         ("sdxl-train", entry.record.sdxl_train),
         ("sd-scripts", f"{installed.ref or ''} {installed.commit or ''}".strip() if installed else ""),
         ("Python", (installed.python or "") if installed else ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import worker
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.jobs.store import Queue
@@ -12,6 +13,7 @@ from sdxl_train_cli.memory import requirement
 from sdxl_train_cli.run import repeating
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
+from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.ui import console, printing
 
 GROUP = "add"
@@ -20,6 +22,13 @@ GROUP = "add"
 def is_asked(context: typer.Context) -> bool:
     """Whether the training was typed after `queue add`."""
     return context.parent is not None and context.parent.info_name == GROUP
+
+
+def require_one_gpu(choices: Choices) -> None:
+    """UsageError for a training on several GPUs: the queue gives each job one."""
+    if choices.processes > 1:
+        words = f"the queue gives each job one GPU, and this training takes {choices.processes}"
+        raise UsageError(words, f"without the queue: sdxl-train {choices.kind.value} --gpus {choices.processes}")
 
 
 def add(

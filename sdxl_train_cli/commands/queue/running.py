@@ -63,7 +63,9 @@ def _actions(where: Home, job: Job) -> JobActions:
 
     def go_on(entry: Loaded, kept: Kept) -> None:
         off = guards.parse(list(kept.guards_off))
-        asked = ResumeRequest(guards_off=off, step_downs=kept.step_downs, gpu_index=job.device)
+        asked = ResumeRequest(
+            guards_off=off, step_downs=kept.step_downs, gpu_indices=None if job.device is None else (job.device,)
+        )
         resume.launch(entry, where, asked)
 
     return JobActions(start, go_on, console.note)

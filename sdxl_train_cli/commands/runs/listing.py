@@ -213,6 +213,7 @@ def _overview(entry: Loaded) -> list[tuple[str, str]]:
         facts.append(("pictures", kept.pictures))
     facts += [
         ("GPU", f"{gpu.index}: {gpu.name}, driver {gpu.driver or 'unknown'}" if gpu else None),
+        ("processes", inputs.processes if inputs is not None and inputs.processes > 1 else None),
         ("sd-scripts", f"{installed.ref or ''} {(installed.commit or '')[:10]}".strip() if installed else None),
         ("sdxl-train", kept.sdxl_train),
         ("started again", len(kept.attempts) or None),

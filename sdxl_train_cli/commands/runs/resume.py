@@ -62,7 +62,7 @@ class ResumeRequest:
     force: bool = False
     guards_off: frozenset[Guard] = frozenset()
     step_downs: int = 0
-    gpu_index: int | None = None
+    gpu_indices: tuple[int, ...] | None = None
 
 
 def launch(entry: Loaded, where: Home, asked: ResumeRequest, *, as_json: bool = False) -> None:
@@ -71,7 +71,7 @@ def launch(entry: Loaded, where: Home, asked: ResumeRequest, *, as_json: bool = 
     def prepared(now: Loaded, changes: Mapping[str, Setting | None], *, check_vram: bool) -> ResumedRun:
         return resuming.prepare(
             now, where, steps=asked.steps, check_vram=check_vram, force=asked.force, changes=changes,
-            gpu_index=asked.gpu_index,
+            gpu_indices=asked.gpu_indices,
         )  # fmt: skip
 
     resumed = prepared(entry, {}, check_vram=asked.check_vram)
