@@ -44,7 +44,7 @@ STRAIGHT_LINE = {
         "run.recipe_checks.load_recipe",
         "dataset.checking.check",
         "dataset.checking.require_no_error",
-        "run.preparation.choose_device",
+        "run.preparation.choose_devices",
         "sdscripts.checkpoint.require_sdxl",
         "rules.named_files.require",
         "rules.tried_ways.only_working",

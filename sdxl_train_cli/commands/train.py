@@ -125,8 +125,6 @@ def train(
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
     cluster = submission.engine(on, nodes, choices, home)
-    if adding.is_asked(context):
-        adding.require_one_gpu(choices)
     choices = replace(choices, starts_later=cluster is not None or adding.is_asked(context), nodes=nodes or 1)
     where = workspace.home(home) if cluster is None else cluster.home
     checked = choices if cluster is None else submission.checked_as(choices, cluster)

@@ -132,6 +132,11 @@ class BucketPlan:
         return sum(bucket.batches for bucket in self.buckets)
 
     @property
+    def dealt(self) -> int:
+        """Batches per epoch of each process; some are dealt twice so that each gets as many (accelerate)."""
+        return -(-self.batches // self.processes)
+
+    @property
     def batch_words(self) -> str:
         """The batch sizes in words: `4`, or `2 and 8`."""
         return " and ".join(map(str, self.batch_sizes))
@@ -213,7 +218,6 @@ def _at_least_one(recipe: Recipe, option: str) -> int:
 
 
 def _steps_per_epoch(batches: int, accumulation: int, processes: int) -> int:
-    """Batches are dealt out to the processes, and some dealt twice so that each gets as many (accelerate)."""
     return -(-batches // (accumulation * processes))
 
 

@@ -94,8 +94,8 @@ def find(recipe: Recipe, pictures: Sequence[PictureFile]) -> Iterator[Finding]:
     yield from _IS_CROPPED.of_files([(each.picture.path, f"{each.lost:.0%}") for each in cropped])
     yield from _SHORT.of_files(_in_short_buckets(arranged))
     yield from _UNUSED.of_files([(each.path, "") for each in arranged.unused])
-    if 0 < arranged.batches < arranged.accumulation:
-        yield from _PARTIAL.of_dataset(batches=arranged.batches, accumulation=arranged.accumulation)
+    if 0 < arranged.dealt < arranged.accumulation:
+        yield from _PARTIAL.of_dataset(batches=arranged.dealt, accumulation=arranged.accumulation)
     yield from _passes(arranged)
     if pictures and len(arranged.held_back) == len([each for each in pictures if not each.is_reg]):
         yield from _NONE_LEFT.of_dataset(count=len(arranged.held_back))

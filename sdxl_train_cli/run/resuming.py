@@ -169,7 +169,9 @@ def _find_resumption(entry: Loaded, recipe: Recipe, installed: Environment, step
 
 
 def _order(recipe: Recipe, resumption: Resumption) -> list[str]:
-    """What to say of a Dreambooth state that sd-scripts saved without us."""
+    """What to say of a state that does not tell its epoch's order of pictures."""
+    if recipe.processes > 1:  # their order comes from a generator that accelerate makes and does not save
+        return ["several processes: the rest of the epoch comes in a new order of pictures"]
     if recipe.kind is not Kind.DREAMBOOTH or states.tells_order(resumption.state):
         return []
     return ["the state does not tell its epoch's order of pictures: the rest of the epoch comes in a new one"]

@@ -91,7 +91,7 @@ def weakest(devices: Sequence[Gpu]) -> Gpu | None:
 
 def layout(inputs: Inputs, devices: Sequence[Gpu]) -> Processes:
     """The processes of a training on these GPUs, or on the processor."""
-    port = None if inputs.processes == 1 else _free_port()
+    port = None if inputs.processes == 1 else free_port()
     return Processes(
         gpus=tuple(device.index for device in devices),
         on_processor=1 if devices else inputs.processes,
@@ -99,7 +99,7 @@ def layout(inputs: Inputs, devices: Sequence[Gpu]) -> Processes:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free now. The launcher refuses one that another program takes until it starts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

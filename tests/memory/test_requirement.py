@@ -211,3 +211,16 @@ def test_what_can_not_be_known_is_said() -> None:
     told = requirement.require(recipe(torch_compile=True), gpu(24.0), list)
 
     assert "torch_compile" in told
+
+
+def test_several_gpus_need_buckets_as_large_as_the_gradients_besides() -> None:
+    full = presets.load(Kind.DREAMBOOTH, "full")
+    recipe = rules.require(full, shipped.table())
+    alone, both = requirement.need(recipe), requirement.need(recipe.model_copy(update={"processes": 2}))
+
+    # 2.57 billion weights of the U-Net with gradients in the weights' precision
+    size = 2 if recipe.is_on("full_bf16") else 4
+    assert both.high_gib - alone.high_gib == pytest.approx(2_567_463_684 * size / 2**30, abs=0.02)
+    assert not both.measured
+    assert "gradient buckets" in both.source
+    assert any("NCCL" in doubt for doubt in both.doubts)

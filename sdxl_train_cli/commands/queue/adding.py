@@ -24,7 +24,7 @@ def is_asked(context: typer.Context) -> bool:
     return context.parent is not None and context.parent.info_name == GROUP
 
 
-def require_one_gpu(choices: Choices) -> None:
+def _require_one_gpu(choices: Choices) -> None:
     """UsageError for a training on several GPUs: the queue gives each job one."""
     if choices.processes > 1:
         words = f"the queue gives each job one GPU, and this training takes {choices.processes}"
@@ -41,6 +41,7 @@ def add(
 ) -> None:
     """Put a run that passed every check at the end of the queue, as its choices are now."""
     queue = Queue(where.queue)
+    _require_one_gpu(prepared.choices)
     job = queue.add(waiting_of(prepared, guards_off, step_downs))
     if as_json:
         printing.data({"job": job.id, "name": job.name, "kind": job.kind, "preset": job.preset}, indent=None)
