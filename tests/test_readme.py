@@ -149,7 +149,7 @@ def toml_block(guide: str) -> str:
 def test_the_commands_of_the_pages_do_what_they_say(
     main: Callable[..., Result], cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu, "devices", lambda: (hypothetical(24, HEADROOM_GIB),))
+    monkeypatch.setattr(gpu, "devices", lambda: (hypothetical(24, HEADROOM_GIB), hypothetical(24, HEADROOM_GIB, 1)))
     cli.environ["STANDIN_STEP_SECONDS"] = "0"
     furnish(tmp_path, cli)
     lines = dict.fromkeys(line for page in pages.ENGLISH for line in pages.commands(page))

@@ -17,7 +17,8 @@ of this folder. What is relied upon and not found is told on stderr, and the run
 Relied upon, as they are in v0.10.1 and v0.11.1: config_util.generate_dataset_group_by_blueprint, which gives what is
 trained on and what is held back; NetworkTrainer of train_network.py with the methods of METHODS, of
 which process_batch gives a batch's loss for the timestep in `args`, and post_process_loss one loss for each picture;
-BaseDataset with image_data, image_to_subset, bucket_manager.buckets, buckets_indices and shuffle_buckets.
+BaseDataset with image_data, image_to_subset, bucket_manager.buckets, buckets_indices and shuffle_buckets. Of several
+processes each validates on all pictures (accelerate's prepare_data_loader), as the first one's mean alone is told.
 """
 
 from __future__ import annotations
