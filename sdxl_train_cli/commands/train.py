@@ -125,7 +125,7 @@ def train(
         validation=run_choices.validation(written, typed=validate),
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
-    cluster = submission.engine(on, nodes, home)
+    cluster = submission.engine(on, nodes, choices, home)
     where = workspace.home(home) if cluster is None else cluster.home
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
     sweep = queuing.asked(context)

@@ -129,7 +129,7 @@ class Inputs:
     gpu_indices: tuple[Count, ...] = ()
     """The GPUs that were named, where they are several."""
     processes: Annotated[int, Field(ge=1, le=_MOST)] = 1
-    """How many train together on a node, one on each GPU."""
+    """How many train together on each node, one on each GPU."""
     on_processor: bool = False
     """Train without a GPU, as the smoke test does."""
     check_vram: bool = True
@@ -157,7 +157,7 @@ class Inputs:
     @property
     def all_processes(self) -> int:
         """Processes that train together, on all nodes."""
-        return self.nodes * self.processes
+        return self.processes * self.nodes
 
 
 class Folder(_RecordModel):

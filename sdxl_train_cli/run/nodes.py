@@ -37,5 +37,7 @@ def started(argv: Sequence[str], nodes: int, folder: Path) -> list[str]:
     """The command line that starts the launcher on each node."""
     if nodes == 1:
         return list(argv)
-    srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    # Unbuffered, as srun waits for the end of a line, and a bar has none.
+    tasks = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    srun = ["srun", *tasks, "--kill-on-bad-exit=1", "--unbuffered"]
     return [*srun, argv[0], str(_SCRIPT), str(folder), *argv]

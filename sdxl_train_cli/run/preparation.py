@@ -380,7 +380,7 @@ def trained_by(
 def saving(installed: Environment, inputs: Inputs, kind: Kind | None = None) -> Path | None:
     """The script that saves a state when a run is asked to stop. None where that is not wanted, or can't be."""
     trained = inputs.kind if isinstance(inputs, Choices) else kind
-    can = installed.trains and trained is not None and trained.is_network
+    can = installed.trains and trained is not None and trained.is_network and inputs.all_processes == 1
     return INSIDE / "saving.py" if inputs.saves_on_stop and can else None
 
 

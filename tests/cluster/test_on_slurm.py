@@ -65,8 +65,9 @@ def test_a_node_is_asked_what_it_sees_before_settings_are_written(cli: Cli) -> N
     assert done.code == 0, done.stderr
     assert "environment: sd-scripts v0.10.1" in done.stderr
     assert "GPU: none was asked for" in done.stderr
+    assert cli("cluster", "init", "--time", "02:00:00", "--no-check").code == 0  # keeps what was said before
     assert done.path.read_text(encoding="utf-8").splitlines()[1:] == [
-        f'home: "{cli.environ["SDXL_TRAIN_HOME"]}"', 'gpus: "0"', 'time: "08:00:00"', 'lines: ["--mem=500M"]',
+        f'home: "{cli.environ["SDXL_TRAIN_HOME"]}"', 'gpus: "0"', 'time: "02:00:00"', 'lines: ["--mem=500M"]',
     ]  # fmt: skip
     assert not list(Path(cli.environ["SDXL_TRAIN_HOME"], "cluster").iterdir())
 

@@ -30,7 +30,7 @@ from sdxl_train_cli.run.smoke import SmokeSize
 from sdxl_train_cli.sdscripts import checkpoint
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
-POINTS, STEPS = 12, 30
+POINTS, STEPS = 12, 20
 _LONGEST_SECONDS, _LOOK_SECONDS = 3600.0, 1.0
 
 
@@ -53,16 +53,17 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
         yield cluster
 
 
-def points(home: Home, folder: Path, rates: list[float]) -> list[Waiting]:
+def points(home: Home, folder: Path, rates: list[float], steps: int = STEPS, nodes: int = 1) -> list[Waiting]:
     """Smoke trainings that differ in their rate."""
     installed = environment.require(home)
-    size = SmokeSize(STEPS, scaled=True, gpu_index=None)
+    size = SmokeSize(steps, scaled=True, gpu_index=None)
     material = smoke.make_material(installed, folder / "material", size)
     usual = smoke.choices(Kind.LORA, material, folder / "runs", size, eight_bit=installed.lock.eight_bit)
     found = []
     for number, rate in enumerate(rates):
         own = (Override("learning_rate", rate, Origin("test")), Override("seed", 7, Origin("test")))
         chosen = replace(usual, name=f"point-{number}", overrides=(*usual.overrides, *own))
+        chosen = replace(chosen, nodes=nodes, starts_later=True)
         found.append(entering.waiting(preparation.prepare(chosen, home, folder)))
     return found
 
@@ -107,6 +108,31 @@ def test_a_sweep_of_twelve_runs_with_one_taken_back(home: Home, slurm: Slurm, tm
     (again,) = history.load(runs[0]).record.attempts
     assert again.from_step not in {None, 0, STEPS // 2}
     assert losses(runs[0]) == losses(runs[1])
+
+
+def test_a_run_on_two_nodes_ends_with_one_file(home: Home, slurm: Slurm, tmp_path: Path) -> None:
+    """By gloo, on the processor. Each step trains two batches."""
+    engine = SlurmEngine(home, ClusterSettings(home=str(home.path), gpus="0"), nodes=2)
+    began = time.monotonic()
+    engine(points(home, tmp_path, [1e-4], steps=4, nodes=2))
+    (view,) = overview.views(home.cluster)
+    seen = set[str]()
+    while view.state.is_open:
+        assert time.monotonic() < began + _LONGEST_SECONDS
+        seen.add(view.node)
+        time.sleep(_LOOK_SECONDS)
+        (view,) = overview.views(home.cluster)
+
+    report([view], time.monotonic() - began)
+    run = view.task.run
+    assert (view.state, view.detail) == (TaskState.DONE, "")
+    assert run is not None
+    assert "n[1-2]" in seen
+    assert slurm("scontrol", "show", "job", "-o", view.job).count("NumNodes=2") == 1
+    assert list(losses(run)) == [1, 2, 3, 4]
+    assert [path.name for path in run.glob("point-0.safetensors")] == ["point-0.safetensors"]
+    assert "point-0-step" not in (run / "train.node1.log").read_text(encoding="utf-8")
+    assert checkpoint.read_header(run / "point-0.safetensors").shapes
 
 
 def report(views: list[TaskView], seconds: float) -> None:

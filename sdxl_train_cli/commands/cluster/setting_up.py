@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import layout
+from sdxl_train_cli import files, layout
 from sdxl_train_cli.cluster import checking, settings
 from sdxl_train_cli.cluster.checking import NodeAnswer
 from sdxl_train_cli.cluster.settings import ClusterSettings
@@ -50,16 +50,18 @@ def init(
     wait: Wait = 600, home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Ask how this cluster wants its jobs, and check it by a short job."""
+    before = _before()
     found = settings.require(
         ClusterSettings(
-            home=str(layout.expand(Path(_asked(home, "Home of sdxl-train that all nodes share", _usual_home())))),
-            partition=_text(_asked(partition, "Partition", _NONE)),
-            account=_text(_asked(account, "Account", _NONE)),
-            gpus=_asked(gpus, "GPUs of a node (0 for none, or a gres such as gpu:a100:1)", settings.DEFAULT_GPUS),
-            time=_asked(time, "Time limit of a job; longer runs are resumed", settings.DEFAULT_TIME),
-            modules=_listed(module, "Modules to load, with spaces between", str.split),
-            container=_text(_asked(container, "Command that starts another in a container", _NONE)),
-            lines=_listed(line, "Further option of sbatch, such as --qos=long", lambda text: [text]),
+            home=str(layout.expand(Path(_asked(home, "Home of sdxl-train that all nodes share", before.home)))),
+            partition=_text(_asked(partition, "Partition", before.partition or _NONE)),
+            account=_text(_asked(account, "Account", before.account or _NONE)),
+            gpus=_asked(gpus, "GPUs of a node (0 for none, or a gres such as gpu:a100:1)", before.gpus),
+            time=_asked(time, "Time limit of a job; longer runs are resumed", before.time),
+            modules=_listed(module, "Modules to load, with spaces between", before.modules),
+            container=_text(_asked(container, "Command that starts another in a container", before.container or _NONE)),
+            lines=_listed(line, "Further options of sbatch, such as --qos=long", before.lines),
+            gpu_memory=before.gpu_memory,
         )
     )
     if not no_check:
@@ -71,8 +73,11 @@ def init(
     console.note("to submit a training: sdxl-train lora --on slurm --model MODEL --data FOLDER")
 
 
-def _usual_home() -> str:
-    return str(workspace.home(None).path)
+def _before() -> ClusterSettings:
+    """The settings that are there, which are kept where nothing else is said; else the defaults."""
+    if files.is_file(settings.path(os.environ)):
+        return settings.load(os.environ)
+    return ClusterSettings(home=str(workspace.home(None).path))
 
 
 def _asked(typed: str | None, question: str, usual: str) -> str:
@@ -86,11 +91,13 @@ def _text(answer: str) -> str | None:
     return None if answer in {_NONE, ""} else answer
 
 
-def _listed(typed: list[str] | None, question: str, parts: Callable[[str], list[str]]) -> tuple[str, ...]:
+def _listed(typed: list[str] | None, question: str, usual: Sequence[str]) -> tuple[str, ...]:
     if typed is not None:
         return tuple(typed)
-    answer = _text(_asked(None, question, _NONE))
-    return () if answer is None else tuple(parts(answer))
+    if not asking.is_possible():
+        return tuple(usual)
+    answer = _text(_asked(None, question, " ".join(usual) or _NONE))
+    return () if answer is None else tuple(answer.split())
 
 
 def _memory(answer: NodeAnswer) -> str | None:

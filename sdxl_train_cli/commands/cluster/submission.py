@@ -38,13 +38,15 @@ Nodes = Annotated[
 ]  # fmt: skip
 
 
-def engine(on: Engine | None, nodes: int | None, home: str | None) -> SlurmEngine | None:
+def engine(on: Engine | None, nodes: int | None, choices: Choices, home: str | None) -> SlurmEngine | None:
     """The cluster to submit to. None where the run starts here."""
     if on is None:
         if nodes is not None:
             raise UsageError("--nodes is for a cluster", f"add --on slurm --nodes {nodes}")
         return None
     known = settings.load(os.environ)
+    if choices.processes > 1 and known.gpus.isdecimal():
+        known = replace(known, gpus=str(choices.processes))
     return SlurmEngine(workspace.home(home or known.home), known, nodes or 1)
 
 
@@ -52,7 +54,7 @@ def checked_as(choices: Choices, cluster: SlurmEngine) -> Choices:
     """The choices as they are checked here: against a node's GPU where it is known. The node checks again."""
     if choices.on_processor or choices.gpu_memory_gib is not None:
         return choices
-    if choices.gpu_index is not None:
+    if choices.gpu_index is not None or choices.gpu_indices:
         raise UsageError("--gpu is a number of this computer's, and Slurm chooses the GPU there", "leave out --gpu")
     known = cluster.settings.gpu_memory_gib
     return replace(choices, check_vram=False) if known is None else replace(choices, gpu_memory_gib=known)
