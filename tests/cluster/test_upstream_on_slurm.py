@@ -84,7 +84,7 @@ def test_a_sweep_of_twelve_runs_with_one_taken_back(home: Home, slurm: Slurm, tm
     while any(view.state.is_open for view in views):
         assert time.monotonic() < began + _LONGEST_SECONDS
         nodes |= {view.node for view in views if view.state is TaskState.RUNNING}
-        at_once = max(at_once, sum(view.state is TaskState.RUNNING for view in views))
+        at_once = max(at_once, len(slurm("squeue", "-h", "-r", "-t", "RUNNING").splitlines()))
         first = views[0]
         if not taken and len(losses(first.task.run)) > 3:
             slurm("scontrol", "requeue", first.job)
