@@ -73,7 +73,7 @@ def losses(run: Path | None) -> dict[int, float | None]:
 
 
 def test_a_sweep_of_twelve_runs_with_one_taken_back(home: Home, slurm: Slurm, tmp_path: Path) -> None:
-    """As an array over two nodes. The first two are equal until one is taken back; sd-scripts then draws other noise."""
+    """As an array over two nodes. The first two are equal until one is taken back, which then sees other noise."""
     rates = [1e-4, *(1e-4 * number for number in range(1, POINTS))]
     engine = SlurmEngine(home, ClusterSettings(home=str(home.path), gpus="0"))
     began = time.monotonic()
