@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import secrets
 import shutil
 import sys
@@ -58,7 +59,7 @@ def answer(home: Home) -> NodeAnswer:
     except SdxlTrainError as error:
         problem = str(error.problems[0])
     devices = tuple((device.name, device.total_gib) for device in gpu.devices())
-    return NodeAnswer(os.uname().nodename, sys.executable, found, problem, devices, seen)
+    return NodeAnswer(platform.node(), sys.executable, found, problem, devices, seen)
 
 
 def write_answer(home: Home, folder: Path) -> None:
