@@ -195,8 +195,9 @@ def all_in(place: Path) -> list[Batch]:
 
 def holds(place: Path, tokens: Collection[str]) -> bool:
     """Whether a training with one of these tokens is there, submitted or cut off just before."""
+    wanted = frozenset(tokens)
     folders = place.glob("*/tasks/*") if files.is_folder(place) else ()
-    return any(_read(folder / _TASK).get("token") in tokens for folder in folders)
+    return any(str(_read(folder / _TASK).get("token")) in wanted for folder in folders)
 
 
 def _numbers(found: object) -> list[object]:

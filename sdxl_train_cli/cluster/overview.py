@@ -74,7 +74,7 @@ class TaskView:
 
 def with_tokens(place: Path, tokens: Collection[str]) -> dict[str, TaskView]:
     """The tasks with these tokens, as far as they are there. Asks Slurm once, and not for none."""
-    return {view.task.token: view for view in views(place, tokens)} if tokens else {}
+    return {view.task.token: view for view in views(place, frozenset(tokens))} if tokens else {}
 
 
 def views(place: Path, tokens: Collection[str] | None = None) -> list[TaskView]:
