@@ -11,15 +11,15 @@ import upstream_source
 from conftest import Cli, variables, write_pictures
 from upstream_runs import RealRuns
 
-from sdxl_train_cli.commands.sweep import queuing
-from sdxl_train_cli.commands.sweep.queuing import SweepRequest
+from sdxl_train_cli.commands.sweep import checking, queuing
+from sdxl_train_cli.commands.sweep.checking import SweepRequest
+from sdxl_train_cli.commands.sweep.engines import SweepEngine
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.ranking.verdict import Standing
 from sdxl_train_cli.records import history
 from sdxl_train_cli.sweeps import comparing, progress
 from sdxl_train_cli.sweeps.axes import Axis
-from sdxl_train_cli.sweeps.submitting import LocalQueue
 from sdxl_train_cli.sweeps.sweep import Way
 
 pytestmark = [
@@ -50,7 +50,8 @@ def test_points_share_latents_and_are_ranked_picture_by_picture(real: RealRuns, 
     )
     request = SweepRequest((Axis("learning_rate", ("1e-4", "1e-8")),), Way.GRID, None, is_confirmed=True)
 
-    kept = queuing.queue(queuing.check(request, base, where), where, LocalQueue(queue))
+    engine = SweepEngine(where)
+    kept = queuing.queue(checking.check(request, base, engine), engine)
     cli = Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(home)})
     with cli.start("queue", "start") as worker:
         assert worker.process.wait(1800) == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -130,9 +130,16 @@ class Batch:
         found = _read(self.folder / _SUBMITTED).get("jobs")
         return tuple(map(str, found)) if isinstance(found, list) else ()
 
-    def note_job(self, job: str) -> None:
-        """Note an ID that Slurm has given it."""
-        _write(self.folder / _SUBMITTED, {"jobs": [*self.jobs, job]})
+    def note_job(self, job: str, elements: Sequence[int] | None = None) -> None:
+        """Note an ID that Slurm has given it, or given some of its elements that were submitted again."""
+        again = self._again if elements is None else {**self._again, job: list(elements)}
+        _write(self.folder / _SUBMITTED, {"jobs": [*self.jobs, job], "again": again})
+
+    @property
+    def _again(self) -> Mapping[str, object]:
+        """The elements of each job that has only some."""
+        found = _read(self.folder / _SUBMITTED).get("again")
+        return found if isinstance(found, dict) else {}
 
     @property
     def is_array(self) -> bool:
@@ -141,7 +148,9 @@ class Batch:
 
     def id_of(self, task: Task) -> str | None:
         """Slurm's ID of a task's latest job."""
-        return (f"{self.jobs[-1]}_{task.index}" if self.is_array else self.jobs[-1]) if self.jobs else None
+        again = self._again
+        found = [job for job in self.jobs if task.index in _numbers(again.get(job, [task.index]))]
+        return (f"{found[-1]}_{task.index}" if self.is_array else found[-1]) if found else None
 
     def tasks(self) -> list[Task]:
         """Its trainings. UsageError if one can't be read."""
@@ -182,6 +191,17 @@ def all_in(place: Path) -> list[Batch]:
     """The batches that were submitted, the oldest first."""
     folders = sorted(place.iterdir()) if files.is_folder(place) else []
     return [batch for batch in map(Batch, folders) if not batch.folder.name.startswith(".") and batch.jobs]
+
+
+def holds(place: Path, tokens: Collection[str]) -> bool:
+    """Whether a training with one of these tokens is there, submitted or cut off just before."""
+    wanted = frozenset(tokens)
+    folders = place.glob("*/tasks/*") if files.is_folder(place) else ()
+    return any(str(_read(folder / _TASK).get("token")) in wanted for folder in folders)
+
+
+def _numbers(found: object) -> list[object]:
+    return found if isinstance(found, list) else []
 
 
 def _output(point: Waiting) -> str | None:

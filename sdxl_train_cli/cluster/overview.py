@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -72,10 +72,15 @@ class TaskView:
         )
 
 
-def views(place: Path) -> list[TaskView]:
-    """Every task below a home's cluster folder, the oldest first. Asks Slurm once."""
-    batches = batch.all_in(place)
-    each = [(one, task, one.id_of(task) or "") for one in batches for task in one.tasks()]
+def with_tokens(place: Path, tokens: Collection[str]) -> dict[str, TaskView]:
+    """The tasks with these tokens, as far as they are there. Asks Slurm once, and not for none."""
+    return {view.task.token: view for view in views(place, frozenset(tokens))} if tokens else {}
+
+
+def views(place: Path, tokens: Collection[str] | None = None) -> list[TaskView]:
+    """Every task below a home's cluster folder, or those with these tokens, the oldest first. Asks Slurm once."""
+    found = [(one, task) for one in batch.all_in(place) for task in one.tasks()]
+    each = [(one, task, one.id_of(task) or "") for one, task in found if tokens is None or task.token in tokens]
     ends = {task.folder: task.end for _, task, _ in each}
     told = _told(sorted({job for _, task, job in each if ends[task.folder] is None}))
     return [_view(one, task, job, told) for one, task, job in each]

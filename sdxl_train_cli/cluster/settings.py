@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from sdxl_train_cli import files, layout
@@ -15,6 +15,8 @@ from sdxl_train_cli.recipes import yaml_file
 FILE = "cluster.yaml"
 _LISTS = ("modules", "lines")
 _TIME = re.compile(r"\d+|\d+:\d\d(:\d\d)?|\d+-\d+(:\d\d){0,2}")
+_GRES = re.compile(r"\d+|(?P<gres>gpu(:[A-Za-z][\w.-]*)?)(:\d+)?", re.ASCII)
+"""A number of GPUs, or one gres with or without it."""
 _WORD = re.compile(r"[\w.,:@+/=\[\]-]+", re.ASCII)
 DEFAULT_TIME = "08:00:00"
 """A night: long enough for most runs, short enough for most partitions. What is longer is resumed."""
@@ -53,6 +55,14 @@ class ClusterSettings:
         if self.gpus == "0":
             return None
         return f"gpu:{self.gpus}" if self.gpus.isdecimal() else self.gpus
+
+    def with_gpus(self, count: int) -> ClusterSettings:
+        """The settings with so many GPUs of a node. UsageError where the gres doesn't say where its number stands."""
+        found = _GRES.fullmatch(self.gpus)
+        if self.gpus == "0" or found is None:
+            words = f"--gpus {count}, but {FILE} asks for gpus: {self.gpus}, which can't be made {count}"
+            raise UsageError(words, f"sdxl-train cluster init --gpus {count}")
+        return replace(self, gpus=str(count) if found["gres"] is None else f"{found['gres']}:{count}")
 
     @property
     def has_gpu(self) -> bool:
@@ -117,7 +127,7 @@ def require(settings: ClusterSettings) -> ClusterSettings:
         problems.append(Problem(f"--container {settings.container} is no command line", "close its quotes"))
     memory = settings.gpu_memory
     if memory is not None and not re.fullmatch(r"\d{1,4}(\.\d+)?", memory):
-        problems.append(Problem(f"gpu_memory: {memory} is no number", "gpu_memory: 24"))
+        problems.append(Problem(f"gpu_memory: {memory} is no number", 'gpu_memory: "24"'))
     if problems:
         raise UsageError(problems)
     return settings

@@ -52,9 +52,9 @@ def submit(script: Path, *options: str) -> str:
     return told.strip().splitlines()[-1].partition(";")[0]
 
 
-def cancel(job: str) -> None:
-    """Cancel a job, or one element of an array."""
-    _run("scancel", job)
+def cancel(*jobs: str) -> None:
+    """Cancel jobs, or elements of arrays."""
+    _run("scancel", *jobs)
 
 
 def jobs(ids: Collection[str]) -> Mapping[str, SlurmJob]:
@@ -83,7 +83,9 @@ def _ended(ids: Sequence[str]) -> Iterator[SlurmJob]:
         return
     for line in told.splitlines():
         identity, state, node = (*line.split("|"), "", "")[:3]
-        yield SlurmJob(identity, (state.split() or [""])[0], node=node)  # "CANCELLED by 1000"
+        array, _, elements = identity.partition("_")
+        for each in _identities(array, elements):
+            yield SlurmJob(each, (state.split() or [""])[0], node=node)  # "CANCELLED by 1000"
 
 
 def _remembered(ids: Sequence[str]) -> Iterator[SlurmJob]:
@@ -95,9 +97,19 @@ def _remembered(ids: Sequence[str]) -> Iterator[SlurmJob]:
         for line in told.splitlines():
             facts = dict(word.partition("=")[::2] for word in line.split() if "=" in word)
             array, element = facts.get("ArrayJobId"), facts.get("ArrayTaskId", "")
-            identity = f"{array}_{element}" if array is not None else facts.get("JobId", each)
             node = facts.get("NodeList", "").replace("(null)", "")
-            yield SlurmJob(identity, facts.get("JobState", ""), facts.get("Reason", ""), node)
+            for identity in _identities(array or facts.get("JobId", each), element if array else ""):
+                yield SlurmJob(identity, facts.get("JobState", ""), facts.get("Reason", ""), node)
+
+
+def _identities(job: str, elements: str) -> Iterator[str]:
+    """A job's own ID, or those of an array's elements: `3`, `[1-3,7%2]`. Elements that never started are one line."""
+    for part in elements.strip("[]").partition("%")[0].split(","):
+        first, _, last = part.partition("-")
+        if first.isdecimal() and last.isdecimal():
+            yield from (f"{job}_{number}" for number in range(int(first), int(last) + 1))
+        else:
+            yield f"{job}_{part}" if part else job
 
 
 def _run(*argv: str) -> str:

@@ -66,7 +66,7 @@ def retry(one: Batch, indices: Sequence[int]) -> str:
     for index in indices:
         one.task(index).forget_stalls()
     job = slurm.submit(one.script, *array)
-    one.note_job(job)
+    one.note_job(job, indices if one.is_array else None)
     return job
 
 

@@ -14,7 +14,8 @@ from sdxl_train_cli.commands import ending, train_options, workspace
 from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.cluster.submission import Nodes, On
 from sdxl_train_cli.commands.queue import adding
-from sdxl_train_cli.commands.sweep import queuing
+from sdxl_train_cli.commands.sweep import checking, queuing
+from sdxl_train_cli.commands.sweep.engines import SweepEngine
 from sdxl_train_cli.commands.train_options import (
     Accumulate,
     Alpha,
@@ -125,14 +126,17 @@ def train(
         validation=run_choices.validation(written, typed=validate),
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
+    if adding.is_asked(context):
+        submission.require_none(on, nodes, kind)
     cluster = submission.engine(on, nodes, choices, home)
     where = workspace.home(home) if cluster is None else cluster.home
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0
-    sweep = queuing.asked(context)
-    if sweep is not None:
-        queuing.take(sweep, choices, where, off, allowed, dry_run=dry_run, as_json=as_json)
-        return
     choices = replace(choices, starts_later=cluster is not None or adding.is_asked(context), nodes=nodes or 1)
+    sweep = checking.asked(context)
+    if sweep is not None:
+        engine = SweepEngine(where, cluster)
+        queuing.take(sweep, choices, engine, off, allowed, dry_run=dry_run, as_json=as_json)
+        return
     checked = choices if cluster is None else submission.checked_as(choices, cluster)
     with workspace.picture_progress() as on_progress:
         prepared = preparation.prepare(checked, where, workspace.user_presets(), on_progress)

@@ -1,13 +1,15 @@
-"""What has become of a sweep's points: the job and the run of each, found by its token."""
+"""What has become of a sweep's points: the job or the cluster's task of each and its run, found by its token."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from sdxl_train_cli import files
+from sdxl_train_cli.cluster import overview
+from sdxl_train_cli.cluster.overview import TaskState, TaskView
 from sdxl_train_cli.jobs.job import Job, JobState
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.records import history, picture_losses, record
@@ -22,6 +24,7 @@ REFUSED = "refused"
 GONE = "removed"
 """State of a point without job and run: both were removed."""
 _ENDED = {state.value for state in JobState if state.has_ended} | {PRUNED, GONE, REFUSED}
+"""A cluster's tasks end in the same words."""
 _MOST_NUMBERS = 50
 """Folders NAME-2, NAME-3 ... that are looked into."""
 
@@ -33,6 +36,8 @@ class FollowedPoint:
     point: Point
     job: Job | None
     run: Loaded | None
+    task: TaskView | None = None
+    """Where a cluster has it."""
 
     @property
     def state(self) -> str:
@@ -41,9 +46,28 @@ class FollowedPoint:
             return REFUSED
         if self.run is not None and self.run.outcome is not None and self.run.outcome.pruned is not None:
             return PRUNED
+        if self.task is not None:
+            return self.task.state.value
         if self.job is not None:
             return self.job.state.value
         return GONE if self.run is None else self.run.state.value
+
+    @property
+    def words(self) -> str:
+        """Its state for a table: with the node where it runs, or with what it waits for."""
+        return self.task.words if self.task is not None and self.state == self.task.state.value else self.state
+
+    @property
+    def waits_for(self) -> str | None:
+        """Why a cluster has not started it yet, in Slurm's word."""
+        return self.task.detail or None if self.task is not None and self.task.state is TaskState.PENDING else None
+
+    @property
+    def job_id(self) -> int | str | None:
+        """The number of its job: this computer's, or Slurm's."""
+        if self.task is not None:
+            return self.task.job
+        return None if self.job is None else self.job.id
 
     @property
     def has_ended(self) -> bool:
@@ -58,6 +82,8 @@ class FollowedPoint:
         outcome = None if self.run is None else self.run.outcome
         if outcome is not None and outcome.pruned is not None:
             return outcome.pruned
+        if self.task is not None:
+            return None if self.task.state.is_open else self.task.detail or None
         return self.job.cause if self.job is not None and self.job.cause else None if outcome is None else outcome.cause
 
     @property
@@ -68,15 +94,28 @@ class FollowedPoint:
 
 def follow(sweep: Sweep, queue: Queue) -> list[FollowedPoint]:
     """Every point as it is now, in the order in which they were made."""
-    jobs = queue.with_tokens([point.token for point in sweep.points])
-    return [FollowedPoint(point, job := jobs.get(point.token), _run(sweep, point, job)) for point in sweep.points]
+    return follow_all([sweep], queue)[0]
 
 
-def _run(sweep: Sweep, point: Point, job: Job | None) -> Loaded | None:
+def follow_all(sweeps: Sequence[Sweep], queue: Queue, cluster: Path | None = None) -> list[list[FollowedPoint]]:
+    """The points of each sweep. Slurm is asked once for all, and only where it has some of them."""
+    jobs = queue.with_tokens([point.token for sweep in sweeps for point in sweep.points if not sweep.on_slurm])
+    there = {point.token for sweep in sweeps for point in sweep.points if sweep.on_slurm}
+    tasks = {} if cluster is None else overview.with_tokens(cluster, there)
+    return [[_follow(sweep, point, jobs.get(point.token), tasks.get(point.token)) for point in sweep.points]
+            for sweep in sweeps]  # fmt: skip
+
+
+def _follow(sweep: Sweep, point: Point, job: Job | None, task: TaskView | None) -> FollowedPoint:
+    known = [folder for folder in (None if job is None else job.folder, None if task is None else task.task.run)
+             if folder is not None]  # fmt: skip
+    is_new = (job is not None or task is not None) and not known
+    folders = known or ([] if is_new else list(_folders(sweep.output, point.name)))
+    return FollowedPoint(point, job, _run(point, folders), task)
+
+
+def _run(point: Point, folders: Sequence[Path]) -> Loaded | None:
     """The point's run. A folder of its name may hold another's; the token tells."""
-    folders = [job.folder] if job is not None and job.folder is not None else list(_folders(sweep.output, point.name))
-    if job is not None and job.folder is None:
-        return None
     for folder in folders:
         if not files.is_file(folder / record.RUN):
             continue

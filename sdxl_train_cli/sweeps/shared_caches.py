@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Recipe
 from sdxl_train_cli.recipes.presets import Override
 from sdxl_train_cli.sweeps.axes import Axis
 
 IN_MEMORY, ON_DISK = "cache_latents", "cache_latents_to_disk"
+_TO_DISK = (ON_DISK, "cache_text_encoder_outputs_to_disk")
 _DECIDING = frozenset({
     IN_MEMORY, ON_DISK, "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",
     "bucket_no_upscale", "flip_aug", "color_aug", "random_crop", "alpha_mask", "masked_loss", "vae", "no_half_vae",
@@ -32,6 +34,23 @@ class SharedCaches:
     overrides: tuple[Override, ...] = ()
     words: str = ""
     are_shared: bool = False
+
+
+def keep_apart(recipe: Recipe, axes: Sequence[Axis], typed: Sequence[Override]) -> SharedCaches:
+    """Let no two points write the same cache, where none waits for another. UsageError where that was typed."""
+    varied = [axis.option for axis in axes]
+    on_disk = [option for option in _TO_DISK if recipe.is_on(option) or option in varied]
+    if not on_disk:
+        return SharedCaches(words="each run makes its own: on a cluster none waits for another")
+    chosen = [*varied, *(one.option for one in typed if one.value)]
+    asked = next((option for option in on_disk if option in chosen), None)
+    if asked is not None:
+        words = f"with {asked}, runs that begin together would write the same files"
+        raise UsageError(words, f"--set {asked}=null, or --at-once 1")
+    apart = [Override(option, None, _ORIGIN) for option in on_disk]
+    apart += [Override(option.removesuffix("_to_disk"), True, _ORIGIN) for option in on_disk]
+    words = f"each run makes its own in RAM, without {on_disk[0]}: on a cluster none waits for another"
+    return SharedCaches(tuple(apart), words)
 
 
 def plan(recipe: Recipe, axes: Sequence[Axis], typed: Sequence[Override]) -> SharedCaches:

@@ -84,5 +84,7 @@ class Sweep(_SweepModel):
     step_downs: int = 0
     at_once: int = 1
     """Points of a search that are open at a time."""
+    on_slurm: bool = False
+    """Whether a cluster has its points, and not the queue."""
     prunes: bool = False
     """Whether a point that is clearly behind is stopped early."""

@@ -28,7 +28,7 @@ def row(sweep: Sweep, one: RankedPoint) -> tuple[str, ...]:
     return (
         one.name,
         *(one.followed.point.settings.get(axis.option, "") for axis in sweep.axes),
-        one.followed.state,
+        one.followed.words,
         "" if measured is None else f"{measured.loss:.4f}",
         "" if measured is None else str(measured.step),
         behind,
@@ -125,7 +125,7 @@ def _point(one: RankedPoint) -> dict[str, object]:
     followed, measured = one.followed, one.measured
     return {
         "name": one.name, "settings": dict(followed.point.settings), "token": followed.point.token,
-        "job": None if followed.job is None else followed.job.id, "state": followed.state,
+        "job": followed.job_id, "state": followed.state, "waits_for": followed.waits_for,
         "run": None if followed.run is None else str(followed.run.folder), "cause": followed.cause,
         "held_back": None if measured is None else measured.loss, "step": None if measured is None else measured.step,
         "checkpoint": _file(one), "behind": facts.difference(one.behind), "standing": one.standing.value,

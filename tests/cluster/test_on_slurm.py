@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Cli, variables
@@ -139,3 +141,31 @@ def test_a_run_that_fails_is_not_started_again_by_itself(cli: Cli, line: list[st
     told = cli("cluster", "list")
     assert f"{job}: training failed" in told.stderr
     until(lambda: slurm("squeue", "-h") == "")
+
+
+def test_a_sweep_is_an_array_whose_points_are_followed_and_cancelled(cli: Cli, line: list[str], slurm: Slurm) -> None:
+    assert cli("cluster", "init", "--gpus", 0, "--no-check").code == 0
+    swept = ["sweep", *line, "--steps", "10", "--set", "learning_rate=5e-5,1e-4", "--set", "network_dim=4,8"]
+    made = cli(*swept, "--at-once", 3, STANDIN_STEP_SECONDS="0.05")
+    assert (made.code, made.stdout) == (0, "cat\n"), made.stderr
+    until(lambda: {point["state"] for point in _points(cli, "cat")} == {"done"})
+
+    runs = [history.load(Path(point["run"])) for point in _points(cli, "cat")]
+    settings = [(run.record.settings["learning_rate"].value, run.record.settings["network_dim"].value) for run in runs]
+    assert settings == [(5e-5, 4), (5e-5, 8), (1e-4, 4), (1e-4, 8)]
+    assert [run.name for run in runs] == [f"cat-lr{rate}-dim{dim}" for rate in ("5e-5", "1e-4") for dim in (4, 8)]
+
+    assert cli(*swept, "--at-once", 1, STANDIN_STEP_SECONDS="1").stdout == "cat-2\n"
+    until(lambda: [point["state"] for point in _points(cli, "cat-2")].count("running") == 1)
+    assert {point["waits_for"] for point in _points(cli, "cat-2")} == {None, "JobArrayTaskLimit"}
+    assert "cancelled 3 that waited and 1 that ran" in cli("sweep", "stop", "cat-2").stderr
+    until(lambda: slurm("squeue", "-h") == "")
+
+    ends = {(point["state"], point["cause"]) for point in _points(cli, "cat-2")}
+    assert ends == {("stopped", "the job was cancelled")}
+    assert cli("sweep", "rm", "cat-2").code == 0
+
+
+def _points(cli: Cli, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(cli("sweep", "show", name, "--json").stdout)["points"]
+    return found

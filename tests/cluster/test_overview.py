@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_train_cli.cluster import batch, overview, slurm
+from sdxl_train_cli.cluster import batch, overview, slurm, submitting
 from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
 from sdxl_train_cli.cluster.overview import TaskState
+from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState, Waiting
 from sdxl_train_cli.records import history, run_owner
 from sdxl_train_cli.records.history import RunState
@@ -80,6 +82,22 @@ def test_without_accounting_the_controller_is_asked(made: Batch, say: Say) -> No
     assert told(made)[1] == (TaskState.UNKNOWN, "Slurm has forgotten it")
 
 
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("sacct", "12_[0-1%2]|CANCELLED by 0|None assigned"),
+        ("sacct", "12_[0,1%1]|CANCELLED|"),
+        ("scontrol", "JobId=12 ArrayJobId=12 ArrayTaskId=0-1%2 JobState=CANCELLED Reason=None NodeList=(null)"),
+    ],
+)
+def test_elements_that_were_cancelled_together_before_they_ran_are_told_apart(
+    made: Batch, say: Say, command: str, answer: str
+) -> None:
+    say(command, f"echo '{answer}'")
+
+    assert [state for state, _ in told(made)] == [TaskState.STOPPED, TaskState.STOPPED, TaskState.UNKNOWN]
+
+
 def test_without_slurm_nothing_is_claimed(made: Batch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
@@ -100,6 +118,43 @@ def test_starts_are_counted_until_one_comes_further(made: Batch) -> None:
     task.forget_stalls()
 
     assert task.start == TaskStart(starts=3, step=40, stalls=0)
+
+
+def test_an_element_that_runs_keeps_its_job_while_another_is_submitted_again(made: Batch, say: Say) -> None:
+    say("sbatch", "echo 13")
+    say("squeue", "echo '12_0|RUNNING|None|n1'; echo '13_1|PENDING|Priority|'")
+
+    assert submitting.retry(made, [1]) == "13"
+
+    assert [made.id_of(task) for task in made.tasks()] == ["12_0", "13_1", "12_2"]
+    assert told(made)[:2] == [(TaskState.RUNNING, "n1"), (TaskState.PENDING, "Priority")]
+
+
+def test_some_tasks_are_found_by_token(made: Batch, say: Say) -> None:
+    say("squeue", "echo '12_1|RUNNING|None|n7'")
+    token = made.task(1).token
+
+    assert {key: view.node for key, view in overview.with_tokens(made.folder.parent, [token]).items()} == {token: "n7"}
+    assert overview.with_tokens(made.folder.parent, []) == {}
+    (made.folder / "submitted.json").unlink()
+    assert batch.holds(made.folder.parent, [token])
+    assert not batch.holds(made.folder.parent, ["another"])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gres"),
+    [("1", "gpu:4"), ("8", "gpu:4"), ("gpu:a100:1", "gpu:a100:4"), ("gpu:a100", "gpu:a100:4"), ("gpu:2", "gpu:4")],
+)
+def test_a_node_is_asked_for_as_many_gpus_as_train(gpus: str, gres: str) -> None:
+    assert ClusterSettings(home="/h", gpus=gpus).with_gpus(4).gres == gres
+
+
+@pytest.mark.parametrize("gpus", ["0", "gpu:a100:1,shard:2", "license:1"])
+def test_gpus_that_cannot_be_raised_are_refused_with_a_command_that_can(gpus: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        ClusterSettings(home="/h", gpus=gpus).with_gpus(2)
+
+    assert refused.value.problems[0].hint == "sdxl-train cluster init --gpus 2"
 
 
 @pytest.fixture

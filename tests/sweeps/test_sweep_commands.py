@@ -95,6 +95,8 @@ def test_a_grid_is_queued_whole_and_each_point_has_its_settings(
         (["--set", "seed=7"], 2, "nothing varies"),
         (["--set", "learning_rate=1e-5..1e-3"], 2, "--random 8"),
         ([*GRID, "--random", "2", "--search", "2"], 2, "--random and --search"),
+        ([*GRID, "--gpus", "2"], 2, "the queue gives each run one GPU"),
+        ([*GRID, "--gpu", "0,1"], 2, "the queue gives each run one GPU"),
         ([*GRID, "--set", "seed=1,2,3,4"], 2, "16 runs are many"),
         (["--set", "learning_rate=1e-5..1e-3", "--search", "4"], 2, "--validate"),
     ],

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from sdxl_train_cli.commands import train as training
-from sdxl_train_cli.commands import values, workspace
-from sdxl_train_cli.commands.sweep.queuing import SweepRequest
+from sdxl_train_cli.commands import values
+from sdxl_train_cli.commands.cluster import submission
+from sdxl_train_cli.commands.sweep.checking import SweepRequest
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
@@ -29,6 +31,11 @@ SearchCount = Annotated[
     values.whole("--search", metavar="RUNS", panel=SWEEP,
                  about="So many points, chosen by Optuna from what the ones before have shown"),
 ]  # fmt: skip
+AtOnce = Annotated[
+    int | None,
+    values.whole("--at-once", metavar="RUNS", panel=SWEEP,
+                 about="With --on slurm: how many run at a time [default: as many as Slurm lets]"),
+]  # fmt: skip
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Queue many runs without a question", rich_help_panel=SWEEP)]
 
 
@@ -36,14 +43,15 @@ def sweep(
     context: typer.Context,
     random: RandomCount = None,
     search: SearchCount = None,
+    at_once: AtOnce = None,
     yes: Yes = False,
     **flags: Any,  # noqa: ANN401 - the training's own, by name
 ) -> None:
     """Queue trainings that differ in some settings."""
     kind = Kind(context.command.name)
-    table = environment.require(workspace.home(flags["home"])).options()
+    table = environment.require(submission.home_of(flags["on"], flags["home"])).options()
     found, fixed = axes.read(flags["set_"] or [], table.of(kind))
-    context.obj = _request(found, random, search, is_confirmed=yes)
+    context.obj = replace(_request(found, random, search, is_confirmed=yes), at_once=at_once)
     training.train(context, **{**flags, "set_": fixed})
 
 

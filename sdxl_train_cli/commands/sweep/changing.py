@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection, Sequence
 
 from sdxl_train_cli import formatting
+from sdxl_train_cli.cluster import overview, slurm
+from sdxl_train_cli.cluster.overview import TaskState, TaskView
 from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.sweep.listing import SweepName
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import worker
 from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.jobs.store import Queue
+from sdxl_train_cli.layout import Home
 from sdxl_train_cli.sweeps.store import Sweeps
+from sdxl_train_cli.sweeps.sweep import Sweep
 from sdxl_train_cli.ui import console
 
 
 def stop(name: SweepName, home: HomeOption = None) -> None:
     """Stop what runs of a sweep, and remove what waits."""
     where = workspace.home(home)
-    queue = Queue(where.queue)
     # First, so that a search asks for no further point.
     sweep = Sweeps(where.sweeps).change(name, lambda one: one.model_copy(update={"is_stopped": True}))
-    jobs = queue.with_tokens([point.token for point in sweep.points]).values()
+    tokens = [point.token for point in sweep.points]
+    if sweep.on_slurm:
+        _cancel(overview.with_tokens(where.cluster, tokens).values(), where)
+    else:
+        _stop_jobs(Queue(where.queue), tokens)
+
+
+def _cancel(views: Collection[TaskView], where: Home) -> None:
+    """Cancel what a cluster has of a sweep. SlurmError where Slurm does not say what that is."""
+    slurm.jobs([view.job for view in views if view.state is TaskState.UNKNOWN])
+    alive = [view for view in views if view.state.is_open]
+    numbers = sorted({view.job.partition("_")[0] for view in alive})  # whole arrays, of which Slurm then knows the rest
+    if numbers:
+        slurm.cancel(*numbers)
+    running = sum(view.state is TaskState.RUNNING for view in alive)
+    console.note(f"cancelled {len(alive) - running} that waited and {running} that ran")
+    for number in numbers:
+        console.note(f"to go on with them: sdxl-train cluster retry {number}{submission.flag(where)}")
+
+
+def _stop_jobs(queue: Queue, tokens: Sequence[str]) -> None:
+    jobs = queue.with_tokens(tokens).values()
     waiting = [job for job in jobs if job.state is JobState.WAITING and queue.remove(job.id)]
     running = [job for job in jobs if job.state is JobState.RUNNING and queue.ask_to_stop(job.id)]
     for job in waiting:
@@ -41,8 +67,7 @@ def rm(name: SweepName, home: HomeOption = None) -> None:
     sweeps, queue = Sweeps(where.sweeps), Queue(where.queue)
     with sweeps.changing():
         sweep = sweeps.require(name)
-        jobs = queue.with_tokens([point.token for point in sweep.points]).values()
-        going = [job for job in jobs if not job.state.has_ended]
+        going = _going(sweep, queue, where)
         if going:
             words = f"{formatting.counted(len(going), 'run')} of {name} still wait or run"
             raise UsageError(words, f"sdxl-train sweep stop {formatting.shell_word(name)}")
@@ -50,3 +75,11 @@ def rm(name: SweepName, home: HomeOption = None) -> None:
     console.note(
         f"{name} is forgotten; its runs stay: sdxl-train runs list --output {formatting.shell_word(sweep.output)}"
     )
+
+
+def _going(sweep: Sweep, queue: Queue, where: Home) -> Sequence[object]:
+    """What of it waits or runs."""
+    tokens = [point.token for point in sweep.points]
+    if sweep.on_slurm:
+        return [view for view in overview.with_tokens(where.cluster, tokens).values() if view.state.is_open]
+    return [job for job in queue.with_tokens(tokens).values() if not job.state.has_ended]

@@ -25,8 +25,9 @@ To = Annotated[Path | None, typer.Option("--to", "-o", metavar="FILE", help="Wri
 def list_(as_json: Json = False, home: HomeOption = None) -> None:
     """List sweeps, newest first."""
     where = workspace.home(home)
-    found, queue = Sweeps(where.sweeps).all(), Queue(where.queue)
-    rows = [(sweep, _states(sweep, queue)) for sweep in found]
+    found = Sweeps(where.sweeps).all()
+    followed = progress.follow_all(found, Queue(where.queue), where.cluster)
+    rows = [(sweep, dict(Counter(one.state for one in points))) for sweep, points in zip(found, followed, strict=True)]
     if as_json:
         printing.data([{"name": sweep.name, "kind": sweep.kind, "preset": sweep.preset, "way": sweep.way.value,
                         "count": sweep.count, "made": sweep.made.isoformat(), "states": states}
@@ -37,10 +38,6 @@ def list_(as_json: Json = False, home: HomeOption = None) -> None:
         return
     table = [("name", "kind", "preset", "varies", "points", "made"), *(_row(*row) for row in rows)]
     printing.document("\n".join(wrapping.aligned(table)))
-
-
-def _states(sweep: Sweep, queue: Queue) -> dict[str, int]:
-    return dict(Counter(one.state for one in progress.follow(sweep, queue)))
 
 
 def _row(sweep: Sweep, states: dict[str, int]) -> tuple[str, ...]:
@@ -55,7 +52,8 @@ def show(name: SweepName, to: To = None, as_json: Json = False, home: HomeOption
     """Show a sweep: its points, what came of them, which is best."""
     where = workspace.home(home)
     sweep = Sweeps(where.sweeps).require(name)
-    found = comparing.compare(progress.follow(sweep, Queue(where.queue)))
+    (followed,) = progress.follow_all([sweep], Queue(where.queue), where.cluster)
+    found = comparing.compare(followed)
     if to is not None:
         sweep_page.write(sweep, found, to)
         console.note(f"page: {to}")
