@@ -24,7 +24,7 @@ from sdxl_train_cli.sdscripts.processes import Processes
 
 ORIGIN = Origin("--gpus")
 _LENGTH, _EPOCHS = "max_train_steps", "max_train_epochs"
-_IN_STEPS = (
+IN_STEPS = (
     _LENGTH, "save_every_n_steps", "save_last_n_steps", "save_last_n_steps_state", "sample_every_n_steps",
     "validate_every_n_steps", "token_warmup_step",
 )  # fmt: skip
@@ -131,7 +131,7 @@ def _is_typed(recipe: Recipe, option: str) -> bool:
 
 def _divided(recipe: Recipe) -> Iterator[tuple[str, Value]]:
     """Options in steps, which are as many times fewer as there are processes."""
-    for option in _IN_STEPS:
+    for option in IN_STEPS:
         steps = _length(recipe) if option == _LENGTH else recipe.number(option)
         if steps is not None and steps >= 1 and not _is_typed(recipe, option):
             yield option, -(-int(steps) // recipe.processes)
