@@ -88,7 +88,7 @@ def _sbatch(run: ExportedRun) -> str:
 def _skypilot(run: ExportedRun) -> str:
     places, mounts = _placed(run.choices, "/inputs", "/outputs")
     cards = _SMALL_CARDS if (run.need_gib or 0.0) <= _SMALL_GIB else _LARGE_CARDS
-    bucket = {"name": f"{run.name}-output", "mode": "MOUNT"}
+    bucket = {"name": f"{run.name}-output", "mode": "MOUNT_CACHED"}  # MOUNT can't append to a log
     task = {
         "name": run.name,
         "resources": {"accelerators": dict.fromkeys(cards, run.gpus), "use_spot": True, "disk_size": 100},
@@ -100,6 +100,7 @@ def _skypilot(run: ExportedRun) -> str:
     head = (
         "# A task of SkyPilot: sky jobs launch FILE, in a folder with a clone of sdxl-train.\n"
         "# The bucket of the output outlives a machine that is taken back: the next one resumes the run.\n"
+        "# Change the bucket's name if somebody else in that cloud has it.\n"
     )
     return head + yaml_file.dumped(task)
 

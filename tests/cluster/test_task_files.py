@@ -71,7 +71,7 @@ def test_a_task_of_skypilot_has_the_fields_of_its_schema() -> None:
     assert all(count == 1 for count in task["resources"]["accelerators"].values())
     local = {there: here for there, here in task["file_mounts"].items() if isinstance(here, str)}
     assert local == {"/inputs/base 1.safetensors": "/models/base 1.safetensors", "/inputs/my pictures": "/my pictures"}
-    assert task["file_mounts"]["/outputs"] == {"name": "cat-1-output", "mode": "MOUNT"}
+    assert task["file_mounts"]["/outputs"] == {"name": "cat-1-output", "mode": "MOUNT_CACHED"}
 
 
 def test_a_run_that_took_much_memory_asks_for_a_large_card() -> None:
