@@ -13,12 +13,14 @@ from enum import Enum
 from pathlib import Path
 
 from sdxl_train_cli.recipes import yaml_file
+from sdxl_train_cli.run import several_gpus
 from sdxl_train_cli.run.run_choices import Choices
-from sdxl_train_cli.sdscripts import checkpoint
+from sdxl_train_cli.sdscripts import checkpoint, states
 
 _MOUNT = "/work"
 """Where a Kubernetes volume is mounted."""
 _NAME = re.compile(r"[^a-z0-9]+")
+_LONGEST_NAME = 50
 _SMALL_CARDS, _LARGE_CARDS = ("L4", "RTX4090", "A10G"), ("A100-80GB", "H100")
 """Names of SkyPilot: 24 GB, and 80 GB."""
 _SMALL_GIB = 22.0
@@ -46,8 +48,14 @@ class ExportedRun:
 
     @property
     def name(self) -> str:
-        """As DNS and Slurm take it."""
-        return _NAME.sub("-", self.choices.name.lower()).strip("-")[:50] or "sdxl-train"
+        """As DNS, Slurm and SkyPilot take it: it begins with a letter."""
+        plain = _NAME.sub("-", self.choices.name.lower()).strip("-") or "sdxl-train"
+        return (plain if plain[0].isalpha() else f"run-{plain}")[:_LONGEST_NAME].strip("-")
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one machine that make its steps: as many as trained together, on all nodes."""
+        return self.choices.all_processes
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ def _sbatch(run: ExportedRun) -> str:
     chosen = run.choices
     kept = str(chosen.regularisation) if chosen.regularisation else None
     places = Places(str(chosen.data), chosen.model, str(chosen.output), chosen.vae, kept)
-    options = {"job-name": run.name, "output": f"{run.name}-%j.log", "open-mode": "append", "gres": "gpu:1",
+    options = {"job-name": run.name, "output": f"{run.name}-%j.log", "open-mode": "append", "gres": f"gpu:{run.gpus}",
                "time": "08:00:00"}  # fmt: skip
     lines = [f"#SBATCH --{flag}={value}" for flag, value in options.items()]
     head = ["#!/bin/bash", *lines, "#SBATCH --requeue", "# submit it with: sbatch FILE"]
@@ -78,13 +86,12 @@ def _sbatch(run: ExportedRun) -> str:
 
 
 def _skypilot(run: ExportedRun) -> str:
-    chosen = run.choices
-    places, mounts = _mounted(chosen)
+    places, mounts = _placed(run.choices, "/inputs", "/outputs")
     cards = _SMALL_CARDS if (run.need_gib or 0.0) <= _SMALL_GIB else _LARGE_CARDS
-    bucket = {"name": f"{run.name}-output", "mode": "MOUNT"}
+    bucket = {"name": f"{run.name}-output", "mode": "MOUNT_CACHED"}  # MOUNT can't append to a log
     task = {
         "name": run.name,
-        "resources": {"accelerators": dict.fromkeys(cards, 1), "use_spot": True, "disk_size": 100},
+        "resources": {"accelerators": dict.fromkeys(cards, run.gpus), "use_spot": True, "disk_size": 100},
         "workdir": ".",
         "file_mounts": {**mounts, places.output: bucket},
         "setup": _INSTALL + "\n",
@@ -93,26 +100,19 @@ def _skypilot(run: ExportedRun) -> str:
     head = (
         "# A task of SkyPilot: sky jobs launch FILE, in a folder with a clone of sdxl-train.\n"
         "# The bucket of the output outlives a machine that is taken back: the next one resumes the run.\n"
+        "# Change the bucket's name if somebody else in that cloud has it.\n"
     )
     return head + yaml_file.dumped(task)
 
 
 def _kubernetes(run: ExportedRun) -> str:
-    chosen = run.choices
-    reg = chosen.regularisation
-    places = Places(
-        f"{_MOUNT}/{chosen.data.name}",
-        chosen.model if checkpoint.is_hub_id(chosen.model) else f"{_MOUNT}/{Path(chosen.model).name}",
-        f"{_MOUNT}/output",
-        chosen.vae if chosen.vae is None or checkpoint.is_hub_id(chosen.vae) else f"{_MOUNT}/{Path(chosen.vae).name}",
-        None if reg is None else f"{_MOUNT}/{reg.name}",
-    )
+    places, _ = _placed(run.choices, _MOUNT, f"{_MOUNT}/output")
     container = {
         "name": "train",
         "image": "sdxl-train",
         "command": ["bash", "-c", "\n".join(_commands(run, places)) + "\n"],
         "workingDir": _MOUNT,
-        "resources": {"limits": {"nvidia.com/gpu": 1}},
+        "resources": {"limits": {"nvidia.com/gpu": run.gpus}},
         "volumeMounts": [{"name": "work", "mountPath": _MOUNT}, {"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - workers share pictures there
     }
     volumes = [
@@ -133,35 +133,51 @@ def _kubernetes(run: ExportedRun) -> str:
     return head + yaml_file.dumped(job)
 
 
-def _mounted(chosen: Choices) -> tuple[Places, dict[str, object]]:
-    """Local files as SkyPilot copies them, and where they are then."""
-    mounts: dict[str, object] = {}
+def _placed(chosen: Choices, folder: str, output: str) -> tuple[Places, dict[str, str]]:
+    """Where local files are to be, each with a name of its own, and which ones they are."""
+    mounts: dict[str, str] = {}
 
-    def place(text: str | Path | None) -> str | None:
-        if text is None or checkpoint.is_hub_id(str(text)):
-            return None if text is None else str(text)
-        there = f"/inputs/{Path(text).name}"
-        mounts[there] = str(text)
-        return there
+    def place(text: str) -> str:
+        if checkpoint.is_hub_id(text):
+            return text
+        name, number = Path(text).name, 2
+        while mounts.get(f"{folder}/{name}", text) != text:
+            name, number = f"{number}-{Path(text).name}", number + 1
+        mounts[f"{folder}/{name}"] = text
+        return f"{folder}/{name}"
 
-    model, data = place(chosen.model) or chosen.model, place(chosen.data) or str(chosen.data)
-    return Places(data, model, "/outputs", place(chosen.vae), place(chosen.regularisation)), mounts
+    data, model = place(str(chosen.data)), place(chosen.model)
+    vae, regularisation = (None if one is None else place(str(one)) for one in (chosen.vae, chosen.regularisation))
+    return Places(data, model, output, vae, regularisation), mounts
 
 
 def _commands(run: ExportedRun, places: Places) -> Iterator[str]:
-    """What the task does: it resumes the run if it is there, else it starts it with the settings below."""
+    """What the task does: it resumes the run from its state, else it starts it with the settings below.
+
+    The steps of several GPUs are divided already. Typed ones are kept; those of a preset would be divided again.
+    """
     chosen = run.choices
-    folder = f"{places.output}/{chosen.name}"
+    folder = shlex.quote(f"{places.output}/{chosen.name}")
+    typed = {one.option: one.value for one in chosen.overrides if one.value is not None}
+    kept = {option: typed.pop(option) for option in several_gpus.IN_STEPS if run.gpus > 1 and option in typed}
     yield "set -e"
-    yield f"if [ -f {shlex.quote(f'{folder}/run.json')} ]; then"
-    yield f"    exec {shlex.join(['sdxl-train', 'runs', 'resume', folder, '--force'])}"
+    yield f"if ls -d {folder}/*{states.SUFFIX}/{states.PARTS[-1]} > /dev/null 2>&1; then"
+    yield f"    exec sdxl-train runs resume {folder} --force"
+    yield f"elif [ -e {folder}/run.json ]; then  # cut off before it saved a state"
+    yield f"    mv {folder} {folder}.$(date +%Y%m%d-%H%M%S)"
     yield "fi"
     yield "preset=$(mktemp --suffix .yaml)"
     yield "cat > \"$preset\" <<'END_OF_PRESET'"
-    yield from (yaml_file.line(each.option, each.value) for each in chosen.overrides if each.value is not None)
+    yield from (yaml_file.line(option, value) for option, value in typed.items())
     yield "END_OF_PRESET"
     words = ["exec", "sdxl-train", chosen.kind.value, "--preset"]
-    yield f'{shlex.join(words)} "$preset" {shlex.join(_arguments(chosen, places))}'
+    steps = [word for option, value in kept.items() for word in ("--set", f"{option}={value}")]
+    yield f'{shlex.join(words)} "$preset" {shlex.join([*_arguments(chosen, places), *_on(run.gpus), *steps])}'
+
+
+def _on(gpus: int) -> Iterator[str]:
+    if gpus > 1:
+        yield from ("--gpus", str(gpus))
 
 
 def _arguments(chosen: Choices, places: Places) -> Iterator[str]:

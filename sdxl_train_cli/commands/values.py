@@ -87,7 +87,9 @@ def one_of(flag: str, choices: type[Choice], *, about: str, panel: str | None = 
             return text
         found = words.get(str(text).replace("_", "-")) or words.get(str(text))
         if found is None:
-            hint = " or ".join(f"{flag} {word}" for word in formatting.close(str(text), words) or words)
+            hint = " or ".join(
+                f"{flag} {formatting.shell_word(word)}" for word in formatting.close(str(text), words) or words
+            )
             raise UsageError(f"{flag} takes {' or '.join(words)}, not '{formatting.cut(str(text))}'", hint)
         return found
 

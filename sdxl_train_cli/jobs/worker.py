@@ -69,7 +69,7 @@ class Worker:
         while True:
             running = self._look_after()
             if self.queue.is_to_end:
-                self.say("asked to end: stopping what runs; it is resumed by the next `sdxl-train queue start`")
+                self.say("asked to end: stopping what runs; the next `sdxl-train queue start` goes on with it")
                 self.stop()
                 return
             is_left = self._start_what_fits(running)
@@ -122,8 +122,10 @@ class Worker:
             self.queue.end(job, JobState.FAILED, 1, cause)
             self.say(f"{job.words} failed: {cause}")
         else:
-            self.queue.put_back(job, starting.steps_of(job), is_cut_off=True)
-            self.say(f"{job.words} was cut off and will be resumed")
+            step = starting.steps_of(job)
+            self.queue.put_back(job, step, is_cut_off=True)
+            then = f"will be resumed from step {step}" if step else "will start anew: it had saved no state"
+            self.say(f"{job.words} was cut off and {then}")
 
     def _report(self, codes: Mapping[int, int]) -> None:
         """Say how jobs ended. SetupError if none can start here, so that not all of them fail in a row."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sdxl_train_cli import formatting, gpu
+from sdxl_train_cli import formatting, gpu, language
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.origin import Origin
@@ -24,7 +24,7 @@ from sdxl_train_cli.sdscripts.processes import Processes
 
 ORIGIN = Origin("--gpus")
 _LENGTH, _EPOCHS = "max_train_steps", "max_train_epochs"
-_IN_STEPS = (
+IN_STEPS = (
     _LENGTH, "save_every_n_steps", "save_last_n_steps", "save_last_n_steps_state", "sample_every_n_steps",
     "validate_every_n_steps", "token_warmup_step",
 )  # fmt: skip
@@ -131,7 +131,7 @@ def _is_typed(recipe: Recipe, option: str) -> bool:
 
 def _divided(recipe: Recipe) -> Iterator[tuple[str, Value]]:
     """Options in steps, which are as many times fewer as there are processes."""
-    for option in _IN_STEPS:
+    for option in IN_STEPS:
         steps = _length(recipe) if option == _LENGTH else recipe.number(option)
         if steps is not None and steps >= 1 and not _is_typed(recipe, option):
             yield option, -(-int(steps) // recipe.processes)
@@ -165,18 +165,29 @@ def _as_share(part: int, whole: int) -> float:
 def _notes(recipe: Recipe, shared: Recipe, *, is_typed: bool) -> Iterator[str]:
     count, accumulated = recipe.processes, int(recipe.number("gradient_accumulation_steps") or 1)
     batch = int(recipe.number("train_batch_size") or 1)
-    parts = f"{batch} on each" + (f", {accumulated} times" if accumulated > 1 else "")
-    effective = formatting.counted(count * batch * accumulated, "picture")
-    told = f"{count} processes: each step trains {effective} ({parts})"
+    times = language.said("plan", "accumulated", ", {accumulated} times", accumulated=accumulated)
+    times = times if accumulated > 1 else ""
+    seen = count * batch * accumulated
+    told = language.said(
+        "plan", "of-processes", "{count} processes: each step trains {pictures} ({batch} on each{times})", count=count,
+        pictures=formatting.counted(seen, "picture"), seen=seen, batch=batch, times=times,
+    )  # fmt: skip
     steps, before = _length(shared), _length(recipe)
+    facts = {"count": count, "steps": steps, "before": before}
     if recipe.origin(_LENGTH) == ORIGIN:
         yield told
     elif is_typed:
-        yield f"{told}; {steps} steps were typed and are kept, so that {count} times as many pictures are seen"
+        english = "; {steps} steps were typed and are kept, so that {count} times as many pictures are seen"
+        yield told + language.said("plan", "steps-typed", english, **facts)
     elif steps is None:
-        yield f"{told}; an epoch has {count} times fewer steps, and as many pictures are seen as on one GPU"
+        english = "; an epoch has {count} times fewer steps, and as many pictures are seen as on one GPU"
+        yield told + language.said("plan", "epochs-shared", english, **facts)
     else:
-        yield f"{told}; {before} steps become {steps}, so that as many pictures are seen as on one GPU"
-    yield "the learning rate stays as it is: sd-scripts does not scale it with the number of GPUs"
+        english = "; {before} steps become {steps}, so that as many pictures are seen as on one GPU"
+        yield told + language.said("plan", "steps-shared", english, **facts)
+    yield language.said(
+        "plan", "rate-kept", "the learning rate stays as it is: sd-scripts does not scale it with the number of GPUs"
+    )
     if any(recipe.is_on(cache) and not recipe.is_on(f"{cache}_to_disk") for cache in _CACHES):
-        yield f"each process keeps all caches in RAM, which takes {count} times as much; caches on disk are shared"
+        english = "each process keeps all caches in RAM, which takes {count} times as much; caches on disk are shared"
+        yield language.said("plan", "caches-in-ram", english, count=count)

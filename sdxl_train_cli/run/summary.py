@@ -87,7 +87,8 @@ def _length(arranged: BucketPlan) -> str:
     steps, in_epoch = (formatting.counted(count, "step") for count in (arranged.steps, arranged.steps_per_epoch))
     batch = f"batch {arranged.batch_words}"
     parts = batch if arranged.accumulation == 1 else f"{batch} x {arranged.accumulation}"
-    parts += "" if arranged.processes == 1 else f" on each of {arranged.processes} GPUs"
+    if arranged.processes > 1:
+        parts += language.said("plan", "on-each", " on each of {count} GPUs", count=arranged.processes)
     english = "{steps}, which is {epochs:.4g} epochs of {in_epoch} ({batch})"
     return language.said("plan", "steps", english, steps=steps, epochs=arranged.epochs, in_epoch=in_epoch, batch=parts,
                          count=arranged.steps, each=arranged.steps_per_epoch)  # fmt: skip

@@ -11,12 +11,13 @@ from sdxl_train_cli import files
 from sdxl_train_cli.errors import ModelError
 from sdxl_train_cli.sdscripts import checkpoint, results
 
-_SUFFIX = "-state"
+SUFFIX = "-state"
+"""How the folder of a state ends."""
 PARTS = ("optimizer.bin", "scheduler.bin", "random_states_0.pkl")
 """Files besides the weights. accelerate writes them in this order (checkpointing.py, save_accelerator_state)."""
 _COUNT = "train_state.json"
 _EPOCH = "epoch_state.json"
-_NAMED = re.compile(rf".+-step(\d{{8,18}}){_SUFFIX}", re.DOTALL)
+_NAMED = re.compile(rf".+-step(\d{{8,18}}){SUFFIX}", re.DOTALL)
 """A state's name at a step. sdxl_train.py alone writes the number nowhere else."""
 _MOST_STEPS = 10**9
 """A larger number is no step count."""
@@ -33,7 +34,7 @@ class SavedState:
 
 def complete(folder: Path) -> list[SavedState]:
     """Complete states of a run, the latest last."""
-    found = [read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if files.is_folder(path)]
+    found = [read(path) for path in sorted(folder.glob(f"*{SUFFIX}")) if files.is_folder(path)]
     # Of two at the same step, the one saved at the run's end sorts first and is kept.
     return sorted(
         (state for state in found if state is not None), key=lambda state: (state.step, -len(state.folder.name))

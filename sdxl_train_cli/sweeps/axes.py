@@ -97,9 +97,9 @@ def read(texts: Sequence[str], known: Mapping[str, Option]) -> tuple[tuple[Axis,
         if range_ is None and len(values) == 1:
             fixed.append(given[0][0])
             continue
-        twice = sorted({value for value in values if values.count(value) > 1})
-        if twice:
-            wrong.append(Problem(f"{option} has the value {formatting.cut(twice[0])} twice", "leave one out", _SET))
+        twice = _twice(values, known.get(option))
+        if twice is not None:
+            wrong.append(Problem(f"{option} has the value {formatting.cut(twice)} twice", "leave one out", _SET))
         axes.append(Axis(option, () if range_ else tuple(values), range_))
     if wrong:
         raise RecipeError(wrong)
@@ -113,6 +113,18 @@ def _values(text: str, option: Option | None) -> list[str]:
     has_no_comma = option.type != "str" or option.choices is not None
     are_names = not option.many and all(map(_NAME.fullmatch, parts))
     return parts if has_no_comma or are_names else [text.strip()]
+
+
+def _twice(values: Sequence[str], option: Option | None) -> str | None:
+    """A value that is there already, perhaps written another way: 5e-5 and 0.00005. None if all differ."""
+    is_number = option is not None and not option.many and option.type in {"int", "float"}
+    seen = set[str | float]()
+    for value in values:
+        plain = float(value) if is_number and re.fullmatch(_NUMBER, value) else value
+        if plain in seen:
+            return value
+        seen.add(plain)
+    return None
 
 
 def _range(option: str, values: Sequence[str], known: Option | None, wrong: list[Problem]) -> Range | None:

@@ -121,6 +121,9 @@ def test_a_list_shows_only_the_runs_that_are_asked_for(tmp_path: Path, main: Mai
 
     assert names("--state", "failed") == ["cat-2", "cat-1"]
     assert names("--name", "cat", "--last", 2) == ["cat-2", "cat-1"]
+    wrong = main("runs", "list", "--state", "broken")
+    assert "error: --state takes done or failed" in wrong.stderr
+    assert "--state 'record broken'" in wrong.stderr
     nothing = main("runs", "list", "--state", "stopped")
     assert (nothing.code, nothing.stdout) == (0, "")
     assert "none of 4 runs" in nothing.stderr

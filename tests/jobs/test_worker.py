@@ -13,8 +13,9 @@ from typing import cast
 import pytest
 
 from sdxl_train_cli import gpu, process
-from sdxl_train_cli.commands.queue import running
+from sdxl_train_cli.commands.queue import listing, running
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.jobs import starting
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.jobs.worker import Worker, WorkerOptions
@@ -69,6 +70,24 @@ def test_a_job_of_another_worker_is_asked_to_stop_once_its_process_is_noted(
         worker._signal(job)  # noqa: SLF001 - one look
 
     assert asked == [4242]
+
+
+def test_a_job_that_was_cut_off_is_told_to_resume_only_from_a_state(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, told = iter([0, 500]), list[str]()
+    monkeypatch.setattr(starting, "steps_of", lambda _job: next(saved))
+    worker = Worker(queue, WorkerOptions(), lambda _job: [], told.append)
+    for number in (1, 2):
+        claimed(queue, number)
+
+    worker._look_after()  # noqa: SLF001 - one look
+
+    assert told == [
+        "job 1 (a) was cut off and will start anew: it had saved no state",
+        "job 2 (b) was cut off and will be resumed from step 500",
+    ]
+    assert [listing._step(job) for job in queue.jobs()] == ["", "500", ""]  # noqa: SLF001 - a cell of the list
 
 
 def test_a_living_job_is_not_started_again_on_a_drive_without_locks(

@@ -111,6 +111,17 @@ def test_it_is_said_what_a_step_is() -> None:
         recipe(cache_latents=True, cache_latents_to_disk=True)).notes)  # fmt: skip
 
 
+def test_it_is_said_in_russian_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDXL_TRAIN_LANG", "ru")
+    notes = several_gpus.share(recipe(max_train_steps=1000, gradient_accumulation_steps=3, cache_latents=True)).notes
+
+    assert notes[0] == (
+        "процессов: 2; картинок за шаг: 6 (по 1 на каждом, накопление: 3); шагов вместо 1000 будет 500, чтобы "
+        "картинок прошло столько же, сколько на одном GPU"
+    )
+    assert not [note for note in notes if "each" in note or "the " in note]
+
+
 def pictures(count: int) -> list[PictureFile]:
     part = DatasetPart()
     return [PictureFile(Path(f"{number}.png"), 64, 64, 1, part=part) for number in range(count)]

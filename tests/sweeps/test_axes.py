@@ -43,6 +43,12 @@ def test_commas_separate_values_only_where_no_value_can_hold_one(
     assert values(*texts) == expected
 
 
+@pytest.mark.parametrize("text", ["learning_rate=5e-5,0.00005", "network_dim=16,016", "optimizer_type=Lion,Lion"])
+def test_a_value_that_is_there_twice_is_refused_however_it_is_written(text: str) -> None:
+    with pytest.raises(RecipeError, match="twice"):
+        axes.read([text], KNOWN)
+
+
 def test_what_has_one_value_is_left_to_the_training() -> None:
     found, fixed = axes.read(["network_dim=8,16", "seed=7", "resolution=512,512", "nonsense"], KNOWN)
 

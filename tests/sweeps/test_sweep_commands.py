@@ -92,6 +92,7 @@ def test_a_grid_is_queued_whole_and_each_point_has_its_settings(
     [
         (["--set", "min_snr_gamma=5,-1", *GRID], 3, "(cat-gamma-1-lr5e-5-dim4 and 3 more of 8 points)"),
         (["--set", "network_dmi=4", *GRID], 3, "network_dim"),
+        (["--set", "network_dmi=4,8"], 3, "network_dim"),
         (["--set", "seed=7"], 2, "nothing varies"),
         (["--set", "learning_rate=1e-5..1e-3"], 2, "--random 8"),
         ([*GRID, "--random", "2", "--search", "2"], 2, "--random and --search"),

@@ -71,7 +71,9 @@ def _row(job: Job) -> Sequence[str]:
 
 
 def _step(job: Job) -> str:
-    """How far a job has come. Nothing for one that has no run yet."""
+    """How far a job has come, or from where it will be resumed. Nothing for one that begins at step 0."""
+    if job.state is JobState.WAITING:
+        return str(job.steps) if job.steps else ""
     if job.folder is None or job.state is JobState.DONE:
         return ""
     last = metrics.last_step(Run(job.folder, job.folder.name).metrics)

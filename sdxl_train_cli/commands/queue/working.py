@@ -50,7 +50,7 @@ def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: Home
         try:
             working.work()
         except signals.Stopped:
-            console.note("stopping the runs at the end of their steps; they are resumed by the next start")
+            console.note("stopping the runs at the end of their steps; the next start goes on from their last states")
             with contextlib.suppress(signals.Stopped):  # a second Ctrl-C leaves them to themselves
                 working.stop()
             raise
@@ -70,7 +70,7 @@ def stop(text: Some = None, home: HomeOption = None) -> None:
     if not worker.is_working(queue):
         raise UsageError("no worker is working on the queue", "sdxl-train queue start")
     queue.ask_to_end(wanted=True)
-    console.note("the worker stops its runs at the end of their steps; `sdxl-train queue start` resumes them")
+    console.note("the worker stops its runs at the end of their steps; `sdxl-train queue start` goes on with them")
 
 
 def _argv(where: Home, job: Job) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from sdxl_train_cli.cluster.task_files import ExportedRun, TaskForm
 from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.runs.listing import Run
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import history
+from sdxl_train_cli.records import history, runs
 from sdxl_train_cli.run import repeating
 from sdxl_train_cli.ui import console, printing
 
@@ -28,7 +29,10 @@ def export(run: Run, to: To, output: File = None) -> None:
     for note in again.notes:
         console.note(note)
     need = None if entry.outcome is None else entry.outcome.peak_gib
-    text = task_files.write(ExportedRun(again.choices, need), to)
+    choices = again.choices
+    if to is TaskForm.SBATCH:  # it runs where this run's own folder is
+        choices = replace(choices, name=runs.plan(choices.output, choices.name).name)
+    text = task_files.write(ExportedRun(choices, need), to)
     if output is None:
         printing.document(text.rstrip("\n"))
         return

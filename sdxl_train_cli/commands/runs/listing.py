@@ -42,7 +42,7 @@ All = Annotated[bool, typer.Option("--all", "-a", help="Every setting, including
 Part = Annotated[str | None, typer.Option("--name", "-n", metavar="TEXT", help="Only runs with this in their name")]
 State = Annotated[
     RunState | None,
-    typer.Option("--state", metavar="STATE", help="Only runs that are so: done, failed, stopped, interrupted, running"),
+    values.one_of("--state", RunState, about="Only runs that are so"),
 ]
 Last = Annotated[int | None, values.whole("--last", metavar="COUNT", about="Only the newest [default: all]")]
 

@@ -15,8 +15,11 @@ from sdxl_train_cli.commands import values
 from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.sweep.checking import SweepRequest
 from sdxl_train_cli.environment import environment
-from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.errors import RecipeError, UsageError
+from sdxl_train_cli.recipe import Kind, Recipe, Setting
+from sdxl_train_cli.recipes import presets
+from sdxl_train_cli.sdscripts import options
+from sdxl_train_cli.sdscripts.options import OptionTable
 from sdxl_train_cli.sweeps import axes
 from sdxl_train_cli.sweeps.axes import Axis
 from sdxl_train_cli.sweeps.sweep import Way
@@ -51,8 +54,19 @@ def sweep(
     kind = Kind(context.command.name)
     table = environment.require(submission.home_of(flags["on"], flags["home"])).options()
     found, fixed = axes.read(flags["set_"] or [], table.of(kind))
+    if not found:
+        _require_known(kind, fixed, table)
     context.obj = replace(_request(found, random, search, is_confirmed=yes), at_once=at_once)
     training.train(context, **{**flags, "set_": fixed})
+
+
+def _require_known(kind: Kind, fixed: Sequence[str], table: OptionTable) -> None:
+    """RecipeError for an option that isn't there: its values, which no comma separates, are why nothing varies."""
+    typed = [presets.parse_override(text) for text in fixed]
+    settings = {one.option: Setting(value=one.value, origin=one.origin) for one in typed if one.value is not None}
+    wrong = list(options.problems(Recipe(kind=kind, name="", description="", settings=settings), table))
+    if wrong:
+        raise RecipeError(wrong)
 
 
 def _request(found: Sequence[Axis], random: int | None, search: int | None, *, is_confirmed: bool) -> SweepRequest:
