@@ -525,6 +525,11 @@ plain run without gradient checkpointing, and from 7 % more to 4 % less with it 
 0.1 GB. A fast run is checked against a measured fast run of the same settings, otherwise against 7 % more than the
 plain run needs.
 
+Several GPUs: each takes what one alone does, and buckets as large as all gradients, which DistributedDataParallel makes
+at the start (torch, `reducer.cpp`), for a network too, though sd-scripts averages its gradients by itself. They are
+counted, and have not been measured. NCCL's own buffers are not counted. Runs on several GPUs are not recorded as
+measurements.
+
 ## Samples that are drawn by default
 
 The side in pixels of a square sample, by preset and card, at batch 1 and with {headroom} GB taken by a desktop: the

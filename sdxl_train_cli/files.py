@@ -115,11 +115,15 @@ def made_whole(path: Path) -> Iterator[Path]:
 def made_parent(path: Path) -> Iterator[None]:
     """Make the folder that a new file is to stand in, where a person has named one that is missing.
 
-    If the block fails, the folders that were made for it are removed. Raises OSError.
+    If the block fails, the folders that were made for it are removed. Raises OSError; NotADirectoryError where a file
+    stands in its place.
     """
     missing = [folder for folder in path.parents if not os.path.lexists(folder)]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from error
         yield
     except BaseException:
         for folder in missing:  # the innermost first; one that others have filled meanwhile stays

@@ -177,6 +177,17 @@ REFUSED: list[Case] = [
 ]
 REFUSED += silent_cases.REFUSED
 
+SEVERAL: list[Case] = [
+    (FULL, {"fused_backward_pass": "true"}, "fused_backward_pass steps before", {"fused_backward_pass": None}),
+    (FULL, {"fused_optimizer_groups": "4", "fused_backward_pass": None}, "fused_optimizer_groups steps before",
+     {"fused_optimizer_groups": None}),
+    (LORA, {"lr_scheduler_type": "CosineAnnealingLR"}, "those of lr_scheduler_type", {"lr_scheduler_type": None}),
+    (LORA, {"lr_scheduler": "piecewise_constant", "lr_scheduler_args": "step_rules=1:100,0.1"}, "would come too early",
+     {"lr_scheduler": "cosine", "lr_scheduler_args": None}),
+    (LORA, {"deepspeed": "true"}, "saves states in another way", {"deepspeed": None}),
+]  # fmt: skip
+"""On two GPUs."""
+
 WARNED: list[Case] = [
     (LORA, {"network_dim": None}, "network_dim is not set", {"network_dim": "16"}),
     (LORA, {"network_alpha": None}, "network_alpha is not set", {"network_alpha": "1"}),

@@ -7,10 +7,12 @@ process id, and of its number and wait status once it has ended.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
 import json
+import math
 import os
 import pkgutil
 import select
@@ -54,13 +56,13 @@ class Warm:
 
     def told(self, number: int, count: int, seconds: float | None) -> list[int]:
         """What the process has told of a start: its id, then its wait status; waits for so many of them."""
-        end = None if seconds is None else time.monotonic() + seconds
+        end = math.inf if seconds is None else time.monotonic() + seconds
         while len(self._told.get(number, [])) < count:
-            left = None if end is None else end - time.monotonic()
-            if left is not None and left < 0:
-                break
+            left = end - time.monotonic()
             with self._lock:
-                self._read(0.05 if left is None else min(left, 0.05))
+                has_read = self._read(min(max(left, 0), 0.05))
+            if left <= 0 and not has_read:
+                break
         return self._told.get(number, [])
 
     def end(self) -> None:
@@ -68,13 +70,15 @@ class Warm:
         with self._server:
             pass
 
-    def _read(self, seconds: float) -> None:
+    def _read(self, seconds: float) -> bool:
         assert self._server.stdout is not None
-        if select.select([self._server.stdout], [], [], seconds)[0]:
-            line = self._server.stdout.raw.readline()  # type: ignore[attr-defined]
-            assert line, "the process that starts commands has ended"
-            number, value = map(int, line.split())
-            self._told.setdefault(number, []).append(value)
+        if not select.select([self._server.stdout], [], [], seconds)[0]:
+            return False
+        line = self._server.stdout.raw.readline()  # type: ignore[attr-defined]
+        assert line, "the process that starts commands has ended"
+        number, value = map(int, line.split())
+        self._told.setdefault(number, []).append(value)
+        return True
 
 
 class WarmProcess:
@@ -100,7 +104,8 @@ class WarmProcess:
     def send_signal(self, signum: int) -> None:
         """Send it a signal if it still runs."""
         if self.poll() is None:
-            os.kill(self.pid, signum)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since
+                os.kill(self.pid, signum)
 
     def kill(self) -> None:
         """Kill it."""

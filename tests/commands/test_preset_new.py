@@ -64,7 +64,7 @@ def test_a_preset_is_not_written_over_by_chance(bare: Cli, tmp_path: Path) -> No
         (("mine", *FLAGS, "--gpu-memory", "nan"), 2, "GB"),
         (("mine", *FLAGS, "--gpu-memory", "2"), 6, "no LoCon fits"),
         (("mine", *FLAGS, "--kind", "dreambooth", "--gpu-memory", "4"), 6, "no Dreambooth fits"),
-        (("mine", *FLAGS, "--to", "file"), 2, "can't be made"),
+        (("mine", *FLAGS, "--to", "file"), 2, "can't be written: Not a directory"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 import silent_cases
-from rule_cases import FULL, LORA, NAMES, REFUSED, SHAPES, WARNED, Changes
+from rule_cases import FULL, LORA, NAMES, REFUSED, SEVERAL, SHAPES, WARNED, Changes
 
 from sdxl_train_cli.errors import Problem, RecipeError
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
@@ -68,10 +68,23 @@ def test_a_recipe_is_warned_of_until_it_is_mended(kind: Kind, change: Changes, s
     assert not [message for message in warned(changed(kind, change, mend)) if sentence in message]
 
 
+@pytest.mark.parametrize(("kind", "change", "sentence", "mend"), SEVERAL)
+def test_what_several_gpus_can_not_do_is_refused_there_alone(
+    kind: Kind, change: Changes, sentence: str, mend: Changes
+) -> None:
+    def said(*changes: Changes, processes: int = 2) -> list[str]:
+        recipe = changed(kind, *changes).model_copy(update={"processes": processes})
+        return [message for message in words(rules.all_problems(recipe, TABLE)) if sentence in message]
+
+    assert said(change)
+    assert not said(change, mend)
+    assert not said(change, processes=1)
+
+
 def test_every_rule_has_a_case() -> None:
-    problems = {
-        message for kind, change, _, _ in REFUSED for message in words(rules.all_problems(changed(kind, change), TABLE))
-    }
+    recipes = [changed(kind, change) for kind, change, _, _ in REFUSED]
+    recipes += [changed(kind, change).model_copy(update={"processes": 2}) for kind, change, _, _ in SEVERAL]
+    problems = {message for recipe in recipes for message in words(rules.all_problems(recipe, TABLE))}
     warnings = {message for kind, change, _, _ in WARNED for message in warned(changed(kind, change))}
 
     assert {rule.words for rule in rules.CONFLICTS} <= problems

@@ -43,8 +43,11 @@ class CheckedSweep:
 
     @property
     def count(self) -> int:
-        """Points in all; a search makes the others later."""
-        return self.request.count or len(self.points)
+        """Points in all, of which there may be fewer than were asked for; a search makes the others later."""
+        if self.request.way is not Way.SEARCH:
+            return len(self.points)
+        wanted = self.request.count or len(self.points)
+        return min(wanted, axes.size(self.request.axes) or wanted)
 
 
 def asked(context: typer.Context) -> SweepRequest | None:
