@@ -285,6 +285,14 @@ def home(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     return folder / "home"
 
 
+def own_home(folder: Path, home: Path) -> Path:
+    """A new home that a test may change, with what is installed in another."""
+    folder.mkdir(parents=True)
+    for part in home.iterdir():
+        (folder / part.name).symlink_to(part)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def installed(home: Path) -> Environment:
     """The environment in that home."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import upstream_runs
 import upstream_source
-from conftest import Cli, variables, write_pictures
+from conftest import Cli, own_home, variables, write_pictures
 from upstream_runs import RealRuns
 
 from sdxl_train_cli.commands.sweep import checking, queuing
@@ -35,10 +35,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> RealRuns:
 
 
 def test_points_share_latents_and_are_ranked_picture_by_picture(real: RealRuns, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    for part in real.home.iterdir():
-        (home / part.name).symlink_to(part)
+    home = own_home(tmp_path / "home", real.home)
     where, queue = Home(home), Queue(home / "queue")
     pictures = write_pictures(tmp_path / "pictures", 12, "zkz, a wall, a tree", (64, 64))
     changes = {"max_train_steps": 6, "save_every_n_steps": 3, "train_batch_size": 4}

@@ -35,7 +35,7 @@ _NAMED_LATER = re.compile(r"(?m)^[^#\n]*\blaunch\b[^\n]*(?:[$%!{]\w+[}%!]?(?:\.p
 """A launch of a script whose name stands in a variable."""
 _ENDS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>", "*>&1", "C-m", "Enter", "}", ")"})
 _TRAINERS = "SDXL is trained by sdxl_train_network.py and sdxl_train.py"
-_LAUNCH = "sdxl-train launches the trainer itself, on one GPU"
+_LAUNCH = "sdxl-train launches the trainer itself; several GPUs are given by --gpus"
 _MOST_CALLS = 100
 """Calls reported, one row each."""
 _LONGEST = 64 * 1024

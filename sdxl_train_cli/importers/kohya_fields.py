@@ -64,7 +64,7 @@ FIELDS: Mapping[str, GuiField] = {
 }
 """Fields that correspond to one option each."""
 
-_LAUNCH = "sdxl-train launches the trainer itself, on one GPU"
+_LAUNCH = "sdxl-train launches the trainer itself; several GPUs are given by --gpus"
 _NONE = "sd-scripts has no such option"
 _PREPARATION = "prepared the pictures; sdxl-train reads them again"
 _READING = "decides how other keys are read"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, variables
+from conftest import Cli, own_home, variables
 from patience import until
 from real_slurm import Slurm, running
 
@@ -32,10 +32,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 def cli(tmp_path: Path, home: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """`sdxl-train` on a login node, with a home of its own, in a folder that sbatch must quote."""
     folder = tmp_path / "общая папка %x"
-    own = folder / "home"
-    own.mkdir(parents=True)
-    for part in home.iterdir():
-        (own / part.name).symlink_to(part)
+    own = own_home(folder / "home", home)
     monkeypatch.setenv("PATH", slurm.path)
     return Cli(folder, {**variables(folder), "SDXL_TRAIN_HOME": str(own), "PATH": slurm.path})
 

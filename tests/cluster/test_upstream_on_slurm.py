@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import upstream_source
+from conftest import own_home
 from real_slurm import NODES, Slurm, running
 
 from sdxl_train_cli.cluster import overview
@@ -37,10 +38,7 @@ _LONGEST_SECONDS, _LOOK_SECONDS = 3600.0, 1.0
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     """A home of its own with the real environment."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    for part in upstream_source.home().iterdir():
-        (folder / part.name).symlink_to(part)
+    folder = own_home(tmp_path / "home", upstream_source.home())
     return Home(folder)
 
 

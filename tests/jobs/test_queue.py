@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, Result, variables, write_pictures
+from conftest import Cli, Result, own_home, variables, write_pictures
 from measured_runs import CARD, record
 from patience import until
 
@@ -27,10 +27,7 @@ posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
 @pytest.fixture
 def cli(tmp_path: Path, home: Path) -> Cli:
     """`sdxl-train` with the stand-in installed, and a queue of its own."""
-    own = tmp_path / "home"
-    own.mkdir()
-    for part in home.iterdir():
-        (own / part.name).symlink_to(part)
+    own = own_home(tmp_path / "home", home)
     return Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(own)})
 
 
@@ -162,10 +159,7 @@ def test_a_closed_terminal_stops_nothing(cli: Cli, line: list[str], tmp_path: Pa
 def test_a_job_needs_what_such_a_run_was_measured_to_take(
     main: Callable[..., Result], home: Path, line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = tmp_path / "own"
-    own.mkdir()
-    for part in home.iterdir():
-        (own / part.name).symlink_to(part)
+    own = own_home(tmp_path / "own", home)
     monkeypatch.setenv("SDXL_TRAIN_HOME", str(own))
     monkeypatch.setattr(gpu, "devices", lambda: (CARD,))
     typed = ["queue", "add", *line, "--preset", "dim32-gc", "--no-samples", "--batch-size", "1"]

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 import upstream_source
-from conftest import Cli, Running, variables
+from conftest import Cli, Running, own_home, variables
 
 from sdxl_train_cli import process
 from sdxl_train_cli.jobs import starting
@@ -160,22 +160,18 @@ def require_whole(queue: Queue, numbers: Sequence[int], steps: int, *, has_log: 
 
 
 @pytest.fixture
-def own_home(tmp_path: Path, home: Path) -> Path:
+def own(tmp_path: Path, home: Path) -> Path:
     """A home with the stand-in installed, and a queue of its own."""
-    own = tmp_path / "home"
-    own.mkdir()
-    for part in home.iterdir():
-        (own / part.name).symlink_to(part)
-    return own
+    return own_home(tmp_path / "home", home)
 
 
 def test_kills_at_any_moment_lose_no_job_and_start_none_twice(
-    own_home: Path, tmp_path: Path, model: Path, pictures: Path
+    own: Path, tmp_path: Path, model: Path, pictures: Path
 ) -> None:
     (tmp_path / "alone").mkdir()
     driver = {"PYTHONPATH": str(FAKE_DRIVER), "FAKE_CARDS": str(CARDS), "STANDIN_ALONE": str(tmp_path / "alone")}
-    cli = Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(own_home), **driver})
-    queue = Queue(own_home / "queue")
+    cli = Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(own), **driver})
+    queue = Queue(own / "queue")
     numbers = range(1, max(4, KILLS) + 1)
     added = cli("queue", "add", "lora", "--model", model, "--data", pictures, "--no-vram-check", "--name", "run0",
                 "--steps", STEPS, "--set", "save_every_n_steps=6")  # fmt: skip
@@ -200,10 +196,7 @@ def test_kills_at_any_moment_lose_no_job_and_start_none_twice(
 @pytest.mark.skipif(upstream_source.find() is None, reason="no source of sd-scripts: set SDXL_TRAIN_SOURCE to a clone")
 def test_kills_at_any_moment_lose_no_real_training(tmp_path: Path) -> None:
     real = upstream_source.home()
-    own = tmp_path / "home"
-    own.mkdir()
-    for part in real.iterdir():
-        (own / part.name).symlink_to(part)
+    own = own_home(tmp_path / "home", real)
     cli = Cli(tmp_path, {**os.environ, "SDXL_TRAIN_HOME": str(own), "SDXL_TRAIN_CONFIG": str(tmp_path / "config")})
     (tmp_path / "tmp").mkdir()
     with cli.start("smoke", "--kind", "lora", "--steps", REAL_STEPS, "--keep", "--output", tmp_path / "output") as made:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cli, Result, variables, write_pictures
+from conftest import Cli, Result, own_home, variables, write_pictures
 
 from sdxl_train_cli import process
 from sdxl_train_cli.jobs.job import JobState
@@ -25,11 +25,7 @@ posix = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
 @pytest.fixture
 def own(tmp_path: Path, home: Path) -> Path:
     """A home of the test's own, with the stand-in installed."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    for part in home.iterdir():
-        (folder / part.name).symlink_to(part)
-    return folder
+    return own_home(tmp_path / "home", home)
 
 
 @pytest.fixture

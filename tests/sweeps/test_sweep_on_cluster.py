@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Result
+from conftest import Result, own_home
 
 from sdxl_train_cli import process
 from sdxl_train_cli.cluster import batch, overview
@@ -29,11 +29,7 @@ pytestmark = pytest.mark.skipif(process.WINDOWS, reason="Slurm's commands are sh
 @pytest.fixture
 def own(tmp_path: Path, home: Path) -> Path:
     """A home of the test's own, with the stand-in installed."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    for part in home.iterdir():
-        (folder / part.name).symlink_to(part)
-    return folder
+    return own_home(tmp_path / "home", home)
 
 
 @pytest.fixture
