@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
-from sdxl_train_cli import formatting
+from sdxl_train_cli import formatting, gpu
 from sdxl_train_cli.cluster import settings
 from sdxl_train_cli.cluster.submitting import SlurmEngine
 from sdxl_train_cli.commands import train_options, values, workspace
@@ -17,7 +17,7 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.run_choices import Choices, Elsewhere
 from sdxl_train_cli.ui import console, printing
 
 
@@ -51,9 +51,7 @@ def engine(on: Engine | None, nodes: int | None, choices: Choices, home: str | N
         several = len(choices.gpu_indices)
         hint = f"give --gpus {several} in its place" if several else "leave out --gpu"
         raise UsageError("--gpu is a number of this computer's, and Slurm chooses the GPU there", hint)
-    known = settings.load(os.environ)
-    if choices.processes > 1:
-        known = known.with_gpus(choices.processes)
+    known = settings.load(os.environ).with_gpus(choices.processes)
     return SlurmEngine(home_of(on, home), known, nodes or 1)
 
 
@@ -73,16 +71,20 @@ def require_none(on: Engine | None, nodes: int | None, kind: Kind) -> None:
 
 
 def checked_as(choices: Choices, cluster: SlurmEngine) -> Choices:
-    """The choices as they are checked here: against a node's GPU where it is known. The node checks again."""
-    if choices.on_processor or choices.gpu_memory_gib is not None:
-        return choices
-    known = cluster.settings.gpu_memory_gib
-    if known is not None:
-        return replace(choices, gpu_memory_gib=known)
-    if choices.processes > 1:
-        words = "several GPUs are checked by a node's, and no node was asked what it has"
-        raise UsageError(words, f"sdxl-train cluster init --gpus {choices.processes}")
-    return replace(choices, check_vram=False)
+    """The choices as they are checked here: against a node's GPU where it is known. The node checks again.
+
+    UsageError where it is known that there is none.
+    """
+    known, typed = cluster.settings, choices.gpu_memory_gib
+    found = known.node_gpu if typed is None else gpu.hypothetical(typed, gpu.usual_headroom_gib())
+    is_checked = choices.check_vram and not choices.on_processor
+    has_gpu = found is not None or known.has_gpu
+    if is_checked and not has_gpu:
+        words = "the cluster's jobs ask for no GPU, and on a processor SDXL trains for weeks"
+        raise UsageError(words, "sdxl-train cluster init --gpus 1; or try anyway: --no-vram-check")
+    return replace(
+        choices, elsewhere=Elsewhere(found, has_gpu=has_gpu), check_vram=choices.check_vram and found is not None
+    )
 
 
 def submit(
