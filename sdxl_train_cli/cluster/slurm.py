@@ -6,6 +6,7 @@ people can read, change and submit by hand.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,10 @@ def jobs(ids: Collection[str]) -> Mapping[str, SlurmJob]:
     found = {one.id: one for one in map(_queued, listed) if one.id.partition("_")[0] in wanted}
     unknown = wanted - {each.partition("_")[0] for each in found}
     # Elements leave the queue one by one; what has left it is in the accounting, or for a while in the controller.
-    ended = {one.id: one for one in _ended(sorted(wanted if found else unknown))}
+    asked = sorted(wanted if found else unknown)
+    ended = {one.id: one for one in _accounted(asked)}
+    untold = [each for each in asked if not any(one.partition("_")[0] == each for one in ended)]
+    ended |= {one.id: one for one in _remembered(untold)}
     return {**ended, **found}
 
 
@@ -82,20 +86,22 @@ def _queued(line: str) -> SlurmJob:
     return SlurmJob(identity, state, "" if reason == "None" else reason, node)
 
 
-def _ended(ids: Sequence[str]) -> Iterator[SlurmJob]:
+def _accounted(ids: Sequence[str]) -> Iterator[SlurmJob]:
+    """What the accounting knows. Of a job that was started again, it tells the last start alone."""
     try:
-        told = _run("sacct", "-n", "-P", "-X", "-j", ",".join(ids), "--format=JobID,State,NodeList")
+        told = _run("sacct", "-n", "-P", "-X", "-j", ",".join(ids), "--format=JobID,State,NodeList") if ids else ""
     except SlurmError:  # accounting is off
-        yield from _remembered(ids)
         return
     for line in told.splitlines():
         identity, state, node = (*line.split("|"), "", "")[:3]
         array, _, elements = identity.partition("_")
         for each in _identities(array, elements):
-            yield SlurmJob(each, (state.split() or [""])[0], node=node)  # "CANCELLED by 1000"
+            place = "" if node == "None assigned" else node
+            yield SlurmJob(each, (state.split() or [""])[0], node=place)  # "CANCELLED by 1000"
 
 
 def _remembered(ids: Sequence[str]) -> Iterator[SlurmJob]:
+    """What the controller still knows: for MinJobAge seconds of what has ended, and of other users' jobs."""
     for each in ids:
         try:
             told = _run("scontrol", "show", "job", "--oneliner", each)
@@ -121,7 +127,7 @@ def _identities(job: str, elements: str) -> Iterator[str]:
 
 def _run(*argv: str) -> str:
     try:
-        done = process.run(argv, timeout_seconds=_SECONDS)
+        done = process.run(argv, timeout_seconds=_SECONDS, env={**os.environ, "SLURM_BITSTR_LEN": "0"})  # no "..."
     except (OSError, TimeoutError) as error:
         raise SlurmError(f"{argv[0]} does not answer: {error}", "try again; is this a login node?") from error
     if done.code == _NOT_FOUND:

@@ -57,6 +57,11 @@ class Run:
         return self.folder / record.RUNNING
 
     @property
+    def stop_asked(self) -> Path:
+        """Asks several processes to save a state and end. Absent but for that moment."""
+        return self.folder / record.STOP_ASKED
+
+    @property
     def metrics(self) -> Path:
         """Values per step, one line each."""
         return self.folder / record.METRICS

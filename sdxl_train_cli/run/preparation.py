@@ -127,6 +127,7 @@ class Prepared(Launch):
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
             saves_on_stop=self.saves_on_stop,
+            is_shared=self.recipe.processes > 1,
             usual=early_spill.usual_speed(self.heaviest, self.device, measurements.load(self.home)[0]),
             ends_early=self.ends_early,
         )
@@ -143,16 +144,16 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     base = base_model.look(choices.model, hub.fetched(choices.model, os.environ))
     checks = RecipeChecks(choices=choices, base=base, installed=installed, table=table, user_presets=user_presets)
     found = _check(checks, home, on_progress)
-    recipe, device = found.planned.recipe, found.device
-    validating.require_judgeable(recipe, keep_best=choices.keep_best)
+    validating.require_judgeable(found.planned.recipe, keep_best=choices.keep_best)
     run = runs.plan(choices.output, choices.name)
-    recipe = sampling.with_file(recipe, run.prompts)
+    recipe = sampling.with_file(found.planned.recipe, run.prompts)
     storage.require(run.folder, recipe)
     inputs = paths(run, found.model, found.vae, choices.tokenizers or home.tokenizers)
     trainer = trained_by(installed, table, recipe, choices.shim, fast=choices.fast)
-    counted = counting.of_new_run(installed, recipe)
+    counted = counting.of_new_run(installed, recipe, saves_on_stop=choices.saves_on_stop)
     marking = prediction.marking(installed, recipe, found.predicted.prediction)
-    trainer = replace(trainer, marking=marking, counting=counted.script, saving=saving(installed, choices))
+    saver = saving(installed, choices, counted.script, recipe.kind)
+    trainer = replace(trainer, marking=marking, counting=counted.script, saving=saver)
     processes = nodes.layout(several_gpus.layout(choices, found.devices), choices, os.environ)
     return Prepared(
         environment=installed,
@@ -167,7 +168,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         readable=tuple(found.readable),
         memory=found.memory,
         samples=found.planned.samples,
-        device=device,
+        device=found.device,
         devices=found.devices,
         home=home,
         choices=choices,
@@ -387,10 +388,12 @@ def trained_by(
     )
 
 
-def saving(installed: Environment, inputs: Inputs, kind: Kind | None = None) -> Path | None:
-    """The script that saves a state when a run is asked to stop. None where that is not wanted, or can't be."""
-    trained = inputs.kind if isinstance(inputs, Choices) else kind
-    can = installed.trains and trained is not None and trained.is_network and inputs.all_processes == 1
+def saving(installed: Environment, inputs: Inputs, counted: Path | None, kind: Kind) -> Path | None:
+    """The script that saves a state when a run is asked to stop. None where that is not wanted, or can't be.
+
+    `counted` has the full trainer's states say how far they are.
+    """
+    can = installed.trains and (kind.is_network or counted is not None)
     return INSIDE / "saving.py" if inputs.saves_on_stop and can else None
 
 

@@ -58,6 +58,7 @@ class ResumedRun(Launch):
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
             saves_on_stop=self.saves_on_stop,
+            is_shared=self.recipe.processes > 1,
             usual=early_spill.usual_speed(self.recipe, self.device),
             ends_early=self.ends_early,
         )
@@ -115,7 +116,8 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     shim = untrusted_run.own_script(inputs.shim)
     trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
     marking = prediction.marking(installed, recipe, prediction.trained(recipe))
-    trainer = replace(trainer, marking=marking, saving=preparation.saving(installed, inputs, recipe.kind))
+    saver = preparation.saving(installed, inputs, resumption.shim, recipe.kind)
+    trainer = replace(trainer, marking=marking, saving=saver)
     processes = several_gpus.layout(inputs, devices)
     processes = processes if elsewhere else nodes.layout(processes, inputs, os.environ)
     return ResumedRun(

@@ -79,7 +79,7 @@ def test_without_accounting_the_controller_is_asked(made: Batch, say: Say) -> No
     say("scontrol", "echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 JobState=NODE_FAIL Reason=None NodeList=n1'")
 
     assert told(made)[0] == (TaskState.FAILED, "the node failed")
-    assert told(made)[1] == (TaskState.UNKNOWN, "Slurm has forgotten it")
+    assert told(made)[1] == (TaskState.STOPPED, "it was cancelled before it started: Slurm no longer has it")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,64 @@ def test_elements_that_were_cancelled_together_before_they_ran_are_told_apart(
 ) -> None:
     say(command, f"echo '{answer}'")
 
-    assert [state for state, _ in told(made)] == [TaskState.STOPPED, TaskState.STOPPED, TaskState.UNKNOWN]
+    assert [state for state, _ in told(made)] == [TaskState.STOPPED] * 3
+    assert [detail for _, detail in told(made)][:2] == ["the job was cancelled"] * 2
+    assert told(made)[2][1] == "it was cancelled before it started: Slurm no longer has it"
+
+
+def test_of_what_slurm_has_forgotten_its_folder_tells_the_end(made: Batch, say: Say, tmp_path: Path) -> None:
+    say("scontrol", "exit 1")
+    cut_off, ended, early = made.tasks()
+    for task, outcome in ((cut_off, None), (ended, "done")):
+        run = tmp_path / task.name
+        run.mkdir()
+        (run / "run.json").write_text(json.dumps({"sdxl_train": "1", "kind": "lora"}), encoding="utf-8")
+        if outcome:
+            (run / "outcome.json").write_text(json.dumps({"outcome": outcome, "ended": "2026-11-01T00:00:00Z"}))
+        task.note_run(run)
+        task.note_start(TaskStart(starts=1, step=0, stalls=0))
+    early.output.write_text("python: not found\n", encoding="utf-8")
+
+    assert told(made) == [
+        (TaskState.STOPPED, "it was cut off, and Slurm has forgotten why"),
+        (TaskState.DONE, ""),
+        (TaskState.FAILED, "it ended before it began to train"),
+    ]
+
+
+def test_a_run_that_was_asked_to_stop_has_not_failed(made: Batch, say: Say, tmp_path: Path) -> None:
+    """Slurm calls it so for a moment, while it puts the job back into its queue."""
+    (tmp_path / "run.json").write_text(json.dumps({"sdxl_train": "1", "kind": "lora"}), encoding="utf-8")
+    (tmp_path / "outcome.json").write_text(json.dumps({"outcome": "stopped", "ended": "2026-11-01T00:00:00Z"}))
+    made.task(0).note_run(tmp_path)
+    say("sacct", "echo '12_0|FAILED|n1'; echo '12_1|COMPLETED|n1'; echo '12_2|FAILED|n1'")
+
+    assert [state for state, _ in told(made)] == [TaskState.STOPPED, TaskState.UNKNOWN, TaskState.FAILED]
+
+
+def test_accounting_is_read_as_sacct_writes_it(say: Say) -> None:
+    """As sacct 22.05 printed rows that slurmdbd was given: an array, cancelled elements, a job that was requeued."""
+    say(
+        "sacct",
+        """cat <<'END'
+100_0|COMPLETED|n1
+100_1|CANCELLED by 1000|n1
+100_3|TIMEOUT|n1
+100_4|NODE_FAIL|n1
+100_5|PREEMPTED|n1
+100_8|OUT_OF_MEMORY|n[1-2]
+200_[0-2,7]|CANCELLED by 0|None assigned
+300|PENDING|None assigned
+END""",
+    )
+
+    found = slurm.jobs(["100", "200", "300"])
+
+    assert {each: (one.state, one.node) for each, one in found.items()} == {
+        "100_0": ("COMPLETED", "n1"), "100_1": ("CANCELLED", "n1"), "100_3": ("TIMEOUT", "n1"),
+        "100_4": ("NODE_FAIL", "n1"), "100_5": ("PREEMPTED", "n1"), "100_8": ("OUT_OF_MEMORY", "n[1-2]"),
+        **{f"200_{element}": ("CANCELLED", "") for element in (0, 1, 2, 7)}, "300": ("PENDING", ""),
+    }  # fmt: skip
 
 
 def test_without_slurm_nothing_is_claimed(made: Batch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -51,12 +53,14 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
         yield cluster
 
 
-def points(home: Home, folder: Path, rates: list[float], steps: int = STEPS, nodes: int = 1) -> list[Waiting]:
+def points(  # noqa: PLR0913, PLR0917
+    home: Home, folder: Path, rates: list[float], steps: int = STEPS, nodes: int = 1, kind: Kind = Kind.LORA
+) -> list[Waiting]:
     """Smoke trainings that differ in their rate."""
     installed = environment.require(home)
     size = SmokeSize(steps, scaled=True, gpu_index=None)
     material = smoke.make_material(installed, folder / "material", size)
-    usual = smoke.choices(Kind.LORA, material, folder / "runs", size, eight_bit=installed.lock.eight_bit)
+    usual = smoke.choices(kind, material, folder / "runs", size, eight_bit=installed.lock.eight_bit)
     found = []
     for number, rate in enumerate(rates):
         own = (Override("learning_rate", rate, Origin("test")), Override("seed", 7, Origin("test")))
@@ -133,6 +137,44 @@ def test_a_run_on_two_nodes_ends_with_one_file(home: Home, slurm: Slurm, tmp_pat
     assert [path.name for path in run.glob("point-0.safetensors")] == ["point-0.safetensors"]
     assert "point-0-step" not in (run / "train.node1.log").read_text(encoding="utf-8")
     assert checkpoint.read_header(run / "point-0.safetensors").shapes
+
+
+@pytest.mark.parametrize(("kind", "nodes"), [(Kind.DREAMBOOTH, 1), (Kind.LORA, 2), (Kind.DREAMBOOTH, 2)])
+def test_what_slurm_asks_to_end_saves_a_state_first(
+    home: Home, slurm: Slurm, tmp_path: Path, kind: Kind, nodes: int
+) -> None:
+    """The whole model's trainer, and several processes, which end after the same step."""
+    steps = 12
+    engine = SlurmEngine(home, ClusterSettings(home=str(home.path), gpus="0"), nodes=nodes)
+    began = time.monotonic()
+    engine(points(home, tmp_path, [1e-4], steps=steps, nodes=nodes, kind=kind))
+    asked = None
+    (view,) = overview.views(home.cluster)
+    while view.state is not TaskState.DONE:  # stopped for a moment, until Slurm has put it back
+        assert view.task.end is None, view.detail
+        assert time.monotonic() < began + _LONGEST_SECONDS
+        made = losses(view.task.run)
+        if asked is None and 2 < len(made) < steps - 2:
+            asked = len(made)
+            slurm("scancel", "--signal=USR1", "--batch", view.job)  # as --signal does before the time ends
+        elif view.state is TaskState.PENDING and asked is not None:
+            with contextlib.suppress(subprocess.CalledProcessError):  # its last processes are ending still
+                slurm.start_now(view.job)
+        time.sleep(_LOOK_SECONDS / 2)
+        (view,) = overview.views(home.cluster)
+
+    report([view], time.monotonic() - began)
+    run = view.task.run
+    assert (view.state, view.detail) == (TaskState.DONE, "")
+    assert run is not None
+    assert asked is not None
+    (again,) = history.load(run).record.attempts
+    assert asked <= (again.from_step or 0) <= asked + 3
+    assert list(losses(run)) == list(range(1, steps + 1))
+    assert "state saved: " in (run / "train.log").read_text(encoding="utf-8")
+    assert not list(run.glob("*.part"))
+    assert not (run / "stop-asked").exists()
+    assert checkpoint.read_header(run / f"{run.name}.safetensors").shapes
 
 
 def report(views: list[TaskView], seconds: float) -> None:

@@ -16,6 +16,7 @@ from sdxl_train_cli.jobs import entering
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.run import counting
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices, Elsewhere
@@ -101,6 +102,9 @@ def submit(
     dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Submit a run and print the job's number; with `dry_run`, print the script and submit nothing."""
+    why = counting.why_not_resumed(prepared.environment, prepared.recipe.kind)
+    if why is not None:
+        console.note(f"what Slurm takes back begins anew: {why}")
     submit_point(entering.waiting(prepared, guards_off, step_downs=step_downs), cluster, dry_run=dry_run,
                  as_json=as_json)  # fmt: skip
 
