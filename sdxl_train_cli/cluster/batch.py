@@ -7,6 +7,7 @@ be relied upon on the shared file systems of clusters.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -148,14 +149,23 @@ class Batch:
 
     def id_of(self, task: Task) -> str | None:
         """Slurm's ID of a task's latest job."""
-        again = self._again
-        found = [job for job in self.jobs if task.index in _numbers(again.get(job, [task.index]))]
-        return (f"{found[-1]}_{task.index}" if self.is_array else found[-1]) if found else None
+        return self.ids([task.index]).get(task.index)
+
+    def ids(self, indices: Collection[int]) -> Mapping[int, str]:
+        """Slurm's ID of the latest job of each of these tasks."""
+        again, is_array = self._again, self.is_array
+        latest = {index: job for job in self.jobs for index in _numbers(again.get(job, list(indices)))}
+        return {index: f"{latest[index]}_{index}" if is_array else latest[index] for index in indices
+                if index in latest}  # fmt: skip
+
+    def indices(self) -> list[int]:
+        """Its elements."""
+        names = os.listdir(self.folder / "tasks")  # noqa: PTH208 - a Path for each is slow
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def tasks(self) -> list[Task]:
         """Its trainings. UsageError if one can't be read."""
-        folders = sorted((self.folder / "tasks").iterdir(), key=lambda folder: int(folder.name))
-        return [_task(folder) for folder in folders]
+        return [self.task(index) for index in self.indices()]
 
     def task(self, index: int) -> Task:
         """One training. UsageError if it can't be read."""
@@ -200,8 +210,18 @@ def holds(place: Path, tokens: Collection[str]) -> bool:
     return any(str(_read(folder / _TASK).get("token")) in wanted for folder in folders)
 
 
-def _numbers(found: object) -> list[object]:
-    return found if isinstance(found, list) else []
+def end_file(batch: Batch, index: int) -> str:
+    """Where a task's end is noted: absent before it, and as soon as it is started again. Text, as there are many."""
+    return os.path.join(batch.folder, "tasks", str(index), _END)  # noqa: PTH118
+
+
+def task_facts(task: Task) -> Mapping[str, object]:
+    """What `parse_task` takes, but the record, which is long."""
+    return {**_read(task.folder / _TASK), "record": ""}
+
+
+def _numbers(found: object) -> list[int]:
+    return [number for number in found if isinstance(number, int)] if isinstance(found, list) else []
 
 
 def _output(point: Waiting) -> str | None:
@@ -210,7 +230,11 @@ def _output(point: Waiting) -> str | None:
 
 
 def _task(folder: Path) -> Task:
-    found = _read(folder / _TASK)
+    return parse_task(folder, _read(folder / _TASK))
+
+
+def parse_task(folder: Path, found: Mapping[str, object]) -> Task:
+    """A task of what its file says. UsageError if that is no task."""
     texts = {name: found.get(name) for name in ("name", "kind", "preset", "token", "record")}
     guards, downs = found.get("guards_off"), found.get("step_downs")
     if not all(isinstance(text, str) for text in texts.values()) or not isinstance(guards, list):

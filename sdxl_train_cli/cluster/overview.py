@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
-from sdxl_train_cli.cluster import batch, slurm
+from sdxl_train_cli.cluster import slurm, task_index
 from sdxl_train_cli.cluster.batch import Batch, Task
 from sdxl_train_cli.cluster.slurm import SlurmError, SlurmJob
 from sdxl_train_cli.failures import known_failures
@@ -79,8 +79,21 @@ def with_tokens(place: Path, tokens: Collection[str]) -> dict[str, TaskView]:
 
 def views(place: Path, tokens: Collection[str] | None = None) -> list[TaskView]:
     """Every task below a home's cluster folder, or those with these tokens, the oldest first. Asks Slurm once."""
-    found = [(one, task) for one in batch.all_in(place) for task in one.tasks()]
-    each = [(one, task, one.id_of(task) or "") for one, task in found if tokens is None or task.token in tokens]
+    found = task_index.each(place)
+    return _views([(one, task) for one, task in found if tokens is None or task.token in tokens])
+
+
+def waiting(place: Path) -> list[TaskView]:
+    """What waits for a node. Asks Slurm once, and not for what has ended."""
+    return [view for view in _views(list(task_index.each_open(place))) if view.state is TaskState.PENDING]
+
+
+def _views(found: Sequence[tuple[Batch, Task]]) -> list[TaskView]:
+    indices: dict[Batch, list[int]] = {}
+    for one, task in found:
+        indices.setdefault(one, []).append(task.index)
+    ids = {one: one.ids(those) for one, those in indices.items()}
+    each = [(one, task, ids[one].get(task.index, "")) for one, task in found]
     ends = {task.folder: task.end for _, task, _ in each}
     told = _told(sorted({job for _, task, job in each if ends[task.folder] is None}))
     return [_view(one, task, job, told) for one, task, job in each]

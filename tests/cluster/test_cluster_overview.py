@@ -15,7 +15,7 @@ from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState, Waiting
-from sdxl_train_cli.records import history, run_owner
+from sdxl_train_cli.records import history, run_list, run_owner
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.run_owner import Liveness
 
@@ -174,7 +174,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_run_on_another_node_is_not_called_dead(elsewhere: Path) -> None:
     """Even on a drive of this computer, where a node's lock through the network can't be seen."""
-    (entry,) = history.entries(elsewhere.parent)
+    (entry,) = run_list.entries(elsewhere.parent)
 
     assert entry.state is RunState.UNKNOWN
     assert run_owner.liveness(elsewhere, None) is Liveness.GONE
@@ -191,7 +191,7 @@ def test_a_run_on_another_node_is_not_called_dead(elsewhere: Path) -> None:
 def test_slurm_says_whether_it_still_runs(elsewhere: Path, say: Say, line: str, state: RunState) -> None:
     say("squeue", f"echo '{line}'")
 
-    (entry,) = overview.settle(history.entries(elsewhere.parent))
+    (entry,) = overview.settle([history.load(elsewhere)])
 
     assert entry.state is state
 

@@ -74,11 +74,10 @@ def _row(view: TaskView) -> Sequence[str]:
 
 
 def _step(view: TaskView) -> str:
-    folder = view.task.run
-    if folder is None:
-        return ""
-    last = next(reversed(metrics.load(Run(folder, folder.name).metrics)), None)
-    return "" if last is None else str(last.step)
+    """How far it has come. Nothing for one that is done: it has made all its steps."""
+    folder = None if view.state is TaskState.DONE else view.task.run
+    last = None if folder is None else metrics.last_step(Run(folder, folder.name).metrics)
+    return "" if last is None else str(last)
 
 
 def _facts(view: TaskView) -> dict[str, object]:

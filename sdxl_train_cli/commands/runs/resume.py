@@ -10,7 +10,7 @@ import typer
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import ending, values, workspace
-from sdxl_train_cli.commands.runs.listing import Run
+from sdxl_train_cli.commands.runs.showing import Run
 from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import environment

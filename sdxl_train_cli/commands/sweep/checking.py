@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import typer
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.sweep.engines import SweepEngine
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 from sdxl_train_cli.run import validating
@@ -17,6 +16,7 @@ from sdxl_train_cli.sweeps.axes import Axis, Settings
 from sdxl_train_cli.sweeps.planning import PlannedPoint
 from sdxl_train_cli.sweeps.shared_caches import SharedCaches
 from sdxl_train_cli.sweeps.sweep import Way
+from sdxl_train_cli.ui import console
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def check(request: SweepRequest, base: Choices, engine: SweepEngine) -> CheckedS
         suggestions.require()
     base = replace(base, name=engine.free_name(base.name))
     points = first_points(request)
-    with workspace.picture_progress() as on_progress:
+    with console.picture_progress() as on_progress:
         first = engine.prepare(planning.choices_of(base, base.name, points[0]), on_progress)
     if engine.cluster is None or request.at_once == 1:
         caches = shared_caches.plan(first.recipe, request.axes, base.overrides)
