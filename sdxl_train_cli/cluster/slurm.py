@@ -52,6 +52,13 @@ def submit(script: Path, *options: str) -> str:
     return told.strip().splitlines()[-1].partition(";")[0]
 
 
+def of_script(script: Path) -> str | None:
+    """The job that this script was submitted as, if it waits or runs. The latest of several."""
+    listed = _run("squeue", "--me", "--noheader", "--format=%F|%o").splitlines()
+    found = [job for job, _, command in (line.partition("|") for line in listed) if command == str(script)]
+    return max(found, key=int, default=None)
+
+
 def cancel(*jobs: str) -> None:
     """Cancel jobs, or elements of arrays."""
     _run("scancel", *jobs)

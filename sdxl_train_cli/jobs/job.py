@@ -14,6 +14,8 @@ class JobState(str, Enum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    HANDING_OVER = "handing over"
+    """A cluster is being given it. No worker starts it; what is cut off is settled by the next `queue start`."""
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"
@@ -22,7 +24,7 @@ class JobState(str, Enum):
     @property
     def has_ended(self) -> bool:
         """Whether the queue is through with it."""
-        return self not in {JobState.WAITING, JobState.RUNNING}
+        return self not in {JobState.WAITING, JobState.RUNNING, JobState.HANDING_OVER}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,16 @@ class Job:
 
 
 @dataclass(frozen=True)
+class KeptResume:
+    """How a run is to be resumed, as it was asked for."""
+
+    steps: int | None = None
+    """New total length. None keeps the old one."""
+    force: bool = False
+    check_vram: bool = True
+
+
+@dataclass(frozen=True)
 class Waiting:
     """What a job is made of."""
 
@@ -88,3 +100,7 @@ class Waiting:
     need_gib: float | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     """Written into its run's record. A sweep knows its points by it."""
+    run: Path | None = None
+    """The run that it has already, which it goes on with."""
+    resume: KeptResume | None = None
+    """How to resume that run, whatever its state. None resumes what was cut off."""

@@ -38,6 +38,7 @@ CREATE INDEX jobs_by_state ON jobs (state, position);
 CREATE TABLE wishes (name TEXT PRIMARY KEY);
 """
 _FIELDS = tuple(field.name for field in fields(Job))
+_TURN = "UPDATE jobs SET state = ? WHERE id = ? AND state = ?"
 _DATES = ("added", "started", "ended")
 _END = "end"
 
@@ -227,16 +228,33 @@ class Queue:
         return True
 
     def remove(self, number: int) -> bool:
-        """Forget a job that is not running. False if it runs."""
+        """Forget a job that is neither running nor handed over. False if it is."""
         with self._changed() as database:
-            done = database.execute("DELETE FROM jobs WHERE id = ? AND state != ?", (number, JobState.RUNNING.value))
+            busy = (JobState.RUNNING.value, JobState.HANDING_OVER.value)
+            done = database.execute("DELETE FROM jobs WHERE id = ? AND state NOT IN (?, ?)", (number, *busy))
             return bool(done.rowcount)
+
+    def begin_hand_over(self, numbers: Iterable[int]) -> list[Job]:
+        """Keep workers off waiting jobs. Those that no longer wait are left out."""
+        wanted, handed, waiting = set(numbers), JobState.HANDING_OVER.value, JobState.WAITING.value
+        with self._changed() as database:
+            database.executemany(_TURN, [(handed, each, waiting) for each in wanted])
+            query = f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state = ? ORDER BY position"
+            rows = database.execute(query, (handed,)).fetchall()
+        return [job for job in map(_job, rows) if job.id in wanted]
+
+    def end_hand_over(self, taken: Iterable[int], kept: Iterable[int]) -> None:
+        """Forget the jobs that a cluster has taken, and let the others wait again."""
+        handed, waiting = JobState.HANDING_OVER.value, JobState.WAITING.value
+        with self._changed() as database:
+            database.executemany("DELETE FROM jobs WHERE id = ? AND state = ?", [(each, handed) for each in taken])
+            database.executemany(_TURN, [(waiting, each, handed) for each in kept])
 
     def ask_to_stop(self, number: int) -> bool:
         """Ask the worker to stop a running job, and stop a waiting one. False if it has ended."""
         with self._changed() as database:
             row = _one(database, number)
-            if row is None or row.state.has_ended:
+            if row is None or row.state.has_ended or row.state is JobState.HANDING_OVER:
                 return False
             change = "is_to_stop = 1" if row.state is JobState.RUNNING else f"state = '{JobState.STOPPED.value}'"
             database.execute(f"UPDATE jobs SET {change} WHERE id = ?", (number,))

@@ -149,6 +149,13 @@ def forget_other_node(folder: Path) -> None:
             path.unlink()
 
 
+def forget_dead(folder: Path) -> None:
+    """Remove the note of a process that is gone, which another computer could not see."""
+    noted = _noted(folder)
+    if noted is not None and liveness(folder, noted) is Liveness.GONE:
+        (folder / record.RUNNING).unlink(missing_ok=True)
+
+
 def process_of(folder: Path) -> int | None:
     """ID of the process that a folder's note names. None without a note, or if that process is gone."""
     noted = _noted(folder)

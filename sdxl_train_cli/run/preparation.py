@@ -162,7 +162,7 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         argv=nodes.started(command.build(recipe, inputs, trainer, processes), choices.nodes, run.folder),
         variables=variables(home, found.model, processes, recipe, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
-        notes=(*found.notes, *counted.notes, *_gain_of_fast(found, choices)),
+        notes=(*found.notes, *counted.notes, *_gain_of_fast(found, choices), *_unchecked(choices)),
         warnings=found.warnings,
         readable=tuple(found.readable),
         memory=found.memory,
@@ -213,7 +213,8 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
     with gathering.part():
         devices = choose_devices(choices, choices.gpu_memory_gib, is_idle=choices.starts_later)
         device = several_gpus.weakest(devices)
-        checks = replace(checks, device=device, on_processor=device is None)
+        there = choices.elsewhere
+        checks = replace(checks, device=device, on_processor=device is None and (there is None or not there.has_gpu))
         if loaded is not None:
             checks.require_processor(loaded)
     need_is_known = gathering.is_empty
@@ -260,6 +261,13 @@ def _gain_of_fast(found: _Checked, choices: Choices) -> Iterator[str]:
         yield f"with --fast these settings trained {fast / plain:.1f} times as many pictures a second on this GPU"
 
 
+def _unchecked(choices: Choices) -> Iterator[str]:
+    """Said of a run whose GPU nobody here knows."""
+    there = choices.elsewhere
+    if there is not None and there.gpu is None and there.has_gpu and not choices.on_processor:
+        yield "GPU memory and precision are checked on the node alone; `sdxl-train cluster init` asks one what it has"
+
+
 _CLEAR_GAIN = 1.1
 
 
@@ -289,6 +297,8 @@ def choose_devices(inputs: Inputs, memory_gib: float | None = None, *, is_idle: 
     """The GPUs of a run; none if it trains on the processor."""
     if inputs.on_processor:
         return ()
+    if isinstance(inputs, Choices) and inputs.elsewhere is not None:
+        return inputs.elsewhere.devices(inputs.processes)
     if inputs.processes > 1:
         return several_gpus.choose(inputs, memory_gib, is_idle=is_idle)
     device = choose_device(inputs.gpu_index, memory_gib, is_idle=is_idle)

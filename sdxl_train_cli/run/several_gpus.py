@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sdxl_train_cli import formatting, gpu, language
 from sdxl_train_cli.errors import UsageError
@@ -23,6 +24,7 @@ from sdxl_train_cli.sdscripts import shipped
 from sdxl_train_cli.sdscripts.processes import Processes
 
 ORIGIN = Origin("--gpus")
+_Inputs = TypeVar("_Inputs", bound=Inputs)
 _LENGTH, _EPOCHS = "max_train_steps", "max_train_epochs"
 IN_STEPS = (
     _LENGTH, "save_every_n_steps", "save_last_n_steps", "save_last_n_steps_state", "sample_every_n_steps",
@@ -57,11 +59,11 @@ def require_possible(inputs: Inputs, kind: Kind) -> None:
         raise UsageError("--fast is proven on one GPU alone", "leave out --fast, or use one GPU: --gpu 0")
 
 
-def on(inputs: Inputs, indices: Sequence[int]) -> Inputs:
-    """The same run on these GPUs, which have to be as many."""
+def on(inputs: _Inputs, indices: Sequence[int]) -> _Inputs:
+    """The same run on these GPUs, which have to be as many. None leaves the choice to its start."""
     if len(indices) > 1:
         return replace(inputs, gpu_index=None, gpu_indices=tuple(indices))
-    return replace(inputs, gpu_index=indices[0], gpu_indices=())
+    return replace(inputs, gpu_index=indices[0] if indices else None, gpu_indices=())
 
 
 def choose(inputs: Inputs, memory_gib: float | None = None, *, is_idle: bool = False) -> tuple[Gpu, ...]:

@@ -196,13 +196,14 @@ def test_a_limit_at_once_is_for_a_cluster(run: Run, line: list[str]) -> None:
     assert run("sweep", *line, *GRID, "--at-once", 2, "--dry-run").code == 0
 
 
-def test_several_gpus_need_a_node_that_was_asked(run: Run, own: Path, line: list[str]) -> None:
+def test_several_gpus_that_nobody_knows_are_left_to_the_node(run: Run, own: Path, line: list[str]) -> None:
     file = own.parent / "config" / "cluster.yaml"
     file.write_text(f'home: "{own}"\n', encoding="utf-8")
 
-    refused = run(*line, "--gpus", 2)
+    shown = run(*line, "--gpus", 2, "--dry-run")
 
-    assert (refused.code, "sdxl-train cluster init --gpus 2" in refused.stderr) == (2, True), refused.stderr
+    assert (shown.code, "#SBATCH --gres=gpu:2" in shown.stdout) == (0, True), shown.stderr
+    assert "checked on the node alone" in shown.stderr
 
 
 def recipe(**settings: object) -> Recipe:

@@ -15,6 +15,7 @@ from sdxl_train_cli.commands import train, workspace
 from sdxl_train_cli.commands.runs import resume
 from sdxl_train_cli.commands.runs.resume import ResumeRequest
 from sdxl_train_cli.commands.workspace import HomeOption
+from sdxl_train_cli.jobs.job import KeptResume
 from sdxl_train_cli.jobs.starting import JobActions
 from sdxl_train_cli.jobs.store import Kept
 from sdxl_train_cli.layout import Home
@@ -36,17 +37,22 @@ def run(folder: Folder, element: Element = 0, check: Check = False, home: HomeOp
         return
     signals.raise_stopped_once()
     batch = Batch(folder)
-    carrying.carry_out(batch, batch.task(element), workspace.user_presets(), _actions(where))
+    task = batch.task(element)
+    carrying.carry_out(batch, task, workspace.user_presets(), _actions(where, task.resume or KeptResume()))
 
 
-def _actions(where: Home) -> JobActions:
+def _actions(where: Home, asked: KeptResume) -> JobActions:
     def start(choices: Choices, kept: Kept, note_folder: Callable[[Path], None]) -> None:
         prepared = preparation.prepare(choices, where, workspace.user_presets())
         off = guards.parse(list(kept.guards_off))
         train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
 
     def go_on(entry: Loaded, kept: Kept) -> None:
-        off = guards.parse(list(kept.guards_off))
-        resume.launch(entry, where, ResumeRequest(guards_off=off, step_downs=kept.step_downs))
+        request = ResumeRequest(
+            steps=asked.steps, force=asked.force, check_vram=asked.check_vram,
+            guards_off=guards.parse(list(kept.guards_off)), step_downs=kept.step_downs,
+            gpu_indices=(), saves_on_stop=True,  # it may have begun on another computer
+        )  # fmt: skip
+        resume.launch(entry, where, request)
 
     return JobActions(start, go_on, console.note)

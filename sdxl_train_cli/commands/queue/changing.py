@@ -57,7 +57,7 @@ def rm(texts: Texts, home: HomeOption = None) -> None:
     queue = Queue(workspace.home(home).queue)
     for job in [queue.find(text) for text in texts]:
         if not queue.remove(job.id):
-            raise UsageError(f"{job.words} is running", what_next(job))
+            raise UsageError(f"{job.words} is {queue.require(job.id).state.value}", what_next(job))
         shutil.rmtree(queue.job_folder(job.id), ignore_errors=True)
         console.note(f"{job.words} is out of the queue")
 

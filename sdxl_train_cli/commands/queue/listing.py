@@ -129,4 +129,5 @@ def what_next(job: Job) -> str:
     return {
         JobState.WAITING: "sdxl-train queue start",
         JobState.RUNNING: f"to stop it: sdxl-train queue stop {job.id}",
+        JobState.HANDING_OVER: "if that was cut off, the next one settles it: sdxl-train queue start --on slurm",
     }.get(job.state, f"to let it run again: sdxl-train queue retry {job.id}")

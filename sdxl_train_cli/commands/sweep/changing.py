@@ -32,15 +32,21 @@ def stop(name: SweepName, home: HomeOption = None) -> None:
         _cancel(overview.with_tokens(where.cluster, tokens).values(), where)
     else:
         _stop_jobs(Queue(where.queue), tokens)
+        handed = overview.with_tokens(where.cluster, tokens).values()
+        if handed:
+            _cancel(handed, where, is_whole=False)
 
 
-def _cancel(views: Collection[TaskView], where: Home) -> None:
-    """Cancel what a cluster has of a sweep. SlurmError where Slurm does not say what that is."""
+def _cancel(views: Collection[TaskView], where: Home, *, is_whole: bool = True) -> None:
+    """Cancel what a cluster has of a sweep. SlurmError where Slurm does not say what that is.
+
+    `is_whole` is false for what the queue has handed over, perhaps in an array with other jobs.
+    """
     slurm.jobs([view.job for view in views if view.state is TaskState.UNKNOWN])
     alive = [view for view in views if view.state.is_open]
     numbers = sorted({view.job.partition("_")[0] for view in alive})  # whole arrays, of which Slurm then knows the rest
     if numbers:
-        slurm.cancel(*numbers)
+        slurm.cancel(*(numbers if is_whole else [view.job for view in alive]))
     running = sum(view.state is TaskState.RUNNING for view in alive)
     console.note(f"cancelled {len(alive) - running} that waited and {running} that ran")
     for number in numbers:
@@ -80,6 +86,5 @@ def rm(name: SweepName, home: HomeOption = None) -> None:
 def _going(sweep: Sweep, queue: Queue, where: Home) -> Sequence[object]:
     """What of it waits or runs."""
     tokens = [point.token for point in sweep.points]
-    if sweep.on_slurm:
-        return [view for view in overview.with_tokens(where.cluster, tokens).values() if view.state.is_open]
-    return [job for job in queue.with_tokens(tokens).values() if not job.state.has_ended]
+    there = [view for view in overview.with_tokens(where.cluster, tokens).values() if view.state.is_open]
+    return [*there, *(job for job in queue.with_tokens(tokens).values() if not job.state.has_ended)]
