@@ -92,10 +92,10 @@ def submit(
     """Submit a run and print the job's number; with `dry_run`, print the script and submit nothing."""
     points = [entering.waiting(prepared, guards_off, step_downs=step_downs)]
     if dry_run:
-        text = cluster.script(points, None)
+        (text,) = cluster.scripts(points, None)
         printing.data({"script": text}, indent=None) if as_json else printing.document(text.rstrip("\n"))
         return
-    made, _ = cluster.submit(points)
+    (made,) = cluster.submit(points)
     (job,) = made.jobs
     if as_json:
         printing.data({"job": job, "name": prepared.choices.name, "folder": str(made.folder)}, indent=None)
