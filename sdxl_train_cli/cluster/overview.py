@@ -99,6 +99,11 @@ def _views(found: Sequence[tuple[Batch, Task]]) -> list[TaskView]:
     return [_view(one, task, job, told) for one, task, job in each]
 
 
+def noted(batches: Sequence[Batch]) -> dict[str, TaskView]:
+    """The tasks by their tokens, as far as their folders tell. Slurm is not asked."""
+    return {task.token: _view(one, task, "", None) for one in batches for task in one.tasks()}
+
+
 def settle(entries: Sequence[ListedRun[Front]]) -> list[ListedRun[Front]]:
     """The runs, with what Slurm says of those that another node was last seen with."""
     told = _told(sorted({entry.slurm for entry in entries if entry.slurm is not None}))
@@ -127,8 +132,8 @@ def _settled(entry: ListedRun[Front], told: Mapping[str, SlurmJob] | None) -> Li
 def _view(one: Batch, task: Task, job: str, told: Mapping[str, SlurmJob] | None) -> TaskView:
     end = task.end
     if end is not None:
-        state = TaskState.DONE if end.state is JobState.DONE else TaskState.FAILED
-        return TaskView(one, task, job, state, end.cause or "")
+        states = {JobState.DONE: TaskState.DONE, JobState.STOPPED: TaskState.STOPPED}
+        return TaskView(one, task, job, states.get(end.state, TaskState.FAILED), end.cause or "")
     known = None if told is None else told.get(job)
     if known is None:
         why = "Slurm does not answer here" if told is None else "Slurm has forgotten it"

@@ -21,7 +21,7 @@ from sdxl_train_cli.records import ended_index
 from sdxl_train_cli.records.ended_index import Ended
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EndedTask(Task):
     """A task as it was read after its end, without its record: it is not started from here."""
 

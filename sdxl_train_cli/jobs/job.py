@@ -75,6 +75,11 @@ class Job:
         return f"job {self.id} ({self.run_name})"
 
 
+def new_token() -> str:
+    """A token that no other job has."""
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True)
 class KeptResume:
     """How a run is to be resumed, as it was asked for."""
@@ -98,9 +103,11 @@ class Waiting:
     step_downs: int = 0
     gpu_index: int | None = None
     need_gib: float | None = None
-    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    token: str = field(default_factory=new_token)
     """Written into its run's record. A sweep knows its points by it."""
     run: Path | None = None
     """The run that it has already, which it goes on with."""
     resume: KeptResume | None = None
     """How to resume that run, whatever its state. None resumes what was cut off."""
+    search: str = ""
+    """The sweep whose search chooses the settings when it starts: the record is what they are added to."""

@@ -44,8 +44,9 @@ def made(tmp_path: Path) -> Batch:
     """Three submitted trainings."""
     record = json.dumps({"inputs": {"output": str(tmp_path / "output")}})
     points = [Waiting(name=f"cat{number}", kind="lora", preset="gc", record=record) for number in range(3)]
-    found, tokens = batch.create(tmp_path / "cluster", points, lambda one: f"# {one.folder}\n", is_array=True)
-    assert [task.token for task in found.tasks()] == tokens
+    (folder,) = batch.new_folders(tmp_path / "cluster", 1)
+    found = batch.create(folder, points, lambda one: f"# {one.folder}\n", is_array=True)
+    assert [task.token for task in found.tasks()] == [point.token for point in points]
     found.note_job("12")
     return found
 

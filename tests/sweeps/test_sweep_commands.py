@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import Cli, Result, own_home, variables, write_pictures
 
-from sdxl_train_cli import process
+from sdxl_train_cli import files, process
+from sdxl_train_cli.jobs import store
 from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.sweeps.store import Sweeps
@@ -138,6 +141,42 @@ def test_a_search_says_what_it_will_do_and_begins_with_one_point(
     assert (sweeps.require("cat").count, sweeps.require("cat").prunes) == (4, True)
     unlike = run("sweep", *line, "--data", many, "--validate", "--set", "noise_offset=0.03,0.06", "--search", 2)
     assert (unlike.code, "noise_offset" in unlike.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("failing", ["record", "queue", "mark"])
+def test_a_full_disk_leaves_all_or_none_and_a_second_try_works(
+    run: Callable[..., Result], own: Path, line: list[str], monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """The record is whole before the jobs are queued; the mark behind it says nothing that they don't."""
+    queue, sweeps = Queue(own / "queue"), Sweeps(own / "sweeps")
+    real, writes, full = files.write, list[Path](), OSError(errno.ENOSPC, "No space left on device")
+
+    def write(path: Path, content: str | bytes, **more: bool) -> None:
+        if path.name == "sweep.json":
+            writes.append(path)
+            if len(writes) == {"record": 1, "queue": 0, "mark": 2}[failing]:
+                raise full
+        real(path, content, **more)
+
+    def insert(*_given: object) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(files, "write", write)
+    with monkeypatch.context() as for_now:
+        if failing == "queue":
+            for_now.setattr(store, "_insert", insert)
+        made = run("sweep", *line, *GRID)
+
+    if failing == "mark":
+        assert (made.code, made.stdout) == (0, "cat\n"), made.stderr
+        assert [job.token for job in queue.jobs()] == [point.token for point in sweeps.require("cat").points]
+    else:
+        assert (made.code, "full" in made.stderr or "No space left" in made.stderr) == (2, True), made.stderr
+        assert (queue.jobs(), sweeps.all()) == ([], [])
+    name = "cat-2" if failing == "mark" else "cat"
+    assert run("sweep", *line, *GRID).stdout == f"{name}\n"
+    assert len(queue.jobs()) == 4 * len(sweeps.all())
+    assert run("sweep", "stop", name).code == 0
 
 
 @pytest.mark.slow

@@ -61,8 +61,9 @@ def check(request: SweepRequest, base: Choices, engine: SweepEngine) -> CheckedS
     _require_possible(request, base, engine)
     if request.way is Way.SEARCH:
         suggestions.require()
+        request = replace(request, at_once=_open_at_once(request, engine))
     base = replace(base, name=engine.free_name(base.name))
-    points = first_points(request)
+    points = _first_points(request, engine)
     with console.picture_progress() as on_progress:
         first = engine.prepare(planning.choices_of(base, base.name, points[0]), on_progress)
     if engine.cluster is None or request.at_once == 1:
@@ -89,9 +90,11 @@ def _require_possible(request: SweepRequest, base: Choices, engine: SweepEngine)
     if engine.cluster is None and request.at_once is not None:
         words = "--at-once is for a cluster: this computer's queue runs one on each GPU"
         raise UsageError(words, f"leave out --at-once, or add --on slurm --at-once {request.at_once}")
-    if engine.cluster is not None and request.way is Way.SEARCH:
-        words = "--search chooses each point from those before it, and a cluster takes all points at once"
-        raise UsageError(words, f"--random {request.count} in its place, or leave out --on")
+    if request.way is Way.SEARCH and request.count is not None and request.at_once is not None:
+        usual = suggestions.at_random_first(request.count)
+        if usual < request.count <= request.at_once:
+            words = f"--at-once {request.at_once} starts every point of the search before any has ended to learn from"
+            raise UsageError(words, f"--at-once {usual}, or --random {request.count} in place of --search")
 
 
 def _require_judgeable(found: CheckedSweep) -> None:
@@ -106,14 +109,21 @@ def _require_judgeable(found: CheckedSweep) -> None:
         raise UsageError(words, f"leave out --search, or give {unlike[0]} one value")
 
 
-def first_points(request: SweepRequest) -> list[Settings]:
-    """The points that are known before anything has trained."""
+def _first_points(request: SweepRequest, engine: SweepEngine) -> list[Settings]:
+    """The points that are known before anything has trained. Of a search on a cluster, the first one stands for all."""
     if request.way is Way.GRID:
         return list(axes.grid(request.axes))
     count = request.count or 1
-    return axes.at_random(request.axes, min(count, open_at_once()) if request.way is Way.SEARCH else count)
+    if request.way is Way.SEARCH:
+        count = 1 if engine.cluster is not None else min(count, request.at_once or 1)
+    return axes.at_random(request.axes, count)
 
 
-def open_at_once() -> int:
-    """Points of a search that are open at a time: as many as the queue can run."""
-    return max(1, len(gpu.devices()))
+def _open_at_once(request: SweepRequest, engine: SweepEngine) -> int:
+    """Points of a search that are open at a time: as many as the queue can run.
+
+    On a cluster as many as are drawn at random first, so that each later point has something to learn from.
+    """
+    if engine.cluster is None:
+        return max(1, len(gpu.devices()))
+    return request.at_once or suggestions.at_random_first(request.count or 1)
