@@ -58,11 +58,11 @@ def asked(context: typer.Context) -> SweepRequest | None:
 
 def check(request: SweepRequest, base: Choices, engine: SweepEngine) -> CheckedSweep:
     """Every point that is known now, checked as a run is. Raises what is wrong with any, and writes nothing."""
-    _require_possible(request, base, engine)
+    _require_possible(request, engine)
     if request.way is Way.SEARCH:
         suggestions.require()
     base = replace(base, name=engine.free_name(base.name))
-    points = first_points(request)
+    points = first_points(request, open_at_once(base))
     with workspace.picture_progress() as on_progress:
         first = engine.prepare(planning.choices_of(base, base.name, points[0]), on_progress)
     if engine.cluster is None or request.at_once == 1:
@@ -81,11 +81,8 @@ def check(request: SweepRequest, base: Choices, engine: SweepEngine) -> CheckedS
     return found
 
 
-def _require_possible(request: SweepRequest, base: Choices, engine: SweepEngine) -> None:
+def _require_possible(request: SweepRequest, engine: SweepEngine) -> None:
     """UsageError for what the queue alone can do, or a cluster alone."""
-    if engine.cluster is None and base.processes > 1:
-        words = f"the queue gives each run one GPU, and these take {base.processes}"
-        raise UsageError(words, "leave out --gpus and --gpu, or add --on slurm, which takes --gpus")
     if engine.cluster is None and request.at_once is not None:
         words = "--at-once is for a cluster: this computer's queue runs one on each GPU"
         raise UsageError(words, f"leave out --at-once, or add --on slurm --at-once {request.at_once}")
@@ -106,14 +103,16 @@ def _require_judgeable(found: CheckedSweep) -> None:
         raise UsageError(words, f"leave out --search, or give {unlike[0]} one value")
 
 
-def first_points(request: SweepRequest) -> list[Settings]:
-    """The points that are known before anything has trained."""
+def first_points(request: SweepRequest, at_once: int) -> list[Settings]:
+    """The points that are known before anything has trained. Of a search, no more than may be open at once."""
     if request.way is Way.GRID:
         return list(axes.grid(request.axes))
     count = request.count or 1
-    return axes.at_random(request.axes, min(count, open_at_once()) if request.way is Way.SEARCH else count)
+    return axes.at_random(request.axes, min(count, at_once) if request.way is Way.SEARCH else count)
 
 
-def open_at_once() -> int:
+def open_at_once(base: Choices) -> int:
     """Points of a search that are open at a time: as many as the queue can run."""
-    return max(1, len(gpu.devices()))
+    if base.gpu_index is not None or base.gpu_indices:
+        return 1
+    return max(1, len(gpu.devices()) // base.processes)

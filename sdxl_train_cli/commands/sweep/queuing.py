@@ -88,7 +88,7 @@ def _record(found: CheckedSweep, tokens: Sequence[str], guards_off: frozenset[Gu
         shares_caches=found.caches.are_shared,
         guards_off=tuple(sorted(guard.value for guard in guards_off)), step_downs=step_downs,
         base=repeating.record(first.prepared).model_dump_json(exclude_unset=True) if is_search else "",
-        prunes=is_search, at_once=checking.open_at_once(),
+        prunes=is_search, at_once=checking.open_at_once(base),
     )  # fmt: skip
 
 
