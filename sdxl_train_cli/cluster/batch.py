@@ -113,8 +113,10 @@ class Task:
         but may believe for a minute that there is still none.
         """
         kept = self.kept if record is None else replace(self.kept, record=record)
-        found = {**_read(self.folder / _TASK), "name": name, "record": kept.record, "point": asdict(point)}
-        _write(self.folder / _TASK, found)
+        found = _read(self.folder / _TASK)
+        if not found:
+            raise UsageError(f"{self.folder / _TASK} can't be read", "sdxl-train cluster retry JOB tries it again")
+        _write(self.folder / _TASK, {**found, "name": name, "record": kept.record, "point": asdict(point)})
         return replace(self, name=name, point=point, kept=kept)
 
     def note_run(self, run: Path) -> None:

@@ -61,16 +61,30 @@ def of_script(script: Path) -> str | None:
     return max(found, key=int, default=None)
 
 
-def longest_array() -> int | None:
-    """How many elements an array may have. None if Slurm does not say, or takes no arrays."""
+@dataclass(frozen=True)
+class Limits:
+    """What a site lets one submit. None where Slurm does not say."""
+
+    longest_array: int | None = None
+    """Elements. None also where it takes no arrays."""
+    most_jobs: int | None = None
+    """Jobs that Slurm holds, of all users together. Each element counts."""
+
+
+def limits() -> Limits:
+    """Ask Slurm's configuration."""
     try:
         told = _run("scontrol", "show", "config")
     except SlurmError:
-        return None
+        return Limits()
     config = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in told.splitlines())}
-    found = [config.get("MaxArraySize", ""), *_MOST_TASKS.findall(config.get("SchedulerParameters", ""))]
-    limits = [int(text) for text in found if text.isdecimal()]
-    return min(limits) if limits and min(limits) > 1 else None  # the largest index is one less, and the first is 0
+    lengths = _numbers(config.get("MaxArraySize", ""), *_MOST_TASKS.findall(config.get("SchedulerParameters", "")))
+    longest = min(lengths, default=0)  # the largest index is one less, and the first is 0
+    return Limits(longest if longest > 1 else None, next(iter(_numbers(config.get("MaxJobCount", ""))), None))
+
+
+def _numbers(*texts: str) -> list[int]:
+    return [int(text) for text in texts if text.isdecimal()]
 
 
 def cancel(*jobs: str) -> None:

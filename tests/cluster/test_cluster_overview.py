@@ -7,17 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Result
 
-from sdxl_train_cli.cluster import batch, overview, slurm, submitting
+from sdxl_train_cli.cluster import batch, carrying, overview, slurm, submitting
 from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
 from sdxl_train_cli.cluster.overview import TaskState
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs import starting
 from sdxl_train_cli.jobs.job import JobState, Waiting
+from sdxl_train_cli.jobs.starting import JobActions
 from sdxl_train_cli.records import history, run_list, run_owner
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.run_owner import Liveness
+from sdxl_train_cli.run.training import PrunedError
 
 Say = Callable[..., None]
 OFF = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
@@ -129,6 +133,26 @@ def test_an_element_that_runs_keeps_its_job_while_another_is_submitted_again(mad
 
     assert [made.id_of(task) for task in made.tasks()] == ["12_0", "13_1", "12_2"]
     assert told(made)[:2] == [(TaskState.RUNNING, "n1"), (TaskState.PENDING, "Priority")]
+
+
+def test_a_point_that_was_stopped_early_is_not_submitted_again_with_its_array(
+    made: Batch, say: Say, main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prune(*_given: object) -> None:
+        made.task(0).note_run(made.folder / "run")
+        raise PrunedError("pruned at step 5")
+
+    said = list[str]()
+    actions = JobActions(start=prune, resume=prune, say=said.append)
+    monkeypatch.setattr(starting, "go_on", prune)
+    carrying.carry_out(made, made.task(0), made.folder, actions)
+    say("squeue", "true")
+    say("sbatch", f'echo "$@" > {made.folder}/given; echo 13')
+
+    assert told(made)[0] == (TaskState.STOPPED, "pruned at step 5")
+    assert said == ["pruned at step 5"]
+    assert main("cluster", "retry", "12", "--home", made.folder.parents[1]).stdout == "13\n"
+    assert "--array=1,2 " in (made.folder / "given").read_text(encoding="utf-8")
 
 
 def test_some_tasks_are_found_by_token(made: Batch, say: Say) -> None:

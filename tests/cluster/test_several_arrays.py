@@ -11,7 +11,7 @@ import pytest
 from sdxl_train_cli import files, process
 from sdxl_train_cli.cluster import batch, slurm, submitting
 from sdxl_train_cli.cluster.settings import ClusterSettings
-from sdxl_train_cli.cluster.slurm import SlurmError
+from sdxl_train_cli.cluster.slurm import Limits, SlurmError
 from sdxl_train_cli.cluster.submitting import SlurmEngine
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import Waiting
@@ -54,19 +54,32 @@ def given(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("config", "longest"),
+    ("config", "expected"),
     [
-        ("MaxArraySize            = 1001", 1001),
-        ("SchedulerParameters     = bf_max_job_test=9,max_array_tasks=250\nMaxArraySize            = 4001", 250),
-        ("SchedulerParameters     = (null)\nMaxArraySize            = 4001", 4001),
-        ("MaxArraySize            = 0", None),
-        ("MaxJobCount             = 10000", None),
+        ("MaxArraySize            = 1001\nMaxJobCount             = 10000", Limits(1001, 10000)),
+        ("SchedulerParameters     = bf_max_job_test=9,max_array_tasks=250\nMaxArraySize    = 4001", Limits(250)),
+        ("SchedulerParameters     = (null)\nMaxArraySize            = 4001", Limits(4001)),
+        ("MaxArraySize            = 0", Limits()),
+        ("slurm_load_ctl_conf error", Limits()),
     ],
 )
-def test_slurm_is_asked_how_long_an_array_may_be(say: Say, config: str, longest: int | None) -> None:
+def test_slurm_is_asked_how_long_an_array_may_be(say: Say, config: str, expected: Limits) -> None:
     say("scontrol", f"cat <<'END'\n{config}\nEND")
 
-    assert slurm.longest_array() == longest
+    assert slurm.limits() == expected
+
+
+def test_more_than_slurm_holds_is_refused_before_anything_is_submitted(
+    say: Say, engine: SlurmEngine, tmp_path: Path
+) -> None:
+    say("scontrol", "echo 'MaxArraySize            = 3'; echo 'MaxJobCount             = 7'")
+
+    with pytest.raises(SlurmError, match="8 runs are more jobs than Slurm holds here") as caught:
+        engine.submit(POINTS)
+
+    assert caught.value.problems[0].hint == "--random 3 takes some of the points"
+    assert (given(tmp_path), engine.home.cluster.exists()) == ([], False)
+    engine.submit(POINTS[:3])
 
 
 def test_more_points_than_an_array_may_have_are_several_arrays(engine: SlurmEngine, tmp_path: Path) -> None:

@@ -46,9 +46,10 @@ def _cancel(views: Collection[TaskView], where: Home, *, is_whole: bool = True) 
     """
     slurm.jobs([view.job for view in views if view.state is TaskState.UNKNOWN])
     alive = [view for view in views if view.state.is_open]
-    numbers = sorted({view.job.partition("_")[0] for view in alive})  # whole arrays, of which Slurm then knows the rest
+    # Whole arrays, of which Slurm then knows the rest; the last first, as it waits for those before.
+    numbers = sorted({view.job.partition("_")[0] for view in alive}, key=int)
     if numbers:
-        slurm.cancel(*(numbers if is_whole else [view.job for view in alive]))
+        slurm.cancel(*(reversed(numbers) if is_whole else [view.job for view in alive]))
     running = sum(view.state is TaskState.RUNNING for view in alive)
     console.note(f"cancelled {len(alive) - running} that waited and {running} that ran")
     for number in numbers:
