@@ -23,9 +23,10 @@ from sdxl_train_cli.ranking import keeping
 from sdxl_train_cli.recipe import Kind, Recipe, Value
 from sdxl_train_cli.recipes import presets, user_config
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.records import curves, history, runs
+from sdxl_train_cli.records import curves, history, run_list, runs
 from sdxl_train_cli.records.curves import Curves
-from sdxl_train_cli.records.history import Listed, Loaded, RunState
+from sdxl_train_cli.records.history import Loaded, RunState
+from sdxl_train_cli.records.run_list import Listed
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.rules import rules
 from sdxl_train_cli.run import launching, preparation, repeating, run_choices
@@ -166,7 +167,7 @@ def launch(prepared: Prepared, on_event: OnEvent = lambda _event: None) -> RunRe
 
 def list_runs(output: Path = Path(run_choices.DEFAULT_OUTPUT)) -> list[Listed]:
     """Every run in an output folder, newest first; a broken record is listed with its problem. Raises UsageError."""
-    return history.entries(output)
+    return run_list.entries(output)
 
 
 def read_run(run: str | Path, output: Path = Path(run_choices.DEFAULT_OUTPUT)) -> Loaded:

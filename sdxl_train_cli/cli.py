@@ -139,10 +139,10 @@ COMMANDS: Mapping[str, Command | CommandGroup] = {
     }),
     "runs": CommandGroup("List, show, compare and resume runs.", {
         "list": Command("List every run, newest first.", "runs.listing.list_"),
-        "watch": Command("Watch every run: what trains and how far it is.", "runs.listing.watch",
+        "watch": Command("Watch every run: what trains and how far it is.", "runs.watching.watch",
                          "Until Ctrl-C. Runs on a cluster are among them, and what waits there."),
-        "show": Command("Show one run: settings, results, how it ended.", "runs.listing.show"),
-        "diff": Command("Compare two runs: settings, data, results.", "runs.listing.diff"),
+        "show": Command("Show one run: settings, results, how it ended.", "runs.showing.show"),
+        "diff": Command("Compare two runs: settings, data, results.", "runs.showing.diff"),
         "explain": Command("Explain why a run failed and what to type next.", "runs.explain.explain",
                            "Reads any sd-scripts log."),
         "resume": Command("Resume a run that was stopped or cut off.", "runs.resume.resume"),

@@ -60,6 +60,15 @@ class CommandResult:
     stderr: str
 
 
+class SlowCommandError(TimeoutError):
+    """A command has not ended in time."""
+
+    def __init__(self, words: str, said: str) -> None:
+        super().__init__(words)
+        self.said = said
+        """What stands on its stderr."""
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -70,7 +79,7 @@ def run(
     """Run a short command and return its output. It ends when we do, even if we are killed with SIGKILL.
 
     The code is 127 if there is no such program, and 126 if it can't be started. Raises OSError if not even the guard
-    can be started, for example in a deleted folder, and TimeoutError if the command does not end in time.
+    can be started, for example in a deleted folder, and SlowCommandError if it does not end in time.
     """
     mark = secrets.token_hex(8)
     lifeline, ours = os.pipe()  # closing it tells the guard that we are gone
@@ -80,7 +89,8 @@ def run(
                 stdout, stderr = _both_streams(child, timeout_seconds)
             except subprocess.TimeoutExpired as error:
                 _kill_family(child, mark)
-                raise TimeoutError(f"{argv[0]} has not ended in {timeout_seconds:g} s") from error
+                words = f"{argv[0]} has not ended in {timeout_seconds:g} s"
+                raise SlowCommandError(words, _text(error.stderr or b"")) from error
             except BaseException:
                 _kill_family(child, mark)
                 raise

@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 UNPACKED = "SDXL_TRAIN_SLURM"
@@ -88,8 +88,8 @@ def missing() -> str | None:
 class Slurm:
     """A running cluster of two nodes."""
 
-    def __init__(self, folder: Path, unpacked: Path) -> None:
-        self.folder, self._root = folder, unpacked
+    def __init__(self, folder: Path, unpacked: Path, more: Sequence[str] = ()) -> None:
+        self.folder, self._root, self._more = folder, unpacked, more
         (self._libraries,) = unpacked.glob("usr/lib/*/slurm-wlm")
         self.bin = folder / "bin"
         """Its commands, to be put on PATH."""
@@ -173,7 +173,7 @@ class Slurm:
         text = _CONF.format(
             host=host, control=control, user=getpass.getuser(), folder=self.folder, plugins=self._libraries, nodes=nodes
         )
-        self.conf.write_text(text, encoding="utf-8")
+        self.conf.write_text(text + "".join(f"{line}\n" for line in self._more), encoding="utf-8")
 
     def _write_commands(self) -> None:
         """The commands find their libraries and this cluster by themselves, as installed ones do."""
@@ -208,14 +208,17 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Slurm]:
-    """A cluster for the duration of the block. Skips the test, saying why, where there is none."""
+def running(folder: Path, *more: str) -> Iterator[Slurm]:
+    """A cluster for the duration of the block. Skips the test, saying why, where there is none.
+
+    `more` are further lines of its slurm.conf, such as `MaxArraySize=5`.
+    """
     import pytest  # noqa: PLC0415 - `unpack` runs before there is one
 
     why = missing()
     if why is not None:
         pytest.skip(why)
-    cluster = Slurm(folder, Path(_FOLDER))
+    cluster = Slurm(folder, Path(_FOLDER), more)
     try:
         cluster.start()
         yield cluster

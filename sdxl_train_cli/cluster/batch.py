@@ -7,6 +7,7 @@ be relied upon on the shared file systems of clusters.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,6 +21,8 @@ from sdxl_train_cli.jobs.job import JobState, KeptResume, Waiting
 from sdxl_train_cli.jobs.store import Kept
 
 _BATCH, _SUBMITTED = "batch.json", "submitted.json"
+_NAME_PARTS = 3
+"""Of a folder's name: day, time, and what tells two of one second apart."""
 _TASK, _START, _RUN, _END = "task.json", "start.json", "run.json", "end.json"
 
 
@@ -44,6 +47,19 @@ class TaskEnd:
 
 
 @dataclass(frozen=True)
+class ChosenPoint:
+    """What a task of a search has chosen to try."""
+
+    settings: Mapping[str, str]
+    is_settled: bool = False
+    """Whether it has looked around since it wrote this down, and no other task has the same."""
+    is_checked: bool = False
+    """Whether it was checked as a run is, so that the task's record is its own."""
+    refused: str | None = None
+    """Why it can't train."""
+
+
+@dataclass(frozen=True)
 class Task:
     """One training of a batch."""
 
@@ -54,6 +70,10 @@ class Task:
     token: str
     """Written into its run's record, so that a run of another task is never resumed."""
     kept: Kept
+    search: str = ""
+    """The sweep whose search chooses its settings. Empty where they are given."""
+    point: ChosenPoint | None = None
+    """What it has chosen. None before, and where its settings are given."""
 
     @property
     def index(self) -> int:
@@ -85,6 +105,19 @@ class Task:
         """Its run's folder, noted before it is created. None before its first start."""
         found = _read(self.folder / _RUN).get("folder")
         return Path(found) if isinstance(found, str) else None
+
+    def note_point(self, name: str, point: ChosenPoint, record: str | None = None) -> Task:
+        """Write down what it has chosen, and the record of it once that is made. Returns the task as it is then.
+
+        In `task.json`, which was there before any task began: a network drive looks at a file anew when it is opened,
+        but may believe for a minute that there is still none.
+        """
+        kept = self.kept if record is None else replace(self.kept, record=record)
+        found = _read(self.folder / _TASK)
+        if not found:
+            raise UsageError(f"{self.folder / _TASK} can't be read", "sdxl-train cluster retry JOB tries it again")
+        _write(self.folder / _TASK, {**found, "name": name, "record": kept.record, "point": asdict(point)})
+        return replace(self, name=name, point=point, kept=kept)
 
     def note_run(self, run: Path) -> None:
         """Note its run's folder."""
@@ -152,52 +185,79 @@ class Batch:
         return found if isinstance(found, dict) else {}
 
     @property
+    def group(self) -> list[Batch]:
+        """What was submitted together with it, itself among it: an array each."""
+        name = "-".join(self.folder.name.split("-")[:_NAME_PARTS])
+        return [Batch(folder) for folder in sorted(self.folder.parent.glob(f"{name}*"))]
+
+    @property
     def is_array(self) -> bool:
         """Whether it was submitted as an array."""
         return bool(_read(self.folder / _BATCH).get("array"))
 
+    @property
+    def at_once(self) -> int | None:
+        """How many of its tasks may run at a time. None leaves that to Slurm."""
+        found = _read(self.folder / _BATCH).get("at_once")
+        return found if isinstance(found, int) else None
+
     def id_of(self, task: Task) -> str | None:
         """Slurm's ID of a task's latest job."""
-        again = self._again
-        found = [job for job in self.jobs if task.index in _numbers(again.get(job, [task.index]))]
-        return (f"{found[-1]}_{task.index}" if self.is_array else found[-1]) if found else None
+        return self.ids([task.index]).get(task.index)
+
+    def ids(self, indices: Collection[int]) -> Mapping[int, str]:
+        """Slurm's ID of the latest job of each of these tasks."""
+        again, is_array = self._again, self.is_array
+        latest = {index: job for job in self.jobs for index in _numbers(again.get(job, list(indices)))}
+        return {index: f"{latest[index]}_{index}" if is_array else latest[index] for index in indices
+                if index in latest}  # fmt: skip
+
+    def indices(self) -> list[int]:
+        """Its elements."""
+        names = os.listdir(self.folder / "tasks")  # noqa: PTH208 - a Path for each is slow
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def tasks(self) -> list[Task]:
         """Its trainings. UsageError if one can't be read."""
-        folders = sorted((self.folder / "tasks").iterdir(), key=lambda folder: int(folder.name))
-        return [_task(folder) for folder in folders]
+        return [self.task(index) for index in self.indices()]
 
     def task(self, index: int) -> Task:
         """One training. UsageError if it can't be read."""
         return _task(self.folder / "tasks" / str(index))
 
 
+def new_folders(place: Path, count: int) -> list[Path]:
+    """Folders for what is submitted together. Their names begin with the moment, and end with a number if need be."""
+    name = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    return [place / name] if count == 1 else [place / f"{name}-{number:03}" for number in range(1, count + 1)]
+
+
 def create(
-    place: Path, points: Sequence[Waiting], script: Callable[[Batch], str], *, is_array: bool
-) -> tuple[Batch, list[str]]:
-    """Write a batch, whole or not at all, and give the tokens in the order of `points`. UsageError if that fails."""
-    now = datetime.now(timezone.utc)
-    batch = Batch(place / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
-    tokens = [point.token for point in points]
+    folder: Path, points: Sequence[Waiting], script: Callable[[Batch], str], *, is_array: bool,
+    at_once: int | None = None,
+) -> Batch:  # fmt: skip
+    """Write a batch into one of the `new_folders`, whole or not at all. UsageError if that fails."""
+    batch = Batch(folder)
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with files.new_folder(batch.folder) as folder:
-            for index, (point, token) in enumerate(zip(points, tokens, strict=True)):
-                task = folder / "tasks" / str(index)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with files.new_folder(batch.folder) as beside:
+            for index, point in enumerate(points):
+                task = beside / "tasks" / str(index)
                 task.mkdir(parents=True)
                 if point.run is not None:
                     _write(task / _RUN, {"folder": str(point.run)})
                 _write(task / _TASK, {
                     "resume": None if point.resume is None else asdict(point.resume),
-                    "token": token, "name": point.name, "kind": point.kind, "preset": point.preset,
-                    "output": _output(point),
+                    "token": point.token, "name": point.name, "kind": point.kind, "preset": point.preset,
+                    "output": _output(point), "search": point.search,
                     "record": point.record, "guards_off": list(point.guards_off), "step_downs": point.step_downs,
                 })  # fmt: skip
-            _write(folder / _BATCH, {"created": now.isoformat(), "array": is_array})
-            files.write(folder / batch.script.name, script(batch))
+            created = datetime.now(timezone.utc).isoformat()
+            _write(beside / _BATCH, {"created": created, "array": is_array, "at_once": at_once})
+            files.write(beside / batch.script.name, script(batch))
     except OSError as error:
         raise UsageError(f"{batch.folder} can't be written: {error.strerror}", "free some space there") from error
-    return batch, tokens
+    return batch
 
 
 def all_in(place: Path) -> list[Batch]:
@@ -211,6 +271,16 @@ def holds(place: Path, tokens: Collection[str]) -> bool:
     wanted = frozenset(tokens)
     folders = place.glob("*/tasks/*") if files.is_folder(place) else ()
     return any(str(_read(folder / _TASK).get("token")) in wanted for folder in folders)
+
+
+def end_file(batch: Batch, index: int) -> str:
+    """Where a task's end is noted: absent before it, and as soon as it is started again. Text, as there are many."""
+    return os.path.join(batch.folder, "tasks", str(index), _END)  # noqa: PTH118
+
+
+def task_facts(task: Task) -> Mapping[str, object]:
+    """What `parse_task` takes, but the record, which is long."""
+    return {**_read(task.folder / _TASK), "record": ""}
 
 
 def with_tokens(place: Path, tokens: Collection[str]) -> Mapping[str, Batch]:
@@ -229,8 +299,8 @@ def drop(one: Batch) -> None:
     shutil.rmtree(away, ignore_errors=True)
 
 
-def _numbers(found: object) -> list[object]:
-    return found if isinstance(found, list) else []
+def _numbers(found: object) -> list[int]:
+    return [number for number in found if isinstance(number, int)] if isinstance(found, list) else []
 
 
 def _output(point: Waiting) -> str | None:
@@ -241,14 +311,28 @@ def _output(point: Waiting) -> str | None:
 
 
 def _task(folder: Path) -> Task:
-    found = _read(folder / _TASK)
+    return parse_task(folder, _read(folder / _TASK))
+
+
+def parse_task(folder: Path, found: Mapping[str, object]) -> Task:
+    """A task of what its file says. UsageError if that is no task."""
     texts = {name: found.get(name) for name in ("name", "kind", "preset", "token", "record")}
     guards, downs = found.get("guards_off"), found.get("step_downs")
     if not all(isinstance(text, str) for text in texts.values()) or not isinstance(guards, list):
         raise UsageError(f"{folder} is no task of a cluster", "submit the training again")
     known = {name: str(text) for name, text in texts.items()}
     kept = Kept(known.pop("record"), tuple(map(str, guards)), downs if isinstance(downs, int) else 0)
-    return Task(folder, **known, kept=kept)
+    return Task(folder, **known, kept=kept, search=str(found.get("search") or ""), point=_point(found.get("point")))
+
+
+def _point(found: object) -> ChosenPoint | None:
+    settings = found.get("settings") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not isinstance(settings, dict):
+        return None
+    refused = found.get("refused")
+    plain = {str(option): str(value) for option, value in settings.items()}
+    is_settled, is_checked = bool(found.get("is_settled")), bool(found.get("is_checked"))
+    return ChosenPoint(plain, is_settled, is_checked, None if refused is None else str(refused))
 
 
 def _write(path: Path, found: object) -> None:

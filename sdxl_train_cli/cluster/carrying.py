@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,18 +16,28 @@ from sdxl_train_cli.jobs.starting import JobActions, KeptJob
 from sdxl_train_cli.records import metrics, run_owner
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.run.training import StoppedError
+from sdxl_train_cli.run.training import PrunedError, StoppedError
 
 MOST_STALLS = 5
 """A task that was started so often without a further step would end like this each time."""
 
 
-def carry_out(batch: Batch, task: Task, user_presets: Path, actions: JobActions) -> None:
-    """Carry out a task and note how it ended. Raises what its run raises."""
+class NoPointError(UsageError):
+    """The search of a task has no point for it."""
+
+
+def carry_out(
+    batch: Batch, task: Task, user_presets: Path, actions: JobActions, with_point: Callable[[Task], Task] | None = None
+) -> None:
+    """Carry out a task and note how it ended. Raises what its run raises.
+
+    `with_point` gives a task of a search its point.
+    """
     task.folder.mkdir(exist_ok=True)
     with run_owner.hold(task.folder):
         try:
             _begin(batch, task, actions)
+            task = task if with_point is None else with_point(task)
             again = "submit the training again"
             kept = KeptJob(task.kept, task.folder, again, saves_on_stop=True)
             if task.resume is None:
@@ -35,6 +46,10 @@ def carry_out(batch: Batch, task: Task, user_presets: Path, actions: JobActions)
                 _resume(task, task.resume, actions)
         except (StoppedError, signals.Stopped):
             raise  # Slurm knows why
+        except (PrunedError, NoPointError) as error:
+            task.note_end(TaskEnd(JobState.STOPPED, 0, error.problems[0].message))
+            actions.say(error.problems[0].message)
+            return
         except SdxlTrainError as error:
             task.note_end(TaskEnd(JobState.FAILED, error.exit_code, str(error.problems[0])))
             raise

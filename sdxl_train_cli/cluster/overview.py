@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sdxl_train_cli import files
-from sdxl_train_cli.cluster import batch, slurm
+from sdxl_train_cli.cluster import slurm, task_index
 from sdxl_train_cli.cluster.batch import Batch, Task
 from sdxl_train_cli.cluster.slurm import SlurmError, SlurmJob
 from sdxl_train_cli.failures import known_failures
@@ -82,11 +82,29 @@ def with_tokens(place: Path, tokens: Collection[str]) -> dict[str, TaskView]:
 
 def views(place: Path, tokens: Collection[str] | None = None) -> list[TaskView]:
     """Every task below a home's cluster folder, or those with these tokens, the oldest first. Asks Slurm once."""
-    found = [(one, task) for one in batch.all_in(place) for task in one.tasks()]
-    each = [(one, task, one.id_of(task) or "") for one, task in found if tokens is None or task.token in tokens]
+    found = task_index.each(place)
+    return _views([(one, task) for one, task in found if tokens is None or task.token in tokens])
+
+
+def waiting(place: Path) -> list[TaskView]:
+    """What waits for a node. Asks Slurm once, and not for what has ended."""
+    return [view for view in _views(list(task_index.each_open(place))) if view.state is TaskState.PENDING]
+
+
+def _views(found: Sequence[tuple[Batch, Task]]) -> list[TaskView]:
+    indices: dict[Batch, list[int]] = {}
+    for one, task in found:
+        indices.setdefault(one, []).append(task.index)
+    ids = {one: one.ids(those) for one, those in indices.items()}
+    each = [(one, task, ids[one].get(task.index, "")) for one, task in found]
     ends = {task.folder: task.end for _, task, _ in each}
     told = _told(sorted({job for _, task, job in each if ends[task.folder] is None}))
     return [_view(one, task, job, told) for one, task, job in each]
+
+
+def noted(batches: Sequence[Batch]) -> dict[str, TaskView]:
+    """The tasks by their tokens, as far as their folders tell. Slurm is not asked."""
+    return {task.token: _view(one, task, "", None) for one in batches for task in one.tasks()}
 
 
 def settle(entries: Sequence[ListedRun[Front]]) -> list[ListedRun[Front]]:
@@ -117,8 +135,8 @@ def _settled(entry: ListedRun[Front], told: Mapping[str, SlurmJob] | None) -> Li
 def _view(one: Batch, task: Task, job: str, told: Mapping[str, SlurmJob] | None) -> TaskView:
     end = task.end
     if end is not None:
-        state = TaskState.DONE if end.state is JobState.DONE else TaskState.FAILED
-        return TaskView(one, task, job, state, end.cause or "")
+        states = {JobState.DONE: TaskState.DONE, JobState.STOPPED: TaskState.STOPPED}
+        return TaskView(one, task, job, states.get(end.state, TaskState.FAILED), end.cause or "")
     if told is None:
         return TaskView(one, task, job, TaskState.UNKNOWN, "Slurm does not answer here")
     known = told.get(job)

@@ -7,6 +7,7 @@ people can read, change and submit by hand.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from sdxl_train_cli.failures import diagnosis
 _SECONDS = 60.0
 """How long a command of a busy controller may take."""
 _NOT_FOUND = 127
-_SINGLE = "0"
+_MOST_TASKS = re.compile(r"\bmax_array_tasks=(\d+)")
+"""A site's lower limit."""
 _LIVE = frozenset({
     "PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "RESIZING", "SIGNALING",
     "STAGE_OUT", "STOPPED", "SPECIAL_EXIT",
@@ -58,6 +60,32 @@ def of_script(script: Path) -> str | None:
     listed = _run("squeue", "--me", "--noheader", "--format=%F|%o").splitlines()
     found = [job for job, _, command in (line.partition("|") for line in listed) if command == str(script)]
     return max(found, key=int, default=None)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a site lets one submit. None where Slurm does not say."""
+
+    longest_array: int | None = None
+    """Elements. None also where it takes no arrays."""
+    most_jobs: int | None = None
+    """Jobs that Slurm holds, of all users together. Each element counts."""
+
+
+def limits() -> Limits:
+    """Ask Slurm's configuration."""
+    try:
+        told = _run("scontrol", "show", "config")
+    except SlurmError:
+        return Limits()
+    config = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in told.splitlines())}
+    lengths = _numbers(config.get("MaxArraySize", ""), *_MOST_TASKS.findall(config.get("SchedulerParameters", "")))
+    longest = min(lengths, default=0)  # the largest index is one less, and the first is 0
+    return Limits(longest if longest > 1 else None, next(iter(_numbers(config.get("MaxJobCount", ""))), None))
+
+
+def _numbers(*texts: str) -> list[int]:
+    return [int(text) for text in texts if text.isdecimal()]
 
 
 def cancel(*jobs: str) -> None:
@@ -125,10 +153,20 @@ def _identities(job: str, elements: str) -> Iterator[str]:
             yield f"{job}_{part}" if part else job
 
 
+def _silence(command: str, error: process.SlowCommandError) -> Problem:
+    """What is wrong with a command that does not end: sbatch tries again for two minutes where the queue is full."""
+    known = diagnosis.explain(error.said.splitlines())
+    if known is not None:
+        return Problem(f"{command}: {known.cause}", known.remedy)
+    return Problem(f"{command} does not answer: {error}", "try again; is this a login node?")
+
+
 def _run(*argv: str) -> str:
     try:
         done = process.run(argv, timeout_seconds=_SECONDS, env={**os.environ, "SLURM_BITSTR_LEN": "0"})  # no "..."
-    except (OSError, TimeoutError) as error:
+    except process.SlowCommandError as error:
+        raise SlurmError(_silence(argv[0], error)) from error
+    except OSError as error:
         raise SlurmError(f"{argv[0]} does not answer: {error}", "try again; is this a login node?") from error
     if done.code == _NOT_FOUND:
         raise SlurmError(f"{argv[0]} is not here", "go to a login node of the cluster, where Slurm's commands are")

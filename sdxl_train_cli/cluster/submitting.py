@@ -1,19 +1,44 @@
-"""Submit trainings to Slurm: one job for one, an array for several."""
+"""Submit trainings to Slurm: one job for one, an array for several, and several arrays where one may not be so long."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.cluster import batch, script, slurm
 from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.script import Submission
 from sdxl_train_cli.cluster.settings import ClusterSettings
-from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.cluster.slurm import Limits, SlurmError
+from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.layout import Home
+
+
+@dataclass(frozen=True)
+class ArrayPart:
+    """Points that are submitted as one array, or the only point."""
+
+    points: Sequence[Waiting]
+    number: int | None = None
+    """Among several arrays, from 1."""
+
+    @property
+    def is_array(self) -> bool:
+        """Whether its elements have numbers."""
+        return len(self.points) > 1 or self.number is not None
+
+    @property
+    def name(self) -> str:
+        """Of its job."""
+        first = self.points[0]
+        if not self.is_array:
+            return first.name
+        return f"{first.kind}-{len(self.points)}" if self.number is None else f"{first.kind}-part{self.number}"
 
 
 @dataclass(frozen=True)
@@ -28,46 +53,106 @@ class SlurmEngine:
 
     def __call__(self, points: Sequence[Waiting], *, at_once: int | None = None) -> Sequence[str]:
         """Their tokens, in the same order. SlurmError if Slurm refuses; nothing is left then."""
-        return self.submit(points, at_once=at_once)[1]
+        self.submit(points, at_once=at_once)
+        return [point.token for point in points]
 
-    def submit(self, points: Sequence[Waiting], *, at_once: int | None = None) -> tuple[Batch, list[str]]:
-        """The batch and the tokens of its tasks. Raises as above."""
-        made, tokens = batch.create(
-            self.home.cluster, points, lambda one: self.script(points, at_once, one), is_array=len(points) > 1
-        )
+    def submit(self, points: Sequence[Waiting], *, at_once: int | None = None) -> list[Batch]:
+        """Submit all of them or none, and return what was submitted, an array each. Raises as above.
+
+        All is written first. Of several arrays with a limit at once, each waits until the one before has ended: Slurm
+        counts within one array alone.
+        """
+        parts = list(_parts(points))
+        made, jobs = list[Batch](), list[str]()
         try:
-            made.note_job(slurm.submit(made.script))
-        except UsageError:
-            shutil.rmtree(made.folder, ignore_errors=True)
+            for part, folder in zip(parts, batch.new_folders(self.home.cluster, len(parts)), strict=True):
+                made.append(self._create(folder, part, at_once))
+            for one in made:
+                after = [f"--dependency=afterany:{jobs[-1]}"] if jobs and at_once is not None else []
+                jobs.append(slurm.submit(one.script, *after))
+                one.note_job(jobs[-1])
+        except BaseException as error:
+            _take_back(made, jobs)
+            if isinstance(error, OSError):
+                raise _unwritable(self.home, error) from error
             raise
-        return made, tokens
+        return made
 
-    def script(self, points: Sequence[Waiting], at_once: int | None, made: Batch | None = None) -> str:
-        """The script. Without a batch, as it would be."""
+    def _create(self, folder: Path, part: ArrayPart, at_once: int | None) -> Batch:
+        def text(made: Batch) -> str:
+            return self._script(part, at_once, made)
+
+        return batch.create(folder, part.points, text, is_array=part.is_array, at_once=at_once)
+
+    def scripts(self, points: Sequence[Waiting], at_once: int | None) -> list[str]:
+        """The script of each array, as it would be."""
+        return [self._script(part, at_once) for part in _parts(points)]
+
+    def _script(self, part: ArrayPart, at_once: int | None, made: Batch | None = None) -> str:
         folder = self.home.cluster / "BATCH" if made is None else made.folder
-        several = len(points) > 1
         start = [*own_argv("run"), "--home", str(self.home.path), str(folder)]
         return script.text(
             self.settings,
             Submission(
-                name=points[0].name if not several else f"{points[0].kind}-{len(points)}",
-                output=script.escaped(folder / "tasks") / ("%a" if several else "0") / "output.log",
+                name=part.name,
+                output=script.escaped(folder / "tasks") / ("%a" if part.is_array else "0") / "output.log",
                 start=start,
-                count=len(points) if several else None,
+                count=len(part.points) if part.is_array else None,
                 at_once=at_once,
                 nodes=self.nodes,
             ),
         )
 
 
+def _parts(points: Sequence[Waiting]) -> Iterator[ArrayPart]:
+    """The points, in arrays as long as Slurm says they may be. Where it does not say, one array is tried.
+
+    SlurmError for more than Slurm holds.
+    """
+    limits = slurm.limits() if len(points) > 1 else Limits()
+    if limits.most_jobs is not None and len(points) > limits.most_jobs:
+        words = f"{len(points)} runs are more jobs than Slurm holds here: its MaxJobCount is {limits.most_jobs}"
+        raise SlurmError(words, f"--random {max(1, limits.most_jobs // 2)} takes some of the points")
+    longest = limits.longest_array or len(points)
+    if len(points) <= longest:
+        yield ArrayPart(points)
+        return
+    for number, start in enumerate(range(0, len(points), longest), 1):
+        yield ArrayPart(points[start : start + longest], number)
+
+
+def _take_back(made: Sequence[Batch], jobs: Sequence[str]) -> None:
+    """Cancel what was submitted, the last first, as it waits for those before; and remove what was written."""
+    try:
+        if jobs:
+            slurm.cancel(*reversed(jobs))
+    except SlurmError as error:
+        words = f"{formatting.counted(len(jobs), 'job')} could not be taken back: {error.problems[0].message}"
+        raise SlurmError(Problem(words, f"scancel {' '.join(jobs)}")) from error
+    for one in made:
+        shutil.rmtree(one.folder, ignore_errors=True)
+
+
+def _unwritable(home: Home, error: OSError) -> UsageError:
+    return UsageError(
+        f"{home.cluster} can't be written: {error.strerror}", "nothing was submitted; free some space there"
+    )
+
+
 def retry(one: Batch, indices: Sequence[int]) -> str:
     """Submit some tasks of a batch again and return the job's ID. What they have made is resumed."""
-    array = [f"--array={','.join(map(str, indices))}"] if one.is_array else []
-    for index in indices:
-        one.task(index).forget_stalls()
-    job = slurm.submit(one.script, *array)
-    one.note_job(job, indices if one.is_array else None)
-    return job
+    limit = "" if one.at_once is None else f"%{one.at_once}"
+    array = [f"--array={','.join(map(str, indices))}{limit}"] if one.is_array else []
+    jobs = list[str]()
+    try:
+        for index in indices:
+            one.task(index).forget_stalls()
+        jobs.append(slurm.submit(one.script, *array))
+        one.note_job(jobs[0], indices if one.is_array else None)
+    except OSError as error:
+        _take_back([], jobs)
+        raise _unwritable(Home(one.folder.parent.parent), error) from error
+    return jobs[0]
 
 
 def own_argv(*words: str) -> list[str]:

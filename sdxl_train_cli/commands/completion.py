@@ -10,7 +10,7 @@ from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.errors import SdxlTrainError
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
-from sdxl_train_cli.records import history
+from sdxl_train_cli.records import history, run_list
 from sdxl_train_cli.sdscripts import results
 
 
@@ -27,10 +27,10 @@ def run_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Runs that begin so, newest first, with their states."""
     typed = context.params.get("output")
     try:
-        found = history.entries(workspace.output(Path(typed) if typed else None))
+        found = run_list.entries(workspace.output(Path(typed) if typed else None))
     except (SdxlTrainError, OSError):
         return []
-    return [(entry.folder.name, entry.state.value) for entry in found if entry.folder.name.startswith(incomplete)]
+    return [(entry.folder_name, entry.state.value) for entry in found if entry.folder_name.startswith(incomplete)]
 
 
 def checkpoints(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:

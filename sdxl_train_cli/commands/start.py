@@ -157,7 +157,7 @@ def _usual_folder() -> Path:
 def _look(data: Path) -> CheckedDataset:
     """Look at the pictures. DatasetError for what a trigger word does not mend."""
     source = DatasetSource(data, called="give `sdxl-train start`")
-    with workspace.picture_progress() as on_progress:
+    with console.picture_progress() as on_progress:
         checked = checking.check(source, None, on_progress)
     findings = tuple(each for each in checked.findings if each.kind != "caption-missing")
     checking.require_no_error(replace(checked, findings=findings))

@@ -74,7 +74,7 @@ class StartPlan:
             validation=run_choices.validation(written, typed=None),
             keep_best=written.keep_best,
         )  # fmt: skip
-        with workspace.picture_progress() as on_progress:
+        with console.picture_progress() as on_progress:
             return preparation.prepare(choices, self.where, workspace.user_presets(), on_progress)
 
     def hindrance(self) -> str:

@@ -138,7 +138,7 @@ def train(
         queuing.take(sweep, choices, engine, off, allowed, dry_run=dry_run, as_json=as_json)
         return
     checked = choices if cluster is None else submission.checked_as(choices, cluster)
-    with workspace.picture_progress() as on_progress:
+    with console.picture_progress() as on_progress:
         prepared = preparation.prepare(checked, where, workspace.user_presets(), on_progress)
     if cluster is not None:
         tell(prepared)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,13 +12,9 @@ from sdxl_train_cli import layout
 from sdxl_train_cli.commands.home_option import HomeOption, home
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.recipe import Kind
-from sdxl_train_cli.recipes import project, user_config
+from sdxl_train_cli.recipes import project_output, user_config
 from sdxl_train_cli.recipes.user_config import UserConfig
 from sdxl_train_cli.records import run_folders
-from sdxl_train_cli.ui import console
-
-if TYPE_CHECKING:
-    from sdxl_train_cli.dataset.survey import OnProgress  # half of the time that this module took to import
 
 __all__ = [
     "HomeOption",
@@ -33,7 +26,6 @@ __all__ = [
     "home",
     "kind",
     "output",
-    "picture_progress",
     "user_presets",
 ]
 
@@ -54,9 +46,7 @@ OutputOption = Annotated[
 
 def output(typed: Path | None) -> Path:
     """The folder of runs: typed, else the project file's, else the default."""
-    written = None
-    if typed is None and Path(layout.PROJECT_FILE).is_file():  # otherwise PyYAML need not be imported
-        written = project.load(Path.cwd()).output
+    written = None if typed is not None else project_output.load(Path.cwd())
     return layout.expand(typed or Path(written or run_folders.USUAL_OUTPUT))
 
 
@@ -76,14 +66,3 @@ def kind(text: str, *more: str) -> Kind:
     if text not in kinds:
         raise UsageError(f"no kind '{text}'", f"one of: {', '.join((*kinds, *more))}")
     return kinds[text]
-
-
-@contextmanager
-def picture_progress(what: str = "looking at pictures") -> Iterator[OnProgress | None]:
-    """A progress bar for work on pictures. Yields None, without importing rich, if there is no terminal."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-
-    with console.progress_bar(what) as on_progress:
-        yield on_progress

@@ -42,16 +42,18 @@ class Job:
     token: str
     """Written into its run's record, so that a run of another job is never resumed."""
     added: datetime
-    gpu_index: int | None = None
-    """The only GPU that it may use. None for any."""
+    gpus: int = 1
+    """How many it needs at once."""
+    gpu_indices: tuple[int, ...] = ()
+    """The only GPUs that it may use, as many as it needs. Empty for any."""
     need_gib: float | None = None
-    """GPU memory that it was expected to need when it was added, the upper end. None on a processor."""
+    """Memory that it was expected to need on each GPU when it was added, the upper end. None on a processor."""
     starts: int = 0
     """How often it was started. A process that was started for an earlier one must not go on."""
     cut_offs: int = 0
     """How often it was cut off in a row without a further step."""
-    device: int | None = None
-    """The GPU on which it runs or ran last. None for the processor."""
+    devices: tuple[int, ...] = ()
+    """The GPUs on which it runs or ran last. Empty for the processor."""
     folder: Path | None = None
     """Its run's folder, noted before it is created."""
     steps: int = 0
@@ -75,6 +77,11 @@ class Job:
         return f"job {self.id} ({self.run_name})"
 
 
+def new_token() -> str:
+    """A token that no other job has."""
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True)
 class KeptResume:
     """How a run is to be resumed, as it was asked for."""
@@ -96,11 +103,14 @@ class Waiting:
     """JSON of the record that its run would have had if it had started at once."""
     guards_off: tuple[str, ...] = ()
     step_downs: int = 0
-    gpu_index: int | None = None
+    gpus: int = 1
+    gpu_indices: tuple[int, ...] = ()
     need_gib: float | None = None
-    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    token: str = field(default_factory=new_token)
     """Written into its run's record. A sweep knows its points by it."""
     run: Path | None = None
     """The run that it has already, which it goes on with."""
     resume: KeptResume | None = None
     """How to resume that run, whatever its state. None resumes what was cut off."""
+    search: str = ""
+    """The sweep whose search chooses the settings when it starts: the record is what they are added to."""

@@ -15,7 +15,7 @@ from sdxl_train_cli.records import history
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.record import Record
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.run import finishing, repeating, resuming
+from sdxl_train_cli.run import finishing, repeating, resuming, several_gpus
 from sdxl_train_cli.run.repeating import RepeatedChoices
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.training import PrunedError, StoppedError
@@ -156,6 +156,5 @@ def _choices(job: Job, stored: KeptJob, user_presets: Path) -> RepeatedChoices:
         raise UsageError(f"job {job.id} can't be read", stored.to_add_again) from error
     entry = Loaded(stored.folder, RunState.STOPPED, record)
     again = repeating.choices_of(entry, job.name, user_presets)
-    device = job.gpu_index if job.device is None else job.device
-    choices = replace(again.choices, gpu_index=device, job=job.token, saves_on_stop=stored.saves_on_stop)
-    return replace(again, choices=choices)
+    choices = several_gpus.on(again.choices, job.devices or job.gpu_indices)
+    return replace(again, choices=replace(choices, job=job.token, saves_on_stop=stored.saves_on_stop))

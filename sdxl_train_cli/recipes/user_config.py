@@ -9,7 +9,6 @@ from pathlib import Path
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.errors import Problem, RecipeError, UsageError
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.recipes import yaml_file
 
 _KEYS = ("source", "home")
 _NOTIFY = "notify"
@@ -30,6 +29,8 @@ def load(folder: Path) -> UserConfig:
     path = folder / "config.yaml"
     if not files.is_file(path):
         return UserConfig()
+    from sdxl_train_cli.recipes import yaml_file  # noqa: PLC0415 - few have such a file, and the parser takes long
+
     document = yaml_file.load(path)
     found = document.get(_NOTIFY)
     listed = found is not None and isinstance(found.value, tuple)

@@ -1,4 +1,4 @@
-"""Find and load the runs of an output folder. A broken record becomes a message, never a traceback."""
+"""Find and load runs. A broken record becomes a message, never a traceback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -18,8 +17,6 @@ from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.records import record, run_folders
 from sdxl_train_cli.records.record import Outcome, Record, RunHeading, Supervisor
 
-_MANY = 500
-"""Runs from which on a list remembers those that have ended: fewer are read in no time."""
 _LONGEST_HOST, _LONGEST_SHOWN = 64, 300
 """Characters shown of recorded text."""
 
@@ -43,7 +40,8 @@ class RunState(str, Enum):
     BROKEN = "record broken"
 
 
-_ENDS = {state.value: state for state in (RunState.DONE, RunState.FAILED, RunState.STOPPED)}
+ENDS = {state.value: state for state in (RunState.DONE, RunState.FAILED, RunState.STOPPED)}
+"""States of a run that has ended, by what its outcome says."""
 
 
 @dataclass(frozen=True)
@@ -71,42 +69,12 @@ class ListedRun(Generic[_Front_co]):
         return self.state in {RunState.FAILED, RunState.STOPPED, RunState.INTERRUPTED}
 
 
-Listed = ListedRun[RunHeading]
 Loaded = ListedRun[Record]
 
 
-def entries(output: Path) -> list[Listed]:
-    """Runs directly in a folder, newest first. Reads only three small files of each, and of many only what is new."""
-    try:
-        is_long = files.exists(output) and len(os.listdir(output)) >= _MANY  # noqa: PTH208 - a Path for each is slow
-        found = _remembered(output) if is_long else [_look(folder, RunHeading) for folder in run_folders.find(output)]
-    except OSError as error:
-        raise UsageError(f"{output} can't be read: {error.strerror}", "give --output a folder") from error
-    return sorted(found, key=_age, reverse=True)
-
-
-def _remembered(output: Path) -> list[Listed]:
-    """The runs in a folder. Those that have ended are taken from the index while their files are as they were."""
-    from sdxl_train_cli.records import run_index  # noqa: PLC0415 - most lists are short, and need no database
-
-    known, found, fresh = run_index.load(output), list[Listed](), list[tuple[str, str, run_index.EndedRun]]()
-    gone = set(known)
-    with os.scandir(output) as entries:
-        for each in entries:
-            stamp = run_index.stamp(each.path)
-            gone.discard(each.name)
-            row = known.get(each.name)
-            kept = row.parse() if row is not None and row.stamp == stamp else None
-            if kept is not None:
-                found.append(ListedRun(Path(each.path), _ended(kept.outcome), kept.heading, kept.outcome))
-            elif stamp is not None or run_folders.is_run(each.path):
-                entry = _look(Path(each.path), RunHeading)
-                found.append(entry)
-                if stamp is not None and entry.outcome is not None and entry.state.value in _ENDS:
-                    fresh.append((each.name, stamp, run_index.EndedRun(entry.record, entry.outcome)))
-    if fresh or gone:
-        run_index.keep(output, fresh, gone)
-    return found
+def load_heading(folder: Path) -> ListedRun[RunHeading]:
+    """Load the part of one run that a list shows. An unreadable record makes it a broken run."""
+    return _look(folder, RunHeading)
 
 
 def load(folder: Path) -> Loaded:
@@ -187,7 +155,7 @@ def _elsewhere(watcher: Supervisor) -> str:
 
 
 def _ended(outcome: Outcome) -> RunState:
-    state = _ENDS.get(outcome.outcome)
+    state = ENDS.get(outcome.outcome)
     if state is None:
         raise ValueError(f"{record.OUTCOME}: outcome: no run ends as {outcome.outcome[:_LONGEST_HOST]!r}")
     return state
@@ -226,14 +194,3 @@ def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return f"{Path(str(error.filename)).name}: {error.strerror}"
     return " ".join(str(error).split())[:_LONGEST_SHOWN]
-
-
-def _age(entry: Listed) -> float:
-    """When the run began. For a broken record, the folder's time."""
-    started: datetime | None = entry.record.started
-    if started is not None:
-        return started.timestamp()
-    try:
-        return entry.folder.stat().st_mtime
-    except OSError:
-        return 0.0

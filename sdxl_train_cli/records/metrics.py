@@ -113,16 +113,22 @@ def lines(path: Path, longest: int = _LONGEST_LINE) -> Iterator[bytes]:
                 pass
 
 
-def last_step(path: Path) -> int | None:
+def last(path: Path) -> StepMetrics | None:
     """The last step in a file, of which only the end is read. None if there is none."""
     try:
         with files.open_plain(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _LONGEST_LINE))
-            told = [metric.step for metric in map(parse, file.read(_LONGEST_LINE).splitlines()) if metric is not None]
+            told = file.read(_LONGEST_LINE).splitlines()
     except OSError:
         return None
-    return told[-1] if told else None
+    return next((metric for metric in map(parse, reversed(told)) if metric is not None), None)
+
+
+def last_step(path: Path) -> int | None:
+    """The number of the last step in a file. None if there is none."""
+    found = last(path)
+    return None if found is None else found.step
 
 
 def load(path: Path) -> list[StepMetrics]:

@@ -68,22 +68,26 @@ def on(inputs: _Inputs, indices: Sequence[int]) -> _Inputs:
 
 def choose(inputs: Inputs, memory_gib: float | None = None, *, is_idle: bool = False) -> tuple[Gpu, ...]:
     """The GPUs that were named, else those with the most free memory, by number. UsageError if there are too few."""
-    count = inputs.processes
     if memory_gib is not None:
-        indices = inputs.gpu_indices or tuple(range(count))
+        indices = inputs.gpu_indices or tuple(range(inputs.processes))
         return tuple(gpu.hypothetical(memory_gib, gpu.usual_headroom_gib(), index) for index in indices)
+    return freest(inputs.processes, inputs.gpu_indices, is_idle=is_idle)
+
+
+def freest(count: int, named: Sequence[int] = (), *, is_idle: bool = False) -> tuple[Gpu, ...]:
+    """So many GPUs of those that were named, or of all, with the most free memory, by number. UsageError if too few."""
     visible = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     found = [device.idle if is_idle else device for device in gpu.devices()]
-    if not inputs.gpu_indices and all(text.isdecimal() for text in visible):
+    if not named and all(text.isdecimal() for text in visible):
         found = [device for device in found if device.index in map(int, visible)]
-    wanted = [device for device in found if not inputs.gpu_indices or device.index in inputs.gpu_indices]
+    wanted = [device for device in found if not named or device.index in named]
     if len(wanted) < count:
-        asked = ",".join(map(str, inputs.gpu_indices))
+        asked = ",".join(map(str, named))
         there = ", ".join(f"{device.index}: {device.name}" for device in found) or "none was found"
         words = f"no GPUs {asked}" if asked else f"--gpus {count} needs {count} GPUs"
         raise UsageError(words, f"the GPUs: {there}")
-    freest = sorted(wanted, key=lambda device: -device.free_gib)[:count]
-    return tuple(sorted(freest, key=lambda device: device.index))
+    chosen = sorted(wanted, key=lambda device: -device.free_gib)[:count]
+    return tuple(sorted(chosen, key=lambda device: device.index))
 
 
 def weakest(devices: Sequence[Gpu]) -> Gpu | None:

@@ -30,6 +30,8 @@ _DIGITS = 3
 """Of a number that is drawn: finer than any training tells apart."""
 _SEED = 42
 """So that the same command draws the same points."""
+_FEWEST = 2
+"""Values that vary."""
 _TRIES = 100
 """Draws for each point, as a drawn point may be there already."""
 
@@ -93,6 +95,9 @@ def read(texts: Sequence[str], known: Mapping[str, Option]) -> tuple[tuple[Axis,
     axes, wrong = [], list[Problem]()
     for option, given in by_option.items():
         values = [value for _, text in given for value in _values(text, known.get(option))]
+        if len(values) > 1 and "" in values:
+            values = [value for value in values if value]
+            wrong.append(_empty(option, values))
         range_ = _range(option, values, known.get(option), wrong)
         if range_ is None and len(values) == 1:
             fixed.append(given[0][0])
@@ -106,12 +111,18 @@ def read(texts: Sequence[str], known: Mapping[str, Option]) -> tuple[tuple[Axis,
     return tuple(axes), fixed
 
 
+def _empty(option: str, values: Sequence[str]) -> Problem:
+    """What is said of a comma too many."""
+    shown = ",".join([*values, *["VALUE"] * (_FEWEST - len(values))])
+    return Problem(f"{option} has an empty value: a comma too many", f"--set {option}={formatting.cut(shown)}", _SET)
+
+
 def _values(text: str, option: Option | None) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if option is None or len(parts) == 1:
         return [text.strip()]
     has_no_comma = option.type != "str" or option.choices is not None
-    are_names = not option.many and all(map(_NAME.fullmatch, parts))
+    are_names = not option.many and any(parts) and all(_NAME.fullmatch(part) for part in parts if part)
     return parts if has_no_comma or are_names else [text.strip()]
 
 

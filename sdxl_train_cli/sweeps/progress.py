@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.cluster import overview
+from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.overview import TaskState, TaskView
 from sdxl_train_cli.jobs.job import Job, JobState
 from sdxl_train_cli.jobs.store import Queue
@@ -107,7 +108,17 @@ def follow_all(sweeps: Sequence[Sweep], queue: Queue, cluster: Path | None = Non
             for sweep in sweeps]  # fmt: skip
 
 
+def follow_tasks(sweep: Sweep, batches: Sequence[Batch]) -> list[FollowedPoint]:
+    """The points that a cluster has, as far as their folders tell. Slurm is not asked."""
+    tasks = overview.noted(batches)
+    return [_follow(sweep, point, None, tasks.get(point.token)) for point in sweep.points]
+
+
 def _follow(sweep: Sweep, point: Point, job: Job | None, task: TaskView | None) -> FollowedPoint:
+    chosen = None if task is None else task.task.point
+    if task is not None and chosen is not None:
+        update = {"name": task.task.name, "settings": chosen.settings, "refused": chosen.refused}
+        point = point.model_copy(update=update)
     known = [folder for folder in (None if job is None else job.folder, None if task is None else task.task.run)
              if folder is not None]  # fmt: skip
     is_new = (job is not None or task is not None) and not known

@@ -6,7 +6,7 @@ a kill has left out. All under the lock of the sweeps, so that no point is made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from sdxl_train_cli.records.record import Record
 from sdxl_train_cli.run import guards, repeating
 from sdxl_train_cli.sweeps import comparing, measuring, planning, point_names, progress, pruning, suggestions
 from sdxl_train_cli.sweeps.axes import Axis, Range
-from sdxl_train_cli.sweeps.comparing import RankedPoint
+from sdxl_train_cli.sweeps.comparing import Comparison, RankedPoint
 from sdxl_train_cli.sweeps.planning import Prepare
 from sdxl_train_cli.sweeps.progress import FollowedPoint
 from sdxl_train_cli.sweeps.store import Sweeps
@@ -46,7 +46,7 @@ class Searches:
     def go_on(self) -> None:
         """Queue the next points of every search that has room for some."""
         for sweep in self.sweeps.all():
-            if is_open(sweep):
+            if _wants_points(sweep):
                 with self.sweeps.changing():
                     self._fill(self.sweeps.require(sweep.name))
 
@@ -58,24 +58,23 @@ class Searches:
             if sum(not one.has_ended for one in followed) >= sweep.at_once:
                 return
             found = comparing.compare(followed)
-            if found.unlike:
-                self._stop(sweep, f"its points were not validated alike: {found.unlike[0]} has changed")
+            over = why_over(found)
+            if over is not None:
+                self._stop(sweep, over)
                 return
-            tried = [_tried(one) for one in found.points]
-            if len(tried) >= _MOST_IN_VAIN and all(one.knowledge is Knowledge.FAILED for one in tried):
-                self._stop(sweep, f"none of its {len(tried)} points has trained")
-                return
-            settings = suggestions.next_point(tuple(map(_axis, sweep.axes)), tried, sweep.count)
+            settings = suggestions.next_point(
+                tuple(map(axis_of, sweep.axes)), [tried(one) for one in found.points], sweep.count
+            )
             if settings is None:
                 self._stop(sweep, "every combination was tried")
                 return
             sweep = self._add(sweep, dict(settings))
 
     def _without_lost(self, sweep: Sweep) -> Sweep:
-        """Forget points that were cut off before they were queued."""
+        """Forget points that were cut off before they were queued. Jobs tell where the record could not be written."""
         there = self.queue.with_tokens([point.token for point in sweep.points])
         kept = tuple(point for point in sweep.points if point.is_queued or point.token in there)
-        return sweep if kept == sweep.points else sweep.model_copy(update={"points": kept})
+        return sweep.model_copy(update={"points": kept, "is_queued": sweep.is_queued or bool(there)})
 
     def _add(self, sweep: Sweep, settings: dict[str, str]) -> Sweep:
         (name,) = point_names.of(sweep.name, [settings], [point.name for point in sweep.points])
@@ -90,9 +89,9 @@ class Searches:
         return self._write(sweep, self._queued(point, waiting))
 
     def _queued(self, point: Point, waiting: Waiting) -> Point:
-        (token,) = self.submit([waiting], at_once=None)
+        self.submit([waiting], at_once=None)
         self.say(f"next point of the search: {point.name}")
-        return point.model_copy(update={"token": token, "is_queued": True})
+        return point.model_copy(update={"is_queued": True})
 
     def _write(self, sweep: Sweep, point: Point) -> Sweep:
         others = tuple(one for one in sweep.points if one.name != point.name)
@@ -115,15 +114,34 @@ def job_of(sweep: Sweep, name: str, settings: Mapping[str, str], prepare: Prepar
 
 def is_open(sweep: Sweep) -> bool:
     """Whether further points are to be made."""
-    return sweep.way is Way.SEARCH and sweep.is_queued and not sweep.is_stopped and len(sweep.points) < sweep.count
+    return sweep.is_queued and _wants_points(sweep)
 
 
-def _axis(kept: KeptAxis) -> Axis:
+def _wants_points(sweep: Sweep) -> bool:
+    """Whether it is a search of this computer's queue that has not all of its points yet."""
+    is_own = sweep.way is Way.SEARCH and not sweep.on_slurm
+    return is_own and not sweep.is_stopped and len(sweep.points) < sweep.count
+
+
+def why_over(found: Comparison) -> str | None:
+    """Why no further point is to be made. None if one is."""
+    if found.unlike:
+        return f"its points were not validated alike: {found.unlike[0]} has changed"
+    if len(found.points) >= _MOST_IN_VAIN and all(tried(one).knowledge is Knowledge.FAILED for one in found.points):
+        is_done = any(one.followed.run is not None and one.followed.run.state is RunState.DONE for one in found.points)
+        shown = "shown a loss on held-back pictures" if is_done else "trained"
+        return f"none of its {len(found.points)} points has {shown}"
+    return None
+
+
+def axis_of(kept: KeptAxis) -> Axis:
+    """What varies, as it was typed."""
     range_ = None if kept.range is None else Range(kept.range.low, kept.range.high, kept.range.is_whole)
     return Axis(kept.option, kept.values, range_)
 
 
-def _tried(one: RankedPoint) -> TriedPoint:
+def tried(one: RankedPoint) -> TriedPoint:
+    """A point and what is known of it."""
     state, settings = one.followed.state, one.followed.point.settings
     loss = None if one.measured is None else one.measured.loss
     if not one.followed.has_ended:
@@ -137,10 +155,8 @@ def _tried(one: RankedPoint) -> TriedPoint:
 class LagCheck:
     """Whether a point's run is to be stopped early. Cheap to ask: it looks only after a further validation."""
 
-    sweeps: Sweeps
-    queue: Queue
-    name: str
-    """The sweep's."""
+    follow: Callable[[], Sequence[FollowedPoint]]
+    """Every point of the search as it is now."""
     token: str
     """The point's."""
     _seen_bytes: int = 0
@@ -154,7 +170,10 @@ class LagCheck:
         if size == self._seen_bytes:
             return None
         self._seen_bytes = size
-        followed = progress.follow(self.sweeps.require(self.name), self.queue)
+        try:
+            followed = self.follow()
+        except (SdxlTrainError, OSError):  # no reason to end a training; the next validation looks again
+            return None
         mine = next((one for one in followed if one.point.token == self.token), None)
         if mine is None or mine.run is None:
             return None

@@ -54,19 +54,29 @@ def require() -> None:
         raise UsageError("a search needs Optuna, which is not installed", hint)
 
 
-def next_point(varied: Sequence[Axis], tried: Sequence[TriedPoint], count: int) -> Settings | None:
-    """The settings to try next. None if every combination was tried."""
+def at_random_first(count: int) -> int:
+    """How many of a search's points are drawn at random: a third, at least 3 and at most 10, and not more than all."""
+    return min(max(count // _SHARE_AT_RANDOM, _LEAST_AT_RANDOM), _MOST_AT_RANDOM, count)
+
+
+def next_point(
+    varied: Sequence[Axis], tried: Sequence[TriedPoint], count: int, number: int | None = None
+) -> Settings | None:
+    """The settings to try next. None if every combination was tried.
+
+    `number` is the asker's, where several may ask in the same moment: each then gets another answer.
+    """
     require()
     known = {tuple(one.settings.values()) for one in tried}
     whole = axes.size(varied)
     if whole is not None and len(known) >= whole:
         return None
-    first = min(max(count // _SHARE_AT_RANDOM, _LEAST_AT_RANDOM), _MOST_AT_RANDOM)
+    seed = _SEED + (len(tried) if number is None else number)
     for attempt in range(_TRIES):
-        found = _asked(varied, tried, first, _SEED + len(tried) + 1000 * attempt)
+        found = _asked(varied, tried, at_random_first(count), seed + 1000 * attempt)
         if tuple(found.values()) not in known:
             return found
-    source = random.Random(_SEED + len(tried))  # noqa: S311 - not for secrets
+    source = random.Random(seed)  # noqa: S311 - not for secrets
     drawn = axes.at_random(varied, len(known) + 1, source.randrange(1 << 30))
     return next((one for one in drawn if tuple(one.values()) not in known), None)
 

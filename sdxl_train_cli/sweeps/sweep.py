@@ -71,7 +71,10 @@ class Sweep(_SweepModel):
     count: int = Field(ge=1)
     """Points that are wanted in all; a search has fewer until the end."""
     is_queued: bool = False
-    """Whether its points have been handed over. One that was cut off before is as good as none."""
+    """Whether its points are known to have been handed over. Without it, jobs with their tokens tell.
+
+    One that was cut off before is as good as none.
+    """
     is_stopped: bool = False
     """Whether a search is to ask for no further point."""
     caches: str = ""

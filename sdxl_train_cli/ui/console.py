@@ -196,6 +196,16 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def picture_progress(what: str = "looking at pictures") -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar for work on pictures. Yields None if there is no terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    with progress_bar(what) as on_progress:
+        yield on_progress
+
+
 def redraw(lines: Callable[[], Sequence[str]], seconds: float) -> None:
     """Draw lines of text anew every `seconds`. Blocks until a signal ends it."""
     with Live(console=err, auto_refresh=False) as live:

@@ -45,7 +45,7 @@ def content(sweep: Sweep, found: Comparison) -> dict[str, object]:
         "caches": sweep.caches,
         "headings": words.headings(sweep),
         "points": [{**_point(one), "row": words.row(sweep, one)} for one in points],
-        "axes": [_axis(axis, points) for axis in sweep.axes],
+        "axes": [_axis(axis, [one for one in points if one.followed.point.settings]) for axis in sweep.axes],
         "samples": _samples(points),
         "made": f"{formatting.moment(datetime.now(timezone.utc))} by sdxl-train {__version__}",
     }
@@ -73,7 +73,7 @@ def _axis(axis: KeptAxis, points: Sequence[RankedPoint]) -> dict[str, object]:
     except ValueError:
         named = list(axis.values) or sorted(set(texts))
         return {"option": axis.option, "names": named, "places": [named.index(text) for text in texts], "log": False}
-    is_log = min(numbers) > 0 and max(numbers) / min(numbers) >= 10  # noqa: PLR2004 - a decade
+    is_log = bool(numbers) and min(numbers) > 0 and max(numbers) / min(numbers) >= 10  # noqa: PLR2004 - a decade
     return {"option": axis.option, "names": None, "places": numbers, "texts": texts, "log": is_log}
 
 

@@ -54,9 +54,15 @@ def _pieces(text: str) -> list[tuple[str, str]]:
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines whose columns stand below each other."""
-    clean = [[visible.line(cell) for cell in row] for row in rows]
-    widths = [max(map(columns, column)) for column in zip(*clean, strict=True)]
-    return [
-        "  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in clean
-    ]
+    return ["  ".join(row).rstrip() for row in zip(*map(_padded, zip(*rows, strict=True)), strict=True)]
+
+
+def _padded(cells: Sequence[str]) -> list[str]:
+    """A column's cells, all as wide as the widest."""
+    whole = "".join(cells)
+    if whole.isascii() and whole.isprintable():  # nearly all, and ten times as fast
+        width = max(map(len, cells))
+        return [cell.ljust(width) for cell in cells]
+    clean = [visible.line(cell) for cell in cells]
+    width = max(map(columns, clean))
+    return [cell + " " * (width - columns(cell)) for cell in clean]

@@ -7,17 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Result
 
-from sdxl_train_cli.cluster import batch, overview, slurm, submitting
+from sdxl_train_cli.cluster import batch, carrying, overview, slurm, submitting
 from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
 from sdxl_train_cli.cluster.overview import TaskState
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs import starting
 from sdxl_train_cli.jobs.job import JobState, Waiting
-from sdxl_train_cli.records import history, run_owner
+from sdxl_train_cli.jobs.starting import JobActions
+from sdxl_train_cli.records import history, run_list, run_owner
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.run_owner import Liveness
+from sdxl_train_cli.run.training import PrunedError
 
 Say = Callable[..., None]
 OFF = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
@@ -44,8 +48,9 @@ def made(tmp_path: Path) -> Batch:
     """Three submitted trainings."""
     record = json.dumps({"inputs": {"output": str(tmp_path / "output")}})
     points = [Waiting(name=f"cat{number}", kind="lora", preset="gc", record=record) for number in range(3)]
-    found, tokens = batch.create(tmp_path / "cluster", points, lambda one: f"# {one.folder}\n", is_array=True)
-    assert [task.token for task in found.tasks()] == tokens
+    (folder,) = batch.new_folders(tmp_path / "cluster", 1)
+    found = batch.create(folder, points, lambda one: f"# {one.folder}\n", is_array=True)
+    assert [task.token for task in found.tasks()] == [point.token for point in points]
     found.note_job("12")
     return found
 
@@ -187,6 +192,26 @@ def test_an_element_that_runs_keeps_its_job_while_another_is_submitted_again(mad
     assert told(made)[:2] == [(TaskState.RUNNING, "n1"), (TaskState.PENDING, "Priority")]
 
 
+def test_a_point_that_was_stopped_early_is_not_submitted_again_with_its_array(
+    made: Batch, say: Say, main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prune(*_given: object) -> None:
+        made.task(0).note_run(made.folder / "run")
+        raise PrunedError("pruned at step 5")
+
+    said = list[str]()
+    actions = JobActions(start=prune, resume=prune, say=said.append)
+    monkeypatch.setattr(starting, "go_on", prune)
+    carrying.carry_out(made, made.task(0), made.folder, actions)
+    say("squeue", "true")
+    say("sbatch", f'echo "$@" > {made.folder}/given; echo 13')
+
+    assert told(made)[0] == (TaskState.STOPPED, "pruned at step 5")
+    assert said == ["pruned at step 5"]
+    assert main("cluster", "retry", "12", "--home", made.folder.parents[1]).stdout == "13\n"
+    assert "--array=1,2 " in (made.folder / "given").read_text(encoding="utf-8")
+
+
 def test_some_tasks_are_found_by_token(made: Batch, say: Say) -> None:
     say("squeue", "echo '12_1|RUNNING|None|n7'")
     token = made.task(1).token
@@ -231,7 +256,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_run_on_another_node_is_not_called_dead(elsewhere: Path) -> None:
     """Even on a drive of this computer, where a node's lock through the network can't be seen."""
-    (entry,) = history.entries(elsewhere.parent)
+    (entry,) = run_list.entries(elsewhere.parent)
 
     assert entry.state is RunState.UNKNOWN
     assert run_owner.liveness(elsewhere, None) is Liveness.GONE
@@ -248,7 +273,7 @@ def test_a_run_on_another_node_is_not_called_dead(elsewhere: Path) -> None:
 def test_slurm_says_whether_it_still_runs(elsewhere: Path, say: Say, line: str, state: RunState) -> None:
     say("squeue", f"echo '{line}'")
 
-    (entry,) = overview.settle(history.entries(elsewhere.parent))
+    (entry,) = overview.settle([history.load(elsewhere)])
 
     assert entry.state is state
 

@@ -132,7 +132,7 @@ def test_a_kill_at_any_moment_leaves_each_job_with_one_of_the_two(  # noqa: PLR0
     killed_while_handing_over(queue, shared(queue, engine)[0], moment, monkeypatch)
     monkeypatch.setenv("PATH", path)
     assert [job.state.value for job in queue.jobs()] == ["handing over", "handing over", "waiting", "handing over"]
-    assert queue.claim(1, None) is None  # no worker starts it
+    assert queue.claim(1, []) is None  # no worker starts it
     assert not queue.remove(1)
     assert not queue.ask_to_stop(1)
     script = next(engine.home.cluster.glob("*/script.sh"), None) if engine.home.cluster.is_dir() else None
@@ -164,7 +164,7 @@ def test_while_slurm_does_not_answer_nothing_is_decided(
 def test_a_job_that_a_worker_has_taken_meanwhile_is_left_to_it(queue: Queue, engine: SlurmEngine, say: Say) -> None:
     say("squeue", "true")
     (share, _) = shared(queue, engine)
-    assert queue.claim(2, None) is not None
+    assert queue.claim(2, []) is not None
 
     handing_over.hand_over(queue, share, None)
 
@@ -179,7 +179,7 @@ def test_two_do_not_hand_over_at_once(queue: Queue) -> None:
 
 
 def test_a_cut_off_job_waits_again_unless_a_worker_sees_to_that(queue: Queue) -> None:
-    claimed: Job | None = queue.claim(1, None)
+    claimed: Job | None = queue.claim(1, [])
     assert claimed is not None
 
     handing_over.put_back_cut_off(queue)

@@ -96,5 +96,7 @@ def test_a_run_is_submitted_with_the_gpus_that_it_uses(
 
     assert engine is not None
     waiting = entering.waiting(preparation.prepare(submission.checked_as(choices, engine), engine.home, home))
-    asked = [words for words in engine.script([waiting], None).splitlines() if "gres" in words or "exclusive" in words]
+    asked = [
+        words for words in engine.scripts([waiting], None)[0].splitlines() if "gres" in words or "exclusive" in words
+    ]
     assert asked == ["#SBATCH --gres=gpu:1", "#SBATCH --exclusive"]

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, own_home, variables
+from conftest import Cli, own_home, variables, write_pictures
 from patience import until
 from real_slurm import Slurm, running
 
-from sdxl_train_cli.cluster import overview
+from sdxl_train_cli.cluster import batch, overview
 from sdxl_train_cli.cluster.batch import TaskStart
 from sdxl_train_cli.cluster.overview import TaskState, TaskView
 from sdxl_train_cli.records import history, metrics
 from sdxl_train_cli.records.history import RunState
 
-STEPS = 60
+STEPS, LONGEST = 60, 5
 
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """A cluster for this module."""
-    with running(tmp_path_factory.mktemp("slurm")) as cluster:
+    with running(tmp_path_factory.mktemp("slurm"), f"MaxArraySize={LONGEST}") as cluster:
         yield cluster
 
 
@@ -232,3 +233,54 @@ def test_a_run_is_resumed_and_repeated_on_the_cluster(cli: Cli, line: list[str])
     made = steps_of(run)
     assert (made, made[-1] >= STEPS + 10) == (list(range(1, made[-1] + 1)), True)
     assert steps_of(cli.folder / "output" / "cat-2") == list(range(1, 6))
+
+
+def test_a_sweep_above_the_largest_array_is_several_whose_elements_are_all_carried_out(
+    cli: Cli, line: list[str], slurm: Slurm
+) -> None:
+    """With a cheap command, which prints what a node would be given."""
+    assert (
+        cli("cluster", "init", "--gpus", 0, "--container", "sh -c 'echo \"$@\"; sleep 0.3' --", "--no-check").code == 0
+    )
+    made = cli("sweep", *line, "--set", f"seed={','.join(map(str, range(9)))}", "--at-once", 2)
+    assert made.code == 0, made.stderr
+    assert "2 arrays, as Slurm takes no longer ones here; each starts when the one before has ended" in made.stderr
+    arrays = batch.all_in(Path(cli.environ["SDXL_TRAIN_HOME"]) / "cluster")
+    most = 0
+    while listed := slurm("squeue", "-h", "-r", "-o", "%F %t").splitlines():
+        running = [each.split()[0] for each in listed if each.endswith(" R")]
+        most = max(most, len(running))
+        assert len(set(running)) <= 1
+        time.sleep(0.2)
+
+    assert (most, [len(one.tasks()) for one in arrays]) == (2, [LONGEST, 4])
+    for one in arrays:
+        for task in one.tasks():
+            assert task.output.read_text(encoding="utf-8").endswith(f" {one.folder} {task.index}\n")
+
+
+def test_a_search_is_chosen_by_its_elements_and_one_that_is_taken_back_keeps_its_point(
+    cli: Cli, line: list[str], slurm: Slurm, tmp_path: Path
+) -> None:
+    assert cli("cluster", "init", "--gpus", 0, "--no-check").code == 0
+    many = write_pictures(tmp_path / "many", 16)
+    searched = ["sweep", *line, "--data", many, "--validate", "--set", "learning_rate=1e-5..1e-3", "--search", 4]
+    made = cli(*searched, "--steps", 40, "--at-once", 3, STANDIN_STEP_SECONDS="0.1")
+    assert made.code == 0, made.stderr
+    until(lambda: any(point["run"] and len(steps_of(Path(point["run"]))) > 10 for point in _points(cli, "cat")))
+    (first, *_) = (point for point in _points(cli, "cat") if point["run"] and len(steps_of(Path(point["run"]))) > 10)
+    slurm("scontrol", "requeue", first["job"])
+    until(lambda: {view.job: view.state for view in tasks(cli)}[first["job"]] is TaskState.PENDING)
+    slurm.start_now(first["job"])
+    until(lambda: {point["state"] for point in _points(cli, "cat")} == {"done"})
+
+    points = _points(cli, "cat")
+    assert len({point["settings"]["learning_rate"] for point in points}) == 4
+    assert {Path(point["run"]).name for point in points} == {
+        f"cat-lr{one['settings']['learning_rate']}" for one in points
+    }
+    (again,) = (point for point in points if point["job"] == first["job"])
+    assert (again["settings"], again["run"]) == (first["settings"], first["run"])
+    made_steps = steps_of(Path(again["run"]))
+    assert made_steps == list(range(1, len(made_steps) + 1))
+    assert history.load(Path(again["run"])).record.attempts

@@ -10,7 +10,7 @@ import pytest
 from kept_runs import DONE, NOBODY, US, keep, write_json
 
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import history, run_folders
+from sdxl_train_cli.records import history, run_folders, run_list
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.run import run_choices
 
@@ -80,7 +80,7 @@ def test_values_come_back_as_they_were_written(tmp_path: Path) -> None:
 def test_a_broken_record_is_a_broken_run_with_a_reason(tmp_path: Path, text: str) -> None:
     folder = keep(tmp_path / "cat")
     (folder / "run.json").write_text(text, encoding="utf-8")
-    (entry,) = history.entries(tmp_path)
+    (entry,) = run_list.entries(tmp_path)
 
     assert entry.state is RunState.BROKEN
     assert entry.name == "cat"
@@ -110,7 +110,7 @@ def test_the_newest_run_comes_first(tmp_path: Path) -> None:
     keep(tmp_path / "b", started="2026-01-02T01:00:00+03:00")
     keep(tmp_path / "c", started="2026-01-03T00:00:00+00:00")
 
-    assert [entry.name for entry in history.entries(tmp_path)] == ["c", "a", "b"]
+    assert [entry.name for entry in run_list.entries(tmp_path)] == ["c", "a", "b"]
 
 
 def test_what_is_no_run_is_passed_over(tmp_path: Path) -> None:
@@ -119,18 +119,18 @@ def test_what_is_no_run_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "material").mkdir()
     (tmp_path / "file").touch()
 
-    assert [entry.name for entry in history.entries(tmp_path)] == ["cat"]
+    assert [entry.name for entry in run_list.entries(tmp_path)] == ["cat"]
 
 
 def test_a_folder_that_is_not_there_has_no_runs(tmp_path: Path) -> None:
-    assert history.entries(tmp_path / "nowhere") == []
+    assert run_list.entries(tmp_path / "nowhere") == []
 
 
 def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(UsageError, match="file can't be read"):
-        history.entries(tmp_path / "file")
+        run_list.entries(tmp_path / "file")
 
 
 def test_a_run_is_found_by_name_by_path_and_by_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,23 @@ def test_a_value_that_is_there_twice_is_refused_however_it_is_written(text: str)
         axes.read([text], KNOWN)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("optimizer_type=AdamW,Lion,", "--set optimizer_type=AdamW,Lion"),
+        ("learning_rate=,1e-4,2e-4", "--set learning_rate=1e-4,2e-4"),
+        ("network_dim=4,,8", "--set network_dim=4,8"),
+        ("network_dim=4,", "--set network_dim=4,VALUE"),
+        ("network_dim=,", "--set network_dim=VALUE,VALUE"),
+    ],
+)
+def test_a_comma_too_many_is_told(text: str, hint: str) -> None:
+    with pytest.raises(RecipeError, match="has an empty value") as caught:
+        axes.read([text], KNOWN)
+
+    assert [problem.hint for problem in caught.value.problems] == [hint]
+
+
 def test_what_has_one_value_is_left_to_the_training() -> None:
     found, fixed = axes.read(["network_dim=8,16", "seed=7", "resolution=512,512", "nonsense"], KNOWN)
 

@@ -89,7 +89,7 @@ class Search:
         """Let every open job end so."""
         for job in self.queue.jobs():
             if not job.state.has_ended:
-                claimed = self.queue.claim(job.id, None)
+                claimed = self.queue.claim(job.id, [])
                 assert claimed is not None
                 self.queue.end(claimed, type(job.state)(state), 0)
 
@@ -158,6 +158,22 @@ def test_a_stopped_search_asks_for_no_further_point(search: Search) -> None:
 
     assert len(search.sweep.points) == 1
     assert not searching.is_open(search.sweep)
+
+
+def test_a_search_whose_record_could_not_be_marked_goes_on_by_its_jobs(search: Search) -> None:
+    with search.sweeps.changing():
+        search.sweeps.write(search.sweep.model_copy(update={"is_queued": False}))
+    search.end("stopped")
+
+    search.searches.go_on()
+
+    assert (len(search.sweep.points), search.sweep.is_queued) == (2, True)
+    with search.sweeps.changing():
+        search.sweeps.write(search.sweep.model_copy(update={"is_queued": False, "points": search.sweep.points[:1]}))
+    search.queue.remove(1)
+    search.end("stopped")
+    search.searches.go_on()
+    assert len(search.sweep.points) == 1
 
 
 def test_a_sweep_that_was_cut_off_before_its_points_were_queued_makes_room(search: Search) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Result, own_home
+from conftest import Result, own_home, write_pictures
 
 from sdxl_train_cli import process
 from sdxl_train_cli.cluster import batch, overview
@@ -18,7 +18,8 @@ from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
 from sdxl_train_cli.recipes.presets import Override
-from sdxl_train_cli.sweeps import shared_caches
+from sdxl_train_cli.sweeps import axes, shared_caches
+from sdxl_train_cli.sweeps.axes import Axis, Range
 from sdxl_train_cli.sweeps.store import Sweeps
 
 GRID = ["--set", "learning_rate=5e-5,1e-4", "--set", "network_dim=4,8"]
@@ -143,7 +144,8 @@ def test_a_dry_run_shows_the_script_and_submits_nothing(run: Run, own: Path, lin
 @pytest.mark.parametrize(
     "case",
     [
-        (["sweep", "--search", "4"], "--random 4"),
+        (["sweep", "--search", "4", "--validate", "--at-once", "4"], "--at-once 3, or --random 4 in place of --search"),
+        (["sweep", "--search", "3"], "add --validate"),
         (["sweep", "--gpu", "0"], "leave out --gpu"),
         (["sweep", "--gpu", "0,1"], "give --gpus 2 in its place"),
         (["sweep", "--set", "cache_latents_to_disk=true"], "--set cache_latents_to_disk=null, or --at-once 1"),
@@ -168,6 +170,7 @@ def test_what_a_cluster_cannot_do_is_refused_with_what_can(
     "more",
     [
         ["--random", "4"],
+        ["--search", "4", "--validate", "--at-once", "3"],
         ["--set", "cache_latents_to_disk=null"],
         ["--set", "cache_latents_to_disk=true", "--at-once", "1"],
         ["--gpus", "2"],
@@ -237,3 +240,73 @@ def test_a_submission_that_was_cut_off_keeps_its_sweeps_name(run: Run, own: Path
 
 def _age(one: Batch) -> float:
     return one.script.stat().st_mtime_ns
+
+
+SEARCH = ["--validate", "--set", "learning_rate=1e-5..1e-3", "--search", 6]
+
+
+@pytest.fixture
+def searched(line: list[str], tmp_path: Path) -> list[object]:
+    return [*line, "--data", write_pictures(tmp_path / "many", 16), "--steps", 4, *SEARCH]
+
+
+def test_a_search_is_one_array_whose_elements_choose_as_they_start(
+    run: Run, own: Path, searched: list[object], say: Callable[[str, str], None]
+) -> None:
+    made = run("sweep", *searched, "--no-vram-check")
+
+    assert (made.code, made.stdout) == (0, "cat\n"), made.stderr
+    assert "6 runs, 24 steps in all" in made.stderr
+    assert "3 at a time; each later point follows from those that have ended by then" in made.stderr
+    (array,) = batch.all_in(own / "cluster")
+    assert "#SBATCH --array=0-5%3" in array.script.read_text(encoding="utf-8")
+    assert [task.token for task in array.tasks()] == tokens(own)
+    say("squeue", "echo '12_0|RUNNING|None|n7'; for n in 1 2 3 4 5; do echo \"12_$n|PENDING|JobArrayTaskLimit|\"; done")
+    listed = json.loads(run("sweep", "list", "--json").stdout)
+    assert (listed[0]["count"], listed[0]["states"]) == (6, {"running": 1, "pending": 5})
+
+    for element in (0, 4):
+        done = run("cluster", "run", array.folder, element)
+        assert done.code == 0, done.stderr
+        assert run("cluster", "run", array.folder, element).code == 0  # started again, it keeps its point
+
+    shown = json.loads(run("sweep", "show", "cat", "--json").stdout)
+    first, *_, late, last = shown["points"]
+    (drawn,) = axes.at_random([Axis("learning_rate", range=Range(1e-5, 1e-3, is_whole=False))], 1)
+    assert (first["settings"], first["state"], first["name"]) == (drawn, "done", f"cat-lr{drawn['learning_rate']}")
+    assert (late["state"], Path(late["run"]).name) == ("done", f"cat-lr{late['settings']['learning_rate']}")
+    assert (last["name"], last["settings"], last["waits_for"]) == ("cat-6", {}, "JobArrayTaskLimit")
+    table = run("sweep", "show", "cat", "--to", own / "page.html")
+    assert "pending (JobArrayTaskLimit)" in table.stdout
+    assert "4 points of 6 still to come" in table.stderr
+    assert (own / "page.html").stat().st_size > 10_000
+    assert "cat-6" in run("cluster", "list").stdout
+    assert len(array.tasks()) == 6
+
+
+def test_a_search_above_what_an_array_may_have_is_told_and_split(
+    run: Run, own: Path, searched: list[object], say: Callable[[str, str], None]
+) -> None:
+    say("scontrol", "echo 'MaxArraySize            = 4'")
+
+    shown = run("sweep", *searched, "--dry-run", "--json")
+    assert json.loads(shown.stdout)["script"].count("#!/bin/bash") == 2
+    made = run("sweep", *searched)
+
+    assert made.code == 0, made.stderr
+    assert "2 arrays, as Slurm takes no longer ones here; each starts when the one before has ended" in made.stderr
+    arrays = batch.all_in(own / "cluster")
+    assert [task.token for one in arrays for task in one.tasks()] == tokens(own)
+    assert [task.search for one in arrays for task in one.tasks()] == ["cat"] * 6
+
+
+def test_a_search_whose_sweep_was_forgotten_trains_no_other_point(run: Run, own: Path, searched: list[object]) -> None:
+    assert run("sweep", *searched).code == 0
+    Sweeps(own / "sweeps").remove("cat")
+    (array,) = batch.all_in(own / "cluster")
+
+    done = run("cluster", "run", array.folder, 0)
+
+    assert (done.code, "no sweep 'cat'" in done.stderr) == (2, True), done.stderr
+    assert array.task(0).end == TaskEnd(JobState.FAILED, 2, "no sweep 'cat'")
+    assert array.task(0).run is None

@@ -52,13 +52,19 @@ def retry(text: Job, home: HomeOption = None) -> None:
     ]
     if not views:
         raise UsageError(f"no job {formatting.cut(text)}", "sdxl-train cluster list")
-    again = [view for view in views if view.state in {TaskState.FAILED, TaskState.STOPPED, TaskState.UNKNOWN}]
+    open_ends = {TaskState.FAILED, TaskState.STOPPED, TaskState.UNKNOWN}
+    again = [view for view in views if view.state in open_ends and not _is_pruned(view)]
     if not again:
         states = ", ".join(sorted({view.state.value for view in views}))
         raise UsageError(f"job {text} is {states}: there is nothing to do again", "sdxl-train cluster list")
     (batch,) = {view.batch for view in again}
     job = submitting.retry(batch, [view.task.index for view in again])
     printing.out(job)
+
+
+def _is_pruned(view: TaskView) -> bool:
+    """Whether it was stopped early by its search, which would stop it again."""
+    return view.state is TaskState.STOPPED and view.task.end is not None and view.task.run is not None
 
 
 def _lines(views: Sequence[TaskView]) -> list[str]:
@@ -74,11 +80,10 @@ def _row(view: TaskView) -> Sequence[str]:
 
 
 def _step(view: TaskView) -> str:
-    folder = view.task.run
-    if folder is None:
-        return ""
-    last = next(reversed(metrics.load(Run(folder, folder.name).metrics)), None)
-    return "" if last is None else str(last.step)
+    """How far it has come. Nothing for one that is done: it has made all its steps."""
+    folder = None if view.state is TaskState.DONE else view.task.run
+    last = None if folder is None else metrics.last_step(Run(folder, folder.name).metrics)
+    return "" if last is None else str(last)
 
 
 def _facts(view: TaskView) -> dict[str, object]:

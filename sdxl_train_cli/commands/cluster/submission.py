@@ -112,10 +112,10 @@ def submit(
 def submit_point(point: Waiting, cluster: SlurmEngine, *, dry_run: bool, as_json: bool) -> None:
     """As above."""
     if dry_run:
-        text = cluster.script([point], None)
+        (text,) = cluster.scripts([point], None)
         printing.data({"script": text}, indent=None) if as_json else printing.document(text.rstrip("\n"))
         return
-    made, _ = cluster.submit([point])
+    (made,) = cluster.submit([point])
     (job,) = made.jobs
     if as_json:
         printing.data({"job": job, "name": point.name, "folder": str(made.folder)}, indent=None)

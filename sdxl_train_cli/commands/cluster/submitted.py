@@ -1,27 +1,11 @@
-"""What `runs list` and `runs watch` show of a cluster: runs on its nodes, and what waits for one."""
+"""What waits for a node, as `runs list` and `runs watch` show it beside runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sdxl_train_cli import files
-from sdxl_train_cli.cluster import overview
-from sdxl_train_cli.cluster.overview import TaskState, TaskView
-from sdxl_train_cli.layout import Home
-from sdxl_train_cli.records import history
-from sdxl_train_cli.records.history import Listed
-
-
-def look(output: Path, home: Home) -> tuple[Sequence[Listed], Sequence[TaskView]]:
-    """The runs of a folder, and what was submitted for it and waits, perhaps to go on. Slurm is asked if needed."""
-    found = history.entries(output)
-    if any(entry.slurm is not None for entry in found):
-        found = overview.settle(found)
-    waiting = overview.views(home.cluster) if files.is_folder(home.cluster) else []
-    waiting = [view for view in waiting if view.state is TaskState.PENDING and view.task.output_folder == output]
-    to_go_on = {view.task.run for view in waiting}
-    return [entry for entry in found if entry.folder not in to_go_on], waiting
+if TYPE_CHECKING:
+    from sdxl_train_cli.cluster.overview import TaskView  # a tenth of the time of a list, where there is no cluster
 
 
 def row(view: TaskView) -> tuple[str, ...]:

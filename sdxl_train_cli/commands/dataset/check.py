@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting, layout
-from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json
 from sdxl_train_cli.commands.train_options import (
@@ -53,7 +52,7 @@ def check(
     )  # fmt: skip
     source = training.source(directory, reg, trigger, repeats)
     recipe = training.load(kind, preset, source.data, overrides, home)
-    with workspace.picture_progress() as on_progress:
+    with console.picture_progress() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     if as_json:
         _print_json(checked)

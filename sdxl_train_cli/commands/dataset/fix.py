@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sdxl_train_cli import formatting, layout
-from sdxl_train_cli.commands import values, workspace
+from sdxl_train_cli.commands import values
 from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import Directory
 from sdxl_train_cli.commands.train_options import Model, Reg, Resolution, Set, Vae, from_flags, typed
@@ -98,7 +98,7 @@ def _delete_stale(
 ) -> None:
     """Delete the caches that a run with these settings would train on wrongly."""
     recipe = training.load(None, None, source.data, overrides, home)
-    with workspace.picture_progress() as on_progress:
+    with console.picture_progress() as on_progress:
         checked = checking.check(source, recipe, on_progress, makers)
     removed = stale.remove(checked.findings, checked.survey.seen)
     console.note(

@@ -9,7 +9,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.dataset import training
 from sdxl_train_cli.commands.dataset.options import DirectoryOfProject, Json
 from sdxl_train_cli.commands.train_options import (
@@ -32,7 +31,7 @@ from sdxl_train_cli.dataset.checking import CheckedDataset
 from sdxl_train_cli.dataset.finding_kinds import summarize
 from sdxl_train_cli.errors import DatasetError, UsageError
 from sdxl_train_cli.recipe import Recipe
-from sdxl_train_cli.ui import dataset_facts, dataset_page, dataset_page_data, dataset_tables, web_page
+from sdxl_train_cli.ui import console, dataset_facts, dataset_page, dataset_page_data, dataset_tables, web_page
 
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with every picture; works offline")
@@ -58,7 +57,7 @@ def show(
     )  # fmt: skip
     source = training.source(directory, reg, trigger, repeats)
     recipe = training.load(kind, preset, source.data, overrides, home)
-    with workspace.picture_progress() as on_progress:
+    with console.picture_progress() as on_progress:
         checked = checking.check(source, recipe, on_progress)
     _require_pictures(checked)
     arranged = bucketing.arrange(recipe, checked.survey.readable)
@@ -98,7 +97,7 @@ def _write_page(target: Path, checked: CheckedDataset, arranged: BucketPlan, rec
 
 def _counted(pieces: Iterable[Piece], whole: int) -> Iterator[Piece]:
     """The same items, with a progress bar on a terminal."""
-    with workspace.picture_progress("making thumbnails") as on_progress:
+    with console.picture_progress("making thumbnails") as on_progress:
         for done, piece in enumerate(pieces, start=1):
             if on_progress is not None:
                 on_progress(done, whole)

@@ -49,7 +49,7 @@ def list_(
     card = gpu_choice.find("presets list", gpu, gpu_memory, None)
     of_card = card is not None and gpu_memory is None
     known = measured.runs(workspace.home(home), card, None).need if card and of_card else requirement.unmeasured
-    listed = [_Listed.of(preset, known, card) for preset in found]
+    listed = [_PresetRow.of(preset, known, card) for preset in found]
     if as_json:
         console.data([each.facts() for each in listed])
         return
@@ -122,7 +122,7 @@ def kind_for(preset: str, typed: str | None) -> Kind:
 
 
 @dataclass(frozen=True)
-class _Listed:
+class _PresetRow:
     """A preset with what it needs of a GPU."""
 
     preset: ListedPreset
@@ -131,7 +131,7 @@ class _Listed:
     card: Gpu | None
 
     @classmethod
-    def of(cls, preset: ListedPreset, known: Known, card: Gpu | None) -> _Listed:
+    def of(cls, preset: ListedPreset, known: Known, card: Gpu | None) -> _PresetRow:
         if preset.kind is None:
             return cls(preset, None, card)
         try:
@@ -184,7 +184,7 @@ class _Listed:
         }
 
 
-def _in_groups(listed: Sequence[_Listed]) -> list[tuple[str, list[_Listed]]]:
+def _in_groups(listed: Sequence[_PresetRow]) -> list[tuple[str, list[_PresetRow]]]:
     """By heading: those made for a use, those by size, then the user's own."""
     headings = sorted({each.heading for each in listed}, key=lambda text: (text == _OWN, text == _BY_SIZE, text))
     return [(heading, [each for each in listed if each.heading == heading]) for heading in headings]

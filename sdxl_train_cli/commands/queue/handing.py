@@ -59,7 +59,8 @@ def hand_over(on: Engine, at_once: int | None, home: str | None, *, dry_run: boo
     queue = Queue(engine.home.queue)
     if dry_run:
         for share in _shares(queue, engine, at_once):
-            printing.document(share.engine.script(share.points, at_once).rstrip("\n"))
+            for text in share.engine.scripts(share.points, at_once):
+                printing.document(text.rstrip("\n"))
         return
     with handing_over.holding(queue):
         handing_over.settle(queue, engine.home.cluster)

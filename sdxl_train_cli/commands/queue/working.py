@@ -68,7 +68,7 @@ def start(
             with contextlib.suppress(signals.Stopped):  # a second Ctrl-C leaves them to themselves
                 working.stop()
             raise
-    _tell_end(queue, before)
+    _tell_end(queue, before, working)
 
 
 def stop(text: Some = None, home: HomeOption = None) -> None:
@@ -88,7 +88,7 @@ def stop(text: Some = None, home: HomeOption = None) -> None:
 
 
 def _argv(where: Home, job: Job) -> list[str]:
-    device = [] if job.device is None else ["--gpu", str(job.device)]
+    device = ["--gpu", ",".join(map(str, job.devices))] if job.devices else []
     return worker.own_argv(
         "queue", "run", str(job.id), "--claimed", str(job.starts), "--home", str(where.path), *device
     )
@@ -110,8 +110,8 @@ def _outlive_the_terminal() -> None:
         signal.signal(hangup, signal.SIG_IGN)
 
 
-def _tell_end(queue: Queue, before: Collection[tuple[int, int]]) -> None:
-    """Say what is left, and what has failed since the worker began. `before` are the starts that had ended by then."""
+def _tell_end(queue: Queue, before: Collection[tuple[int, int]], working: Worker) -> None:
+    """Say what is left and why, and what has failed since. `before` are the starts that had ended when it began."""
     jobs = queue.jobs()
     left = [job for job in jobs if not job.state.has_ended]
     ended = [job for job in jobs if job.state.has_ended and (job.id, job.starts) not in before]
@@ -119,7 +119,10 @@ def _tell_end(queue: Queue, before: Collection[tuple[int, int]]) -> None:
     told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
     console.note(f"{f'{len(left)} left' if left else 'nothing is left to do'}: {told or 'no job has ended'}")
     for job in left[:_MOST_NAMED]:
-        console.note(f"  {job.words} waits{'' if job.gpu_index is None else f' for GPU {job.gpu_index}'}")
+        why = working.obstacle(job)
+        console.note(f"  {job.words} waits{f': it {why}' if why else ''}")
+    if len(left) > _MOST_NAMED:
+        console.note(f"  and {len(left) - _MOST_NAMED} more: sdxl-train queue list")
     for job in ended:
         if job.state is JobState.FAILED:
             printing.err(f"  {job.words} failed; why: sdxl-train queue log {job.id}")

@@ -12,7 +12,7 @@ from sdxl_train_cli import files
 from sdxl_train_cli.cluster import task_files
 from sdxl_train_cli.cluster.task_files import ExportedRun, TaskForm
 from sdxl_train_cli.commands import values, workspace
-from sdxl_train_cli.commands.runs.listing import Run
+from sdxl_train_cli.commands.runs.showing import Run
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.records import history, runs
 from sdxl_train_cli.run import repeating

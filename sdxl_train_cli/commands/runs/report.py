@@ -10,7 +10,7 @@ import typer
 
 from sdxl_train_cli import files, formatting, layout
 from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.runs.listing import Run
+from sdxl_train_cli.commands.runs.showing import Run
 from sdxl_train_cli.commands.workspace import OutputOption
 from sdxl_train_cli.records import history
 from sdxl_train_cli.sdscripts import results

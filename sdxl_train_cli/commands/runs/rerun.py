@@ -12,7 +12,7 @@ from sdxl_train_cli.commands import train, train_options, workspace
 from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.cluster.submission import Nodes, On
 from sdxl_train_cli.commands.queue import adding
-from sdxl_train_cli.commands.runs.listing import Run
+from sdxl_train_cli.commands.runs.showing import Run
 from sdxl_train_cli.commands.train_options import (
     AsJson,
     BatchSize,

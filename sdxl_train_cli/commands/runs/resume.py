@@ -12,7 +12,7 @@ from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import ending, values, workspace
 from sdxl_train_cli.commands.cluster import going_on
 from sdxl_train_cli.commands.cluster.submission import On
-from sdxl_train_cli.commands.runs.listing import Run
+from sdxl_train_cli.commands.runs.showing import Run
 from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import environment

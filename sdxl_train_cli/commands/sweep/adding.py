@@ -13,6 +13,7 @@ import typer
 from sdxl_train_cli.commands import train as training
 from sdxl_train_cli.commands import values
 from sdxl_train_cli.commands.cluster import submission
+from sdxl_train_cli.commands.sweep import several_values
 from sdxl_train_cli.commands.sweep.checking import SweepRequest
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.errors import RecipeError, UsageError
@@ -37,7 +38,8 @@ SearchCount = Annotated[
 AtOnce = Annotated[
     int | None,
     values.whole("--at-once", metavar="RUNS", panel=SWEEP,
-                 about="With --on slurm: how many run at a time [default: as many as Slurm lets]"),
+                 about="With --on slurm: how many run at a time [default: as many as Slurm lets; of a search a third, "
+                   "at least 3 and at most 10, so that later points learn from earlier ones]"),
 ]  # fmt: skip
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Queue many runs without a question", rich_help_panel=SWEEP)]
 
@@ -86,7 +88,8 @@ def _signature() -> inspect.Signature:
     """The training's flags, which stand once, and those of a sweep."""
     own = [one for one in _parameters(sweep) if one.kind is not inspect.Parameter.VAR_KEYWORD]
     names = {one.name for one in own}
-    return inspect.Signature([*own, *(one for one in _parameters(training.train) if one.name not in names)])
+    theirs = [one for one in _parameters(training.train) if one.name not in names]
+    return inspect.Signature([*own, *map(several_values.refused, theirs)])
 
 
 def _parameters(function: Any) -> list[inspect.Parameter]:  # noqa: ANN401 - any function

@@ -32,8 +32,9 @@ def tell(found: CheckedSweep) -> None:
         console.note(f"  and {len(rows) - _MOST_SHOWN} more")
     if found.request.way is Way.SEARCH:
         console.note(
-            "  each next point follows from those that have ended; one that is clearly behind is stopped early"
+            f"  {found.request.at_once} at a time; each later point follows from those that have ended by then"
         )
+        console.note("  one that is clearly behind is stopped early")
     console.note(f"caches: {found.caches.words}")
     kind = found.base.kind
     if not all(validating.holds_back(point.prepared.recipe) for point in found.points):
@@ -69,13 +70,21 @@ def _tell_once(prepared: Sequence[Prepared]) -> None:
         console.note(note)
 
 
-def show(found: CheckedSweep, script: str | None, *, as_json: bool) -> None:
-    """What would be queued: a command line for each point. For a cluster, the script for all of them."""
+def tell_arrays(count: int, at_once: int | None) -> None:
+    """Say so where a cluster takes the points as several arrays."""
+    if count > 1:
+        order = "" if at_once is None else "; each starts when the one before has ended, as --at-once counts within one"
+        console.note(f"{count} arrays, as Slurm takes no longer ones here{order}")
+
+
+def show(found: CheckedSweep, scripts: Sequence[str], *, as_json: bool) -> None:
+    """What would be queued: a command line for each point. For a cluster, the script of each array."""
+    script = "\n".join(scripts)
     if as_json:
         rows = [{"name": one.name, "settings": dict(one.settings), "argv": one.prepared.argv} for one in found.points]
-        printing.data(rows if script is None else {"script": script, "points": rows})
+        printing.data({"script": script, "points": rows} if scripts else rows)
         return
-    if script is not None:
+    if scripts:
         printing.document(script.rstrip("\n"))
         return
     for point in found.points:

@@ -18,15 +18,17 @@ from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.sweeps.store import Sweeps
-from sdxl_train_cli.sweeps.sweep import Sweep
+from sdxl_train_cli.sweeps.sweep import Sweep, Way
 from sdxl_train_cli.ui import console
 
 
 def stop(name: SweepName, home: HomeOption = None) -> None:
     """Stop what runs of a sweep, and remove what waits."""
     where = workspace.home(home)
-    # First, so that a search asks for no further point.
-    sweep = Sweeps(where.sweeps).change(name, lambda one: one.model_copy(update={"is_stopped": True}))
+    sweeps = Sweeps(where.sweeps)
+    sweep = sweeps.require(name)
+    if sweep.way is Way.SEARCH:  # first, so that it asks for no further point
+        sweep = sweeps.change(name, lambda one: one.model_copy(update={"is_stopped": True}))
     tokens = [point.token for point in sweep.points]
     if sweep.on_slurm:
         _cancel(overview.with_tokens(where.cluster, tokens).values(), where)
@@ -44,9 +46,10 @@ def _cancel(views: Collection[TaskView], where: Home, *, is_whole: bool = True) 
     """
     slurm.jobs([view.job for view in views if view.state is TaskState.UNKNOWN])
     alive = [view for view in views if view.state.is_open]
-    numbers = sorted({view.job.partition("_")[0] for view in alive})  # whole arrays, of which Slurm then knows the rest
+    # Whole arrays, of which Slurm then knows the rest; the last first, as it waits for those before.
+    numbers = sorted({view.job.partition("_")[0] for view in alive}, key=int)
     if numbers:
-        slurm.cancel(*(numbers if is_whole else [view.job for view in alive]))
+        slurm.cancel(*(reversed(numbers) if is_whole else [view.job for view in alive]))
     running = sum(view.state is TaskState.RUNNING for view in alive)
     console.note(f"cancelled {len(alive) - running} that waited and {running} that ran")
     for number in numbers:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import typer
 
 from sdxl_train_cli import gpu
-from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.sweep.engines import SweepEngine
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
 from sdxl_train_cli.run import validating
@@ -17,6 +16,7 @@ from sdxl_train_cli.sweeps.axes import Axis, Settings
 from sdxl_train_cli.sweeps.planning import PlannedPoint
 from sdxl_train_cli.sweeps.shared_caches import SharedCaches
 from sdxl_train_cli.sweeps.sweep import Way
+from sdxl_train_cli.ui import console
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,13 @@ def asked(context: typer.Context) -> SweepRequest | None:
 
 def check(request: SweepRequest, base: Choices, engine: SweepEngine) -> CheckedSweep:
     """Every point that is known now, checked as a run is. Raises what is wrong with any, and writes nothing."""
-    _require_possible(request, base, engine)
+    _require_possible(request, engine)
     if request.way is Way.SEARCH:
         suggestions.require()
+        request = replace(request, at_once=_open_at_once(request, base, engine))
     base = replace(base, name=engine.free_name(base.name))
-    points = first_points(request)
-    with workspace.picture_progress() as on_progress:
+    points = _first_points(request, engine)
+    with console.picture_progress() as on_progress:
         first = engine.prepare(planning.choices_of(base, base.name, points[0]), on_progress)
     if engine.cluster is None or request.at_once == 1:
         caches = shared_caches.plan(first.recipe, request.axes, base.overrides)
@@ -81,17 +82,16 @@ def check(request: SweepRequest, base: Choices, engine: SweepEngine) -> CheckedS
     return found
 
 
-def _require_possible(request: SweepRequest, base: Choices, engine: SweepEngine) -> None:
+def _require_possible(request: SweepRequest, engine: SweepEngine) -> None:
     """UsageError for what the queue alone can do, or a cluster alone."""
-    if engine.cluster is None and base.processes > 1:
-        words = f"the queue gives each run one GPU, and these take {base.processes}"
-        raise UsageError(words, "leave out --gpus and --gpu, or add --on slurm, which takes --gpus")
     if engine.cluster is None and request.at_once is not None:
         words = "--at-once is for a cluster: this computer's queue runs one on each GPU"
         raise UsageError(words, f"leave out --at-once, or add --on slurm --at-once {request.at_once}")
-    if engine.cluster is not None and request.way is Way.SEARCH:
-        words = "--search chooses each point from those before it, and a cluster takes all points at once"
-        raise UsageError(words, f"--random {request.count} in its place, or leave out --on")
+    if request.way is Way.SEARCH and request.count is not None and request.at_once is not None:
+        usual = suggestions.at_random_first(request.count)
+        if usual < request.count <= request.at_once:
+            words = f"--at-once {request.at_once} starts every point of the search before any has ended to learn from"
+            raise UsageError(words, f"--at-once {usual}, or --random {request.count} in place of --search")
 
 
 def _require_judgeable(found: CheckedSweep) -> None:
@@ -106,14 +106,22 @@ def _require_judgeable(found: CheckedSweep) -> None:
         raise UsageError(words, f"leave out --search, or give {unlike[0]} one value")
 
 
-def first_points(request: SweepRequest) -> list[Settings]:
-    """The points that are known before anything has trained."""
+def _first_points(request: SweepRequest, engine: SweepEngine) -> list[Settings]:
+    """The points that are known before anything has trained. Of a search on a cluster, the first one stands for all."""
     if request.way is Way.GRID:
         return list(axes.grid(request.axes))
     count = request.count or 1
-    return axes.at_random(request.axes, min(count, open_at_once()) if request.way is Way.SEARCH else count)
+    if request.way is Way.SEARCH:
+        count = 1 if engine.cluster is not None else min(count, request.at_once or 1)
+    return axes.at_random(request.axes, count)
 
 
-def open_at_once() -> int:
-    """Points of a search that are open at a time: as many as the queue can run."""
-    return max(1, len(gpu.devices()))
+def _open_at_once(request: SweepRequest, base: Choices, engine: SweepEngine) -> int:
+    """Points of a search that are open at a time: as many as the queue can run.
+
+    On a cluster as many as are drawn at random first, so that each later point has something to learn from.
+    """
+    if engine.cluster is None:
+        is_named = base.gpu_index is not None or bool(base.gpu_indices)
+        return 1 if is_named else max(1, len(gpu.devices()) // base.processes)
+    return request.at_once or suggestions.at_random_first(request.count or 1)

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from sdxl_train_cli.cluster.batch import Batch, Task
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.errors import SdxlTrainError
-from sdxl_train_cli.jobs.job import Job
+from sdxl_train_cli.jobs.job import Job, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.records import record
 from sdxl_train_cli.run import preparation
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices
-from sdxl_train_cli.sweeps import cache_turn, searching
+from sdxl_train_cli.sweeps import cache_turn, progress, searching
+from sdxl_train_cli.sweeps.choosing import ClusterSearch
 from sdxl_train_cli.sweeps.searching import LagCheck, Searches
 from sdxl_train_cli.sweeps.store import Sweeps
 from sdxl_train_cli.sweeps.submitting import LocalQueue
+from sdxl_train_cli.sweeps.sweep import Sweep
 from sdxl_train_cli.ui import console
 
 
 def go_on(where: Home) -> None:
     """Queue the next points of every search. What keeps it from that is told: it must not end a run or a worker."""
-    queue, user_presets = Queue(where.queue), workspace.user_presets()
-
-    def prepare(choices: Choices) -> Prepared:
-        return preparation.prepare(choices, where, user_presets)
-
+    queue = Queue(where.queue)
     searches = Searches(
         sweeps=Sweeps(where.sweeps),
         queue=queue,
-        make=lambda sweep, name, settings: searching.job_of(sweep, name, settings, prepare, user_presets),
+        make=_maker(where),
         submit=LocalQueue(queue),
         say=console.note,
     )
@@ -40,6 +39,21 @@ def go_on(where: Home) -> None:
         searches.go_on()
     except SdxlTrainError as error:
         console.warn(error.problems[0])
+
+
+def search_of(where: Home, batch: Batch, task: Task) -> ClusterSearch:
+    """The search that a cluster's task belongs to. UsageError where it was forgotten."""
+    return ClusterSearch(Sweeps(where.sweeps).require(task.search), batch.group, _maker(where), console.note)
+
+
+def _maker(where: Home) -> Callable[[Sweep, str, Mapping[str, str]], Waiting]:
+    """What checks a further point of a search, and makes its job."""
+    user_presets = workspace.user_presets()
+
+    def prepare(choices: Choices) -> Prepared:
+        return preparation.prepare(choices, where, user_presets)
+
+    return lambda sweep, name, settings: searching.job_of(sweep, name, settings, prepare, user_presets)
 
 
 @contextlib.contextmanager
@@ -50,7 +64,7 @@ def watched(where: Home, queue: Queue, job: Job) -> Iterator[Callable[[], str | 
     if sweep is None:
         yield lambda: None
         return
-    lag = LagCheck(sweeps, queue, sweep.name, job.token)
+    lag = LagCheck(lambda: progress.follow(sweeps.require(sweep.name), queue), job.token)
 
     def ask() -> str | None:
         folder = queue.require(job.id).folder

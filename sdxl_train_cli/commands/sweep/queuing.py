@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -13,7 +14,7 @@ from sdxl_train_cli.commands.sweep import announcing, checking
 from sdxl_train_cli.commands.sweep.checking import CheckedSweep, SweepRequest
 from sdxl_train_cli.commands.sweep.engines import SweepEngine
 from sdxl_train_cli.errors import SdxlTrainError, UsageError
-from sdxl_train_cli.jobs import entering, worker
+from sdxl_train_cli.jobs import entering, job, worker
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.run import repeating
@@ -52,34 +53,43 @@ def queue(
             planned = planning.plan(again, [point.settings for point in found.points], engine.prepare)
             found = replace(found, base=again, points=planned)
         sweeps.remove(name)  # of one that was cut off
-        waiting = [entering.waiting(point.prepared, guards_off, step_downs=step_downs) for point in found.points]
-        kept = _record(found, [one.token for one in waiting], guards_off, step_downs)
+        waiting = _waiting(found, engine, guards_off, step_downs)
+        kept = _record(found, waiting, guards_off, step_downs)
         kept = kept.model_copy(update={"on_slurm": engine.cluster is not None})
         sweeps.write(kept)
-        tokens = _submit(waiting, kept, engine, found.request.at_once)
-        queued = tuple(
-            point.model_copy(update={"token": token}) for point, token in zip(kept.points, tokens, strict=True)
-        )
-        kept = kept.model_copy(update={"points": queued, "is_queued": True})
-        sweeps.write(kept)
+        _submit(waiting, kept, engine, found.request.at_once)
+        kept = kept.model_copy(update={"is_queued": True})
+        with contextlib.suppress(OSError):  # the record is whole, and jobs with its tokens say that they are there
+            sweeps.write(kept)
     return kept
 
 
-def _submit(waiting: Sequence[Waiting], kept: Sweep, engine: SweepEngine, at_once: int | None) -> Sequence[str]:
-    """Their tokens. What refuses them leaves no sweep."""
+def _submit(waiting: Sequence[Waiting], kept: Sweep, engine: SweepEngine, at_once: int | None) -> None:
+    """Hand them over. What refuses them leaves no sweep."""
     try:
-        return engine.submit(waiting, at_once=at_once)
-    except SdxlTrainError:
+        engine.submit(waiting, at_once=at_once)
+    except (SdxlTrainError, OSError):
         Sweeps(engine.home.sweeps).remove(kept.name)
         raise
 
 
-def _record(found: CheckedSweep, tokens: Sequence[str], guards_off: frozenset[Guard], step_downs: int) -> Sweep:
+def _waiting(found: CheckedSweep, engine: SweepEngine, guards_off: frozenset[Guard], step_downs: int) -> list[Waiting]:
+    """A job for each point. On a cluster those of a search choose their points as they start."""
+    known = [entering.waiting(point.prepared, guards_off, step_downs=step_downs) for point in found.points]
+    if engine.cluster is None or found.request.way is not Way.SEARCH:
+        return known
+    name = found.base.name
+    return [replace(known[0], name=f"{name}-{number}", token=job.new_token(), search=name)
+            for number in range(1, found.count + 1)]  # fmt: skip
+
+
+def _record(found: CheckedSweep, waiting: Sequence[Waiting], guards_off: frozenset[Guard], step_downs: int) -> Sweep:
     base, request, first = found.base, found.request, found.points[0]
     is_search = request.way is Way.SEARCH
+    known = iter(found.points)
     points = [
-        Point(name=point.name, settings=dict(point.settings), token=token)
-        for point, token in zip(found.points, tokens, strict=True)
+        Point(name=one.name, settings={} if one.search else dict(next(known).settings), token=one.token)
+        for one in waiting
     ]
     return Sweep(
         sdxl_train=__version__, name=base.name, kind=base.kind.value, preset=first.prepared.recipe.name,
@@ -88,7 +98,7 @@ def _record(found: CheckedSweep, tokens: Sequence[str], guards_off: frozenset[Gu
         shares_caches=found.caches.are_shared,
         guards_off=tuple(sorted(guard.value for guard in guards_off)), step_downs=step_downs,
         base=repeating.record(first.prepared).model_dump_json(exclude_unset=True) if is_search else "",
-        prunes=is_search, at_once=checking.open_at_once(),
+        prunes=is_search, at_once=request.at_once or 1,
     )  # fmt: skip
 
 
@@ -101,6 +111,13 @@ def _kept(axis: Axis) -> KeptAxis:
     return KeptAxis(option=axis.option, values=axis.values, range=kept)
 
 
+def _scripts(found: CheckedSweep, engine: SweepEngine, guards_off: frozenset[Guard], step_downs: int) -> list[str]:
+    """A cluster's scripts. None for this computer's queue."""
+    if engine.cluster is None:
+        return []
+    return engine.cluster.scripts(_waiting(found, engine, guards_off, step_downs), found.request.at_once)
+
+
 def take(
     request: SweepRequest, base: Choices, engine: SweepEngine, guards_off: frozenset[Guard], step_downs: int,
     *, dry_run: bool, as_json: bool,
@@ -108,10 +125,10 @@ def take(
     """Check, say, ask, queue."""
     found = checking.check(request, base, engine)
     announcing.tell(found)
+    scripts = _scripts(found, engine, guards_off, step_downs)
+    announcing.tell_arrays(len(scripts), found.request.at_once)
     if dry_run:
-        waiting = [entering.waiting(point.prepared, guards_off, step_downs=step_downs) for point in found.points]
-        script = None if engine.cluster is None else engine.cluster.script(waiting, request.at_once)
-        announcing.show(found, script, as_json=as_json)
+        announcing.show(found, scripts, as_json=as_json)
         return
     require_wanted(found)
     kept = queue(found, engine, guards_off, step_downs=step_downs)

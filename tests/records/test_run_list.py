@@ -12,7 +12,7 @@ import pytest
 from kept_runs import DONE, keep
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.records import history, run_index
+from sdxl_train_cli.records import ended_index, run_list
 
 NAMES = ("a", "b", "c", "d", "кот e")
 
@@ -20,7 +20,7 @@ NAMES = ("a", "b", "c", "d", "кот e")
 @pytest.fixture
 def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Five runs, which count as many."""
-    monkeypatch.setattr(history, "_MANY", 3)
+    monkeypatch.setattr(run_list, "_MANY", 3)
     monkeypatch.setenv("SDXL_TRAIN_CACHE", str(tmp_path / "cache"))
     for name in NAMES:
         keep(tmp_path / "output" / name)
@@ -41,18 +41,15 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def seen(output: Path) -> dict[str, tuple[str, float | None]]:
-    return {
-        each.folder.name: (each.state.value, each.outcome.loss if each.outcome else None)
-        for each in history.entries(output)
-    }
+    return {each.folder_name: (each.state.value, each.loss) for each in run_list.entries(output)}
 
 
 def test_a_long_list_opens_no_file_of_runs_that_it_knows(output: Path, opened: list[str]) -> None:
-    first = history.entries(output)
+    first = run_list.entries(output)
     assert len(opened) > len(NAMES)
     opened.clear()
 
-    assert history.entries(output) == first
+    assert run_list.entries(output) == first
     assert opened == []
 
 
@@ -85,18 +82,30 @@ def _delete_one_and_rename_another(output: Path) -> None:
 
 
 def _break_the_index(_output: Path) -> None:
-    (layout.cache_folder(os.environ) / run_index.NAME).write_bytes(b"no database at all" * 100)
+    (layout.cache_folder(os.environ) / ended_index.NAME).write_bytes(b"no database at all" * 100)
 
 
 def _let_the_index_lie(_output: Path) -> None:
-    with run_index._opened() as database, database:  # noqa: SLF001 - what a kill can't write
-        database.execute("UPDATE runs SET outcome = '{}'")
+    with ended_index._opened() as database, database:  # noqa: SLF001 - what a kill can't write
+        database.execute("UPDATE ended SET facts = replace(facts, '0.125', '0.521')")
+
+
+def _let_the_index_say_nonsense(output: Path) -> None:
+    known = ended_index.load(output)
+    odd = ([], ["done"], ["running", *[None] * 10], [3] * 11, {"done": 1})
+    ended_index.keep(output, [known[name]._replace(facts=facts) for name, facts in zip(NAMES, odd, strict=True)])
+
+
+def _let_two_names_swap(output: Path) -> None:
+    (output / "a").rename(output / "spare")
+    (output / "b").rename(output / "a")
+    (output / "spare").rename(output / "b")
 
 
 @pytest.mark.parametrize(
     "change",
     [_edit, _edit_at_the_same_time, _break, _resume_and_kill, _resume, _delete_one_and_rename_another,
-     _break_the_index, _let_the_index_lie],
+     _break_the_index, _let_the_index_lie, _let_the_index_say_nonsense, _let_two_names_swap],
 )  # fmt: skip
 def test_an_index_never_speaks_against_the_folders(
     output: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
@@ -106,7 +115,7 @@ def test_an_index_never_speaks_against_the_folders(
     told = seen(output)
     again = seen(output)
 
-    monkeypatch.setattr(history, "_MANY", 1000)
+    monkeypatch.setattr(run_list, "_MANY", 1000)
     assert told == again == seen(output)
 
 
