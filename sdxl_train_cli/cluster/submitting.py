@@ -89,7 +89,8 @@ class SlurmEngine:
         return [self._script(part, at_once) for part in _parts(points)]
 
     def _script(self, part: ArrayPart, at_once: int | None, made: Batch | None = None) -> str:
-        folder = self.home.cluster / "BATCH" if made is None else made.folder
+        like = "BATCH" if part.number is None else f"BATCH-{part.number:03}"
+        folder = self.home.cluster / like if made is None else made.folder
         start = [*own_argv("run"), "--home", str(self.home.path), str(folder)]
         return script.text(
             self.settings,

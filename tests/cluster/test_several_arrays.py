@@ -146,6 +146,24 @@ def test_where_slurm_refuses_a_later_array_the_earlier_ones_are_cancelled(
     assert list(engine.home.cluster.iterdir()) == []
 
 
+def test_ctrl_c_between_two_arrays_leaves_nothing(
+    engine: SlurmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["10"])
+
+    def submit(*_given: object) -> str:
+        for answer in answers:
+            return answer
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(slurm, "submit", submit)
+    with pytest.raises(KeyboardInterrupt):
+        engine.submit(POINTS)
+
+    assert lines(tmp_path / "cancelled") == ["10"]
+    assert list(engine.home.cluster.iterdir()) == []
+
+
 def test_what_cannot_be_cancelled_is_told_and_keeps_its_folders(say: Say, engine: SlurmEngine, tmp_path: Path) -> None:
     say("sbatch", f"echo x >> {tmp_path}/given; [ $(wc -l < {tmp_path}/given) -lt 2 ] || exit 1; echo 10")
     say("scancel", "echo 'scancel: error: no controller' >&2; exit 1")
