@@ -281,7 +281,13 @@ def test_a_search_is_one_array_whose_elements_choose_as_they_start(
     assert "4 points of 6 still to come" in table.stderr
     assert (own / "page.html").stat().st_size > 10_000
     assert "cat-6" in run("cluster", "list").stdout
-    assert len(array.tasks()) == 6
+
+    say("scancel", "true")
+    assert "cancelled 4 that waited and 0 that ran" in run("sweep", "stop", "cat").stderr
+    say("squeue", "true")
+    assert run("cluster", "retry", "12_5").stdout == "12\n"
+    assert run("cluster", "run", array.folder, 5).code == 0  # a stop is no end of the search: it was let go on
+    assert run("sweep", "rm", "cat").code == 0
 
 
 def test_a_search_above_what_an_array_may_have_is_told_and_split(
