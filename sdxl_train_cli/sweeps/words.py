@@ -74,7 +74,7 @@ def _of_best(found: Comparison, best: RankedPoint) -> list[str]:
         return []
     pictures = formatting.counted(len(best.measured.held_back), "held-back picture")
     points = len(_ranked(found))
-    file = best.checkpoint.candidate.path.name
+    file = best.checkpoint.name
     chosen = f"the lowest of {found.looks} checkpoints of {formatting.counted(points, 'point')}"
     told = [f"the loss of its {file} on {pictures} is {best.measured.loss:.4f}, {chosen}"]
     if found.tied:
@@ -133,7 +133,7 @@ def _point(one: RankedPoint) -> dict[str, object]:
 
 
 def _file(one: RankedPoint | None) -> str | None:
-    return None if one is None or one.checkpoint is None else str(one.checkpoint.candidate.path)
+    return None if one is None or one.checkpoint is None else str(one.checkpoint)
 
 
 def ordered(found: Comparison) -> Sequence[RankedPoint]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdxl_train_cli import __version__, formatting
 from sdxl_train_cli.ranking.verdict import Standing
-from sdxl_train_cli.records import recorded_prompts
+from sdxl_train_cli.records import history, recorded_prompts
 from sdxl_train_cli.sdscripts import results, sample_prompts
 from sdxl_train_cli.sweeps import words
 from sdxl_train_cli.sweeps.comparing import Comparison, RankedPoint
@@ -52,7 +52,7 @@ def content(sweep: Sweep, found: Comparison) -> dict[str, object]:
 
 
 def _point(one: RankedPoint) -> dict[str, object]:
-    looks, behind = one.followed.validations, one.behind
+    curve, behind = () if one.seen is None else one.seen.curve, one.behind
     margin = None if behind is None or behind.margin == float("inf") else behind.margin
     return {
         "name": one.name,
@@ -60,8 +60,8 @@ def _point(one: RankedPoint) -> dict[str, object]:
         "is_best": one.standing is Standing.BEST,
         "loss": None if one.measured is None else _short(one.measured.loss),
         "margin": None if margin is None else _short(margin),
-        "steps": [look.step for look in looks],
-        "losses": [_short(look.loss) for look in looks],
+        "steps": [step for step, _ in curve],
+        "losses": [_short(loss) for _, loss in curve],
     }
 
 
@@ -90,7 +90,7 @@ def _samples(points: Sequence[RankedPoint]) -> dict[str, object]:
             left += 1
             continue
         names.append(one.name)
-        lines = [sample_prompts.words(line) for line in recorded_prompts.lines(run)]
+        lines = [sample_prompts.words(line) for line in recorded_prompts.lines(history.load(run.folder))]
         prompts = lines if len(lines) > len(prompts) else prompts
         for sample in last:
             source = _picture(sample.path)
