@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--sweep", type=Path, metavar="HOME")
     parser.add_argument("--tasks", type=Path, metavar="HOME")
     options = parser.parse_args()
+    os.fsync = lambda _: None  # nothing of it has to survive a power cut
     began = time.monotonic()
     entry = history.load(options.like)
     if entry.outcome is None or entry.record.inputs is None:
@@ -191,7 +192,8 @@ def submit(made: Sequence[Made], home: Home) -> None:
                     record=one.run.record.read_text(encoding="utf-8"))
             for at, one in enumerate(those)
         ]  # fmt: skip
-        array, _ = batch.create(home.cluster, points, lambda one: f"# {one.folder}\n", is_array=True)
+        (folder,) = batch.new_folders(home.cluster, 1)
+        array = batch.create(folder, points, lambda one: f"# {one.folder}\n", is_array=True)
         array.note_job(str(LATER + start))
         is_last = start + ELEMENTS >= len(made)
         for task, one in zip(array.tasks(), those, strict=True):

@@ -89,7 +89,8 @@ class SlurmEngine:
         return [self._script(part, at_once) for part in _parts(points)]
 
     def _script(self, part: ArrayPart, at_once: int | None, made: Batch | None = None) -> str:
-        folder = self.home.cluster / "BATCH" if made is None else made.folder
+        like = "BATCH" if part.number is None else f"BATCH-{part.number:03}"
+        folder = self.home.cluster / like if made is None else made.folder
         start = [*own_argv("run"), "--home", str(self.home.path), str(folder)]
         return script.text(
             self.settings,
@@ -112,7 +113,8 @@ def _parts(points: Sequence[Waiting]) -> Iterator[ArrayPart]:
     limits = slurm.limits() if len(points) > 1 else Limits()
     if limits.most_jobs is not None and len(points) > limits.most_jobs:
         words = f"{len(points)} runs are more jobs than Slurm holds here: its MaxJobCount is {limits.most_jobs}"
-        raise SlurmError(words, f"--random {max(1, limits.most_jobs // 2)} takes some of the points")
+        fewer = max(1, limits.most_jobs // 2)
+        raise SlurmError(words, f"take fewer points: --random {fewer}, or --search {fewer} for a search")
     longest = limits.longest_array or len(points)
     if len(points) <= longest:
         yield ArrayPart(points)

@@ -20,6 +20,8 @@ from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.records import ended_index
 from sdxl_train_cli.records.ended_index import Ended
 
+_WHAT = "task"
+
 
 @dataclass(frozen=True, kw_only=True)
 class EndedTask(Task):
@@ -47,7 +49,7 @@ class EndedTask(Task):
 
 def each(place: Path) -> list[tuple[Batch, Task]]:
     """Every task below a home's cluster folder, the oldest first. UsageError if one can't be read."""
-    known, fresh, found = ended_index.load(place), list[Ended](), list[tuple[Batch, Task]]()
+    known, fresh, found = ended_index.load(place, _WHAT), list[Ended](), list[tuple[Batch, Task]]()
     gone = set(known)
     for one in batch.all_in(place):
         for index in one.indices():
@@ -63,7 +65,7 @@ def each(place: Path) -> list[tuple[Batch, Task]]:
                     fresh.append(Ended(name, stamp, _facts(task, end)))
             found.append((one, task))
     if fresh or gone:
-        ended_index.keep(place, fresh, gone)
+        ended_index.keep(place, fresh, gone, what=_WHAT)
     return found
 
 

@@ -11,7 +11,7 @@ from sdxl_train_cli import signals
 from sdxl_train_cli.errors import SdxlTrainError, SetupError, UsageError
 from sdxl_train_cli.jobs.job import Job, JobState
 from sdxl_train_cli.jobs.store import Kept, Queue
-from sdxl_train_cli.records import history
+from sdxl_train_cli.records import history, run_owner
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.record import Record
 from sdxl_train_cli.records.runs import Run
@@ -142,7 +142,7 @@ def _after_its_trainer(entry: Loaded) -> Loaded:
     end = time.monotonic() + _TRAINER_END_SECONDS
     while entry.state is RunState.RUNNING:
         if time.monotonic() > end:
-            raise UsageError(f"{entry.name} is still running", "stop it where it runs")
+            raise UsageError(run_owner.running_problem(entry.folder, entry.name))
         time.sleep(_LOOK_SECONDS)
         entry = history.load(entry.folder)
     return entry

@@ -111,12 +111,7 @@ def _with_epochs(found: Sequence[Candidate], validations: Sequence[Validation]) 
 
 
 def _step(path: Path, named: int | None) -> int | None:
-    if named is not None:
-        return named
-    try:
-        return _number(checkpoint.read_header(path).metadata.get(STEPS))
-    except ModelError:
-        return None
+    return checkpoint.find_number(path, STEPS) if named is None else named
 
 
 def _number(text: str | None) -> int | None:

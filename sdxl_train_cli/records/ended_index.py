@@ -23,8 +23,8 @@ _SECONDS_TO_WAIT = 2.0
 """How long to wait for another command to finish writing. An index is not worth more."""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS ended
-    (place BLOB NOT NULL, name BLOB NOT NULL, stamp TEXT NOT NULL, facts TEXT NOT NULL, checksum INTEGER NOT NULL,
-    PRIMARY KEY (place, name)) WITHOUT ROWID
+    (what TEXT NOT NULL, place BLOB NOT NULL, name BLOB NOT NULL, stamp TEXT NOT NULL, facts TEXT NOT NULL,
+    checksum INTEGER NOT NULL, PRIMARY KEY (what, place, name)) WITHOUT ROWID
 """
 
 
@@ -44,11 +44,14 @@ def stamp(found: os.stat_result) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def load(place: Path) -> Mapping[str, Ended]:
-    """The remembered things of a folder by name. Rows that are not as they were written are left out."""
-    query = "SELECT name, stamp, facts, checksum FROM ended WHERE place = ?"
+def load(place: Path, what: str) -> Mapping[str, Ended]:
+    """What is remembered of a folder, by name. Rows that are not as they were written are left out.
+
+    `what` tells apart what several lists remember of the same folder.
+    """
+    query = "SELECT name, stamp, facts, checksum FROM ended WHERE what = ? AND place = ?"
     with contextlib.suppress(sqlite3.Error, OSError), _opened() as database:
-        rows = database.execute(query, (os.fsencode(place),)).fetchall()
+        rows = database.execute(query, (what, os.fsencode(place))).fetchall()
         sound = [(name, stamped, facts) for name, stamped, facts, told in rows if told == _checksum(stamped, facts)]
         with contextlib.suppress(ValueError):
             each = json.loads(f"[{','.join(facts for _, _, facts in sound)}]")  # ten times as fast as one by one
@@ -57,15 +60,15 @@ def load(place: Path) -> Mapping[str, Ended]:
     return {}
 
 
-def keep(place: Path, ended: Iterable[Ended], gone: Iterable[str] = ()) -> None:
+def keep(place: Path, ended: Iterable[Ended], gone: Iterable[str] = (), *, what: str) -> None:
     """Remember what has ended in a folder, and forget what is gone."""
     key = os.fsencode(place)
     texts = [(one.name, one.stamp, json.dumps(one.facts, separators=(",", ":"))) for one in ended]
-    rows = [(key, os.fsencode(name), stamped, facts, _checksum(stamped, facts)) for name, stamped, facts in texts]
+    rows = [(what, key, os.fsencode(name), stamped, facts, _checksum(stamped, facts)) for name, stamped, facts in texts]
     with contextlib.suppress(sqlite3.Error, OSError), _opened() as database, database:
-        database.executemany("INSERT OR REPLACE INTO ended VALUES (?, ?, ?, ?, ?)", rows)
-        forgotten = [(key, os.fsencode(name)) for name in gone]
-        database.executemany("DELETE FROM ended WHERE place = ? AND name = ?", forgotten)
+        database.executemany("INSERT OR REPLACE INTO ended VALUES (?, ?, ?, ?, ?, ?)", rows)
+        forgotten = [(what, key, os.fsencode(name)) for name in gone]
+        database.executemany("DELETE FROM ended WHERE what = ? AND place = ? AND name = ?", forgotten)
 
 
 def _checksum(stamped: object, facts: object) -> int:

@@ -18,6 +18,7 @@ from sdxl_train_cli.records.record import RunHeading
 
 _MANY = 500
 """Runs from which on a list remembers those that have ended: fewer are read in no time."""
+_WHAT = "run"
 _RUN, _OUTCOME, _RUNNING = (os.sep + name for name in (record.RUN, record.OUTCOME, record.RUNNING))
 
 
@@ -94,7 +95,7 @@ def _read(folder: Path) -> Listed:
 
 def _remembered(output: Path) -> list[Listed]:
     """The runs in a folder. Those that have ended are taken from the index while their files are as they were."""
-    known, found, fresh = ended_index.load(output), list[Listed](), list[Ended]()
+    known, found, fresh = ended_index.load(output, _WHAT), list[Listed](), list[Ended]()
     gone, place = set(known), str(output)
     with os.scandir(output) as each_entry:
         for each in each_entry:
@@ -109,7 +110,7 @@ def _remembered(output: Path) -> list[Listed]:
             if entry is not None:
                 found.append(entry)
     if fresh or gone:
-        ended_index.keep(output, fresh, gone)
+        ended_index.keep(output, fresh, gone, what=_WHAT)
     return found
 
 

@@ -15,7 +15,7 @@ from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
-from sdxl_train_cli.records import history, runs, storage, untrusted_run
+from sdxl_train_cli.records import in_use, runs, storage, untrusted_run
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
@@ -85,7 +85,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     computer, on which it is to go on.
     """
     installed = environment.require(home)
-    busy = history.still_running(entry, force=force, command="resume")
+    busy = in_use.still_running(entry, force=force, command="resume")
     if busy is not None:
         raise UsageError(busy)
     table = installed.options()

@@ -80,6 +80,40 @@ def read_header(path: Path) -> Header:
     return Header(shapes, metadata, places)
 
 
+def has_whole_size(path: Path) -> bool:
+    """Whether a file is as long as its header says. Tells nothing else of it, in a tenth of `read_header`'s time."""
+    try:
+        size, text = _header_text(path)
+    except OSError:
+        return False
+    is_object = text.startswith(b"{") and text.rstrip().endswith(b"}")
+    ends = map(int, _END.findall(text)) if is_object else ()
+    return size == 8 + len(text) + max(ends, default=-1)
+
+
+def find_number(path: Path, key: str) -> int | None:
+    """A whole number in a file's metadata, found without reading the rest of the header. None if it is not there."""
+    try:
+        _, text = _header_text(path)
+    except OSError:
+        return None
+    found = re.search(rb'"%s":\s*"(\d{1,18})"' % re.escape(key.encode()), text)
+    return None if found is None else int(found[1])
+
+
+def _header_text(path: Path) -> tuple[int, bytes]:
+    """A file's size, and its header, unread. Empty if it has none."""
+    with files.open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size  # noqa: PLR2004
+        return size, file.read(length) if length <= min(LARGEST_HEADER, size) else b""
+
+
+_END = re.compile(rb'"data_offsets":\s*\[\s*\d{1,18},\s*(\d{1,18})\s*\]')
+"""The byte after a tensor. Within a text its quotes would be escaped, so that no metadata looks like it."""
+
+
 def _require_few(text: bytes) -> None:
     """ValueError for a header with more names and lists than any model has. Long texts are single, small values."""
     names = text.count(b'":') - text.count(b'\\":')  # those inside strings are escaped

@@ -150,7 +150,7 @@ def _moment(stem: str, name: str) -> _Moment | None:
 
 def _is_whole(path: Path) -> bool:
     """Whether a checkpoint is complete. Only safetensors can be checked; other formats pass."""
-    if path.suffix != ".safetensors":
+    if path.suffix != ".safetensors" or checkpoint.has_whole_size(path):
         return True
     try:
         checkpoint.read_header(path)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState
-from sdxl_train_cli.ranking import evidence, ranking
-from sdxl_train_cli.ranking.verdict import Basis, RankedCheckpoint, Standing, Verdict
+from sdxl_train_cli.ranking.verdict import Standing
 from sdxl_train_cli.records import picture_losses
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.picture_losses import Difference, Validation
-from sdxl_train_cli.sweeps import measuring
+from sdxl_train_cli.sweeps import measuring, point_runs
 from sdxl_train_cli.sweeps.measuring import Yardstick
+from sdxl_train_cli.sweeps.point_runs import MeasuredRun
 from sdxl_train_cli.sweeps.progress import FollowedPoint
 
 _FEW = 2
@@ -28,8 +28,8 @@ class RankedPoint:
     """One point beside the best one."""
 
     followed: FollowedPoint
-    verdict: Verdict | None = None
-    """On its own checkpoints. None without any."""
+    seen: MeasuredRun | None = None
+    """What its losses say. None without a run."""
     standing: Standing = Standing.UNMEASURED
     behind: Difference | None = None
     """How much higher its loss is than the best point's, picture by picture."""
@@ -40,15 +40,14 @@ class RankedPoint:
         return self.followed.point.name
 
     @property
-    def checkpoint(self) -> RankedCheckpoint | None:
+    def checkpoint(self) -> Path | None:
         """Its best checkpoint, by its held-back pictures. None where they were not looked at."""
-        is_measured = self.verdict is not None and self.verdict.basis is Basis.VALIDATION
-        return self.verdict.best if self.verdict is not None and is_measured else None
+        return None if self.seen is None else self.seen.checkpoint
 
     @property
     def measured(self) -> Validation | None:
         """The validation that speaks for it."""
-        return None if self.checkpoint is None else self.checkpoint.measured
+        return None if self.seen is None else self.seen.best
 
 
 @dataclass(frozen=True)
@@ -78,27 +77,18 @@ class Comparison:
 
 def compare(followed: Sequence[FollowedPoint]) -> Comparison:
     """Rank what has been measured so far."""
-    points = [RankedPoint(one, _verdict(one)) for one in followed]
+    seen = point_runs.measure_all(one.run for one in followed if one.run is not None)
+    points = [RankedPoint(one, None if one.run is None else seen.get(one.run.folder)) for one in followed]
     measured = [one for one in points if one.measured is not None]
     unlike = tuple(_unlike(measured))
     full = [one for one in measured if _is_whole(one)]
     if unlike or not full:
         return Comparison(tuple(points), None, unlike=unlike)
     best = min(full, key=_loss)
-    looks = {(one.name, checkpoint.measured.step) for one in full if one.verdict is not None
-             for checkpoint in one.verdict.checkpoints if checkpoint.measured is not None}  # fmt: skip
+    looks = {(one.name, step) for one in full if one.seen is not None for step in one.seen.looks}
     ranked = tuple(_beside(best, one, max(1, len(looks) - 1)) for one in points)
     return Comparison(ranked, next(one for one in ranked if one.standing is Standing.BEST), len(looks),
                       other_noise=tuple(measuring.different(_noises(full))))  # fmt: skip
-
-
-def _verdict(one: FollowedPoint) -> Verdict | None:
-    if one.run is None or one.run.state is RunState.BROKEN:
-        return None
-    try:
-        return ranking.judge(evidence.of_run(one.run))
-    except (UsageError, OSError):  # no checkpoint yet
-        return None
 
 
 def _is_whole(one: RankedPoint) -> bool:
@@ -112,21 +102,21 @@ def _loss(one: RankedPoint) -> float:
 
 def _unlike(measured: Sequence[RankedPoint]) -> list[str]:
     """What was not the same for all that were measured."""
-    yardsticks = [measuring.of(one.followed.run.record) for one in measured if one.followed.run is not None]
+    yardsticks = [one.followed.run.yardstick for one in measured if one.followed.run is not None]
     found = measuring.different(yardsticks)
     pictures = {frozenset(one.measured.held_back) for one in measured if one.measured is not None}
     return [*found, *(["held-back pictures"] if len(pictures) > 1 and not found else [])]
 
 
 def _noises(ranked: Sequence[RankedPoint]) -> list[Yardstick]:
-    return [measuring.noise_of(one.followed.run.record) for one in ranked if one.followed.run is not None]
+    return [one.followed.run.noise for one in ranked if one.followed.run is not None]
 
 
 def _beside(best: RankedPoint, one: RankedPoint, comparisons: int) -> RankedPoint:
     if one.measured is None or best.measured is None or not _is_whole(one):
         return one
     if one is best:
-        return RankedPoint(one.followed, one.verdict, Standing.BEST)
+        return RankedPoint(one.followed, one.seen, Standing.BEST)
     behind = picture_losses.change(best.measured.held_back, one.measured.held_back, comparisons)
     is_worse = behind is not None and behind.is_clear and behind.mean > 0
-    return RankedPoint(one.followed, one.verdict, Standing.WORSE if is_worse else Standing.TIED, behind)
+    return RankedPoint(one.followed, one.seen, Standing.WORSE if is_worse else Standing.TIED, behind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -13,9 +13,10 @@ from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.overview import TaskState, TaskView
 from sdxl_train_cli.jobs.job import Job, JobState
 from sdxl_train_cli.jobs.store import Queue
-from sdxl_train_cli.records import history, picture_losses, record
-from sdxl_train_cli.records.history import Loaded, RunState
+from sdxl_train_cli.records import picture_losses
 from sdxl_train_cli.records.picture_losses import Validation
+from sdxl_train_cli.sweeps import point_runs
+from sdxl_train_cli.sweeps.point_runs import PointRun
 from sdxl_train_cli.sweeps.sweep import Point, Sweep
 
 PRUNED = "pruned"
@@ -36,7 +37,7 @@ class FollowedPoint:
 
     point: Point
     job: Job | None
-    run: Loaded | None
+    run: PointRun | None
     task: TaskView | None = None
     """Where a cluster has it."""
 
@@ -45,7 +46,7 @@ class FollowedPoint:
         """In a word."""
         if self.point.refused is not None:
             return REFUSED
-        if self.run is not None and self.run.outcome is not None and self.run.outcome.pruned is not None:
+        if self.run is not None and self.run.pruned is not None:
             return PRUNED
         if self.task is not None:
             return self.task.state.value
@@ -80,12 +81,13 @@ class FollowedPoint:
         """Why it failed, was refused or pruned."""
         if self.point.refused is not None:
             return self.point.refused
-        outcome = None if self.run is None else self.run.outcome
-        if outcome is not None and outcome.pruned is not None:
-            return outcome.pruned
+        if self.run is not None and self.run.pruned is not None:
+            return self.run.pruned
         if self.task is not None:
             return None if self.task.state.is_open else self.task.detail or None
-        return self.job.cause if self.job is not None and self.job.cause else None if outcome is None else outcome.cause
+        if self.job is not None and self.job.cause:
+            return self.job.cause
+        return None if self.run is None else self.run.cause
 
     @property
     def validations(self) -> tuple[Validation, ...]:
@@ -104,17 +106,37 @@ def follow_all(sweeps: Sequence[Sweep], queue: Queue, cluster: Path | None = Non
     # What the queue no longer has may have been handed over to the cluster.
     there = {point.token for sweep in sweeps for point in sweep.points if point.token not in jobs}
     tasks = {} if cluster is None else overview.with_tokens(cluster, there)
-    return [[_follow(sweep, point, jobs.get(point.token), tasks.get(point.token)) for point in sweep.points]
-            for sweep in sweeps]  # fmt: skip
+    found = [[_placed(sweep, point, jobs.get(point.token), tasks.get(point.token)) for point in sweep.points]
+             for sweep in sweeps]  # fmt: skip
+    runs = point_runs.load_all(folder for each in found for one in each for folder in one.folders)
+    return [[one.followed(runs) for one in each] for each in found]
 
 
 def follow_tasks(sweep: Sweep, batches: Sequence[Batch]) -> list[FollowedPoint]:
     """The points that a cluster has, as far as their folders tell. Slurm is not asked."""
     tasks = overview.noted(batches)
-    return [_follow(sweep, point, None, tasks.get(point.token)) for point in sweep.points]
+    found = [_placed(sweep, point, None, tasks.get(point.token)) for point in sweep.points]
+    runs = point_runs.load_all(folder for one in found for folder in one.folders)
+    return [one.followed(runs) for one in found]
 
 
-def _follow(sweep: Sweep, point: Point, job: Job | None, task: TaskView | None) -> FollowedPoint:
+@dataclass(frozen=True)
+class _PlacedPoint:
+    """A point, and the folders in which its run may be."""
+
+    point: Point
+    job: Job | None
+    task: TaskView | None
+    folders: Sequence[Path]
+
+    def followed(self, runs: Mapping[Path, PointRun]) -> FollowedPoint:
+        """The point with its run. A folder of its name may hold another's; the token tells."""
+        there = (runs.get(folder) for folder in self.folders)
+        run = next((one for one in there if one is not None and one.job == self.point.token), None)
+        return FollowedPoint(self.point, self.job, run, self.task)
+
+
+def _placed(sweep: Sweep, point: Point, job: Job | None, task: TaskView | None) -> _PlacedPoint:
     chosen = None if task is None else task.task.point
     if task is not None and chosen is not None:
         update = {"name": task.task.name, "settings": chosen.settings, "refused": chosen.refused}
@@ -123,19 +145,7 @@ def _follow(sweep: Sweep, point: Point, job: Job | None, task: TaskView | None) 
              if folder is not None]  # fmt: skip
     is_new = (job is not None or task is not None) and not known
     folders = known or ([] if is_new else list(_folders(sweep.output, point.name)))
-    return FollowedPoint(point, job, _run(point, folders), task)
-
-
-def _run(point: Point, folders: Sequence[Path]) -> Loaded | None:
-    """The point's run. A folder of its name may hold another's; the token tells."""
-    for folder in folders:
-        if not files.is_file(folder / record.RUN):
-            continue
-        entry = history.load(folder)
-        inputs = entry.record.inputs
-        if entry.state is not RunState.BROKEN and inputs is not None and inputs.job == point.token:
-            return entry
-    return None
+    return _PlacedPoint(point, job, task, folders)
 
 
 def _folders(output: Path, name: str) -> Iterator[Path]:

@@ -177,9 +177,9 @@ class LagCheck:
         mine = next((one for one in followed if one.point.token == self.token), None)
         if mine is None or mine.run is None:
             return None
-        yardstick = measuring.of(mine.run.record)
+        yardstick = mine.run.yardstick
         others = [one.validations for one in followed if _counts(one) and one.run is not None
-                  and not measuring.different([yardstick, measuring.of(one.run.record)])]  # fmt: skip
+                  and not measuring.different([yardstick, one.run.yardstick])]  # fmt: skip
         lag = pruning.look(mine.validations, others)
         return None if lag is None else lag.words
 

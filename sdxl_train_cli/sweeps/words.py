@@ -69,21 +69,30 @@ def reasons(sweep: Sweep, found: Comparison) -> list[str]:
     return told
 
 
+def causes(found: Comparison) -> list[str]:
+    """Why points failed, were refused or pruned: each reason once, with the points that it ended."""
+    names: dict[str, list[str]] = {}
+    for one in found.points:
+        if one.followed.cause:
+            names.setdefault(formatting.cut(one.followed.cause, 200), []).append(one.name)
+    return [f"{formatting.some(those, _MOST_NAMED)}: {cause}" for cause, those in names.items()]
+
+
 def _of_best(found: Comparison, best: RankedPoint) -> list[str]:
     if best.measured is None or best.checkpoint is None:
         return []
     pictures = formatting.counted(len(best.measured.held_back), "held-back picture")
     points = len(_ranked(found))
-    file = best.checkpoint.candidate.path.name
+    file = best.checkpoint.name
     chosen = f"the lowest of {found.looks} checkpoints of {formatting.counted(points, 'point')}"
     told = [f"the loss of its {file} on {pictures} is {best.measured.loss:.4f}, {chosen}"]
     if found.tied:
-        names = formatting.some([one.name for one in found.tied], _MOST_NAMED)
+        names = formatting.some([one.name for one in ordered(found) if one.standing is Standing.TIED], _MOST_NAMED)
         told.append(f"not told apart from it: {names}; each picture's loss was compared with its own")
     if found.other_noise:
         names = formatting.some(found.other_noise, _MOST_NAMED)
         told.append(f"not the same for all: {names}, so pictures got other noise, and the margins are wider")
-    worse = [one.name for one in found.points if one.standing is Standing.WORSE]
+    worse = [one.name for one in ordered(found) if one.standing is Standing.WORSE]
     if worse:
         told.append(f"clearly worse: {formatting.some(worse, _MOST_NAMED)}")
     return told
@@ -133,7 +142,7 @@ def _point(one: RankedPoint) -> dict[str, object]:
 
 
 def _file(one: RankedPoint | None) -> str | None:
-    return None if one is None or one.checkpoint is None else str(one.checkpoint.candidate.path)
+    return None if one is None or one.checkpoint is None else str(one.checkpoint)
 
 
 def ordered(found: Comparison) -> Sequence[RankedPoint]:

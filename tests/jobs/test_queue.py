@@ -69,7 +69,8 @@ def test_jobs_are_worked_off_in_order_past_a_failure(cli: Cli, line: list[str], 
     cli("queue", "add", *line, "--name", "two", "--data", lost)
     added = cli("queue", "add", *line, "--name", "three", "--json")
     assert json.loads(added.stdout)["job"] == 3
-    assert cli("queue", "move", 3, "first").code == 0
+    moved = cli("queue", "move", 3, "first", "--json")
+    assert json.loads(moved.stdout) == {"job": 3, "name": "three", "place": 1, "waiting": 3}
     shutil.rmtree(lost)
     preset.write_text("extends: dim32-gc\nlearning_rate: 9e-5\n", encoding="utf-8")
 
@@ -82,11 +83,15 @@ def test_jobs_are_worked_off_in_order_past_a_failure(cli: Cli, line: list[str], 
     assert f"job 1 (one) done: {tmp_path / 'output' / 'one' / 'one.safetensors'}" in done.stderr
     again = cli("queue", "retry", "one")
     assert (again.code, "sdxl-train queue add rerun" in again.stderr) == (2, True)
-    assert cli("queue", "retry", "two").code == 0
+    retried = cli("queue", "retry", "two", "--json")
+    assert json.loads(retried.stdout) == {"retried": [{"job": 2, "name": "two"}]}
     assert json.loads(cli("queue", "list", "--json").stdout)[2]["cause"] is None
     assert str(lost) in cli("queue", "log", 2).stdout
     kept = history.load(tmp_path / "output" / "one").record.settings["learning_rate"]
     assert str(kept.value) == "3e-05"  # as the preset was when the job was added
+    assert json.loads(cli("queue", "stop", 2, "--json").stdout) == {"job": 2, "name": "two", "state": "stopped"}
+    gone = cli("queue", "rm", 1, 2, "--json").stdout
+    assert json.loads(gone) == {"removed": [{"job": 1, "name": "one"}, {"job": 2, "name": "two"}]}
 
 
 def test_what_a_run_refuses_is_refused_at_once(cli: Cli, line: list[str]) -> None:

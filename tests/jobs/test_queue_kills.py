@@ -34,7 +34,7 @@ CARDS = 3
 STEPS, REAL_STEPS = 42, 12
 """The stand-in's steps are whole epochs of its three pictures, as it counts wrong when resumed within one."""
 FAKE_DRIVER = Path(__file__).parents[1] / "fake_driver"
-VICTIMS = ("worker", "supervisor", "trainer", "machine")
+VICTIMS = ("worker", "supervisor", "guard", "trainer", "machine")
 TRAINER = "sdxl_train_network.py"
 LOG_OF_STATES = """
 CREATE TABLE changes (
@@ -89,7 +89,7 @@ class Killer:
                 for pid in found:
                     _end(pid)
             return True
-        words = {"supervisor": "--claimed", "trainer": TRAINER}
+        words = {"supervisor": "--claimed", "guard": "process_guard.py", "trainer": TRAINER}
         found = [worker] if victim == "worker" else self.processes(words[victim])
         if found:
             _end(self.moment.choice(found))

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from kept_runs import keep
 
 from sdxl_train_cli import gpu, process
 from sdxl_train_cli.commands.queue import listing, running, working
@@ -21,7 +22,8 @@ from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.jobs.worker import Worker, WorkerOptions
 from sdxl_train_cli.process import Detached
-from sdxl_train_cli.records import run_owner
+from sdxl_train_cli.records import history, run_owner
+from sdxl_train_cli.records.history import RunState
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
@@ -192,3 +194,16 @@ def test_a_job_run_by_hand_notes_the_gpu_that_it_takes(queue: Queue) -> None:
     assert running._devices(any_gpu, ()) == (CARD.index,)  # noqa: SLF001 - what is noted before the run starts
     assert running._devices(replace(any_gpu, gpu_indices=(3,)), ()) == (3,)  # noqa: SLF001 - as above
     assert running._devices(replace(any_gpu, gpu_indices=(3,)), (5,)) == (5,)  # noqa: SLF001 - as above
+
+
+def test_a_job_whose_trainer_was_left_behind_waits_for_it_and_is_not_started_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = keep(tmp_path / "cat", None)
+    entry = history.load(folder)
+    with run_owner.hold(folder):
+        monkeypatch.setattr(starting, "_TRAINER_END_SECONDS", 0.0)
+        with pytest.raises(UsageError, match="cat is running"):
+            starting._after_its_trainer(history.load(folder))  # noqa: SLF001 - before a job's run is resumed
+
+    assert starting._after_its_trainer(entry).state is RunState.INTERRUPTED  # noqa: SLF001 - as above

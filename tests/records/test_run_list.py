@@ -91,9 +91,11 @@ def _let_the_index_lie(_output: Path) -> None:
 
 
 def _let_the_index_say_nonsense(output: Path) -> None:
-    known = ended_index.load(output)
+    known = ended_index.load(output, "run")
     odd = ([], ["done"], ["running", *[None] * 10], [3] * 11, {"done": 1})
-    ended_index.keep(output, [known[name]._replace(facts=facts) for name, facts in zip(NAMES, odd, strict=True)])
+    ended_index.keep(
+        output, [known[name]._replace(facts=facts) for name, facts in zip(NAMES, odd, strict=True)], what="run"
+    )
 
 
 def _let_two_names_swap(output: Path) -> None:

@@ -45,6 +45,33 @@ def base(tmp_path: Path) -> Path:
 # --- files
 
 
+@pytest.mark.parametrize(
+    ("header", "data", "is_whole"),
+    [
+        ({"a": tensor(), "b": tensor(offsets=(2, 4))}, b"1234", True),
+        ({"a": tensor(), "b": tensor(offsets=(2, 4))}, b"123", False),
+        ({"a": tensor(), "b": tensor(offsets=(2, 4))}, b"12345", False),
+        ({"__metadata__": {"x": '"data_offsets":[0,9]'}, "a": tensor()}, b"12", True),
+        (b'{"a":{"data_offsets" : [0, 2]', b"12", False),
+        (b"", b"", False),
+    ],
+)
+def test_a_file_that_is_cut_off_is_told_by_its_length(
+    tmp_path: Path, header: object, data: bytes, is_whole: bool
+) -> None:
+    path = write_header(tmp_path / "cat.safetensors", header, data)
+
+    assert checkpoint.has_whole_size(path) is is_whole
+    assert not checkpoint.has_whole_size(tmp_path / "absent")
+
+
+def test_a_number_of_the_metadata_is_found_alone(tmp_path: Path) -> None:
+    path = write_header(tmp_path / "a", {"__metadata__": {"x": '"ss_steps": "7"', "ss_steps": "12", "ss_epoch": "one"}})
+
+    assert [checkpoint.find_number(path, key) for key in ("ss_steps", "ss_epoch", "ss_seed")] == [12, None, None]
+    assert checkpoint.find_number(tmp_path / "absent", "ss_steps") is None
+
+
 def test_an_sdxl_checkpoint_is_taken_by_its_whole_path(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(base.parent)
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import kept_runs
 import pytest
-from swept_runs import SweptRuns
+from swept_runs import STEPS, SweptRuns, validated_runs
 
+from sdxl_train_cli.ranking import ranking
 from sdxl_train_cli.ranking.verdict import Standing
-from sdxl_train_cli.records import picture_losses
+from sdxl_train_cli.records import ended_index, picture_losses
+from sdxl_train_cli.records.picture_losses import Validation
 from sdxl_train_cli.sweeps import comparing, pruning, words
+from sdxl_train_cli.sweeps.comparing import RankedPoint
+from sdxl_train_cli.sweeps.point_runs import MeasuredRun
+from sdxl_train_cli.sweeps.progress import FollowedPoint
 from sdxl_train_cli.ui import sweep_page
 
 
@@ -178,3 +184,71 @@ def test_the_page_holds_every_point_and_its_samples(swept: SweptRuns) -> None:
         ("cat-lr1e-4", "step 300"), ("cat-lr1e-5", "step 300"),
     ]  # fmt: skip
     assert "cat-lr1e-5" in sweep_page.html(swept.sweep, comparing.compare(swept.follow()))
+
+
+def test_what_was_found_of_points_that_have_ended_is_remembered(
+    swept: SweptRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = swept.run("1e-5", steady(0.30))
+    swept.run("1e-4", steady(0.20))
+    first = comparing.compare(swept.follow())
+    judge, judged = ranking.judge, list[str]()
+    monkeypatch.setattr(ranking, "judge", lambda known: judged.append(known.name) or judge(known))
+
+    assert comparing.compare(swept.follow()) == first
+    assert judged == []
+
+    validated_runs.write_losses(folder, STEPS, steady(0.10))
+    changed = comparing.compare(swept.follow())
+    assert (judged, changed.best and changed.best.name) == (["cat-lr1e-5"], "cat-lr1e-5")
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    emptied = comparing.compare(swept.follow())
+    assert emptied.best is not None
+    assert (emptied.best.name, emptied.points[0].checkpoint) == ("cat-lr1e-4", None)
+
+
+def test_what_another_version_remembered_is_read_anew(swept: SweptRuns) -> None:
+    swept.run("1e-5", steady(0.30))
+    first = swept.follow()
+    for what in ("point", "measured"):
+        rows = ended_index.load(swept.folder, what).values()
+        ended_index.keep(
+            swept.folder, [row._replace(facts=[*row.facts[:-2], {"new": 1}, None]) for row in rows], what=what
+        )
+
+    assert swept.follow() == first
+    assert comparing.compare(first).best is not None
+
+
+def test_of_many_points_the_best_are_shown_and_the_rest_faint(tmp_path: Path) -> None:
+    rates = [f"{number}e-6" for number in range(1, 201)]
+    swept = SweptRuns(tmp_path, rates)
+    looks = Validation(100, None, {"a": 1.0, "b": 2.0}, {})
+    points = tuple(
+        RankedPoint(
+            FollowedPoint(point, None, None),
+            MeasuredRun(((100, 1.5 + at),), (100,), None, replace(looks, held_back={"a": 1.0 + at, "b": 2.0 + at})),
+            Standing.BEST if at == 0 else Standing.WORSE,
+        )
+        for at, point in enumerate(swept.sweep.points)
+    )
+    found = comparing.Comparison(points, points[0], looks=200)
+
+    shown = sweep_page.content(swept.sweep, found)
+
+    drawn = [one for one in shown["points"] if one["steps"]]  # type: ignore[attr-defined]
+    assert [one["name"] for one in drawn if not one["is_faint"]] == [f"cat-lr{rate}" for rate in rates[:12]]
+    assert sum(one["is_faint"] for one in drawn) == 120
+    assert shown["curves_note"] == "In colour: the 12 lowest. Faint: 120 of the other 188, evenly chosen by loss."
+    assert len(shown["points"]) == 200  # type: ignore[arg-type]
+
+
+def test_a_cause_of_many_points_is_told_once(tmp_path: Path) -> None:
+    swept = SweptRuns(tmp_path, [f"{number}e-6" for number in range(1, 11)])
+    refused = [point.model_copy(update={"refused": "no room"}) for point in swept.sweep.points]
+    found = comparing.Comparison(tuple(RankedPoint(FollowedPoint(point, None, None)) for point in refused), None)
+
+    (told,) = words.causes(found)
+    assert told.startswith("cat-lr1e-6, cat-lr2e-6")
+    assert told.endswith("and 2 more: no room")

@@ -45,7 +45,7 @@ def list_(as_json: Json = False, watch: Watch = False, home: HomeOption = None) 
             printing.err(f"  {view.remedy or f'sdxl-train runs explain {formatting.shell_word(view.task.output)}'}")
 
 
-def retry(text: Job, home: HomeOption = None) -> None:
+def retry(text: Job, as_json: Json = False, home: HomeOption = None) -> None:
     """Submit again what failed, was cancelled or cut off. Runs are resumed from their states."""
     views = [
         view for view in overview.views(workspace.home(home).cluster) if text in {view.job, view.job.partition("_")[0]}
@@ -59,7 +59,10 @@ def retry(text: Job, home: HomeOption = None) -> None:
         raise UsageError(f"job {text} is {states}: there is nothing to do again", "sdxl-train cluster list")
     (batch,) = {view.batch for view in again}
     job = submitting.retry(batch, [view.task.index for view in again])
-    printing.out(job)
+    if as_json:
+        printing.data({"job": job, "retried": [view.job for view in again]}, indent=None)
+    else:
+        printing.out(job)
 
 
 def _is_pruned(view: TaskView) -> bool:

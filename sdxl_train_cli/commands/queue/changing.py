@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.queue.listing import JobText, what_next
+from sdxl_train_cli.commands.queue.listing import JobText, Json, what_next
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import worker
-from sdxl_train_cli.jobs.job import JobState
+from sdxl_train_cli.jobs.job import Job, JobState
 from sdxl_train_cli.jobs.store import Queue
-from sdxl_train_cli.ui import console
+from sdxl_train_cli.ui import console, printing
 
 _FIRST, _LAST = "first", "last"
 
@@ -28,17 +29,20 @@ Some = Annotated[
 AllFailed = Annotated[bool, typer.Option("--failed", help="Every job that failed")]
 
 
-def move(text: JobText, place: Place, home: HomeOption = None) -> None:
+def move(text: JobText, place: Place, as_json: Json = False, home: HomeOption = None) -> None:
     """Let a waiting job start earlier or later."""
     queue = Queue(workspace.home(home).queue)
     job = queue.find(text)
     if not queue.move(job.id, _place(place, len(queue.jobs(JobState.WAITING)))):
         raise UsageError(f"{job.words} is {job.state.value}, and only one that waits can be moved", what_next(job))
     order = [one.id for one in queue.jobs(JobState.WAITING)]
-    console.note(f"{job.words} is number {order.index(job.id) + 1} of {len(order)} that wait")
+    now = order.index(job.id) + 1
+    if as_json:
+        printing.data({"job": job.id, "name": job.name, "place": now, "waiting": len(order)}, indent=None)
+    console.note(f"{job.words} is number {now} of {len(order)} that wait")
 
 
-def retry(texts: Some = None, failed: AllFailed = False, home: HomeOption = None) -> None:
+def retry(texts: Some = None, failed: AllFailed = False, as_json: Json = False, home: HomeOption = None) -> None:
     """Let jobs that failed or were stopped run again, from their last state."""
     queue = Queue(workspace.home(home).queue)
     chosen = [queue.find(text) for text in texts or ()] + (queue.jobs(JobState.FAILED) if failed else [])
@@ -48,18 +52,27 @@ def retry(texts: Some = None, failed: AllFailed = False, home: HomeOption = None
     for job in chosen:
         if not queue.retry(job.id):
             raise UsageError(f"{job.words} is {job.state.value}, and can't be retried", what_next(job))
+    if as_json:
+        printing.data({"retried": _facts(chosen)}, indent=None)
     if not worker.is_working(queue):
         console.note("to work off the queue: sdxl-train queue start")
 
 
-def rm(texts: Texts, home: HomeOption = None) -> None:
+def rm(texts: Texts, as_json: Json = False, home: HomeOption = None) -> None:
     """Take jobs out of the queue. Their runs stay."""
     queue = Queue(workspace.home(home).queue)
-    for job in [queue.find(text) for text in texts]:
+    chosen = [queue.find(text) for text in texts]
+    for job in chosen:
         if not queue.remove(job.id):
             raise UsageError(f"{job.words} is {queue.require(job.id).state.value}", what_next(job))
         shutil.rmtree(queue.job_folder(job.id), ignore_errors=True)
         console.note(f"{job.words} is out of the queue")
+    if as_json:
+        printing.data({"removed": _facts(chosen)}, indent=None)
+
+
+def _facts(jobs: Sequence[Job]) -> list[dict[str, object]]:
+    return [{"job": job.id, "name": job.name} for job in jobs]
 
 
 def _place(text: str, waiting: int) -> int:

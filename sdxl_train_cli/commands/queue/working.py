@@ -13,7 +13,7 @@ from sdxl_train_cli import formatting, signals
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.queue import handing
 from sdxl_train_cli.commands.queue.handing import AtOnce, DryRun, OnCluster
-from sdxl_train_cli.commands.queue.listing import what_next
+from sdxl_train_cli.commands.queue.listing import Json, what_next
 from sdxl_train_cli.commands.sweep import continuing
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.environment import environment
@@ -71,19 +71,25 @@ def start(
     _tell_end(queue, before, working)
 
 
-def stop(text: Some = None, home: HomeOption = None) -> None:
+def stop(text: Some = None, as_json: Json = False, home: HomeOption = None) -> None:
     """Stop a job, or the worker with all that runs; what was stopped can be resumed."""
     queue = Queue(workspace.home(home).queue)
     if text is not None:
         job = queue.find(text)
         if not queue.ask_to_stop(job.id):
             raise UsageError(f"{job.words} is {job.state.value}", what_next(job))
+        if as_json:
+            is_over = job.state is not JobState.RUNNING
+            printing.data({"job": job.id, "name": job.name, "state": "stopped" if is_over else "stopping"}, indent=None)
         if job.state is JobState.RUNNING and not worker.is_working(queue):
             console.note("no worker sees to that: press Ctrl-C where the job runs, or type: sdxl-train queue start")
         return
     if not worker.is_working(queue):
         raise UsageError("no worker is working on the queue", "sdxl-train queue start")
+    running = [job.id for job in queue.jobs(JobState.RUNNING)]
     queue.ask_to_end(wanted=True)
+    if as_json:
+        printing.data({"stopping": running}, indent=None)
     console.note("the worker stops its runs at the end of their steps; `sdxl-train queue start` goes on with them")
 
 

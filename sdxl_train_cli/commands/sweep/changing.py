@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.cluster import overview, slurm
 from sdxl_train_cli.cluster.overview import TaskState, TaskView
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.commands.cluster import submission
-from sdxl_train_cli.commands.sweep.listing import SweepName
+from sdxl_train_cli.commands.sweep.listing import Json, SweepName
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import worker
@@ -19,10 +19,10 @@ from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.sweeps.store import Sweeps
 from sdxl_train_cli.sweeps.sweep import Sweep, Way
-from sdxl_train_cli.ui import console
+from sdxl_train_cli.ui import console, printing
 
 
-def stop(name: SweepName, home: HomeOption = None) -> None:
+def stop(name: SweepName, as_json: Json = False, home: HomeOption = None) -> None:
     """Stop what runs of a sweep, and remove what waits."""
     where = workspace.home(home)
     sweeps = Sweeps(where.sweeps)
@@ -31,15 +31,16 @@ def stop(name: SweepName, home: HomeOption = None) -> None:
         sweep = sweeps.change(name, lambda one: one.model_copy(update={"is_stopped": True}))
     tokens = [point.token for point in sweep.points]
     if sweep.on_slurm:
-        _cancel(overview.with_tokens(where.cluster, tokens).values(), where)
+        done = _cancel(overview.with_tokens(where.cluster, tokens).values(), where)
     else:
-        _stop_jobs(Queue(where.queue), tokens)
+        of_queue = _stop_jobs(Queue(where.queue), tokens)
         handed = overview.with_tokens(where.cluster, tokens).values()
-        if handed:
-            _cancel(handed, where, is_whole=False)
+        done = {**of_queue, **(_cancel(handed, where, is_whole=False) if handed else {})}
+    if as_json:
+        printing.data({"sweep": name, **done}, indent=None)
 
 
-def _cancel(views: Collection[TaskView], where: Home, *, is_whole: bool = True) -> None:
+def _cancel(views: Collection[TaskView], where: Home, *, is_whole: bool = True) -> Mapping[str, object]:
     """Cancel what a cluster has of a sweep. SlurmError where Slurm does not say what that is.
 
     `is_whole` is false for what the queue has handed over, perhaps in an array with other jobs.
@@ -54,9 +55,10 @@ def _cancel(views: Collection[TaskView], where: Home, *, is_whole: bool = True) 
     console.note(f"cancelled {len(alive) - running} that waited and {running} that ran")
     for number in numbers:
         console.note(f"to go on with them: sdxl-train cluster retry {number}{submission.flag(where)}")
+    return {"cancelled": [view.job for view in alive]}
 
 
-def _stop_jobs(queue: Queue, tokens: Sequence[str]) -> None:
+def _stop_jobs(queue: Queue, tokens: Sequence[str]) -> Mapping[str, object]:
     jobs = queue.with_tokens(tokens).values()
     waiting = [job for job in jobs if job.state is JobState.WAITING and queue.remove(job.id)]
     running = [job for job in jobs if job.state is JobState.RUNNING and queue.ask_to_stop(job.id)]
@@ -68,9 +70,10 @@ def _stop_jobs(queue: Queue, tokens: Sequence[str]) -> None:
     )
     if running and not worker.is_working(queue):
         console.note("no worker sees to that: press Ctrl-C where it runs, or type: sdxl-train queue start")
+    return {"removed": [job.id for job in waiting], "stopping": [job.id for job in running]}
 
 
-def rm(name: SweepName, home: HomeOption = None) -> None:
+def rm(name: SweepName, as_json: Json = False, home: HomeOption = None) -> None:
     """Forget a sweep that has ended. Its runs stay."""
     where = workspace.home(home)
     sweeps, queue = Sweeps(where.sweeps), Queue(where.queue)
@@ -81,6 +84,8 @@ def rm(name: SweepName, home: HomeOption = None) -> None:
             words = f"{formatting.counted(len(going), 'run')} of {name} still wait or run"
             raise UsageError(words, f"sdxl-train sweep stop {formatting.shell_word(name)}")
         sweeps.remove(name)
+    if as_json:
+        printing.data({"sweep": name, "output": str(sweep.output)}, indent=None)
     console.note(
         f"{name} is forgotten; its runs stay: sdxl-train runs list --output {formatting.shell_word(sweep.output)}"
     )

@@ -17,7 +17,11 @@ from sdxl_train_cli.sweeps.store import Sweeps
 from sdxl_train_cli.sweeps.sweep import Sweep
 from sdxl_train_cli.ui import console, printing, sweep_page, wrapping
 
+_MANY, _MOST_SHOWN = 60, 40
+"""Points from which on only the best are shown, and how many of them."""
+
 SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Name from `sdxl-train sweep list`", show_default=False)]
+All = Annotated[bool, typer.Option("--all", "-a", help="Every point, not only the best of many")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 To = Annotated[Path | None, typer.Option("--to", "-o", metavar="FILE", help="Write a web page with curves and samples")]
 
@@ -48,7 +52,7 @@ def _row(sweep: Sweep, states: dict[str, int]) -> tuple[str, ...]:
     return sweep.name, sweep.kind, sweep.preset, varies, told, formatting.moment(sweep.made)
 
 
-def show(name: SweepName, to: To = None, as_json: Json = False, home: HomeOption = None) -> None:
+def show(name: SweepName, to: To = None, all_: All = False, as_json: Json = False, home: HomeOption = None) -> None:
     """Show a sweep: its points, what came of them, which is best."""
     where = workspace.home(home)
     sweep = Sweeps(where.sweeps).require(name)
@@ -60,13 +64,15 @@ def show(name: SweepName, to: To = None, as_json: Json = False, home: HomeOption
     if as_json:
         printing.data(words.data(sweep, found))
         return
-    lines = [words.headings(sweep), *(words.row(sweep, one) for one in words.ordered(found))]
-    printing.document("\n".join(wrapping.aligned(lines)))
+    points = words.ordered(found)
+    shown = points if all_ or len(points) <= _MANY else points[:_MOST_SHOWN]
+    printing.document("\n".join(wrapping.aligned([words.headings(sweep), *(words.row(sweep, one) for one in shown)])))
+    if len(shown) < len(points):
+        console.note(f"the best {len(shown)} of {len(points)}; all of them: --all")
     console.note(f"best: {words.headline(found)}" if found.best else words.headline(found))
     for reason in words.reasons(sweep, found):
         console.note(f"  {reason}")
-    for one in found.points:
-        if one.followed.cause:
-            console.note(f"  {one.name}: {formatting.cut(one.followed.cause, 200)}")
+    for line in words.causes(found):
+        console.note(f"  {line}")
     if found.best is not None and found.best.followed.run is not None:
         console.note(f"to keep: sdxl-train best {formatting.shell_word(found.best.followed.run.folder)}")

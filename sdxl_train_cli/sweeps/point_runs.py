@@ -1,0 +1,183 @@
+"""What a sweep needs of its points' runs, and what it remembers of those that have ended: there may be thousands.
+
+Remembered is what a run's record says, and which of its checkpoints stands for it: finding that out reads the header of
+each. It counts while the folder, the record, the outcome and the losses of pictures are as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sdxl_train_cli import files
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.ranking import evidence, ranking
+from sdxl_train_cli.ranking.verdict import Basis, Verdict
+from sdxl_train_cli.records import ended_index, history, picture_losses, record
+from sdxl_train_cli.records.ended_index import Ended
+from sdxl_train_cli.records.history import Loaded, RunState
+from sdxl_train_cli.records.picture_losses import Validation
+from sdxl_train_cli.records.record import Record
+from sdxl_train_cli.sweeps import measuring
+from sdxl_train_cli.sweeps.measuring import Yardstick
+
+_Kept = TypeVar("_Kept")
+
+
+@dataclass(frozen=True)
+class PointRun:
+    """A point's run."""
+
+    folder: Path
+    name: str
+    state: RunState
+    job: str | None
+    """Token of the job that it belongs to."""
+    pruned: str | None
+    cause: str | None
+    yardstick: Yardstick
+    """What its losses depend on beside its weights."""
+    noise: Yardstick
+    stamp: str | None
+    """The state of its files before they were read. None if it may not have ended."""
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """What the losses of a run's held-back pictures say."""
+
+    curve: tuple[tuple[int, float], ...]
+    """Step and loss of each look."""
+    looks: tuple[int, ...] = ()
+    """Steps of the looks that speak for its checkpoints."""
+    checkpoint: Path | None = None
+    """Its best checkpoint. None where no look speaks for one."""
+    best: Validation | None = None
+    """The look that speaks for it."""
+
+
+def load_all(folders: Iterable[Path]) -> dict[Path, PointRun]:
+    """The runs in these folders, without those that are none, or broken."""
+    stamps = {folder: _stamp(folder) for folder in folders if files.is_file(folder / record.RUN)}
+    return _remembered("point", stamps, _read, _run_facts, _parse_run)
+
+
+def measure_all(runs: Iterable[PointRun]) -> dict[Path, MeasuredRun]:
+    """What is known of the losses of each."""
+    return _remembered("measured", {run.folder: run.stamp for run in runs}, _measure, _measured_facts, _parse_measured)
+
+
+def _remembered(
+    what: str,
+    stamps: Mapping[Path, str | None],
+    read: Callable[[Path, str | None], _Kept | None],
+    facts: Callable[[_Kept], Sequence[object]],
+    parse: Callable[[Path, Ended], _Kept],
+) -> dict[Path, _Kept]:
+    """From the index, or read. What has ended is then remembered, by the folder that its run lies in."""
+    found, fresh = dict[Path, _Kept](), dict[Path, list[Ended]]()
+    known = {place: ended_index.load(place, what) for place in {folder.parent for folder in stamps}}
+    for folder, stamp in stamps.items():
+        row = known[folder.parent].get(folder.name)
+        if row is not None and row.stamp == stamp:
+            with contextlib.suppress(ValueError, TypeError, LookupError):
+                found[folder] = parse(folder, row)
+                continue
+        one = read(folder, stamp)
+        if one is not None:
+            found[folder] = one
+            if stamp is not None:
+                fresh.setdefault(folder.parent, []).append(Ended(folder.name, stamp, facts(one)))
+    for place, rows in fresh.items():
+        ended_index.keep(place, rows, what=what)
+    return found
+
+
+def _stamp(folder: Path) -> str | None:
+    """The state of a run's files. None if it may not have ended."""
+    here = str(folder)
+    try:
+        told = [os.stat(here if name is None else f"{here}{os.sep}{name}")  # noqa: PTH116 - thousands of them
+                for name in (None, record.RUN, record.OUTCOME)]  # fmt: skip
+    except OSError:
+        return None
+    if os.path.lexists(f"{here}{os.sep}{record.RUNNING}"):
+        return None
+    with contextlib.suppress(OSError):
+        told.append(os.stat(f"{here}{os.sep}{picture_losses.FILE}"))  # noqa: PTH116
+    return " ".join(map(ended_index.stamp, told))
+
+
+def _read(folder: Path, stamp: str | None) -> PointRun | None:
+    entry = history.load(folder)
+    if entry.state is RunState.BROKEN:
+        return None
+    inputs, outcome = entry.record.inputs, entry.outcome
+    is_over = entry.state.value in history.ENDS
+    return PointRun(
+        folder, entry.name, entry.state, None if inputs is None else inputs.job,
+        None if outcome is None else outcome.pruned, None if outcome is None else outcome.cause,
+        measuring.of(entry.record), measuring.noise_of(entry.record), stamp if is_over else None,
+    )  # fmt: skip
+
+
+def _run_facts(run: PointRun) -> Sequence[object]:
+    return [run.name, run.state.value, run.job, run.pruned, run.cause, dict(run.yardstick), dict(run.noise)]
+
+
+def _parse_run(folder: Path, row: Ended) -> PointRun:
+    facts: list[Any] = list(row.facts)
+    name, state, job, pruned, cause, yardstick, noise = facts
+    known = _frozen(yardstick, _YARDSTICK), _frozen(noise, _NOISE)
+    return PointRun(folder, name, history.ENDS[state], job, pruned, cause, *known, row.stamp)
+
+
+_NOTHING = Record(sdxl_train="")
+_YARDSTICK, _NOISE = measuring.of(_NOTHING), measuring.noise_of(_NOTHING)
+
+
+def _frozen(found: Mapping[str, Any], like: Yardstick) -> Yardstick:
+    """As it was before JSON, which knows no tuples. LookupError if a version with other options has written it."""
+    if found.keys() != like.keys():
+        raise LookupError("other options")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def _measure(folder: Path, _stamp: str | None) -> MeasuredRun | None:
+    entry = history.load(folder)
+    if entry.state is RunState.BROKEN:
+        return None
+    verdict = _verdict(entry)
+    if verdict is None:
+        looks: Sequence[Validation] = picture_losses.load(folder / picture_losses.FILE)
+        return MeasuredRun(tuple((look.step, look.loss) for look in looks))
+    curve = tuple((look.step, look.loss) for look in verdict.evidence.validations)
+    if verdict.basis is not Basis.VALIDATION or verdict.best.measured is None:
+        return MeasuredRun(curve)
+    steps = {one.measured.step for one in verdict.checkpoints if one.measured is not None}
+    return MeasuredRun(curve, tuple(sorted(steps)), verdict.best.candidate.path, verdict.best.measured)
+
+
+def _verdict(entry: Loaded) -> Verdict | None:
+    try:
+        return ranking.judge(evidence.of_run(entry))
+    except (UsageError, OSError):  # no checkpoint yet
+        return None
+
+
+def _measured_facts(one: MeasuredRun) -> Sequence[object]:
+    best = None if one.best is None else [one.best.step, one.best.epoch, dict(one.best.held_back)]
+    return [one.curve, one.looks, None if one.checkpoint is None else one.checkpoint.name, best]
+
+
+def _parse_measured(folder: Path, row: Ended) -> MeasuredRun:
+    facts: list[Any] = list(row.facts)
+    curve, looks, checkpoint, best = facts
+    return MeasuredRun(
+        tuple((step, loss) for step, loss in curve), tuple(looks), None if checkpoint is None else folder / checkpoint,
+        None if best is None else Validation(best[0], best[1], best[2], {}),
+    )  # fmt: skip
