@@ -191,9 +191,12 @@ def test_a_run_on_two_nodes_ends_with_one_file(home: Home, slurm: Slurm, tmp_pat
     assert checkpoint.read_header(run / "point-0.safetensors").shapes
 
 
-@pytest.mark.parametrize(("kind", "nodes"), [(Kind.DREAMBOOTH, 1), (Kind.LORA, 2), (Kind.DREAMBOOTH, 2)])
-def test_what_slurm_asks_to_end_saves_a_state_first(
-    home: Home, slurm: Slurm, tmp_path: Path, kind: Kind, nodes: int
+@pytest.mark.parametrize(
+    ("kind", "nodes", "how"),
+    [(Kind.DREAMBOOTH, 1, "time"), (Kind.LORA, 2, "time"), (Kind.DREAMBOOTH, 2, "time"), (Kind.LORA, 2, "requeue")],
+)
+def test_what_slurm_asks_to_end_saves_a_state_first(  # noqa: PLR0913, PLR0917
+    home: Home, slurm: Slurm, tmp_path: Path, kind: Kind, nodes: int, how: str
 ) -> None:
     """The whole model's trainer, and several processes, which end after the same step."""
     steps = 12
@@ -208,7 +211,10 @@ def test_what_slurm_asks_to_end_saves_a_state_first(
         made = losses(view.task.run)
         if asked is None and 2 < len(made) < steps - 2:
             asked = len(made)
-            slurm("scancel", "--signal=USR1", "--batch", view.job)  # as --signal does before the time ends
+            if how == "time":
+                slurm("scancel", "--signal=USR1", "--batch", view.job)  # as --signal does before the time ends
+            else:
+                slurm("scontrol", "requeue", view.job)
         elif view.state is TaskState.PENDING and asked is not None:
             with contextlib.suppress(subprocess.CalledProcessError):  # its last processes are ending still
                 slurm.start_now(view.job)

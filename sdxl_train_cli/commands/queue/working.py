@@ -125,8 +125,9 @@ def _tell_end(queue: Queue, before: Collection[tuple[int, int]], working: Worker
     told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
     console.note(f"{f'{len(left)} left' if left else 'nothing is left to do'}: {told or 'no job has ended'}")
     for job in left[:_MOST_NAMED]:
-        why = working.obstacle(job)
-        console.note(f"  {job.words} waits{f': it {why}' if why else ''}")
+        why = working.obstacle(job) if job.state is JobState.WAITING else None
+        what = "is being handed over" if job.state is JobState.HANDING_OVER else "waits"
+        console.note(f"  {job.words} {what}{f': it {why}' if why else ''}")
     if len(left) > _MOST_NAMED:
         console.note(f"  and {len(left) - _MOST_NAMED} more: sdxl-train queue list")
     for job in ended:
