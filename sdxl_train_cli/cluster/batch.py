@@ -98,7 +98,9 @@ class Task:
         if not isinstance(found, dict):
             return None
         steps = found.get("steps")
-        return KeptResume(steps if isinstance(steps, int) else None, bool(found["force"]), bool(found["check_vram"]))
+        return KeptResume(
+            steps if isinstance(steps, int) else None, bool(found.get("force")), bool(found.get("check_vram"))
+        )
 
     @property
     def run(self) -> Path | None:

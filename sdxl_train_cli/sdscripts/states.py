@@ -19,6 +19,8 @@ _COUNT = "train_state.json"
 _EPOCH = "epoch_state.json"
 _NAMED = re.compile(rf".+-step(\d{{8,18}}){SUFFIX}", re.DOTALL)
 """A state's name at a step. sdxl_train.py alone writes the number nowhere else."""
+_HALF = ".part"
+"""Behind the name of a state that was being saved as the run was cut off (inside/saving.py)."""
 _MOST_STEPS = 10**9
 """A larger number is no step count."""
 
@@ -49,6 +51,7 @@ def prune(folder: Path, name: str) -> None:
     ours = [state for state in complete(folder) if results.is_state(state.folder, name)]
     for state in ours[:-1]:
         shutil.rmtree(state.folder, ignore_errors=True)
+    shutil.rmtree(folder / f"{name}{SUFFIX}{_HALF}", ignore_errors=True)
 
 
 def read(folder: Path) -> SavedState | None:

@@ -56,6 +56,7 @@ def test_pruning_keeps_the_one_of_the_runs_end(tmp_path: Path) -> None:
     last = state(tmp_path, "my-state", 12)
     state(tmp_path, "my-step00000012-state", 12)
     state(tmp_path, "my-000001-state", 6)
+    (tmp_path / "my-state.part").mkdir()  # cut off while it was saved
 
     states.prune(tmp_path, "my")
 

@@ -81,9 +81,8 @@ def _where_else(queue: Queue) -> str:
     other = Queue(usual.queue)
     if queue.jobs(JobState.WAITING) or usual.queue == queue.folder or not other.jobs(JobState.WAITING):
         return f"no other job waits in {queue.folder}"
-    return (
-        f"the jobs wait in another home: sdxl-train queue start --on slurm --home {formatting.shell_word(usual.path)}"
-    )
+    shown = formatting.shell_word(usual.path)
+    return f"the jobs wait in another home; if nodes see that one: sdxl-train queue start --on slurm --home {shown}"
 
 
 def _shares(queue: Queue, engine: SlurmEngine, at_once: int | None) -> list[HandedShare]:
