@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -72,6 +72,11 @@ def hypothetical(total_gib: float, headroom_gib: float, index: int = 0) -> Gpu:
         )
     name = language.said("plan", "pretended", "a GPU of {size:g} GB", size=total_gib)
     return Gpu(index, name, total_gib, total_gib - headroom_gib, capability=(8, 0), driver="")
+
+
+def in_words(indices: Sequence[int]) -> str:
+    """`GPU 0`, or `GPUs 0, 1`."""
+    return f"GPU{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
 
 
 def usual_headroom_gib() -> float:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import queue
 import re
-import secrets
 import signal
 import subprocess
 import sys
@@ -81,7 +80,7 @@ def run(
     The code is 127 if there is no such program, and 126 if it can't be started. Raises OSError if not even the guard
     can be started, for example in a deleted folder, and SlowCommandError if it does not end in time.
     """
-    mark = secrets.token_hex(8)
+    mark = process_family.new_mark()
     lifeline, ours = os.pipe()  # closing it tells the guard that we are gone
     try:
         with _start(argv, mark, cwd=cwd, env=env, stdin=lifeline, stderr=subprocess.PIPE) as child:
@@ -158,13 +157,14 @@ def _start(  # noqa: PLR0913 - keyword-only, each is one of Popen's
 ) -> subprocess.Popen[bytes]:
     """Start a guarded command. A signal that comes meanwhile is raised at the end, after the command was killed."""
     child: subprocess.Popen[bytes] | None = None
+    held = None if WINDOWS else held
     try:
         with signals.held():
             child = subprocess.Popen(
-                _guarded(argv),
+                _guarded(argv, held),
                 cwd=cwd,
                 env=_marked(env, mark),
-                pass_fds=() if held is None or WINDOWS else (held,),
+                pass_fds=() if held is None else (held,),
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -180,8 +180,9 @@ def _start(  # noqa: PLR0913 - keyword-only, each is one of Popen's
     return child
 
 
-def _guarded(argv: Sequence[str]) -> list[str]:
-    return [sys.executable, "-I", "-S", str(_GUARD), *argv]
+def _guarded(argv: Sequence[str], held: int | None) -> list[str]:
+    lock = [] if held is None else [f"--held={held}"]
+    return [sys.executable, "-I", "-S", str(_GUARD), *lock, *argv]
 
 
 def _marked(env: Mapping[str, str] | None, mark: str) -> dict[str, str]:
@@ -217,9 +218,10 @@ class Child:
     ) -> None:
         """Start the command.
 
-        `held` is a lock's handle that the guard keeps open until everything has ended, even after our death.
+        `held` is a lock's handle that stays open until everything has ended, even after our death. Windows' locks end
+        with the process that took them.
         """
-        self._mark = secrets.token_hex(8)
+        self._mark = process_family.new_mark()
         self._lead: psutil.Process | None = None
         self._chunks: queue.Queue[bytes] = queue.Queue(_MOST_CHUNKS)
         self._is_ending = False

@@ -4,6 +4,10 @@ Run by path with the standard library alone. Standard input is a pipe that only 
 parent is gone. That includes a kill -9, which no signal handler and no `finally` could see. A signal to the group is
 meant for the command: the guard survives it and reports how the command ended.
 
+`--held=N` before the command is a lock of the parent's: an open file without content, which becomes the command's
+standard input. Every process that the command starts inherits it, however it is launched. So the lock is free when the
+last of them has ended, even if parent and guard were killed before.
+
 On Linux the guard adopts orphans. So it can end a process that has left the group. If a launcher is killed and the
 trainer keeps running, the guard waits for the trainer and reports how that ended.
 """
@@ -25,6 +29,7 @@ NOT_FOUND, NOT_STARTED = 127, 126
 WINDOWS = sys.platform == "win32"
 LINUX = sys.platform == "linux"
 OUTLIVED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+HELD = "--held="
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -100,12 +105,13 @@ def main() -> int:
             signal.signal(signum, lambda _signum, _frame: None)  # a handler: the command would inherit SIG_IGN
     if LINUX:
         _inherit_orphans()
-    gone = threading.Event()
+    gone, argv = threading.Event(), sys.argv[1:]
+    held = int(argv.pop(0).removeprefix(HELD)) if argv[0].startswith(HELD) else None
     try:
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - as above
-            child = subprocess.Popen(sys.argv[1:], stdin=nothing)  # noqa: S603
+            child = subprocess.Popen(argv, stdin=nothing if held is None else held)  # noqa: S603
     except OSError as error:
-        sys.stderr.write(f"{sys.argv[1]} can't be started: {error.strerror}\n")
+        sys.stderr.write(f"{argv[0]} can't be started: {error.strerror}\n")
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED
     watcher = threading.Thread(target=_watch_parent, args=(child, gone), daemon=True)
     watcher.start()

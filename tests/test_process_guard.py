@@ -13,6 +13,7 @@ from patience import PATIENCE_SECONDS
 
 from sdxl_train_cli import process
 
+fcntl = pytest.importorskip("fcntl", reason="POSIX locks")
 GUARD = Path(process.__file__).with_name("process_guard.py")
 pytestmark = pytest.mark.skipif(process.WINDOWS, reason="signals and process groups are POSIX")
 READY = "print('ready', flush=True); time.sleep(60)"
@@ -40,6 +41,26 @@ def test_the_commands_end_is_passed_on(code: str, expected: int) -> None:
 def test_the_command_has_no_standard_input() -> None:
     with guarded("sys.exit(0 if sys.stdin.read() == '' else 1)") as guard:
         assert guard.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_lock_of_the_parents_reads_like_none_and_is_held_by_all_that_the_command_starts(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code = "import sys, time; print(repr(sys.stdin.read()), flush=True); time.sleep(60)"
+        started = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}])"
+        argv = [sys.executable, "-I", "-S", str(GUARD), f"--held={lock.fileno()}", sys.executable, "-c", started]
+        with subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[lock.fileno()], start_new_session=True
+        ) as guard:
+            assert guard.stdout is not None
+            assert guard.stdout.readline() == b"''\n"
+            guard.wait(PATIENCE_SECONDS)
+            lock.close()
+            with (tmp_path / "lock").open("rb") as again:
+                with pytest.raises(BlockingIOError):
+                    fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.killpg(guard.pid, signal.SIGKILL)
+                fcntl.flock(again, fcntl.LOCK_EX)
 
 
 def test_a_signal_to_the_group_ends_the_command_and_the_guard_tells_how() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.jobs.job import JobState, Waiting
+from sdxl_train_cli.jobs.job import JobState, KeptResume, Waiting
 from sdxl_train_cli.jobs.store import Kept
 
 _BATCH, _SUBMITTED = "batch.json", "submitted.json"
@@ -91,6 +92,15 @@ class Task:
         return Path(found) if isinstance(found, str) else None
 
     @property
+    def resume(self) -> KeptResume | None:
+        """How its run is to be resumed, where that was asked for."""
+        found = _read(self.folder / _TASK).get("resume")
+        if not isinstance(found, dict):
+            return None
+        steps = found.get("steps")
+        return KeptResume(steps if isinstance(steps, int) else None, bool(found["force"]), bool(found["check_vram"]))
+
+    @property
     def run(self) -> Path | None:
         """Its run's folder, noted before it is created. None before its first start."""
         found = _read(self.folder / _RUN).get("folder")
@@ -103,8 +113,10 @@ class Task:
         but may believe for a minute that there is still none.
         """
         kept = self.kept if record is None else replace(self.kept, record=record)
-        found = {**_read(self.folder / _TASK), "name": name, "record": kept.record, "point": asdict(point)}
-        _write(self.folder / _TASK, found)
+        found = _read(self.folder / _TASK)
+        if not found:
+            raise UsageError(f"{self.folder / _TASK} can't be read", "sdxl-train cluster retry JOB tries it again")
+        _write(self.folder / _TASK, {**found, "name": name, "record": kept.record, "point": asdict(point)})
         return replace(self, name=name, point=point, kept=kept)
 
     def note_run(self, run: Path) -> None:
@@ -232,7 +244,10 @@ def create(
             for index, point in enumerate(points):
                 task = beside / "tasks" / str(index)
                 task.mkdir(parents=True)
+                if point.run is not None:
+                    _write(task / _RUN, {"folder": str(point.run)})
                 _write(task / _TASK, {
+                    "resume": None if point.resume is None else asdict(point.resume),
                     "token": point.token, "name": point.name, "kind": point.kind, "preset": point.preset,
                     "output": _output(point), "search": point.search,
                     "record": point.record, "guards_off": list(point.guards_off), "step_downs": point.step_downs,
@@ -268,11 +283,29 @@ def task_facts(task: Task) -> Mapping[str, object]:
     return {**_read(task.folder / _TASK), "record": ""}
 
 
+def with_tokens(place: Path, tokens: Collection[str]) -> Mapping[str, Batch]:
+    """The latest batch that holds each of these tokens, submitted or cut off just before."""
+    wanted = frozenset(tokens)
+    folders = sorted(place.iterdir()) if files.is_folder(place) else []
+    batches = [Batch(folder) for folder in folders if not folder.name.startswith(".")]
+    held = [(str(_read(task / _TASK).get("token")), one) for one in batches for task in one.folder.glob("tasks/*")]
+    return {token: one for token, one in held if token in wanted}
+
+
+def drop(one: Batch) -> None:
+    """Remove a batch that was not submitted, as a whole: a kill leaves no half of it."""
+    away = one.folder.with_name(f".{one.folder.name}.old")
+    one.folder.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
+
+
 def _numbers(found: object) -> list[int]:
     return [number for number in found if isinstance(number, int)] if isinstance(found, list) else []
 
 
 def _output(point: Waiting) -> str | None:
+    if point.run is not None:
+        return str(point.run.parent)
     inputs = json.loads(point.record).get("inputs")
     return None if inputs is None else str(inputs["output"])
 

@@ -11,9 +11,11 @@ from sdxl_train_cli import signals
 from sdxl_train_cli.cluster.batch import Batch, Task, TaskEnd, TaskStart
 from sdxl_train_cli.errors import SdxlTrainError, TrainingError, UsageError
 from sdxl_train_cli.jobs import starting
-from sdxl_train_cli.jobs.job import Job, JobState
+from sdxl_train_cli.jobs.job import Job, JobState, KeptResume
 from sdxl_train_cli.jobs.starting import JobActions, KeptJob
-from sdxl_train_cli.records import run_owner
+from sdxl_train_cli.records import metrics, run_owner
+from sdxl_train_cli.records.history import RunState
+from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.run.training import PrunedError, StoppedError
 
 MOST_STALLS = 5
@@ -38,7 +40,10 @@ def carry_out(
             task = task if with_point is None else with_point(task)
             again = "submit the training again"
             kept = KeptJob(task.kept, task.folder, again, saves_on_stop=True)
-            starting.go_on(job_of(task), kept, user_presets, actions, task.note_run)
+            if task.resume is None:
+                starting.go_on(job_of(task), kept, user_presets, actions, task.note_run)
+            else:
+                _resume(task, task.resume, actions)
         except (StoppedError, signals.Stopped):
             raise  # Slurm knows why
         except (PrunedError, NoPointError) as error:
@@ -52,6 +57,16 @@ def carry_out(
             task.note_end(TaskEnd(JobState.FAILED, 1, f"{type(error).__name__}: {error}"))
             raise
         task.note_end(TaskEnd(JobState.DONE, 0))
+
+
+def _resume(task: Task, asked: KeptResume, actions: JobActions) -> None:
+    """Resume a task's run, as somebody asked for it."""
+    entry = starting.own_run(job_of(task))
+    if entry is None:
+        raise UsageError(f"{task.run} is no longer the run that was submitted", "sdxl-train runs list")
+    made = metrics.last_step(Run(entry.folder, entry.name).metrics) or 0
+    if entry.state is not RunState.DONE or (asked.steps or 0) > made:
+        actions.resume(entry, task.kept)
 
 
 def job_of(task: Task) -> Job:

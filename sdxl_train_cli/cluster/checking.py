@@ -44,6 +44,13 @@ class NodeAnswer:
     """Names and GB."""
     torch_gpus: int | None
     """GPUs that torch sees. None without torch."""
+    capability: str | None = None
+    """Compute capability of the GPU with the least memory."""
+
+    @property
+    def smallest(self) -> tuple[str, float] | None:
+        """Name and GB of the GPU with the least memory. None without one."""
+        return min(self.gpus, key=lambda one: one[1], default=None)
 
 
 def answer(home: Home) -> NodeAnswer:
@@ -58,8 +65,11 @@ def answer(home: Home) -> NodeAnswer:
             problem = None if told.code == 0 else (told.stderr.strip().splitlines() or ["torch can't be imported"])[-1]
     except SdxlTrainError as error:
         problem = str(error.problems[0])
-    devices = tuple((device.name, device.total_gib) for device in gpu.devices())
-    return NodeAnswer(platform.node(), sys.executable, found, problem, devices, seen)
+    devices = gpu.devices()
+    smallest = min(devices, key=lambda device: device.total_gib, default=None)
+    capability = None if smallest is None else ".".join(map(str, smallest.capability))
+    named = tuple((device.name, device.total_gib) for device in devices)
+    return NodeAnswer(platform.node(), sys.executable, found, problem, named, seen, capability)
 
 
 def write_answer(home: Home, folder: Path) -> None:

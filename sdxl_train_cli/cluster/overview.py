@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
+from sdxl_train_cli import files
 from sdxl_train_cli.cluster import slurm, task_index
 from sdxl_train_cli.cluster.batch import Batch, Task
 from sdxl_train_cli.cluster.slurm import SlurmError, SlurmJob
 from sdxl_train_cli.failures import known_failures
 from sdxl_train_cli.jobs.job import JobState
+from sdxl_train_cli.records import history
 from sdxl_train_cli.records.history import ListedRun, RunState
 from sdxl_train_cli.records.record import RunHeading
 
@@ -39,7 +42,7 @@ class TaskState(str, Enum):
     FAILED = "failed"
     STOPPED = "stopped"
     UNKNOWN = "unknown"
-    """Slurm does not answer, or has forgotten it."""
+    """Slurm does not answer, or says nothing that would tell."""
 
     @property
     def is_open(self) -> bool:
@@ -134,17 +137,63 @@ def _view(one: Batch, task: Task, job: str, told: Mapping[str, SlurmJob] | None)
     if end is not None:
         states = {JobState.DONE: TaskState.DONE, JobState.STOPPED: TaskState.STOPPED}
         return TaskView(one, task, job, states.get(end.state, TaskState.FAILED), end.cause or "")
-    known = None if told is None else told.get(job)
-    if known is None:
-        why = "Slurm does not answer here" if told is None else "Slurm has forgotten it"
-        return TaskView(one, task, job, TaskState.UNKNOWN, why)
+    if told is None:
+        return TaskView(one, task, job, TaskState.UNKNOWN, "Slurm does not answer here")
+    known = told.get(job)
+    return _forgotten(one, task, job) if known is None else _known(one, task, known)
+
+
+def _known(one: Batch, task: Task, known: SlurmJob) -> TaskView:
+    """A task as Slurm has it, which has not noted an end."""
     if known.state in {"PENDING", "REQUEUED", "REQUEUE_HOLD"}:
-        return TaskView(one, task, job, TaskState.PENDING, known.reason)
+        return TaskView(one, task, known.id, TaskState.PENDING, known.reason)
     if known.is_live:
-        return TaskView(one, task, job, TaskState.RUNNING, node=known.node)
+        return TaskView(one, task, known.id, TaskState.RUNNING, node=known.node)
     name = _CAUSES.get(known.state)
     if name is None:
-        return TaskView(one, task, job, TaskState.FAILED, f"Slurm says {known.state or 'nothing'}", known.node)
+        return _unexplained(one, task, known)
     row = known_failures.by_name(name)
     state = TaskState.STOPPED if known.state in {"PREEMPTED", "CANCELLED"} else TaskState.FAILED
-    return TaskView(one, task, job, state, row.cause, known.node, row.remedy)
+    return TaskView(one, task, known.id, state, row.cause, known.node, row.remedy)
+
+
+def _unexplained(one: Batch, task: Task, known: SlurmJob) -> TaskView:
+    """What Slurm calls failed or complete, where the task has not noted how it ended."""
+    if known.state == "COMPLETED":  # a network drive may show its last file late
+        why = "Slurm says that it is complete, and its folder does not say how it ended"
+        return TaskView(one, task, known.id, TaskState.UNKNOWN, why, known.node)
+    if _outcome(task) is RunState.STOPPED:  # also for a moment, while Slurm puts it back into its queue
+        return TaskView(one, task, known.id, TaskState.STOPPED, _ASKED, known.node)
+    return TaskView(one, task, known.id, TaskState.FAILED, f"Slurm says {known.state or 'nothing'}", known.node)
+
+
+def _forgotten(one: Batch, task: Task, job: str) -> TaskView:
+    """A task that neither waits nor runs, and of whose end Slurm no longer knows."""
+    if _is_anothers(one):
+        return TaskView(one, task, job, TaskState.UNKNOWN, "Slurm shows nothing of this other user's job")
+    if task.start is not None:
+        told = _outcome(task)
+        ends = {RunState.DONE: TaskState.DONE, RunState.FAILED: TaskState.FAILED}
+        state = TaskState.STOPPED if told is None else ends.get(told, TaskState.STOPPED)
+        why = _ASKED if told is RunState.STOPPED else "it was cut off, and Slurm has forgotten why"
+        return TaskView(one, task, job, state, why if state is TaskState.STOPPED else "")
+    if files.is_file(task.output):
+        return TaskView(one, task, job, TaskState.FAILED, "it ended before it began to train")
+    return TaskView(one, task, job, TaskState.STOPPED, "it was cancelled before it started: Slurm no longer has it")
+
+
+_ASKED = "its run was asked to stop"
+
+
+def _outcome(task: Task) -> RunState | None:
+    """How a task's run ended by itself. None if it was cut off, or there is none."""
+    entry = None if task.run is None else history.load(task.run)
+    ended = None if entry is None or entry.outcome is None else entry.outcome.outcome
+    return {state.value: state for state in RunState}.get(ended or "")
+
+
+def _is_anothers(one: Batch) -> bool:
+    """Whether another user has submitted it."""
+    with contextlib.suppress(OSError):
+        return hasattr(os, "getuid") and one.folder.stat().st_uid != os.getuid()
+    return False

@@ -29,6 +29,7 @@ while :; do
     code=$?
     kill -0 "$pid" 2>/dev/null || break
 done
+trap : TERM USR1
 if [ -n "$again" ] && [ "$code" -eq {stopped} ]; then
     scontrol requeue "$SLURM_JOB_ID" && sleep 60
 fi

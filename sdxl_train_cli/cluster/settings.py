@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from sdxl_train_cli import files, layout
+from sdxl_train_cli import files, gpu, layout
 from sdxl_train_cli.errors import Problem, RecipeError, UsageError
+from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.recipes import yaml_file
 
 FILE = "cluster.yaml"
@@ -43,11 +44,22 @@ class ClusterSettings:
     """Further options of sbatch, such as --qos=long."""
     gpu_memory: str | None = None
     """GB of a node's GPU, as the check found it. Runs are checked against it before they are submitted."""
+    gpu: str | None = None
+    """Its name."""
+    gpu_capability: str | None = None
+    """Its compute capability, which tells what precision it computes: 8.0."""
 
     @property
-    def gpu_memory_gib(self) -> float | None:
-        """As a number. None if it is not known."""
-        return None if self.gpu_memory is None else float(self.gpu_memory)
+    def node_gpu(self) -> Gpu | None:
+        """A node's GPU, on which nothing else runs. None if it is not known."""
+        if self.gpu_memory is None:
+            return None
+        found = gpu.hypothetical(float(self.gpu_memory), gpu.usual_headroom_gib())
+        capability = found.capability
+        if self.gpu_capability is not None:
+            major, minor = self.gpu_capability.split(".")
+            capability = int(major), int(minor)
+        return replace(found, name=self.gpu or found.name, capability=capability)
 
     @property
     def gres(self) -> str | None:
@@ -57,8 +69,13 @@ class ClusterSettings:
         return f"gpu:{self.gpus}" if self.gpus.isdecimal() else self.gpus
 
     def with_gpus(self, count: int) -> ClusterSettings:
-        """The settings with so many GPUs of a node. UsageError where the gres doesn't say where its number stands."""
+        """The settings with as many GPUs of a node as a run trains on.
+
+        What can't be changed is kept for one GPU, and UsageError for several.
+        """
         found = _GRES.fullmatch(self.gpus)
+        if count == 1 and (self.gpus == "0" or found is None):
+            return self
         if self.gpus == "0" or found is None:
             words = f"--gpus {count}, but {FILE} asks for gpus: {self.gpus}, which can't be made {count}"
             raise UsageError(words, f"sdxl-train cluster init --gpus {count}")
@@ -128,6 +145,8 @@ def require(settings: ClusterSettings) -> ClusterSettings:
     memory = settings.gpu_memory
     if memory is not None and not re.fullmatch(r"\d{1,4}(\.\d+)?", memory):
         problems.append(Problem(f"gpu_memory: {memory} is no number", 'gpu_memory: "24"'))
+    if settings.gpu_capability is not None and not re.fullmatch(r"\d{1,2}\.\d", settings.gpu_capability):
+        problems.append(Problem(f"gpu_capability: {settings.gpu_capability} is none", 'gpu_capability: "8.0"'))
     if problems:
         raise UsageError(problems)
     return settings

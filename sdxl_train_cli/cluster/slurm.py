@@ -6,6 +6,7 @@ people can read, change and submit by hand.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,16 +55,37 @@ def submit(script: Path, *options: str) -> str:
     return told.strip().splitlines()[-1].partition(";")[0]
 
 
-def longest_array() -> int | None:
-    """How many elements an array may have. None if Slurm does not say, or takes no arrays."""
+def of_script(script: Path) -> str | None:
+    """The job that this script was submitted as, if it waits or runs. The latest of several."""
+    listed = _run("squeue", "--me", "--noheader", "--format=%F|%o").splitlines()
+    found = [job for job, _, command in (line.partition("|") for line in listed) if command == str(script)]
+    return max(found, key=int, default=None)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a site lets one submit. None where Slurm does not say."""
+
+    longest_array: int | None = None
+    """Elements. None also where it takes no arrays."""
+    most_jobs: int | None = None
+    """Jobs that Slurm holds, of all users together. Each element counts."""
+
+
+def limits() -> Limits:
+    """Ask Slurm's configuration."""
     try:
         told = _run("scontrol", "show", "config")
     except SlurmError:
-        return None
+        return Limits()
     config = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in told.splitlines())}
-    found = [config.get("MaxArraySize", ""), *_MOST_TASKS.findall(config.get("SchedulerParameters", ""))]
-    limits = [int(text) for text in found if text.isdecimal()]
-    return min(limits) if limits and min(limits) > 1 else None  # the largest index is one less, and the first is 0
+    lengths = _numbers(config.get("MaxArraySize", ""), *_MOST_TASKS.findall(config.get("SchedulerParameters", "")))
+    longest = min(lengths, default=0)  # the largest index is one less, and the first is 0
+    return Limits(longest if longest > 1 else None, next(iter(_numbers(config.get("MaxJobCount", ""))), None))
+
+
+def _numbers(*texts: str) -> list[int]:
+    return [int(text) for text in texts if text.isdecimal()]
 
 
 def cancel(*jobs: str) -> None:
@@ -80,7 +102,10 @@ def jobs(ids: Collection[str]) -> Mapping[str, SlurmJob]:
     found = {one.id: one for one in map(_queued, listed) if one.id.partition("_")[0] in wanted}
     unknown = wanted - {each.partition("_")[0] for each in found}
     # Elements leave the queue one by one; what has left it is in the accounting, or for a while in the controller.
-    ended = {one.id: one for one in _ended(sorted(wanted if found else unknown))}
+    asked = sorted(wanted if found else unknown)
+    ended = {one.id: one for one in _accounted(asked)}
+    untold = [each for each in asked if not any(one.partition("_")[0] == each for one in ended)]
+    ended |= {one.id: one for one in _remembered(untold)}
     return {**ended, **found}
 
 
@@ -89,20 +114,22 @@ def _queued(line: str) -> SlurmJob:
     return SlurmJob(identity, state, "" if reason == "None" else reason, node)
 
 
-def _ended(ids: Sequence[str]) -> Iterator[SlurmJob]:
+def _accounted(ids: Sequence[str]) -> Iterator[SlurmJob]:
+    """What the accounting knows. Of a job that was started again, it tells the last start alone."""
     try:
-        told = _run("sacct", "-n", "-P", "-X", "-j", ",".join(ids), "--format=JobID,State,NodeList")
+        told = _run("sacct", "-n", "-P", "-X", "-j", ",".join(ids), "--format=JobID,State,NodeList") if ids else ""
     except SlurmError:  # accounting is off
-        yield from _remembered(ids)
         return
     for line in told.splitlines():
         identity, state, node = (*line.split("|"), "", "")[:3]
         array, _, elements = identity.partition("_")
         for each in _identities(array, elements):
-            yield SlurmJob(each, (state.split() or [""])[0], node=node)  # "CANCELLED by 1000"
+            place = "" if node == "None assigned" else node
+            yield SlurmJob(each, (state.split() or [""])[0], node=place)  # "CANCELLED by 1000"
 
 
 def _remembered(ids: Sequence[str]) -> Iterator[SlurmJob]:
+    """What the controller still knows: for MinJobAge seconds of what has ended, and of other users' jobs."""
     for each in ids:
         try:
             told = _run("scontrol", "show", "job", "--oneliner", each)
@@ -136,7 +163,7 @@ def _silence(command: str, error: process.SlowCommandError) -> Problem:
 
 def _run(*argv: str) -> str:
     try:
-        done = process.run(argv, timeout_seconds=_SECONDS)
+        done = process.run(argv, timeout_seconds=_SECONDS, env={**os.environ, "SLURM_BITSTR_LEN": "0"})  # no "..."
     except process.SlowCommandError as error:
         raise SlurmError(_silence(argv[0], error)) from error
     except OSError as error:

@@ -13,7 +13,7 @@ from sdxl_train_cli.cluster import batch, script, slurm
 from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.script import Submission
 from sdxl_train_cli.cluster.settings import ClusterSettings
-from sdxl_train_cli.cluster.slurm import SlurmError
+from sdxl_train_cli.cluster.slurm import Limits, SlurmError
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.layout import Home
@@ -89,7 +89,8 @@ class SlurmEngine:
         return [self._script(part, at_once) for part in _parts(points)]
 
     def _script(self, part: ArrayPart, at_once: int | None, made: Batch | None = None) -> str:
-        folder = self.home.cluster / "BATCH" if made is None else made.folder
+        like = "BATCH" if part.number is None else f"BATCH-{part.number:03}"
+        folder = self.home.cluster / like if made is None else made.folder
         start = [*own_argv("run"), "--home", str(self.home.path), str(folder)]
         return script.text(
             self.settings,
@@ -105,8 +106,16 @@ class SlurmEngine:
 
 
 def _parts(points: Sequence[Waiting]) -> Iterator[ArrayPart]:
-    """The points, in arrays as long as Slurm says they may be. Where it does not say, one array is tried."""
-    longest = (slurm.longest_array() if len(points) > 1 else None) or len(points)
+    """The points, in arrays as long as Slurm says they may be. Where it does not say, one array is tried.
+
+    SlurmError for more than Slurm holds.
+    """
+    limits = slurm.limits() if len(points) > 1 else Limits()
+    if limits.most_jobs is not None and len(points) > limits.most_jobs:
+        words = f"{len(points)} runs are more jobs than Slurm holds here: its MaxJobCount is {limits.most_jobs}"
+        fewer = max(1, limits.most_jobs // 2)
+        raise SlurmError(words, f"take fewer points: --random {fewer}, or --search {fewer} for a search")
+    longest = limits.longest_array or len(points)
     if len(points) <= longest:
         yield ArrayPart(points)
         return

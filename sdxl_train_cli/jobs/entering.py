@@ -18,6 +18,7 @@ def waiting(prepared: Prepared, guards_off: frozenset[Guard] = frozenset(), *, s
         record=repeating.record(prepared).model_dump_json(exclude_unset=True),
         guards_off=tuple(sorted(guard.value for guard in guards_off)),
         step_downs=step_downs,
-        gpu_index=choices.gpu_index,
+        gpus=1 if choices.on_processor else choices.processes,
+        gpu_indices=choices.gpu_indices or (() if choices.gpu_index is None else (choices.gpu_index,)),
         need_gib=preparation.need_gib(prepared),
     )

@@ -14,6 +14,8 @@ class JobState(str, Enum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    HANDING_OVER = "handing over"
+    """A cluster is being given it. No worker starts it; what is cut off is settled by the next `queue start`."""
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"
@@ -22,7 +24,7 @@ class JobState(str, Enum):
     @property
     def has_ended(self) -> bool:
         """Whether the queue is through with it."""
-        return self not in {JobState.WAITING, JobState.RUNNING}
+        return self not in {JobState.WAITING, JobState.RUNNING, JobState.HANDING_OVER}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +42,18 @@ class Job:
     token: str
     """Written into its run's record, so that a run of another job is never resumed."""
     added: datetime
-    gpu_index: int | None = None
-    """The only GPU that it may use. None for any."""
+    gpus: int = 1
+    """How many it needs at once."""
+    gpu_indices: tuple[int, ...] = ()
+    """The only GPUs that it may use, as many as it needs. Empty for any."""
     need_gib: float | None = None
-    """GPU memory that it was expected to need when it was added, the upper end. None on a processor."""
+    """Memory that it was expected to need on each GPU when it was added, the upper end. None on a processor."""
     starts: int = 0
     """How often it was started. A process that was started for an earlier one must not go on."""
     cut_offs: int = 0
     """How often it was cut off in a row without a further step."""
-    device: int | None = None
-    """The GPU on which it runs or ran last. None for the processor."""
+    devices: tuple[int, ...] = ()
+    """The GPUs on which it runs or ran last. Empty for the processor."""
     folder: Path | None = None
     """Its run's folder, noted before it is created."""
     steps: int = 0
@@ -79,6 +83,16 @@ def new_token() -> str:
 
 
 @dataclass(frozen=True)
+class KeptResume:
+    """How a run is to be resumed, as it was asked for."""
+
+    steps: int | None = None
+    """New total length. None keeps the old one."""
+    force: bool = False
+    check_vram: bool = True
+
+
+@dataclass(frozen=True)
 class Waiting:
     """What a job is made of."""
 
@@ -89,9 +103,14 @@ class Waiting:
     """JSON of the record that its run would have had if it had started at once."""
     guards_off: tuple[str, ...] = ()
     step_downs: int = 0
-    gpu_index: int | None = None
+    gpus: int = 1
+    gpu_indices: tuple[int, ...] = ()
     need_gib: float | None = None
     token: str = field(default_factory=new_token)
     """Written into its run's record. A sweep knows its points by it."""
+    run: Path | None = None
+    """The run that it has already, which it goes on with."""
+    resume: KeptResume | None = None
+    """How to resume that run, whatever its state. None resumes what was cut off."""
     search: str = ""
     """The sweep whose search chooses the settings when it starts: the record is what they are added to."""

@@ -1,4 +1,4 @@
-"""Which waiting job starts on which GPU now. Nothing is asked and nothing is started here."""
+"""Which waiting job starts on which GPUs now. Nothing is asked and nothing is started here."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from sdxl_train_cli.jobs.job import Job
 
 
 class Fit(Enum):
-    """Whether a job can start on a GPU."""
+    """Whether a job can start on a GPU that it may use."""
 
     NOW = "now"
     LATER = "later"
     """When a job there has ended."""
     MEMORY = "memory"
     """When other programs leave more of its memory."""
-    ELSEWHERE = "elsewhere"
-    """It needs a larger GPU, and there is one, or it was added for another."""
 
 
 @dataclass(frozen=True)
 class Placement:
     """What to start, and what waits for memory that other programs hold."""
 
-    starts: tuple[tuple[Job, Gpu | None], ...]
+    starts: tuple[tuple[Job, tuple[Gpu, ...]], ...]
+    """Without a GPU, the job starts on the processor."""
     short_of_memory: tuple[tuple[Job, Gpu], ...]
 
 
@@ -34,35 +33,64 @@ NOTHING = Placement((), ())
 
 
 def place(waiting: Iterable[Job], running: Sequence[Job], devices: Sequence[Gpu | None], *, shares: bool) -> Placement:
-    """Place jobs in their order. A job that must wait for a GPU is not overtaken there.
+    """Place jobs in their order. A job that must wait is not overtaken on any GPU that it may use.
 
-    A device of None is the processor, which takes one job. `shares` lets jobs share a GPU whose memory is enough for
-    all of them. Of `waiting`, no more is read than it takes to fill the devices.
+    So the GPUs that become free are held for a job that needs several, until they are enough. A device of None is the
+    processor, which takes one job. `shares` lets jobs share a GPU whose memory is enough for all of them. Of `waiting`,
+    no more is read than it takes to fill the devices.
     """
-    largest = most_gib(devices)
     beside: dict[int | None, list[Job]] = {_index(device): [] for device in devices}
     for job in running:
-        beside.setdefault(job.device, []).append(job)
+        for index in job.devices or (None,):
+            beside.setdefault(index, []).append(job)
     open_devices = not_full(devices, running, shares=shares)
-    starts, short = list[tuple[Job, Gpu | None]](), list[tuple[Job, Gpu]]()
+    starts, short = list[tuple[Job, tuple[Gpu, ...]]](), list[tuple[Job, Gpu]]()
     for job in waiting if open_devices else ():
-        fits = {_index(device): _fit(job, device, beside, largest, shares=shares) for device in open_devices}
-        chosen = _best(open_devices, fits)
-        if chosen is not None:
-            starts.append((job, chosen[0]))
-            beside[_index(chosen[0])].append(job)
-            open_devices = open_devices if shares else [one for one in open_devices if one is not chosen[0]]
+        may_use = {_index(device) for device in usable(job, devices)}
+        mine = [device for device in open_devices if _index(device) in may_use]
+        fits = {_index(device): _fit(job, device, beside, shares=shares) for device in mine}
+        free = [device for device in mine if fits[_index(device)] is Fit.NOW]
+        if mine and len(free) >= job.gpus:
+            chosen = _freest(free, job.gpus)
+            starts.append((job, tuple(device for device in chosen if device is not None)))
+            for device in chosen:
+                beside[_index(device)].append(job)
+            closed = [] if shares else chosen
         else:
-            short += [(job, one) for one in open_devices if one is not None and fits[one.index] is Fit.MEMORY]
-            open_devices = [one for one in open_devices if fits[_index(one)] is Fit.ELSEWHERE]
+            short += [(job, device) for device in mine if device is not None and fits[device.index] is Fit.MEMORY]
+            closed = mine
+        open_devices = [device for device in open_devices if device not in closed]
         if not open_devices:
             break
     return Placement(tuple(starts), tuple(short))
 
 
+def usable(job: Job, devices: Sequence[Gpu | None]) -> list[Gpu | None]:
+    """The devices that a job may ever start on. Empty if there are too few, or others were named.
+
+    One that fits nowhere is started, and its own check says so.
+    """
+    if not is_possible(job.gpus, job.gpu_indices, devices):
+        return []
+    if job.gpu_indices:
+        return [device for device in devices if device is None or device.index in job.gpu_indices]
+    need = job.need_gib
+    large = [device for device in devices if device is None or need is None or device.idle.free_gib >= need]
+    return large if len(large) >= job.gpus else list(devices)
+
+
+def is_possible(gpus: int, named: Sequence[int], devices: Sequence[Gpu | None]) -> bool:
+    """Whether there are as many GPUs as a job needs, those that it named among them.
+
+    The processor takes any job of one GPU: the job's own check refuses what needs a GPU.
+    """
+    there = {device.index for device in devices if device is not None}
+    return gpus <= len(devices) and (not there or there.issuperset(named))
+
+
 def not_full(devices: Sequence[Gpu | None], running: Sequence[Job], *, shares: bool) -> list[Gpu | None]:
     """The devices on which a job may start now: those without one, and with `shares` all."""
-    taken = {job.device for job in running}
+    taken = {index for job in running for index in job.devices or (None,)}
     return [device for device in devices if shares or _index(device) not in taken]
 
 
@@ -71,23 +99,17 @@ def most_gib(devices: Sequence[Gpu | None]) -> float:
     return max((device.idle.free_gib for device in devices if device is not None), default=0.0)
 
 
-def _best(devices: Sequence[Gpu | None], fits: Mapping[int | None, Fit]) -> tuple[Gpu | None] | None:
-    """The GPU with the most free memory among those that are free now."""
-    free = [device for device in devices if fits[_index(device)] is Fit.NOW]
-    return (max(free, key=lambda device: 0.0 if device is None else device.free_gib),) if free else None
+def _freest(devices: Sequence[Gpu | None], count: int) -> list[Gpu | None]:
+    """So many of these, with the most free memory, by number."""
+    free = sorted(devices, key=lambda device: 0.0 if device is None else -device.free_gib)[:count]
+    return sorted(free, key=lambda device: -1 if device is None else device.index)
 
 
-def _fit(
-    job: Job, device: Gpu | None, beside: Mapping[int | None, Sequence[Job]], largest_gib: float, *, shares: bool
-) -> Fit:
+def _fit(job: Job, device: Gpu | None, beside: Mapping[int | None, Sequence[Job]], *, shares: bool) -> Fit:
     others = beside[_index(device)]
     if device is None:
         return Fit.LATER if others else Fit.NOW
     whole, need = device.idle.free_gib, job.need_gib
-    if job.gpu_index not in {None, device.index}:
-        return Fit.ELSEWHERE
-    if need is not None and job.gpu_index is None and whole < need <= largest_gib:
-        return Fit.ELSEWHERE
     if others:
         needs = [one.need_gib for one in (*others, job)]
         known = [each for each in needs if each is not None]

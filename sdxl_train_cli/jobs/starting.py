@@ -11,11 +11,11 @@ from sdxl_train_cli import signals
 from sdxl_train_cli.errors import SdxlTrainError, SetupError, UsageError
 from sdxl_train_cli.jobs.job import Job, JobState
 from sdxl_train_cli.jobs.store import Kept, Queue
-from sdxl_train_cli.records import history
+from sdxl_train_cli.records import history, run_owner
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.records.record import Record
 from sdxl_train_cli.records.runs import Run
-from sdxl_train_cli.run import finishing, repeating, resuming
+from sdxl_train_cli.run import finishing, repeating, resuming, several_gpus
 from sdxl_train_cli.run.repeating import RepeatedChoices
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.run.training import PrunedError, StoppedError
@@ -142,7 +142,7 @@ def _after_its_trainer(entry: Loaded) -> Loaded:
     end = time.monotonic() + _TRAINER_END_SECONDS
     while entry.state is RunState.RUNNING:
         if time.monotonic() > end:
-            raise UsageError(f"{entry.name} is still running", "stop it where it runs")
+            raise UsageError(run_owner.running_problem(entry.folder, entry.name))
         time.sleep(_LOOK_SECONDS)
         entry = history.load(entry.folder)
     return entry
@@ -156,6 +156,5 @@ def _choices(job: Job, stored: KeptJob, user_presets: Path) -> RepeatedChoices:
         raise UsageError(f"job {job.id} can't be read", stored.to_add_again) from error
     entry = Loaded(stored.folder, RunState.STOPPED, record)
     again = repeating.choices_of(entry, job.name, user_presets)
-    device = job.gpu_index if job.device is None else job.device
-    choices = replace(again.choices, gpu_index=device, job=job.token, saves_on_stop=stored.saves_on_stop)
-    return replace(again, choices=choices)
+    choices = several_gpus.on(again.choices, job.devices or job.gpu_indices)
+    return replace(again, choices=replace(choices, job=job.token, saves_on_stop=stored.saves_on_stop))

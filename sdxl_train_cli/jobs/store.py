@@ -17,28 +17,44 @@ from pathlib import Path
 from sdxl_train_cli import formatting
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.gpu import Gpu
+from sdxl_train_cli.jobs import placing
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 
-_VERSION = 1
+_VERSION = 2
 _MOST_DIGITS = 18
 """SQLite's numbers have 64 bits."""
 _BUSY_SECONDS = 30.0
 """How long a change waits for another terminal's."""
 # The record stands last: it is long, and SQLite reads a row only as far as the columns that are asked for.
-_SCHEMA = """
+_JOBS = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, state TEXT NOT NULL, token TEXT NOT NULL,
     name TEXT NOT NULL, kind TEXT NOT NULL, preset TEXT NOT NULL,
-    gpu_index INTEGER, need_gib REAL, starts INTEGER NOT NULL DEFAULT 0,
-    cut_offs INTEGER NOT NULL DEFAULT 0, device INTEGER, folder TEXT, steps INTEGER NOT NULL DEFAULT 0,
+    gpus INTEGER NOT NULL DEFAULT 1, gpu_indices TEXT NOT NULL DEFAULT '', need_gib REAL,
+    starts INTEGER NOT NULL DEFAULT 0, cut_offs INTEGER NOT NULL DEFAULT 0, devices TEXT NOT NULL DEFAULT '',
+    folder TEXT, steps INTEGER NOT NULL DEFAULT 0,
     added TEXT NOT NULL, started TEXT, ended TEXT, exit_code INTEGER, cause TEXT, is_to_stop INTEGER NOT NULL DEFAULT 0,
     more TEXT NOT NULL, record TEXT NOT NULL
 );
 CREATE INDEX jobs_by_state ON jobs (state, position);
-CREATE TABLE wishes (name TEXT PRIMARY KEY);
+"""
+_SCHEMA = f"{_JOBS} CREATE TABLE wishes (name TEXT PRIMARY KEY);"
+_AS_BEFORE = """id, position, state, token, name, kind, preset, need_gib, starts, cut_offs, folder, steps, added,
+    started, ended, exit_code, cause, is_to_stop, more, record"""
+# Version 1 knew jobs of one GPU alone. The sequence is kept: the number of a job that was removed never comes again.
+_FROM_1 = f"""
+DROP INDEX jobs_by_state;
+ALTER TABLE jobs RENAME TO jobs_before;
+{_JOBS}
+INSERT INTO sqlite_sequence (name, seq) SELECT 'jobs', seq FROM sqlite_sequence WHERE name = 'jobs_before';
+INSERT INTO jobs ({_AS_BEFORE}, gpu_indices, devices)
+    SELECT {_AS_BEFORE}, coalesce(gpu_index, ''), coalesce(device, '') FROM jobs_before;
+DROP TABLE jobs_before;
 """
 _FIELDS = tuple(field.name for field in fields(Job))
+_TURN = "UPDATE jobs SET state = ? WHERE id = ? AND state = ?"
 _DATES = ("added", "started", "ended")
+_INDICES = ("gpu_indices", "devices")
 _END = "end"
 
 
@@ -106,34 +122,38 @@ class Queue:
         return [_job(row) for row in rows]
 
     def waiting_for(self, devices: Sequence[Gpu | None], largest_gib: float) -> Generator[Job]:
-        """Waiting jobs in their order, read as they are asked for, without those that can't start on these devices.
+        """Waiting jobs in their order, read as they are asked for, without those of one GPU that can't start on these.
 
         `largest_gib` is what the largest GPU of all has: a job that fits there waits for it. Close the generator: until
         then the database is open.
         """
-        indices = [device.index for device in devices if device is not None]
+        indices = [str(device.index) for device in devices if device is not None]
         query = f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state = ?"
         facts: list[object] = [JobState.WAITING.value]
         if len(indices) == len(devices):
-            query += f" AND (gpu_index IN ({', '.join('?' * len(indices))}) OR gpu_index IS NULL"
-            query += " AND (need_gib IS NULL OR need_gib <= ? OR need_gib > ?))"
+            query += f" AND (gpus > 1 OR gpu_indices IN ({', '.join('?' * len(indices))})"
+            query += " OR gpu_indices = '' AND (need_gib IS NULL OR need_gib <= ? OR need_gib > ?))"
             facts += [*indices, max(device.idle.free_gib for device in devices if device is not None), largest_gib]
         with self._opened() as database:
             yield from map(_job, database.execute(f"{query} ORDER BY position", facts))
 
-    def has_waiting(self, devices: Sequence[Gpu | None] = (None,)) -> bool:
-        """Whether a job waits that may ever start on one of these devices.
-
-        The processor takes any: the job's own check refuses what needs a GPU.
-        """
-        indices = [device.index for device in devices if device is not None]
-        query, facts = "SELECT 1 FROM jobs WHERE state = ?", [JobState.WAITING.value, *indices]
-        if len(indices) == len(devices):
-            query += f" AND (gpu_index IS NULL OR gpu_index IN ({', '.join('?' * len(indices))}))"
+    def has_waiting(self, devices: Sequence[Gpu | None] | None = None) -> bool:
+        """Whether a job waits; with `devices`, one that may ever start on them."""
         if not self.database.exists():
             return False
         with self._opened() as database:
-            return database.execute(f"{query} LIMIT 1", facts).fetchone() is not None
+            rows = database.execute("SELECT gpus, gpu_indices FROM jobs WHERE state = ?", (JobState.WAITING.value,))
+            return any(
+                devices is None or placing.is_possible(row["gpus"], _numbers(row["gpu_indices"]), devices)
+                for row in rows
+            )
+
+    def restricted(self) -> list[Job]:
+        """Waiting jobs that need several GPUs, or name theirs, in their order."""
+        query = f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state = ? AND (gpus > 1 OR gpu_indices != '')"
+        with self._opened() as database:
+            rows = database.execute(f"{query} ORDER BY position", (JobState.WAITING.value,)).fetchall()
+        return [_job(row) for row in rows]
 
     def get(self, number: int) -> Job | None:
         """The job with this number. None if there is none."""
@@ -172,13 +192,13 @@ class Queue:
         more = json.loads(row["more"])
         return Kept(row["record"], tuple(more["guards_off"]), int(more["step_downs"]))
 
-    def claim(self, number: int, device: int | None) -> Job | None:
-        """Take a waiting job for a start. None if it no longer waits."""
+    def claim(self, number: int, devices: Sequence[int]) -> Job | None:
+        """Take a waiting job for a start on these GPUs. None if it no longer waits."""
         with self._changed() as database:
             done = database.execute(
-                "UPDATE jobs SET state = ?, device = ?, starts = starts + 1, started = ?, ended = NULL,"
+                "UPDATE jobs SET state = ?, devices = ?, starts = starts + 1, started = ?, ended = NULL,"
                 " exit_code = NULL, cause = NULL, is_to_stop = 0 WHERE id = ? AND state = ?",
-                (JobState.RUNNING.value, device, _now(), number, JobState.WAITING.value),
+                (JobState.RUNNING.value, _text(devices), _now(), number, JobState.WAITING.value),
             )
             return _one(database, number) if done.rowcount else None
 
@@ -227,16 +247,33 @@ class Queue:
         return True
 
     def remove(self, number: int) -> bool:
-        """Forget a job that is not running. False if it runs."""
+        """Forget a job that is neither running nor handed over. False if it is."""
         with self._changed() as database:
-            done = database.execute("DELETE FROM jobs WHERE id = ? AND state != ?", (number, JobState.RUNNING.value))
+            busy = (JobState.RUNNING.value, JobState.HANDING_OVER.value)
+            done = database.execute("DELETE FROM jobs WHERE id = ? AND state NOT IN (?, ?)", (number, *busy))
             return bool(done.rowcount)
+
+    def begin_hand_over(self, numbers: Iterable[int]) -> list[Job]:
+        """Keep workers off waiting jobs. Those that no longer wait are left out."""
+        wanted, handed, waiting = set(numbers), JobState.HANDING_OVER.value, JobState.WAITING.value
+        with self._changed() as database:
+            database.executemany(_TURN, [(handed, each, waiting) for each in wanted])
+            query = f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state = ? ORDER BY position"
+            rows = database.execute(query, (handed,)).fetchall()
+        return [job for job in map(_job, rows) if job.id in wanted]
+
+    def end_hand_over(self, taken: Iterable[int], kept: Iterable[int]) -> None:
+        """Forget the jobs that a cluster has taken, and let the others wait again."""
+        handed, waiting = JobState.HANDING_OVER.value, JobState.WAITING.value
+        with self._changed() as database:
+            database.executemany("DELETE FROM jobs WHERE id = ? AND state = ?", [(each, handed) for each in taken])
+            database.executemany(_TURN, [(waiting, each, handed) for each in kept])
 
     def ask_to_stop(self, number: int) -> bool:
         """Ask the worker to stop a running job, and stop a waiting one. False if it has ended."""
         with self._changed() as database:
             row = _one(database, number)
-            if row is None or row.state.has_ended:
+            if row is None or row.state.has_ended or row.state is JobState.HANDING_OVER:
                 return False
             change = "is_to_stop = 1" if row.state is JobState.RUNNING else f"state = '{JobState.STOPPED.value}'"
             database.execute(f"UPDATE jobs SET {change} WHERE id = ?", (number,))
@@ -298,18 +335,19 @@ class Queue:
             ) from error
 
     def _prepare(self, database: sqlite3.Connection) -> None:
-        """Create the tables in a new database. UsageError if a newer sdxl-train has made it."""
-        (version,) = database.execute("PRAGMA user_version").fetchone()
+        """Create the tables, or carry an older version's over. UsageError if a newer sdxl-train has made them."""
+        version = _version(database)
         if version == 0:
             database.execute("PRAGMA journal_mode = WAL")
-            database.execute("BEGIN IMMEDIATE")
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version == 0:  # another terminal may have been faster
-                for statement in filter(str.strip, _SCHEMA.split(";")):
+        if version < _VERSION:
+            database.execute("BEGIN IMMEDIATE")  # closing the database takes back what is not committed
+            version = _version(database)  # another terminal may have been faster
+            if version < _VERSION:
+                for statement in filter(str.strip, (_FROM_1 if version else _SCHEMA).split(";")):
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {_VERSION}")
             database.execute("COMMIT")
-        elif version > _VERSION:
+        if version > _VERSION:
             raise UsageError(f"a newer sdxl-train has made {self.database}", "use that version of sdxl-train")
         database.execute("PRAGMA synchronous = FULL")  # a claim must survive a power cut
 
@@ -320,7 +358,7 @@ def _insert(database: sqlite3.Connection, waiting: Waiting, position: int) -> in
         "position": position, "state": JobState.WAITING.value, "token": waiting.token, "name": waiting.name,
         "kind": waiting.kind, "preset": waiting.preset, "record": waiting.record,
         "more": json.dumps({"guards_off": waiting.guards_off, "step_downs": waiting.step_downs}),
-        "gpu_index": waiting.gpu_index, "need_gib": waiting.need_gib, "added": _now(),
+        "gpus": waiting.gpus, "gpu_indices": _text(waiting.gpu_indices), "need_gib": waiting.need_gib, "added": _now(),
     }  # fmt: skip
     marks = ", ".join(f":{name}" for name in row)
     done = database.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks})", row)
@@ -336,8 +374,21 @@ def _job(row: sqlite3.Row) -> Job:
     facts = {name: row[name] for name in _FIELDS}
     facts |= {name: datetime.fromisoformat(facts[name]) for name in _DATES if facts[name] is not None}
     facts |= {"state": JobState(facts["state"]), "folder": None if facts["folder"] is None else Path(facts["folder"])}
+    facts |= {name: _numbers(facts[name]) for name in _INDICES}
     facts["is_to_stop"] = bool(facts["is_to_stop"])
     return Job(**facts)
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _text(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(",") if number)
 
 
 def _now() -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from sdxl_train_cli import gpu, process
 from sdxl_train_cli.errors import SetupError, UsageError
 from sdxl_train_cli.gpu import Gpu
-from sdxl_train_cli.jobs import placing, starting
+from sdxl_train_cli.jobs import obstacles, placing, starting
 from sdxl_train_cli.jobs.job import Job, JobState
 from sdxl_train_cli.jobs.placing import Placement
 from sdxl_train_cli.jobs.store import Queue
@@ -58,13 +58,15 @@ class Worker:
     _short: dict[int, float] = field(default_factory=dict)
     """Since when a job waits for memory that other programs hold."""
     _told: set[int] = field(default_factory=set)
+    _kept_out: set[int] = field(default_factory=set)
+    """Jobs of which was said whether they can start here."""
     _asked: set[tuple[int, int]] = field(default_factory=set)
     """Starts that were asked to stop."""
 
     def work(self) -> None:
         """Work until nothing is left, or until it is asked to end. Blocks."""
         self.queue.ask_to_end(wanted=False)
-        self._devices()  # raises for a GPU that is not there
+        self._tell_obstacles(self._devices())  # raises for a GPU that is not there
         self.refill()
         while True:
             running = self._look_after()
@@ -148,13 +150,16 @@ class Worker:
             return False
         devices = self._devices()
         placed = self._placed(running, devices)
-        for job, device in placed.starts:
-            claimed = self.queue.claim(job.id, None if device is None else device.index)
+        for job, chosen in placed.starts:
+            claimed = self.queue.claim(job.id, [device.index for device in chosen])
             if claimed is not None:
                 self._start(claimed)
         for job, device in placed.short_of_memory:
             self._say_in_time(job, device)
-        return bool(placed.starts) or self.queue.has_waiting(devices)
+        if placed.starts or self.queue.has_waiting(devices):
+            return True
+        self._tell_obstacles(devices)
+        return False
 
     def _placed(self, running: Sequence[Job], devices: Sequence[Gpu | None]) -> Placement:
         """What to start where. Reads only as many waiting jobs as it takes to fill the devices."""
@@ -170,8 +175,19 @@ class Worker:
         wanted = self.options.devices
         found: list[Gpu | None] = [device for device in gpu.devices() if wanted is None or device.index in wanted]
         if not found and wanted is not None:
-            raise UsageError(f"no GPU {', '.join(map(str, wanted))}", "`sdxl-train doctor` shows the GPUs")
+            raise UsageError(f"no {gpu.in_words(wanted)}", "`sdxl-train doctor` shows the GPUs")
         return found or [None]
+
+    def obstacle(self, job: Job) -> str | None:
+        """Why a job can't start on the GPUs of this worker, in words. None if it can."""
+        return obstacles.of(job, self._devices(), given=self.options.devices)
+
+    def _tell_obstacles(self, devices: Sequence[Gpu | None]) -> None:
+        """Say once of each job that can't start here why it waits on."""
+        new = [job for job in self.queue.restricted() if job.id not in self._kept_out]
+        for line in obstacles.lines(new, devices, given=self.options.devices):
+            self.say(line)
+        self._kept_out |= {job.id for job in new}
 
     def _say_in_time(self, job: Job, device: Gpu) -> None:
         """Say once that a job waits for memory: not at once, as a driver frees it a moment after a run has ended."""
@@ -192,7 +208,7 @@ class Worker:
             raise UsageError(
                 f"{job.words} can't be started: {error.strerror}", "free some space, then start again"
             ) from error
-        where = "the processor" if job.device is None else f"GPU {job.device}"
+        where = gpu.in_words(job.devices) if job.devices else "the processor"
         verb = "started" if job.starts == 1 else "started again"
         self.say(f"{job.words} {verb} on {where}")
 

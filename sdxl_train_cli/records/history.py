@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sdxl_train_cli import files, formatting, layout
-from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli import files, layout
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.records import record, run_folders
 from sdxl_train_cli.records.record import Outcome, Record, RunHeading, Supervisor
 
@@ -104,20 +104,6 @@ def require(text: str, output: Path, given: Path | None = None) -> Loaded:
             f"the record of {entry.folder} is broken: {entry.problem}", "its files and its log are untouched"
         )
     return entry
-
-
-def still_running(entry: Loaded, *, force: bool, command: str) -> Problem | None:
-    """Why a run can't be changed now: it is running, possibly on another computer. None if it can.
-
-    `force` asserts that the user has checked the other computer. The hint is the `command` of `sdxl-train runs` with
-    that flag.
-    """
-    if entry.state is RunState.RUNNING:
-        return Problem(f"{entry.name} is running", "stop it first with Ctrl-C where it runs")
-    if entry.state is RunState.UNKNOWN and not force:
-        retry = f"sdxl-train runs {command} {formatting.shell_word(entry.folder)} --force"
-        return Problem(f"{entry.name}: {entry.problem}", f"check there first; if it has ended: {retry}")
-    return None
 
 
 def _look(folder: Path, shape: type[_Front_co]) -> ListedRun[_Front_co]:

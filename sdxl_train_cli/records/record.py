@@ -28,6 +28,8 @@ OUTCOME = "outcome.json"
 """How the run ended. Absent while it runs, and if it was cut off."""
 RUNNING = "running.json"
 """The supervising process. Present while the run is active."""
+STOP_ASKED = "stop-asked"
+"""Asks several processes that train together to save a state and end (inside/saving.py)."""
 LOCK = "running.lock"
 """Locked by the supervising process. The empty file remains."""
 METRICS = "metrics.jsonl"
@@ -315,3 +317,5 @@ class Supervisor(_RecordModel):
     """Whether the lock beside it is held. Some network drives support no locks."""
     slurm: str | None = None
     """The job of Slurm that it runs in."""
+    marks: str | None = None
+    """What the marks of its commands begin with (process_family), by which a trainer is found that has outlived it."""

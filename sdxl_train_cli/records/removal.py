@@ -12,7 +12,7 @@ from pathlib import Path
 from sdxl_train_cli.dataset import trainer_config
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.files import HALF_WRITTEN
-from sdxl_train_cli.records import history, picture_losses, record, run_owner
+from sdxl_train_cli.records import history, in_use, picture_losses, record, run_owner
 from sdxl_train_cli.records.history import Loaded, RunState
 from sdxl_train_cli.sdscripts import results
 
@@ -59,7 +59,7 @@ def problem(entry: Loaded, *, force: bool = False) -> Problem | None:
     if entry.state is RunState.BROKEN:
         hint = "nothing proves that sdxl-train made it: delete it by hand"
         return Problem(f"the record of {folder} is broken: {entry.problem}", hint)
-    busy = history.still_running(entry, force=force, command="rm")
+    busy = in_use.still_running(entry, force=force, command="rm")
     if busy is not None:
         return busy
     inner = next((path for path in _walk(folder) if path.name == record.RUN and path.parent != folder), None)

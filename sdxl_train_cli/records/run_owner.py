@@ -1,7 +1,8 @@
 """The process that supervises a run: it holds a lock and a note in the run's folder, so that others see it.
 
-The lock decides: the system releases it when a process dies, however that happens, independent of the clock. The note
-counts where locks do not work: on drives without them, and for runs of another computer.
+The lock decides: the system releases it when the supervisor and every process of its trainer are dead, however that
+happens, independent of the clock. The note counts where locks do not work: on drives without them, and for runs of
+another computer. On Windows a lock ends with the supervisor, so that a trainer which outlives it is looked for.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from sdxl_train_cli import files
-from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli import files, process_family
+from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.records import record
 from sdxl_train_cli.records.record import Supervisor
 
@@ -49,6 +50,8 @@ else:
 
     _LOOK_SECONDS = 0.0
 
+_TRAINER_HOLDS = sys.platform != "win32"
+"""Whether a trainer that outlives its supervisor still holds the lock (process_guard)."""
 
 _PATIENCE_SECONDS = 1.0
 """Listing runs takes a lock for a moment, to see whether it is free."""
@@ -98,8 +101,8 @@ def hold(folder: Path) -> Iterator[int | None]:
         ) from error
     try:
         found = _taken(handle, lock_now, _PATIENCE_SECONDS)
-        if found is _Lock.HELD:
-            raise UsageError(f"{folder.name} is running", "stop it first with Ctrl-C where it runs")
+        if found is _Lock.HELD or _life(folder, _noted(folder), found) is Liveness.ALIVE:
+            raise UsageError(running_problem(folder, folder.name))
         yield handle if found is _Lock.FREE else None
     finally:
         os.close(handle)
@@ -119,15 +122,30 @@ def read_noted(folder: Path, lock: int | None) -> Iterator[None]:
 
 
 def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
-    """Whether a folder's run is supervised, according to its lock and its note."""
-    lock = _look(folder / record.LOCK)
+    """Whether a folder's run is supervised, or its trainer goes on, according to its lock and its note."""
+    return _life(folder, noted, _look(folder / record.LOCK))
+
+
+def running_problem(folder: Path, name: str) -> Problem:
+    """What to say of a run that is alive, and how to end it."""
+    noted = _noted(folder)
+    is_left = noted is not None and _is_here(noted) and not _lives(noted)
+    pids = [process.pid for process in _orphans(noted)] if noted is not None and is_left else []
+    if not pids:
+        return Problem(f"{name} is running", "stop it first with Ctrl-C where it runs")
+    kill = "taskkill /F" if sys.platform == "win32" else "kill"
+    end = " ".join([kill, *(f"/PID {pid}" if sys.platform == "win32" else str(pid) for pid in pids)])
+    return Problem(f"{name} is running: its trainer has outlived the command that started it", f"to end it: {end}")
+
+
+def _life(folder: Path, noted: Supervisor | None, lock: _Lock) -> Liveness:
     if lock is _Lock.HELD:
         return Liveness.ALIVE
     if noted is None:
         return Liveness.GONE
     is_told = lock is _Lock.FREE and noted.locked
     if _is_here(noted):
-        return Liveness.GONE if is_told else _life_here(noted)
+        return _life_here(noted, is_told=is_told)
     if noted.slurm is not None:  # a node holds its lock through the network, which the drive's own computer may not see
         return Liveness.UNKNOWN
     if (is_told or noted.host == _host()) and _is_local(folder):
@@ -149,6 +167,13 @@ def forget_other_node(folder: Path) -> None:
             path.unlink()
 
 
+def forget_dead(folder: Path) -> None:
+    """Remove the note of a process that is gone, which another computer could not see."""
+    noted = _noted(folder)
+    if noted is not None and liveness(folder, noted) is Liveness.GONE:
+        (folder / record.RUNNING).unlink(missing_ok=True)
+
+
 def process_of(folder: Path) -> int | None:
     """ID of the process that a folder's note names. None without a note, or if that process is gone."""
     noted = _noted(folder)
@@ -161,11 +186,19 @@ def _noted(folder: Path) -> Supervisor | None:
     return None
 
 
-def _life_here(noted: Supervisor) -> Liveness:
-    """Judge by the process alone if there is no lock."""
+def _life_here(noted: Supervisor, *, is_told: bool) -> Liveness:
+    """Judge a run of this computer. `is_told`: its lock is free."""
+    if is_told and _TRAINER_HOLDS:
+        return Liveness.GONE
     if noted.space not in {None, _space()}:
-        return Liveness.UNKNOWN  # another PID namespace, with its own process IDs
-    return Liveness.ALIVE if _lives(noted) else Liveness.GONE
+        return Liveness.GONE if is_told else Liveness.UNKNOWN  # another PID namespace, with its own process IDs
+    is_alive = bool(_orphans(noted)) or (not is_told and _lives(noted))
+    return Liveness.ALIVE if is_alive else Liveness.GONE
+
+
+def _orphans(noted: Supervisor) -> list[psutil.Process]:
+    """What a process that is gone has started and left."""
+    return [] if noted.marks is None else process_family.members(noted.marks)
 
 
 def current_process(*, is_locked: bool) -> Supervisor:
@@ -173,8 +206,8 @@ def current_process(*, is_locked: bool) -> Supervisor:
     pid = os.getpid()
     created = psutil.Process(pid).create_time()
     return Supervisor(
-        pid=pid, created=created, host=_host(), boot=_boot(), ticks=_ticks(pid), space=_space(), locked=is_locked,
-        slurm=_slurm_job(),
+        pid=pid, created=created, host=_host(), boot=_boot(), ticks=process_family.ticks(pid), space=_space(),
+        locked=is_locked, slurm=_slurm_job(), marks=process_family.marks_of_this_process(),
     )  # fmt: skip
 
 
@@ -231,7 +264,7 @@ def _lives(noted: Supervisor) -> bool:
         process = psutil.Process(noted.pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        ticks = _ticks(noted.pid)
+        ticks = process_family.ticks(noted.pid)
         if noted.ticks is not None and ticks is not None:
             return noted.ticks == ticks
         return noted.created is not None and abs(process.create_time() - noted.created) < _SAME_BIRTH_SECONDS
@@ -255,14 +288,6 @@ def _boot() -> str | None:
     """Boot ID. None outside Linux, where a process's start time does not depend on the clock."""
     with contextlib.suppress(OSError):
         return _BOOT.read_text(encoding="ascii").strip()
-    return None
-
-
-def _ticks(pid: int) -> int | None:
-    """A process's start in clock ticks since boot. Setting the clock does not change it."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return int(fields[19])  # field 22 of the line; the second one, the name, may contain spaces
     return None
 
 

@@ -57,6 +57,11 @@ class Run:
         return self.folder / record.RUNNING
 
     @property
+    def stop_asked(self) -> Path:
+        """Asks several processes to save a state and end. Absent but for that moment."""
+        return self.folder / record.STOP_ASKED
+
+    @property
     def metrics(self) -> Path:
         """Values per step, one line each."""
         return self.folder / record.METRICS
@@ -211,6 +216,22 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
         run.outcome.unlink(missing_ok=True)
         with run.log.open("ab") as log:
             log.write(f"\n--- resumed at step {step} ---\n".encode())
+    except OSError as error:
+        raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
+    except ValueError as error:
+        raise TrainingError(f"{run.record} can't be read: {error}", "start a new run") from error
+
+
+def note_job(run: Run, token: str) -> None:
+    """Record that a job has the run, whose token it is. The caller must hold the run. TrainingError as above."""
+    _require_own_files(run)
+    try:
+        kept = files.read_json(run.record)
+        if not isinstance(kept, dict) or not isinstance(kept.get("inputs"), dict):
+            raise TrainingError(f"{run.record} is not a run's record", "start a new run")
+        if kept["inputs"].get("job") != token:
+            kept["inputs"]["job"] = token
+            _write_json(run.record, kept)
     except OSError as error:
         raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
     except ValueError as error:

@@ -26,15 +26,23 @@ class StateCounting:
     notes: tuple[str, ...] = ()
 
 
-def of_new_run(installed: Environment, recipe: Recipe) -> StateCounting:
+def of_new_run(installed: Environment, recipe: Recipe, *, saves_on_stop: bool = False) -> StateCounting:
     """Only a Dreambooth run that saves states needs a script for that."""
-    saves = recipe.is_on("save_state") or recipe.is_on("save_state_on_train_end")
+    saves = saves_on_stop or recipe.is_on("save_state") or recipe.is_on("save_state_on_train_end")
     if recipe.kind is not Kind.DREAMBOOTH or not saves:
         return StateCounting()
     reason = environment.abilities(installed).full_not_resumed
     if reason is not None:
         return StateCounting(notes=(f"sdxl-train can't resume this run from its states: {reason}",))
     return StateCounting(_SCRIPTS[recipe.kind])
+
+
+def why_not_resumed(installed: Environment, kind: Kind) -> str | None:
+    """Why a run of this kind begins anew once it was cut off. None if it goes on from a state."""
+    if kind not in _SCRIPTS:
+        return f"sd-scripts can't resume a training of an {kind.label}"
+    abilities = environment.abilities(installed)
+    return abilities.full_not_resumed if kind is Kind.DREAMBOOTH else abilities.not_resumed
 
 
 def is_resumable(kind: str | None) -> bool:

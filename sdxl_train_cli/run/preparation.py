@@ -127,6 +127,7 @@ class Prepared(Launch):
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
             saves_on_stop=self.saves_on_stop,
+            is_shared=self.recipe.processes > 1,
             usual=early_spill.usual_speed(self.heaviest, self.device, measurements.load(self.home)[0]),
             ends_early=self.ends_early,
         )
@@ -143,16 +144,16 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     base = base_model.look(choices.model, hub.fetched(choices.model, os.environ))
     checks = RecipeChecks(choices=choices, base=base, installed=installed, table=table, user_presets=user_presets)
     found = _check(checks, home, on_progress)
-    recipe, device = found.planned.recipe, found.device
-    validating.require_judgeable(recipe, keep_best=choices.keep_best)
+    validating.require_judgeable(found.planned.recipe, keep_best=choices.keep_best)
     run = runs.plan(choices.output, choices.name)
-    recipe = sampling.with_file(recipe, run.prompts)
+    recipe = sampling.with_file(found.planned.recipe, run.prompts)
     storage.require(run.folder, recipe)
     inputs = paths(run, found.model, found.vae, choices.tokenizers or home.tokenizers)
     trainer = trained_by(installed, table, recipe, choices.shim, fast=choices.fast)
-    counted = counting.of_new_run(installed, recipe)
+    counted = counting.of_new_run(installed, recipe, saves_on_stop=choices.saves_on_stop)
     marking = prediction.marking(installed, recipe, found.predicted.prediction)
-    trainer = replace(trainer, marking=marking, counting=counted.script, saving=saving(installed, choices))
+    saver = saving(installed, choices, counted.script, recipe.kind)
+    trainer = replace(trainer, marking=marking, counting=counted.script, saving=saver)
     processes = nodes.layout(several_gpus.layout(choices, found.devices), choices, os.environ)
     return Prepared(
         environment=installed,
@@ -162,12 +163,12 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         argv=nodes.started(command.build(recipe, inputs, trainer, processes), choices.nodes, run.folder),
         variables=variables(home, found.model, processes, recipe, own_tokenizers=choices.tokenizers is not None),
         model=found.model,
-        notes=(*found.notes, *counted.notes, *_gain_of_fast(found, choices)),
+        notes=(*found.notes, *counted.notes, *_gain_of_fast(found, choices), *_unchecked(choices)),
         warnings=found.warnings,
         readable=tuple(found.readable),
         memory=found.memory,
         samples=found.planned.samples,
-        device=device,
+        device=found.device,
         devices=found.devices,
         home=home,
         choices=choices,
@@ -213,7 +214,8 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
     with gathering.part():
         devices = choose_devices(choices, choices.gpu_memory_gib, is_idle=choices.starts_later)
         device = several_gpus.weakest(devices)
-        checks = replace(checks, device=device, on_processor=device is None)
+        there = choices.elsewhere
+        checks = replace(checks, device=device, on_processor=device is None and (there is None or not there.has_gpu))
         if loaded is not None:
             checks.require_processor(loaded)
     need_is_known = gathering.is_empty
@@ -260,6 +262,13 @@ def _gain_of_fast(found: _Checked, choices: Choices) -> Iterator[str]:
         yield f"with --fast these settings trained {fast / plain:.1f} times as many pictures a second on this GPU"
 
 
+def _unchecked(choices: Choices) -> Iterator[str]:
+    """Said of a run whose GPU nobody here knows."""
+    there = choices.elsewhere
+    if there is not None and there.gpu is None and there.has_gpu and not choices.on_processor:
+        yield "GPU memory and precision are checked on the node alone; `sdxl-train cluster init` asks one what it has"
+
+
 _CLEAR_GAIN = 1.1
 
 
@@ -289,6 +298,8 @@ def choose_devices(inputs: Inputs, memory_gib: float | None = None, *, is_idle: 
     """The GPUs of a run; none if it trains on the processor."""
     if inputs.on_processor:
         return ()
+    if isinstance(inputs, Choices) and inputs.elsewhere is not None:
+        return inputs.elsewhere.devices(inputs.processes)
     if inputs.processes > 1:
         return several_gpus.choose(inputs, memory_gib, is_idle=is_idle)
     device = choose_device(inputs.gpu_index, memory_gib, is_idle=is_idle)
@@ -377,10 +388,12 @@ def trained_by(
     )
 
 
-def saving(installed: Environment, inputs: Inputs, kind: Kind | None = None) -> Path | None:
-    """The script that saves a state when a run is asked to stop. None where that is not wanted, or can't be."""
-    trained = inputs.kind if isinstance(inputs, Choices) else kind
-    can = installed.trains and trained is not None and trained.is_network and inputs.all_processes == 1
+def saving(installed: Environment, inputs: Inputs, counted: Path | None, kind: Kind) -> Path | None:
+    """The script that saves a state when a run is asked to stop. None where that is not wanted, or can't be.
+
+    `counted` has the full trainer's states say how far they are.
+    """
+    can = installed.trains and (kind.is_network or counted is not None)
     return INSIDE / "saving.py" if inputs.saves_on_stop and can else None
 
 

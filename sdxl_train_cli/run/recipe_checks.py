@@ -147,7 +147,8 @@ class RecipeChecks:
         elsewhere = [set(map(_anywhere, each)) for each in others]
         odd = [problem for problem in first if all(_anywhere(problem) in each for each in elsewhere)]
         split = run_captions.split_trigger(planned.recipe, self.choices.trigger)
-        return [*odd, *split, *host_memory.problems(self.choices.model, planned.recipe)]
+        is_here = self.choices.elsewhere is None
+        return [*odd, *split, *(host_memory.problems(self.choices.model, planned.recipe) if is_here else [])]
 
     def _heaviest(self, planned: RunCaptions) -> Recipe:
         return requirement.heaviest(planned.pictures.recipes(planned.recipe), self.known)

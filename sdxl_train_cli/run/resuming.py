@@ -15,7 +15,7 @@ from sdxl_train_cli.errors import TrainingError, UsageError
 from sdxl_train_cli.importers import named_code
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Recipe, Setting
-from sdxl_train_cli.records import history, runs, storage, untrusted_run
+from sdxl_train_cli.records import in_use, runs, storage, untrusted_run
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs, Record
 from sdxl_train_cli.records.runs import Run
@@ -32,6 +32,7 @@ from sdxl_train_cli.run import (
 )
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Launch
+from sdxl_train_cli.run.run_choices import Elsewhere
 from sdxl_train_cli.run.supervision import Conditions
 from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command, states
 from sdxl_train_cli.sdscripts.command import Resumption
@@ -57,6 +58,7 @@ class ResumedRun(Launch):
             saving_gib=storage.files(self.recipe).saving_gib,
             facts=self.facts,
             saves_on_stop=self.saves_on_stop,
+            is_shared=self.recipe.processes > 1,
             usual=early_spill.usual_speed(self.recipe, self.device),
             ends_early=self.ends_early,
         )
@@ -71,15 +73,19 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     force: bool = False,
     changes: Mapping[str, Setting | None] = MappingProxyType({}),
     gpu_indices: tuple[int, ...] | None = None,
+    saves_on_stop: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> ResumedRun:
     """Check everything that can be checked. Raises what is wrong, writes nothing.
 
     The command line is built from the recorded settings, never taken from a record, which may be a stranger's. `steps`
     is a new total length, to train beyond the original end. `force` asserts that the user has checked another
-    computer's run or a foreign state. `gpu_indices` are other GPUs than the recorded ones, as many.
+    computer's run or a foreign state. `gpu_indices` are other GPUs than the recorded ones, as many, or none for any.
+    `saves_on_stop` saves a state when the run is asked to stop, whatever was recorded. `elsewhere` checks for another
+    computer, on which it is to go on.
     """
     installed = environment.require(home)
-    busy = history.still_running(entry, force=force, command="resume")
+    busy = in_use.still_running(entry, force=force, command="resume")
     if busy is not None:
         raise UsageError(busy)
     table = installed.options()
@@ -91,14 +97,16 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     model = checkpoint.require_sdxl(inputs.model, inpainting=recipe.is_on("train_inpainting"))
     vae = checkpoint.require_vae(inputs.vae) if inputs.vae else None
     inputs = inputs if gpu_indices is None else several_gpus.on(inputs, gpu_indices)
+    inputs = replace(inputs, saves_on_stop=inputs.saves_on_stop or saves_on_stop)
     several_gpus.require_possible(inputs, recipe.kind)
-    devices = preparation.choose_devices(inputs)
+    devices = elsewhere.devices(inputs.processes) if elsewhere else preparation.choose_devices(inputs)
     device = several_gpus.weakest(devices)
     notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
     notes += [*_order(recipe, resumption), *untrusted_run.notes(entry.record)]
     notes += filter(None, [prediction.difference(recipe, base_model.look(inputs.model), inputs.prediction)])
     _require_own_caches(recipe, inputs)
-    if check_vram and inputs.check_vram and not inputs.on_processor:
+    is_known = elsewhere is None or bool(devices) or not elsewhere.has_gpu
+    if check_vram and inputs.check_vram and not inputs.on_processor and is_known:
         notes.append(preparation.check_memory(recipe, device, installed, home, fast=inputs.fast))
     run = Run(entry.folder, entry.name)
     if not files.is_file(run.dataset_config):
@@ -108,8 +116,10 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     shim = untrusted_run.own_script(inputs.shim)
     trainer = preparation.trained_by(installed, table, recipe, shim, fast=inputs.fast)
     marking = prediction.marking(installed, recipe, prediction.trained(recipe))
-    trainer = replace(trainer, marking=marking, saving=preparation.saving(installed, inputs, recipe.kind))
-    processes = nodes.layout(several_gpus.layout(inputs, devices), inputs, os.environ)
+    saver = preparation.saving(installed, inputs, resumption.shim, recipe.kind)
+    trainer = replace(trainer, marking=marking, saving=saver)
+    processes = several_gpus.layout(inputs, devices)
+    processes = processes if elsewhere else nodes.layout(processes, inputs, os.environ)
     return ResumedRun(
         environment=installed,
         run=run,

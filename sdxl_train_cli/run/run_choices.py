@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdxl_train_cli import files, formatting, language, layout
 from sdxl_train_cli.dataset import checking
 from sdxl_train_cli.errors import Problem, UsageError
+from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.origin import Origin
 from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes.presets import Override
@@ -34,6 +35,19 @@ NAMELESS = "run"
 """The name of a run whose pictures' folder has no name that every file system takes."""
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Another computer that a run is checked for."""
+
+    gpu: Gpu | None = None
+    """One of its GPUs. None if it is not known."""
+    has_gpu: bool = True
+
+    def devices(self, count: int) -> tuple[Gpu, ...]:
+        """As many of its GPUs. None that are not known."""
+        return () if self.gpu is None else tuple(replace(self.gpu, index=index) for index in range(count))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choices(Inputs):
     """The complete choices, with project file and defaults applied."""
@@ -43,6 +57,8 @@ class Choices(Inputs):
     overrides: tuple[Override, ...] = ()
     gpu_memory_gib: float | None = None
     """Check as if the GPU had this much memory. None asks the real one."""
+    elsewhere: Elsewhere | None = None
+    """Check as if it trained there: nothing counts of this computer's GPUs and memory."""
     starts_later: bool = False
     """Check as if nothing but a desktop were on the GPU: the run waits until others have ended."""
 

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sdxl_train_cli import formatting, gpu, language
 from sdxl_train_cli.errors import UsageError
@@ -23,6 +24,7 @@ from sdxl_train_cli.sdscripts import shipped
 from sdxl_train_cli.sdscripts.processes import Processes
 
 ORIGIN = Origin("--gpus")
+_Inputs = TypeVar("_Inputs", bound=Inputs)
 _LENGTH, _EPOCHS = "max_train_steps", "max_train_epochs"
 IN_STEPS = (
     _LENGTH, "save_every_n_steps", "save_last_n_steps", "save_last_n_steps_state", "sample_every_n_steps",
@@ -57,31 +59,35 @@ def require_possible(inputs: Inputs, kind: Kind) -> None:
         raise UsageError("--fast is proven on one GPU alone", "leave out --fast, or use one GPU: --gpu 0")
 
 
-def on(inputs: Inputs, indices: Sequence[int]) -> Inputs:
-    """The same run on these GPUs, which have to be as many."""
+def on(inputs: _Inputs, indices: Sequence[int]) -> _Inputs:
+    """The same run on these GPUs, which have to be as many. None leaves the choice to its start."""
     if len(indices) > 1:
         return replace(inputs, gpu_index=None, gpu_indices=tuple(indices))
-    return replace(inputs, gpu_index=indices[0], gpu_indices=())
+    return replace(inputs, gpu_index=indices[0] if indices else None, gpu_indices=())
 
 
 def choose(inputs: Inputs, memory_gib: float | None = None, *, is_idle: bool = False) -> tuple[Gpu, ...]:
     """The GPUs that were named, else those with the most free memory, by number. UsageError if there are too few."""
-    count = inputs.processes
     if memory_gib is not None:
-        indices = inputs.gpu_indices or tuple(range(count))
+        indices = inputs.gpu_indices or tuple(range(inputs.processes))
         return tuple(gpu.hypothetical(memory_gib, gpu.usual_headroom_gib(), index) for index in indices)
+    return freest(inputs.processes, inputs.gpu_indices, is_idle=is_idle)
+
+
+def freest(count: int, named: Sequence[int] = (), *, is_idle: bool = False) -> tuple[Gpu, ...]:
+    """So many GPUs of those that were named, or of all, with the most free memory, by number. UsageError if too few."""
     visible = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     found = [device.idle if is_idle else device for device in gpu.devices()]
-    if not inputs.gpu_indices and all(text.isdecimal() for text in visible):
+    if not named and all(text.isdecimal() for text in visible):
         found = [device for device in found if device.index in map(int, visible)]
-    wanted = [device for device in found if not inputs.gpu_indices or device.index in inputs.gpu_indices]
+    wanted = [device for device in found if not named or device.index in named]
     if len(wanted) < count:
-        asked = ",".join(map(str, inputs.gpu_indices))
+        asked = ",".join(map(str, named))
         there = ", ".join(f"{device.index}: {device.name}" for device in found) or "none was found"
         words = f"no GPUs {asked}" if asked else f"--gpus {count} needs {count} GPUs"
         raise UsageError(words, f"the GPUs: {there}")
-    freest = sorted(wanted, key=lambda device: -device.free_gib)[:count]
-    return tuple(sorted(freest, key=lambda device: device.index))
+    chosen = sorted(wanted, key=lambda device: -device.free_gib)[:count]
+    return tuple(sorted(chosen, key=lambda device: device.index))
 
 
 def weakest(devices: Sequence[Gpu]) -> Gpu | None:

@@ -74,6 +74,8 @@ class Conditions:
     """What a step takes on this card. None if that is not known."""
     saves_on_stop: bool = False
     """Whether the trainer saves a state when it is asked to end."""
+    is_shared: bool = False
+    """Whether several processes train together."""
     ends_early: Callable[[], str | None] | None = None
     """Asked now and then: why to stop the run, or None."""
 

@@ -25,6 +25,8 @@ from sdxl_train_cli.sdscripts import checkpoint, results, states
 from sdxl_train_cli.sdscripts.progress import SAVING_STATE, CheckpointSaving, Stopping
 
 LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
+SAVING_SECONDS = 240.0
+"""For the state of a run whose time ends: of the 300 that Slurm gives, a minute is left to end (cluster/script.py)."""
 """Limits of the time that a stop waits for the current step to end: three steps' time, within these."""
 
 _LAST_WORDS_SECONDS = 5.0
@@ -104,6 +106,7 @@ def _watch(  # noqa: PLR0913 - as above
 ) -> RunResult:
     """Follow the trainer, look at what it has left, and write down how it ended."""
     started = time.monotonic()
+    run.stop_asked.unlink(missing_ok=True)
     # Unbuffered, so that the log contains the trainer's last output however we end.
     with (
         run.log.open("ab", buffering=0) as log,
@@ -116,9 +119,10 @@ def _watch(  # noqa: PLR0913 - as above
                 supervision.pruned, code = None, child.wait()  # it was at its end
         except signals.Stopped as stop:
             if conditions.saves_on_stop:
-                child.ask_to_end()
-            ended = _let_step_end(child, supervision, log, on_event)
+                _ask_to_save(run, conditions, child)
+            ended = _let_step_end(child, supervision, log, on_event, saves=conditions.saves_on_stop)
             child.stop()
+            run.stop_asked.unlink(missing_ok=True)
             if not ended:
                 _take_last_words(child, supervision, log, on_event)
             if not (ended and supervision.finished):
@@ -181,17 +185,30 @@ def _follow(
     return child.wait()
 
 
-def _let_step_end(child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent) -> bool:
+def _ask_to_save(run: Run, conditions: Conditions, child: process.Child) -> None:
+    """Have the trainer save a state and end (inside/saving.py): several processes by a file, not to be killed soon."""
+    if conditions.is_shared:
+        with contextlib.suppress(OSError):
+            files.write(run.stop_asked, "")
+            return
+    child.ask_to_end()
+
+
+def _let_step_end(
+    child: process.Child, supervision: Supervision, log: BinaryIO, on_event: OnEvent, *, saves: bool = False
+) -> bool:
     """Wait until the current step has ended and its files are written. A second signal ends the wait.
 
-    After the last step, the result is being written. Returns whether the trainer has ended by itself.
+    After the last step, the result is being written. A trainer that `saves` a state is waited for until it has ended.
+    Returns whether the trainer has ended by itself.
     """
     if supervision.step is None:
         return False
     at_step, at_end = supervision.step.step, supervision.step.step >= supervision.step.steps
     began = time.monotonic()
     patience = min(max(LEAST_PATIENCE_SECONDS, 3 * (supervision.seconds_per_step or 0)), MOST_PATIENCE_SECONDS)
-    patience = MOST_PATIENCE_SECONDS if at_end else patience
+    most = SAVING_SECONDS if saves else MOST_PATIENCE_SECONDS
+    patience = MOST_PATIENCE_SECONDS if at_end else 2 * patience if saves else patience
     what = "all steps are done, and the result is being saved" if at_end else "stopping after this step"
     ended = False
     try:
@@ -199,8 +216,9 @@ def _let_step_end(child: process.Child, supervision: Supervision, log: BinaryIO,
         for line in child.lines(log):
             for event in chain(supervision.hear(line) if line else (), supervision.figures()):
                 on_event(event)
-                patience = MOST_PATIENCE_SECONDS if _is_saving(event) else patience
-            if (supervision.step.step > at_step and supervision.is_settled) or time.monotonic() > began + patience:
+                patience = most if _is_saving(event) else patience
+            has_made_it = supervision.step.step > at_step and supervision.is_settled and not saves
+            if has_made_it or time.monotonic() > began + patience:
                 break
         else:
             ended = True

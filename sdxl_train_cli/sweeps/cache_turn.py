@@ -17,13 +17,18 @@ from sdxl_train_cli import files
 _LOCK, _MADE = "caches.lock", "caches-made"
 
 
+def are_made(folder: Path) -> bool:
+    """Whether a run of the sweep has made the caches."""
+    return files.is_file(folder / _MADE)
+
+
 @contextlib.contextmanager
 def taken(folder: Path, say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """Wait until the caches are made, or until it is this run's turn to make them, for the duration of the block.
 
     Call what is yielded once the run trains. OSError where the folder can't be written.
     """
-    if files.is_file(folder / _MADE):
+    if are_made(folder):
         yield lambda: None
         return
     lock = FileLock(folder / _LOCK)
@@ -33,7 +38,7 @@ def taken(folder: Path, say: Callable[[str], None]) -> Iterator[Callable[[], Non
         say("waiting for the caches that another run of the sweep makes")
         lock.acquire()
     try:
-        if files.is_file(folder / _MADE):
+        if are_made(folder):
             lock.release()
 
         def pass_on() -> None:

@@ -101,9 +101,10 @@ def follow(sweep: Sweep, queue: Queue) -> list[FollowedPoint]:
 
 
 def follow_all(sweeps: Sequence[Sweep], queue: Queue, cluster: Path | None = None) -> list[list[FollowedPoint]]:
-    """The points of each sweep. Slurm is asked once for all, and only where it has some of them."""
+    """The points of each sweep. Slurm is asked once for all, and only where it has some that have not ended."""
     jobs = queue.with_tokens([point.token for sweep in sweeps for point in sweep.points if not sweep.on_slurm])
-    there = {point.token for sweep in sweeps for point in sweep.points if sweep.on_slurm}
+    # What the queue no longer has may have been handed over to the cluster.
+    there = {point.token for sweep in sweeps for point in sweep.points if point.token not in jobs}
     tasks = {} if cluster is None else overview.with_tokens(cluster, there)
     found = [[_placed(sweep, point, jobs.get(point.token), tasks.get(point.token)) for point in sweep.points]
              for sweep in sweeps]  # fmt: skip

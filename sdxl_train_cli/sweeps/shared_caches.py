@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.origin import Origin
-from sdxl_train_cli.recipe import Recipe
+from sdxl_train_cli.recipe import Recipe, Setting
 from sdxl_train_cli.recipes.presets import Override
+from sdxl_train_cli.records.record import Record
 from sdxl_train_cli.sweeps.axes import Axis
 
 IN_MEMORY, ON_DISK = "cache_latents", "cache_latents_to_disk"
@@ -51,6 +52,14 @@ def keep_apart(recipe: Recipe, axes: Sequence[Axis], typed: Sequence[Override]) 
     apart += [Override(option.removesuffix("_to_disk"), True, _ORIGIN) for option in on_disk]
     words = f"each run makes its own in RAM, without {on_disk[0]}: on a cluster none waits for another"
     return SharedCaches(tuple(apart), words)
+
+
+def in_memory(record: Record) -> Record:
+    """The record of a run that keeps its caches to itself."""
+    found = [option for option in _TO_DISK if option in record.settings and record.settings[option].value]
+    settings = {option: setting for option, setting in record.settings.items() if option not in found}
+    settings |= {option.removesuffix("_to_disk"): Setting(value=True, origin=_ORIGIN) for option in found}
+    return record.model_copy(update={"settings": settings})
 
 
 def plan(recipe: Recipe, axes: Sequence[Axis], typed: Sequence[Override]) -> SharedCaches:

@@ -7,17 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Result
 
-from sdxl_train_cli.cluster import batch, overview, slurm, submitting
+from sdxl_train_cli.cluster import batch, carrying, overview, slurm, submitting
 from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
 from sdxl_train_cli.cluster.overview import TaskState
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs import starting
 from sdxl_train_cli.jobs.job import JobState, Waiting
+from sdxl_train_cli.jobs.starting import JobActions
 from sdxl_train_cli.records import history, run_list, run_owner
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.run_owner import Liveness
+from sdxl_train_cli.run.training import PrunedError
 
 Say = Callable[..., None]
 OFF = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
@@ -80,7 +84,7 @@ def test_without_accounting_the_controller_is_asked(made: Batch, say: Say) -> No
     say("scontrol", "echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 JobState=NODE_FAIL Reason=None NodeList=n1'")
 
     assert told(made)[0] == (TaskState.FAILED, "the node failed")
-    assert told(made)[1] == (TaskState.UNKNOWN, "Slurm has forgotten it")
+    assert told(made)[1] == (TaskState.STOPPED, "it was cancelled before it started: Slurm no longer has it")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +100,64 @@ def test_elements_that_were_cancelled_together_before_they_ran_are_told_apart(
 ) -> None:
     say(command, f"echo '{answer}'")
 
-    assert [state for state, _ in told(made)] == [TaskState.STOPPED, TaskState.STOPPED, TaskState.UNKNOWN]
+    assert [state for state, _ in told(made)] == [TaskState.STOPPED] * 3
+    assert [detail for _, detail in told(made)][:2] == ["the job was cancelled"] * 2
+    assert told(made)[2][1] == "it was cancelled before it started: Slurm no longer has it"
+
+
+def test_of_what_slurm_has_forgotten_its_folder_tells_the_end(made: Batch, say: Say, tmp_path: Path) -> None:
+    say("scontrol", "exit 1")
+    cut_off, ended, early = made.tasks()
+    for task, outcome in ((cut_off, None), (ended, "done")):
+        run = tmp_path / task.name
+        run.mkdir()
+        (run / "run.json").write_text(json.dumps({"sdxl_train": "1", "kind": "lora"}), encoding="utf-8")
+        if outcome:
+            (run / "outcome.json").write_text(json.dumps({"outcome": outcome, "ended": "2026-11-01T00:00:00Z"}))
+        task.note_run(run)
+        task.note_start(TaskStart(starts=1, step=0, stalls=0))
+    early.output.write_text("python: not found\n", encoding="utf-8")
+
+    assert told(made) == [
+        (TaskState.STOPPED, "it was cut off, and Slurm has forgotten why"),
+        (TaskState.DONE, ""),
+        (TaskState.FAILED, "it ended before it began to train"),
+    ]
+
+
+def test_a_run_that_was_asked_to_stop_has_not_failed(made: Batch, say: Say, tmp_path: Path) -> None:
+    """Slurm calls it so for a moment, while it puts the job back into its queue."""
+    (tmp_path / "run.json").write_text(json.dumps({"sdxl_train": "1", "kind": "lora"}), encoding="utf-8")
+    (tmp_path / "outcome.json").write_text(json.dumps({"outcome": "stopped", "ended": "2026-11-01T00:00:00Z"}))
+    made.task(0).note_run(tmp_path)
+    say("sacct", "echo '12_0|FAILED|n1'; echo '12_1|COMPLETED|n1'; echo '12_2|FAILED|n1'")
+
+    assert [state for state, _ in told(made)] == [TaskState.STOPPED, TaskState.UNKNOWN, TaskState.FAILED]
+
+
+def test_accounting_is_read_as_sacct_writes_it(say: Say) -> None:
+    """As sacct 22.05 printed rows that slurmdbd was given: an array, cancelled elements, a job that was requeued."""
+    say(
+        "sacct",
+        """cat <<'END'
+100_0|COMPLETED|n1
+100_1|CANCELLED by 1000|n1
+100_3|TIMEOUT|n1
+100_4|NODE_FAIL|n1
+100_5|PREEMPTED|n1
+100_8|OUT_OF_MEMORY|n[1-2]
+200_[0-2,7]|CANCELLED by 0|None assigned
+300|PENDING|None assigned
+END""",
+    )
+
+    found = slurm.jobs(["100", "200", "300"])
+
+    assert {each: (one.state, one.node) for each, one in found.items()} == {
+        "100_0": ("COMPLETED", "n1"), "100_1": ("CANCELLED", "n1"), "100_3": ("TIMEOUT", "n1"),
+        "100_4": ("NODE_FAIL", "n1"), "100_5": ("PREEMPTED", "n1"), "100_8": ("OUT_OF_MEMORY", "n[1-2]"),
+        **{f"200_{element}": ("CANCELLED", "") for element in (0, 1, 2, 7)}, "300": ("PENDING", ""),
+    }  # fmt: skip
 
 
 def test_without_slurm_nothing_is_claimed(made: Batch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -129,6 +190,26 @@ def test_an_element_that_runs_keeps_its_job_while_another_is_submitted_again(mad
 
     assert [made.id_of(task) for task in made.tasks()] == ["12_0", "13_1", "12_2"]
     assert told(made)[:2] == [(TaskState.RUNNING, "n1"), (TaskState.PENDING, "Priority")]
+
+
+def test_a_point_that_was_stopped_early_is_not_submitted_again_with_its_array(
+    made: Batch, say: Say, main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prune(*_given: object) -> None:
+        made.task(0).note_run(made.folder / "run")
+        raise PrunedError("pruned at step 5")
+
+    said = list[str]()
+    actions = JobActions(start=prune, resume=prune, say=said.append)
+    monkeypatch.setattr(starting, "go_on", prune)
+    carrying.carry_out(made, made.task(0), made.folder, actions)
+    say("squeue", "true")
+    say("sbatch", f'echo "$@" > {made.folder}/given; echo 13')
+
+    assert told(made)[0] == (TaskState.STOPPED, "pruned at step 5")
+    assert said == ["pruned at step 5"]
+    assert main("cluster", "retry", "12", "--home", made.folder.parents[1]).stdout == "13\n"
+    assert "--array=1,2 " in (made.folder / "given").read_text(encoding="utf-8")
 
 
 def test_some_tasks_are_found_by_token(made: Batch, say: Say) -> None:

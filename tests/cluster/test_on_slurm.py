@@ -169,6 +169,72 @@ def _points(cli: Cli, name: str) -> list[dict[str, Any]]:
     return found
 
 
+def test_the_queue_is_handed_over_and_a_run_that_was_cut_off_goes_on_there(
+    cli: Cli, line: list[str], slurm: Slurm
+) -> None:
+    assert cli("cluster", "init", "--gpus", 0, "--no-check").code == 0
+    alone = [word for word in line if word not in {"--on", "slurm"}]
+    assert cli("queue", "add", *alone, STANDIN_STEP_SECONDS="0.05").stdout == "1\n"
+    swept = ["sweep", *alone, "--name", "dog", "--steps", "10", "--set", "learning_rate=5e-5,1e-4"]
+    assert cli(*swept).code == 0
+    run = cli.folder / "output" / "cat"
+    with cli.start("queue", "run", "1", STANDIN_STEP_SECONDS="0.05") as working:
+        until(lambda: len(steps_of(run)) > 10)
+        working.process.kill()
+    until(lambda: history.load(run).state is RunState.INTERRUPTED)
+    shown = cli("queue", "start", "--on", "slurm", "--at-once", 2, "--dry-run")
+    assert (shown.stdout.count("#SBATCH --array=0-2%2"), tasks(cli)) == (1, [])
+
+    handed = cli("queue", "start", "--on", "slurm", "--at-once", 2, STANDIN_STEP_SECONDS="0.005")
+
+    assert handed.code == 0, handed.stderr
+    assert "3 jobs handed over" in handed.stderr
+    assert "runs of the sweep dog make caches of their own" in handed.stderr
+    assert json.loads(cli("queue", "list", "--json").stdout) == []
+    until(lambda: {view.state for view in tasks(cli)} == {TaskState.DONE})
+    assert {view.job for view in tasks(cli)} == {f"{handed.stdout.strip()}_{number}" for number in range(3)}
+    entry = history.load(run)
+    (again,) = entry.record.attempts
+    assert ((again.from_step or 0) >= 10, steps_of(run)) == (True, list(range(1, STEPS + 1)))
+    assert [point["state"] for point in _points(cli, "dog")] == ["done", "done"]
+    first = history.load(Path(_points(cli, "dog")[0]["run"])).record.settings
+    assert ("cache_latents_to_disk" in first, first["cache_latents"].value) == (False, True)
+    assert slurm("squeue", "-h") == ""
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_run_is_resumed_and_repeated_on_the_cluster(cli: Cli, line: list[str]) -> None:
+    assert cli("cluster", "init", "--gpus", 0, "--no-check").code == 0
+    alone = [word for word in line if word not in {"--on", "slurm"}]
+    run = cli.folder / "output" / "cat"
+    with cli.start(*alone, STANDIN_STEP_SECONDS="0.05") as working:
+        until(lambda: len(steps_of(run)) > 10)
+        working.process.kill()
+    until(lambda: history.load(run).state is RunState.INTERRUPTED)
+    before = (run / "run.json").read_bytes()
+    shown = cli("runs", "resume", "cat", "--on", "slurm", "--dry-run")
+    assert (shown.code, "#SBATCH --requeue" in shown.stdout, tasks(cli)) == (0, True, []), shown.stderr
+    assert (run / "run.json").read_bytes() == before
+
+    submitted = cli("runs", "resume", "cat", "--on", "slurm", STANDIN_STEP_SECONDS="0.005")
+
+    assert submitted.code == 0, submitted.stderr
+    twice = cli("runs", "resume", "cat", "--on", "slurm")
+    assert (twice.code, f"job {submitted.stdout.strip()} of the cluster" in twice.stderr) == (2, True)
+    until(lambda: state(cli) is TaskState.DONE)
+    assert steps_of(run) == list(range(1, STEPS + 1))
+    (attempt,) = history.load(run).record.attempts
+    assert attempt.from_step == 10
+
+    longer = cli("runs", "resume", "cat", "--on", "slurm", "--steps", STEPS + 10)
+    again = cli("runs", "rerun", "cat", "--on", "slurm", "--steps", "5")
+    assert (longer.code, again.code) == (0, 0), longer.stderr + again.stderr
+    until(lambda: [view.state for view in tasks(cli)] == [TaskState.DONE] * 3)
+    made = steps_of(run)
+    assert (made, made[-1] >= STEPS + 10) == (list(range(1, made[-1] + 1)), True)
+    assert steps_of(cli.folder / "output" / "cat-2") == list(range(1, 6))
+
+
 def test_a_sweep_above_the_largest_array_is_several_whose_elements_are_all_carried_out(
     cli: Cli, line: list[str], slurm: Slurm
 ) -> None:

@@ -52,3 +52,36 @@ def test_a_kill_at_any_moment_leaves_whole_records_and_no_process(
             json.loads((state.folder / "train_state.json").read_text(encoding="utf-8"))
         steps = [metric.step for metric in metrics.load(run / "metrics.jsonl")]
         assert steps == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
+def test_a_run_whose_trainer_has_outlived_its_guard_and_its_command_is_resumed_only_once_that_has_ended(
+    cli: Cli, tmp_path: Path, model: Path, pictures: Path
+) -> None:
+    line = ["--model", str(model), "--data", str(pictures), "--no-vram-check", "--name", "cat", "--steps", "12",
+            "--set", "save_every_n_steps=3"]  # fmt: skip
+    folder = tmp_path / "output" / "cat"
+    with cli.start("lora", *line, STANDIN_FAIL="hang@7") as running:
+        until(lambda: [state.step for state in states.complete(folder)] == [6])
+        guard, *trainers = processes_with(str(folder))
+        os.kill(guard, signal.SIGKILL)
+        running.send(signal.SIGKILL)
+        running.end()
+    told = json.loads((folder / "running.json").read_text(encoding="utf-8"))
+    assert told["marks"].startswith(f"{told['pid']}-")
+
+    refused = [cli("runs", command, "cat", *more) for command, more in (("resume", ()), ("rm", ("--yes",)))]
+    before = (folder / "run.json").read_bytes()
+
+    pids = " ".join(map(str, trainers))
+    for each in refused:
+        first, second = each.stderr.splitlines()
+        assert (each.code, first) == (2, "error: cat is running: its trainer has outlived the command that started it")
+        assert second.split() == ["hint:", *f"to end it: kill {pids}".split()]
+    for trainer in trainers:
+        os.kill(trainer, signal.SIGTERM)
+    until(lambda: not processes_with(str(folder)))
+    assert (folder / "run.json").read_bytes() == before
+    resumed = cli("runs", "resume", "cat")
+    assert resumed.code == 0, resumed.stderr
+    assert [step.step for step in metrics.load(folder / "metrics.jsonl")][-6:] == list(range(7, 13))

@@ -20,7 +20,7 @@ def test_a_pruned_job_is_stopped_with_its_reason_and_can_be_retried(
 ) -> None:
     queue, said = Queue(tmp_path / "queue"), list[str]()
     queue.add(Waiting("cat", "lora", "dim32-gc", json.dumps({"sdxl_train": "0.1.0"})))
-    job = queue.claim(1, None)
+    job = queue.claim(1, [])
     assert job is not None
 
     def prune(*_given: object) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,19 @@ def test_a_job_needs_what_such_a_run_was_measured_to_take(
     assert estimated.need_gib is not None
     assert estimated.need_gib > 6
     assert measured.need_gib == 5.9
+
+
+def test_a_training_on_several_gpus_is_queued_as_one_job_and_refused_where_they_are_not(
+    main: Callable[..., Result], home: Path, line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = own_home(tmp_path / "own", home)
+    monkeypatch.setenv("SDXL_TRAIN_HOME", str(own))
+    monkeypatch.setattr(gpu, "devices", lambda: tuple(replace(CARD, index=index) for index in range(2)))
+
+    assert main("queue", "add", *line, "--gpus", "2").code == 0
+    assert main("queue", "add", *line, "--gpu", "0,1").code == 0
+    assert main("queue", "add", *line, "--gpu", "1").code == 0
+    refused = main("queue", "add", *line, "--gpus", "3")
+
+    assert [(job.gpus, job.gpu_indices) for job in Queue(own / "queue").jobs()] == [(2, ()), (2, (0, 1)), (1, (1,))]
+    assert (refused.code, "--gpus 3 needs 3 GPUs" in refused.stderr) == (2, True)

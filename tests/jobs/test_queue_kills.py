@@ -30,18 +30,18 @@ from sdxl_train_cli.records.history import RunState
 
 KILLS = int(os.environ.get("SDXL_TRAIN_TEST_QUEUE_KILLS", "4"))
 REAL_KILLS = int(os.environ.get("SDXL_TRAIN_TEST_REAL_KILLS", "6"))
-CARDS = 2
+CARDS = 3
 STEPS, REAL_STEPS = 42, 12
 """The stand-in's steps are whole epochs of its three pictures, as it counts wrong when resumed within one."""
 FAKE_DRIVER = Path(__file__).parents[1] / "fake_driver"
-VICTIMS = ("worker", "supervisor", "trainer", "machine")
+VICTIMS = ("worker", "supervisor", "guard", "trainer", "machine")
 TRAINER = "sdxl_train_network.py"
 LOG_OF_STATES = """
 CREATE TABLE changes (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER, state TEXT, starts INTEGER, device INTEGER
+    number INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER, state TEXT, starts INTEGER, devices TEXT
 );
 CREATE TRIGGER changed AFTER UPDATE OF state ON jobs BEGIN
-    INSERT INTO changes (job, state, starts, device) VALUES (NEW.id, NEW.state, NEW.starts, NEW.device);
+    INSERT INTO changes (job, state, starts, devices) VALUES (NEW.id, NEW.state, NEW.starts, NEW.devices);
 END;
 """
 pytestmark = pytest.mark.skipif(process.WINDOWS, reason="sends POSIX signals")
@@ -89,7 +89,7 @@ class Killer:
                 for pid in found:
                     _end(pid)
             return True
-        words = {"supervisor": "--claimed", "trainer": TRAINER}
+        words = {"supervisor": "--claimed", "guard": "process_guard.py", "trainer": TRAINER}
         found = [worker] if victim == "worker" else self.processes(words[victim])
         if found:
             _end(self.moment.choice(found))
@@ -122,10 +122,10 @@ def log_states(queue: Queue) -> None:
         database.executescript(LOG_OF_STATES)
 
 
-def changes(queue: Queue) -> Sequence[tuple[int, str, int, int]]:
-    """Each change of a job's state: job, state, starts, device."""
+def changes(queue: Queue) -> Sequence[tuple[int, str, int, str]]:
+    """Each change of a job's state: job, state, starts, devices."""
     with sqlite3.connect(queue.database) as database:
-        return database.execute("SELECT job, state, starts, device FROM changes ORDER BY number").fetchall()
+        return database.execute("SELECT job, state, starts, devices FROM changes ORDER BY number").fetchall()
 
 
 def require_whole(queue: Queue, numbers: Sequence[int], steps: int, *, has_log: bool) -> None:
@@ -148,13 +148,15 @@ def require_whole(queue: Queue, numbers: Sequence[int], steps: int, *, has_log: 
         others = [history.load(folder) for folder in run.folder.parent.iterdir() if folder != run.folder]
         own = [each for each in others if each.record.inputs and each.record.inputs.job == job.token]
         assert RunState.DONE not in {each.state for each in own}, job
-    busy = dict[int, int]()
-    for number, state, _, device in changes(queue):
+    busy, needs = dict[str, int](), {job.id: job.gpus for job in jobs}
+    for number, state, _, devices in changes(queue):
+        cards = devices.split(",")
         if state == JobState.RUNNING.value:
-            assert device not in busy, (number, busy)
-            busy[device] = number
-        elif busy.get(device) == number:
-            del busy[device]
+            assert len(set(cards)) == needs[number]
+            assert not busy.keys() & set(cards), (number, busy)
+            busy |= dict.fromkeys(cards, number)
+        else:
+            busy = {card: held for card, held in busy.items() if held != number}
     first = [number for number, state, starts, _ in changes(queue) if (state, starts) == ("running", 1)]
     assert first == sorted(numbers)
 
@@ -169,18 +171,21 @@ def test_kills_at_any_moment_lose_no_job_and_start_none_twice(
     own: Path, tmp_path: Path, model: Path, pictures: Path
 ) -> None:
     (tmp_path / "alone").mkdir()
+    # Given to each start, which a warm one would have no driver for.
     driver = {"PYTHONPATH": str(FAKE_DRIVER), "FAKE_CARDS": str(CARDS), "STANDIN_ALONE": str(tmp_path / "alone")}
-    cli = Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(own), **driver})
+    cli = Cli(tmp_path, {**variables(tmp_path), "SDXL_TRAIN_HOME": str(own)})
     queue = Queue(own / "queue")
     numbers = range(1, max(4, KILLS) + 1)
-    added = cli("queue", "add", "lora", "--model", model, "--data", pictures, "--no-vram-check", "--name", "run0",
-                "--steps", STEPS, "--set", "save_every_n_steps=6")  # fmt: skip
-    assert added.code == 0, added.stderr
-    record = queue.kept(1).record
-    for number in numbers[1:]:
-        queue.add(Waiting(f"run{number // 2}", "lora", "dim32-gc", record))  # two of one name may start together
+    for gpus in (1, 2):
+        typed = ["lora", "--model", model, "--data", pictures, "--no-vram-check", "--name", "run0", "--steps", STEPS,
+                 "--set", "save_every_n_steps=6", "--gpus", gpus]  # fmt: skip
+        with cli.start("queue", "add", *typed, **driver) as added:
+            assert added.process.wait() == 0, added.stderr
+    for number in numbers[2:]:  # every third takes two GPUs, and two of one name may start together
+        gpus = 2 if number % 3 == 0 else 1
+        queue.add(Waiting(f"run{number // 2}", "lora", "dim32-gc", queue.kept(gpus).record, gpus=gpus))
     log_states(queue)
-    killer = Killer(cli, queue, KILLS, (0.1, 4.0), {"STANDIN_STEP_SECONDS": "0.03"})
+    killer = Killer(cli, queue, KILLS, (0.1, 4.0), {"STANDIN_STEP_SECONDS": "0.03", **driver})
 
     began = time.monotonic()
     killer.work()

@@ -11,16 +11,19 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from kept_runs import keep
 
 from sdxl_train_cli import gpu, process
-from sdxl_train_cli.commands.queue import listing, running
+from sdxl_train_cli.commands.queue import listing, running, working
+from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.jobs import starting
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.jobs.worker import Worker, WorkerOptions
 from sdxl_train_cli.process import Detached
-from sdxl_train_cli.records import run_owner
+from sdxl_train_cli.records import history, run_owner
+from sdxl_train_cli.records.history import RunState
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
@@ -43,7 +46,7 @@ def worker_of(queue: Queue) -> Worker:
 
 
 def claimed(queue: Queue, number: int) -> Job:
-    job = queue.claim(number, 0)
+    job = queue.claim(number, [0])
     assert job is not None
     queue.job_folder(number).mkdir(parents=True)
     return job
@@ -118,6 +121,67 @@ def test_what_waits_is_not_read_while_no_gpu_is_free(queue: Queue, monkeypatch: 
     assert worker_of(queue)._start_what_fits([job])  # noqa: SLF001 - one look
 
 
+def test_a_job_that_can_never_start_is_told_of_once_and_does_not_hold_the_worker(
+    queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = list[str]()
+    worker = Worker(queue, WorkerOptions(), lambda _job: [], told.append)
+    for number in (1, 2, 3):
+        queue.remove(number)
+    queue.add_all(
+        [Waiting("two", "lora", "dim32", "{}", gpus=2), Waiting("far", "lora", "dim32", "{}", gpu_indices=(3,))]
+    )
+
+    worker.work()
+
+    assert told == [
+        "job 4 (two) can't start here: it needs 2 GPUs, and this computer has GPU 0",
+        "job 5 (far) can't start here: it is for GPU 3, and this computer has GPU 0",
+    ]
+    assert [job.state for job in queue.jobs()] == [JobState.WAITING] * 2
+    capsys.readouterr()
+    working._tell_end(queue, set(), worker)  # noqa: SLF001 - what `queue start` says at its end
+    assert capsys.readouterr().err.splitlines() == [
+        "2 left: no job has ended",
+        "  job 4 (two) waits: it needs 2 GPUs, and this computer has GPU 0",
+        "  job 5 (far) waits: it is for GPU 3, and this computer has GPU 0",
+    ]
+
+
+def test_the_list_shows_the_gpus_of_a_job(queue: Queue) -> None:
+    queue.add_all(
+        [
+            Waiting("two", "lora", "dim32", "{}", gpus=2),
+            Waiting("own", "lora", "dim32", "{}", gpus=2, gpu_indices=(1, 3)),
+        ]
+    )
+    queue.claim(1, [0])
+    queue.claim(4, [2, 4])
+
+    places = [listing._place(job) for job in queue.jobs()]  # noqa: SLF001 - a cell of the list
+    facts = [listing._facts(job) for job in queue.jobs()]  # noqa: SLF001 - of --json
+
+    assert places == ["0", "", "", "2,4", "1,3"]
+    assert [(each["gpu"], each["gpus"], each["gpu_indices"]) for each in facts] == [
+        (0, 1, (0,)), (None, 1, ()), (None, 1, ()), (None, 2, (2, 4)), (None, 2, (1, 3)),
+    ]  # fmt: skip
+    assert queue.put_back(queue.require(4), 0, is_cut_off=True)
+    assert listing._place(queue.require(4)) == "any 2"  # noqa: SLF001 - as above
+
+
+def test_a_job_of_two_gpus_run_by_hand_takes_two(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "devices", lambda: tuple(replace(CARD, index=index) for index in range(3)))
+    two = replace(queue.require(1), gpus=2)
+
+    assert running._devices(two, ()) == (0, 1)  # noqa: SLF001 - what is noted before the run starts
+    assert running._devices(replace(two, gpu_indices=(0, 2)), ()) == (0, 2)  # noqa: SLF001 - as above
+    assert running._devices(two, (1, 2)) == (1, 2)  # noqa: SLF001 - as above
+    with pytest.raises(UsageError, match=r"job 1 \(a\) needs 2 GPUs, and --gpu names 1"):
+        running._devices(two, (1,))  # noqa: SLF001 - as above
+    with pytest.raises(UsageError, match="no GPUs 1,7"):
+        running._devices(two, (1, 7))  # noqa: SLF001 - as above
+
+
 def test_a_simulated_queue_is_worked_off_in_order_with_failures_and_resumed_jobs(tmp_path: Path) -> None:
     figures = simulate_queue.simulate(tmp_path / "queue", 24, 3)  # exits where a job is lost, or started out of order
 
@@ -127,6 +191,19 @@ def test_a_simulated_queue_is_worked_off_in_order_with_failures_and_resumed_jobs
 def test_a_job_run_by_hand_notes_the_gpu_that_it_takes(queue: Queue) -> None:
     any_gpu = queue.require(1)
 
-    assert running._device(any_gpu, None) == CARD.index  # noqa: SLF001 - what is noted before the run starts
-    assert running._device(replace(any_gpu, gpu_index=3), None) == 3  # noqa: SLF001 - as above
-    assert running._device(replace(any_gpu, gpu_index=3), 5) == 5  # noqa: SLF001 - as above
+    assert running._devices(any_gpu, ()) == (CARD.index,)  # noqa: SLF001 - what is noted before the run starts
+    assert running._devices(replace(any_gpu, gpu_indices=(3,)), ()) == (3,)  # noqa: SLF001 - as above
+    assert running._devices(replace(any_gpu, gpu_indices=(3,)), (5,)) == (5,)  # noqa: SLF001 - as above
+
+
+def test_a_job_whose_trainer_was_left_behind_waits_for_it_and_is_not_started_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = keep(tmp_path / "cat", None)
+    entry = history.load(folder)
+    with run_owner.hold(folder):
+        monkeypatch.setattr(starting, "_TRAINER_END_SECONDS", 0.0)
+        with pytest.raises(UsageError, match="cat is running"):
+            starting._after_its_trainer(history.load(folder))  # noqa: SLF001 - before a job's run is resumed
+
+    assert starting._after_its_trainer(entry).state is RunState.INTERRUPTED  # noqa: SLF001 - as above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -21,7 +22,7 @@ from patience import PATIENCE_SECONDS, lives, until
 
 from sdxl_train_cli import process
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import history, record, removal, run_owner
+from sdxl_train_cli.records import history, in_use, record, removal, run_owner
 from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.runs import Run
 
@@ -229,7 +230,7 @@ def test_a_lock_that_may_only_be_read_tells_too(tmp_path: Path) -> None:
 
 
 @only_posix
-def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead_and_no_trainer_holds_it(tmp_path: Path) -> None:
+def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead(tmp_path: Path) -> None:
     """A run that is resumed while its old trainer is still being ended would be trained twice."""
     folder = keep(tmp_path / "cat", None)
     parent = textwrap.dedent("""
@@ -253,13 +254,95 @@ def test_the_lock_outlives_its_watcher_until_the_trainer_is_dead_and_no_trainer_
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as watcher:
         assert watcher.stdout is not None
         pid, files = watcher.stdout.readline().decode().split(" ", 1)
-        assert len(json.loads(files.replace("'", '"'))) in {0, 4}  # its three streams and the folder that it lists
+        assert len(json.loads(files.replace("'", '"'))) in {
+            0,
+            4,
+        }  # its streams, of which one is the lock, and the folder that it lists
         watcher.send_signal(signal.SIGKILL)
         watcher.wait(PATIENCE_SECONDS)
         assert lives(int(pid))
         assert state(folder) is RunState.RUNNING
         until(lambda: not lives(int(pid)))
         until(lambda: state(folder) is RunState.INTERRUPTED)
+
+
+SUPERVISOR = """
+import sys
+from pathlib import Path
+from sdxl_train_cli import process
+from sdxl_train_cli.records import runs
+with runs.running(runs.Run(Path(sys.argv[1]), "cat")) as lock:
+    launcher = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    argv = [sys.executable, "-c", launcher, sys.argv[2]]
+    with process.Child(argv, held=lock if sys.argv[3] == "lock" else None) as child:
+        print(child.pid, flush=True)
+        for line in filter(None, child.lines()):
+            print(line, flush=True)
+"""
+LEFT = "import os, time; print(os.getppid(), os.getpid(), flush=True); time.sleep(600)"
+
+
+@contextmanager
+def left_behind(folder: Path, held: str) -> Iterator[int]:
+    """A trainer whose guard, supervisor and launcher were killed one by one."""
+    argv = [sys.executable, "-c", SUPERVISOR, str(folder), LEFT, held]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as supervisor:
+        assert supervisor.stdout is not None
+        guard, told = int(supervisor.stdout.readline()), supervisor.stdout.readline()
+        launcher, trainer = map(int, told.split())
+        try:
+            for pid in (guard, supervisor.pid, launcher):
+                os.kill(pid, signal.SIGKILL)
+            supervisor.wait(PATIENCE_SECONDS)
+            until(lambda: not lives(launcher))
+            yield trainer
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(trainer, signal.SIGKILL)
+
+
+@only_posix
+@pytest.mark.parametrize("held", ["lock", "nothing"])
+def test_a_trainer_that_has_outlived_guard_and_supervisor_keeps_its_run_until_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    """Of "nothing" it holds no lock, as on Windows, and is found by its mark."""
+    monkeypatch.setattr(run_owner, "_TRAINER_HOLDS", held == "lock")
+    folder = keep(tmp_path / "cat", None)
+    with left_behind(folder, held) as trainer:
+        assert state(folder) is RunState.RUNNING
+        with pytest.raises(UsageError, match="cat is running") as refused, run_owner.hold(folder):
+            pass
+        hint = refused.value.problems[0].hint
+        assert hint == f"to end it: kill {trainer}"
+        found = in_use.still_running(history.load(folder), force=False, command="resume")
+        assert found is not None
+        assert found.hint == hint
+        os.kill(trainer, signal.SIGTERM)
+        until(lambda: not lives(trainer))
+
+        until(lambda: state(folder) is RunState.INTERRUPTED)
+        with run_owner.hold(folder):
+            pass
+
+
+@only_posix
+def test_a_trainer_left_behind_is_found_on_a_drive_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = keep(tmp_path / "cat", None)
+    with left_behind(folder, "nothing") as trainer:
+        for name in ("lock_now", "look_now"):
+            monkeypatch.setattr(run_owner, name, no_locks)
+        assert state(folder) is RunState.RUNNING
+        with pytest.raises(UsageError, match="cat is running"), run_owner.hold(folder):
+            pass
+        os.kill(trainer, signal.SIGKILL)
+        until(lambda: state(folder) is RunState.INTERRUPTED)
+
+
+def no_locks(_handle: int) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
 def test_what_is_noted_is_ours(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ class Search:
         """Let every open job end so."""
         for job in self.queue.jobs():
             if not job.state.has_ended:
-                claimed = self.queue.claim(job.id, None)
+                claimed = self.queue.claim(job.id, [])
                 assert claimed is not None
                 self.queue.end(claimed, type(job.state)(state), 0)
 

@@ -9,16 +9,19 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Cli, Result, own_home, variables, write_pictures
+from measured_runs import CARD
 
-from sdxl_train_cli import files, process
+from sdxl_train_cli import files, gpu, process
 from sdxl_train_cli.jobs import store
 from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.sweeps.store import Sweeps
+from sdxl_train_cli.sweeps.sweep import Way
 
 GRID = ["--set", "learning_rate=5e-5,1e-4", "--set", "network_dim=4,8"]
 NAMES = ["cat-lr5e-5-dim4", "cat-lr5e-5-dim8", "cat-lr1e-4-dim4", "cat-lr1e-4-dim8"]
@@ -97,8 +100,8 @@ def test_a_grid_is_queued_whole_and_each_point_has_its_settings(
         (["--set", "seed=7"], 2, "nothing varies"),
         (["--set", "learning_rate=1e-5..1e-3"], 2, "--random 8"),
         ([*GRID, "--random", "2", "--search", "2"], 2, "--random and --search"),
-        ([*GRID, "--gpus", "2"], 2, "the queue gives each run one GPU"),
-        ([*GRID, "--gpu", "0,1"], 2, "the queue gives each run one GPU"),
+        ([*GRID, "--gpus", "2"], 2, "--gpus 2 needs 2 GPUs"),
+        ([*GRID, "--gpu", "0,1"], 2, "no GPUs 0,1"),
         ([*GRID, "--set", "seed=1,2,3,4"], 2, "16 runs are many"),
         (["--set", "learning_rate=1e-5..1e-3", "--search", "4"], 2, "--validate"),
     ],
@@ -201,6 +204,18 @@ def test_points_train_and_a_failed_one_does_not_hold_up_the_others(
     assert cli("sweep", "show", "cat", "--to", tmp_path / "page.html").code == 0
     assert (tmp_path / "page.html").stat().st_size > 10_000
     assert cli("sweep", "rm", "cat").code == 0
+
+
+def test_each_point_of_a_sweep_takes_as_many_gpus_and_a_search_opens_as_many_points_as_they_allow(
+    run: Callable[..., Result], queue: Queue, sweeps: Sweeps, line: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "devices", lambda: tuple(replace(CARD, index=index) for index in range(5)))
+
+    assert run("sweep", *line, *GRID, "--gpus", "2").code == 0
+    assert [job.gpus for job in queue.jobs()] == [2] * 4
+    search = ["--set", "learning_rate=1e-5..1e-3", "--search", "8", "--validate", "--gpus", "2"]
+    assert run("sweep", *line, *search).code == 0
+    assert [(len(one.points), one.at_once) for one in sweeps.all() if one.way is Way.SEARCH] == [(2, 2)]
 
 
 @posix

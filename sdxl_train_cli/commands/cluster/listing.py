@@ -57,7 +57,8 @@ def retry(text: Job, as_json: Json = False, home: HomeOption = None) -> None:
     ]
     if not views:
         raise UsageError(f"no job {formatting.cut(text)}", "sdxl-train cluster list")
-    again = [view for view in views if view.state in {TaskState.FAILED, TaskState.STOPPED, TaskState.UNKNOWN}]
+    open_ends = {TaskState.FAILED, TaskState.STOPPED, TaskState.UNKNOWN}
+    again = [view for view in views if view.state in open_ends and not _is_pruned(view)]
     if not again:
         states = ", ".join(sorted({view.state.value for view in views}))
         raise UsageError(f"job {text} is {states}: there is nothing to do again", "sdxl-train cluster list")
@@ -71,9 +72,14 @@ def retry(text: Job, as_json: Json = False, home: HomeOption = None) -> None:
 
 def _shown(views: Sequence[TaskView], *, is_whole: bool) -> Sequence[TaskView]:
     """What waits or runs or may do so, and the last of what has ended."""
-    ended = [view.job for view in views if view.task.end is not None]
+    ended = [view.task.folder for view in views if view.task.end is not None]
     hidden = frozenset(ended[: 0 if is_whole else max(0, len(ended) - _MOST_ENDED)])
-    return [view for view in views if view.job not in hidden]
+    return [view for view in views if view.task.folder not in hidden]
+
+
+def _is_pruned(view: TaskView) -> bool:
+    """Whether it was stopped early by its search, which would stop it again."""
+    return view.state is TaskState.STOPPED and view.task.end is not None and view.task.run is not None
 
 
 def _lines(views: Sequence[TaskView]) -> list[str]:

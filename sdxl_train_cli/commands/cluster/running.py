@@ -18,6 +18,7 @@ from sdxl_train_cli.commands.runs.resume import ResumeRequest
 from sdxl_train_cli.commands.sweep import continuing
 from sdxl_train_cli.commands.workspace import HomeOption
 from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs.job import KeptResume
 from sdxl_train_cli.jobs.starting import JobActions
 from sdxl_train_cli.jobs.store import Kept
 from sdxl_train_cli.layout import Home
@@ -58,9 +59,14 @@ def _actions(where: Home, batch: Batch, task: Task) -> JobActions:
         train.launch(prepared, where, off, step_downs=kept.step_downs, note_folder=note_folder)
 
     def go_on(entry: Loaded, kept: Kept) -> None:
-        off = guards.parse(list(kept.guards_off))
-        ends_early = _ends_early(where, batch, task)
-        resume.launch(entry, where, ResumeRequest(guards_off=off, step_downs=kept.step_downs, ends_early=ends_early))
+        asked = task.resume or KeptResume()
+        request = ResumeRequest(
+            steps=asked.steps, force=asked.force, check_vram=asked.check_vram,
+            guards_off=guards.parse(list(kept.guards_off)), step_downs=kept.step_downs,
+            gpu_indices=(), saves_on_stop=True,  # it may have begun on another computer
+            ends_early=_ends_early(where, batch, task),
+        )  # fmt: skip
+        resume.launch(entry, where, request)
 
     return JobActions(start, go_on, console.note)
 

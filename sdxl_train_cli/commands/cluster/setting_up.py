@@ -62,12 +62,16 @@ def init(
             container=_text(_asked(container, "Command that starts another in a container", before.container or _NONE)),
             lines=_listed(line, "Further options of sbatch, such as --qos=long", before.lines),
             gpu_memory=before.gpu_memory,
+            gpu=before.gpu,
+            gpu_capability=before.gpu_capability,
         )
     )
     if not no_check:
         where = workspace.home(found.home)
         answer = checking.ask_node(where, found, float(wait), console.note)
-        found = replace(found, gpu_memory=_memory(answer))
+        name, size = answer.smallest or (None, None)
+        memory = None if size is None else f"{size:.1f}"
+        found = replace(found, gpu_memory=memory, gpu=name, gpu_capability=answer.capability)
         _tell(answer, found)
     printing.out(str(settings.write(found, os.environ)))
     console.note("to submit a training: sdxl-train lora --on slurm --model MODEL --data FOLDER")
@@ -98,11 +102,6 @@ def _listed(typed: list[str] | None, question: str, usual: Sequence[str]) -> tup
         return tuple(usual)
     answer = _text(_asked(None, question, " ".join(usual) or _NONE))
     return () if answer is None else tuple(answer.split())
-
-
-def _memory(answer: NodeAnswer) -> str | None:
-    """GB of the smallest GPU that the node has shown."""
-    return f"{min(size for _, size in answer.gpus):.1f}" if answer.gpus else None
 
 
 def _tell(answer: NodeAnswer, found: ClusterSettings) -> None:

@@ -7,17 +7,19 @@ from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
-from sdxl_train_cli import formatting
+from sdxl_train_cli import formatting, gpu
 from sdxl_train_cli.cluster import settings
 from sdxl_train_cli.cluster.submitting import SlurmEngine
 from sdxl_train_cli.commands import train_options, values, workspace
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import entering
+from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind
+from sdxl_train_cli.run import counting
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.run_choices import Choices, Elsewhere
 from sdxl_train_cli.ui import console, printing
 
 
@@ -51,10 +53,12 @@ def engine(on: Engine | None, nodes: int | None, choices: Choices, home: str | N
         several = len(choices.gpu_indices)
         hint = f"give --gpus {several} in its place" if several else "leave out --gpu"
         raise UsageError("--gpu is a number of this computer's, and Slurm chooses the GPU there", hint)
-    known = settings.load(os.environ)
-    if choices.processes > 1:
-        known = known.with_gpus(choices.processes)
-    return SlurmEngine(home_of(on, home), known, nodes or 1)
+    return engine_for(on, nodes or 1, choices.processes, home)
+
+
+def engine_for(on: Engine, nodes: int, processes: int, home: str | None) -> SlurmEngine:
+    """The cluster, for runs on so many nodes and GPUs of each."""
+    return SlurmEngine(home_of(on, home), settings.load(os.environ).with_gpus(processes), nodes)
 
 
 def home_of(on: Engine | None, home: str | None) -> Home:
@@ -73,32 +77,48 @@ def require_none(on: Engine | None, nodes: int | None, kind: Kind) -> None:
 
 
 def checked_as(choices: Choices, cluster: SlurmEngine) -> Choices:
-    """The choices as they are checked here: against a node's GPU where it is known. The node checks again."""
-    if choices.on_processor or choices.gpu_memory_gib is not None:
-        return choices
-    known = cluster.settings.gpu_memory_gib
-    if known is not None:
-        return replace(choices, gpu_memory_gib=known)
-    if choices.processes > 1:
-        words = "several GPUs are checked by a node's, and no node was asked what it has"
-        raise UsageError(words, f"sdxl-train cluster init --gpus {choices.processes}")
-    return replace(choices, check_vram=False)
+    """The choices as they are checked here: against a node's GPU where it is known. The node checks again.
+
+    UsageError where it is known that there is none.
+    """
+    there = node_of(cluster, is_needed=choices.check_vram and not choices.on_processor)
+    if choices.gpu_memory_gib is not None:
+        there = Elsewhere(gpu.hypothetical(choices.gpu_memory_gib, gpu.usual_headroom_gib()))
+    return replace(choices, elsewhere=there, check_vram=choices.check_vram and there.gpu is not None)
+
+
+def node_of(cluster: SlurmEngine, *, is_needed: bool) -> Elsewhere:
+    """A node, as far as it is known. UsageError if a GPU `is_needed` and it is known that there is none."""
+    known = cluster.settings
+    found = Elsewhere(known.node_gpu, has_gpu=known.node_gpu is not None or known.has_gpu)
+    if is_needed and not found.has_gpu:
+        words = "the cluster's jobs ask for no GPU, and on a processor SDXL trains for weeks"
+        raise UsageError(words, "sdxl-train cluster init --gpus 1; or try anyway: --no-vram-check")
+    return found
 
 
 def submit(
-    prepared: Prepared, cluster: SlurmEngine, guards_off: frozenset[Guard], *, step_downs: int, dry_run: bool,
-    as_json: bool,
+    prepared: Prepared, cluster: SlurmEngine, guards_off: frozenset[Guard] = frozenset(), *, step_downs: int = 0,
+    dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Submit a run and print the job's number; with `dry_run`, print the script and submit nothing."""
-    points = [entering.waiting(prepared, guards_off, step_downs=step_downs)]
+    why = counting.why_not_resumed(prepared.environment, prepared.recipe.kind)
+    if why is not None:
+        console.note(f"what Slurm takes back begins anew: {why}")
+    submit_point(entering.waiting(prepared, guards_off, step_downs=step_downs), cluster, dry_run=dry_run,
+                 as_json=as_json)  # fmt: skip
+
+
+def submit_point(point: Waiting, cluster: SlurmEngine, *, dry_run: bool, as_json: bool) -> None:
+    """As above."""
     if dry_run:
-        (text,) = cluster.scripts(points, None)
+        (text,) = cluster.scripts([point], None)
         printing.data({"script": text}, indent=None) if as_json else printing.document(text.rstrip("\n"))
         return
-    (made,) = cluster.submit(points)
+    (made,) = cluster.submit([point])
     (job,) = made.jobs
     if as_json:
-        printing.data({"job": job, "name": prepared.choices.name, "folder": str(made.folder)}, indent=None)
+        printing.data({"job": job, "name": point.name, "folder": str(made.folder)}, indent=None)
     else:
         printing.out(job)
     console.note(f"job {job} is submitted; to see it: sdxl-train cluster list{flag(cluster.home)}")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import entering, worker
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
-from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.ui import console, printing
 
 GROUP = "add"
@@ -19,13 +17,6 @@ GROUP = "add"
 def is_asked(context: typer.Context) -> bool:
     """Whether the training was typed after `queue add`."""
     return context.parent is not None and context.parent.info_name == GROUP
-
-
-def _require_one_gpu(choices: Choices) -> None:
-    """UsageError for a training on several GPUs: the queue gives each job one."""
-    if choices.processes > 1:
-        words = f"the queue gives each job one GPU, and this training takes {choices.processes}"
-        raise UsageError(words, f"without the queue: sdxl-train {choices.kind.value} --gpus {choices.processes}")
 
 
 def add(
@@ -38,7 +29,6 @@ def add(
 ) -> None:
     """Put a run that passed every check at the end of the queue, as its choices are now."""
     queue = Queue(where.queue)
-    _require_one_gpu(prepared.choices)
     job = queue.add(entering.waiting(prepared, guards_off, step_downs=step_downs))
     if as_json:
         printing.data({"job": job.id, "name": job.name, "kind": job.kind, "preset": job.preset}, indent=None)

@@ -64,7 +64,7 @@ def rm(texts: Texts, as_json: Json = False, home: HomeOption = None) -> None:
     chosen = [queue.find(text) for text in texts]
     for job in chosen:
         if not queue.remove(job.id):
-            raise UsageError(f"{job.words} is running", what_next(job))
+            raise UsageError(f"{job.words} is {queue.require(job.id).state.value}", what_next(job))
         shutil.rmtree(queue.job_folder(job.id), ignore_errors=True)
         console.note(f"{job.words} is out of the queue")
     if as_json:

@@ -61,13 +61,17 @@ def _lines(jobs: Sequence[Job], *, is_whole: bool) -> list[str]:
 
 
 def _row(job: Job) -> Sequence[str]:
-    has_place = job.state is not JobState.WAITING or job.gpu_index is not None
-    index = job.gpu_index if job.state is JobState.WAITING else job.device
-    where = "-" if index is None else str(index)
     return (
-        str(job.id), job.run_name, job.state.value, job.kind, job.preset, where if has_place else "", _step(job),
-        _spent(job), formatting.cut(job.cause or ""),
+        str(job.id), job.run_name, job.state.value, job.kind, job.preset, _place(job), _step(job), _spent(job),
+        formatting.cut(job.cause or ""),
     )  # fmt: skip
+
+
+def _place(job: Job) -> str:
+    """The GPUs on which a job runs or ran, or those that it waits for. Nothing where any one will do."""
+    if job.state is not JobState.WAITING:
+        return ",".join(map(str, job.devices)) or "-"
+    return ",".join(map(str, job.gpu_indices)) or ("" if job.gpus == 1 else f"any {job.gpus}")
 
 
 def _step(job: Job) -> str:
@@ -88,9 +92,11 @@ def _spent(job: Job) -> str:
 
 
 def _facts(job: Job) -> dict[str, object]:
+    places = job.gpu_indices or job.devices
     return {
         "job": job.id, "name": job.name, "state": job.state.value, "kind": job.kind, "preset": job.preset,
-        "gpu": job.device if job.gpu_index is None else job.gpu_index, "need_gib": job.need_gib,
+        "gpu": places[0] if len(places) == 1 else None, "gpus": job.gpus, "gpu_indices": places,
+        "need_gib": job.need_gib,
         "run": None if job.folder is None else str(job.folder), "starts": job.starts,
         "added": job.added.isoformat(), "started": _moment(job.started), "ended": _moment(job.ended),
         "exit_code": job.exit_code, "cause": job.cause,
@@ -129,4 +135,5 @@ def what_next(job: Job) -> str:
     return {
         JobState.WAITING: "sdxl-train queue start",
         JobState.RUNNING: f"to stop it: sdxl-train queue stop {job.id}",
+        JobState.HANDING_OVER: "if that was cut off, the next one settles it: sdxl-train queue start --on slurm",
     }.get(job.state, f"to let it run again: sdxl-train queue retry {job.id}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import train, values, workspace
 from sdxl_train_cli.commands.queue.listing import JobText, what_next
 from sdxl_train_cli.commands.runs import resume
@@ -24,18 +25,20 @@ from sdxl_train_cli.layout import Home
 from sdxl_train_cli.records import run_owner
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.runs import FolderTakenError
-from sdxl_train_cli.run import guards, preparation
+from sdxl_train_cli.run import guards, preparation, several_gpus
 from sdxl_train_cli.run.run_choices import Choices
 from sdxl_train_cli.ui import console
 
 _TRIES = 8
 """As many jobs of one name may start in the same moment."""
 
-GpuIndex = Annotated[int | None, values.gpu_index("Number of the GPU to train on [default: the freest]")]
+GpuIndices = Annotated[  # typer takes no tuple of any length
+    Any, values.gpu_indices("Numbers of the GPUs to train on [default: those with most free memory]")
+]
 Claimed = Annotated[int | None, typer.Option("--claimed", metavar="START", hidden=True)]
 
 
-def run(text: JobText, gpu: GpuIndex = None, claimed: Claimed = None, home: HomeOption = None) -> None:
+def run(text: JobText, gpu: GpuIndices = None, claimed: Claimed = None, home: HomeOption = None) -> None:
     """Carry out one job now, in this terminal."""
     where = workspace.home(home)
     queue = Queue(where.queue)
@@ -51,10 +54,10 @@ def run(text: JobText, gpu: GpuIndex = None, claimed: Claimed = None, home: Home
                 continuing.go_on(where)
 
 
-def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) -> Job:
+def _claimed(queue: Queue, number: int, gpus: tuple[int, ...] | None, claimed: int | None) -> Job:
     """The job, taken by this process. `claimed` is the start that the worker has taken it for."""
     if claimed is None:
-        job = queue.claim(number, _device(queue.require(number), gpu))
+        job = queue.claim(number, _devices(queue.require(number), gpus or ()))
         if job is None:
             found = queue.require(number)
             raise UsageError(f"{found.words} is {found.state.value}", what_next(found))
@@ -65,13 +68,20 @@ def _claimed(queue: Queue, number: int, gpu: int | None, claimed: int | None) ->
     return job
 
 
-def _device(job: Job, typed: int | None) -> int | None:
-    """The GPU that is noted as taken, so that a worker starts nothing else on it: typed, the job's, or the freest."""
-    wanted = job.gpu_index if typed is None else typed
-    if wanted is not None:
-        return wanted
-    freest = preparation.choose_device(None)
-    return None if freest is None else freest.index
+def _devices(job: Job, typed: tuple[int, ...]) -> tuple[int, ...]:
+    """The GPUs that are noted as taken, so that a worker starts nothing else on them: typed, the job's, or the freest.
+
+    UsageError if they are not as many as the job needs.
+    """
+    if typed and len(typed) != job.gpus:
+        needs = formatting.counted(job.gpus, "GPU")
+        hint = "--gpu 0" if job.gpus == 1 else f"as many, such as --gpu {','.join(map(str, range(job.gpus)))}"
+        raise UsageError(f"{job.words} needs {needs}, and --gpu names {len(typed)}", hint)
+    wanted = typed or job.gpu_indices
+    if job.gpus > 1:
+        return tuple(device.index for device in several_gpus.freest(job.gpus, wanted))
+    freest = None if wanted else preparation.choose_device(None)
+    return wanted if freest is None else (freest.index,)
 
 
 def _actions(where: Home, queue: Queue, job: Job) -> JobActions:
@@ -94,7 +104,7 @@ def _actions(where: Home, queue: Queue, job: Job) -> JobActions:
             asked = ResumeRequest(
                 guards_off=guards.parse(list(kept.guards_off)),
                 step_downs=kept.step_downs,
-                gpu_indices=None if job.device is None else (job.device,),
+                gpu_indices=job.devices or None,
                 ends_early=ends_early,
             )
             resume.launch(entry, where, asked)

@@ -11,6 +11,8 @@ import typer
 
 from sdxl_train_cli import formatting, signals
 from sdxl_train_cli.commands import workspace
+from sdxl_train_cli.commands.queue import handing
+from sdxl_train_cli.commands.queue.handing import AtOnce, DryRun, OnCluster
 from sdxl_train_cli.commands.queue.listing import Json, what_next
 from sdxl_train_cli.commands.sweep import continuing
 from sdxl_train_cli.commands.workspace import HomeOption
@@ -36,11 +38,23 @@ Some = Annotated[
 ]
 
 
-def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: HomeOption = None) -> None:
-    """Work off the queue: one job on each GPU, until none is left."""
+def start(
+    gpu: Gpus = None, share: Share = False, wait: Wait = False, on: OnCluster = None, at_once: AtOnce = None,
+    dry_run: DryRun = False, home: HomeOption = None,
+) -> None:  # fmt: skip
+    """Work off the queue: one job on each GPU, until none is left. Or hand what waits to a cluster."""
+    if on is not None:
+        given = {"--gpu": gpu is not None, "--share": share, "--wait": wait}
+        handing.require_alone([flag for flag, is_given in given.items() if is_given])
+        handing.hand_over(on, at_once, home, dry_run=dry_run)
+        return
+    if at_once is not None or dry_run:
+        words = f"{'--dry-run' if dry_run else '--at-once'} is for a cluster, and this computer starts the jobs itself"
+        raise UsageError(words, "add --on slurm, or leave it out")
     where = workspace.home(home)
     environment.require(where)
     queue = Queue(where.queue)
+    handing.settle(queue, where)
     options = WorkerOptions(_indices(gpu), shares=share, waits=wait)
     _outlive_the_terminal()
     with worker.holding(queue):
@@ -54,7 +68,7 @@ def start(gpu: Gpus = None, share: Share = False, wait: Wait = False, home: Home
             with contextlib.suppress(signals.Stopped):  # a second Ctrl-C leaves them to themselves
                 working.stop()
             raise
-    _tell_end(queue, before)
+    _tell_end(queue, before, working)
 
 
 def stop(text: Some = None, as_json: Json = False, home: HomeOption = None) -> None:
@@ -80,7 +94,7 @@ def stop(text: Some = None, as_json: Json = False, home: HomeOption = None) -> N
 
 
 def _argv(where: Home, job: Job) -> list[str]:
-    device = [] if job.device is None else ["--gpu", str(job.device)]
+    device = ["--gpu", ",".join(map(str, job.devices))] if job.devices else []
     return worker.own_argv(
         "queue", "run", str(job.id), "--claimed", str(job.starts), "--home", str(where.path), *device
     )
@@ -102,8 +116,8 @@ def _outlive_the_terminal() -> None:
         signal.signal(hangup, signal.SIG_IGN)
 
 
-def _tell_end(queue: Queue, before: Collection[tuple[int, int]]) -> None:
-    """Say what is left, and what has failed since the worker began. `before` are the starts that had ended by then."""
+def _tell_end(queue: Queue, before: Collection[tuple[int, int]], working: Worker) -> None:
+    """Say what is left and why, and what has failed since. `before` are the starts that had ended when it began."""
     jobs = queue.jobs()
     left = [job for job in jobs if not job.state.has_ended]
     ended = [job for job in jobs if job.state.has_ended and (job.id, job.starts) not in before]
@@ -111,7 +125,10 @@ def _tell_end(queue: Queue, before: Collection[tuple[int, int]]) -> None:
     told = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
     console.note(f"{f'{len(left)} left' if left else 'nothing is left to do'}: {told or 'no job has ended'}")
     for job in left[:_MOST_NAMED]:
-        console.note(f"  {job.words} waits{'' if job.gpu_index is None else f' for GPU {job.gpu_index}'}")
+        why = working.obstacle(job)
+        console.note(f"  {job.words} waits{f': it {why}' if why else ''}")
+    if len(left) > _MOST_NAMED:
+        console.note(f"  and {len(left) - _MOST_NAMED} more: sdxl-train queue list")
     for job in ended:
         if job.state is JobState.FAILED:
             printing.err(f"  {job.words} failed; why: sdxl-train queue log {job.id}")

@@ -10,11 +10,14 @@ import typer
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import ending, values, workspace
+from sdxl_train_cli.commands.cluster import going_on
+from sdxl_train_cli.commands.cluster.submission import On
 from sdxl_train_cli.commands.runs.showing import Run
 from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
 from sdxl_train_cli.commands.workspace import HomeOption, OutputOption
 from sdxl_train_cli.environment import environment
 from sdxl_train_cli.environment.environment import Environment
+from sdxl_train_cli.jobs.job import KeptResume
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.recipe import Kind, Setting
 from sdxl_train_cli.records import history
@@ -36,11 +39,19 @@ Force = Annotated[bool, typer.Option("--force", help="Resume even if it is refus
 def resume(
     run: Run, output: OutputOption = None, steps: Steps = None, on_oom: OnOomOption = OnOom.STOP,
     step_downs: StepDowns = 3, no_guard: NoGuard = None, as_json: AsJson = False,
-    dry_run: DryRun = False, no_vram_check: NoVramCheck = False, force: Force = False, home: HomeOption = None,
+    dry_run: DryRun = False, no_vram_check: NoVramCheck = False, force: Force = False, on: On = None,
+    home: HomeOption = None,
 ) -> None:  # fmt: skip
     """Resume a run that was stopped or cut off."""
     off = guards.parse(no_guard or [])
     entry = history.require(run, workspace.output(output))
+    if on is not None:
+        kept = KeptResume(steps, force=force, check_vram=not no_vram_check)
+        downs = step_downs if on_oom is OnOom.STEP_DOWN else 0
+        point, cluster = going_on.prepare(entry, kept, on, home)
+        point = replace(point, guards_off=tuple(sorted(guard.value for guard in off)), step_downs=downs)
+        going_on.submit(entry, point, cluster, dry_run=dry_run, as_json=as_json)
+        return
     where = workspace.home(home)
     if dry_run:
         resumed = resuming.prepare(entry, where, steps=steps, check_vram=not no_vram_check, force=force)
@@ -65,6 +76,7 @@ class ResumeRequest:
     guards_off: frozenset[Guard] = frozenset()
     step_downs: int = 0
     gpu_indices: tuple[int, ...] | None = None
+    saves_on_stop: bool = False
     ends_early: Callable[[], str | None] | None = None
 
 
@@ -74,7 +86,7 @@ def launch(entry: Loaded, where: Home, asked: ResumeRequest, *, as_json: bool = 
     def prepared(now: Loaded, changes: Mapping[str, Setting | None], *, check_vram: bool) -> ResumedRun:
         found = resuming.prepare(
             now, where, steps=asked.steps, check_vram=check_vram, force=asked.force, changes=changes,
-            gpu_indices=asked.gpu_indices,
+            gpu_indices=asked.gpu_indices, saves_on_stop=asked.saves_on_stop,
         )  # fmt: skip
         return replace(found, ends_early=asked.ends_early)
 

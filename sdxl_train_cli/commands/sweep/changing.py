@@ -33,18 +33,24 @@ def stop(name: SweepName, as_json: Json = False, home: HomeOption = None) -> Non
     if sweep.on_slurm:
         done = _cancel(overview.with_tokens(where.cluster, tokens).values(), where)
     else:
-        done = _stop_jobs(Queue(where.queue), tokens)
+        of_queue = _stop_jobs(Queue(where.queue), tokens)
+        handed = overview.with_tokens(where.cluster, tokens).values()
+        done = {**of_queue, **(_cancel(handed, where, is_whole=False) if handed else {})}
     if as_json:
         printing.data({"sweep": name, **done}, indent=None)
 
 
-def _cancel(views: Collection[TaskView], where: Home) -> Mapping[str, object]:
-    """Cancel what a cluster has of a sweep. SlurmError where Slurm does not say what that is."""
+def _cancel(views: Collection[TaskView], where: Home, *, is_whole: bool = True) -> Mapping[str, object]:
+    """Cancel what a cluster has of a sweep. SlurmError where Slurm does not say what that is.
+
+    `is_whole` is false for what the queue has handed over, perhaps in an array with other jobs.
+    """
     slurm.jobs([view.job for view in views if view.state is TaskState.UNKNOWN])
     alive = [view for view in views if view.state.is_open]
-    numbers = sorted({view.job.partition("_")[0] for view in alive})  # whole arrays, of which Slurm then knows the rest
+    # Whole arrays, of which Slurm then knows the rest; the last first, as it waits for those before.
+    numbers = sorted({view.job.partition("_")[0] for view in alive}, key=int)
     if numbers:
-        slurm.cancel(*numbers)
+        slurm.cancel(*(reversed(numbers) if is_whole else [view.job for view in alive]))
     running = sum(view.state is TaskState.RUNNING for view in alive)
     console.note(f"cancelled {len(alive) - running} that waited and {running} that ran")
     for number in numbers:
@@ -88,6 +94,5 @@ def rm(name: SweepName, as_json: Json = False, home: HomeOption = None) -> None:
 def _going(sweep: Sweep, queue: Queue, where: Home) -> Sequence[object]:
     """What of it waits or runs."""
     tokens = [point.token for point in sweep.points]
-    if sweep.on_slurm:
-        return [view for view in overview.with_tokens(where.cluster, tokens).values() if view.state.is_open]
-    return [job for job in queue.with_tokens(tokens).values() if not job.state.has_ended]
+    there = [view for view in overview.with_tokens(where.cluster, tokens).values() if view.state.is_open]
+    return [*there, *(job for job in queue.with_tokens(tokens).values() if not job.state.has_ended)]

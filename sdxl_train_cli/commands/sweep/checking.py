@@ -58,10 +58,10 @@ def asked(context: typer.Context) -> SweepRequest | None:
 
 def check(request: SweepRequest, base: Choices, engine: SweepEngine) -> CheckedSweep:
     """Every point that is known now, checked as a run is. Raises what is wrong with any, and writes nothing."""
-    _require_possible(request, base, engine)
+    _require_possible(request, engine)
     if request.way is Way.SEARCH:
         suggestions.require()
-        request = replace(request, at_once=_open_at_once(request, engine))
+        request = replace(request, at_once=_open_at_once(request, base, engine))
     base = replace(base, name=engine.free_name(base.name))
     points = _first_points(request, engine)
     with console.picture_progress() as on_progress:
@@ -82,11 +82,8 @@ def check(request: SweepRequest, base: Choices, engine: SweepEngine) -> CheckedS
     return found
 
 
-def _require_possible(request: SweepRequest, base: Choices, engine: SweepEngine) -> None:
+def _require_possible(request: SweepRequest, engine: SweepEngine) -> None:
     """UsageError for what the queue alone can do, or a cluster alone."""
-    if engine.cluster is None and base.processes > 1:
-        words = f"the queue gives each run one GPU, and these take {base.processes}"
-        raise UsageError(words, "leave out --gpus and --gpu, or add --on slurm, which takes --gpus")
     if engine.cluster is None and request.at_once is not None:
         words = "--at-once is for a cluster: this computer's queue runs one on each GPU"
         raise UsageError(words, f"leave out --at-once, or add --on slurm --at-once {request.at_once}")
@@ -119,11 +116,12 @@ def _first_points(request: SweepRequest, engine: SweepEngine) -> list[Settings]:
     return axes.at_random(request.axes, count)
 
 
-def _open_at_once(request: SweepRequest, engine: SweepEngine) -> int:
+def _open_at_once(request: SweepRequest, base: Choices, engine: SweepEngine) -> int:
     """Points of a search that are open at a time: as many as the queue can run.
 
     On a cluster as many as are drawn at random first, so that each later point has something to learn from.
     """
     if engine.cluster is None:
-        return max(1, len(gpu.devices()))
+        is_named = base.gpu_index is not None or bool(base.gpu_indices)
+        return 1 if is_named else max(1, len(gpu.devices()) // base.processes)
     return request.at_once or suggestions.at_random_first(request.count or 1)

@@ -16,7 +16,8 @@ def take(args) -> None:
         return
     import fcntl
 
-    for name in (args.output_name, "gpu" + os.environ.get("CUDA_VISIBLE_DEVICES", "")):
+    cards = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    for name in (args.output_name, *(f"gpu{card}" for card in cards)):
         file = open(os.path.join(folder, name + ".lock"), "ab")
         _held.append(file)
         try:

@@ -1,0 +1,187 @@
+"""Jobs of the queue that are handed over to a cluster, whatever cuts that off. Slurm's commands are scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_cluster_overview import OFF
+
+from sdxl_train_cli.cluster import batch, handing_over, overview, slurm
+from sdxl_train_cli.cluster.handing_over import HandedShare
+from sdxl_train_cli.cluster.settings import ClusterSettings
+from sdxl_train_cli.cluster.slurm import SlurmError
+from sdxl_train_cli.cluster.submitting import SlurmEngine
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs.job import Job, JobState, Waiting
+from sdxl_train_cli.jobs.store import Queue
+from sdxl_train_cli.layout import Home
+
+Say = Callable[..., None]
+
+
+@pytest.fixture
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Make a command of Slurm that runs this shell code. Job 12 is what sbatch submits."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def write(name: str, code: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{code}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+
+    for name, code in {"sacct": OFF, "scontrol": "exit 1", "squeue": "true", "sbatch": "echo 12"}.items():
+        write(name, code)
+    return write
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> SlurmEngine:
+    return SlurmEngine(Home(tmp_path / "общий дом"), ClusterSettings(home="/h", gpus="gpu:a100:8"))
+
+
+@pytest.fixture
+def queue(engine: SlurmEngine) -> Queue:
+    """Four jobs: the third takes two GPUs, and the last was added for GPU 1 of this computer."""
+    found = Queue(engine.home.queue)
+    for number, more in enumerate([{}, {}, {"processes": 2}, {"gpu_index": 1}]):
+        inputs = {"preset": "gc", "model": "m", "data": "/d", "output": "/o", **more}
+        record = json.dumps({"sdxl_train": "1", "kind": "lora", "inputs": inputs})
+        found.add(Waiting(name=f"cat{number}", kind="lora", preset="gc", record=record, token=f"token{number}"))
+    return found
+
+
+def shared(queue: Queue, engine: SlurmEngine, told: list[str] | None = None) -> list[HandedShare]:
+    say = [].append if told is None else told.append
+    return handing_over.shares(queue, queue.jobs(JobState.WAITING), engine, lambda _job, record: record, say)
+
+
+def where(queue: Queue, engine: SlurmEngine) -> dict[str, list[str]]:
+    """The names of the jobs that the queue has, and of those that the cluster has."""
+    batches = sorted(batch.all_in(engine.home.cluster), key=lambda one: one.jobs)  # two may be of one second
+    there = [task.name for one in batches for task in one.tasks()]
+    return {"queue": [job.name for job in queue.jobs()], "cluster": there}
+
+
+def test_jobs_with_the_same_resources_go_together_in_the_queues_order(
+    queue: Queue, engine: SlurmEngine, say: Say
+) -> None:
+    queue.move(4, 0)
+    told: list[str] = []
+    found = shared(queue, engine, told)
+
+    assert [[job.name for job in share.jobs] for share in found] == [["cat3", "cat0", "cat1"], ["cat2"]]
+    assert [share.engine.settings.gres for share in found] == ["gpu:a100:1", "gpu:a100:2"]
+    assert told == ["job 4 (cat3) was added for GPU 1 of this computer; on the cluster Slurm chooses"]
+    say("sbatch", 'n=$(cat "$0.n" 2>/dev/null || echo 11); n=$((n + 1)); echo $n > "$0.n"; echo $n')
+
+    assert [handing_over.hand_over(queue, share, 2) for share in found] == [["12"], ["13"]]
+
+    assert where(queue, engine) == {"queue": [], "cluster": ["cat3", "cat0", "cat1", "cat2"]}
+    (first, _) = sorted(batch.all_in(engine.home.cluster), key=lambda one: one.jobs)
+    assert "#SBATCH --array=0-2%2" in first.script.read_text(encoding="utf-8")
+    (pinned, *_) = first.tasks()
+    assert (pinned.token, json.loads(pinned.kept.record)["inputs"]["gpu_index"]) == ("token3", None)
+
+
+def test_a_refusal_leaves_all_in_the_queue(queue: Queue, engine: SlurmEngine, say: Say) -> None:
+    say("sbatch", "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1")
+
+    with pytest.raises(SlurmError):
+        handing_over.hand_over(queue, shared(queue, engine)[0], None)
+
+    assert where(queue, engine) == {"queue": ["cat0", "cat1", "cat2", "cat3"], "cluster": []}
+    assert {job.state for job in queue.jobs()} == {JobState.WAITING}
+
+
+def killed_while_handing_over(queue: Queue, share: HandedShare, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hand over in another process, which ends as it would call this, without a chance to tidy up."""
+    place, name = moment.split(".")
+    target = {"batch": batch, "slurm": slurm, "Batch": batch.Batch, "Queue": Queue}[place]
+    monkeypatch.setattr(target, name, lambda *_, **_named: os._exit(9))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            handing_over.hand_over(queue, share, None)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_there", "has"),
+    [
+        ("batch.create", False, "queue"),
+        ("slurm.submit", False, "queue"),
+        ("slurm.submit", True, "cluster"),
+        ("Batch.note_job", False, "queue"),
+        ("Batch.note_job", True, "cluster"),
+        ("Queue.end_hand_over", True, "cluster"),
+    ],
+)
+def test_a_kill_at_any_moment_leaves_each_job_with_one_of_the_two(  # noqa: PLR0913, PLR0917
+    queue: Queue, engine: SlurmEngine, say: Say, moment: str, is_there: bool, has: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`is_there`: Slurm has the job after the kill."""
+    path = os.environ["PATH"]
+    killed_while_handing_over(queue, shared(queue, engine)[0], moment, monkeypatch)
+    monkeypatch.setenv("PATH", path)
+    assert [job.state.value for job in queue.jobs()] == ["handing over", "handing over", "waiting", "handing over"]
+    assert queue.claim(1, []) is None  # no worker starts it
+    assert not queue.remove(1)
+    assert not queue.ask_to_stop(1)
+    script = next(engine.home.cluster.glob("*/script.sh"), None) if engine.home.cluster.is_dir() else None
+    say("squeue", f"echo '12|{script}'" if is_there else "echo '12|/another/script.sh'")
+
+    handing_over.settle(queue, engine.home.cluster)
+
+    all_four = {"queue": ["cat0", "cat1", "cat2", "cat3"], "cluster": []}
+    expected = {"queue": ["cat2"], "cluster": ["cat0", "cat1", "cat3"]} if has == "cluster" else all_four
+    assert where(queue, engine) == expected
+    assert {job.state for job in queue.jobs()} == {JobState.WAITING}
+    assert {view.job for view in overview.views(engine.home.cluster)} <= {"12_0", "12_1", "12_2"}
+
+
+def test_while_slurm_does_not_answer_nothing_is_decided(
+    queue: Queue, engine: SlurmEngine, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = os.environ["PATH"]
+    killed_while_handing_over(queue, shared(queue, engine)[1], "Batch.note_job", monkeypatch)
+    monkeypatch.setenv("PATH", path)
+    say("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+
+    with pytest.raises(SlurmError):
+        handing_over.settle(queue, engine.home.cluster)
+
+    assert queue.require(3).state is JobState.HANDING_OVER
+
+
+def test_a_job_that_a_worker_has_taken_meanwhile_is_left_to_it(queue: Queue, engine: SlurmEngine, say: Say) -> None:
+    say("squeue", "true")
+    (share, _) = shared(queue, engine)
+    assert queue.claim(2, []) is not None
+
+    handing_over.hand_over(queue, share, None)
+
+    assert where(queue, engine) == {"queue": ["cat1", "cat2"], "cluster": ["cat0", "cat3"]}
+    assert queue.require(2).state is JobState.RUNNING
+
+
+def test_two_do_not_hand_over_at_once(queue: Queue) -> None:
+    with handing_over.holding(queue), pytest.raises(UsageError, match="hands this queue over"), \
+         handing_over.holding(queue):  # fmt: skip
+        pass
+
+
+def test_a_cut_off_job_waits_again_unless_a_worker_sees_to_that(queue: Queue) -> None:
+    claimed: Job | None = queue.claim(1, [])
+    assert claimed is not None
+
+    handing_over.put_back_cut_off(queue)
+
+    assert queue.require(1).state is JobState.WAITING
