@@ -198,7 +198,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def picture_progress(what: str = "looking at pictures") -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar for work on pictures. Yields None if there is no terminal."""
+    """A progress bar, by default for work on pictures. Yields None if there is no terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return

@@ -12,7 +12,8 @@ from swept_runs import STEPS, SweptRuns, validated_runs
 from web_browser import needs_browser, opened
 
 from sdxl_train_cli.ranking import ranking
-from sdxl_train_cli.ranking.verdict import Standing
+from sdxl_train_cli.ranking.evidence import Evidence
+from sdxl_train_cli.ranking.verdict import Standing, Verdict
 from sdxl_train_cli.records import ended_index, picture_losses
 from sdxl_train_cli.records.picture_losses import Validation
 from sdxl_train_cli.sweeps import comparing, pruning, words
@@ -207,6 +208,25 @@ def test_what_was_found_of_points_that_have_ended_is_remembered(
     emptied = comparing.compare(swept.follow())
     assert emptied.best is not None
     assert (emptied.best.name, emptied.points[0].checkpoint) == ("cat-lr1e-4", None)
+
+
+def test_ctrl_c_keeps_what_was_read_of_points(swept: SweptRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rate in ("1e-5", "1e-4", "1e-3"):
+        swept.run(rate, steady(0.30))
+    judge, judged = ranking.judge, list[str]()
+
+    def interrupted(known: Evidence) -> Verdict:
+        judged.append(known.name)
+        if len(judged) == 2:
+            raise KeyboardInterrupt
+        return judge(known)
+
+    monkeypatch.setattr(ranking, "judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        comparing.compare(swept.follow())
+    comparing.compare(swept.follow())
+
+    assert judged == ["cat-lr1e-5", "cat-lr1e-4", "cat-lr1e-4", "cat-lr1e-3"]
 
 
 def test_what_another_version_remembered_is_read_anew(swept: SweptRuns) -> None:
