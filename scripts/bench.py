@@ -6,6 +6,11 @@
     ledger    `sdxl-train runs list` of 10,000, against 1 s                        goal: at most 1
               not for the first time
     queue     `sdxl-train queue list` of 10,000 against 1 s                        goal: at most 1
+    tasks     `sdxl-train cluster list` of      against 1 s                        goal: at most 1
+              10,000 that have ended but for ten, without a Slurm, not for the first time
+    sweep     `sdxl-train sweep show` of 2,000  against 1 s                        goal: at most 1
+              points, not for the first time
+    page      the page of the same              against 2 s                        goal: at most 1
     run       a training under `sdxl-train`     against the same argv started by hand  goal: at most 1.02
               (from the trainer's start to its end; what comes before is what `dry-run` measures)
     check     `sdxl-train dataset check`        against decoding them with Pillow      goal: at most 1.3
@@ -55,7 +60,7 @@ print("\\n".join(toolchain.plan(row, declared, toolchain.TorchBuild.DEFAULT, (),
 """
 GOALS = {"help": 1 / 40, "dry-run": 1 / 8, "list": 1 / 8, "run": 1.02, "check": 1.3, "again": 0.05, "memory": 1.0}
 GOALS["setup"] = 1 / 3
-GOALS |= {"ledger": 1.0, "queue": 1.0}
+GOALS |= {"ledger": 1.0, "queue": 1.0, "tasks": 1.0, "sweep": 1.0, "page": 1.0}
 GOALS |= {"best": 1.0, "best-mem": 1.0}
 GOALS |= {"many": 4.0, "many-too": 0.2, "beside": 2.0, "train": 0.5}
 ON_PROCESSOR = 1.1
@@ -64,7 +69,7 @@ UNITS = {"memory": "MB", "best-mem": "MB"}
 """Where it is not seconds."""
 PICTURES, MOST_MEGABYTES = 1000, 300
 MANY, NEW = 50_000, 1_000
-TEN_THOUSAND, LIST_SECONDS = 10_000, 1.0
+TEN_THOUSAND, POINTS, LIST_SECONDS, PAGE_SECONDS = 10_000, 2_000, 1.0, 2.0
 NETWORKS, BEST_SECONDS, BEST_MEGABYTES = 20, 20.0, 1000
 
 
@@ -85,6 +90,9 @@ def main() -> int:
         "list": bench.list_runs,
         "ledger": bench.ledger,
         "queue": bench.queue,
+        "tasks": bench.tasks,
+        "sweep": bench.sweep,
+        "page": bench.sweep_page,
         "run": bench.run,
         "check": bench.check,
         "again": bench.check_again,
@@ -149,10 +157,34 @@ class Bench:
 
     def ledger(self) -> tuple[float, float]:
         """Ten thousand records such as the smoke's own, each with what differs between runs."""
-        output, script = self.folder / "ledger", str(Path(__file__).with_name("many_runs.py"))
-        like = str(self._smoke() / "smoke-lora")
-        self._told([str(self.python), script, like, str(output), "--count", str(TEN_THOUSAND)])
+        output = self._many_runs("ledger", TEN_THOUSAND)
         return self._median_list(["runs", "list", "--output", str(output)]), LIST_SECONDS
+
+    def tasks(self) -> tuple[float, float]:
+        """Submissions of 200 tasks each."""
+        home = self.folder / "tasks-home"
+        self._many_runs("tasks", TEN_THOUSAND, "--tasks", str(home))
+        return self._median_list(["cluster", "list", "--home", str(home)]), LIST_SECONDS
+
+    def sweep(self) -> tuple[float, float]:
+        """A sweep whose points have ended."""
+        return self._median_list(self._show_sweep()), LIST_SECONDS
+
+    def sweep_page(self) -> tuple[float, float]:
+        """The table, and the page besides."""
+        return self._median_list([*self._show_sweep(), "--to", str(self.folder / "sweep.html")]), PAGE_SECONDS
+
+    def _show_sweep(self) -> list[str]:
+        home = self.folder / "sweep-home"
+        if not home.exists():
+            self._many_runs("sweep", POINTS, "--sweep", str(home))
+        return ["sweep", "show", "many", "--home", str(home)]
+
+    def _many_runs(self, name: str, count: int, *more: str) -> Path:
+        output, script = self.folder / name, str(Path(__file__).with_name("many_runs.py"))
+        like = str(self._smoke() / "smoke-lora")
+        self._told([str(self.python), script, like, str(output), "--count", str(count), *more])
+        return output
 
     def queue(self) -> tuple[float, float]:
         """A queue in which all jobs wait."""

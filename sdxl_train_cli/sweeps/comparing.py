@@ -17,7 +17,7 @@ from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.picture_losses import Difference, Validation
 from sdxl_train_cli.sweeps import measuring, point_runs
 from sdxl_train_cli.sweeps.measuring import Yardstick
-from sdxl_train_cli.sweeps.point_runs import MeasuredRun
+from sdxl_train_cli.sweeps.point_runs import MeasuredRun, OnProgress
 from sdxl_train_cli.sweeps.progress import FollowedPoint
 
 _FEW = 2
@@ -75,9 +75,9 @@ class Comparison:
         return any(one.standing is Standing.WORSE for one in self.points)
 
 
-def compare(followed: Sequence[FollowedPoint]) -> Comparison:
+def compare(followed: Sequence[FollowedPoint], on_progress: OnProgress | None = None) -> Comparison:
     """Rank what has been measured so far."""
-    seen = point_runs.measure_all(one.run for one in followed if one.run is not None)
+    seen = point_runs.measure_all((one.run for one in followed if one.run is not None), on_progress)
     points = [RankedPoint(one, None if one.run is None else seen.get(one.run.folder)) for one in followed]
     measured = [one for one in points if one.measured is not None]
     unlike = tuple(_unlike(measured))

@@ -26,6 +26,7 @@ from sdxl_train_cli.sweeps import measuring
 from sdxl_train_cli.sweeps.measuring import Yardstick
 
 _Kept = TypeVar("_Kept")
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,35 +67,46 @@ def load_all(folders: Iterable[Path]) -> dict[Path, PointRun]:
     return _remembered("point", stamps, _read, _run_facts, _parse_run)
 
 
-def measure_all(runs: Iterable[PointRun]) -> dict[Path, MeasuredRun]:
+def measure_all(runs: Iterable[PointRun], on_progress: OnProgress | None = None) -> dict[Path, MeasuredRun]:
     """What is known of the losses of each."""
-    return _remembered("measured", {run.folder: run.stamp for run in runs}, _measure, _measured_facts, _parse_measured)
+    stamps = {run.folder: run.stamp for run in runs}
+    return _remembered("measured", stamps, _measure, _measured_facts, _parse_measured, on_progress)
 
 
-def _remembered(
+def _remembered(  # noqa: PLR0913, PLR0917 - how one kind of thing is read, written and read back
     what: str,
     stamps: Mapping[Path, str | None],
     read: Callable[[Path, str | None], _Kept | None],
     facts: Callable[[_Kept], Sequence[object]],
     parse: Callable[[Path, Ended], _Kept],
+    on_progress: OnProgress | None = None,
 ) -> dict[Path, _Kept]:
     """From the index, or read. What has ended is then remembered, by the folder that its run lies in."""
     found, fresh = dict[Path, _Kept](), dict[Path, list[Ended]]()
     known = {place: ended_index.load(place, what) for place in {folder.parent for folder in stamps}}
-    for folder, stamp in stamps.items():
-        row = known[folder.parent].get(folder.name)
-        if row is not None and row.stamp == stamp:
-            with contextlib.suppress(ValueError, TypeError, LookupError):
-                found[folder] = parse(folder, row)
-                continue
-        one = read(folder, stamp)
-        if one is not None:
-            found[folder] = one
-            if stamp is not None:
-                fresh.setdefault(folder.parent, []).append(Ended(folder.name, stamp, facts(one)))
-    for place, rows in fresh.items():
-        ended_index.keep(place, rows, what=what)
+    try:
+        for done, (folder, stamp) in enumerate(stamps.items(), start=1):
+            if on_progress is not None:
+                on_progress(done, len(stamps))
+            row = known[folder.parent].get(folder.name)
+            one = _parse_row(parse, folder, row) if row is not None and row.stamp == stamp else None
+            if one is None:
+                one = read(folder, stamp)
+                if one is not None and stamp is not None:
+                    fresh.setdefault(folder.parent, []).append(Ended(folder.name, stamp, facts(one)))
+            if one is not None:
+                found[folder] = one
+    finally:  # Ctrl-C, too, keeps what was read
+        for place, rows in fresh.items():
+            ended_index.keep(place, rows, what=what)
     return found
+
+
+def _parse_row(parse: Callable[[Path, Ended], _Kept], folder: Path, row: Ended) -> _Kept | None:
+    """What a row says. None if it can't be read."""
+    with contextlib.suppress(ValueError, TypeError, LookupError):
+        return parse(folder, row)
+    return None
 
 
 def _stamp(folder: Path) -> str | None:

@@ -198,7 +198,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def picture_progress(what: str = "looking at pictures") -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar for work on pictures. Yields None if there is no terminal."""
+    """A progress bar, by default for work on pictures. Yields None if there is no terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
@@ -210,7 +210,8 @@ def redraw(lines: Callable[[], Sequence[str]], seconds: float) -> None:
     """Draw lines of text anew every `seconds`. Blocks until a signal ends it."""
     with Live(console=err, auto_refresh=False) as live:
         while True:
-            text = Text("\n").join(Text(line) for line in lines())
+            shown = lines()[: err.height + 1]  # one more than is seen, so that "..." tells of the rest
+            text = Text("\n").join(map(Text, shown))
             text.no_wrap, text.overflow = True, "ellipsis"
             live.update(text, refresh=True)
             time.sleep(seconds)

@@ -13,6 +13,7 @@ from sdxl_train_cli import files, layout
 from sdxl_train_cli.cluster import batch, overview, task_index
 from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
 from sdxl_train_cli.cluster.overview import TaskState
+from sdxl_train_cli.commands.cluster import listing
 from sdxl_train_cli.jobs.job import JobState, Waiting
 from sdxl_train_cli.records import ended_index
 
@@ -75,6 +76,14 @@ def test_a_task_that_is_started_again_is_live_again(made: Batch) -> None:
     assert states(made)[1] is TaskState.UNKNOWN
     made.task(1).note_end(TaskEnd(JobState.DONE, 0))
     assert states(made) == [TaskState.DONE, TaskState.DONE, TaskState.UNKNOWN]
+
+
+def test_of_many_that_have_ended_the_last_are_shown(made: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_MOST_ENDED", 1)
+    views = overview.views(made.folder.parent)
+
+    assert [view.task.name for view in listing._shown(views, is_whole=False)] == ["cat1", "cat2"]  # noqa: SLF001 - rows
+    assert listing._shown(views, is_whole=True) == views  # noqa: SLF001 - as above
 
 
 def test_a_removed_submission_is_forgotten(made: Batch) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import kept_runs
 import pytest
 from swept_runs import STEPS, SweptRuns, validated_runs
+from web_browser import needs_browser, opened
 
 from sdxl_train_cli.ranking import ranking
-from sdxl_train_cli.ranking.verdict import Standing
+from sdxl_train_cli.ranking.evidence import Evidence
+from sdxl_train_cli.ranking.verdict import Standing, Verdict
 from sdxl_train_cli.records import ended_index, picture_losses
 from sdxl_train_cli.records.picture_losses import Validation
 from sdxl_train_cli.sweeps import comparing, pruning, words
@@ -208,6 +210,25 @@ def test_what_was_found_of_points_that_have_ended_is_remembered(
     assert (emptied.best.name, emptied.points[0].checkpoint) == ("cat-lr1e-4", None)
 
 
+def test_ctrl_c_keeps_what_was_read_of_points(swept: SweptRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rate in ("1e-5", "1e-4", "1e-3"):
+        swept.run(rate, steady(0.30))
+    judge, judged = ranking.judge, list[str]()
+
+    def interrupted(known: Evidence) -> Verdict:
+        judged.append(known.name)
+        if len(judged) == 2:
+            raise KeyboardInterrupt
+        return judge(known)
+
+    monkeypatch.setattr(ranking, "judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        comparing.compare(swept.follow())
+    comparing.compare(swept.follow())
+
+    assert judged == ["cat-lr1e-5", "cat-lr1e-4", "cat-lr1e-4", "cat-lr1e-3"]
+
+
 def test_what_another_version_remembered_is_read_anew(swept: SweptRuns) -> None:
     swept.run("1e-5", steady(0.30))
     first = swept.follow()
@@ -221,9 +242,10 @@ def test_what_another_version_remembered_is_read_anew(swept: SweptRuns) -> None:
     assert comparing.compare(first).best is not None
 
 
-def test_of_many_points_the_best_are_shown_and_the_rest_faint(tmp_path: Path) -> None:
-    rates = [f"{number}e-6" for number in range(1, 201)]
-    swept = SweptRuns(tmp_path, rates)
+@pytest.fixture
+def many(tmp_path: Path) -> tuple[SweptRuns, comparing.Comparison]:
+    """Two hundred points, as they would have been compared."""
+    swept = SweptRuns(tmp_path, [f"{number}e-6" for number in range(1, 201)])
     looks = Validation(100, None, {"a": 1.0, "b": 2.0}, {})
     points = tuple(
         RankedPoint(
@@ -233,15 +255,35 @@ def test_of_many_points_the_best_are_shown_and_the_rest_faint(tmp_path: Path) ->
         )
         for at, point in enumerate(swept.sweep.points)
     )
-    found = comparing.Comparison(points, points[0], looks=200)
+    return swept, comparing.Comparison(points, points[0], looks=200)
+
+
+def test_of_many_points_the_best_are_shown_and_the_rest_faint(many: tuple[SweptRuns, comparing.Comparison]) -> None:
+    swept, found = many
 
     shown = sweep_page.content(swept.sweep, found)
 
     drawn = [one for one in shown["points"] if one["steps"]]  # type: ignore[attr-defined]
-    assert [one["name"] for one in drawn if not one["is_faint"]] == [f"cat-lr{rate}" for rate in rates[:12]]
+    assert [one["name"] for one in drawn if not one["is_faint"]] == [f"cat-lr{n}e-6" for n in range(1, 13)]
     assert sum(one["is_faint"] for one in drawn) == 120
     assert shown["curves_note"] == "In colour: the 12 lowest. Faint: 120 of the other 188, evenly chosen by loss."
     assert len(shown["points"]) == 200  # type: ignore[arg-type]
+
+
+@needs_browser
+def test_a_browser_draws_many_points_and_shows_all_when_asked(
+    many: tuple[SweptRuns, comparing.Comparison], tmp_path: Path
+) -> None:
+    sweep_page.write(many[0].sweep, many[1], tmp_path / "page.html")
+
+    with opened(tmp_path / "page.html") as (page, said):
+        before = page.locator("table").first.locator("tbody tr").count()
+        page.get_by_role("button", name="Show all 200").click()
+        assert (before, page.locator("table").first.locator("tbody tr").count()) == (25, 200)
+        assert page.locator(".scatter circle").count() == 200
+        assert page.locator(".u-legend .u-series:visible").count() == 13
+        assert page.get_by_text("In colour: the 12 lowest").count() == 1
+    assert said == []
 
 
 def test_a_cause_of_many_points_is_told_once(tmp_path: Path) -> None:

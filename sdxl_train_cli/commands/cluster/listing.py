@@ -17,20 +17,22 @@ from sdxl_train_cli.records import metrics
 from sdxl_train_cli.records.runs import Run
 from sdxl_train_cli.ui import console, printing, wrapping
 
+_MOST_ENDED = 10
 _WATCH_SECONDS = 5.0
 """Slurm's controllers ask to be spared."""
 
+All = Annotated[bool, typer.Option("--all", "-a", help=f"Everything that has ended, not only the last {_MOST_ENDED}")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Draw the list anew every few seconds until Ctrl-C")]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Number of a job, or of one element: 12 or 12_3",
                                     show_default=False)]  # fmt: skip
 
 
-def list_(as_json: Json = False, watch: Watch = False, home: HomeOption = None) -> None:
+def list_(all_: All = False, as_json: Json = False, watch: Watch = False, home: HomeOption = None) -> None:
     """List what was submitted to Slurm: what waits and why, what runs where, what has ended."""
     place = workspace.home(home).cluster
     if watch:
-        console.redraw(lambda: _lines(overview.views(place)), _WATCH_SECONDS)
+        console.redraw(lambda: _lines(_shown(overview.views(place), is_whole=all_)), _WATCH_SECONDS)
     views = overview.views(place)
     if as_json:
         printing.data([_facts(view) for view in views])
@@ -38,8 +40,11 @@ def list_(as_json: Json = False, watch: Watch = False, home: HomeOption = None) 
     if not views:
         printing.err("nothing was submitted; sdxl-train lora --on slurm ... submits a training")
         return
-    printing.document("\n".join(_lines(views)))
-    for view in views:
+    shown = _shown(views, is_whole=all_)
+    printing.document("\n".join(_lines(shown)))
+    if len(shown) < len(views):
+        printing.err(f"{len(views) - len(shown)} more have ended: --all")
+    for view in shown:
         if view.state is TaskState.FAILED:
             printing.err(f"{view.job}: {view.detail}")
             printing.err(f"  {view.remedy or f'sdxl-train runs explain {formatting.shell_word(view.task.output)}'}")
@@ -63,6 +68,13 @@ def retry(text: Job, as_json: Json = False, home: HomeOption = None) -> None:
         printing.data({"job": job, "retried": [view.job for view in again]}, indent=None)
     else:
         printing.out(job)
+
+
+def _shown(views: Sequence[TaskView], *, is_whole: bool) -> Sequence[TaskView]:
+    """What waits or runs or may do so, and the last of what has ended."""
+    ended = [view.task.folder for view in views if view.task.end is not None]
+    hidden = frozenset(ended[: 0 if is_whole else max(0, len(ended) - _MOST_ENDED)])
+    return [view for view in views if view.task.folder not in hidden]
 
 
 def _is_pruned(view: TaskView) -> bool:

@@ -57,7 +57,8 @@ def show(name: SweepName, to: To = None, all_: All = False, as_json: Json = Fals
     where = workspace.home(home)
     sweep = Sweeps(where.sweeps).require(name)
     (followed,) = progress.follow_all([sweep], Queue(where.queue), where.cluster)
-    found = comparing.compare(followed)
+    with console.picture_progress("reading runs") as on_progress:
+        found = comparing.compare(followed, on_progress)
     if to is not None:
         sweep_page.write(sweep, found, to)
         console.note(f"page: {to}")
