@@ -27,6 +27,7 @@ from sdxl_train_cli.jobs.job import JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.records import history, metrics
 from sdxl_train_cli.records.history import RunState
+from sdxl_train_cli.sdscripts import states
 
 KILLS = int(os.environ.get("SDXL_TRAIN_TEST_QUEUE_KILLS", "4"))
 REAL_KILLS = int(os.environ.get("SDXL_TRAIN_TEST_REAL_KILLS", "6"))
@@ -221,6 +222,45 @@ def test_kills_at_any_moment_lose_no_real_training(tmp_path: Path) -> None:
 
     _tell(killer, time.monotonic() - began)
     require_whole(queue, numbers, REAL_STEPS, has_log=True)
+
+
+@pytest.mark.slow
+@pytest.mark.upstream
+@pytest.mark.skipif(
+    upstream_source.find() is None and "SDXL_TRAIN_UPSTREAM_HOME" not in os.environ,
+    reason="no source of sd-scripts: set SDXL_TRAIN_SOURCE to a clone",
+)
+def test_a_real_training_of_two_processes_is_worked_off_and_resumed_by_the_queue(tmp_path: Path) -> None:
+    own = own_home(tmp_path / "home", upstream_source.home())
+    cli = Cli(tmp_path, {**os.environ, "SDXL_TRAIN_HOME": str(own), "SDXL_TRAIN_CONFIG": str(tmp_path / "config")})
+    (tmp_path / "tmp").mkdir()
+    with cli.start("smoke", "--kind", "lora", "--processes", 2, "--steps", 2, "--keep", "--output",
+                   tmp_path / "output") as made:  # fmt: skip
+        assert made.process.wait() == 0, made.stderr
+    queue = Queue(own / "queue")
+    added = cli("queue", "add", "rerun", tmp_path / "output" / "smoke-lora", "--name", "two", "--steps", REAL_STEPS,
+                "--set", "save_every_n_steps=3", "--set", "save_state=true")  # fmt: skip
+    assert added.code == 0, added.stderr
+    killer = Killer(cli, queue, 0, (0, 0), {}, seconds_per_kill=600)
+    folder = tmp_path / "output" / "two"
+    with cli.start("queue", "start") as worker:
+        end = time.monotonic() + killer.seconds_per_kill
+        while not states.complete(folder):
+            assert worker.process.poll() is None, worker.stderr
+            assert time.monotonic() < end, "it takes too long"
+            time.sleep(0.2)
+        killer._kill("machine", worker.process.pid)  # noqa: SLF001 - all at once
+        worker.process.wait()
+
+    killer.work()
+
+    (job,) = queue.jobs()
+    run = history.load(folder)
+    assert (job.starts, job.gpus, run.state) == (2, 1, RunState.DONE)  # on the processor it takes no second GPU
+    assert [step.step for step in metrics.load(folder / "metrics.jsonl")] == list(range(1, REAL_STEPS + 1))
+    launches = [run.record.argv, *(attempt.argv for attempt in run.record.attempts)]
+    assert len(launches) == 2
+    assert all("--num_processes=2" in argv for argv in launches)
 
 
 def _tell(killer: Killer, seconds: float) -> None:
