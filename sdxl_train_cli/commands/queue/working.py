@@ -106,8 +106,7 @@ def _tell_end(queue: Queue, before: Collection[tuple[int, int]], working: Worker
     console.note(f"{f'{len(left)} left' if left else 'nothing is left to do'}: {told or 'no job has ended'}")
     for job in left[:_MOST_NAMED]:
         why = working.obstacle(job)
-        state = "waits" if job.state is JobState.WAITING else f"is {job.state.value}"
-        console.note(f"  {job.words} {state}{f': it {why}' if why else ''}")
+        console.note(f"  {job.words} waits{f': it {why}' if why else ''}")
     if len(left) > _MOST_NAMED:
         console.note(f"  and {len(left) - _MOST_NAMED} more: sdxl-train queue list")
     for job in ended:
