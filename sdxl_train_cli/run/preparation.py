@@ -140,8 +140,8 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
     """
     installed = environment.require(home)
     installed.require_trainer(choices.kind)
-    table = installed.options()
-    base = base_model.look(choices.model, hub.fetched(choices.model, os.environ))
+    _require_several(choices)
+    base, table = base_model.look(choices.model, hub.fetched(choices.model, os.environ)), installed.options()
     checks = RecipeChecks(choices=choices, base=base, installed=installed, table=table, user_presets=user_presets)
     found = _check(checks, home, on_progress)
     validating.require_judgeable(found.planned.recipe, keep_best=choices.keep_best)
@@ -173,6 +173,13 @@ def prepare(choices: Choices, home: Home, user_presets: Path, on_progress: OnPro
         home=home,
         choices=choices,
     )
+
+
+def _require_several(choices: Choices) -> None:
+    """UsageError where as many GPUs can't train together, or aren't there: before the pictures are looked at."""
+    several_gpus.require_possible(choices, choices.kind)
+    if choices.processes > 1:
+        choose_devices(choices, choices.gpu_memory_gib, is_idle=choices.starts_later)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -242,8 +242,6 @@ def load_recipe(checks: RecipeChecks) -> PredictionChoice:
     loaded = loaded.model_copy(update={"processes": choices.all_processes})
     gathering = Gathering()
     with gathering.part():
-        several_gpus.require_possible(choices, choices.kind)
-    with gathering.part():
         validating.require_possible(loaded, choices.validation, checks.table)
     with gathering.part():
         embedding_rules.require_word(loaded)

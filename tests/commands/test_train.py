@@ -422,7 +422,7 @@ def test_several_gpus_train_together_and_the_smallest_decides(
     assert "card 2 has 12.0 GB free" in printed.stderr
     assert "2 processes: each step trains 2 pictures" in printed.stderr
     assert_one_error(named, 6, "card 0 has 3.0 GB free")
-    assert_one_error(queued, 2, "the queue gives each job one GPU")
+    assert queued.code == 0, queued.stderr
 
 
 def test_the_freest_gpu_is_taken(main: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, line: list[str]) -> None:
