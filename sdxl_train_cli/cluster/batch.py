@@ -20,7 +20,7 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState, KeptResume, Waiting
 from sdxl_train_cli.jobs.store import Kept
 
-_BATCH, _SUBMITTED = "batch.json", "submitted.json"
+_BATCH, _SUBMITTED, _TASKS = "batch.json", "submitted.json", "tasks"
 _NAME_PARTS = 3
 """Of a folder's name: day, time, and what tells two of one second apart."""
 _TASK, _START, _RUN, _END = "task.json", "start.json", "run.json", "end.json"
@@ -176,9 +176,17 @@ class Batch:
         return tuple(map(str, found)) if isinstance(found, list) else ()
 
     def note_job(self, job: str, elements: Sequence[int] | None = None) -> None:
-        """Note an ID that Slurm has given it, or given some of its elements that were submitted again."""
+        """Note an ID that Slurm has given it, or given some of its elements that were submitted again.
+
+        A task that starts before the login node has noted it notes the same one.
+        """
         again = self._again if elements is None else {**self._again, job: list(elements)}
-        _write(self.folder / _SUBMITTED, {"jobs": [*self.jobs, job], "again": again})
+        _write(self.folder / _SUBMITTED, {"jobs": list(dict.fromkeys([*self.jobs, job])), "again": again})
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a task of it was started on a node, whatever the login node knows of its submission."""
+        return any(self.folder.glob(f"{_TASKS}/*/{_START}"))
 
     @property
     def _again(self) -> Mapping[str, object]:
@@ -216,7 +224,7 @@ class Batch:
 
     def indices(self) -> list[int]:
         """Its elements."""
-        names = os.listdir(self.folder / "tasks")  # noqa: PTH208 - a Path for each is slow
+        names = os.listdir(self.folder / _TASKS)  # noqa: PTH208 - a Path for each is slow
         return sorted(int(name) for name in names if name.isdecimal())
 
     def tasks(self) -> list[Task]:
@@ -225,7 +233,7 @@ class Batch:
 
     def task(self, index: int) -> Task:
         """One training. UsageError if it can't be read."""
-        return _task(self.folder / "tasks" / str(index))
+        return _task(self.folder / _TASKS / str(index))
 
 
 def new_folders(place: Path, count: int) -> list[Path]:
@@ -244,7 +252,7 @@ def create(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with files.new_folder(batch.folder) as beside:
             for index, point in enumerate(points):
-                task = beside / "tasks" / str(index)
+                task = beside / _TASKS / str(index)
                 task.mkdir(parents=True)
                 if point.run is not None:
                     _write(task / _RUN, {"folder": str(point.run)})
@@ -256,6 +264,7 @@ def create(
                 })  # fmt: skip
             created = datetime.now(timezone.utc).isoformat()
             _write(beside / _BATCH, {"created": created, "array": is_array, "at_once": at_once})
+            _write(beside / _SUBMITTED, {"jobs": []})  # here already: a network drive may hide a new file for a minute
             files.write(beside / batch.script.name, script(batch))
     except OSError as error:
         raise UsageError(f"{batch.folder} can't be written: {error.strerror}", "free some space there") from error
@@ -264,20 +273,21 @@ def create(
 
 def all_in(place: Path) -> list[Batch]:
     """The batches that were submitted, the oldest first."""
-    folders = sorted(place.iterdir()) if files.is_folder(place) else []
-    return [batch for batch in map(Batch, folders) if not batch.folder.name.startswith(".") and batch.jobs]
+    return [batch for batch in _whole_ones(place) if batch.jobs]
 
 
-def holds(place: Path, tokens: Collection[str]) -> bool:
-    """Whether a training with one of these tokens is there, submitted or cut off just before."""
-    wanted = frozenset(tokens)
-    folders = place.glob("*/tasks/*") if files.is_folder(place) else ()
-    return any(str(_read(folder / _TASK).get("token")) in wanted for folder in folders)
+def _whole_ones(place: Path) -> list[Batch]:
+    """Every batch, the oldest first. UsageError if the folder can't be read."""
+    try:
+        folders = sorted(place.iterdir()) if files.is_folder(place) else []
+    except OSError as error:
+        raise UsageError(f"{place} can't be read: {error.strerror}", "check its permissions") from error
+    return [Batch(folder) for folder in folders if not folder.name.startswith(".") and files.is_folder(folder / _TASKS)]
 
 
 def end_file(batch: Batch, index: int) -> str:
     """Where a task's end is noted: absent before it, and as soon as it is started again. Text, as there are many."""
-    return os.path.join(batch.folder, "tasks", str(index), _END)  # noqa: PTH118
+    return os.path.join(batch.folder, _TASKS, str(index), _END)  # noqa: PTH118
 
 
 def task_facts(task: Task) -> Mapping[str, object]:
@@ -286,18 +296,36 @@ def task_facts(task: Task) -> Mapping[str, object]:
 
 
 def with_tokens(place: Path, tokens: Collection[str]) -> Mapping[str, Batch]:
-    """The latest batch that holds each of these tokens, submitted or cut off just before."""
+    """The latest batch that holds each of these tokens, submitted or cut off just before.
+
+    UsageError if the drive does not say: what can't be read may be what was asked for.
+    """
     wanted = frozenset(tokens)
-    folders = sorted(place.iterdir()) if files.is_folder(place) else []
-    batches = [Batch(folder) for folder in folders if not folder.name.startswith(".")]
-    held = [(str(_read(task / _TASK).get("token")), one) for one in batches for task in one.folder.glob("tasks/*")]
+    held = ((_token(task), one) for one in _whole_ones(place) for task in one.folder.glob(f"{_TASKS}/*"))
     return {token: one for token, one in held if token in wanted}
 
 
+def _token(task: Path) -> str:
+    try:
+        found = files.read_json(task / _TASK)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise UsageError(f"{task / _TASK} can't be read: {error.strerror}", "try again") from error
+    except ValueError:  # never half written, so not ours
+        return ""
+    return str(found.get("token")) if isinstance(found, dict) else ""
+
+
 def drop(one: Batch) -> None:
-    """Remove a batch that was not submitted, as a whole: a kill leaves no half of it."""
+    """Remove a batch that was not submitted, as a whole: a kill leaves no half of it. UsageError if it can't be."""
     away = one.folder.with_name(f".{one.folder.name}.old")
-    one.folder.rename(away)
+    try:
+        one.folder.rename(away)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{one.folder} can't be removed: {error.strerror}", "check its permissions") from error
     shutil.rmtree(away, ignore_errors=True)
 
 

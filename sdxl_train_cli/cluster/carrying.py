@@ -64,6 +64,7 @@ def _resume(task: Task, asked: KeptResume, actions: JobActions) -> None:
     entry = starting.own_run(job_of(task))
     if entry is None:
         raise UsageError(f"{task.run} is no longer the run that was submitted", "sdxl-train runs list")
+    entry = starting.after_its_trainer(entry)
     made = metrics.last_step(Run(entry.folder, entry.name).metrics) or 0
     if entry.state is not RunState.DONE or (asked.steps or 0) > made:
         actions.resume(entry, task.kept)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sdxl_train_cli.cluster import batch, slurm
 from sdxl_train_cli.cluster.submitting import SlurmEngine
-from sdxl_train_cli.errors import SdxlTrainError, UsageError
+from sdxl_train_cli.errors import Problem, SdxlTrainError, UsageError
 from sdxl_train_cli.jobs import starting, worker
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
@@ -33,17 +33,21 @@ class HandedShare:
     engine: SlurmEngine
 
 
+@dataclass(frozen=True)
+class HandedOver:
+    """What was handed over."""
+
+    count: int = 0
+    """Jobs of the queue."""
+    numbers: tuple[str, ...] = ()
+    """Slurm's, one for each array."""
+
+
 @contextlib.contextmanager
 def holding(queue: Queue) -> Iterator[None]:
     """Be the only one who hands over, for the duration of the block. UsageError if another does."""
-    folder = queue.folder / _LOCK
-    if run_owner.is_held(folder):
-        raise UsageError("another command hands this queue over", "wait for it to end: sdxl-train queue list")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder} can't be made: {error.strerror}", "check its permissions") from error
-    with run_owner.hold(folder) as lock, run_owner.read_noted(folder, lock):
+    busy = Problem("another command hands this queue over", "wait for it to end: sdxl-train queue list")
+    with run_owner.alone(queue.folder / _LOCK, busy):
         yield
 
 
@@ -58,9 +62,9 @@ def settle(queue: Queue, place: Path) -> None:
             job = slurm.of_script(one.script)
             if job is not None:
                 one.note_job(job)
-            elif not one.jobs:  # a job that has started notes its number itself
+            elif not (one.jobs or one.has_started):  # a job that has started notes its number itself
                 batch.drop(one)
-    taken = {token for token, one in there.items() if one.jobs}
+    taken = {token for token, one in there.items() if one.jobs or one.has_started}
     queue.end_hand_over(
         [job.id for job in marked if job.token in taken], [job.id for job in marked if job.token not in taken]
     )
@@ -123,24 +127,24 @@ def _point(queue: Queue, job: Job, changed: Callable[[Job, Record], Record]) -> 
     return point, record.inputs
 
 
-def hand_over(queue: Queue, share: HandedShare, at_once: int | None) -> list[str]:
-    """Submit the jobs that still wait, all or none. Slurm's numbers. Call it while holding."""
-    marked = {job.token for job in queue.begin_hand_over(job.id for job in share.jobs)}
-    points = [point for point in share.points if point.token in marked]
-    place = share.engine.home.cluster
+def hand_over(queue: Queue, share: HandedShare, at_once: int | None) -> HandedOver:
+    """Submit the jobs that still wait, all or none. Call it while holding."""
+    marked = queue.begin_hand_over(job.id for job in share.jobs)
+    tokens = {job.token for job in marked}
+    points = [point for point in share.points if point.token in tokens]
     if not points:
-        return []
+        return HandedOver()
     try:
         for point in points:
             if point.run is not None:
                 run_owner.forget_dead(point.run)
-        share.engine(points, at_once=at_once)
+        made = share.engine.submit(points, at_once=at_once)
     except BaseException:
         with contextlib.suppress(SdxlTrainError):  # the next one settles it
-            settle(queue, place)
+            settle(queue, share.engine.home.cluster)
         raise
-    settle(queue, place)
-    return sorted({one.jobs[-1] for one in batch.with_tokens(place, marked).values()}, key=int)
+    queue.end_hand_over([job.id for job in marked], [])
+    return HandedOver(len(points), tuple(one.jobs[-1] for one in made))
 
 
 def why_not_now(job: Job) -> str | None:

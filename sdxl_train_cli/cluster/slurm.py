@@ -49,6 +49,10 @@ class SlurmError(UsageError):
     """Slurm refused, or is not there."""
 
 
+class SilentSlurmError(SlurmError):
+    """Slurm did not answer in time, so that what it was asked for may be done."""
+
+
 def submit(script: Path, *options: str) -> str:
     """Submit a script and return the job's ID. SlurmError with Slurm's reason if it is refused."""
     told = _run("sbatch", "--parsable", *options, str(script))
@@ -165,7 +169,7 @@ def _run(*argv: str) -> str:
     try:
         done = process.run(argv, timeout_seconds=_SECONDS, env={**os.environ, "SLURM_BITSTR_LEN": "0"})  # no "..."
     except process.SlowCommandError as error:
-        raise SlurmError(_silence(argv[0], error)) from error
+        raise SilentSlurmError(_silence(argv[0], error)) from error
     except OSError as error:
         raise SlurmError(f"{argv[0]} does not answer: {error}", "try again; is this a login node?") from error
     if done.code == _NOT_FOUND:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sdxl_train_cli.cluster import batch, script, slurm
 from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.script import Submission
 from sdxl_train_cli.cluster.settings import ClusterSettings
-from sdxl_train_cli.cluster.slurm import Limits, SlurmError
+from sdxl_train_cli.cluster.slurm import Limits, SilentSlurmError, SlurmError
 from sdxl_train_cli.errors import Problem, UsageError
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.layout import Home
@@ -51,10 +51,9 @@ class SlurmEngine:
     nodes: int = 1
     """Nodes of each training."""
 
-    def __call__(self, points: Sequence[Waiting], *, at_once: int | None = None) -> Sequence[str]:
-        """Their tokens, in the same order. SlurmError if Slurm refuses; nothing is left then."""
+    def __call__(self, points: Sequence[Waiting], *, at_once: int | None = None) -> None:
+        """Submit all of them or none. SlurmError if Slurm refuses; nothing is left then."""
         self.submit(points, at_once=at_once)
-        return [point.token for point in points]
 
     def submit(self, points: Sequence[Waiting], *, at_once: int | None = None) -> list[Batch]:
         """Submit all of them or none, and return what was submitted, an array each. Raises as above.
@@ -63,18 +62,22 @@ class SlurmEngine:
         counts within one array alone.
         """
         parts = list(_parts(points))
-        made, jobs = list[Batch](), list[str]()
+        made, asked, jobs = list[Batch](), list[Path](), list[str]()
         try:
             for part, folder in zip(parts, batch.new_folders(self.home.cluster, len(parts)), strict=True):
                 made.append(self._create(folder, part, at_once))
             for one in made:
                 after = [f"--dependency=afterany:{jobs[-1]}"] if jobs and at_once is not None else []
+                asked.append(one.script)
                 jobs.append(slurm.submit(one.script, *after))
                 one.note_job(jobs[-1])
         except BaseException as error:
-            _take_back(made, jobs)
+            _take_back(jobs, asked[len(jobs) :], error)
+            for one in made:
+                with contextlib.suppress(UsageError):
+                    batch.drop(one)
             if isinstance(error, OSError):
-                raise _unwritable(self.home, error) from error
+                raise _unwritable(self.home.cluster, error) from error
             raise
         return made
 
@@ -123,22 +126,30 @@ def _parts(points: Sequence[Waiting]) -> Iterator[ArrayPart]:
         yield ArrayPart(points[start : start + longest], number)
 
 
-def _take_back(made: Sequence[Batch], jobs: Sequence[str]) -> None:
-    """Cancel what was submitted, the last first, as it waits for those before; and remove what was written."""
+class NotTakenBackError(SlurmError):
+    """Part of what was submitted could not be cancelled, so that it goes on: `cluster list` shows it."""
+
+
+def _take_back(jobs: Sequence[str], unanswered: Sequence[Path], why: BaseException) -> None:
+    """Cancel what was submitted, the last first, as it waits for those before. `why` has cut the submission off.
+
+    `unanswered` are scripts that Slurm was given and did not answer for. NotTakenBackError if it does not cancel.
+    """
+    is_refused = isinstance(why, SlurmError) and not isinstance(why, SilentSlurmError)
+    known = list(jobs)
     try:
-        if jobs:
-            slurm.cancel(*reversed(jobs))
+        if not is_refused:  # it may have been accepted
+            known += filter(None, map(slurm.of_script, unanswered))
+        if known:
+            slurm.cancel(*reversed(known))
     except SlurmError as error:
-        words = f"{formatting.counted(len(jobs), 'job')} could not be taken back: {error.problems[0].message}"
-        raise SlurmError(Problem(words, f"scancel {' '.join(jobs)}")) from error
-    for one in made:
-        shutil.rmtree(one.folder, ignore_errors=True)
+        count = formatting.counted(max(1, len(known)), "job")
+        words = f"{count} could not be taken back: {error.problems[0].message}"
+        raise NotTakenBackError(Problem(words, f"scancel {' '.join(known)}" if known else "squeue --me")) from error
 
 
-def _unwritable(home: Home, error: OSError) -> UsageError:
-    return UsageError(
-        f"{home.cluster} can't be written: {error.strerror}", "nothing was submitted; free some space there"
-    )
+def _unwritable(place: Path, error: OSError) -> UsageError:
+    return UsageError(f"{place} can't be written: {error.strerror}", "nothing was submitted; free some space there")
 
 
 def retry(one: Batch, indices: Sequence[int]) -> str:
@@ -152,8 +163,8 @@ def retry(one: Batch, indices: Sequence[int]) -> str:
         jobs.append(slurm.submit(one.script, *array))
         one.note_job(jobs[0], indices if one.is_array else None)
     except OSError as error:
-        _take_back([], jobs)
-        raise _unwritable(Home(one.folder.parent.parent), error) from error
+        _take_back(jobs, [], error)
+        raise _unwritable(one.folder.parent, error) from error
     return jobs[0]
 
 

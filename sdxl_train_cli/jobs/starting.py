@@ -99,7 +99,7 @@ def go_on(
     """Start a job's run, or resume its own. Blocks, and raises what its run raises."""
     before = own_run(job)
     if before is not None:
-        before = _after_its_trainer(before)
+        before = after_its_trainer(before)
         if before.state is RunState.DONE:
             return
         if resuming.is_possible(before) or finishing.is_trained(before):
@@ -137,7 +137,7 @@ def result_of(job: Job) -> Path | None:
     return made if made is not None and made.is_file() else None
 
 
-def _after_its_trainer(entry: Loaded) -> Loaded:
+def after_its_trainer(entry: Loaded) -> Loaded:
     """The run once the trainer of a start that was killed has ended. UsageError if it goes on."""
     end = time.monotonic() + _TRAINER_END_SECONDS
     while entry.state is RunState.RUNNING:

@@ -150,6 +150,8 @@ class Queue:
 
     def restricted(self) -> list[Job]:
         """Waiting jobs that need several GPUs, or name theirs, in their order."""
+        if not self.database.exists():
+            return []
         query = f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state = ? AND (gpus > 1 OR gpu_indices != '')"
         with self._opened() as database:
             rows = database.execute(f"{query} ORDER BY position", (JobState.WAITING.value,)).fetchall()

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from sdxl_train_cli import gpu, process
-from sdxl_train_cli.errors import SetupError, UsageError
+from sdxl_train_cli.errors import Problem, SetupError, UsageError
 from sdxl_train_cli.gpu import Gpu
 from sdxl_train_cli.jobs import obstacles, placing, starting
 from sdxl_train_cli.jobs.job import Job, JobState
@@ -58,8 +58,9 @@ class Worker:
     _short: dict[int, float] = field(default_factory=dict)
     """Since when a job waits for memory that other programs hold."""
     _told: set[int] = field(default_factory=set)
-    _kept_out: set[int] = field(default_factory=set)
-    """Jobs of which was said whether they can start here."""
+    """Jobs whose want of memory has been reported."""
+    _told_obstacles: set[int] = field(default_factory=set)
+    """Jobs whose obstacle has been reported, or that have none."""
     _asked: set[tuple[int, int]] = field(default_factory=set)
     """Starts that were asked to stop."""
 
@@ -184,10 +185,10 @@ class Worker:
 
     def _tell_obstacles(self, devices: Sequence[Gpu | None]) -> None:
         """Say once of each job that can't start here why it waits on."""
-        new = [job for job in self.queue.restricted() if job.id not in self._kept_out]
+        new = [job for job in self.queue.restricted() if job.id not in self._told_obstacles]
         for line in obstacles.lines(new, devices, given=self.options.devices):
             self.say(line)
-        self._kept_out |= {job.id for job in new}
+        self._told_obstacles |= {job.id for job in new}
 
     def _say_in_time(self, job: Job, device: Gpu) -> None:
         """Say once that a job waits for memory: not at once, as a driver frees it a moment after a run has ended."""
@@ -226,13 +227,8 @@ class Worker:
 @contextmanager
 def holding(queue: Queue) -> Iterator[None]:
     """Be the queue's only worker for the duration of the block. UsageError if there is one already."""
-    if is_working(queue):
-        raise UsageError("a worker is already working on this queue", "`sdxl-train queue list` shows it")
-    try:
-        queue.worker_folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{queue.worker_folder} can't be made: {error.strerror}", "check its permissions") from error
-    with run_owner.hold(queue.worker_folder) as lock, run_owner.read_noted(queue.worker_folder, lock):
+    busy = Problem("a worker is already working on this queue", "`sdxl-train queue list` shows it")
+    with run_owner.alone(queue.worker_folder, busy):
         yield
 
 

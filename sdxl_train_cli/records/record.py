@@ -317,5 +317,5 @@ class Supervisor(_RecordModel):
     """Whether the lock beside it is held. Some network drives support no locks."""
     slurm: str | None = None
     """The job of Slurm that it runs in."""
-    marks: str | None = None
+    marks: Annotated[str, Field(pattern=r"^\d+-\d+-$")] | None = None
     """What the marks of its commands begin with (process_family), by which a trainer is found that has outlived it."""

@@ -85,8 +85,8 @@ class _Lock(Enum):
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[int | None]:
-    """Lock a run for the duration of the block. UsageError if another process has it.
+def hold(folder: Path, busy: Problem | None = None) -> Iterator[int | None]:
+    """Lock a run for the duration of the block. UsageError, `busy` if given, where another process has it.
 
     Yields the lock's handle for a process that must keep it after our death, or None on a drive without locks. The file
     remains: deleting it would let two processes believe that they hold it.
@@ -102,7 +102,7 @@ def hold(folder: Path) -> Iterator[int | None]:
     try:
         found = _taken(handle, lock_now, _PATIENCE_SECONDS)
         if found is _Lock.HELD or _life(folder, _noted(folder), found) is Liveness.ALIVE:
-            raise UsageError(running_problem(folder, folder.name))
+            raise UsageError(busy or running_problem(folder, folder.name))
         yield handle if found is _Lock.FREE else None
     finally:
         os.close(handle)
@@ -119,6 +119,19 @@ def read_noted(folder: Path, lock: int | None) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, busy: Problem) -> Iterator[None]:
+    """Be the only process that holds the folder for the duration of the block. UsageError `busy` if another does."""
+    if is_held(folder):
+        raise UsageError(busy)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} can't be made: {error.strerror}", "check its permissions") from error
+    with hold(folder, busy) as lock, read_noted(folder, lock):
+        yield
 
 
 def liveness(folder: Path, noted: Supervisor | None) -> Liveness:
@@ -198,7 +211,8 @@ def _life_here(noted: Supervisor, *, is_told: bool) -> Liveness:
 
 def _orphans(noted: Supervisor) -> list[psutil.Process]:
     """What a process that is gone has started and left."""
-    return [] if noted.marks is None else process_family.members(noted.marks)
+    is_its_own = noted.marks is not None and noted.marks.startswith(f"{noted.pid}-")
+    return process_family.members(noted.marks) if noted.marks is not None and is_its_own else []
 
 
 def current_process(*, is_locked: bool) -> Supervisor:

@@ -44,7 +44,7 @@ class Elsewhere:
     has_gpu: bool = True
 
     def devices(self, count: int) -> tuple[Gpu, ...]:
-        """As many of its GPUs. None that are not known."""
+        """`count` copies of its GPU. Empty if the GPU is not known."""
         return () if self.gpu is None else tuple(replace(self.gpu, index=index) for index in range(count))
 
 

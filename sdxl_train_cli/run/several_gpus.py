@@ -60,7 +60,7 @@ def require_possible(inputs: Inputs, kind: Kind) -> None:
 
 
 def on(inputs: _Inputs, indices: Sequence[int]) -> _Inputs:
-    """The same run on these GPUs, which have to be as many. None leaves the choice to its start."""
+    """The same run on these GPUs, which have to be as many. Without indices, they are chosen at the start."""
     if len(indices) > 1:
         return replace(inputs, gpu_index=None, gpu_indices=tuple(indices))
     return replace(inputs, gpu_index=indices[0] if indices else None, gpu_indices=())

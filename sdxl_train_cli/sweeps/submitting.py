@@ -13,8 +13,8 @@ from sdxl_train_cli.jobs.store import Queue
 class Submit(Protocol):
     """Takes all points, or none."""
 
-    def __call__(self, points: Sequence[Waiting], *, at_once: int | None) -> Sequence[str]:
-        """Their tokens, in the same order. `at_once` is how many may run at a time; None leaves that open."""
+    def __call__(self, points: Sequence[Waiting], *, at_once: int | None) -> None:
+        """Hand them over. `at_once` is how many may run at a time; None leaves that open."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,6 @@ class LocalQueue:
 
     queue: Queue
 
-    def __call__(self, points: Sequence[Waiting], *, at_once: int | None = None) -> Sequence[str]:  # noqa: ARG002
+    def __call__(self, points: Sequence[Waiting], *, at_once: int | None = None) -> None:  # noqa: ARG002
         """Put all points at the end of the queue in one transaction: a kill leaves all of them there, or none."""
-        return [job.token for job in self.queue.add_all(points)]
+        self.queue.add_all(points)

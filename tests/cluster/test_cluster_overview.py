@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import slurm_commands
 from conftest import Result
+from slurm_commands import Say
 
 from sdxl_train_cli.cluster import batch, carrying, overview, slurm, submitting
 from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
@@ -23,21 +25,13 @@ from sdxl_train_cli.records.history import RunState
 from sdxl_train_cli.records.run_owner import Liveness
 from sdxl_train_cli.run.training import PrunedError
 
-Say = Callable[..., None]
 OFF = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
 
 
 @pytest.fixture
 def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
     """Make a command of Slurm that runs this shell code."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-    def write(name: str, code: str) -> None:
-        (folder / name).write_text(f"#!/bin/sh\n{code}\n", encoding="utf-8")
-        (folder / name).chmod(0o755)
-
+    write = slurm_commands.on_path(tmp_path, monkeypatch)
     write("sacct", OFF)
     write("squeue", "true")
     return write
@@ -219,8 +213,8 @@ def test_some_tasks_are_found_by_token(made: Batch, say: Say) -> None:
     assert {key: view.node for key, view in overview.with_tokens(made.folder.parent, [token]).items()} == {token: "n7"}
     assert overview.with_tokens(made.folder.parent, []) == {}
     (made.folder / "submitted.json").unlink()
-    assert batch.holds(made.folder.parent, [token])
-    assert not batch.holds(made.folder.parent, ["another"])
+    assert batch.with_tokens(made.folder.parent, [token]) == {token: made}
+    assert not batch.with_tokens(made.folder.parent, ["another"])
 
 
 @pytest.mark.parametrize(

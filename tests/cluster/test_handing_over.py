@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import slurm_commands
+from kept_runs import NOBODY, keep, write_json
+from slurm_commands import Say
 from test_cluster_overview import OFF
 
+from sdxl_train_cli import files
 from sdxl_train_cli.cluster import batch, handing_over, overview, slurm
-from sdxl_train_cli.cluster.handing_over import HandedShare
+from sdxl_train_cli.cluster.batch import TaskStart
+from sdxl_train_cli.cluster.handing_over import HandedOver, HandedShare
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.cluster.submitting import SlurmEngine
+from sdxl_train_cli.commands.cluster import going_on
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
-
-Say = Callable[..., None]
+from sdxl_train_cli.records import history, record
+from sdxl_train_cli.records.record import Inputs
 
 
 @pytest.fixture
 def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
     """Make a command of Slurm that runs this shell code. Job 12 is what sbatch submits."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-    def write(name: str, code: str) -> None:
-        (folder / name).write_text(f"#!/bin/sh\n{code}\n", encoding="utf-8")
-        (folder / name).chmod(0o755)
-
+    write = slurm_commands.on_path(tmp_path, monkeypatch)
     for name, code in {"sacct": OFF, "scontrol": "exit 1", "squeue": "true", "sbatch": "echo 12"}.items():
         write(name, code)
     return write
@@ -57,7 +56,7 @@ def queue(engine: SlurmEngine) -> Queue:
 
 def shared(queue: Queue, engine: SlurmEngine, told: list[str] | None = None) -> list[HandedShare]:
     say = [].append if told is None else told.append
-    return handing_over.shares(queue, queue.jobs(JobState.WAITING), engine, lambda _job, record: record, say)
+    return handing_over.shares(queue, queue.jobs(JobState.WAITING), engine, lambda _job, kept: kept, say)
 
 
 def where(queue: Queue, engine: SlurmEngine) -> dict[str, list[str]]:
@@ -79,7 +78,8 @@ def test_jobs_with_the_same_resources_go_together_in_the_queues_order(
     assert told == ["job 4 (cat3) was added for GPU 1 of this computer; on the cluster Slurm chooses"]
     say("sbatch", 'n=$(cat "$0.n" 2>/dev/null || echo 11); n=$((n + 1)); echo $n > "$0.n"; echo $n')
 
-    assert [handing_over.hand_over(queue, share, 2) for share in found] == [["12"], ["13"]]
+    done = [handing_over.hand_over(queue, share, 2) for share in found]
+    assert done == [HandedOver(3, ("12",)), HandedOver(1, ("13",))]
 
     assert where(queue, engine) == {"queue": [], "cluster": ["cat3", "cat0", "cat1", "cat2"]}
     (first, _) = sorted(batch.all_in(engine.home.cluster), key=lambda one: one.jobs)
@@ -185,3 +185,80 @@ def test_a_cut_off_job_waits_again_unless_a_worker_sees_to_that(queue: Queue) ->
     handing_over.put_back_cut_off(queue)
 
     assert queue.require(1).state is JobState.WAITING
+
+
+def test_what_a_drive_does_not_say_leaves_a_job_marked_and_not_started_twice(
+    queue: Queue, engine: SlurmEngine, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say("sbatch", "echo 12")
+    killed_while_handing_over(queue, shared(queue, engine)[0], "Queue.end_hand_over", monkeypatch)
+    real = files.read_json
+
+    def read(path: Path, *given: int) -> object:
+        if path.name == "task.json":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, *given)
+
+    monkeypatch.setattr(files, "read_json", read)
+    with pytest.raises(UsageError, match="can't be read: Input/output error"):
+        handing_over.settle(queue, engine.home.cluster)
+    assert {job.name for job in queue.jobs(JobState.HANDING_OVER)} == {"cat0", "cat1", "cat3"}
+
+    monkeypatch.setattr(files, "read_json", real)
+    handing_over.settle(queue, engine.home.cluster)
+    assert where(queue, engine) == {"queue": ["cat2"], "cluster": ["cat0", "cat1", "cat3"]}
+
+
+def test_a_task_that_has_started_is_slurms_whatever_the_login_node_knows(
+    queue: Queue, engine: SlurmEngine, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ran and ended before the drive showed its number, so that squeue no longer has it."""
+    say("squeue", "true")
+    path = os.environ["PATH"]
+    killed_while_handing_over(queue, shared(queue, engine)[0], "slurm.submit", monkeypatch)
+    monkeypatch.setenv("PATH", path)
+    (folder,) = engine.home.cluster.iterdir()
+    batch.Batch(folder).task(1).note_start(TaskStart(1, 0, 0))
+
+    handing_over.settle(queue, engine.home.cluster)
+
+    assert folder.is_dir()
+    assert [job.name for job in queue.jobs()] == ["cat2"]
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [
+        (JobState.FAILED, "sdxl-train queue retry 1 --home '{home}', then sdxl-train queue start --on slurm"),
+        (JobState.DONE, "sdxl-train queue rm 1 --home '{home}', then this again"),
+    ],
+)
+def test_a_run_that_the_queue_has_is_not_resumed_beside_it(
+    queue: Queue, engine: SlurmEngine, tmp_path: Path, state: JobState, hint: str
+) -> None:
+    """Its token would be with both, and a later hand-over could not tell which one has the job."""
+    job = queue.claim(1, [])
+    assert job is not None
+    queue.end(job, state, 7)
+    entry = history.load(keep(tmp_path / "cat0", None))
+    inputs = Inputs(preset="gc", model="m", data=Path("/d"), output=Path("/o"), job="token0")
+
+    with pytest.raises(UsageError, match=f"belongs to job 1 .cat0. of the queue, which is {state.value}") as caught:
+        going_on._require_free(entry, inputs, engine)  # noqa: SLF001 - what comes before and after needs a cluster
+
+    assert str(caught.value.problems[0].hint).startswith(hint.format(home=engine.home.path))
+
+
+def test_the_note_of_a_command_that_is_gone_does_not_reach_the_node(
+    engine: SlurmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node could not see that it is gone, and would not go on."""
+    folder = keep(tmp_path / "cat", None)
+    entry = history.load(folder)
+    write_json(folder / record.RUNNING, {"pid": NOBODY, "created": 1.0})
+    monkeypatch.setattr(going_on.runs, "note_job", lambda *_: None)
+    monkeypatch.setattr(going_on.submission, "submit_point", lambda *_, **_named: None)
+
+    going_on.submit(entry, Waiting("cat", "lora", "gc", "{}", run=folder), engine, dry_run=False, as_json=False)
+
+    assert not (folder / record.RUNNING).exists()

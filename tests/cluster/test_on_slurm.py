@@ -244,7 +244,7 @@ def test_a_sweep_above_the_largest_array_is_several_whose_elements_are_all_carri
     )
     made = cli("sweep", *line, "--set", f"seed={','.join(map(str, range(9)))}", "--at-once", 2)
     assert made.code == 0, made.stderr
-    assert "2 arrays, as Slurm takes no longer ones here; each starts when the one before has ended" in made.stderr
+    assert "2 arrays, as Slurm limits their length here; each starts when the one before has ended" in made.stderr
     arrays = batch.all_in(Path(cli.environ["SDXL_TRAIN_HOME"]) / "cluster")
     most = 0
     while listed := slurm("squeue", "-h", "-r", "-o", "%F %t").splitlines():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+import slurm_commands
+from slurm_commands import Say
 
 from sdxl_train_cli import files, process
 from sdxl_train_cli.cluster import batch, slurm, submitting
@@ -19,20 +22,12 @@ from sdxl_train_cli.layout import Home
 
 pytestmark = pytest.mark.skipif(process.WINDOWS, reason="Slurm's commands are shell scripts")
 POINTS = [Waiting(f"cat-{number}", "lora", "gc", "{}") for number in range(8)]
-Say = Callable[[str, str], None]
 
 
 @pytest.fixture
 def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
     """Make a command of Slurm that runs this shell code. sbatch counts jobs from 10."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-    def write(name: str, code: str) -> None:
-        (folder / name).write_text(f"#!/bin/sh\n{code}\n", encoding="utf-8")
-        (folder / name).chmod(0o755)
-
+    write = slurm_commands.on_path(tmp_path, monkeypatch)
     write("scontrol", "echo 'MaxArraySize            = 3'")
     write("sbatch", f'echo "$@" >> {tmp_path}/given; echo $((9 + $(wc -l < {tmp_path}/given)))')
     write("scancel", f'echo "$@" >> {tmp_path}/cancelled')
@@ -146,9 +141,10 @@ def test_where_slurm_refuses_a_later_array_the_earlier_ones_are_cancelled(
     assert list(engine.home.cluster.iterdir()) == []
 
 
-def test_ctrl_c_between_two_arrays_leaves_nothing(
-    engine: SlurmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_leaves_nothing_of_several_arrays_nor_what_was_accepted_without_an_answer(
+    say: Say, engine: SlurmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    say("squeue", f'for each in {shlex.quote(str(engine.home.cluster))}/*-002; do echo "11|$each/script.sh"; done')
     answers = iter(["10"])
 
     def submit(*_given: object) -> str:
@@ -160,7 +156,7 @@ def test_ctrl_c_between_two_arrays_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         engine.submit(POINTS)
 
-    assert lines(tmp_path / "cancelled") == ["10"]
+    assert lines(tmp_path / "cancelled") == ["11 10"]
     assert list(engine.home.cluster.iterdir()) == []
 
 
@@ -179,6 +175,7 @@ def test_a_full_queue_that_sbatch_waits_for_is_explained(
     say: Say, engine: SlurmEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slurm, "_SECONDS", 0.5)
+    say("squeue", "true")
     say(
         "sbatch",
         "echo 'sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying' >&2; exec sleep 60",
@@ -191,11 +188,11 @@ def test_a_full_queue_that_sbatch_waits_for_is_explained(
     assert list(engine.home.cluster.iterdir()) == []
 
 
-@pytest.mark.parametrize("failing", [4, 15, 17])
+@pytest.mark.parametrize("failing", [4, 18, 20])
 def test_a_full_disk_at_any_write_leaves_nothing_and_a_second_try_works(
     engine: SlurmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    """Fourteen writes before the first submission, and one after each."""
+    """Seventeen writes before the first submission, and one after each."""
     real, count = files.write, 0
 
     def write(path: Path, content: str | bytes, **more: bool) -> None:
@@ -209,7 +206,7 @@ def test_a_full_disk_at_any_write_leaves_nothing_and_a_second_try_works(
     with pytest.raises(UsageError, match="No space left on device"):
         engine.submit(POINTS)
 
-    submitted = max(0, failing - 14)
+    submitted = max(0, failing - 17)
     assert len(lines(tmp_path / "given")) == submitted
     assert (
         lines(tmp_path / "cancelled") == [" ".join(str(9 + number) for number in range(submitted, 0, -1))][:submitted]
@@ -232,4 +229,20 @@ def test_a_retry_that_cannot_be_noted_is_taken_back(
         submitting.retry(made, [0])
 
     assert lines(tmp_path / "cancelled") == ["11"]
+    assert made.jobs == ("10",)
+
+
+def test_half_a_batch_that_a_kill_has_left_is_none(engine: SlurmEngine) -> None:
+    whole, half = engine.submit(POINTS[:2]) + engine.submit(POINTS[2:3])
+    shutil.rmtree(half.folder / "tasks")
+
+    assert batch.all_in(engine.home.cluster) == [whole]
+    assert batch.with_tokens(engine.home.cluster, [POINTS[0].token, POINTS[2].token]) == {POINTS[0].token: whole}
+
+
+def test_a_number_that_a_task_has_noted_first_stands_once(engine: SlurmEngine) -> None:
+    (made,) = engine.submit(POINTS[:1])
+
+    made.note_job("10")
+
     assert made.jobs == ("10",)

@@ -204,6 +204,6 @@ def test_a_job_whose_trainer_was_left_behind_waits_for_it_and_is_not_started_bes
     with run_owner.hold(folder):
         monkeypatch.setattr(starting, "_TRAINER_END_SECONDS", 0.0)
         with pytest.raises(UsageError, match="cat is running"):
-            starting._after_its_trainer(history.load(folder))  # noqa: SLF001 - before a job's run is resumed
+            starting.after_its_trainer(history.load(folder))  # before a job's run is resumed
 
-    assert starting._after_its_trainer(entry).state is RunState.INTERRUPTED  # noqa: SLF001 - as above
+    assert starting.after_its_trainer(entry).state is RunState.INTERRUPTED

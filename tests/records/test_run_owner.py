@@ -353,3 +353,13 @@ def test_what_is_noted_is_ours(tmp_path: Path) -> None:
     assert (told["pid"], told["locked"]) == (os.getpid(), True)
     assert told["created"] == pytest.approx(psutil.Process().create_time(), abs=2)
     assert not run.alive.exists()
+
+
+@pytest.mark.parametrize("marks", ["", "1-", "1-2-", "x"])
+def test_a_foreign_note_makes_no_process_a_trainer(tmp_path: Path, marks: str) -> None:
+    """An empty mark would be the beginning of every process's, and the hint would tell to kill them all."""
+    folder = keep(tmp_path / "cat", None)
+    write_json(folder / record.RUNNING, {"pid": NOBODY, "created": 1.0, "marks": marks})
+
+    assert state(folder) is (RunState.INTERRUPTED if marks == "1-2-" else RunState.BROKEN)
+    assert "kill" not in str(run_owner.running_problem(folder, "cat").hint)

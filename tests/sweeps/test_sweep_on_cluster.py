@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import slurm_commands
 from conftest import Result, own_home, write_pictures
 
 from sdxl_train_cli import process
@@ -36,14 +37,7 @@ def own(tmp_path: Path, home: Path) -> Path:
 @pytest.fixture
 def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Make a command of Slurm that runs this shell code."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-    def write(name: str, code: str) -> None:
-        (folder / name).write_text(f"#!/bin/sh\n{code}\n", encoding="utf-8")
-        (folder / name).chmod(0o755)
-
+    write = slurm_commands.on_path(tmp_path, monkeypatch)
     write("sacct", "exit 1")
     write("scontrol", "exit 1")
     write("sbatch", "echo 12")
@@ -297,11 +291,11 @@ def test_a_search_above_what_an_array_may_have_is_told_and_split(
     say("scontrol", "echo 'MaxArraySize            = 4'")
 
     shown = run("sweep", *searched, "--dry-run", "--json")
-    assert json.loads(shown.stdout)["script"].count("#!/bin/bash") == 2
+    assert [text.count("#!/bin/bash") for text in json.loads(shown.stdout)["scripts"]] == [1, 1]
     made = run("sweep", *searched)
 
     assert made.code == 0, made.stderr
-    assert "2 arrays, as Slurm takes no longer ones here; each starts when the one before has ended" in made.stderr
+    assert "2 arrays, as Slurm limits their length here; each starts when the one before has ended" in made.stderr
     arrays = batch.all_in(own / "cluster")
     assert [task.token for one in arrays for task in one.tasks()] == tokens(own)
     assert [task.search for one in arrays for task in one.tasks()] == ["cat"] * 6

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-
 from sdxl_train_cli.cluster import overview
 from sdxl_train_cli.cluster.submitting import SlurmEngine
 from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.cluster.submission import Engine
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.jobs.job import KeptResume, Waiting
+from sdxl_train_cli.jobs.job import JobState, KeptResume, Waiting, new_token
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.records import run_owner, runs
 from sdxl_train_cli.records.history import Loaded
@@ -38,7 +36,7 @@ def prepare(entry: Loaded, asked: KeptResume, on: Engine, home: str | None) -> t
         console.note(note)
     point = Waiting(
         name=entry.name, kind=entry.record.kind, preset=entry.record.preset or "", run=entry.folder, resume=asked,
-        record=entry.record.model_dump_json(exclude_unset=True), token=inputs.job or secrets.token_hex(8),
+        record=entry.record.model_dump_json(exclude_unset=True), token=inputs.job or new_token(),
     )  # fmt: skip
     return point, cluster
 
@@ -47,9 +45,9 @@ def submit(entry: Loaded, point: Waiting, cluster: SlurmEngine, *, dry_run: bool
     """Submit it; with `dry_run`, print the script and change nothing."""
     if not dry_run:
         run = Run(entry.folder, entry.name)
+        run_owner.forget_dead(run.folder)  # before it is held: a held run is alive
         with run_owner.hold(run.folder):
             runs.note_job(run, point.token)
-            run_owner.forget_dead(run.folder)
     submission.submit_point(point, cluster, dry_run=dry_run, as_json=as_json)
 
 
@@ -58,10 +56,14 @@ def _require_free(entry: Loaded, inputs: Inputs, cluster: SlurmEngine) -> None:
     if inputs.job is None:
         return
     job = Queue(cluster.home.queue).with_tokens([inputs.job]).get(inputs.job)
-    if job is not None and not job.state.has_ended:
-        hint = f"to hand over what waits: sdxl-train queue start --on slurm{submission.flag(cluster.home)}"
+    home = submission.flag(cluster.home)
+    if job is not None:  # even one that has ended: `queue retry` would start the run a second time
+        hand_over = f"sdxl-train queue start --on slurm{home}"
+        hint = f"sdxl-train queue rm {job.id}{home}, then this again" if job.state.has_ended else hand_over
+        if job.state.has_ended and job.state is not JobState.DONE:
+            hint = f"sdxl-train queue retry {job.id}{home}, then {hand_over}"
         raise UsageError(f"{entry.name} belongs to {job.words} of the queue, which is {job.state.value}", hint)
     view = overview.with_tokens(cluster.home.cluster, [inputs.job]).get(inputs.job)
     if view is not None and view.state.is_open:
         raise UsageError(f"job {view.job} of the cluster goes on with {entry.name}: it is {view.state.value}",
-                         f"sdxl-train cluster list{submission.flag(cluster.home)}")  # fmt: skip
+                         f"sdxl-train cluster list{home}")  # fmt: skip

@@ -110,13 +110,13 @@ def submit(
 
 
 def submit_point(point: Waiting, cluster: SlurmEngine, *, dry_run: bool, as_json: bool) -> None:
-    """As above."""
+    """Submit a job and print its number; with `dry_run`, print the script and submit nothing."""
     if dry_run:
         (text,) = cluster.scripts([point], None)
         printing.data({"script": text}, indent=None) if as_json else printing.document(text.rstrip("\n"))
         return
     (made,) = cluster.submit([point])
-    (job,) = made.jobs
+    job = made.jobs[-1]
     if as_json:
         printing.data({"job": job, "name": point.name, "folder": str(made.folder)}, indent=None)
     else:

@@ -69,10 +69,12 @@ def hand_over(on: Engine, at_once: int | None, home: str | None, *, dry_run: boo
         if not found:
             console.note(f"nothing is handed over: {_where_else(queue)}")
         for share in found:
-            for number in handing_over.hand_over(queue, share, at_once):
+            done = handing_over.hand_over(queue, share, at_once)
+            for number in done.numbers:
                 printing.out(number)
-            count = formatting.counted(len(share.jobs), "job")
-            console.note(f"{count} handed over; to see them: sdxl-train cluster list{submission.flag(engine.home)}")
+            if done.count:
+                count = formatting.counted(done.count, "job")
+                console.note(f"{count} handed over; to see them: sdxl-train cluster list{submission.flag(engine.home)}")
 
 
 def _where_else(queue: Queue) -> str:

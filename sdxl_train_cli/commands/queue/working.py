@@ -126,7 +126,7 @@ def _tell_end(queue: Queue, before: Collection[tuple[int, int]], working: Worker
     console.note(f"{f'{len(left)} left' if left else 'nothing is left to do'}: {told or 'no job has ended'}")
     for job in left[:_MOST_NAMED]:
         why = working.obstacle(job) if job.state is JobState.WAITING else None
-        what = "is being handed over" if job.state is JobState.HANDING_OVER else "waits"
+        what = {JobState.HANDING_OVER: "is being handed over", JobState.RUNNING: "still runs"}.get(job.state, "waits")
         console.note(f"  {job.words} {what}{f': it {why}' if why else ''}")
     if len(left) > _MOST_NAMED:
         console.note(f"  and {len(left) - _MOST_NAMED} more: sdxl-train queue list")

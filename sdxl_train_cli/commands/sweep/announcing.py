@@ -74,18 +74,17 @@ def tell_arrays(count: int, at_once: int | None) -> None:
     """Say so where a cluster takes the points as several arrays."""
     if count > 1:
         order = "" if at_once is None else "; each starts when the one before has ended, as --at-once counts within one"
-        console.note(f"{count} arrays, as Slurm takes no longer ones here{order}")
+        console.note(f"{count} arrays, as Slurm limits their length here{order}")
 
 
 def show(found: CheckedSweep, scripts: Sequence[str], *, as_json: bool) -> None:
     """What would be queued: a command line for each point. For a cluster, the script of each array."""
-    script = "\n".join(scripts)
     if as_json:
         rows = [{"name": one.name, "settings": dict(one.settings), "argv": one.prepared.argv} for one in found.points]
-        printing.data({"script": script, "points": rows} if scripts else rows)
+        printing.data({"scripts": list(scripts), "points": rows} if scripts else rows)
         return
     if scripts:
-        printing.document(script.rstrip("\n"))
+        printing.document("\n".join(scripts).rstrip("\n"))
         return
     for point in found.points:
         printing.out(formatting.shell_line(point.prepared.argv))

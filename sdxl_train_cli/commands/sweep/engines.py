@@ -45,5 +45,5 @@ class SweepEngine:
     def _holds(self, sweep: Sweep) -> bool:
         tokens = [point.token for point in sweep.points]
         if sweep.on_slurm:
-            return batch.holds(self.home.cluster, tokens)
+            return bool(batch.with_tokens(self.home.cluster, tokens))
         return bool(Queue(self.home.queue).with_tokens(tokens))

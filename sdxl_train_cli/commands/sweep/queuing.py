@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from sdxl_train_cli import __version__, formatting
+from sdxl_train_cli.cluster.submitting import NotTakenBackError
 from sdxl_train_cli.commands import asking
 from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.sweep import announcing, checking
@@ -65,9 +66,11 @@ def queue(
 
 
 def _submit(waiting: Sequence[Waiting], kept: Sweep, engine: SweepEngine, at_once: int | None) -> None:
-    """Hand them over. What refuses them leaves no sweep."""
+    """Hand them over. What refuses them leaves no sweep; what could not be taken back keeps it."""
     try:
         engine.submit(waiting, at_once=at_once)
+    except NotTakenBackError:
+        raise
     except (SdxlTrainError, OSError):
         Sweeps(engine.home.sweeps).remove(kept.name)
         raise
@@ -112,7 +115,7 @@ def _kept(axis: Axis) -> KeptAxis:
 
 
 def _scripts(found: CheckedSweep, engine: SweepEngine, guards_off: frozenset[Guard], step_downs: int) -> list[str]:
-    """A cluster's scripts. None for this computer's queue."""
+    """A cluster's scripts. Empty for this computer's queue."""
     if engine.cluster is None:
         return []
     return engine.cluster.scripts(_waiting(found, engine, guards_off, step_downs), found.request.at_once)
