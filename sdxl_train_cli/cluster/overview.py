@@ -97,8 +97,7 @@ def _views(found: Sequence[tuple[Batch, Task]]) -> list[TaskView]:
         indices.setdefault(one, []).append(task.index)
     ids = {one: one.ids(those) for one, those in indices.items()}
     each = [(one, task, ids[one].get(task.index, "")) for one, task in found]
-    ends = {task.folder: task.end for _, task, _ in each}
-    told = _told(sorted({job for _, task, job in each if ends[task.folder] is None}))
+    told = _told(sorted({job for _, task, job in each if task.end is None}))
     return [_view(one, task, job, told) for one, task, job in each]
 
 

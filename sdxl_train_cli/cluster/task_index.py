@@ -29,7 +29,8 @@ class EndedTask(Task):
 
     last_end: TaskEnd
     last_start: TaskStart | None
-    last_run: Path | None
+    last_run: str | None
+    """A path, unparsed: there may be thousands."""
 
     @property
     def end(self) -> TaskEnd:
@@ -44,7 +45,7 @@ class EndedTask(Task):
     @property
     def run(self) -> Path | None:
         """Its run's folder."""
-        return self.last_run
+        return None if self.last_run is None else Path(self.last_run)
 
 
 def each(place: Path) -> list[tuple[Batch, Task]]:
@@ -98,6 +99,6 @@ def _parse(one: Batch, index: int, row: Ended) -> EndedTask | None:
         task = batch.parse_task(one.folder / "tasks" / str(index), told)
         return EndedTask(
             **vars(task), last_end=TaskEnd(JobState(state), code, cause),
-            last_start=None if start is None else TaskStart(*start), last_run=None if run is None else Path(run),
+            last_start=None if start is None else TaskStart(*start), last_run=run,
         )  # fmt: skip
     return None
