@@ -193,7 +193,13 @@ def test_a_run_on_two_nodes_ends_with_one_file(home: Home, slurm: Slurm, tmp_pat
 
 @pytest.mark.parametrize(
     ("kind", "nodes", "how"),
-    [(Kind.DREAMBOOTH, 1, "time"), (Kind.LORA, 2, "time"), (Kind.DREAMBOOTH, 2, "time"), (Kind.LORA, 2, "requeue")],
+    [
+        (Kind.LORA, 1, "time"),
+        (Kind.DREAMBOOTH, 1, "time"),
+        (Kind.LORA, 2, "time"),
+        (Kind.DREAMBOOTH, 2, "time"),
+        (Kind.LORA, 2, "requeue"),
+    ],
 )
 def test_what_slurm_asks_to_end_saves_a_state_first(  # noqa: PLR0913, PLR0917
     home: Home, slurm: Slurm, tmp_path: Path, kind: Kind, nodes: int, how: str
