@@ -29,6 +29,8 @@ Job = Annotated[str, typer.Argument(metavar="JOB", help="Number of a job, or of 
 def list_(as_json: Json = False, watch: Watch = False, home: HomeOption = None) -> None:
     """List what was submitted to Slurm: what waits and why, what runs where, what has ended."""
     place = workspace.home(home).cluster
+    if watch and as_json:
+        raise UsageError("--watch draws a table, and --json prints once", "leave out one of them")
     if watch:
         console.redraw(lambda: _lines(overview.views(place)), _WATCH_SECONDS)
     views = overview.views(place)
